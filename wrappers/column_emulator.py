@@ -1,0 +1,52 @@
+"""The interface of every network that emulates columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from climlink.wrappers.errors import ContractError
+
+
+@dataclass(frozen=True)
+class ColumnShape:
+    """How many channels a network reads and writes, and on how many levels."""
+
+    profile_inputs: int
+    scalar_inputs: int
+    profile_outputs: int
+    scalar_outputs: int
+    level_count: int
+
+
+class ColumnEmulator(nn.Module):
+    """A network on normalized columns; subclasses implement ``forward`` and script with ``torch.jit.script``.
+
+    ``forward(profiles [batch, channel, level], scalars [batch, channel])`` returns ``(profiles, scalars, confidence)`` of shapes
+    ``[batch, profile_outputs, level]``, ``[batch, scalar_outputs]`` and ``[batch, n]``, where n is the packed number of outputs for a
+    network with a confidence head and 0 for one without. Columns are independent: a column's result may not depend on its batch.
+    """
+
+    has_confidence: bool = False
+
+    def __init__(self, shape: ColumnShape) -> None:
+        super().__init__()
+        if min(shape.profile_inputs, shape.profile_outputs, shape.level_count) < 1 or min(shape.scalar_inputs, shape.scalar_outputs) < 0:
+            raise ContractError(f"a column network needs at least one profile and one level, got {shape}")
+        self.shape = shape
+
+    def forward(self, profiles: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return normalized profiles, scalars and confidence (see the class)."""
+        raise TypeError(f"{type(self).__name__} must define forward(profiles, scalars)")
+
+
+def trainable_parameters(network: nn.Module) -> int:
+    """Return the number of parameters that training changes."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def no_confidence(profiles: Tensor) -> Tensor:
+    """Return the empty confidence ``[batch, 0]`` of a network without a confidence head."""
+    return torch.zeros([profiles.shape[0], 0], dtype=profiles.dtype, device=profiles.device)

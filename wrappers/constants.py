@@ -1,0 +1,18 @@
+"""Physical constants of E3SM that enter the physics of the graph (shr_const_mod); the manifest records them."""
+
+GRAVITY = 9.80616  # m/s2
+GAS_CONSTANT_DRY_AIR = 287.04231  # J/kg/K, 6.02214e26 * 1.38065e-23 / 28.966
+HEAT_CAPACITY_DRY_AIR = 1004.64  # J/kg/K
+RD_OVER_CP = GAS_CONSTANT_DRY_AIR / HEAT_CAPACITY_DRY_AIR
+VIRTUAL_FACTOR = 0.60788  # Rv/Rd - 1, with 18.016 and 28.966 kg/kmol
+LATENT_HEAT_VAPORIZATION = 2.501e6  # J/kg
+LATENT_HEAT_FUSION = 3.337e5  # J/kg
+
+RECORDED = {
+    "gravity_m_s2": GRAVITY,
+    "gas_constant_dry_air_j_kg_k": GAS_CONSTANT_DRY_AIR,
+    "heat_capacity_dry_air_j_kg_k": HEAT_CAPACITY_DRY_AIR,
+    "latent_heat_vaporization_j_kg": LATENT_HEAT_VAPORIZATION,
+    "latent_heat_fusion_j_kg": LATENT_HEAT_FUSION,
+}
+"""What the manifest records, with units in the names."""

@@ -1,0 +1,47 @@
+"""What every physical constraint is given and must declare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from climlink.wrappers.manifest import Strict
+from climlink.wrappers.vertical import HybridCoordinate
+
+
+@dataclass(frozen=True)
+class ConstraintContext:
+    """Where a constraint acts: vertical grid, time step in seconds, and how many levels from the top are pruned."""
+
+    hybrid: HybridCoordinate
+    time_step_s: float
+    pruned_levels: int
+
+
+class NoParameters(Strict):
+    """Parameters of a constraint that has none."""
+
+
+class PhysicalConstraint(nn.Module):
+    """A named rule on the physical outputs of a column, out of place.
+
+    ``forward(state, outputs)`` takes fields by name, float64: profiles [batch, level], scalars [batch, 1]; it changes neither argument
+    and returns only the outputs that it changes or adds. ``requires_state`` and ``requires_outputs`` are checked at construction of the
+    sequence. Rules are applied in the order of ``stage``.
+    """
+
+    name: ClassVar[str]
+    stage: ClassVar[int]
+    parameters_type: ClassVar[type[Strict]] = NoParameters
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requires_state: list[str] = []
+        self.requires_outputs: list[str] = []
+        self.produces: list[str] = []
+
+    def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the changed outputs (see the class)."""
+        raise TypeError(f"{type(self).__name__} must define forward(state, outputs)")

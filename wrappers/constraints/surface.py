@@ -1,0 +1,100 @@
+"""Constraints on the eight surface outputs; they act by name, so no other output is ever touched."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from climlink.wrappers.constraints.base import ConstraintContext, NoParameters, PhysicalConstraint
+
+SHORTWAVE_ALBEDO = {
+    "cam_out_SOLS": "cam_in_ASDIR",
+    "cam_out_SOLL": "cam_in_ALDIR",
+    "cam_out_SOLSD": "cam_in_ASDIF",
+    "cam_out_SOLLD": "cam_in_ALDIF",
+}
+"""The four downward shortwave parts and the albedo that reflects each."""
+
+SURFACE_OUTPUTS = ("cam_out_NETSW", "cam_out_FLWDS", "cam_out_PRECSC", "cam_out_PRECC", *SHORTWAVE_ALBEDO)
+
+
+class NonNegativeSurface(PhysicalConstraint):
+    """No negative flux or precipitation: y = max(y, 0) for all eight surface outputs."""
+
+    name: ClassVar[str] = "non_negative_surface"
+    stage: ClassVar[int] = 6
+
+    def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
+        super().__init__()
+        self.names: list[str] = list(SURFACE_OUTPUTS)
+        self.requires_outputs = list(SURFACE_OUTPUTS)
+
+    def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the clipped surface outputs [batch, 1]."""
+        changed: dict[str, Tensor] = {}
+        for name in self.names:
+            changed[name] = outputs[name].clamp(min=0.0)
+        return changed
+
+
+class SnowWithinPrecipitation(PhysicalConstraint):
+    """Snowfall is part of precipitation: PRECSC = min(PRECSC, PRECC)."""
+
+    name: ClassVar[str] = "snow_within_precipitation"
+    stage: ClassVar[int] = 7
+
+    def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
+        super().__init__()
+        self.requires_outputs = ["cam_out_PRECSC", "cam_out_PRECC"]
+
+    def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the limited snowfall [batch, 1]."""
+        return {"cam_out_PRECSC": torch.minimum(outputs["cam_out_PRECSC"], outputs["cam_out_PRECC"])}
+
+
+class Night(PhysicalConstraint):
+    """No shortwave at the surface where the sun is at or below the horizon (COSZRS <= 0)."""
+
+    name: ClassVar[str] = "night"
+    stage: ClassVar[int] = 8
+
+    def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
+        super().__init__()
+        self.names: list[str] = ["cam_out_NETSW", *SHORTWAVE_ALBEDO]
+        self.requires_outputs = list(self.names)
+        self.requires_state = ["pbuf_COSZRS"]
+
+    def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the shortwave outputs [batch, 1], zero at night."""
+        dark = state["pbuf_COSZRS"] <= 0.0
+        changed: dict[str, Tensor] = {}
+        for name in self.names:
+            changed[name] = torch.where(dark, torch.zeros_like(outputs[name]), outputs[name])
+        return changed
+
+
+class NetShortwaveClosure(PhysicalConstraint):
+    """Net shortwave is the absorbed part of what comes down: NETSW = sum of SOL* (1 - albedo).
+
+    Holds to 5e-13 in ClimSim; replaces the network's own NETSW.
+    """
+
+    name: ClassVar[str] = "net_shortwave_closure"
+    stage: ClassVar[int] = 9
+
+    def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
+        super().__init__()
+        self.fluxes: list[str] = list(SHORTWAVE_ALBEDO)
+        self.albedos: list[str] = list(SHORTWAVE_ALBEDO.values())
+        self.requires_outputs = list(self.fluxes)
+        self.requires_state = list(self.albedos)
+        self.produces = ["cam_out_NETSW"]
+
+    def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the closed NETSW [batch, 1] in W/m2."""
+        net = torch.zeros_like(outputs[self.fluxes[0]])
+        for i, flux in enumerate(self.fluxes):
+            net = net + outputs[flux] * (1.0 - state[self.albedos[i]])
+        return {"cam_out_NETSW": net}

@@ -1,0 +1,161 @@
+"""Named physical fields from packed host rows, derived inside the graph.
+
+A field is either one of the host's variables or follows from them: pressure from surface pressure and the hybrid coefficients,
+relative humidity from T, q and p (or the reverse, where the host sends RH), total cloud as liquid plus ice, the liquid fraction from T.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from climlink.wrappers.errors import ContractError
+from climlink.wrappers.thermodynamics import liquid_fraction, relative_humidity, specific_humidity
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.vertical import HybridCoordinate, PressureLevels
+
+_SUMS = {
+    "state_qn": ("state_q0002", "state_q0003"),
+    "state_qn_prvphy": ("state_q0002_prvphy", "state_q0003_prvphy"),
+    "tm_state_qn_prvphy": ("tm_state_q0002_prvphy", "tm_state_q0003_prvphy"),
+}
+"""Total-cloud fields and their liquid and ice parts."""
+
+
+class HostField(nn.Module):
+    """A variable that the host sends."""
+
+    def __init__(self, host: VariableSet, name: str) -> None:
+        super().__init__()
+        positions = host.slice(name)
+        self.start: int = positions.start
+        self.stop: int = positions.stop
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the field [batch, width], float64, from host rows [batch, n_input]."""
+        return x[:, self.start : self.stop].to(torch.float64)
+
+
+class CloudSum(nn.Module):
+    """Total cloud as the sum of liquid and ice."""
+
+    def __init__(self, host: VariableSet, liquid: str, ice: str) -> None:
+        super().__init__()
+        self.liquid = HostField(host, liquid)
+        self.ice = HostField(host, ice)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return liquid + ice [batch, level]."""
+        return self.liquid(x) + self.ice(x)
+
+
+class LiquidFraction(nn.Module):
+    """Liquid fraction of cloud diagnosed from temperature."""
+
+    def __init__(self, host: VariableSet) -> None:
+        super().__init__()
+        self.temperature = HostField(host, "state_t")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the fraction [batch, level], 0 to 1."""
+        return liquid_fraction(self.temperature(x))
+
+
+class Pressure(nn.Module):
+    """Midpoint pressure from surface pressure."""
+
+    def __init__(self, host: VariableSet, hybrid: HybridCoordinate) -> None:
+        super().__init__()
+        self.surface_pressure = HostField(host, "state_ps")
+        self.levels = PressureLevels(hybrid)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return pressure [batch, level] in Pa."""
+        return self.levels(self.surface_pressure(x))
+
+
+class RelativeHumidity(nn.Module):
+    """Relative humidity from temperature, specific humidity and pressure."""
+
+    def __init__(self, host: VariableSet, hybrid: HybridCoordinate) -> None:
+        super().__init__()
+        self.temperature = HostField(host, "state_t")
+        self.humidity = HostField(host, "state_q0001")
+        self.pressure = Pressure(host, hybrid)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return RH [batch, level]."""
+        return relative_humidity(self.temperature(x), self.humidity(x), self.pressure(x))
+
+
+class SpecificHumidity(nn.Module):
+    """Specific humidity from a host that sends relative humidity."""
+
+    def __init__(self, host: VariableSet, hybrid: HybridCoordinate) -> None:
+        super().__init__()
+        self.temperature = HostField(host, "state_t")
+        self.humidity = HostField(host, "state_rh")
+        self.pressure = Pressure(host, hybrid)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return q [batch, level] in kg/kg."""
+        return specific_humidity(self.temperature(x), self.humidity(x), self.pressure(x))
+
+
+def field_module(name: str, host: VariableSet, hybrid: HybridCoordinate) -> nn.Module:
+    """Return the module that gives one named field from host rows; ContractError if the set cannot supply it."""
+    if name in host:
+        return HostField(host, name)
+    if name in _SUMS:
+        return CloudSum(host, *_SUMS[name])
+    if name == "liq_partition":
+        return LiquidFraction(host)
+    if name == "state_pmid":
+        return Pressure(host, hybrid)
+    if name == "state_rh" and "state_q0001" in host:
+        return RelativeHumidity(host, hybrid)
+    if name == "state_q0001" and "state_rh" in host:
+        return SpecificHumidity(host, hybrid)
+    raise ContractError(f"input set {host.name!r} neither holds {name!r} nor what it is derived from")
+
+
+def _check_levels(host: VariableSet, hybrid: HybridCoordinate) -> None:
+    if host.level_count != hybrid.level_count:
+        raise ContractError(f"input set {host.name!r} has {host.level_count} levels, the hybrid coefficients have {hybrid.level_count}")
+
+
+class NetworkFields(nn.Module):
+    """The network's inputs in physical units, packed in the order of the network-side set."""
+
+    def __init__(self, host: VariableSet, network: VariableSet, hybrid: HybridCoordinate) -> None:
+        super().__init__()
+        _check_levels(host, hybrid)
+        self.n_input = host.width
+        # Representations of one quantity share its field; the normalization encodes them.
+        bases = list(dict.fromkeys(v.base_name for v in network.variables))
+        self.fields = nn.ModuleList(field_module(name, host, hybrid) for name in bases)
+        self.order: list[int] = [bases.index(v.base_name) for v in network.variables]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return rows [batch, n_network], float64, physical units, from host rows [batch, n_input]."""
+        values: list[Tensor] = []
+        for module in self.fields:
+            values.append(module(x))
+        return torch.cat([values[i] for i in self.order], dim=1)
+
+
+class StateFields(nn.Module):
+    """The host state by name, for the physical constraints."""
+
+    def __init__(self, names: list[str], host: VariableSet, hybrid: HybridCoordinate) -> None:
+        super().__init__()
+        _check_levels(host, hybrid)
+        self.names: list[str] = list(names)
+        self.fields = nn.ModuleList(field_module(name, host, hybrid) for name in self.names)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return {name: [batch, width]}, float64, physical units, from host rows [batch, n_input]."""
+        state: dict[str, Tensor] = {}
+        for i, module in enumerate(self.fields):
+            state[self.names[i]] = module(x)
+        return state

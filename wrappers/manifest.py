@@ -1,0 +1,233 @@
+"""The manifest: the one contract between training, export, evaluation and every host. Specified in docs/manifest.md."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from climlink.wrappers.errors import ManifestError
+
+SCHEMA_VERSION = 1
+MANIFEST_ENTRY = "climlink/manifest.json"
+GOLDEN_INPUTS_ENTRY = "climlink/golden_inputs.f32"
+GOLDEN_OUTPUTS_ENTRY = "climlink/golden_outputs.f32"
+
+
+class Strict(BaseModel):
+    """A record that refuses unknown keys and cannot be changed once made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class VariableEntry(Strict):
+    """One variable of a packed row: its ClimSim name, units, number of values and first position (0-based)."""
+
+    name: str
+    units: str
+    long_name: str
+    width: int = Field(ge=1)
+    offset: int = Field(ge=0)
+    lag: int = Field(ge=0, description="steps back in time the value belongs to")
+
+
+class VariableLayout(Strict):
+    """An ordered list of variables that fills a packed row without gaps."""
+
+    set: str = Field(description="name of the variable set, such as host_v2_q")
+    width: int = Field(ge=1)
+    variables: list[VariableEntry] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _contiguous(self) -> VariableLayout:
+        names = [v.name for v in self.variables]
+        if len(set(names)) != len(names):
+            raise ValueError(f"variable names repeat in set {self.set!r}: {sorted({n for n in names if names.count(n) > 1})}")
+        position = 0
+        for v in self.variables:
+            if v.offset != position:
+                raise ValueError(f"{v.name} starts at {v.offset} in set {self.set!r}, expected {position}: offsets must be contiguous")
+            position += v.width
+        if position != self.width:
+            raise ValueError(f"set {self.set!r} says width {self.width}, its variables fill {position}")
+        return self
+
+
+class HybridCoefficients(Strict):
+    """Hybrid coordinate p = P0*a + ps*b at midpoints [level] and interfaces [level+1]; P0 in Pa."""
+
+    p0_pa: float = Field(gt=0)
+    hyam: list[float]
+    hybm: list[float]
+    hyai: list[float]
+    hybi: list[float]
+
+    @model_validator(mode="after")
+    def _lengths(self) -> HybridCoefficients:
+        n = len(self.hyam)
+        got = (len(self.hybm), len(self.hyai), len(self.hybi))
+        if n < 1 or got != (n, n + 1, n + 1):
+            raise ValueError(f"hyam has {n} levels, so hybm, hyai, hybi must have {(n, n + 1, n + 1)} values; they have {got}")
+        return self
+
+
+class ConstraintEntry(Strict):
+    """A physical constraint by name with all of its parameters."""
+
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class NormalizationConfig(Strict):
+    """Choices of the normalization.
+
+    ``scheme``: ``range`` is the published (x - mean)/(max - min), ``moments`` is (x - mean)/std, both per level.
+    ``cloud_transform``: 1 - exp(-lambda q) on total cloud. ``fill_policy``: ``flag`` turns a fill value into 1 and any other into 0,
+    ``published`` keeps the published centre and spread. ``nonfinite_policy``: ``propagate`` lets NaN through (the Runtime refuses it),
+    ``zero`` is the published replacement. ``zero_variance_policy``: an input that does not vary enters as zero. ``lagged_clip``: clip
+    lagged inputs to the range seen in training, or not at all. ``output_center``: subtract the training mean from targets, or not
+    (published). ``denormalize_float64``: multiply outputs by their scale in float64.
+    """
+
+    scheme: Literal["range", "moments"] = "moments"
+    cloud_transform: bool = True
+    fill_policy: Literal["flag", "published"] = "flag"
+    nonfinite_policy: Literal["propagate", "zero"] = "propagate"
+    zero_variance_policy: Literal["zero"] = "zero"
+    lagged_clip: Literal["range", "none"] = "range"
+    output_center: Literal["zero", "mean"] = "zero"
+    denormalize_float64: bool = True
+
+
+class NormalizationEntry(Strict):
+    """The normalization in the graph: its choices, the SHA-256 of the statistics it was made from, and of the buffers themselves."""
+
+    configuration: NormalizationConfig
+    statistics_digest: str
+    buffers_digest: str
+
+
+class ArchitectureEntry(Strict):
+    """The network: registry name, its full configuration, and its number of trainable parameters."""
+
+    name: str
+    configuration: dict[str, Any]
+    trainable_parameters: int = Field(ge=0)
+
+
+class ToleranceEntry(Strict):
+    """Largest accepted difference |a-b|/(s+|b|) of the golden replay on one backend, device type and precision."""
+
+    backend: Literal["torchscript", "aotinductor"]
+    device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bfloat16"]
+    tolerance: float = Field(gt=0)
+
+
+class GoldenEntry(Strict):
+    """Golden columns stored beside the manifest as raw little-endian float32, C order: [column, n_input] and [column, n_output]."""
+
+    column_count: int = Field(ge=2)
+    inputs_sha256: str
+    outputs_sha256: str
+
+
+class ProvenanceEntry(Strict):
+    """Where the network comes from and which software made the package."""
+
+    climlink_version: str
+    git_revision: str | None = Field(description="revision of the source tree, null outside a checkout")
+    torch_version: str
+    exported_on: str = Field(description="CPU vendor and vector instruction set of the exporting machine: same kernels, same bits")
+    data_digest: str | None = Field(description="digest of the training store")
+    seed: int | None
+    training: dict[str, Any] = Field(default_factory=dict, description="the training configuration as it was run")
+
+
+class Manifest(Strict):
+    """The contract of one package. Version 1; readers refuse a newer version and unknown keys."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["column"] = "column"
+    name: str = Field(min_length=1)
+    inputs: VariableLayout
+    outputs: VariableLayout
+    confidence: VariableLayout | None = Field(default=None, description="appended to the output row after the outputs")
+    network_inputs: VariableLayout
+    network_outputs: VariableLayout
+    level_count: int = Field(ge=1)
+    time_step_s: float = Field(gt=0)
+    calendar: str = "noleap"
+    hybrid: HybridCoefficients
+    pruned_levels: int = Field(ge=0, description="levels from the top whose water and wind tendencies are zero")
+    normalization: NormalizationEntry
+    constraints: list[ConstraintEntry]
+    constants: dict[str, float]
+    architecture: ArchitectureEntry
+    allowed_precisions: list[Literal["float32", "bfloat16"]] = Field(min_length=1)
+    difference_scale: dict[str, list[float]] = Field(description="s of the difference formula per output variable, [width]")
+    tolerances: list[ToleranceEntry] = Field(min_length=1)
+    same_kernels_tolerance: float = Field(gt=0, description="between routes on one machine and torch version")
+    training_ranges: dict[str, list[list[float]]] = Field(
+        default_factory=dict, description="input variable -> [minimum [width], maximum [width]] seen in training, fill values left out"
+    )
+    operators: list[str] = Field(description="TorchScript operators of the graph, sorted")
+    golden: GoldenEntry
+    provenance: ProvenanceEntry
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if len(self.hybrid.hyam) != self.level_count:
+            raise ValueError(f"level_count is {self.level_count} but the hybrid coefficients have {len(self.hybrid.hyam)} levels")
+        for v in self.outputs.variables:
+            scale = self.difference_scale.get(v.name)
+            if scale is None or len(scale) != v.width or min(scale) <= 0:
+                raise ValueError(f"difference_scale of {v.name} must be {v.width} positive numbers, got {scale!r:.80}")
+        return self
+
+    @property
+    def n_input(self) -> int:
+        """Length of an input row."""
+        return self.inputs.width
+
+    @property
+    def n_output(self) -> int:
+        """Length of an output row, confidence included."""
+        return self.outputs.width + (self.confidence.width if self.confidence else 0)
+
+    @property
+    def n_column_golden(self) -> int:
+        """Number of golden columns."""
+        return self.golden.column_count
+
+    def tolerance(self, backend: str, device: str, precision: str) -> float:
+        """Return the golden tolerance of one backend, device type and precision; ManifestError if none is declared."""
+        for entry in self.tolerances:
+            if (entry.backend, entry.device, entry.precision) == (backend, device, precision):
+                return entry.tolerance
+        raise ManifestError(f"the manifest of {self.name!r} declares no tolerance for {backend}/{device}/{precision}")
+
+    def to_json(self) -> str:
+        """Return the manifest as indented JSON text."""
+        return self.model_dump_json(indent=1)
+
+
+def parse_manifest(text: str, origin: str) -> Manifest:
+    """Return the manifest in JSON ``text``; ``origin`` is the file named in a ManifestError."""
+    import json
+
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"{origin}: the manifest is not JSON ({error})") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if not isinstance(version, int):
+        raise ManifestError(f"{origin}: the manifest has no integer schema_version")
+    if version > SCHEMA_VERSION:
+        raise ManifestError(f"{origin}: manifest schema {version} is newer than the {SCHEMA_VERSION} this climlink reads; update climlink")
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"]) or "manifest"
+        raise ManifestError(f"{origin}: the manifest is not valid: {where}: {first['msg']} ({error.error_count()} problem(s))") from error

@@ -1,0 +1,211 @@
+"""Normalization of network inputs and denormalization of network outputs, as buffers of the graph.
+
+Inputs, in this order: cloud transform 1 - exp(-lambda q), fill-value flag, (x - subtract) * gain, signed logarithm, non-finite policy,
+clipping, zeroing of pruned levels. Everything is float64 until the last cast to float32. Which variable gets which centre and spread is
+the function _center_and_gain (docs/normalization.md shows the published choices beside the files they came from).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import torch
+from torch import Tensor, nn
+
+from climlink.wrappers.errors import ContractError
+from climlink.wrappers.manifest import NormalizationConfig, NormalizationEntry
+from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES, Statistics, VariableStatistics
+from climlink.wrappers.variable_sets import Variable, VariableSet
+
+OUTPUT_FLOORS = {"kg/kg/s": 3e-10, "m/s2": 1e-6, "K/s": 1e-9, "W/m2": 1e-3, "m/s": 1e-12}
+"""Smallest output scale by units. Water and wind: the published floors. The rest only keep a scale positive."""
+
+ZERO_VARIANCE = 1e-6
+"""A spread below this fraction of the largest magnitude is taken as zero: it is within 16 float32 roundings (6e-8), that is noise."""
+
+RELATIVE_HUMIDITY_LIMIT = 1.2
+"""Upper clip of relative humidity (published)."""
+
+PUBLISHED_FILL = (8.8664e29, 1e30)
+"""Centre and spread that the published files give to SNOWHICE, whose 1e30 fill values were averaged in."""
+
+
+_PUBLISHED_UNSCALED = ("state_rh", "liq_partition", "cam_in_ICEFRAC", "cam_in_LANDFRAC", "cam_in_OCNFRAC", "clat", "slat")
+"""Enter as they are: already between about 0 and 1 (published)."""
+
+_PUBLISHED_UNCENTERED = ("pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX")
+"""Divided by their range but not centred (published), as all *_dyn inputs are."""
+
+
+def output_floor(variable: Variable) -> float:
+    """Return the smallest scale of an output variable, in its own units."""
+    return OUTPUT_FLOORS[variable.units]
+
+
+def output_scale(variables: VariableSet, statistics: Statistics) -> Tensor:
+    """Return max(std, floor) of every output, float64 [n_output], physical units: the s of the difference formula too."""
+    parts = [statistics[v.name].std.clamp(min=output_floor(v)) for v in variables.variables]
+    scale = torch.cat(parts)
+    if not bool(torch.isfinite(scale).all()):
+        raise ContractError(f"the statistics of {statistics.source} lack standard deviations of outputs of set {variables.name!r}")
+    return scale
+
+
+class Normalization(nn.Module):
+    """Buffers and arithmetic between physical and normalized rows of the network-side sets."""
+
+    def __init__(self, inputs: VariableSet, outputs: VariableSet, config: NormalizationConfig, pruned_levels: int) -> None:
+        """Make a normalization with neutral buffers; ``fit`` or ``load_state_dict`` fills them."""
+        super().__init__()
+        if pruned_levels > inputs.level_count:
+            raise ContractError(f"cannot prune {pruned_levels} of {inputs.level_count} levels")
+        self._config = config
+        self._inputs = inputs
+        self._outputs = outputs
+        self.zero_nonfinite: bool = config.nonfinite_policy == "zero"
+        self.has_cloud: bool = config.cloud_transform and "state_qn" in inputs
+        self.has_log: bool = any(v.representation == "log" for v in inputs.variables)
+        self.fill_threshold: float = FILL_THRESHOLD
+        self.denormalize_float64: bool = config.denormalize_float64
+        n, m = inputs.width, outputs.width
+        self.register_buffer("subtract", torch.zeros(n, dtype=torch.float64))
+        self.register_buffer("gain", torch.ones(n, dtype=torch.float64))
+        self.register_buffer("cloud_lambda", torch.zeros(n, dtype=torch.float64))
+        self.register_buffer("log_anchor", torch.zeros(n, dtype=torch.float64))
+        self.register_buffer("lower", torch.full((n,), -float("inf"), dtype=torch.float64))
+        self.register_buffer("upper", torch.full((n,), float("inf"), dtype=torch.float64))
+        self.register_buffer("output_mean", torch.zeros(m, dtype=torch.float64))
+        self.register_buffer("output_scale", torch.ones(m, dtype=torch.float64))
+        self._register_masks(pruned_levels)
+
+    def _register_masks(self, pruned_levels: int) -> None:
+        inputs = self._inputs
+        kept, log, flag = (torch.zeros(inputs.width, dtype=torch.bool) for _ in range(3))
+        kept[:] = True
+        for v in inputs.variables:
+            where = inputs.slice(v.name)
+            # The published networks hide cloud on the pruned levels; lagged inputs there are divided by floors of 1e-12.
+            if v.is_profile and (v.lag > 0 or v.name.endswith("_dyn") or (v.name == "state_qn" and self.has_cloud)):
+                kept[where.start : where.start + pruned_levels] = False
+            log[where] = v.representation == "log"
+            flag[where] = self._config.fill_policy == "flag" and v.name in FILLED_VARIABLES
+        self.register_buffer("kept", kept)
+        self.register_buffer("is_log", log)
+        self.register_buffer("is_flag", flag)
+
+    def normalize(self, rows: Tensor) -> Tensor:
+        """Return normalized network inputs [batch, n_network], float32, from physical rows of the same shape."""
+        x = rows.to(torch.float64)
+        if self.has_cloud:
+            # A host's small negative cloud would overflow the exponential at lambda = 1e7.
+            cloud = -torch.expm1(-self.cloud_lambda * x.clamp(min=0.0))
+            x = torch.where(self.cloud_lambda > 0.0, cloud, x)
+        x = torch.where(self.is_flag, (x >= self.fill_threshold).to(torch.float64), x)
+        z = (x - self.subtract) * self.gain
+        if self.has_log:
+            d = z - self.log_anchor
+            z = torch.where(self.is_log, torch.sign(d) * torch.log1p(d.abs()), z)
+        if self.zero_nonfinite:
+            z = torch.where(torch.isfinite(z), z, torch.zeros_like(z))
+        z = torch.minimum(torch.maximum(z, self.lower), self.upper)
+        return torch.where(self.kept, z, torch.zeros_like(z)).to(torch.float32)
+
+    def denormalize(self, rows: Tensor) -> Tensor:
+        """Return physical network outputs [batch, n_network_output], float64, from normalized rows."""
+        if self.denormalize_float64:
+            return rows.to(torch.float64) * self.output_scale + self.output_mean
+        single = rows.to(torch.float32) * self.output_scale.to(torch.float32) + self.output_mean.to(torch.float32)
+        return single.to(torch.float64)
+
+    def normalize_outputs(self, rows: Tensor) -> Tensor:
+        """Return normalized targets, float32, from physical targets [batch, n_network_output]: the inverse of denormalize."""
+        return ((rows.to(torch.float64) - self.output_mean) / self.output_scale).to(torch.float32)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return normalize(rows)."""
+        return self.normalize(rows)
+
+    @torch.jit.unused
+    def fit(self, statistics: Statistics) -> Normalization:
+        """Fill the buffers from statistics of the training split; ContractError if a needed number is missing. Returns self."""
+        for v in self._inputs.variables:
+            where = self._inputs.slice(v.name)
+            subtract, gain = _center_and_gain(v, self._config, statistics)
+            self.subtract[where] = subtract
+            self.gain[where] = gain
+            self._fit_special(v, where, statistics)
+        for v in self._outputs.variables:
+            if self._config.output_center == "mean":
+                self.output_mean[self._outputs.slice(v.name)] = statistics[v.name].mean
+        self.output_scale.copy_(output_scale(self._outputs, statistics))
+        bad = [n for n in ("subtract", "gain", "output_mean") if not bool(torch.isfinite(getattr(self, n)).all())]
+        if bad:
+            raise ContractError(f"the statistics of {statistics.source} leave {bad} of the normalization not finite")
+        return self
+
+    @torch.jit.unused
+    def _fit_special(self, v: Variable, where: slice, statistics: Statistics) -> None:
+        if v.name == "state_qn" and self.has_cloud:
+            self.cloud_lambda[where] = statistics.cloud_lambda["state_qn"]
+        if v.name == "state_rh" and not v.representation and self._config.scheme == "range":
+            self.lower[where], self.upper[where] = 0.0, RELATIVE_HUMIDITY_LIMIT
+        if v.representation == "log":
+            base = statistics[v.base_name]
+            spread = _safe_inverse(base.std, base)
+            self.log_anchor[where] = torch.where(spread > 0, (base.minimum - base.mean) * spread, torch.zeros_like(spread))
+        if self._config.lagged_clip == "range" and (v.lag > 0 or v.name.endswith("_dyn")) and v.is_profile:
+            statistics.require([v.name], ("minimum", "maximum"))
+            low = (statistics[v.name].minimum - self.subtract[where]) * self.gain[where]
+            high = (statistics[v.name].maximum - self.subtract[where]) * self.gain[where]
+            self.lower[where], self.upper[where] = low, high
+
+    @torch.jit.unused
+    def entry(self, statistics_digest: str) -> NormalizationEntry:
+        """Return the manifest's record of this normalization."""
+        return NormalizationEntry(configuration=self._config, statistics_digest=statistics_digest, buffers_digest=self.digest())
+
+    @torch.jit.unused
+    def digest(self) -> str:
+        """Return the SHA-256 over names and bits of all buffers."""
+        sha = hashlib.sha256()
+        for name, value in sorted(self.named_buffers()):
+            sha.update(name.encode())
+            sha.update(bytes(value.detach().cpu().contiguous().view(torch.uint8).tolist()))
+        return sha.hexdigest()
+
+
+def _safe_inverse(spread: Tensor, statistics: VariableStatistics) -> Tensor:
+    """Return 1/spread, and 0 where the variable does not vary beyond float32 noise (the zero-variance policy)."""
+    magnitude = torch.nan_to_num(statistics.mean.abs(), nan=0.0)
+    varies = spread > ZERO_VARIANCE * magnitude
+    return torch.where(varies, 1.0 / torch.where(varies, spread, torch.ones_like(spread)), torch.zeros_like(spread))
+
+
+def _center_and_gain(v: Variable, config: NormalizationConfig, statistics: Statistics) -> tuple[Tensor, Tensor]:
+    """Return what is subtracted from a network input and what it is multiplied by, float64 [width]."""
+    s = statistics[v.base_name]
+    zero, one = torch.zeros_like(s.mean), torch.ones_like(s.mean)
+    if v.name in FILLED_VARIABLES:
+        center, spread = PUBLISHED_FILL
+        return (zero, one) if config.fill_policy == "flag" else (zero + center, one / spread)
+    if v.name == "state_qn" and config.cloud_transform:
+        return zero, one
+    if v.representation == "variable":
+        return _over_levels(s)
+    if v.name.endswith("_prvphy"):
+        return zero, _safe_inverse(s.std, s)
+    span = s.maximum - s.minimum
+    if v.name.endswith("_dyn"):
+        return zero, _safe_inverse(span, s)
+    if config.scheme == "moments" or v.representation == "log":
+        return (zero, one) if v.name == "liq_partition" else (s.mean, _safe_inverse(s.std, s))
+    if v.name in _PUBLISHED_UNSCALED:
+        return zero, one
+    return (zero if v.name in _PUBLISHED_UNCENTERED else s.mean), _safe_inverse(span, s)
+
+
+def _over_levels(s: VariableStatistics) -> tuple[Tensor, Tensor]:
+    """Return one centre and gain for a whole profile: moments over columns and levels together."""
+    mean = s.mean.mean()
+    variance = (s.std.square() + (s.mean - mean).square()).mean()
+    one = torch.ones_like(s.mean)
+    return one * mean, _safe_inverse(one * variance.sqrt(), s)

@@ -1,0 +1,70 @@
+"""The hybrid vertical coordinate p = P0*a(k) + ps*b(k) of ClimSim and E3SM, from the model top (level 0) to the surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from climlink.wrappers.errors import ContractError
+from climlink.wrappers.manifest import HybridCoefficients
+
+
+@dataclass(frozen=True)
+class HybridCoordinate:
+    """Hybrid coefficients at midpoints [level] and interfaces [level+1], dimensionless; reference pressure in Pa."""
+
+    p0_pa: float
+    hyam: tuple[float, ...]
+    hybm: tuple[float, ...]
+    hyai: tuple[float, ...]
+    hybi: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.hyam)
+        if (len(self.hybm), len(self.hyai), len(self.hybi)) != (n, n + 1, n + 1):
+            raise ContractError(
+                f"hyam has {n} levels, so hybm, hyai and hybi need {(n, n + 1, n + 1)} values; "
+                f"they have {(len(self.hybm), len(self.hyai), len(self.hybi))}"
+            )
+
+    @property
+    def level_count(self) -> int:
+        """Number of levels."""
+        return len(self.hyam)
+
+    @classmethod
+    def from_manifest(cls, entry: HybridCoefficients) -> HybridCoordinate:
+        """Return the coordinate that a manifest records."""
+        return cls(entry.p0_pa, tuple(entry.hyam), tuple(entry.hybm), tuple(entry.hyai), tuple(entry.hybi))
+
+    def entry(self) -> HybridCoefficients:
+        """Return the manifest's record of the coordinate."""
+        return HybridCoefficients(
+            p0_pa=self.p0_pa, hyam=list(self.hyam), hybm=list(self.hybm), hyai=list(self.hyai), hybi=list(self.hybi)
+        )
+
+
+class PressureLevels(nn.Module):
+    """Pressure at midpoints and interfaces, float64, from surface pressure."""
+
+    def __init__(self, hybrid: HybridCoordinate) -> None:
+        super().__init__()
+        for name in ("hyam", "hybm", "hyai", "hybi"):
+            self.register_buffer(name, torch.tensor(getattr(hybrid, name), dtype=torch.float64), persistent=False)
+        self.p0_pa = hybrid.p0_pa
+
+    def midpoints(self, surface_pressure: Tensor) -> Tensor:
+        """Return midpoint pressure [batch, level] in Pa from surface pressure [batch] or [batch, 1] in Pa."""
+        ps = surface_pressure.to(torch.float64).reshape(-1, 1)
+        return self.p0_pa * self.hyam + ps * self.hybm
+
+    def interfaces(self, surface_pressure: Tensor) -> Tensor:
+        """Return interface pressure [batch, level+1] in Pa from surface pressure [batch] or [batch, 1] in Pa."""
+        ps = surface_pressure.to(torch.float64).reshape(-1, 1)
+        return self.p0_pa * self.hyai + ps * self.hybi
+
+    def forward(self, surface_pressure: Tensor) -> Tensor:
+        """Return midpoint pressure [batch, level] in Pa."""
+        return self.midpoints(surface_pressure)
