@@ -1,0 +1,36 @@
+// What the runtime needs from a machine-learning library. One backend is compiled in: backend_torchscript.cpp or backend_stub.cpp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "device.hpp"
+
+namespace climlink {
+
+// A loaded network on its device.
+class Backend {
+ public:
+  Backend() = default;
+  virtual ~Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+
+  // y [n_row, n_output] = network(x [n_row, n_input]), float32 rows in C order in host memory. Throws Error: GRAPH if the result is not
+  // one float32 tensor of that shape, BACKEND if the library fails.
+  virtual void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y, std::int64_t n_output) = 0;
+};
+
+// "torchscript" or "stub".
+std::string_view backend_name() noexcept;
+
+// CUDA devices that this process sees.
+int backend_device_count();
+
+// Loads, places and freezes a package; bytes are needed during the call only. threads: intra-operator threads of every forward.
+// Throws Error: PACKAGE if the bytes are not a TorchScript module, BACKEND otherwise.
+std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads);
+
+}  // namespace climlink

@@ -1,0 +1,173 @@
+// The TorchScript backend: the only file of the runtime that knows libtorch.
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/InferenceMode.h>
+#include <caffe2/serialize/read_adapter_interface.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/serialization/import.h>
+#include <torch/cuda.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "backend.hpp"
+#include "error.hpp"
+
+namespace climlink {
+namespace {
+
+// Lets libtorch read the package where it lies; valid during load only.
+class MemoryReader final : public caffe2::serialize::ReadAdapterInterface {
+ public:
+  explicit MemoryReader(std::string_view bytes) : bytes_(bytes) {}
+  size_t size() const override { return bytes_.size(); }
+  size_t read(uint64_t position, void* buffer, size_t n, const char* /*what*/) const override {
+    if (position >= bytes_.size()) return 0;
+    const size_t count = std::min(n, bytes_.size() - static_cast<size_t>(position));
+    std::memcpy(buffer, bytes_.data() + position, count);
+    return count;
+  }
+
+ private:
+  std::string_view bytes_;
+};
+
+// Sets the intra-operator threads for one scope, so that a Python process or another library keeps its own number.
+class ThreadScope {
+ public:
+  explicit ThreadScope(int threads) : before_(at::get_num_threads()), changed_(before_ != threads) {
+    if (changed_) at::set_num_threads(threads);
+  }
+  ~ThreadScope() {
+    if (changed_) at::set_num_threads(before_);
+  }
+  ThreadScope(const ThreadScope&) = delete;
+  ThreadScope& operator=(const ThreadScope&) = delete;
+
+ private:
+  int before_;
+  bool changed_;
+};
+
+// Keeps float32 arithmetic float32 for one scope (no TF32, no bfloat16 inside), whatever the process has chosen for its own use.
+class Float32Scope {
+ public:
+  explicit Float32Scope(bool cuda) : backend_(cuda ? at::Float32Backend::CUDA : at::Float32Backend::MKLDNN) {
+    auto& context = at::globalContext();
+    for (std::size_t i = 0; i < operations.size(); ++i) {
+      before_[i] = context.float32Precision(backend_, operations[i]);
+      if (must_change(before_[i])) context.setFloat32Precision(backend_, operations[i], at::Float32Precision::IEEE);
+    }
+  }
+  ~Float32Scope() {
+    for (std::size_t i = 0; i < operations.size(); ++i) {
+      if (must_change(before_[i])) at::globalContext().setFloat32Precision(backend_, operations[i], before_[i]);
+    }
+  }
+  Float32Scope(const Float32Scope&) = delete;
+  Float32Scope& operator=(const Float32Scope&) = delete;
+
+ private:
+  static constexpr std::array operations = {at::Float32Op::CONV, at::Float32Op::RNN, at::Float32Op::MATMUL};
+  // NONE means "no reduced precision" on the CPU; on CUDA convolutions it may still allow TF32.
+  bool must_change(at::Float32Precision precision) const {
+    const bool cpu_default = backend_ == at::Float32Backend::MKLDNN && precision == at::Float32Precision::NONE;
+    return precision != at::Float32Precision::IEEE && !cpu_default;
+  }
+
+  at::Float32Backend backend_;
+  std::array<at::Float32Precision, operations.size()> before_{};
+};
+
+// TorchScript wraps the reason in pages of traceback; the reason is its last "...Error: " line.
+std::string reason(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  const std::string whole = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+  const std::size_t marker = whole.rfind("Error: ");
+  const std::size_t start = marker == std::string::npos ? 0 : marker + 7;
+  const std::size_t first = whole.find_first_not_of(" \n", start);
+  if (first == std::string::npos) return "no reason given";
+  return whole.substr(first, whole.find('\n', first) - first);
+}
+
+std::string shape_of(const at::Tensor& t) { return text(c10::toString(t.scalar_type()), " ", t.sizes()); }
+
+class TorchScriptBackend final : public Backend {
+ public:
+  TorchScriptBackend(torch::jit::Module module, const Device& device, int threads)
+      : module_(std::move(module)), device_(torch_device(device)), threads_(threads) {}
+
+  void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y, std::int64_t n_output) override {
+    const c10::InferenceMode inference;
+    const ThreadScope threads(threads_);
+    const Float32Scope precision(device_.is_cuda());
+    try {
+      // from_blob takes void*, but the wrapped graph never writes its input; a graph that did would be caught by the golden replay.
+      const auto input = at::from_blob(const_cast<float*>(x), {n_row, n_input}, at::kFloat).to(device_);
+      const at::Tensor output = checked(module_.forward({input}), n_row, n_output);
+      const at::Tensor rows = output.to(at::kCPU).contiguous();
+      std::memcpy(y, rows.const_data_ptr<float>(), static_cast<std::size_t>(n_row * n_output) * sizeof(float));
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      fail(CLIMLINK_ERROR_BACKEND, "libtorch failed on float32 [", n_row, ", ", n_input, "]: ", reason(error));
+    }
+  }
+
+  static c10::Device torch_device(const Device& device) {
+    return device.cuda ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index)) : c10::Device(c10::kCPU);
+  }
+
+ private:
+  static at::Tensor checked(const c10::IValue& result, std::int64_t n_row, std::int64_t n_output) {
+    if (!result.isTensor()) {
+      fail(CLIMLINK_ERROR_GRAPH, "the graph returns a ", result.tagKind(), "; expected one float32 tensor [", n_row, ", ", n_output, "]");
+    }
+    const at::Tensor& t = result.toTensor();
+    if (t.scalar_type() != at::kFloat || t.dim() != 2 || t.size(0) != n_row || t.size(1) != n_output) {
+      fail(CLIMLINK_ERROR_GRAPH, "the graph returns ", shape_of(t), "; the manifest says Float [", n_row, ", ", n_output, "]");
+    }
+    return t;
+  }
+
+  torch::jit::Module module_;
+  c10::Device device_;
+  int threads_;
+};
+
+torch::jit::Module deserialize(std::string_view bytes, const std::string& name, c10::Device device) {
+  try {
+    return torch::jit::load(std::make_shared<MemoryReader>(bytes), device, /*load_debug_files=*/false);
+  } catch (const c10::OutOfMemoryError& error) {
+    fail(CLIMLINK_ERROR_BACKEND, name, ": no memory for the network on ", device.str(), ": ", reason(error));
+  } catch (const c10::AcceleratorError& error) {
+    fail(CLIMLINK_ERROR_BACKEND, name, ": the network could not be placed on ", device.str(), ": ", reason(error));
+  } catch (const std::exception& error) {
+    fail(CLIMLINK_ERROR_PACKAGE, name, ": the package does not hold a TorchScript module that this libtorch reads: ", reason(error),
+         ". Export it again, with a torch no newer than the one climlink is built with");
+  }
+}
+
+}  // namespace
+
+std::string_view backend_name() noexcept { return "torchscript"; }
+
+int backend_device_count() { return static_cast<int>(torch::cuda::device_count()); }
+
+std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads) {
+  const c10::InferenceMode inference;
+  const ThreadScope scope(threads);
+  torch::jit::Module module = deserialize(bytes, name, TorchScriptBackend::torch_device(device));
+  try {
+    module.eval();
+    // Frozen only here, where the device is known: freezing folds the buffers into constants.
+    return std::make_unique<TorchScriptBackend>(torch::jit::freeze(module), device, threads);
+  } catch (const std::exception& error) {
+    fail(CLIMLINK_ERROR_BACKEND, name, ": libtorch could not freeze the graph: ", reason(error));
+  }
+}
+
+}  // namespace climlink

@@ -1,0 +1,260 @@
+// The C interface: no exception leaves it, and every failure leaves a message for its thread.
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "backend.hpp"
+#include "climlink/climlink.h"
+#include "emulator.hpp"
+#include "error.hpp"
+#include "package.hpp"
+
+struct climlink_emulator {
+  climlink::Emulator emulator;
+};
+
+namespace {
+
+using climlink::fail;
+
+constexpr std::size_t longest_message = 4096;
+// Fixed storage: a message about exhausted memory must not need memory.
+thread_local char last_message[longest_message] = "";
+
+climlink_status remember(climlink_status status, const char* message) noexcept {
+  std::strncpy(last_message, message, longest_message - 1);
+  last_message[longest_message - 1] = '\0';
+  return status;
+}
+
+// Runs a call and turns whatever it throws into a status and this thread's message.
+template <class Call>
+climlink_status guarded(const Call& call) noexcept {
+  try {
+    call();
+    return CLIMLINK_OK;
+  } catch (const climlink::Error& error) {
+    return remember(error.status(), error.what());
+  } catch (const std::bad_alloc&) {
+    return remember(CLIMLINK_ERROR_INTERNAL, "out of memory; use fewer columns at once, or more memory");
+  } catch (const std::exception& error) {
+    return remember(CLIMLINK_ERROR_INTERNAL, error.what());
+  } catch (...) {
+    return remember(CLIMLINK_ERROR_INTERNAL, "an exception of unknown type; this is a defect in climlink");
+  }
+}
+
+template <class Pointer>
+void need(Pointer* pointer, const char* name) {
+  if (pointer == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, name, " is a null pointer");
+}
+
+climlink::Emulator& checked(climlink_emulator* handle) {
+  if (handle == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, "emulator is a null pointer; open a package first");
+  return handle->emulator;
+}
+
+const climlink::Emulator& checked(const climlink_emulator* handle) {
+  if (handle == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, "emulator is a null pointer; open a package first");
+  return handle->emulator;
+}
+
+climlink_emulator* open_bytes(std::string_view bytes, const char* name, const climlink_options* options) {
+  const climlink_options used = options != nullptr ? *options : climlink_options_default();
+  return new climlink_emulator{climlink::Emulator(bytes, name, used)};
+}
+
+}  // namespace
+
+const char* climlink_version(void) { return CLIMLINK_VERSION; }
+
+const char* climlink_backend(void) { return climlink::backend_name().data(); }
+
+const char* climlink_status_name(climlink_status status) {
+  switch (status) {
+    case CLIMLINK_OK: return "ok";
+    case CLIMLINK_ERROR_ARGUMENT: return "argument";
+    case CLIMLINK_ERROR_FILE: return "file";
+    case CLIMLINK_ERROR_PACKAGE: return "package";
+    case CLIMLINK_ERROR_SCHEMA: return "schema";
+    case CLIMLINK_ERROR_DIGEST: return "digest";
+    case CLIMLINK_ERROR_HOST: return "host";
+    case CLIMLINK_ERROR_VARIABLE: return "variable";
+    case CLIMLINK_ERROR_SHAPE: return "shape";
+    case CLIMLINK_ERROR_NONFINITE: return "nonfinite";
+    case CLIMLINK_ERROR_GOLDEN: return "golden";
+    case CLIMLINK_ERROR_GRAPH: return "graph";
+    case CLIMLINK_ERROR_DEVICE: return "device";
+    case CLIMLINK_ERROR_BACKEND: return "backend";
+    case CLIMLINK_ERROR_STATE: return "state";
+    case CLIMLINK_ERROR_INTERNAL: return "internal";
+  }
+  return "unknown";
+}
+
+const char* climlink_last_message(void) { return last_message; }
+
+climlink_options climlink_options_default(void) {
+  climlink_options options{};
+  options.device = "cpu";
+  options.threads = 1;
+  options.micro_batch = 64;
+  return options;
+}
+
+climlink_status climlink_read_file(const char* path, void** bytes, int64_t* size) {
+  return guarded([&] {
+    need(path, "path");
+    need(bytes, "bytes");
+    need(size, "size");
+    *bytes = nullptr;
+    *size = 0;
+    const std::string contents = climlink::read_file(path);
+    void* copy = std::malloc(contents.empty() ? 1 : contents.size());
+    if (copy == nullptr) throw std::bad_alloc();
+    std::memcpy(copy, contents.data(), contents.size());
+    *bytes = copy;
+    *size = static_cast<int64_t>(contents.size());
+  });
+}
+
+void climlink_free(void* bytes) { std::free(bytes); }
+
+climlink_status climlink_open(const char* path, const climlink_options* options, climlink_emulator** emulator) {
+  return guarded([&] {
+    need(emulator, "emulator");
+    *emulator = nullptr;
+    need(path, "path");
+    *emulator = open_bytes(climlink::read_file(path), path, options);
+  });
+}
+
+climlink_status climlink_open_bytes(const void* bytes, int64_t size, const char* name, const climlink_options* options,
+                                    climlink_emulator** emulator) {
+  return guarded([&] {
+    need(emulator, "emulator");
+    *emulator = nullptr;
+    need(bytes, "bytes");
+    need(name, "name");
+    if (size < 0) fail(CLIMLINK_ERROR_ARGUMENT, "size is ", size, "; expected the number of bytes, 0 or more");
+    *emulator = open_bytes({static_cast<const char*>(bytes), static_cast<std::size_t>(size)}, name, options);
+  });
+}
+
+climlink_status climlink_close(climlink_emulator** emulator) {
+  return guarded([&] {
+    need(emulator, "emulator");
+    delete *emulator;
+    *emulator = nullptr;
+  });
+}
+
+climlink_status climlink_manifest(const climlink_emulator* emulator, const char** json) {
+  return guarded([&] {
+    need(json, "json");
+    *json = checked(emulator).manifest().json.c_str();
+  });
+}
+
+climlink_status climlink_digest(const climlink_emulator* emulator, const char** sha256) {
+  return guarded([&] {
+    need(sha256, "sha256");
+    *sha256 = checked(emulator).digest().c_str();
+  });
+}
+
+climlink_status climlink_device(const climlink_emulator* emulator, const char** device) {
+  return guarded([&] {
+    need(device, "device");
+    *device = checked(emulator).device().c_str();
+  });
+}
+
+climlink_status climlink_level_count(const climlink_emulator* emulator, int32_t* level_count) {
+  return guarded([&] {
+    need(level_count, "level_count");
+    *level_count = static_cast<int32_t>(checked(emulator).manifest().level_count);
+  });
+}
+
+climlink_status climlink_time_step(const climlink_emulator* emulator, double* time_step_s) {
+  return guarded([&] {
+    need(time_step_s, "time_step_s");
+    *time_step_s = checked(emulator).manifest().time_step_s;
+  });
+}
+
+climlink_status climlink_golden_difference(const climlink_emulator* emulator, double* difference) {
+  return guarded([&] {
+    need(difference, "difference");
+    *difference = checked(emulator).golden_difference();
+  });
+}
+
+climlink_status climlink_variable_count(const climlink_emulator* emulator, climlink_role role, int32_t* count, int64_t* total_width) {
+  return guarded([&] {
+    need(count, "count");
+    need(total_width, "total_width");
+    const auto& layout = checked(emulator).layout(role);
+    *count = static_cast<int32_t>(layout.variables.size());
+    *total_width = layout.width;
+  });
+}
+
+climlink_status climlink_variable(const climlink_emulator* emulator, climlink_role role, int32_t index, const char** name, const char** units,
+                                  int64_t* width, int64_t* offset) {
+  return guarded([&] {
+    need(name, "name");
+    need(units, "units");
+    need(width, "width");
+    need(offset, "offset");
+    const auto& variables = checked(emulator).layout(role).variables;
+    if (index < 0 || static_cast<std::size_t>(index) >= variables.size()) {
+      fail(CLIMLINK_ERROR_ARGUMENT, "index is ", index, "; expected 0 to ", variables.size() - 1);
+    }
+    const auto& v = variables[static_cast<std::size_t>(index)];
+    *name = v.name.c_str();
+    *units = v.units.c_str();
+    *width = v.width;
+    *offset = v.offset;
+  });
+}
+
+climlink_status climlink_require_units(const climlink_emulator* emulator, climlink_role role, const char* name, const char* units) {
+  return guarded([&] {
+    need(name, "name");
+    need(units, "units");
+    const auto& v = checked(emulator).variable(role, name);
+    if (v.units != units) {
+      fail(CLIMLINK_ERROR_HOST, v.name, ": the host has units \"", units, "\", the package \"", v.units, "\". Convert in the host, with one constant");
+    }
+  });
+}
+
+climlink_status climlink_begin(climlink_emulator* emulator, int64_t n_column) {
+  return guarded([&] { checked(emulator).begin(n_column); });
+}
+
+climlink_status climlink_set(climlink_emulator* emulator, const char* name, const climlink_array* values, int64_t first_column) {
+  return guarded([&] {
+    need(name, "name");
+    need(values, "values");
+    checked(emulator).set(name, *values, first_column);
+  });
+}
+
+climlink_status climlink_run(climlink_emulator* emulator) {
+  return guarded([&] { checked(emulator).run(); });
+}
+
+climlink_status climlink_get(const climlink_emulator* emulator, const char* name, const climlink_array* values, int64_t first_column) {
+  return guarded([&] {
+    need(name, "name");
+    need(values, "values");
+    checked(emulator).get(name, *values, first_column);
+  });
+}
+
+climlink_status climlink_run_packed(climlink_emulator* emulator, const float* x, int64_t n_column, int64_t n_input, float* y, int64_t n_output) {
+  return guarded([&] { checked(emulator).run_packed(x, n_column, n_input, y, n_output); });
+}

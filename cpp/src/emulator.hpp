@@ -1,0 +1,58 @@
+// One opened package with its buffers: what a climlink_emulator handle stands for.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend.hpp"
+#include "climlink/climlink.h"
+#include "column_runner.hpp"
+#include "package.hpp"
+
+namespace climlink {
+
+class Emulator {
+ public:
+  // Checks, loads, warms up and replays the golden columns; throws Error at the first thing wrong.
+  Emulator(std::string_view bytes, const std::string& name, const climlink_options& options);
+
+  const Manifest& manifest() const { return package_.manifest; }
+  const std::string& digest() const { return package_.digest; }
+  const std::string& device() const { return device_text_; }
+  double golden_difference() const { return golden_difference_; }
+  const Layout& layout(climlink_role role) const;
+  // The variable of a name; Error(VARIABLE) with the near names if there is none.
+  const Variable& variable(climlink_role role, std::string_view name) const;
+
+  void begin(std::int64_t n_column);
+  void set(std::string_view name, const climlink_array& values, std::int64_t first_column);
+  void run();
+  void get(std::string_view name, const climlink_array& values, std::int64_t first_column) const;
+  // x [n_column, n_input] -> y [n_column, n_output]; independent of begin, set and get.
+  void run_packed(const float* x, std::int64_t n_column, std::int64_t n_input, float* y, std::int64_t n_output);
+
+ private:
+  enum class Stage { idle, setting, done, failed };
+
+  void load(std::string_view bytes, const climlink_options& options);
+  void check_all_set() const;
+  void check_packed_inputs(const float* x, std::int64_t n_column) const;
+  void check_outputs(const float* y, std::int64_t n_column) const;
+
+  Package package_;
+  std::string device_text_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<ColumnRunner> runner_;
+  double golden_difference_ = 0;
+
+  Stage stage_ = Stage::idle;
+  std::int64_t n_column_ = 0;
+  std::vector<float> x_, y_;                 // [n_column, n_input], [n_column, n_output]
+  std::vector<std::uint8_t> is_set_;         // [variable, n_column]
+  std::vector<std::int64_t> missing_count_;  // [variable]: columns not set yet
+};
+
+}  // namespace climlink

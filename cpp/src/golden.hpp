@@ -1,0 +1,17 @@
+// Replay of the golden columns: does this machine give what the exporting machine recorded?
+#pragma once
+
+#include "column_runner.hpp"
+#include "package.hpp"
+
+namespace climlink {
+
+// Runs the golden columns and returns the largest difference |a-b| / (s + |b|), b as recorded, s the manifest's difference_scale.
+// Throws Error(GOLDEN) beyond tolerance, naming the worst variable, column and level.
+double replay_golden(const Package& package, ColumnRunner& runner, double tolerance);
+
+// First forwards, so that the first time step is not slower than the others: two at a full micro-batch, one at the smallest.
+// Throws Error(GRAPH) if the graph does not take or give rows of the manifest's widths.
+void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch);
+
+}  // namespace climlink

@@ -1,0 +1,20 @@
+// Checks what a host passes to set and get.
+#pragma once
+
+#include "climlink/climlink.h"
+#include "manifest.hpp"
+#include "strided_copy.hpp"
+
+namespace climlink {
+
+// The array as a view, once its type, rank, extents, strides and column range fit the variable and a step of n_column columns.
+// Throws Error: SHAPE, or ARGUMENT for a null pointer.
+HostView checked_view(const climlink_array& array, const Variable& variable, std::int64_t first_column, std::int64_t n_column);
+
+// "state_t: column 17 (0-based), level 3" ; scalars have no level.
+std::string place(const Variable& variable, std::int64_t column, std::int64_t level);
+
+// "NaN", "Inf", "-Inf", or the number with the remark that float32 cannot hold it.
+std::string shown_nonfinite(double value);
+
+}  // namespace climlink

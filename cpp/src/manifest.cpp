@@ -1,0 +1,224 @@
+#include "manifest.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "error.hpp"
+#include "json_record.hpp"
+#include "sha256.hpp"
+
+namespace climlink {
+namespace {
+
+using nlohmann::json;
+
+Variable read_variable(JsonRecord record) {
+  Variable v;
+  v.name = record.string("name");
+  v.units = record.string("units");
+  record.string("long_name");
+  v.width = record.integer("width", 1);
+  v.offset = record.integer("offset", 0);
+  record.integer("lag", 0);
+  record.finish();
+  return v;
+}
+
+Layout read_layout(JsonRecord record) {
+  Layout layout;
+  record.string("set");
+  layout.width = record.integer("width", 1);
+  std::set<std::string> seen;
+  std::int64_t position = 0;
+  for (const auto& entry : record.records("variables")) {
+    Variable v = read_variable(entry);
+    if (!seen.insert(v.name).second) record.problem("variables", text(v.name, " occurs twice"));
+    if (v.offset != position) record.problem("variables", text(v.name, " starts at ", v.offset, ", expected ", position, ": offsets are contiguous"));
+    position += v.width;
+    layout.variables.push_back(std::move(v));
+  }
+  if (layout.variables.empty()) record.problem("variables", "expected at least one variable");
+  if (position != layout.width) record.problem("width", text("says ", layout.width, ", but the variables fill ", position));
+  record.finish();
+  return layout;
+}
+
+// Appends the confidence block behind the outputs; its own offsets start at 0.
+void append_layout(Layout& outputs, const Layout& confidence, const JsonRecord& root) {
+  for (Variable v : confidence.variables) {
+    if (outputs.find(v.name) >= 0) root.problem("confidence", text(v.name, " is already an output"));
+    v.offset += outputs.width;
+    outputs.variables.push_back(std::move(v));
+  }
+  outputs.width += confidence.width;
+}
+
+void check_hybrid(JsonRecord record, std::int64_t level_count) {
+  record.positive("p0_pa");
+  const auto check = [&](const char* key, std::int64_t expected) {
+    const auto got = static_cast<std::int64_t>(record.numbers(key).size());
+    if (got != expected) record.problem(key, text("expected ", expected, " values for level_count ", level_count, ", got ", got));
+  };
+  check("hyam", level_count);
+  check("hybm", level_count);
+  check("hyai", level_count + 1);
+  check("hybi", level_count + 1);
+  record.finish();
+}
+
+std::vector<double> read_scale(JsonRecord record, const Layout& outputs) {
+  std::vector<double> scale;
+  scale.reserve(static_cast<std::size_t>(outputs.width));
+  for (const auto& v : outputs.variables) {
+    const auto values = record.numbers(v.name);
+    const bool positive = std::all_of(values.begin(), values.end(), [](double s) { return s > 0; });
+    if (static_cast<std::int64_t>(values.size()) != v.width || !positive) {
+      record.problem(v.name, text("expected ", v.width, " positive numbers, got ", values.size(), positive ? " numbers" : ", not all positive"));
+    }
+    scale.insert(scale.end(), values.begin(), values.end());
+  }
+  return scale;
+}
+
+Tolerance read_tolerance(JsonRecord record) {
+  Tolerance t;
+  t.backend = record.choice("backend", {"torchscript", "aotinductor"});
+  t.device = record.choice("device", {"cpu", "cuda"});
+  t.precision = record.choice("precision", {"float32", "bfloat16"});
+  t.value = record.positive("tolerance");
+  record.finish();
+  return t;
+}
+
+std::string read_digest(JsonRecord& record, const std::string& key) {
+  const std::string digest = record.string(key);
+  if (!is_sha256_hex(digest)) record.problem(key, "expected 64 hexadecimal digits, got \"" + digest + "\"");
+  return lower_case(digest);
+}
+
+void read_golden(JsonRecord record, Manifest& m) {
+  m.golden_count = record.integer("column_count", 2);
+  m.golden_inputs_sha256 = read_digest(record, "inputs_sha256");
+  m.golden_outputs_sha256 = read_digest(record, "outputs_sha256");
+  record.finish();
+}
+
+// Parts that describe the network and its making. The runtime does not act on them, but a package with a broken one is refused here
+// as Python refuses it.
+void check_description(JsonRecord& root) {
+  auto normalization = root.record("normalization");
+  for (const char* key : {"scheme", "statistics_digest", "buffers_digest"}) normalization.string(key);
+  normalization.choice("fill_policy", {"flag", "published"});
+  normalization.choice("nonfinite_policy", {"propagate", "zero"});
+  normalization.choice("zero_variance_policy", {"zero"});
+  normalization.boolean("denormalize_float64");
+  normalization.finish();
+  for (auto& constraint : root.records("constraints")) {
+    constraint.string("name");
+    if (constraint.has("parameters")) constraint.object("parameters");
+    constraint.finish();
+  }
+  auto architecture = root.record("architecture");
+  architecture.string("name");
+  architecture.object("configuration");
+  architecture.integer("trainable_parameters", 0);
+  architecture.finish();
+  auto provenance = root.record("provenance");
+  for (const char* key : {"climlink_version", "torch_version", "exported_on"}) provenance.string(key);
+  for (const char* key : {"git_revision", "data_digest", "seed"}) provenance.ignore(key);
+  provenance.optional_ignore("training");
+  provenance.finish();
+  root.object("constants");
+  root.strings("operators");
+  root.integer("pruned_levels", 0);
+  root.positive("same_kernels_tolerance");
+  if (root.has("calendar")) root.string("calendar");
+  if (root.has("training_ranges")) root.object("training_ranges");
+}
+
+Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
+  Manifest m;
+  m.json = std::move(text_of_manifest);
+  root.ignore("schema_version");
+  if (root.has("kind")) root.choice("kind", {"column"});
+  m.name = root.string("name");
+  if (m.name.empty()) root.problem("name", "expected a text of at least one character");
+  m.inputs = read_layout(root.record("inputs"));
+  m.outputs = read_layout(root.record("outputs"));
+  if (root.has("confidence") && !root.is_null("confidence")) append_layout(m.outputs, read_layout(root.record("confidence")), root);
+  read_layout(root.record("network_inputs"));
+  read_layout(root.record("network_outputs"));
+  m.level_count = root.integer("level_count", 1);
+  m.time_step_s = root.positive("time_step_s");
+  check_hybrid(root.record("hybrid"), m.level_count);
+  m.difference_scale = read_scale(root.record("difference_scale"), m.outputs);
+  m.allowed_precisions = root.strings("allowed_precisions");
+  for (const auto& entry : root.records("tolerances")) m.tolerances.push_back(read_tolerance(entry));
+  if (m.tolerances.empty()) root.problem("tolerances", "expected at least one");
+  read_golden(root.record("golden"), m);
+  check_description(root);
+  root.finish();
+  return m;
+}
+
+json parse_json(const std::string& text_of_manifest, const std::string& origin) {
+  try {
+    return json::parse(text_of_manifest);
+  } catch (const json::exception& error) {
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest is not JSON (", error.what(), "). Export the package again");
+  }
+}
+
+// First of all checks, so that a newer package is called newer and not broken.
+void check_version(const json& document, const std::string& origin) {
+  const auto version = document.is_object() ? document.find("schema_version") : document.end();
+  if (version == document.end() || !version->is_number_integer()) {
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest has no integer schema_version; expected ", schema_version, ". Export the package again");
+  }
+  const auto value = version->get<std::int64_t>();
+  if (value > schema_version) {
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema ", value, " is newer than the ", schema_version,
+         " this climlink ", CLIMLINK_VERSION, " reads; update climlink");
+  }
+  if (value < schema_version) {
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema ", value, " does not exist; this climlink reads ", schema_version);
+  }
+}
+
+}  // namespace
+
+std::int64_t Layout::find(std::string_view name) const {
+  const auto found = std::find_if(variables.begin(), variables.end(), [&](const Variable& v) { return v.name == name; });
+  return found == variables.end() ? -1 : found - variables.begin();
+}
+
+const Variable& Layout::owner(std::int64_t position) const {
+  return *std::find_if(variables.begin(), variables.end(), [&](const Variable& v) { return position < v.offset + v.width; });
+}
+
+std::vector<std::string_view> Layout::names() const {
+  std::vector<std::string_view> result;
+  for (const auto& v : variables) result.emplace_back(v.name);
+  return result;
+}
+
+double Manifest::tolerance(std::string_view backend, std::string_view device, std::string_view precision) const {
+  for (const auto& t : tolerances) {
+    if (t.backend == backend && t.device == device && t.precision == precision) return t.value;
+  }
+  fail(CLIMLINK_ERROR_GOLDEN, "the manifest of ", name, " declares no tolerance for ", backend, "/", device, "/", precision,
+       ", so its golden columns cannot be judged there. Export it with one, or choose another device");
+}
+
+Manifest parse_manifest(std::string json_text, const std::string& origin) {
+  const json document = parse_json(json_text, origin);
+  check_version(document, origin);
+  try {
+    return read_manifest(JsonRecord(document, ""), std::move(json_text));
+  } catch (const JsonProblem& problem) {
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest is not valid: ", problem.what(), ". Export the package again");
+  }
+}
+
+}  // namespace climlink

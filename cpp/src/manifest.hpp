@@ -1,0 +1,58 @@
+// The manifest as the runtime needs it: the C++ reader of the schema in wrappers/manifest.py (docs/manifest.md).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace climlink {
+
+constexpr int schema_version = 1;
+
+// One variable of a packed row.
+struct Variable {
+  std::string name;
+  std::string units;
+  std::int64_t width = 0;   // values per column: the level count for profiles, 1 for scalars
+  std::int64_t offset = 0;  // first position in the row, 0-based
+};
+
+// The ordered variables of a packed row; they fill it without gaps.
+struct Layout {
+  std::vector<Variable> variables;
+  std::int64_t width = 0;
+
+  // Index of a variable, or -1.
+  std::int64_t find(std::string_view name) const;
+  // The variable that owns one position of the row.
+  const Variable& owner(std::int64_t position) const;
+  std::vector<std::string_view> names() const;
+};
+
+struct Tolerance {
+  std::string backend, device, precision;
+  double value = 0;
+};
+
+struct Manifest {
+  std::string json;  // the text as it stands in the package
+  std::string name;
+  Layout inputs;
+  Layout outputs;  // the confidence block, where present, appended
+  std::int64_t level_count = 0;
+  double time_step_s = 0;
+  std::vector<double> difference_scale;  // s of |a-b|/(s+|b|), [outputs.width]
+  std::vector<std::string> allowed_precisions;
+  std::vector<Tolerance> tolerances;
+  std::int64_t golden_count = 0;
+  std::string golden_inputs_sha256, golden_outputs_sha256;
+
+  // Golden tolerance; throws Error(GOLDEN) where the manifest declares none.
+  double tolerance(std::string_view backend, std::string_view device, std::string_view precision) const;
+};
+
+// Reads and validates JSON text; origin is the file named in messages. Throws Error(SCHEMA).
+Manifest parse_manifest(std::string json, const std::string& origin);
+
+}  // namespace climlink

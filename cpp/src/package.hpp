@@ -1,0 +1,27 @@
+// Everything of a package that can be known and checked without torch.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "manifest.hpp"
+
+namespace climlink {
+
+struct Package {
+  std::string name;    // path or the caller's name, for messages
+  std::string digest;  // SHA-256 of the whole file, lower-case hexadecimal
+  Manifest manifest;
+  std::vector<float> golden_inputs;   // [golden_count, inputs.width]
+  std::vector<float> golden_outputs;  // [golden_count, outputs.width]
+};
+
+// Whole file in memory; Error(FILE) if it cannot be read.
+std::string read_file(const std::string& path);
+
+// Digest (against pinned_sha256 unless that is null), zip, manifest and golden columns of a package, in this order.
+// Throws Error: ARGUMENT, DIGEST, FILE, PACKAGE or SCHEMA.
+Package read_package(std::string_view bytes, const std::string& name, const char* pinned_sha256);
+
+}  // namespace climlink
