@@ -1,0 +1,220 @@
+// climlink._runtime: the C interface for Python. It goes through climlink.h only, as every other host does.
+#include <climlink/climlink.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace py = pybind11;
+
+namespace {
+
+using FloatRows = py::array_t<float, py::array::c_style>;
+
+// The Python exception type, made once at import and kept for the life of the interpreter.
+PyObject* emulator_error = nullptr;
+
+[[noreturn]] void raise(climlink_status status, const std::string& message) {
+  const py::object error = py::reinterpret_borrow<py::object>(emulator_error)(message);
+  error.attr("status") = climlink_status_name(status);
+  PyErr_SetObject(emulator_error, error.ptr());
+  throw py::error_already_set();
+}
+
+void check(climlink_status status) {
+  if (status != CLIMLINK_OK) raise(status, climlink_last_message());
+}
+
+std::string shape_text(const py::array& array) {
+  return py::str("{} {}").format(array.attr("shape"), array.dtype()).cast<std::string>();
+}
+
+// A numpy array as a climlink_array; the Python side declares shape and type, so that nothing is cast or broadcast on the way.
+climlink_array view_of(const std::string& name, const py::array& array, bool writeable) {
+  const bool float32 = py::isinstance<py::array_t<float>>(array);
+  if (!float32 && !py::isinstance<py::array_t<double>>(array)) {
+    raise(CLIMLINK_ERROR_SHAPE, name + ": expected a float32 or float64 array, got " + shape_text(array));
+  }
+  if (array.ndim() < 1 || array.ndim() > 2) {
+    raise(CLIMLINK_ERROR_SHAPE, name + ": expected a [column] or [column, level] array, got " + shape_text(array));
+  }
+  if (writeable && !array.writeable()) raise(CLIMLINK_ERROR_ARGUMENT, name + ": the output array is read-only");
+  climlink_array view{};
+  view.data = const_cast<void*>(array.data());  // set reads only; get has checked writeable
+  view.type = float32 ? CLIMLINK_FLOAT32 : CLIMLINK_FLOAT64;
+  view.rank = static_cast<int32_t>(array.ndim());
+  for (int axis = 0; axis < view.rank; ++axis) {
+    view.extent[axis] = array.shape(axis);
+    view.stride[axis] = array.strides(axis);
+  }
+  return view;
+}
+
+using VariableRow = std::tuple<std::string, std::string, int64_t, int64_t>;
+
+// Owns a handle. A handle is for one thread at a time; run releases the GIL, so two Python threads need two emulators.
+class Emulator {
+ public:
+  Emulator(const std::variant<py::bytes, std::string>& source, int level_count, double time_step_s, const std::string& device, int local_rank,
+           int threads, int micro_batch, const std::optional<std::string>& pinned_sha256) {
+    climlink_options options = climlink_options_default();
+    options.level_count = level_count;
+    options.time_step_s = time_step_s;
+    options.device = device.c_str();
+    options.local_rank = local_rank;
+    options.threads = threads;
+    options.micro_batch = micro_batch;
+    options.pinned_sha256 = pinned_sha256 ? pinned_sha256->c_str() : nullptr;
+    if (const auto* path = std::get_if<std::string>(&source)) {
+      check(without_gil([&] { return climlink_open(path->c_str(), &options, &handle_); }));
+    } else {
+      const std::string_view bytes = std::get<py::bytes>(source);
+      check(without_gil([&] { return climlink_open_bytes(bytes.data(), static_cast<int64_t>(bytes.size()), "<bytes>", &options, &handle_); }));
+    }
+  }
+  ~Emulator() { climlink_close(&handle_); }
+  Emulator(const Emulator&) = delete;
+  Emulator& operator=(const Emulator&) = delete;
+
+  void begin(int64_t n_column) { check(climlink_begin(handle_, n_column)); }
+  void set(const std::string& name, const py::array& values, int64_t first_column) {
+    const climlink_array view = view_of(name, values, false);
+    check(climlink_set(handle_, name.c_str(), &view, first_column));
+  }
+  void run() {
+    check(without_gil([&] { return climlink_run(handle_); }));
+  }
+  void get(const std::string& name, const py::array& values, int64_t first_column) const {
+    const climlink_array view = view_of(name, values, true);
+    check(climlink_get(handle_, name.c_str(), &view, first_column));
+  }
+
+  FloatRows run_packed(const py::array& x) {
+    if (!py::isinstance<FloatRows>(x) || x.ndim() != 2) {
+      raise(CLIMLINK_ERROR_SHAPE, "expected a C-contiguous float32 array [n_column, " + std::to_string(width(CLIMLINK_INPUT)) + "], got " + shape_text(x) +
+                                      (x.ndim() == 2 && py::isinstance<py::array_t<float>>(x) ? ", not C-contiguous" : ""));
+    }
+    const auto rows = py::reinterpret_borrow<FloatRows>(x);
+    const int64_t n_output = width(CLIMLINK_OUTPUT);
+    FloatRows y({static_cast<py::ssize_t>(rows.shape(0)), static_cast<py::ssize_t>(n_output)});
+    const float* in = rows.data();
+    float* out = y.mutable_data();
+    check(without_gil([&] { return climlink_run_packed(handle_, in, rows.shape(0), rows.shape(1), out, n_output); }));
+    return y;
+  }
+
+  void require_units(const std::string& role, const std::string& name, const std::string& units) const {
+    if (role != "input" && role != "output") raise(CLIMLINK_ERROR_ARGUMENT, "role is \"" + role + "\"; expected \"input\" or \"output\"");
+    check(climlink_require_units(handle_, role == "input" ? CLIMLINK_INPUT : CLIMLINK_OUTPUT, name.c_str(), units.c_str()));
+  }
+
+  std::string manifest() const { return text(climlink_manifest); }
+  std::string digest() const { return text(climlink_digest); }
+  std::string device() const { return text(climlink_device); }
+  double golden_difference() const { return number<double>(climlink_golden_difference); }
+  double time_step_s() const { return number<double>(climlink_time_step); }
+  int32_t level_count() const { return number<int32_t>(climlink_level_count); }
+
+  std::vector<VariableRow> variables(climlink_role role) const {
+    int32_t count = 0;
+    int64_t total = 0;
+    check(climlink_variable_count(handle_, role, &count, &total));
+    std::vector<VariableRow> rows;
+    for (int32_t i = 0; i < count; ++i) {
+      const char *name = nullptr, *units = nullptr;
+      int64_t variable_width = 0, offset = 0;
+      check(climlink_variable(handle_, role, i, &name, &units, &variable_width, &offset));
+      rows.emplace_back(name, units, variable_width, offset);
+    }
+    return rows;
+  }
+
+ private:
+  template <class Call>
+  static climlink_status without_gil(const Call& call) {
+    const py::gil_scoped_release release;
+    return call();
+  }
+  int64_t width(climlink_role role) const {
+    int32_t count = 0;
+    int64_t total = 0;
+    check(climlink_variable_count(handle_, role, &count, &total));
+    return total;
+  }
+  template <class Function>
+  std::string text(Function function) const {
+    const char* value = nullptr;
+    check(function(handle_, &value));
+    return value;
+  }
+  template <class Number, class Function>
+  Number number(Function function) const {
+    Number value{};
+    check(function(handle_, &value));
+    return value;
+  }
+
+  climlink_emulator* handle_ = nullptr;
+};
+
+// Accepts str, bytes and os.PathLike, which std::variant alone would not.
+std::variant<py::bytes, std::string> source_of(const py::object& source) {
+  if (py::isinstance<py::bytes>(source)) return source.cast<py::bytes>();
+  return py::module_::import("os").attr("fspath")(source).cast<std::string>();
+}
+
+constexpr const char* class_doc = R"(One opened package: the C++ runtime behind Python.
+
+Emulator(source, level_count=0, time_step_s=0.0, device="cpu", local_rank=0, threads=1, micro_batch=64, pinned_sha256=None)
+
+source is a path or the bytes of a package. level_count and time_step_s (s) are the host's claims, 0 for none. Opening checks the
+digest, the manifest and the claims before anything is deserialized, loads and freezes the graph, and replays the golden columns.
+Use it from one thread at a time.)";
+
+void define_emulator(py::module_& m) {
+  py::class_<Emulator>(m, "Emulator", class_doc)
+      .def(py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank, int threads,
+                       int micro_batch, const std::optional<std::string>& pinned_sha256) {
+             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch, pinned_sha256);
+           }),
+           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu", py::arg("local_rank") = 0,
+           py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none())
+      .def("begin", &Emulator::begin, py::arg("n_column"), "Start a step of n_column columns; forgets what was set before.")
+      .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
+           "Set columns of one input variable from a float32 or float64 array [column] or [column, level] of any strides.")
+      .def("run", &Emulator::run, "Run all columns; every column of every input must be set.")
+      .def("get", &Emulator::get, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
+           "Copy columns of one output variable into values, a writeable array like those of set.")
+      .def("run_packed", &Emulator::run_packed, py::arg("x").noconvert(),
+           "Return y [n_column, n_output] for packed rows x [n_column, n_input]; x must be C-contiguous float32.")
+      .def("require_units", &Emulator::require_units, py::arg("role"), py::arg("name"), py::arg("units"),
+           "Raise EmulatorError if the units of an \"input\" or \"output\" variable are others.")
+      .def_property_readonly("manifest", &Emulator::manifest, "The manifest as JSON text.")
+      .def_property_readonly("digest", &Emulator::digest, "SHA-256 of the package, 64 hexadecimal digits.")
+      .def_property_readonly("device", &Emulator::device, "Device in use, such as \"cpu\" or \"cuda:1\".")
+      .def_property_readonly("golden_difference", &Emulator::golden_difference, "Largest difference of the golden replay at open.")
+      .def_property_readonly("level_count", &Emulator::level_count)
+      .def_property_readonly("time_step_s", &Emulator::time_step_s, "Time step in seconds.")
+      .def_property_readonly("backend", [](const Emulator&) { return climlink_backend(); }, "\"torchscript\" or \"stub\".")
+      .def_property_readonly("inputs", [](const Emulator& e) { return e.variables(CLIMLINK_INPUT); }, "List of (name, units, width, offset).")
+      .def_property_readonly("outputs", [](const Emulator& e) { return e.variables(CLIMLINK_OUTPUT); }, "List of (name, units, width, offset).");
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_runtime, m) {
+  m.doc() = "The climlink runtime (C interface) for Python.";
+  emulator_error = PyErr_NewExceptionWithDoc("climlink._runtime.EmulatorError",
+                                             "A call of the runtime failed; .status is its short name, such as \"nonfinite\".", PyExc_RuntimeError, nullptr);
+  if (emulator_error == nullptr) throw py::error_already_set();
+  m.add_object("EmulatorError", py::reinterpret_borrow<py::object>(emulator_error));
+  m.attr("__version__") = climlink_version();
+  m.attr("backend") = climlink_backend();
+  define_emulator(m);
+}
