@@ -1,0 +1,47 @@
+# The project's daily commands. Each does the set-up it needs; a second run does none. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+BUILD := build/python
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+export OMP_NUM_THREADS ?= 1
+
+NATIVE := $(shell find cpp fortran_bridge fortran_host cmake -type f -not -path '*/.*' 2>/dev/null) CMakeLists.txt
+
+.PHONY: help setup quickstart test lint sanitize bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.system: scripts/system-packages.txt scripts/setup-system.sh
+	@scripts/setup-system.sh
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.python: $(VENV)/.system scripts/setup-python.sh pyproject.toml
+	@PYTHON=$(PYTHON) scripts/setup-python.sh $(VENV)
+	@touch $@
+
+# C++ and Fortran are compiled by the editable install; CMake recompiles only what changed.
+$(VENV)/.native: $(VENV)/.python $(NATIVE)
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e . -Ccmake.define.CLIMLINK_TESTS=ON -Ccmake.define.CLIMLINK_PYTHON=ON
+	@touch $@
+
+setup: $(VENV)/.native ## system packages, virtual environment, C++ and Fortran build
+
+quickstart: setup ## prepare, train, export, verify, replay under MPI and score on ClimSim columns (about 8 minutes)
+	OMP_NUM_THREADS= $(VENV)/bin/climlink quickstart
+
+test: setup ## Python, C++, Fortran and sanitizer tests
+	$(PY) -m pytest -q
+	ctest --test-dir $(BUILD) --output-on-failure -j2
+	scripts/sanitize.sh $(VENV)
+
+lint: setup ## ruff, mypy, import rules, clang-format, Fortran style
+	scripts/lint.sh $(VENV)
+
+bench: setup ## every benchmark, each against its named baseline
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+clean: ## remove builds (keeps the virtual environment)
+	rm -rf build $(VENV)/.native
