@@ -51,8 +51,9 @@ void Emulator::load(std::string_view bytes, const climlink_options& options) {
   const Device device = choose_device(options.device, options.local_rank, backend_device_count());
   device_text_ = device.text();
   backend_ = load_backend(bytes, package_.name, device, options.threads);
-  warm_up(package_, *backend_, options.micro_batch);
-  runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width, device.cuda ? 0 : options.micro_batch);
+  const std::int64_t micro_batch = whole_granules(options.micro_batch);
+  warm_up(package_, *backend_, micro_batch);
+  runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width, device.cuda ? 0 : micro_batch);
   golden_difference_ = replay_golden(package_, *runner_, m.tolerance(backend_name(), device.type(), precision));
 }
 

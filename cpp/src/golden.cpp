@@ -50,7 +50,7 @@ void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch)
     std::copy_n(package.golden_inputs.data() + (row % m.golden_count) * m.inputs.width, m.inputs.width, x.data() + row * m.inputs.width);
   }
   try {
-    for (const std::int64_t n_row : {micro_batch, micro_batch, smallest_batch}) {
+    for (const std::int64_t n_row : {micro_batch, micro_batch, row_granule}) {
       backend.forward(x.data(), n_row, m.inputs.width, y.data(), m.outputs.width);
     }
   } catch (const Error& error) {

@@ -44,14 +44,16 @@ Layout read_layout(JsonRecord record) {
   return layout;
 }
 
-// Appends the confidence block behind the outputs; its own offsets start at 0.
-void append_layout(Layout& outputs, const Layout& confidence, const JsonRecord& root) {
+// Appends the confidence block behind the outputs. It speaks about the network's outputs, whose names may be those of host outputs, so its
+// variables are read under "confidence_" + name. Its own offsets start at 0.
+void append_confidence(Manifest& m, const Layout& confidence) {
   for (Variable v : confidence.variables) {
-    if (outputs.find(v.name) >= 0) root.problem("confidence", text(v.name, " is already an output"));
-    v.offset += outputs.width;
-    outputs.variables.push_back(std::move(v));
+    v.name = "confidence_" + v.name;
+    v.offset += m.outputs.width;
+    m.outputs.variables.push_back(std::move(v));
   }
-  outputs.width += confidence.width;
+  m.outputs.width += confidence.width;
+  m.difference_scale.resize(static_cast<std::size_t>(m.outputs.width), 1.0);  // confidence is dimensionless and of order one
 }
 
 void check_hybrid(JsonRecord record, std::int64_t level_count) {
@@ -104,16 +106,30 @@ void read_golden(JsonRecord record, Manifest& m) {
   record.finish();
 }
 
+void check_normalization(JsonRecord record) {
+  record.string("statistics_digest");
+  record.string("buffers_digest");
+  auto configuration = record.record("configuration");
+  const auto choice = [&](const char* key, const std::vector<std::string>& allowed) {
+    if (configuration.has(key)) configuration.choice(key, allowed);
+  };
+  choice("scheme", {"range", "moments"});
+  choice("fill_policy", {"flag", "published"});
+  choice("nonfinite_policy", {"propagate", "zero"});
+  choice("zero_variance_policy", {"zero"});
+  choice("lagged_clip", {"range", "none"});
+  choice("output_center", {"zero", "mean"});
+  for (const char* key : {"cloud_transform", "denormalize_float64"}) {
+    if (configuration.has(key)) configuration.boolean(key);
+  }
+  configuration.finish();
+  record.finish();
+}
+
 // Parts that describe the network and its making. The runtime does not act on them, but a package with a broken one is refused here
 // as Python refuses it.
 void check_description(JsonRecord& root) {
-  auto normalization = root.record("normalization");
-  for (const char* key : {"scheme", "statistics_digest", "buffers_digest"}) normalization.string(key);
-  normalization.choice("fill_policy", {"flag", "published"});
-  normalization.choice("nonfinite_policy", {"propagate", "zero"});
-  normalization.choice("zero_variance_policy", {"zero"});
-  normalization.boolean("denormalize_float64");
-  normalization.finish();
+  check_normalization(root.record("normalization"));
   for (auto& constraint : root.records("constraints")) {
     constraint.string("name");
     if (constraint.has("parameters")) constraint.object("parameters");
@@ -146,13 +162,13 @@ Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
   if (m.name.empty()) root.problem("name", "expected a text of at least one character");
   m.inputs = read_layout(root.record("inputs"));
   m.outputs = read_layout(root.record("outputs"));
-  if (root.has("confidence") && !root.is_null("confidence")) append_layout(m.outputs, read_layout(root.record("confidence")), root);
   read_layout(root.record("network_inputs"));
   read_layout(root.record("network_outputs"));
   m.level_count = root.integer("level_count", 1);
   m.time_step_s = root.positive("time_step_s");
   check_hybrid(root.record("hybrid"), m.level_count);
   m.difference_scale = read_scale(root.record("difference_scale"), m.outputs);
+  if (root.has("confidence") && !root.is_null("confidence")) append_confidence(m, read_layout(root.record("confidence")));
   m.allowed_precisions = root.strings("allowed_precisions");
   for (const auto& entry : root.records("tolerances")) m.tolerances.push_back(read_tolerance(entry));
   if (m.tolerances.empty()) root.problem("tolerances", "expected at least one");

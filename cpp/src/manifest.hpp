@@ -39,7 +39,7 @@ struct Manifest {
   std::string json;  // the text as it stands in the package
   std::string name;
   Layout inputs;
-  Layout outputs;  // the confidence block, where present, appended
+  Layout outputs;  // the confidence block, where present, appended under names that begin with "confidence_"
   std::int64_t level_count = 0;
   double time_step_s = 0;
   std::vector<double> difference_scale;  // s of |a-b|/(s+|b|), [outputs.width]

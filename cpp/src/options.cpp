@@ -18,7 +18,7 @@ void check_options(const climlink_options& o) {
   check(std::isfinite(o.time_step_s) && o.time_step_s >= 0, "time_step_s", o.time_step_s, "the host's time step in seconds, or 0 for no claim");
   check(o.local_rank >= 0, "local_rank", o.local_rank, "the rank on this node, 0 or more");
   check(o.threads >= 1, "threads", o.threads, "1 or more");
-  check(o.micro_batch >= 2, "micro_batch", o.micro_batch, "2 or more: a single column takes other kernels and gives other bits");
+  check(o.micro_batch >= 2, "micro_batch", o.micro_batch, "a number of columns per forward, 2 or more");
   if (o.device == nullptr) {
     fail(CLIMLINK_ERROR_ARGUMENT, "options.device is a null pointer; expected \"cpu\", \"cuda\", \"cuda:N\" or \"auto\". ",
          "Start from climlink_options_default()");

@@ -27,9 +27,6 @@ class ZipError {
 bool starts_like_zip(std::string_view bytes) { return bytes.substr(0, 4) == "PK\x03\x04"; }
 
 [[noreturn]] void fail_open(std::string_view bytes, const std::string& name, const std::string& reason) {
-  if (bytes.empty()) {
-    fail(CLIMLINK_ERROR_FILE, name, ": the file is empty; expected a package such as wrap_model.pt. Copy or export it again");
-  }
   if (starts_like_zip(bytes)) {
     fail(CLIMLINK_ERROR_FILE, name, ": the package of ", bytes.size(), " bytes is truncated or damaged (", reason,
          "). Copy or export it again");
@@ -63,6 +60,9 @@ zip_uint64_t find_only(zip* archive, const std::string& name, std::string_view s
 void ZipReader::Close::operator()(zip* archive) const noexcept { zip_discard(archive); }
 
 ZipReader::ZipReader(std::string_view bytes, std::string name) : name_(std::move(name)) {
+  if (bytes.empty()) {  // libzip would take it for an archive without entries
+    fail(CLIMLINK_ERROR_FILE, name_, ": the file is empty; expected a package such as wrap_model.pt. Copy or export it again");
+  }
   ZipError error;
   zip_source_t* source = zip_source_buffer_create(bytes.data(), bytes.size(), 0, error.get());
   if (source == nullptr) fail(CLIMLINK_ERROR_INTERNAL, name_, ": libzip could not take the bytes: ", error.message());
