@@ -29,7 +29,8 @@ class ColumnEmulator(nn.Module):
     network with a confidence head and 0 for one without. Columns are independent: a column's result may not depend on its batch.
     """
 
-    has_confidence: bool = False
+    # Without an annotation: TorchScript cannot read the annotations of a class whose module postpones them.
+    has_confidence = False
 
     def __init__(self, shape: ColumnShape) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ GRAVITY = 9.80616  # m/s2
 GAS_CONSTANT_DRY_AIR = 287.04231  # J/kg/K, 6.02214e26 * 1.38065e-23 / 28.966
 HEAT_CAPACITY_DRY_AIR = 1004.64  # J/kg/K
 RD_OVER_CP = GAS_CONSTANT_DRY_AIR / HEAT_CAPACITY_DRY_AIR
-VIRTUAL_FACTOR = 0.60788  # Rv/Rd - 1, with 18.016 and 28.966 kg/kmol
+VIRTUAL_FACTOR = 28.966 / 18.016 - 1.0  # Rv/Rd - 1 from the molecular weights of dry air and water, kg/kmol
 LATENT_HEAT_VAPORIZATION = 2.501e6  # J/kg
 LATENT_HEAT_FUSION = 3.337e5  # J/kg
 
@@ -12,6 +12,7 @@ RECORDED = {
     "gravity_m_s2": GRAVITY,
     "gas_constant_dry_air_j_kg_k": GAS_CONSTANT_DRY_AIR,
     "heat_capacity_dry_air_j_kg_k": HEAT_CAPACITY_DRY_AIR,
+    "virtual_temperature_factor": VIRTUAL_FACTOR,
     "latent_heat_vaporization_j_kg": LATENT_HEAT_VAPORIZATION,
     "latent_heat_fusion_j_kg": LATENT_HEAT_FUSION,
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from climlink.wrappers.constants import GAS_CONSTANT_DRY_AIR, GRAVITY, VIRTUAL_FACTOR
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import HybridCoefficients
 
@@ -41,9 +42,7 @@ class HybridCoordinate:
 
     def entry(self) -> HybridCoefficients:
         """Return the manifest's record of the coordinate."""
-        return HybridCoefficients(
-            p0_pa=self.p0_pa, hyam=list(self.hyam), hybm=list(self.hybm), hyai=list(self.hyai), hybi=list(self.hybi)
-        )
+        return HybridCoefficients(p0_pa=self.p0_pa, hyam=list(self.hyam), hybm=list(self.hybm), hyai=list(self.hyai), hybi=list(self.hybi))
 
 
 class PressureLevels(nn.Module):
@@ -52,7 +51,8 @@ class PressureLevels(nn.Module):
     def __init__(self, hybrid: HybridCoordinate) -> None:
         super().__init__()
         for name in ("hyam", "hybm", "hyai", "hybi"):
-            self.register_buffer(name, torch.tensor(getattr(hybrid, name), dtype=torch.float64), persistent=False)
+            # Persistent, because TorchScript keeps no other kind: the state of a script must load into the plain module.
+            self.register_buffer(name, torch.tensor(getattr(hybrid, name), dtype=torch.float64))
         self.p0_pa = hybrid.p0_pa
 
     def midpoints(self, surface_pressure: Tensor) -> Tensor:
@@ -68,3 +68,25 @@ class PressureLevels(nn.Module):
     def forward(self, surface_pressure: Tensor) -> Tensor:
         """Return midpoint pressure [batch, level] in Pa."""
         return self.midpoints(surface_pressure)
+
+
+class MidpointHeight(nn.Module):
+    """Height above the surface from temperature and humidity, as E3SM's geopotential_t for its spectral element core.
+
+    A layer is Rd Tv/g dp/p thick and its midpoint lies halfway up.
+    """
+
+    def __init__(self, hybrid: HybridCoordinate) -> None:
+        super().__init__()
+        self.levels = PressureLevels(hybrid)
+        self.gas_constant: float = GAS_CONSTANT_DRY_AIR
+        self.gravity: float = GRAVITY
+        self.virtual: float = VIRTUAL_FACTOR
+
+    def forward(self, temperature: Tensor, humidity: Tensor, surface_pressure: Tensor) -> Tensor:
+        """Return height of level midpoints [batch, level] in m, float64, from K, kg/kg [batch, level] and Pa [batch] or [batch, 1]."""
+        interfaces = self.levels.interfaces(surface_pressure)
+        thickness = (interfaces[:, 1:] - interfaces[:, :-1]) / self.levels.midpoints(surface_pressure)
+        full = self.gas_constant / self.gravity * temperature * (1.0 + self.virtual * humidity) * thickness
+        below = full.flip(1).cumsum(1).flip(1) - full
+        return below + 0.5 * full

@@ -57,9 +57,7 @@ class WrappedEmulator(nn.Module):
         self.n_input: int = contract.inputs.width
         self.n_output: int = outputs.width + (network_outputs.width if network.has_confidence else 0)
         self.fields = NetworkFields(contract.inputs, contract.network_inputs, contract.coordinate)
-        self.normalization = Normalization(
-            contract.network_inputs, network_outputs, contract.normalization, contract.pruned_levels
-        )
+        self.normalization = Normalization(contract.network_inputs, network_outputs, contract.normalization, contract.pruned_levels)
         self.input_packing = Packing(contract.network_inputs)
         self.output_packing = Packing(network_outputs)
         self.network = network
@@ -88,7 +86,8 @@ class WrappedEmulator(nn.Module):
         if x.dim() != 2 or x.shape[1] != self.n_input:
             raise ValueError(f"expected host rows of shape [columns, {self.n_input}], got {x.shape}")
         if x.dtype != torch.float32:
-            raise ValueError(f"expected float32 host rows, got {x.dtype}")
+            # TorchScript would show the type that came as a bare number.
+            raise ValueError("expected float32 host rows, got another type; cast them with .to(torch.float32)")
         return self.normalization.normalize(self.fields(x))
 
     @torch.jit.export
