@@ -93,6 +93,8 @@ def _check_outputs(rules: Sequence[PhysicalConstraint], network_outputs: Sequenc
     for rule in rules:
         lacking = [n for n in rule.requires_outputs if n not in available]
         if lacking:
-            raise ContractError(f"constraint {rule.name!r} needs the outputs {lacking}, which neither the network nor an earlier rule gives")
+            raise ContractError(
+                f"constraint {rule.name!r} needs the outputs {lacking}, which neither the network nor an earlier rule gives"
+            )
         available += [n for n in rule.produces if n not in available]
     return available

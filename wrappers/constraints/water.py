@@ -8,15 +8,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from climlink.wrappers.constants import GAS_CONSTANT_DRY_AIR, GRAVITY, RD_OVER_CP, VIRTUAL_FACTOR
+from climlink.wrappers.constants import RD_OVER_CP
 from climlink.wrappers.constraints.base import ConstraintContext, NoParameters, PhysicalConstraint
-from climlink.wrappers.errors import ContractError
+from climlink.wrappers.errors import ContractError, near_names
 from climlink.wrappers.manifest import Strict
 from climlink.wrappers.thermodynamics import liquid_fraction
-from climlink.wrappers.vertical import PressureLevels
+from climlink.wrappers.vertical import MidpointHeight, PressureLevels
 
 STATE_OF = {"ptend_q0001": "state_q0001", "ptend_q0002": "state_q0002", "ptend_q0003": "state_q0003"}
 """Water tendencies and the state they change."""
+
+MASKABLE = ("ptend_t", *STATE_OF, "ptend_u", "ptend_v")
+"""Tendencies of the host that may be masked by level; not ptend_qn, which is split into liquid and ice before the mask acts."""
 
 
 class Prune(PhysicalConstraint):
@@ -86,9 +89,10 @@ class OutputMask(PhysicalConstraint):
 
     def __init__(self, context: ConstraintContext, parameters: OutputMaskParameters) -> None:
         super().__init__()
-        unknown = [n for n in parameters.remove if n not in STATE_OF]
-        if unknown:
-            raise ContractError(f"output_mask can remove {sorted(STATE_OF)} only, not {unknown}")
+        for rule, names, allowed in (("remove", parameters.remove, tuple(STATE_OF)), ("zero", parameters.zero, MASKABLE)):
+            unknown = [n for n in names if n not in allowed]
+            if unknown:
+                raise ContractError(f"output_mask cannot {rule} {unknown}, only {list(allowed)}{near_names(unknown[0], allowed)}")
         self.requires_outputs = list(dict.fromkeys([*parameters.zero, *parameters.remove]))
         self.requires_state = [STATE_OF[n] for n in parameters.remove]
         n = context.hybrid.level_count
@@ -137,7 +141,8 @@ class StratosphericWaterParameters(Strict):
 class StratosphericWater(PhysicalConstraint):
     """No vapour tendency and no cloud at and above the tropopause of the input state (Hu et al. 2025, E3SM-MMF coupling).
 
-    theta = T (ps/p)^(R/cp) and z by the hydrostatic sum of E3SM; a column without tropopause counts its top level only.
+    theta = T (ps/p)^(R/cp), z by the hydrostatic sum of E3SM, d(theta)/dz across the two neighbouring levels; a column without tropopause
+    counts its top level only.
     """
 
     name: ClassVar[str] = "stratospheric_water"
@@ -151,29 +156,17 @@ class StratosphericWater(PhysicalConstraint):
         self.requires_state = ["state_t", "state_q0001", "state_q0002", "state_q0003", "state_ps"]
         self.requires_outputs = ["ptend_q0001", "ptend_q0002", "ptend_q0003"]
         self.levels = PressureLevels(context.hybrid)
+        self.height = MidpointHeight(context.hybrid)
         self.time_step: float = context.time_step_s
         self.stability: float = parameters.stability_k_per_km / 1000.0
         self.maximum_pressure: float = parameters.maximum_pressure_pa
-        self.gravity: float = GRAVITY
-        self.gas_constant: float = GAS_CONSTANT_DRY_AIR
         self.kappa: float = RD_OVER_CP
-        self.virtual: float = VIRTUAL_FACTOR
-
-    def midpoint_height(self, state: dict[str, Tensor]) -> Tensor:
-        """Return height of level midpoints above the surface [batch, level] in m (E3SM's geopotential_t)."""
-        interfaces = self.levels.interfaces(state["state_ps"])
-        top, bottom = interfaces[:, :-1], interfaces[:, 1:]
-        thickness = torch.log(bottom / top)
-        scale = self.gas_constant / self.gravity * state["state_t"] * (1.0 + self.virtual * state["state_q0001"])
-        full = scale * thickness
-        below = full.flip(1).cumsum(1).flip(1) - full
-        return below + scale * (1.0 - top / (bottom - top) * thickness)
 
     def stratosphere(self, state: dict[str, Tensor]) -> Tensor:
         """Return True [batch, level] at and above the tropopause."""
         pressure = self.levels.midpoints(state["state_ps"])
         theta = state["state_t"] * (state["state_ps"].reshape(-1, 1) / pressure) ** self.kappa
-        height = self.midpoint_height(state)
+        height = self.height(state["state_t"], state["state_q0001"], state["state_ps"])
         gradient = (theta[:, :-2] - theta[:, 2:]) / (height[:, :-2] - height[:, 2:])
         stable = (gradient > self.stability) & (pressure[:, 1:-1] <= self.maximum_pressure)
         # A level is stratospheric if it, or any level below it, is stable.
@@ -204,8 +197,8 @@ class PositivityParameters(Strict):
 class Positivity(PhysicalConstraint):
     """No species below zero after the step: ptend >= -q/dt.
 
-    With ``repair: column`` the clipped profile is scaled so that its dp-weighted column sum is that of the unclipped one (or zero, if
-    that was negative).
+    With ``repair: column`` what the limit added is taken back from the levels that are not pruned, in proportion to their water, so that
+    the dp-weighted column sum is that of the unlimited tendency; where they hold too little they are emptied.
     """
 
     name: ClassVar[str] = "positivity"
@@ -221,6 +214,9 @@ class Positivity(PhysicalConstraint):
         self.requires_state = [*self.states, *(["state_ps"] if self.repair else [])]
         self.levels = PressureLevels(context.hybrid)
         self.time_step: float = context.time_step_s
+        gives = torch.ones(context.hybrid.level_count, dtype=torch.float64)
+        gives[: context.pruned_levels] = 0.0
+        self.register_buffer("gives", gives)
 
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the limited tendencies [batch, level]."""
@@ -236,8 +232,9 @@ class Positivity(PhysicalConstraint):
     def _repaired(self, before: Tensor, wanted: Tensor, limited: Tensor, surface_pressure: Tensor) -> Tensor:
         interfaces = self.levels.interfaces(surface_pressure)
         weight = interfaces[:, 1:] - interfaces[:, :-1]
-        target = (weight * (before + self.time_step * wanted)).sum(1, keepdim=True).clamp(min=0.0)
-        clipped = (before + self.time_step * limited).clamp(min=0.0)
-        total = (weight * clipped).sum(1, keepdim=True)
-        factor = torch.where(total > target, target / torch.where(total > 0.0, total, torch.ones_like(total)), torch.ones_like(total))
-        return torch.where(factor < 1.0, (clipped * factor - before) / self.time_step, limited)
+        added = (weight * self.time_step * (limited - wanted)).sum(1, keepdim=True)
+        water = (before + self.time_step * limited).clamp(min=0.0) * self.gives
+        available = (weight * water).sum(1, keepdim=True)
+        share = torch.where(available > 0.0, added / available, torch.zeros_like(added)).clamp(max=1.0)
+        lowered = torch.maximum(limited - share * water / self.time_step, -before / self.time_step)
+        return torch.where((share > 0.0) & (self.gives > 0.0), lowered, limited)
