@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from climlink.wrappers.column_emulator import ColumnShape
-from climlink.wrappers.manifest import ConstraintEntry, HybridCoefficients, Manifest, NormalizationConfig, Strict
+from climlink.wrappers.errors import ContractError
+from climlink.wrappers.manifest import ConstraintEntry, HybridCoefficients, Manifest, NormalizationConfig, Strict, VariableLayout
 from climlink.wrappers.variable_sets import VariableSet, variable_set, variable_set_names
 from climlink.wrappers.vertical import HybridCoordinate
 
@@ -72,8 +73,8 @@ class EmulatorContract(Strict):
 
     @classmethod
     def from_manifest(cls, manifest: Manifest) -> EmulatorContract:
-        """Return the contract that a manifest records."""
-        return cls(
+        """Return the contract that a manifest records; ContractError if this climlink's sets of those names are laid out otherwise."""
+        contract = cls(
             input_set=manifest.inputs.set,
             output_set=manifest.outputs.set,
             network_input_set=manifest.network_inputs.set,
@@ -86,3 +87,16 @@ class EmulatorContract(Strict):
             normalization=manifest.normalization.configuration,
             constraints=manifest.constraints,
         )
+        recorded = (manifest.inputs, manifest.outputs, manifest.network_inputs, manifest.network_outputs)
+        known = (contract.inputs, contract.outputs, contract.network_inputs, contract.network_outputs)
+        for layout, own in zip(recorded, known, strict=True):
+            if _order(layout) != _order(own.layout()):
+                raise ContractError(
+                    f"the manifest of {manifest.name!r} lays out set {layout.set!r} otherwise than this climlink does (names, units, "
+                    "widths or lags differ); read it with the climlink version that wrote it"
+                )
+        return contract
+
+
+def _order(layout: VariableLayout) -> list[tuple[str, str, int, int, int]]:
+    return [(v.name, v.units, v.width, v.offset, v.lag) for v in layout.variables]

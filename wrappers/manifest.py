@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import json
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from climlink.wrappers.errors import ManifestError
 
@@ -15,9 +17,33 @@ GOLDEN_OUTPUTS_ENTRY = "climlink/golden_outputs.f32"
 
 
 class Strict(BaseModel):
-    """A record that refuses unknown keys and cannot be changed once made."""
+    """A record that refuses unknown keys, converts no type and cannot be changed once made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+def _plain(value: Any, where: str = "") -> Any:
+    """Return ``value`` if JSON can hold it as it is; ValueError names the first key that it cannot."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{where}[{key!r}]: keys must be strings, got {type(key).__name__}")
+            _plain(item, f"{where}.{key}" if where else key)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _plain(item, f"{where}[{i}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value}; JSON has finite numbers only")
+    elif value is not None and not isinstance(value, (str, int, float, bool)):
+        raise ValueError(f"{where} is of type {type(value).__name__}, which JSON cannot hold as it is")
+    return value
+
+
+Configuration = Annotated[dict[str, Any], AfterValidator(_plain)]
+"""A free-form record that JSON holds exactly: strings, finite numbers, booleans, null, lists and dictionaries of these."""
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""SHA-256 as 64 lower-case hexadecimal digits."""
 
 
 class VariableEntry(Strict):
@@ -75,7 +101,7 @@ class ConstraintEntry(Strict):
     """A physical constraint by name with all of its parameters."""
 
     name: str
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: Configuration = Field(default_factory=dict)
 
 
 class NormalizationConfig(Strict):
@@ -103,15 +129,15 @@ class NormalizationEntry(Strict):
     """The normalization in the graph: its choices, the SHA-256 of the statistics it was made from, and of the buffers themselves."""
 
     configuration: NormalizationConfig
-    statistics_digest: str
-    buffers_digest: str
+    statistics_digest: Sha256
+    buffers_digest: Sha256
 
 
 class ArchitectureEntry(Strict):
     """The network: registry name, its full configuration, and its number of trainable parameters."""
 
     name: str
-    configuration: dict[str, Any]
+    configuration: Configuration
     trainable_parameters: int = Field(ge=0)
 
 
@@ -128,8 +154,8 @@ class GoldenEntry(Strict):
     """Golden columns stored beside the manifest as raw little-endian float32, C order: [column, n_input] and [column, n_output]."""
 
     column_count: int = Field(ge=2)
-    inputs_sha256: str
-    outputs_sha256: str
+    inputs_sha256: Sha256
+    outputs_sha256: Sha256
 
 
 class ProvenanceEntry(Strict):
@@ -141,7 +167,7 @@ class ProvenanceEntry(Strict):
     exported_on: str = Field(description="CPU vendor and vector instruction set of the exporting machine: same kernels, same bits")
     data_digest: str | None = Field(description="digest of the training store")
     seed: int | None
-    training: dict[str, Any] = Field(default_factory=dict, description="the training configuration as it was run")
+    training: Configuration = Field(default_factory=dict, description="the training configuration as it was run")
 
 
 class Manifest(Strict):
@@ -179,10 +205,33 @@ class Manifest(Strict):
     def _consistent(self) -> Manifest:
         if len(self.hybrid.hyam) != self.level_count:
             raise ValueError(f"level_count is {self.level_count} but the hybrid coefficients have {len(self.hybrid.hyam)} levels")
+        if self.pruned_levels > self.level_count:
+            raise ValueError(f"pruned_levels is {self.pruned_levels} but there are only {self.level_count} levels")
+        for layout in (self.inputs, self.outputs, self.network_inputs, self.network_outputs):
+            for v in layout.variables:
+                if v.width not in (1, self.level_count):
+                    raise ValueError(f"{v.name} of set {layout.set!r} has width {v.width}, neither 1 nor level_count {self.level_count}")
+        if self.confidence is not None and self.confidence != self.network_outputs:
+            raise ValueError("confidence must be laid out as network_outputs, or be null")
+        return self
+
+    @model_validator(mode="after")
+    def _scales_and_ranges(self) -> Manifest:
         for v in self.outputs.variables:
             scale = self.difference_scale.get(v.name)
             if scale is None or len(scale) != v.width or min(scale) <= 0:
                 raise ValueError(f"difference_scale of {v.name} must be {v.width} positive numbers, got {scale!r:.80}")
+        widths = {v.name: v.width for v in self.inputs.variables}
+        for name, pair in self.training_ranges.items():
+            if [len(part) for part in pair] != [widths.get(name)] * 2 or any(low > high for low, high in zip(*pair, strict=True)):
+                raise ValueError(
+                    f"training_ranges of {name} must be [minimum, maximum] with {widths.get(name, 'no (not an input)')} values each, "
+                    "none above its maximum"
+                )
+        _refuse_others("difference_scale", self.difference_scale, {v.name for v in self.outputs.variables})
+        declared = [(t.backend, t.device, t.precision) for t in self.tolerances]
+        if len(set(declared)) != len(declared):
+            raise ValueError("tolerances must name each backend, device and precision once")
         return self
 
     @property
@@ -212,16 +261,33 @@ class Manifest(Strict):
         return self.model_dump_json(indent=1)
 
 
+def _refuse_others(key: str, given: dict[str, list[float]], known: set[str]) -> None:
+    others = sorted(set(given) - known)
+    if others:
+        raise ValueError(f"{key} names {others}, which the package does not have")
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dictionary; a key that stands twice would otherwise be read differently by different readers."""
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} stands twice in one object")
+    return dict(pairs)
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a JSON number")
+
+
 def parse_manifest(text: str, origin: str) -> Manifest:
     """Return the manifest in JSON ``text``; ``origin`` is the file named in a ManifestError."""
-    import json
-
     try:
-        raw = json.loads(text)
-    except json.JSONDecodeError as error:
+        raw = json.loads(text, object_pairs_hook=_refuse_twice, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"{origin}: the manifest is not JSON ({error})") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool):
         raise ManifestError(f"{origin}: the manifest has no integer schema_version")
     if version > SCHEMA_VERSION:
         raise ManifestError(f"{origin}: manifest schema {version} is newer than the {SCHEMA_VERSION} this climlink reads; update climlink")
