@@ -1,0 +1,1 @@
+"""climlink: trained emulators of cloud and convection physics inside Fortran climate models."""

@@ -1,0 +1,157 @@
+"""The one strict YAML loader: every configuration file of climlink is read here into a pydantic model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from climlink.wrappers.errors import ClimlinkError, near_names
+
+Model = TypeVar("Model", bound=BaseModel)
+_SHOWN_ERRORS = 10
+
+
+class ConfigError(ClimlinkError, ValueError):
+    """A configuration file is missing, is not YAML, or does not fit its model."""
+
+
+class StrictModel(BaseModel):
+    """Base of configuration models: unknown keys are refused, values cannot be changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, reads 1e-4 as a number and leaves dates as the text they are."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return the mapping of a node; a ConstructorError names a key that stands twice and its line."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True) if key_node.tag != "tag:yaml.org,2002:merge" else None
+            if key is not None and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice; keep one", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 turns 0008-01-14 into a Gregorian date (the data's calendar is no-leap) and leaves 1e-4 a string.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:float")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
+
+
+def load_config(path: str | Path, model: type[Model]) -> Model:
+    """Return the YAML file ``path`` as an instance of ``model``.
+
+    Raises ConfigError naming the file, the line and the key path, what was expected and what came, and for an unknown key the near ones.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected UTF-8 text, but byte {error.start} is not") from error
+    return parse_config(text, model, origin=str(path))
+
+
+def parse_config(text: str, model: type[Model], origin: str) -> Model:
+    """Return YAML ``text`` as an instance of ``model``; ``origin`` is what a ConfigError calls it."""
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        raw = yaml.load(text, Loader=_Loader)  # _Loader is a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin}: not valid YAML: {_one_line(str(error))}") from error
+    if not isinstance(raw, dict):
+        known = ", ".join(model.model_fields)
+        raise ConfigError(f"{origin}: expected a mapping with some of the keys {known}; got {'nothing' if raw is None else repr(raw)[:60]}")
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        lines = [_explain(problem, raw, root, model, origin) for problem in problems[:_SHOWN_ERRORS]]
+        more = f"\n(and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
+        raise ConfigError("\n".join(lines) + more) from error
+
+
+def _explain(problem: Any, raw: Any, root: yaml.Node | None, model: type[BaseModel], origin: str) -> str:
+    """Return one line about one pydantic error."""
+    keys = _data_path(problem["loc"], raw)
+    where = f"{origin}, line {_line(root, keys)}: {_dotted(keys) or 'the file'}"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, keys[:-1])
+        return f"{where}: unknown key{near_names(str(keys[-1]), known)}; known keys: {', '.join(known) or 'none'}"
+    if problem["type"] == "missing":
+        return f"{where}: this key is required and missing"
+    got = f", got {problem['input']!r:.80}" if not isinstance(problem["input"], dict) else ""
+    return f"{where}: {problem['msg']}{got}"
+
+
+def _data_path(loc: Sequence[int | str], raw: Any) -> list[int | str]:
+    """Return pydantic's location without the names of union members, which are not keys of the file."""
+    path: list[int | str] = []
+    value = raw
+    for position, key in enumerate(loc):
+        if isinstance(value, dict) and (key in value or position == len(loc) - 1):
+            path.append(key)
+            value = value.get(key)
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            path.append(key)
+            value = value[key]
+    return path
+
+
+def _known_keys(model: type[BaseModel], keys: Sequence[int | str]) -> list[str]:
+    """Return the keys that the model accepts at a key path."""
+    models = [model]
+    for key in keys:
+        if isinstance(key, int):
+            continue
+        models = [m for parent in models if key in parent.model_fields for m in _models_in(parent.model_fields[key].annotation)]
+    return sorted({name for m in models for name in m.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return every pydantic model named anywhere inside a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in get_args(annotation) for m in _models_in(part)]
+
+
+def _line(root: yaml.Node | None, keys: Sequence[int | str]) -> int:
+    """Return the line (from 1) of the deepest node of a key path that the file has."""
+    if root is None:
+        return 1
+    node, line = root, root.start_mark.line
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(key)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int):
+            node = node.value[key]
+            line = node.start_mark.line
+    return int(line) + 1
+
+
+def _dotted(keys: Sequence[int | str]) -> str:
+    """Return a key path as ``train[0].start``."""
+    return "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in keys).lstrip(".")
+
+
+def _one_line(text: str) -> str:
+    """Return text with all white space collapsed."""
+    return " ".join(text.split())

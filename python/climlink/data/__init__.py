@@ -1,0 +1,1 @@
+"""ClimSim files to named columns: discovery, split, the column store, statistics, and what a store holds."""

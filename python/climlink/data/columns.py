@@ -1,0 +1,152 @@
+"""From named columns to packed rows: the derived inputs that are not in the files, and packing in a variable set's order.
+
+Everything that turns data into rows goes through here, from a store or from files, so there is one order and one arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from climlink.data.climsim import TIME_STEP_S, Columns, Pair, find_pairs, read_pair, stored_variables
+from climlink.data.errors import DataError
+from climlink.data.grid import Grid, find_grid, midpoint_pressure, read_grid
+from climlink.data.stamp import Stamp
+from climlink.wrappers import thermodynamics
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.vertical import HybridCoordinate
+
+Named = Mapping[str, NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class _Derivation:
+    """Stored variables that a derived one needs, and its float64 formula."""
+
+    needs: tuple[str, ...]
+    formula: Callable[[Columns, HybridCoordinate], NDArray[np.float64]]
+
+
+def _relative_humidity(columns: Columns, hybrid: HybridCoordinate) -> NDArray[np.float64]:
+    pressure = midpoint_pressure(hybrid, columns["state_ps"])
+    t, q, p = (torch.from_numpy(a) for a in (columns["state_t"], columns["state_q0001"], pressure))
+    return thermodynamics.relative_humidity(t, q, p).numpy()
+
+
+_DERIVED: dict[str, _Derivation] = {
+    "state_rh": _Derivation(("state_t", "state_q0001", "state_ps"), _relative_humidity),
+    "state_qn": _Derivation(("state_q0002", "state_q0003"), lambda c, _: c["state_q0002"] + c["state_q0003"]),
+    "liq_partition": _Derivation(("state_t",), lambda c, _: thermodynamics.liquid_fraction(torch.from_numpy(c["state_t"])).numpy()),
+    "ptend_qn": _Derivation(("ptend_q0002", "ptend_q0003"), lambda c, _: c["ptend_q0002"] + c["ptend_q0003"]),
+}
+
+DERIVED_NAMES = tuple(_DERIVED)
+"""Variables computed from the stored ones, in float64."""
+
+
+def source_names(names: Iterable[str], level_count: int) -> tuple[str, ...]:
+    """Return the stored variables needed for ``names``; DataError names those that neither exist nor can be derived."""
+    stored = {v.name for v in stored_variables(level_count)}
+    wanted = tuple(names)
+    impossible = [n for n in wanted if n not in stored and n not in _DERIVED]
+    if impossible:
+        raise DataError(
+            f"{', '.join(impossible)}: not in the data and not derived from one time step; inputs of earlier steps (such as the v4 and "
+            "v6 sets take) need consecutive files and cannot be read from this data"
+        )
+    needed = [m for n in wanted for m in (_DERIVED[n].needs if n in _DERIVED else (n,))]
+    return tuple(dict.fromkeys(needed))
+
+
+def derive(names: Iterable[str], stored: Named, hybrid: HybridCoordinate) -> dict[str, NDArray[np.floating]]:
+    """Return the named variables: stored ones as they are, derived ones in float64. Profiles [row, level], scalars [row]."""
+    columns: dict[str, NDArray[np.floating]] = {}
+    for name in names:
+        if name in _DERIVED:
+            needed = {n: np.ascontiguousarray(stored[n], dtype=np.float64) for n in _DERIVED[name].needs}
+            columns[name] = _DERIVED[name].formula(needed, hybrid)
+        else:
+            columns[name] = stored[name]
+    return columns
+
+
+def pack_inputs(columns: Named, variables: VariableSet) -> NDArray[np.float32]:
+    """Return input rows, float32 [row, width], in the order of a variable set; the cast is the last thing done."""
+    return np.asarray(_pack(columns, variables, torch.float32), dtype=np.float32)
+
+
+def pack_targets(columns: Named, variables: VariableSet) -> NDArray[np.float64]:
+    """Return target rows, float64 [row, width], in the order of a variable set."""
+    return np.asarray(_pack(columns, variables, torch.float64), dtype=np.float64)
+
+
+def _pack(columns: Named, variables: VariableSet, dtype: torch.dtype) -> NDArray[np.floating]:
+    """Pack and cast; DataError names a variable that the cast overflows."""
+    tensors = {}
+    for name in variables.names:
+        tensors[name] = torch.from_numpy(np.ascontiguousarray(columns[name])).to(dtype)
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise DataError(f"{name} holds values that are not finite in {str(dtype).removeprefix('torch.')}")
+    return np.asarray(variables.pack(tensors).numpy())
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Packed real columns: ``inputs`` float32 [row, n_input], ``targets`` float64 [row, n_output]; row = time * n_column + column."""
+
+    stamps: tuple[Stamp, ...]
+    n_column: int
+    inputs: NDArray[np.float32]
+    targets: NDArray[np.float64]
+
+
+def select_pairs(pairs: Sequence[Pair], stamps: Iterable[Stamp | str] | None) -> list[Pair]:
+    """Return the pairs of the given stamps in that order (all of them for None); DataError lists the stamps that have none."""
+    if stamps is None:
+        return list(pairs)
+    known = {p.stamp: p for p in pairs}
+    wanted = [Stamp.parse(s) if isinstance(s, str) else s for s in stamps]
+    absent = [str(s) for s in wanted if s not in known]
+    if absent:
+        raise DataError(f"no mli/mlo pair for {', '.join(absent)}")
+    return [known[s] for s in wanted]
+
+
+def read_columns(
+    source: str | Path | Sequence[Pair],
+    inputs: VariableSet,
+    outputs: VariableSet,
+    *,
+    stamps: Iterable[Stamp | str] | None = None,
+    grid: str | Path | Grid | None = None,
+    time_step_s: float = TIME_STEP_S,
+) -> Rows:
+    """Return real mli/mlo pairs as packed rows without a store.
+
+    ``source`` is a folder with the pairs (flat or monthly) or a list of pairs; ``stamps`` selects and orders. The grid file is looked for
+    in the folder unless given. Inputs are cast to float32 last, targets stay float64.
+    """
+    if isinstance(source, str | Path):
+        grid = grid if isinstance(grid, Grid) else read_grid(find_grid(Path(source), grid))
+        pairs = select_pairs(find_pairs(source), stamps)
+    else:
+        if grid is None:
+            raise DataError("a list of pairs needs a grid file: pass grid=")
+        grid = grid if isinstance(grid, Grid) else read_grid(grid)
+        pairs = select_pairs(source, stamps)
+    if not pairs:
+        raise DataError(f"no pairs to read in {source}")
+    blocks = [read_pair(pair, grid, time_step_s) for pair in pairs]
+    names = source_names((*inputs.names, *outputs.names), grid.level_count)
+    stored = {name: np.concatenate([b[name] for b in blocks]) for name in names}
+    return Rows(
+        stamps=tuple(p.stamp for p in pairs),
+        n_column=grid.n_column,
+        inputs=pack_inputs(derive(inputs.names, stored, grid.hybrid), inputs),
+        targets=pack_targets(derive(outputs.names, stored, grid.hybrid), outputs),
+    )

@@ -1,0 +1,137 @@
+"""Synthetic ClimSim files: small mli/mlo pairs and a grid file in the published format, for tests and trials without the data.
+
+The columns are plausible (temperature, humidity, clouds and fluxes in the range of real ones, pressure from the hybrid formula) but hold
+no physics: the tendencies are noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import netCDF4
+import numpy as np
+from numpy.typing import NDArray
+
+from climlink.data.climsim import INPUT_SET, OUTPUT_SET, TIME_STEP_S, file_name, is_tendency, state_name
+from climlink.data.grid import Grid, read_grid
+from climlink.data.stamp import Stamp
+from climlink.wrappers.variable_sets import variable_set
+
+GRID_NAME = "ClimSim_low-res_grid-info.nc"
+_FORMAT: Literal["NETCDF3_64BIT_DATA"] = "NETCDF3_64BIT_DATA"  # CDF-5, as published
+_SURFACE_PA, _TOP_PA = 1.0e5, 100.0
+_NO_SEA_ICE = 1e30
+_SCALAR_RANGES = {
+    "pbuf_SOLIN": (0.0, 1300.0),
+    "pbuf_LHFLX": (-20.0, 300.0),
+    "pbuf_SHFLX": (-50.0, 150.0),
+    "pbuf_TAUX": (-0.3, 0.3),
+    "pbuf_TAUY": (-0.3, 0.3),
+    "cam_in_LWUP": (150.0, 550.0),
+    "cam_in_SNOWHLAND": (0.0, 0.3),
+    "cam_out_PRECSC": (0.0, 1e-8),
+    "cam_out_PRECC": (1e-8, 2e-7),
+}
+_TENDENCY_SCALES = {"ptend_t": 1e-4, "ptend_u": 1e-5, "ptend_v": 1e-5}
+_WATER_TENDENCY = 1e-9  # kg/kg/s
+
+
+def write_dataset(
+    directory: str | Path, stamps: Iterable[Stamp | str], *, n_column: int = 6, level_count: int = 8, seed: int = 0, monthly: bool = True
+) -> Path:
+    """Write a grid file and one mli/mlo pair per stamp below ``directory`` (in monthly folders unless flat) and return it."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    grid = write_grid(directory / GRID_NAME, n_column=n_column, level_count=level_count)
+    for number, item in enumerate(stamps):
+        stamp = Stamp.parse(item) if isinstance(item, str) else item
+        folder = directory / "train" / f"{stamp.year:04d}-{stamp.month:02d}" if monthly else directory
+        folder.mkdir(parents=True, exist_ok=True)
+        write_pair(folder, stamp, grid, np.random.default_rng((seed, number)))
+    return directory
+
+
+def write_grid(path: Path, *, n_column: int, level_count: int) -> Grid:
+    """Write a grid file with evenly spread columns and a pure sigma-pressure blend, and return it."""
+    edges = np.linspace(0.0, 1.0, level_count + 1)
+    interfaces = (_TOP_PA + edges**1.5 * (_SURFACE_PA - _TOP_PA)) / _SURFACE_PA
+    hybi = interfaces * edges**2
+    hyai = interfaces - hybi
+    values = {
+        "lat": ("ncol", np.linspace(-80.0, 80.0, n_column)),
+        "lon": ("ncol", np.linspace(0.0, 350.0, n_column)),
+        "area": ("ncol", np.full(n_column, 4.0 * np.pi / n_column)),
+        "hyai": ("ilev", hyai),
+        "hybi": ("ilev", hybi),
+        "hyam": ("lev", (hyai[1:] + hyai[:-1]) / 2),
+        "hybm": ("lev", (hybi[1:] + hybi[:-1]) / 2),
+    }
+    with netCDF4.Dataset(path, "w", format=_FORMAT) as file:
+        for name, size in (("ncol", n_column), ("ilev", level_count + 1), ("lev", level_count)):
+            file.createDimension(name, size)
+        file.createVariable("P0", "f8")[...] = 1.0e5
+        for name, (dimension, array) in values.items():
+            file.createVariable(name, "f8", (dimension,))[:] = array
+    return read_grid(path)
+
+
+def write_pair(folder: Path, stamp: Stamp, grid: Grid, rng: np.random.Generator) -> None:
+    """Write the mli and mlo files of one stamp."""
+    before = synthetic_inputs(grid, rng)
+    after = synthetic_outputs(grid, before, rng)
+    write_file(folder / file_name("mli", stamp), stamp, before)
+    write_file(folder / file_name("mlo", stamp), stamp, after)
+
+
+def synthetic_inputs(grid: Grid, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+    """Return the variables of an mli file: profiles [column, level], scalars [column]."""
+    n, shape = grid.n_column, (grid.n_column, grid.level_count)
+    columns: dict[str, NDArray[np.float64]] = {}
+    for v in variable_set(INPUT_SET, grid.level_count).variables:
+        columns[v.name] = rng.normal(0.0, 10.0, shape) if v.is_profile else _scalar(v.name, n, rng)
+    columns["state_ps"] = rng.uniform(9.7e4, 1.02e5, n)
+    columns["state_pmid"] = grid.midpoint_pressure(columns["state_ps"])
+    height = np.log(_SURFACE_PA / columns["state_pmid"])
+    columns["state_t"] = np.maximum(295.0 - 45.0 * height, 205.0) + rng.normal(0.0, 2.0, shape)
+    columns["state_q0001"] = 0.012 * np.exp(-2.5 * height) * rng.uniform(0.3, 1.0, shape) + 2e-6
+    for name in ("state_q0002", "state_q0003"):
+        columns[name] = np.where(rng.random(shape) < 0.5, 10.0 ** rng.uniform(-9, -4, shape), 0.0)
+    for name, surface in (("pbuf_ozone", 5e-8), ("pbuf_CH4", 1e-6), ("pbuf_N2O", 5e-7)):
+        columns[name] = surface * (1.0 + 0.1 * rng.random(shape))
+    columns["cam_in_SNOWHICE"] = np.where(np.arange(n) % 2 == 0, _NO_SEA_ICE, rng.uniform(0.0, 0.5, n))
+    return columns
+
+
+def synthetic_outputs(grid: Grid, before: Mapping[str, NDArray[np.float64]], rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+    """Return the variables of an mlo file for the inputs ``before``: the state one time step later, and the fluxes."""
+    columns: dict[str, NDArray[np.float64]] = {}
+    for v in variable_set(OUTPUT_SET, grid.level_count).variables:
+        if is_tendency(v.name):
+            state = before[state_name(v.name)]
+            columns[state_name(v.name)] = state + TIME_STEP_S * _TENDENCY_SCALES.get(v.name, _WATER_TENDENCY) * rng.normal(
+                0.0, 1.0, state.shape
+            )
+        else:
+            columns[v.name] = _scalar(v.name, grid.n_column, rng)
+    return columns
+
+
+def _scalar(name: str, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return one scalar variable [column]: in its range where one is known, 0 to 400 W/m2 for fluxes, 0 to 1 for the rest."""
+    low, high = _SCALAR_RANGES.get(name, (0.0, 400.0) if name.startswith("cam_out_") else (0.0, 1.0))
+    return rng.uniform(low, high, n)
+
+
+def write_file(path: Path, stamp: Stamp, columns: Mapping[str, NDArray[np.float64]]) -> None:
+    """Write named columns, [column, level] or [column], as a file in ClimSim's format."""
+    profile = next(a for a in columns.values() if a.ndim == 2)
+    with netCDF4.Dataset(path, "w", format=_FORMAT) as file:
+        file.createDimension("ncol", profile.shape[0])
+        file.createDimension("lev", profile.shape[1])
+        file.createVariable("ymd", "i4")[...] = stamp.ymd
+        file.createVariable("tod", "i4")[...] = stamp.second
+        for name, values in columns.items():
+            file.createVariable(name, "f8", ("lev", "ncol") if values.ndim == 2 else ("ncol",))[:] = values.T
+        file.calendar = "NO_LEAP"
