@@ -69,10 +69,10 @@ class WrappedEmulator(nn.Module):
                 f"outputs {missing} of {outputs.name!r} come neither from network set {network_outputs.name!r} nor from a constraint"
             )
         self.state = StateFields(self.constraints.state_names, contract.inputs, contract.coordinate)
-        self.network_output_names: list[str] = list(network_outputs.names)
-        self.network_output_starts: list[int] = [network_outputs.slice(n).start for n in network_outputs.names]
-        self.network_output_stops: list[int] = [network_outputs.slice(n).stop for n in network_outputs.names]
-        self.output_names: list[str] = list(outputs.names)
+        self.network_output_names = list(network_outputs.names)
+        self.network_output_starts = [network_outputs.slice(n).start for n in network_outputs.names]
+        self.network_output_stops = [network_outputs.slice(n).stop for n in network_outputs.names]
+        self.output_names = list(outputs.names)
 
     @torch.jit.unused
     def fit(self, statistics: Statistics) -> WrappedEmulator:

@@ -58,9 +58,9 @@ class ConstraintSequence(nn.Module):
         if stages != sorted(set(stages)):
             wanted = [n for n in CONSTRAINTS if n in {e.name for e in entries}]
             raise ContractError(f"constraints must each stand once, in the order {wanted}; got {[e.name for e in entries]}")
-        self.produced: list[str] = _check_outputs(rules, network_outputs)
-        self.state_names: list[str] = list(dict.fromkeys(n for rule in rules for n in rule.requires_state))
-        self.names: list[str] = [rule.name for rule in rules]
+        self.produced = _check_outputs(rules, network_outputs)
+        self.state_names = list(dict.fromkeys(n for rule in rules for n in rule.requires_state))
+        self.names = [rule.name for rule in rules]
         self.rules = nn.ModuleList(rules)
 
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:

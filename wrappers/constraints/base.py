@@ -38,9 +38,10 @@ class PhysicalConstraint(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.requires_state: list[str] = []
-        self.requires_outputs: list[str] = []
-        self.produces: list[str] = []
+        # Not annotated: TorchScript's checker warns at every annotated list of a module.
+        self.requires_state = list[str]()
+        self.requires_outputs = list[str]()
+        self.produces = list[str]()
 
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the changed outputs (see the class)."""

@@ -28,7 +28,7 @@ class NonNegativeSurface(PhysicalConstraint):
 
     def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
         super().__init__()
-        self.names: list[str] = list(SURFACE_OUTPUTS)
+        self.names = list(SURFACE_OUTPUTS)
         self.requires_outputs = list(SURFACE_OUTPUTS)
 
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -62,7 +62,7 @@ class Night(PhysicalConstraint):
 
     def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
         super().__init__()
-        self.names: list[str] = ["cam_out_NETSW", *SHORTWAVE_ALBEDO]
+        self.names = ["cam_out_NETSW", *SHORTWAVE_ALBEDO]
         self.requires_outputs = list(self.names)
         self.requires_state = ["pbuf_COSZRS"]
 
@@ -86,8 +86,8 @@ class NetShortwaveClosure(PhysicalConstraint):
 
     def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
         super().__init__()
-        self.fluxes: list[str] = list(SHORTWAVE_ALBEDO)
-        self.albedos: list[str] = list(SHORTWAVE_ALBEDO.values())
+        self.fluxes = list(SHORTWAVE_ALBEDO)
+        self.albedos = list(SHORTWAVE_ALBEDO.values())
         self.requires_outputs = list(self.fluxes)
         self.requires_state = list(self.albedos)
         self.produces = ["cam_out_NETSW"]

@@ -33,7 +33,7 @@ class Prune(PhysicalConstraint):
         kept = torch.ones(context.hybrid.level_count, dtype=torch.float64)
         kept[: context.pruned_levels] = 0.0
         self.register_buffer("kept", kept)
-        self.names: list[str] = ["ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_qn", "ptend_u", "ptend_v"]
+        self.names = ["ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_qn", "ptend_u", "ptend_v"]
 
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return every present water and wind tendency times 0 on pruned levels, times 1 below."""
@@ -207,8 +207,8 @@ class Positivity(PhysicalConstraint):
 
     def __init__(self, context: ConstraintContext, parameters: PositivityParameters) -> None:
         super().__init__()
-        self.names: list[str] = list(parameters.tendencies)
-        self.states: list[str] = [STATE_OF[n] for n in self.names]
+        self.names = list(parameters.tendencies)
+        self.states = [STATE_OF[n] for n in self.names]
         self.requires_outputs = list(self.names)
         self.repair: bool = parameters.repair == "column"
         self.requires_state = [*self.states, *(["state_ps"] if self.repair else [])]
