@@ -1,0 +1,271 @@
+!> The C interface of climlink (climlink.h) as Fortran sees it, and the passage of text between the two languages.
+!!
+!! Hosts use the module `climlink`; nothing here is meant for them.
+module climlink_c_api
+  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_f_pointer, c_int, c_int32_t, c_int64_t, c_null_char, &
+                                         c_null_ptr, c_ptr, c_size_t
+  implicit none
+  private
+
+  public :: c_options, c_role_input, c_role_output
+  public :: climlink_version_c, climlink_backend_c, climlink_status_name_c, climlink_last_message_c, climlink_options_default_c
+  public :: climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c, climlink_close_c
+  public :: climlink_manifest_c, climlink_digest_c, climlink_device_c, climlink_level_count_c, climlink_time_step_c
+  public :: climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, climlink_require_units_c
+  public :: climlink_begin_c, climlink_run_c, climlink_fortran_set_c, climlink_fortran_get_c
+  public :: c_text, c_characters
+
+  integer(c_int), parameter :: c_role_input = 1_c_int
+  integer(c_int), parameter :: c_role_output = 2_c_int
+
+  !> `climlink_options` of climlink.h, member by member.
+  type, bind(c) :: c_options
+    integer(c_int32_t) :: level_count = 0_c_int32_t
+    real(c_double) :: time_step_s = 0.0_c_double
+    type(c_ptr) :: device = c_null_ptr
+    integer(c_int32_t) :: local_rank = 0_c_int32_t
+    integer(c_int32_t) :: threads = 1_c_int32_t
+    integer(c_int32_t) :: micro_batch = 64_c_int32_t
+    type(c_ptr) :: pinned_sha256 = c_null_ptr
+  end type c_options
+
+  interface
+    function climlink_version_c() result(text) bind(c, name='climlink_version')
+      import :: c_ptr
+      implicit none
+      type(c_ptr) :: text
+    end function climlink_version_c
+
+    function climlink_backend_c() result(text) bind(c, name='climlink_backend')
+      import :: c_ptr
+      implicit none
+      type(c_ptr) :: text
+    end function climlink_backend_c
+
+    function climlink_status_name_c(status) result(text) bind(c, name='climlink_status_name')
+      import :: c_int, c_ptr
+      implicit none
+      integer(c_int), value, intent(in) :: status
+      type(c_ptr) :: text
+    end function climlink_status_name_c
+
+    function climlink_last_message_c() result(text) bind(c, name='climlink_last_message')
+      import :: c_ptr
+      implicit none
+      type(c_ptr) :: text
+    end function climlink_last_message_c
+
+    function climlink_options_default_c() result(options) bind(c, name='climlink_options_default')
+      import :: c_options
+      implicit none
+      type(c_options) :: options
+    end function climlink_options_default_c
+
+    function climlink_read_file_c(path, bytes, size) result(status) bind(c, name='climlink_read_file')
+      import :: c_char, c_int, c_int64_t, c_ptr
+      implicit none
+      character(kind=c_char), intent(in) :: path(*)
+      type(c_ptr), intent(out) :: bytes
+      integer(c_int64_t), intent(out) :: size
+      integer(c_int) :: status
+    end function climlink_read_file_c
+
+    subroutine climlink_free_c(bytes) bind(c, name='climlink_free')
+      import :: c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: bytes
+    end subroutine climlink_free_c
+
+    function climlink_open_c(path, options, emulator) result(status) bind(c, name='climlink_open')
+      import :: c_char, c_int, c_options, c_ptr
+      implicit none
+      character(kind=c_char), intent(in) :: path(*)
+      type(c_options), intent(in) :: options
+      type(c_ptr), intent(out) :: emulator
+      integer(c_int) :: status
+    end function climlink_open_c
+
+    function climlink_open_bytes_c(bytes, size, name, options, emulator) result(status) bind(c, name='climlink_open_bytes')
+      import :: c_char, c_int, c_int64_t, c_options, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: bytes
+      integer(c_int64_t), value, intent(in) :: size
+      character(kind=c_char), intent(in) :: name(*)
+      type(c_options), intent(in) :: options
+      type(c_ptr), intent(out) :: emulator
+      integer(c_int) :: status
+    end function climlink_open_bytes_c
+
+    function climlink_close_c(emulator) result(status) bind(c, name='climlink_close')
+      import :: c_int, c_ptr
+      implicit none
+      type(c_ptr), intent(inout) :: emulator
+      integer(c_int) :: status
+    end function climlink_close_c
+
+    function climlink_manifest_c(emulator, text) result(status) bind(c, name='climlink_manifest')
+      import :: c_int, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      type(c_ptr), intent(out) :: text
+      integer(c_int) :: status
+    end function climlink_manifest_c
+
+    function climlink_digest_c(emulator, text) result(status) bind(c, name='climlink_digest')
+      import :: c_int, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      type(c_ptr), intent(out) :: text
+      integer(c_int) :: status
+    end function climlink_digest_c
+
+    function climlink_device_c(emulator, text) result(status) bind(c, name='climlink_device')
+      import :: c_int, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      type(c_ptr), intent(out) :: text
+      integer(c_int) :: status
+    end function climlink_device_c
+
+    function climlink_level_count_c(emulator, level_count) result(status) bind(c, name='climlink_level_count')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int32_t), intent(out) :: level_count
+      integer(c_int) :: status
+    end function climlink_level_count_c
+
+    function climlink_time_step_c(emulator, time_step_s) result(status) bind(c, name='climlink_time_step')
+      import :: c_double, c_int, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      real(c_double), intent(out) :: time_step_s
+      integer(c_int) :: status
+    end function climlink_time_step_c
+
+    function climlink_golden_difference_c(emulator, difference) result(status) bind(c, name='climlink_golden_difference')
+      import :: c_double, c_int, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      real(c_double), intent(out) :: difference
+      integer(c_int) :: status
+    end function climlink_golden_difference_c
+
+    function climlink_variable_count_c(emulator, role, count, total_width) result(status) bind(c, name='climlink_variable_count')
+      import :: c_int, c_int32_t, c_int64_t, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int), value, intent(in) :: role
+      integer(c_int32_t), intent(out) :: count
+      integer(c_int64_t), intent(out) :: total_width
+      integer(c_int) :: status
+    end function climlink_variable_count_c
+
+    function climlink_variable_c(emulator, role, index, name, units, width, offset) result(status) bind(c, name='climlink_variable')
+      import :: c_int, c_int32_t, c_int64_t, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int), value, intent(in) :: role
+      integer(c_int32_t), value, intent(in) :: index
+      type(c_ptr), intent(out) :: name
+      type(c_ptr), intent(out) :: units
+      integer(c_int64_t), intent(out) :: width
+      integer(c_int64_t), intent(out) :: offset
+      integer(c_int) :: status
+    end function climlink_variable_c
+
+    function climlink_require_units_c(emulator, role, name, units) result(status) bind(c, name='climlink_require_units')
+      import :: c_char, c_int, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int), value, intent(in) :: role
+      character(kind=c_char), intent(in) :: name(*)
+      character(kind=c_char), intent(in) :: units(*)
+      integer(c_int) :: status
+    end function climlink_require_units_c
+
+    function climlink_begin_c(emulator, n_column) result(status) bind(c, name='climlink_begin')
+      import :: c_int, c_int64_t, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int64_t), value, intent(in) :: n_column
+      integer(c_int) :: status
+    end function climlink_begin_c
+
+    function climlink_run_c(emulator) result(status) bind(c, name='climlink_run')
+      import :: c_int, c_ptr
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int) :: status
+    end function climlink_run_c
+
+    !> climlink_set for a Fortran array: any kind, rank and stride arrives as a descriptor (climlink_descriptor.c).
+    function climlink_fortran_set_c(emulator, name, values, first_column, message, capacity) result(status) &
+      bind(c, name='climlink_fortran_set')
+      import :: c_char, c_int, c_int64_t, c_ptr, c_size_t
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      character(kind=c_char), intent(in) :: name(*)
+      type(*), dimension(..), intent(in) :: values
+      integer(c_int64_t), value, intent(in) :: first_column
+      character(kind=c_char), intent(inout) :: message(*)
+      integer(c_size_t), value, intent(in) :: capacity
+      integer(c_int) :: status
+    end function climlink_fortran_set_c
+
+    !> climlink_get for a Fortran array.
+    function climlink_fortran_get_c(emulator, name, values, first_column, message, capacity) result(status) &
+      bind(c, name='climlink_fortran_get')
+      import :: c_char, c_int, c_int64_t, c_ptr, c_size_t
+      implicit none
+      type(c_ptr), value, intent(in) :: emulator
+      character(kind=c_char), intent(in) :: name(*)
+      type(*), dimension(..), intent(inout) :: values
+      integer(c_int64_t), value, intent(in) :: first_column
+      character(kind=c_char), intent(inout) :: message(*)
+      integer(c_size_t), value, intent(in) :: capacity
+      integer(c_int) :: status
+    end function climlink_fortran_get_c
+
+    function c_strlen(text) result(length) bind(c, name='strlen')
+      import :: c_ptr, c_size_t
+      implicit none
+      type(c_ptr), value, intent(in) :: text
+      integer(c_size_t) :: length
+    end function c_strlen
+  end interface
+
+contains
+
+  !> The Fortran copy of a NUL-terminated C text; '' for a null pointer.
+  function c_text(pointer) result(text)
+    type(c_ptr), intent(in) :: pointer
+    character(len=:), allocatable :: text
+    character(kind=c_char), pointer :: characters(:)
+    integer :: length, i
+
+    if (.not. c_associated(pointer)) then
+      text = ''
+      return
+    end if
+    length = int(c_strlen(pointer))
+    call c_f_pointer(pointer, characters, [length])
+    allocate (character(len=length) :: text)
+    do i = 1, length
+      text(i:i) = characters(i)
+    end do
+  end function c_text
+
+  !> The NUL-terminated characters of a Fortran text without its trailing blanks.
+  pure function c_characters(text) result(characters)
+    character(len=*), intent(in) :: text
+    character(kind=c_char) :: characters(len_trim(text) + 1)
+    integer :: i
+
+    do i = 1, len_trim(text)
+      characters(i) = text(i:i)
+    end do
+    characters(len_trim(text) + 1) = c_null_char
+  end function c_characters
+
+end module climlink_c_api

@@ -1,0 +1,538 @@
+!> The emulator as a Fortran host sees it.
+!!
+!! Life cycle: open, then per physics step begin, set every input variable by name, run, get the outputs by name; at the end close.
+!! All chunks of a rank go through one run: begin takes the columns of the whole rank, and set and get take one chunk at a time,
+!! with the position of its first column.
+!!
+!! Arrays are [column] for variables of width 1 and [column, level] for profiles, real32 or real64, contiguous or sections.
+!!
+!! Every call takes an optional status. With it, nothing ends the process. Without it, an error writes its message, with the rank
+!! and the variable, to the error unit and ends the whole program (MPI_Abort where MPI runs).
+module climlink_emulators
+  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_f_pointer, c_int, c_int32_t, c_int64_t, c_loc, c_null_char, &
+                                         c_null_ptr, c_ptr, c_size_t
+  use, intrinsic :: iso_fortran_env, only: int64, int8, real64
+  use climlink_c_api, only: c_characters, c_options, c_role_input, c_role_output, c_text, climlink_begin_c, climlink_close_c, &
+                            climlink_device_c, climlink_digest_c, climlink_fortran_get_c, climlink_fortran_set_c, climlink_free_c, &
+                            climlink_golden_difference_c, climlink_level_count_c, climlink_manifest_c, climlink_open_bytes_c, &
+                            climlink_open_c, climlink_options_default_c, climlink_read_file_c, climlink_require_units_c, &
+                            climlink_run_c, climlink_time_step_c, climlink_variable_c, climlink_variable_count_c
+  use climlink_errors, only: climlink_error_argument, climlink_error_internal, climlink_error_state, climlink_ok, climlink_status, &
+                             failure, outcome_of
+  use climlink_parallel, only: agree, broadcast_bytes, broadcast_count, check_communicator, communicator_rank, node_rank, &
+                               process_rank, stop_program
+  implicit none
+  private
+
+  public :: climlink_emulator
+
+  !> Room for one message of the C layer.
+  integer, parameter :: message_capacity = 4096
+
+  !> One opened package. It is closed by close, or when it goes out of scope. An emulator cannot be copied: assignment leaves the
+  !! left side closed, so no package is ever closed twice.
+  type :: climlink_emulator
+    private
+    type(c_ptr) :: handle = c_null_ptr
+    integer :: rank = -1   !! Rank named in messages; negative before the first open.
+  contains
+    procedure :: open => emulator_open
+    procedure :: begin => emulator_begin
+    procedure :: set => emulator_set
+    procedure :: run => emulator_run
+    procedure :: get => emulator_get
+    procedure :: close => emulator_close
+
+    procedure :: is_open
+    procedure :: n_input
+    procedure :: n_output
+    procedure :: input_name
+    procedure :: input_width
+    procedure :: input_units
+    procedure :: output_name
+    procedure :: output_width
+    procedure :: output_units
+    procedure :: has_input
+    procedure :: has_output
+    procedure :: level_count
+    procedure :: time_step
+    procedure :: golden_difference
+    procedure :: digest
+    procedure :: device
+    procedure :: manifest
+
+    procedure, private :: assign_nothing
+    generic :: assignment(=) => assign_nothing
+    final :: finalize
+  end type climlink_emulator
+
+  !> One entry of the manifest's variable lists.
+  type :: variable_entry
+    character(len=:), allocatable :: name
+    character(len=:), allocatable :: units
+    integer :: width = 0
+  end type variable_entry
+
+contains
+
+  !> Opens a package: checks its digest and manifest against what the host declares, loads it on the device and replays its golden
+  !! columns. With comm this is collective: rank 0 of comm reads the file, all ranks receive it, and all return the same status.
+  subroutine emulator_open(self, path, status, comm, n_level, time_step, device, threads, micro_batch, pinned_sha256)
+    class(climlink_emulator), intent(inout) :: self
+    character(len=*), intent(in) :: path                       !! Package file, such as wrap_model.pt.
+    type(climlink_status), intent(out), optional :: status     !! What became of the call.
+    integer, intent(in), optional :: comm                      !! MPI communicator handle; without it this process reads by itself.
+    integer, intent(in), optional :: n_level                   !! Levels of the host, checked against the package.
+    real(real64), intent(in), optional :: time_step            !! Physics time step of the host [s], checked against the package.
+    character(len=*), intent(in), optional :: device           !! cpu (default), cuda, cuda:N or auto.
+    integer, intent(in), optional :: threads                   !! Threads within one operation; 1 by default.
+    integer, intent(in), optional :: micro_batch               !! Columns per forward on a CPU, at least 2; 64 by default.
+    character(len=*), intent(in), optional :: pinned_sha256    !! SHA-256 the file must have, 64 hexadecimal digits.
+    type(climlink_status) :: outcome
+    type(c_options) :: options
+    character(kind=c_char), allocatable, target :: device_text(:), pinned_text(:)
+
+    options = climlink_options_default_c()
+    if (present(n_level)) options%level_count = int(n_level, c_int32_t)
+    if (present(time_step)) options%time_step_s = time_step
+    if (present(threads)) options%threads = int(threads, c_int32_t)
+    if (present(micro_batch)) options%micro_batch = int(micro_batch, c_int32_t)
+    if (present(device)) then
+      device_text = c_characters(device)
+      options%device = c_loc(device_text)
+    end if
+    if (present(pinned_sha256)) then
+      pinned_text = c_characters(pinned_sha256)
+      options%pinned_sha256 = c_loc(pinned_text)
+    end if
+
+    if (.not. self%is_open()) self%rank = process_rank()
+    if (present(comm)) then
+      call open_together(self, path, options, comm, outcome)
+    else
+      call check_closed(self, outcome)
+      if (outcome%ok()) outcome = outcome_of(climlink_open_c(c_characters(path), options, self%handle), self%rank, 'open')
+    end if
+    call settle(outcome, status)
+  end subroutine emulator_open
+
+  !> Starts a step with n_column columns on this rank; 0 is legal. What was set before is forgotten.
+  subroutine emulator_begin(self, n_column, status)
+    class(climlink_emulator), intent(inout) :: self
+    integer, intent(in) :: n_column                            !! Columns of all chunks of this rank together.
+    type(climlink_status), intent(out), optional :: status     !! What became of the call.
+    type(climlink_status) :: outcome
+
+    call check_open(self, 'begin', outcome)
+    if (outcome%ok()) outcome = outcome_of(climlink_begin_c(self%handle, int(n_column, c_int64_t)), self%rank, 'begin')
+    call settle(outcome, status)
+  end subroutine emulator_begin
+
+  !> Gives the emulator some columns of one input variable. Values that are not finite as real32 are refused.
+  subroutine emulator_set(self, name, values, first_column, status, units)
+    class(climlink_emulator), intent(inout) :: self
+    character(len=*), intent(in) :: name                       !! Variable name, such as state_t.
+    type(*), dimension(..), intent(in) :: values               !! [column] or [column, level], real32 or real64.
+    integer, intent(in) :: first_column                        !! Position of the first of these columns, from 1.
+    type(climlink_status), intent(out), optional :: status     !! What became of the call.
+    character(len=*), intent(in), optional :: units            !! Units of the host, checked against the package.
+    character(kind=c_char) :: message(message_capacity)
+    type(climlink_status) :: outcome
+    integer :: code
+
+    call check_open(self, 'set ' // trim(name), outcome)
+    if (outcome%ok()) call check_units(self, c_role_input, name, 'set', outcome, units)
+    if (outcome%ok()) then
+      message(1) = c_null_char
+      code = climlink_fortran_set_c(self%handle, c_characters(name), values, int(first_column, c_int64_t), message, &
+                                    int(message_capacity, c_size_t))
+      if (code /= climlink_ok) outcome = failure(code, self%rank, 'set: ' // text_of(message))
+    end if
+    call settle(outcome, status)
+  end subroutine emulator_set
+
+  !> Runs all columns of the step. Fails if an input is unset or an output is not finite.
+  subroutine emulator_run(self, status)
+    class(climlink_emulator), intent(inout) :: self
+    type(climlink_status), intent(out), optional :: status     !! What became of the call.
+    type(climlink_status) :: outcome
+
+    call check_open(self, 'run', outcome)
+    if (outcome%ok()) outcome = outcome_of(climlink_run_c(self%handle), self%rank, 'run')
+    call settle(outcome, status)
+  end subroutine emulator_run
+
+  !> Takes some columns of one output variable.
+  subroutine emulator_get(self, name, values, first_column, status, units)
+    class(climlink_emulator), intent(in) :: self
+    character(len=*), intent(in) :: name                       !! Variable name, such as ptend_t.
+    type(*), dimension(..), intent(inout) :: values            !! [column] or [column, level], real32 or real64.
+    integer, intent(in) :: first_column                        !! Position of the first of these columns, from 1.
+    type(climlink_status), intent(out), optional :: status     !! What became of the call.
+    character(len=*), intent(in), optional :: units            !! Units of the host, checked against the package.
+    character(kind=c_char) :: message(message_capacity)
+    type(climlink_status) :: outcome
+    integer :: code
+
+    call check_open(self, 'get ' // trim(name), outcome)
+    if (outcome%ok()) call check_units(self, c_role_output, name, 'get', outcome, units)
+    if (outcome%ok()) then
+      message(1) = c_null_char
+      code = climlink_fortran_get_c(self%handle, c_characters(name), values, int(first_column, c_int64_t), message, &
+                                    int(message_capacity, c_size_t))
+      if (code /= climlink_ok) outcome = failure(code, self%rank, 'get: ' // text_of(message))
+    end if
+    call settle(outcome, status)
+  end subroutine emulator_get
+
+  !> Closes the package and frees its memory; closing twice is allowed.
+  subroutine emulator_close(self, status)
+    class(climlink_emulator), intent(inout) :: self
+    type(climlink_status), intent(out), optional :: status     !! What became of the call.
+    type(climlink_status) :: outcome
+
+    outcome = outcome_of(climlink_close_c(self%handle), self%rank, 'close')
+    call settle(outcome, status)
+  end subroutine emulator_close
+
+  !> True between a successful open and close.
+  function is_open(self) result(yes)
+    class(climlink_emulator), intent(in) :: self
+    logical :: yes
+
+    yes = c_associated(self%handle)
+  end function is_open
+
+  !> Number of input variables; 0 if closed.
+  function n_input(self) result(n)
+    class(climlink_emulator), intent(in) :: self
+    integer :: n
+
+    n = variable_count(self, c_role_input)
+  end function n_input
+
+  !> Number of output variables; 0 if closed.
+  function n_output(self) result(n)
+    class(climlink_emulator), intent(in) :: self
+    integer :: n
+
+    n = variable_count(self, c_role_output)
+  end function n_output
+
+  !> Name of input variable i, from 1 in the package's order; '' if there is none.
+  function input_name(self, i) result(name)
+    class(climlink_emulator), intent(in) :: self
+    integer, intent(in) :: i
+    character(len=:), allocatable :: name
+    type(variable_entry) :: entry
+
+    entry = variable(self, c_role_input, i)
+    name = entry%name
+  end function input_name
+
+  !> Values per column of input variable i: 1 for scalars, the level count for profiles; 0 if there is none.
+  function input_width(self, i) result(width)
+    class(climlink_emulator), intent(in) :: self
+    integer, intent(in) :: i
+    integer :: width
+    type(variable_entry) :: entry
+
+    entry = variable(self, c_role_input, i)
+    width = entry%width
+  end function input_width
+
+  !> Units of input variable i; '' if there is none.
+  function input_units(self, i) result(units)
+    class(climlink_emulator), intent(in) :: self
+    integer, intent(in) :: i
+    character(len=:), allocatable :: units
+    type(variable_entry) :: entry
+
+    entry = variable(self, c_role_input, i)
+    units = entry%units
+  end function input_units
+
+  !> Name of output variable i, from 1 in the package's order; '' if there is none.
+  function output_name(self, i) result(name)
+    class(climlink_emulator), intent(in) :: self
+    integer, intent(in) :: i
+    character(len=:), allocatable :: name
+    type(variable_entry) :: entry
+
+    entry = variable(self, c_role_output, i)
+    name = entry%name
+  end function output_name
+
+  !> Values per column of output variable i: 1 for scalars, the level count for profiles; 0 if there is none.
+  function output_width(self, i) result(width)
+    class(climlink_emulator), intent(in) :: self
+    integer, intent(in) :: i
+    integer :: width
+    type(variable_entry) :: entry
+
+    entry = variable(self, c_role_output, i)
+    width = entry%width
+  end function output_width
+
+  !> Units of output variable i; '' if there is none.
+  function output_units(self, i) result(units)
+    class(climlink_emulator), intent(in) :: self
+    integer, intent(in) :: i
+    character(len=:), allocatable :: units
+    type(variable_entry) :: entry
+
+    entry = variable(self, c_role_output, i)
+    units = entry%units
+  end function output_units
+
+  !> True if the package takes an input variable of this name.
+  function has_input(self, name) result(yes)
+    class(climlink_emulator), intent(in) :: self
+    character(len=*), intent(in) :: name
+    logical :: yes
+
+    yes = has_variable(self, c_role_input, name)
+  end function has_input
+
+  !> True if the package gives an output variable of this name.
+  function has_output(self, name) result(yes)
+    class(climlink_emulator), intent(in) :: self
+    character(len=*), intent(in) :: name
+    logical :: yes
+
+    yes = has_variable(self, c_role_output, name)
+  end function has_output
+
+  !> Model levels the package was made for; 0 if closed.
+  function level_count(self) result(n)
+    class(climlink_emulator), intent(in) :: self
+    integer :: n
+    integer(c_int32_t) :: levels
+
+    n = 0
+    if (climlink_level_count_c(self%handle, levels) == climlink_ok) n = int(levels)
+  end function level_count
+
+  !> Time step the package was made for [s]; 0 if closed.
+  function time_step(self) result(seconds)
+    class(climlink_emulator), intent(in) :: self
+    real(real64) :: seconds
+
+    if (climlink_time_step_c(self%handle, seconds) /= climlink_ok) seconds = 0.0_real64
+  end function time_step
+
+  !> Largest difference of the golden replay at open, in the manifest's measure; 0 if closed.
+  function golden_difference(self) result(difference)
+    class(climlink_emulator), intent(in) :: self
+    real(real64) :: difference
+
+    if (climlink_golden_difference_c(self%handle, difference) /= climlink_ok) difference = 0.0_real64
+  end function golden_difference
+
+  !> SHA-256 of the package file, 64 hexadecimal digits; '' if closed.
+  function digest(self) result(text)
+    class(climlink_emulator), intent(in) :: self
+    character(len=:), allocatable :: text
+    type(c_ptr) :: pointer
+
+    text = ''
+    if (climlink_digest_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+  end function digest
+
+  !> Device in use, such as cpu or cuda:1; '' if closed.
+  function device(self) result(text)
+    class(climlink_emulator), intent(in) :: self
+    character(len=:), allocatable :: text
+    type(c_ptr) :: pointer
+
+    text = ''
+    if (climlink_device_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+  end function device
+
+  !> The package's manifest as JSON text; '' if closed.
+  function manifest(self) result(text)
+    class(climlink_emulator), intent(in) :: self
+    character(len=:), allocatable :: text
+    type(c_ptr) :: pointer
+
+    text = ''
+    if (climlink_manifest_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+  end function manifest
+
+  !> The collective open: each phase ends with an agreement, so that a failure anywhere is an error everywhere and nobody waits.
+  subroutine open_together(self, path, options, comm, outcome)
+    class(climlink_emulator), intent(inout) :: self
+    character(len=*), intent(in) :: path
+    type(c_options), intent(inout) :: options
+    integer, intent(in) :: comm
+    type(climlink_status), intent(out) :: outcome
+    integer(int8), allocatable, target :: bytes(:)
+    type(climlink_status) :: closing
+    integer(c_int) :: code
+
+    outcome = check_communicator(comm)
+    if (.not. outcome%ok()) return
+    if (.not. self%is_open()) self%rank = communicator_rank(comm)
+    call check_closed(self, outcome)
+    call agree(comm, outcome)
+    if (outcome%ok()) call share_file(path, comm, self%rank, bytes, outcome)
+    if (.not. outcome%ok()) return
+    options%local_rank = int(node_rank(comm), c_int32_t)
+    code = climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), c_characters(path), options, self%handle)
+    outcome = outcome_of(code, self%rank, 'open')
+    call agree(comm, outcome)
+    if (.not. outcome%ok() .and. self%is_open()) call self%close(closing)
+  end subroutine open_together
+
+  !> Rank 0 of comm reads the file; every rank ends with its bytes, or every rank with the same error.
+  subroutine share_file(path, comm, rank, bytes, outcome)
+    character(len=*), intent(in) :: path
+    integer, intent(in) :: comm
+    integer, intent(in) :: rank
+    integer(int8), allocatable, intent(out) :: bytes(:)
+    type(climlink_status), intent(out) :: outcome
+    integer(int64) :: n_byte
+    integer :: allocation
+    type(c_ptr) :: file
+    integer(int8), pointer :: file_bytes(:)
+
+    file = c_null_ptr
+    n_byte = 0
+    if (rank == 0) outcome = outcome_of(climlink_read_file_c(c_characters(path), file, n_byte), rank, 'open')
+    call agree(comm, outcome)
+    if (.not. outcome%ok()) return
+    call broadcast_count(comm, n_byte)
+    allocate (bytes(n_byte), stat=allocation)
+    if (allocation /= 0) outcome = failure(climlink_error_internal, rank, 'open: no memory to receive the package ' // trim(path))
+    if (rank == 0) then
+      call c_f_pointer(file, file_bytes, [n_byte])
+      if (allocation == 0) bytes = file_bytes
+      call climlink_free_c(file)
+    end if
+    call agree(comm, outcome)
+    if (outcome%ok()) call broadcast_bytes(comm, bytes)
+  end subroutine share_file
+
+  subroutine check_closed(self, outcome)
+    class(climlink_emulator), intent(in) :: self
+    type(climlink_status), intent(out) :: outcome
+
+    outcome%message = ''
+    if (self%is_open()) then
+      outcome = failure(climlink_error_state, self%rank, 'open: this emulator is open already; close it first, or use another one')
+    end if
+  end subroutine check_closed
+
+  subroutine check_open(self, doing, outcome)
+    class(climlink_emulator), intent(in) :: self
+    character(len=*), intent(in) :: doing
+    type(climlink_status), intent(out) :: outcome
+    integer :: rank
+
+    outcome%message = ''
+    if (.not. self%is_open()) then
+      rank = self%rank
+      if (rank < 0) rank = process_rank()
+      outcome = failure(climlink_error_state, rank, doing // ': the emulator is not open; call open first ' // &
+                        '(assignment does not copy an emulator)')
+    end if
+  end subroutine check_open
+
+  subroutine check_units(self, role, name, doing, outcome, units)
+    class(climlink_emulator), intent(in) :: self
+    integer(c_int), intent(in) :: role
+    character(len=*), intent(in) :: name
+    character(len=*), intent(in) :: doing
+    type(climlink_status), intent(inout) :: outcome
+    character(len=*), intent(in), optional :: units
+
+    if (.not. present(units)) return
+    outcome = outcome_of(climlink_require_units_c(self%handle, role, c_characters(name), c_characters(units)), self%rank, doing)
+  end subroutine check_units
+
+  !> Hands the outcome to the caller, or ends the program if the caller took no status and it is an error.
+  subroutine settle(outcome, status)
+    type(climlink_status), intent(in) :: outcome
+    type(climlink_status), intent(out), optional :: status
+
+    if (present(status)) then
+      status = outcome
+    else if (.not. outcome%ok()) then
+      call stop_program(outcome%message)
+    end if
+  end subroutine settle
+
+  function variable_count(self, role) result(n)
+    class(climlink_emulator), intent(in) :: self
+    integer(c_int), intent(in) :: role
+    integer :: n
+    integer(c_int32_t) :: count
+    integer(c_int64_t) :: total_width
+
+    n = 0
+    if (climlink_variable_count_c(self%handle, role, count, total_width) == climlink_ok) n = int(count)
+  end function variable_count
+
+  function variable(self, role, i) result(entry)
+    class(climlink_emulator), intent(in) :: self
+    integer(c_int), intent(in) :: role
+    integer, intent(in) :: i
+    type(variable_entry) :: entry
+    type(c_ptr) :: name, units
+    integer(c_int64_t) :: width, offset
+
+    entry%name = ''
+    entry%units = ''
+    if (climlink_variable_c(self%handle, role, int(i - 1, c_int32_t), name, units, width, offset) /= climlink_ok) return
+    entry%name = c_text(name)
+    entry%units = c_text(units)
+    entry%width = int(width)
+  end function variable
+
+  function has_variable(self, role, name) result(yes)
+    class(climlink_emulator), intent(in) :: self
+    integer(c_int), intent(in) :: role
+    character(len=*), intent(in) :: name
+    logical :: yes
+    type(variable_entry) :: entry
+    integer :: i
+
+    yes = .false.
+    do i = 1, variable_count(self, role)
+      entry = variable(self, role, i)
+      yes = entry%name == name
+      if (yes) return
+    end do
+  end function has_variable
+
+  !> The text before the first NUL.
+  pure function text_of(characters) result(text)
+    character(kind=c_char), intent(in) :: characters(:)
+    character(len=:), allocatable :: text
+    integer :: i, length
+
+    length = findloc(characters, c_null_char, dim=1) - 1
+    allocate (character(len=length) :: text)
+    do i = 1, length
+      text(i:i) = characters(i)
+    end do
+  end function text_of
+
+  !> Assignment copies nothing: the left side ends up closed, so that one package has one owner.
+  impure elemental subroutine assign_nothing(left, right)
+    class(climlink_emulator), intent(inout) :: left
+    class(climlink_emulator), intent(in) :: right
+    type(climlink_status) :: closing
+
+    if (c_associated(left%handle, right%handle)) return
+    call left%close(closing)
+  end subroutine assign_nothing
+
+  impure elemental subroutine finalize(self)
+    type(climlink_emulator), intent(inout) :: self
+    type(climlink_status) :: closing
+
+    call self%close(closing)
+  end subroutine finalize
+
+end module climlink_emulators

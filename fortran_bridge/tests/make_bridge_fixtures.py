@@ -1,0 +1,111 @@
+"""Makes the small packages of the Fortran tests: python make_bridge_fixtures.py FOLDER.
+
+Every package multiplies one input value by a gain for each output value, so that a Fortran test knows the answer to the last bit:
+y[k] = float32(x[source[k]] * gain[k]).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+SCALARS = [
+    ("state_ps", "Pa"), ("pbuf_SOLIN", "W/m2"), ("pbuf_LHFLX", "W/m2"), ("pbuf_SHFLX", "W/m2"), ("pbuf_TAUX", "N/m2"), ("pbuf_TAUY", "N/m2"),
+    ("pbuf_COSZRS", "1"), ("cam_in_ALDIF", "1"), ("cam_in_ALDIR", "1"), ("cam_in_ASDIF", "1"), ("cam_in_ASDIR", "1"), ("cam_in_LWUP", "W/m2"),
+    ("cam_in_ICEFRAC", "1"), ("cam_in_LANDFRAC", "1"), ("cam_in_OCNFRAC", "1"), ("cam_in_SNOWHICE", "m"), ("cam_in_SNOWHLAND", "m"),
+]  # fmt: skip
+TENDENCIES = [
+    ("ptend_t", "K/s", "state_t", 1e-6), ("ptend_q0001", "kg/kg/s", "state_q0001", -1e-5), ("ptend_q0002", "kg/kg/s", "state_q0002", 1e-5),
+    ("ptend_q0003", "kg/kg/s", "state_q0003", -2e-5), ("ptend_u", "m/s2", "state_u", -1e-5), ("ptend_v", "m/s2", "state_v", 2e-5),
+]  # fmt: skip
+FLUXES = [
+    ("cam_out_NETSW", "W/m2", "pbuf_SOLIN", 0.5), ("cam_out_FLWDS", "W/m2", "cam_in_LWUP", 0.75), ("cam_out_PRECSC", "m/s", "state_ps", 1e-13),
+    ("cam_out_PRECC", "m/s", "state_ps", 3e-13), ("cam_out_SOLS", "W/m2", "pbuf_SOLIN", 0.3), ("cam_out_SOLL", "W/m2", "pbuf_SOLIN", 0.2),
+    ("cam_out_SOLSD", "W/m2", "pbuf_SOLIN", 0.1), ("cam_out_SOLLD", "W/m2", "pbuf_SOLIN", 0.05),
+]  # fmt: skip
+
+
+Entry = tuple[str, str, int]  # name, units, number of values
+
+
+class Gains(torch.nn.Module):
+    """y[:, k] = x[:, source[k]] * gain[k]; float32 [batch, n_input] -> [batch, n_output]."""
+
+    def __init__(self, source: list[int], gain: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("source", torch.tensor(source))
+        self.register_buffer("gain", torch.tensor(gain, dtype=torch.float32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        return x.index_select(1, self.source) * self.gain
+
+
+def runtime_fixtures() -> ModuleType:
+    """Return the fixture maker of the C++ tests: manifests for tests are written in one place."""
+    path = Path(__file__).resolve().parents[2] / "cpp" / "tests" / "make_fixtures.py"
+    spec = importlib.util.spec_from_file_location("runtime_fixtures", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_package(path: Path, inputs: list[Entry], outputs: list[tuple[Entry, str, float]], levels: int) -> None:
+    """Write a package whose output variables are an input variable times a gain, level by level."""
+    start, position = {}, 0
+    for name, _, width in inputs:
+        start[name] = position
+        position += width
+    source = [start[name] + k for (_, _, width), name, _ in outputs for k in range(width)]
+    gain = [g for (_, _, width), _, g in outputs for _ in range(width)]
+    model = torch.jit.script(Gains(source, gain).eval())
+    x = torch.rand(4, position, generator=torch.Generator().manual_seed(7)) + 0.5
+    fixtures = runtime_fixtures()
+    record = fixtures.manifest(fixtures.layout("test_inputs", inputs), fixtures.layout("test_outputs", [e for e, _, _ in outputs]), levels)
+    torch.jit.save(model, str(path), _extra_files=fixtures.add_golden(record, x, model(x)))
+
+
+def column_package(path: Path) -> None:
+    """A package of 6 levels and few variables, for the bridge."""
+    inputs = [("state_t", "K", 6), ("state_q0001", "kg/kg", 6), ("state_ps", "Pa", 1), ("pbuf_SOLIN", "W/m2", 1)]
+    outputs = [
+        (("ptend_t", "K/s", 6), "state_t", 1e-6),
+        (("ptend_q0001", "kg/kg/s", 6), "state_q0001", -1e-5),
+        (("cam_out_PRECC", "m/s", 1), "state_ps", 3e-13),
+        (("cam_out_NETSW", "W/m2", 1), "pbuf_SOLIN", 0.5),
+    ]
+    write_package(path, inputs, outputs, 6)
+
+
+def climsim_package(path: Path, levels: int, humidity: str = "state_q0001", further: list[Entry] | None = None) -> None:
+    """A package with the variables of ClimSim's 557 inputs and 368 outputs; ``humidity`` stands in the second place."""
+    profiles = [("state_t", "K"), (humidity, "1" if humidity == "state_rh" else "kg/kg"), ("state_q0002", "kg/kg"), ("state_q0003", "kg/kg")]
+    profiles += [("state_u", "m/s"), ("state_v", "m/s"), ("pbuf_ozone", "kg/kg"), ("pbuf_CH4", "kg/kg"), ("pbuf_N2O", "kg/kg")]
+    inputs = [(n, u, levels) for n, u in profiles] + [(n, u, 1) for n, u in SCALARS] + (further or [])
+    known = {name for name, _, _ in inputs}
+    outputs = [((n, u, levels), s if s in known else humidity, g) for n, u, s, g in TENDENCIES]
+    outputs += [((n, u, 1), s, g) for n, u, s, g in FLUXES]
+    write_package(path, inputs, outputs, levels)
+
+
+def main(folder: Path) -> None:
+    """Make all fixtures in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    column_package(folder / "column.pt")
+    whole = (folder / "column.pt").read_bytes()
+    (folder / "truncated.pt").write_bytes(whole[: len(whole) // 2])
+    (folder / "not_a_package.pt").write_text("this is not a package\n")
+    climsim_package(folder / "climsim_q.pt", 60)
+    climsim_package(folder / "climsim_rh.pt", 60, humidity="state_rh")
+    climsim_package(folder / "climsim_lagged.pt", 60, further=[("state_t_dyn", "K/s", 60), ("clat", "1", 1)])
+    climsim_package(folder / "climsim_26.pt", 26)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

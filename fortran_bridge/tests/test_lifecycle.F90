@@ -1,0 +1,82 @@
+!> Emulators open again after close, live side by side, close themselves, and are not copied.
+program test_lifecycle
+  use, intrinsic :: iso_fortran_env, only: real64
+  use climlink, only: climlink_backend, climlink_emulator, climlink_error_state, climlink_status, climlink_version
+  use test_support, only: check, check_error, finish, fixture, gain_ps, n_level
+  implicit none
+
+  type(climlink_emulator) :: first, second
+  type(climlink_status) :: status
+
+  call check(len(climlink_version()) > 0 .and. climlink_backend() == 'torchscript', 'version and backend')
+  call first%open(fixture('column.pt'), status, n_level=n_level)
+  call step(first, 1e5_real64)
+  call first%close(status)
+  call first%open(fixture('column.pt'), status, micro_batch=2)
+  call check(status%ok(), 'open again after close')
+  call second%open(fixture('climsim_q.pt'), status)
+  call check(status%ok() .and. second%level_count() == 60, 'a second emulator')
+  call step(first, 9e4_real64)
+  call check(first%digest() /= second%digest(), 'two packages')
+  call assignment_copies_nothing()
+  call leaves_scope()
+  call array_of_emulators()
+  call first%close(status)
+  call second%close(status)
+  call finish()
+
+contains
+
+  subroutine step(emulator, pressure)
+    type(climlink_emulator), intent(inout) :: emulator
+    real(real64), intent(in) :: pressure
+    real(real64) :: profile(1, n_level), scalar(1)
+
+    profile = 1.0_real64
+    scalar = pressure
+    call emulator%begin(1, status)
+    call emulator%set('state_t', profile, 1, status)
+    call emulator%set('state_q0001', profile, 1, status)
+    call emulator%set('state_ps', scalar, 1, status)
+    call emulator%set('pbuf_SOLIN', scalar, 1, status)
+    call emulator%run(status)
+    call emulator%get('cam_out_PRECC', scalar, 1, status)
+    call check(status%ok(), 'step: ' // status%message)
+    call check(abs(scalar(1) - gain_ps * pressure) < 1e-6_real64 * gain_ps * pressure, 'step of one column')
+  end subroutine step
+
+  subroutine assignment_copies_nothing()
+    type(climlink_emulator) :: copy
+
+    copy = first
+    call check(first%is_open() .and. .not. copy%is_open(), 'assignment leaves the right side open and the left side closed')
+    call copy%begin(1, status)
+    call check_error(status, climlink_error_state, 'assignment does not copy an emulator')
+    call step(first, 8e4_real64)
+  end subroutine assignment_copies_nothing
+
+  !> Opened in a block and never closed: the final procedure does it.
+  subroutine leaves_scope()
+    integer :: i
+
+    do i = 1, 20
+      block
+        type(climlink_emulator) :: local
+        call local%open(fixture('column.pt'), status)
+        call check(status%ok(), 'local emulator')
+      end block
+    end do
+  end subroutine leaves_scope
+
+  subroutine array_of_emulators()
+    type(climlink_emulator), allocatable :: many(:)
+
+    allocate (many(2))
+    call many(1)%open(fixture('column.pt'), status)
+    call many(2)%open(fixture('column.pt'), status)
+    call step(many(1), 7e4_real64)
+    call step(many(2), 6e4_real64)
+    deallocate (many)
+  end subroutine array_of_emulators
+
+end program test_lifecycle

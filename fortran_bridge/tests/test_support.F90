@@ -1,0 +1,61 @@
+!> Checks for test programs: every failed check is reported, and finish ends the program with exit code 1 if there was one.
+module test_support
+  use, intrinsic :: iso_fortran_env, only: error_unit, real32, real64
+  use climlink, only: climlink_status
+  implicit none
+  private
+
+  public :: check, check_error, fixture, finish
+
+  !> Levels of the package column.pt, and the gains of its outputs (make_bridge_fixtures.py).
+  integer, parameter, public :: n_level = 6
+  real(real32), parameter, public :: gain_t = 1e-6_real32
+  real(real32), parameter, public :: gain_q = -1e-5_real32
+  real(real32), parameter, public :: gain_ps = 3e-13_real32
+  real(real32), parameter, public :: gain_solar = 0.5_real32
+  real(real64), parameter, public :: time_step = 1200.0_real64
+
+  integer :: n_failed = 0
+
+contains
+
+  subroutine check(passed, what)
+    logical, intent(in) :: passed
+    character(len=*), intent(in) :: what
+
+    if (passed) return
+    n_failed = n_failed + 1
+    write (error_unit, '(2a)') 'FAILED: ', what
+  end subroutine check
+
+  !> The status is the expected failure and its message holds the text.
+  subroutine check_error(status, code, text)
+    type(climlink_status), intent(in) :: status
+    integer, intent(in) :: code
+    character(len=*), intent(in) :: text
+    character(len=:), allocatable :: message
+
+    message = '(no message)'
+    if (allocated(status%message)) message = status%message
+    if (status%code == code .and. index(message, text) > 0) return
+    n_failed = n_failed + 1
+    write (error_unit, '(a,i0,4a,i0,2a)') 'FAILED: expected code ', code, ' and "', text, '", got code', ' ', status%code, ': ', &
+      message
+  end subroutine check_error
+
+  !> Path of a fixture: the first command argument is their folder.
+  function fixture(name) result(path)
+    character(len=*), intent(in) :: name
+    character(len=:), allocatable :: path
+    character(len=1024) :: folder
+
+    call get_command_argument(1, folder)
+    path = trim(folder) // '/' // name
+  end function fixture
+
+  !> Ends the program with exit code 1 if a check failed.
+  subroutine finish()
+    if (n_failed > 0) error stop 1
+  end subroutine finish
+
+end module test_support

@@ -1,0 +1,210 @@
+!> Sends packed columns through the Fortran module under MPI, the way a model would: every variable by name, chunk by chunk, in real64.
+!!
+!!     mpirun -np 2 climlink-fortran-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS]
+!!
+!! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and [N_COLUMN, n_output]. Each rank takes a
+!! contiguous block of columns (possibly none) and cuts it into chunks of PCOLS columns (default 16) with a shorter last one.
+!! `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on failure, or 2 on wrong usage.
+program climlink_fortran_route
+  use, intrinsic :: iso_fortran_env, only: error_unit, real32, real64
+  use mpi_f08, only: MPI_Abort, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, MPI_Init, MPI_REAL4, MPI_Recv, &
+                     MPI_Send, MPI_STATUS_IGNORE
+  use climlink, only: climlink_emulator, climlink_status
+  use climlink_files, only: remove_file, replace_file
+  use raw_rows, only: check_size, read_rows, rows_of_rank, write_rows
+  implicit none
+
+  character(len=*), parameter :: usage = 'usage: climlink-fortran-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS]'
+  integer, parameter :: default_chunk = 16
+
+  type(climlink_emulator) :: emulator
+  character(len=:), allocatable :: package_path, input_path, output_path, error
+  integer :: n_column, pcols, rank, n_rank, first, count
+  real(real32), allocatable :: inputs(:, :), outputs(:, :)
+
+  call MPI_Init()
+  call MPI_Comm_rank(MPI_COMM_WORLD, rank)
+  call MPI_Comm_size(MPI_COMM_WORLD, n_rank)
+  call read_arguments()
+  call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val)
+
+  allocate (inputs(row_width(.true.), 0), outputs(row_width(.false.), 0))
+  call check_size(input_path, size(inputs, 1), n_column, error)
+  call require(error)
+  call rows_of_rank(n_column, rank, n_rank, first, count)
+  call resize(inputs, count)
+  call resize(outputs, count)
+  call read_rows(input_path, first, inputs, error)
+  call require(error)
+
+  call emulator%begin(count)
+  call set_all()
+  call emulator%run()
+  call get_all()
+  call emulator%close()
+  call write_in_order()
+  call MPI_Finalize()
+
+contains
+
+  subroutine read_arguments()
+    integer :: n
+
+    n = command_argument_count()
+    if (n < 4 .or. n > 5) call give_up(usage, 2)
+    package_path = argument(1)
+    input_path = argument(2)
+    n_column = number(argument(3), 'N_COLUMN', 0)
+    output_path = argument(4)
+    pcols = default_chunk
+    if (n == 5) pcols = number(argument(5), 'PCOLS', 1)
+  end subroutine read_arguments
+
+  function argument(i) result(text)
+    integer, intent(in) :: i
+    character(len=:), allocatable :: text
+    integer :: length
+
+    call get_command_argument(i, length=length)
+    allocate (character(len=length) :: text)
+    call get_command_argument(i, text)
+  end function argument
+
+  function number(text, name, least) result(value)
+    character(len=*), intent(in) :: text
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: least
+    integer :: value, failed
+
+    read (text, *, iostat=failed) value
+    if (failed /= 0) value = least - 1
+    if (value < least) call give_up(name // ' must be a whole number, not too small; it is ' // text // '. ' // usage, 2)
+  end function number
+
+  !> Values in a packed row: the widths of all input or all output variables together.
+  function row_width(of_inputs) result(width)
+    logical, intent(in) :: of_inputs
+    integer :: width, i
+
+    width = 0
+    if (of_inputs) then
+      do i = 1, emulator%n_input()
+        width = width + emulator%input_width(i)
+      end do
+    else
+      do i = 1, emulator%n_output()
+        width = width + emulator%output_width(i)
+      end do
+    end if
+  end function row_width
+
+  subroutine resize(rows, n)
+    real(real32), allocatable, intent(inout) :: rows(:, :)
+    integer, intent(in) :: n
+    integer :: width
+
+    width = size(rows, 1)
+    deallocate (rows)
+    allocate (rows(width, n))
+  end subroutine resize
+
+  !> Widens each variable to real64 [column, level], as models hold it, and binds it by name.
+  subroutine set_all()
+    real(real64), allocatable :: chunk(:, :)
+    integer :: i, width, offset, from, to, ncol
+
+    offset = 0
+    do i = 1, emulator%n_input()
+      width = emulator%input_width(i)
+      allocate (chunk(pcols, width))
+      do from = 1, count, pcols
+        to = min(from + pcols - 1, count)
+        ncol = to - from + 1
+        chunk(:ncol, :) = real(transpose(inputs(offset + 1:offset + width, from:to)), real64)
+        if (width == 1) then
+          call emulator%set(emulator%input_name(i), chunk(:ncol, 1), from, units=emulator%input_units(i))
+        else
+          call emulator%set(emulator%input_name(i), chunk(:ncol, :), from, units=emulator%input_units(i))
+        end if
+      end do
+      deallocate (chunk)
+      offset = offset + width
+    end do
+  end subroutine set_all
+
+  subroutine get_all()
+    real(real64), allocatable :: chunk(:, :)
+    integer :: i, width, offset, from, to, ncol
+
+    offset = 0
+    do i = 1, emulator%n_output()
+      width = emulator%output_width(i)
+      allocate (chunk(pcols, width))
+      do from = 1, count, pcols
+        to = min(from + pcols - 1, count)
+        ncol = to - from + 1
+        if (width == 1) then
+          call emulator%get(emulator%output_name(i), chunk(:ncol, 1), from, units=emulator%output_units(i))
+        else
+          call emulator%get(emulator%output_name(i), chunk(:ncol, :), from, units=emulator%output_units(i))
+        end if
+        outputs(offset + 1:offset + width, from:to) = real(transpose(chunk(:ncol, :)), real32)
+      end do
+      deallocate (chunk)
+      offset = offset + width
+    end do
+  end subroutine get_all
+
+  !> Rank 0 receives the blocks in rank order and writes them beside the output file, which appears whole or not at all.
+  subroutine write_in_order()
+    character(len=:), allocatable :: temporary
+    character(len=256) :: message
+    type(climlink_status) :: status
+    integer :: unit, failed, source, block_first, block_count
+
+    if (rank > 0) then
+      call MPI_Send(outputs, size(outputs), MPI_REAL4, 0, 0, MPI_COMM_WORLD)
+      return
+    end if
+    temporary = output_path // '.part'
+    open (newunit=unit, file=temporary, access='stream', form='unformatted', status='replace', action='write', iostat=failed, &
+          iomsg=message)
+    if (failed /= 0) call give_up(output_path // ': ' // trim(message), 1)
+    do source = 0, n_rank - 1
+      if (source > 0) then
+        call rows_of_rank(n_column, source, n_rank, block_first, block_count)
+        call resize(outputs, block_count)
+        call MPI_Recv(outputs, size(outputs), MPI_REAL4, source, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE)
+      end if
+      call write_rows(unit, outputs, error)
+      if (len(error) > 0) exit
+    end do
+    close (unit, iostat=failed, iomsg=message)
+    if (failed /= 0 .and. len(error) == 0) error = trim(message)
+    if (len(error) == 0) then
+      call replace_file(temporary, output_path, status)
+      if (.not. status%ok()) error = status%message
+    end if
+    if (len(error) > 0) then
+      call remove_file(temporary)
+      call give_up(output_path // ': ' // error, 1)
+    end if
+  end subroutine write_in_order
+
+  subroutine require(problem)
+    character(len=*), intent(in) :: problem
+
+    if (len(problem) > 0) call give_up(problem, 1)
+  end subroutine require
+
+  subroutine give_up(message, exit_code)
+    character(len=*), intent(in) :: message
+    integer, intent(in) :: exit_code
+
+    write (error_unit, '(a,i0,2a)') 'climlink-fortran-route: rank ', rank, ': ', message
+    flush (error_unit)
+    call MPI_Abort(MPI_COMM_WORLD, exit_code)
+    stop 1
+  end subroutine give_up
+
+end program climlink_fortran_route

@@ -1,0 +1,144 @@
+!> Replays real ClimSim snapshots through a package, under MPI, as a model would.
+!!
+!!     mpirun -np 2 climlink-replay NAMELIST
+!!
+!! Each mli file is one step: its columns are split over the ranks and into chunks of pcols columns, bound to the package by name,
+!! run, and the tendencies applied over one time step; the result is a file in the mlo format. Settings: replay_config.F90.
+!! Exit code 0, or 1 on failure, or 2 on wrong usage; a failed step leaves no file.
+program climlink_replay
+  use, intrinsic :: iso_fortran_env, only: output_unit, real64
+  use mpi_f08, only: MPI_Wtime
+  use climlink, only: climlink_emulator, climlink_status
+  use climsim_files, only: climsim_field, climsim_file, close_climsim_file, hybrid_midpoints, open_climsim_file, &
+                           read_hybrid_midpoints
+  use replay_config, only: base_name, output_path, read_settings, replay_settings
+  use replay_coupling, only: check_outputs, find_inputs, read_fields, run_step, step_seconds
+  use replay_output, only: write_mlo
+  use replay_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, share_of, start_parallel, world
+  implicit none
+
+  type(replay_settings) :: settings
+  type(climlink_emulator) :: emulator
+  type(climlink_status) :: status
+  type(hybrid_midpoints) :: hybrid
+  type(step_seconds) :: seconds
+  real(real64) :: reading, writing
+  character(len=:), allocatable :: error
+  integer :: step, n_column
+
+  call start_parallel()
+  call read_command_line()
+  call open_package()
+  reading = 0.0_real64
+  writing = 0.0_real64
+  n_column = 0
+  do step = 1, size(settings%files)
+    call replay_file(settings%files(step)%path)
+    if (rank == 0) then
+      write (output_unit, '(a,i0,a,i0,2a)') 'climlink-replay: step ', step, ' of ', size(settings%files), ' ', &
+        base_name(settings%files(step)%path)
+      flush (output_unit)
+    end if
+  end do
+  call emulator%close(status)
+  call report_times()
+  call end_parallel()
+
+contains
+
+  subroutine read_command_line()
+    character(len=:), allocatable :: namelist_file
+    integer :: length
+
+    error = ''
+    if (command_argument_count() /= 1) error = 'usage: climlink-replay NAMELIST'
+    call require(error, exit_usage)
+    call get_command_argument(1, length=length)
+    allocate (character(len=length) :: namelist_file)
+    call get_command_argument(1, namelist_file)
+    call read_settings(namelist_file, settings, error)
+    call require(error)
+  end subroutine read_command_line
+
+  !> The levels of the first file are the host's claim against the package.
+  subroutine open_package()
+    type(climsim_file) :: file
+
+    call open_climsim_file(settings%files(1)%path, file, error)
+    call require(error)
+    call emulator%open(settings%package, status, comm=world(), n_level=file%n_level, time_step=settings%time_step_s, &
+                       device=settings%device, threads=settings%threads, micro_batch=settings%micro_batch)
+    if (.not. status%ok()) error = status%message
+    call require(error)
+    call close_climsim_file(file, error)
+    if (len(error) == 0) error = check_outputs(emulator, settings%package)
+    if (len(error) == 0 .and. len(settings%grid_file) > 0) call read_hybrid_midpoints(settings%grid_file, hybrid, error)
+    if (len(error) == 0) call check_levels(settings%grid_file, size_of(hybrid))
+    call require(error)
+  end subroutine open_package
+
+  subroutine replay_file(path)
+    character(len=*), intent(in) :: path
+    type(climsim_file) :: file
+    type(climsim_field), allocatable :: fields(:), results(:)
+    character(len=32), allocatable :: names(:)
+    real(real64) :: start
+    integer :: first, count
+
+    start = MPI_Wtime()
+    call open_climsim_file(path, file, error)
+    if (len(error) == 0) call check_levels(path, file%n_level)
+    if (len(error) == 0) call find_inputs(emulator, file, allocated(hybrid%hyam), names, error)
+    if (len(error) == 0) then
+      call share_of(file%n_column, first, count)
+      call read_fields(file, names, first, count, fields, error)
+    end if
+    call require(error)
+    n_column = n_column + file%n_column
+    reading = reading + MPI_Wtime() - start
+
+    call run_step(emulator, fields, hybrid, settings%pcols, results, seconds, error)
+    if (len(error) > 0) error = path // ': ' // error
+    call require(error)
+
+    start = MPI_Wtime()
+    call write_mlo(output_path(settings, path), file, results, emulator%digest(), error)
+    call require(error)
+    call close_climsim_file(file, error)
+    call require(error)
+    writing = writing + MPI_Wtime() - start
+  end subroutine replay_file
+
+  !> All files, and the grid file if there is one, have the package's levels.
+  subroutine check_levels(path, n_level)
+    character(len=*), intent(in) :: path
+    integer, intent(in) :: n_level
+    character(len=80) :: text
+    integer :: needed
+
+    needed = emulator%level_count()
+    if (len(path) == 0 .or. n_level == needed) return
+    write (text, '(a,i0,a,i0)') 'dimension lev has ', n_level, ' levels; the package needs ', needed
+    error = path // ': ' // trim(text)
+  end subroutine check_levels
+
+  pure function size_of(midpoints) result(n_level)
+    type(hybrid_midpoints), intent(in) :: midpoints
+    integer :: n_level
+
+    n_level = 0
+    if (allocated(midpoints%hyam)) n_level = size(midpoints%hyam)
+  end function size_of
+
+  subroutine report_times()
+    real(real64) :: times(5)
+
+    times = [reading, seconds%pack, seconds%forward, seconds%unpack, writing]
+    call maxima_over_ranks(times)
+    if (rank > 0) return
+    write (output_unit, '(3(a,i0),5(a,f0.3))') 'climlink-replay: done: files ', size(settings%files), ', columns ', n_column, &
+      ', ranks ', n_rank, '; seconds: read ', times(1), ', pack ', times(2), ', forward ', times(3), ', unpack ', times(4), &
+      ', write ', times(5)
+  end subroutine report_times
+
+end program climlink_replay

@@ -1,0 +1,244 @@
+!> Reads ClimSim snapshot files (mli) and the grid file: netCDF with dimensions ncol and lev, profiles (lev, ncol), scalars (ncol).
+!!
+!! Every rank reads its own columns. Errors are texts that name file and variable; '' means none.
+module climsim_files
+  use, intrinsic :: iso_fortran_env, only: int64, real64
+  use netcdf, only: nf90_close, nf90_double, nf90_float, nf90_get_att, nf90_get_var, nf90_inq_dimid, nf90_inq_varid, &
+                    nf90_inquire_attribute, nf90_inquire_dimension, nf90_inquire_variable, nf90_max_name, nf90_max_var_dims, &
+                    nf90_noerr, nf90_nowrite, nf90_open, nf90_strerror
+  implicit none
+  private
+
+  public :: climsim_file, climsim_field, hybrid_midpoints
+  public :: open_climsim_file, close_climsim_file, has_variable, read_field, read_integer, read_hybrid_midpoints, field_index
+
+  !> An opened snapshot.
+  type :: climsim_file
+    character(len=:), allocatable :: path
+    integer :: id = -1
+    integer :: n_column = 0
+    integer :: n_level = 0
+    integer :: column_dimension = -1
+    integer :: level_dimension = -1
+  end type climsim_file
+
+  !> Some columns of one variable.
+  type :: climsim_field
+    character(len=:), allocatable :: name
+    character(len=:), allocatable :: units          !! '' if the file does not say.
+    logical :: is_profile = .false.
+    real(real64), allocatable :: values(:, :)       !! [column, level], or [column, 1] for scalars.
+  end type climsim_field
+
+  !> Hybrid coefficients at level midpoints: p = p0 * hyam + hybm * ps.
+  type :: hybrid_midpoints
+    real(real64) :: p0 = 0.0_real64                 !! [Pa]
+    real(real64), allocatable :: hyam(:)            !! [level]
+    real(real64), allocatable :: hybm(:)            !! [level]
+  end type hybrid_midpoints
+
+contains
+
+  subroutine open_climsim_file(path, file, error)
+    character(len=*), intent(in) :: path
+    type(climsim_file), intent(out) :: file
+    character(len=:), allocatable, intent(out) :: error
+
+    file%path = path
+    error = problem(path, nf90_open(path, nf90_nowrite, file%id))
+    if (len(error) > 0) then
+      file%id = -1
+      return
+    end if
+    call read_dimension(file, 'ncol', file%column_dimension, file%n_column, error)
+    if (len(error) == 0) call read_dimension(file, 'lev', file%level_dimension, file%n_level, error)
+  end subroutine open_climsim_file
+
+  subroutine close_climsim_file(file, error)
+    type(climsim_file), intent(inout) :: file
+    character(len=:), allocatable, intent(out) :: error
+
+    error = ''
+    if (file%id /= -1) error = problem(file%path, nf90_close(file%id))
+    file%id = -1
+  end subroutine close_climsim_file
+
+  function has_variable(file, name) result(yes)
+    type(climsim_file), intent(in) :: file
+    character(len=*), intent(in) :: name
+    logical :: yes
+    integer :: variable
+
+    yes = nf90_inq_varid(file%id, name, variable) == nf90_noerr
+  end function has_variable
+
+  !> Reads columns first .. first+count-1 of a variable; count may be 0, the variable is then only checked.
+  subroutine read_field(file, name, first, count, field, error)
+    type(climsim_file), intent(in) :: file
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first
+    integer, intent(in) :: count
+    type(climsim_field), intent(out) :: field
+    character(len=:), allocatable, intent(out) :: error
+    integer :: variable, n_level
+
+    field%name = name
+    call find_variable(file, name, variable, field%is_profile, error)
+    if (len(error) > 0) return
+    call read_units(file, variable, field%units)
+    n_level = merge(file%n_level, 1, field%is_profile)
+    allocate (field%values(count, n_level))
+    if (count == 0) return
+    if (field%is_profile) then
+      error = problem(file%path, nf90_get_var(file%id, variable, field%values, start=[first, 1], count=[count, n_level]), name)
+    else
+      error = problem(file%path, nf90_get_var(file%id, variable, field%values(:, 1), start=[first], count=[count]), name)
+    end if
+  end subroutine read_field
+
+  !> Reads an integer without dimensions, such as ymd.
+  subroutine read_integer(file, name, value, error)
+    type(climsim_file), intent(in) :: file
+    character(len=*), intent(in) :: name
+    integer, intent(out) :: value
+    character(len=:), allocatable, intent(out) :: error
+    integer :: variable
+
+    value = 0
+    error = problem(file%path, nf90_inq_varid(file%id, name, variable), name)
+    if (len(error) == 0) error = problem(file%path, nf90_get_var(file%id, variable, value), name)
+  end subroutine read_integer
+
+  !> Reads P0, hyam and hybm of the grid file.
+  subroutine read_hybrid_midpoints(path, hybrid, error)
+    character(len=*), intent(in) :: path
+    type(hybrid_midpoints), intent(out) :: hybrid
+    character(len=:), allocatable, intent(out) :: error
+    character(len=:), allocatable :: closing
+    type(climsim_file) :: file
+
+    call open_climsim_file(path, file, error)
+    if (len(error) == 0) then
+      allocate (hybrid%hyam(file%n_level), hybrid%hybm(file%n_level))
+      call read_profile(file, 'hyam', hybrid%hyam, error)
+    end if
+    if (len(error) == 0) call read_profile(file, 'hybm', hybrid%hybm, error)
+    if (len(error) == 0) call read_reference_pressure(file, hybrid%p0, error)
+    call close_climsim_file(file, closing)
+  end subroutine read_hybrid_midpoints
+
+  !> Position of a field in a list, 0 if it is not there.
+  pure function field_index(fields, name) result(position)
+    type(climsim_field), intent(in) :: fields(:)
+    character(len=*), intent(in) :: name
+    integer :: position
+
+    do position = size(fields), 1, -1
+      if (fields(position)%name == name) return
+    end do
+    position = 0
+  end function field_index
+
+  subroutine read_dimension(file, name, dimension_id, length, error)
+    type(climsim_file), intent(in) :: file
+    character(len=*), intent(in) :: name
+    integer, intent(out) :: dimension_id
+    integer, intent(out) :: length
+    character(len=:), allocatable, intent(out) :: error
+
+    length = 0
+    error = problem(file%path, nf90_inq_dimid(file%id, name, dimension_id), 'dimension ' // name)
+    if (len(error) == 0) error = problem(file%path, nf90_inquire_dimension(file%id, dimension_id, len=length), 'dimension ' // name)
+  end subroutine read_dimension
+
+  !> Finds a floating-point variable with dimensions (lev, ncol) or (ncol).
+  subroutine find_variable(file, name, variable, is_profile, error)
+    type(climsim_file), intent(in) :: file
+    character(len=*), intent(in) :: name
+    integer, intent(out) :: variable
+    logical, intent(out) :: is_profile
+    character(len=:), allocatable, intent(out) :: error
+    integer :: dimensions(nf90_max_var_dims), n_dimension, kind_of_number, code
+
+    is_profile = .false.
+    error = problem(file%path, nf90_inq_varid(file%id, name, variable), name)
+    if (len(error) > 0) return
+    code = nf90_inquire_variable(file%id, variable, xtype=kind_of_number, ndims=n_dimension, dimids=dimensions)
+    error = problem(file%path, code, name)
+    if (len(error) > 0) return
+    ! Fortran sees the dimensions of a file in reverse order.
+    if (n_dimension == 2) is_profile = all(dimensions(:2) == [file%column_dimension, file%level_dimension])
+    if (.not. is_profile .and. .not. (n_dimension == 1 .and. dimensions(1) == file%column_dimension)) then
+      error = file%path // ': ' // name // ': expected dimensions (lev, ncol) or (ncol), found (' // &
+              dimension_names(file, dimensions(:n_dimension)) // ')'
+    else if (kind_of_number /= nf90_double .and. kind_of_number /= nf90_float) then
+      error = file%path // ': ' // name // ': expected floating-point numbers'
+    end if
+  end subroutine find_variable
+
+  function dimension_names(file, dimensions) result(names)
+    type(climsim_file), intent(in) :: file
+    integer, intent(in) :: dimensions(:)
+    character(len=:), allocatable :: names
+    character(len=nf90_max_name) :: name
+    integer :: i
+
+    names = ''
+    do i = size(dimensions), 1, -1
+      if (nf90_inquire_dimension(file%id, dimensions(i), name=name) /= nf90_noerr) name = '?'
+      names = names // trim(name)
+      if (i > 1) names = names // ', '
+    end do
+  end function dimension_names
+
+  subroutine read_units(file, variable, units)
+    type(climsim_file), intent(in) :: file
+    integer, intent(in) :: variable
+    character(len=:), allocatable, intent(out) :: units
+    integer :: length
+
+    units = ''
+    if (nf90_inquire_attribute(file%id, variable, 'units', len=length) /= nf90_noerr) return
+    units = repeat(' ', length)
+    if (nf90_get_att(file%id, variable, 'units', units) /= nf90_noerr) units = ''
+    units = trim(units)
+  end subroutine read_units
+
+  subroutine read_profile(file, name, values, error)
+    type(climsim_file), intent(in) :: file
+    character(len=*), intent(in) :: name
+    real(real64), intent(out) :: values(:)
+    character(len=:), allocatable, intent(out) :: error
+    integer :: variable
+
+    values = 0.0_real64
+    error = problem(file%path, nf90_inq_varid(file%id, name, variable), name)
+    if (len(error) == 0) error = problem(file%path, nf90_get_var(file%id, variable, values), name)
+  end subroutine read_profile
+
+  subroutine read_reference_pressure(file, pressure, error)
+    type(climsim_file), intent(in) :: file
+    real(real64), intent(out) :: pressure
+    character(len=:), allocatable, intent(out) :: error
+    integer :: variable
+
+    pressure = 0.0_real64
+    error = problem(file%path, nf90_inq_varid(file%id, 'P0', variable), 'P0')
+    if (len(error) == 0) error = problem(file%path, nf90_get_var(file%id, variable, pressure), 'P0')
+  end subroutine read_reference_pressure
+
+  !> The text of a netCDF failure, '' if there is none.
+  function problem(path, code, name) result(error)
+    character(len=*), intent(in) :: path
+    integer, intent(in) :: code
+    character(len=*), intent(in), optional :: name
+    character(len=:), allocatable :: error
+
+    error = ''
+    if (code == nf90_noerr) return
+    error = path // ': '
+    if (present(name)) error = error // name // ': '
+    error = error // trim(nf90_strerror(code))
+  end function problem
+
+end module climsim_files

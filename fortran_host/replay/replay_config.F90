@@ -1,0 +1,164 @@
+!> What a replay is told: the namelist /replay/ and the list of files.
+module replay_config
+  use, intrinsic :: iso_fortran_env, only: iostat_end, real64
+  implicit none
+  private
+
+  public :: replay_settings, read_settings, output_path, base_name
+
+  integer, parameter :: path_length = 4096
+
+  !> A path of its own length.
+  type, public :: path_entry
+    character(len=:), allocatable :: path
+  end type path_entry
+
+  !> The settings of one replay, checked.
+  type :: replay_settings
+    character(len=:), allocatable :: package             !! Package file.
+    character(len=:), allocatable :: output_directory    !! An existing folder.
+    character(len=:), allocatable :: device              !! cpu, cuda, cuda:N or auto.
+    character(len=:), allocatable :: grid_file           !! File with P0, hyam, hybm; '' to read state_pmid from each file.
+    type(path_entry), allocatable :: files(:)            !! One mli file per step.
+    integer :: pcols = 16                                !! Columns per chunk.
+    integer :: threads = 1                               !! Threads within one operation.
+    integer :: micro_batch = 64                          !! Columns per forward on a CPU.
+    real(real64) :: time_step_s = 0.0_real64             !! Physics time step [s].
+  end type replay_settings
+
+contains
+
+  !> Reads and checks the namelist file. error is '' or says what is wrong and where.
+  subroutine read_settings(file, settings, error)
+    character(len=*), intent(in) :: file
+    type(replay_settings), intent(out) :: settings
+    character(len=:), allocatable, intent(out) :: error
+    character(len=path_length) :: package, files, output_directory, grid_file, device, message
+    integer :: pcols, threads, micro_batch, unit, failed
+    real(real64) :: time_step_s
+    namelist /replay/ package, files, output_directory, grid_file, device, pcols, threads, micro_batch, time_step_s
+
+    package = ''
+    files = ''
+    output_directory = ''
+    grid_file = ''
+    device = 'cpu'
+    pcols = settings%pcols
+    threads = settings%threads
+    micro_batch = settings%micro_batch
+    time_step_s = settings%time_step_s
+    open (newunit=unit, file=file, status='old', action='read', iostat=failed, iomsg=message)
+    if (failed == 0) then
+      read (unit, nml=replay, iostat=failed, iomsg=message)
+      close (unit)
+    end if
+    if (failed /= 0) then
+      error = file // ': namelist /replay/: ' // trim(message)
+      return
+    end if
+    settings%package = trim(package)
+    settings%output_directory = trim(output_directory)
+    settings%grid_file = trim(grid_file)
+    settings%device = trim(device)
+    settings%pcols = pcols
+    settings%threads = threads
+    settings%micro_batch = micro_batch
+    settings%time_step_s = time_step_s
+    call check_settings(settings, trim(files), error)
+    if (len(error) > 0) then
+      error = file // ': namelist /replay/: ' // error
+      return
+    end if
+    call read_file_list(trim(files), settings%files, error)
+  end subroutine read_settings
+
+  subroutine check_settings(settings, files, error)
+    type(replay_settings), intent(in) :: settings
+    character(len=*), intent(in) :: files
+    character(len=:), allocatable, intent(out) :: error
+
+    error = ''
+    if (len(settings%package) == 0) then
+      error = 'package is missing: name the package file'
+    else if (len(files) == 0) then
+      error = 'files is missing: name a text file with one mli file per line'
+    else if (len(settings%output_directory) == 0) then
+      error = 'output_directory is missing: name an existing folder'
+    else if (settings%pcols < 1) then
+      error = 'pcols must be 1 or more'
+    else if (.not. settings%time_step_s > 0.0_real64) then
+      error = 'time_step_s is missing or not positive: give the physics time step in seconds, 1200.0 for ClimSim'
+    else if (max(len(settings%package), len(files), len(settings%output_directory), len(settings%grid_file)) == path_length) then
+      error = 'a path is too long'
+    end if
+  end subroutine check_settings
+
+  !> One path per line; empty lines are skipped.
+  subroutine read_file_list(list, files, error)
+    character(len=*), intent(in) :: list
+    type(path_entry), allocatable, intent(out) :: files(:)
+    character(len=:), allocatable, intent(out) :: error
+    character(len=path_length) :: line, message
+    type(path_entry) :: entry
+    integer :: unit, failed
+
+    error = ''
+    allocate (files(0))
+    open (newunit=unit, file=list, status='old', action='read', iostat=failed, iomsg=message)
+    if (failed /= 0) then
+      error = list // ': ' // trim(message)
+      return
+    end if
+    do
+      read (unit, '(a)', iostat=failed, iomsg=message) line
+      if (failed /= 0) exit
+      entry%path = trim(line)
+      if (len(entry%path) > 0) files = [files, entry]
+    end do
+    close (unit)
+    if (failed /= iostat_end) error = list // ': ' // trim(message)
+    if (len(error) == 0) call check_file_list(list, files, error)
+  end subroutine read_file_list
+
+  subroutine check_file_list(list, files, error)
+    character(len=*), intent(in) :: list
+    type(path_entry), intent(in) :: files(:)
+    character(len=:), allocatable, intent(out) :: error
+    integer :: i, j
+
+    error = ''
+    if (size(files) == 0) error = list // ': the list of mli files is empty'
+    do i = 1, size(files)
+      if (index(base_name(files(i)%path), '.mli.') == 0) then
+        error = list // ': ' // files(i)%path // ' is not named like an mli file (E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc)'
+        return
+      end if
+      do j = 1, i - 1
+        if (base_name(files(j)%path) == base_name(files(i)%path)) then
+          error = list // ': ' // base_name(files(i)%path) // ' is listed twice: both outputs would have one name'
+          return
+        end if
+      end do
+    end do
+  end subroutine check_file_list
+
+  !> Where the output of one input file goes: the same name with mlo for mli, in the output folder.
+  pure function output_path(settings, input) result(path)
+    type(replay_settings), intent(in) :: settings
+    character(len=*), intent(in) :: input
+    character(len=:), allocatable :: path
+    integer :: at
+
+    path = base_name(input)
+    at = index(path, '.mli.')
+    path = settings%output_directory // '/' // path(:at - 1) // '.mlo.' // path(at + len('.mli.'):)
+  end function output_path
+
+  pure function base_name(path) result(name)
+    character(len=*), intent(in) :: path
+    character(len=:), allocatable :: name
+
+    name = path(index(path, '/', back=.true.) + 1:)
+  end function base_name
+
+end module replay_config

@@ -1,0 +1,163 @@
+!> Writes files in the mlo format of ClimSim: CDF-5, dimensions ncol and lev, float64. A file appears under its name whole or not at all.
+module replay_output
+  use, intrinsic :: iso_fortran_env, only: real64
+  use netcdf, only: nf90_64bit_data, nf90_clobber, nf90_close, nf90_copy_att, nf90_create, nf90_def_dim, nf90_def_var, &
+                    nf90_double, nf90_enddef, nf90_global, nf90_inquire_attribute, nf90_int, nf90_noerr, nf90_put_att, &
+                    nf90_put_var, nf90_strerror
+  use climlink_files, only: remove_file, replace_file
+  use climlink, only: climlink_status
+  use climsim_files, only: climsim_field, climsim_file, read_integer
+  use replay_parallel, only: gather_columns, rank
+  implicit none
+  private
+
+  public :: write_mlo
+
+  !> Attributes that ClimSim files carry.
+  character(len=*), parameter :: copied_attributes(3) = [character(len=8) :: 'ne', 'fv_nphys', 'calendar']
+
+  !> What is known of a file being written.
+  type :: output_file
+    character(len=:), allocatable :: path
+    integer :: id = -1
+    integer :: ymd = 0
+    integer :: tod = 0
+    integer, allocatable :: variables(:)
+  end type output_file
+
+contains
+
+  !> Gathers the fields of all ranks and writes them on rank 0. Collective; error is set on rank 0 only.
+  subroutine write_mlo(path, input, fields, digest, error)
+    character(len=*), intent(in) :: path                  !! Final name.
+    type(climsim_file), intent(in) :: input               !! The mli file, still open.
+    type(climsim_field), intent(in) :: fields(:)          !! In file order; this rank's columns.
+    character(len=*), intent(in) :: digest                !! SHA-256 of the package.
+    character(len=:), allocatable, intent(out) :: error
+    type(output_file) :: output
+    character(len=:), allocatable :: temporary
+
+    temporary = path // '.part'
+    error = ''
+    if (rank == 0) call create(temporary, input, fields, digest, output, error)
+    call write_fields(output, fields, error)
+    if (rank == 0) call complete(output, path, error)
+  end subroutine write_mlo
+
+  subroutine create(path, input, fields, digest, output, error)
+    character(len=*), intent(in) :: path
+    type(climsim_file), intent(in) :: input
+    type(climsim_field), intent(in) :: fields(:)
+    character(len=*), intent(in) :: digest
+    type(output_file), intent(out) :: output
+    character(len=:), allocatable, intent(out) :: error
+    integer :: column, level, i
+
+    output%path = path
+    error = problem(path, nf90_create(path, ior(nf90_clobber, nf90_64bit_data), output%id))
+    if (len(error) > 0) return
+    allocate (output%variables(size(fields)))
+    call attempt(error, path, nf90_def_dim(output%id, 'ncol', input%n_column, column))
+    call attempt(error, path, nf90_def_dim(output%id, 'lev', input%n_level, level))
+    call attempt(error, path, nf90_def_var(output%id, 'ymd', nf90_int, output%ymd))
+    call attempt(error, path, nf90_def_var(output%id, 'tod', nf90_int, output%tod))
+    do i = 1, size(fields)
+      if (fields(i)%is_profile) then
+        call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, [column, level], output%variables(i)))
+      else
+        call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, [column], output%variables(i)))
+      end if
+    end do
+    call write_attributes(output, input, digest, error)
+    call attempt(error, path, nf90_enddef(output%id))
+    if (len(error) == 0) call write_date(output, input, error)
+  end subroutine create
+
+  subroutine write_attributes(output, input, digest, error)
+    type(output_file), intent(in) :: output
+    type(climsim_file), intent(in) :: input
+    character(len=*), intent(in) :: digest
+    character(len=:), allocatable, intent(inout) :: error
+    integer :: i
+
+    do i = 1, size(copied_attributes)
+      if (nf90_inquire_attribute(input%id, nf90_global, trim(copied_attributes(i))) /= nf90_noerr) cycle
+      call attempt(error, output%path, nf90_copy_att(input%id, nf90_global, trim(copied_attributes(i)), output%id, nf90_global))
+    end do
+    call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_package_sha256', digest))
+    call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_source_file', &
+                                                  input%path(index(input%path, '/', back=.true.) + 1:)))
+  end subroutine write_attributes
+
+  subroutine write_date(output, input, error)
+    type(output_file), intent(in) :: output
+    type(climsim_file), intent(in) :: input
+    character(len=:), allocatable, intent(inout) :: error
+    integer :: ymd, tod
+
+    call read_integer(input, 'ymd', ymd, error)
+    if (len(error) == 0) call read_integer(input, 'tod', tod, error)
+    if (len(error) > 0) return
+    call attempt(error, output%path, nf90_put_var(output%id, output%ymd, ymd))
+    call attempt(error, output%path, nf90_put_var(output%id, output%tod, tod))
+  end subroutine write_date
+
+  !> Every rank takes part in every gathering, also after an error on rank 0.
+  subroutine write_fields(output, fields, error)
+    type(output_file), intent(in) :: output
+    type(climsim_field), intent(in) :: fields(:)
+    character(len=:), allocatable, intent(inout) :: error
+    real(real64), allocatable :: columns(:, :)
+    integer :: i
+
+    do i = 1, size(fields)
+      call gather_columns(fields(i)%values, columns)
+      if (rank > 0 .or. len(error) > 0) cycle
+      if (fields(i)%is_profile) then
+        call attempt(error, output%path, nf90_put_var(output%id, output%variables(i), columns), fields(i)%name)
+      else
+        call attempt(error, output%path, nf90_put_var(output%id, output%variables(i), columns(:, 1)), fields(i)%name)
+      end if
+    end do
+  end subroutine write_fields
+
+  !> Closes the file and gives it its final name; after an error nothing remains of it.
+  subroutine complete(output, path, error)
+    type(output_file), intent(in) :: output
+    character(len=*), intent(in) :: path
+    character(len=:), allocatable, intent(inout) :: error
+    type(climlink_status) :: status
+
+    if (output%id == -1) return
+    call attempt(error, output%path, nf90_close(output%id))
+    if (len(error) == 0) then
+      call replace_file(output%path, path, status)
+      if (.not. status%ok()) error = status%message
+    end if
+    if (len(error) > 0) call remove_file(output%path)
+  end subroutine complete
+
+  !> Keeps the first error of a sequence of calls.
+  subroutine attempt(error, path, code, name)
+    character(len=:), allocatable, intent(inout) :: error
+    character(len=*), intent(in) :: path
+    integer, intent(in) :: code
+    character(len=*), intent(in), optional :: name
+
+    if (len(error) == 0) error = problem(path, code, name)
+  end subroutine attempt
+
+  function problem(path, code, name) result(error)
+    character(len=*), intent(in) :: path
+    integer, intent(in) :: code
+    character(len=*), intent(in), optional :: name
+    character(len=:), allocatable :: error
+
+    error = ''
+    if (code == nf90_noerr) return
+    error = path // ': '
+    if (present(name)) error = error // name // ': '
+    error = error // trim(nf90_strerror(code))
+  end function problem
+
+end module replay_output

@@ -1,0 +1,94 @@
+!> The replay's use of MPI: a share of columns per rank, errors that end all ranks together, and gathering.
+module replay_parallel
+  use, intrinsic :: iso_fortran_env, only: error_unit, real64
+  use mpi_f08, only: MPI_Allreduce, MPI_Barrier, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_Finalize, &
+                     MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, MPI_INTEGER, MPI_MAX, MPI_MIN
+  implicit none
+  private
+
+  public :: start_parallel, end_parallel, world, require, share_of, gather_columns, maxima_over_ranks
+
+  integer, parameter, public :: exit_failed = 1
+  integer, parameter, public :: exit_usage = 2
+
+  integer, protected, public :: rank = 0      !! This process, from 0.
+  integer, protected, public :: n_rank = 1    !! Number of processes.
+
+contains
+
+  subroutine start_parallel()
+    call MPI_Init()
+    call MPI_Comm_rank(MPI_COMM_WORLD, rank)
+    call MPI_Comm_size(MPI_COMM_WORLD, n_rank)
+  end subroutine start_parallel
+
+  subroutine end_parallel()
+    call MPI_Finalize()
+  end subroutine end_parallel
+
+  !> The communicator of all ranks as the integer handle that climlink takes.
+  pure function world() result(handle)
+    integer :: handle
+
+    handle = MPI_COMM_WORLD%mpi_val
+  end function world
+
+  !> Goes on if error is '' on every rank; else the lowest rank that failed writes its error and all ranks end. Collective.
+  subroutine require(error, exit_code)
+    character(len=*), intent(in) :: error
+    integer, intent(in), optional :: exit_code
+    integer :: lowest, code
+
+    lowest = merge(n_rank, rank, len(error) == 0)
+    call MPI_Allreduce(MPI_IN_PLACE, lowest, 1, MPI_INTEGER, MPI_MIN, MPI_COMM_WORLD)
+    if (lowest == n_rank) return
+    if (rank == lowest) then
+      write (error_unit, '(2a)') 'climlink-replay: ', error
+      flush (error_unit)
+    end if
+    call MPI_Barrier(MPI_COMM_WORLD)
+    call MPI_Finalize()
+    code = exit_failed
+    if (present(exit_code)) code = exit_code
+    stop code, quiet=.true.
+  end subroutine require
+
+  !> The contiguous share of columns of this rank: counts differ by at most one, and ranks may have none.
+  pure subroutine share_of(n_column, first, count)
+    integer, intent(in) :: n_column
+    integer, intent(out) :: first    !! First column of this rank, from 1.
+    integer, intent(out) :: count
+    integer :: extra
+
+    extra = mod(n_column, n_rank)
+    count = n_column / n_rank + merge(1, 0, rank < extra)
+    first = rank * (n_column / n_rank) + min(rank, extra) + 1
+  end subroutine share_of
+
+  !> Brings the columns of all ranks, in order, to rank 0; elsewhere the result has no columns. Collective.
+  subroutine gather_columns(local, global)
+    real(real64), intent(in) :: local(:, :)                    !! [column of this rank, level]
+    real(real64), allocatable, intent(out) :: global(:, :)     !! [column, level] on rank 0
+    real(real64), allocatable :: sent(:, :), received(:, :)
+    integer :: counts(n_rank), starts(n_rank), i
+
+    allocate (sent, source=transpose(local))
+    call MPI_Gather(size(sent), 1, MPI_INTEGER, counts, 1, MPI_INTEGER, 0, MPI_COMM_WORLD)
+    if (rank > 0) counts = 0
+    starts(1) = 0
+    do i = 2, n_rank
+      starts(i) = starts(i - 1) + counts(i - 1)
+    end do
+    allocate (received(size(local, 2), sum(counts) / size(local, 2)))
+    call MPI_Gatherv(sent, size(sent), MPI_DOUBLE_PRECISION, received, counts, starts, MPI_DOUBLE_PRECISION, 0, MPI_COMM_WORLD)
+    allocate (global, source=transpose(received))
+  end subroutine gather_columns
+
+  !> The largest value over all ranks, element by element. Collective.
+  subroutine maxima_over_ranks(values)
+    real(real64), intent(inout) :: values(:)
+
+    call MPI_Allreduce(MPI_IN_PLACE, values, size(values), MPI_DOUBLE_PRECISION, MPI_MAX, MPI_COMM_WORLD)
+  end subroutine maxima_over_ranks
+
+end module replay_parallel

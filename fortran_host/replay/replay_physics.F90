@@ -1,0 +1,101 @@
+!> The physics that a host which sends relative humidity computes by itself, in real64.
+module replay_physics
+  use, intrinsic :: iso_fortran_env, only: real64
+  implicit none
+  private
+
+  public :: saturation_vapor_pressure, relative_humidity, pressure_at_midpoints
+
+  real(real64), parameter :: pascal_per_hectopascal = 100.0_real64
+  real(real64), parameter :: gas_constant_dry_air = 287.0_real64          !! [J/kg/K], as rounded in the published formula.
+  real(real64), parameter :: gas_constant_vapor = 461.0_real64            !! [J/kg/K], as rounded in the published formula.
+  real(real64), parameter :: triple_point = 273.16_real64                 !! [K]
+  real(real64), parameter :: freezing_point = 273.15_real64               !! [K]
+  real(real64), parameter :: all_ice_below = 253.16_real64                !! [K]
+  real(real64), parameter :: mixed_range = 20.0_real64                    !! [K]
+  real(real64), parameter :: coldest_polynomial_ice = 185.0_real64        !! [K]
+
+  !> Saturation over liquid water [hPa], powers 0 to 8 of the temperature above the triple point.
+  real(real64), parameter :: liquid_coefficients(0:8) = [ &
+    6.11239921_real64, 0.443987641_real64, 0.142986287e-1_real64, 0.264847430e-3_real64, 0.302950461e-5_real64, &
+    0.206739458e-7_real64, 0.640689451e-10_real64, -0.952447341e-13_real64, -0.976195544e-15_real64]
+  !> Saturation over ice [hPa], powers 0 to 8.
+  real(real64), parameter :: ice_coefficients(0:8) = [ &
+    6.11147274_real64, 0.503160820_real64, 0.188439774e-1_real64, 0.420895665e-3_real64, 0.615021634e-5_real64, &
+    0.602588177e-7_real64, 0.385852041e-9_real64, 0.146898966e-11_real64, 0.252751365e-14_real64]
+  !> Saturation over very cold ice [hPa], powers 0 to 2.
+  real(real64), parameter :: cold_ice_coefficients(0:2) = [0.00763685_real64, 0.000151069_real64, 7.48215e-7_real64]
+
+contains
+
+  !> Saturation vapour pressure [Pa] over liquid, ice, or both between 253.16 and 273.16 K.
+  elemental function saturation_vapor_pressure(temperature) result(pressure)
+    real(real64), intent(in) :: temperature    !! [K]
+    real(real64) :: pressure
+    real(real64) :: liquid
+
+    liquid = min(max((temperature - all_ice_below) / mixed_range, 0.0_real64), 1.0_real64)
+    pressure = liquid * over_liquid(temperature) + (1.0_real64 - liquid) * over_ice(temperature)
+  end function saturation_vapor_pressure
+
+  !> Relative humidity [1]; specific humidity stands for the mixing ratio, as in the published data.
+  elemental function relative_humidity(temperature, specific_humidity, pressure) result(humidity)
+    real(real64), intent(in) :: temperature          !! [K]
+    real(real64), intent(in) :: specific_humidity    !! [kg/kg]
+    real(real64), intent(in) :: pressure             !! [Pa]
+    real(real64) :: humidity
+    real(real64) :: saturation
+
+    saturation = gas_constant_dry_air * saturation_vapor_pressure(temperature) / (gas_constant_vapor * pressure)
+    humidity = specific_humidity / saturation
+  end function relative_humidity
+
+  !> Pressure [Pa] at level midpoints, [column, level].
+  pure function pressure_at_midpoints(reference_pressure, hyam, hybm, surface_pressure) result(pressure)
+    real(real64), intent(in) :: reference_pressure     !! P0 [Pa]
+    real(real64), intent(in) :: hyam(:)                !! [level]
+    real(real64), intent(in) :: hybm(:)                !! [level]
+    real(real64), intent(in) :: surface_pressure(:)    !! [column], [Pa]
+    real(real64) :: pressure(size(surface_pressure), size(hyam))
+    integer :: level
+
+    do level = 1, size(hyam)
+      pressure(:, level) = reference_pressure * hyam(level) + hybm(level) * surface_pressure
+    end do
+  end function pressure_at_midpoints
+
+  pure function over_liquid(temperature) result(pressure)
+    real(real64), intent(in) :: temperature
+    real(real64) :: pressure
+
+    pressure = pascal_per_hectopascal * polynomial(liquid_coefficients, max(-80.0_real64, temperature - triple_point))
+  end function over_liquid
+
+  pure function over_ice(temperature) result(pressure)
+    real(real64), intent(in) :: temperature
+    real(real64) :: pressure
+    real(real64) :: distance
+
+    distance = temperature - triple_point
+    if (temperature > freezing_point) then
+      pressure = over_liquid(temperature)
+    else if (temperature > coldest_polynomial_ice) then
+      pressure = pascal_per_hectopascal * polynomial(ice_coefficients, distance)
+    else
+      pressure = pascal_per_hectopascal * polynomial(cold_ice_coefficients, max(-100.0_real64, distance))
+    end if
+  end function over_ice
+
+  pure function polynomial(coefficients, x) result(value)
+    real(real64), intent(in) :: coefficients(0:)
+    real(real64), intent(in) :: x
+    real(real64) :: value
+    integer :: power
+
+    value = coefficients(ubound(coefficients, 1))
+    do power = ubound(coefficients, 1) - 1, 0, -1
+      value = coefficients(power) + x * value
+    end do
+  end function polynomial
+
+end module replay_physics
