@@ -1,0 +1,115 @@
+"""Fixtures that every test folder may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+if TYPE_CHECKING:
+    from climlink.data.store import ColumnStore
+    from climlink.export import ExportSource
+    from climlink.package import EmulatorPackage
+
+_ROOT = Path(__file__).parent
+_STAMPS = ("0008-01-14-03600", "0008-04-24-76800", "0008-07-07-54000", "0008-10-22-20400")
+
+
+@pytest.fixture(scope="session")
+def climsim_dir() -> Path:
+    """Return the folder with the real ClimSim files; the test is skipped, with the reason, where there is none."""
+    named = os.environ.get("CLIMLINK_CLIMSIM_DIR")
+    folder = Path(named) if named else _ROOT.parent / "shared" / "climsim"
+    if not folder.is_dir():
+        reason = f"no ClimSim files: {folder} does not exist (set CLIMLINK_CLIMSIM_DIR)"
+        if os.environ.get("CLIMLINK_REQUIRE_CLIMSIM"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def synthetic_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with four synthetic mli/mlo pairs of 24 columns and 60 levels, and their grid file."""
+    from climlink.data.synthetic import write_dataset
+
+    return write_dataset(tmp_path_factory.mktemp("synthetic"), _STAMPS, n_column=24, level_count=60)
+
+
+@pytest.fixture(scope="session")
+def synthetic_store(synthetic_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> ColumnStore:
+    """Return the prepared store of synthetic_dir: three times to train, one to test."""
+    from climlink.data.prepare import prepare
+    from climlink.data.split import Split
+    from climlink.data.store import ColumnStore
+
+    path = tmp_path_factory.mktemp("store") / "synthetic.zarr"
+    prepare(synthetic_dir, path, split=Split(test=(_STAMPS[-1],)))
+    return ColumnStore.open(path)
+
+
+@pytest.fixture(scope="session")
+def linear_source(synthetic_store: ColumnStore) -> ExportSource:
+    """Return a fitted linear emulator with all constraints but the output mask, ready to export; treat it as read-only."""
+    return _linear_source(synthetic_store, "host_v2_q")
+
+
+@pytest.fixture(scope="session")
+def export_linear(synthetic_store: ColumnStore) -> Callable[[str, Path], EmulatorPackage]:
+    """Return a function that exports a linear emulator for an input set to a path."""
+    from climlink.export import export_package
+
+    def export(input_set: str, path: Path) -> EmulatorPackage:
+        source = _linear_source(synthetic_store, input_set)
+        rows = synthetic_store.pack(source.emulator.contract.inputs, synthetic_store.indices("train"))
+        return export_package(source, torch.from_numpy(rows), path)
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def linear_package(export_linear: Callable[[str, Path], EmulatorPackage], tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
+    """Return an exported package of a linear emulator on host_v2_q; treat it as read-only."""
+    return export_linear("host_v2_q", tmp_path_factory.mktemp("package") / "wrap_model.pt")
+
+
+def _linear_source(store: ColumnStore, input_set: str) -> ExportSource:
+    """Return a linear emulator with seeded random weights, fitted to a store's training statistics."""
+    from climlink.architectures import build, resolve_configuration
+    from climlink.data.statistics import compute_statistics
+    from climlink.export import ExportSource
+    from climlink.wrappers.constraints import CONSTRAINTS
+    from climlink.wrappers.contract import EmulatorContract
+    from climlink.wrappers.manifest import ConstraintEntry, NormalizationConfig
+    from climlink.wrappers.normalization import output_scale
+    from climlink.wrappers.wrapped_emulator import WrappedEmulator
+
+    contract = EmulatorContract(
+        input_set=input_set,
+        network_input_set="net_v2_mc",
+        network_output_set="net308",
+        level_count=store.level_count,
+        time_step_s=store.time_step_s,
+        hybrid=store.hybrid.entry(),
+        pruned_levels=15,
+        normalization=NormalizationConfig(),
+        constraints=[ConstraintEntry(name=n) for n in CONSTRAINTS if n != "output_mask"],
+    )
+    statistics = compute_statistics(store, split="train")
+    torch.manual_seed(7)
+    emulator = WrappedEmulator(contract, build("linear", {}, contract.network_shape)).fit(statistics).eval()
+    scale = output_scale(contract.outputs, statistics)
+    return ExportSource(
+        name=f"linear_{input_set}",
+        emulator=emulator,
+        architecture="linear",
+        configuration=resolve_configuration("linear", {}),
+        statistics_digest=statistics.digest,
+        difference_scale={n: scale[contract.outputs.slice(n)].tolist() for n in contract.outputs.names},
+        data_digest=store.digest,
+        seed=7,
+    )

@@ -1,0 +1,5 @@
+"""``python -m climlink`` is the command line."""
+
+from climlink.cli.main import main
+
+main()

@@ -1,0 +1,39 @@
+"""Where the command line writes: results to standard output, progress and errors to standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+output = Console(soft_wrap=True)
+errors = Console(stderr=True, soft_wrap=True)
+
+
+class Bar:
+    """A progress bar that learns its total with the first call: ``bar(done, total)``."""
+
+    def __init__(self, progress: Progress, label: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(label, total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show ``done`` of ``total``."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
+@contextmanager
+def progress_bar(label: str, hidden: bool = False) -> Iterator[Bar]:
+    """Show a progress bar on standard error while the block runs; ``hidden`` for scripts."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, disable=hidden) as progress:
+        yield Bar(progress, label)
+
+
+def print_json(value: Any) -> None:
+    """Print a structure as JSON, and nothing else, on standard output; numbers that are not finite are an error."""
+    print(json.dumps(value, indent=1, allow_nan=False))

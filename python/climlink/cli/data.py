@@ -1,0 +1,96 @@
+"""climlink data prepare, statistics, describe: from ClimSim files to a store that training reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from climlink.cli.console import output, print_json, progress_bar
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file to the command line."""
+    group = typer.Typer(help="Prepare training data.", no_args_is_help=True)
+    group.command("prepare")(prepare)
+    group.command("statistics")(statistics)
+    group.command("describe")(describe)
+    app.add_typer(group, name="data")
+
+
+def prepare(
+    source: Annotated[Path, typer.Argument(help="folder with E3SM-MMF.mli/mlo pairs, flat or in monthly folders, and the grid file")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="store to write, such as climsim.zarr")],
+    split: Annotated[Path, typer.Option(help="split file: which stamps train, validate and test")],
+    grid: Annotated[Path | None, typer.Option(help="grid file, if not in SOURCE")] = None,
+    config: Annotated[Path | None, typer.Option(help="store configuration: dtypes, time_chunk, time_step_s")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing store")] = False,
+) -> None:
+    """Read all pairs into one chunked Zarr store; an interrupted call is resumed by repeating it.
+
+    Example: `climlink data prepare DIR --out climsim.zarr --split sim_configs/splits/climsim_sample.yaml`
+    """
+    from climlink.config import load_config
+    from climlink.data.prepare import prepare as run
+    from climlink.data.store import StoreConfig
+
+    settings = None if config is None else load_config(config, StoreConfig)
+    with progress_bar("prepare") as bar:
+        done = run(source, out, split=split, grid=grid, config=settings, progress=bar, overwrite=overwrite)
+    output.print(f"{done.path}: {done.status}, {done.pairs} pairs ({done.pairs_written} written now), digest {done.digest[:16]}…")
+
+
+def statistics(
+    store: Annotated[Path, typer.Argument(help="store made by `climlink data prepare`")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="netCDF file to write")],
+    split: Annotated[str, typer.Option(help="which part of the store")] = "train",
+) -> None:
+    """Compute the normalization statistics of a store in one pass.
+
+    Example: `climlink data statistics climsim.zarr --out statistics.nc`
+    """
+    from climlink.data.statistics import compute_statistics, write_statistics
+    from climlink.data.store import ColumnStore
+
+    with progress_bar("statistics") as bar:
+        result = compute_statistics(ColumnStore.open(store), split=split, progress=bar)
+    write_statistics(result, out)
+    output.print(f"{out}: {len(result.variables)} variables, digest {result.digest[:16]}…")
+
+
+def describe(
+    store: Annotated[Path, typer.Argument(help="store made by `climlink data prepare`")],
+    as_json: Annotated[bool, typer.Option("--json", help="print the description as JSON")] = False,
+) -> None:
+    """Show what is in a store.
+
+    Example: `climlink data describe climsim.zarr`
+    """
+    from climlink.data.describe import describe as run
+
+    description = run(store)
+    if as_json:
+        print_json(description)
+    else:
+        _show(description)
+
+
+def _show(d: dict[str, Any]) -> None:
+    facts = Table(show_header=False, title=str(d["path"]), title_justify="left")
+    for key, value in d.items():
+        if not isinstance(value, list | dict):
+            facts.add_row(key.replace("_", " "), str(value))
+    output.print(facts)
+    for key, value in d.items():
+        rows = [{"name": k, **v} for k, v in value.items()] if isinstance(value, dict) else value
+        if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+            table = Table(*rows[0], title=key.replace("_", " "), title_justify="left")
+            for row in rows:
+                table.add_row(*(_cell(v) for v in row.values()))
+            output.print(table)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,55 @@
+"""Entry point of ``climlink``: the commands, and how errors become messages and exit codes (0 ok, 1 failed, 2 wrong usage)."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from climlink.cli import data, online, package, quickstart, train
+from climlink.cli.console import errors
+from climlink.wrappers.errors import ClimlinkError
+
+app = typer.Typer(
+    name="climlink",
+    help="Trained emulators of cloud and convection physics inside Fortran climate models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+quickstart.register(app)
+data.register(app)
+train.register(app)
+package.register(app)
+online.register(app)
+
+
+@app.command("cmake-prefix")
+def cmake_prefix() -> None:
+    """Print the prefix under which CMake finds this installation.
+
+    Example: `cmake -B build -DCMAKE_PREFIX_PATH=$(climlink cmake-prefix)`
+    """
+    from climlink.installation import cmake_prefix as prefix
+
+    print(prefix())
+
+
+def main() -> None:
+    """Run the command line; a deliberate error ends with its message and exit code 1."""
+    try:
+        app()
+    except ClimlinkError as error:
+        errors.print(f"[bold red]error:[/] {_escaped(error)}", highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        sys.exit(130)
+
+
+def _escaped(error: ClimlinkError) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))

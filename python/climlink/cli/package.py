@@ -1,0 +1,141 @@
+"""climlink export, inspect, verify: a package is made, looked at, and proved on five routes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from climlink.cli.console import errors, output, print_json
+
+if TYPE_CHECKING:
+    from climlink.package import EmulatorPackage, FloatRows
+    from climlink.parity import Verification
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file to the command line."""
+    app.command("export")(export)
+    app.command("inspect")(inspect)
+    app.command("verify")(verify)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="run folder made by `climlink train`, or one of its checkpoints")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="package to write")] = Path("wrap_model.pt"),
+    columns: Annotated[Path | None, typer.Option(help="store to choose golden columns from; default: the training store")] = None,
+) -> None:
+    """Make one `wrap_model.pt` of a training run.
+
+    Example: `climlink export runs/unet_small -o wrap_model.pt`
+    """
+    from climlink.export import export_run
+
+    package = export_run(run, out, columns)
+    output.print(f"{package.path}: {package.manifest.n_input} inputs, {package.manifest.n_output} outputs, SHA-256 {package.digest}")
+
+
+def inspect(
+    package: Annotated[Path, typer.Argument(help="a wrap_model.pt")],
+    as_json: Annotated[bool, typer.Option("--json", help="print the whole manifest as JSON")] = False,
+) -> None:
+    """Show what a package is, without loading its graph.
+
+    Example: `climlink inspect wrap_model.pt`
+    """
+    from climlink.package import EmulatorPackage
+
+    read = EmulatorPackage.read(package)
+    if as_json:
+        print_json({"package": str(package), "sha256": read.digest, "manifest": read.manifest.model_dump(mode="json")})
+    else:
+        _show(read)
+
+
+def verify(
+    package: Annotated[Path, typer.Argument(help="a wrap_model.pt")],
+    data: Annotated[Path | None, typer.Option(help="folder of ClimSim pairs whose columns go down the routes too")] = None,
+    files: Annotated[int, typer.Option(min=1, help="how many of the pairs in --data, evenly spread")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Send golden (and real) columns down five routes and compare them: exit code 1 beyond the manifest's tolerance.
+
+    Routes: Python eager, Python TorchScript, C++ through pybind11, the C API from a C program, Fortran under MPI with two ranks.
+
+    Example: `climlink verify wrap_model.pt --data DIR`
+    """
+    from climlink.package import EmulatorPackage
+    from climlink.parity import verify as run_routes
+
+    read = EmulatorPackage.read(package)
+    columns = None if data is None else _real_columns(read, data, files)
+    with errors.status("verifying") as status:
+        result = run_routes(read, columns, progress=lambda route: status.update(f"verifying: {route}"))
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        _show_routes(read, result, 0 if columns is None else columns.shape[0])
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+def _real_columns(package: EmulatorPackage, data: Path, files: int) -> FloatRows:
+    import numpy as np
+
+    from climlink.data.climsim import find_pairs
+    from climlink.data.columns import read_columns
+    from climlink.wrappers.contract import EmulatorContract
+
+    pairs = find_pairs(data)
+    chosen = sorted({int(i) for i in np.linspace(0, len(pairs) - 1, min(files, len(pairs))).round()})
+    contract = EmulatorContract.from_manifest(package.manifest)
+    stamps = [pairs[i].stamp for i in chosen]
+    return read_columns(data, contract.inputs, contract.outputs, stamps=stamps, time_step_s=contract.time_step_s).inputs
+
+
+def _show(package: EmulatorPackage) -> None:
+    m = package.manifest
+    facts = Table(title=f"{m.name}  ({package.path})", show_header=False, title_justify="left")
+    p = m.provenance
+    for label, value in (
+        ("SHA-256", package.digest),
+        ("manifest", f"schema {m.schema_version}, kind {m.kind}"),
+        ("inputs", f"{m.inputs.set}, {m.n_input} values"),
+        ("outputs", f"{m.outputs.set}, {m.n_output} values" + ("" if m.confidence is None else ", confidence included")),
+        ("network", f"{m.architecture.name}, {m.architecture.trainable_parameters:,} trainable parameters"),
+        ("network sets", f"{m.network_inputs.set} ({m.network_inputs.width}) -> {m.network_outputs.set} ({m.network_outputs.width})"),
+        ("levels, time step", f"{m.level_count}, {m.time_step_s:g} s, calendar {m.calendar}"),
+        ("pruned levels", str(m.pruned_levels)),
+        ("normalization", f"{m.normalization.configuration.scheme}, buffers {m.normalization.buffers_digest[:12]}…"),
+        ("constraints", "\n".join(f"{c.name} {c.parameters or ''}".strip() for c in m.constraints) or "none"),
+        ("golden columns", str(m.golden.column_count)),
+        ("tolerances", ", ".join(f"{t.backend}/{t.device}/{t.precision} {t.tolerance:g}" for t in m.tolerances)),
+        ("training data", p.data_digest or "not recorded"),
+        ("seed", str(p.seed)),
+        ("made by", f"climlink {p.climlink_version}, torch {p.torch_version}, revision {p.git_revision or 'unknown'}, on {p.exported_on}"),
+    ):
+        facts.add_row(label, value)
+    output.print(facts)
+    for title, layout in (("inputs", m.inputs), ("outputs", m.outputs)):
+        table = Table("variable", "units", "values", "offset", "lag", "meaning", title=title, title_justify="left")
+        for v in layout.variables:
+            table.add_row(v.name, v.units, str(v.width), str(v.offset), str(v.lag), v.long_name)
+        output.print(table)
+
+
+def _show_routes(package: EmulatorPackage, result: Verification, real: int) -> None:
+    names = [r.route for r in result.routes]
+    columns = f"{package.manifest.golden.column_count} golden" + (f" and {real} real" if real else "") + " columns"
+    table = Table("output", *names, title=f"largest |a-b|/(s+|b|), {columns}", title_justify="left")
+    variables = [v.name for v in package.manifest.outputs.variables] + (["confidence"] if package.manifest.confidence else [])
+    for v in variables:
+        table.add_row(v, *(f"{r.differences[v]:.1e}" if v in r.differences else "-" for r in result.routes))
+    table.add_section()
+    table.add_row("tolerance", *(f"{r.tolerance:.1e}" for r in result.routes))
+    table.add_row("passed", *("yes" if r.passed else "[bold red]no[/]" for r in result.routes))
+    output.print(table)
+    for r in result.routes:
+        if r.error is not None:
+            errors.print(f"{r.route}: {r.error}", markup=False, highlight=False)

@@ -1,0 +1,195 @@
+"""Export: the only place where a WrappedEmulator becomes TorchScript and a package, and a package becomes a WrappedEmulator again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from climlink.architectures import build
+from climlink.data.errors import StoreError
+from climlink.data.files import replacing
+from climlink.data.store import ColumnStore
+from climlink.golden import choose_golden
+from climlink.package import EmulatorPackage, PackageError
+from climlink.provenance import climlink_version, git_revision, kernel_identity
+from climlink.training.checkpoint import load_checkpoint
+from climlink.wrappers.column_emulator import trainable_parameters
+from climlink.wrappers.constants import RECORDED
+from climlink.wrappers.contract import EmulatorContract
+from climlink.wrappers.difference import CPU_TOLERANCE, CUDA_TOLERANCE, SAME_KERNELS_TOLERANCE
+from climlink.wrappers.errors import ManifestError
+from climlink.wrappers.manifest import (
+    GOLDEN_INPUTS_ENTRY,
+    GOLDEN_OUTPUTS_ENTRY,
+    MANIFEST_ENTRY,
+    ArchitectureEntry,
+    GoldenEntry,
+    Manifest,
+    ProvenanceEntry,
+    ToleranceEntry,
+)
+from climlink.wrappers.wrapped_emulator import WrappedEmulator
+
+CANDIDATE_TIMES = 8
+CANDIDATE_COUNT = 1024
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """A trained emulator and what its manifest must say about it.
+
+    ``difference_scale`` gives s of the difference formula per host output; ``training_ranges`` minimum and maximum per host input.
+    """
+
+    name: str
+    emulator: WrappedEmulator
+    architecture: str
+    configuration: dict[str, Any]
+    statistics_digest: str
+    difference_scale: dict[str, list[float]]
+    training_ranges: dict[str, list[list[float]]] = field(default_factory=dict)
+    data_digest: str | None = None
+    seed: int | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def export_package(source: ExportSource, candidates: Tensor, output: str | Path) -> EmulatorPackage:
+    """Write ``wrap_model.pt`` beside ``output`` and rename it into place; an existing package survives any failure.
+
+    ``candidates`` [row, n_input], float32, are host rows to choose the golden columns from. Raises ContractError if too few are away
+    from thresholds, PackageError if the file cannot be written.
+    """
+    emulator = source.emulator.cpu().eval()
+    contract = emulator.contract
+    scale = torch.tensor([s for n in contract.outputs.names for s in source.difference_scale[n]], dtype=torch.float64)
+    # Never frozen here: freezing folds the buffers away, and the Runtime freezes after it has placed the module.
+    script = torch.jit.script(emulator)
+    golden_inputs = choose_golden(emulator, candidates, scale)
+    with torch.no_grad():
+        golden_outputs = script(golden_inputs)
+    golden = {GOLDEN_INPUTS_ENTRY: _raw(golden_inputs), GOLDEN_OUTPUTS_ENTRY: _raw(golden_outputs)}
+    manifest = _manifest(source, script, golden_inputs.shape[0], golden)
+    buffer = io.BytesIO()
+    torch.jit.save(script, buffer, _extra_files={MANIFEST_ENTRY: manifest.to_json().encode(), **golden})
+    _write(Path(output), buffer.getvalue())
+    return EmulatorPackage.read(output)
+
+
+def export_run(run: str | Path, output: str | Path, columns: str | Path | None = None) -> EmulatorPackage:
+    """Export the emulator of a training run (folder or checkpoint); golden columns come from ``columns`` or the run's own store.
+
+    Raises TrainingError for a run that cannot be read and StoreError for a store that is not there or has another vertical grid.
+    """
+    trained = load_checkpoint(run)
+    record = trained.record
+    store = ColumnStore.open(columns if columns is not None else record.training["store"])
+    if store.hybrid.entry() != record.contract.hybrid:
+        raise StoreError(f"{store.path} has another vertical grid than the emulator; give a store of the same grid with --columns")
+    source = ExportSource(
+        name=str(record.training["name"]),
+        emulator=trained.emulator,
+        architecture=record.architecture,
+        configuration=record.architecture_configuration,
+        statistics_digest=record.statistics_digest,
+        difference_scale=record.difference_scale,
+        training_ranges=record.training_ranges,
+        data_digest=record.data_digest,
+        seed=record.seed,
+        training={**record.training, "epochs_done": trained.epochs},
+    )
+    return export_package(source, _candidates(store, record.contract), output)
+
+
+def _candidates(store: ColumnStore, contract: EmulatorContract) -> Tensor:
+    """Return up to CANDIDATE_COUNT training columns [row, n_input], spread evenly over times and columns."""
+    times = store.indices("train")
+    chosen = times[np.unique(np.linspace(0, len(times) - 1, min(len(times), CANDIDATE_TIMES)).round().astype(int))]
+    rows = store.pack(contract.inputs, chosen)
+    spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), CANDIDATE_COUNT)).round().astype(int))
+    return torch.from_numpy(rows[spread])
+
+
+def eager_emulator(package: EmulatorPackage) -> WrappedEmulator:
+    """Return the package's emulator as plain Python modules, rebuilt from the manifest with the graph's parameters and buffers.
+
+    Raises ManifestError if manifest and graph do not belong together.
+    """
+    manifest = package.manifest
+    contract = EmulatorContract.from_manifest(manifest)
+    network = build(manifest.architecture.name, manifest.architecture.configuration, contract.network_shape)
+    emulator = WrappedEmulator(contract, network)
+    try:
+        emulator.load_state_dict(package.load().state_dict())
+    except RuntimeError as error:
+        raise ManifestError(f"{package.path}: the graph's parameters are not those of the manifest's architecture: {error}") from error
+    if emulator.normalization.digest() != manifest.normalization.buffers_digest:
+        raise ManifestError(f"{package.path}: the normalization buffers are not the ones the manifest was written for")
+    return emulator.eval()
+
+
+def _manifest(source: ExportSource, script: torch.jit.ScriptModule, golden_count: int, golden: dict[str, bytes]) -> Manifest:
+    emulator = source.emulator
+    contract = emulator.contract
+    confidence = contract.network_outputs.layout() if emulator.network.has_confidence else None
+    return Manifest(
+        name=source.name,
+        inputs=contract.inputs.layout(),
+        outputs=contract.outputs.layout(),
+        confidence=confidence,
+        network_inputs=contract.network_inputs.layout(),
+        network_outputs=contract.network_outputs.layout(),
+        level_count=contract.level_count,
+        time_step_s=contract.time_step_s,
+        calendar=contract.calendar,
+        hybrid=contract.hybrid,
+        pruned_levels=contract.pruned_levels,
+        normalization=emulator.normalization.entry(source.statistics_digest),
+        constraints=contract.constraints,
+        constants=RECORDED,
+        architecture=ArchitectureEntry(
+            name=source.architecture, configuration=source.configuration, trainable_parameters=trainable_parameters(emulator.network)
+        ),
+        allowed_precisions=["float32"],
+        difference_scale=source.difference_scale,
+        tolerances=[
+            ToleranceEntry(backend="torchscript", device="cpu", precision="float32", tolerance=CPU_TOLERANCE),
+            ToleranceEntry(backend="torchscript", device="cuda", precision="float32", tolerance=CUDA_TOLERANCE),
+        ],
+        same_kernels_tolerance=SAME_KERNELS_TOLERANCE,
+        training_ranges=source.training_ranges,
+        operators=sorted(torch.jit.export_opnames(script)),
+        golden=GoldenEntry(
+            column_count=golden_count,
+            inputs_sha256=hashlib.sha256(golden[GOLDEN_INPUTS_ENTRY]).hexdigest(),
+            outputs_sha256=hashlib.sha256(golden[GOLDEN_OUTPUTS_ENTRY]).hexdigest(),
+        ),
+        provenance=ProvenanceEntry(
+            climlink_version=climlink_version(),
+            git_revision=git_revision(),
+            torch_version=torch.__version__,
+            exported_on=kernel_identity(),
+            data_digest=source.data_digest,
+            seed=source.seed,
+            training=source.training,
+        ),
+    )
+
+
+def _raw(rows: Tensor) -> bytes:
+    return np.ascontiguousarray(rows.numpy(), dtype="<f4").tobytes()
+
+
+def _write(output: Path, content: bytes) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(output) as beside:
+            beside.write_bytes(content)
+    except OSError as error:
+        raise PackageError(f"{output}: the package could not be written ({error}); what stood there before is unchanged") from error

@@ -1,0 +1,12 @@
+"""The C++ runtime from Python: the same library, the same checks and the same bits as a Fortran host gets.
+
+>>> from climlink.runtime import Emulator
+>>> emulator = Emulator("wrap_model.pt", level_count=60, time_step_s=1200.0)
+>>> y = emulator.run_packed(x)  # float32 [column, n_input] -> float32 [column, n_output]
+"""
+
+from __future__ import annotations
+
+from climlink._runtime import Emulator, EmulatorError
+
+__all__ = ["Emulator", "EmulatorError"]

@@ -1,0 +1,89 @@
+"""Five routes: they agree, and a package that is not what it says fails with exit code 1."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from climlink.data.columns import read_columns
+from climlink.package import EmulatorPackage
+from climlink.parity import ROUTES, verify
+from climlink.wrappers.contract import EmulatorContract
+from climlink.wrappers.manifest import GOLDEN_OUTPUTS_ENTRY, MANIFEST_ENTRY
+
+CLIMLINK = [sys.executable, "-m", "climlink"]
+
+
+def _tampered(package: EmulatorPackage, target: Path, row: int, column: int, factor: float) -> Path:
+    """Copy a package with one golden output changed and the digests in the manifest made to fit."""
+    outputs = package.golden_outputs.copy()
+    outputs[row, column] *= factor
+    raw = json.loads(package.manifest.to_json())
+    raw["golden"]["outputs_sha256"] = hashlib.sha256(outputs.tobytes()).hexdigest()
+    with zipfile.ZipFile(package.path) as source, zipfile.ZipFile(target, "w") as copy:
+        for name in source.namelist():
+            short = name.split("/extra/")[-1]
+            replaced = {MANIFEST_ENTRY: json.dumps(raw).encode(), GOLDEN_OUTPUTS_ENTRY: outputs.tobytes()}
+            copy.writestr(name, replaced.get(short, source.read(name)))
+    return target
+
+
+def test_five_routes_agree_on_golden_and_other_columns(linear_package: EmulatorPackage, synthetic_dir: Path) -> None:
+    contract = EmulatorContract.from_manifest(linear_package.manifest)
+    rows = read_columns(synthetic_dir, contract.inputs, contract.outputs)
+    result = verify(linear_package, rows.inputs)
+    assert list(result.as_dict()["routes"]) == ["python_eager", "torchscript", "pybind", "c", "fortran_mpi"]
+    for route in result.routes:
+        assert route.error is None
+        assert route.max_difference <= 1e-6, route
+    assert result.passed
+
+
+def test_rh_hosts_are_served_too(export_linear: Callable[[str, Path], EmulatorPackage], tmp_path: Path) -> None:
+    package = export_linear("host_v2_rh", tmp_path / "wrap_model.pt")
+    assert "state_rh" in [v.name for v in package.manifest.inputs.variables]
+    assert verify(package).passed
+
+
+def test_a_golden_mismatch_fails_every_route(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+    at = linear_package.manifest.outputs.variables[0].offset + 40
+    assert abs(linear_package.golden_outputs[3, at]) > 1e-7
+    path = _tampered(linear_package, tmp_path / "wrap_model.pt", 3, at, 1.01)
+    result = verify(EmulatorPackage.read(path))
+    assert not any(route.passed for route in result.routes)
+    by_name = {route.route: route for route in result.routes}
+    assert by_name["torchscript"].differences["ptend_t"] == pytest.approx(0.01, rel=0.2)
+    for name in ("pybind", "c", "fortran_mpi"):
+        assert "ptend_t" in str(by_name[name].error)
+
+
+def test_command_line_json_and_exit_codes(linear_package: EmulatorPackage, synthetic_dir: Path, tmp_path: Path) -> None:
+    command = [*CLIMLINK, "verify", str(linear_package.path), "--json"]
+    good = subprocess.run([*command, "--data", str(synthetic_dir)], capture_output=True, text=True, check=False)
+    assert good.returncode == 0, good.stderr
+    report = json.loads(good.stdout)
+    assert set(report) == {"package", "passed", "routes"}
+    assert set(report["routes"]) == set(ROUTES)
+    assert all(set(r) == {"passed", "max_difference", "tolerance"} for r in report["routes"].values())
+    bad_path = _tampered(linear_package, tmp_path / "wrap_model.pt", 0, 45, 1.5)
+    bad = subprocess.run([*CLIMLINK, "verify", str(bad_path), "--json"], capture_output=True, text=True, check=False)
+    assert bad.returncode == 1
+    assert json.loads(bad.stdout)["passed"] is False
+
+
+def test_real_columns(linear_package: EmulatorPackage, climsim_dir: Path) -> None:
+    contract = EmulatorContract.from_manifest(linear_package.manifest)
+    rows = read_columns(climsim_dir, contract.inputs, contract.outputs, stamps=["0008-07-07-54000"])
+    assert rows.inputs.shape == (384, 557)
+    result = verify(linear_package, rows.inputs)
+    assert result.passed
+    assert max(r.max_difference for r in result.routes) <= 1e-6
+    assert np.isfinite(rows.targets).all()
