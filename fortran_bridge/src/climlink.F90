@@ -17,7 +17,7 @@ module climlink
                              climlink_error_file, climlink_error_golden, climlink_error_graph, climlink_error_host, &
                              climlink_error_internal, climlink_error_nonfinite, climlink_error_package, climlink_error_schema, &
                              climlink_error_shape, climlink_error_state, climlink_error_variable, climlink_ok, climlink_status
-  implicit none
+  implicit none (type, external)
   private
 
   public :: climlink_emulator, climlink_status, climlink_version, climlink_backend

@@ -4,7 +4,7 @@
 module climlink_c_api
   use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_f_pointer, c_int, c_int32_t, c_int64_t, c_null_char, &
                                          c_null_ptr, c_ptr, c_size_t
-  implicit none
+  implicit none (type, external)
   private
 
   public :: c_options, c_role_input, c_role_output
@@ -32,38 +32,38 @@ module climlink_c_api
   interface
     function climlink_version_c() result(text) bind(c, name='climlink_version')
       import :: c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr) :: text
     end function climlink_version_c
 
     function climlink_backend_c() result(text) bind(c, name='climlink_backend')
       import :: c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr) :: text
     end function climlink_backend_c
 
     function climlink_status_name_c(status) result(text) bind(c, name='climlink_status_name')
       import :: c_int, c_ptr
-      implicit none
+      implicit none (type, external)
       integer(c_int), value, intent(in) :: status
       type(c_ptr) :: text
     end function climlink_status_name_c
 
     function climlink_last_message_c() result(text) bind(c, name='climlink_last_message')
       import :: c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr) :: text
     end function climlink_last_message_c
 
     function climlink_options_default_c() result(options) bind(c, name='climlink_options_default')
       import :: c_options
-      implicit none
+      implicit none (type, external)
       type(c_options) :: options
     end function climlink_options_default_c
 
     function climlink_read_file_c(path, bytes, size) result(status) bind(c, name='climlink_read_file')
       import :: c_char, c_int, c_int64_t, c_ptr
-      implicit none
+      implicit none (type, external)
       character(kind=c_char), intent(in) :: path(*)
       type(c_ptr), intent(out) :: bytes
       integer(c_int64_t), intent(out) :: size
@@ -72,13 +72,13 @@ module climlink_c_api
 
     subroutine climlink_free_c(bytes) bind(c, name='climlink_free')
       import :: c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: bytes
     end subroutine climlink_free_c
 
     function climlink_open_c(path, options, emulator) result(status) bind(c, name='climlink_open')
       import :: c_char, c_int, c_options, c_ptr
-      implicit none
+      implicit none (type, external)
       character(kind=c_char), intent(in) :: path(*)
       type(c_options), intent(in) :: options
       type(c_ptr), intent(out) :: emulator
@@ -87,7 +87,7 @@ module climlink_c_api
 
     function climlink_open_bytes_c(bytes, size, name, options, emulator) result(status) bind(c, name='climlink_open_bytes')
       import :: c_char, c_int, c_int64_t, c_options, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: bytes
       integer(c_int64_t), value, intent(in) :: size
       character(kind=c_char), intent(in) :: name(*)
@@ -98,14 +98,14 @@ module climlink_c_api
 
     function climlink_close_c(emulator) result(status) bind(c, name='climlink_close')
       import :: c_int, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), intent(inout) :: emulator
       integer(c_int) :: status
     end function climlink_close_c
 
     function climlink_manifest_c(emulator, text) result(status) bind(c, name='climlink_manifest')
       import :: c_int, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       type(c_ptr), intent(out) :: text
       integer(c_int) :: status
@@ -113,7 +113,7 @@ module climlink_c_api
 
     function climlink_digest_c(emulator, text) result(status) bind(c, name='climlink_digest')
       import :: c_int, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       type(c_ptr), intent(out) :: text
       integer(c_int) :: status
@@ -121,7 +121,7 @@ module climlink_c_api
 
     function climlink_device_c(emulator, text) result(status) bind(c, name='climlink_device')
       import :: c_int, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       type(c_ptr), intent(out) :: text
       integer(c_int) :: status
@@ -129,7 +129,7 @@ module climlink_c_api
 
     function climlink_level_count_c(emulator, level_count) result(status) bind(c, name='climlink_level_count')
       import :: c_int, c_int32_t, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int32_t), intent(out) :: level_count
       integer(c_int) :: status
@@ -137,7 +137,7 @@ module climlink_c_api
 
     function climlink_time_step_c(emulator, time_step_s) result(status) bind(c, name='climlink_time_step')
       import :: c_double, c_int, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       real(c_double), intent(out) :: time_step_s
       integer(c_int) :: status
@@ -145,7 +145,7 @@ module climlink_c_api
 
     function climlink_golden_difference_c(emulator, difference) result(status) bind(c, name='climlink_golden_difference')
       import :: c_double, c_int, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       real(c_double), intent(out) :: difference
       integer(c_int) :: status
@@ -153,7 +153,7 @@ module climlink_c_api
 
     function climlink_variable_count_c(emulator, role, count, total_width) result(status) bind(c, name='climlink_variable_count')
       import :: c_int, c_int32_t, c_int64_t, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int), value, intent(in) :: role
       integer(c_int32_t), intent(out) :: count
@@ -163,7 +163,7 @@ module climlink_c_api
 
     function climlink_variable_c(emulator, role, index, name, units, width, offset) result(status) bind(c, name='climlink_variable')
       import :: c_int, c_int32_t, c_int64_t, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int), value, intent(in) :: role
       integer(c_int32_t), value, intent(in) :: index
@@ -176,7 +176,7 @@ module climlink_c_api
 
     function climlink_require_units_c(emulator, role, name, units) result(status) bind(c, name='climlink_require_units')
       import :: c_char, c_int, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int), value, intent(in) :: role
       character(kind=c_char), intent(in) :: name(*)
@@ -186,7 +186,7 @@ module climlink_c_api
 
     function climlink_begin_c(emulator, n_column) result(status) bind(c, name='climlink_begin')
       import :: c_int, c_int64_t, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int64_t), value, intent(in) :: n_column
       integer(c_int) :: status
@@ -194,7 +194,7 @@ module climlink_c_api
 
     function climlink_run_c(emulator) result(status) bind(c, name='climlink_run')
       import :: c_int, c_ptr
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int) :: status
     end function climlink_run_c
@@ -203,7 +203,7 @@ module climlink_c_api
     function climlink_fortran_set_c(emulator, name, values, first_column, message, capacity) result(status) &
       bind(c, name='climlink_fortran_set')
       import :: c_char, c_int, c_int64_t, c_ptr, c_size_t
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       character(kind=c_char), intent(in) :: name(*)
       type(*), dimension(..), intent(in) :: values
@@ -217,7 +217,7 @@ module climlink_c_api
     function climlink_fortran_get_c(emulator, name, values, first_column, message, capacity) result(status) &
       bind(c, name='climlink_fortran_get')
       import :: c_char, c_int, c_int64_t, c_ptr, c_size_t
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       character(kind=c_char), intent(in) :: name(*)
       type(*), dimension(..), intent(inout) :: values
@@ -229,7 +229,7 @@ module climlink_c_api
 
     function c_strlen(text) result(length) bind(c, name='strlen')
       import :: c_ptr, c_size_t
-      implicit none
+      implicit none (type, external)
       type(c_ptr), value, intent(in) :: text
       integer(c_size_t) :: length
     end function c_strlen

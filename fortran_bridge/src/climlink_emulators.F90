@@ -21,7 +21,7 @@ module climlink_emulators
                              failure, outcome_of
   use climlink_parallel, only: agree, broadcast_bytes, broadcast_count, check_communicator, communicator_rank, node_rank, &
                                process_rank, stop_program
-  implicit none
+  implicit none (type, external)
   private
 
   public :: climlink_emulator

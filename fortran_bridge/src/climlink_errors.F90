@@ -2,7 +2,7 @@
 module climlink_errors
   use, intrinsic :: iso_c_binding, only: c_int
   use climlink_c_api, only: c_text, climlink_last_message_c, climlink_status_name_c
-  implicit none
+  implicit none (type, external)
   private
 
   public :: climlink_status, failure, outcome_of

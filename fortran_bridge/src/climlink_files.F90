@@ -4,7 +4,7 @@ module climlink_files
   use climlink_c_api, only: c_characters
   use climlink_errors, only: climlink_error_file, climlink_status, failure
   use climlink_parallel, only: process_rank
-  implicit none
+  implicit none (type, external)
   private
 
   public :: replace_file, remove_file
@@ -12,7 +12,7 @@ module climlink_files
   interface
     function c_rename(old_name, new_name) result(failed) bind(c, name='rename')
       import :: c_char, c_int
-      implicit none
+      implicit none (type, external)
       character(kind=c_char), intent(in) :: old_name(*)
       character(kind=c_char), intent(in) :: new_name(*)
       integer(c_int) :: failed
@@ -20,7 +20,7 @@ module climlink_files
 
     function c_remove(name) result(failed) bind(c, name='remove')
       import :: c_char, c_int
-      implicit none
+      implicit none (type, external)
       character(kind=c_char), intent(in) :: name(*)
       integer(c_int) :: failed
     end function c_remove

@@ -6,7 +6,7 @@
 module climlink_parallel
   use, intrinsic :: iso_fortran_env, only: int8, int64
   use climlink_errors, only: climlink_status
-  implicit none
+  implicit none (type, external)
   private
 
   public :: process_rank, communicator_rank, check_communicator, agree, node_rank, broadcast_count, broadcast_bytes, stop_program
@@ -14,47 +14,55 @@ module climlink_parallel
   interface
     !> Rank of this process among all, 0 where MPI does not run. Not collective.
     module function process_rank() result(rank)
+      implicit none (type, external)
       integer :: rank
     end function process_rank
 
     !> Rank of this process in comm. Not collective.
     module function communicator_rank(comm) result(rank)
+      implicit none (type, external)
       integer, intent(in) :: comm
       integer :: rank
     end function communicator_rank
 
     !> Refuses a communicator that cannot be used: no MPI in this build, MPI not running, null communicator. Not collective.
     module function check_communicator(comm) result(status)
+      implicit none (type, external)
       integer, intent(in) :: comm
       type(climlink_status) :: status
     end function check_communicator
 
     !> Gives all ranks the same status: that of the lowest rank that failed, or their own if none did.
     module subroutine agree(comm, status)
+      implicit none (type, external)
       integer, intent(in) :: comm
       type(climlink_status), intent(inout) :: status
     end subroutine agree
 
     !> Rank of this process among those of comm that share its node.
     module function node_rank(comm) result(rank)
+      implicit none (type, external)
       integer, intent(in) :: comm
       integer :: rank
     end function node_rank
 
     !> Sends a count from rank 0 to all ranks.
     module subroutine broadcast_count(comm, count)
+      implicit none (type, external)
       integer, intent(in) :: comm
       integer(int64), intent(inout) :: count
     end subroutine broadcast_count
 
     !> Sends bytes from rank 0 to all ranks, any number of them.
     module subroutine broadcast_bytes(comm, bytes)
+      implicit none (type, external)
       integer, intent(in) :: comm
       integer(int8), contiguous, intent(inout) :: bytes(:)
     end subroutine broadcast_bytes
 
     !> Writes the message to the error unit and ends the whole program with a non-zero exit code. Not collective.
     module subroutine stop_program(message)
+      implicit none (type, external)
       character(len=*), intent(in) :: message
     end subroutine stop_program
   end interface

@@ -5,7 +5,7 @@ submodule(climlink_parallel) climlink_parallel_mpi
                      MPI_Comm_rank, MPI_Comm_size, MPI_Comm_split_type, MPI_COMM_TYPE_SHARED, MPI_COMM_WORLD, MPI_Finalized, &
                      MPI_IN_PLACE, MPI_INFO_NULL, MPI_Initialized, MPI_INTEGER, MPI_INTEGER8, MPI_MIN
   use climlink_errors, only: climlink_error_argument, failure
-  implicit none
+  implicit none (type, external)
 
   !> Bytes per broadcast: MPI counts are default integers.
   integer(int64), parameter :: chunk_bytes = 2_int64**30

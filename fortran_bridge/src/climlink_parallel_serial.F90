@@ -2,7 +2,7 @@
 submodule(climlink_parallel) climlink_parallel_serial
   use, intrinsic :: iso_fortran_env, only: error_unit
   use climlink_errors, only: climlink_error_argument, failure
-  implicit none
+  implicit none (type, external)
 
 contains
 

@@ -6,7 +6,7 @@ program test_errors
                       climlink_error_file, climlink_error_host, climlink_error_nonfinite, climlink_error_package, &
                       climlink_error_shape, climlink_error_state, climlink_error_variable, climlink_status
   use test_support, only: check, check_error, finish, fixture, n_level, time_step
-  implicit none
+  implicit none (type, external)
 
   integer, parameter :: n_column = 5
   type(climlink_emulator) :: emulator

@@ -3,7 +3,7 @@ program test_lifecycle
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink, only: climlink_backend, climlink_emulator, climlink_error_state, climlink_status, climlink_version
   use test_support, only: check, check_error, finish, fixture, gain_ps, n_level
-  implicit none
+  implicit none (type, external)
 
   type(climlink_emulator) :: first, second
   type(climlink_status) :: status

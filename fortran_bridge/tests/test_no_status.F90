@@ -7,7 +7,7 @@ program test_no_status
 #endif
   use climlink, only: climlink_emulator
   use test_support, only: fixture, n_level
-  implicit none
+  implicit none (type, external)
 
   type(climlink_emulator) :: emulator
   real(real64) :: t(2, n_level)
@@ -39,6 +39,8 @@ program test_no_status
     call emulator%open(fixture('column.pt'))
     call emulator%begin(2)
     call emulator%run()
+  case default
+    error stop 'unknown case'
   end select
   write (output_unit, '(a)') 'still running'
 #ifdef CLIMLINK_MPI

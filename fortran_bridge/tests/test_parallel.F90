@@ -7,7 +7,7 @@ program test_parallel
   use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_digest, climlink_error_file, climlink_error_host, &
                       climlink_error_nonfinite, climlink_error_package, climlink_error_state, climlink_status
   use test_support, only: check, check_error, finish, fixture, gain_t, n_level, time_step
-  implicit none
+  implicit none (type, external)
 
   type(climlink_emulator) :: emulator
   type(climlink_status) :: status

@@ -1,9 +1,9 @@
 !> Values go in and come out by name: every kind, rank and stride that a model has, checked to the last bit.
 program test_set_get
-  use, intrinsic :: iso_fortran_env, only: real32, real64
+  use, intrinsic :: iso_fortran_env, only: int64, real32, real64
   use climlink, only: climlink_emulator, climlink_status
   use test_support, only: check, finish, fixture, gain_ps, gain_q, gain_solar, gain_t, n_level, time_step
-  implicit none
+  implicit none (type, external)
 
   integer, parameter :: n_column = 11
   type(climlink_emulator) :: emulator
@@ -77,7 +77,7 @@ contains
     real(real32), intent(in) :: gain
     logical :: yes
 
-    yes = transfer(got, 0_8) == transfer(real(real(source, real32) * gain, real64), 0_8)
+    yes = transfer(got, 0_int64) == transfer(real(real(source, real32) * gain, real64), 0_int64)
   end function same
 
   subroutine whole_arrays()

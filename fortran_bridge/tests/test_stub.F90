@@ -2,7 +2,7 @@
 program test_stub
   use climlink, only: climlink_backend, climlink_emulator, climlink_error_file, climlink_status
   use test_support, only: check, check_error, finish
-  implicit none
+  implicit none (type, external)
 
   type(climlink_emulator) :: emulator
   type(climlink_status) :: status

@@ -2,7 +2,7 @@
 module test_support
   use, intrinsic :: iso_fortran_env, only: error_unit, real32, real64
   use climlink, only: climlink_status
-  implicit none
+  implicit none (type, external)
   private
 
   public :: check, check_error, fixture, finish

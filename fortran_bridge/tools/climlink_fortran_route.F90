@@ -1,4 +1,5 @@
-!> Sends packed columns through the Fortran module under MPI, the way a model would: every variable by name, chunk by chunk, in real64.
+!> Sends packed columns through the Fortran module under MPI, the way a model would: every variable by name, chunk by chunk, in
+!! real64.
 !!
 !!     mpirun -np 2 climlink-fortran-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS]
 !!
@@ -12,7 +13,7 @@ program climlink_fortran_route
   use climlink, only: climlink_emulator, climlink_status
   use climlink_files, only: remove_file, replace_file
   use raw_rows, only: check_size, read_rows, rows_of_rank, write_rows
-  implicit none
+  implicit none (type, external)
 
   character(len=*), parameter :: usage = 'usage: climlink-fortran-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS]'
   integer, parameter :: default_chunk = 16

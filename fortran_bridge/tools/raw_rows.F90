@@ -1,7 +1,7 @@
 !> Packed rows of float32 in raw files: [row, width] in C order, which is [width, row] here.
 module raw_rows
   use, intrinsic :: iso_fortran_env, only: int64, real32
-  implicit none
+  implicit none (type, external)
   private
 
   public :: rows_of_rank, check_size, read_rows, write_rows

@@ -15,7 +15,7 @@ program climlink_replay
   use replay_coupling, only: check_outputs, find_inputs, read_fields, run_step, step_seconds
   use replay_output, only: write_mlo
   use replay_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, share_of, start_parallel, world
-  implicit none
+  implicit none (type, external)
 
   type(replay_settings) :: settings
   type(climlink_emulator) :: emulator

@@ -6,7 +6,8 @@ module climsim_files
   use netcdf, only: nf90_close, nf90_double, nf90_float, nf90_get_att, nf90_get_var, nf90_inq_dimid, nf90_inq_varid, &
                     nf90_inquire_attribute, nf90_inquire_dimension, nf90_inquire_variable, nf90_max_name, nf90_max_var_dims, &
                     nf90_noerr, nf90_nowrite, nf90_open, nf90_strerror
-  implicit none
+  use classic_netcdf, only: check_length
+  implicit none (type, external)
   private
 
   public :: climsim_file, climsim_field, hybrid_midpoints
@@ -50,6 +51,8 @@ contains
       file%id = -1
       return
     end if
+    call check_length(path, error)
+    if (len(error) > 0) return
     call read_dimension(file, 'ncol', file%column_dimension, file%n_column, error)
     if (len(error) == 0) call read_dimension(file, 'lev', file%level_dimension, file%n_level, error)
   end subroutine open_climsim_file

@@ -1,7 +1,7 @@
 !> What a replay is told: the namelist /replay/ and the list of files.
 module replay_config
   use, intrinsic :: iso_fortran_env, only: iostat_end, real64
-  implicit none
+  implicit none (type, external)
   private
 
   public :: replay_settings, read_settings, output_path, base_name

@@ -5,7 +5,7 @@ module replay_coupling
   use climlink, only: climlink_emulator, climlink_status
   use climsim_files, only: climsim_field, climsim_file, field_index, has_variable, hybrid_midpoints, read_field
   use replay_physics, only: pressure_at_midpoints, relative_humidity
-  implicit none
+  implicit none (type, external)
   private
 
   public :: check_outputs, find_inputs, read_fields, run_step, step_seconds

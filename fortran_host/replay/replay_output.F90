@@ -1,4 +1,5 @@
-!> Writes files in the mlo format of ClimSim: CDF-5, dimensions ncol and lev, float64. A file appears under its name whole or not at all.
+!> Writes files in the mlo format of ClimSim: CDF-5, dimensions ncol and lev, float64. A file appears under its name whole or not
+!! at all.
 module replay_output
   use, intrinsic :: iso_fortran_env, only: real64
   use netcdf, only: nf90_64bit_data, nf90_clobber, nf90_close, nf90_copy_att, nf90_create, nf90_def_dim, nf90_def_var, &
@@ -8,7 +9,7 @@ module replay_output
   use climlink, only: climlink_status
   use climsim_files, only: climsim_field, climsim_file, read_integer
   use replay_parallel, only: gather_columns, rank
-  implicit none
+  implicit none (type, external)
   private
 
   public :: write_mlo

@@ -3,7 +3,7 @@ module replay_parallel
   use, intrinsic :: iso_fortran_env, only: error_unit, real64
   use mpi_f08, only: MPI_Allreduce, MPI_Barrier, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_Finalize, &
                      MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, MPI_INTEGER, MPI_MAX, MPI_MIN
-  implicit none
+  implicit none (type, external)
   private
 
   public :: start_parallel, end_parallel, world, require, share_of, gather_columns, maxima_over_ranks

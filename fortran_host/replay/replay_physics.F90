@@ -1,7 +1,7 @@
 !> The physics that a host which sends relative humidity computes by itself, in real64.
 module replay_physics
   use, intrinsic :: iso_fortran_env, only: real64
-  implicit none
+  implicit none (type, external)
   private
 
   public :: saturation_vapor_pressure, relative_humidity, pressure_at_midpoints

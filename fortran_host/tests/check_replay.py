@@ -180,10 +180,13 @@ def check_faults(replay: Replay) -> None:
     nan[3, COLUMNS - 1] = np.nan
     truncated = replay.folder / "E3SM-MMF.mli.truncated.nc"
     truncated.write_bytes(good.read_bytes()[:20000])
+    short = replay.folder / "E3SM-MMF.mli.short.nc"
+    short.write_bytes(good.read_bytes()[:-8])
     lagged = {"package": replay.fixtures / "climsim_lagged.pt"}
     cases: list[tuple[list[Path], dict[str, object], str]] = [
         ([replay.folder / "E3SM-MMF.mli.none.nc"], {}, r"E3SM-MMF.mli.none.nc: No such file"),
         ([truncated], {}, r"E3SM-MMF.mli.truncated.nc: .*truncated"),
+        ([short], {}, r"E3SM-MMF.mli.short.nc: the file is truncated: it has \d+ bytes, its header needs \d+ or more"),
         ([faulty("missing", {"state_u": None})], {}, r"mli.missing.nc: .*state_u"),
         ([faulty("turned", {}, "state_v")], {}, r"mli.turned.nc: state_v: expected dimensions \(lev, ncol\) or \(ncol\), found \(ncol, lev\)"),
         ([faulty("flat", {"state_v": values["state_ps"]})], {}, r"mli.flat.nc: .*state_v"),

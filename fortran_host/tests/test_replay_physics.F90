@@ -2,7 +2,7 @@
 program test_replay_physics
   use, intrinsic :: iso_fortran_env, only: error_unit, real64
   use replay_physics, only: pressure_at_midpoints, relative_humidity, saturation_vapor_pressure
-  implicit none
+  implicit none (type, external)
 
   integer, parameter :: n_value = 9
   real(real64), parameter :: temperatures(n_value) = [ &

@@ -2,7 +2,7 @@
 program one_column_block
   use, intrinsic :: iso_fortran_env, only: output_unit, r8 => real64
   use climlink, only: climlink_emulator
-  implicit none
+  implicit none (type, external)
 
   integer, parameter :: n_column = 8, n_level = 6
   type(climlink_emulator) :: emu

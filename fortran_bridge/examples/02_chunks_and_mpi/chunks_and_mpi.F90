@@ -1,9 +1,10 @@
-!> How a model uses climlink: columns split over ranks, chunk arrays of pcols columns with a shorter last chunk, one run per rank and step.
+!> How a model uses climlink: columns split over ranks, chunk arrays of pcols columns with a shorter last chunk, one run per rank
+!! and step.
 program chunks_and_mpi
   use, intrinsic :: iso_fortran_env, only: output_unit, r8 => real64
   use mpi_f08, only: MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, MPI_Init
   use climlink, only: climlink_emulator
-  implicit none
+  implicit none (type, external)
 
   integer, parameter :: n_global = 20, pcols = 8, n_level = 6, n_step = 3
   real(r8), parameter :: time_step = 1200.0_r8
