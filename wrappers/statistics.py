@@ -23,7 +23,7 @@ CLOUD_THRESHOLD = 1e-7
 CLOUD_LAMBDA_CAP = 1e7
 """kg/kg to the minus one: lambda of a level that has no cloud at all."""
 
-_MOMENTS = ("mean", "std", "minimum", "maximum")
+MOMENTS = ("mean", "std", "minimum", "maximum")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class VariableStatistics:
     left_out: int = 0
 
     def __post_init__(self) -> None:
-        for name in _MOMENTS:
+        for name in MOMENTS:
             value = getattr(self, name)
             if value.dtype != torch.float64 or value.dim() != 1 or value.shape != self.mean.shape:
                 raise ContractError(
@@ -79,7 +79,7 @@ class Statistics:
             raise ContractError(f"the statistics of {self.source} do not hold {name!r}{near_names(name, self.variables)}")
         return self.variables[name]
 
-    def require(self, names: Iterable[str], moments: Iterable[str] = _MOMENTS) -> None:
+    def require(self, names: Iterable[str], moments: Iterable[str] = MOMENTS) -> None:
         """Raise ContractError unless every named variable has every named moment on every level."""
         wanted = tuple(moments)
         lacking = [f"{moment} of {name}" for name in names for moment in wanted if not self[name].has(moment)]
@@ -92,7 +92,7 @@ class Statistics:
         sha = hashlib.sha256()
         for name in sorted(self.variables):
             entry = self.variables[name]
-            for moment in _MOMENTS:
+            for moment in MOMENTS:
                 _update(sha, f"{name}.{moment}", getattr(entry, moment))
         for name in sorted(self.cloud_lambda):
             _update(sha, f"{name}.cloud_lambda", self.cloud_lambda[name])

@@ -53,6 +53,17 @@ def file_name(kind: str, stamp: Stamp) -> str:
     return f"E3SM-MMF.{kind}.{stamp}.nc"
 
 
+def stamp_of(path: Path) -> Stamp:
+    """Return the stamp in the name of an ``mli`` or ``mlo`` file."""
+    match = _FILE_NAME.fullmatch(path.name)
+    if match is None:
+        raise DataError(f"{path}: not named as a ClimSim file: expected E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc (or mlo)")
+    try:
+        return Stamp.parse(match.group(2))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
 def find_files(source: Path, kind: str) -> dict[Stamp, Path]:
     """Return all ``mli`` or ``mlo`` files at or below ``source`` (flat or in monthly folders), sorted by stamp."""
     if not source.is_dir():
@@ -65,10 +76,7 @@ def find_files(source: Path, kind: str) -> dict[Stamp, Path]:
             if match is None or match.group(1) != kind:
                 continue
             path = Path(folder) / name
-            try:
-                stamp = Stamp.parse(match.group(2))
-            except DataError as error:
-                raise DataError(f"{path}: {error}") from error
+            stamp = stamp_of(path)
             if stamp in found:
                 raise DataError(f"two {kind} files of {stamp}: {found[stamp]} and {path}; keep one")
             found[stamp] = path

@@ -246,9 +246,7 @@ def test_lost_chunk_is_never_read_as_data(source: Path, tmp_path: Path) -> None:
         store.read(["state_t"], slice(None))
 
 
-def test_fifty_real_pairs_make_a_store(climsim_dir: Path, tmp_path: Path) -> None:
-    done = prepare(climsim_dir, tmp_path / "s.zarr", split=climsim_dir / "split.yaml")
-    store = ColumnStore.open(done.path)
-    assert (store.n_time, store.n_column, store.level_count) == (50, 384, 60)
-    assert len(store.indices("train")) == 40
-    assert len(store.indices("test")) == 10
+def test_fifty_real_pairs_make_a_store(real_store: ColumnStore) -> None:
+    assert (real_store.n_time, real_store.n_column, real_store.level_count) == (50, 384, 60)
+    assert len(real_store.indices("train")) == 40
+    assert len(real_store.indices("test")) == 10

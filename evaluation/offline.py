@@ -1,0 +1,71 @@
+"""Offline evaluation of a package: its predictions, what a replay wrote, their scores and the figure of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from climlink.data.climsim import TIME_STEP_S, find_files, read_inputs, read_outputs, stamp_of
+from climlink.data.columns import derive, pack_targets, source_names
+from climlink.data.grid import Grid, find_grid, read_grid
+from climlink.evaluation.errors import EvaluationError
+from climlink.evaluation.figures import r2_figure
+from climlink.evaluation.scores import R2Table, r2_table
+from climlink.package import EmulatorPackage
+from climlink.wrappers.variable_sets import VariableSet
+
+__all__ = ["R2Table", "predict_package", "r2_figure", "r2_table", "replay_outputs"]
+
+DEFAULT_BATCH_ROWS = 1536
+_ROW_MULTIPLE = 8  # the Runtime rounds every forward up to this many rows: other tails take other kernels and round differently
+
+
+def predict_package(
+    package: EmulatorPackage | str | Path, inputs: NDArray[np.float32], *, batch_rows: int = DEFAULT_BATCH_ROWS, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Return the package's outputs, float32 [row, width of its output set], for host rows [row, n_input], in batches.
+
+    Confidence values, where the package has them, are left out.
+    """
+    package = package if isinstance(package, EmulatorPackage) else EmulatorPackage.read(package)
+    manifest = package.manifest
+    if inputs.ndim != 2 or inputs.shape[1] != manifest.n_input or inputs.dtype != np.float32:
+        raise EvaluationError(f"{package.path} takes float32 rows [row, {manifest.n_input}], got {inputs.dtype} {list(inputs.shape)}")
+    if batch_rows < _ROW_MULTIPLE or batch_rows % _ROW_MULTIPLE:
+        raise EvaluationError(f"batch_rows must be a multiple of {_ROW_MULTIPLE}, got {batch_rows}")
+    module = package.load(device)
+    predicted = np.empty((inputs.shape[0], manifest.outputs.width), dtype=np.float32)
+    with torch.inference_mode():
+        for first in range(0, inputs.shape[0], batch_rows):
+            part = inputs[first : first + batch_rows]
+            padded = np.concatenate([part, np.repeat(part[-1:], -len(part) % _ROW_MULTIPLE, axis=0)])
+            rows = module(torch.from_numpy(padded).to(device)).cpu().numpy()
+            predicted[first : first + len(part)] = rows[: len(part), : manifest.outputs.width]
+    return predicted
+
+
+def replay_outputs(
+    mli_files: Sequence[Path], replayed: Path, outputs: VariableSet, grid: Grid | str | Path, *, time_step_s: float = TIME_STEP_S
+) -> NDArray[np.float64]:
+    """Return what a replay wrote, as rows [row, width] in the order of ``mli_files``: tendencies per second and fluxes.
+
+    ``replayed`` holds files in the mlo format at or below it, one per mli file; tendencies are differenced from the mli states exactly as
+    the truth is. ``grid`` is a grid file or the folder that holds one. EvaluationError lists the stamps that were not replayed.
+    """
+    if not isinstance(grid, Grid):
+        grid = read_grid(find_grid(Path(grid)) if Path(grid).is_dir() else grid)
+    written = find_files(Path(replayed), "mlo")
+    stamps = [stamp_of(path) for path in mli_files]
+    absent = [str(s) for s in stamps if s not in written]
+    if absent or not stamps:
+        raise EvaluationError(f"{replayed}: no replayed mlo file of {', '.join(absent) or 'any stamp: none were asked for'}")
+    blocks = []
+    for path, stamp in zip(mli_files, stamps, strict=True):
+        columns = read_outputs(written[stamp], read_inputs(path, grid, stamp), grid, stamp, time_step_s)
+        stored = {name: columns[name] for name in source_names(outputs.names, grid.level_count)}
+        blocks.append(pack_targets(derive(outputs.names, stored, grid.hybrid), outputs))
+    return np.concatenate(blocks)
