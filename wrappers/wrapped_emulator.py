@@ -84,7 +84,7 @@ class WrappedEmulator(nn.Module):
     def normalized_inputs(self, x: Tensor) -> Tensor:
         """Return normalized network inputs [batch, n_network], float32, from host rows [batch, n_input]."""
         if x.dim() != 2 or x.shape[1] != self.n_input:
-            raise ValueError(f"expected host rows of shape [columns, {self.n_input}], got {x.shape}")
+            raise ValueError(f"expected host rows of shape [columns, {self.n_input}], got {list(x.shape)}")
         if x.dtype != torch.float32:
             # TorchScript would show the type that came as a bare number.
             raise ValueError("expected float32 host rows, got another type; cast them with .to(torch.float32)")
