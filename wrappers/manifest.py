@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from climlink.wrappers.errors import ManifestError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 MANIFEST_ENTRY = "climlink/manifest.json"
 GOLDEN_INPUTS_ENTRY = "climlink/golden_inputs.f32"
 GOLDEN_OUTPUTS_ENTRY = "climlink/golden_outputs.f32"

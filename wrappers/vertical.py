@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,13 @@ class HybridCoordinate:
 
 class PressureLevels(nn.Module):
     """Pressure at midpoints and interfaces, float64, from surface pressure."""
+
+    # For type checkers only: TorchScript cannot read the annotations of a class whose module postpones them.
+    if TYPE_CHECKING:
+        hyam: Tensor
+        hybm: Tensor
+        hyai: Tensor
+        hybi: Tensor
 
     def __init__(self, hybrid: HybridCoordinate) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,11 @@ from climlink.wrappers.variable_sets import VariableSet
 
 class Packing(nn.Module):
     """Conversion between rows and the channels of a network: profiles [batch, channel, level] and scalars [batch, channel]."""
+
+    if TYPE_CHECKING:
+        profile_positions: Tensor
+        scalar_positions: Tensor
+        row_positions: Tensor
 
     def __init__(self, variables: VariableSet) -> None:
         super().__init__()

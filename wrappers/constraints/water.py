@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,6 +27,9 @@ class Prune(PhysicalConstraint):
 
     name: ClassVar[str] = "prune"
     stage: ClassVar[int] = 1
+
+    if TYPE_CHECKING:
+        kept: Tensor
 
     def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
         super().__init__()
@@ -53,6 +56,9 @@ class LiquidIcePartition(PhysicalConstraint):
 
     name: ClassVar[str] = "liquid_ice_partition"
     stage: ClassVar[int] = 2
+
+    if TYPE_CHECKING:
+        kept: Tensor
 
     def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
         super().__init__()
@@ -98,25 +104,29 @@ class OutputMask(PhysicalConstraint):
         n = context.hybrid.level_count
         zeros = [LevelMask(name, None, levels, n, context.time_step_s) for name, levels in parameters.zero.items()]
         removals = [LevelMask(name, STATE_OF[name], levels, n, context.time_step_s) for name, levels in parameters.remove.items()]
+        self.tendencies = [*parameters.zero, *parameters.remove]
         self.masks = nn.ModuleList([*zeros, *removals])
 
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the masked tendencies; where both rules name a level, removal wins."""
         changed: dict[str, Tensor] = {}
-        for mask in self.masks:
-            changed[mask.tendency] = mask(state, changed[mask.tendency] if mask.tendency in changed else outputs[mask.tendency])
+        for i, mask in enumerate(self.masks):
+            name = self.tendencies[i]
+            changed[name] = mask(state, changed[name] if name in changed else outputs[name])
         return changed
 
 
 class LevelMask(nn.Module):
     """One tendency replaced on some levels, by zero (no species) or by -species/dt."""
 
+    if TYPE_CHECKING:
+        chosen: Tensor
+
     def __init__(self, tendency: str, species: str | None, levels: list[int], level_count: int, time_step_s: float) -> None:
         super().__init__()
         outside = [k for k in levels if not 0 <= k < level_count]
         if outside:
             raise ContractError(f"output_mask of {tendency}: levels {outside} are outside 0..{level_count - 1}")
-        self.tendency: str = tendency
         self.species: str = species or ""
         self.time_step: float = time_step_s
         chosen = torch.zeros(level_count, dtype=torch.bool)
@@ -189,7 +199,7 @@ class PositivityParameters(Strict):
     """Which tendencies are limited; ``repair: column`` takes what was added from the rest of the column, in proportion to its water."""
 
     tendencies: list[Literal["ptend_q0001", "ptend_q0002", "ptend_q0003"]] = Field(
-        default_factory=lambda: ["ptend_q0001", "ptend_q0002", "ptend_q0003"], min_length=1
+        default=["ptend_q0001", "ptend_q0002", "ptend_q0003"], min_length=1
     )
     repair: Literal["none", "column"] = "none"
 
@@ -204,6 +214,9 @@ class Positivity(PhysicalConstraint):
     name: ClassVar[str] = "positivity"
     stage: ClassVar[int] = 5
     parameters_type: ClassVar[type[Strict]] = PositivityParameters
+
+    if TYPE_CHECKING:
+        gives: Tensor
 
     def __init__(self, context: ConstraintContext, parameters: PositivityParameters) -> None:
         super().__init__()
