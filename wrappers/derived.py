@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from climlink.wrappers.errors import ContractError
+from climlink.wrappers.features import StaticEnergy, represent
 from climlink.wrappers.thermodynamics import liquid_fraction, relative_humidity, specific_humidity
-from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.variable_sets import VariableSet, variable
 from climlink.wrappers.vertical import HybridCoordinate, PressureLevels
 
 _SUMS = {
@@ -20,6 +21,9 @@ _SUMS = {
     "tm_state_qn_prvphy": ("tm_state_q0002_prvphy", "tm_state_q0003_prvphy"),
 }
 """Total-cloud fields and their liquid and ice parts."""
+
+_STATIC_ENERGIES = {"moist_static_energy_excess": False, "parcel_buoyancy": True}
+"""Moist static energy fields, and whether they compare with saturated air."""
 
 
 class HostField(nn.Module):
@@ -116,6 +120,12 @@ def field_module(name: str, host: VariableSet, hybrid: HybridCoordinate) -> nn.M
         return RelativeHumidity(host, hybrid)
     if name == "state_q0001" and "state_rh" in host:
         return SpecificHumidity(host, hybrid)
+    if name in _STATIC_ENERGIES:
+        parts = [field_module(part, host, hybrid) for part in ("state_t", "state_q0001", "state_ps")]
+        return StaticEnergy(*parts, hybrid, saturated=_STATIC_ENERGIES[name])
+    known = variable(name)
+    if known.representation:
+        return represent(known, variable(known.base_name).units, field_module(known.base_name, host, hybrid))
     raise ContractError(f"input set {host.name!r} neither holds {name!r} nor what it is derived from")
 
 
@@ -131,10 +141,10 @@ class NetworkFields(nn.Module):
         super().__init__()
         _check_levels(host, hybrid)
         self.n_input = host.width
-        # Representations of one quantity share its field; the normalization encodes them.
-        bases = list(dict.fromkeys(v.base_name for v in network.variables))
-        self.fields = nn.ModuleList(field_module(name, host, hybrid) for name in bases)
-        self.order: list[int] = [bases.index(v.base_name) for v in network.variables]
+        # Encodings of one quantity share its field; the normalization makes them.
+        names = list(dict.fromkeys(v.field_name for v in network.variables))
+        self.fields = nn.ModuleList(field_module(name, host, hybrid) for name in names)
+        self.order = [names.index(v.field_name) for v in network.variables]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return rows [batch, n_network], float64, physical units, from host rows [batch, n_input]."""
@@ -150,7 +160,7 @@ class StateFields(nn.Module):
     def __init__(self, names: list[str], host: VariableSet, hybrid: HybridCoordinate) -> None:
         super().__init__()
         _check_levels(host, hybrid)
-        self.names: list[str] = list(names)
+        self.names = list(names)
         self.fields = nn.ModuleList(field_module(name, host, hybrid) for name in self.names)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

@@ -8,13 +8,15 @@ the function _center_and_gain (docs/normalization.md shows the published choices
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import NormalizationConfig, NormalizationEntry
 from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES, Statistics, VariableStatistics
-from climlink.wrappers.variable_sets import Variable, VariableSet
+from climlink.wrappers.variable_sets import FEATURES, Variable, VariableSet
 
 OUTPUT_FLOORS = {"kg/kg/s": 3e-10, "m/s2": 1e-6, "K/s": 1e-9, "W/m2": 1e-3, "m/s": 1e-12}
 """Smallest output scale by units. Water and wind: the published floors. The rest only keep a scale positive."""
@@ -25,9 +27,11 @@ ZERO_VARIANCE = 1e-6
 RELATIVE_HUMIDITY_LIMIT = 1.2
 """Upper clip of relative humidity (published)."""
 
+FEATURE_LIMIT = 10.0
+"""Clip of normalized features (log10, step, ...), in standard deviations: levels that hardly ever vary have outliers of hundreds."""
+
 PUBLISHED_FILL = (8.8664e29, 1e30)
 """Centre and spread that the published files give to SNOWHICE, whose 1e30 fill values were averaged in."""
-
 
 _PUBLISHED_UNSCALED = ("state_rh", "liq_partition", "cam_in_ICEFRAC", "cam_in_LANDFRAC", "cam_in_OCNFRAC", "clat", "slat")
 """Enter as they are: already between about 0 and 1 (published)."""
@@ -53,6 +57,19 @@ def output_scale(variables: VariableSet, statistics: Statistics) -> Tensor:
 class Normalization(nn.Module):
     """Buffers and arithmetic between physical and normalized rows of the network-side sets."""
 
+    if TYPE_CHECKING:
+        subtract: Tensor
+        gain: Tensor
+        cloud_lambda: Tensor
+        log_anchor: Tensor
+        lower: Tensor
+        upper: Tensor
+        output_mean: Tensor
+        output_scale: Tensor
+        kept: Tensor
+        is_log: Tensor
+        is_flag: Tensor
+
     def __init__(self, inputs: VariableSet, outputs: VariableSet, config: NormalizationConfig, pruned_levels: int) -> None:
         """Make a normalization with neutral buffers; ``fit`` or ``load_state_dict`` fills them."""
         super().__init__()
@@ -62,7 +79,7 @@ class Normalization(nn.Module):
         self._inputs = inputs
         self._outputs = outputs
         self.zero_nonfinite: bool = config.nonfinite_policy == "zero"
-        self.has_cloud: bool = config.cloud_transform and "state_qn" in inputs
+        self.has_cloud: bool = any(_is_exponential(v, config) for v in inputs.variables)
         self.has_log: bool = any(v.representation == "log" for v in inputs.variables)
         self.fill_threshold: float = FILL_THRESHOLD
         self.denormalize_float64: bool = config.denormalize_float64
@@ -84,7 +101,7 @@ class Normalization(nn.Module):
         for v in inputs.variables:
             where = inputs.slice(v.name)
             # The published networks hide cloud on the pruned levels; lagged inputs there are divided by floors of 1e-12.
-            if v.is_profile and (v.lag > 0 or v.name.endswith("_dyn") or (v.name == "state_qn" and self.has_cloud)):
+            if v.is_profile and (v.lag > 0 or v.name.endswith("_dyn") or _is_exponential(v, self._config)):
                 kept[where.start : where.start + pruned_levels] = False
             log[where] = v.representation == "log"
             flag[where] = self._config.fill_policy == "flag" and v.name in FILLED_VARIABLES
@@ -95,6 +112,7 @@ class Normalization(nn.Module):
     def normalize(self, rows: Tensor) -> Tensor:
         """Return normalized network inputs [batch, n_network], float32, from physical rows of the same shape."""
         x = rows.to(torch.float64)
+        given = torch.isfinite(x)
         if self.has_cloud:
             # A host's small negative cloud would overflow the exponential at lambda = 1e7.
             cloud = -torch.expm1(-self.cloud_lambda * x.clamp(min=0.0))
@@ -106,6 +124,9 @@ class Normalization(nn.Module):
             z = torch.where(self.is_log, torch.sign(d) * torch.log1p(d.abs()), z)
         if self.zero_nonfinite:
             z = torch.where(torch.isfinite(z), z, torch.zeros_like(z))
+        else:
+            # The flag, the exponential and the clips would each turn a NaN or an infinity into an ordinary number.
+            z = torch.where(given, z, torch.full_like(z, float("nan")))
         z = torch.minimum(torch.maximum(z, self.lower), self.upper)
         return torch.where(self.kept, z, torch.zeros_like(z)).to(torch.float32)
 
@@ -137,18 +158,24 @@ class Normalization(nn.Module):
             if self._config.output_center == "mean":
                 self.output_mean[self._outputs.slice(v.name)] = statistics[v.name].mean
         self.output_scale.copy_(output_scale(self._outputs, statistics))
-        bad = [n for n in ("subtract", "gain", "output_mean") if not bool(torch.isfinite(getattr(self, n)).all())]
+        filled = ("subtract", "gain", "cloud_lambda", "log_anchor", "output_mean")
+        bad = [n for n in filled if not bool(torch.isfinite(getattr(self, n)).all())]
         if bad:
             raise ContractError(f"the statistics of {statistics.source} leave {bad} of the normalization not finite")
         return self
 
     @torch.jit.unused
     def _fit_special(self, v: Variable, where: slice, statistics: Statistics) -> None:
-        if v.name == "state_qn" and self.has_cloud:
-            self.cloud_lambda[where] = statistics.cloud_lambda["state_qn"]
+        if _is_exponential(v, self._config):
+            if v.base_name not in statistics.cloud_lambda:
+                raise ContractError(f"the statistics of {statistics.source} do not give the cloud lambda of {v.base_name}")
+            self.cloud_lambda[where] = statistics.cloud_lambda[v.base_name]
+        if v.representation in FEATURES:
+            self.lower[where], self.upper[where] = -FEATURE_LIMIT, FEATURE_LIMIT
         if v.name == "state_rh" and not v.representation and self._config.scheme == "range":
             self.lower[where], self.upper[where] = 0.0, RELATIVE_HUMIDITY_LIMIT
         if v.representation == "log":
+            statistics.require([v.base_name], ("mean", "std", "minimum"))
             base = statistics[v.base_name]
             spread = _safe_inverse(base.std, base)
             self.log_anchor[where] = torch.where(spread > 0, (base.minimum - base.mean) * spread, torch.zeros_like(spread))
@@ -173,34 +200,43 @@ class Normalization(nn.Module):
         return sha.hexdigest()
 
 
+def _is_exponential(v: Variable, config: NormalizationConfig) -> bool:
+    """Say whether a network input is cloud water through 1 - exp(-lambda q)."""
+    return v.representation == "exponential" or (v.name == "state_qn" and config.cloud_transform)
+
+
 def _safe_inverse(spread: Tensor, statistics: VariableStatistics) -> Tensor:
     """Return 1/spread, and 0 where the variable does not vary beyond float32 noise (the zero-variance policy)."""
-    magnitude = torch.nan_to_num(statistics.mean.abs(), nan=0.0)
+    # A source may not give all of these; a mean near zero alone would let rounding noise pass for variation.
+    known = torch.stack([statistics.mean, statistics.minimum, statistics.maximum]).abs()
+    magnitude = torch.nan_to_num(known, nan=0.0).amax(dim=0)
     varies = spread > ZERO_VARIANCE * magnitude
     return torch.where(varies, 1.0 / torch.where(varies, spread, torch.ones_like(spread)), torch.zeros_like(spread))
 
 
 def _center_and_gain(v: Variable, config: NormalizationConfig, statistics: Statistics) -> tuple[Tensor, Tensor]:
-    """Return what is subtracted from a network input and what it is multiplied by, float64 [width]."""
-    s = statistics[v.base_name]
+    """Return what is subtracted from a network input and what it is multiplied by, float64 [width]; ContractError if that is not known."""
+    s = statistics[v.field_name]
     zero, one = torch.zeros_like(s.mean), torch.ones_like(s.mean)
     if v.name in FILLED_VARIABLES:
         center, spread = PUBLISHED_FILL
         return (zero, one) if config.fill_policy == "flag" else (zero + center, one / spread)
-    if v.name == "state_qn" and config.cloud_transform:
+    if _is_exponential(v, config):
+        return zero, one
+    if v.name in _PUBLISHED_UNSCALED and (config.scheme == "range" or v.name == "liq_partition"):
         return zero, one
     if v.representation == "variable":
+        statistics.require([v.base_name], ("mean", "std"))
         return _over_levels(s)
     if v.name.endswith("_prvphy"):
+        statistics.require([v.base_name], ("std",))
         return zero, _safe_inverse(s.std, s)
-    span = s.maximum - s.minimum
-    if v.name.endswith("_dyn"):
-        return zero, _safe_inverse(span, s)
-    if config.scheme == "moments" or v.representation == "log":
-        return (zero, one) if v.name == "liq_partition" else (s.mean, _safe_inverse(s.std, s))
-    if v.name in _PUBLISHED_UNSCALED:
-        return zero, one
-    return (zero if v.name in _PUBLISHED_UNCENTERED else s.mean), _safe_inverse(span, s)
+    if not v.name.endswith("_dyn") and (config.scheme == "moments" or v.representation in ("log", *FEATURES)):
+        statistics.require([v.field_name], ("mean", "std"))
+        return s.mean, _safe_inverse(s.std, s)
+    uncentered = v.name.endswith("_dyn") or v.name in _PUBLISHED_UNCENTERED
+    statistics.require([v.base_name], ("minimum", "maximum") if uncentered else ("mean", "minimum", "maximum"))
+    return (zero if uncentered else s.mean), _safe_inverse(s.maximum - s.minimum, s)
 
 
 def _over_levels(s: VariableStatistics) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,14 @@ from climlink.wrappers.manifest import VariableEntry, VariableLayout
 
 _FOLDER = Path(__file__).parent
 DEFAULT_LEVEL_COUNT = 60
+ENCODINGS = ("variable", "log", "exponential")
+"""Representations that the normalization makes: scaled by one number per variable, signed logarithm, exponential cloud transform."""
+
+FEATURES = ("log10", "step", "not_positive", "unfilled")
+"""Representations that are fields of their own: logarithm above a floor, difference to the level above, x <= 0, fill value as zero."""
+
+REPRESENTATIONS = ENCODINGS + FEATURES
+"""What a network input may be besides the value itself, written ``name@representation``."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,11 @@ class Variable:
         """Catalogue name without the representation."""
         return self.name.split("@")[0]
 
+    @property
+    def field_name(self) -> str:
+        """Name of the physical field that is normalized, and of its statistics: encodings share the field of their base."""
+        return self.name if self.representation in FEATURES else self.base_name
+
 
 @cache
 def _catalogue() -> dict[str, Variable]:
@@ -57,12 +70,14 @@ def _catalogue() -> dict[str, Variable]:
 
 def variable(name: str) -> Variable:
     """Return the catalogue's variable, or one of its representations (``state_t@log``); ContractError names the near ones."""
-    base, _, representation = name.partition("@")
+    base, marked, representation = name.partition("@")
     known = _catalogue().get(base)
     if known is None:
         raise ContractError(f"unknown variable {name!r}{near_names(base, _catalogue())}")
-    if not representation:
+    if not marked:
         return known
+    if representation not in REPRESENTATIONS:
+        raise ContractError(f"unknown representation {representation!r} of {base}{near_names(representation, REPRESENTATIONS)}")
     return Variable(name, "1", f"{known.long_name}, {representation} representation", known.kind, known.lag, representation)
 
 
@@ -135,7 +150,7 @@ class VariableSet:
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return rows ``[batch, width]`` from named tensors: profiles ``[batch, level]``, scalars ``[batch]`` or ``[batch, 1]``.
 
-        Raises ContractError for missing or unknown names and for wrong shapes.
+        Raises ContractError for missing or unknown names, wrong shapes, and tensors that differ in type or number of columns.
         """
         missing = [n for n in self.names if n not in values]
         unknown = [n for n in values if n not in self]
@@ -152,6 +167,9 @@ class VariableSet:
         batches = {c.shape[0] for c in columns}
         if len(batches) != 1:
             raise ContractError(f"set {self.name!r}: variables differ in their number of columns: {sorted(batches)}")
+        types = {str(c.dtype).removeprefix("torch.") for c in columns}
+        if len(types) != 1:
+            raise ContractError(f"set {self.name!r}: variables differ in their type, cast them to one first: {sorted(types)}")
         return torch.cat(columns, dim=1)
 
     def unpack(self, rows: Tensor) -> dict[str, Tensor]:
@@ -163,9 +181,7 @@ class VariableSet:
     def layout(self) -> VariableLayout:
         """Return the manifest's record of this set."""
         entries = [
-            VariableEntry(
-                name=v.name, units=v.units, long_name=v.long_name, width=self._width(v), offset=self._offsets[v.name], lag=v.lag
-            )
+            VariableEntry(name=v.name, units=v.units, long_name=v.long_name, width=self._width(v), offset=self._offsets[v.name], lag=v.lag)
             for v in self.variables
         ]
         return VariableLayout(set=self.name, width=self.width, variables=entries)

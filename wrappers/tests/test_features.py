@@ -92,7 +92,7 @@ def test_representations_that_make_no_sense_are_refused(make) -> None:
     for name, words in (("state_t@log10", "log10 needs a variable in kg/kg or m"), ("state_ps@step", "a scalar has no step")):
         with pytest.raises(ContractError, match=words):
             NetworkFields(host, _set(name, level_count=make.levels), hybrid)
-    with pytest.raises(ContractError, match="unknown representation 'steps'.*'step'"):
+    with pytest.raises(ContractError, match=r"unknown representation 'steps'.*'step'"):
         variable("state_t@steps")
 
 
