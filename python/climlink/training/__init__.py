@@ -1,0 +1,1 @@
+"""Training of wrapped emulators on a column store: configuration, data, Lightning module, runs and their checkpoints."""

@@ -1,0 +1,81 @@
+"""What happens after each epoch: a checkpoint, a line in metrics.csv."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback, Checkpoint
+
+from climlink.data.files import replacing
+from climlink.training.checkpoint import BEST, LAST
+from climlink.training.module import ColumnTraining
+from climlink.training.scores import RunningScores
+
+
+class EpochCheckpoint(Checkpoint):
+    """Writes last.ckpt after every epoch and best.ckpt when the held-out scores improve; each beside its old file, then renamed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._best: float | None = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save."""
+        assert isinstance(pl_module, ColumnTraining)
+        score = RunningScores.summary(pl_module.epoch_values())
+        improved = score is not None and (self._best is None or score > self._best)
+        if improved:
+            self._best = score
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self._folder / LAST) as beside:
+            trainer.save_checkpoint(beside)
+        if improved:
+            with replacing(self._folder / BEST) as beside:
+                shutil.copyfile(self._folder / LAST, beside)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best score so far."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best score of the interrupted run."""
+        self._best = state_dict["best"]
+
+
+class MetricsFile(Callback):
+    """One line per epoch: epoch from 1, optimizer steps so far, learning rate, seconds of the epoch, training loss and scores."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Append the line; lines of epochs that an interrupted run began and did not save are replaced."""
+        assert isinstance(pl_module, ColumnTraining)
+        row: dict[str, Any] = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": round(time.monotonic() - self._started, 3),
+            **pl_module.epoch_values(),
+        }
+        kept = [r for r in read_metrics(self._path) if int(r["epoch"]) < row["epoch"]] if self._path.exists() else []
+        with replacing(self._path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            writer.writeheader()
+            writer.writerows([*kept, row])
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Return the lines of a metrics.csv."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,105 @@
+"""What a checkpoint holds besides weights, and how a trained emulator is read back from it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, ValidationError
+
+from climlink.architectures import build
+from climlink.training.errors import TrainingError
+from climlink.wrappers.contract import EmulatorContract
+from climlink.wrappers.manifest import Strict
+from climlink.wrappers.wrapped_emulator import WrappedEmulator
+
+LAST = "last.ckpt"
+BEST = "best.ckpt"
+CHECKPOINT_FOLDER = "checkpoints"
+_KEY = "climlink"
+_PREFIX = "emulator."
+
+
+class CheckpointRecord(Strict):
+    """Everything besides weights that export needs, and what a resumed run is checked against."""
+
+    version: int = 1
+    contract: EmulatorContract
+    architecture: str
+    architecture_configuration: dict[str, Any] = Field(description="explicit numbers, no preset")
+    seed: int
+    data_digest: str
+    statistics_digest: str
+    training: dict[str, Any] = Field(description="the training configuration as it was run")
+    training_ranges: dict[str, list[list[float]]] = Field(description="host input -> [minimum [width], maximum [width]], fill left out")
+    difference_scale: dict[str, list[float]] = Field(description="host output -> s of the difference formula [width]")
+
+
+@dataclass(frozen=True)
+class TrainedEmulator:
+    """An emulator read from a checkpoint, in evaluation mode on the CPU (averaged weights, where the run averaged)."""
+
+    emulator: WrappedEmulator
+    record: CheckpointRecord
+    path: Path
+    epochs: int
+    """Passes over the data that its weights have seen."""
+
+    @property
+    def contract(self) -> EmulatorContract:
+        """The contract of the emulator."""
+        return self.record.contract
+
+
+def attach_record(checkpoint: dict[str, Any], record: CheckpointRecord) -> None:
+    """Store a record in a checkpoint, as JSON text: readable without unpickling anything of climlink."""
+    checkpoint[_KEY] = record.model_dump_json()
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], CheckpointRecord]:
+    """Return a checkpoint and its record; TrainingError if it is missing, broken, foreign or newer. Runs no code from the file."""
+    if not path.is_file():
+        raise TrainingError(f"{path}: no checkpoint here; train first with climlink train CONFIG.yaml")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]:.200})") from error
+    if not isinstance(checkpoint, Mapping) or _KEY not in checkpoint:
+        raise TrainingError(f"{path}: a checkpoint, but not one that climlink train wrote (it has no {_KEY!r} record)")
+    try:
+        record = CheckpointRecord.model_validate_json(checkpoint[_KEY])
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise TrainingError(f"{path}: the record does not fit this climlink ({problem}); use the version that wrote it") from error
+    return dict(checkpoint), record
+
+
+def find_checkpoint(run: str | Path) -> Path:
+    """Return the checkpoint file of a run directory (the best one where times were held out, else the last), or the file itself."""
+    path = Path(run)
+    if not path.is_dir():
+        return path
+    folder = path / CHECKPOINT_FOLDER
+    for name in (BEST, LAST):
+        if (folder / name).is_file():
+            return folder / name
+    raise TrainingError(f"{path}: no checkpoint in {folder}; the run has not finished an epoch, or this is no run directory")
+
+
+def load_checkpoint(run: str | Path) -> TrainedEmulator:
+    """Return the trained emulator of a run directory or checkpoint file."""
+    path = find_checkpoint(run)
+    checkpoint, record = read_checkpoint(path)
+    network = build(record.architecture, record.architecture_configuration, record.contract.network_shape)
+    emulator = WrappedEmulator(record.contract, network)
+    weights = {k.removeprefix(_PREFIX): v for k, v in checkpoint["state_dict"].items() if k.startswith(_PREFIX)}
+    try:
+        emulator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise TrainingError(f"{path}: the weights do not fit the recorded network: {str(error).splitlines()[-1].strip():.200}") from error
+    return TrainedEmulator(emulator.eval(), record, path, int(checkpoint["epoch"]) + 1)
