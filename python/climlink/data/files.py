@@ -21,6 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield beside
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())  # else a power cut may keep the new name and lose the content
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

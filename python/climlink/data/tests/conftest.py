@@ -16,10 +16,19 @@ from climlink.wrappers.statistics import Statistics
 FIRST = Stamp.parse("0008-01-30-79200")
 
 
+STAMPS = [FIRST.plus(i * 7200) for i in range(11)]
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Return a folder with eleven synthetic pairs of 6 columns and 8 levels across the end of a month."""
-    return write_dataset(tmp_path / "source", [FIRST.plus(i * 7200) for i in range(11)])
+    """Return a folder of this test's own with eleven synthetic pairs of 6 columns and 8 levels across the end of a month."""
+    return write_dataset(tmp_path / "source", STAMPS)
+
+
+@pytest.fixture(scope="session")
+def shared_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return such a folder that tests share and do not change."""
+    return write_dataset(tmp_path_factory.mktemp("shared") / "source", STAMPS)
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,11 @@ from climlink.data.store import ColumnStore, StoreConfig
 from climlink.wrappers.variable_sets import variable_set
 
 
-@pytest.fixture
-def store(source: Path, tmp_path: Path) -> ColumnStore:
-    prepare(source, tmp_path / "s.zarr", split=Split(test=("0008-01-31-00000",)), config=StoreConfig(time_chunk=4))
-    return ColumnStore.open(tmp_path / "s.zarr")
+@pytest.fixture(scope="module")
+def store(shared_source: Path, tmp_path_factory: pytest.TempPathFactory) -> ColumnStore:
+    path = tmp_path_factory.mktemp("store") / "s.zarr"
+    prepare(shared_source, path, split=Split(test=("0008-01-31-00000",)), config=StoreConfig(time_chunk=4))
+    return ColumnStore.open(path)
 
 
 def numpy_relative_humidity(t: np.ndarray, q: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -76,9 +77,9 @@ def test_total_cloud_and_its_tendency_are_sums(store: ColumnStore) -> None:
     np.testing.assert_array_equal(store.targets(net, [1])[:, net.slice("ptend_qn")], read["ptend_qn"])
 
 
-def test_store_and_files_give_the_same_rows(store: ColumnStore, source: Path) -> None:
+def test_store_and_files_give_the_same_rows(store: ColumnStore, shared_source: Path) -> None:
     inputs, outputs = variable_set("host_v2_q", 8), variable_set("mmf368", 8)
-    rows = read_columns(source, inputs, outputs, stamps=["0008-01-31-07200", "0008-01-30-79200"])
+    rows = read_columns(shared_source, inputs, outputs, stamps=["0008-01-31-07200", "0008-01-30-79200"])
     assert [str(s) for s in rows.stamps] == ["0008-01-31-07200", "0008-01-30-79200"]
     indices = [store.stamps.index(s) for s in rows.stamps]
     np.testing.assert_array_equal(rows.inputs, store.pack(inputs, indices))
@@ -86,9 +87,9 @@ def test_store_and_files_give_the_same_rows(store: ColumnStore, source: Path) ->
     assert rows.n_column == store.n_column
 
 
-def test_columns_of_a_stamp_that_is_absent(source: Path) -> None:
+def test_columns_of_a_stamp_that_is_absent(shared_source: Path) -> None:
     with pytest.raises(DataError, match="no mli/mlo pair for 0009-01-01-00000"):
-        read_columns(source, variable_set("host_v2_q", 8), variable_set("mmf368", 8), stamps=["0009-01-01-00000"])
+        read_columns(shared_source, variable_set("host_v2_q", 8), variable_set("mmf368", 8), stamps=["0009-01-01-00000"])
 
 
 @pytest.mark.parametrize("name", ["host_v4_q", "host_v6_rh"])
@@ -119,9 +120,11 @@ def test_open_refuses_what_is_not_a_complete_store(store: ColumnStore, tmp_path:
         ColumnStore.open(newer)
 
 
-def test_damaged_chunk_is_refused(store: ColumnStore) -> None:
-    chunk = next(p for p in sorted((store.path / "state_u" / "c").rglob("*")) if p.is_file())
+def test_damaged_chunk_is_refused(store: ColumnStore, tmp_path: Path) -> None:
+    shutil.copytree(store.path, tmp_path / "damaged.zarr")
+    chunk = next(p for p in sorted((tmp_path / "damaged.zarr" / "state_u" / "c").rglob("*")) if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-10])
+    store = ColumnStore.open(tmp_path / "damaged.zarr")
     with pytest.raises(StoreError, match=r"state_u cannot be read .* damaged"):
         store.read(["state_u"], [0])
 
@@ -144,12 +147,12 @@ def test_describe(store: ColumnStore) -> None:
     assert seen[-1] == len(store.variables)
 
 
-def test_describe_an_unfinished_store(source: Path, tmp_path: Path) -> None:
+def test_describe_an_unfinished_store(shared_source: Path, tmp_path: Path) -> None:
     def stop(pairs: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare(source, tmp_path / "s.zarr", split=Split(), progress=stop)
+        prepare(shared_source, tmp_path / "s.zarr", split=Split(), progress=stop)
     description = describe(tmp_path / "s.zarr")
     assert description["complete"] is False
     assert description["digest"] is None
