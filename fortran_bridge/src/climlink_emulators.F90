@@ -9,18 +9,18 @@
 !! Every call takes an optional status. With it, nothing ends the process. Without it, an error writes its message, with the rank
 !! and the variable, to the error unit and ends the whole program (MPI_Abort where MPI runs).
 module climlink_emulators
-  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_f_pointer, c_int, c_int32_t, c_int64_t, c_loc, c_null_char, &
-                                         c_null_ptr, c_ptr, c_size_t
-  use, intrinsic :: iso_fortran_env, only: int64, int8, real64
+  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_int, c_int32_t, c_int64_t, c_loc, c_null_char, c_null_ptr, c_ptr, &
+                                         c_size_t
+  use, intrinsic :: iso_fortran_env, only: real64
   use climlink_c_api, only: c_characters, c_options, c_role_input, c_role_output, c_text, climlink_begin_c, climlink_close_c, &
-                            climlink_device_c, climlink_digest_c, climlink_fortran_get_c, climlink_fortran_set_c, climlink_free_c, &
-                            climlink_golden_difference_c, climlink_level_count_c, climlink_manifest_c, climlink_open_bytes_c, &
-                            climlink_open_c, climlink_options_default_c, climlink_read_file_c, climlink_require_units_c, &
-                            climlink_run_c, climlink_time_step_c, climlink_variable_c, climlink_variable_count_c
-  use climlink_errors, only: climlink_error_argument, climlink_error_internal, climlink_error_state, climlink_ok, climlink_status, &
-                             failure, outcome_of
-  use climlink_parallel, only: agree, broadcast_bytes, broadcast_count, check_communicator, communicator_rank, node_rank, &
-                               process_rank, stop_program
+                            climlink_device_c, climlink_digest_c, climlink_fortran_get_c, climlink_fortran_set_c, &
+                            climlink_golden_difference_c, climlink_level_count_c, climlink_manifest_c, climlink_open_c, &
+                            climlink_options_default_c, climlink_require_units_c, climlink_run_c, climlink_time_step_c
+  use climlink_errors, only: climlink_error_argument, climlink_error_state, climlink_ok, climlink_status, failure, &
+                             outcome_of
+  use climlink_opening, only: open_together
+  use climlink_parallel, only: check_communicator, communicator_rank, process_rank, stop_program
+  use climlink_queries, only: has_variable, variable, variable_count, variable_entry
   implicit none (type, external)
   private
 
@@ -66,13 +66,6 @@ module climlink_emulators
     final :: finalize
   end type climlink_emulator
 
-  !> One entry of the manifest's variable lists.
-  type :: variable_entry
-    character(len=:), allocatable :: name
-    character(len=:), allocatable :: units
-    integer :: width = 0
-  end type variable_entry
-
 contains
 
   !> Opens a package: checks its digest and manifest against what the host declares, loads it on the device and replays its golden
@@ -106,12 +99,12 @@ contains
       options%pinned_sha256 = c_loc(pinned_text)
     end if
 
-    if (.not. self%is_open()) self%rank = process_rank()
-    if (present(comm)) then
-      call open_together(self, path, options, comm, outcome)
-    else
-      call check_closed(self, outcome)
-      if (outcome%ok()) outcome = outcome_of(climlink_open_c(c_characters(path), options, self%handle), self%rank, 'open')
+    call locate(self, outcome, comm)
+    ! An emulator that is open already is a matter for all ranks; a communicator of no use cannot carry an agreement.
+    if (present(comm) .and. outcome%code /= climlink_error_argument) then
+      call open_together(path, options, comm, self%rank, self%handle, outcome)
+    else if (outcome%ok()) then
+      outcome = outcome_of(climlink_open_c(c_characters(path), options, self%handle), self%rank, 'open')
     end if
     call settle(outcome, status)
   end subroutine emulator_open
@@ -208,7 +201,7 @@ contains
     class(climlink_emulator), intent(in) :: self
     integer :: n
 
-    n = variable_count(self, c_role_input)
+    n = variable_count(self%handle, c_role_input)
   end function n_input
 
   !> Number of output variables; 0 if closed.
@@ -216,7 +209,7 @@ contains
     class(climlink_emulator), intent(in) :: self
     integer :: n
 
-    n = variable_count(self, c_role_output)
+    n = variable_count(self%handle, c_role_output)
   end function n_output
 
   !> Name of input variable i, from 1 in the package's order; '' if there is none.
@@ -226,7 +219,7 @@ contains
     character(len=:), allocatable :: name
     type(variable_entry) :: entry
 
-    entry = variable(self, c_role_input, i)
+    entry = variable(self%handle, c_role_input, i)
     name = entry%name
   end function input_name
 
@@ -237,7 +230,7 @@ contains
     integer :: width
     type(variable_entry) :: entry
 
-    entry = variable(self, c_role_input, i)
+    entry = variable(self%handle, c_role_input, i)
     width = entry%width
   end function input_width
 
@@ -248,7 +241,7 @@ contains
     character(len=:), allocatable :: units
     type(variable_entry) :: entry
 
-    entry = variable(self, c_role_input, i)
+    entry = variable(self%handle, c_role_input, i)
     units = entry%units
   end function input_units
 
@@ -259,7 +252,7 @@ contains
     character(len=:), allocatable :: name
     type(variable_entry) :: entry
 
-    entry = variable(self, c_role_output, i)
+    entry = variable(self%handle, c_role_output, i)
     name = entry%name
   end function output_name
 
@@ -270,7 +263,7 @@ contains
     integer :: width
     type(variable_entry) :: entry
 
-    entry = variable(self, c_role_output, i)
+    entry = variable(self%handle, c_role_output, i)
     width = entry%width
   end function output_width
 
@@ -281,7 +274,7 @@ contains
     character(len=:), allocatable :: units
     type(variable_entry) :: entry
 
-    entry = variable(self, c_role_output, i)
+    entry = variable(self%handle, c_role_output, i)
     units = entry%units
   end function output_units
 
@@ -291,7 +284,7 @@ contains
     character(len=*), intent(in) :: name
     logical :: yes
 
-    yes = has_variable(self, c_role_input, name)
+    yes = has_variable(self%handle, c_role_input, name)
   end function has_input
 
   !> True if the package gives an output variable of this name.
@@ -300,7 +293,7 @@ contains
     character(len=*), intent(in) :: name
     logical :: yes
 
-    yes = has_variable(self, c_role_output, name)
+    yes = has_variable(self%handle, c_role_output, name)
   end function has_output
 
   !> Model levels the package was made for; 0 if closed.
@@ -359,69 +352,23 @@ contains
     if (climlink_manifest_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
   end function manifest
 
-  !> The collective open: each phase ends with an agreement, so that a failure anywhere is an error everywhere and nobody waits.
-  subroutine open_together(self, path, options, comm, outcome)
+  !> Finds out which rank this is, and what stands against opening: a communicator of no use, or an emulator that is open already.
+  subroutine locate(self, outcome, comm)
     class(climlink_emulator), intent(inout) :: self
-    character(len=*), intent(in) :: path
-    type(c_options), intent(inout) :: options
-    integer, intent(in) :: comm
     type(climlink_status), intent(out) :: outcome
-    integer(int8), allocatable, target :: bytes(:)
-    type(climlink_status) :: closing
-    integer(c_int) :: code
-
-    outcome = check_communicator(comm)
-    if (.not. outcome%ok()) return
-    if (.not. self%is_open()) self%rank = communicator_rank(comm)
-    call check_closed(self, outcome)
-    call agree(comm, outcome)
-    if (outcome%ok()) call share_file(path, comm, self%rank, bytes, outcome)
-    if (.not. outcome%ok()) return
-    options%local_rank = int(node_rank(comm), c_int32_t)
-    code = climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), c_characters(path), options, self%handle)
-    outcome = outcome_of(code, self%rank, 'open')
-    call agree(comm, outcome)
-    if (.not. outcome%ok() .and. self%is_open()) call self%close(closing)
-  end subroutine open_together
-
-  !> Rank 0 of comm reads the file; every rank ends with its bytes, or every rank with the same error.
-  subroutine share_file(path, comm, rank, bytes, outcome)
-    character(len=*), intent(in) :: path
-    integer, intent(in) :: comm
-    integer, intent(in) :: rank
-    integer(int8), allocatable, intent(out) :: bytes(:)
-    type(climlink_status), intent(out) :: outcome
-    integer(int64) :: n_byte
-    integer :: allocation
-    type(c_ptr) :: file
-    integer(int8), pointer :: file_bytes(:)
-
-    file = c_null_ptr
-    n_byte = 0
-    if (rank == 0) outcome = outcome_of(climlink_read_file_c(c_characters(path), file, n_byte), rank, 'open')
-    call agree(comm, outcome)
-    if (.not. outcome%ok()) return
-    call broadcast_count(comm, n_byte)
-    allocate (bytes(n_byte), stat=allocation)
-    if (allocation /= 0) outcome = failure(climlink_error_internal, rank, 'open: no memory to receive the package ' // trim(path))
-    if (rank == 0) then
-      call c_f_pointer(file, file_bytes, [n_byte])
-      if (allocation == 0) bytes = file_bytes
-      call climlink_free_c(file)
-    end if
-    call agree(comm, outcome)
-    if (outcome%ok()) call broadcast_bytes(comm, bytes)
-  end subroutine share_file
-
-  subroutine check_closed(self, outcome)
-    class(climlink_emulator), intent(in) :: self
-    type(climlink_status), intent(out) :: outcome
+    integer, intent(in), optional :: comm
 
     outcome%message = ''
+    if (present(comm)) outcome = check_communicator(comm)
+    if (.not. outcome%ok()) return
     if (self%is_open()) then
       outcome = failure(climlink_error_state, self%rank, 'open: this emulator is open already; close it first, or use another one')
+    else if (present(comm)) then
+      self%rank = communicator_rank(comm)
+    else
+      self%rank = process_rank()
     end if
-  end subroutine check_closed
+  end subroutine locate
 
   subroutine check_open(self, doing, outcome)
     class(climlink_emulator), intent(in) :: self
@@ -461,49 +408,6 @@ contains
       call stop_program(outcome%message)
     end if
   end subroutine settle
-
-  function variable_count(self, role) result(n)
-    class(climlink_emulator), intent(in) :: self
-    integer(c_int), intent(in) :: role
-    integer :: n
-    integer(c_int32_t) :: count
-    integer(c_int64_t) :: total_width
-
-    n = 0
-    if (climlink_variable_count_c(self%handle, role, count, total_width) == climlink_ok) n = int(count)
-  end function variable_count
-
-  function variable(self, role, i) result(entry)
-    class(climlink_emulator), intent(in) :: self
-    integer(c_int), intent(in) :: role
-    integer, intent(in) :: i
-    type(variable_entry) :: entry
-    type(c_ptr) :: name, units
-    integer(c_int64_t) :: width, offset
-
-    entry%name = ''
-    entry%units = ''
-    if (climlink_variable_c(self%handle, role, int(i - 1, c_int32_t), name, units, width, offset) /= climlink_ok) return
-    entry%name = c_text(name)
-    entry%units = c_text(units)
-    entry%width = int(width)
-  end function variable
-
-  function has_variable(self, role, name) result(yes)
-    class(climlink_emulator), intent(in) :: self
-    integer(c_int), intent(in) :: role
-    character(len=*), intent(in) :: name
-    logical :: yes
-    type(variable_entry) :: entry
-    integer :: i
-
-    yes = .false.
-    do i = 1, variable_count(self, role)
-      entry = variable(self, role, i)
-      yes = entry%name == name
-      if (yes) return
-    end do
-  end function has_variable
 
   !> The text before the first NUL.
   pure function text_of(characters) result(text)

@@ -67,7 +67,8 @@ contains
     call open_climsim_file(settings%files(1)%path, file, error)
     call require(error)
     call emulator%open(settings%package, status, comm=world(), n_level=file%n_level, time_step=settings%time_step_s, &
-                       device=settings%device, threads=settings%threads, micro_batch=settings%micro_batch)
+                       device=settings%device, threads=settings%threads, micro_batch=settings%micro_batch, &
+                       pinned_sha256=settings%pinned_sha256)
     if (.not. status%ok()) error = status%message
     call require(error)
     call close_climsim_file(file, error)
@@ -131,14 +132,22 @@ contains
   end function size_of
 
   subroutine report_times()
-    real(real64) :: times(5)
+    character(len=*), parameter :: parts(5) = [character(len=7) :: 'read', 'pack', 'forward', 'unpack', 'write']
+    character(len=12) :: number
+    character(len=:), allocatable :: line
+    real(real64) :: times(size(parts))
+    integer :: i
 
     times = [reading, seconds%pack, seconds%forward, seconds%unpack, writing]
     call maxima_over_ranks(times)
     if (rank > 0) return
-    write (output_unit, '(3(a,i0),5(a,f0.3))') 'climlink-replay: done: files ', size(settings%files), ', columns ', n_column, &
-      ', ranks ', n_rank, '; seconds: read ', times(1), ', pack ', times(2), ', forward ', times(3), ', unpack ', times(4), &
-      ', write ', times(5)
+    line = ''
+    do i = 1, size(parts)
+      write (number, '(f12.3)') times(i)
+      line = line // ', ' // trim(parts(i)) // ' ' // trim(adjustl(number))
+    end do
+    write (output_unit, '(3(a,i0),2a)') 'climlink-replay: done: files ', size(settings%files), ', columns ', n_column, &
+      ', ranks ', n_rank, '; seconds: ', line(3:)
   end subroutine report_times
 
 end program climlink_replay

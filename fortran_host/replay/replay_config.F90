@@ -19,6 +19,7 @@ module replay_config
     character(len=:), allocatable :: output_directory    !! An existing folder.
     character(len=:), allocatable :: device              !! cpu, cuda, cuda:N or auto.
     character(len=:), allocatable :: grid_file           !! File with P0, hyam, hybm; '' to read state_pmid from each file.
+    character(len=:), allocatable :: pinned_sha256       !! SHA-256 the package must have; not allocated if any will do.
     type(path_entry), allocatable :: files(:)            !! One mli file per step.
     integer :: pcols = 16                                !! Columns per chunk.
     integer :: threads = 1                               !! Threads within one operation.
@@ -33,15 +34,16 @@ contains
     character(len=*), intent(in) :: file
     type(replay_settings), intent(out) :: settings
     character(len=:), allocatable, intent(out) :: error
-    character(len=path_length) :: package, files, output_directory, grid_file, device, message
+    character(len=path_length) :: package, files, output_directory, grid_file, device, pinned_sha256, message
     integer :: pcols, threads, micro_batch, unit, failed
     real(real64) :: time_step_s
-    namelist /replay/ package, files, output_directory, grid_file, device, pcols, threads, micro_batch, time_step_s
+    namelist /replay/ package, pinned_sha256, files, output_directory, grid_file, device, pcols, threads, micro_batch, time_step_s
 
     package = ''
     files = ''
     output_directory = ''
     grid_file = ''
+    pinned_sha256 = ''
     device = 'cpu'
     pcols = settings%pcols
     threads = settings%threads
@@ -52,30 +54,28 @@ contains
       read (unit, nml=replay, iostat=failed, iomsg=message)
       close (unit)
     end if
-    if (failed /= 0) then
-      error = file // ': namelist /replay/: ' // trim(message)
-      return
-    end if
     settings%package = trim(package)
     settings%output_directory = trim(output_directory)
     settings%grid_file = trim(grid_file)
+    if (len_trim(pinned_sha256) > 0) settings%pinned_sha256 = trim(pinned_sha256)
     settings%device = trim(device)
     settings%pcols = pcols
     settings%threads = threads
     settings%micro_batch = micro_batch
     settings%time_step_s = time_step_s
-    call check_settings(settings, trim(files), error)
-    if (len(error) > 0) then
-      error = file // ': namelist /replay/: ' // error
-      return
+    if (failed == 0) message = settings_error(settings, trim(files))
+    if (len_trim(message) > 0) then
+      error = file // ': namelist /replay/: ' // trim(message)
+    else
+      call read_file_list(trim(files), settings%files, error)
     end if
-    call read_file_list(trim(files), settings%files, error)
   end subroutine read_settings
 
-  subroutine check_settings(settings, files, error)
+  !> '' if the settings make sense.
+  pure function settings_error(settings, files) result(error)
     type(replay_settings), intent(in) :: settings
     character(len=*), intent(in) :: files
-    character(len=:), allocatable, intent(out) :: error
+    character(len=:), allocatable :: error
 
     error = ''
     if (len(settings%package) == 0) then
@@ -91,7 +91,7 @@ contains
     else if (max(len(settings%package), len(files), len(settings%output_directory), len(settings%grid_file)) == path_length) then
       error = 'a path is too long'
     end if
-  end subroutine check_settings
+  end function settings_error
 
   !> One path per line; empty lines are skipped.
   subroutine read_file_list(list, files, error)

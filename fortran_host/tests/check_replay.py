@@ -194,6 +194,7 @@ def check_faults(replay: Replay) -> None:
         ([good], {"package": replay.fixtures / "climsim_26.pt"}, r"60.*26|26.*60"),
         ([good], {"time_step_s": 1800.0}, "1800"),
         ([good], {"package": replay.folder / "none.pt"}, "none.pt"),
+        ([good], {"pinned_sha256": "0" * 64}, "SHA-256"),
         ([good], lagged, "state_t_dyn, clat.*single snapshots"),
         ([good], {"output_directory": replay.folder / "nowhere"}, "nowhere"),
         ([good], {"pcols": 0}, "pcols"),

@@ -1,0 +1,67 @@
+!> Opening one package on all ranks of a communicator.
+module climlink_opening
+  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int, c_int32_t, c_int64_t, c_loc, c_null_ptr, c_ptr
+  use, intrinsic :: iso_fortran_env, only: int64, int8
+  use climlink_c_api, only: c_characters, c_options, climlink_close_c, climlink_free_c, climlink_open_bytes_c, climlink_read_file_c
+  use climlink_errors, only: climlink_error_internal, climlink_ok, climlink_status, failure, outcome_of
+  use climlink_parallel, only: agree, broadcast_bytes, broadcast_count, node_rank
+  implicit none (type, external)
+  private
+
+  public :: open_together
+
+contains
+
+  !> Rank 0 of comm reads the file, every rank opens its bytes. Each phase ends with an agreement, so that a failure anywhere is an
+  !! error everywhere and nobody waits; also what this rank knows beforehand (outcome) goes in. On failure the handle is null.
+  subroutine open_together(path, options, comm, rank, handle, outcome)
+    character(len=*), intent(in) :: path
+    type(c_options), intent(inout) :: options
+    integer, intent(in) :: comm
+    integer, intent(in) :: rank                          !! Of this process in comm.
+    type(c_ptr), intent(inout) :: handle
+    type(climlink_status), intent(inout) :: outcome
+    integer(int8), allocatable, target :: bytes(:)
+    integer(c_int) :: code
+
+    call agree(comm, outcome)
+    if (outcome%ok()) call share_file(path, comm, rank, bytes, outcome)
+    if (.not. outcome%ok()) return
+    options%local_rank = int(node_rank(comm), c_int32_t)
+    code = climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), c_characters(path), options, handle)
+    outcome = outcome_of(code, rank, 'open')
+    call agree(comm, outcome)
+    if (outcome%ok() .or. .not. c_associated(handle)) return
+    if (climlink_close_c(handle) /= climlink_ok) handle = c_null_ptr
+  end subroutine open_together
+
+  !> Rank 0 of comm reads the file; every rank ends with its bytes, or every rank with the same error.
+  subroutine share_file(path, comm, rank, bytes, outcome)
+    character(len=*), intent(in) :: path
+    integer, intent(in) :: comm
+    integer, intent(in) :: rank
+    integer(int8), allocatable, intent(out) :: bytes(:)
+    type(climlink_status), intent(out) :: outcome
+    integer(int64) :: n_byte
+    integer :: allocation
+    type(c_ptr) :: file
+    integer(int8), pointer :: file_bytes(:)
+
+    file = c_null_ptr
+    n_byte = 0
+    if (rank == 0) outcome = outcome_of(climlink_read_file_c(c_characters(path), file, n_byte), rank, 'open')
+    call agree(comm, outcome)
+    if (.not. outcome%ok()) return
+    call broadcast_count(comm, n_byte)
+    allocate (bytes(n_byte), stat=allocation)
+    if (allocation /= 0) outcome = failure(climlink_error_internal, rank, 'open: no memory to receive the package ' // trim(path))
+    if (rank == 0) then
+      call c_f_pointer(file, file_bytes, [n_byte])
+      if (allocation == 0) bytes = file_bytes
+      call climlink_free_c(file)
+    end if
+    call agree(comm, outcome)
+    if (outcome%ok()) call broadcast_bytes(comm, bytes)
+  end subroutine share_file
+
+end module climlink_opening
