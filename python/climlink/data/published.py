@@ -2,7 +2,7 @@
 
 The mean, minimum and maximum files are themselves edited: where the published networks do not centre or scale a variable, they hold mean 0,
 minimum 0 and maximum 1 (or a standard deviation as maximum). So subtract = mean and divide by maximum - minimum holds for every
-variable (docs of the facts: sub/div). What a file does not give is NaN.
+variable. What a file does not give is NaN.
 """
 
 from __future__ import annotations
