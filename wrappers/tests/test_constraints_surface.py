@@ -47,8 +47,8 @@ def test_non_negative_surface(context) -> None:
 def test_snow_is_part_of_precipitation(context) -> None:
     _, outputs = random()
     got = rule(context, "snow_within_precipitation")({}, outputs)
-    assert list(got) == ["cam_out_PRECSC"]
-    assert np.array_equal(got["cam_out_PRECSC"], np.minimum(outputs["cam_out_PRECSC"].numpy(), outputs["cam_out_PRECC"].numpy()))
+    assert list(got) == ["cam_out_PRECC"]
+    assert np.array_equal(got["cam_out_PRECC"], np.maximum(outputs["cam_out_PRECSC"].numpy(), outputs["cam_out_PRECC"].numpy()))
 
 
 def test_night_has_no_shortwave_and_leaves_the_rest(context) -> None:

@@ -33,6 +33,5 @@ def train(
 
     overrides = {"store": store, "output": out, "epochs": epochs, "seed": seed, "threads": threads}
     result = run(config, resume=resume, overwrite=overwrite, overrides={k: v for k, v in overrides.items() if v is not None})
-    output.print(
-        f"{result.directory}: {result.epochs} epochs in {result.seconds:.0f} s; export it with `climlink export {result.directory} -o wrap_model.pt`"
-    )
+    output.print(f"{result.directory}: {result.epochs} epochs in {result.seconds:.0f} s")
+    output.print(f"export it with `climlink export {result.directory} -o wrap_model.pt`")
