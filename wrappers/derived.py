@@ -121,8 +121,8 @@ def field_module(name: str, host: VariableSet, hybrid: HybridCoordinate) -> nn.M
     if name == "state_q0001" and "state_rh" in host:
         return SpecificHumidity(host, hybrid)
     if name in _STATIC_ENERGIES:
-        parts = [field_module(part, host, hybrid) for part in ("state_t", "state_q0001", "state_ps")]
-        return StaticEnergy(*parts, hybrid, saturated=_STATIC_ENERGIES[name])
+        temperature, humidity, pressure = (field_module(part, host, hybrid) for part in ("state_t", "state_q0001", "state_ps"))
+        return StaticEnergy(temperature, humidity, pressure, hybrid, saturated=_STATIC_ENERGIES[name])
     known = variable(name)
     if known.representation:
         return represent(known, variable(known.base_name).units, field_module(known.base_name, host, hybrid))

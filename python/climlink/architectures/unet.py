@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -152,6 +152,9 @@ class UNet(ColumnEmulator):
     Zero levels are added at the model top until the level count can be halved once per resolution, and dropped at the end.
     """
 
+    if TYPE_CHECKING:
+        position: Tensor
+
     def __init__(self, shape: ColumnShape, configuration: UNetConfiguration) -> None:
         super().__init__(shape)
         widths, factor = configuration.widths, 2 ** (len(configuration.widths) - 1)
@@ -178,7 +181,7 @@ class UNet(ColumnEmulator):
         """Return profiles [batch, channel, level], scalars [batch, channel] and no confidence."""
         levels = profiles.shape[2]
         constants = scalars.unsqueeze(2).expand(-1, -1, levels)
-        position = self.position.to(profiles.dtype).expand(profiles.shape[0], -1, -1)  # type: ignore[operator]
+        position = self.position.to(profiles.dtype).expand(profiles.shape[0], -1, -1)
         x = self.stem(functional.pad(torch.cat([profiles, constants, position], dim=1), [self.padding, 0]))
         skips = [x]
         for block in self.down:
