@@ -31,9 +31,7 @@ void check(climlink_status status) {
   if (status != CLIMLINK_OK) raise(status, climlink_last_message());
 }
 
-std::string shape_text(const py::array& array) {
-  return py::str("{} {}").format(array.attr("shape"), array.dtype()).cast<std::string>();
-}
+std::string shape_text(const py::array& array) { return py::str("{} {}").format(array.attr("shape"), array.dtype()).cast<std::string>(); }
 
 // A numpy array as a climlink_array; the Python side declares shape and type, so that nothing is cast or broadcast on the way.
 climlink_array view_of(const std::string& name, const py::array& array, bool writeable) {
@@ -61,8 +59,8 @@ using VariableRow = std::tuple<std::string, std::string, int64_t, int64_t>;
 // Owns a handle. A handle is for one thread at a time; run releases the GIL, so two Python threads need two emulators.
 class Emulator {
  public:
-  Emulator(const std::variant<py::bytes, std::string>& source, int level_count, double time_step_s, const std::string& device, int local_rank,
-           int threads, int micro_batch, const std::optional<std::string>& pinned_sha256) {
+  Emulator(const std::variant<py::bytes, std::string>& source, int level_count, double time_step_s, const std::string& device,
+           int local_rank, int threads, int micro_batch, const std::optional<std::string>& pinned_sha256) {
     climlink_options options = climlink_options_default();
     options.level_count = level_count;
     options.time_step_s = time_step_s;
@@ -75,7 +73,8 @@ class Emulator {
       check(without_gil([&] { return climlink_open(path->c_str(), &options, &handle_); }));
     } else {
       const std::string_view bytes = std::get<py::bytes>(source);
-      check(without_gil([&] { return climlink_open_bytes(bytes.data(), static_cast<int64_t>(bytes.size()), "<bytes>", &options, &handle_); }));
+      check(without_gil(
+          [&] { return climlink_open_bytes(bytes.data(), static_cast<int64_t>(bytes.size()), "<bytes>", &options, &handle_); }));
     }
   }
   ~Emulator() { climlink_close(&handle_); }
@@ -97,8 +96,8 @@ class Emulator {
 
   FloatRows run_packed(const py::array& x) {
     if (!py::isinstance<FloatRows>(x) || x.ndim() != 2) {
-      raise(CLIMLINK_ERROR_SHAPE, "expected a C-contiguous float32 array [n_column, " + std::to_string(width(CLIMLINK_INPUT)) + "], got " + shape_text(x) +
-                                      (x.ndim() == 2 && py::isinstance<py::array_t<float>>(x) ? ", not C-contiguous" : ""));
+      raise(CLIMLINK_ERROR_SHAPE, "expected a C-contiguous float32 array [n_column, " + std::to_string(width(CLIMLINK_INPUT)) + "], got " +
+                                      shape_text(x) + (x.ndim() == 2 && py::isinstance<py::array_t<float>>(x) ? ", not C-contiguous" : ""));
     }
     const auto rows = py::reinterpret_borrow<FloatRows>(x);
     const int64_t n_output = width(CLIMLINK_OUTPUT);
@@ -179,12 +178,13 @@ Use it from one thread at a time.)";
 
 void define_emulator(py::module_& m) {
   py::class_<Emulator>(m, "Emulator", class_doc)
-      .def(py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank, int threads,
-                       int micro_batch, const std::optional<std::string>& pinned_sha256) {
-             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch, pinned_sha256);
+      .def(py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank,
+                       int threads, int micro_batch, const std::optional<std::string>& pinned_sha256) {
+             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch,
+                                               pinned_sha256);
            }),
-           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu", py::arg("local_rank") = 0,
-           py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none())
+           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu",
+           py::arg("local_rank") = 0, py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none())
       .def("begin", &Emulator::begin, py::arg("n_column"), "Start a step of n_column columns; forgets what was set before.")
       .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
            "Set columns of one input variable from a float32 or float64 array [column] or [column, level] of any strides.")
@@ -201,9 +201,12 @@ void define_emulator(py::module_& m) {
       .def_property_readonly("golden_difference", &Emulator::golden_difference, "Largest difference of the golden replay at open.")
       .def_property_readonly("level_count", &Emulator::level_count)
       .def_property_readonly("time_step_s", &Emulator::time_step_s, "Time step in seconds.")
-      .def_property_readonly("backend", [](const Emulator&) { return climlink_backend(); }, "\"torchscript\" or \"stub\".")
-      .def_property_readonly("inputs", [](const Emulator& e) { return e.variables(CLIMLINK_INPUT); }, "List of (name, units, width, offset).")
-      .def_property_readonly("outputs", [](const Emulator& e) { return e.variables(CLIMLINK_OUTPUT); }, "List of (name, units, width, offset).");
+      .def_property_readonly(
+          "backend", [](const Emulator&) { return climlink_backend(); }, "\"torchscript\" or \"stub\".")
+      .def_property_readonly(
+          "inputs", [](const Emulator& e) { return e.variables(CLIMLINK_INPUT); }, "List of (name, units, width, offset).")
+      .def_property_readonly(
+          "outputs", [](const Emulator& e) { return e.variables(CLIMLINK_OUTPUT); }, "List of (name, units, width, offset).");
 }
 
 }  // namespace
@@ -211,7 +214,8 @@ void define_emulator(py::module_& m) {
 PYBIND11_MODULE(_runtime, m) {
   m.doc() = "The climlink runtime (C interface) for Python.";
   emulator_error = PyErr_NewExceptionWithDoc("climlink._runtime.EmulatorError",
-                                             "A call of the runtime failed; .status is its short name, such as \"nonfinite\".", PyExc_RuntimeError, nullptr);
+                                             "A call of the runtime failed; .status is its short name, such as \"nonfinite\".",
+                                             PyExc_RuntimeError, nullptr);
   if (emulator_error == nullptr) throw py::error_already_set();
   m.add_object("EmulatorError", py::reinterpret_borrow<py::object>(emulator_error));
   m.attr("__version__") = climlink_version();

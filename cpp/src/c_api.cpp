@@ -72,22 +72,38 @@ const char* climlink_backend(void) { return climlink::backend_name().data(); }
 
 const char* climlink_status_name(climlink_status status) {
   switch (status) {
-    case CLIMLINK_OK: return "ok";
-    case CLIMLINK_ERROR_ARGUMENT: return "argument";
-    case CLIMLINK_ERROR_FILE: return "file";
-    case CLIMLINK_ERROR_PACKAGE: return "package";
-    case CLIMLINK_ERROR_SCHEMA: return "schema";
-    case CLIMLINK_ERROR_DIGEST: return "digest";
-    case CLIMLINK_ERROR_HOST: return "host";
-    case CLIMLINK_ERROR_VARIABLE: return "variable";
-    case CLIMLINK_ERROR_SHAPE: return "shape";
-    case CLIMLINK_ERROR_NONFINITE: return "nonfinite";
-    case CLIMLINK_ERROR_GOLDEN: return "golden";
-    case CLIMLINK_ERROR_GRAPH: return "graph";
-    case CLIMLINK_ERROR_DEVICE: return "device";
-    case CLIMLINK_ERROR_BACKEND: return "backend";
-    case CLIMLINK_ERROR_STATE: return "state";
-    case CLIMLINK_ERROR_INTERNAL: return "internal";
+    case CLIMLINK_OK:
+      return "ok";
+    case CLIMLINK_ERROR_ARGUMENT:
+      return "argument";
+    case CLIMLINK_ERROR_FILE:
+      return "file";
+    case CLIMLINK_ERROR_PACKAGE:
+      return "package";
+    case CLIMLINK_ERROR_SCHEMA:
+      return "schema";
+    case CLIMLINK_ERROR_DIGEST:
+      return "digest";
+    case CLIMLINK_ERROR_HOST:
+      return "host";
+    case CLIMLINK_ERROR_VARIABLE:
+      return "variable";
+    case CLIMLINK_ERROR_SHAPE:
+      return "shape";
+    case CLIMLINK_ERROR_NONFINITE:
+      return "nonfinite";
+    case CLIMLINK_ERROR_GOLDEN:
+      return "golden";
+    case CLIMLINK_ERROR_GRAPH:
+      return "graph";
+    case CLIMLINK_ERROR_DEVICE:
+      return "device";
+    case CLIMLINK_ERROR_BACKEND:
+      return "backend";
+    case CLIMLINK_ERROR_STATE:
+      return "state";
+    case CLIMLINK_ERROR_INTERNAL:
+      return "internal";
   }
   return "unknown";
 }
@@ -201,8 +217,8 @@ climlink_status climlink_variable_count(const climlink_emulator* emulator, climl
   });
 }
 
-climlink_status climlink_variable(const climlink_emulator* emulator, climlink_role role, int32_t index, const char** name, const char** units,
-                                  int64_t* width, int64_t* offset) {
+climlink_status climlink_variable(const climlink_emulator* emulator, climlink_role role, int32_t index, const char** name,
+                                  const char** units, int64_t* width, int64_t* offset) {
   return guarded([&] {
     need(name, "name");
     need(units, "units");
@@ -226,7 +242,8 @@ climlink_status climlink_require_units(const climlink_emulator* emulator, climli
     need(units, "units");
     const auto& v = checked(emulator).variable(role, name);
     if (v.units != units) {
-      fail(CLIMLINK_ERROR_HOST, v.name, ": the host has units \"", units, "\", the package \"", v.units, "\". Convert in the host, with one constant");
+      fail(CLIMLINK_ERROR_HOST, v.name, ": the host has units \"", units, "\", the package \"", v.units,
+           "\". Convert in the host, with one constant");
     }
   });
 }
@@ -255,6 +272,7 @@ climlink_status climlink_get(const climlink_emulator* emulator, const char* name
   });
 }
 
-climlink_status climlink_run_packed(climlink_emulator* emulator, const float* x, int64_t n_column, int64_t n_input, float* y, int64_t n_output) {
+climlink_status climlink_run_packed(climlink_emulator* emulator, const float* x, int64_t n_column, int64_t n_input, float* y,
+                                    int64_t n_output) {
   return guarded([&] { checked(emulator).run_packed(x, n_column, n_input, y, n_output); });
 }

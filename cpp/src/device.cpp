@@ -30,12 +30,14 @@ Device choose_device(std::string_view policy, int local_rank, int device_count) 
   if (!by_rank && policy.substr(0, prefix.size()) != prefix) fail_policy(policy);
   const int number = by_rank ? 0 : device_number(policy, policy.substr(prefix.size()));
   if (device_count <= 0) {
-    fail(CLIMLINK_ERROR_DEVICE, "device \"", policy, "\" was asked for, but this process sees no CUDA device; use \"cpu\" or \"auto\", or check ",
+    fail(CLIMLINK_ERROR_DEVICE, "device \"", policy,
+         "\" was asked for, but this process sees no CUDA device; use \"cpu\" or \"auto\", or check ",
          "the driver, CUDA_VISIBLE_DEVICES and that this libtorch is built for CUDA");
   }
   if (by_rank) return {true, local_rank % device_count};
   if (number >= device_count) {
-    fail(CLIMLINK_ERROR_DEVICE, "device \"", policy, "\" was asked for, but this process sees ", device_count, " CUDA device(s), numbered from 0");
+    fail(CLIMLINK_ERROR_DEVICE, "device \"", policy, "\" was asked for, but this process sees ", device_count,
+         " CUDA device(s), numbered from 0");
   }
   return {true, number};
 }

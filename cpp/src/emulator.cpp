@@ -69,7 +69,8 @@ const Variable& Emulator::variable(climlink_role role, std::string_view name) co
   const std::int64_t index = variables.find(name);
   if (index >= 0) return variables.variables[static_cast<std::size_t>(index)];
   const Layout& others = layout(role == CLIMLINK_INPUT ? CLIMLINK_OUTPUT : CLIMLINK_INPUT);
-  const std::string other_role = others.find(name) >= 0 ? text(" It is an ", role_name(role == CLIMLINK_INPUT ? CLIMLINK_OUTPUT : CLIMLINK_INPUT), ".") : "";
+  const std::string other_role =
+      others.find(name) >= 0 ? text(" It is an ", role_name(role == CLIMLINK_INPUT ? CLIMLINK_OUTPUT : CLIMLINK_INPUT), ".") : "";
   fail(CLIMLINK_ERROR_VARIABLE, "\"", name, "\" is not an ", role_name(role), " of ", manifest().name, ", which has ",
        variables.variables.size(), ".", other_role, near_names(name, variables.names()));
 }
@@ -108,12 +109,14 @@ void Emulator::check_all_set() const {
   for (std::size_t i = 0; i < missing_count_.size(); ++i) {
     if (missing_count_[i] == 0) continue;
     if (++unset <= most_listed) {
-      list += text(list.empty() ? "" : ", ", manifest().inputs.variables[i].name, " (", missing_count_[i], " of ", n_column_, " columns missing)");
+      list += text(list.empty() ? "" : ", ", manifest().inputs.variables[i].name, " (", missing_count_[i], " of ", n_column_,
+                   " columns missing)");
     }
   }
   if (unset == 0) return;
   if (unset > most_listed) list += text(" and ", unset - most_listed, " more");
-  fail(CLIMLINK_ERROR_VARIABLE, unset, " input variable(s) of ", manifest().name, " are not set: ", list, ". Set every column of every input before run");
+  fail(CLIMLINK_ERROR_VARIABLE, unset, " input variable(s) of ", manifest().name, " are not set: ", list,
+       ". Set every column of every input before run");
 }
 
 void Emulator::check_outputs(const float* y, std::int64_t n_column) const {
@@ -127,7 +130,8 @@ void Emulator::check_outputs(const float* y, std::int64_t n_column) const {
 }
 
 void Emulator::run() {
-  if (stage_ != Stage::setting) fail(CLIMLINK_ERROR_STATE, "run needs climlink_begin and every input set; every step starts with climlink_begin");
+  if (stage_ != Stage::setting)
+    fail(CLIMLINK_ERROR_STATE, "run needs climlink_begin and every input set; every step starts with climlink_begin");
   check_all_set();
   stage_ = Stage::failed;
   runner_->run(x_.data(), n_column_, y_.data());
@@ -136,7 +140,8 @@ void Emulator::run() {
 }
 
 void Emulator::get(std::string_view name, const climlink_array& values, std::int64_t first_column) const {
-  if (stage_ == Stage::failed) fail(CLIMLINK_ERROR_STATE, name, ": the last climlink_run failed, so there is no output; start a new step with climlink_begin");
+  if (stage_ == Stage::failed)
+    fail(CLIMLINK_ERROR_STATE, name, ": the last climlink_run failed, so there is no output; start a new step with climlink_begin");
   if (stage_ != Stage::done) fail(CLIMLINK_ERROR_STATE, name, ": get needs a climlink_run of this step first");
   const Variable& v = variable(CLIMLINK_OUTPUT, name);
   const HostView view = checked_view(values, v, first_column, n_column_);
@@ -158,8 +163,8 @@ void Emulator::run_packed(const float* x, std::int64_t n_column, std::int64_t n_
   const Manifest& m = manifest();
   check_count(n_column, m);
   if (n_input != m.inputs.width || n_output != m.outputs.width) {
-    fail(CLIMLINK_ERROR_SHAPE, "packed rows: expected ", m.inputs.width, " inputs and ", m.outputs.width, " outputs per column, got ", n_input, " and ",
-         n_output);
+    fail(CLIMLINK_ERROR_SHAPE, "packed rows: expected ", m.inputs.width, " inputs and ", m.outputs.width, " outputs per column, got ",
+         n_input, " and ", n_output);
   }
   if (n_column == 0) return;
   if (x == nullptr || y == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, "packed rows: ", x == nullptr ? "x" : "y", " is a null pointer");

@@ -34,9 +34,10 @@ double replay_golden(const Package& package, ColumnRunner& runner, double tolera
   if (largest > tolerance) {
     const auto position = static_cast<std::int64_t>(worst % width);
     const Variable& v = m.outputs.owner(position);
-    fail(CLIMLINK_ERROR_GOLDEN, package.name, ": the golden columns do not come out as recorded: ",
-         place(v, static_cast<std::int64_t>(worst / width), position - v.offset), ": got ", got[worst], ", expected ",
-         package.golden_outputs[worst], "; difference ", largest, " is beyond the tolerance ", tolerance,
+    fail(CLIMLINK_ERROR_GOLDEN, package.name,
+         ": the golden columns do not come out as recorded: ", place(v, static_cast<std::int64_t>(worst / width), position - v.offset),
+         ": got ", got[worst], ", expected ", package.golden_outputs[worst], "; difference ", largest, " is beyond the tolerance ",
+         tolerance,
          ". The graph, this libtorch or this device gives other results than the export: export the package again, or check the device");
   }
   return largest;

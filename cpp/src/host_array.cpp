@@ -12,7 +12,8 @@ void check_rank(const climlink_array& array, const Variable& v) {
   // A scalar passed as [column, 1] is unambiguous; everything else must have the rank of the variable.
   const bool fits = array.rank == (profile ? 2 : 1) || (!profile && array.rank == 2 && array.extent[1] == 1);
   if (!fits) {
-    fail(CLIMLINK_ERROR_SHAPE, v.name, ": expected an array of rank ", profile ? "2 [column, level]" : "1 [column]", ", got rank ", array.rank);
+    fail(CLIMLINK_ERROR_SHAPE, v.name, ": expected an array of rank ", profile ? "2 [column, level]" : "1 [column]", ", got rank ",
+         array.rank);
   }
   if (profile && array.extent[1] != v.width) {
     fail(CLIMLINK_ERROR_SHAPE, v.name, ": expected ", v.width, " levels in extent[1], got ", array.extent[1]);
@@ -30,7 +31,8 @@ void check_columns(const climlink_array& array, const Variable& v, std::int64_t 
 
 // Stride 0 would read one value for many columns (a silent broadcast) or write many columns into one place.
 void check_stride(const Variable& v, const char* axis, std::int64_t extent, std::int64_t stride) {
-  if (extent > 1 && stride == 0) fail(CLIMLINK_ERROR_SHAPE, v.name, ": the stride from one ", axis, " to the next is 0; expected bytes between them");
+  if (extent > 1 && stride == 0)
+    fail(CLIMLINK_ERROR_SHAPE, v.name, ": the stride from one ", axis, " to the next is 0; expected bytes between them");
 }
 
 }  // namespace
@@ -42,13 +44,15 @@ HostView checked_view(const climlink_array& array, const Variable& v, std::int64
   check_rank(array, v);
   check_columns(array, v, first_column, n_column);
   const bool profile = array.rank == 2;
-  check_stride(v, "column", array.extent[0], array.stride[0]);
-  if (profile) check_stride(v, "level", array.extent[1], array.stride[1]);
+  if (array.extent[0] > 0) {  // without columns neither strides nor the address mean anything
+    check_stride(v, "column", array.extent[0], array.stride[0]);
+    if (profile) check_stride(v, "level", array.extent[1], array.stride[1]);
+  }
   if (array.data == nullptr && array.extent[0] > 0) {
     fail(CLIMLINK_ERROR_ARGUMENT, v.name, ": data is a null pointer; expected ", array.extent[0], " columns");
   }
-  return {static_cast<std::byte*>(array.data), array.type == CLIMLINK_FLOAT64, array.extent[0], v.width,
-          array.stride[0],                     profile ? array.stride[1] : 0};
+  return {static_cast<std::byte*>(array.data), array.type == CLIMLINK_FLOAT64, array.extent[0], v.width, array.stride[0],
+          profile ? array.stride[1] : 0};
 }
 
 std::string place(const Variable& v, std::int64_t column, std::int64_t level) {

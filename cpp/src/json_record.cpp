@@ -12,6 +12,10 @@ std::string shown(const nlohmann::json& value) {
   return dump.size() <= longest ? dump : dump.substr(0, longest) + "...";
 }
 
+bool is_number_list(const nlohmann::json& value) {
+  return value.is_array() && std::all_of(value.begin(), value.end(), [](const auto& v) { return v.is_number(); });
+}
+
 }  // namespace
 
 JsonRecord::JsonRecord(const nlohmann::json& value, std::string path) : object_(value), path_(std::move(path)) {
@@ -46,7 +50,8 @@ std::int64_t JsonRecord::integer(const std::string& key, std::int64_t smallest) 
   const auto& value = member(key);
   // Far above any width or count, and small enough that sums and products of them cannot overflow.
   constexpr std::int64_t largest = 2'000'000'000;
-  const bool fits = value.is_number_unsigned() ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(largest) : value.is_number_integer();
+  const bool fits =
+      value.is_number_unsigned() ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(largest) : value.is_number_integer();
   if (!fits || value.get<std::int64_t>() < smallest) {
     problem(key, "expected a whole number from " + std::to_string(smallest) + " to " + std::to_string(largest) + ", got " + shown(value));
   }
@@ -67,10 +72,16 @@ bool JsonRecord::boolean(const std::string& key) {
 
 std::vector<double> JsonRecord::numbers(const std::string& key) {
   const auto& list = member(key);
-  if (!list.is_array() || !std::all_of(list.begin(), list.end(), [](const auto& v) { return v.is_number(); })) {
-    problem(key, "expected a list of numbers, got " + shown(list));
-  }
+  if (!is_number_list(list)) problem(key, "expected a list of numbers, got " + shown(list));
   return list.get<std::vector<double>>();
+}
+
+std::pair<std::vector<double>, std::vector<double>> JsonRecord::number_pair(const std::string& key) {
+  const auto& pair = member(key);
+  if (!pair.is_array() || pair.size() != 2 || !is_number_list(pair[0]) || !is_number_list(pair[1])) {
+    problem(key, "expected two lists of numbers, got " + shown(pair));
+  }
+  return {pair[0].get<std::vector<double>>(), pair[1].get<std::vector<double>>()};
 }
 
 std::vector<std::string> JsonRecord::strings(const std::string& key) {

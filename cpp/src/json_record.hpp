@@ -6,6 +6,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace climlink {
@@ -29,6 +30,8 @@ class JsonRecord {
   double positive(const std::string& key);
   bool boolean(const std::string& key);
   std::vector<double> numbers(const std::string& key);
+  // A list of exactly two lists of numbers.
+  std::pair<std::vector<double>, std::vector<double>> number_pair(const std::string& key);
   std::vector<std::string> strings(const std::string& key);
   // One of the texts allowed.
   std::string choice(const std::string& key, const std::vector<std::string>& allowed);

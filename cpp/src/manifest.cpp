@@ -25,7 +25,7 @@ Variable read_variable(JsonRecord record) {
   return v;
 }
 
-Layout read_layout(JsonRecord record) {
+Layout read_layout(JsonRecord record, std::int64_t level_count) {
   Layout layout;
   record.string("set");
   layout.width = record.integer("width", 1);
@@ -34,7 +34,11 @@ Layout read_layout(JsonRecord record) {
   for (const auto& entry : record.records("variables")) {
     Variable v = read_variable(entry);
     if (!seen.insert(v.name).second) record.problem("variables", text(v.name, " occurs twice"));
-    if (v.offset != position) record.problem("variables", text(v.name, " starts at ", v.offset, ", expected ", position, ": offsets are contiguous"));
+    if (v.offset != position)
+      record.problem("variables", text(v.name, " starts at ", v.offset, ", expected ", position, ": offsets are contiguous"));
+    if (v.width != 1 && v.width != level_count) {
+      record.problem("variables", text(v.name, " has width ", v.width, ", neither 1 nor level_count ", level_count));
+    }
     position += v.width;
     layout.variables.push_back(std::move(v));
   }
@@ -69,6 +73,19 @@ void check_hybrid(JsonRecord record, std::int64_t level_count) {
   record.finish();
 }
 
+// [minimum [width], maximum [width]] of some or all inputs.
+void check_training_ranges(JsonRecord ranges, const Layout& inputs) {
+  for (const auto& v : inputs.variables) {
+    if (!ranges.has(v.name)) continue;
+    const auto [minimum, maximum] = ranges.number_pair(v.name);
+    const auto width = static_cast<std::size_t>(v.width);
+    bool ordered = minimum.size() == width && maximum.size() == width;
+    for (std::size_t i = 0; ordered && i < width; ++i) ordered = minimum[i] <= maximum[i];
+    if (!ordered) ranges.problem(v.name, text("expected [minimum, maximum] of ", width, " values each, none above its maximum"));
+  }
+  ranges.finish();
+}
+
 std::vector<double> read_scale(JsonRecord record, const Layout& outputs) {
   std::vector<double> scale;
   scale.reserve(static_cast<std::size_t>(outputs.width));
@@ -76,10 +93,12 @@ std::vector<double> read_scale(JsonRecord record, const Layout& outputs) {
     const auto values = record.numbers(v.name);
     const bool positive = std::all_of(values.begin(), values.end(), [](double s) { return s > 0; });
     if (static_cast<std::int64_t>(values.size()) != v.width || !positive) {
-      record.problem(v.name, text("expected ", v.width, " positive numbers, got ", values.size(), positive ? " numbers" : ", not all positive"));
+      record.problem(v.name,
+                     text("expected ", v.width, " positive numbers, got ", values.size(), positive ? " numbers" : ", not all positive"));
     }
     scale.insert(scale.end(), values.begin(), values.end());
   }
+  record.finish();
   return scale;
 }
 
@@ -93,10 +112,24 @@ Tolerance read_tolerance(JsonRecord record) {
   return t;
 }
 
+std::vector<Tolerance> read_tolerances(JsonRecord& root) {
+  std::vector<Tolerance> tolerances;
+  std::set<std::string> seen;
+  for (const auto& entry : root.records("tolerances")) {
+    tolerances.push_back(read_tolerance(entry));
+    const auto& t = tolerances.back();
+    const std::string where = t.backend + "/" + t.device + "/" + t.precision;
+    if (!seen.insert(where).second) root.problem("tolerances", where + " occurs twice");
+  }
+  if (tolerances.empty()) root.problem("tolerances", "expected at least one");
+  return tolerances;
+}
+
 std::string read_digest(JsonRecord& record, const std::string& key) {
-  const std::string digest = record.string(key);
-  if (!is_sha256_hex(digest)) record.problem(key, "expected 64 hexadecimal digits, got \"" + digest + "\"");
-  return lower_case(digest);
+  std::string digest = record.string(key);
+  if (!is_sha256_hex(digest) || digest != lower_case(digest))
+    record.problem(key, "expected 64 lower-case hexadecimal digits, got \"" + digest + "\"");
+  return digest;
 }
 
 void read_golden(JsonRecord record, Manifest& m) {
@@ -107,8 +140,8 @@ void read_golden(JsonRecord record, Manifest& m) {
 }
 
 void check_normalization(JsonRecord record) {
-  record.string("statistics_digest");
-  record.string("buffers_digest");
+  read_digest(record, "statistics_digest");
+  read_digest(record, "buffers_digest");
   auto configuration = record.record("configuration");
   const auto choice = [&](const char* key, const std::vector<std::string>& allowed) {
     if (configuration.has(key)) configuration.choice(key, allowed);
@@ -147,10 +180,29 @@ void check_description(JsonRecord& root) {
   provenance.finish();
   root.object("constants");
   root.strings("operators");
-  root.integer("pruned_levels", 0);
   root.positive("same_kernels_tolerance");
   if (root.has("calendar")) root.string("calendar");
-  if (root.has("training_ranges")) root.object("training_ranges");
+}
+
+std::vector<std::string> read_precisions(JsonRecord& root) {
+  auto precisions = root.strings("allowed_precisions");
+  for (const auto& p : precisions) {
+    if (p != "float32" && p != "bfloat16") root.problem("allowed_precisions", "expected \"float32\" or \"bfloat16\", got \"" + p + "\"");
+  }
+  if (precisions.empty()) root.problem("allowed_precisions", "expected at least one");
+  return precisions;
+}
+
+void read_layouts(JsonRecord& root, Manifest& m) {
+  m.inputs = read_layout(root.record("inputs"), m.level_count);
+  m.outputs = read_layout(root.record("outputs"), m.level_count);
+  read_layout(root.record("network_inputs"), m.level_count);
+  const Layout network_outputs = read_layout(root.record("network_outputs"), m.level_count);
+  m.difference_scale = read_scale(root.record("difference_scale"), m.outputs);
+  if (!root.has("confidence") || root.is_null("confidence")) return;
+  if (root.object("confidence") != root.object("network_outputs"))
+    root.problem("confidence", "expected the layout of network_outputs, or null");
+  append_confidence(m, network_outputs);
 }
 
 Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
@@ -160,28 +212,37 @@ Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
   if (root.has("kind")) root.choice("kind", {"column"});
   m.name = root.string("name");
   if (m.name.empty()) root.problem("name", "expected a text of at least one character");
-  m.inputs = read_layout(root.record("inputs"));
-  m.outputs = read_layout(root.record("outputs"));
-  read_layout(root.record("network_inputs"));
-  read_layout(root.record("network_outputs"));
   m.level_count = root.integer("level_count", 1);
   m.time_step_s = root.positive("time_step_s");
+  if (root.integer("pruned_levels", 0) > m.level_count) root.problem("pruned_levels", text("expected at most level_count ", m.level_count));
   check_hybrid(root.record("hybrid"), m.level_count);
-  m.difference_scale = read_scale(root.record("difference_scale"), m.outputs);
-  if (root.has("confidence") && !root.is_null("confidence")) append_confidence(m, read_layout(root.record("confidence")));
-  m.allowed_precisions = root.strings("allowed_precisions");
-  for (const auto& entry : root.records("tolerances")) m.tolerances.push_back(read_tolerance(entry));
-  if (m.tolerances.empty()) root.problem("tolerances", "expected at least one");
+  read_layouts(root, m);
+  if (root.has("training_ranges")) check_training_ranges(root.record("training_ranges"), m.inputs);
+  m.allowed_precisions = read_precisions(root);
+  m.tolerances = read_tolerances(root);
   read_golden(root.record("golden"), m);
   check_description(root);
   root.finish();
   return m;
 }
 
+// A key that stands twice in one object would be read differently by different readers.
+json parse_strictly(const std::string& text_of_manifest) {
+  std::vector<std::set<std::string>> open_objects;
+  return json::parse(text_of_manifest, [&](int /*depth*/, json::parse_event_t event, json& parsed) {
+    if (event == json::parse_event_t::object_start) open_objects.emplace_back();
+    if (event == json::parse_event_t::object_end) open_objects.pop_back();
+    if (event == json::parse_event_t::key && !open_objects.back().insert(parsed.get<std::string>()).second) {
+      throw JsonProblem("the key \"" + parsed.get<std::string>() + "\" stands twice in one object");
+    }
+    return true;
+  });
+}
+
 json parse_json(const std::string& text_of_manifest, const std::string& origin) {
   try {
-    return json::parse(text_of_manifest);
-  } catch (const json::exception& error) {
+    return parse_strictly(text_of_manifest);
+  } catch (const std::exception& error) {
     fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest is not JSON (", error.what(), "). Export the package again");
   }
 }
@@ -190,12 +251,13 @@ json parse_json(const std::string& text_of_manifest, const std::string& origin) 
 void check_version(const json& document, const std::string& origin) {
   const auto version = document.is_object() ? document.find("schema_version") : document.end();
   if (version == document.end() || !version->is_number_integer()) {
-    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest has no integer schema_version; expected ", schema_version, ". Export the package again");
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest has no integer schema_version; expected ", schema_version,
+         ". Export the package again");
   }
   const auto value = version->get<std::int64_t>();
   if (value > schema_version) {
-    fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema ", value, " is newer than the ", schema_version,
-         " this climlink ", CLIMLINK_VERSION, " reads; update climlink");
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema ", value, " is newer than the ", schema_version, " this climlink ",
+         CLIMLINK_VERSION, " reads; update climlink");
   }
   if (value < schema_version) {
     fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema ", value, " does not exist; this climlink reads ", schema_version);

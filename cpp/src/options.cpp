@@ -8,14 +8,16 @@ namespace climlink {
 namespace {
 
 void check(bool fits, const char* field, double value, const char* expected) {
-  if (!fits) fail(CLIMLINK_ERROR_ARGUMENT, "options.", field, " is ", value, "; expected ", expected, ". Start from climlink_options_default()");
+  if (!fits)
+    fail(CLIMLINK_ERROR_ARGUMENT, "options.", field, " is ", value, "; expected ", expected, ". Start from climlink_options_default()");
 }
 
 }  // namespace
 
 void check_options(const climlink_options& o) {
   check(o.level_count >= 0, "level_count", o.level_count, "the host's number of levels, or 0 for no claim");
-  check(std::isfinite(o.time_step_s) && o.time_step_s >= 0, "time_step_s", o.time_step_s, "the host's time step in seconds, or 0 for no claim");
+  check(std::isfinite(o.time_step_s) && o.time_step_s >= 0, "time_step_s", o.time_step_s,
+        "the host's time step in seconds, or 0 for no claim");
   check(o.local_rank >= 0, "local_rank", o.local_rank, "the rank on this node, 0 or more");
   check(o.threads >= 1, "threads", o.threads, "1 or more");
   check(o.micro_batch >= 2, "micro_batch", o.micro_batch, "a number of columns per forward, 2 or more");

@@ -34,8 +34,8 @@ std::vector<float> read_golden(const ZipReader& zip, const std::string& name, co
   const std::string raw = zip.read(suffix);
   const auto expected = static_cast<std::uint64_t>(n_column) * static_cast<std::uint64_t>(width) * sizeof(float);
   if (raw.size() != expected) {
-    fail(CLIMLINK_ERROR_PACKAGE, name, ": entry *", suffix, " has ", raw.size(), " bytes; the manifest says float32 [", n_column, ", ", width,
-         "], ", expected, " bytes. Export the package again");
+    fail(CLIMLINK_ERROR_PACKAGE, name, ": entry *", suffix, " has ", raw.size(), " bytes; the manifest says float32 [", n_column, ", ",
+         width, "], ", expected, " bytes. Export the package again");
   }
   const std::string digest = sha256_hex(raw);
   if (digest != sha256) {
@@ -51,15 +51,17 @@ std::vector<float> read_golden(const ZipReader& zip, const std::string& name, co
 
 std::string read_file(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  struct stat info {};
+  struct stat info{};
   if (!file || fstat(fileno(file.get()), &info) != 0) {
-    fail(CLIMLINK_ERROR_FILE, path, ": cannot be opened (", std::generic_category().message(errno), "); check the path and its permissions");
+    fail(CLIMLINK_ERROR_FILE, path, ": cannot be opened (", std::generic_category().message(errno),
+         "); check the path and its permissions");
   }
   if (!S_ISREG(info.st_mode)) fail(CLIMLINK_ERROR_FILE, path, ": not a regular file; expected a package such as wrap_model.pt");
   std::string bytes(static_cast<std::size_t>(info.st_size), '\0');
   const std::size_t count = std::fread(bytes.data(), 1, bytes.size(), file.get());
   if (count != bytes.size()) {
-    fail(CLIMLINK_ERROR_FILE, path, ": only ", count, " of ", bytes.size(), " bytes could be read; check the file system and read it again");
+    fail(CLIMLINK_ERROR_FILE, path, ": only ", count, " of ", bytes.size(),
+         " bytes could be read; check the file system and read it again");
   }
   return bytes;
 }

@@ -35,7 +35,8 @@ void store(std::byte* address, T value) {
 
 // Reads n_level x n_column values along columns; UnitStride lets the compiler vectorize the usual case. Returns the largest magnitude.
 template <class T, bool UnitStride>
-std::uint32_t read_tile(const HostView& v, std::int64_t column, std::int64_t level, std::int64_t n_column, std::int64_t n_level, Tile& tile) {
+std::uint32_t read_tile(const HostView& v, std::int64_t column, std::int64_t level, std::int64_t n_column, std::int64_t n_level,
+                        Tile& tile) {
   const std::int64_t stride = UnitStride ? static_cast<std::int64_t>(sizeof(T)) : v.column_stride;
   std::uint32_t largest = 0;
   for (std::int64_t l = 0; l < n_level; ++l) {
@@ -102,7 +103,8 @@ bool unit_stride(const HostView& v) {
 }  // namespace
 
 bool pack(const HostView& v, float* rows, std::int64_t row_width) {
-  if (v.float64) return unit_stride<double>(v) ? pack_typed<double, true>(v, rows, row_width) : pack_typed<double, false>(v, rows, row_width);
+  if (v.float64)
+    return unit_stride<double>(v) ? pack_typed<double, true>(v, rows, row_width) : pack_typed<double, false>(v, rows, row_width);
   return unit_stride<float>(v) ? pack_typed<float, true>(v, rows, row_width) : pack_typed<float, false>(v, rows, row_width);
 }
 

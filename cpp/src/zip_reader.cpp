@@ -93,7 +93,8 @@ std::string ZipReader::read(std::string_view suffix) const {
   }
   char past_end = 0;  // libzip checks the CRC when it meets the end of the entry
   if (zip_fread(file.get(), &past_end, 1) != 0) {
-    fail(CLIMLINK_ERROR_FILE, name_, ": entry *", suffix, " is damaged (", zip_file_strerror(file.get()), "). Copy or export the package again");
+    fail(CLIMLINK_ERROR_FILE, name_, ": entry *", suffix, " is damaged (", zip_file_strerror(file.get()),
+         "). Copy or export the package again");
   }
   return contents;
 }

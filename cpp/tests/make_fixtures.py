@@ -293,8 +293,9 @@ def make_good(folder: Path) -> None:
     tiny = manifest(TINY_INPUTS, TINY_OUTPUTS, 4)
     save(folder / "tiny.pt", Tiny(), tiny)
     (folder / "manifest.json").write_text(json.dumps(tiny))
-    confident = manifest(TINY_INPUTS, layout("tiny_out", [("ptend_t", "K/s", 4)]), 4)
-    confident["confidence"] = layout("confidence", [("ptend_t", "1", 1)])
+    surface = layout("surface", [("cam_out_PRECC", "m/s", 1), ("cam_out_PRECSC", "m/s", 1)])
+    confident = manifest(TINY_INPUTS, layout("tiny_out", [(f"cam_out_{n}", "m/s", 1) for n in ("PRECC", "PRECSC", "FLWDS")]), 4)
+    confident["confidence"] = confident["network_outputs"] = surface
     save(folder / "confidence.pt", Tiny(), confident)
     for name, network in {"mlp": Mlp(), "convolution": Convolution(), "recurrent": Recurrent()}.items():
         save(folder / f"{name}.pt", network, manifest(WIDE_INPUTS, WIDE_OUTPUTS, LEVELS))

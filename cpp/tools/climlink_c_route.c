@@ -12,24 +12,24 @@
 
 enum { ok = 0, failed = 1, wrong_usage = 2 };
 
-static int complain(const char *what) {
+static int complain(const char* what) {
   fprintf(stderr, "climlink-c-route: %s: %s\n", what, climlink_last_message());
   return failed;
 }
 
-static int complain_file(const char *path, const char *what) {
+static int complain_file(const char* path, const char* what) {
   fprintf(stderr, "climlink-c-route: %s: %s\n", path, what);
   return failed;
 }
 
 /* Allocates count elements of size bytes; never returns NULL for count 0. */
-static void *new_array(int64_t count, size_t size) {
+static void* new_array(int64_t count, size_t size) {
   if (count < 0 || (uint64_t)count > SIZE_MAX / size - 1) return NULL;
   return malloc(((size_t)count + 1) * size);
 }
 
-static int read_rows(const char *path, float *rows, int64_t count) {
-  FILE *file = fopen(path, "rb");
+static int read_rows(const char* path, float* rows, int64_t count) {
+  FILE* file = fopen(path, "rb");
   if (file == NULL) return complain_file(path, strerror(errno));
   const size_t read = fread(rows, sizeof *rows, (size_t)count, file);
   const int more = fgetc(file) != EOF;
@@ -38,8 +38,8 @@ static int read_rows(const char *path, float *rows, int64_t count) {
   return complain_file(path, more ? "holds more float32 values than N_COLUMN rows" : "holds fewer float32 values than N_COLUMN rows");
 }
 
-static int write_rows(const char *path, const float *rows, int64_t count) {
-  FILE *file = fopen(path, "wb");
+static int write_rows(const char* path, const float* rows, int64_t count) {
+  FILE* file = fopen(path, "wb");
   if (file == NULL) return complain_file(path, strerror(errno));
   const size_t written = fwrite(rows, sizeof *rows, (size_t)count, file);
   const int closed = fclose(file);
@@ -47,7 +47,7 @@ static int write_rows(const char *path, const float *rows, int64_t count) {
 }
 
 /* A float64 array [column, level], column fastest: what a Fortran host has. */
-static climlink_array host_view(double *values, int64_t n_column, int64_t width) {
+static climlink_array host_view(double* values, int64_t n_column, int64_t width) {
   climlink_array array;
   array.data = values;
   array.type = CLIMLINK_FLOAT64;
@@ -59,7 +59,8 @@ static climlink_array host_view(double *values, int64_t n_column, int64_t width)
   return array;
 }
 
-static int set_inputs(climlink_emulator *emulator, const float *rows, int64_t n_column, int32_t n_variable, int64_t row_width, double *host) {
+static int set_inputs(climlink_emulator* emulator, const float* rows, int64_t n_column, int32_t n_variable, int64_t row_width,
+                      double* host) {
   for (int32_t i = 0; i < n_variable; ++i) {
     const char *name, *units;
     int64_t width, offset;
@@ -73,7 +74,8 @@ static int set_inputs(climlink_emulator *emulator, const float *rows, int64_t n_
   return ok;
 }
 
-static int get_outputs(const climlink_emulator *emulator, float *rows, int64_t n_column, int32_t n_variable, int64_t row_width, double *host) {
+static int get_outputs(const climlink_emulator* emulator, float* rows, int64_t n_column, int32_t n_variable, int64_t row_width,
+                       double* host) {
   for (int32_t i = 0; i < n_variable; ++i) {
     const char *name, *units;
     int64_t width, offset;
@@ -87,7 +89,7 @@ static int get_outputs(const climlink_emulator *emulator, float *rows, int64_t n
   return ok;
 }
 
-static int run_rows(climlink_emulator *emulator, const char *input, int64_t n_column, const char *output) {
+static int run_rows(climlink_emulator* emulator, const char* input, int64_t n_column, const char* output) {
   int32_t n_in = 0, n_out = 0;
   int64_t in_width = 0, out_width = 0;
   if (climlink_variable_count(emulator, CLIMLINK_INPUT, &n_in, &in_width) != CLIMLINK_OK ||
@@ -96,9 +98,9 @@ static int run_rows(climlink_emulator *emulator, const char *input, int64_t n_co
   }
   const int64_t widest = in_width > out_width ? in_width : out_width;
   if (n_column > INT64_MAX / widest) return complain_file(input, "N_COLUMN is too large for this machine");
-  float *x = new_array(n_column * in_width, sizeof *x);
-  float *y = new_array(n_column * out_width, sizeof *y);
-  double *host = new_array(n_column * widest, sizeof *host); /* one variable at a time */
+  float* x = new_array(n_column * in_width, sizeof *x);
+  float* y = new_array(n_column * out_width, sizeof *y);
+  double* host = new_array(n_column * widest, sizeof *host); /* one variable at a time */
   int status = x != NULL && y != NULL && host != NULL ? ok : complain_file(input, "not enough memory for N_COLUMN rows");
   if (status == ok) status = read_rows(input, x, n_column * in_width);
   if (status == ok && climlink_begin(emulator, n_column) != CLIMLINK_OK) status = complain("begin");
@@ -112,17 +114,18 @@ static int run_rows(climlink_emulator *emulator, const char *input, int64_t n_co
   return status;
 }
 
-int main(int argc, char **argv) {
-  char *end = NULL;
+int main(int argc, char** argv) {
+  char* end = NULL;
   errno = 0;
   const long long n_column = argc == 5 ? strtoll(argv[3], &end, 10) : -1;
   if (argc != 5 || errno != 0 || end == argv[3] || *end != '\0' || n_column < 0) {
-    fputs("usage: climlink-c-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32\n"
-          "example: climlink-c-route wrap_model.pt columns.f32 384 tendencies.f32\n",
-          stderr);
+    fputs(
+        "usage: climlink-c-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32\n"
+        "example: climlink-c-route wrap_model.pt columns.f32 384 tendencies.f32\n",
+        stderr);
     return wrong_usage;
   }
-  climlink_emulator *emulator = NULL;
+  climlink_emulator* emulator = NULL;
   if (climlink_open(argv[1], NULL, &emulator) != CLIMLINK_OK) return complain("open");
   const int status = run_rows(emulator, argv[2], n_column, argv[4]);
   climlink_close(&emulator);

@@ -18,105 +18,113 @@
 #define CLIMLINK_API __attribute__((visibility("default")))
 #endif
 
+/* In C++ the enumerations have a fixed type, so that a wrong number from a caller is a value to refuse and not undefined behaviour. */
 #ifdef __cplusplus
+#define CLIMLINK_ENUM(name) enum name : int
 extern "C" {
+#else
+#define CLIMLINK_ENUM(name) enum name
 #endif
 
 /* Opaque: one opened package, its packed input and output buffers, and its backend. */
 typedef struct climlink_emulator climlink_emulator;
 
-typedef enum climlink_status {
-  CLIMLINK_OK = 0,
-  CLIMLINK_ERROR_ARGUMENT = 1,     /* null pointer, negative count, unknown device text, ... */
-  CLIMLINK_ERROR_FILE = 2,         /* missing, unreadable or truncated file */
-  CLIMLINK_ERROR_PACKAGE = 3,      /* not a package: no zip, no manifest, no golden columns, not TorchScript */
-  CLIMLINK_ERROR_SCHEMA = 4,       /* manifest newer than this library, or not valid */
-  CLIMLINK_ERROR_DIGEST = 5,       /* the file's SHA-256 is not the pinned one */
-  CLIMLINK_ERROR_HOST = 6,         /* level count, time step or units of the host disagree with the manifest */
-  CLIMLINK_ERROR_VARIABLE = 7,     /* unknown variable name, or input variables left unset */
-  CLIMLINK_ERROR_SHAPE = 8,        /* wrong rank, extent, type or column range */
-  CLIMLINK_ERROR_NONFINITE = 9,    /* NaN or Inf in an input or an output */
-  CLIMLINK_ERROR_GOLDEN = 10,      /* the golden columns do not come out as recorded */
-  CLIMLINK_ERROR_GRAPH = 11,       /* the graph disagrees with the manifest */
-  CLIMLINK_ERROR_DEVICE = 12,      /* the device asked for is not there */
-  CLIMLINK_ERROR_BACKEND = 13,     /* the backend (libtorch) failed, or was not built in */
-  CLIMLINK_ERROR_STATE = 14,       /* calls out of order, for example get before run */
-  CLIMLINK_ERROR_INTERNAL = 15     /* out of memory, or a defect in climlink */
+typedef CLIMLINK_ENUM(climlink_status){
+    CLIMLINK_OK = 0,
+    CLIMLINK_ERROR_ARGUMENT = 1,  /* null pointer, negative count, unknown device text, ... */
+    CLIMLINK_ERROR_FILE = 2,      /* missing, unreadable or truncated file */
+    CLIMLINK_ERROR_PACKAGE = 3,   /* not a package: no zip, no manifest, no golden columns, not TorchScript */
+    CLIMLINK_ERROR_SCHEMA = 4,    /* manifest newer than this library, or not valid */
+    CLIMLINK_ERROR_DIGEST = 5,    /* the file's SHA-256 is not the pinned one */
+    CLIMLINK_ERROR_HOST = 6,      /* level count, time step or units of the host disagree with the manifest */
+    CLIMLINK_ERROR_VARIABLE = 7,  /* unknown variable name, or input variables left unset */
+    CLIMLINK_ERROR_SHAPE = 8,     /* wrong rank, extent, type or column range */
+    CLIMLINK_ERROR_NONFINITE = 9, /* NaN or Inf in an input or an output */
+    CLIMLINK_ERROR_GOLDEN = 10,   /* the golden columns do not come out as recorded */
+    CLIMLINK_ERROR_GRAPH = 11,    /* the graph disagrees with the manifest */
+    CLIMLINK_ERROR_DEVICE = 12,   /* the device asked for is not there */
+    CLIMLINK_ERROR_BACKEND = 13,  /* the backend (libtorch) failed, or was not built in */
+    CLIMLINK_ERROR_STATE = 14,    /* calls out of order, for example get before run */
+    CLIMLINK_ERROR_INTERNAL = 15  /* out of memory, or a defect in climlink */
 } climlink_status;
 
-typedef enum climlink_type { CLIMLINK_FLOAT32 = 1, CLIMLINK_FLOAT64 = 2 } climlink_type;
-typedef enum climlink_role { CLIMLINK_INPUT = 1, CLIMLINK_OUTPUT = 2 } climlink_role;
+typedef CLIMLINK_ENUM(climlink_type){CLIMLINK_FLOAT32 = 1, CLIMLINK_FLOAT64 = 2} climlink_type;
+typedef CLIMLINK_ENUM(climlink_role){CLIMLINK_INPUT = 1, CLIMLINK_OUTPUT = 2} climlink_role;
 
 /* What the host declares when it opens a package. Start from climlink_options_default(). */
 typedef struct climlink_options {
-  int32_t level_count;       /* number of model levels of the host; 0: the host makes no claim */
-  double time_step_s;        /* physics time step of the host in seconds; 0: the host makes no claim */
-  const char *device;        /* "cpu" (default), "cuda" (local_rank modulo device count), "cuda:N", or "auto" (cuda where present, else cpu) */
-  int32_t local_rank;        /* rank on this node, used by "cuda" and "auto" */
-  int32_t threads;           /* intra-operator threads; default 1 */
-  int32_t micro_batch;       /* columns per forward on the CPU, at least 2, rounded up to a multiple of 8; default 64. On a GPU all at once. */
-  const char *pinned_sha256; /* 64 hexadecimal digits that the file must have, or NULL */
+  int32_t level_count; /* number of model levels of the host; 0: the host makes no claim */
+  double time_step_s;  /* physics time step of the host in seconds; 0: the host makes no claim */
+  const char* device;  /* "cpu" (default), "cuda" (local_rank modulo device count), "cuda:N", or "auto" (cuda where present, else cpu) */
+  int32_t local_rank;  /* rank on this node, used by "cuda" and "auto" */
+  int32_t threads;     /* intra-operator threads; default 1 */
+  int32_t micro_batch; /* columns per forward on the CPU, at least 2, rounded up to a multiple of 8; default 64. On a GPU all at once. */
+  const char* pinned_sha256; /* 64 hexadecimal digits that the file must have, or NULL */
 } climlink_options;
 
 /* A strided view of caller memory: index 0 is the column, index 1 (profiles only) the level. Strides are in bytes. */
 typedef struct climlink_array {
-  void *data;
+  void* data;
   climlink_type type;
-  int32_t rank;         /* 1 for scalars, 2 for profiles */
-  int64_t extent[2];    /* [column, level] */
-  int64_t stride[2];    /* bytes from one column to the next, from one level to the next */
+  int32_t rank;      /* 1 for scalars, 2 for profiles */
+  int64_t extent[2]; /* [column, level] */
+  int64_t stride[2]; /* bytes from one column to the next, from one level to the next */
 } climlink_array;
 
-CLIMLINK_API const char *climlink_version(void);
+CLIMLINK_API const char* climlink_version(void);
 /* Name of the backend built in: "torchscript" or "stub". */
-CLIMLINK_API const char *climlink_backend(void);
+CLIMLINK_API const char* climlink_backend(void);
 /* Short name of a status, such as "nonfinite"; never NULL. */
-CLIMLINK_API const char *climlink_status_name(climlink_status status);
+CLIMLINK_API const char* climlink_status_name(climlink_status status);
 /* Message of this thread's last failed call; "" before any. Valid until this thread's next climlink call. */
-CLIMLINK_API const char *climlink_last_message(void);
+CLIMLINK_API const char* climlink_last_message(void);
 CLIMLINK_API climlink_options climlink_options_default(void);
 
 /* Reads a whole file into memory owned by climlink; free it with climlink_free. */
-CLIMLINK_API climlink_status climlink_read_file(const char *path, void **bytes, int64_t *size);
-CLIMLINK_API void climlink_free(void *bytes);
+CLIMLINK_API climlink_status climlink_read_file(const char* path, void** bytes, int64_t* size);
+CLIMLINK_API void climlink_free(void* bytes);
 
 /* Opens a package: digest, manifest (before any deserialization), host claims, device, load, freeze, warm-up, golden replay.
  * On failure *emulator is NULL. options may be NULL (defaults). */
-CLIMLINK_API climlink_status climlink_open(const char *path, const climlink_options *options, climlink_emulator **emulator);
+CLIMLINK_API climlink_status climlink_open(const char* path, const climlink_options* options, climlink_emulator** emulator);
 /* The same from memory (one rank reads, the others receive by broadcast); name is used in messages only. */
-CLIMLINK_API climlink_status climlink_open_bytes(const void *bytes, int64_t size, const char *name, const climlink_options *options,
-                                                 climlink_emulator **emulator);
+CLIMLINK_API climlink_status climlink_open_bytes(const void* bytes, int64_t size, const char* name, const climlink_options* options,
+                                                 climlink_emulator** emulator);
 /* Frees the emulator and sets *emulator to NULL; closing NULL is allowed. */
-CLIMLINK_API climlink_status climlink_close(climlink_emulator **emulator);
+CLIMLINK_API climlink_status climlink_close(climlink_emulator** emulator);
 
 /* Manifest as JSON text, package SHA-256 (64 hexadecimal digits), device in use such as "cpu" or "cuda:1". Valid until close. */
-CLIMLINK_API climlink_status climlink_manifest(const climlink_emulator *emulator, const char **json);
-CLIMLINK_API climlink_status climlink_digest(const climlink_emulator *emulator, const char **sha256);
-CLIMLINK_API climlink_status climlink_device(const climlink_emulator *emulator, const char **device);
-CLIMLINK_API climlink_status climlink_level_count(const climlink_emulator *emulator, int32_t *level_count);
-CLIMLINK_API climlink_status climlink_time_step(const climlink_emulator *emulator, double *time_step_s);
+CLIMLINK_API climlink_status climlink_manifest(const climlink_emulator* emulator, const char** json);
+CLIMLINK_API climlink_status climlink_digest(const climlink_emulator* emulator, const char** sha256);
+CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator, const char** device);
+CLIMLINK_API climlink_status climlink_level_count(const climlink_emulator* emulator, int32_t* level_count);
+CLIMLINK_API climlink_status climlink_time_step(const climlink_emulator* emulator, double* time_step_s);
 /* Largest difference of the golden replay at open, in the manifest's measure. */
-CLIMLINK_API climlink_status climlink_golden_difference(const climlink_emulator *emulator, double *difference);
+CLIMLINK_API climlink_status climlink_golden_difference(const climlink_emulator* emulator, double* difference);
 
 /* The variables of one role, in manifest order. total_width is the packed row length. */
-CLIMLINK_API climlink_status climlink_variable_count(const climlink_emulator *emulator, climlink_role role, int32_t *count, int64_t *total_width);
-CLIMLINK_API climlink_status climlink_variable(const climlink_emulator *emulator, climlink_role role, int32_t index, const char **name,
-                                               const char **units, int64_t *width, int64_t *offset);
+CLIMLINK_API climlink_status climlink_variable_count(const climlink_emulator* emulator, climlink_role role, int32_t* count,
+                                                     int64_t* total_width);
+CLIMLINK_API climlink_status climlink_variable(const climlink_emulator* emulator, climlink_role role, int32_t index, const char** name,
+                                               const char** units, int64_t* width, int64_t* offset);
 /* Fails with CLIMLINK_ERROR_VARIABLE (naming near names) or CLIMLINK_ERROR_HOST (units differ). */
-CLIMLINK_API climlink_status climlink_require_units(const climlink_emulator *emulator, climlink_role role, const char *name, const char *units);
+CLIMLINK_API climlink_status climlink_require_units(const climlink_emulator* emulator, climlink_role role, const char* name,
+                                                    const char* units);
 
 /* Starts a step of n_column columns (0 is legal); forgets what was set before. */
-CLIMLINK_API climlink_status climlink_begin(climlink_emulator *emulator, int64_t n_column);
+CLIMLINK_API climlink_status climlink_begin(climlink_emulator* emulator, int64_t n_column);
 /* Copies (casting to float32) columns first_column .. first_column+extent[0]-1 (0-based) of one input variable. Refuses NaN, Inf and
  * values outside float32. May be called for the same variable with different columns: every column of every variable must be set once. */
-CLIMLINK_API climlink_status climlink_set(climlink_emulator *emulator, const char *name, const climlink_array *values, int64_t first_column);
+CLIMLINK_API climlink_status climlink_set(climlink_emulator* emulator, const char* name, const climlink_array* values,
+                                          int64_t first_column);
 /* Runs all columns; fails if anything is unset or an output is not finite. */
-CLIMLINK_API climlink_status climlink_run(climlink_emulator *emulator);
+CLIMLINK_API climlink_status climlink_run(climlink_emulator* emulator);
 /* Copies columns of one output variable into caller memory. */
-CLIMLINK_API climlink_status climlink_get(const climlink_emulator *emulator, const char *name, const climlink_array *values, int64_t first_column);
+CLIMLINK_API climlink_status climlink_get(const climlink_emulator* emulator, const char* name, const climlink_array* values,
+                                          int64_t first_column);
 
 /* One call for packed rows: x [n_column, n_input], y [n_column, n_output], C order, float32, same checks. */
-CLIMLINK_API climlink_status climlink_run_packed(climlink_emulator *emulator, const float *x, int64_t n_column, int64_t n_input, float *y,
+CLIMLINK_API climlink_status climlink_run_packed(climlink_emulator* emulator, const float* x, int64_t n_column, int64_t n_input, float* y,
                                                  int64_t n_output);
 
 #ifdef __cplusplus

@@ -1,0 +1,205 @@
+// Opening packages: what is refused, with which status and message. Cases tagged [torch] need the TorchScript backend.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+
+#include "support.hpp"
+
+using Catch::Matchers::Contains;
+using Catch::Matchers::EndsWith;
+using support::fixture;
+using support::Handle;
+using support::opening;
+
+namespace {
+
+void refuses(const std::string& name, climlink_status status, const std::string& words,
+             const climlink_options& options = climlink_options_default()) {
+  CAPTURE(name);
+  const auto [got, message] = opening(name, options);
+  CHECK(std::string(climlink_status_name(got)) == climlink_status_name(status));
+  CHECK_THAT(message, Contains(words));
+}
+
+template <class Edit>
+climlink_options options_with(const Edit& edit) {
+  climlink_options options = climlink_options_default();
+  edit(options);
+  return options;
+}
+
+std::string digest_of_tiny() {
+  const std::string zeros(64, '0');
+  const auto [status, message] = opening("tiny.pt", options_with([&](auto& o) { o.pinned_sha256 = zeros.c_str(); }));
+  return message.substr(message.find("SHA-256 is ") + 11, 64);
+}
+
+}  // namespace
+
+TEST_CASE("files that are no package are refused before torch sees them", "[open]") {
+  refuses("absent.pt", CLIMLINK_ERROR_FILE, "cannot be opened");
+  refuses("", CLIMLINK_ERROR_FILE, "not a regular file");
+  refuses("empty.pt", CLIMLINK_ERROR_FILE, "is empty");
+  refuses("truncated.pt", CLIMLINK_ERROR_FILE, "truncated or damaged");
+  refuses("bad_crc.pt", CLIMLINK_ERROR_FILE, "is damaged");
+  refuses("text.pt", CLIMLINK_ERROR_PACKAGE, "not a package");
+  refuses("plain_zip.pt", CLIMLINK_ERROR_PACKAGE, "no entry */extra/climlink/manifest.json");
+  refuses("no_manifest.pt", CLIMLINK_ERROR_PACKAGE, "climlink import");
+  refuses("two_manifests.pt", CLIMLINK_ERROR_PACKAGE, "more than one entry");
+  refuses("no_golden.pt", CLIMLINK_ERROR_PACKAGE, "golden_outputs.f32");
+  refuses("short_golden.pt", CLIMLINK_ERROR_PACKAGE, "has 8 bytes");
+  refuses("golden_digest.pt", CLIMLINK_ERROR_PACKAGE, "the golden columns were changed");
+  refuses("newer_schema.pt", CLIMLINK_ERROR_SCHEMA, "newer");
+  refuses("bad_json.pt", CLIMLINK_ERROR_SCHEMA, "not JSON");
+  refuses("no_float32.pt", CLIMLINK_ERROR_BACKEND, "does not allow float32");
+}
+
+TEST_CASE("every truncation of a package is refused", "[open]") {
+  const std::string whole = support::read_bytes(fixture("tiny.pt"));
+  for (std::size_t size = 0; size < whole.size(); size += 97) {
+    CAPTURE(size);
+    climlink_emulator* emulator = nullptr;
+    CHECK(climlink_open_bytes(whole.data(), static_cast<int64_t>(size), "cut", nullptr, &emulator) != CLIMLINK_OK);
+    CHECK(emulator == nullptr);
+  }
+}
+
+TEST_CASE("the host's claims are held against the manifest", "[open]") {
+  refuses("tiny.pt", CLIMLINK_ERROR_HOST, "the host has 60 levels, the package was trained for 4",
+          options_with([](auto& o) { o.level_count = 60; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_HOST, "time step is 1800 s", options_with([](auto& o) { o.time_step_s = 1800; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_HOST, "time step is", options_with([](auto& o) { o.time_step_s = 1200.00001; }));
+}
+
+TEST_CASE("options outside their range are refused", "[open]") {
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "level_count", options_with([](auto& o) { o.level_count = -1; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "time_step_s", options_with([](auto& o) { o.time_step_s = -1; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "time_step_s", options_with([](auto& o) { o.time_step_s = std::nan(""); }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "threads", options_with([](auto& o) { o.threads = 0; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "micro_batch", options_with([](auto& o) { o.micro_batch = 1; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "local_rank", options_with([](auto& o) { o.local_rank = -1; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "options.device", options_with([](auto& o) { o.device = nullptr; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "\"gpu\" is not known", options_with([](auto& o) { o.device = "gpu"; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "climlink_options_default", climlink_options{});
+}
+
+TEST_CASE("a pinned digest is checked before anything else of the file", "[open]") {
+  const std::string digest = digest_of_tiny();
+  const auto pinned = [](const std::string& text) { return options_with([&](auto& o) { o.pinned_sha256 = text.c_str(); }); };
+  const std::string other = digest_of_tiny().replace(0, 2, digest.substr(0, 2) == "00" ? "11" : "00");
+  refuses("tiny.pt", CLIMLINK_ERROR_DIGEST, digest, pinned(other));
+  refuses("text.pt", CLIMLINK_ERROR_DIGEST, "expected the pinned", pinned(digest));
+  const std::string short_text = "abc";
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "64 hexadecimal digits", pinned(short_text));
+}
+
+TEST_CASE("null pointers are refused by name", "[open]") {
+  climlink_emulator* emulator = nullptr;
+  const void* nothing = nullptr;
+  void* bytes = nullptr;
+  int64_t size = 0;
+  CHECK(climlink_open(nullptr, nullptr, &emulator) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK_THAT(climlink_last_message(), Contains("path is a null pointer"));
+  CHECK(climlink_open("x", nullptr, nullptr) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_open_bytes(nothing, 3, "x", nullptr, &emulator) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_open_bytes("abc", 3, nullptr, nullptr, &emulator) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_open_bytes("abc", -3, "x", nullptr, &emulator) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_read_file(nullptr, &bytes, &size) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_read_file("x", nullptr, &size) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_close(nullptr) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_close(&emulator) == CLIMLINK_OK);
+  CHECK(climlink_begin(nullptr, 1) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_run(nullptr) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK_THAT(climlink_last_message(), Contains("open a package first"));
+}
+
+TEST_CASE("read_file gives the bytes of a file", "[open]") {
+  void* bytes = nullptr;
+  int64_t size = 0;
+  REQUIRE(climlink_read_file(fixture("text.pt").c_str(), &bytes, &size) == CLIMLINK_OK);
+  CHECK(std::string(static_cast<const char*>(bytes), static_cast<std::size_t>(size)) == support::read_bytes(fixture("text.pt")));
+  climlink_free(bytes);
+  CHECK(climlink_read_file(fixture("absent").c_str(), &bytes, &size) == CLIMLINK_ERROR_FILE);
+  CHECK(bytes == nullptr);
+  climlink_free(nullptr);
+}
+
+TEST_CASE("every status has a short name", "[open]") {
+  for (int status = CLIMLINK_OK; status <= CLIMLINK_ERROR_INTERNAL; ++status) {
+    CHECK(std::string(climlink_status_name(static_cast<climlink_status>(status))) != "unknown");
+  }
+  CHECK(std::string(climlink_status_name(static_cast<climlink_status>(12345))) == "unknown");
+  CHECK(std::string(climlink_version()).find('.') != std::string::npos);
+}
+
+TEST_CASE("a build without libtorch reads, validates and says why it cannot run", "[stub]") {
+  CHECK(std::string(climlink_backend()) == "stub");
+  refuses("tiny.pt", CLIMLINK_ERROR_BACKEND, "CLIMLINK_TORCH=ON");
+  refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no CUDA device", options_with([](auto& o) { o.device = "cuda"; }));
+}
+
+TEST_CASE("graphs that disagree with their manifest are refused", "[torch]") {
+  refuses("not_torchscript.pt", CLIMLINK_ERROR_PACKAGE, "does not hold a TorchScript module");
+  refuses("wide_output.pt", CLIMLINK_ERROR_GRAPH, "the graph returns Float [64, 5]; the manifest says Float [64, 6]");
+  refuses("wide_input.pt", CLIMLINK_ERROR_GRAPH, "cannot be multiplied (64x10 and 9x5)");
+  refuses("pair.pt", CLIMLINK_ERROR_GRAPH, "returns a Tuple");
+  refuses("double.pt", CLIMLINK_ERROR_GRAPH, "returns Double");
+}
+
+TEST_CASE("a golden replay outside the tolerance names variable, column, got and expected", "[torch]") {
+  refuses("golden_tampered.pt", CLIMLINK_ERROR_GOLDEN, "ptend_t: column 2 (0-based), level 3: got ");
+  refuses("golden_tampered.pt", CLIMLINK_ERROR_GOLDEN, "beyond the tolerance 2e-05");
+  refuses("no_tolerance.pt", CLIMLINK_ERROR_GOLDEN, "no tolerance for torchscript/cpu/float32");
+}
+
+TEST_CASE("a good package opens, from a file and from memory, and describes itself", "[torch]") {
+  const std::string digest = digest_of_tiny();
+  climlink_options options = climlink_options_default();
+  options.level_count = 4;
+  options.time_step_s = 1200.0 * (1 + 1e-12);
+  options.pinned_sha256 = digest.c_str();
+  const std::string bytes = support::read_bytes(fixture("tiny.pt"));
+  Handle handle;
+  REQUIRE(climlink_open_bytes(bytes.data(), static_cast<int64_t>(bytes.size()), "broadcast", &options, &handle.emulator) == CLIMLINK_OK);
+  const char* text = nullptr;
+  CHECK(climlink_digest(handle, &text) == CLIMLINK_OK);
+  CHECK(text == digest);
+  CHECK(climlink_device(handle, &text) == CLIMLINK_OK);
+  CHECK(std::string(text) == "cpu");
+  CHECK(climlink_manifest(handle, &text) == CLIMLINK_OK);
+  CHECK_THAT(text, Contains("\"state_q0001\""));
+  int32_t level_count = 0;
+  double number = 0;
+  CHECK((climlink_level_count(handle, &level_count) == CLIMLINK_OK && level_count == 4));
+  CHECK((climlink_time_step(handle, &number) == CLIMLINK_OK && number == 1200));
+  CHECK((climlink_golden_difference(handle, &number) == CLIMLINK_OK && number >= 0 && number <= 1e-6));
+  CHECK(climlink_close(&handle.emulator) == CLIMLINK_OK);
+  CHECK(handle.emulator == nullptr);
+}
+
+TEST_CASE("variables are listed by role, and units can be required", "[torch]") {
+  const Handle handle("tiny.pt");
+  int32_t count = 0;
+  int64_t width = 0, offset = 0;
+  const char *name = nullptr, *units = nullptr;
+  REQUIRE(climlink_variable_count(handle, CLIMLINK_INPUT, &count, &width) == CLIMLINK_OK);
+  CHECK((count == 3 && width == 9));
+  REQUIRE(climlink_variable(handle, CLIMLINK_INPUT, 2, &name, &units, &width, &offset) == CLIMLINK_OK);
+  CHECK((std::string(name) == "state_ps" && std::string(units) == "Pa" && width == 1 && offset == 8));
+  CHECK(climlink_variable(handle, CLIMLINK_INPUT, 3, &name, &units, &width, &offset) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_variable(handle, CLIMLINK_INPUT, -1, &name, &units, &width, &offset) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_variable_count(handle, static_cast<climlink_role>(3), &count, &width) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_require_units(handle, CLIMLINK_OUTPUT, "ptend_t", "K/s") == CLIMLINK_OK);
+  CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_ps", "hPa") == CLIMLINK_ERROR_HOST);
+  CHECK_THAT(climlink_last_message(), Contains("the host has units \"hPa\", the package \"Pa\""));
+  CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_p", "Pa") == CLIMLINK_ERROR_VARIABLE);
+  CHECK_THAT(climlink_last_message(), Contains("Near names: state_t, state_ps"));
+  CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "ptend_t", "K/s") == CLIMLINK_ERROR_VARIABLE);
+  CHECK_THAT(climlink_last_message(), Contains("It is an output."));
+}
+
+TEST_CASE("\"auto\" falls to the CPU where there is no CUDA device, \"cuda\" does not", "[torch]") {
+  if (opening("tiny.pt", options_with([](auto& o) { o.device = "cuda"; })).first == CLIMLINK_OK) return;  // there is one here
+  refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no CUDA device", options_with([](auto& o) { o.device = "cuda:0"; }));
+  CHECK(opening("tiny.pt", options_with([](auto& o) { o.device = "auto"; })).first == CLIMLINK_OK);
+}
