@@ -17,6 +17,7 @@ GAS_CONSTANT_VAPOR = 461.0  # J/kg/K, idem
 MIXED_PHASE_COLD = 253.16  # K, all cloud is ice below
 MIXED_PHASE_SPAN = 20.0  # K, all cloud is liquid above MIXED_PHASE_COLD + MIXED_PHASE_SPAN
 
+
 def _polynomial(x: Tensor, coefficients: list[float]) -> Tensor:
     """Return sum of coefficients[i] * x**i by Horner's rule."""
     total = torch.zeros_like(x)
