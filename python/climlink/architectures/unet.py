@@ -49,7 +49,7 @@ class UNetConfiguration(ArchitectureConfiguration):
             "rectified_scalars": True,
         },
         "small": {
-            "widths": [48, 64, 96, 96],
+            "widths": [64, 80, 96, 112],
             "blocks": 1,
             "groups": 8,
             "residual_scale": 1.0,

@@ -22,7 +22,9 @@ from climlink.training.callbacks import read_metrics
 from climlink.training.checkpoint import load_checkpoint
 from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
+from climlink.training.mirror import Mirror
 from climlink.training.run import RunResult, train
+from climlink.wrappers.variable_sets import VariableSet, variable
 
 _STAMPS = tuple(f"0008-{month:02d}-11-03600" for month in range(1, 9))
 _LEVELS = 16
@@ -293,3 +295,8 @@ def test_mirrored_columns_have_reversed_winds_and_nothing_else(configure: Callab
     assert torch.equal(mirrored.host_targets, sign_v * batch.host_targets)
     # The mirrored rows, sent through the graph, give the mirrored network inputs.
     torch.testing.assert_close(emulator.normalized_inputs(mirrored.host_rows), mirrored.inputs, rtol=0, atol=2e-5)
+
+
+def test_a_signed_logarithm_has_no_mirror() -> None:
+    with pytest.raises(TrainingError, match="cannot reverse state_u@log"):
+        Mirror(VariableSet("winds", (variable("state_u@log"),), 4), torch.zeros(4))
