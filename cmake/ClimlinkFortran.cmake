@@ -18,7 +18,7 @@ set(climlink_fixtures "${PROJECT_BINARY_DIR}/fortran_bridge/fixtures")
 
 # What every test of the Fortran side needs. Open MPI starts as root (in containers), and more ranks than cores, only when told to.
 function(climlink_fortran_test_properties name)
-  set_tests_properties(${name} PROPERTIES TIMEOUT 120 FIXTURES_REQUIRED fortran_fixtures
+  set_tests_properties(${name} PROPERTIES LABELS fortran TIMEOUT 120 FIXTURES_REQUIRED fortran_fixtures
     ENVIRONMENT "OMP_NUM_THREADS=1;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_hwloc_base_binding_policy=none")
 endfunction()
 

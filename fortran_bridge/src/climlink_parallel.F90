@@ -54,10 +54,11 @@ module climlink_parallel
     end subroutine broadcast_count
 
     !> Sends bytes from rank 0 to all ranks, any number of them.
-    module subroutine broadcast_bytes(comm, bytes)
+    module subroutine broadcast_bytes(comm, bytes, chunk)
       implicit none (type, external)
       integer, intent(in) :: comm
       integer(int8), contiguous, intent(inout) :: bytes(:)
+      integer(int64), intent(in), optional :: chunk    !! Bytes per message; by default as many as MPI's counts allow.
     end subroutine broadcast_bytes
 
     !> Writes the message to the error unit and ends the whole program with a non-zero exit code. Not collective.

@@ -8,7 +8,7 @@ submodule(climlink_parallel) climlink_parallel_mpi
   implicit none (type, external)
 
   !> Bytes per broadcast: MPI counts are default integers.
-  integer(int64), parameter :: chunk_bytes = 2_int64**30
+  integer(int64), parameter :: most_bytes = 2_int64**30
 
 contains
 
@@ -76,10 +76,12 @@ contains
   end procedure broadcast_count
 
   module procedure broadcast_bytes
-    integer(int64) :: first, last
+    integer(int64) :: first, last, n_byte
 
-    do first = 1_int64, size(bytes, kind=int64), chunk_bytes
-      last = min(first + chunk_bytes - 1_int64, size(bytes, kind=int64))
+    n_byte = most_bytes
+    if (present(chunk)) n_byte = chunk
+    do first = 1_int64, size(bytes, kind=int64), n_byte
+      last = min(first + n_byte - 1_int64, size(bytes, kind=int64))
       call MPI_Bcast(bytes(first:last), int(last - first + 1_int64), MPI_BYTE, 0, MPI_Comm(comm))
     end do
   end procedure broadcast_bytes

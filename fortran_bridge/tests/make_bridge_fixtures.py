@@ -14,19 +14,42 @@ from types import ModuleType
 import torch
 
 SCALARS = [
-    ("state_ps", "Pa"), ("pbuf_SOLIN", "W/m2"), ("pbuf_LHFLX", "W/m2"), ("pbuf_SHFLX", "W/m2"), ("pbuf_TAUX", "N/m2"), ("pbuf_TAUY", "N/m2"),
-    ("pbuf_COSZRS", "1"), ("cam_in_ALDIF", "1"), ("cam_in_ALDIR", "1"), ("cam_in_ASDIF", "1"), ("cam_in_ASDIR", "1"), ("cam_in_LWUP", "W/m2"),
-    ("cam_in_ICEFRAC", "1"), ("cam_in_LANDFRAC", "1"), ("cam_in_OCNFRAC", "1"), ("cam_in_SNOWHICE", "m"), ("cam_in_SNOWHLAND", "m"),
-]  # fmt: skip
+    ("state_ps", "Pa"),
+    ("pbuf_SOLIN", "W/m2"),
+    ("pbuf_LHFLX", "W/m2"),
+    ("pbuf_SHFLX", "W/m2"),
+    ("pbuf_TAUX", "N/m2"),
+    ("pbuf_TAUY", "N/m2"),
+    ("pbuf_COSZRS", "1"),
+    ("cam_in_ALDIF", "1"),
+    ("cam_in_ALDIR", "1"),
+    ("cam_in_ASDIF", "1"),
+    ("cam_in_ASDIR", "1"),
+    ("cam_in_LWUP", "W/m2"),
+    ("cam_in_ICEFRAC", "1"),
+    ("cam_in_LANDFRAC", "1"),
+    ("cam_in_OCNFRAC", "1"),
+    ("cam_in_SNOWHICE", "m"),
+    ("cam_in_SNOWHLAND", "m"),
+]
 TENDENCIES = [
-    ("ptend_t", "K/s", "state_t", 1e-6), ("ptend_q0001", "kg/kg/s", "state_q0001", -1e-5), ("ptend_q0002", "kg/kg/s", "state_q0002", 1e-5),
-    ("ptend_q0003", "kg/kg/s", "state_q0003", -2e-5), ("ptend_u", "m/s2", "state_u", -1e-5), ("ptend_v", "m/s2", "state_v", 2e-5),
-]  # fmt: skip
+    ("ptend_t", "K/s", "state_t", 1e-6),
+    ("ptend_q0001", "kg/kg/s", "state_q0001", -1e-5),
+    ("ptend_q0002", "kg/kg/s", "state_q0002", 1e-5),
+    ("ptend_q0003", "kg/kg/s", "state_q0003", -2e-5),
+    ("ptend_u", "m/s2", "state_u", -1e-5),
+    ("ptend_v", "m/s2", "state_v", 2e-5),
+]
 FLUXES = [
-    ("cam_out_NETSW", "W/m2", "pbuf_SOLIN", 0.5), ("cam_out_FLWDS", "W/m2", "cam_in_LWUP", 0.75), ("cam_out_PRECSC", "m/s", "state_ps", 1e-13),
-    ("cam_out_PRECC", "m/s", "state_ps", 3e-13), ("cam_out_SOLS", "W/m2", "pbuf_SOLIN", 0.3), ("cam_out_SOLL", "W/m2", "pbuf_SOLIN", 0.2),
-    ("cam_out_SOLSD", "W/m2", "pbuf_SOLIN", 0.1), ("cam_out_SOLLD", "W/m2", "pbuf_SOLIN", 0.05),
-]  # fmt: skip
+    ("cam_out_NETSW", "W/m2", "pbuf_SOLIN", 0.5),
+    ("cam_out_FLWDS", "W/m2", "cam_in_LWUP", 0.75),
+    ("cam_out_PRECSC", "m/s", "state_ps", 1e-13),
+    ("cam_out_PRECC", "m/s", "state_ps", 3e-13),
+    ("cam_out_SOLS", "W/m2", "pbuf_SOLIN", 0.3),
+    ("cam_out_SOLL", "W/m2", "pbuf_SOLIN", 0.2),
+    ("cam_out_SOLSD", "W/m2", "pbuf_SOLIN", 0.1),
+    ("cam_out_SOLLD", "W/m2", "pbuf_SOLIN", 0.05),
+]
 
 
 Entry = tuple[str, str, int]  # name, units, number of values
@@ -85,7 +108,12 @@ def column_package(path: Path) -> None:
 
 def climsim_package(path: Path, levels: int, humidity: str = "state_q0001", further: list[Entry] | None = None) -> None:
     """A package with the variables of ClimSim's 557 inputs and 368 outputs; ``humidity`` stands in the second place."""
-    profiles = [("state_t", "K"), (humidity, "1" if humidity == "state_rh" else "kg/kg"), ("state_q0002", "kg/kg"), ("state_q0003", "kg/kg")]
+    profiles = [
+        ("state_t", "K"),
+        (humidity, "1" if humidity == "state_rh" else "kg/kg"),
+        ("state_q0002", "kg/kg"),
+        ("state_q0003", "kg/kg"),
+    ]
     profiles += [("state_u", "m/s"), ("state_v", "m/s"), ("pbuf_ozone", "kg/kg"), ("pbuf_CH4", "kg/kg"), ("pbuf_N2O", "kg/kg")]
     inputs = [(n, u, levels) for n, u in profiles] + [(n, u, 1) for n, u in SCALARS] + (further or [])
     known = {name for name, _, _ in inputs}

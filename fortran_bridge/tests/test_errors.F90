@@ -70,6 +70,10 @@ contains
     call check_error(status, climlink_error_argument, 'micro_batch')
     call emulator%open(fixture('column.pt'), status, threads=0)
     call check_error(status, climlink_error_argument, 'threads')
+#ifndef CLIMLINK_MPI
+    call emulator%open(fixture('column.pt'), status, comm=0)
+    call check_error(status, climlink_error_argument, 'built without MPI')
+#endif
   end subroutine refused_hosts
 
   subroutine wrong_names()

@@ -1,11 +1,12 @@
 !> Collective opening, ranks without columns, and failures on one rank: nobody hangs and everybody knows.
 program test_parallel
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
-  use, intrinsic :: iso_fortran_env, only: real64
+  use, intrinsic :: iso_fortran_env, only: int64, int8, real64
   use mpi_f08, only: MPI_Allreduce, MPI_Comm, MPI_COMM_NULL, MPI_Comm_rank, MPI_Comm_size, MPI_Comm_split, MPI_COMM_WORLD, &
                      MPI_Finalize, MPI_Init, MPI_INTEGER, MPI_SUM
   use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_digest, climlink_error_file, climlink_error_host, &
                       climlink_error_nonfinite, climlink_error_package, climlink_error_state, climlink_status
+  use climlink_parallel, only: broadcast_bytes
   use test_support, only: check, check_error, finish, fixture, gain_t, n_level, time_step
   implicit none (type, external)
 
@@ -21,6 +22,7 @@ program test_parallel
   call MPI_Comm_size(MPI_COMM_WORLD, n_rank)
   write (last_rank, '(i0)') n_rank - 1
 
+  call bytes_in_pieces()
   call failures_of_the_file()
   call failures_of_one_rank()
   call open_and_run(MPI_COMM_WORLD)
@@ -30,6 +32,18 @@ program test_parallel
   call finish()
 
 contains
+
+  !> Files beyond what one MPI message can carry go in pieces.
+  subroutine bytes_in_pieces()
+    integer(int8) :: sent(1000), bytes(1000)
+    integer :: i
+
+    sent = [(int(mod(i, 100), int8), i=1, size(sent))]
+    bytes = 0_int8
+    if (rank == 0) bytes = sent
+    call broadcast_bytes(MPI_COMM_WORLD%mpi_val, bytes, chunk=7_int64)
+    call check(all(bytes == sent), 'bytes in pieces')
+  end subroutine bytes_in_pieces
 
   !> Rank 0 alone sees the file; all ranks get its error.
   subroutine failures_of_the_file()

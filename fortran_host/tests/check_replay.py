@@ -91,7 +91,9 @@ class Replay:
 
     def start(self, ranks: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """Start the program on some ranks."""
-        return subprocess.run([*self.mpiexec, str(ranks), self.program, *arguments], capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(
+            [*self.mpiexec, str(ranks), self.program, *arguments], capture_output=True, text=True, timeout=120, check=False
+        )
 
 
 def check_file(path: Path, source: Path, values: dict[str, np.ndarray], stamp: int) -> None:
@@ -188,7 +190,11 @@ def check_faults(replay: Replay) -> None:
         ([truncated], {}, r"E3SM-MMF.mli.truncated.nc: .*truncated"),
         ([short], {}, r"E3SM-MMF.mli.short.nc: the file is truncated: it has \d+ bytes, its header needs \d+ or more"),
         ([faulty("missing", {"state_u": None})], {}, r"mli.missing.nc: .*state_u"),
-        ([faulty("turned", {}, "state_v")], {}, r"mli.turned.nc: state_v: expected dimensions \(lev, ncol\) or \(ncol\), found \(ncol, lev\)"),
+        (
+            [faulty("turned", {}, "state_v")],
+            {},
+            r"mli.turned.nc: state_v: expected dimensions \(lev, ncol\) or \(ncol\), found \(ncol, lev\)",
+        ),
         ([faulty("flat", {"state_v": values["state_ps"]})], {}, r"mli.flat.nc: .*state_v"),
         ([faulty("nan", {"state_t": nan})], {}, r"mli.nan.nc: rank 1: set: state_t: column 5 .*NaN"),
         ([good], {"package": replay.fixtures / "climsim_26.pt"}, r"60.*26|26.*60"),
