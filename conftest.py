@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -55,16 +55,16 @@ def synthetic_store(synthetic_dir: Path, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def linear_source(synthetic_store: ColumnStore) -> ExportSource:
     """Return a fitted linear emulator with all constraints but the output mask, ready to export; treat it as read-only."""
-    return _linear_source(synthetic_store, "host_v2_q")
+    return _untrained_source(synthetic_store, "host_v2_q", "linear", {})
 
 
 @pytest.fixture(scope="session")
-def export_linear(synthetic_store: ColumnStore) -> Callable[[str, Path], EmulatorPackage]:
-    """Return a function that exports a linear emulator for an input set to a path."""
+def export_untrained(synthetic_store: ColumnStore) -> Callable[..., EmulatorPackage]:
+    """Return a function (input set, path, architecture name, configuration) that exports an emulator with seeded random weights."""
     from climlink.export import export_package
 
-    def export(input_set: str, path: Path) -> EmulatorPackage:
-        source = _linear_source(synthetic_store, input_set)
+    def export(input_set: str, path: Path, architecture: str = "linear", configuration: dict[str, Any] | None = None) -> EmulatorPackage:
+        source = _untrained_source(synthetic_store, input_set, architecture, configuration or {})
         rows = synthetic_store.pack(source.emulator.contract.inputs, synthetic_store.indices("train"))
         return export_package(source, torch.from_numpy(rows), path)
 
@@ -72,13 +72,20 @@ def export_linear(synthetic_store: ColumnStore) -> Callable[[str, Path], Emulato
 
 
 @pytest.fixture(scope="session")
-def linear_package(export_linear: Callable[[str, Path], EmulatorPackage], tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
+def linear_package(export_untrained: Callable[..., EmulatorPackage], tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
     """Return an exported package of a linear emulator on host_v2_q; treat it as read-only."""
-    return export_linear("host_v2_q", tmp_path_factory.mktemp("package") / "wrap_model.pt")
+    return export_untrained("host_v2_q", tmp_path_factory.mktemp("package") / "wrap_model.pt")
 
 
-def _linear_source(store: ColumnStore, input_set: str) -> ExportSource:
-    """Return a linear emulator with seeded random weights, fitted to a store's training statistics."""
+@pytest.fixture(scope="session")
+def unet_package(export_untrained: Callable[..., EmulatorPackage], tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
+    """Return an exported package of a small U-Net whose random weights are large enough to matter."""
+    path = tmp_path_factory.mktemp("unet") / "wrap_model.pt"
+    return export_untrained("host_v2_q", path, "unet", {"preset": "small"})
+
+
+def _untrained_source(store: ColumnStore, input_set: str, architecture: str, configuration: dict[str, Any]) -> ExportSource:
+    """Return an emulator with seeded random weights, fitted to a store's training statistics."""
     from climlink.architectures import build, resolve_configuration
     from climlink.data.statistics import compute_statistics
     from climlink.export import ExportSource
@@ -101,13 +108,13 @@ def _linear_source(store: ColumnStore, input_set: str) -> ExportSource:
     )
     statistics = compute_statistics(store, split="train")
     torch.manual_seed(7)
-    emulator = WrappedEmulator(contract, build("linear", {}, contract.network_shape)).fit(statistics).eval()
+    emulator = WrappedEmulator(contract, build(architecture, configuration, contract.network_shape)).fit(statistics).eval()
     scale = output_scale(contract.outputs, statistics)
     return ExportSource(
-        name=f"linear_{input_set}",
+        name=f"{architecture}_{input_set}",
         emulator=emulator,
-        architecture="linear",
-        configuration=resolve_configuration("linear", {}),
+        architecture=architecture,
+        configuration=resolve_configuration(architecture, configuration),
         statistics_digest=statistics.digest,
         difference_scale={n: scale[contract.outputs.slice(n)].tolist() for n in contract.outputs.names},
         data_digest=store.digest,

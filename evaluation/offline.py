@@ -21,7 +21,7 @@ from climlink.wrappers.variable_sets import VariableSet
 __all__ = ["R2Table", "predict_package", "r2_figure", "r2_table", "replay_outputs"]
 
 DEFAULT_BATCH_ROWS = 1536
-_ROW_MULTIPLE = 8  # the Runtime rounds every forward up to this many rows: other tails take other kernels and round differently
+_ROW_MULTIPLE = 16  # the Runtime rounds every forward up to this many rows: other tails take other kernels and round differently
 
 
 def predict_package(

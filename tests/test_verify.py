@@ -47,10 +47,17 @@ def test_five_routes_agree_on_golden_and_other_columns(linear_package: EmulatorP
     assert result.passed
 
 
-def test_rh_hosts_are_served_too(export_linear: Callable[[str, Path], EmulatorPackage], tmp_path: Path) -> None:
-    package = export_linear("host_v2_rh", tmp_path / "wrap_model.pt")
+def test_rh_hosts_are_served_too(export_untrained: Callable[..., EmulatorPackage], tmp_path: Path) -> None:
+    package = export_untrained("host_v2_rh", tmp_path / "wrap_model.pt")
     assert "state_rh" in [v.name for v in package.manifest.inputs.variables]
     assert verify(package).passed
+
+
+def test_a_unet_takes_the_five_routes(unet_package: EmulatorPackage, synthetic_dir: Path) -> None:
+    contract = EmulatorContract.from_manifest(unet_package.manifest)
+    rows = read_columns(synthetic_dir, contract.inputs, contract.outputs)
+    result = verify(unet_package, rows.inputs)
+    assert result.passed, [(r.route, r.error, r.max_difference) for r in result.routes]
 
 
 def test_a_golden_mismatch_fails_every_route(linear_package: EmulatorPackage, tmp_path: Path) -> None:

@@ -9,10 +9,10 @@
 namespace climlink {
 
 // Every forward gets a multiple of this many rows, so that a column's bits do not depend on how many columns a rank has, on their chunks
-// or on their order. Measured with MKL (AVX2): linear layers round 1 to 3 rows unlike 4 and more, and where a layer has one output, the
-// last (rows modulo 4) rows unlike the others; every multiple of 4 up to 192 was bitwise equal over 224 layer shapes, convolutions and
-// LSTMs at any size. 8 leaves room for kernels that work on twice as many rows at once. Tested in cpp/tests/test_batches.cpp.
-constexpr std::int64_t row_granule = 8;
+// or on their order. Measured on an AMD CPU: linear layers (MKL) round 1 to 3 rows unlike 4 and more, and where a layer has one output the
+// last (rows modulo 4) rows unlike the others; the convolutions of the U-Nets (oneDNN) round fewer than 16 rows unlike 16 and more, where
+// every multiple of 4 up to 64 was bitwise equal. Tested in cpp/tests/test_batches.cpp and tests/test_runtime.py.
+constexpr std::int64_t row_granule = 16;
 
 // The smallest multiple of row_granule that is not below n_row.
 constexpr std::int64_t whole_granules(std::int64_t n_row) { return (n_row + row_granule - 1) / row_granule * row_granule; }

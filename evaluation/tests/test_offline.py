@@ -112,14 +112,14 @@ def test_wrong_widths_and_levels(outputs: VariableSet) -> None:
         r2_table(np.zeros((2, 56)), np.zeros((2, 56)), outputs, first_level=8)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 8, 19])
+@pytest.mark.parametrize("rows", [1, 7, 16, 19])
 def test_prediction_in_batches_is_the_packages_own(linear_package: EmulatorPackage, rows: int) -> None:
     inputs = np.tile(linear_package.golden_inputs, (20, 1))[:rows]
-    got = predict_package(linear_package.path, inputs, batch_rows=8)
+    got = predict_package(linear_package.path, inputs, batch_rows=16)
     module = linear_package.load()
-    padded = np.concatenate([inputs, inputs[-1:].repeat(-rows % 8, axis=0)])
+    padded = np.concatenate([inputs, inputs[-1:].repeat(-rows % 16, axis=0)])
     with torch.inference_mode():
-        expected = np.concatenate([module(torch.from_numpy(p)).numpy() for p in np.split(padded, len(padded) // 8)])[:rows]
+        expected = np.concatenate([module(torch.from_numpy(p)).numpy() for p in np.split(padded, len(padded) // 16)])[:rows]
     np.testing.assert_array_equal(got, expected)
 
 
@@ -128,7 +128,7 @@ def test_prediction_refuses_what_the_package_does_not_take(linear_package: Emula
         predict_package(linear_package, linear_package.golden_inputs.astype(np.float64))  # type: ignore[arg-type]
     with pytest.raises(EvaluationError, match=r"got float32 \[2, 556\]"):
         predict_package(linear_package, np.zeros((2, 556), dtype=np.float32))
-    with pytest.raises(EvaluationError, match="multiple of 8"):
+    with pytest.raises(EvaluationError, match="multiple of 16"):
         predict_package(linear_package, linear_package.golden_inputs, batch_rows=9)
 
 

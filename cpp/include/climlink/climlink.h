@@ -58,7 +58,7 @@ typedef struct climlink_options {
   const char* device;  /* "cpu" (default), "cuda" (local_rank modulo device count), "cuda:N", or "auto" (cuda where present, else cpu) */
   int32_t local_rank;  /* rank on this node, used by "cuda" and "auto" */
   int32_t threads;     /* intra-operator threads; default 1 */
-  int32_t micro_batch; /* columns per forward on the CPU, at least 2, rounded up to a multiple of 8; default 64. On a GPU all at once. */
+  int32_t micro_batch; /* columns per forward on the CPU, at least 2, rounded up to a multiple of 16; default 64. On a GPU all at once. */
   const char* pinned_sha256; /* 64 hexadecimal digits that the file must have, or NULL */
 } climlink_options;
 

@@ -163,7 +163,7 @@ class UNet(ColumnEmulator):
         self.padding: int = -shape.level_count % factor
         self.profile_outputs: int = shape.profile_outputs
         self.rectified_scalars: bool = configuration.rectified_scalars
-        self.register_buffer("position", _position(configuration.position_channels, shape.level_count), persistent=False)
+        self.register_buffer("position", _position(configuration.position_channels, shape.level_count))
         inputs = shape.profile_inputs + shape.scalar_inputs + configuration.position_channels
         self.stem = _convolution(inputs, widths[0], 3)
         down, skips = _encoder(configuration)

@@ -86,11 +86,15 @@ def _show(d: dict[str, Any]) -> None:
     for key, value in d.items():
         rows = [{"name": k, **v} for k, v in value.items()] if isinstance(value, dict) else value
         if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-            table = Table(*rows[0], title=key.replace("_", " "), title_justify="left")
+            table = Table(*(c.replace("_", " ") for c in rows[0]), title=key.replace("_", " "), title_justify="left")
             for row in rows:
                 table.add_row(*(_cell(v) for v in row.values()))
             output.print(table)
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
