@@ -48,7 +48,9 @@ void Emulator::load(std::string_view bytes, const climlink_options& options) {
   if (std::find(m.allowed_precisions.begin(), m.allowed_precisions.end(), precision) == m.allowed_precisions.end()) {
     fail(CLIMLINK_ERROR_BACKEND, package_.name, ": the manifest does not allow float32, the precision of this climlink. Export it again");
   }
-  const Device device = choose_device(options.device, options.local_rank, backend_device_count());
+  // Counting devices starts the CUDA driver, which a run on the CPU should not do.
+  const int device_count = std::string_view(options.device) == "cpu" ? 0 : backend_device_count();
+  const Device device = choose_device(options.device, options.local_rank, device_count);
   device_text_ = device.text();
   backend_ = load_backend(bytes, package_.name, device, options.threads);
   const std::int64_t micro_batch = whole_granules(options.micro_batch);
