@@ -92,7 +92,7 @@ def run_online(case: CaseConfig, progress: Callable[[int, int], None] | None = N
         raise ConfigError(f"{folder} already holds a run ({RECORD_FILE}); choose another output or remove it")
     output = folder / "output"
     output.mkdir(parents=True, exist_ok=True)
-    namelist = _write_namelist(case, folder, sources)
+    namelist = _write_namelist(case, folder, sources, package)
     record = _record(case, package, sources)
     (folder / RECORD_FILE).write_text(json.dumps({**record, "status": "running"}, indent=1))
     command = mpi_command(case.ranks, [str(executable("climlink-replay")), str(namelist)])
@@ -125,11 +125,12 @@ def _selected_files(case: CaseConfig) -> list[Path]:
     return [files[s] for s in wanted]
 
 
-def _write_namelist(case: CaseConfig, folder: Path, sources: list[Path]) -> Path:
+def _write_namelist(case: CaseConfig, folder: Path, sources: list[Path], package: EmulatorPackage) -> Path:
     listing = folder / "files.txt"
     listing.write_text("".join(f"{s.resolve()}\n" for s in sources))
     values: dict[str, str | int | float] = {
         "package": str(case.package.resolve()),
+        "pinned_sha256": package.digest,
         "files": str(listing),
         "output_directory": str(folder / "output"),
         "grid_file": str(find_grid(case.data, None).resolve()),

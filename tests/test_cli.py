@@ -1,0 +1,119 @@
+"""The command line as a user meets it: help with an example everywhere, exit codes, and the path from files to a package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from climlink.cli.main import app, main
+from climlink.package import EmulatorPackage
+from climlink.quickstart import find_climsim, run_quickstart
+
+COMMANDS = [
+    ["quickstart"],
+    ["data", "prepare"],
+    ["data", "statistics"],
+    ["data", "describe"],
+    ["train"],
+    ["export"],
+    ["inspect"],
+    ["verify"],
+    ["online", "run"],
+    ["cmake-prefix"],
+]
+TEST_STAMP = "0008-10-22-20400"
+
+
+def _run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+@pytest.fixture(scope="module")
+def tiny_training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a training configuration of seconds: a linear network, two passes."""
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    config = {"name": "tiny", "store": "unset.zarr", "architecture": {"name": "linear"}, "epochs": 2, "batch_size": 24, "threads": 1}
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture(scope="module")
+def split_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a split file with one test stamp."""
+    path = tmp_path_factory.mktemp("split") / "split.yaml"
+    path.write_text(f'test: ["{TEST_STAMP}"]\n')
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    code, text = _run(*command, "--help")
+    assert code == 0
+    assert "Example" in text
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    for arguments in (["no-such-command"], ["export"], ["verify", "a.pt", "--files", "0"], ["train", "a.yaml", "--epochs", "none"]):
+        assert _run(*arguments)[0] == 2, arguments
+
+
+def test_a_failure_is_a_message_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.argv", ["climlink", "inspect", str(tmp_path / "none.pt")])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    assert "none.pt: no such file" in capsys.readouterr().err
+
+
+def test_from_files_to_a_package(synthetic_dir: Path, split_file: Path, tiny_training: Path, tmp_path: Path) -> None:
+    store, statistics, run, package = (tmp_path / n for n in ("s.zarr", "statistics.nc", "run", "wrap_model.pt"))
+    assert _run("data", "prepare", synthetic_dir, "--out", store, "--split", split_file)[0] == 0
+    assert "already complete" in _run("data", "prepare", synthetic_dir, "--out", store, "--split", split_file)[1]
+    assert _run("data", "statistics", store, "--out", statistics)[0] == 0
+    described = json.loads(_run("data", "describe", store, "--json")[1])
+    assert described["times"] == 4
+    assert _run("train", tiny_training, "--store", store, "-o", run)[0] == 0
+    assert _run("export", run, "-o", package)[0] == 0
+    shown = json.loads(_run("inspect", package, "--json")[1])
+    assert shown["manifest"]["name"] == "tiny"
+    assert shown["manifest"]["provenance"]["training"]["epochs_done"] == 2
+    assert shown["sha256"] == EmulatorPackage.read(package).digest
+    readable = _run("inspect", package)[1]
+    assert "host_v2_q" in readable
+    assert "cam_out_SOLLD" in readable
+
+
+class _Silent:
+    def stage(self, title: str) -> None:
+        del title
+
+    def bar(self, label: str):
+        from climlink.cli.console import progress_bar
+
+        return progress_bar(label, hidden=True)
+
+
+def test_the_quickstart_path(synthetic_dir: Path, split_file: Path, tiny_training: Path, tmp_path: Path) -> None:
+    result = run_quickstart(synthetic_dir, tmp_path / "quickstart", _Silent(), training=tiny_training, split=split_file)
+    assert result.verification.passed
+    assert result.largest_score_difference <= 1e-6
+    assert result.figure.stat().st_size > 10_000
+    # A second call goes over the same folder without complaint.
+    again = run_quickstart(synthetic_dir, tmp_path / "quickstart", _Silent(), training=tiny_training, split=split_file)
+    assert again.package.manifest.normalization == result.package.manifest.normalization
+
+
+def test_a_missing_climsim_folder_says_how_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIMLINK_CLIMSIM_DIR", str(tmp_path / "none"))
+    from climlink.config import ConfigError
+
+    with pytest.raises(ConfigError, match="--climsim DIR or CLIMLINK_CLIMSIM_DIR"):
+        find_climsim(None)
