@@ -6,7 +6,6 @@ import gc
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ runtime = pytest.importorskip("_runtime", reason="built without CLIMLINK_PYTHON"
 
 
 @pytest.fixture
-def emulator() -> Iterator[Any]:
+def emulator() -> Any:
     """An open tiny package."""
-    yield runtime.Emulator(FIXTURES / "tiny.pt", level_count=4, time_step_s=1200.0)
+    return runtime.Emulator(FIXTURES / "tiny.pt", level_count=4, time_step_s=1200.0)
 
 
 def rows(count: int) -> np.ndarray:
@@ -42,7 +41,8 @@ def torchscript(x: np.ndarray) -> np.ndarray:
 def test_packed_rows_equal_torchscript(emulator: Any, count: int) -> None:
     x = rows(count)
     y = emulator.run_packed(x)
-    assert y.shape == (count, 5) and y.dtype == np.float32
+    assert y.shape == (count, 5)
+    assert y.dtype == np.float32
     np.testing.assert_allclose(y, torchscript(x), rtol=1e-5, atol=1e-6)
 
 
@@ -68,7 +68,8 @@ def test_describes_itself(emulator: Any) -> None:
     assert emulator.outputs[1] == ("cam_out_PRECC", "m/s", 1, 4)
     assert (emulator.level_count, emulator.time_step_s, emulator.device) == (4, 1200.0, "cpu")
     assert emulator.backend == runtime.backend == "torchscript"
-    assert len(emulator.digest) == 64 and '"schema_version"' in emulator.manifest
+    assert len(emulator.digest) == 64
+    assert '"schema_version"' in emulator.manifest
     assert 0 <= emulator.golden_difference <= 1e-6
     emulator.require_units("input", "state_ps", "Pa")
 

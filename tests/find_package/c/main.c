@@ -3,8 +3,8 @@
 #include <string.h>
 
 /* Opens the package named by the first argument. A climlink built without libtorch can only check it, and says so. */
-int main(int argc, char **argv) {
-  climlink_emulator *emulator = NULL;
+int main(int argc, char** argv) {
+  climlink_emulator* emulator = NULL;
   if (argc != 2) return 2;
   const climlink_status status = climlink_open(argv[1], NULL, &emulator);
   const int stub = strcmp(climlink_backend(), "stub") == 0;
