@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from climlink.wrappers.errors import ClimlinkError
 
@@ -32,10 +33,15 @@ def mpi_command(ranks: int, command: Sequence[str]) -> list[str]:
     return [found, *options, "-n", str(ranks), *command]
 
 
-def mpi_environment(threads: int, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of an MPI program: ``threads`` OpenMP threads per rank, and leave for Open MPI to run as root."""
-    environment = dict(os.environ if base is None else base)
+def mpi_environment(threads: int, scratch: Path) -> dict[str, str]:
+    """Return the environment of an MPI program: ``threads`` OpenMP threads per rank, and leave for Open MPI to run as root.
+
+    ``scratch`` is a folder of this launch's own: Open MPI jobs that start and end together on one machine remove each other's session
+    folders from a shared one.
+    """
+    environment = dict(os.environ)
     environment["OMP_NUM_THREADS"] = str(threads)
+    environment["TMPDIR"] = str(scratch)
     if os.geteuid() == 0:
         environment.setdefault("OMPI_ALLOW_RUN_AS_ROOT", "1")
         environment.setdefault("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")

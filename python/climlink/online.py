@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,9 +163,10 @@ def _record(case: CaseConfig, package: EmulatorPackage, sources: list[Path]) -> 
 
 def _launch(command: list[str], threads: int, log: Path, progress: Callable[[int, int], None] | None) -> None:
     """Run the job, copy its output to ``log`` line by line, and raise LaunchError with its last words if it fails."""
-    with log.open("w") as stream:
+    with log.open("w") as stream, tempfile.TemporaryDirectory(prefix="climlink-mpi-") as scratch:
+        environment = mpi_environment(threads, Path(scratch))
         job = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1, env=mpi_environment(threads), errors="replace"
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1, env=environment, errors="replace"
         )
         assert job.stdout is not None
         try:
