@@ -9,13 +9,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import _runtime as runtime
 import numpy as np
 import pytest
 import torch
 
 FIXTURES = Path(os.environ["CLIMLINK_FIXTURES"])
 C_ROUTE = os.environ["CLIMLINK_C_ROUTE"]
-runtime = pytest.importorskip("_runtime", reason="built without CLIMLINK_PYTHON")
 
 
 @pytest.fixture
