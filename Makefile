@@ -24,7 +24,8 @@ $(VENV)/.python: $(VENV)/.system scripts/setup-python.sh pyproject.toml
 
 # C++ and Fortran are compiled by the editable install; CMake recompiles only what changed.
 $(VENV)/.native: $(VENV)/.python $(NATIVE)
-	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e . -Ccmake.define.CLIMLINK_TESTS=ON -Ccmake.define.CLIMLINK_PYTHON=ON
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e . \
+	  --config-settings=cmake.define.CLIMLINK_TESTS=ON --config-settings=cmake.define.CLIMLINK_PYTHON=ON
 	@touch $@
 
 setup: $(VENV)/.native ## system packages, virtual environment, C++ and Fortran build

@@ -6,12 +6,23 @@ import os
 import shlex
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 from climlink.wrappers.errors import ClimlinkError
 
 LAUNCHER_VARIABLE = "CLIMLINK_MPIRUN"
 """Environment variable that replaces the launcher, such as ``srun`` or ``mpirun --bind-to core``; ``-n RANKS`` is appended."""
+
+_OF_AN_MPI_PROCESS = (
+    "PMIX_",
+    "PMI_",
+    "OMPI_COMM_WORLD_",
+    "OMPI_MCA_ess",
+    "OMPI_MCA_orte_",
+    "OMPI_MCA_pmix",
+    "OMPI_APP_CTX_",
+    "ORTE_SCHIZO_",
+)
+"""Beginnings of the variables that MPI_Init of Open MPI 4 leaves in its process and that a launcher sets for its ranks."""
 
 
 class LaunchError(ClimlinkError):
@@ -33,15 +44,13 @@ def mpi_command(ranks: int, command: Sequence[str]) -> list[str]:
     return [found, *options, "-n", str(ranks), *command]
 
 
-def mpi_environment(threads: int, scratch: Path) -> dict[str, str]:
+def mpi_environment(threads: int) -> dict[str, str]:
     """Return the environment of an MPI program: ``threads`` OpenMP threads per rank, and leave for Open MPI to run as root.
 
-    ``scratch`` is a folder of this launch's own: Open MPI jobs that start and end together on one machine remove each other's session
-    folders from a shared one.
+    What an enclosing MPI process left in the environment is taken out: Open MPI's launcher ends without a word when it finds it.
     """
-    environment = dict(os.environ)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(_OF_AN_MPI_PROCESS)}
     environment["OMP_NUM_THREADS"] = str(threads)
-    environment["TMPDIR"] = str(scratch)
     if os.geteuid() == 0:
         environment.setdefault("OMPI_ALLOW_RUN_AS_ROOT", "1")
         environment.setdefault("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")

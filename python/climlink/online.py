@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,8 +162,8 @@ def _record(case: CaseConfig, package: EmulatorPackage, sources: list[Path]) -> 
 
 def _launch(command: list[str], threads: int, log: Path, progress: Callable[[int, int], None] | None) -> None:
     """Run the job, copy its output to ``log`` line by line, and raise LaunchError with its last words if it fails."""
-    with log.open("w") as stream, tempfile.TemporaryDirectory(prefix="climlink-mpi-") as scratch:
-        environment = mpi_environment(threads, Path(scratch))
+    with log.open("w") as stream:
+        environment = mpi_environment(threads)
         job = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1, env=environment, errors="replace"
         )

@@ -173,7 +173,7 @@ def _through_files(package: EmulatorPackage, x: FloatRows, command: Callable[[li
         source, target = Path(folder, "inputs.f32"), Path(folder, "outputs.f32")
         np.ascontiguousarray(x, dtype="<f4").tofile(source)
         line = command([str(package.path), str(source), str(x.shape[0]), str(target)])
-        result = subprocess.run(line, capture_output=True, text=True, check=False, env=mpi_environment(threads=1, scratch=Path(folder)))
+        result = subprocess.run(line, capture_output=True, text=True, check=False, env=mpi_environment(threads=1))
         if result.returncode != 0:
             words = f"{result.stderr}\n{result.stdout}".strip()[-2000:]
             raise RouteError(f"{' '.join(line)} ended with exit code {result.returncode}: {words or 'it said nothing'}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,22 @@ def test_no_launcher_and_no_ranks(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         mpi_command(0, ["program"])
 
 
-def test_every_launch_has_its_own_scratch_folder_and_threads(tmp_path: Path) -> None:
-    environment = mpi_environment(2, tmp_path)
-    assert environment["TMPDIR"] == str(tmp_path)
+def test_threads_of_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    monkeypatch.setenv("OMPI_MCA_btl", "self,vader")
+    environment = mpi_environment(2)
     assert environment["OMP_NUM_THREADS"] == "2"
+    assert environment["OMPI_MCA_btl"] == "self,vader"
+
+
+def test_a_launch_from_inside_an_mpi_process() -> None:
+    # MPI_Init leaves variables in its process with which mpirun ends silently; the launch must work all the same.
+    script = (
+        "from mpi4py import MPI; import os, subprocess, sys;"
+        "subprocess.run([sys.executable, '-c', "
+        "'import subprocess; from climlink.mpi import *;"
+        'print(subprocess.run(mpi_command(2, ["echo", "ran"]), env=mpi_environment(1), capture_output=True, text=True).stdout)'
+        "'], check=True)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=mpi_environment(1))
+    assert result.stdout.split() == ["ran", "ran"]

@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 import torch
 import yaml
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgressBar
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from climlink.architectures import build
 from climlink.config import load_config
@@ -211,6 +212,8 @@ def _fit(config: TrainingConfig, parts: _Parts, directory: Path, resume_from: Pa
             num_sanity_val_steps=0,
             limit_val_batches=1.0 if parts.data.held_out.size else 0,
             default_root_dir=directory,
+            # One process: without this Lightning looks for a cluster and calls MPI_Init wherever mpi4py is installed.
+            plugins=[LightningEnvironment()],
         )
         trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from, weights_only=True)
 
