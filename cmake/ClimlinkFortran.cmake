@@ -33,3 +33,10 @@ function(climlink_fortran_test name)
   endif()
   climlink_fortran_test_properties(${name})
 endfunction()
+
+# A static library of Fortran sources; whoever links it sees its modules.
+function(climlink_fortran_library target)
+  climlink_fortran_options(${target})
+  set_target_properties(${target} PROPERTIES Fortran_MODULE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/${target}.modules")
+  target_include_directories(${target} PUBLIC "${CMAKE_CURRENT_BINARY_DIR}/${target}.modules")
+endfunction()

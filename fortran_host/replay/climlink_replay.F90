@@ -14,7 +14,7 @@ program climlink_replay
   use replay_config, only: base_name, output_path, read_settings, replay_settings
   use replay_coupling, only: check_outputs, find_inputs, read_fields, run_step, step_seconds
   use replay_output, only: write_mlo
-  use replay_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, share_of, start_parallel, world
+  use host_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, share_of, start_parallel, world
   implicit none (type, external)
 
   type(replay_settings) :: settings
@@ -26,7 +26,7 @@ program climlink_replay
   character(len=:), allocatable :: error
   integer :: step, n_column
 
-  call start_parallel()
+  call start_parallel('climlink-replay')
   call read_command_line()
   call open_package()
   reading = 0.0_real64

@@ -8,7 +8,7 @@ module replay_output
   use climlink_files, only: remove_file, replace_file
   use climlink, only: climlink_status
   use climsim_files, only: climsim_field, climsim_file, read_integer
-  use replay_parallel, only: gather_columns, rank
+  use host_parallel, only: gather_columns, rank
   implicit none (type, external)
   private
 

@@ -1,5 +1,5 @@
-!> The replay's use of MPI: a share of columns per rank, errors that end all ranks together, and gathering.
-module replay_parallel
+!> The hosts' use of MPI: a share of columns per rank, errors that end all ranks together, and gathering.
+module host_parallel
   use, intrinsic :: iso_fortran_env, only: error_unit, real64
   use mpi_f08, only: MPI_Allreduce, MPI_Barrier, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_Finalize, &
                      MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, MPI_INTEGER, MPI_MAX, MPI_MIN
@@ -14,9 +14,15 @@ module replay_parallel
   integer, protected, public :: rank = 0      !! This process, from 0.
   integer, protected, public :: n_rank = 1    !! Number of processes.
 
+  character(len=:), allocatable :: program_name    !! Begins every error line.
+
 contains
 
-  subroutine start_parallel()
+  !> Joins the other ranks; program begins the error lines of require.
+  subroutine start_parallel(program)
+    character(len=*), intent(in) :: program
+
+    program_name = program
     call MPI_Init()
     call MPI_Comm_rank(MPI_COMM_WORLD, rank)
     call MPI_Comm_size(MPI_COMM_WORLD, n_rank)
@@ -43,7 +49,7 @@ contains
     call MPI_Allreduce(MPI_IN_PLACE, lowest, 1, MPI_INTEGER, MPI_MIN, MPI_COMM_WORLD)
     if (lowest == n_rank) return
     if (rank == lowest) then
-      write (error_unit, '(2a)') 'climlink-replay: ', error
+      write (error_unit, '(3a)') program_name, ': ', error
       flush (error_unit)
     end if
     call MPI_Barrier(MPI_COMM_WORLD)
@@ -91,4 +97,4 @@ contains
     call MPI_Allreduce(MPI_IN_PLACE, values, size(values), MPI_DOUBLE_PRECISION, MPI_MAX, MPI_COMM_WORLD)
   end subroutine maxima_over_ranks
 
-end module replay_parallel
+end module host_parallel
