@@ -5,8 +5,8 @@ module climsim_files
   use, intrinsic :: iso_fortran_env, only: int64, real64
   use netcdf, only: nf90_close, nf90_double, nf90_float, nf90_get_att, nf90_get_var, nf90_inq_dimid, nf90_inq_varid, &
                     nf90_inquire_attribute, nf90_inquire_dimension, nf90_inquire_variable, nf90_max_name, nf90_max_var_dims, &
-                    nf90_noerr, nf90_nowrite, nf90_open, nf90_strerror
-  use classic_netcdf, only: check_length
+                    nf90_noerr
+  use netcdf_files, only: netcdf_file, open_whole, problem
   implicit none (type, external)
   private
 
@@ -14,9 +14,7 @@ module climsim_files
   public :: open_climsim_file, close_climsim_file, has_variable, read_field, read_integer, read_hybrid_midpoints, field_index
 
   !> An opened snapshot.
-  type :: climsim_file
-    character(len=:), allocatable :: path
-    integer :: id = -1
+  type, extends(netcdf_file) :: climsim_file
     integer :: n_column = 0
     integer :: n_level = 0
     integer :: column_dimension = -1
@@ -45,13 +43,7 @@ contains
     type(climsim_file), intent(out) :: file
     character(len=:), allocatable, intent(out) :: error
 
-    file%path = path
-    error = problem(path, nf90_open(path, nf90_nowrite, file%id))
-    if (len(error) > 0) then
-      file%id = -1
-      return
-    end if
-    call check_length(path, error)
+    call open_whole(path, file%netcdf_file, error)
     if (len(error) > 0) return
     call read_dimension(file, 'ncol', file%column_dimension, file%n_column, error)
     if (len(error) == 0) call read_dimension(file, 'lev', file%level_dimension, file%n_level, error)
@@ -229,19 +221,5 @@ contains
     error = problem(file%path, nf90_inq_varid(file%id, 'P0', variable), 'P0')
     if (len(error) == 0) error = problem(file%path, nf90_get_var(file%id, variable, pressure), 'P0')
   end subroutine read_reference_pressure
-
-  !> The text of a netCDF failure, '' if there is none.
-  function problem(path, code, name) result(error)
-    character(len=*), intent(in) :: path
-    integer, intent(in) :: code
-    character(len=*), intent(in), optional :: name
-    character(len=:), allocatable :: error
-
-    error = ''
-    if (code == nf90_noerr) return
-    error = path // ': '
-    if (present(name)) error = error // name // ': '
-    error = error // trim(nf90_strerror(code))
-  end function problem
 
 end module climsim_files

@@ -2,13 +2,11 @@
 !! at all.
 module replay_output
   use, intrinsic :: iso_fortran_env, only: real64
-  use netcdf, only: nf90_64bit_data, nf90_clobber, nf90_close, nf90_copy_att, nf90_create, nf90_def_dim, nf90_def_var, &
-                    nf90_double, nf90_enddef, nf90_global, nf90_inquire_attribute, nf90_int, nf90_noerr, nf90_put_att, &
-                    nf90_put_var, nf90_strerror
-  use climlink_files, only: remove_file, replace_file
-  use climlink, only: climlink_status
+  use netcdf, only: nf90_copy_att, nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_global, nf90_inquire_attribute, &
+                    nf90_int, nf90_noerr, nf90_put_att, nf90_put_var
   use climsim_files, only: climsim_field, climsim_file, read_integer
   use host_parallel, only: gather_columns, rank
+  use netcdf_files, only: attempt, complete, create_beside, netcdf_file
   implicit none (type, external)
   private
 
@@ -18,9 +16,7 @@ module replay_output
   character(len=*), parameter :: copied_attributes(3) = [character(len=8) :: 'ne', 'fv_nphys', 'calendar']
 
   !> What is known of a file being written.
-  type :: output_file
-    character(len=:), allocatable :: path
-    integer :: id = -1
+  type, extends(netcdf_file) :: output_file
     integer :: ymd = 0
     integer :: tod = 0
     integer, allocatable :: variables(:)
@@ -36,13 +32,11 @@ contains
     character(len=*), intent(in) :: digest                !! SHA-256 of the package.
     character(len=:), allocatable, intent(out) :: error
     type(output_file) :: output
-    character(len=:), allocatable :: temporary
 
-    temporary = path // '.part'
     error = ''
-    if (rank == 0) call create(temporary, input, fields, digest, output, error)
+    if (rank == 0) call create(path, input, fields, digest, output, error)
     call write_fields(output, fields, error)
-    if (rank == 0) call complete(output, path, error)
+    if (rank == 0) call complete(output%netcdf_file, error)
   end subroutine write_mlo
 
   subroutine create(path, input, fields, digest, output, error)
@@ -54,8 +48,7 @@ contains
     character(len=:), allocatable, intent(out) :: error
     integer :: column, level, i
 
-    output%path = path
-    error = problem(path, nf90_create(path, ior(nf90_clobber, nf90_64bit_data), output%id))
+    call create_beside(path, output%netcdf_file, error)
     if (len(error) > 0) return
     allocate (output%variables(size(fields)))
     call attempt(error, path, nf90_def_dim(output%id, 'ncol', input%n_column, column))
@@ -121,44 +114,5 @@ contains
       end if
     end do
   end subroutine write_fields
-
-  !> Closes the file and gives it its final name; after an error nothing remains of it.
-  subroutine complete(output, path, error)
-    type(output_file), intent(in) :: output
-    character(len=*), intent(in) :: path
-    character(len=:), allocatable, intent(inout) :: error
-    type(climlink_status) :: status
-
-    if (output%id == -1) return
-    call attempt(error, output%path, nf90_close(output%id))
-    if (len(error) == 0) then
-      call replace_file(output%path, path, status)
-      if (.not. status%ok()) error = status%message
-    end if
-    if (len(error) > 0) call remove_file(output%path)
-  end subroutine complete
-
-  !> Keeps the first error of a sequence of calls.
-  subroutine attempt(error, path, code, name)
-    character(len=:), allocatable, intent(inout) :: error
-    character(len=*), intent(in) :: path
-    integer, intent(in) :: code
-    character(len=*), intent(in), optional :: name
-
-    if (len(error) == 0) error = problem(path, code, name)
-  end subroutine attempt
-
-  function problem(path, code, name) result(error)
-    character(len=*), intent(in) :: path
-    integer, intent(in) :: code
-    character(len=*), intent(in), optional :: name
-    character(len=:), allocatable :: error
-
-    error = ''
-    if (code == nf90_noerr) return
-    error = path // ': '
-    if (present(name)) error = error // name // ': '
-    error = error // trim(nf90_strerror(code))
-  end function problem
 
 end module replay_output

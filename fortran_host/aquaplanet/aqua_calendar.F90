@@ -1,0 +1,155 @@
+!> Model time in the no-leap calendar: every year has 365 days, and the first day is 0001-01-01. Integer arithmetic only, so that
+!! times are exact for runs of any length.
+module aqua_calendar
+  use, intrinsic :: iso_fortran_env, only: int64
+  use aqua_constants, only: r8
+  implicit none (type, external)
+  private
+
+  public :: model_time, operator(==), time_after, civil_date, ymd, tod, calendar_day, days_since_start, stamp, parse_stamp
+  public :: starts_hour, starts_day, starts_month
+
+  integer, parameter :: day_seconds = 86400
+  integer, parameter :: year_days = 365
+  integer, parameter :: month_days(12) = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+
+  type :: model_time
+    integer :: day_number = 0    !! Days since 0001-01-01.
+    integer :: second = 0        !! Of the day, 0 to 86399.
+  end type model_time
+
+  interface operator(==)
+    module procedure same_time
+  end interface operator(==)
+
+contains
+
+  elemental function same_time(a, b) result(same)
+    type(model_time), intent(in) :: a
+    type(model_time), intent(in) :: b
+    logical :: same
+
+    same = a%day_number == b%day_number .and. a%second == b%second
+  end function same_time
+
+  !> The time some steps after start (before it if step is negative); dt is a whole number of seconds.
+  elemental function time_after(start, step, dt) result(time)
+    type(model_time), intent(in) :: start
+    integer, intent(in) :: step
+    real(r8), intent(in) :: dt           !! [s]
+    type(model_time) :: time
+    integer(int64), parameter :: day = day_seconds
+    integer(int64) :: seconds
+
+    seconds = int(start%second, int64) + int(step, int64) * nint(dt, int64)
+    time%second = int(modulo(seconds, day))
+    time%day_number = start%day_number + int((seconds - modulo(seconds, day)) / day)
+  end function time_after
+
+  !> Year, month and day of the month.
+  pure subroutine civil_date(time, year, month, day)
+    type(model_time), intent(in) :: time
+    integer, intent(out) :: year
+    integer, intent(out) :: month
+    integer, intent(out) :: day
+
+    year = time%day_number / year_days + 1
+    day = modulo(time%day_number, year_days) + 1
+    do month = 1, 11
+      if (day <= month_days(month)) exit
+      day = day - month_days(month)
+    end do
+  end subroutine civil_date
+
+  !> The date as an integer, 10131 for 0001-01-31.
+  elemental function ymd(time) result(date)
+    type(model_time), intent(in) :: time
+    integer :: date
+    integer :: year, month, day
+
+    call civil_date(time, year, month, day)
+    date = year * 10000 + month * 100 + day
+  end function ymd
+
+  !> Second of the day.
+  elemental function tod(time) result(second)
+    type(model_time), intent(in) :: time
+    integer :: second
+
+    second = time%second
+  end function tod
+
+  !> Day of the year: 1.0 is January 1, 0 UTC.
+  elemental function calendar_day(time) result(day)
+    type(model_time), intent(in) :: time
+    real(r8) :: day
+
+    day = real(modulo(time%day_number, year_days) + 1, r8) + real(time%second, r8) / real(day_seconds, r8)
+  end function calendar_day
+
+  !> Days since 0001-01-01-00000, the time coordinate of history files.
+  elemental function days_since_start(time) result(days)
+    type(model_time), intent(in) :: time
+    real(r8) :: days
+
+    days = real(time%day_number, r8) + real(time%second, r8) / real(day_seconds, r8)
+  end function days_since_start
+
+  !> YYYY-MM-DD-SSSSS, as in file names.
+  pure function stamp(time) result(text)
+    type(model_time), intent(in) :: time
+    character(len=16) :: text
+    integer :: year, month, day
+
+    call civil_date(time, year, month, day)
+    write (text, '(i4.4,"-",i2.2,"-",i2.2,"-",i5.5)') year, month, day, time%second
+  end function stamp
+
+  !> Reads YYYY-MM-DD-SSSSS; error is '' or says what is wrong with it.
+  pure subroutine parse_stamp(text, time, error)
+    character(len=*), intent(in) :: text
+    type(model_time), intent(out) :: time
+    character(len=:), allocatable, intent(out) :: error
+    character(len=*), parameter :: digits = '0123456789'
+    integer, parameter :: dashes(3) = [5, 8, 11]
+    integer :: year, month, day, i
+
+    error = "'" // text // "' is not a time stamp: expected YYYY-MM-DD-SSSSS, such as 0001-01-01-00000"
+    if (len(text) /= 16) return
+    do i = 1, len(text)
+      if (any(i == dashes)) then
+        if (text(i:i) /= '-') return
+      else
+        if (index(digits, text(i:i)) == 0) return
+      end if
+    end do
+    read (text, '(i4,1x,i2,1x,i2,1x,i5)') year, month, day, time%second
+    error = "'" // text // "' is not a time of the no-leap calendar: it begins with 0001-01-01, and February has 28 days"
+    if (year < 1 .or. month < 1 .or. month > 12 .or. day < 1 .or. time%second >= day_seconds) return
+    if (day > month_days(month)) return
+    time%day_number = (year - 1) * year_days + sum(month_days(:month - 1)) + day - 1
+    error = ''
+  end subroutine parse_stamp
+
+  elemental function starts_hour(time) result(yes)
+    type(model_time), intent(in) :: time
+    logical :: yes
+
+    yes = modulo(time%second, 3600) == 0
+  end function starts_hour
+
+  elemental function starts_day(time) result(yes)
+    type(model_time), intent(in) :: time
+    logical :: yes
+
+    yes = time%second == 0
+  end function starts_day
+
+  elemental function starts_month(time) result(yes)
+    type(model_time), intent(in) :: time
+    logical :: yes
+
+    yes = time%second == 0 .and. modulo(ymd(time), 100) == 1
+  end function starts_month
+
+end module aqua_calendar
