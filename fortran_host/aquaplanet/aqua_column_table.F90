@@ -41,14 +41,18 @@ contains
     integer, intent(in) :: n_level
     integer, intent(in) :: n_column
     type(column_table) :: table
-    integer :: i
+    integer :: n, i
 
+    n = size(profiles) + size(scalars)
     table%n_column = n_column
-    allocate (table%names(size(profiles) + size(scalars)))
+    allocate (table%names(n), table%width(n), table%first(n))
     table%names(:size(profiles)) = profiles
     table%names(size(profiles) + 1:) = scalars
-    table%width = [(n_level, i = 1, size(profiles)), (1, i = 1, size(scalars))]
-    table%first = [(sum(table%width(:i - 1)) + 1, i = 1, size(table%width))]
+    table%width(:size(profiles)) = n_level
+    table%width(size(profiles) + 1:) = 1
+    do i = 1, n
+      table%first(i) = sum(table%width(:i - 1)) + 1
+    end do
     allocate (table%values(sum(table%width), n_column))
     table%values = 0.0_r8
   end function make_table
