@@ -1,12 +1,13 @@
 !> The hosts' use of MPI: a share of columns per rank, errors that end all ranks together, and gathering.
 module host_parallel
   use, intrinsic :: iso_fortran_env, only: error_unit, real64
-  use mpi_f08, only: MPI_Allreduce, MPI_Barrier, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_Finalize, &
+  use mpi_f08, only: MPI_Allreduce, MPI_Barrier, MPI_Bcast, MPI_CHARACTER, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, &
+                     MPI_DOUBLE_PRECISION, MPI_Finalize, &
                      MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, MPI_INTEGER, MPI_MAX, MPI_MIN
   implicit none (type, external)
   private
 
-  public :: start_parallel, end_parallel, world, require, share_of, gather_columns, maxima_over_ranks
+  public :: start_parallel, end_parallel, world, agree, require, share_of, gather_columns, maxima_over_ranks
 
   integer, parameter, public :: exit_failed = 1
   integer, parameter, public :: exit_usage = 2
@@ -38,6 +39,23 @@ contains
 
     handle = MPI_COMM_WORLD%mpi_val
   end function world
+
+  !> Gives all ranks one view of errors: that of the lowest rank that has one, or ''. Collective.
+  subroutine agree(error)
+    character(len=:), allocatable, intent(inout) :: error
+    integer :: lowest, length
+
+    lowest = merge(n_rank, rank, len(error) == 0)
+    call MPI_Allreduce(MPI_IN_PLACE, lowest, 1, MPI_INTEGER, MPI_MIN, MPI_COMM_WORLD)
+    if (lowest == n_rank) return
+    length = len(error)
+    call MPI_Bcast(length, 1, MPI_INTEGER, lowest, MPI_COMM_WORLD)
+    if (rank /= lowest) then
+      if (allocated(error)) deallocate (error)
+      allocate (character(len=length) :: error)
+    end if
+    call MPI_Bcast(error, length, MPI_CHARACTER, lowest, MPI_COMM_WORLD)
+  end subroutine agree
 
   !> Goes on if error is '' on every rank; else the lowest rank that failed writes its error and all ranks end. Collective.
   subroutine require(error, exit_code)

@@ -33,6 +33,7 @@ contains
     error = problem(path // unfinished, nf90_create(path // unfinished, ior(nf90_clobber, nf90_64bit_data), file%id))
     if (len(error) > 0) then
       file%id = -1
+      call remove_file(path // unfinished)
     else
       call attempt(error, path, nf90_set_fill(file%id, nf90_nofill, old_mode))
     end if

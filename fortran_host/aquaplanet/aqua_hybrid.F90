@@ -1,0 +1,325 @@
+!> The emulator in the embedded model: which variables the host has for it, its lagged inputs, and what of its answer is applied.
+!! Uses the public Fortran modules only, as any host would.
+module aqua_hybrid
+  use aqua_column_table, only: column_table, output_profiles, output_scalars, name_length
+  use aqua_constants, only: r8
+  use climlink, only: climlink_emulator, climlink_status
+  use climlink_coupling, only: climlink_blend, climlink_coupling_policy
+  use climlink_lagged_memory, only: climlink_lags
+  use column_humidity, only: relative_humidity
+  use host_parallel, only: gather_columns, world
+  implicit none (type, external)
+  private
+
+  public :: hybrid_physics
+
+  !> Inputs that are made on demand: relative humidity, and cosine and sine of latitude.
+  character(len=*), parameter :: derived_inputs(3) = [character(len=name_length) :: 'state_rh', 'clat', 'slat']
+
+  !> What climlink_lags takes besides the state.
+  character(len=*), parameter :: lagged_scalars(5) = [character(len=name_length) :: 'state_ps', 'pbuf_SOLIN', 'pbuf_LHFLX', &
+    'pbuf_SHFLX', 'pbuf_COSZRS']
+
+  type :: hybrid_physics
+    type(climlink_coupling_policy) :: policy
+    type(climlink_emulator) :: emulator
+    type(climlink_lags) :: lags
+    logical :: has_emulator = .false.
+    logical :: has_lags = .false.
+    integer :: step = 0                          !! Of the host, from 1.
+    integer :: n_level = 0
+    real(r8) :: time_step = 0.0_r8               !! [s]
+    real(r8), allocatable :: latitude(:)         !! [column of this rank], rad
+  contains
+    procedure :: open => open_package
+    procedure :: begin
+    procedure :: needs_reference
+    procedure :: needs_emulator
+    procedure :: shadows
+    procedure :: reference_feeds_back
+    procedure :: run
+    procedure :: combine
+    procedure :: other
+    procedure :: finish
+    procedure :: state_size
+    procedure :: gather
+    procedure :: scatter
+    procedure, private :: set_input
+    procedure, private :: check_inputs
+  end type hybrid_physics
+
+contains
+
+  !> Opens the package on all ranks. error is '' or says what the package wants that this host has not.
+  subroutine open_package(self, path, pinned_sha256, device, threads, micro_batch, policy, inputs, latitude, time_step, error)
+    class(hybrid_physics), intent(inout) :: self
+    character(len=*), intent(in) :: path
+    character(len=*), intent(in) :: pinned_sha256              !! '' if any package will do
+    character(len=*), intent(in) :: device
+    integer, intent(in) :: threads, micro_batch
+    type(climlink_coupling_policy), intent(in) :: policy
+    type(column_table), intent(in) :: inputs                   !! Of this rank's columns.
+    real(r8), intent(in) :: latitude(:)                        !! [column of this rank], rad
+    real(r8), intent(in) :: time_step                          !! [s]
+    character(len=:), allocatable, intent(out) :: error
+    type(climlink_status) :: status
+    character(len=:), allocatable :: pinned
+
+    error = ''
+    self%n_level = inputs%width(1)
+    self%time_step = time_step
+    self%latitude = latitude
+    self%policy = policy
+    if (len(pinned_sha256) > 0) pinned = pinned_sha256         ! not allocated is not present
+    call self%emulator%open(path, status, comm=world(), n_level=self%n_level, time_step=time_step, device=device, &
+                            threads=threads, micro_batch=micro_batch, pinned_sha256=pinned)
+    if (status%ok()) call policy%check(self%emulator, status)
+    if (.not. status%ok()) then
+      error = status%message
+      return
+    end if
+    self%has_emulator = .true.
+    call self%lags%initialize(inputs%n_column, self%n_level, time_step)
+    call self%check_inputs(inputs, path, error)
+  end subroutine open_package
+
+  !> Every input of the package must be one of the host's, and every output one that the host applies.
+  subroutine check_inputs(self, inputs, path, error)
+    class(hybrid_physics), intent(inout) :: self
+    type(column_table), intent(in) :: inputs
+    character(len=*), intent(in) :: path
+    character(len=:), allocatable, intent(out) :: error
+    character(len=:), allocatable :: name, missing
+    integer :: i
+
+    missing = ''
+    do i = 1, self%emulator%n_input()
+      name = self%emulator%input_name(i)
+      if (self%lags%has(name)) then
+        self%has_lags = .true.
+      else if (.not. (inputs%has(name) .or. any(derived_inputs == name))) then
+        missing = missing // ' ' // name
+      end if
+    end do
+    error = ''
+    if (len(missing) > 0) error = path // ': this host cannot provide the inputs' // missing
+    missing = ''
+    do i = 1, size(output_profiles)
+      if (.not. self%emulator%has_output(trim(output_profiles(i)))) missing = missing // ' ' // trim(output_profiles(i))
+    end do
+    do i = 1, size(output_scalars)
+      if (.not. self%emulator%has_output(trim(output_scalars(i)))) missing = missing // ' ' // trim(output_scalars(i))
+    end do
+    if (len(error) == 0 .and. len(missing) > 0) error = path // ': the package lacks the outputs' // missing
+    if (len(error) == 0 .and. self%has_lags .and. self%policy%spin_up_steps < 2) then
+      error = path // ': lagged inputs need two steps of the reference physics first: set spin_up_steps to 2 or more in /emulator/'
+    end if
+  end subroutine check_inputs
+
+  !> Starts a step of the host: its number from the start of the case decides on spin-up and ramps.
+  subroutine begin(self, step, inputs)
+    class(hybrid_physics), intent(inout) :: self
+    integer, intent(in) :: step
+    type(column_table), intent(in) :: inputs
+    real(r8) :: scalars(inputs%n_column, size(lagged_scalars))
+    integer :: i
+
+    self%step = step
+    if (.not. self%has_lags) return
+    do i = 1, size(lagged_scalars)
+      scalars(:, i) = inputs%values(inputs%row(lagged_scalars(i)), :)
+    end do
+    call self%lags%begin_step(transpose(inputs%section('state_t')), waters(inputs, inputs%values), &
+                              transpose(inputs%section('state_u')), scalars)
+  end subroutine begin
+
+  !> Vapour, liquid and ice [column, level, 3] among rows that are ordered like those of inputs.
+  pure function waters(inputs, rows) result(q)
+    type(column_table), intent(in) :: inputs
+    real(r8), intent(in) :: rows(:, :)
+    real(r8) :: q(inputs%n_column, inputs%width(1), 3)
+    integer :: i, n
+
+    n = inputs%width(1)
+    do i = 1, 3
+      q(:, :, i) = transpose(rows(i * n + 1:(i + 1) * n, :))
+    end do
+  end function waters
+
+  !> Ends a step with the tendencies that were applied: the lagged memory keeps the realised change, limiter and blend included.
+  subroutine finish(self, inputs, applied)
+    class(hybrid_physics), intent(inout) :: self
+    type(column_table), intent(in) :: inputs
+    type(column_table), intent(in) :: applied
+    real(r8) :: after(6 * self%n_level, inputs%n_column)
+    integer :: n
+
+    if (.not. self%has_lags) return
+    n = self%n_level
+    ! Both tables begin with t, vapour, liquid, ice, u and v.
+    after = inputs%values(:6 * n, :) + self%time_step * applied%values(:6 * n, :)
+    call self%lags%end_step(transpose(after(:n, :)), waters(inputs, after), transpose(after(4 * n + 1:5 * n, :)))
+  end subroutine finish
+
+  pure function needs_reference(self) result(yes)
+    class(hybrid_physics), intent(in) :: self
+    logical :: yes
+
+    yes = .true.
+    if (self%has_emulator) yes = self%policy%needs_reference(self%step)
+  end function needs_reference
+
+  pure function needs_emulator(self) result(yes)
+    class(hybrid_physics), intent(in) :: self
+    logical :: yes
+
+    yes = .false.
+    if (self%has_emulator) yes = self%policy%needs_emulator(self%step)
+  end function needs_emulator
+
+  !> Whether both run in this step and one is only recorded.
+  pure function shadows(self) result(yes)
+    class(hybrid_physics), intent(in) :: self
+    logical :: yes
+
+    yes = .false.
+    if (self%has_emulator) yes = self%policy%is_shadow(self%step)
+  end function shadows
+
+  !> Whether nothing but the reference physics is applied in this step.
+  pure function reference_feeds_back(self) result(yes)
+    class(hybrid_physics), intent(in) :: self
+    logical :: yes
+
+    yes = .not. self%needs_emulator()
+    if (self%shadows()) yes = self%policy%feedback == 'reference'
+  end function reference_feeds_back
+
+  !> Sends this rank's columns through the emulator. error is '' or names rank, column and variable.
+  subroutine run(self, inputs, emulated, error)
+    class(hybrid_physics), intent(inout) :: self
+    type(column_table), intent(in) :: inputs
+    type(column_table), intent(inout) :: emulated
+    character(len=:), allocatable, intent(out) :: error
+    real(r8) :: values(inputs%n_column, self%n_level)
+    type(climlink_status) :: status
+    integer :: i, first, last
+
+    call self%emulator%begin(inputs%n_column, status)
+    do i = 1, self%emulator%n_input()
+      if (status%ok()) call self%set_input(self%emulator%input_name(i), inputs, status)
+    end do
+    if (status%ok()) call self%emulator%run(status)
+    do i = 1, size(emulated%names)
+      first = emulated%first(i)
+      last = first + emulated%width(i) - 1
+      if (status%ok() .and. first == last) call self%emulator%get(trim(emulated%names(i)), values(:, 1), 1, status)
+      if (status%ok() .and. first < last) call self%emulator%get(trim(emulated%names(i)), values, 1, status)
+      if (status%ok()) emulated%values(first:last, :) = transpose(values(:, :last - first + 1))
+    end do
+    error = ''
+    if (.not. status%ok()) error = status%message
+  end subroutine run
+
+  !> Gives the emulator one of its inputs: from the columns, the lagged memory, or made here.
+  subroutine set_input(self, name, inputs, status)
+    class(hybrid_physics), intent(inout) :: self
+    character(len=*), intent(in) :: name
+    type(column_table), intent(in) :: inputs
+    type(climlink_status), intent(out) :: status
+    real(r8) :: values(inputs%n_column, self%n_level)
+    logical :: is_profile
+    integer :: at
+
+    at = inputs%find(name)
+    is_profile = .true.
+    if (at > 0) then
+      is_profile = inputs%width(at) > 1
+      values(:, :inputs%width(at)) = transpose(inputs%values(inputs%first(at):inputs%first(at) + inputs%width(at) - 1, :))
+    else if (self%lags%has(name)) then
+      is_profile = self%emulator%input_width(name) > 1
+      call self%lags%get(name, values(:, :merge(self%n_level, 1, is_profile)), status)
+    else if (name == 'state_rh') then
+      values = relative_humidity(transpose(inputs%section('state_t')), transpose(inputs%section('state_q0001')), &
+                                 transpose(inputs%section('state_pmid')))
+    else
+      is_profile = .false.
+      values(:, 1) = merge(cos(self%latitude), sin(self%latitude), name == 'clat')
+    end if
+    if (.not. status%ok()) return
+    if (is_profile) then
+      call self%emulator%set(name, values, 1, status)
+    else
+      call self%emulator%set(name, values(:, 1), 1, status)
+    end if
+  end subroutine set_input
+
+  !> What is applied of both answers, as the policy says for each output of this step.
+  pure subroutine combine(self, reference, emulated, applied)
+    class(hybrid_physics), intent(in) :: self
+    type(column_table), intent(in) :: reference
+    type(column_table), intent(in) :: emulated
+    type(column_table), intent(inout) :: applied
+    integer :: i, first, last
+
+    if (.not. self%has_emulator) then
+      applied%values = reference%values
+      return
+    end if
+    do i = 1, size(reference%names)
+      first = reference%first(i)
+      last = first + reference%width(i) - 1
+      applied%values(first:last, :) = climlink_blend(reference%values(first:last, :), emulated%values(first:last, :), &
+                                                     self%policy%weight_of(trim(reference%names(i)), self%step))
+    end do
+  end subroutine combine
+
+  !> In shadow mode, the answer that is not applied.
+  pure function other(self, reference, emulated) result(values)
+    class(hybrid_physics), intent(in) :: self
+    type(column_table), intent(in) :: reference
+    type(column_table), intent(in) :: emulated
+    real(r8), allocatable :: values(:, :)
+
+    if (self%policy%feedback == 'emulator') then
+      values = reference%values
+    else
+      values = emulated%values
+    end if
+  end function other
+
+  !> Numbers per column that a restart keeps.
+  pure function state_size(self) result(n)
+    class(hybrid_physics), intent(in) :: self
+    integer :: n
+
+    n = 0
+    if (self%has_lags) n = self%lags%state_size()
+  end function state_size
+
+  !> The state of the coupling [state_size, column] of all columns on rank 0. Collective.
+  subroutine gather(self, state)
+    class(hybrid_physics), intent(in) :: self
+    real(r8), allocatable, intent(out) :: state(:, :)
+    real(r8), allocatable :: mine(:, :), all_columns(:, :)
+
+    if (.not. self%has_lags) then
+      allocate (state(0, 0))
+      return
+    end if
+    allocate (mine(self%state_size(), size(self%latitude)))
+    call self%lags%pack_state(mine)
+    call gather_columns(transpose(mine), all_columns)
+    state = transpose(all_columns)
+  end subroutine gather
+
+  !> Goes on from the state of all columns, of which this rank takes its own, from first on.
+  subroutine scatter(self, state, first)
+    class(hybrid_physics), intent(inout) :: self
+    real(r8), intent(in) :: state(:, :)
+    integer, intent(in) :: first
+
+    if (self%has_lags) call self%lags%unpack_state(state(:, first:first + size(self%latitude) - 1))
+  end subroutine scatter
+
+end module aqua_hybrid
