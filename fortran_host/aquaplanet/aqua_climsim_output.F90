@@ -159,11 +159,11 @@ contains
 
     do i = 1, size(table%names)
       if (all(self%names /= table%names(i))) cycle
-      associate (first => table%first(i), width => table%width(i), name => trim(table%names(i)))
+      associate (first => table%first(i), width => table%width(i))
         if (width > 1) then
-          call self%add(name, table%values(first:first + width - 1, :))
+          call self%add(trim(table%names(i)), table%values(first:first + width - 1, :))
         else
-          call self%add(name, table%values(first, :))
+          call self%add(trim(table%names(i)), table%values(first, :))
         end if
       end associate
     end do

@@ -43,6 +43,7 @@ module aqua_history
     procedure, private :: accumulate_scalar
     generic :: accumulate => accumulate_profile, accumulate_scalar
     procedure :: needs_values
+    procedure :: n_field
     procedure :: end_step
     procedure :: close => close_stream
     procedure :: state_size
@@ -108,6 +109,15 @@ contains
     yes = self%is_active
     if (yes .and. self%description%instantaneous) yes = self%period_ends(time)
   end function needs_values
+
+  !> Number of fields.
+  pure function n_field(self) result(n)
+    class(history_stream), intent(in) :: self
+    integer :: n
+
+    n = 0
+    if (self%is_active) n = size(self%sums)
+  end function n_field
 
   subroutine accumulate_profile(self, field, values)
     class(history_stream), intent(inout) :: self

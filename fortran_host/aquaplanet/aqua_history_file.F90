@@ -13,6 +13,7 @@ module aqua_history_file
   use aqua_coordinates, only: coordinate_variables, define_coordinates, write_coordinates
   use aqua_grid, only: gaussian_grid
   use aqua_levels, only: hybrid_levels
+  use classic_netcdf, only: set_record_count
   use netcdf_files, only: attempt, close_file, complete, create_beside, discard, netcdf_file, open_whole, put_in_place
   implicit none (type, external)
   private
@@ -330,6 +331,7 @@ contains
   subroutine end_record(self, error)
     class(history_file), intent(inout) :: self
     character(len=:), allocatable, intent(inout) :: error
+    logical :: whole
 
     if (self%is_new) then
       if (len(error) == 0) then
@@ -339,8 +341,11 @@ contains
       end if
     else
       call attempt(error, self%file%path, nf90_sync(self%file%id))
-      ! Not closed after an error: closing would count the unfinished record.
-      if (len(error) > 0) self%file%id = -1
+      if (len(error) > 0) then
+        call close_file(self%file)
+        call set_record_count(self%file%path, self%n_record, whole)
+        if (.not. whole) error = error // '; the last sample of the file is not whole'
+      end if
     end if
     if (len(error) > 0) return
     self%is_new = .false.

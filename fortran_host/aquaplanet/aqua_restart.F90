@@ -32,6 +32,7 @@ module aqua_restart
   type :: restart_file
     private
     type(netcdf_file) :: file
+    logical :: is_new = .false.                        !! Created, and not finished yet.
   contains
     procedure :: create
     procedure :: open => open_restart
@@ -64,7 +65,8 @@ contains
       call attempt(error, path, nf90_put_att(id, nf90_global, 'n_level', identity%n_level))
       call attempt(error, path, nf90_enddef(id, header_reserve, 4, 0, 4))
     end associate
-    if (len(error) > 0) call discard(self%file)
+    self%is_new = .true.
+    if (len(error) > 0) call self%close()
   end subroutine create
 
   !> Closes the file and gives it its name. Given an error, the first of the calls of put, drops the file instead.
@@ -73,6 +75,7 @@ contains
     character(len=:), allocatable, intent(inout) :: error
 
     call complete(self%file, error)
+    self%is_new = .false.
   end subroutine finish
 
   !> Opens a restart and refuses one that is truncated, of another program, or of another case.
@@ -130,7 +133,12 @@ contains
   subroutine close_restart(self)
     class(restart_file), intent(inout) :: self
 
-    call close_file(self%file)
+    if (self%is_new) then
+      call discard(self%file)
+    else
+      call close_file(self%file)
+    end if
+    self%is_new = .false.
   end subroutine close_restart
 
   subroutine put_integer(self, name, value, error)

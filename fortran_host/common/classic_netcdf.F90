@@ -6,7 +6,7 @@ module classic_netcdf
   implicit none (type, external)
   private
 
-  public :: check_length
+  public :: check_length, set_record_count
 
   !> Bytes of one value of the types 1 (byte) to 11 (unsigned 64-bit integer).
   integer, parameter :: type_bytes(11) = [1, 1, 2, 4, 4, 8, 1, 2, 4, 8, 8]
@@ -47,6 +47,24 @@ contains
     end if
     close (header%unit)
   end subroutine check_length
+
+  !> Gives a CDF-5 file that is not open the number of records that are whole, after writing one more has failed: the library counts
+  !! a record as soon as its first value is written.
+  subroutine set_record_count(path, n_record, done)
+    character(len=*), intent(in) :: path
+    integer, intent(in) :: n_record
+    logical, intent(out) :: done
+    integer, parameter :: position = 5, n_byte = 8    ! after the four bytes of the format; most significant first
+    integer :: unit, failed, i
+
+    open (newunit=unit, file=path, access='stream', form='unformatted', status='old', action='readwrite', iostat=failed)
+    done = failed == 0
+    if (.not. done) return
+    write (unit, pos=position, iostat=failed) [(char(ibits(int(n_record, int64), 8 * (n_byte - i), 8)), i = 1, n_byte)]
+    done = failed == 0
+    close (unit, iostat=failed)
+    done = done .and. failed == 0
+  end subroutine set_record_count
 
   !> Position after the last byte of the last variable without a record dimension.
   function end_of_data(header) result(position)
