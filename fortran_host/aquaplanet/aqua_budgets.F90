@@ -140,12 +140,15 @@ contains
   end subroutine write_budget_header
 
   !> One line of comma-separated values, all digits kept.
-  subroutine write_budget_row(unit, row)
+  subroutine write_budget_row(unit, row, failed, message)
     integer, intent(in) :: unit
     type(budget_row), intent(in) :: row
+    integer, intent(out) :: failed                   !! 0, or why the line could not be written, in message.
+    character(len=*), intent(inout) :: message
 
-    write (unit, '(i0,20(",",es23.16e3))') row%step, row%day, row%energy, row%toa_net, row%surface_net, row%energy_fixer, &
-      row%emulated_energy_residual, row%water, row%precipitation, row%evaporation, row%transport_water, &
+    write (unit, '(i0,20(",",es24.16e3))', iostat=failed, iomsg=message) row%step, row%day, &
+      row%energy, row%toa_net, row%surface_net, row%energy_fixer, row%emulated_energy_residual, row%water, &
+      row%precipitation, row%evaporation, row%transport_water, &
       row%emulated_water_residual, row%limiter_water, row%limited_cells, row%angular_momentum, row%surface_torque, &
       row%emulated_torque, row%temperature_min, row%temperature_max, row%wind_max, row%surface_pressure
   end subroutine write_budget_row

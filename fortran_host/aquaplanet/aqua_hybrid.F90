@@ -237,8 +237,8 @@ contains
       is_profile = inputs%width(at) > 1
       values(:, :inputs%width(at)) = transpose(inputs%values(inputs%first(at):inputs%first(at) + inputs%width(at) - 1, :))
     else if (self%lags%has(name)) then
-      is_profile = self%emulator%input_width(name) > 1
-      call self%lags%get(name, values(:, :merge(self%n_level, 1, is_profile)), status)
+      is_profile = self%lags%width(name) > 1
+      call self%lags%get(name, values(:, :self%lags%width(name)), status)
     else if (name == 'state_rh') then
       values = relative_humidity(transpose(inputs%section('state_t')), transpose(inputs%section('state_q0001')), &
                                  transpose(inputs%section('state_pmid')))

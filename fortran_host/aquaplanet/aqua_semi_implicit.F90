@@ -1,6 +1,7 @@
 !> The semi-implicit step for gravity waves (Hoskins and Simmons 1975, Q. J. R. Meteorol. Soc. 101, 637): the linear terms act on the
 !! mean of the old and the new state, which leaves one system of equations in the divergences of all levels per total wavenumber.
 module aqua_semi_implicit
+  use aqua_blas, only: dgemm, dgesv
   use aqua_constants, only: dry_air_gas, earth_radius, r8
   use aqua_transform, only: spectral_transform
   use aqua_vertical, only: linear_operators
@@ -8,16 +9,6 @@ module aqua_semi_implicit
   private
 
   public :: semi_implicit
-
-  interface
-    subroutine dgesv(n, nrhs, a, lda, ipiv, b, ldb, info)
-      import :: r8
-      implicit none (type, external)
-      integer, intent(in) :: n, nrhs, lda, ldb
-      real(r8), intent(inout) :: a(lda, *), b(ldb, *)
-      integer, intent(out) :: ipiv(*), info
-    end subroutine dgesv
-  end interface
 
   type :: semi_implicit
     real(r8) :: time_step = 0.0_r8            !! Half of the leap [s]
@@ -75,17 +66,18 @@ contains
     type(spectral_transform), intent(in) :: transform
     real(r8), intent(in) :: state(:, :, :)          !! [row, 2, coefficient]
     real(r8), intent(inout) :: tendency(:, :, :)
+    real(r8), dimension(size(self%linear%nu), 2, transform%n_coefficient) :: phi, cooling
     integer :: c, part, l
 
     l = size(self%linear%nu)
+    phi = geopotential(self%linear, state)
+    cooling = applied(self%linear%tau, state(l + 1:2 * l, :, :))
     do c = 1, transform%n_coefficient
       do part = 1, 2
-        associate (d => state(l + 1:2 * l, part, c), t => state(2 * l + 1:3 * l, part, c), ln_ps => state(3 * l + 1, part, c))
-          tendency(l + 1:2 * l, part, c) = tendency(l + 1:2 * l, part, c) - laplacian(transform%total(c)) &
-            * (matmul(self%linear%gamma, t) + dry_air_gas * self%linear%temperature * ln_ps)
-          tendency(2 * l + 1:3 * l, part, c) = tendency(2 * l + 1:3 * l, part, c) + matmul(self%linear%tau, d)
-          tendency(3 * l + 1, part, c) = tendency(3 * l + 1, part, c) + dot_product(self%linear%nu, d)
-        end associate
+        tendency(l + 1:2 * l, part, c) = tendency(l + 1:2 * l, part, c) - laplacian(transform%total(c)) * phi(:, part, c)
+        tendency(2 * l + 1:3 * l, part, c) = tendency(2 * l + 1:3 * l, part, c) + cooling(:, part, c)
+        tendency(3 * l + 1, part, c) = tendency(3 * l + 1, part, c) &
+                                       + dot_product(self%linear%nu, state(l + 1:2 * l, part, c))
       end do
     end do
   end subroutine subtract_linear
@@ -95,24 +87,58 @@ contains
     class(semi_implicit), intent(in) :: self
     type(spectral_transform), intent(in) :: transform
     real(r8), intent(inout) :: state(:, :, :)       !! [row, 2, coefficient]
-    real(r8) :: d(size(self%linear%nu))
-    integer :: c, part, l, n
+    real(r8), dimension(size(self%linear%nu), 2, transform%n_coefficient) :: d, cooling
+    real(r8) :: of_degree(size(self%linear%nu), 2, transform%grid%truncation + 1)
+    integer :: c, l, m, n, n_member
 
     l = size(self%linear%nu)
+    d = geopotential(self%linear, state)
     do c = 1, transform%n_coefficient
-      n = transform%total(c)
-      if (n > transform%grid%truncation) cycle
-      do part = 1, 2
-        associate (t => state(2 * l + 1:3 * l, part, c), ln_ps => state(3 * l + 1, part, c))
-          d = state(l + 1:2 * l, part, c) + self%time_step * laplacian(n) &
-              * (matmul(self%linear%gamma, t) + dry_air_gas * self%linear%temperature * ln_ps)
-          d = matmul(self%inverse(:, :, n), d)
-          t = t - self%time_step * matmul(self%linear%tau, d)
-          ln_ps = ln_ps - self%time_step * dot_product(self%linear%nu, d)
-          state(l + 1:2 * l, part, c) = d
-        end associate
+      d(:, :, c) = state(l + 1:2 * l, :, c) + self%time_step * laplacian(transform%total(c)) * d(:, :, c)
+    end do
+    do n = 0, transform%grid%truncation
+      n_member = n + 1
+      do m = 0, n
+        of_degree(:, :, m + 1) = d(:, :, transform%first(m) + n - m)
+      end do
+      of_degree(:, :, :n_member) = applied(self%inverse(:, :, n), of_degree(:, :, :n_member))
+      do m = 0, n
+        d(:, :, transform%first(m) + n - m) = of_degree(:, :, m + 1)
       end do
     end do
+    cooling = applied(self%linear%tau, d)
+    do c = 1, transform%n_coefficient
+      if (transform%total(c) > transform%grid%truncation) cycle
+      state(l + 1:2 * l, :, c) = d(:, :, c)
+      state(2 * l + 1:3 * l, :, c) = state(2 * l + 1:3 * l, :, c) - self%time_step * cooling(:, :, c)
+      state(3 * l + 1, :, c) = state(3 * l + 1, :, c) - self%time_step * matmul(self%linear%nu, d(:, :, c))
+    end do
   end subroutine solve
+
+  !> Geopotential of temperature and surface pressure, with the pressure gradient: gamma T + R Tr ln ps, [level, 2, coefficient].
+  function geopotential(linear, state) result(phi)
+    type(linear_operators), intent(in) :: linear
+    real(r8), intent(in) :: state(:, :, :)
+    real(r8) :: phi(size(linear%nu), 2, size(state, 3))
+    integer :: l, k
+
+    l = size(linear%nu)
+    phi = applied(linear%gamma, state(2 * l + 1:3 * l, :, :))
+    do k = 1, l
+      phi(k, :, :) = phi(k, :, :) + dry_air_gas * linear%temperature * state(3 * l + 1, :, :)
+    end do
+  end function geopotential
+
+  !> matrix [level, level] times every column of a field [level, 2, coefficient].
+  function applied(matrix, field) result(product)
+    real(r8), intent(in) :: matrix(:, :)
+    real(r8), intent(in) :: field(:, :, :)
+    real(r8) :: product(size(field, 1), size(field, 2), size(field, 3))
+    integer :: l, n
+
+    l = size(matrix, 1)
+    n = size(field, 2) * size(field, 3)
+    call dgemm('N', 'N', l, n, l, 1.0_r8, matrix, l, field, l, 0.0_r8, product, l)
+  end function applied
 
 end module aqua_semi_implicit

@@ -39,7 +39,7 @@ contains
     call column_sources(levels, inputs, results, dt, heating, water, stress)
 
     row%precipitation = mm_per_day(water_density * global_mean(grid, of(results, 'cam_out_PRECC')), 1.0_r8)
-    row%evaporation = mm_per_day(global_mean(grid, of(results, 'EVAPORATION')), 1.0_r8)
+    row%evaporation = mm_per_day(global_mean(grid, of(results, 'pbuf_LHFLX') / latent_vaporization), 1.0_r8)
     row%emulated_water_residual = row%precipitation &
                                   + mm_per_day(global_mean(grid, water - of(results, 'limiter_water') / dt), 1.0_r8)
     row%limiter_water = mm_per_day(global_mean(grid, of(results, 'limiter_water')), dt)

@@ -5,6 +5,7 @@
 !! than the truncation, which winds need. A field is sum over m, n of s(n,m) P(n,m)(sin latitude) exp(i m longitude), with
 !! Legendre functions whose mean square is 1, so that the first coefficient is the global mean.
 module aqua_transform
+  use aqua_blas, only: dgemm
   use aqua_constants, only: r8
   use aqua_fftw, only: c_double_complex, c_ptr, fftw_destroy_plan, fftw_estimate, fftw_execute_dft_c2r, fftw_execute_dft_r2c, &
                        fftw_plan_many_dft_c2r, fftw_plan_many_dft_r2c, fftw_unaligned
@@ -13,18 +14,6 @@ module aqua_transform
   private
 
   public :: spectral_transform
-
-  interface
-    subroutine dgemm(transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
-      import :: r8
-      implicit none (type, external)
-      character, intent(in) :: transa, transb
-      integer, intent(in) :: m, n, k, lda, ldb, ldc
-      real(r8), intent(in) :: alpha, beta
-      real(r8), intent(in) :: a(*), b(*)
-      real(r8), intent(inout) :: c(*)
-    end subroutine dgemm
-  end interface
 
   !> Legendre functions of one parity and zonal wavenumber [degree, latitude from the equator to the north pole].
   type :: legendre_block

@@ -15,7 +15,7 @@ module host_parallel
   integer, protected, public :: rank = 0      !! This process, from 0.
   integer, protected, public :: n_rank = 1    !! Number of processes.
 
-  character(len=:), allocatable :: program_name    !! Begins every error line.
+  character(len=:), allocatable, protected, public :: program_name    !! Begins every error line.
 
 contains
 

@@ -1,0 +1,114 @@
+!> Writes and reads the restart of a run: everything from which the model goes on as if it had not stopped.
+module aqua_checkpoint
+  use aqua_calendar, only: stamp
+  use aqua_constants, only: r8
+  use aqua_model, only: aquaplanet_model
+  use aqua_output, only: model_output
+  use aqua_restart, only: restart_file, restart_identity
+  implicit none (type, external)
+  private
+
+  public :: checkpoint_path, write_checkpoint, read_checkpoint, read_history
+
+contains
+
+  pure function identity_of(model) result(identity)
+    type(aquaplanet_model), intent(in) :: model
+    type(restart_identity) :: identity
+
+    identity%configuration = trim(model%settings%run%identity)
+    identity%truncation = model%grid%truncation
+    identity%n_level = model%levels%n_level
+  end function identity_of
+
+  !> The file of the present step.
+  function checkpoint_path(model) result(path)
+    type(aquaplanet_model), intent(in) :: model
+    character(len=:), allocatable :: path
+
+    path = trim(model%settings%run%output_directory) // '/restart/' // trim(model%settings%run%case_name) // '.r.' &
+           // stamp(model%time(model%step_number)) // '.nc'
+  end function checkpoint_path
+
+  !> Rank 0 writes; coupling is the state of the coupling in the order of all columns, as hybrid%gather made it.
+  subroutine write_checkpoint(path, model, output, coupling, error)
+    character(len=*), intent(in) :: path
+    type(aquaplanet_model), intent(in) :: model
+    type(model_output), intent(in) :: output
+    real(r8), intent(in) :: coupling(:, :)
+    character(len=:), allocatable, intent(out) :: error
+    type(restart_file) :: file
+    real(r8), allocatable :: state(:)
+    integer :: i
+
+    call file%create(path, identity_of(model), error)
+    if (len(error) > 0) return
+    call file%put('step', model%step_number, error)
+    allocate (state(model%core%state_size()))
+    call model%core%pack_state(state)
+    call file%put('dynamics', state, error)
+    call file%put('tracers', model%tracers, error)
+    call file%put('surface_fluxes', model%fluxes, error)
+    call file%put('energy', model%energy, error)
+    call file%put('coupling', coupling, error)
+    do i = 1, size(output%streams)
+      deallocate (state)
+      allocate (state(output%streams(i)%state_size()))
+      call output%streams(i)%pack_state(state)
+      call file%put(stream_name(i), state, error)
+    end do
+    call file%finish(error)
+  end subroutine write_checkpoint
+
+  pure function stream_name(i) result(name)
+    integer, intent(in) :: i
+    character(len=10) :: name
+
+    write (name, '("history_h",i1)') i - 1
+  end function stream_name
+
+  !> Every rank reads. The history of the run is taken up by read_history once the output is open.
+  subroutine read_checkpoint(path, model, coupling, error)
+    character(len=*), intent(in) :: path
+    type(aquaplanet_model), intent(inout) :: model
+    real(r8), intent(out) :: coupling(:, :)                    !! As it was given to write_checkpoint.
+    character(len=:), allocatable, intent(out) :: error
+    type(restart_file) :: file
+    real(r8), allocatable :: state(:)
+
+    call file%open(path, identity_of(model), error)
+    if (len(error) > 0) return
+    allocate (state(model%core%state_size()))
+    call file%get('step', model%step_number, error)
+    call file%get('dynamics', state, error)
+    call file%get('tracers', model%tracers, error)
+    call file%get('surface_fluxes', model%fluxes, error)
+    call file%get('energy', model%energy, error)
+    call file%get('coupling', coupling, error)
+    call file%close()
+    if (len(error) == 0) call model%core%unpack_state(state)
+  end subroutine read_checkpoint
+
+  !> Takes up the history where the run left it; the files that it wrote must lie in the output folder for it to append to them.
+  subroutine read_history(path, model, output, error)
+    character(len=*), intent(in) :: path
+    type(aquaplanet_model), intent(in) :: model
+    type(model_output), intent(inout) :: output
+    character(len=:), allocatable, intent(out) :: error
+    type(restart_file) :: file
+    real(r8), allocatable :: state(:)
+    integer :: i
+
+    call file%open(path, identity_of(model), error)
+    do i = 1, size(output%streams)
+      if (len(error) > 0) exit
+      if (.not. output%streams(i)%is_active) cycle
+      if (allocated(state)) deallocate (state)
+      allocate (state(output%streams(i)%state_size()))
+      call file%get(stream_name(i), state, error)
+      if (len(error) == 0) call output%streams(i)%unpack_state(state, error)
+    end do
+    call file%close()
+  end subroutine read_history
+
+end module aqua_checkpoint

@@ -1,0 +1,101 @@
+!> The reference physics: what an emulator of the embedded model replaces. A pure function of one column; no memory between calls.
+module aqua_column_physics
+  use aqua_column_types, only: column_inputs, column_outputs, physics_parameters
+  use aqua_condensation, only: cloud_fraction_of, condense, precipitate
+  use aqua_constants, only: gravity, heat_capacity, latent_fusion, r8, water_density
+  use aqua_convection, only: convect, mix_momentum
+  use aqua_longwave, only: longwave
+  use aqua_shortwave, only: shortwave, shortwave_result
+  implicit none (type, external)
+  private
+
+  public :: reference_physics
+
+  !> Share of snow in convective precipitation by the temperature of the lowest level: 1 below, 0 above [K], as in ClimSim's files.
+  real(r8), parameter :: all_snow = 268.0_r8, all_rain = 281.0_r8
+  real(r8), parameter :: gram = 1.0e3_r8               !! [g/kg]
+
+contains
+
+  !> All tendencies and fluxes of one column over dt [s]: radiation, convection, condensation, precipitation, one after the other.
+  pure subroutine reference_physics(parameters, inputs, dt, outputs)
+    type(physics_parameters), intent(in) :: parameters
+    type(column_inputs), intent(in) :: inputs
+    real(r8), intent(in) :: dt
+    type(column_outputs), intent(inout) :: outputs
+    real(r8), dimension(size(inputs%t)) :: t, q, liquid, ice, u, v, heating
+    real(r8) :: convective, rain, snow, frozen, before, base_vapor
+    integer :: top
+
+    t = inputs%t
+    q = inputs%q
+    liquid = inputs%qc
+    ice = inputs%qi
+    u = inputs%u
+    v = inputs%v
+    call radiate(parameters, inputs, outputs, heating)
+    t = t + dt * heating * gravity / (heat_capacity * inputs%dp)
+    base_vapor = q(size(q))
+    before = sum(liquid * inputs%dp) + sum(ice * inputs%dp)
+    call convect(parameters, inputs%p_mid, inputs%dp, dt, t, q, liquid, ice, convective, top)
+    before = (sum(liquid * inputs%dp) + sum(ice * inputs%dp) - before) / gravity
+    call mix_momentum(parameters%convective_momentum, convective + before, base_vapor, inputs%dp, top, t, u, v)
+    call condense(parameters%critical_humidity, inputs%p_mid, t, q, liquid, ice, outputs%cloud)
+    call precipitate(parameters, inputs%p_mid, inputs%dp, dt, outputs%cloud, t, q, liquid, ice, rain, snow)
+    call freeze_convective(inputs%dp, convective, t, frozen)
+
+    outputs%dtdt = (t - inputs%t) / dt
+    outputs%dqdt = (q - inputs%q) / dt
+    outputs%dqcdt = (liquid - inputs%qc) / dt
+    outputs%dqidt = (ice - inputs%qi) / dt
+    outputs%dudt = (u - inputs%u) / dt
+    outputs%dvdt = (v - inputs%v) / dt
+    outputs%precl = (rain + snow) / (water_density * dt)
+    outputs%precc = (convective + rain + snow) / (water_density * dt)
+    outputs%precsc = (frozen + snow) / (water_density * dt)
+  end subroutine reference_physics
+
+  !> Radiative heating [level] in W/m2 per layer, of the state at the start, and the fluxes at both ends.
+  pure subroutine radiate(parameters, inputs, outputs, heating)
+    type(physics_parameters), intent(in) :: parameters
+    type(column_inputs), intent(in) :: inputs
+    type(column_outputs), intent(inout) :: outputs
+    real(r8), intent(out) :: heating(:)
+    real(r8), dimension(size(heating)) :: seen, liquid, ice, by_sun
+    type(shortwave_result) :: sun
+
+    ! Overlap and unevenness of cloud: its water counts by the square root of the fraction that it fills (Kiehl et al. 1996).
+    seen = parameters%cloud_uniformity * sqrt(cloud_fraction_of(parameters%critical_humidity, inputs%p_mid, inputs%t, inputs%qc, &
+                                                                inputs%qi))
+    liquid = seen * inputs%qc * inputs%dp / gravity
+    ice = seen * inputs%qi * inputs%dp / gravity
+    call longwave(inputs%t, inputs%q, inputs%p_mid, inputs%dp, inputs%ozone, liquid, ice, parameters%co2_ppm, inputs%lwup, &
+                  heating, outputs%flwds, outputs%flut)
+    outputs%flns = inputs%lwup - outputs%flwds
+    if (inputs%coszrs > 0.0_r8 .and. inputs%solin > 0.0_r8) then
+      ! Optical depth 3/2 water path / (density radius) of droplets; crystals after Ebert and Curry (1992).
+      call shortwave(inputs%solin, inputs%coszrs, [inputs%asdir, inputs%aldir], [inputs%asdif, inputs%aldif], inputs%p_mid, &
+                     inputs%dp, inputs%q, inputs%ozone, 1.5_r8 * gram * liquid / parameters%liquid_radius_um, &
+                     (0.003448_r8 + 2.431_r8 / parameters%ice_radius_um) * gram * ice, by_sun, sun)
+      heating = heating + by_sun
+    end if
+    outputs%sols = sun%direct(1)
+    outputs%soll = sun%direct(2)
+    outputs%solsd = sun%diffuse(1)
+    outputs%solld = sun%diffuse(2)
+    outputs%netsw = outputs%sols * (1.0_r8 - inputs%asdir) + outputs%soll * (1.0_r8 - inputs%aldir) &
+                    + outputs%solsd * (1.0_r8 - inputs%asdif) + outputs%solld * (1.0_r8 - inputs%aldif)
+    outputs%fsnt = sun%net_top
+  end subroutine radiate
+
+  !> The part of convective precipitation that reaches the surface as snow [kg/m2] froze on its way: the heat goes to the column evenly.
+  pure subroutine freeze_convective(dp, convective, t, frozen)
+    real(r8), intent(in) :: dp(:), convective
+    real(r8), intent(inout) :: t(:)
+    real(r8), intent(out) :: frozen
+
+    frozen = convective * min(1.0_r8, max(0.0_r8, (all_rain - t(size(t))) / (all_rain - all_snow)))
+    t = t + latent_fusion * frozen * gravity / (heat_capacity * sum(dp))
+  end subroutine freeze_convective
+
+end module aqua_column_physics

@@ -1,0 +1,351 @@
+!> The state of the embedded model and its step: dynamics, transport, columns, increments. Replicated on every rank but for the
+!! columns, which are shared out; so the results do not depend on the number of ranks.
+module aqua_model
+  use aqua_budgets, only: angular_momentum, budget_row, column_energy, column_water, global_mean, layer_mass
+  use aqua_calendar, only: calendar_day, model_time, parse_stamp, time_after
+  use aqua_checks, only: state_error
+  use aqua_column_step, only: column_worker
+  use aqua_column_table, only: column_table, input_table
+  use aqua_constants, only: heat_capacity, r8, seconds_per_day, stefan_boltzmann
+  use aqua_dynamics, only: dynamical_core
+  use aqua_gases, only: gas_profiles
+  use aqua_grid, only: gaussian_grid, make_grid
+  use aqua_held_suarez, only: held_suarez_tendencies
+  use aqua_hybrid, only: hybrid_physics
+  use aqua_initial, only: initial_state
+  use aqua_levels, only: hybrid_levels, make_levels, midpoint_pressure
+  use aqua_saturation, only: saturation_specific_humidity
+  use aqua_settings, only: aquaplanet_settings, max_interfaces
+  use aqua_summary, only: mm_per_day, summarize_columns
+  use aqua_sun, only: solar_geometry
+  use aqua_surface, only: ocean_albedo, sea_surface_temperature
+  use aqua_transport, only: tracer_transport
+  use climlink_coupling, only: climlink_coupling_policy
+  use host_parallel, only: agree
+  implicit none (type, external)
+  private
+
+  public :: aquaplanet_model
+
+  type :: aquaplanet_model
+    type(aquaplanet_settings) :: settings
+    type(gaussian_grid) :: grid
+    type(hybrid_levels) :: levels
+    type(dynamical_core) :: core
+    type(tracer_transport) :: transport
+    type(column_worker) :: worker
+    type(hybrid_physics) :: hybrid
+    type(model_time) :: start
+    integer :: step_number = 0
+    real(r8), allocatable :: tracers(:, :, :)          !! [vapour liquid ice, level, column], kg/kg
+    real(r8), allocatable :: sst(:)                    !! [column], K
+    real(r8), allocatable :: fluxes(:, :)              !! [LHFLX SHFLX TAUX TAUY, column] of the last step
+    type(column_table) :: before                       !! What the emulated part of the last step was given.
+    real(r8) :: energy = 0.0_r8                        !! Global mean after the last step, before truncation [J/m2].
+    type(budget_row) :: budget                         !! Of the last step.
+  contains
+    procedure :: initialize
+    procedure :: set_initial
+    procedure :: advance
+    procedure :: time
+    procedure, private :: open_emulator
+    procedure, private :: latitudes
+    procedure, private :: longitudes
+    procedure, private :: global_energy
+    procedure, private :: advance_moist
+    procedure, private :: advance_dry
+    procedure, private :: fix_energy
+    procedure, private :: fill_inputs
+    procedure, private :: apply_columns
+    procedure, private :: set_moist_tracers
+    procedure, private :: complete_budget
+  end type aquaplanet_model
+
+contains
+
+  !> Builds grid, levels, dynamics, transport and columns; the state is then set by set_initial or from a restart.
+  subroutine initialize(self, settings, error)
+    class(aquaplanet_model), intent(inout) :: self
+    type(aquaplanet_settings), intent(in) :: settings
+    character(len=:), allocatable, intent(out) :: error
+    integer :: n_interface
+
+    self%settings = settings
+    associate (of => settings%levels)
+      n_interface = findloc(of%hyai >= 0.0_r8, .true., dim=1, back=.true.)
+      if (n_interface == max_interfaces) then
+        error = '/levels/ hyai has too many interfaces'
+      else
+        call make_levels(of%hyai(:n_interface), of%hybi(:n_interface), of%p0, self%levels, error)
+        if (len(error) > 0) error = '/levels/ ' // error
+      end if
+    end associate
+    if (len(error) == 0) call parse_stamp(trim(settings%run%start), self%start, error)
+    if (len(error) == 0) call make_grid(settings%run%truncation, self%grid, error)
+    if (len(error) == 0) call self%core%initialize(self%grid, self%levels, settings%dynamics, error)
+    if (len(error) > 0) return
+    call self%transport%initialize(self%grid, self%levels)
+    self%before = input_table(self%levels%n_level, self%grid%n_column)
+    call self%worker%initialize(self%before)
+    allocate (self%tracers(3, self%levels%n_level, self%grid%n_column), source=0.0_r8)
+    allocate (self%sst(self%grid%n_column), self%fluxes(4, self%grid%n_column), source=0.0_r8)
+    self%sst = sea_surface_temperature(self%latitudes())
+    if (len_trim(settings%emulator%package) > 0) call self%open_emulator(error)
+  end subroutine initialize
+
+  !> Opens the package of a hybrid run. Collective.
+  subroutine open_emulator(self, error)
+    class(aquaplanet_model), intent(inout) :: self
+    character(len=:), allocatable, intent(out) :: error
+    type(climlink_coupling_policy) :: policy
+    real(r8) :: latitude(self%grid%n_column)
+
+    latitude = self%latitudes()
+    associate (wanted => self%settings%emulator, worker => self%worker)
+      policy%mode = wanted%mode
+      policy%variables = pack(wanted%variables, len_trim(wanted%variables) > 0)
+      policy%feedback = wanted%feedback
+      policy%spin_up_steps = wanted%spin_up_steps
+      policy%ramp = wanted%ramp
+      policy%ramp_factor = wanted%ramp_factor
+      policy%ramp_steps = wanted%ramp_steps
+      policy%ramp_on_steps = wanted%ramp_on_steps
+      policy%ramp_off_steps = wanted%ramp_off_steps
+      call self%hybrid%open(trim(wanted%package), trim(wanted%pinned_sha256), trim(wanted%device), wanted%threads, &
+                            wanted%micro_batch, policy, worker%inputs, &
+                            latitude(worker%first:worker%first + worker%count - 1), self%settings%run%time_step_s, error)
+    end associate
+  end subroutine open_emulator
+
+  !> Latitude of every column [column] in radians.
+  pure function latitudes(self) result(latitude)
+    class(aquaplanet_model), intent(in) :: self
+    real(r8) :: latitude(self%grid%n_column)
+    integer :: j
+
+    do j = 1, self%grid%n_lat
+      latitude((j - 1) * self%grid%n_lon + 1:j * self%grid%n_lon) = self%grid%latitude(j)
+    end do
+  end function latitudes
+
+  !> Longitude of every column [column] in radians.
+  pure function longitudes(self) result(longitude)
+    class(aquaplanet_model), intent(in) :: self
+    real(r8) :: longitude(self%grid%n_column)
+    integer :: j
+
+    do j = 1, self%grid%n_lat
+      longitude((j - 1) * self%grid%n_lon + 1:j * self%grid%n_lon) = self%grid%longitude
+    end do
+  end function longitudes
+
+  !> Model time after a step counted from the start of the case.
+  function time(self, step) result(now)
+    class(aquaplanet_model), intent(in) :: self
+    integer, intent(in) :: step
+    type(model_time) :: now
+
+    now = time_after(self%start, step, self%settings%run%time_step_s)
+  end function time
+
+  !> The state that a case without restart begins with.
+  subroutine set_initial(self, error)
+    class(aquaplanet_model), intent(inout) :: self
+    character(len=:), allocatable, intent(out) :: error
+    real(r8), dimension(self%levels%n_level, self%grid%n_column) :: u, v, t
+    real(r8) :: ps(self%grid%n_column), geopotential(self%grid%n_column)
+
+    associate (run => self%settings%run)
+      call initial_state(trim(run%initial), self%grid, self%levels, run%seed, run%perturbation_k, u, v, t, ps, geopotential, error)
+    end associate
+    if (len(error) > 0) return
+    call self%core%set_state(u, v, t, ps, geopotential)
+    if (self%settings%run%physics == 'moist') call self%set_moist_tracers()
+    self%energy = self%global_energy(self%core%t, self%core%u, self%core%v)
+  end subroutine set_initial
+
+  !> Vapour at 60 % of saturation below 100 hPa, and little above: a start from dry air rains only after days.
+  subroutine set_moist_tracers(self)
+    class(aquaplanet_model), intent(inout) :: self
+    real(r8), parameter :: humidity = 0.6_r8, top_pa = 1.0e4_r8, stratospheric = 3.0e-6_r8   ! [kg/kg]
+    real(r8) :: p(self%levels%n_level)
+    integer :: column, k
+
+    do column = 1, self%grid%n_column
+      p = midpoint_pressure(self%levels, self%core%ps(column))
+      do k = 1, self%levels%n_level
+        self%tracers(1, k, column) = stratospheric
+        if (p(k) < top_pa) cycle
+        self%tracers(1, k, column) = max(stratospheric, humidity * saturation_specific_humidity(self%core%t(k, column), p(k)))
+      end do
+    end do
+  end subroutine set_moist_tracers
+
+  !> Global mean energy in J/m2 of temperatures and winds [level, column] with the model's water and surface pressure.
+  function global_energy(self, t, u, v) result(energy)
+    class(aquaplanet_model), intent(in) :: self
+    real(r8), intent(in) :: t(:, :), u(:, :), v(:, :)
+    real(r8) :: energy
+
+    energy = global_mean(self%grid, column_energy(self%levels, self%core%ps, self%core%surface_geopotential, t, u, v, self%tracers))
+  end function global_energy
+
+  !> One time step. error is the same on all ranks: '' or what went wrong, with rank, column and variable.
+  subroutine advance(self, error)
+    class(aquaplanet_model), intent(inout) :: self
+    character(len=:), allocatable, intent(out) :: error
+
+    self%step_number = self%step_number + 1
+    self%budget = budget_row(step=self%step_number)
+    self%budget%day = real(self%step_number, r8) * self%settings%run%time_step_s / seconds_per_day
+    if (self%settings%run%physics == 'moist') then
+      call self%advance_moist(error)
+    else
+      call self%advance_dry(error)
+    end if
+    if (len(error) == 0) call self%complete_budget()
+    call agree(error)
+  end subroutine advance
+
+  subroutine advance_moist(self, error)
+    class(aquaplanet_model), intent(inout) :: self
+    character(len=:), allocatable, intent(out) :: error
+    real(r8) :: dt, water
+
+    dt = self%settings%run%time_step_s
+    water = global_mean(self%grid, column_water(self%levels, self%core%ps, self%tracers))
+    call self%core%step(self%tracers(1, :, :))
+    error = state_error(self%grid, self%core%u, self%core%v, self%core%t, self%core%ps)
+    if (len(error) > 0) return
+    call self%transport%advect(self%core%u_start, self%core%v_start, self%core%ps_start, self%core%u, self%core%v, self%core%ps, &
+                               dt, self%step_number, self%tracers, error)
+    if (len(error) > 0) return
+    water = global_mean(self%grid, column_water(self%levels, self%core%ps, self%tracers)) - water
+    self%budget%transport_water = mm_per_day(water, dt)
+    call self%fix_energy(dt)
+    call self%fill_inputs()
+    call self%worker%step(self%step_number, self%levels, self%settings%physics, self%before, self%sst, dt, self%hybrid, error)
+    if (len(error) == 0) call self%apply_columns(dt)
+  end subroutine advance_moist
+
+  !> Dynamics with Held and Suarez' forcing, or alone.
+  subroutine advance_dry(self, error)
+    class(aquaplanet_model), intent(inout) :: self
+    character(len=:), allocatable, intent(out) :: error
+    real(r8), dimension(self%levels%n_level, self%grid%n_column) :: du, dv, dtemperature
+    real(r8) :: latitude(self%grid%n_column)
+    integer :: column
+
+    call self%core%step(self%tracers(1, :, :))
+    error = state_error(self%grid, self%core%u, self%core%v, self%core%t, self%core%ps)
+    if (len(error) > 0 .or. self%settings%run%physics == 'none') return
+    latitude = self%latitudes()
+    do column = 1, self%grid%n_column
+      call held_suarez_tendencies(self%levels, latitude(column), self%core%ps(column), self%core%u(:, column), &
+                                  self%core%v(:, column), self%core%t(:, column), du(:, column), dv(:, column), &
+                                  dtemperature(:, column))
+    end do
+    associate (dt => self%settings%run%time_step_s)
+      call self%core%add_increments(dt * du, dt * dv, dt * dtemperature)
+    end associate
+  end subroutine advance_dry
+
+  !> Gives back as heat, the same everywhere, what diffusion, sponge, time filter, transport and the truncation of increments took
+  !! from the energy (as CAM's global energy fixer: Williamson, Olson and Jablonowski 2009, Mon. Wea. Rev. 137, 1494).
+  subroutine fix_energy(self, dt)
+    class(aquaplanet_model), intent(inout) :: self
+    real(r8), intent(in) :: dt
+    real(r8) :: lost, mass
+    integer :: column
+
+    lost = self%energy - self%global_energy(self%core%t, self%core%u, self%core%v)
+    mass = global_mean(self%grid, [(sum(layer_mass(self%levels, self%core%ps(column))), column = 1, self%grid%n_column)])
+    call self%core%add_uniform_temperature(lost / (heat_capacity * mass))
+    self%budget%energy_fixer = lost / dt
+  end subroutine fix_energy
+
+  !> What the emulated part is given: the state, sun, gases and surface, and the surface fluxes of the step before.
+  subroutine fill_inputs(self)
+    class(aquaplanet_model), intent(inout) :: self
+    real(r8) :: latitude(self%grid%n_column), longitude(self%grid%n_column), day
+    integer :: column, n
+
+    n = self%levels%n_level
+    latitude = self%latitudes()
+    longitude = self%longitudes()
+    day = calendar_day(self%time(self%step_number))
+    do column = 1, self%grid%n_column
+      associate (rows => self%before%values(:, column), core => self%core, q => self%tracers(:, :, column))
+        rows(:n) = core%t(:, column)
+        rows(n + 1:4 * n) = [q(1, :), q(2, :), q(3, :)]
+        rows(4 * n + 1:6 * n) = [core%u(:, column), core%v(:, column)]
+        rows(6 * n + 1:7 * n) = midpoint_pressure(self%levels, core%ps(column))
+        call gas_profiles(rows(6 * n + 1:7 * n), latitude(column), rows(7 * n + 1:8 * n), rows(8 * n + 1:9 * n), &
+                          rows(9 * n + 1:10 * n))
+        rows(10 * n + 1) = core%ps(column)
+        rows(10 * n + 3:10 * n + 6) = self%fluxes(:, column)
+        call fill_surface(day, latitude(column), longitude(column), self%sst(column), rows(10 * n + 1:))
+      end associate
+    end do
+  end subroutine fill_inputs
+
+  !> Sun and surface among the scalars of a column; the order is that of input_scalars.
+  subroutine fill_surface(day, latitude, longitude, sst, scalars)
+    real(r8), intent(in) :: day, latitude, longitude, sst
+    real(r8), intent(inout) :: scalars(:)
+    real(r8) :: solin, coszrs, direct, diffuse
+
+    call solar_geometry(day, latitude, longitude, coszrs, solin)
+    call ocean_albedo(coszrs, direct, diffuse)
+    scalars(2) = solin
+    scalars(7) = coszrs
+    scalars(8:11) = [diffuse, direct, diffuse, direct]
+    scalars(12) = stefan_boltzmann * sst**4
+    scalars(13:17) = [0.0_r8, 0.0_r8, 1.0_r8, 0.0_r8, 0.0_r8]     ! ice, land, ocean, snow on ice and on land: all is sea
+  end subroutine fill_surface
+
+  !> Adds what the columns made to the model's state and completes the budgets.
+  subroutine apply_columns(self, dt)
+    class(aquaplanet_model), intent(inout) :: self
+    real(r8), intent(in) :: dt
+    real(r8), dimension(self%levels%n_level, self%grid%n_column) :: du, dv, dtemperature
+    integer :: column, n, at
+
+    n = self%levels%n_level
+    at = self%worker%results%row('host_t')
+    do column = 1, self%grid%n_column
+      associate (rows => self%worker%results%values(:, column))
+        dtemperature(:, column) = dt * rows(:n) + rows(at:at + n - 1)
+        du(:, column) = dt * rows(4 * n + 1:5 * n) + rows(at + 2 * n:at + 3 * n - 1)
+        dv(:, column) = dt * rows(5 * n + 1:6 * n) + rows(at + 3 * n:at + 4 * n - 1)
+        ! Tendencies take all of a species at most, up to rounding in dt * (-q / dt).
+        self%tracers(1, :, column) = max(self%tracers(1, :, column) + dt * rows(n + 1:2 * n) + rows(at + n:at + 2 * n - 1), 0.0_r8)
+        self%tracers(2, :, column) = max(self%tracers(2, :, column) + dt * rows(2 * n + 1:3 * n), 0.0_r8)
+        self%tracers(3, :, column) = max(self%tracers(3, :, column) + dt * rows(3 * n + 1:4 * n), 0.0_r8)
+      end associate
+    end do
+    at = self%worker%results%row('pbuf_LHFLX')
+    self%fluxes = self%worker%results%values(at:at + 3, :)
+    self%energy = self%global_energy(self%core%t + dtemperature, self%core%u + du, self%core%v + dv)
+    call self%core%add_increments(du, dv, dtemperature)
+  end subroutine apply_columns
+
+  !> What the state after the step adds to the budget.
+  subroutine complete_budget(self)
+    class(aquaplanet_model), intent(inout) :: self
+
+    associate (row => self%budget, core => self%core)
+      row%temperature_min = minval(core%t)
+      row%temperature_max = maxval(core%t)
+      row%wind_max = sqrt(maxval(core%u**2 + core%v**2))
+      row%surface_pressure = global_mean(self%grid, core%ps)
+      if (self%settings%run%physics /= 'moist') return
+      row%energy = self%energy
+      row%water = global_mean(self%grid, column_water(self%levels, core%ps, self%tracers))
+      row%angular_momentum = angular_momentum(self%grid, self%levels, core%ps, core%u)
+      call summarize_columns(self%grid, self%levels, self%before, self%worker%results, self%settings%run%time_step_s, &
+                             self%hybrid%reference_feeds_back(), row)
+    end associate
+  end subroutine complete_budget
+
+end module aqua_model

@@ -1,0 +1,153 @@
+"""Runs climlink-aquaplanet as a user would: decompositions, restarts, faults.
+
+check_aquaplanet.py PART PROGRAM LEVELS MPIEXEC... with PART one of ranks, restart, budgets, faults, dry.
+"""
+
+from __future__ import annotations
+
+import csv
+import filecmp
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+PART, PROGRAM, LEVELS, *MPIEXEC = sys.argv[1:]
+STEPS_PER_DAY = 72
+
+
+def namelist(folder: Path, name: str = "case", **run: object) -> Path:
+    """Write the namelist of a short T10 run that goes to ``folder``/out."""
+    levels = yaml.safe_load(Path(LEVELS).read_text())
+    entries = {
+        "case_name": "case",
+        "output_directory": str(folder / "out"),
+        "n_step": 2 * STEPS_PER_DAY,
+        "restart_every_steps": STEPS_PER_DAY,
+        "identity": "test",
+        **run,
+    }
+    (folder / "out").mkdir(exist_ok=True)
+    path = folder / f"{name}.nml"
+    path.write_text(
+        "&run\n"
+        + "".join(f" {key} = {repr(value)}\n" for key, value in entries.items())
+        + "/\n&levels\n"
+        + "".join(f" {key} = {', '.join(map(repr, levels[key]))}\n" for key in ("hyai", "hybi"))
+        + f" p0 = {levels['p0_pa']!r}\n/\n"
+        + ("&output climsim_every_steps = 24, history_hourly = .true. /\n" if run.get("physics", "moist") == "moist" else "")
+    )
+    return path
+
+
+def run(path: Path, ranks: int = 1) -> subprocess.CompletedProcess[str]:
+    """Run the program on a namelist."""
+    return subprocess.run([*MPIEXEC, str(ranks), PROGRAM, str(path)], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def finished(path: Path, ranks: int = 1) -> None:
+    """Run and insist on success."""
+    result = run(path, ranks)
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert "outcome finished" in result.stdout, result.stdout
+
+
+def assert_same_files(first: Path, second: Path) -> None:
+    """Both folders hold the same files, byte for byte."""
+    names = sorted(str(f.relative_to(first)) for f in first.rglob("*") if f.is_file())
+    assert names == sorted(str(f.relative_to(second)) for f in second.rglob("*") if f.is_file()), (first, second)
+    assert len(names) > 3, names
+    _, different, failed = filecmp.cmpfiles(first, second, names, shallow=False)
+    assert not different and not failed, (different, failed)
+
+
+def check_ranks(folder: Path) -> None:
+    """1, 2 and 4 ranks write the same bytes."""
+    for ranks in (1, 2, 4):
+        place = folder / str(ranks)
+        place.mkdir()
+        finished(namelist(place, n_step=STEPS_PER_DAY), ranks)
+    for ranks in (2, 4):
+        assert_same_files(folder / "1/out", folder / f"{ranks}/out")
+
+
+def check_restart(folder: Path) -> None:
+    """Two days in one go and one day and another, on another number of ranks, write the same bytes."""
+    whole, parts = folder / "whole", folder / "parts"
+    for place in (whole, parts):
+        place.mkdir()
+    finished(namelist(whole))
+    finished(namelist(parts, n_step=STEPS_PER_DAY), 2)
+    restart = parts / "out/restart/case.r.0001-01-02-00000.nc"
+    finished(namelist(parts, restart_from=str(restart)), 3)
+    assert_same_files(whole / "out", parts / "out")
+
+
+def check_budgets(folder: Path) -> None:
+    """What the reference physics makes is what crosses its boundaries; mass and water are kept; nothing is negative."""
+    finished(namelist(folder), 2)
+    with (folder / "out/budgets.csv").open() as stream:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    assert len(rows) == 2 * STEPS_PER_DAY
+    for before, row in zip(rows, rows[1:], strict=False):
+        # Sums over 60 levels and 512 columns of terms of 1e9 J/m2 lose some 1e-7 J/m2 per step of 1200 s.
+        assert abs(row["emulated_energy_residual_W_m2"]) < 1e-6, row
+        assert abs(row["emulated_water_residual_mm_day"]) < 1e-9, row
+        assert abs(row["emulated_torque_N_m"]) < 1e-3 * 6.4e6, row
+        assert abs(row["transport_water_mm_day"]) < 1e-8, row
+        assert row["limiter_water_mm_day"] == 0.0, row
+        assert abs(row["surface_pressure_Pa"] - rows[0]["surface_pressure_Pa"]) < 1e-8, row
+        change = (row["energy_J_m2"] - before["energy_J_m2"]) / 1200.0
+        assert abs(change - (row["toa_net_W_m2"] - row["surface_net_W_m2"])) < 1e-4, (change, row)
+        water = (row["water_kg_m2"] - before["water_kg_m2"]) * STEPS_PER_DAY
+        assert abs(water - (row["evaporation_mm_day"] - row["precipitation_mm_day"])) < 1e-6, (water, row)
+
+
+def check_dry(folder: Path) -> None:
+    """Rest stays at rest; Held and Suarez' forcing runs; mass is kept."""
+    finished(namelist(folder, physics="none", initial="rest_isothermal", perturbation_k=0.0, n_step=STEPS_PER_DAY))
+    finished(namelist(folder, "hs", physics="held_suarez", initial="rest_isothermal", case_name="hs"))
+
+
+def refused(path: Path, message: str, code: int = 1, ranks: int = 1) -> None:
+    """Run and insist on this failure."""
+    result = run(path, ranks)
+    assert result.returncode == code, (result.returncode, result.stderr, result.stdout)
+    assert message in result.stderr, result.stderr
+
+
+def check_faults(folder: Path) -> None:
+    """Every wrong input is refused with its reason, and what was written before stays."""
+    good = namelist(folder, n_step=STEPS_PER_DAY)
+    finished(good)
+    restart = folder / "out/restart/case.r.0001-01-02-00000.nc"
+    kept = restart.read_bytes()
+    text = good.read_text()
+    bad = folder / "bad.nml"
+    for wrong, message in (
+        (text.replace(" identity", " identitty"), "identitty"),
+        (text.replace("&output", "&ouput"), "there is no group /ouput/"),
+        (text.replace("n_step = 72", "n_step = 0"), "n_step must be 1 or more"),
+        (text.replace("&output", "&emulator package = 'missing.pt' /\n&output"), "missing.pt"),
+        (text.replace("&run", "&run truncation = 11"), "truncation must be 10, 21 or 42"),
+    ):
+        assert wrong != text
+        bad.write_text(wrong)
+        refused(bad, message, ranks=2)
+    refused(namelist(folder, "later", restart_from=str(restart), n_step=STEPS_PER_DAY), "after the last step")
+    refused(namelist(folder, "other", restart_from=str(restart), identity="other"), str(restart))
+    refused(namelist(folder, "foreign", restart_from=str(good)), str(good))
+    short = folder / "short.nc"
+    short.write_bytes(kept[: len(kept) // 2])
+    refused(namelist(folder, "short", restart_from=str(short)), "truncated")
+    refused(folder / "absent.nml", "absent.nml")
+    usage = subprocess.run([PROGRAM], capture_output=True, text=True)
+    assert usage.returncode == 2 and "usage" in usage.stderr, usage
+    assert restart.read_bytes() == kept
+
+
+with tempfile.TemporaryDirectory() as scratch:
+    {"ranks": check_ranks, "restart": check_restart, "budgets": check_budgets, "faults": check_faults, "dry": check_dry}[PART](Path(scratch))
