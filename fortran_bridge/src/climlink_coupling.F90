@@ -1,16 +1,18 @@
 !> When an emulator runs, and how much of it a host applies: spin-up, partial coupling by output variable, ramps, shadow mode.
 !!
-!! Every answer is a function of the step number that the host counts from the start of its case and keeps in its restart. So nothing
-!! here has a memory of its own, and a restart neither repeats a spin-up nor shifts a ramp.
+!! Every answer is a function of the step number that the host counts from the start of its case and keeps in its restart. So
+!! nothing here has a memory of its own, and a restart neither repeats a spin-up nor shifts a ramp.
 !!
 !! For users of E3SM's mmf_nn_emulator_nl: spin_up_steps is cb_spinup_step, mode partial is cb_partial_coupling, variables is
 !! cb_partial_coupling_vars, ramp is cb_do_ramp with cb_ramp_option, ramp_factor, ramp_steps, ramp_off_steps and ramp_on_steps are
 !! cb_ramp_factor, cb_ramp_linear_steps, cb_ramp_step_0steps and cb_ramp_step_1steps. The step ramp is on for ramp_on_steps of every
-!! ramp_off_steps + ramp_on_steps; there it was on for one step more.
+!! ramp_off_steps + ramp_on_steps; there it was on for one step more. A linear ramp begins with 1 / ramp_steps of ramp_factor, not
+!! with 0, in the first step of the emulator.
 module climlink_coupling
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_variable, climlink_status, failure
+  use climlink_parallel, only: process_rank
   implicit none (type, external)
   private
 
@@ -20,7 +22,7 @@ module climlink_coupling
 
   type :: climlink_coupling_policy
     character(len=name_length) :: mode = 'full'                   !! full, partial or shadow
-    character(len=name_length), allocatable :: variables(:)       !! Outputs blended in partial mode; the others are the reference's.
+    character(len=name_length), allocatable :: variables(:)       !! Outputs blended in partial mode; else the reference's.
     character(len=name_length) :: feedback = 'reference'          !! In shadow mode, which feeds back: reference or emulator.
     integer :: spin_up_steps = 0                                  !! Steps of the reference alone before the emulator starts.
     character(len=name_length) :: ramp = 'constant'               !! constant, linear or step
@@ -44,13 +46,16 @@ module climlink_coupling
 
 contains
 
-  !> Fails if an entry makes no sense, or names a variable that is no output of the emulator.
+  !> Fails if an entry makes no sense, would be ignored, or names a variable that is no output of the emulator.
   subroutine check(self, emulator, status)
     class(climlink_coupling_policy), intent(in) :: self
     type(climlink_emulator), intent(in) :: emulator               !! Open.
     type(climlink_status), intent(out) :: status
-    integer :: i
+    integer :: i, n_variable
 
+    status%message = ''
+    n_variable = 0
+    if (allocated(self%variables)) n_variable = size(self%variables)
     if (all(self%mode /= [character(len=7) :: 'full', 'partial', 'shadow'])) then
       call refuse("mode must be full, partial or shadow, not '" // trim(self%mode) // "'")
     else if (all(self%feedback /= [character(len=9) :: 'reference', 'emulator'])) then
@@ -65,10 +70,14 @@ contains
       call refuse('a linear ramp needs ramp_steps of 1 or more')
     else if (self%ramp == 'step' .and. (self%ramp_on_steps < 1 .or. self%ramp_off_steps < 0)) then
       call refuse('a step ramp needs ramp_on_steps of 1 or more and ramp_off_steps of 0 or more')
-    else if (self%mode == 'partial' .and. .not. allocated(self%variables)) then
+    else if (self%mode == 'shadow' .and. (self%ramp /= 'constant' .or. self%ramp_factor < 1.0_real64)) then
+      call refuse('shadow mode applies the whole answer of one side: leave out the ramp')
+    else if (self%mode == 'partial' .and. n_variable == 0) then
       call refuse('partial coupling needs variables: the outputs to blend')
-    else if (self%mode == 'partial') then
-      do i = 1, size(self%variables)
+    else if (self%mode /= 'partial' .and. n_variable > 0) then
+      call refuse("variables are for mode partial, not '" // trim(self%mode) // "'")
+    else
+      do i = 1, n_variable
         if (.not. emulator%has_output(trim(self%variables(i)))) call unknown(trim(self%variables(i)))
         if (.not. status%ok()) return
       end do
@@ -79,7 +88,7 @@ contains
     subroutine refuse(message)
       character(len=*), intent(in) :: message
 
-      status = failure(climlink_error_argument, -1, 'coupling: ' // message)
+      status = failure(climlink_error_argument, process_rank(), 'coupling: ' // message)
     end subroutine refuse
 
     subroutine unknown(name)
@@ -91,8 +100,8 @@ contains
       do k = 1, emulator%n_output()
         known = known // ' ' // emulator%output_name(k)
       end do
-      status = failure(climlink_error_variable, -1, "coupling: the package has no output '" // name // "' to blend; it has" &
-                       // known)
+      status = failure(climlink_error_variable, process_rank(), &
+                       "coupling: the package has no output '" // name // "' to blend; it has" // known)
     end subroutine unknown
   end subroutine check
 
@@ -116,7 +125,7 @@ contains
     end select
   end function weight
 
-  !> Weight with which the emulator's value of one output is applied in a step.
+  !> Weight with which the emulator's value of one output is applied in a step. In shadow mode one side is applied whole.
   pure function weight_of(self, variable, step) result(applied)
     class(climlink_coupling_policy), intent(in) :: self
     character(len=*), intent(in) :: variable

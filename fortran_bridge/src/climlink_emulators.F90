@@ -19,7 +19,7 @@ module climlink_emulators
   use climlink_errors, only: climlink_error_argument, climlink_error_state, climlink_ok, climlink_status, failure, &
                              outcome_of
   use climlink_opening, only: open_together
-  use climlink_parallel, only: check_communicator, communicator_rank, process_rank, stop_program
+  use climlink_parallel, only: check_communicator, communicator_rank, process_rank, settle
   use climlink_queries, only: has_variable, variable, variable_count, variable_entry
   implicit none (type, external)
   private
@@ -396,18 +396,6 @@ contains
     if (.not. present(units)) return
     outcome = outcome_of(climlink_require_units_c(self%handle, role, c_characters(name), c_characters(units)), self%rank, doing)
   end subroutine check_units
-
-  !> Hands the outcome to the caller, or ends the program if the caller took no status and it is an error.
-  subroutine settle(outcome, status)
-    type(climlink_status), intent(in) :: outcome
-    type(climlink_status), intent(out), optional :: status
-
-    if (present(status)) then
-      status = outcome
-    else if (.not. outcome%ok()) then
-      call stop_program(outcome%message)
-    end if
-  end subroutine settle
 
   !> The text before the first NUL.
   pure function text_of(characters) result(text)

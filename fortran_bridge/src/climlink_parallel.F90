@@ -10,6 +10,7 @@ module climlink_parallel
   private
 
   public :: process_rank, communicator_rank, check_communicator, agree, node_rank, broadcast_count, broadcast_bytes, stop_program
+  public :: settle
 
   interface
     !> Rank of this process among all, 0 where MPI does not run. Not collective.
@@ -67,5 +68,19 @@ module climlink_parallel
       character(len=*), intent(in) :: message
     end subroutine stop_program
   end interface
+
+contains
+
+  !> Hands the outcome to the caller, or ends the program if the caller took no status and it is an error.
+  subroutine settle(outcome, status)
+    type(climlink_status), intent(in) :: outcome
+    type(climlink_status), intent(out), optional :: status
+
+    if (present(status)) then
+      status = outcome
+    else if (.not. outcome%ok()) then
+      call stop_program(outcome%message)
+    end if
+  end subroutine settle
 
 end module climlink_parallel

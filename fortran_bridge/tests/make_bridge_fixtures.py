@@ -50,6 +50,14 @@ FLUXES = [
     ("cam_out_SOLSD", "W/m2", "pbuf_SOLIN", 0.1),
     ("cam_out_SOLLD", "W/m2", "pbuf_SOLIN", 0.05),
 ]
+DYNAMICS = [("state_t_dyn", "K/s"), ("state_q0_dyn", "kg/kg/s"), ("state_u_dyn", "m/s2")]
+PHYSICS = [
+    (f"state_{n}_prvphy", u) for n, u in (("t", "K/s"), ("q0001", "kg/kg/s"), ("q0002", "kg/kg/s"), ("q0003", "kg/kg/s"), ("u", "m/s2"))
+]
+LAGGED = [(previous + name, units) for variables in (DYNAMICS, PHYSICS) for previous in ("", "tm_") for name, units in variables]
+PREVIOUS = [("tm_state_ps", "Pa")] + [
+    (f"tm_pbuf_{n}", u) for n, u in (("SOLIN", "W/m2"), ("LHFLX", "W/m2"), ("SHFLX", "W/m2"), ("COSZRS", "1"))
+]
 
 
 Entry = tuple[str, str, int]  # name, units, number of values
@@ -106,6 +114,18 @@ def column_package(path: Path) -> None:
     write_package(path, inputs, outputs, 6)
 
 
+def lagged_package(path: Path) -> None:
+    """A package of 6 levels that hands lagged inputs through."""
+    inputs = [("state_t", "K", 6), *((n, u, 6) for n, u in LAGGED), *((n, u, 1) for n, u in PREVIOUS)]
+    outputs = [
+        (("ptend_t", "K/s", 6), "tm_state_t_prvphy", 1.0),
+        (("ptend_q0001", "kg/kg/s", 6), "state_q0_dyn", 1.0),
+        (("ptend_u", "m/s2", 6), "tm_state_u_dyn", 1.0),
+        (("cam_out_PRECC", "m/s", 1), "tm_state_ps", 1.0),
+    ]
+    write_package(path, inputs, outputs, 6)
+
+
 def climsim_package(path: Path, levels: int, humidity: str = "state_q0001", further: list[Entry] | None = None) -> None:
     """A package with the variables of ClimSim's 557 inputs and 368 outputs; ``humidity`` stands in the second place."""
     profiles = [
@@ -132,7 +152,11 @@ def main(folder: Path) -> None:
     climsim_package(folder / "climsim_q.pt", 60)
     climsim_package(folder / "climsim_rh.pt", 60, humidity="state_rh")
     climsim_package(folder / "climsim_lagged.pt", 60, further=[("state_t_dyn", "K/s", 60), ("clat", "1", 1)])
+    v6 = [(n, u, 60) for n, u in LAGGED] + [("clat", "1", 1), ("slat", "1", 1)]
+    climsim_package(folder / "climsim_v6.pt", 60, further=v6)
+    climsim_package(folder / "climsim_v4.pt", 60, further=v6 + [(n, u, 1) for n, u in PREVIOUS] + [("icol", "1", 1)])
     climsim_package(folder / "climsim_26.pt", 26)
+    lagged_package(folder / "lagged.pt")
 
 
 if __name__ == "__main__":
