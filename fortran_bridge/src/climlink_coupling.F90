@@ -6,8 +6,8 @@
 !! For users of E3SM's mmf_nn_emulator_nl: spin_up_steps is cb_spinup_step, mode partial is cb_partial_coupling, variables is
 !! cb_partial_coupling_vars, ramp is cb_do_ramp with cb_ramp_option, ramp_factor, ramp_steps, ramp_off_steps and ramp_on_steps are
 !! cb_ramp_factor, cb_ramp_linear_steps, cb_ramp_step_0steps and cb_ramp_step_1steps. The step ramp is on for ramp_on_steps of every
-!! ramp_off_steps + ramp_on_steps; there it was on for one step more. A linear ramp begins with 1 / ramp_steps of ramp_factor, not
-!! with 0, in the first step of the emulator.
+!! ramp_off_steps + ramp_on_steps; there it was on for one step more. A linear ramp begins with ramp_factor / ramp_steps in
+!! the first step of the emulator.
 module climlink_coupling
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_emulators, only: climlink_emulator

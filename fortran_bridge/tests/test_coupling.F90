@@ -1,10 +1,10 @@
 !> Spin-up, ramps, partial coupling and shadow mode step by step, and blends to the last bit.
 program test_coupling
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
-  use, intrinsic :: iso_fortran_env, only: int64, real64
+  use, intrinsic :: iso_fortran_env, only: real64
   use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_variable, climlink_status
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
-  use test_support, only: check, check_error, finish, fixture, n_level
+  use test_support, only: check, check_error, finish, fixture, n_level, same => same_bits
   implicit none (type, external)
 
   real(real64), parameter :: zero = 0.0_real64, one = 1.0_real64
@@ -25,13 +25,6 @@ program test_coupling
   call finish()
 
 contains
-
-  elemental function same(a, b) result(yes)
-    real(real64), intent(in) :: a, b
-    logical :: yes
-
-    yes = transfer(a, 0_int64) == transfer(b, 0_int64)
-  end function same
 
   !> The emulator alone from the first step by default; after spin_up_steps steps of the reference alone otherwise.
   subroutine spin_up()

@@ -1,11 +1,11 @@
 !> Checks for test programs: every failed check is reported, and finish ends the program with exit code 1 if there was one.
 module test_support
-  use, intrinsic :: iso_fortran_env, only: error_unit, real32, real64
+  use, intrinsic :: iso_fortran_env, only: error_unit, int64, real32, real64
   use climlink, only: climlink_status
   implicit none (type, external)
   private
 
-  public :: check, check_error, fixture, finish
+  public :: check, check_error, fixture, finish, same_bits
 
   !> Levels of the package column.pt, and the gains of its outputs (make_bridge_fixtures.py).
   integer, parameter, public :: n_level = 6
@@ -42,6 +42,15 @@ contains
     write (error_unit, '(a,i0,4a,i0,2a)') 'FAILED: expected code ', code, ' and "', text, '", got code', ' ', status%code, ': ', &
       message
   end subroutine check_error
+
+  !> True where both values are the same to the last bit, the sign of zero and the kind of NaN included.
+  elemental function same_bits(a, b) result(yes)
+    real(real64), intent(in) :: a
+    real(real64), intent(in) :: b
+    logical :: yes
+
+    yes = transfer(a, 0_int64) == transfer(b, 0_int64)
+  end function same_bits
 
   !> Path of a fixture: the first command argument is their folder.
   function fixture(name) result(path)
