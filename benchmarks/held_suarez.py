@@ -73,7 +73,12 @@ def table(stats: dict[str, Field], latitude: Field, pressure: Field) -> list[str
 
 def figure(stats: dict[str, Field], latitude: Field, pressure: Field, path: Path, title: str) -> None:
     """Draw the four panels of the published figures, pressure downward."""
-    panels = [("u", "zonal wind, m/s", 4.0), ("t", "temperature, K", 5.0), (TT, "temperature variance, K²", 5.0), (UU, "zonal wind variance, m²/s²", 30.0)]
+    panels = [
+        ("u", "zonal wind, m/s", 4.0),
+        ("t", "temperature, K", 5.0),
+        (TT, "temperature variance, K²", 5.0),
+        (UU, "zonal wind variance, m²/s²", 30.0),
+    ]
     fig, axes = plt.subplots(2, 2, figsize=(11, 8), sharex=True, sharey=True, constrained_layout=True)
     for axis, (name, label, step) in zip(axes.flat, panels, strict=True):
         field = stats[name]

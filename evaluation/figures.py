@@ -1,7 +1,8 @@
-"""Figures of offline scores."""
+"""Figures of offline scores and online drift."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from climlink.data.files import replacing
+from climlink.evaluation.drift import Drift
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.scores import R2Table
 from climlink.wrappers.variable_sets import variable
@@ -78,3 +80,21 @@ def _bars(axes: Axes, scores: dict[str, float]) -> None:
     axes.axvline(0.0, color="0.3", linewidth=0.8)
     axes.set_xlabel("R²")
     axes.set_title("scalar outputs", fontsize=10)
+
+
+def drift_figure(drifts: Mapping[str, Drift], path: str | Path, *, title: str) -> None:
+    """Draw the error of temperature and humidity by day, one line per run, and write it (PNG, PDF or SVG by suffix)."""
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for label, one in drifts.items():
+        axes[0].plot(one.days, one.temperature_k, marker="o", label=label)
+        axes[1].plot(one.days, 1e3 * one.humidity_kg_kg, marker="o", label=label)
+    for axis, name in zip(axes, ("temperature, K", "specific humidity, g/kg"), strict=True):
+        axis.set_xlabel("day")
+        axis.set_ylabel(f"mass-weighted RMSE of {name}")
+        axis.set_ylim(bottom=0.0)
+        axis.grid(alpha=0.3)
+    axes[0].legend(frameon=False)
+    figure.suptitle(title)
+    with replacing(Path(path)) as partial:
+        figure.savefig(partial, dpi=120, format=Path(path).suffix.removeprefix(".") or "png")

@@ -10,8 +10,10 @@ import yaml
 from typer.testing import CliRunner
 
 from climlink.cli.main import app, main
+from climlink.config import ConfigError
+from climlink.online.aquaplanet import AquaplanetConfig
 from climlink.package import EmulatorPackage
-from climlink.quickstart import find_climsim, run_quickstart
+from climlink.quickstart import run_embedded, run_quickstart
 
 COMMANDS = [
     ["quickstart"],
@@ -23,6 +25,7 @@ COMMANDS = [
     ["inspect"],
     ["verify"],
     ["online", "run"],
+    ["online", "resume"],
     ["cmake-prefix"],
 ]
 TEST_STAMP = "0008-10-22-20400"
@@ -111,9 +114,28 @@ def test_the_quickstart_path(synthetic_dir: Path, split_file: Path, tiny_trainin
     assert again.package.manifest.normalization == result.package.manifest.normalization
 
 
-def test_a_missing_climsim_folder_says_how_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLIMLINK_CLIMSIM_DIR", str(tmp_path / "none"))
-    from climlink.config import ConfigError
+def test_the_quickstart_needs_no_data(tiny_training: Path, tmp_path: Path) -> None:
+    split = tmp_path / "split.yaml"
+    split.write_text("train: [{start: 0001-01-01, end: 0001-01-01}]\ntest: [{start: 0001-01-02, end: 0001-01-02}]\n")
+    case = AquaplanetConfig.model_validate(
+        {"host": "aquaplanet", "name": "reference", "days": 2, "pairs": {"every_steps": 17}, "output": tmp_path / "unused"}
+    )
+    folder = tmp_path / "quickstart"
+    result, comparison = run_embedded(folder, _Silent(), case=case, training=tiny_training, split=split, days=2)
+    assert result.verification.passed
+    assert result.largest_score_difference <= 1e-6
+    assert comparison.figure.stat().st_size > 10_000
+    assert list(comparison.twin_drift.days) == [1.0, 2.0]
+    assert 0.0 < comparison.twin_drift.temperature_k[-1] < 1.0
+    if comparison.hybrid.status == "finished":
+        assert comparison.hybrid.day == 4
+        assert comparison.hybrid_drift is not None
+        assert comparison.hybrid_drift.temperature_k[-1] > comparison.twin_drift.temperature_k[-1]
+    else:
+        assert "on day" in comparison.hybrid.message
 
-    with pytest.raises(ConfigError, match="--climsim DIR or CLIMLINK_CLIMSIM_DIR"):
-        find_climsim(None)
+
+def test_a_missing_climsim_folder_leaves_a_way_out(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["quickstart", "--climsim", str(tmp_path / "none")])
+    assert isinstance(result.exception, ConfigError)
+    assert "leave --climsim out" in str(result.exception)

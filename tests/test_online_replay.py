@@ -15,15 +15,16 @@ from climlink.data.climsim import find_pairs
 from climlink.data.columns import read_columns
 from climlink.evaluation.offline import predict_package, r2_table, replay_outputs
 from climlink.mpi import LaunchError
-from climlink.online import CaseConfig, SelectionConfig, load_case, run_online
+from climlink.online.case import load_case
+from climlink.online.replay import ReplayConfig, SelectionConfig, run_replay
 from climlink.package import EmulatorPackage, PackageError
 from climlink.wrappers.contract import EmulatorContract
 
 DECOMPOSITIONS = [(1, 384), (2, 16), (3, 7), (1, 1), (3, 384)]
 
 
-def _case(package: EmulatorPackage, data: Path, output: Path, **changes: object) -> CaseConfig:
-    return CaseConfig.model_validate({"host": "replay", "package": package.path, "data": data, "output": output, **changes})
+def _case(package: EmulatorPackage, data: Path, output: Path, **changes: object) -> ReplayConfig:
+    return ReplayConfig.model_validate({"host": "replay", "package": package.path, "data": data, "output": output, **changes})
 
 
 def _contents(path: Path) -> dict[str, np.ndarray]:
@@ -35,7 +36,7 @@ def test_ranks_and_chunks_do_not_change_a_bit(linear_package: EmulatorPackage, s
     stamps = SelectionConfig(stamps=["0008-04-24-76800"])
     reference: dict[str, np.ndarray] | None = None
     for ranks, pcols in [*DECOMPOSITIONS, (25, 16)]:  # 25 ranks share 24 columns: one has none
-        run = run_online(_case(linear_package, synthetic_dir, tmp_path / f"{ranks}_{pcols}", selection=stamps, ranks=ranks, pcols=pcols))
+        run = run_replay(_case(linear_package, synthetic_dir, tmp_path / f"{ranks}_{pcols}", selection=stamps, ranks=ranks, pcols=pcols))
         contents = _contents(run.files[0])
         reference = reference or contents
         for name, values in contents.items():
@@ -43,7 +44,7 @@ def test_ranks_and_chunks_do_not_change_a_bit(linear_package: EmulatorPackage, s
 
 
 def test_files_have_the_mlo_format(linear_package: EmulatorPackage, synthetic_dir: Path, tmp_path: Path) -> None:
-    run = run_online(_case(linear_package, synthetic_dir, tmp_path / "run"))
+    run = run_replay(_case(linear_package, synthetic_dir, tmp_path / "run"))
     pairs = find_pairs(synthetic_dir)
     assert [f.name for f in run.files] == [p.mlo.name for p in pairs]
     for pair, written in zip(pairs, run.files, strict=True):
@@ -62,7 +63,7 @@ def test_replay_scores_what_python_scores(linear_package: EmulatorPackage, synth
     contract = EmulatorContract.from_manifest(linear_package.manifest)
     pairs = find_pairs(synthetic_dir)
     rows = read_columns(synthetic_dir, contract.inputs, contract.outputs)
-    run = run_online(_case(linear_package, synthetic_dir, tmp_path / "run", ranks=2, pcols=5))
+    run = run_replay(_case(linear_package, synthetic_dir, tmp_path / "run", ranks=2, pcols=5))
     replayed = replay_outputs([p.mli for p in pairs], run.folder / "output", contract.outputs, synthetic_dir)
     predicted = predict_package(linear_package, rows.inputs)
     python = r2_table(rows.targets, predicted, contract.outputs, first_level=15)
@@ -75,7 +76,7 @@ def test_real_files(linear_package: EmulatorPackage, climsim_dir: Path, tmp_path
     reference: dict[str, np.ndarray] | None = None
     for ranks, pcols in DECOMPOSITIONS:
         selection = SelectionConfig(stamps=[stamp])
-        run = run_online(_case(linear_package, climsim_dir, tmp_path / f"{ranks}_{pcols}", selection=selection, ranks=ranks, pcols=pcols))
+        run = run_replay(_case(linear_package, climsim_dir, tmp_path / f"{ranks}_{pcols}", selection=selection, ranks=ranks, pcols=pcols))
         contents = _contents(run.files[0])
         reference = reference or contents
         for name, values in contents.items():
@@ -88,15 +89,15 @@ def test_real_files(linear_package: EmulatorPackage, climsim_dir: Path, tmp_path
 
 def test_bad_cases(linear_package: EmulatorPackage, synthetic_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="no such file"):
-        run_online(_case(linear_package, synthetic_dir, tmp_path / "a").model_copy(update={"package": tmp_path / "none.pt"}))
+        run_replay(_case(linear_package, synthetic_dir, tmp_path / "a").model_copy(update={"package": tmp_path / "none.pt"}))
     with pytest.raises(ConfigError, match="0008-02-02-00000"):
-        run_online(_case(linear_package, synthetic_dir, tmp_path / "b", selection={"stamps": ["0008-02-02-00000"]}))
+        run_replay(_case(linear_package, synthetic_dir, tmp_path / "b", selection={"stamps": ["0008-02-02-00000"]}))
     done = _case(linear_package, synthetic_dir, tmp_path / "c", selection={"stamps": ["0008-04-24-76800"]})
-    run_online(done)
+    run_replay(done)
     with pytest.raises(ConfigError, match="already holds a run"):
-        run_online(done)
+        run_replay(done)
     with pytest.raises(LaunchError, match="time step"):
-        run_online(_case(linear_package, synthetic_dir, tmp_path / "d", time_step_s=600.0))
+        run_replay(_case(linear_package, synthetic_dir, tmp_path / "d", time_step_s=600.0))
     assert json.loads((tmp_path / "d" / "run.json").read_text())["status"] == "failed"
     assert not list((tmp_path / "d" / "output").iterdir())
 

@@ -1,8 +1,8 @@
-"""The quickstart: real ClimSim columns from files to a Fortran MPI run and its score, in one call."""
+"""The quickstart: columns in ClimSim's files to a Fortran MPI run and its score, and back into the model that made them, in one call."""
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -12,26 +12,31 @@ from typing import Protocol
 
 import numpy as np
 
-from climlink.config import ConfigError
 from climlink.data.climsim import find_pairs
 from climlink.data.columns import read_columns
 from climlink.data.prepare import prepare
 from climlink.data.stamp import Stamp
 from climlink.data.statistics import compute_statistics, write_statistics
 from climlink.data.store import ColumnStore
+from climlink.evaluation.drift import Drift, drift
+from climlink.evaluation.figures import drift_figure
 from climlink.evaluation.offline import R2Table, predict_package, r2_figure, r2_table, replay_outputs
 from climlink.export import export_run
 from climlink.installation import configuration
-from climlink.online import CaseConfig, SelectionConfig, run_online
+from climlink.mpi import LaunchError
+from climlink.online.aquaplanet import AquaplanetConfig, AquaplanetRun, EmulatorConfig, PairsConfig, newest_restart, run_aquaplanet
+from climlink.online.case import load_case
+from climlink.online.launch import RECORD_FILE
+from climlink.online.replay import ReplayConfig, SelectionConfig, run_replay
 from climlink.package import EmulatorPackage
 from climlink.parity import Verification, verify
 from climlink.training.run import train
 from climlink.wrappers.contract import EmulatorContract
 
-CLIMSIM_VARIABLE = "CLIMLINK_CLIMSIM_DIR"
-DEFAULT_CLIMSIM = Path("../shared/climsim")
 REPLAY_RANKS = 2
 VERIFY_PAIRS = 2
+HYBRID_DAYS = 5
+TWIN_PERTURBATION_K = 0.01  # far below what weather makes of it in days
 
 
 class Reporter(Protocol):
@@ -40,7 +45,7 @@ class Reporter(Protocol):
     def stage(self, title: str) -> None:
         """Announce a stage."""
 
-    def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    def bar(self, label: str) -> AbstractContextManager[Callable[..., None]]:
         """Return a progress bar for one stage."""
 
 
@@ -60,16 +65,86 @@ class QuickstartResult:
         return self.python_scores.largest_difference(self.replay_scores)
 
 
-def find_climsim(given: Path | None) -> Path:
-    """Return the ClimSim folder: the one given, else CLIMLINK_CLIMSIM_DIR, else ../shared/climsim; ConfigError says how to name one."""
-    named = os.environ.get(CLIMSIM_VARIABLE)
-    folder = given or (Path(named) if named else DEFAULT_CLIMSIM)
-    if not folder.is_dir():
-        raise ConfigError(
-            f"no ClimSim folder at {folder}: give one with --climsim DIR or {CLIMSIM_VARIABLE}=DIR; it holds E3SM-MMF.mli/mlo pairs and "
-            "the grid file (data set LEAP/ClimSim_low-res)"
-        )
-    return folder
+@dataclass(frozen=True)
+class OnlineComparison:
+    """The hybrid beside its reference and a twin of the reference that began a hair apart; drifts end where a run ended."""
+
+    hybrid: AquaplanetRun
+    hybrid_drift: Drift | None
+    twin_drift: Drift
+    figure: Path
+
+
+def run_embedded(
+    folder: Path,
+    report: Reporter,
+    *,
+    case: AquaplanetConfig | None = None,
+    training: Path | None = None,
+    split: Path | None = None,
+    days: int = HYBRID_DAYS,
+) -> tuple[QuickstartResult, OnlineComparison]:
+    """Make columns with the embedded model, run the quickstart on them, and put the package in the place of the model's physics.
+
+    A reference run that is complete in ``folder`` is kept; the rest is made anew.
+    """
+    loaded = case or load_case(configuration("cases/quickstart.yaml"), output=folder / "reference")
+    assert isinstance(loaded, AquaplanetConfig)
+    report.stage(f"reference: {loaded.days:g} days of the embedded model at T{loaded.truncation}")
+    reference = folder / "reference"
+    if not _is_finished(reference):
+        shutil.rmtree(reference, ignore_errors=True)
+        _insist(_online(loaded.model_copy(update={"output": reference}), report))
+    offline = run_quickstart(
+        reference / "climsim",
+        folder,
+        report,
+        training=training or configuration("training/quickstart_aquaplanet.yaml"),
+        split=split or configuration("splits/quickstart.yaml"),
+    )
+    return offline, _compare_online(loaded, folder, offline.package, days, report)
+
+
+def _compare_online(case: AquaplanetConfig, folder: Path, package: EmulatorPackage, days: int, report: Reporter) -> OnlineComparison:
+    """Run reference, twin and hybrid from the end of the reference run."""
+    start = newest_restart(folder / "reference")
+    branch = {"restart_from": start, "days": case.days + days, "pairs": PairsConfig()}
+    emulator = EmulatorConfig(package=package.path, pinned_sha256=package.digest)
+    changes: dict[str, dict[str, object]] = {
+        "truth": {},
+        "twin": {"restart_perturbation_k": TWIN_PERTURBATION_K},
+        "hybrid": {"emulator": emulator},
+    }
+    runs: dict[str, AquaplanetRun] = {}
+    for name, change in changes.items():
+        report.stage(f"{name}: {days} days from day {case.days:g}")
+        output = folder / name
+        shutil.rmtree(output, ignore_errors=True)
+        runs[name] = _online(case.model_copy(update={**branch, "name": name, "output": output, **change}), report)
+    truth = _insist(runs["truth"]).folder
+    twin_drift = drift(_insist(runs["twin"]).folder, truth)
+    has_day = any((runs["hybrid"].folder / "history").glob("*.eam.h1.*.nc"))
+    hybrid_drift = drift(runs["hybrid"].folder, truth) if has_day else None
+    figure = folder / "drift.png"
+    shown = {"two references a hair apart": twin_drift, **({"hybrid": hybrid_drift} if hybrid_drift else {})}
+    drift_figure(shown, figure, title=f"{package.manifest.name} in the embedded model: error against the reference")
+    return OnlineComparison(runs["hybrid"], hybrid_drift, twin_drift, figure)
+
+
+def _online(case: AquaplanetConfig, report: Reporter) -> AquaplanetRun:
+    with report.bar("days") as bar:
+        return run_aquaplanet(case, bar)
+
+
+def _insist(run: AquaplanetRun) -> AquaplanetRun:
+    if run.status != "finished":
+        raise LaunchError(f"the reference of the embedded model ended early, {run.message}; its log is {run.folder}/log.txt")
+    return run
+
+
+def _is_finished(folder: Path) -> bool:
+    record = folder / RECORD_FILE
+    return record.is_file() and json.loads(record.read_text()).get("status") == "finished"
 
 
 def run_quickstart(
@@ -111,7 +186,7 @@ def run_quickstart(
 
 def _replay(climsim: Path, output: Path, package: EmulatorPackage, test: Sequence[Stamp], report: Reporter) -> Path:
     shutil.rmtree(output, ignore_errors=True)
-    case = CaseConfig(
+    case = ReplayConfig(
         host="replay",
         package=package.path,
         data=climsim,
@@ -120,7 +195,7 @@ def _replay(climsim: Path, output: Path, package: EmulatorPackage, test: Sequenc
         ranks=REPLAY_RANKS,
     )
     with report.bar("steps") as bar:
-        return run_online(case, bar).folder / "output"
+        return run_replay(case, bar).folder / "output"
 
 
 def _score(

@@ -17,21 +17,27 @@ errors = Console(stderr=True, soft_wrap=True)
 
 
 class Bar:
-    """A progress bar that learns its total with the first call: ``bar(done, total)``."""
+    """A progress bar that learns its total with the first call: ``bar(done, total, note)``."""
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress = progress
-        self._task = progress.add_task(label, total=None)
+        self._task = progress.add_task(label, total=None, note="")
 
-    def __call__(self, done: int, total: int) -> None:
-        """Show ``done`` of ``total``."""
-        self._progress.update(self._task, completed=done, total=total)
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show ``done`` of ``total``, and a note such as the speed."""
+        self._progress.update(self._task, completed=done, total=total, note=note)
 
 
 @contextmanager
 def progress_bar(label: str, hidden: bool = False) -> Iterator[Bar]:
     """Show a progress bar on standard error while the block runs; ``hidden`` for scripts."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=errors, disable=hidden) as progress:
         yield Bar(progress, label)
 

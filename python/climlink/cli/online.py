@@ -1,19 +1,23 @@
-"""climlink online run: a case in a host model."""
+"""climlink online run, resume: a case in a host model."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from climlink.cli.console import output, progress_bar
+from climlink.cli.console import errors, output, progress_bar
+
+if TYPE_CHECKING:
+    from climlink.online.aquaplanet import AquaplanetRun
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the command line."""
     group = typer.Typer(help="Run a package inside a host model.", no_args_is_help=True)
     group.command("run")(run)
+    group.command("resume")(resume)
     group.callback()(_group)
     app.add_typer(group, name="online")
 
@@ -23,20 +27,54 @@ def _group() -> None:
 
 
 def run(
-    case: Annotated[Path, typer.Argument(help="case file, such as sim_configs/cases/replay.yaml")],
+    case: Annotated[Path, typer.Argument(help="case file, such as sim_configs/cases/aquaplanet.yaml")],
     package: Annotated[Path | None, typer.Option(help="wrap_model.pt instead of the case's")] = None,
-    data: Annotated[Path | None, typer.Option(help="data folder instead of the case's")] = None,
+    data: Annotated[Path | None, typer.Option(help="replay: data folder instead of the case's")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="run folder instead of the case's")] = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="MPI ranks")] = None,
-    pcols: Annotated[int | None, typer.Option(min=1, help="columns per chunk")] = None,
+    pcols: Annotated[int | None, typer.Option(min=1, help="replay: columns per chunk")] = None,
+    days: Annotated[float | None, typer.Option(help="embedded model: days to run, from the start of the case")] = None,
 ) -> None:
     """Run a case to its end; output, log, namelist and a record of versions and digests stay in the run folder.
 
-    Example: `climlink online run sim_configs/cases/replay.yaml --ranks 2`
+    Example: `climlink online run sim_configs/cases/aquaplanet.yaml --ranks 2`
     """
-    from climlink.online import load_case, run_online
+    from climlink.online.aquaplanet import AquaplanetConfig, run_aquaplanet
+    from climlink.online.case import load_case
+    from climlink.online.replay import run_replay
 
-    config = load_case(case, package=package, data=data, output=out, ranks=ranks, pcols=pcols)
+    config = load_case(case, package=package, data=data, output=out, ranks=ranks, pcols=pcols, days=days)
     with progress_bar("online") as bar:
-        finished = run_online(config, bar)
-    output.print(f"{len(finished.files)} steps written to {finished.folder}/output")
+        if isinstance(config, AquaplanetConfig):
+            ended = run_aquaplanet(config, bar)
+        else:
+            replayed = run_replay(config, bar)
+    if isinstance(config, AquaplanetConfig):
+        _tell(ended)
+    else:
+        output.print(f"{len(replayed.files)} steps written to {replayed.folder}/output")
+
+
+def resume(
+    folder: Annotated[Path, typer.Argument(help="run folder of the embedded model")],
+    days: Annotated[float | None, typer.Option(help="days from the start of the case to run to, instead of the case's")] = None,
+    ranks: Annotated[int | None, typer.Option(min=1, help="MPI ranks; the results do not depend on them")] = None,
+) -> None:
+    """Go on from the newest restart of a run, as if it had not stopped.
+
+    Example: `climlink online resume runs/aquaplanet --days 120`
+    """
+    from climlink.online.aquaplanet import resume_aquaplanet
+
+    with progress_bar("online") as bar:
+        ended = resume_aquaplanet(folder, days, ranks, bar)
+    _tell(ended)
+
+
+def _tell(ended: AquaplanetRun) -> None:
+    """Say how a run of the embedded model ended; exit code 1 if it blew up."""
+    if ended.status == "finished":
+        output.print(f"day {ended.day} reached at {ended.years_per_day:.0f} simulated years per day; output in {ended.folder}")
+        return
+    errors.print(f"[bold red]the run ended early[/] {ended.message}; what it wrote is in {ended.folder}", highlight=False)
+    raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""climlink quickstart: the whole path on real columns, told in words."""
+"""climlink quickstart: the whole path from columns to a hybrid run, told in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from climlink.cli.console import errors, output, progress_bar
 
 if TYPE_CHECKING:
-    from climlink.quickstart import QuickstartResult
+    from climlink.quickstart import OnlineComparison, QuickstartResult
 
 
 def register(app: typer.Typer) -> None:
@@ -23,18 +23,34 @@ def register(app: typer.Typer) -> None:
 
 
 def quickstart(
-    climsim: Annotated[Path | None, typer.Option(help="ClimSim folder; default CLIMLINK_CLIMSIM_DIR, then ../shared/climsim")] = None,
+    climsim: Annotated[
+        Path | None, typer.Option(help="ClimSim folder: train on its columns and replay them, instead of the embedded model")
+    ] = None,
     folder: Annotated[Path, typer.Option("-o", "--output", help="folder for everything it makes")] = Path("runs/quickstart"),
 ) -> None:
-    """Prepare, train, export, verify, replay in Fortran on two MPI ranks and score, on real ClimSim columns (about 8 minutes on 2 cores).
+    """Make data with the embedded model, train, export, verify, replay, and run the emulator in the model: nothing is needed beforehand.
 
-    Example: `climlink quickstart --climsim DIR`
+    About 8 minutes on 2 cores. With --climsim the columns are real ones and the path ends with the replay.
+
+    Example: `climlink quickstart`
     """
-    from climlink.quickstart import find_climsim, run_quickstart
+    from climlink.config import ConfigError
+    from climlink.quickstart import run_embedded, run_quickstart
 
     start = monotonic()
-    result = run_quickstart(find_climsim(climsim), folder, _Reporter())
+    comparison = None
+    if climsim is None:
+        result, comparison = run_embedded(folder, _Reporter())
+    elif climsim.is_dir():
+        result = run_quickstart(climsim, folder, _Reporter())
+    else:
+        raise ConfigError(
+            f"no ClimSim folder at {climsim}: it must hold E3SM-MMF.mli/mlo pairs and the grid file (data set LEAP/ClimSim_low-res); "
+            "leave --climsim out to make columns with the embedded model"
+        )
     _show(result, folder, monotonic() - start)
+    if comparison is not None:
+        _show_online(comparison)
     if not result.verification.passed:
         raise typer.Exit(1)
 
@@ -43,7 +59,7 @@ class _Reporter:
     def stage(self, title: str) -> None:
         errors.print(f"[bold]{title}[/]", highlight=False)
 
-    def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    def bar(self, label: str) -> AbstractContextManager[Callable[..., None]]:
         return progress_bar(label)
 
 
@@ -60,3 +76,22 @@ def _show(result: QuickstartResult, folder: Path, seconds: float) -> None:
     output.print(f"Five routes {verdict}: largest difference {worst:.1e} (tolerance {max(r.tolerance for r in routes):.0e}).")
     output.print(f"The Fortran replay scores what Python scores: R² differs by at most {result.largest_score_difference:.1e}.")
     output.print(f"Package: {result.package.path}   figure: {result.figure}   everything: {folder}   time: {seconds / 60:.1f} minutes.")
+
+
+def _show_online(comparison: OnlineComparison) -> None:
+    """Say in words what the hybrid run did."""
+    hybrid, twin = comparison.hybrid_drift, comparison.twin_drift
+    if comparison.hybrid.status == "finished":
+        output.print(f"Online: the hybrid ran to its end, day {comparison.hybrid.day}.")
+    else:
+        output.print(f"Online: [bold red]the hybrid ended early[/], {comparison.hybrid.message}.")
+    if hybrid is None:
+        output.print("It did not complete a day, so there is no drift to tell.")
+    else:
+        day = len(hybrid.days) - 1
+        output.print(
+            f"After {hybrid.days[day]:.0f} days it is off the reference by {hybrid.temperature_k[day]:.2f} K and "
+            f"{1e3 * hybrid.humidity_kg_kg[day]:.2f} g/kg (mass-weighted RMSE of daily means); two references that began 0.01 K apart "
+            f"differ by {twin.temperature_k[day]:.2f} K and {1e3 * twin.humidity_kg_kg[day]:.2f} g/kg."
+        )
+    output.print(f"Figure: {comparison.figure}   runs: {comparison.hybrid.folder.parent}/{{reference,truth,twin,hybrid}}")

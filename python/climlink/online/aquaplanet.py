@@ -1,0 +1,344 @@
+"""The embedded climate model: a case becomes a namelist that is checked against the program's own list, and an MPI run with a record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from climlink.config import ConfigError, StrictModel, load_config
+from climlink.data.stamp import SECONDS_PER_DAY, Stamp
+from climlink.installation import configuration, executable
+from climlink.mpi import LaunchError, mpi_command, mpi_environment
+from climlink.online.launch import (
+    RECORD_FILE,
+    NamelistValue,
+    Progress,
+    job_failure,
+    namelist_text,
+    new_run_folder,
+    package_record,
+    run_job,
+    versions,
+    write_record,
+)
+from climlink.package import EmulatorPackage
+from climlink.wrappers.errors import near_names
+
+PROGRAM = "climlink-aquaplanet"
+BLOWN_UP = 3
+"""Exit code of a model that left its bounds, or whose emulator failed."""
+
+_PROGRESS = re.compile(rf"{PROGRAM}: day (\d+) of ([\d.]+) simulated_years_per_day ([\d.]+)")
+_DIFFUSION = {10: (8, 1.0), 21: (8, 0.25), 42: (8, 0.1)}  # order, days; measured: T21 needs order 8 to have eddies at all
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class LevelsConfig(StrictModel):
+    """A file of hybrid levels, top down: p(k+1/2) = p0_pa * hyai(k) + hybi(k) * ps."""
+
+    p0_pa: Positive
+    hyai: tuple[float, ...]
+    hybi: tuple[float, ...]
+
+
+class HistoryConfig(StrictModel):
+    """Which history streams are written."""
+
+    monthly: bool = Field(default=True, description="h0: monthly means")
+    daily: bool = Field(default=True, description="h1: daily means")
+    hourly: bool = Field(default=False, description="h2: hourly means of surface fields")
+    daily_instantaneous: bool = Field(default=False, description="h1 holds values at the end of each day instead")
+
+
+class PairsConfig(StrictModel):
+    """Sampling of mli/mlo pairs in ClimSim's format."""
+
+    every_steps: int = Field(default=0, ge=0, description="steps between pairs; 0 writes none")
+    from_day: float = Field(default=0.0, ge=0, description="first day, counted from the start of the case")
+
+
+class RampConfig(StrictModel):
+    """How the weight of the emulator goes with time after the spin-up."""
+
+    kind: Literal["constant", "linear", "step"] = "constant"
+    factor: float = Field(default=1.0, ge=0, le=1, description="weight of the emulator, where it is highest")
+    steps: int = Field(default=0, ge=0, description="linear: steps until the weight is factor")
+    on_steps: int = Field(default=0, ge=0, description="step: steps with the emulator, the first of each period")
+    off_steps: int = Field(default=0, ge=0, description="step: steps without it")
+
+
+class EmulatorConfig(StrictModel):
+    """The package in place of the reference physics."""
+
+    package: Path = Field(description="the wrap_model.pt to run")
+    pinned_sha256: str | None = Field(default=None, description="refuse any other package")
+    mode: Literal["full", "partial", "shadow"] = "full"
+    variables: tuple[str, ...] = Field(default=(), description="partial: outputs that come from the emulator")
+    feedback: Literal["reference", "emulator"] = Field(default="reference", description="shadow: which one is applied")
+    spin_up_steps: int = Field(default=0, ge=0, description="steps of the reference alone, from the start of the case")
+    ramp: RampConfig = RampConfig()
+    device: str = Field(default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto")
+    threads: int = Field(default=1, ge=1, description="threads per rank")
+    micro_batch: int = Field(default=64, ge=2, description="columns per forward on a CPU")
+
+
+class AquaplanetConfig(StrictModel):
+    """A run of the embedded climate model. Paths are relative to the case file."""
+
+    host: Literal["aquaplanet"] = Field(description="aquaplanet: the embedded climate model")
+    name: str = Field(default="aquaplanet", pattern=r"^[A-Za-z0-9_.-]+$", description="begins the names of the output files")
+    truncation: Literal[10, 21, 42] = 10
+    levels: Path | None = Field(default=None, description="levels file; default: the 60 levels of E3SM-MMF")
+    physics: Literal["moist", "held_suarez", "none"] = "moist"
+    initial: Literal["moist", "rest_isothermal", "rest_adiabatic", "baroclinic_wave"] = "moist"
+    start: str = Field(default="0001-01-01-00000", description="model time of step 0")
+    days: Positive = Field(description="days to run, counted from the start of the case")
+    time_step_s: Positive = 1200.0
+    seed: int = 1
+    perturbation_k: float = Field(default=0.1, ge=0, description="amplitude of the random start perturbation")
+    restart_from: Path | None = Field(default=None, description="restart of another run: this one branches off from it")
+    restart_perturbation_k: float = Field(default=0.0, ge=0, description="amplitude of a perturbation of that restart, for a twin")
+    restart_every_days: float = Field(default=0.0, ge=0, description="0: a restart at the end only")
+    dynamics: dict[str, float | int] = Field(default={}, description="entries of &dynamics")
+    parameters: dict[str, float] = Field(default={}, description="entries of &physics, the parameters of the reference physics")
+    history: HistoryConfig = HistoryConfig()
+    pairs: PairsConfig = PairsConfig()
+    emulator: EmulatorConfig | None = None
+    output: Path = Field(description="run folder; it must not hold another run")
+    ranks: int = Field(default=2, ge=1, description="MPI ranks")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AquaplanetConfig:
+        Stamp.parse(self.start)  # a DataError is a ValueError: pydantic reports it with the key path
+        if self.emulator is not None and self.physics != "moist":
+            raise ValueError("an emulator replaces the moist physics: set physics to moist")
+        if self.emulator is not None and self.emulator.mode == "partial" and not self.emulator.variables:
+            raise ValueError("partial coupling needs emulator.variables: the outputs that come from the emulator")
+        return self
+
+    def steps(self, days: float) -> int:
+        """Return the number of whole time steps in ``days``."""
+        return round(days * SECONDS_PER_DAY / self.time_step_s)
+
+
+@dataclass(frozen=True)
+class AquaplanetRun:
+    """A run that ended: its folder, ``finished`` or ``blown_up``, the last message, and the last day that was reported."""
+
+    folder: Path
+    status: Literal["finished", "blown_up"]
+    message: str
+    day: int
+    years_per_day: float
+
+    @property
+    def restart(self) -> Path:
+        """The newest restart file."""
+        return newest_restart(self.folder)
+
+
+def run_aquaplanet(case: AquaplanetConfig, progress: Progress | None = None) -> AquaplanetRun:
+    """Run a case from its start; ``progress(day, days, note)`` is called once per simulated day.
+
+    Raises PackageError/ManifestError for a bad package, ConfigError for entries that the program does not know and for a run folder in
+    use, LaunchError with the program's own message if the job fails. A model that blows up is a result, not an error.
+    """
+    package = None
+    if case.emulator is not None:
+        package = EmulatorPackage.read(case.emulator.package, case.emulator.pinned_sha256)
+    groups = namelist_groups(case, package)
+    check_namelist(groups)
+    folder = new_run_folder(case.output)
+    record = {"case": case.model_dump(mode="json"), "identity": identity(case), "versions": versions()}
+    if package is not None:
+        record["package"] = package_record(package)
+    return _run(folder, record, groups, case, progress)
+
+
+def resume_aquaplanet(folder: Path, days: float | None = None, ranks: int | None = None, progress: Progress | None = None) -> AquaplanetRun:
+    """Go on from the newest restart of a run, to ``days`` from the start of the case (default: the case's).
+
+    Raises ConfigError for a folder without a run of the embedded model or without a restart, and what run_aquaplanet raises.
+    """
+    folder = folder.resolve()
+    record = _read_record(folder)
+    # JSON has no tuples; the model checks the rest as it did the first time.
+    case = AquaplanetConfig.model_validate({**record["case"], **({"days": days} if days else {}), **({"ranks": ranks} if ranks else {})})
+    package = None
+    if case.emulator is not None:
+        package = EmulatorPackage.read(case.emulator.package, record["package"]["sha256"])
+    case = case.model_copy(update={"restart_from": newest_restart(folder), "restart_perturbation_k": 0.0})
+    groups = namelist_groups(case, package)
+    check_namelist(groups)
+    return _run(folder, {**record, "case": {**record["case"], "days": case.days, "ranks": case.ranks}}, groups, case, progress)
+
+
+def newest_restart(folder: Path) -> Path:
+    """Return the restart file with the latest time; ConfigError if there is none."""
+    found = sorted((folder / "restart").glob("*.r.*.nc"), key=lambda path: path.name.removesuffix(".nc").rsplit(".", 1)[1])
+    if not found:
+        raise ConfigError(f"{folder}/restart holds no restart (*.r.STAMP.nc): the run ended before it wrote one")
+    return found[-1]
+
+
+def identity(case: AquaplanetConfig) -> str:
+    """Return the digest of what a restart must share with the run that reads it: grid, levels, time axis and kind of physics."""
+    levels = _levels(case)
+    shared = [case.truncation, levels.p0_pa, levels.hyai, levels.hybi, case.time_step_s, case.start, case.physics]
+    return hashlib.sha256(json.dumps(shared).encode()).hexdigest()
+
+
+def namelist_groups(case: AquaplanetConfig, package: EmulatorPackage | None) -> dict[str, dict[str, NamelistValue]]:
+    """Return the namelist of a case, group by group; only what the case gives of &dynamics and &physics."""
+    levels = _levels(case)
+    order, time = _DIFFUSION[case.truncation]
+    run: dict[str, NamelistValue] = {
+        "case_name": case.name,
+        "output_directory": str(case.output.resolve()),
+        "start": case.start,
+        "n_step": case.steps(case.days),
+        "time_step_s": case.time_step_s,
+        "truncation": case.truncation,
+        "physics": case.physics,
+        "initial": case.initial,
+        "seed": case.seed,
+        "perturbation_k": case.perturbation_k,
+        "restart_perturbation_k": case.restart_perturbation_k,
+        "restart_from": str(case.restart_from.resolve()) if case.restart_from else "",
+        "restart_every_steps": case.steps(case.restart_every_days),
+        "identity": identity(case),
+    }
+    groups: dict[str, dict[str, NamelistValue]] = {
+        "run": run,
+        "levels": {"p0": levels.p0_pa, "hyai": levels.hyai, "hybi": levels.hybi},
+        "dynamics": {"diffusion_order": order, "diffusion_time_d": time, **case.dynamics},
+        "physics": dict(case.parameters),
+        "output": {
+            "climsim_every_steps": case.pairs.every_steps,
+            "climsim_from_step": case.steps(case.pairs.from_day) + 1,
+            "history_monthly": case.history.monthly,
+            "history_daily": case.history.daily,
+            "history_hourly": case.history.hourly,
+            "history_daily_instantaneous": case.history.daily_instantaneous,
+        },
+    }
+    if case.emulator is not None and package is not None:
+        groups["emulator"] = _emulator_entries(case.emulator, package)
+    return groups
+
+
+def _emulator_entries(emulator: EmulatorConfig, package: EmulatorPackage) -> dict[str, NamelistValue]:
+    entries: dict[str, NamelistValue] = {
+        "package": str(emulator.package.resolve()),
+        "pinned_sha256": package.digest,
+        "device": emulator.device,
+        "threads": emulator.threads,
+        "micro_batch": emulator.micro_batch,
+        "mode": emulator.mode,
+        "feedback": emulator.feedback,
+        "spin_up_steps": emulator.spin_up_steps,
+        "ramp": emulator.ramp.kind,
+        "ramp_factor": emulator.ramp.factor,
+        "ramp_steps": emulator.ramp.steps,
+        "ramp_on_steps": emulator.ramp.on_steps,
+        "ramp_off_steps": emulator.ramp.off_steps,
+    }
+    if emulator.variables:
+        entries["variables"] = emulator.variables
+    return entries
+
+
+def known_settings() -> dict[tuple[str, str], str]:
+    """Return the type (text, integer, real, logical) of every entry that the program declares, by group and name."""
+    # One rank without a launcher: an MPI program may start alone.
+    command = [str(executable(PROGRAM)), "--list-settings"]
+    done = subprocess.run(command, capture_output=True, text=True, env=mpi_environment(1))
+    if done.returncode != 0:
+        raise LaunchError(f"{' '.join(command)} ended with exit code {done.returncode}: {done.stderr.strip()}")
+    return {(group, name): kind for group, name, kind, *_ in (line.split(maxsplit=3) for line in done.stdout.splitlines())}
+
+
+def check_namelist(groups: Mapping[str, Mapping[str, NamelistValue]]) -> None:
+    """Raise ConfigError for an entry that the program does not declare, or declares with another type."""
+    known = known_settings()
+    for group, entries in groups.items():
+        names = [name for of, name in known if of == group]
+        for name, value in entries.items():
+            kind = known.get((group, name))
+            if kind is None:
+                raise ConfigError(f"{PROGRAM} has no entry {name!r} in &{group}{near_names(name, names)}; it has {', '.join(names)}")
+            if not _fits(value, kind):
+                raise ConfigError(f"{PROGRAM} takes a {kind} value for {name} in &{group}, got {value!r}")
+
+
+def _fits(value: NamelistValue, kind: str) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_fits(v, kind) for v in value)
+    if isinstance(value, bool):
+        return kind == "logical"
+    if isinstance(value, str):
+        return kind == "text"
+    return kind == "real" or (kind == "integer" and isinstance(value, int))
+
+
+def _run(
+    folder: Path,
+    record: dict[str, Any],
+    groups: Mapping[str, Mapping[str, NamelistValue]],
+    case: AquaplanetConfig,
+    progress: Progress | None,
+) -> AquaplanetRun:
+    namelist = folder / "aquaplanet.nml"
+    namelist.write_text(namelist_text(groups))
+    record = {**record, "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_record(folder, record, status="running")
+    command = mpi_command(case.ranks, [str(executable(PROGRAM)), str(namelist)])
+    days, speeds, messages = [0], [0.0], [""]
+
+    def show(line: str) -> None:
+        step = _PROGRESS.search(line)
+        if step:
+            days.append(int(step[1]))
+            speeds.append(float(step[3]))
+            if progress is not None:
+                progress(int(step[1]), max(1, round(float(step[2]))), f"{float(step[3]):.0f} simulated years per day")
+        elif line.startswith(f"{PROGRAM}: on day "):
+            messages.append(line.strip().removeprefix(f"{PROGRAM}: "))
+
+    code = run_job(command, case.emulator.threads if case.emulator else 1, folder / "log.txt", show)
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    if code not in (0, BLOWN_UP):
+        error = job_failure(command, code, folder / "log.txt")
+        write_record(folder, record, status="failed", error=str(error), ended=ended)
+        raise error
+    status: Literal["finished", "blown_up"] = "finished" if code == 0 else "blown_up"
+    restarts = sorted(path.name for path in (folder / "restart").glob("*.nc"))
+    write_record(folder, record, status=status, message=messages[-1], ended=ended, restarts=restarts)
+    return AquaplanetRun(folder, status, messages[-1], days[-1], speeds[-1])
+
+
+def _levels(case: AquaplanetConfig) -> LevelsConfig:
+    return load_config(case.levels or configuration("levels/climsim60.yaml"), LevelsConfig)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD_FILE
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{folder} holds no run: {path} cannot be read: {error.strerror}") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: not a record of a run: {error}") from error
+    if record.get("case", {}).get("host") != "aquaplanet":
+        raise ConfigError(f"{folder} holds no run of the embedded model: there is nothing to resume")
+    return record

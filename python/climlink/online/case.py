@@ -1,0 +1,58 @@
+"""Case files: which host model runs, and with what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from climlink.config import ConfigError, StrictModel, load_config
+from climlink.online.aquaplanet import AquaplanetConfig
+from climlink.online.replay import ReplayConfig
+
+CaseConfig = ReplayConfig | AquaplanetConfig
+
+
+class _Host(BaseModel):
+    """The one key that every case file has."""
+
+    host: Literal["replay", "aquaplanet"]
+
+
+def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
+    """Read a case file, make its paths absolute and apply overrides that are not None (their paths are relative to the caller).
+
+    ``package`` is the package of a replay, and that of the emulator in the embedded model. Raises ConfigError for what does not fit the
+    host's model, and for an override that the host does not have.
+    """
+    path = Path(path)
+    model = ReplayConfig if load_config(path, _Host).host == "replay" else AquaplanetConfig
+    values = _absolute(load_config(path, model), path.resolve().parent)
+    for name, value in overrides.items():
+        if value is None:
+            continue
+        if name == "package" and model is AquaplanetConfig:
+            values.setdefault("emulator", {})["package"] = value
+        elif name not in model.model_fields:
+            raise ConfigError(f"{path}: the host {values['host']} takes no {name}")
+        else:
+            values[name] = value
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ConfigError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r:.80}") from error
+
+
+def _absolute(model: StrictModel, base: Path) -> dict[str, Any]:
+    """Return the keys that the file gives, with paths made absolute, also within its parts."""
+    values: dict[str, Any] = {}
+    for name in model.model_fields_set:
+        value = getattr(model, name)
+        if isinstance(value, Path):
+            value = base / value
+        elif isinstance(value, StrictModel):
+            value = _absolute(value, base)
+        values[name] = value
+    return values

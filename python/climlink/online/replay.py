@@ -1,0 +1,137 @@
+"""The replay host: ClimSim files, one time step each, through a package in a Fortran MPI program."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from climlink.config import ConfigError, StrictModel
+from climlink.data.climsim import find_files
+from climlink.data.grid import find_grid
+from climlink.data.split import SPLIT_NAMES, read_split
+from climlink.data.stamp import Stamp
+from climlink.installation import executable
+from climlink.mpi import mpi_command
+from climlink.online.launch import (
+    NamelistValue,
+    Progress,
+    job_failure,
+    namelist_text,
+    new_run_folder,
+    package_record,
+    run_job,
+    versions,
+    write_record,
+)
+from climlink.package import EmulatorPackage
+
+_PROGRESS = re.compile(r"climlink-replay: step (\d+) of (\d+) (\S+)")
+
+
+class SelectionConfig(StrictModel):
+    """Which mli files are replayed: all, some stamps, or one part of a split file."""
+
+    stamps: list[str] | None = Field(default=None, description="stamps such as 0008-01-14-03600, in the order to run")
+    split: Path | None = Field(default=None, description="a split file, relative to the case file")
+    part: Literal["train", "validation", "test"] = "test"
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> SelectionConfig:
+        if self.stamps is not None and self.split is not None:
+            raise ValueError("give either stamps or split, not both")
+        return self
+
+
+class ReplayConfig(StrictModel):
+    """A replay. Paths are relative to the case file."""
+
+    host: Literal["replay"] = Field(description="replay: ClimSim files, one time step each")
+    package: Path = Field(description="the wrap_model.pt to run")
+    pinned_sha256: str | None = Field(default=None, description="refuse any other package")
+    data: Path = Field(description="folder with E3SM-MMF.mli.*.nc files, flat or in monthly folders, and the grid file")
+    selection: SelectionConfig = SelectionConfig()
+    output: Path = Field(description="run folder; it must not hold another run")
+    ranks: int = Field(default=2, ge=1, description="MPI ranks")
+    pcols: int = Field(default=16, ge=1, description="columns per chunk")
+    threads: int = Field(default=1, ge=1, description="threads per rank")
+    micro_batch: int = Field(default=64, ge=2, description="columns per forward on a CPU")
+    device: str = Field(default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto")
+    time_step_s: float = Field(default=1200.0, gt=0, description="physics time step of the data")
+
+
+@dataclass(frozen=True)
+class ReplayRun:
+    """A finished replay: its folder and the files it wrote, in step order."""
+
+    folder: Path
+    files: tuple[Path, ...]
+
+
+def run_replay(case: ReplayConfig, progress: Progress | None = None) -> ReplayRun:
+    """Run a case to its end; ``progress(step, total, note)`` is called after each step.
+
+    Raises PackageError/ManifestError for a bad package, DataError for missing files, ConfigError for a run folder in use, LaunchError with
+    the program's own message if the job fails.
+    """
+    package = EmulatorPackage.read(case.package, case.pinned_sha256)
+    sources = _selected_files(case)
+    folder = new_run_folder(case.output)
+    output = folder / "output"
+    output.mkdir(exist_ok=True)
+    namelist = _write_namelist(case, folder, sources, package)
+    record = {"case": case.model_dump(mode="json"), "package": package_record(package), "steps": len(sources), "versions": versions()}
+    write_record(folder, record, status="running")
+    command = mpi_command(case.ranks, [str(executable("climlink-replay")), str(namelist)])
+
+    def show(line: str) -> None:
+        step = _PROGRESS.search(line)
+        if step and progress is not None:
+            progress(int(step[1]), int(step[2]), "")
+
+    code = run_job(command, case.threads, folder / "log.txt", show)
+    if code != 0:
+        error = job_failure(command, code, folder / "log.txt")
+        write_record(folder, record, status="failed", error=str(error))
+        raise error
+    write_record(folder, record, status="finished")
+    return ReplayRun(folder, tuple(output / s.name.replace(".mli.", ".mlo.") for s in sources))
+
+
+def _selected_files(case: ReplayConfig) -> list[Path]:
+    files = find_files(case.data, "mli")
+    if not files:
+        raise ConfigError(f"{case.data} holds no E3SM-MMF.mli.*.nc file at or below it")
+    wanted = list(files)
+    if case.selection.stamps is not None:
+        wanted = [Stamp.parse(s) for s in case.selection.stamps]
+    elif case.selection.split is not None:
+        codes = read_split(case.selection.split).assign(wanted)
+        wanted = [s for s, code in zip(wanted, codes, strict=True) if SPLIT_NAMES[code] == case.selection.part]
+    absent = [str(s) for s in wanted if s not in files]
+    if absent or not wanted:
+        raise ConfigError(f"{case.data}: no mli file for {', '.join(absent) or 'the selection'}")
+    return [files[s] for s in wanted]
+
+
+def _write_namelist(case: ReplayConfig, folder: Path, sources: list[Path], package: EmulatorPackage) -> Path:
+    listing = folder / "files.txt"
+    listing.write_text("".join(f"{s.resolve()}\n" for s in sources))
+    values: dict[str, NamelistValue] = {
+        "package": str(case.package.resolve()),
+        "pinned_sha256": package.digest,
+        "files": str(listing),
+        "output_directory": str(folder / "output"),
+        "grid_file": str(find_grid(case.data, None).resolve()),
+        "device": case.device,
+        "pcols": case.pcols,
+        "threads": case.threads,
+        "micro_batch": case.micro_batch,
+        "time_step_s": case.time_step_s,
+    }
+    namelist = folder / "replay.nml"
+    namelist.write_text(namelist_text({"replay": values}))
+    return namelist
