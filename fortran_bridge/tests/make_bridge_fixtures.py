@@ -126,8 +126,17 @@ def lagged_package(path: Path) -> None:
     write_package(path, inputs, outputs, 6)
 
 
-def climsim_package(path: Path, levels: int, humidity: str = "state_q0001", further: list[Entry] | None = None) -> None:
-    """A package with the variables of ClimSim's 557 inputs and 368 outputs; ``humidity`` stands in the second place."""
+def climsim_package(
+    path: Path,
+    levels: int,
+    humidity: str = "state_q0001",
+    further: list[Entry] | None = None,
+    sources: dict[str, tuple[str, float]] | None = None,
+) -> None:
+    """A package with the variables of ClimSim's 557 inputs and 368 outputs; ``humidity`` stands in the second place.
+
+    ``sources`` gives outputs another input and gain than the usual ones.
+    """
     profiles = [
         ("state_t", "K"),
         (humidity, "1" if humidity == "state_rh" else "kg/kg"),
@@ -137,9 +146,8 @@ def climsim_package(path: Path, levels: int, humidity: str = "state_q0001", furt
     profiles += [("state_u", "m/s"), ("state_v", "m/s"), ("pbuf_ozone", "kg/kg"), ("pbuf_CH4", "kg/kg"), ("pbuf_N2O", "kg/kg")]
     inputs = [(n, u, levels) for n, u in profiles] + [(n, u, 1) for n, u in SCALARS] + (further or [])
     known = {name for name, _, _ in inputs}
-    outputs = [((n, u, levels), s if s in known else humidity, g) for n, u, s, g in TENDENCIES]
-    outputs += [((n, u, 1), s, g) for n, u, s, g in FLUXES]
-    write_package(path, inputs, outputs, levels)
+    usual = [((n, u, levels), s if s in known else humidity, g) for n, u, s, g in TENDENCIES] + [((n, u, 1), s, g) for n, u, s, g in FLUXES]
+    write_package(path, inputs, [(entry, *(sources or {}).get(entry[0], (source, gain))) for entry, source, gain in usual], levels)
 
 
 def main(folder: Path) -> None:
@@ -154,7 +162,19 @@ def main(folder: Path) -> None:
     climsim_package(folder / "climsim_lagged.pt", 60, further=[("state_t_dyn", "K/s", 60), ("clat", "1", 1)])
     v6 = [(n, u, 60) for n, u in LAGGED] + [("clat", "1", 1), ("slat", "1", 1)]
     climsim_package(folder / "climsim_v6.pt", 60, further=v6)
-    climsim_package(folder / "climsim_v4.pt", 60, further=v6 + [(n, u, 1) for n, u in PREVIOUS] + [("icol", "1", 1)])
+    v4 = v6 + [(n, u, 1) for n, u in PREVIOUS] + [("icol", "1", 1)]
+    handed_through = {
+        "ptend_t": ("tm_state_t_prvphy", 1.0),
+        "ptend_q0001": ("state_q0_dyn", 1.0),
+        "ptend_u": ("state_u_dyn", 1.0),
+        "cam_out_NETSW": ("icol", 1.0),
+        "cam_out_FLWDS": ("tm_state_ps", 1.0),
+        "cam_out_SOLS": ("clat", 1.0),
+        "cam_out_SOLL": ("slat", 1.0),
+    }
+    climsim_package(folder / "climsim_v4.pt", 60, further=v4, sources=handed_through)
+    climsim_package(folder / "climsim_unknown.pt", 60, further=[("state_omega", "Pa/s", 60), ("cam_in_SST", "K", 1)])
+    climsim_package(folder / "climsim_overflow.pt", 60, sources={"ptend_v": ("state_t", 1e37)})  # infinite above 34 K
     climsim_package(folder / "climsim_26.pt", 26)
     lagged_package(folder / "lagged.pt")
 

@@ -7,14 +7,14 @@ module aqua_hybrid
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
   use climlink_lagged_memory, only: climlink_lags
   use column_humidity, only: relative_humidity
-  use host_parallel, only: gather_columns, world
+  use host_parallel, only: first_column, gather_columns, world
   implicit none (type, external)
   private
 
   public :: hybrid_physics
 
-  !> Inputs that are made on demand: relative humidity, and cosine and sine of latitude.
-  character(len=*), parameter :: derived_inputs(3) = [character(len=name_length) :: 'state_rh', 'clat', 'slat']
+  !> Inputs that are made on demand: relative humidity, cosine and sine of latitude, and the number of the column from 1.
+  character(len=*), parameter :: derived_inputs(4) = [character(len=name_length) :: 'state_rh', 'clat', 'slat', 'icol']
 
   !> What climlink_lags takes besides the state.
   character(len=*), parameter :: lagged_scalars(5) = [character(len=name_length) :: 'state_ps', 'pbuf_SOLIN', 'pbuf_LHFLX', &
@@ -30,6 +30,7 @@ module aqua_hybrid
     integer :: n_level = 0
     real(r8) :: time_step = 0.0_r8               !! [s]
     real(r8), allocatable :: latitude(:)         !! [column of this rank], rad
+    integer :: first_column = 1                  !! Number of this rank's first column.
   contains
     procedure :: open => open_package
     procedure :: begin
@@ -69,6 +70,7 @@ contains
     self%n_level = inputs%width(1)
     self%time_step = time_step
     self%latitude = latitude
+    self%first_column = first_column(inputs%n_column)
     self%policy = policy
     if (len(pinned_sha256) > 0) pinned = pinned_sha256         ! not allocated is not present
     call self%emulator%open(path, status, comm=world(), n_level=self%n_level, time_step=time_step, device=device, &
@@ -229,7 +231,7 @@ contains
     type(climlink_status), intent(out) :: status
     real(r8) :: values(inputs%n_column, self%n_level)
     logical :: is_profile
-    integer :: at
+    integer :: at, i
 
     at = inputs%find(name)
     is_profile = .true.
@@ -244,7 +246,9 @@ contains
                                  transpose(inputs%section('state_pmid')))
     else
       is_profile = .false.
-      values(:, 1) = merge(cos(self%latitude), sin(self%latitude), name == 'clat')
+      if (name == 'clat') values(:, 1) = cos(self%latitude)
+      if (name == 'slat') values(:, 1) = sin(self%latitude)
+      if (name == 'icol') values(:, 1) = [(real(self%first_column + i - 1, r8), i = 1, inputs%n_column)]
     end if
     if (.not. status%ok()) return
     if (is_profile) then

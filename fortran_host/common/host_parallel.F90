@@ -2,12 +2,12 @@
 module host_parallel
   use, intrinsic :: iso_fortran_env, only: error_unit, real64
   use mpi_f08, only: MPI_Allreduce, MPI_Barrier, MPI_Bcast, MPI_CHARACTER, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, &
-                     MPI_DOUBLE_PRECISION, MPI_Finalize, &
-                     MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, MPI_INTEGER, MPI_MAX, MPI_MIN
+                     MPI_DOUBLE_PRECISION, MPI_Exscan, MPI_Finalize, &
+                     MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, MPI_INTEGER, MPI_MAX, MPI_MIN, MPI_SUM
   implicit none (type, external)
   private
 
-  public :: start_parallel, end_parallel, world, agree, require, share_of, gather_columns, maxima_over_ranks
+  public :: start_parallel, end_parallel, world, agree, require, share_of, first_column, gather_columns, maxima_over_ranks
 
   integer, parameter, public :: exit_failed = 1
   integer, parameter, public :: exit_usage = 2
@@ -88,6 +88,18 @@ contains
     count = n_column / n_rank + merge(1, 0, rank < extra)
     first = rank * (n_column / n_rank) + min(rank, extra) + 1
   end subroutine share_of
+
+  !> Number of the first column of this rank, from 1, among the columns of all ranks, of which this one has count. Collective.
+  function first_column(count) result(first)
+    integer, intent(in) :: count
+    integer :: first
+    integer :: before
+
+    before = 0
+    call MPI_Exscan(count, before, 1, MPI_INTEGER, MPI_SUM, MPI_COMM_WORLD)
+    first = 1
+    if (rank > 0) first = before + 1       ! on rank 0, MPI leaves the sum undefined
+  end function first_column
 
   !> Brings the columns of all ranks, in order, to rank 0; elsewhere the result has no columns. Collective.
   subroutine gather_columns(local, global)

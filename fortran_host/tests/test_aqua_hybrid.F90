@@ -1,0 +1,341 @@
+!> The emulator in the embedded model's columns: every kind of input, blends, shadow runs, restarts, faults, on any number of ranks.
+!! The packages multiply an input by a gain (make_bridge_fixtures.py), so every answer is known to the last bit of real32.
+program test_aqua_hybrid
+  use, intrinsic :: iso_fortran_env, only: real32
+  use mpi_f08, only: MPI_Bcast, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION
+  use aqua_column_table, only: column_table, input_table, output_table
+  use aqua_constants, only: r8
+  use aqua_hybrid, only: hybrid_physics
+  use climlink_coupling, only: climlink_coupling_policy
+  use column_humidity, only: relative_humidity
+  use host_parallel, only: end_parallel, rank, require, share_of, start_parallel
+  implicit none (type, external)
+
+  integer, parameter :: n_level = 60, n_global = 3
+  real(r8), parameter :: dt = 1200.0_r8
+  integer :: first, n
+  character(len=:), allocatable :: failures
+
+  call start_parallel('test_aqua_hybrid')
+  call share_of(n_global, first, n)
+  failures = ''
+  call answers('climsim_q.pt', 'state_q0001')
+  call answers('climsim_rh.pt', 'state_rh')
+  call answers('climsim_v6.pt', 'state_q0001')
+  call lagged_answers()
+  call restarts()
+  call partial_coupling()
+  call shadow_of_the_reference()
+  call without_package()
+  call refusals()
+  call broken_emulator()
+  call require(failures)
+  call end_parallel()
+
+contains
+
+  subroutine check(passed, what)
+    logical, intent(in) :: passed
+    character(len=*), intent(in) :: what
+
+    if (.not. passed) failures = failures // ' [' // what // ']'
+  end subroutine check
+
+  subroutine check_error(error, text)
+    character(len=*), intent(in) :: error, text
+
+    call check(index(error, text) > 0, 'expected "' // text // '", got "' // error // '"')
+  end subroutine check_error
+
+  !> What the emulator makes of a value.
+  elemental function product_of(value, gain) result(answer)
+    real(r8), intent(in) :: value
+    real(real32), intent(in) :: gain
+    real(r8) :: answer
+
+    answer = real(real(value, real32) * gain, r8)
+  end function product_of
+
+  pure function equal(a, b) result(yes)
+    real(r8), intent(in) :: a(:, :), b(:, :)
+    logical :: yes
+
+    yes = all(abs(a - b) <= 0.0_r8)
+  end function equal
+
+  function latitudes() result(latitude)
+    real(r8) :: latitude(n)
+    integer :: i
+
+    latitude = [(0.2_r8 * real(first + i - 1, r8), i=1, n)]
+  end function latitudes
+
+  !> Inputs of a step: every value differs between variables, levels, columns and steps.
+  function inputs_of(step) result(inputs)
+    integer, intent(in) :: step
+    type(column_table) :: inputs
+    integer :: row, i
+
+    inputs = input_table(n_level, n)
+    do i = 1, n
+      do row = 1, size(inputs%values, 1)
+        inputs%values(row, i) = 200.0_r8 + 0.1_r8 * row + 3.0_r8 * (first + i - 1) + 0.7_r8 * step**2
+      end do
+    end do
+  end function inputs_of
+
+  !> A stand-in for the reference physics.
+  function reference_of(step) result(outputs)
+    integer, intent(in) :: step
+    type(column_table) :: outputs
+
+    outputs = output_table(n_level, n)
+    outputs%values = 1e-3_r8 / real(step, r8)
+  end function reference_of
+
+  !> Opens a fixture; its error.
+  subroutine open_package(hybrid, name, policy, error)
+    type(hybrid_physics), intent(inout) :: hybrid
+    character(len=*), intent(in) :: name
+    type(climlink_coupling_policy), intent(in) :: policy
+    character(len=:), allocatable, intent(out) :: error
+    character(len=1024) :: folder
+
+    call get_command_argument(1, folder)
+    call hybrid%open(trim(folder) // '/' // name, '', 'cpu', 1, 64, policy, inputs_of(1), latitudes(), dt, error)
+  end subroutine open_package
+
+  !> One step as the model's columns do it: what is applied, and what the emulator answered.
+  subroutine advance(hybrid, step, applied, emulated)
+    type(hybrid_physics), intent(inout) :: hybrid
+    integer, intent(in) :: step
+    type(column_table), intent(out) :: applied, emulated
+    character(len=:), allocatable :: error
+
+    applied = output_table(n_level, n)
+    emulated = output_table(n_level, n)
+    call hybrid%begin(step, inputs_of(step))
+    if (hybrid%needs_emulator()) then
+      call hybrid%run(inputs_of(step), emulated, error)
+      call check(error == '', error)
+    end if
+    call hybrid%combine(reference_of(step), emulated, applied)
+    call hybrid%finish(inputs_of(step), applied)
+  end subroutine advance
+
+  !> State variable of inputs_of after the reference's or other tendencies of a step.
+  function after(step, name, tendency) result(values)
+    integer, intent(in) :: step
+    character(len=*), intent(in) :: name
+    real(r8), intent(in) :: tendency(:, :)
+    real(r8), allocatable :: values(:, :)
+    type(column_table) :: inputs
+
+    inputs = inputs_of(step)
+    values = inputs%section(name) + dt * tendency
+  end function after
+
+  !> Inputs that are the host's own, whatever the package's set of inputs.
+  subroutine answers(name, humidity)
+    character(len=*), intent(in) :: name, humidity
+    type(hybrid_physics) :: hybrid
+    type(climlink_coupling_policy) :: policy
+    type(column_table) :: inputs, applied, emulated
+    character(len=:), allocatable :: error
+    real(r8), allocatable :: q(:, :), ice(:, :)
+    integer :: step
+
+    policy%spin_up_steps = 2
+    call open_package(hybrid, name, policy, error)
+    call check(error == '', name // ': ' // error)
+    if (error /= '') return
+    do step = 1, 3
+      call advance(hybrid, step, applied, emulated)
+      call check(hybrid%needs_emulator() .eqv. step > 2, name // ': spin-up')
+    end do
+    inputs = inputs_of(3)
+    q = inputs%section('state_q0001')
+    if (humidity == 'state_rh') q = relative_humidity(inputs%section('state_t'), q, inputs%section('state_pmid'))
+    call check(equal(applied%values, emulated%values), name // ': the emulator is applied')
+    call check(equal(emulated%section('ptend_t'), product_of(inputs%section('state_t'), 1e-6_real32)), name // ': ptend_t')
+    call check(equal(emulated%section('ptend_q0001'), product_of(q, -1e-5_real32)), name // ': ptend_q0001')
+    ice = inputs%section('state_q0003')
+    call check(equal(emulated%section('ptend_q0003'), product_of(ice, -2e-5_real32)), name // ': ptend_q0003')
+    call check(equal(emulated%section('ptend_v'), product_of(inputs%section('state_v'), 2e-5_real32)), name // ': ptend_v')
+    call check(equal(emulated%section('cam_out_FLWDS'), product_of(inputs%section('cam_in_LWUP'), 0.75_real32)), name // ': FLWDS')
+    call check(equal(emulated%section('cam_out_SOLLD'), product_of(inputs%section('pbuf_SOLIN'), 0.05_real32)), name // ': SOLLD')
+  end subroutine answers
+
+  !> climsim_v4.pt hands through what only the coupling can know.
+  subroutine lagged_answers()
+    type(hybrid_physics) :: hybrid
+    type(climlink_coupling_policy) :: policy
+    type(column_table) :: now, before, applied(3), emulated
+    character(len=:), allocatable :: error
+    real(r8) :: was(n_level, n), is(n_level, n), latitude(n)
+    integer :: step, i
+
+    policy%spin_up_steps = 2
+    call open_package(hybrid, 'climsim_v4.pt', policy, error)
+    call check(error == '', 'climsim_v4.pt: ' // error)
+    do step = 1, 3
+      call advance(hybrid, step, applied(step), emulated)
+    end do
+    now = inputs_of(1)
+    was = after(1, 'state_t', applied(1)%section('ptend_t'))
+    call check(equal(emulated%section('ptend_t'), product_of((was - now%section('state_t')) / dt, 1.0_real32)), 'tm_state_t_prvphy')
+    now = inputs_of(3)
+    was = after(2, 'state_u', applied(2)%section('ptend_u'))
+    call check(equal(emulated%section('ptend_u'), product_of((now%section('state_u') - was) / dt, 1.0_real32)), 'state_u_dyn')
+    was = after(2, 'state_q0001', applied(2)%section('ptend_q0001'))
+    was = was + after(2, 'state_q0002', applied(2)%section('ptend_q0002'))
+    was = was + after(2, 'state_q0003', applied(2)%section('ptend_q0003'))
+    is = (now%section('state_q0001') + now%section('state_q0002')) + now%section('state_q0003')
+    call check(equal(emulated%section('ptend_q0001'), product_of((is - was) / dt, 1.0_real32)), 'state_q0_dyn')
+    before = inputs_of(2)
+    latitude = latitudes()
+    call check(equal(emulated%section('cam_out_FLWDS'), product_of(before%section('state_ps'), 1.0_real32)), 'tm_state_ps')
+    call check(equal(emulated%section('cam_out_NETSW'), reshape([(real(first + i - 1, r8), i=1, n)], [1, n])), 'icol')
+    call check(equal(emulated%section('cam_out_SOLS'), product_of(reshape(cos(latitude), [1, n]), 1.0_real32)), 'clat')
+    call check(equal(emulated%section('cam_out_SOLL'), product_of(reshape(sin(latitude), [1, n]), 1.0_real32)), 'slat')
+  end subroutine lagged_answers
+
+  !> Stopped after any step and taken up by another object: every bit as without a stop.
+  subroutine restarts()
+    integer, parameter :: n_last = 6
+    type(hybrid_physics) :: whole, resumed
+    type(climlink_coupling_policy) :: policy
+    type(column_table) :: applied, emulated, again
+    character(len=:), allocatable :: error
+    real(r8), allocatable :: state(:, :), kept(:, :)
+    integer :: stop_at, step
+
+    policy%spin_up_steps = 2
+    policy%ramp = 'linear'
+    policy%ramp_steps = 3
+    do stop_at = 1, n_last - 1
+      call open_package(whole, 'climsim_v4.pt', policy, error)
+      call open_package(resumed, 'climsim_v4.pt', policy, error)
+      do step = 1, stop_at
+        call advance(whole, step, applied, emulated)
+      end do
+      call whole%gather(state)
+      if (allocated(kept)) deallocate (kept)
+      allocate (kept(whole%state_size(), n_global))
+      if (rank == 0) kept = state
+      call MPI_Bcast(kept, size(kept), MPI_DOUBLE_PRECISION, 0, MPI_COMM_WORLD)
+      call resumed%scatter(kept, first)
+      do step = stop_at + 1, n_last
+        call advance(whole, step, applied, emulated)
+        call advance(resumed, step, again, emulated)
+        call check(equal(applied%values, again%values), 'a restart changes nothing')
+      end do
+      call whole%emulator%close()
+      call resumed%emulator%close()
+    end do
+  end subroutine restarts
+
+  subroutine partial_coupling()
+    type(hybrid_physics) :: hybrid
+    type(climlink_coupling_policy) :: policy
+    type(column_table) :: applied, emulated, reference
+    character(len=:), allocatable :: error
+    integer :: row
+
+    policy%mode = 'partial'
+    policy%variables = [character(len=16) :: 'ptend_q0002', 'cam_out_PRECC']
+    policy%ramp_factor = 0.25_r8
+    call open_package(hybrid, 'climsim_q.pt', policy, error)
+    call check(error == '', 'partial: ' // error)
+    call advance(hybrid, 1, applied, emulated)
+    call check(hybrid%needs_reference() .and. .not. hybrid%reference_feeds_back(), 'partial: both feed back')
+    reference = reference_of(1)
+    do row = 1, size(reference%values, 1)
+      if ((row > 2 * n_level .and. row <= 3 * n_level) .or. row == reference%row('cam_out_PRECC')) then
+        reference%values(row, :) = 0.75_r8 * reference%values(row, :) + 0.25_r8 * emulated%values(row, :)
+      end if
+    end do
+    call check(equal(applied%values, reference%values), 'partial: blended are the listed outputs only')
+  end subroutine partial_coupling
+
+  subroutine shadow_of_the_reference()
+    type(hybrid_physics) :: hybrid
+    type(climlink_coupling_policy) :: policy
+    type(column_table) :: applied, emulated, reference
+    character(len=:), allocatable :: error
+
+    policy%mode = 'shadow'
+    call open_package(hybrid, 'climsim_q.pt', policy, error)
+    call check(error == '', 'shadow: ' // error)
+    call advance(hybrid, 1, applied, emulated)
+    reference = reference_of(1)
+    call check(hybrid%shadows() .and. hybrid%reference_feeds_back(), 'shadow: the reference feeds back')
+    call check(equal(applied%values, reference%values), 'shadow: the reference is applied')
+    call check(equal(hybrid%other(reference, emulated), emulated%values), 'shadow: the emulator is recorded')
+    hybrid%policy%feedback = 'emulator'
+    call advance(hybrid, 2, applied, emulated)
+    reference = reference_of(2)
+    call check(.not. hybrid%reference_feeds_back() .and. equal(applied%values, emulated%values), 'shadow: the emulator is applied')
+    call check(equal(hybrid%other(reference, emulated), reference%values), 'shadow: the reference is recorded')
+  end subroutine shadow_of_the_reference
+
+  subroutine without_package()
+    type(hybrid_physics) :: hybrid
+    type(column_table) :: applied, emulated, reference
+    real(r8), allocatable :: state(:, :)
+
+    call advance(hybrid, 1, applied, emulated)
+    reference = reference_of(1)
+    call check(hybrid%needs_reference() .and. .not. (hybrid%needs_emulator() .or. hybrid%shadows()), 'no package: the reference')
+    call check(equal(applied%values, reference%values) .and. hybrid%reference_feeds_back(), 'no package: the reference is applied')
+    call hybrid%gather(state)
+    call check(hybrid%state_size() == 0 .and. size(state) == 0, 'no package: nothing to keep')
+  end subroutine without_package
+
+  !> What stands against a run is said when the package is opened, alike on all ranks.
+  subroutine refusals()
+    type(climlink_coupling_policy) :: policy, partial
+
+    call refused('no_such_file.pt', policy, 'no_such_file.pt')
+    call refused('climsim_26.pt', policy, '26')
+    call refused('climsim_unknown.pt', policy, 'this host cannot provide the inputs state_omega cam_in_SST')
+    call refused('climsim_v6.pt', policy, 'lagged inputs need two steps of the reference physics first')
+    partial%mode = 'partial'
+    partial%variables = ['ptend_w']
+    call refused('climsim_q.pt', partial, "no output 'ptend_w'")
+  end subroutine refusals
+
+  subroutine refused(name, policy, text)
+    character(len=*), intent(in) :: name, text
+    type(climlink_coupling_policy), intent(in) :: policy
+    type(hybrid_physics) :: hybrid
+    character(len=:), allocatable :: error
+
+    call open_package(hybrid, name, policy, error)
+    call check_error(error, text)
+  end subroutine refused
+
+  !> Its ptend_v does not fit into real32: the message names rank, variable and column. A rank without columns has none that fails.
+  subroutine broken_emulator()
+    type(hybrid_physics) :: hybrid
+    type(climlink_coupling_policy) :: policy
+    type(column_table) :: emulated
+    character(len=:), allocatable :: error
+    character(len=16) :: text
+
+    call open_package(hybrid, 'climsim_overflow.pt', policy, error)
+    call check(error == '', 'climsim_overflow.pt: ' // error)
+    emulated = output_table(n_level, n)
+    call hybrid%begin(1, inputs_of(1))
+    call hybrid%run(inputs_of(1), emulated, error)
+    if (n == 0) then
+      call check(error == '', 'no columns: ' // error)
+      return
+    end if
+    write (text, '(a,i0)') 'rank ', rank
+    call check_error(error, trim(text))
+    call check_error(error, 'ptend_v')
+    call check_error(error, 'column 0')
+  end subroutine broken_emulator
+
+end program test_aqua_hybrid
