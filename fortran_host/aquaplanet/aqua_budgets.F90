@@ -1,8 +1,8 @@
 !> Global budgets of energy, water and axial angular momentum, as sums over the whole grid in one order on every rank.
 !!
-!! Energy of a column [J/m2]: sum of (cp T + K + phi_s + Lv q - Lf q_ice) dp/g, with liquid water as the reference; its change over a
-!! step is what crosses the top and the surface. With pressure as coordinate and a lid at constant pressure, cp T + phi_s stands for
-!! internal plus potential energy (Kasahara 1974, Mon. Wea. Rev. 102, 509).
+!! Energy of a column [J/m2]: sum of (cp T + K + phi_s + Lv q - Lf q_ice) dp/g, with liquid water as the reference; its change over
+!! a step is what crosses the top and the surface. With pressure as coordinate and a lid at constant pressure, cp T + phi_s stands
+!! for internal plus potential energy (Kasahara 1974, Mon. Wea. Rev. 102, 509).
 module aqua_budgets
   use aqua_constants, only: earth_radius, earth_rotation, gravity, heat_capacity, latent_fusion, latent_vaporization, pi, r8
   use aqua_grid, only: gaussian_grid

@@ -71,7 +71,7 @@ contains
   subroutine read_checkpoint(path, model, coupling, error)
     character(len=*), intent(in) :: path
     type(aquaplanet_model), intent(inout) :: model
-    real(r8), intent(out) :: coupling(:, :)                    !! As it was given to write_checkpoint.
+    real(r8), intent(inout) :: coupling(:, :)                  !! As it was given to write_checkpoint; kept if the file has none.
     character(len=:), allocatable, intent(out) :: error
     type(restart_file) :: file
     real(r8), allocatable :: state(:)
@@ -84,12 +84,14 @@ contains
     call file%get('tracers', model%tracers, error)
     call file%get('surface_fluxes', model%fluxes, error)
     call file%get('energy', model%energy, error)
-    call file%get('coupling', coupling, error)
+    ! A run that branches off from one without lagged inputs begins with an empty memory.
+    if (file%length('coupling') > 0) call file%get('coupling', coupling, error)
     call file%close()
     if (len(error) == 0) call model%core%unpack_state(state)
   end subroutine read_checkpoint
 
-  !> Takes up the history where the run left it; the files that it wrote must lie in the output folder for it to append to them.
+  !> Takes up the history where the run left it. A restart of another run's folder is where this run branches off: its history
+  !! begins here.
   subroutine read_history(path, model, output, error)
     character(len=*), intent(in) :: path
     type(aquaplanet_model), intent(in) :: model
@@ -99,10 +101,12 @@ contains
     real(r8), allocatable :: state(:)
     integer :: i
 
+    error = ''
+    if (index(path, output%folder // '/') /= 1) return
     call file%open(path, identity_of(model), error)
     do i = 1, size(output%streams)
       if (len(error) > 0) exit
-      if (.not. output%streams(i)%is_active) cycle
+      if (.not. output%streams(i)%is_active .or. file%length(stream_name(i)) == 0) cycle
       if (allocated(state)) deallocate (state)
       allocate (state(output%streams(i)%state_size()))
       call file%get(stream_name(i), state, error)

@@ -88,7 +88,8 @@ contains
     outputs%fsnt = sun%net_top
   end subroutine radiate
 
-  !> The part of convective precipitation that reaches the surface as snow [kg/m2] froze on its way: the heat goes to the column evenly.
+  !> The part of convective precipitation that reaches the surface as snow [kg/m2] froze on its way: the heat goes to the column
+  !! evenly.
   pure subroutine freeze_convective(dp, convective, t, frozen)
     real(r8), intent(in) :: dp(:), convective
     real(r8), intent(inout) :: t(:)

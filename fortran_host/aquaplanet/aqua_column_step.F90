@@ -1,5 +1,5 @@
-!> Everything that happens in columns during a step, on this rank's share of them: the emulated part (reference physics, emulator, or
-!! a blend of both), then the host's surface fluxes and boundary layer. The results of all ranks are then brought to every rank.
+!> Everything that happens in columns during a step, on this rank's share of them: the emulated part (reference physics, emulator,
+!! or a blend of both), then the host's surface fluxes and boundary layer. The results of all ranks are then brought to every rank.
 module aqua_column_step
   use mpi_f08, only: MPI_Allgatherv, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_IN_PLACE
   use aqua_boundary_layer, only: surface_and_boundary_layer

@@ -1,7 +1,7 @@
-!> Cloud of resolved ascent. Total water varies evenly within a layer, so cloud begins below saturation of the mean (Smith 1990, Q. J. R.
-!! Meteorol. Soc. 116, 435, with an even distribution as in Le Treut and Li 1991, Clim. Dyn. 5, 175). Dense liquid turns to rain
-!! (Sundqvist, Berge and Kristjansson 1989, Mon. Wea. Rev. 117, 1641), ice falls out (Heymsfield and Donner 1990, J. Atmos. Sci. 47,
-!! 1865), and what falls evaporates in dry air and melts in warm air.
+!> Cloud of resolved ascent. Total water varies evenly within a layer, so cloud begins below saturation of the mean (Smith 1990, Q.
+!! J. R. Meteorol. Soc. 116, 435, with an even distribution as in Le Treut and Li 1991, Clim. Dyn. 5, 175). Dense liquid turns to
+!! rain (Sundqvist, Berge and Kristjansson 1989, Mon. Wea. Rev. 117, 1641), ice falls out (Heymsfield and Donner 1990, J. Atmos.
+!! Sci. 47, 1865), and what falls evaporates in dry air and melts in warm air.
 module aqua_condensation
   use aqua_column_types, only: physics_parameters
   use aqua_constants, only: dry_air_gas, gravity, heat_capacity, latent_fusion, latent_vaporization, r8
@@ -18,7 +18,8 @@ module aqua_condensation
 
 contains
 
-  !> Puts the water of every level in equilibrium: t, q, liquid and ice are updated, cloud is its fraction. Enthalpy is kept exactly.
+  !> Puts the water of every level in equilibrium: t, q, liquid and ice are updated, cloud is its fraction. Enthalpy is kept
+  !! exactly.
   elemental subroutine condense(critical_humidity, p, t, q, liquid, ice, cloud)
     real(r8), intent(in) :: critical_humidity
     real(r8), intent(in) :: p                          !! [Pa]

@@ -1,6 +1,7 @@
-!> Simplified Betts-Miller convection (Frierson 2007, J. Atmos. Sci. 64, 1959): where a parcel lifted from the lowest level is buoyant,
-!! temperature relaxes to its moist adiabat and vapour to a fixed relative humidity on it. Deep convection rains; where too little
-!! vapour is left for rain, convection is shallow and only stirs. Part of the condensate stays behind as cloud, and wind is mixed.
+!> Simplified Betts-Miller convection (Frierson 2007, J. Atmos. Sci. 64, 1959): where a parcel lifted from the lowest level is
+!! buoyant, temperature relaxes to its moist adiabat and vapour to a fixed relative humidity on it. Deep convection rains; where too
+!! little vapour is left for rain, convection is shallow and only stirs. Part of the condensate stays behind as cloud, and wind is
+!! mixed.
 module aqua_convection
   use aqua_column_types, only: physics_parameters
   use aqua_constants, only: dry_air_gas, gravity, heat_capacity, kappa, latent_fusion, latent_vaporization, r8, water_vapor_gas
@@ -14,8 +15,8 @@ module aqua_convection
 
 contains
 
-  !> One step of convection; t, q, liquid and ice are updated [level]. rain is what falls [kg/m2] and top the highest convecting level,
-  !! size(t) + 1 without convection.
+  !> One step of convection; t, q, liquid and ice are updated [level]. rain is what falls [kg/m2] and top the highest convecting
+  !! level, size(t) + 1 without convection.
   pure subroutine convect(parameters, p_mid, dp, dt, t, q, liquid, ice, rain, top)
     type(physics_parameters), intent(in) :: parameters
     real(r8), intent(in) :: p_mid(:), dp(:)             !! [Pa]
@@ -54,8 +55,8 @@ contains
     call detrain(parameters%detrained_fraction, mass, top, t, liquid, ice, rain)
   end subroutine convect
 
-  !> Temperature of a parcel from the lowest level [level], and the level where it stops to be warmer than the air around, size(t) + 1
-  !! if it never is. Dry below condensation, then pseudo-adiabatic, dT / dln p = (R T + L qs) / (cp + L^2 qs / (Rv T^2)).
+  !> Temperature of a parcel from the lowest level [level], and the level where it stops to be warmer than the air around, size(t) +
+  !! 1 if it never is. Dry below condensation, then pseudo-adiabatic, dT / dln p = (R T + L qs) / (cp + L^2 qs / (Rv T^2)).
   pure subroutine lift_parcel(p_mid, t, q, adiabat, top)
     real(r8), intent(in) :: p_mid(:), t(:), q(:)
     real(r8), intent(out) :: adiabat(:)

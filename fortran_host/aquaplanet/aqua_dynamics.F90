@@ -261,8 +261,8 @@ contains
     call self%work%unpack(self%grid, self%u, self%v, self%t, self%ps)
   end subroutine update_grid
 
-  !> Adds increments [level, column] of wind and temperature to both time levels: a physics step of full strength, since the leap from
-  !! the old level would otherwise halve it.
+  !> Adds increments [level, column] of wind and temperature to both time levels: a physics step of full strength, since the leap
+  !! from the old level would otherwise halve it.
   subroutine add_increments(self, du, dv, dt)
     class(dynamical_core), intent(inout) :: self
     real(r8), intent(in) :: du(:, :), dv(:, :), dt(:, :)

@@ -1,5 +1,5 @@
-!> Prescribed trace gases: ozone by Green's profile, methane and nitrous oxide falling off in the stratosphere. The coefficients were
-!! fitted to the annual means of ClimSim's low-resolution columns; radiation and emulator inputs share these profiles.
+!> Prescribed trace gases: ozone by Green's profile, methane and nitrous oxide falling off in the stratosphere. The coefficients
+!! were fitted to the annual means of ClimSim's low-resolution columns; radiation and emulator inputs share these profiles.
 module aqua_gases
   use aqua_constants, only: gravity, r8
   implicit none (type, external)

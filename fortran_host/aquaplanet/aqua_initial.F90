@@ -7,7 +7,7 @@ module aqua_initial
   implicit none (type, external)
   private
 
-  public :: initial_state
+  public :: initial_state, perturb
 
   real(r8), parameter :: rest_pressure = 1.0e5_r8          !! [Pa]
   real(r8), parameter :: isothermal_k = 280.0_r8
@@ -25,7 +25,8 @@ module aqua_initial
 
 contains
 
-  !> The state named by initial, with random perturbations of temperature of at most perturbation_k, the same for any number of ranks.
+  !> The state named by initial, with random perturbations of temperature of at most perturbation_k, the same for any number of
+  !! ranks.
   subroutine initial_state(initial, grid, levels, seed, perturbation_k, u, v, t, ps, surface_geopotential, error)
     character(len=*), intent(in) :: initial                    !! moist, rest_isothermal, rest_adiabatic or baroclinic_wave
     type(gaussian_grid), intent(in) :: grid
@@ -65,8 +66,8 @@ contains
     end do
   end subroutine initial_state
 
-  !> A tropospheric lapse rate of 6.5 K/km over a surface like that of Neale and Hoskins (2000), an isothermal lower stratosphere, and
-  !! a warm stratopause.
+  !> A tropospheric lapse rate of 6.5 K/km over a surface like that of Neale and Hoskins (2000), an isothermal lower stratosphere,
+  !! and a warm stratopause.
   pure function moist_temperature(p, latitude) result(t)
     real(r8), intent(in) :: p(:)                               !! [level], Pa
     real(r8), intent(in) :: latitude
@@ -78,7 +79,8 @@ contains
     t = max(t, lower + (stratopause - lower) * min(1.0_r8, max(0.0_r8, log(base_pa / p) / log(base_pa / stratopause_pa))))
   end function moist_temperature
 
-  !> Adds noise from a hash of seed, column and level (splitmix, as in Steele, Lea and Flood 2014), so that no order of calls matters.
+  !> Adds noise from a hash of seed, column and level (splitmix, as in Steele, Lea and Flood 2014), so that no order of calls
+  !! matters.
   pure subroutine perturb(seed, column, amplitude, t)
     integer, intent(in) :: seed, column
     real(r8), intent(in) :: amplitude                          !! [K]

@@ -1,6 +1,6 @@
 !> Longwave radiation of a column without scattering: five bands of the Planck function, each with a few absorption coefficients
-!! (k-distribution), by vapour, carbon dioxide, ozone and cloud. An idealized set: strengths are of the order of band models (Goody and
-!! Yung 1989, Atmospheric Radiation, chapter 4), tuned on radiative-convective equilibrium.
+!! (k-distribution), by vapour, carbon dioxide, ozone and cloud. An idealized set: strengths are of the order of band models (Goody
+!! and Yung 1989, Atmospheric Radiation, chapter 4), tuned on radiative-convective equilibrium.
 module aqua_longwave
   use aqua_constants, only: gravity, r8, stefan_boltzmann
   implicit none (type, external)
@@ -17,11 +17,12 @@ module aqua_longwave
 
   integer, parameter :: term_band(n_term) = [1, 1, 2, 2, 3, 3, 3, 4, 5]
   real(r8), parameter :: term_weight(n_term) = [0.5_r8, 0.5_r8, 0.5_r8, 0.5_r8, 0.2_r8, 0.3_r8, 0.5_r8, 1.0_r8, 1.0_r8]
-  real(r8), parameter :: vapor(n_term) = [15.0_r8, 1.0_r8, 0.3_r8, 0.03_r8, 0.05_r8, 0.05_r8, 0.05_r8, 0.001_r8, 0.001_r8]   ! [m2/kg]
-  real(r8), parameter :: carbon(n_term) = [0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 10.0_r8, 1.5_r8, 0.15_r8, 0.0_r8, 0.0_r8]        ! [m2/kg]
-  real(r8), parameter :: ozone_strength(n_term) = [0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 60.0_r8] ! [m2/kg]
+  !> Absorption by vapour, carbon dioxide and ozone [m2/kg].
+  real(r8), parameter :: vapor(n_term) = [15.0_r8, 1.0_r8, 0.3_r8, 0.03_r8, 0.05_r8, 0.05_r8, 0.05_r8, 0.001_r8, 0.001_r8]
+  real(r8), parameter :: carbon(n_term) = [0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 4.0_r8, 1.5_r8, 0.15_r8, 0.0_r8, 0.0_r8]
+  real(r8), parameter :: ozone_strength(n_term) = [0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 0.0_r8, 60.0_r8]
+  !> The continuum of vapour by itself [m2/kg per share of vapour pressure in 1000 hPa].
   real(r8), parameter :: continuum(n_term) = [0.0_r8, 0.0_r8, 0.0_r8, 0.4_r8, 0.4_r8, 0.4_r8, 0.4_r8, 0.4_r8, 0.4_r8]
-  !                      ... of vapour by itself, m2/kg per share of vapour pressure in 1000 hPa
   real(r8), parameter :: diffusivity = 1.66_r8               !! Elsasser's factor for hemispheric fluxes.
   real(r8), parameter :: liquid_absorption = 90.0_r8, ice_absorption = 50.0_r8     !! [m2/kg]
   real(r8), parameter :: carbon_mass_ratio = 44.01_r8 / 28.966_r8

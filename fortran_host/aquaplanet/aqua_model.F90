@@ -12,7 +12,7 @@ module aqua_model
   use aqua_grid, only: gaussian_grid, make_grid
   use aqua_held_suarez, only: held_suarez_tendencies
   use aqua_hybrid, only: hybrid_physics
-  use aqua_initial, only: initial_state
+  use aqua_initial, only: initial_state, perturb
   use aqua_levels, only: hybrid_levels, make_levels, midpoint_pressure
   use aqua_saturation, only: saturation_specific_humidity
   use aqua_settings, only: aquaplanet_settings, max_interfaces
@@ -46,6 +46,7 @@ module aqua_model
   contains
     procedure :: initialize
     procedure :: set_initial
+    procedure :: perturb_state
     procedure :: advance
     procedure :: time
     procedure, private :: open_emulator
@@ -163,6 +164,21 @@ contains
     if (self%settings%run%physics == 'moist') call self%set_moist_tracers()
     self%energy = self%global_energy(self%core%t, self%core%u, self%core%v)
   end subroutine set_initial
+
+  !> Adds the random perturbation of a twin to a state that was read. Its energy is then what the budgets begin with.
+  subroutine perturb_state(self)
+    class(aquaplanet_model), intent(inout) :: self
+    real(r8), dimension(self%levels%n_level, self%grid%n_column) :: noise, none
+    integer :: column
+
+    noise = 0.0_r8
+    none = 0.0_r8
+    do column = 1, self%grid%n_column
+      call perturb(self%settings%run%seed, column, self%settings%run%restart_perturbation_k, noise(:, column))
+    end do
+    self%energy = self%global_energy(self%core%t + noise, self%core%u, self%core%v)
+    call self%core%add_increments(none, none, noise)
+  end subroutine perturb_state
 
   !> Vapour at 60 % of saturation below 100 hPa, and little above: a start from dry air rains only after days.
   subroutine set_moist_tracers(self)

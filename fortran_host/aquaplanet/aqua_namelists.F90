@@ -185,9 +185,9 @@ contains
     character(len=text_length) :: case_name, start, physics, initial, identity
     character(len=path_length) :: output_directory, restart_from
     integer :: n_step, truncation, seed, restart_every_steps
-    real(r8) :: time_step_s, perturbation_k
+    real(r8) :: time_step_s, perturbation_k, restart_perturbation_k
     namelist /run/ case_name, output_directory, start, n_step, time_step_s, truncation, physics, initial, seed, perturbation_k, &
-      restart_from, restart_every_steps, identity
+      restart_perturbation_k, restart_from, restart_every_steps, identity
 
     case_name = settings%case_name
     output_directory = settings%output_directory
@@ -199,6 +199,7 @@ contains
     initial = settings%initial
     seed = settings%seed
     perturbation_k = settings%perturbation_k
+    restart_perturbation_k = settings%restart_perturbation_k
     restart_from = settings%restart_from
     restart_every_steps = settings%restart_every_steps
     identity = settings%identity
@@ -208,7 +209,7 @@ contains
       read (unit, nml=run, iostat=failed, iomsg=message)
     end if
     settings = run_settings(case_name, output_directory, start, n_step, time_step_s, truncation, physics, initial, seed, &
-                            perturbation_k, restart_from, restart_every_steps, identity)
+                            perturbation_k, restart_perturbation_k, restart_from, restart_every_steps, identity)
   end subroutine transfer_run
 
   subroutine transfer_levels(unit, writing, settings, failed, message)

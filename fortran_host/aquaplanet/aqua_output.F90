@@ -1,4 +1,5 @@
-!> What a run writes on its way: ClimSim pairs, history, budgets. Rank 0 writes, since it has all fields; nothing here waits for others.
+!> What a run writes on its way: ClimSim pairs, history, budgets. Rank 0 writes, since it has all fields; nothing here waits for
+!! others.
 module aqua_output
   use aqua_budgets, only: write_budget_header, write_budget_row
   use aqua_climsim_output, only: write_climsim_pair, write_grid_file
@@ -54,14 +55,17 @@ contains
     error = ''
     call make_folder(self%folder // '/history', error)
     associate (wanted => model%settings%output, fields => [profiles(:self%n_profile), scalars(:self%n_scalar)])
-      if (len(error) == 0 .and. wanted%history_monthly) &
+      if (len(error) == 0 .and. wanted%history_monthly) then
         call self%streams(1)%initialize('h0', self%folder // '/history', name, fields, model%grid, model%levels, error)
-      if (len(error) == 0 .and. wanted%history_daily) &
+      end if
+      if (len(error) == 0 .and. wanted%history_daily) then
         call self%streams(2)%initialize('h1', self%folder // '/history', name, fields, model%grid, model%levels, error, &
                                         instantaneous=wanted%history_daily_instantaneous)
-      if (len(error) == 0 .and. wanted%history_hourly) &
+      end if
+      if (len(error) == 0 .and. wanted%history_hourly) then
         call self%streams(3)%initialize('h2', self%folder // '/history', name, scalars(:self%n_scalar), model%grid, model%levels, &
                                         error)
+      end if
       if (len(error) == 0 .and. wanted%climsim_every_steps > 0) then
         call make_folder(self%folder // '/climsim', error)
         if (len(error) == 0) call write_grid_file(self%folder // '/climsim/' // name // '_grid-info.nc', model%grid, &

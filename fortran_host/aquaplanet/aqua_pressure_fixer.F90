@@ -79,8 +79,8 @@ contains
     flux_north(:, self%n_lat) = 0.0_r8
   end subroutine solve
 
-  !> The potential of one zonal wave [latitude], in place of its source, by elimination from south to north. The mean potential of the
-  !! zonal mean is free: it is 0 in the southernmost cell, whose equation the others imply.
+  !> The potential of one zonal wave [latitude], in place of its source, by elimination from south to north. The mean potential of
+  !! the zonal mean is free: it is 0 in the southernmost cell, whose equation the others imply.
   pure subroutine solve_wave(self, m, wave)
     class(pressure_fixer), intent(in) :: self
     integer, intent(in) :: m

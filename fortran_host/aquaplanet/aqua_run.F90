@@ -56,9 +56,10 @@ contains
     call model%initialize(settings, error)
     call require(error)
     if (len_trim(settings%run%restart_from) > 0) then
-      allocate (coupling(model%hybrid%state_size(), model%grid%n_column))
+      allocate (coupling(model%hybrid%state_size(), model%grid%n_column), source=0.0_r8)
       call read_checkpoint(trim(settings%run%restart_from), model, coupling, error)
       if (len(error) == 0) call model%hybrid%scatter(coupling, model%worker%first)
+      if (len(error) == 0 .and. settings%run%restart_perturbation_k > 0.0_r8) call model%perturb_state()
     else
       call model%set_initial(error)
     end if

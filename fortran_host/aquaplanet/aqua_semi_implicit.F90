@@ -1,5 +1,6 @@
-!> The semi-implicit step for gravity waves (Hoskins and Simmons 1975, Q. J. R. Meteorol. Soc. 101, 637): the linear terms act on the
-!! mean of the old and the new state, which leaves one system of equations in the divergences of all levels per total wavenumber.
+!> The semi-implicit step for gravity waves (Hoskins and Simmons 1975, Q. J. R. Meteorol. Soc. 101, 637): the linear terms act on
+!! the mean of the old and the new state, which leaves one system of equations in the divergences of all levels per total
+!! wavenumber.
 module aqua_semi_implicit
   use aqua_blas, only: dgemm, dgesv
   use aqua_constants, only: dry_air_gas, earth_radius, r8

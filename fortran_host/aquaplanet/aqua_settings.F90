@@ -25,6 +25,7 @@ module aqua_settings
     character(len=text_length) :: initial = 'moist'             !! moist, rest_isothermal, rest_adiabatic, baroclinic_wave.
     integer :: seed = 1
     real(r8) :: perturbation_k = 0.1_r8                         !! Amplitude of the random start perturbation [K].
+    real(r8) :: restart_perturbation_k = 0.0_r8                 !! The same, of the temperature that restart_from holds [K].
     character(len=path_length) :: restart_from = ''             !! Restart file; '' starts from initial.
     integer :: restart_every_steps = 0                          !! 0: only at the end.
     character(len=text_length) :: identity = ''                 !! Text that a restart must carry; the digest of the case.

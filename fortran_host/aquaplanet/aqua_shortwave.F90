@@ -1,6 +1,6 @@
 !> Sunlight in a column: delta-Eddington layers joined by adding (Briegleb 1992, J. Geophys. Res. 97, 7603). The visible scatters by
-!! air and cloud; the near infrared is absorbed by vapour in the k-distribution of Lacis and Hansen (1974, J. Atmos. Sci. 31, 118), of
-!! which the weakest terms are joined. Ozone takes its share of the direct beam before (Lacis and Hansen, eq. 8 to 11).
+!! air and cloud; the near infrared is absorbed by vapour in the k-distribution of Lacis and Hansen (1974, J. Atmos. Sci. 31, 118),
+!! of which the weakest terms are joined. Ozone takes its share of the direct beam before (Lacis and Hansen, eq. 8 to 11).
 module aqua_shortwave
   use aqua_constants, only: gravity, r8
   implicit none (type, external)
@@ -17,8 +17,8 @@ module aqua_shortwave
   real(r8), parameter :: rayleigh_depth = 0.14_r8              !! Of the atmosphere in the visible, at 1000 hPa.
   real(r8), parameter :: reference_pressure = 1.0e5_r8
   real(r8), parameter :: largest_albedo = 0.999999_r8          !! Keeps the conservative limit regular.
-  !> Single-scattering albedos in the visible and near infrared, and asymmetry, of droplets and crystals (Slingo 1989, J. Atmos. Sci.
-  !! 46, 1419; Ebert and Curry 1992, J. Geophys. Res. 97, 3831; rounded band means).
+  !> Single-scattering albedos in the visible and near infrared, and asymmetry, of droplets and crystals (Slingo 1989, J. Atmos.
+  !! Sci. 46, 1419; Ebert and Curry 1992, J. Geophys. Res. 97, 3831; rounded band means).
   real(r8), parameter :: liquid_albedo(2) = [0.999999_r8, 0.990_r8], ice_albedo(2) = [0.999999_r8, 0.985_r8]
   real(r8), parameter :: liquid_asymmetry = 0.85_r8, ice_asymmetry = 0.78_r8
   real(r8), parameter :: ozone_cm = 1.0_r8 / 2.1415e-2_r8      !! cm NTP of 1 kg/m2 of ozone
@@ -146,8 +146,8 @@ contains
     made%transmit_direct = min(max(made%transmit_direct, made%beam), 1.0_r8 - made%reflect_direct)
   end function eddington_layer
 
-  !> Net downward flux at interfaces [W/m2]; direct and diffuse light at the surface are added to what is there (Briegleb 1992, eq. 11
-  !! to 15).
+  !> Net downward flux at interfaces [W/m2]; direct and diffuse light at the surface are added to what is there (Briegleb 1992, eq.
+  !! 11 to 15).
   pure subroutine add_layers(layers, incoming, albedo_direct, albedo_diffuse, net, direct, diffuse)
     type(layer), intent(in) :: layers(:)
     real(r8), intent(in) :: incoming, albedo_direct, albedo_diffuse

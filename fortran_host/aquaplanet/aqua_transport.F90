@@ -1,8 +1,8 @@
 !> Transport of vapour, cloud liquid and cloud ice: conservative, positive and without new extrema along each direction.
 !!
 !! Sweeps along longitude and latitude move air and tracers through the faces of cells, which are bounded by the sines of latitude
-!! -1 + the sum of the Gaussian weights; layers drift with the air and are mapped back to the hybrid levels at the end (Lin 2004, Mon.
-!! Wea. Rev. 132, 2293). Air mass is carried along (Easter 1993, Mon. Wea. Rev. 121, 297), so a constant stays a constant.
+!! -1 + the sum of the Gaussian weights; layers drift with the air and are mapped back to the hybrid levels at the end (Lin 2004,
+!! Mon. Wea. Rev. 132, 2293). Air mass is carried along (Easter 1993, Mon. Wea. Rev. 121, 297), so a constant stays a constant.
 module aqua_transport
   use aqua_constants, only: earth_radius, pi, r8
   use aqua_grid, only: gaussian_grid
@@ -76,8 +76,8 @@ contains
     call self%restore_levels(ps_end, mass, tracers)
   end subroutine advect
 
-  !> Air in the cells and the air that crosses their faces in a step, per a^2 g. The columns' sums of what crosses are completed by the
-  !! fixer, spread over levels like hybi, so that they change the surface pressure from ps_start to ps_end.
+  !> Air in the cells and the air that crosses their faces in a step, per a^2 g. The columns' sums of what crosses are completed by
+  !! the fixer, spread over levels like hybi, so that they change the surface pressure from ps_start to ps_end.
   subroutine mass_fluxes(self, u, v, ps_start, ps_end, dt, mass, east, north)
     class(tracer_transport), intent(in) :: self
     real(r8), intent(in) :: u(:, :), v(:, :), ps_start(:), ps_end(:), dt

@@ -10,8 +10,8 @@ module aqua_winds
 
 contains
 
-  !> What the grid needs of a state (vorticity, divergence, T, ln ps): u cos(lat), v cos(lat), vorticity, divergence, T by level; then
-  !! ln ps and its derivatives by longitude and, times 1 - mu^2, by mu.
+  !> What the grid needs of a state (vorticity, divergence, T, ln ps): u cos(lat), v cos(lat), vorticity, divergence, T by level;
+  !! then ln ps and its derivatives by longitude and, times 1 - mu^2, by mu.
   subroutine fill_synthesis(transform, state, spectra)
     class(spectral_transform), intent(in) :: transform
     real(r8), intent(in) :: state(:, :, :)           !! [3 level + 1, 2, coefficient]

@@ -1,12 +1,15 @@
 """Runs climlink-aquaplanet as a user would: decompositions, restarts, faults.
 
-check_aquaplanet.py PART PROGRAM LEVELS MPIEXEC... with PART one of ranks, restart, budgets, faults, dry.
+check_aquaplanet.py PART PROGRAM LEVELS FIXTURES MPIEXEC... with PART one of the keys of CHECKS.
+
+The packages of FIXTURES multiply inputs by gains (fortran_bridge/tests/make_bridge_fixtures.py).
 """
 
 from __future__ import annotations
 
 import csv
 import filecmp
+import itertools
 import os
 import subprocess
 import sys
@@ -15,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-PART, PROGRAM, LEVELS, *MPIEXEC = sys.argv[1:]
+PART, PROGRAM, LEVELS, FIXTURES, *MPIEXEC = sys.argv[1:]
 STEPS_PER_DAY = 72
 
 
@@ -34,7 +37,7 @@ def namelist(folder: Path, name: str = "case", **run: object) -> Path:
     path = folder / f"{name}.nml"
     path.write_text(
         "&run\n"
-        + "".join(f" {key} = {repr(value)}\n" for key, value in entries.items())
+        + "".join(f" {key} = {value!r}\n" for key, value in entries.items())
         + "/\n&levels\n"
         + "".join(f" {key} = {', '.join(map(repr, levels[key]))}\n" for key in ("hyai", "hybi"))
         + f" p0 = {levels['p0_pa']!r}\n/\n"
@@ -45,7 +48,8 @@ def namelist(folder: Path, name: str = "case", **run: object) -> Path:
 
 def run(path: Path, ranks: int = 1) -> subprocess.CompletedProcess[str]:
     """Run the program on a namelist."""
-    return subprocess.run([*MPIEXEC, str(ranks), PROGRAM, str(path)], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [*MPIEXEC, str(ranks), PROGRAM, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def finished(path: Path, ranks: int = 1) -> None:
@@ -61,7 +65,7 @@ def assert_same_files(first: Path, second: Path) -> None:
     assert names == sorted(str(f.relative_to(second)) for f in second.rglob("*") if f.is_file()), (first, second)
     assert len(names) > 3, names
     _, different, failed = filecmp.cmpfiles(first, second, names, shallow=False)
-    assert not different and not failed, (different, failed)
+    assert (different, failed) == ([], [])
 
 
 def check_ranks(folder: Path) -> None:
@@ -92,7 +96,7 @@ def check_budgets(folder: Path) -> None:
     with (folder / "out/budgets.csv").open() as stream:
         rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
     assert len(rows) == 2 * STEPS_PER_DAY
-    for before, row in zip(rows, rows[1:], strict=False):
+    for before, row in itertools.pairwise(rows):
         # Sums over 60 levels and 512 columns of terms of 1e9 J/m2 lose some 1e-7 J/m2 per step of 1200 s.
         assert abs(row["emulated_energy_residual_W_m2"]) < 1e-6, row
         assert abs(row["emulated_water_residual_mm_day"]) < 1e-9, row
@@ -119,6 +123,56 @@ def refused(path: Path, message: str, code: int = 1, ranks: int = 1) -> None:
     assert message in result.stderr, result.stderr
 
 
+def emulator(path: Path, **entries: object) -> Path:
+    """Add an emulator to a namelist."""
+    text = path.read_text() + "&emulator\n" + "".join(f" {key} = {value!r}\n" for key, value in entries.items()) + "/\n"
+    path.write_text(text)
+    return path
+
+
+def check_hybrid(folder: Path) -> None:
+    """A run with lagged inputs, blended: the same bytes on other ranks and over a restart in the middle of the ramp."""
+    entries = {"package": f"{FIXTURES}/climsim_v4.pt", "spin_up_steps": 36, "ramp": "linear", "ramp_factor": 0.05, "ramp_steps": 60}
+    whole, parts = folder / "whole", folder / "parts"
+    for place in (whole, parts):
+        place.mkdir()
+    finished(emulator(namelist(whole), **entries), 2)
+    finished(emulator(namelist(parts, n_step=STEPS_PER_DAY), **entries))
+    restart = parts / "out/restart/case.r.0001-01-02-00000.nc"
+    finished(emulator(namelist(parts, restart_from=str(restart)), **entries), 3)
+    assert_same_files(whole / "out", parts / "out")
+    alone = folder / "alone"
+    alone.mkdir()
+    finished(namelist(alone))
+    name = "climsim/train/0001-01/E3SM-MMF.mlo.0001-01-02-30000.nc"
+    assert (alone / "out" / name).read_bytes() != (whole / "out" / name).read_bytes(), "the emulator changed nothing"
+
+
+def check_shadow(folder: Path) -> None:
+    """In shadow mode the run is the reference's, and the emulator's answers are recorded beside it."""
+    shadow, alone = folder / "shadow", folder / "alone"
+    for place in (shadow, alone):
+        place.mkdir()
+    finished(emulator(namelist(shadow, n_step=STEPS_PER_DAY), package=f"{FIXTURES}/climsim_q.pt", mode="shadow"), 2)
+    finished(namelist(alone, n_step=STEPS_PER_DAY))
+    for name in ("restart/case.r.0001-01-02-00000.nc", "climsim/train/0001-01/E3SM-MMF.mlo.0001-01-01-30000.nc"):
+        assert (shadow / "out" / name).read_bytes() == (alone / "out" / name).read_bytes(), name
+    pair = shadow / "out/climsim/shadow/0001-01/E3SM-MMF.mlo.0001-01-01-30000.nc"
+    assert pair.read_bytes() != (alone / "out/climsim/train/0001-01" / pair.name).read_bytes()
+
+
+def check_broken(folder: Path) -> None:
+    """An emulator that fails on the second day is reported with day, rank, column and variable; what was written stays good."""
+    entries = {"package": f"{FIXTURES}/climsim_overflow.pt", "spin_up_steps": 100}
+    path = emulator(namelist(folder), **entries)
+    result = run(path, 2)
+    assert result.returncode == 3, (result.returncode, result.stderr, result.stdout)
+    assert "outcome blown_up" in result.stdout, result.stdout
+    for part in ("on day 1.4", "rank ", "column ", "ptend_v"):
+        assert part in result.stderr, (part, result.stderr)
+    finished(namelist(folder, "again", restart_from=str(folder / "out/restart/case.r.0001-01-02-00000.nc")))
+
+
 def check_faults(folder: Path) -> None:
     """Every wrong input is refused with its reason, and what was written before stays."""
     good = namelist(folder, n_step=STEPS_PER_DAY)
@@ -133,6 +187,13 @@ def check_faults(folder: Path) -> None:
         (text.replace("n_step = 72", "n_step = 0"), "n_step must be 1 or more"),
         (text.replace("&output", "&emulator package = 'missing.pt' /\n&output"), "missing.pt"),
         (text.replace("&run", "&run truncation = 11"), "truncation must be 10, 21 or 42"),
+        (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_26.pt' /\n&output"), "26"),
+        (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_unknown.pt' /\n&output"), "state_omega cam_in_SST"),
+        (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_v4.pt' /\n&output"), "spin_up_steps"),
+        (
+            text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_q.pt', mode='partial', variables='ptend_x' /\n&output"),
+            "ptend_x",
+        ),
     ):
         assert wrong != text
         bad.write_text(wrong)
@@ -145,9 +206,21 @@ def check_faults(folder: Path) -> None:
     refused(namelist(folder, "short", restart_from=str(short)), "truncated")
     refused(folder / "absent.nml", "absent.nml")
     usage = subprocess.run([PROGRAM], capture_output=True, text=True)
-    assert usage.returncode == 2 and "usage" in usage.stderr, usage
+    assert usage.returncode == 2, usage
+    assert "usage" in usage.stderr, usage
     assert restart.read_bytes() == kept
 
 
+CHECKS = {
+    "ranks": check_ranks,
+    "restart": check_restart,
+    "budgets": check_budgets,
+    "dry": check_dry,
+    "faults": check_faults,
+    "hybrid": check_hybrid,
+    "shadow": check_shadow,
+    "broken": check_broken,
+}
+
 with tempfile.TemporaryDirectory() as scratch:
-    {"ranks": check_ranks, "restart": check_restart, "budgets": check_budgets, "faults": check_faults, "dry": check_dry}[PART](Path(scratch))
+    CHECKS[PART](Path(scratch))
