@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from climlink.config import ConfigError, StrictModel, load_config
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
@@ -41,6 +41,11 @@ _PROGRESS = re.compile(rf"{PROGRAM}: day (\d+) of ([\d.]+) simulated_years_per_d
 _DIFFUSION = {10: (8, 1.0), 21: (8, 0.25), 42: (8, 0.1)}  # order, days; measured: T21 needs order 8 to have eddies at all
 
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _is_stamp(text: str) -> str:
+    Stamp.parse(text)  # a DataError is a ValueError: pydantic reports it with the key path
+    return text
 
 
 class LevelsConfig(StrictModel):
@@ -101,7 +106,7 @@ class AquaplanetConfig(StrictModel):
     levels: Path | None = Field(default=None, description="levels file; default: the 60 levels of E3SM-MMF")
     physics: Literal["moist", "held_suarez", "none"] = "moist"
     initial: Literal["moist", "rest_isothermal", "rest_adiabatic", "baroclinic_wave"] = "moist"
-    start: str = Field(default="0001-01-01-00000", description="model time of step 0")
+    start: Annotated[str, AfterValidator(_is_stamp)] = Field(default="0001-01-01-00000", description="model time of step 0")
     days: Positive = Field(description="days to run, counted from the start of the case")
     time_step_s: Positive = 1200.0
     seed: int = 1
@@ -119,7 +124,6 @@ class AquaplanetConfig(StrictModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> AquaplanetConfig:
-        Stamp.parse(self.start)  # a DataError is a ValueError: pydantic reports it with the key path
         if self.emulator is not None and self.physics != "moist":
             raise ValueError("an emulator replaces the moist physics: set physics to moist")
         if self.emulator is not None and self.emulator.mode == "partial" and not self.emulator.variables:
