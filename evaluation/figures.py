@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from climlink.data.files import replacing
@@ -83,7 +84,7 @@ def _bars(axes: Axes, scores: dict[str, float]) -> None:
 
 
 def drift_figure(drifts: Mapping[str, Drift], path: str | Path, *, title: str) -> None:
-    """Draw the error of temperature and humidity by day, one line per run, and write it (PNG, PDF or SVG by suffix)."""
+    """Draw the mass-weighted error of temperature and humidity by day, one line per run, and write it (PNG, PDF or SVG by suffix)."""
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
     for label, one in drifts.items():
@@ -91,10 +92,11 @@ def drift_figure(drifts: Mapping[str, Drift], path: str | Path, *, title: str) -
         axes[1].plot(one.days, 1e3 * one.humidity_kg_kg, marker="o", label=label)
     for axis, name in zip(axes, ("temperature, K", "specific humidity, g/kg"), strict=True):
         axis.set_xlabel("day")
-        axis.set_ylabel(f"mass-weighted RMSE of {name}")
+        axis.set_ylabel(f"RMSE of {name}")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylim(bottom=0.0)
         axis.grid(alpha=0.3)
     axes[0].legend(frameon=False)
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize=11)
     with replacing(Path(path)) as partial:
         figure.savefig(partial, dpi=120, format=Path(path).suffix.removeprefix(".") or "png")

@@ -1,7 +1,7 @@
 !> The reference physics: what an emulator of the embedded model replaces. A pure function of one column; no memory between calls.
 module aqua_column_physics
   use aqua_column_types, only: column_inputs, column_outputs, physics_parameters
-  use aqua_condensation, only: cloud_fraction_of, condense, precipitate
+  use aqua_condensation, only: cloud_fraction_of, condense, precipitate, settle_phase
   use aqua_constants, only: gravity, heat_capacity, latent_fusion, r8, water_density
   use aqua_convection, only: convect, mix_momentum
   use aqua_longwave, only: longwave
@@ -43,6 +43,7 @@ contains
     call condense(parameters%critical_humidity, inputs%p_mid, t, q, liquid, ice, outputs%cloud)
     call precipitate(parameters, inputs%p_mid, inputs%dp, dt, outputs%cloud, t, q, liquid, ice, rain, snow)
     call freeze_convective(inputs%dp, convective, t, frozen)
+    call settle_phase(t, liquid, ice)
 
     outputs%dtdt = (t - inputs%t) / dt
     outputs%dqdt = (q - inputs%q) / dt

@@ -5,15 +5,15 @@
 module aqua_condensation
   use aqua_column_types, only: physics_parameters
   use aqua_constants, only: dry_air_gas, gravity, heat_capacity, latent_fusion, latent_vaporization, r8
-  use aqua_saturation, only: condensation_heat, liquid_fraction, saturation_specific_humidity, saturation_with_slope
+  use aqua_saturation, only: all_ice, condensation_heat, freezing, liquid_fraction, saturation_specific_humidity, &
+                             saturation_with_slope
   implicit none (type, external)
   private
 
-  public :: condense, precipitate, cloud_fraction_of
+  public :: condense, precipitate, settle_phase, cloud_fraction_of
 
   real(r8), parameter :: highest = 1.0e3_r8            !! No cloud forms at lower pressure [Pa]; what is there evaporates.
   real(r8), parameter :: smallest = 1.0e-12_r8         !! Cloud that is none [kg/kg]
-  real(r8), parameter :: melting = 273.16_r8           !! [K]
   real(r8), parameter :: evaporation_coefficient = 1.0e-5_r8   !! Sundqvist (1988): E = k (1 - RH) sqrt(P), P in kg/m2/s, E in 1/s
 
 contains
@@ -53,6 +53,24 @@ contains
     q = total - condensed
     t = (enthalpy - latent_vaporization * q + latent_fusion * ice) / heat_capacity
   end subroutine condense
+
+  !> Gives cloud the phase of its temperature, liquid_fraction, with the heat that this takes or gives: both hold at once, which on a
+  !! linear ramp is one equation for temperature. So ice and liquid follow from temperature and total cloud, as in E3SM's own
+  !! microphysics of one moment (Khairoutdinov and Randall 2003, J. Atmos. Sci. 60, 607).
+  elemental subroutine settle_phase(t, liquid, ice)
+    real(r8), intent(inout) :: t                       !! [K]
+    real(r8), intent(inout) :: liquid, ice             !! [kg/kg]
+    real(r8), parameter :: width = freezing - all_ice
+    real(r8) :: total, melted, middle
+
+    total = liquid + ice
+    melted = t - latent_fusion / heat_capacity * ice   ! temperature if all were liquid
+    middle = (melted + latent_fusion / heat_capacity * total * (1.0_r8 + all_ice / width)) &
+             / (1.0_r8 + latent_fusion / heat_capacity * total / width)
+    ice = total * (1.0_r8 - liquid_fraction(middle))
+    liquid = total - ice
+    t = melted + latent_fusion / heat_capacity * ice
+  end subroutine settle_phase
 
   !> Cloud fraction of the state as it is, for radiation.
   elemental function cloud_fraction_of(critical_humidity, p, t, liquid, ice) result(cloud)
@@ -124,8 +142,8 @@ contains
     real(r8), intent(inout) :: t, rain, snow
     real(r8) :: melted
 
-    if (snow <= 0.0_r8 .or. t <= melting) return
-    melted = min(snow, heat_capacity * (t - melting) * mass / latent_fusion)
+    if (snow <= 0.0_r8 .or. t <= freezing) return
+    melted = min(snow, heat_capacity * (t - freezing) * mass / latent_fusion)
     t = t - latent_fusion * melted / (heat_capacity * mass)
     rain = rain + melted
     snow = snow - melted

@@ -6,7 +6,7 @@ module aqua_saturation
 
   public :: liquid_fraction, saturation_vapor_pressure, saturation_specific_humidity, saturation_with_slope, condensation_heat
 
-  real(r8), parameter :: freezing = 273.16_r8, all_ice = 253.16_r8     !! Ends of the ramp between ice and liquid [K].
+  real(r8), parameter, public :: freezing = 273.16_r8, all_ice = 253.16_r8     !! Ends of the ramp between ice and liquid [K].
   real(r8), parameter :: gas_ratio = dry_air_gas / water_vapor_gas
 
   !> Flatau, Walko and Cotton (1992, J. Appl. Meteorol. 31, 1507), table 4: vapour pressure in hPa by powers of T - 273.16 K.
