@@ -75,6 +75,7 @@ contains
     character(len=:), allocatable, intent(out) :: error
     type(restart_file) :: file
     real(r8), allocatable :: state(:)
+    character(len=160) :: text
 
     call file%open(path, identity_of(model), error)
     if (len(error) > 0) return
@@ -85,7 +86,15 @@ contains
     call file%get('surface_fluxes', model%fluxes, error)
     call file%get('energy', model%energy, error)
     ! A run that branches off from one without lagged inputs begins with an empty memory.
-    if (file%length('coupling') > 0) call file%get('coupling', coupling, error)
+    if (size(coupling) > 0) then
+      if (file%length('coupling') > 0) then
+        call file%get('coupling', coupling, error)
+      else if (len(error) == 0 .and. model%step_number + 2 > model%settings%emulator%spin_up_steps) then
+        write (text, '(a,i0,a)') 'the emulator needs two steps of history, and this restart has none: set spin_up_steps to ', &
+          model%step_number + 2, ' or more in /emulator/'
+        error = path // ': ' // trim(text)
+      end if
+    end if
     call file%close()
     if (len(error) == 0) call model%core%unpack_state(state)
   end subroutine read_checkpoint

@@ -1,6 +1,7 @@
 !> Everything that happens in columns during a step, on this rank's share of them: the emulated part (reference physics, emulator,
 !! or a blend of both), then the host's surface fluxes and boundary layer. The results of all ranks are then brought to every rank.
 module aqua_column_step
+  use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
   use mpi_f08, only: MPI_Allgatherv, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_IN_PLACE
   use aqua_boundary_layer, only: surface_and_boundary_layer
   use aqua_column_physics, only: reference_physics
@@ -85,7 +86,13 @@ contains
     error = ''
     self%inputs%values = inputs%values(:, self%first:self%first + self%count - 1)
     call hybrid%begin(step_number, self%inputs)
-    if (hybrid%needs_reference()) call self%run_reference(levels, parameters, dt)
+    if (hybrid%needs_reference()) then
+      call self%run_reference(levels, parameters, dt)
+    else
+      ! An emulator does not say what crosses the top of the atmosphere: not known is not zero.
+      i = self%results%row('FSNT')
+      self%results%values(i:i + 3, :) = ieee_value(1.0_r8, ieee_quiet_nan)
+    end if
     if (hybrid%needs_emulator()) then
       call hybrid%run(self%inputs, self%emulated, error)
     end if

@@ -130,7 +130,8 @@ contains
     character(len=32) :: day
 
     if (rank > 0) return
-    write (day, '(f0.3)') real(model%step_number, r8) * model%settings%run%time_step_s / seconds_per_day
+    write (day, '(f32.3)') real(model%step_number, r8) * model%settings%run%time_step_s / seconds_per_day
+    day = adjustl(day)
     if (exit_code /= 0) write (error_unit, '(5a)') program_name, ': on day ', trim(day), ': ', error
     write (output_unit, '(5a,i0)') program_name, ': outcome ', outcome(exit_code), ' day ' // trim(day), ' step ', model%step_number
     flush (output_unit)

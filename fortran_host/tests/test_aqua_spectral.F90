@@ -56,7 +56,7 @@ contains
 
   !> Random coefficients [row, 2, coefficient] within the truncation; those of m = 0 are real.
   function random_spectra(transform, n_row) result(spectra)
-    type(spectral_transform), intent(in) :: transform
+    type(spectral_transform), intent(inout) :: transform
     integer, intent(in) :: n_row
     real(r8) :: spectra(n_row, 2, transform%n_coefficient)
     integer :: c
@@ -114,7 +114,7 @@ contains
 
   !> A state for the synthesis: vorticity and divergence of one level, T and ln ps.
   subroutine synthesize_state(transform, state, work)
-    type(spectral_transform), intent(in) :: transform
+    type(spectral_transform), intent(inout) :: transform
     real(r8), intent(in) :: state(:, :, :)
     type(grid_workspace), intent(inout) :: work
 
@@ -241,7 +241,7 @@ contains
 
   !> A state [3 level + 1, 2, coefficient] of the size of small waves.
   function small_state(transform) result(state)
-    type(spectral_transform), intent(in) :: transform
+    type(spectral_transform), intent(inout) :: transform
     real(r8) :: state(3 * levels%n_level + 1, 2, transform%n_coefficient)
     integer :: l
 
@@ -305,7 +305,7 @@ contains
 
   !> For a perturbation of the reference state: tendencies of the grid without the linear terms, and minus the linear terms.
   subroutine tendencies_less_linear(transform, perturbation, residual, minus_linear)
-    type(spectral_transform), intent(in) :: transform
+    type(spectral_transform), intent(inout) :: transform
     real(r8), intent(in) :: perturbation(:, :, :)
     real(r8), allocatable, intent(out) :: residual(:, :, :), minus_linear(:, :, :)
     type(semi_implicit) :: waves
