@@ -75,7 +75,7 @@ def test_shipped_configurations_load(path: Path) -> None:
 
 
 def test_the_expected_configurations_are_shipped() -> None:
-    assert {p.stem for p in _SHIPPED} >= {"mlp", "unet_small", "unet_published", "quickstart"}
+    assert {p.stem for p in _SHIPPED} >= {"mlp", "unet_small", "unet_published", "quickstart", "quickstart_aquaplanet"}
 
 
 def _factors(total: int, steps_per_epoch: int, **fields: Any) -> list[float]:
