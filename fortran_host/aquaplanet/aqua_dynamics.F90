@@ -10,7 +10,7 @@ module aqua_dynamics
   use aqua_semi_implicit, only: semi_implicit
   use aqua_transform, only: spectral_transform
   use aqua_vertical, only: linear_operators, make_linear
-  use aqua_winds, only: curl_and_divergence, fill_synthesis
+  use aqua_winds, only: curl_of, divergence_of, fill_synthesis
   implicit none (type, external)
   private
 
@@ -45,6 +45,9 @@ module aqua_dynamics
     type(linear_operators), private :: linear
     type(grid_workspace), private :: work
     real(r8), allocatable, private :: old(:, :, :), new(:, :, :)    !! [row, 2, coefficient]: vorticity, divergence, T, ln ps
+    real(r8), allocatable, private :: next(:, :, :)                 !! In work
+    real(r8), allocatable, private :: given(:, :), given_spectra(:, :, :)  !! States and increments, as in to_spectra
+    logical, private :: fields_are_current = .true.                 !! The grid fields in work are those of new.
     real(r8), allocatable, private :: damping(:, :)                 !! Rayleigh drag and hyperdiffusion [1/s], [level, n]
     real(r8), allocatable, private :: diffusion(:)                  !! [n], 1/s
     real(r8), private :: mean_pressure = 0.0_r8                     !! Kept by every step [Pa]
@@ -57,8 +60,7 @@ module aqua_dynamics
     procedure :: state_size
     procedure :: pack_state
     procedure :: unpack_state
-    procedure, private :: damp
-    procedure, private :: filter
+    procedure, private :: leap
     procedure, private :: keep_mass
     procedure, private :: update_grid
   end type dynamical_core
@@ -95,7 +97,8 @@ contains
     allocate (self%u(l, c), self%v(l, c), self%t(l, c), self%ps(c), self%u_start(l, c), self%v_start(l, c), self%ps_start(c), &
               self%omega(l, c), self%surface_geopotential(c), source=0.0_r8)
     allocate (self%old(3 * l + 1, 2, self%transform%n_coefficient), source=0.0_r8)
-    allocate (self%new, source=self%old)
+    allocate (self%new, self%next, self%given_spectra, source=self%old)
+    allocate (self%given(3 * l + 1, c), source=0.0_r8)
     call self%work%allocate_for(self%transform, levels)
     call set_damping(self)
   end subroutine initialize
@@ -125,18 +128,10 @@ contains
     class(dynamical_core), intent(inout) :: self
     real(r8), intent(in) :: u(:, :), v(:, :), t(:, :)
     real(r8), intent(in) :: ps(:), surface_geopotential(:)
-    real(r8), allocatable :: fields(:, :), spectral(:, :, :)
-    integer :: l
 
-    l = self%levels%n_level
     self%surface_geopotential = surface_geopotential
-    call wind_spectra(self, u, v, self%new(:2 * l, :, :))
-    allocate (fields(l + 1, self%grid%n_column), spectral(l + 1, 2, self%transform%n_coefficient))
-    fields(:l, :) = t
-    fields(l + 1, :) = log(ps)
-    call self%transform%analyze(fields, spectral)
-    self%new(2 * l + 1:, :, :) = spectral
-    call truncate(self%transform, self%new)
+    call to_spectra(self, u, v, t, log(ps))
+    self%new = self%next
     self%mean_pressure = sum(self%grid%area * ps) / (4.0_r8 * pi)
     self%n_step = 0
     call self%keep_mass()
@@ -144,25 +139,30 @@ contains
     self%old = self%new
   end subroutine set_state
 
-  !> Vorticity and divergence [2 level, 2, coefficient] of a wind on the grid.
-  subroutine wind_spectra(self, u, v, spectra)
-    type(dynamical_core), intent(in) :: self
-    real(r8), intent(in) :: u(:, :), v(:, :)
-    real(r8), intent(out) :: spectra(:, :, :)
-    real(r8), allocatable :: fields(:, :), spectral(:, :, :)
-    real(r8) :: cosine
+  !> Wind [m/s], temperature [K] and ln ps on the grid to next.
+  subroutine to_spectra(self, u, v, t, ln_ps)
+    type(dynamical_core), intent(inout) :: self
+    real(r8), intent(in) :: u(:, :), v(:, :), t(:, :)
+    real(r8), intent(in) :: ln_ps(:)
+    real(r8) :: per_cosine
     integer :: column, l
 
     l = self%levels%n_level
-    allocate (fields(2 * l, self%grid%n_column), spectral(2 * l, 2, self%transform%n_coefficient))
-    do column = 1, self%grid%n_column
-      cosine = cos(self%grid%latitude((column - 1) / self%grid%n_lon + 1))
-      fields(:l, column) = u(:, column) / cosine
-      fields(l + 1:, column) = v(:, column) / cosine
-    end do
-    call self%transform%analyze(fields, spectral)
-    call curl_and_divergence(self%transform, spectral(:l, :, :), spectral(l + 1:, :, :), spectra(:l, :, :), spectra(l + 1:, :, :))
-  end subroutine wind_spectra
+    associate (fields => self%given, spectra => self%given_spectra)
+      do column = 1, self%grid%n_column
+        per_cosine = 1.0_r8 / cos(self%grid%latitude((column - 1) / self%grid%n_lon + 1))
+        fields(:l, column) = per_cosine * u(:, column)
+        fields(l + 1:2 * l, column) = per_cosine * v(:, column)
+        fields(2 * l + 1:3 * l, column) = t(:, column)
+        fields(3 * l + 1, column) = ln_ps(column)
+      end do
+      call self%transform%analyze(fields, spectra)
+      call curl_of(self%transform, spectra(:l, :, :), spectra(l + 1:2 * l, :, :), self%next(:l, :, :))
+      call divergence_of(self%transform, spectra(:l, :, :), spectra(l + 1:2 * l, :, :), self%next(l + 1:2 * l, :, :))
+      self%next(2 * l + 1:, :, :) = spectra(2 * l + 1:, :, :)
+    end associate
+    call truncate(self%transform, self%next)
+  end subroutine to_spectra
 
   !> Winds carry one degree more than the truncation; the prognostic fields do not.
   pure subroutine truncate(transform, spectra)
@@ -180,7 +180,6 @@ contains
   subroutine step(self, vapor)
     class(dynamical_core), intent(inout) :: self
     real(r8), intent(in) :: vapor(:, :)
-    real(r8), allocatable :: next(:, :, :)
     character(len=:), allocatable :: error
     real(r8) :: dt
 
@@ -192,53 +191,50 @@ contains
     self%u_start = self%u
     self%v_start = self%v
     self%ps_start = self%ps
-    allocate (next, mold=self%new)
+    if (.not. self%fields_are_current) call self%update_grid()
     call grid_tendencies(self%transform, self%levels, self%work, self%settings%reference_temperature_k, vapor, &
-                         self%surface_geopotential, next, self%omega)
-    call truncate(self%transform, next)
-    call self%gravity_waves%subtract_linear(self%transform, self%new, next)
-    next = self%old + dt * next
-    call self%gravity_waves%solve(self%transform, next)
-    next = 2.0_r8 * next - self%old
-    call self%damp(next, 2.0_r8 * dt)
-    if (self%n_step > 0) call self%filter(next)
-    self%old = self%new
-    self%new = next
+                         self%surface_geopotential, self%next, self%omega)
+    call truncate(self%transform, self%next)
+    call self%gravity_waves%subtract_linear(self%transform, self%new, self%next)
+    self%next = self%old + dt * self%next
+    call self%gravity_waves%solve(self%transform, self%next)
+    call self%leap(2.0_r8 * dt)
     self%n_step = self%n_step + 1
     call self%keep_mass()
     call self%update_grid()
   end subroutine step
 
-  !> Implicit hyperdiffusion of winds and temperature, and drag on winds.
-  subroutine damp(self, state, dt)
-    class(dynamical_core), intent(in) :: self
-    real(r8), intent(inout) :: state(:, :, :)
+  !> From the mean of both ends of the leap in next to the new time levels: implicit hyperdiffusion of winds and temperature and
+  !! drag on winds, then the filter.
+  subroutine leap(self, dt)
+    class(dynamical_core), intent(inout) :: self
     real(r8), intent(in) :: dt                       !! Length of the leap [s]
-    integer :: c, n, l
+    real(r8), dimension(size(self%new, 1)) :: damped, change
+    real(r8) :: nu, alpha
+    integer :: c, part, l
 
     l = self%levels%n_level
+    nu = 0.5_r8 * self%settings%filter_nu
+    if (self%n_step == 0) nu = 0.0_r8
+    alpha = self%settings%filter_alpha
+    damped = 1.0_r8
     do c = 1, self%transform%n_coefficient
-      n = self%transform%total(c)
-      associate (of_wind => 1.0_r8 / (1.0_r8 + dt * self%damping(:, n)))
-        state(:l, 1, c) = state(:l, 1, c) * of_wind
-        state(:l, 2, c) = state(:l, 2, c) * of_wind
-        state(l + 1:2 * l, 1, c) = state(l + 1:2 * l, 1, c) * of_wind
-        state(l + 1:2 * l, 2, c) = state(l + 1:2 * l, 2, c) * of_wind
+      associate (n => self%transform%total(c))
+        damped(:l) = 1.0_r8 / (1.0_r8 + dt * self%damping(:, n))
+        damped(l + 1:2 * l) = damped(:l)
+        damped(2 * l + 1:3 * l) = 1.0_r8 / (1.0_r8 + dt * self%diffusion(n))
       end associate
-      state(2 * l + 1:3 * l, :, c) = state(2 * l + 1:3 * l, :, c) / (1.0_r8 + dt * self%diffusion(n))
+      do part = 1, 2
+        associate (old => self%old(:, part, c), new => self%new(:, part, c), next => self%next(:, part, c))
+          next = damped * (2.0_r8 * next - old)
+          ! Williams (2009): the curvature in time is shared between the middle and the newest level.
+          change = nu * (old - 2.0_r8 * new + next)
+          old = new + alpha * change
+          new = next + (alpha - 1.0_r8) * change
+        end associate
+      end do
     end do
-  end subroutine damp
-
-  !> Williams (2009): the curvature in time is shared between the middle and the newest level.
-  subroutine filter(self, next)
-    class(dynamical_core), intent(inout) :: self
-    real(r8), intent(inout) :: next(:, :, :)
-    real(r8), allocatable :: change(:, :, :)
-
-    change = 0.5_r8 * self%settings%filter_nu * (self%old - 2.0_r8 * self%new + next)
-    self%new = self%new + self%settings%filter_alpha * change
-    next = next + (self%settings%filter_alpha - 1.0_r8) * change
-  end subroutine filter
+  end subroutine leap
 
   !> Scales ps to its first global mean: ln ps as a prognostic variable does not conserve mass by itself.
   subroutine keep_mass(self)
@@ -259,6 +255,7 @@ contains
     call fill_synthesis(self%transform, self%new, self%work%spectra)
     call self%transform%synthesize(self%work%spectra, self%work%fields)
     call self%work%unpack(self%grid, self%u, self%v, self%t, self%ps)
+    self%fields_are_current = .true.
   end subroutine update_grid
 
   !> Adds increments [level, column] of wind and temperature to both time levels: a physics step of full strength, since the leap
@@ -266,17 +263,15 @@ contains
   subroutine add_increments(self, du, dv, dt)
     class(dynamical_core), intent(inout) :: self
     real(r8), intent(in) :: du(:, :), dv(:, :), dt(:, :)
-    real(r8), allocatable :: spectra(:, :, :), spectral(:, :, :)
-    integer :: l
+    real(r8) :: nothing(size(self%ps))
+    integer :: c
 
-    l = self%levels%n_level
-    allocate (spectra(3 * l, 2, self%transform%n_coefficient), spectral(l, 2, self%transform%n_coefficient))
-    call wind_spectra(self, du, dv, spectra(:2 * l, :, :))
-    call self%transform%analyze(dt, spectral)
-    spectra(2 * l + 1:, :, :) = spectral
-    call truncate(self%transform, spectra)
-    self%old(:3 * l, :, :) = self%old(:3 * l, :, :) + spectra
-    self%new(:3 * l, :, :) = self%new(:3 * l, :, :) + spectra
+    nothing = 0.0_r8
+    call to_spectra(self, du, dv, dt, nothing)
+    do c = 1, self%transform%n_coefficient
+      self%old(:, :, c) = self%old(:, :, c) + self%next(:, :, c)
+      self%new(:, :, c) = self%new(:, :, c) + self%next(:, :, c)
+    end do
     call self%update_grid()
   end subroutine add_increments
 
@@ -290,6 +285,7 @@ contains
     self%old(2 * l + 1:3 * l, 1, 1) = self%old(2 * l + 1:3 * l, 1, 1) + dt
     self%new(2 * l + 1:3 * l, 1, 1) = self%new(2 * l + 1:3 * l, 1, 1) + dt
     self%t = self%t + dt
+    self%fields_are_current = .false.
   end subroutine add_uniform_temperature
 
   !> Length of what pack_state writes.

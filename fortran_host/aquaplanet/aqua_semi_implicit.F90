@@ -15,10 +15,12 @@ module aqua_semi_implicit
     real(r8) :: time_step = 0.0_r8            !! Half of the leap [s]
     type(linear_operators) :: linear
     real(r8), allocatable :: inverse(:, :, :) !! [level, level, n = 0..N]
+    real(r8), allocatable, private :: phi(:, :, :)
   contains
     procedure :: initialize
     procedure :: subtract_linear
     procedure :: solve
+    procedure, private :: find_geopotential
   end type semi_implicit
 
 contains
@@ -63,83 +65,76 @@ contains
 
   !> Takes the linear terms of a state from its tendency; rows are vorticity, divergence and temperature by level, then ln ps.
   subroutine subtract_linear(self, transform, state, tendency)
-    class(semi_implicit), intent(in) :: self
+    class(semi_implicit), intent(inout) :: self
     type(spectral_transform), intent(in) :: transform
-    real(r8), intent(in) :: state(:, :, :)          !! [row, 2, coefficient]
-    real(r8), intent(inout) :: tendency(:, :, :)
-    real(r8), dimension(size(self%linear%nu), 2, transform%n_coefficient) :: phi, cooling
+    real(r8), intent(in) :: state(3 * size(self%linear%nu) + 1, 2, transform%n_coefficient)
+    real(r8), intent(inout) :: tendency(3 * size(self%linear%nu) + 1, 2, transform%n_coefficient)
     integer :: c, part, l
 
     l = size(self%linear%nu)
-    phi = geopotential(self%linear, state)
-    cooling = applied(self%linear%tau, state(l + 1:2 * l, :, :))
+    call self%find_geopotential(transform%n_coefficient, state)
+    call dgemm('N', 'N', l, 2 * transform%n_coefficient, l, 1.0_r8, self%linear%tau, l, state(l + 1, 1, 1), 3 * l + 1, &
+               1.0_r8, tendency(2 * l + 1, 1, 1), 3 * l + 1)
     do c = 1, transform%n_coefficient
       do part = 1, 2
-        tendency(l + 1:2 * l, part, c) = tendency(l + 1:2 * l, part, c) - laplacian(transform%total(c)) * phi(:, part, c)
-        tendency(2 * l + 1:3 * l, part, c) = tendency(2 * l + 1:3 * l, part, c) + cooling(:, part, c)
+        tendency(l + 1:2 * l, part, c) = tendency(l + 1:2 * l, part, c) - laplacian(transform%total(c)) * self%phi(:, part, c)
         tendency(3 * l + 1, part, c) = tendency(3 * l + 1, part, c) &
                                        + dot_product(self%linear%nu, state(l + 1:2 * l, part, c))
       end do
     end do
   end subroutine subtract_linear
 
-  !> From the right-hand side old + dt (tendency - linear) to the mean of the old and the new state, in place.
+  !> From the right-hand side old + dt (tendency - linear) to the mean of the old and the new state, in place. Coefficients beyond
+  !! the truncation are zero and stay so.
   subroutine solve(self, transform, state)
-    class(semi_implicit), intent(in) :: self
+    class(semi_implicit), intent(inout) :: self
     type(spectral_transform), intent(in) :: transform
-    real(r8), intent(inout) :: state(:, :, :)       !! [row, 2, coefficient]
-    real(r8), dimension(size(self%linear%nu), 2, transform%n_coefficient) :: d, cooling
-    real(r8) :: of_degree(size(self%linear%nu), 2, transform%grid%truncation + 1)
-    integer :: c, l, m, n, n_member
+    real(r8), intent(inout) :: state(3 * size(self%linear%nu) + 1, 2, transform%n_coefficient)
+    real(r8) :: right(size(self%linear%nu), 2, 0:transform%grid%truncation)
+    real(r8) :: solution(size(self%linear%nu), 2, 0:transform%grid%truncation)
+    integer :: c, part, l, m, n
 
     l = size(self%linear%nu)
-    d = geopotential(self%linear, state)
-    do c = 1, transform%n_coefficient
-      d(:, :, c) = state(l + 1:2 * l, :, c) + self%time_step * laplacian(transform%total(c)) * d(:, :, c)
-    end do
+    call self%find_geopotential(transform%n_coefficient, state)
     do n = 0, transform%grid%truncation
-      n_member = n + 1
       do m = 0, n
-        of_degree(:, :, m + 1) = d(:, :, transform%first(m) + n - m)
+        c = transform%first(m) + n - m
+        right(:, :, m) = state(l + 1:2 * l, :, c) + self%time_step * laplacian(n) * self%phi(:, :, c)
       end do
-      of_degree(:, :, :n_member) = applied(self%inverse(:, :, n), of_degree(:, :, :n_member))
+      call dgemm('N', 'N', l, 2 * (n + 1), l, 1.0_r8, self%inverse(1, 1, n), l, right, l, 0.0_r8, solution, l)
       do m = 0, n
-        d(:, :, transform%first(m) + n - m) = of_degree(:, :, m + 1)
+        state(l + 1:2 * l, :, transform%first(m) + n - m) = solution(:, :, m)
       end do
     end do
-    cooling = applied(self%linear%tau, d)
+    associate (divergence => self%phi)
+      divergence = state(l + 1:2 * l, :, :)
+      call dgemm('N', 'N', l, 2 * transform%n_coefficient, l, -self%time_step, self%linear%tau, l, divergence, l, &
+                 1.0_r8, state(2 * l + 1, 1, 1), 3 * l + 1)
+    end associate
     do c = 1, transform%n_coefficient
-      if (transform%total(c) > transform%grid%truncation) cycle
-      state(l + 1:2 * l, :, c) = d(:, :, c)
-      state(2 * l + 1:3 * l, :, c) = state(2 * l + 1:3 * l, :, c) - self%time_step * cooling(:, :, c)
-      state(3 * l + 1, :, c) = state(3 * l + 1, :, c) - self%time_step * matmul(self%linear%nu, d(:, :, c))
+      do part = 1, 2
+        state(3 * l + 1, part, c) = state(3 * l + 1, part, c) &
+                                    - self%time_step * dot_product(self%linear%nu, state(l + 1:2 * l, part, c))
+      end do
     end do
   end subroutine solve
 
-  !> Geopotential of temperature and surface pressure, with the pressure gradient: gamma T + R Tr ln ps, [level, 2, coefficient].
-  function geopotential(linear, state) result(phi)
-    type(linear_operators), intent(in) :: linear
-    real(r8), intent(in) :: state(:, :, :)
-    real(r8) :: phi(size(linear%nu), 2, size(state, 3))
-    integer :: l, k
+  !> Geopotential of temperature and surface pressure, with the pressure gradient: gamma T + R Tr ln ps.
+  subroutine find_geopotential(self, n_coefficient, state)
+    class(semi_implicit), intent(inout) :: self
+    integer, intent(in) :: n_coefficient
+    real(r8), intent(in) :: state(3 * size(self%linear%nu) + 1, 2, n_coefficient)
+    integer :: l, c, part
 
-    l = size(linear%nu)
-    phi = applied(linear%gamma, state(2 * l + 1:3 * l, :, :))
-    do k = 1, l
-      phi(k, :, :) = phi(k, :, :) + dry_air_gas * linear%temperature * state(3 * l + 1, :, :)
+    l = size(self%linear%nu)
+    if (.not. allocated(self%phi)) allocate (self%phi(l, 2, n_coefficient))
+    call dgemm('N', 'N', l, 2 * n_coefficient, l, 1.0_r8, self%linear%gamma, l, state(2 * l + 1, 1, 1), 3 * l + 1, &
+               0.0_r8, self%phi, l)
+    do c = 1, n_coefficient
+      do part = 1, 2
+        self%phi(:, part, c) = self%phi(:, part, c) + dry_air_gas * self%linear%temperature * state(3 * l + 1, part, c)
+      end do
     end do
-  end function geopotential
-
-  !> matrix [level, level] times every column of a field [level, 2, coefficient].
-  function applied(matrix, field) result(product)
-    real(r8), intent(in) :: matrix(:, :)
-    real(r8), intent(in) :: field(:, :, :)
-    real(r8) :: product(size(field, 1), size(field, 2), size(field, 3))
-    integer :: l, n
-
-    l = size(matrix, 1)
-    n = size(field, 2) * size(field, 3)
-    call dgemm('N', 'N', l, n, l, 1.0_r8, matrix, l, field, l, 0.0_r8, product, l)
-  end function applied
+  end subroutine find_geopotential
 
 end module aqua_semi_implicit

@@ -7,8 +7,8 @@
 module aqua_transform
   use aqua_blas, only: dgemm
   use aqua_constants, only: r8
-  use aqua_fftw, only: c_double_complex, c_ptr, fftw_destroy_plan, fftw_estimate, fftw_execute_dft_c2r, fftw_execute_dft_r2c, &
-                       fftw_plan_many_dft_c2r, fftw_plan_many_dft_r2c, fftw_unaligned
+  use aqua_fftw, only: c_double_complex, c_int, c_ptr, fftw_backward, fftw_destroy_plan, fftw_estimate, fftw_execute_dft, &
+                       fftw_forward, fftw_plan_many_dft, fftw_unaligned
   use aqua_grid, only: gaussian_grid
   implicit none (type, external)
   private
@@ -28,11 +28,14 @@ module aqua_transform
     integer, allocatable :: zonal(:)          !! [coefficient], m
     integer, allocatable :: total(:)          !! [coefficient], n
     real(r8), allocatable :: epsilon(:)       !! [coefficient], sqrt((n^2 - m^2) / (4 n^2 - 1))
-    type(legendre_block), allocatable :: even(:), odd(:)   !! [m]
+    type(legendre_block), allocatable, private :: even(:), odd(:)          !! [m]
+    complex(c_double_complex), allocatable, private :: line(:), waves(:)   !! A latitude and its mirror image: before and after FFT
+    real(r8), allocatable, private :: folded(:)                            !! Fourier coefficients of all latitudes
   contains
     procedure :: initialize
     procedure :: analyze
     procedure :: synthesize
+    procedure, private :: reserve
   end type spectral_transform
 
 contains
@@ -95,142 +98,204 @@ contains
 
   !> Grid to spectral: s(n,m) = 1/2 sum over latitudes of weight P(n,m) times the m-th Fourier coefficient.
   subroutine analyze(self, field, spectral)
-    class(spectral_transform), intent(in) :: self
+    class(spectral_transform), intent(inout) :: self
     real(r8), intent(in), contiguous :: field(:, :)              !! [row, column]
     real(r8), intent(out), contiguous :: spectral(:, :, :)       !! [row, 2, coefficient]
-    complex(c_double_complex), allocatable :: fourier(:, :, :)
-    real(r8), allocatable :: folded(:, :, :, :)
     type(c_ptr) :: plan
-    integer :: n_row, n_lon, n_half, j, m
+    integer :: n_row, n_pair, j, m
 
     n_row = size(field, 1)
-    n_lon = self%grid%n_lon
-    n_half = self%grid%n_lat / 2
-    allocate (fourier(n_row, 0:n_lon / 2, self%grid%n_lat), folded(n_row, 2, n_half, 2))
-    plan = plan_forward(n_row, n_lon)
-    do j = 1, self%grid%n_lat
-      call forward(plan, n_row * n_lon, field(:, (j - 1) * n_lon + 1:j * n_lon), n_row * (n_lon / 2 + 1), fourier(1, 0, j))
+    n_pair = (n_row + 1) / 2
+    call self%reserve(n_row)
+    plan = plan_of(n_pair, self%grid%n_lon, fftw_forward, self%line, self%waves)
+    do j = 1, self%grid%n_lat / 2
+      call fold(self%grid, j, n_row, n_pair, field, self%line)
+      call fftw_execute_dft(plan, self%line, self%waves)
+      call separate(self%grid, j, n_row, n_pair, self%waves, self%folded)
     end do
     call fftw_destroy_plan(plan)
     do m = 0, self%grid%truncation
-      call fold(self%grid, n_row, fourier(:, m, :), folded)
-      call project(n_row, n_half, size(self%even(m)%p, 1), folded(1, 1, 1, 1), self%even(m)%p, spectral(:, :, self%first(m):))
-      call project(n_row, n_half, size(self%odd(m)%p, 1), folded(1, 1, 1, 2), self%odd(m)%p, spectral(:, :, self%first(m) + 1:))
+      call project(self%grid, n_row, m, 0, self%folded, self%even(m)%p, spectral(:, :, self%first(m):))
+      call project(self%grid, n_row, m, 1, self%folded, self%odd(m)%p, spectral(:, :, self%first(m) + 1:))
     end do
   end subroutine analyze
 
-  !> Sums and differences of both hemispheres, weighted.
-  pure subroutine fold(grid, n_row, fourier, folded)
-    type(gaussian_grid), intent(in) :: grid
-    integer, intent(in) :: n_row
-    complex(c_double_complex), intent(in) :: fourier(n_row, grid%n_lat)
-    real(r8), intent(out) :: folded(n_row, 2, grid%n_lat / 2, 2)     !! [row, 2, latitude, even or odd]
-    real(r8) :: factor
-    integer :: j, n_half
-
-    n_half = grid%n_lat / 2
-    do j = 1, n_half
-      factor = 0.5_r8 * grid%weight(n_half + j) / real(grid%n_lon, r8)
-      associate (north => fourier(:, n_half + j), south => fourier(:, n_half + 1 - j))
-        folded(:, 1, j, 1) = factor * (real(north) + real(south))
-        folded(:, 2, j, 1) = factor * (aimag(north) + aimag(south))
-        folded(:, 1, j, 2) = factor * (real(north) - real(south))
-        folded(:, 2, j, 2) = factor * (aimag(north) - aimag(south))
-      end associate
-    end do
-  end subroutine fold
-
-  !> Every other coefficient from here on: the product of folded latitudes with Legendre functions of one parity.
-  subroutine project(n_row, n_half, n_degree, folded, p, spectral)
-    integer, intent(in) :: n_row, n_half, n_degree
-    real(r8), intent(in) :: folded(*), p(*)
-    real(r8), intent(inout) :: spectral(*)
-
-    if (n_degree == 0) return
-    call dgemm('N', 'T', 2 * n_row, n_degree, n_half, 1.0_r8, folded, 2 * n_row, p, n_degree, 0.0_r8, spectral, 4 * n_row)
-  end subroutine project
-
   !> Spectral to grid.
   subroutine synthesize(self, spectral, field)
-    class(spectral_transform), intent(in) :: self
+    class(spectral_transform), intent(inout) :: self
     real(r8), intent(in), contiguous :: spectral(:, :, :)        !! [row, 2, coefficient]
     real(r8), intent(out), contiguous :: field(:, :)             !! [row, column]
-    complex(c_double_complex), allocatable :: fourier(:, :, :)
-    real(r8), allocatable :: folded(:, :, :, :)
     type(c_ptr) :: plan
-    integer :: n_row, n_lon, n_half, j, m
+    integer :: n_row, n_pair, j, m
 
     n_row = size(field, 1)
-    n_lon = self%grid%n_lon
-    n_half = self%grid%n_lat / 2
-    allocate (fourier(n_row, 0:n_lon / 2, self%grid%n_lat), folded(n_row, 2, n_half, 2))
-    fourier = (0.0_r8, 0.0_r8)
+    n_pair = (n_row + 1) / 2
+    call self%reserve(n_row)
     do m = 0, self%grid%truncation
-      call expand(n_row, n_half, size(self%even(m)%p, 1), spectral(:, :, self%first(m):), self%even(m)%p, folded(1, 1, 1, 1))
-      call expand(n_row, n_half, size(self%odd(m)%p, 1), spectral(:, :, self%first(m) + 1:), self%odd(m)%p, folded(1, 1, 1, 2))
-      do j = 1, n_half
-        associate (even => folded(:, :, j, 1), odd => folded(:, :, j, 2))
-          fourier(:, m, n_half + j) = cmplx(even(:, 1) + odd(:, 1), even(:, 2) + odd(:, 2), c_double_complex)
-          fourier(:, m, n_half + 1 - j) = cmplx(even(:, 1) - odd(:, 1), even(:, 2) - odd(:, 2), c_double_complex)
-        end associate
-      end do
+      call expand(self%grid, n_row, m, 0, spectral(:, :, self%first(m):), self%even(m)%p, self%folded)
+      call expand(self%grid, n_row, m, 1, spectral(:, :, self%first(m) + 1:), self%odd(m)%p, self%folded)
     end do
-    plan = plan_backward(n_row, n_lon)
-    do j = 1, self%grid%n_lat
-      call backward(plan, n_row * (n_lon / 2 + 1), fourier(1, 0, j), n_row * n_lon, field(:, (j - 1) * n_lon + 1:j * n_lon))
+    plan = plan_of(n_pair, self%grid%n_lon, fftw_backward, self%waves, self%line)
+    do j = 1, self%grid%n_lat / 2
+      call join(self%grid, j, n_row, n_pair, self%folded, self%waves)
+      call fftw_execute_dft(plan, self%waves, self%line)
+      call unfold(self%grid, j, n_row, n_pair, self%line, field)
     end do
     call fftw_destroy_plan(plan)
   end subroutine synthesize
 
-  subroutine expand(n_row, n_half, n_degree, spectral, p, folded)
-    integer, intent(in) :: n_row, n_half, n_degree
-    real(r8), intent(in) :: spectral(*), p(*)
-    real(r8), intent(inout) :: folded(*)
+  !> Room for the transform of n_row rows, kept from call to call: fresh memory of this size costs as much as the transform.
+  subroutine reserve(self, n_row)
+    class(spectral_transform), intent(inout) :: self
+    integer, intent(in) :: n_row
+    integer :: n_line, n_folded
 
-    call dgemm('N', 'N', 2 * n_row, n_half, n_degree, 1.0_r8, spectral, 4 * n_row, p, n_degree, 0.0_r8, folded, 2 * n_row)
+    n_line = (n_row + 1) / 2 * self%grid%n_lon * 2
+    n_folded = n_row * 2 * (self%grid%truncation + 1) * self%grid%n_lat
+    if (allocated(self%line)) then
+      if (size(self%line) >= n_line .and. size(self%folded) >= n_folded) return
+      deallocate (self%line, self%waves, self%folded)
+    end if
+    allocate (self%line(n_line), self%waves(n_line), self%folded(n_folded))
+  end subroutine reserve
+
+  !> Plans are estimated and for unaligned arrays, so that every rank and run computes in the same way. Two real rows are
+  !! transformed as one complex row, both parities of a latitude at once.
+  function plan_of(n_pair, n_lon, direction, from, to) result(plan)
+    integer, intent(in) :: n_pair, n_lon
+    integer(c_int), intent(in) :: direction
+    complex(c_double_complex), intent(inout) :: from(2 * n_pair * n_lon), to(2 * n_pair * n_lon)
+    type(c_ptr) :: plan
+
+    plan = fftw_plan_many_dft(1, [n_lon], 2 * n_pair, from, [n_lon], 2 * n_pair, 1, to, [n_lon], 2 * n_pair, 1, direction, &
+                              ior(fftw_estimate, fftw_unaligned))
+  end function plan_of
+
+  !> Sums and differences of the j-th latitudes from the equator, [pair of rows, even or odd, longitude].
+  pure subroutine fold(grid, j, n_row, n_pair, field, line)
+    type(gaussian_grid), intent(in) :: grid
+    integer, intent(in) :: j, n_row, n_pair
+    real(r8), intent(in) :: field(n_row, grid%n_lon, grid%n_lat)
+    complex(c_double_complex), intent(inout) :: line(n_pair, 2, grid%n_lon)
+    integer :: i, k
+
+    associate (north => field(:, :, grid%n_lat / 2 + j), south => field(:, :, grid%n_lat / 2 + 1 - j))
+      do i = 1, grid%n_lon
+        do k = 1, n_row / 2
+          line(k, 1, i) = cmplx(north(2 * k - 1, i) + south(2 * k - 1, i), north(2 * k, i) + south(2 * k, i), c_double_complex)
+          line(k, 2, i) = cmplx(north(2 * k - 1, i) - south(2 * k - 1, i), north(2 * k, i) - south(2 * k, i), c_double_complex)
+        end do
+        if (n_pair == n_row / 2) cycle
+        line(n_pair, 1, i) = cmplx(north(n_row, i) + south(n_row, i), 0.0_r8, c_double_complex)
+        line(n_pair, 2, i) = cmplx(north(n_row, i) - south(n_row, i), 0.0_r8, c_double_complex)
+      end do
+    end associate
+  end subroutine fold
+
+  !> The spectra of both rows of a pair, weighted. With z = x + i y, X(m) = (Z(m) + Z*(-m)) / 2 and Y(m) = (Z(m) - Z*(-m)) / 2i.
+  pure subroutine separate(grid, j, n_row, n_pair, waves, folded)
+    type(gaussian_grid), intent(in) :: grid
+    integer, intent(in) :: j, n_row, n_pair
+    complex(c_double_complex), intent(in) :: waves(n_pair, 2, 0:grid%n_lon - 1)
+    real(r8), intent(inout) :: folded(n_row, 2, 2, 0:grid%truncation, grid%n_lat / 2)  !! [row, part, parity, m, latitude]
+    complex(c_double_complex) :: a, b
+    real(r8) :: factor
+    integer :: k, m, parity
+
+    factor = 0.25_r8 * grid%weight(grid%n_lat / 2 + j) / real(grid%n_lon, r8)
+    do m = 0, grid%truncation
+      do parity = 1, 2
+        do k = 1, n_row / 2
+          a = waves(k, parity, m)
+          b = waves(k, parity, modulo(grid%n_lon - m, grid%n_lon))
+          folded(2 * k - 1, 1, parity, m, j) = factor * (real(a) + real(b))
+          folded(2 * k, 1, parity, m, j) = factor * (aimag(a) + aimag(b))
+          folded(2 * k - 1, 2, parity, m, j) = factor * (aimag(a) - aimag(b))
+          folded(2 * k, 2, parity, m, j) = factor * (real(b) - real(a))
+        end do
+        if (n_pair == n_row / 2) cycle
+        folded(n_row, 1, parity, m, j) = 2.0_r8 * factor * real(waves(n_pair, parity, m))
+        folded(n_row, 2, parity, m, j) = 2.0_r8 * factor * aimag(waves(n_pair, parity, m))
+      end do
+    end do
+  end subroutine separate
+
+  !> The inverse of separate, and zeros for waves beyond the truncation.
+  pure subroutine join(grid, j, n_row, n_pair, folded, waves)
+    type(gaussian_grid), intent(in) :: grid
+    integer, intent(in) :: j, n_row, n_pair
+    real(r8), intent(in) :: folded(n_row, 2, 2, 0:grid%truncation, grid%n_lat / 2)     !! [row, part, parity, m, latitude]
+    complex(c_double_complex), intent(inout) :: waves(n_pair, 2, 0:grid%n_lon - 1)
+    integer :: k, m, parity
+
+    do parity = 1, 2
+      associate (of_mean => folded(:, 1, parity, 0, j))
+        waves(:n_row / 2, parity, 0) = cmplx(of_mean(1:n_row - 1:2), of_mean(2:n_row:2), c_double_complex)
+        if (n_pair > n_row / 2) waves(n_pair, parity, 0) = cmplx(of_mean(n_row), 0.0_r8, c_double_complex)
+      end associate
+    end do
+    do m = 1, grid%truncation
+      do parity = 1, 2
+        associate (x => folded(:, 1, parity, m, j), y => folded(:, 2, parity, m, j))
+          do k = 1, n_row / 2
+            waves(k, parity, m) = cmplx(x(2 * k - 1) - y(2 * k), x(2 * k) + y(2 * k - 1), c_double_complex)
+            waves(k, parity, grid%n_lon - m) = cmplx(x(2 * k - 1) + y(2 * k), x(2 * k) - y(2 * k - 1), c_double_complex)
+          end do
+          if (n_pair == n_row / 2) cycle
+          waves(n_pair, parity, m) = cmplx(x(n_row), y(n_row), c_double_complex)
+          waves(n_pair, parity, grid%n_lon - m) = cmplx(x(n_row), -y(n_row), c_double_complex)
+        end associate
+      end do
+    end do
+    waves(:, :, grid%truncation + 1:grid%n_lon - grid%truncation - 1) = (0.0_r8, 0.0_r8)
+  end subroutine join
+
+  !> Both latitudes from their even and odd parts.
+  pure subroutine unfold(grid, j, n_row, n_pair, line, field)
+    type(gaussian_grid), intent(in) :: grid
+    integer, intent(in) :: j, n_row, n_pair
+    complex(c_double_complex), intent(in) :: line(n_pair, 2, grid%n_lon)
+    real(r8), intent(inout) :: field(n_row, grid%n_lon, grid%n_lat)
+    integer :: i, k
+
+    associate (north => field(:, :, grid%n_lat / 2 + j), south => field(:, :, grid%n_lat / 2 + 1 - j))
+      do i = 1, grid%n_lon
+        do k = 1, n_row / 2
+          north(2 * k - 1, i) = real(line(k, 1, i)) + real(line(k, 2, i))
+          north(2 * k, i) = aimag(line(k, 1, i)) + aimag(line(k, 2, i))
+          south(2 * k - 1, i) = real(line(k, 1, i)) - real(line(k, 2, i))
+          south(2 * k, i) = aimag(line(k, 1, i)) - aimag(line(k, 2, i))
+        end do
+        if (n_pair == n_row / 2) cycle
+        north(n_row, i) = real(line(n_pair, 1, i)) + real(line(n_pair, 2, i))
+        south(n_row, i) = real(line(n_pair, 1, i)) - real(line(n_pair, 2, i))
+      end do
+    end associate
+  end subroutine unfold
+
+  !> Every other coefficient from here on: the product of folded latitudes with Legendre functions [degree, latitude].
+  subroutine project(grid, n_row, m, parity, folded, p, spectral)
+    type(gaussian_grid), intent(in) :: grid
+    integer, intent(in) :: n_row, m, parity
+    real(r8), intent(in) :: folded(2 * n_row, 0:1, 0:grid%truncation, grid%n_lat / 2)
+    real(r8), intent(in) :: p(:, :)
+    real(r8), intent(inout) :: spectral(*)
+
+    if (size(p) == 0) return
+    call dgemm('N', 'T', 2 * n_row, size(p, 1), size(p, 2), 1.0_r8, folded(1, parity, m, 1), 4 * n_row * (grid%truncation + 1), &
+               p, size(p, 1), 0.0_r8, spectral, 4 * n_row)
+  end subroutine project
+
+  !> The inverse of project: one parity of the latitudes.
+  subroutine expand(grid, n_row, m, parity, spectral, p, folded)
+    type(gaussian_grid), intent(in) :: grid
+    integer, intent(in) :: n_row, m, parity
+    real(r8), intent(in) :: spectral(*)
+    real(r8), intent(in) :: p(:, :)
+    real(r8), intent(inout) :: folded(2 * n_row, 0:1, 0:grid%truncation, grid%n_lat / 2)
+
+    call dgemm('N', 'N', 2 * n_row, size(p, 2), size(p, 1), 1.0_r8, spectral, 4 * n_row, p, size(p, 1), &
+               0.0_r8, folded(1, parity, m, 1), 4 * n_row * (grid%truncation + 1))
   end subroutine expand
-
-  !> Plans are estimated and for unaligned arrays, so that every rank and run computes in the same way.
-  function plan_forward(n_row, n_lon) result(plan)
-    integer, intent(in) :: n_row, n_lon
-    type(c_ptr) :: plan
-    real(r8), allocatable :: grid(:)
-    complex(c_double_complex), allocatable :: fourier(:)
-
-    allocate (grid(n_row * n_lon), fourier(n_row * (n_lon / 2 + 1)))
-    plan = fftw_plan_many_dft_r2c(1, [n_lon], n_row, grid, [n_lon], n_row, 1, fourier, [n_lon / 2 + 1], n_row, 1, &
-                                  ior(fftw_estimate, fftw_unaligned))
-  end function plan_forward
-
-  function plan_backward(n_row, n_lon) result(plan)
-    integer, intent(in) :: n_row, n_lon
-    type(c_ptr) :: plan
-    real(r8), allocatable :: grid(:)
-    complex(c_double_complex), allocatable :: fourier(:)
-
-    allocate (grid(n_row * n_lon), fourier(n_row * (n_lon / 2 + 1)))
-    plan = fftw_plan_many_dft_c2r(1, [n_lon], n_row, fourier, [n_lon / 2 + 1], n_row, 1, grid, [n_lon], n_row, 1, &
-                                  ior(fftw_estimate, fftw_unaligned))
-  end function plan_backward
-
-  subroutine forward(plan, n_grid, grid, n_fourier, fourier)
-    type(c_ptr), intent(in) :: plan
-    integer, intent(in) :: n_grid, n_fourier
-    real(r8), intent(in) :: grid(n_grid)
-    complex(c_double_complex), intent(inout) :: fourier(n_fourier)
-    real(r8) :: copy(n_grid)
-
-    copy = grid      ! FFTW may overwrite its input
-    call fftw_execute_dft_r2c(plan, copy, fourier)
-  end subroutine forward
-
-  subroutine backward(plan, n_fourier, fourier, n_grid, grid)
-    type(c_ptr), intent(in) :: plan
-    integer, intent(in) :: n_grid, n_fourier
-    complex(c_double_complex), intent(inout) :: fourier(n_fourier)
-    real(r8), intent(inout) :: grid(n_grid)
-
-    call fftw_execute_dft_c2r(plan, fourier, grid)
-  end subroutine backward
 
 end module aqua_transform

@@ -6,7 +6,7 @@ module aqua_winds
   implicit none (type, external)
   private
 
-  public :: fill_synthesis, curl_and_divergence
+  public :: fill_synthesis, curl_of, divergence_of
 
 contains
 
@@ -76,28 +76,54 @@ contains
     end if
   end subroutine wind_from_state
 
-  !> Curl and divergence [row, 2, coefficient] of vectors whose components divided by cos(lat) were analyzed.
-  subroutine curl_and_divergence(transform, east, north, curl, divergence)
+  !> Divergence [row, 2, coefficient] of vectors whose components divided by cos(lat) were analyzed. A product with dP/dmu was
+  !! integrated by parts.
+  subroutine divergence_of(transform, east, north, divergence)
     class(spectral_transform), intent(in) :: transform
     real(r8), intent(in) :: east(:, :, :), north(:, :, :)
-    real(r8), intent(out) :: curl(:, :, :), divergence(:, :, :)
+    real(r8), intent(out) :: divergence(:, :, :)
     real(r8) :: im, up, down
-    integer :: c, n, below, above
+    integer :: c, below, above
 
     do c = 1, transform%n_coefficient
-      n = transform%total(c)
-      im = real(transform%zonal(c), r8) / earth_radius
-      below = max(c - 1, 1)
-      above = min(c + 1, transform%n_coefficient)
-      down = 0.0_r8
-      up = 0.0_r8
-      if (n > transform%zonal(c)) down = real(n + 1, r8) * transform%epsilon(c) / earth_radius
-      if (n <= transform%grid%truncation) up = real(n, r8) * transform%epsilon(above) / earth_radius
+      call factors(transform, c, im, up, down, below, above)
       divergence(:, 1, c) = -im * east(:, 2, c) - down * north(:, 1, below) + up * north(:, 1, above)
       divergence(:, 2, c) = im * east(:, 1, c) - down * north(:, 2, below) + up * north(:, 2, above)
+    end do
+  end subroutine divergence_of
+
+  !> The curl, likewise.
+  subroutine curl_of(transform, east, north, curl)
+    class(spectral_transform), intent(in) :: transform
+    real(r8), intent(in) :: east(:, :, :), north(:, :, :)
+    real(r8), intent(out) :: curl(:, :, :)
+    real(r8) :: im, up, down
+    integer :: c, below, above
+
+    do c = 1, transform%n_coefficient
+      call factors(transform, c, im, up, down, below, above)
       curl(:, 1, c) = -im * north(:, 2, c) + down * east(:, 1, below) - up * east(:, 1, above)
       curl(:, 2, c) = im * north(:, 1, c) + down * east(:, 2, below) - up * east(:, 2, above)
     end do
-  end subroutine curl_and_divergence
+  end subroutine curl_of
+
+  !> Factors of derivatives of coefficient c [1/m]: m, n eps(n+1) and (n + 1) eps(n), with the coefficients of degree n - 1 and
+  !! n + 1 where the latter two are not 0.
+  pure subroutine factors(transform, c, im, up, down, below, above)
+    class(spectral_transform), intent(in) :: transform
+    integer, intent(in) :: c
+    real(r8), intent(out) :: im, up, down
+    integer, intent(out) :: below, above
+    integer :: n
+
+    n = transform%total(c)
+    below = max(c - 1, 1)
+    above = min(c + 1, transform%n_coefficient)
+    im = real(transform%zonal(c), r8) / earth_radius
+    up = 0.0_r8
+    down = 0.0_r8
+    if (n <= transform%grid%truncation) up = real(n, r8) * transform%epsilon(above) / earth_radius
+    if (n > transform%zonal(c)) down = real(n + 1, r8) * transform%epsilon(c) / earth_radius
+  end subroutine factors
 
 end module aqua_winds

@@ -1,12 +1,16 @@
-!> What tests of the embedded model share: the levels of ClimSim, and how a check fails.
+!> What tests of the dynamics share: how a check fails, the levels of ClimSim, fields by spectra.
 module aqua_test_support
   use, intrinsic :: iso_fortran_env, only: int64
   use aqua_constants, only: r8
+  use aqua_grid, only: gaussian_grid, make_grid
+  use aqua_grid_tendencies, only: grid_workspace
   use aqua_levels, only: hybrid_levels, make_levels
+  use aqua_transform, only: spectral_transform
+  use aqua_winds, only: fill_synthesis
   implicit none (type, external)
   private
 
-  public :: check, check_close, climsim_levels, random_numbers
+  public :: check, check_close, climsim_levels, random_numbers, random_spectra, synthesize_state, transform_of
 
 contains
 
@@ -76,5 +80,41 @@ contains
       values(i) = 2.0_r8 * real(state, r8) / real(modulus, r8) - 1.0_r8
     end do
   end function random_numbers
+
+  !> The transform of T10, T21 or T42.
+  function transform_of(truncation) result(transform)
+    integer, intent(in) :: truncation
+    type(spectral_transform) :: transform
+    type(gaussian_grid) :: grid
+    character(len=:), allocatable :: error
+
+    call make_grid(truncation, grid, error)
+    call check(len(error) == 0, error)
+    call transform%initialize(grid)
+  end function transform_of
+
+  !> Random coefficients [row, 2, coefficient] within the truncation; those of m = 0 are real.
+  function random_spectra(transform, n_row) result(spectra)
+    type(spectral_transform), intent(in) :: transform
+    integer, intent(in) :: n_row
+    real(r8) :: spectra(n_row, 2, transform%n_coefficient)
+    integer :: c
+
+    spectra = reshape(random_numbers(size(spectra), 11), shape(spectra))
+    do c = 1, transform%n_coefficient
+      if (transform%total(c) > transform%grid%truncation) spectra(:, :, c) = 0.0_r8
+      if (transform%zonal(c) == 0) spectra(:, 2, c) = 0.0_r8
+    end do
+  end function random_spectra
+
+  !> Winds, fields and gradients of a state (vorticity, divergence and T by level, then ln ps) on the grid of work.
+  subroutine synthesize_state(transform, state, work)
+    type(spectral_transform), intent(inout) :: transform
+    real(r8), intent(in) :: state(:, :, :)
+    type(grid_workspace), intent(inout) :: work
+
+    call fill_synthesis(transform, state, work%spectra)
+    call transform%synthesize(work%spectra, work%fields)
+  end subroutine synthesize_state
 
 end module aqua_test_support

@@ -1,14 +1,12 @@
-!> The parts of the spectral dynamics against closed forms: transform, winds, vertical operators and the semi-implicit solver.
-program test_aqua_spectral
-  use aqua_constants, only: dry_air_gas, earth_radius, gravity, kappa, r8
-  use aqua_grid, only: gaussian_grid, make_grid
+!> The vertical differences, the semi-implicit solver and the tendencies of the grid against closed forms and each other.
+program test_aqua_vertical
+  use aqua_constants, only: dry_air_gas, gravity, heat_capacity, kappa, r8
   use aqua_grid_tendencies, only: grid_tendencies, grid_workspace
   use aqua_levels, only: hybrid_levels, interface_pressure
   use aqua_semi_implicit, only: semi_implicit
-  use aqua_test_support, only: check, check_close, climsim_levels, random_numbers
+  use aqua_test_support, only: check, check_close, climsim_levels, random_spectra, synthesize_state, transform_of
   use aqua_transform, only: spectral_transform
   use aqua_vertical, only: column_geometry, column_pressures, geopotential, linear_operators, make_linear
-  use aqua_winds, only: curl_and_divergence, fill_synthesis
   implicit none (type, external)
 
   interface
@@ -18,166 +16,23 @@ program test_aqua_spectral
       implicit none (type, external)
       character, intent(in) :: jobvl, jobvr
       integer, intent(in) :: n, lda, ldvl, ldvr, lwork
-      real(r8), intent(inout) :: a(lda, *)
-      real(r8), intent(out) :: wr(*), wi(*), vl(ldvl, *), vr(ldvr, *), work(*)
+      real(r8), intent(inout) :: a(lda, n)
+      real(r8), intent(out) :: wr(n), wi(n), vl(ldvl, ldvl), vr(ldvr, ldvr), work(lwork)
       integer, intent(out) :: info
     end subroutine dgeev
   end interface
 
   real(r8), parameter :: reference_k = 300.0_r8, reference_pa = 1.0e5_r8, dt = 1200.0_r8
-  integer, parameter :: truncations(3) = [10, 21, 42]
   type(hybrid_levels) :: levels
-  integer :: i
 
   levels = climsim_levels()
-  do i = 1, size(truncations)
-    call round_trip(truncations(i))
-    call harmonics(truncations(i))
-    call winds_round_trip(truncations(i))
-  end do
-  call solid_rotation()
   call hydrostatics()
   call gravity_wave_speeds()
   call solver_residual()
   call linearization()
+  call conservation()
 
 contains
-
-  function transform_of(truncation) result(transform)
-    integer, intent(in) :: truncation
-    type(spectral_transform) :: transform
-    type(gaussian_grid) :: grid
-    character(len=:), allocatable :: error
-
-    call make_grid(truncation, grid, error)
-    call check(len(error) == 0, error)
-    call transform%initialize(grid)
-  end function transform_of
-
-  !> Random coefficients [row, 2, coefficient] within the truncation; those of m = 0 are real.
-  function random_spectra(transform, n_row) result(spectra)
-    type(spectral_transform), intent(inout) :: transform
-    integer, intent(in) :: n_row
-    real(r8) :: spectra(n_row, 2, transform%n_coefficient)
-    integer :: c
-
-    spectra = reshape(random_numbers(size(spectra), 11), shape(spectra))
-    do c = 1, transform%n_coefficient
-      if (transform%total(c) > transform%grid%truncation) spectra(:, :, c) = 0.0_r8
-      if (transform%zonal(c) == 0) spectra(:, 2, c) = 0.0_r8
-    end do
-  end function random_spectra
-
-  !> Spectral to grid and back; one row alone gives the same as among others.
-  subroutine round_trip(truncation)
-    integer, intent(in) :: truncation
-    integer, parameter :: n_row = 7
-    type(spectral_transform) :: transform
-    real(r8), allocatable :: spectra(:, :, :), back(:, :, :), field(:, :), alone(:, :)
-
-    transform = transform_of(truncation)
-    spectra = random_spectra(transform, n_row)
-    allocate (back, mold=spectra)
-    allocate (field(n_row, transform%grid%n_column), alone(1, transform%grid%n_column))
-    call transform%synthesize(spectra, field)
-    call transform%analyze(field, back)
-    call check(maxval(abs(back - spectra)) < 1.0e-13_r8, 'transform: round trip')
-    call transform%synthesize(spectra(3:3, :, :), alone)
-    call check(maxval(abs(alone(1, :) - field(3, :))) < 1.0e-12_r8, 'transform: one row alone')
-  end subroutine round_trip
-
-  !> Coefficients of fields known in closed form: 2, sqrt(3) sin(lat), and sqrt(3/2) cos(lat) (cos(lon) - sin(lon)).
-  subroutine harmonics(truncation)
-    integer, intent(in) :: truncation
-    type(spectral_transform) :: transform
-    real(r8), allocatable :: spectra(:, :, :), field(:, :), expected(:, :)
-    integer :: i, j, column
-
-    transform = transform_of(truncation)
-    allocate (spectra(3, 2, transform%n_coefficient), source=0.0_r8)
-    allocate (field(3, transform%grid%n_column), expected(3, transform%grid%n_column))
-    spectra(1, 1, 1) = 2.0_r8
-    spectra(2, 1, 2) = 1.0_r8
-    spectra(3, :, transform%first(1)) = 0.5_r8
-    do j = 1, transform%grid%n_lat
-      do i = 1, transform%grid%n_lon
-        column = i + (j - 1) * transform%grid%n_lon
-        associate (latitude => transform%grid%latitude(j), longitude => transform%grid%longitude(i))
-          expected(:, column) = [2.0_r8, sqrt(3.0_r8) * sin(latitude), &
-                                 sqrt(1.5_r8) * cos(latitude) * (cos(longitude) - sin(longitude))]
-        end associate
-      end do
-    end do
-    call transform%synthesize(spectra, field)
-    call check(maxval(abs(field - expected)) < 1.0e-14_r8 * 10.0_r8, 'transform: harmonics in closed form')
-  end subroutine harmonics
-
-  !> A state for the synthesis: vorticity and divergence of one level, T and ln ps.
-  subroutine synthesize_state(transform, state, work)
-    type(spectral_transform), intent(inout) :: transform
-    real(r8), intent(in) :: state(:, :, :)
-    type(grid_workspace), intent(inout) :: work
-
-    call fill_synthesis(transform, state, work%spectra)
-    call transform%synthesize(work%spectra, work%fields)
-  end subroutine synthesize_state
-
-  !> Vorticity and divergence to winds and back.
-  subroutine winds_round_trip(truncation)
-    integer, intent(in) :: truncation
-    type(spectral_transform) :: transform
-    type(hybrid_levels) :: one_level
-    type(grid_workspace) :: work
-    real(r8), allocatable :: state(:, :, :), components(:, :), spectra(:, :, :), curl(:, :, :), divergence(:, :, :)
-    integer :: column, c
-
-    transform = transform_of(truncation)
-    one_level%n_level = 1
-    call work%allocate_for(transform, one_level)
-    state = random_spectra(transform, 4)
-    state(:2, :, 1) = 0.0_r8
-    call synthesize_state(transform, state, work)
-    allocate (components(2, transform%grid%n_column), spectra(2, 2, transform%n_coefficient))
-    allocate (curl(1, 2, transform%n_coefficient), divergence(1, 2, transform%n_coefficient))
-    do column = 1, transform%grid%n_column
-      ! From u cos(lat) to u / cos(lat).
-      components(:, column) = work%fields(:2, column) / cos(transform%grid%latitude((column - 1) / transform%grid%n_lon + 1))**2
-    end do
-    call transform%analyze(components, spectra)
-    call curl_and_divergence(transform, spectra(:1, :, :), spectra(2:, :, :), curl, divergence)
-    do c = 1, transform%n_coefficient
-      if (transform%total(c) > truncation) cycle
-      call check(maxval(abs(curl(1, :, c) - state(1, :, c))) < 1.0e-13_r8 * real(truncation, r8), 'winds: vorticity')
-      call check(maxval(abs(divergence(1, :, c) - state(2, :, c))) < 1.0e-13_r8 * real(truncation, r8), 'winds: divergence')
-    end do
-  end subroutine winds_round_trip
-
-  !> Vorticity 2 u0 / a sin(lat) is the wind u0 cos(lat); divergence 2 v0 / a sin(lat) is v = -v0 cos(lat). The gradient of
-  !! ln ps = sin(lat) is cos(lat) northward.
-  subroutine solid_rotation()
-    type(spectral_transform) :: transform
-    type(hybrid_levels) :: one_level
-    type(grid_workspace) :: work
-    real(r8), allocatable :: state(:, :, :)
-    real(r8), parameter :: u0 = 20.0_r8, v0 = 3.0_r8
-    real(r8) :: cosine
-    integer :: column
-
-    transform = transform_of(10)
-    one_level%n_level = 1
-    call work%allocate_for(transform, one_level)
-    allocate (state(4, 2, transform%n_coefficient), source=0.0_r8)
-    state(1, 1, 2) = 2.0_r8 * u0 / earth_radius / sqrt(3.0_r8)
-    state(2, 1, 2) = 2.0_r8 * v0 / earth_radius / sqrt(3.0_r8)
-    state(4, 1, 2) = 1.0_r8 / sqrt(3.0_r8)
-    call synthesize_state(transform, state, work)
-    do column = 1, transform%grid%n_column
-      cosine = cos(transform%grid%latitude((column - 1) / transform%grid%n_lon + 1))
-      call check_close(work%fields(1, column), u0 * cosine**2, 1.0e-13_r8 * u0, 'winds: solid rotation')
-      call check_close(work%fields(2, column), -v0 * cosine**2, 1.0e-13_r8 * u0, 'winds: flow between the poles')
-      call check_close(work%fields(8, column), cosine**2, 1.0e-13_r8, 'winds: gradient')
-    end do
-  end subroutine solid_rotation
 
   !> The thickness of an isothermal atmosphere is exact at interfaces, and its pressure gradient the same on all levels (the
   !! requirement behind eq. 3.17 of Simmons and Burridge 1981).
@@ -241,7 +96,7 @@ contains
 
   !> A state [3 level + 1, 2, coefficient] of the size of small waves.
   function small_state(transform) result(state)
-    type(spectral_transform), intent(inout) :: transform
+    type(spectral_transform), intent(in) :: transform
     real(r8) :: state(3 * levels%n_level + 1, 2, transform%n_coefficient)
     integer :: l
 
@@ -333,4 +188,78 @@ contains
     end do
   end subroutine tendencies_less_linear
 
-end program test_aqua_spectral
+  !> The tendencies of smooth fields conserve mass and energy, over mountains as well: the point of the vertical differences of
+  !! Simmons and Burridge (1981, section 2). Fields of degree 3 at most leave next to nothing beyond the truncation.
+  subroutine conservation()
+    type(spectral_transform) :: transform
+    type(grid_workspace) :: work, change
+    real(r8), allocatable :: state(:, :, :), tendency(:, :, :), vapor(:, :), omega(:, :), surface(:)
+    real(r8) :: mass(2), energy(2), column_mass, column_energy
+    integer :: l, c, column
+
+    l = levels%n_level
+    transform = transform_of(42)
+    call work%allocate_for(transform, levels)
+    call change%allocate_for(transform, levels)
+    allocate (state, source=smooth_state(transform))
+    call synthesize_state(transform, state, work)
+    allocate (surface(transform%grid%n_column))
+    surface = 1000.0_r8 * (work%fields(5 * l + 1, :) - log(reference_pa)) / 0.01_r8
+    allocate (vapor(l, transform%grid%n_column), omega(l, transform%grid%n_column), source=0.0_r8)
+    allocate (tendency, mold=state)
+    call grid_tendencies(transform, levels, work, reference_k, vapor, surface, tendency, omega)
+    do c = 1, transform%n_coefficient
+      if (transform%total(c) > transform%grid%truncation) tendency(:, :, c) = 0.0_r8
+    end do
+    call synthesize_state(transform, tendency, change)
+    mass = 0.0_r8
+    energy = 0.0_r8
+    do column = 1, transform%grid%n_column
+      call column_changes(work%fields(:, column), change%fields(:, column), surface(column), &
+                          cos(transform%grid%latitude((column - 1) / transform%grid%n_lon + 1)), column_mass, column_energy)
+      mass = mass + transform%grid%area(column) * [column_mass, abs(column_mass)]
+      energy = energy + transform%grid%area(column) * [column_energy, abs(column_energy)]
+    end do
+    call check(abs(mass(1)) < 1.0e-13_r8 * mass(2), 'tendencies: mass')
+    call check(abs(energy(1)) < 1.0e-13_r8 * energy(2), 'tendencies: energy')
+  end subroutine conservation
+
+  !> Winds of some 10 m/s, temperatures that vary by some 10 K over the globe and more in the vertical.
+  function smooth_state(transform) result(state)
+    type(spectral_transform), intent(in) :: transform
+    real(r8) :: state(3 * levels%n_level + 1, 2, transform%n_coefficient)
+    integer :: l, c, k
+
+    l = levels%n_level
+    state = random_spectra(transform, 3 * l + 1)
+    do c = 1, transform%n_coefficient
+      if (transform%total(c) > 3) state(:, :, c) = 0.0_r8
+    end do
+    state(:2 * l, :, :) = 3.0e-6_r8 * state(:2 * l, :, :)
+    state(:2 * l, :, 1) = 0.0_r8
+    state(2 * l + 1:3 * l, :, :) = 3.0_r8 * state(2 * l + 1:3 * l, :, :)
+    state(2 * l + 1:3 * l, 1, 1) = state(2 * l + 1:3 * l, 1, 1) + [(220.0_r8 + real(k, r8), k = 1, l)]
+    state(3 * l + 1, :, :) = 0.01_r8 * state(3 * l + 1, :, :)
+    state(3 * l + 1, 1, 1) = log(reference_pa)
+  end function smooth_state
+
+  !> Tendencies of the mass [Pa/s] and the energy [J/kg Pa/s] of a column: of (V^2 / 2 + cp T) dp and phi_s ps.
+  subroutine column_changes(f, change, surface, cosine, mass, energy)
+    real(r8), intent(in) :: f(:), change(:)          !! As of fill_synthesis: of the state, and of its tendency
+    real(r8), intent(in) :: surface, cosine
+    real(r8), intent(out) :: mass, energy
+    real(r8), dimension(levels%n_level) :: dp, specific, growth
+    real(r8) :: ps, p(levels%n_level + 1)
+    integer :: l
+
+    l = levels%n_level
+    ps = exp(f(5 * l + 1))
+    mass = ps * change(5 * l + 1)
+    p = interface_pressure(levels, ps)
+    dp = p(2:) - p(:l)
+    specific = 0.5_r8 * (f(:l)**2 + f(l + 1:2 * l)**2) / cosine**2 + heat_capacity * f(4 * l + 1:5 * l)
+    growth = (f(:l) * change(:l) + f(l + 1:2 * l) * change(l + 1:2 * l)) / cosine**2 + heat_capacity * change(4 * l + 1:5 * l)
+    energy = sum(growth * dp + specific * (levels%hybi(2:) - levels%hybi(:l)) * mass) + surface * mass
+  end subroutine column_changes
+
+end program test_aqua_vertical
