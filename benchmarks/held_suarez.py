@@ -84,7 +84,9 @@ def figure(stats: dict[str, Field], latitude: Field, pressure: Field, path: Path
         field = stats[name]
         shown = field[pressure > 20.0]
         levels = np.arange(np.floor(shown.min() / step) * step, shown.max() + step, step)
-        filled = axis.contourf(latitude, pressure, field, levels, cmap="RdBu_r" if name == "u" else "viridis", extend="both")
+        largest = np.abs(levels).max()
+        colours = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest} if name == "u" else {"cmap": "viridis"}
+        filled = axis.contourf(latitude, pressure, field, levels, extend="both", **colours)
         axis.contour(latitude, pressure, field, levels, colors="k", linewidths=0.4)
         fig.colorbar(filled, ax=axis)
         axis.set_title(label)

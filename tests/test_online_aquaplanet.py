@@ -5,6 +5,7 @@ What the program writes is compared byte for byte over ranks, restarts and fault
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -77,6 +78,15 @@ def test_a_run_leaves_pairs_history_restart_and_a_record(tmp_path: Path) -> None
     assert again.day == 2
     whole = run_aquaplanet(_case(tmp_path / "whole", days=2, pairs={"every_steps": 36}))
     assert newest_restart(whole.folder).read_bytes() == newest_restart(again.folder).read_bytes()
+
+
+def test_two_jobs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    run = run_aquaplanet(_case(tmp_path / "run", history={"monthly": False, "daily": False}))
+    with (run.folder / "log.txt").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match="another job is running"):
+            resume_aquaplanet(run.folder, days=2)
+    assert resume_aquaplanet(run.folder, days=2).day == 2
 
 
 def test_a_restart_of_another_grid_is_refused(tmp_path: Path) -> None:

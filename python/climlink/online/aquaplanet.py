@@ -27,6 +27,7 @@ from climlink.online.launch import (
     new_run_folder,
     package_record,
     run_job,
+    run_log,
     versions,
     write_record,
 )
@@ -302,11 +303,6 @@ def _run(
     case: AquaplanetConfig,
     progress: Progress | None,
 ) -> AquaplanetRun:
-    namelist = folder / "aquaplanet.nml"
-    namelist.write_text(namelist_text(groups))
-    record = {**record, "started": datetime.now(UTC).isoformat(timespec="seconds")}
-    write_record(folder, record, status="running")
-    command = mpi_command(case.ranks, [str(executable(PROGRAM)), str(namelist)])
     days, speeds, messages = [0], [0.0], [""]
 
     def show(line: str) -> None:
@@ -319,16 +315,25 @@ def _run(
         elif line.startswith(f"{PROGRAM}: on day "):
             messages.append(line.strip().removeprefix(f"{PROGRAM}: "))
 
-    code = run_job(command, case.emulator.threads if case.emulator else 1, folder / "log.txt", show)
-    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    with run_log(folder) as log:
+        namelist = folder / "aquaplanet.nml"
+        namelist.write_text(namelist_text(groups))
+        record = {**record, "started": _now()}
+        write_record(folder, record, status="running")
+        command = mpi_command(case.ranks, [str(executable(PROGRAM)), str(namelist)])
+        code = run_job(command, case.emulator.threads if case.emulator else 1, log, show)
     if code not in (0, BLOWN_UP):
-        error = job_failure(command, code, folder / "log.txt")
-        write_record(folder, record, status="failed", error=str(error), ended=ended)
+        error = job_failure(command, code, folder)
+        write_record(folder, record, status="failed", error=str(error), ended=_now())
         raise error
     status: Literal["finished", "blown_up"] = "finished" if code == 0 else "blown_up"
     restarts = sorted(path.name for path in (folder / "restart").glob("*.nc"))
-    write_record(folder, record, status=status, message=messages[-1], ended=ended, restarts=restarts)
+    write_record(folder, record, status=status, message=messages[-1], ended=_now(), restarts=restarts)
     return AquaplanetRun(folder, status, messages[-1], days[-1], speeds[-1])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _levels(case: AquaplanetConfig) -> LevelsConfig:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -17,6 +19,7 @@ from climlink.package import EmulatorPackage
 from climlink.provenance import climlink_version, git_revision
 
 RECORD_FILE = "run.json"
+LOG_FILE = "log.txt"
 _TAIL = 4000  # characters of an MPI job's error text that are worth showing
 
 Progress = Callable[[int, int, str], None]
@@ -25,32 +28,46 @@ Progress = Callable[[int, int, str], None]
 NamelistValue = str | int | float | bool | Sequence[float] | Sequence[str]
 
 
-def run_job(command: list[str], threads: int, log: Path, on_line: Callable[[str], None]) -> int:
-    """Run an MPI job, copy its output to ``log`` line by line and return its exit code; an interruption ends the job."""
-    with log.open("a") as stream:
-        job = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            bufsize=1,
-            env=mpi_environment(threads),
-            errors="replace",
-        )
-        assert job.stdout is not None
+@contextmanager
+def run_log(folder: Path) -> Iterator[TextIO]:
+    """Open the log of a run folder for as long as a job runs there.
+
+    ConfigError if another job does: two would spoil each other's files. The system frees the folder however this process ends.
+    """
+    with (folder / LOG_FILE).open("a", buffering=1) as stream:
         try:
-            for line in job.stdout:
-                stream.write(line)
-                on_line(line)
-            return job.wait()
-        except BaseException:
-            job.terminate()
-            job.wait()
-            raise
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"{folder}: another job is running in this folder; wait for it, or end it") from error
+        yield stream
 
 
-def job_failure(command: list[str], code: int, log: Path) -> LaunchError:
+def run_job(command: list[str], threads: int, log: TextIO, on_line: Callable[[str], None]) -> int:
+    """Run an MPI job, copy its output to ``log`` line by line and return its exit code; an interruption ends the job."""
+    job = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+        env=mpi_environment(threads),
+        errors="replace",
+    )
+    assert job.stdout is not None
+    try:
+        for line in job.stdout:
+            log.write(line)
+            on_line(line)
+        return job.wait()
+    except BaseException:
+        job.terminate()
+        job.wait()
+        raise
+
+
+def job_failure(command: list[str], code: int, folder: Path) -> LaunchError:
     """Return the error of a job that ended with ``code``, with the last words of its log."""
+    log = folder / LOG_FILE
     return LaunchError(f"{' '.join(command)} ended with exit code {code}; its log is {log}:\n{log.read_text()[-_TAIL:].strip()}")
 
 

@@ -24,6 +24,7 @@ from climlink.online.launch import (
     new_run_folder,
     package_record,
     run_job,
+    run_log,
     versions,
     write_record,
 )
@@ -92,9 +93,10 @@ def run_replay(case: ReplayConfig, progress: Progress | None = None) -> ReplayRu
         if step and progress is not None:
             progress(int(step[1]), int(step[2]), "")
 
-    code = run_job(command, case.threads, folder / "log.txt", show)
+    with run_log(folder) as log:
+        code = run_job(command, case.threads, log, show)
     if code != 0:
-        error = job_failure(command, code, folder / "log.txt")
+        error = job_failure(command, code, folder)
         write_record(folder, record, status="failed", error=str(error))
         raise error
     write_record(folder, record, status="finished")
