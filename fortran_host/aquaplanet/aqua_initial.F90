@@ -105,13 +105,13 @@ contains
     real(r8), intent(out) :: u(:), t(:), surface_geopotential
     real(r8), parameter :: gust_latitude = 2.0_r8 * pi / 9.0_r8, gust_longitude = pi / 9.0_r8, gust_radius = earth_radius / 10.0_r8
     real(r8), dimension(size(eta)) :: angle
-    real(r8) :: of_wind, of_rotation, surface, distance
+    real(r8) :: of_wind, of_rotation, surface, closeness, distance
 
     angle = (eta - jet_eta) * pi / 2.0_r8
     of_wind = -2.0_r8 * sin(latitude)**6 * (cos(latitude)**2 + 1.0_r8 / 3.0_r8) + 10.0_r8 / 63.0_r8
     of_rotation = (1.6_r8 * cos(latitude)**3 * (sin(latitude)**2 + 2.0_r8 / 3.0_r8) - pi / 4.0_r8) * earth_radius * earth_rotation
-    distance = earth_radius * acos(min(1.0_r8, sin(gust_latitude) * sin(latitude) + cos(gust_latitude) * cos(latitude) &
-                                               * cos(longitude - gust_longitude)))
+    closeness = sin(gust_latitude) * sin(latitude) + cos(gust_latitude) * cos(latitude) * cos(longitude - gust_longitude)
+    distance = earth_radius * acos(max(-1.0_r8, min(1.0_r8, closeness)))
     u = jet_speed * cos(angle)**1.5_r8 * sin(2.0_r8 * latitude)**2 + gust_speed * exp(-(distance / gust_radius)**2)
     t = wave_surface_k * eta**(dry_air_gas * wave_lapse_rate / gravity)
     where (eta < tropopause_eta) t = t + stratospheric_k * (tropopause_eta - eta)**5
