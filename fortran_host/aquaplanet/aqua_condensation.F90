@@ -54,8 +54,8 @@ contains
     t = (enthalpy - latent_vaporization * q + latent_fusion * ice) / heat_capacity
   end subroutine condense
 
-  !> Gives cloud the phase of its temperature, liquid_fraction, with the heat that this takes or gives: both hold at once, which on a
-  !! linear ramp is one equation for temperature. So ice and liquid follow from temperature and total cloud, as in E3SM's own
+  !> Gives cloud the phase of its temperature, liquid_fraction, with the heat that this takes or gives: both hold at once, which on
+  !! a linear ramp is one equation for temperature. So ice and liquid follow from temperature and total cloud, as in E3SM's own
   !! microphysics of one moment (Khairoutdinov and Randall 2003, J. Atmos. Sci. 60, 607).
   elemental subroutine settle_phase(t, liquid, ice)
     real(r8), intent(inout) :: t                       !! [K]
