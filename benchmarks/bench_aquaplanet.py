@@ -1,6 +1,6 @@
 """Cost of a step of the embedded model against the number of columns and ranks, as ratios to T10 (512 columns) on one rank.
 
-    python benchmarks/bench_aquaplanet.py [--rounds 3]
+    python benchmarks/bench_aquaplanet.py [--rounds 3]   (about three minutes a round on two cores)
 
 The runs take turns (A B C ... A B C ...); the ratio of each round is one sample. Beside the ratios stands the speed of the fastest run
 in simulated years per day, which belongs to this machine.
