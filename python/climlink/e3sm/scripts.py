@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def _environment(case: E3SMCase, machine: Machine, e3sm_root: Path) -> str:
         'export CASE_ROOT="${CASE_ROOT:-$scripts_folder/case}"',
     ]
     if machine.modules:
-        lines.append(f"module load {' '.join(map(shlex.quote, machine.modules))}")
+        # Module systems read variables that are not set.
+        lines += ["set +u", f"module load {' '.join(map(shlex.quote, machine.modules))}", "set -u"]
     if case.emulator is not None:
         lines += ['climlink_ROOT="${climlink_ROOT:-$(climlink cmake-prefix)}"', "export climlink_ROOT"]
     if machine.account_from:
@@ -111,7 +113,7 @@ def _configure(case: E3SMCase, machine: Machine) -> list[str]:
         lines += [
             f'cp "$here/{CMAKE_FILE}" cmake_macros/{CMAKE_FILE}',
             f"if ! grep -q {CMAKE_FILE} cmake_macros/universal.cmake; then",
-            f"  echo 'include(\"${{CMAKE_CURRENT_LIST_DIR}}/{CMAKE_FILE}\")' >> cmake_macros/universal.cmake",
+            f'  echo "include(\\"\\${{CMAKE_CURRENT_LIST_DIR}}/{CMAKE_FILE}\\")" >> cmake_macros/universal.cmake',
             "fi",
         ]
     return lines
@@ -164,4 +166,11 @@ def _submit(machine: Machine) -> list[str]:
 
 
 def _change(name: str, value: object) -> str:
-    return f"./xmlchange {name}={shlex.quote(str(value))}"
+    return f"./xmlchange {name}={_literal(str(value))}"
+
+
+def _literal(text: str) -> str:
+    """Return text for the shell; a ``$`` is CIME's to expand, and in single quotes shellcheck would take it for a mistake."""
+    if "$" not in text:
+        return shlex.quote(text)
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", text) + '"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
@@ -128,6 +129,7 @@ def _read_xml(folder: Path) -> dict[str, str]:
 
 
 def _resolved(value: str, known: dict[str, str], depth: int = 10) -> str:
-    """Return a value with ``$NAME`` replaced by CIME's entries, as far as they are known."""
+    """Return a value with ``$NAME`` replaced by CIME's entries and ``$ENV{NAME}`` by the environment's, as far as they are known."""
+    value = re.sub(r"\$ENV\{(\w+)\}", lambda m: os.environ.get(m[1], m[0]), value)
     replaced = re.sub(r"\$\{?([A-Z_]+)\}?", lambda m: known.get(m[1], m[0]), value)
     return replaced if replaced == value or depth == 0 else _resolved(replaced, known, depth - 1)

@@ -38,10 +38,10 @@ def emulator_entries(case: E3SMCase, machine: Machine) -> dict[str, NamelistValu
     if emulator.package is not None:
         package = EmulatorPackage.read(emulator.package)
         _require_fit(case, package)
-        return package_entries(package, str(emulator.package), extra)
+        return package_entries(package, str(emulator.package.resolve()), extra)
     wrapper = emulator.wrapper
     assert wrapper is not None
-    entries = wrapper_entries(str(wrapper.path), wrapper.inputs, wrapper.outputs, wrapper.combination, wrapper.relative_humidity)
+    entries = wrapper_entries(str(wrapper.path.resolve()), wrapper.inputs, wrapper.outputs, wrapper.combination, wrapper.relative_humidity)
     entries.update(extra)
     check_entries(entries)
     return entries
