@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import f90nml
@@ -76,7 +75,12 @@ def test_an_old_wrapper_gets_the_old_entries_and_legacy_mode() -> None:
 
 def test_defaults_are_those_of_the_existing_coupling() -> None:
     defaults = {name: entry.default for name, entry in ENTRIES.items()}
-    assert (defaults["inputlength"], defaults["outputlength"], defaults["cb_spinup_step"], defaults["dtheta_thred"]) == (1525, 368, 72, 10.0)
+    assert (defaults["inputlength"], defaults["outputlength"], defaults["cb_spinup_step"], defaults["dtheta_thred"]) == (
+        1525,
+        368,
+        72,
+        10.0,
+    )
     assert (defaults["cb_ramp_step_0steps"], defaults["cb_ramp_step_1steps"], defaults["cb_ramp_factor"]) == (10, 20, 1.0)
     for name, entry in ENTRIES.items():
         assert entry.default == "" or entry.problem(entry.default) is None, name

@@ -71,7 +71,9 @@ def test_a_file_that_is_not_recognized_is_not_touched(
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(E3SMError, match=message):
         source_mods(master, adapter)
-    result = CliRunner().invoke(app, ["e3sm", "sourcemods", "--e3sm-root", str(master), "-o", str(tmp_path / "mods"), "--adapter", str(adapter)])
+    result = CliRunner().invoke(
+        app, ["e3sm", "sourcemods", "--e3sm-root", str(master), "-o", str(tmp_path / "mods"), "--adapter", str(adapter)]
+    )
     assert isinstance(result.exception, E3SMError)
     assert not (tmp_path / "mods").exists()
 

@@ -13,6 +13,7 @@ from climlink.e3sm.findings import Finding
 from climlink.e3sm.namelist import needed_spin_up, takes_relative_humidity, variable_combination
 from climlink.e3sm.settings import CaseSettings, read_settings
 from climlink.package import EmulatorPackage
+from climlink.wrappers.constraints import CONSTRAINTS
 from climlink.wrappers.errors import ClimlinkError, near_names
 from climlink.wrappers.manifest import Manifest
 
@@ -116,7 +117,9 @@ def _names_in_lists(settings: CaseSettings, manifest: Manifest) -> list[Finding]
         if name not in accepted:
             problem = f"cb_partial_coupling_vars: the package has no output {name!r}{near_names(name, accepted)}"
             findings.append(Finding("namelist", problem, "correct the name"))
-    parameters = {f"{c.name}.{p}" for c in manifest.constraints for p in c.parameters}
+    parameters = {
+        f"{c.name}.{p}" for c in manifest.constraints if c.name in CONSTRAINTS for p in CONSTRAINTS[c.name].parameters_type.model_fields
+    }
     for text in _texts(settings.emulator.get("climlink_overrides")):
         key, equals, _ = text.partition("=")
         if not equals or key.strip() not in parameters:
