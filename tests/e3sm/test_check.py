@@ -171,7 +171,10 @@ def test_node_shape(make_case: MakeCase) -> None:
     _only(folder, "node", "climlink_threads is 4: with 8 ranks per node more than 8 cores")
 
 
-def test_devices(make_case: MakeCase) -> None:
+def test_devices(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The torch of the machine that runs the tests may be one for CPUs.
+    (tmp_path / "build-version").write_text("99.0.0+cu128\n")
+    monkeypatch.setenv("Torch_ROOT", str(tmp_path))
     folder = make_case("pm-gpu")
     assert check_case(folder).findings == ()
     _xml(folder, MAX_MPITASKS_PER_NODE=6, NTASKS_ATM=6)
@@ -235,10 +238,30 @@ def test_libraries(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.Monk
     assert check_case(folder).findings == ()
 
 
+def test_a_libtorch_without_cuda_on_a_gpu_machine(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "build-version").write_text("99.0.0+cpu\n")
+    monkeypatch.setenv("Torch_ROOT", str(tmp_path))
+    _only(make_case("pm-gpu"), "library", r"libtorch in .* is 99\.0\.0\+cpu, which has no CUDA")
+
+
 def test_the_adapter_must_be_in_the_case(make_case: MakeCase) -> None:
     folder = make_case()
     (folder / "SourceMods/src.eam/mmf_nn_emulator.F90").unlink()
-    _only(folder, "SourceMods", "without climlink's adapter")
+    _only(folder, "build", "without climlink's adapter")
+
+
+def test_the_flag_and_the_cmake_line_must_be_in_the_case(make_case: MakeCase) -> None:
+    folder = make_case()
+    _xml(folder, CAM_CONFIG_OPTS="-nlev 60 -cppdefs ' -DMMF_NN_EMULATORDEBUG '")
+    _only(folder, "build", "CAM_CONFIG_OPTS has no -DMMF_NN_EMULATOR")
+    _xml(folder, CAM_CONFIG_OPTS="-nlev 72 -cppdefs ' -DMMF_NN_EMULATOR '")
+    _only(folder, "package", "the package has 60 levels, the case 72")
+    _xml(folder, CAM_CONFIG_OPTS="-nlev 60 -cppdefs ' -DMMF_NN_EMULATOR '")
+    (folder / "cmake_macros").mkdir()
+    _only(folder, "build", r"does not include climlink\.cmake")
+    shutil.copy(folder / "climlink.cmake", folder / "cmake_macros")
+    (folder / "cmake_macros/universal.cmake").write_text('include("${CMAKE_CURRENT_LIST_DIR}/climlink.cmake")\n')
+    assert check_case(folder).findings == ()
 
 
 def test_a_reference_case_has_no_emulator_entries(make_case: MakeCase) -> None:

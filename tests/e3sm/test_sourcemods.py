@@ -13,6 +13,7 @@ from climlink.e3sm.entries import ENTRIES, GROUP
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.insertions import MARK, Insertion, insert
 from climlink.e3sm.sourcemods import adapter_files, checkout_flavor, extended_definition, source_mods, write_source_mods
+from climlink.installation import InstallationError, shared_folder
 
 PHYSPKG = "components/eam/src/physics/crm/physpkg.F90"
 RUNTIME_OPTS = "components/eam/src/control/runtime_opts.F90"
@@ -112,6 +113,14 @@ def test_not_a_checkout_no_adapter_and_an_adapter_without_the_driver(tmp_path: P
     driver.write_text(driver.read_text().replace("mmf_nn_emulator_run1", "something_else"))
     with pytest.raises(E3SMError, match="the adapter has no subroutine mmf_nn_emulator_run1"):
         source_mods(master, adapter)
+
+
+def test_sources_that_are_not_installed_are_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InstallationError, match=r"installed without its no_such_part sources \(share/climlink/no_such_part\)"):
+        shared_folder("no_such_part")
+    monkeypatch.setattr("climlink.e3sm.sourcemods.shared_folder", lambda _: shared_folder("no_such_part"))
+    with pytest.raises(E3SMError, match="the E3SM adapter is not installed"):
+        adapter_files()
 
 
 def test_writing_again_is_allowed_and_overwriting_other_files_is_not(fork: Path, adapter: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from climlink.e3sm.case import SECONDS_PER_DAY
-from climlink.e3sm.checks_of_host import check_libraries, check_nodes, check_restart, check_source_mods
+from climlink.e3sm.checks_of_host import check_build, check_libraries, check_nodes, check_restart
 from climlink.e3sm.entries import DEAD_NAMES, ENTRIES, GROUP
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.namelist import needed_spin_up, takes_relative_humidity, variable_combination
@@ -44,8 +44,8 @@ def check_case(folder: Path) -> CheckReport:
     findings += problems
     if package is not None:
         findings += check_against_manifest(settings, package.manifest)
-    findings += check_libraries(package)
-    findings += check_source_mods(settings)
+    findings += check_libraries(settings, package)
+    findings += check_build(settings)
     return CheckReport(folder, tuple(findings))
 
 
@@ -83,8 +83,8 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
             findings.append(
                 Finding("namelist", f"{name} is {_shown(got)}, the package needs {_shown(wanted)}", f"set {name} = {_shown(wanted)}")
             )
-    if manifest.level_count != settings.case.level_count:
-        problem = f"the package has {manifest.level_count} levels, the case {settings.case.level_count}"
+    if manifest.level_count != settings.level_count:
+        problem = f"the package has {manifest.level_count} levels, the case {settings.level_count}"
         findings.append(Finding("package", problem, "take a package trained on the model's levels"))
     ncpl = settings.integer("ATM_NCPL", settings.case.atm_ncpl)
     if ncpl < 1 or SECONDS_PER_DAY / ncpl != manifest.time_step_s:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from climlink.e3sm.findings import Finding
+from climlink.e3sm.scripts import CMAKE_FILE
 from climlink.e3sm.settings import CaseSettings
 from climlink.e3sm.sourcemods import EMULATOR_FILE, FOLDER
 from climlink.installation import InstallationError, cmake_prefix
@@ -48,8 +49,8 @@ def _check_device(settings: CaseSettings) -> list[Finding]:
     return []
 
 
-def check_libraries(package: EmulatorPackage | None) -> list[Finding]:
-    """Return whether libclimlink is where CMake will look, and whether libtorch is older than the package."""
+def check_libraries(settings: CaseSettings, package: EmulatorPackage | None) -> list[Finding]:
+    """Return whether libclimlink is where CMake will look, and whether libtorch is older than the package or lacks the device."""
     findings = []
     named = os.environ.get(ROOT_VARIABLE)
     try:
@@ -64,6 +65,10 @@ def check_libraries(package: EmulatorPackage | None) -> list[Finding]:
             )
     if package is not None:
         findings += _check_torch(package)
+    host, where = _host_torch()
+    if settings.emulator.get("climlink_device") == "cuda" and host.endswith("+cpu"):
+        problem = f"climlink_device is 'cuda', but {where} is {host}, which has no CUDA"
+        findings.append(Finding("library", problem, "build climlink against a libtorch with CUDA, or set climlink_device = 'cpu'"))
     return findings
 
 
@@ -90,14 +95,27 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(n) for n in re.findall(r"\d+", text)[:2])
 
 
-def check_source_mods(settings: CaseSettings) -> list[Finding]:
-    """Return whether the adapter is in the case's SourceMods."""
-    if (settings.folder / "SourceMods" / FOLDER / EMULATOR_FILE).is_file():
-        return []
-    remedy = f"climlink e3sm sourcemods --e3sm-root {settings.e3sm_root} -o {settings.folder}/SourceMods"
-    return [
-        Finding("SourceMods", f"no {EMULATOR_FILE} in SourceMods/{FOLDER}: the model would be built without climlink's adapter", remedy)
-    ]
+def check_build(settings: CaseSettings) -> list[Finding]:
+    """Return whether the model will be built with the adapter: its SourceMods, the flag that calls it, and the CMake line that links it."""
+    findings = []
+    if not (settings.folder / "SourceMods" / FOLDER / EMULATOR_FILE).is_file():
+        problem = f"no {EMULATOR_FILE} in SourceMods/{FOLDER}: the model would be built without climlink's adapter"
+        remedy = f"climlink e3sm sourcemods --e3sm-root {settings.e3sm_root} -o {settings.folder}/SourceMods"
+        findings.append(Finding("build", problem, remedy))
+    options = settings.xml.get("CAM_CONFIG_OPTS")
+    if options is not None and not re.search(r"-DMMF_NN_EMULATOR\b", options):
+        remedy = "./xmlchange --append CAM_CONFIG_OPTS=\" -cppdefs ' -DMMF_NN_EMULATOR ' \", then ./case.build"
+        findings.append(Finding("build", "CAM_CONFIG_OPTS has no -DMMF_NN_EMULATOR: the driver would not call the emulator", remedy))
+    macros = settings.folder / "cmake_macros"
+    if macros.is_dir() and not _includes_climlink(macros):
+        remedy = f'copy {CMAKE_FILE} to {macros} and add include("${{CMAKE_CURRENT_LIST_DIR}}/{CMAKE_FILE}") to its universal.cmake'
+        findings.append(Finding("build", f"{macros} does not include {CMAKE_FILE}: EAM would not be linked with climlink", remedy))
+    return findings
+
+
+def _includes_climlink(macros: Path) -> bool:
+    universal = macros / "universal.cmake"
+    return (macros / CMAKE_FILE).is_file() and universal.is_file() and CMAKE_FILE in universal.read_text()
 
 
 def check_restart(settings: CaseSettings) -> list[Finding]:

@@ -44,6 +44,12 @@ class CaseSettings:
             raise E3SMError(f"{self.folder}: {name} is {text!r}, expected an integer: ./xmlchange {name}=NUMBER") from error
 
     @property
+    def level_count(self) -> int:
+        """Levels of the model: ``-nlev`` of CAM_CONFIG_OPTS where the case exists, else what the compset has."""
+        given = re.findall(r"-nlev\s+(\d+)", self.xml.get("CAM_CONFIG_OPTS", ""))
+        return int(given[-1]) if given else self.case.level_count
+
+    @property
     def ranks(self) -> int:
         """Ranks of the atmosphere."""
         return self.integer("NTASKS_ATM", self.case.nodes * layout_of(self.case, self.machine).ranks_per_node)
