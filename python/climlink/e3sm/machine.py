@@ -32,7 +32,7 @@ class Machine(StrictModel):
     name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
     cime_machine: str
     compiler: str = Field(description="E3SM's name, such as gnu or gnugpu")
-    launcher: Literal["srun", "mpirun"]
+    launcher: Literal["srun", "mpirun"] = Field(description="starts climlink's own MPI programs; E3SM's launcher is in its machine file")
     batch: bool = Field(default=True, description="jobs are queued; false: case.submit runs the model at once")
     queue: str | None = None
     account_from: str | None = Field(default=None, description="environment variable that names the account jobs are charged to")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from climlink.e3sm.case import E3SMCase
 from climlink.e3sm.machine import Layout, Machine
+from climlink.mpi import LAUNCHER_VARIABLE
 
 STEPS = ("1_create.sh", "2_configure.sh", "3_build.sh", "4_submit.sh")
 ENVIRONMENT = "env.sh"
@@ -66,6 +67,7 @@ def _environment(case: E3SMCase, machine: Machine, e3sm_root: Path) -> str:
         lines += ["set +u", f"module load {' '.join(map(shlex.quote, machine.modules))}", "set -u"]
     if case.emulator is not None:
         lines += ['climlink_ROOT="${climlink_ROOT:-$(climlink cmake-prefix)}"', "export climlink_ROOT"]
+        lines.append(f'export {LAUNCHER_VARIABLE}="${{{LAUNCHER_VARIABLE}:-{machine.launcher}}}"')
     if machine.account_from:
         lines.append(f': "${{{machine.account_from}:?set it to the account that the job is charged to}}"')
     return "\n".join(lines) + "\n"
