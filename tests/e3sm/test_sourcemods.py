@@ -104,7 +104,7 @@ def test_the_definition_is_well_formed_and_holds_type_group_and_choices() -> Non
     assert extended_definition(text, "f") == text
 
 
-def test_not_a_checkout_no_adapter_and_an_adapter_without_the_driver(tmp_path: Path, master: Path, adapter: Path) -> None:
+def test_not_a_checkout_no_adapter_and_an_adapter_without_the_driver(tmp_path: Path, master: Path, fork: Path, adapter: Path) -> None:
     with pytest.raises(E3SMError, match=r"expected a checkout of E3SM with components/eam/src/physics/crm/physpkg\.F90"):
         source_mods(tmp_path / "nowhere", adapter)
     with pytest.raises(E3SMError, match=r"expected the E3SM adapter with mmf_nn_emulator\.F90, found no Fortran file"):
@@ -113,6 +113,9 @@ def test_not_a_checkout_no_adapter_and_an_adapter_without_the_driver(tmp_path: P
     driver.write_text(driver.read_text().replace("mmf_nn_emulator_run1", "something_else"))
     with pytest.raises(E3SMError, match="the adapter has no subroutine mmf_nn_emulator_run1"):
         source_mods(master, adapter)
+    driver.write_text(driver.read_text().replace("subroutine neural_net", "subroutine something"))
+    with pytest.raises(E3SMError, match=r"no subroutine neural_net, which the ClimSim fork's driver calls"):
+        source_mods(fork, adapter)
 
 
 def test_sources_that_are_not_installed_are_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

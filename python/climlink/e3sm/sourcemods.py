@@ -15,6 +15,9 @@ from climlink.installation import InstallationError, shared_folder
 
 FOLDER = "src.eam"
 EMULATOR_FILE = "mmf_nn_emulator.F90"
+FORK_PROCEDURES = ("mmf_nn_emulator_readnl", "init_neural_net", "neural_net")
+"""What the fork's driver calls."""
+
 _PHYSPKG = "components/eam/src/physics/crm/physpkg.F90"
 _DEFINITION = "components/eam/bld/namelist_files/namelist_definition.xml"
 _SAMXX = "components/eam/src/physics/crm/samxx/CMakeLists.txt"
@@ -46,9 +49,11 @@ def source_mods(root: Path, adapter: Path | None = None) -> SourceMods:
     """
     flavor = checkout_flavor(root)
     files = adapter_files(adapter)
-    if flavor == "master":
+    if flavor == "fork":
+        _require_procedures(files, FORK_PROCEDURES, flavor)
+    else:
         hooks = load_config(Path(__file__).with_name("master_hooks.yaml"), Hooks)
-        _require_procedures(files, hooks.procedures)
+        _require_procedures(files, hooks.procedures, flavor)
         for item in hooks.files:
             files[Path(item.file).name] = insert(_read(root, item.file), item.insertions, str(root / item.file))
     files[Path(_DEFINITION).name] = extended_definition(_read(root, _DEFINITION), str(root / _DEFINITION))
@@ -92,14 +97,13 @@ def extended_definition(text: str, origin: str) -> str:
     return text.replace(_DEFINITION_END, block + _DEFINITION_END)
 
 
-def _require_procedures(files: dict[str, str], procedures: tuple[str, ...]) -> None:
+def _require_procedures(files: dict[str, str], procedures: tuple[str, ...], flavor: Flavor) -> None:
     text = "\n".join(files.values())
     absent = [p for p in procedures if not re.search(rf"^\s*subroutine\s+{p}\b", text, flags=re.MULTILINE | re.IGNORECASE)]
     if absent:
-        raise E3SMError(
-            f"the adapter has no subroutine {', '.join(absent)}, which E3SM master's driver would call: use the ClimSim fork, whose driver "
-            "calls the emulator module already, or update climlink"
-        )
+        driver = "the ClimSim fork's driver calls" if flavor == "fork" else "the call sites for E3SM master need"
+        other = "" if flavor == "fork" else ", or use the ClimSim fork, whose driver calls the emulator module already"
+        raise E3SMError(f"the adapter has no subroutine {', '.join(absent)}, which {driver}: update climlink{other}")
 
 
 def _notes(root: Path) -> tuple[str, ...]:
