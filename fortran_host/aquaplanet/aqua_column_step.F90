@@ -2,7 +2,6 @@
 !! or a blend of both), then the host's surface fluxes and boundary layer. The results of all ranks are then brought to every rank.
 module aqua_column_step
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
-  use mpi_f08, only: MPI_Allgatherv, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_IN_PLACE
   use aqua_boundary_layer, only: surface_and_boundary_layer
   use aqua_column_physics, only: reference_physics
   use aqua_column_table, only: column_table, make_table, name_length, output_profiles, output_scalars, output_table
@@ -10,7 +9,7 @@ module aqua_column_step
   use aqua_constants, only: gravity, r8
   use aqua_hybrid, only: hybrid_physics
   use aqua_levels, only: hybrid_levels, interface_pressure
-  use host_parallel, only: agree, n_rank, share_of
+  use host_parallel, only: agree, complete_shares, share_of
   implicit none (type, external)
   private
 
@@ -37,13 +36,11 @@ module aqua_column_step
     type(column_table) :: applied               !! This rank's columns: what of both feeds back.
     type(column_inputs) :: column
     type(column_outputs) :: outcome
-    integer, allocatable :: counts(:), starts(:)   !! Columns of each rank.
   contains
     procedure :: initialize
     procedure :: step
     procedure, private :: run_reference
     procedure, private :: finish_column
-    procedure, private :: share
   end type column_worker
 
 contains
@@ -51,14 +48,11 @@ contains
   subroutine initialize(self, inputs)
     class(column_worker), intent(inout) :: self
     type(column_table), intent(in) :: inputs       !! Of all columns, as input_table made it.
-    integer :: n_level, n, extra, i
+    integer :: n_level, n
 
     n_level = inputs%width(1)
     n = inputs%n_column
     call share_of(n, self%first, self%count)
-    extra = mod(n, n_rank)
-    self%counts = [(n / n_rank + merge(1, 0, i < extra), i = 0, n_rank - 1)]
-    self%starts = [(i * (n / n_rank) + min(i, extra), i = 0, n_rank - 1)]
     self%results = make_table([output_profiles, host_profiles], [output_scalars, host_scalars], n_level, n)
     self%shadow = output_table(n_level, n)
     self%inputs = inputs
@@ -106,8 +100,8 @@ contains
     if (hybrid%shadows()) then
       self%shadow%values(:, self%first:self%first + self%count - 1) = hybrid%other(self%reference, self%emulated)
     end if
-    call self%share(self%results)
-    if (hybrid%shadows()) call self%share(self%shadow)
+    call complete_shares(size(self%results%values, 1), self%results%n_column, self%results%values)
+    if (hybrid%shadows()) call complete_shares(size(self%shadow%values, 1), self%shadow%n_column, self%shadow%values)
   end subroutine step
 
   !> The reference physics of this rank's columns, into reference and the diagnostics of results.
@@ -222,16 +216,5 @@ contains
       tendency(k) = -water(k) / dt
     end do
   end subroutine limit_water
-
-  !> Brings the columns of all ranks to every rank.
-  subroutine share(self, table)
-    class(column_worker), intent(in) :: self
-    type(column_table), intent(inout) :: table
-    integer :: rows
-
-    rows = size(table%values, 1)
-    call MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE_PRECISION, table%values, rows * self%counts, rows * self%starts, &
-                        MPI_DOUBLE_PRECISION, MPI_COMM_WORLD)
-  end subroutine share
 
 end module aqua_column_step
