@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -76,6 +77,36 @@ class Gains(torch.nn.Module):
         return x.index_select(1, self.source) * self.gain
 
 
+class NanInWarmAir(torch.nn.Module):
+    """The answers of another graph, but NaN in one output of columns whose first input is above 100: real air, not the golden columns."""
+
+    def __init__(self, inner: torch.nn.Module, output: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.output = output
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        y = self.inner(x)
+        broken = torch.zeros_like(y)
+        broken[:, self.output] = 1.0
+        return torch.where((x[:, :1] > 100.0) & (broken > 0.0), torch.full_like(y, float("nan")), y)
+
+
+class RandomWeights(torch.nn.Module):
+    """A network that nobody trained: a random layer, a bounded response, and random outputs of ``scale``."""
+
+    def __init__(self, n_input: int, scale: torch.Tensor) -> None:
+        super().__init__()
+        numbers = torch.Generator().manual_seed(13)
+        self.register_buffer("first", torch.randn(n_input, 32, generator=numbers) / n_input**0.5)
+        self.register_buffer("second", torch.randn(32, len(scale), generator=numbers) * scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        return torch.tanh(x @ self.first) @ self.second
+
+
 def runtime_fixtures() -> ModuleType:
     """Return the fixture maker of the C++ tests: manifests for tests are written in one place."""
     path = Path(__file__).resolve().parents[2] / "cpp" / "tests" / "make_fixtures.py"
@@ -87,15 +118,24 @@ def runtime_fixtures() -> ModuleType:
     return module
 
 
-def write_package(path: Path, inputs: list[Entry], outputs: list[tuple[Entry, str, float]], levels: int) -> None:
-    """Write a package whose output variables are an input variable times a gain, level by level."""
+def write_package(
+    path: Path,
+    inputs: list[Entry],
+    outputs: list[tuple[Entry, str, float]],
+    levels: int,
+    graph: Callable[[torch.nn.Module, int, int], torch.nn.Module] | None = None,
+) -> None:
+    """Write a package whose output variables are an input variable times a gain, level by level, or what ``graph`` makes of that."""
     start, position = {}, 0
     for name, _, width in inputs:
         start[name] = position
         position += width
     source = [start[name] + k for (_, _, width), name, _ in outputs for k in range(width)]
     gain = [g for (_, _, width), _, g in outputs for _ in range(width)]
-    model = torch.jit.script(Gains(source, gain).eval())
+    network: torch.nn.Module = Gains(source, gain)
+    if graph is not None:
+        network = graph(network, position, len(source))
+    model = torch.jit.script(network.eval())
     x = torch.rand(4, position, generator=torch.Generator().manual_seed(7)) + 0.5
     fixtures = runtime_fixtures()
     record = fixtures.manifest(fixtures.layout("test_inputs", inputs), fixtures.layout("test_outputs", [e for e, _, _ in outputs]), levels)
@@ -132,10 +172,13 @@ def climsim_package(
     humidity: str = "state_q0001",
     further: list[Entry] | None = None,
     sources: dict[str, tuple[str, float]] | None = None,
+    graph: Callable[[torch.nn.Module, int, int], torch.nn.Module] | None = None,
+    units: dict[str, str] | None = None,
 ) -> None:
     """A package with the variables of ClimSim's 557 inputs and 368 outputs; ``humidity`` stands in the second place.
 
-    ``sources`` gives outputs another input and gain than the usual ones.
+    ``sources`` gives outputs another input and gain than the usual ones; ``graph`` makes another graph of the usual one and the numbers
+    of inputs and outputs; ``units`` gives outputs other units.
     """
     profiles = [
         ("state_t", "K"),
@@ -147,7 +190,8 @@ def climsim_package(
     inputs = [(n, u, levels) for n, u in profiles] + [(n, u, 1) for n, u in SCALARS] + (further or [])
     known = {name for name, _, _ in inputs}
     usual = [((n, u, levels), s if s in known else humidity, g) for n, u, s, g in TENDENCIES] + [((n, u, 1), s, g) for n, u, s, g in FLUXES]
-    write_package(path, inputs, [(entry, *(sources or {}).get(entry[0], (source, gain))) for entry, source, gain in usual], levels)
+    chosen = [((n, (units or {}).get(n, u), w), *(sources or {}).get(n, (source, gain))) for (n, u, w), source, gain in usual]
+    write_package(path, inputs, chosen, levels, graph)
 
 
 def main(folder: Path) -> None:
@@ -175,7 +219,11 @@ def main(folder: Path) -> None:
     climsim_package(folder / "climsim_v4.pt", 60, further=v4, sources=handed_through)
     climsim_package(folder / "climsim_unknown.pt", 60, further=[("state_omega", "Pa/s", 60), ("cam_in_SST", "K", 1)])
     climsim_package(folder / "climsim_overflow.pt", 60, sources={"ptend_v": ("state_t", 1e37)})  # infinite above 34 K
+    climsim_package(folder / "climsim_nan.pt", 60, graph=lambda usual, _, __: NanInWarmAir(usual, 60 + 9))  # ptend_q0001, level 10
+    scale = torch.tensor([1e-3] * 60 + [1e-7] * 180 + [1e-3] * 120 + [100.0, 100.0, 1e-8, 1e-7, 50.0, 50.0, 50.0, 50.0])
+    climsim_package(folder / "climsim_random.pt", 60, graph=lambda _, n_input, __: RandomWeights(n_input, scale))
     climsim_package(folder / "climsim_26.pt", 26)
+    climsim_package(folder / "climsim_mm_day.pt", 60, units={"cam_out_PRECC": "mm/day"})
     lagged_package(folder / "lagged.pt")
 
 

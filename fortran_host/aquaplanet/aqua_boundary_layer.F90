@@ -4,14 +4,13 @@
 !!   sum m (cp dT + Lv dq + d(u2 + v2)/2) = (SHFLX + LHFLX) dt,   sum m dq = LHFLX dt / Lv,   sum m du = TAUX dt.
 module aqua_boundary_layer
   use aqua_constants, only: dry_air_gas, gravity, heat_capacity, karman, latent_vaporization, r8, virtual_factor
-  use aqua_surface, only: exchange_rate, surface_humidity
+  use aqua_surface, only: exchange_rate, friction_velocity, surface_humidity
   implicit none (type, external)
   private
 
   public :: surface_and_boundary_layer
 
   real(r8), parameter :: depth = 1500.0_r8          !! Of the mixed layer [m].
-  real(r8), parameter :: drag = 1.3e-3_r8           !! Friction velocity squared over wind squared.
 
 contains
 
@@ -33,7 +32,7 @@ contains
     real(r8), intent(out) :: lhflx, shflx           !! Latent and sensible heat flux, upward [W/m2]
     real(r8), intent(out) :: taux, tauy             !! Stress on the atmosphere [N/m2]
     real(r8), dimension(size(t)) :: mass, exchange, s, heat
-    real(r8) :: height, rate, evaporation
+    real(r8) :: rate, evaporation
     integer :: n, top
 
     n = size(t)
@@ -44,7 +43,7 @@ contains
     heat = 0.0_r8
     mass = dp / gravity
     rate = exchange_rate(t(n), q(n), u(n), v(n), p_mid(n))
-    call mixing_profile(t, q, p_mid, p_int, sqrt(drag * (u(n)**2 + v(n)**2 + 1.0_r8)), exchange, s, height, top)
+    call mixing_profile(t, q, p_mid, p_int, friction_velocity(u(n), v(n)), exchange, s, top)
     call mix(mass(top:), exchange(top:), rate, dt, u(top:), 0.0_r8, d_u(top:), taux)
     call mix(mass(top:), exchange(top:), rate, dt, v(top:), 0.0_r8, d_v(top:), tauy)
     call mix(mass(top:), exchange(top:), rate, dt, q(top:), surface_humidity(sst, p_int(n + 1)), d_q(top:), evaporation)
@@ -58,13 +57,12 @@ contains
   end subroutine surface_and_boundary_layer
 
   !> Exchange of air between level k and k + 1 [kg/m2/s], static energy cp T + g z [J/kg], and the highest level that mixes.
-  pure subroutine mixing_profile(t, q, p_mid, p_int, friction_velocity, exchange, s, height, top)
+  pure subroutine mixing_profile(t, q, p_mid, p_int, friction, exchange, s, top)
     real(r8), intent(in) :: t(:), q(:), p_mid(:), p_int(:)
-    real(r8), intent(in) :: friction_velocity        !! [m/s]
+    real(r8), intent(in) :: friction                 !! Friction velocity [m/s]
     real(r8), intent(out) :: exchange(:), s(:)
-    real(r8), intent(out) :: height                  !! Of the interface above the highest level that mixes [m].
     integer, intent(out) :: top
-    real(r8) :: virtual, z_mid, z_below, z_above, density
+    real(r8) :: virtual, height, z_mid, z_below, z_above, density
     integer :: k
 
     exchange = 0.0_r8
@@ -79,7 +77,7 @@ contains
       s(k) = heat_capacity * t(k) + gravity * z_mid
       if (k < size(t)) then
         density = p_int(k + 1) / (dry_air_gas * virtual)
-        exchange(k) = density * karman * friction_velocity * height * (1.0_r8 - height / depth)**2 / (z_mid - z_below)
+        exchange(k) = density * karman * friction * height * (1.0_r8 - height / depth)**2 / (z_mid - z_below)
       end if
       z_below = z_mid
       height = z_above

@@ -14,6 +14,7 @@ module aqua_column_physics
   !> Share of snow in convective precipitation by the temperature of the lowest level: 1 below, 0 above [K], as in ClimSim's files.
   real(r8), parameter :: all_snow = 268.0_r8, all_rain = 281.0_r8
   real(r8), parameter :: gram = 1.0e3_r8               !! [g/kg]
+  real(r8), parameter :: liquid_absorption = 90.3_r8   !! Of longwave radiation (Stephens 1978, J. Atmos. Sci. 35, 2123) [m2/kg]
 
 contains
 
@@ -42,7 +43,7 @@ contains
     call mix_momentum(parameters%convective_momentum, convective + before, base_vapor, inputs%dp, top, t, u, v)
     call condense(parameters%critical_humidity, inputs%p_mid, t, q, liquid, ice, outputs%cloud)
     call precipitate(parameters, inputs%p_mid, inputs%dp, dt, outputs%cloud, t, q, liquid, ice, rain, snow)
-    call freeze_convective(inputs%dp, convective, t, frozen)
+    call freeze_convective(inputs%dp, convective, top, t, frozen)
     call settle_phase(t, liquid, ice)
 
     outputs%dtdt = (t - inputs%t) / dt
@@ -62,21 +63,27 @@ contains
     type(column_inputs), intent(in) :: inputs
     type(column_outputs), intent(inout) :: outputs
     real(r8), intent(out) :: heating(:)
-    real(r8), dimension(size(heating)) :: seen, liquid, ice, by_sun
+    real(r8), dimension(size(heating)) :: cloud, liquid, ice, by_sun, filled
     type(shortwave_result) :: sun
+    real(r8) :: cover
 
-    ! Overlap and unevenness of cloud: its water counts by the square root of the fraction that it fills (Kiehl et al. 1996).
-    seen = parameters%cloud_uniformity * sqrt(cloud_fraction_of(parameters%critical_humidity, inputs%p_mid, inputs%t, inputs%qc, &
-                                                                inputs%qi))
-    liquid = seen * inputs%qc * inputs%dp / gravity
-    ice = seen * inputs%qi * inputs%dp / gravity
-    call longwave(inputs%t, inputs%q, inputs%p_mid, inputs%dp, inputs%ozone, liquid, ice, parameters%co2_ppm, inputs%lwup, &
-                  heating, outputs%flwds, outputs%flut)
+    cloud = cloud_fraction_of(parameters%critical_humidity, inputs%p_mid, inputs%t, inputs%qc, inputs%qi)
+    cover = total_cover(cloud)
+    ! All water is in the covered part. There a layer fills the share cloud / cover, and its water counts by the square root of that
+    ! (Kiehl et al. 1996, NCAR/TN-420).
+    filled = 0.0_r8
+    if (cover > 0.0_r8) filled = parameters%cloud_uniformity * sqrt(cloud / cover) / cover
+    liquid = filled * inputs%qc * inputs%dp / gravity
+    ice = filled * inputs%qi * inputs%dp / gravity
+    ! Crystals absorb longwave radiation, and scatter and absorb sunlight, after Ebert and Curry (1992, J. Geophys. Res. 97, 3831).
+    call longwave(inputs%t, inputs%q, inputs%p_mid, inputs%dp, inputs%ozone, parameters%co2_ppm, cover, &
+                  liquid_absorption * liquid + gram * (0.005_r8 + 1.0_r8 / parameters%ice_radius_um) * ice, inputs%lwup, heating, &
+                  outputs%flwds, outputs%flut)
     outputs%flns = inputs%lwup - outputs%flwds
     if (inputs%coszrs > 0.0_r8 .and. inputs%solin > 0.0_r8) then
-      ! Optical depth 3/2 water path / (density radius) of droplets; crystals after Ebert and Curry (1992).
+      ! Optical depth 3/2 water path / (density radius) of droplets.
       call shortwave(inputs%solin, inputs%coszrs, [inputs%asdir, inputs%aldir], [inputs%asdif, inputs%aldif], inputs%p_mid, &
-                     inputs%dp, inputs%q, inputs%ozone, 1.5_r8 * gram * liquid / parameters%liquid_radius_um, &
+                     inputs%dp, inputs%q, inputs%ozone, cover, 1.5_r8 * gram * liquid / parameters%liquid_radius_um, &
                      (0.003448_r8 + 2.431_r8 / parameters%ice_radius_um) * gram * ice, by_sun, sun)
       heating = heating + by_sun
     end if
@@ -89,15 +96,33 @@ contains
     outputs%fsnt = sun%net_top
   end subroutine radiate
 
-  !> The part of convective precipitation that reaches the surface as snow [kg/m2] froze on its way: the heat goes to the column
-  !! evenly.
-  pure subroutine freeze_convective(dp, convective, t, frozen)
+  !> Share of the column under cloud: neighbours overlap as far as they can, layers with clear ones between them at random (Geleyn
+  !! and Hollingsworth 1979, Contrib. Atmos. Phys. 52, 1).
+  pure function total_cover(cloud) result(cover)
+    real(r8), intent(in) :: cloud(:)                 !! Fraction [level]
+    real(r8) :: cover
+    real(r8) :: clear, above
+    integer :: k
+
+    clear = 1.0_r8
+    above = 0.0_r8
+    do k = 1, size(cloud)
+      if (above < 1.0_r8) clear = clear * (1.0_r8 - max(cloud(k), above)) / (1.0_r8 - above)
+      above = cloud(k)
+    end do
+    cover = 1.0_r8 - clear
+  end function total_cover
+
+  !> The part of convective precipitation that reaches the surface as snow [kg/m2] froze on its way: the heat goes evenly to
+  !! the layers that convect.
+  pure subroutine freeze_convective(dp, convective, top, t, frozen)
     real(r8), intent(in) :: dp(:), convective
+    integer, intent(in) :: top                     !! Highest convecting level
     real(r8), intent(inout) :: t(:)
     real(r8), intent(out) :: frozen
 
     frozen = convective * min(1.0_r8, max(0.0_r8, (all_rain - t(size(t))) / (all_rain - all_snow)))
-    t = t + latent_fusion * frozen * gravity / (heat_capacity * sum(dp))
+    if (frozen > 0.0_r8) t(top:) = t(top:) + latent_fusion * frozen * gravity / (heat_capacity * sum(dp(top:)))
   end subroutine freeze_convective
 
 end module aqua_column_physics

@@ -2,7 +2,6 @@
 !! or a blend of both), then the host's surface fluxes and boundary layer. The results of all ranks are then brought to every rank.
 module aqua_column_step
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
-  use mpi_f08, only: MPI_Allgatherv, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_IN_PLACE
   use aqua_boundary_layer, only: surface_and_boundary_layer
   use aqua_column_physics, only: reference_physics
   use aqua_column_table, only: column_table, make_table, name_length, output_profiles, output_scalars, output_table
@@ -10,7 +9,7 @@ module aqua_column_step
   use aqua_constants, only: gravity, r8
   use aqua_hybrid, only: hybrid_physics
   use aqua_levels, only: hybrid_levels, interface_pressure
-  use host_parallel, only: agree, n_rank, share_of
+  use host_parallel, only: agree, complete_shares, share_of
   implicit none (type, external)
   private
 
@@ -37,13 +36,17 @@ module aqua_column_step
     type(column_table) :: applied               !! This rank's columns: what of both feeds back.
     type(column_inputs) :: column
     type(column_outputs) :: outcome
-    integer, allocatable :: counts(:), starts(:)   !! Columns of each rank.
+    ! Rows of results, looked up once.
+    integer :: first_scalar = 0                 !! cam_out_NETSW
+    integer :: host_rows = 0                    !! host_t
+    integer :: flux_rows = 0                    !! pbuf_LHFLX
+    integer :: diagnostic_rows = 0              !! FSNT
+    integer :: limiter_rows = 0                 !! limiter_water, then limited_cells
   contains
     procedure :: initialize
     procedure :: step
     procedure, private :: run_reference
     procedure, private :: finish_column
-    procedure, private :: share
   end type column_worker
 
 contains
@@ -51,15 +54,17 @@ contains
   subroutine initialize(self, inputs)
     class(column_worker), intent(inout) :: self
     type(column_table), intent(in) :: inputs       !! Of all columns, as input_table made it.
-    integer :: n_level, n, extra, i
+    integer :: n_level, n
 
     n_level = inputs%width(1)
     n = inputs%n_column
     call share_of(n, self%first, self%count)
-    extra = mod(n, n_rank)
-    self%counts = [(n / n_rank + merge(1, 0, i < extra), i = 0, n_rank - 1)]
-    self%starts = [(i * (n / n_rank) + min(i, extra), i = 0, n_rank - 1)]
     self%results = make_table([output_profiles, host_profiles], [output_scalars, host_scalars], n_level, n)
+    self%first_scalar = self%results%row('cam_out_NETSW')
+    self%host_rows = self%results%row('host_t')
+    self%flux_rows = self%results%row('pbuf_LHFLX')
+    self%diagnostic_rows = self%results%row('FSNT')
+    self%limiter_rows = self%results%row('limiter_water')
     self%shadow = output_table(n_level, n)
     self%inputs = inputs
     self%inputs%n_column = self%count
@@ -81,6 +86,7 @@ contains
     real(r8), intent(in) :: dt                                      !! [s]
     type(hybrid_physics), intent(inout) :: hybrid
     character(len=:), allocatable, intent(out) :: error
+    character(len=100) :: where
     integer :: i
 
     error = ''
@@ -90,11 +96,13 @@ contains
       call self%run_reference(levels, parameters, dt)
     else
       ! An emulator does not say what crosses the top of the atmosphere: not known is not zero.
-      i = self%results%row('FSNT')
-      self%results%values(i:i + 3, :) = ieee_value(1.0_r8, ieee_quiet_nan)
+      self%results%values(self%diagnostic_rows:self%diagnostic_rows + 3, :) = ieee_value(1.0_r8, ieee_quiet_nan)
     end if
     if (hybrid%needs_emulator()) then
       call hybrid%run(self%inputs, self%emulated, error)
+      write (where, '(2(a,i0),a)') ' (column 0 of this rank is column ', self%first - 1, ' of the ', inputs%n_column, &
+        ' of the model)'
+      if (len(error) > 0) error = error // trim(where)
     end if
     call agree(error)
     if (len(error) > 0) return
@@ -106,8 +114,8 @@ contains
     if (hybrid%shadows()) then
       self%shadow%values(:, self%first:self%first + self%count - 1) = hybrid%other(self%reference, self%emulated)
     end if
-    call self%share(self%results)
-    if (hybrid%shadows()) call self%share(self%shadow)
+    call complete_shares(size(self%results%values, 1), self%results%n_column, self%results%values)
+    if (hybrid%shadows()) call complete_shares(size(self%shadow%values, 1), self%shadow%n_column, self%shadow%values)
   end subroutine step
 
   !> The reference physics of this rank's columns, into reference and the diagnostics of results.
@@ -116,19 +124,18 @@ contains
     type(hybrid_levels), intent(in) :: levels
     type(physics_parameters), intent(in) :: parameters
     real(r8), intent(in) :: dt
-    integer :: i, n, first_scalar, first_diagnostic
+    integer :: i, n
 
     n = levels%n_level
-    first_scalar = self%reference%row('cam_out_NETSW')
-    first_diagnostic = self%results%row('FSNT')
     do i = 1, self%count
       call take_column(levels, self%inputs%values(:, i), self%column)
       call reference_physics(parameters, self%column, dt, self%outcome)
       associate (made => self%outcome, rows => self%reference%values(:, i))
         rows(:6 * n) = [made%dtdt, made%dqdt, made%dqcdt, made%dqidt, made%dudt, made%dvdt]
-        rows(first_scalar:) = [made%netsw, made%flwds, made%precsc, made%precc, made%sols, made%soll, made%solsd, made%solld]
-        self%results%values(first_diagnostic:first_diagnostic + 3, self%first + i - 1) = [made%fsnt, made%flut, made%flns, &
-                                                                                          made%precl]
+        rows(6 * n + 1:) = [made%netsw, made%flwds, made%precsc, made%precc, made%sols, made%soll, made%solsd, made%solld]
+        associate (at => self%diagnostic_rows)
+          self%results%values(at:at + 3, self%first + i - 1) = [made%fsnt, made%flut, made%flns, made%precl]
+        end associate
       end associate
     end do
   end subroutine run_reference
@@ -179,22 +186,22 @@ contains
     integer :: n, at
 
     n = levels%n_level
-    at = self%results%row('host_t')
+    at = self%host_rows
     associate (given => self%inputs%values(:, i), made => self%results%values(:, self%first + i - 1))
       p_int = interface_pressure(levels, given(10 * n + 1))
       p_mid = given(6 * n + 1:7 * n)
       state = reshape(given(:6 * n), [n, 6])
-      associate (added => made(self%results%row('limiter_water')), cells => made(self%results%row('limited_cells')))
+      associate (added => made(self%limiter_rows), cells => made(self%limiter_rows + 1))
         call limit_water((p_int(2:) - p_int(:n)) / gravity, given(n + 1:4 * n), dt, self%applied%values(n + 1:4 * n, i), added, &
                          cells)
       end associate
       made(:6 * n) = self%applied%values(:6 * n, i)
-      made(self%results%row('cam_out_NETSW'):self%results%row('pbuf_LHFLX') - 1) = self%applied%values(6 * n + 1:, i)
+      made(self%first_scalar:self%flux_rows - 1) = self%applied%values(6 * n + 1:, i)
       state = state + dt * reshape(made(:6 * n), [n, 6])
       call surface_and_boundary_layer(state(:, 1), state(:, 2), state(:, 5), state(:, 6), p_mid, p_int, p_int(2:) - p_int(:n), &
                                       sea_surface_temperature, dt, made(at:at + n - 1), made(at + n:at + 2 * n - 1), &
                                       made(at + 2 * n:at + 3 * n - 1), made(at + 3 * n:at + 4 * n - 1), lhflx, shflx, taux, tauy)
-      at = self%results%row('pbuf_LHFLX')
+      at = self%flux_rows
       made(at:at + 3) = [lhflx, shflx, taux, tauy]
     end associate
   end subroutine finish_column
@@ -222,16 +229,5 @@ contains
       tendency(k) = -water(k) / dt
     end do
   end subroutine limit_water
-
-  !> Brings the columns of all ranks to every rank.
-  subroutine share(self, table)
-    class(column_worker), intent(in) :: self
-    type(column_table), intent(inout) :: table
-    integer :: rows
-
-    rows = size(table%values, 1)
-    call MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE_PRECISION, table%values, rows * self%counts, rows * self%starts, &
-                        MPI_DOUBLE_PRECISION, MPI_COMM_WORLD)
-  end subroutine share
 
 end module aqua_column_step

@@ -11,12 +11,12 @@ module aqua_column_types
     real(r8) :: co2_ppm = 367.0_r8                  !! Carbon dioxide by volume.
     real(r8) :: convection_time_s = 7200.0_r8       !! Relaxation time of the convection scheme.
     real(r8) :: convection_humidity = 0.8_r8        !! Relative humidity that convection relaxes to.
-    real(r8) :: detrained_fraction = 0.5_r8         !! Share of the condensate of deep convection that stays as cloud.
+    real(r8) :: detrained_fraction = 0.3_r8         !! Share of the condensate of deep convection that stays as cloud.
     real(r8) :: convective_momentum = 0.3_r8        !! Mixing of wind in convecting layers, relative to that of moist air.
-    real(r8) :: critical_humidity = 0.8_r8         !! Relative humidity of a layer at which cloud begins.
+    real(r8) :: critical_humidity = 0.76_r8         !! Relative humidity of a layer at which cloud begins.
     real(r8) :: rain_time_s = 7200.0_r8             !! Conversion time of dense liquid cloud to rain.
     real(r8) :: rain_threshold = 3.0e-4_r8          !! Liquid within cloud at which rain becomes efficient [kg/kg].
-    real(r8) :: ice_fall_speed = 0.6_r8             !! Of cloud ice of 1e-3 kg/m3 within cloud [m/s].
+    real(r8) :: ice_fall_speed = 0.9_r8             !! Of cloud ice of 1e-3 kg/m3 within cloud [m/s].
     real(r8) :: rain_evaporation = 1.0_r8           !! Factor on the evaporation of falling precipitation.
     real(r8) :: liquid_radius_um = 12.0_r8          !! Effective radius of cloud droplets.
     real(r8) :: ice_radius_um = 35.0_r8             !! Effective radius of ice crystals.

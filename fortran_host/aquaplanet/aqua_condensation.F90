@@ -5,8 +5,7 @@
 module aqua_condensation
   use aqua_column_types, only: physics_parameters
   use aqua_constants, only: dry_air_gas, gravity, heat_capacity, latent_fusion, latent_vaporization, r8
-  use aqua_saturation, only: all_ice, condensation_heat, freezing, liquid_fraction, saturation_specific_humidity, &
-                             saturation_with_slope
+  use aqua_saturation, only: all_ice, condensation_heat, freezing, liquid_fraction, saturation_with_slope
   implicit none (type, external)
   private
 
@@ -76,13 +75,14 @@ contains
   elemental function cloud_fraction_of(critical_humidity, p, t, liquid, ice) result(cloud)
     real(r8), intent(in) :: critical_humidity, p, t, liquid, ice
     real(r8) :: cloud
-    real(r8) :: saturation
+    real(r8) :: saturation, heat, slope, width
 
     cloud = 0.0_r8
     if (p <= highest .or. liquid + ice < 1.0e-8_r8) return
-    saturation = saturation_specific_humidity(t, p)
-    ! The width of the distribution that holds this condensate, at least a tenth of a layer.
-    cloud = min(1.0_r8, max(0.1_r8, sqrt((liquid + ice) / max((1.0_r8 - critical_humidity) * saturation, smallest))))
+    call saturation_with_slope(t, p, saturation, heat, slope)
+    ! The inverse of condense: what part of a layer holds this condensate, at least a tenth.
+    width = (1.0_r8 - critical_humidity) * saturation / (1.0_r8 + heat / heat_capacity * slope)
+    cloud = min(1.0_r8, max(0.1_r8, sqrt((liquid + ice) / max(width, smallest))))
   end function cloud_fraction_of
 
   !> Turns cloud to rain and snow and lets them fall. t, q, liquid and ice are updated; rain and snow reach the surface [kg/m2].

@@ -108,10 +108,9 @@ contains
     integer, intent(inout) :: top
     real(r8), intent(inout) :: warming(:), moistening(:)
     real(r8) :: drying
-    integer :: k, n, first
+    integer :: k, n
 
     n = size(mass)
-    first = top
     drying = -sum(mass(top:) * moistening(top:))
     do k = top, n
       if (drying >= 0.0_r8) exit

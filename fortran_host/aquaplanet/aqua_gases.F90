@@ -11,7 +11,7 @@ module aqua_gases
   real(r8), parameter :: scale_height = 7.0_r8           !! Of pressure, for Green's height [km].
   real(r8), parameter :: loss_pressure = 39.0_r8         !! Photochemical loss makes ozone fall off above this pressure [Pa].
   real(r8), parameter :: tropospheric = 4.8e-8_r8        !! Ozone everywhere [kg/kg].
-  real(r8), parameter :: surface_ch4 = 9.99e-7_r8, surface_n2o = 4.91e-7_r8
+  real(r8), parameter :: most_ch4 = 9.99e-7_r8, most_n2o = 4.91e-7_r8      !! Far below the fall-off; at 1000 hPa 0.93e-6, 0.46e-6.
 
 contains
 
@@ -25,7 +25,7 @@ contains
     real(r8), intent(out) :: ozone(:)
     real(r8), intent(out) :: ch4(:)
     real(r8), intent(out) :: n2o(:)
-    real(r8) :: polar, a, b, c, e, density
+    real(r8) :: polar, a, b, c, e, density, log_p
     integer :: k
 
     polar = sin(latitude)**2
@@ -33,11 +33,12 @@ contains
     b = 29.24_r8 - 7.80_r8 * polar
     c = 3.83_r8 + 1.42_r8 * polar
     do k = 1, size(pressure)
-      e = exp((-scale_height * log(pressure(k) / 1.0e5_r8) - b) / c)
+      log_p = log(pressure(k))
+      e = exp((scale_height * (log(1.0e5_r8) - log_p) - b) / c)
       density = a * dobson / c * (1.0_r8 + exp(-b / c)) * e / (1.0_r8 + e)**2           ! kg/m2 per km
       ozone(k) = density * gravity * scale_height / pressure(k) / (1.0_r8 + loss_pressure / pressure(k)) + tropospheric
-      ch4(k) = surface_ch4 / (1.0_r8 + sqrt(587.0_r8 / pressure(k)))
-      n2o(k) = surface_n2o / (1.0_r8 + (1646.0_r8 / pressure(k))**0.616_r8)
+      ch4(k) = most_ch4 / (1.0_r8 + sqrt(587.0_r8 / pressure(k)))
+      n2o(k) = most_n2o / (1.0_r8 + exp(0.616_r8 * (log(1646.0_r8) - log_p)))
     end do
   end subroutine gas_profiles
 

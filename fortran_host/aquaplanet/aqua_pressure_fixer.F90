@@ -47,13 +47,12 @@ contains
     self%backward = fftw_plan_dft_c2r_1d(grid%n_lon, waves, row, ior(fftw_estimate, fftw_unaligned))
   end subroutine initialize
 
-  !> Fluxes through the eastern [longitude, latitude] and northern [longitude, face] faces whose divergence out of every cell is the
-  !! source given, which sums to zero.
+  !> Fluxes through the eastern and northern faces of cells [longitude, latitude] whose divergence out of every cell is the source
+  !! given, which sums to zero.
   subroutine solve(self, source, flux_east, flux_north)
     class(pressure_fixer), intent(in) :: self
-    real(r8), intent(in) :: source(:, :)                   !! [longitude, latitude]
-    real(r8), intent(out) :: flux_east(:, :)               !! [longitude, latitude]
-    real(r8), intent(out) :: flux_north(:, 0:)             !! [longitude, 0..n_lat]
+    real(r8), intent(in) :: source(self%n_lon, self%n_lat)
+    real(r8), intent(out) :: flux_east(self%n_lon, self%n_lat), flux_north(self%n_lon, self%n_lat)
     real(r8) :: row(self%n_lon), potential(self%n_lon, self%n_lat)
     complex(c_double_complex) :: waves(self%n_lon / 2 + 1, self%n_lat), one(self%n_lon / 2 + 1)
     integer :: j, m
@@ -72,7 +71,6 @@ contains
       potential(:, j) = row
       flux_east(:, j) = self%east(j) * (cshift(row, 1) - row)
     end do
-    flux_north(:, 0) = 0.0_r8
     do j = 1, self%n_lat - 1
       flux_north(:, j) = self%north(j) * (potential(:, j + 1) - potential(:, j))
     end do

@@ -9,24 +9,26 @@ module aqua_remap
 
   public :: advance_line
 
+  integer, parameter, public :: n_tracer = 3         !! Vapour, cloud liquid and cloud ice.
+
 contains
 
   !> Moves tracers along a line. Air crosses from cell i to i + 1 (from the last to the first of a periodic line; the last face of a
   !! closed line is a wall, its flux 0). mass and q are updated. failed is true if a cell would lose all of its air.
-  pure subroutine advance_line(periodic, crossing, mass, q, failed)
+  pure subroutine advance_line(n, periodic, crossing, mass, q, failed)
+    integer, intent(in) :: n                         !! Cells
     logical, intent(in) :: periodic
-    real(r8), intent(in) :: crossing(:)              !! [face], in the units of mass, positive toward higher i
-    real(r8), intent(inout) :: mass(:)               !! [cell]
-    real(r8), intent(inout) :: q(:, :)               !! [tracer, cell], mixing ratio
+    real(r8), intent(in) :: crossing(n)              !! [face], in the units of mass, positive toward higher i
+    real(r8), intent(inout) :: mass(n)               !! [cell]
+    real(r8), intent(inout) :: q(n_tracer, n)        !! [tracer, cell], mixing ratio
     logical, intent(out) :: failed
-    real(r8) :: left(size(q, 1), size(q, 2)), right(size(q, 1), size(q, 2)), flux(size(q, 1), 0:size(q, 2))
-    real(r8) :: content(size(q, 1)), new_mass
-    integer :: i, n
+    real(r8) :: left(n_tracer, n), right(n_tracer, n), flux(n_tracer, 0:n)
+    real(r8) :: content(n_tracer), new_mass
+    integer :: i
 
-    n = size(mass)
-    call edge_values(periodic, q, left, right)
+    call edge_values(n, periodic, q, left, right)
     do i = 1, n
-      flux(:, i) = carried(i, periodic, crossing(i), mass, q, left, right)
+      flux(:, i) = carried(n, i, periodic, crossing(i), mass, q, left, right)
     end do
     flux(:, 0) = flux(:, n)
     failed = .false.
@@ -41,15 +43,15 @@ contains
   end subroutine advance_line
 
   !> Tracer carried through face i by a crossing mass of air.
-  pure function carried(i, periodic, crossing, mass, q, left, right) result(flux)
-    integer, intent(in) :: i
+  pure function carried(n, i, periodic, crossing, mass, q, left, right) result(flux)
+    integer, intent(in) :: n, i
     logical, intent(in) :: periodic
-    real(r8), intent(in) :: crossing, mass(:), q(:, :), left(:, :), right(:, :)
-    real(r8) :: flux(size(q, 1))
+    real(r8), intent(in) :: crossing, mass(n)
+    real(r8), intent(in), dimension(n_tracer, n) :: q, left, right
+    real(r8) :: flux(n_tracer)
     real(r8) :: remaining, taken, x
-    integer :: cell, n
+    integer :: cell
 
-    n = size(mass)
     flux = 0.0_r8
     remaining = abs(crossing)
     cell = merge(i, i + 1, crossing > 0.0_r8)
@@ -75,14 +77,14 @@ contains
 
   !> Monotone parabolas: edge values of fourth order, kept between the neighbours' means (Colella and Woodward 1984, eq. 1.6 on an
   !! even line and 1.10). The first and last cell of a closed line are constant toward the wall.
-  pure subroutine edge_values(periodic, q, left, right)
+  pure subroutine edge_values(n, periodic, q, left, right)
+    integer, intent(in) :: n
     logical, intent(in) :: periodic
-    real(r8), intent(in) :: q(:, :)
-    real(r8), intent(out) :: left(:, :), right(:, :)
-    real(r8) :: edge(size(q, 1)), below(size(q, 1)), above(size(q, 1))
-    integer :: i, n, next
+    real(r8), intent(in) :: q(n_tracer, n)
+    real(r8), intent(out), dimension(n_tracer, n) :: left, right
+    real(r8), dimension(n_tracer) :: edge, below, above
+    integer :: i, next
 
-    n = size(q, 2)
     do i = 1, n
       next = i + 1
       if (i == n) next = 1

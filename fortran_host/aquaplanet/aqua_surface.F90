@@ -5,7 +5,7 @@ module aqua_surface
   implicit none (type, external)
   private
 
-  public :: sea_surface_temperature, ocean_albedo, exchange_rate, surface_humidity
+  public :: sea_surface_temperature, ocean_albedo, exchange_rate, friction_velocity, surface_humidity
 
   real(r8), parameter :: zero_celsius = 273.15_r8
   real(r8), parameter :: exchange_coefficient = 1.3e-3_r8    !! Of heat, vapour and momentum over sea.
@@ -48,6 +48,14 @@ contains
 
     rate = exchange_coefficient * pressure / (dry_air_gas * t * (1.0_r8 + virtual_factor * q)) * sqrt(u**2 + v**2 + gust**2)
   end function exchange_rate
+
+  !> Square root of the stress over density [m/s] that goes with the bulk formula.
+  elemental function friction_velocity(u, v)
+    real(r8), intent(in) :: u, v               !! Of the lowest level.
+    real(r8) :: friction_velocity
+
+    friction_velocity = sqrt(exchange_coefficient * (u**2 + v**2 + gust**2))
+  end function friction_velocity
 
   !> Specific humidity of air in equilibrium with the sea.
   elemental function surface_humidity(sst, ps) result(q)

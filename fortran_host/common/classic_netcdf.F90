@@ -29,7 +29,7 @@ contains
     type(header_reader) :: header
     integer(int64) :: needed, found
     integer :: failed, version
-    character(len=80) :: text
+    character(len=120) :: text
 
     error = ''
     open (newunit=header%unit, file=path, access='stream', form='unformatted', status='old', action='read', iostat=failed)

@@ -1,13 +1,14 @@
 !> The hosts' use of MPI: a share of columns per rank, errors that end all ranks together, and gathering.
 module host_parallel
   use, intrinsic :: iso_fortran_env, only: error_unit, real64
-  use mpi_f08, only: MPI_Allreduce, MPI_Barrier, MPI_Bcast, MPI_CHARACTER, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, &
-                     MPI_DOUBLE_PRECISION, MPI_Exscan, MPI_Finalize, &
+  use mpi_f08, only: MPI_Allgatherv, MPI_Allreduce, MPI_Barrier, MPI_Bcast, MPI_CHARACTER, MPI_Comm_rank, MPI_Comm_size, &
+                     MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_Exscan, MPI_Finalize, &
                      MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, MPI_INTEGER, MPI_MAX, MPI_MIN, MPI_SUM
   implicit none (type, external)
   private
 
-  public :: start_parallel, end_parallel, world, agree, require, share_of, first_column, gather_columns, maxima_over_ranks
+  public :: start_parallel, end_parallel, world, agree, require, share_of, first_column, complete_shares, &
+            gather_columns, maxima_over_ranks
 
   integer, parameter, public :: exit_failed = 1
   integer, parameter, public :: exit_usage = 2
@@ -77,17 +78,41 @@ contains
     stop code, quiet=.true.
   end subroutine require
 
-  !> The contiguous share of columns of this rank: counts differ by at most one, and ranks may have none.
+  !> The contiguous share of columns (or of anything that is counted) of this rank: counts differ by at most one, and ranks may have
+  !! none.
   pure subroutine share_of(n_column, first, count)
     integer, intent(in) :: n_column
     integer, intent(out) :: first    !! First column of this rank, from 1.
     integer, intent(out) :: count
-    integer :: extra
+    integer :: counts(n_rank), starts(n_rank)
 
-    extra = mod(n_column, n_rank)
-    count = n_column / n_rank + merge(1, 0, rank < extra)
-    first = rank * (n_column / n_rank) + min(rank, extra) + 1
+    call shares(n_column, counts, starts)
+    first = starts(rank + 1) + 1
+    count = counts(rank + 1)
   end subroutine share_of
+
+  !> How many of n columns every rank has, and how many lie before them.
+  pure subroutine shares(n, counts, starts)
+    integer, intent(in) :: n
+    integer, intent(out) :: counts(:), starts(:)     !! [rank]
+    integer :: i, extra
+
+    extra = mod(n, n_rank)
+    counts = [(n / n_rank + merge(1, 0, i < extra), i = 0, n_rank - 1)]
+    starts = [(i * (n / n_rank) + min(i, extra), i = 0, n_rank - 1)]
+  end subroutine shares
+
+  !> Brings what every rank has filled, its share_of(n), to all ranks. Collective.
+  subroutine complete_shares(width, n, values)
+    integer, intent(in) :: width                     !! Numbers per column
+    integer, intent(in) :: n
+    real(real64), intent(inout) :: values(width, n)
+    integer :: counts(n_rank), starts(n_rank)
+
+    call shares(n, counts, starts)
+    call MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE_PRECISION, values, width * counts, width * starts, MPI_DOUBLE_PRECISION, &
+                        MPI_COMM_WORLD)
+  end subroutine complete_shares
 
   !> Number of the first column of this rank, from 1, among the columns of all ranks, of which this one has count. Collective.
   function first_column(count) result(first)

@@ -5,12 +5,13 @@ module aqua_test_support
   use aqua_grid, only: gaussian_grid, make_grid
   use aqua_grid_tendencies, only: grid_workspace
   use aqua_levels, only: hybrid_levels, make_levels
+  use aqua_saturation, only: saturation_specific_humidity
   use aqua_transform, only: spectral_transform
   use aqua_winds, only: fill_synthesis
   implicit none (type, external)
   private
 
-  public :: check, check_close, climsim_levels, random_numbers, random_spectra, synthesize_state, transform_of
+  public :: check, check_close, climsim_levels, random_numbers, random_spectra, sounding, synthesize_state, transform_of
 
 contains
 
@@ -80,6 +81,20 @@ contains
       values(i) = 2.0_r8 * real(state, r8) / real(modulus, r8) - 1.0_r8
     end do
   end function random_numbers
+
+  !> A tropical sounding at pressures [level] in Pa; a seed above 0 disturbs it by up to 2 K and three tenths of its vapour.
+  subroutine sounding(p_mid, surface_k, humidity, seed, t, q)
+    real(r8), intent(in) :: p_mid(:)
+    real(r8), intent(in) :: surface_k, humidity
+    integer, intent(in) :: seed
+    real(r8), intent(out) :: t(:), q(:)              !! [level], K and kg/kg
+
+    t = max(200.0_r8, surface_k * (p_mid / 1.0e5_r8)**0.19_r8)
+    if (seed > 0) t = t + 2.0_r8 * random_numbers(size(t), seed)
+    q = min(humidity * saturation_specific_humidity(t, p_mid), 0.02_r8)
+    if (seed > 0) q = q * (1.0_r8 + 0.3_r8 * random_numbers(size(t), seed + 1))
+    where (p_mid < 1.0e4_r8) q = 3.0e-6_r8
+  end subroutine sounding
 
   !> The transform of T10, T21 or T42.
   function transform_of(truncation) result(transform)

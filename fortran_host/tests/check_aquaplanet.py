@@ -11,9 +11,11 @@ import csv
 import filecmp
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import yaml
@@ -162,15 +164,57 @@ def check_shadow(folder: Path) -> None:
 
 
 def check_broken(folder: Path) -> None:
-    """An emulator that fails on the second day is reported with day, rank, column and variable; what was written stays good."""
-    entries = {"package": f"{FIXTURES}/climsim_overflow.pt", "spin_up_steps": 100}
-    path = emulator(namelist(folder), **entries)
-    result = run(path, 2)
-    assert result.returncode == 3, (result.returncode, result.stderr, result.stdout)
-    assert "outcome blown_up" in result.stdout, result.stdout
-    for part in ("on day 1.4", "rank ", "column ", "ptend_v"):
-        assert part in result.stderr, (part, result.stderr)
-    finished(namelist(folder, "again", restart_from=str(folder / "out/restart/case.r.0001-01-02-00000.nc")))
+    """An emulator that fails is reported with day, rank, column and variable; what was written stays good.
+
+    One overflows on the second day, one returns NaN on the third, one has random weights and drives the model out of its bounds.
+    """
+    for package, spin_up, parts in (
+        ("climsim_overflow", 100, ("on day 1.4", "rank ", "column ", "ptend_v")),
+        ("climsim_nan", 2 * STEPS_PER_DAY, ("on day 2.0", "rank ", "column ", "ptend_q0001", "level 9", "of the 512 of the model")),
+        ("climsim_random", STEPS_PER_DAY, ("on day ", "column ")),
+    ):
+        place = folder / package
+        place.mkdir()
+        n_step = 6 * STEPS_PER_DAY
+        result = run(emulator(namelist(place, n_step=n_step), package=f"{FIXTURES}/{package}.pt", spin_up_steps=spin_up), 2)
+        assert result.returncode == 3, (package, result.returncode, result.stderr, result.stdout)
+        assert "outcome blown_up" in result.stdout, result.stdout
+        for part in parts:
+            assert part in result.stderr, (package, part, result.stderr)
+        restart = place / "out/restart/case.r.0001-01-02-00000.nc"
+        finished(namelist(place, "again", restart_from=str(restart)))
+
+
+def check_killed(folder: Path) -> None:
+    """A rank that is killed ends the run with a message; the last restart is good, and the run goes on from it as if nothing had been."""
+    whole, killed = folder / "whole", folder / "killed"
+    for place in (whole, killed):
+        place.mkdir()
+    finished(namelist(whole))
+    restart = killed / "out/restart/case.r.0001-01-02-00000.nc"
+    path = namelist(killed, n_step=200 * STEPS_PER_DAY)
+    job = subprocess.Popen(
+        [*MPIEXEC, "2", PROGRAM, str(path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        while not restart.exists():
+            assert job.poll() is None, "the run ended before its first restart"
+            time.sleep(0.1)
+        ranks = [int(p) for p in subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True).stdout.split()]
+        assert len(ranks) == 2, ranks
+        os.kill(ranks[1], signal.SIGKILL)
+        message = job.communicate(timeout=60)[1]
+    finally:
+        job.kill()
+    assert job.returncode != 0, message
+    assert "signal 9" in message, message
+    finished(namelist(killed, restart_from=str(restart)))
+    name = "restart/case.r.0001-01-03-00000.nc"
+    assert (whole / "out" / name).read_bytes() == (killed / "out" / name).read_bytes()
 
 
 def check_faults(folder: Path) -> None:
@@ -190,6 +234,7 @@ def check_faults(folder: Path) -> None:
         (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_26.pt' /\n&output"), "26"),
         (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_unknown.pt' /\n&output"), "state_omega cam_in_SST"),
         (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_v4.pt' /\n&output"), "spin_up_steps"),
+        (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_mm_day.pt' /\n&output"), "cam_out_PRECC in m/s, not mm/day"),
         (
             text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_q.pt', mode='partial', variables='ptend_x' /\n&output"),
             "ptend_x",
@@ -220,6 +265,7 @@ CHECKS = {
     "hybrid": check_hybrid,
     "shadow": check_shadow,
     "broken": check_broken,
+    "killed": check_killed,
 }
 
 with tempfile.TemporaryDirectory() as scratch:

@@ -5,7 +5,7 @@ program test_aqua_dynamics
   use aqua_grid, only: gaussian_grid, make_grid
   use aqua_held_suarez, only: held_suarez_tendencies
   use aqua_initial, only: initial_state
-  use aqua_levels, only: hybrid_levels, midpoint_pressure
+  use aqua_levels, only: hybrid_levels, make_levels, midpoint_pressure
   use aqua_test_support, only: check, check_close, climsim_levels, random_numbers
   implicit none (type, external)
 
@@ -17,6 +17,7 @@ program test_aqua_dynamics
   call rest('rest_adiabatic', 10, 5)
   call rest('rest_adiabatic', 21, 1)
   call baroclinic_wave()
+  call variants()
   call physics_strength()
   call increments()
   call virtual_temperature()
@@ -28,18 +29,21 @@ program test_aqua_dynamics
 
 contains
 
-  !> A core in one of the initial states.
-  subroutine start(truncation, initial, core)
+  !> A core in one of the initial states; settings are the default ones unless given.
+  subroutine start(truncation, initial, core, settings)
     integer, intent(in) :: truncation
     character(len=*), intent(in) :: initial
     type(dynamical_core), intent(out) :: core
+    type(dynamics_settings), intent(in), optional :: settings
+    type(dynamics_settings) :: chosen
     type(gaussian_grid) :: grid
     real(r8), allocatable :: u(:, :), v(:, :), t(:, :), ps(:), geopotential(:)
     character(len=:), allocatable :: error
 
     call make_grid(truncation, grid, error)
     call check(len(error) == 0, error)
-    call core%initialize(grid, levels, dynamics_settings(), error)
+    if (present(settings)) chosen = settings
+    call core%initialize(grid, levels, chosen, error)
     call check(len(error) == 0, error)
     allocate (u(levels%n_level, grid%n_column), ps(grid%n_column), geopotential(grid%n_column))
     allocate (v, t, mold=u)
@@ -109,6 +113,40 @@ contains
       call check(change > 1.0e-2_r8, 'wave: nothing moves')
     end associate
   end subroutine baroclinic_wave
+
+  !> Four days of the wave do not hang on the time step, on the temperature of the semi-implicit terms, or on hybrid levels: extremes
+  !! of the wind below the sponge stay within 1 m/s.
+  subroutine variants()
+    type(hybrid_levels) :: hybrid
+    character(len=:), allocatable :: error
+    real(r8) :: expected(4)
+
+    expected = extremes(dynamics_settings())
+    call check(expected(1) > 30.0_r8, 'variants: no jet')
+    call check(maxval(abs(extremes(dynamics_settings(time_step_s=600.0_r8)) - expected)) < 1.0_r8, 'variants: half the time step')
+    call check(maxval(abs(extremes(dynamics_settings(time_step_s=2400.0_r8)) - expected)) < 1.0_r8, 'variants: twice the time step')
+    call check(maxval(abs(extremes(dynamics_settings(reference_temperature_k=350.0_r8)) - expected)) < 1.0_r8, &
+               'variants: reference temperature')
+    hybrid = levels
+    call make_levels(0.0_r8 * hybrid%hyai, hybrid%hyai + hybrid%hybi, hybrid%p0, levels, error)
+    call check(len(error) == 0, error)
+    call check(maxval(abs(extremes(dynamics_settings()) - expected)) < 1.0_r8, 'variants: sigma levels')
+    levels = hybrid
+  end subroutine variants
+
+  !> Largest and smallest u and v [m/s] below 10 hPa after four days of the wave.
+  function extremes(settings)
+    type(dynamics_settings), intent(in) :: settings
+    real(r8) :: extremes(4)
+    integer, parameter :: below_sponge = 11
+    type(dynamical_core) :: core
+
+    call start(10, 'baroclinic_wave', core, settings)
+    call advance(core, nint(4.0_r8 * seconds_per_day / settings%time_step_s))
+    associate (u => core%u(below_sponge:, :), v => core%v(below_sponge:, :))
+      extremes = [maxval(u), minval(u), maxval(v), minval(v)]
+    end associate
+  end function extremes
 
   !> Cooling by 1 K/day cools by 1 K in a day, and a uniform warming is added whole: increments act on both time levels.
   subroutine physics_strength()
