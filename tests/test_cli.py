@@ -26,6 +26,10 @@ COMMANDS = [
     ["verify"],
     ["online", "run"],
     ["online", "resume"],
+    ["e3sm", "case"],
+    ["e3sm", "sourcemods"],
+    ["e3sm", "namelist"],
+    ["e3sm", "check"],
     ["cmake-prefix"],
 ]
 TEST_STAMP = "0008-10-22-20400"
