@@ -41,7 +41,6 @@ contains
     integer :: first
 
     first = merge(4, 1, index(name, 'tm_') == 1)
-    units = ''
     select case (name(first:))
     case ('state_t')
       units = 'K'
@@ -68,6 +67,8 @@ contains
     case ('state_rh', 'pbuf_COSZRS', 'cam_in_ALDIF', 'cam_in_ALDIR', 'cam_in_ASDIF', 'cam_in_ASDIR', 'cam_in_ICEFRAC', &
           'cam_in_LANDFRAC', 'cam_in_OCNFRAC', 'clat', 'slat', 'icol')
       units = '1'
+    case default
+      units = ''
     end select
   end function host_units
 

@@ -1,8 +1,8 @@
 !> The reference physics of the embedded model on columns of a file, for benchmarks/radiation.py: aqua_column_driver IN OUT.
 !!
 !! IN is raw: a 32-bit integer, the number of columns, then for each t, q, liquid, ice, ozone [60], interface pressures [61], SOLIN,
-!! COSZRS, the albedos ASDIR, ASDIF, ALDIR, ALDIF, and LWUP in real64. OUT has for each column the heating [60] in K/day, FLWDS, NETSW,
-!! SOLS, SOLL, SOLSD, SOLLD and the flux out at the top.
+!! COSZRS, the albedos ASDIR, ASDIF, ALDIR, ALDIF, and LWUP in real64. OUT has for each column the heating [60] in K/day, FLWDS,
+!! NETSW, SOLS, SOLL, SOLSD, SOLLD and the flux out at the top.
 program aqua_column_driver
   use aqua_column_physics, only: reference_physics
   use aqua_column_types, only: allocate_inputs, allocate_outputs, column_inputs, column_outputs, physics_parameters
