@@ -2,7 +2,7 @@
 !!
 !! The interfaces that are replaced have no status arguments, so an error is printed on the error unit and ends the program.
 module climlink_compat
-  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_f_pointer, c_int, c_int32_t, c_int64_t, c_loc, c_null_char, &
+  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_int, c_int32_t, c_int64_t, c_loc, c_null_char, &
                                          c_null_ptr, c_ptr, c_size_t
   use, intrinsic :: iso_fortran_env, only: error_unit
   use climlink_c_api, only: c_characters, c_text, climlink_last_message_c
@@ -42,7 +42,8 @@ module climlink_compat
   end type c_description
 
   interface
-    function climlink_tensor_wrap_c(data, kind, rank, shape, stride, device, tensor) result(status) bind(c, name='climlink_tensor_wrap')
+    function climlink_tensor_wrap_c(data, kind, rank, shape, stride, device, tensor) result(status) &
+      bind(c, name='climlink_tensor_wrap')
       import :: c_char, c_int, c_int32_t, c_int64_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: data
@@ -156,7 +157,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_module_device_c
 
-    function climlink_module_forward_c(module, inputs, n_input, outputs, n_output) result(status) bind(c, name='climlink_module_forward')
+    function climlink_module_forward_c(module, inputs, n_input, outputs, n_output) result(status) &
+      bind(c, name='climlink_module_forward')
       import :: c_int, c_int32_t, c_ptr, c_value
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: module
@@ -205,8 +207,8 @@ contains
     error stop 1
   end subroutine refuse
 
-  !> A tensor over the memory of an array of any kind, rank and stride. `layout` gives the indices from fastest to slowest in memory, `axes`
-  !! the index of the array that each axis of the tensor is; without both, index `i` is axis `i` where it lies.
+  !> A tensor over the memory of an array of any kind, rank and stride. `layout` gives the indices from fastest to slowest in
+  !! memory, `axes` the index of the array that each axis of the tensor is; without both, index `i` is axis `i` where it lies.
   function wrap_array(values, device, where, layout, axes) result(tensor)
     type(*), dimension(..), intent(in), target :: values
     character(len=*), intent(in) :: device
@@ -217,13 +219,14 @@ contains
     integer, parameter :: capacity = 1024
     character(kind=c_char), target :: message(capacity)
     integer(c_int32_t) :: n_order
+    integer(c_int) :: status
 
     n_order = 0
     if (present(layout)) n_order = size(layout)
     if (present(axes)) n_order = size(axes)
     message = c_null_char
-    if (climlink_compat_wrap_c(values, layout, axes, n_order, c_characters(device), tensor, message, int(capacity, c_size_t)) /= c_ok) &
-      call refuse(where, c_text(c_loc(message)))
+    status = climlink_compat_wrap_c(values, layout, axes, n_order, c_characters(device), tensor, message, int(capacity, c_size_t))
+    if (status /= c_ok) call refuse(where, c_text(c_loc(message)))
   end function wrap_array
 
   !> What a tensor is; ends the program if there is none.

@@ -88,7 +88,8 @@ climlink_status climlink_compat_wrap(const CFI_cdesc_t* values, const int32_t* l
   const int32_t* order = layout != NULL ? layout : axes;
   *tensor = NULL;
   if (kind_of(values) == 0) {
-    return refuse(message, capacity, "the array has elements of %lld bytes of a type that no tensor has; expected real32, real64 or an integer kind",
+    return refuse(message, capacity,
+                  "the array has elements of %lld bytes of a type that no tensor has; expected real32, real64 or an integer kind",
                   (long long)values->elem_len);
   }
   if (order != NULL && (n_order != rank || !is_permutation(order, rank))) {

@@ -2,8 +2,8 @@
 module ftorch_model
   use, intrinsic :: iso_c_binding, only: c_associated, c_int, c_int32_t, c_null_ptr, c_ptr
   use climlink_c_api, only: c_characters
-  use climlink_compat, only: c_value, climlink_module_delete_c, climlink_module_forward_c, climlink_module_load_c, refuse, require, &
-                             tensor_value
+  use climlink_compat, only: c_value, climlink_module_delete_c, climlink_module_forward_c, climlink_module_load_c, refuse, &
+                             require, tensor_value
   use ftorch_tensor, only: device_text, torch_tensor, without_gradient
   implicit none (type, external)
   private
@@ -32,11 +32,11 @@ contains
 
     call without_gradient(requires_grad, here)
     if (present(is_training)) then
-      if (is_training) call refuse(here, 'is_training is .true., but climlink''s ftorch is for inference; link FTorch itself to train')
+      if (is_training) call refuse(here, 'is_training is .true., but this ftorch is for inference; link FTorch itself to train')
     end if
     call finalize(model)
-    call require(climlink_module_load_c(c_characters(adjustl(filename)), c_characters(device_text(device_type, device_index, here)), &
-                                        model%p), here)
+    call require(climlink_module_load_c(c_characters(adjustl(filename)), &
+                                        c_characters(device_text(device_type, device_index, here)), model%p), here)
   end subroutine torch_model_load
 
   !> Runs the model and copies its results into the output tensors, which must be as many and have their shapes and element types.
@@ -57,7 +57,8 @@ contains
     do i = 1, size(output_tensors)
       outputs(i) = output_tensors(i)%p
     end do
-    call require(climlink_module_forward_c(model%p, inputs, int(size(inputs), c_int32_t), outputs, int(size(outputs), c_int32_t)), here)
+    call require(climlink_module_forward_c(model%p, inputs, int(size(inputs), c_int32_t), outputs, int(size(outputs), c_int32_t)), &
+                 here)
   end subroutine torch_model_forward
 
   !> False: models are in evaluation mode here.

@@ -1,14 +1,14 @@
 !> FTorch's tensors, for inference, on climlink.
 !!
-!! Index `(i, j)` of a Fortran array is index `[i, j]` of the tensor, over the same memory on a CPU. Arguments and their order are FTorch's.
-!! An error is printed and ends the program, as in FTorch. Gradients are absent: `requires_grad=.true.` is an error.
+!! Index `(i, j)` of a Fortran array is index `[i, j]` of the tensor, over the same memory on a CPU. Arguments and their order are
+!! FTorch's. An error is printed and ends the program, as in FTorch. Gradients are absent: `requires_grad=.true.` is an error.
 module ftorch_tensor
   use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int, c_int32_t, c_int64_t, c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: error_unit, int16, int32, int64, int8, output_unit, real32, real64
   use climlink_c_api, only: c_characters, c_text, climlink_free_c
   use climlink_compat, only: c_description, climlink_tensor_copy_c, climlink_tensor_create_c, climlink_tensor_delete_c, &
-                             climlink_tensor_text_c, climlink_tensor_wrap_c, climlink_tensor_zero_c, described, forget, refuse, require, &
-                             wrap_array
+                             climlink_tensor_text_c, climlink_tensor_wrap_c, climlink_tensor_zero_c, described, forget, refuse, &
+                             require, wrap_array
   use ftorch_devices, only: torch_kCPU, torch_kCUDA
   use ftorch_types, only: ftorch_int
   implicit none (type, external)
@@ -47,16 +47,18 @@ module ftorch_tensor
   !! [requires_grad]); the first form also takes FTorch's newer `permute_dims`, by keyword.
   interface torch_tensor_from_array
     module procedure from_int8, from_int16, from_int32, from_int64, from_real32, from_real64
-    module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, from_real32_layout, from_real64_layout
+    module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, from_real32_layout
+    module procedure from_real64_layout
   end interface torch_tensor_from_array
 
   !> FTorch's newer name of the form with a layout.
   interface torch_tensor_from_array_legacy
-    module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, from_real32_layout, from_real64_layout
+    module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, from_real32_layout
+    module procedure from_real64_layout
   end interface torch_tensor_from_array_legacy
 
-  !> (tensor, data, ndims, tensor_shape, layout, dtype, device_type, [device_index], [requires_grad]); strides in elements, of kind int64,
-  !! in the place of the layout as in FTorch's newer form.
+  !> (tensor, data, ndims, tensor_shape, layout, dtype, device_type, [device_index], [requires_grad]); strides in elements, of kind
+  !! int64, in the place of the layout as in FTorch's newer form.
   interface torch_tensor_from_blob
     module procedure from_blob_layout, from_blob_strides
   end interface torch_tensor_from_blob
@@ -220,7 +222,7 @@ contains
     call require(climlink_tensor_copy_c(source_tensor%p, target_tensor%p, 1_c_int32_t, still_running), 'torch_tensor_to')
   end subroutine torch_tensor_to
 
-  !> Copies the values; the left side is made if it is not set, and otherwise must have the shape, element type and device of the right.
+  !> Copies the values; the left side is made if it is not set, and otherwise must have shape, element type and device of the right.
   subroutine torch_tensor_assign(output, input)
     type(torch_tensor), intent(inout) :: output
     type(torch_tensor), intent(in) :: input
@@ -341,7 +343,7 @@ contains
     character(len=*), intent(in) :: where
 
     if (.not. present(requires_grad)) return
-    if (requires_grad) call refuse(where, 'requires_grad is .true., but climlink''s ftorch is for inference; link FTorch itself to train')
+    if (requires_grad) call refuse(where, 'requires_grad is .true., but this ftorch is for inference; link FTorch itself to train')
   end subroutine without_gradient
 
   !> FTorch's arrays have ranks 1 to 5.
@@ -361,7 +363,7 @@ contains
     character(len=*), intent(in) :: where
 
     if (ndims < 0 .or. ndims > largest_rank) call refuse(where, 'ndims must be 0 to 5')
-    if (size(tensor_shape) < ndims .or. n_order < ndims) call refuse(where, 'the shape and the layout need one number for each of ndims')
+    if (size(tensor_shape) < ndims .or. n_order < ndims) call refuse(where, 'shape and layout need one number for each of ndims')
   end subroutine check_extents
 
   !> The device in climlink's words.

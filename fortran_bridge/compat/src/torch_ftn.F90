@@ -1,15 +1,16 @@
 !> Drop-in for pytorch-fortran's module `torch_ftn`: its inference interface, on climlink (docs/drop-ins.md).
 !!
-!! Axes are reversed: index `(i, j)` of a Fortran array is index `[j, i]` of the tensor, over the same memory on a CPU. An error is printed
-!! and ends the program. Training and Python modules are absent, so that a program which needs them does not compile:
+!! Axes are reversed: index `(i, j)` of a Fortran array is index `[j, i]` of the tensor, over the same memory on a CPU. An error is
+!! printed and ends the program. Training and Python modules are absent, so that a program which needs them does not compile:
 !! torch_module's train, create_optimizer_sgd and save, and torch_pymodule.
 module torch_ftn
   use, intrinsic :: iso_c_binding, only: c_associated, c_double, c_f_pointer, c_int, c_int32_t, c_int64_t, c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: int32, int64, real32, real64
   use climlink_c_api, only: c_characters, c_text
   use climlink_compat, only: c_description, c_value, c_value_integer, c_value_real, c_value_tensor, climlink_module_call_c, &
-                             climlink_module_delete_c, climlink_module_device_c, climlink_module_load_c, climlink_tensor_copy_of_c, &
-                             climlink_tensor_share_c, described, forget, refuse, require, tensor_value, wrap_array
+                             climlink_module_delete_c, climlink_module_device_c, climlink_module_load_c, &
+                             climlink_tensor_copy_of_c, climlink_tensor_share_c, described, forget, refuse, require, &
+                             tensor_value, wrap_array
   implicit none (type, external)
   private
 
@@ -126,8 +127,9 @@ contains
     integer, intent(in) :: flags
     character(len=*), intent(in) :: where
 
-    if (flags < 0 .or. flags > module_use_device + module_use_inference_mode) &
+    if (flags < 0 .or. flags > module_use_device + module_use_inference_mode) then
       call refuse(where, 'flags must be 0, module_use_device (1), module_use_inference_mode (2) or their sum')
+    end if
   end subroutine check_flags
 
   !> The tensor is the array's memory, axes reversed. The array may be of any numeric kind but complex, any rank, and strided.
