@@ -2,8 +2,9 @@
 program test_torch_ftn
   use, intrinsic :: iso_c_binding, only: c_associated
   use, intrinsic :: iso_fortran_env, only: int32, int64, real32, real64
+  use coupling_calls, only: init_neural_net, inputlength, neural_net, outputlength, pcols
   use test_support, only: check, finish, fixture
-  use torch_ftn, only: module_use_inference_mode, torch_module, torch_tensor, torch_tensor_wrap
+  use torch_ftn, only: torch_module, torch_tensor, torch_tensor_wrap
   implicit none (type, external)
 
   call emulator_chunks()
@@ -16,15 +17,11 @@ program test_torch_ftn
 
 contains
 
-  !> As E3SM's emulator module does it: one module for all chunks, lists and tensors of every call are local.
+  !> Chunks with fewer and fewer columns, so that a stale column would be seen.
   subroutine emulator_chunks()
-    integer, parameter :: inputlength = 124
-    integer, parameter :: outputlength = 37
-    integer, parameter :: pcols = 16
-    type(torch_module), allocatable :: torch_mod(:)
-    character(len=256) :: cb_torch_model
-    real(real32) :: x(inputlength, pcols), expected(outputlength, pcols), y(pcols, outputlength)
-    integer :: chunk, unit
+    real(real32) :: x(inputlength, pcols), expected(outputlength, pcols)
+    real(real64) :: input(pcols, inputlength), output(pcols, outputlength)
+    integer :: ncol, unit
 
     open (newunit=unit, file=fixture('mlp_x.f32'), access='stream', form='unformatted', action='read', status='old')
     read (unit) x
@@ -32,37 +29,15 @@ contains
     open (newunit=unit, file=fixture('mlp_y.f32'), access='stream', form='unformatted', action='read', status='old')
     read (unit) expected
     close (unit)
-    cb_torch_model = fixture('mlp.pt')
-    allocate (torch_mod(1))
-    call torch_mod(1)%load(trim(cb_torch_model), 0)
-    do chunk = 1, 3
-      y = 0
-      call neural_net(torch_mod, x, y)
-      call check(maxval(abs(transpose(y) - expected)) < 1e-6_real32, 'outputs are those of torch in Python')
-      x = x(:, pcols:1:-1)
-      expected = expected(:, pcols:1:-1)
+    call init_neural_net(fixture('mlp.pt') // '   ')
+    do ncol = pcols, 1, -5
+      input = 0
+      input(:ncol, :) = transpose(x(:, pcols - ncol + 1:))
+      call neural_net(ncol, input, output)
+      call check(maxval(abs(output(:ncol, :) - transpose(expected(:, pcols - ncol + 1:)))) < 1e-6_real64, 'as torch in Python')
+      call check(maxval(abs(output(:ncol, :))) > 0.1_real64, 'outputs are set')
     end do
   end subroutine emulator_chunks
-
-  subroutine neural_net(torch_mod, x, y)
-    type(torch_module), intent(inout) :: torch_mod(:)
-    real(real32), intent(in) :: x(:, :)
-    real(real32), intent(out) :: y(:, :)
-    type(torch_tensor_wrap) :: input_tensors
-    type(torch_tensor) :: out_tensor
-    real(real32), pointer :: output_torch(:, :)
-    integer :: i, k
-
-    call input_tensors%create
-    call input_tensors%add_array(x)
-    call torch_mod(1)%forward(input_tensors, out_tensor, flags=module_use_inference_mode)
-    call out_tensor%to_array(output_torch)
-    do i = 1, size(y, 1)
-      do k = 1, size(y, 2)
-        y(i, k) = output_torch(k, i)
-      end do
-    end do
-  end subroutine neural_net
 
   !> numbered.pt adds 1, 2, 6 times the index of torch, which is the last, middle and first of Fortran.
   subroutine reversed_axes()
