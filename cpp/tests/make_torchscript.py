@@ -31,7 +31,7 @@ class Twice(nn.Module):
 
 
 class Numbered(nn.Module):
-    """Adds to every element a number that tells its index: 1, 2, 6, 12 and 36 times the indices from the first on. Any kind, rank 1 to 5."""
+    """Adds to every element a number that tells its index: 1, 2, 6, 12, 36 times the indices from the first on; rank 1 to 5."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = x.clone()

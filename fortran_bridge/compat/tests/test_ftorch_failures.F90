@@ -67,6 +67,8 @@ contains
       stale(1)%p = outputs(1)%p
       call torch_delete(outputs)
       outputs(1)%p = stale(1)%p
+    case default
+      continue
     end select
     call torch_model_forward(model, inputs, outputs)
   end subroutine handles
@@ -89,6 +91,8 @@ contains
     case ('to')
       call torch_tensor_from_array(b, x, torch_kCPU)
       call torch_tensor_to(a, b)
+    case default
+      error stop 'unknown case'
     end select
   end subroutine tensors
 

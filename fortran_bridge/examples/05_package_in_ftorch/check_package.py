@@ -25,7 +25,6 @@ def main(package: str, program: str) -> None:
     difference = float((np.abs(got - expected) / scale).max())
     assert np.abs(expected).max() > 0
     assert difference < 1e-6, difference
-    print(f"largest difference {difference:.1e}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ program package_in_ftorch
   use, intrinsic :: iso_fortran_env, only: real32
   use ftorch, only: torch_delete, torch_kCPU, torch_model, torch_model_forward, torch_model_load, torch_tensor, &
                     torch_tensor_from_array
-  implicit none
+  implicit none (type, external)
 
   integer, parameter :: n_input = 557
   integer, parameter :: n_output = 368

@@ -1,7 +1,7 @@
 !> A section that is not contiguous would need a copy, which the tensor would outlive.
 program not_contiguous
   use ftorch, only: torch_kCPU, torch_tensor, torch_tensor_from_array
-  implicit none
+  implicit none (type, external)
   type(torch_tensor) :: tensor
   real, target :: x(6)
 
