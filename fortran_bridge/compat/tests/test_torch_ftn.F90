@@ -8,6 +8,7 @@ program test_torch_ftn
   implicit none (type, external)
 
   call emulator_chunks()
+  call no_growth()
   call reversed_axes()
   call scalars()
   call tensors_as_arguments()
@@ -38,6 +39,39 @@ contains
       call check(maxval(abs(output(:ncol, :))) > 0.1_real64, 'outputs are set')
     end do
   end subroutine emulator_chunks
+
+  !> Lists and outputs of a call go with it: 10 000 calls, of which each could leave 2 kB and more, do not add 15 MB.
+  subroutine no_growth()
+    real(real64) :: input(pcols, inputlength), output(pcols, outputlength)
+    integer :: before, i
+
+    input = 0.5_real64
+    do i = 1, 1000
+      call neural_net(pcols, input, output)
+    end do
+    before = resident_kilobytes()
+    do i = 1, 10000
+      call neural_net(pcols, input, output)
+    end do
+    call check(resident_kilobytes() - before < 15000, 'memory does not grow with the number of calls')
+  end subroutine no_growth
+
+  !> Memory of this process in kB; 0 where the system does not tell.
+  function resident_kilobytes() result(kilobytes)
+    integer :: kilobytes
+    character(len=80) :: line
+    integer :: unit, failed
+
+    kilobytes = 0
+    open (newunit=unit, file='/proc/self/status', action='read', status='old', iostat=failed)
+    if (failed /= 0) return
+    do
+      read (unit, '(a)', iostat=failed) line
+      if (failed /= 0) exit
+      if (line(1:6) == 'VmRSS:') read (line(7:), *, iostat=failed) kilobytes
+    end do
+    close (unit)
+  end function resident_kilobytes
 
   !> numbered.pt adds 1, 2, 6 times the index of torch, which is the last, middle and first of Fortran.
   subroutine reversed_axes()
