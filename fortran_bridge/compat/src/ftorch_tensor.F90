@@ -146,44 +146,21 @@ contains
                                         c_characters(device_text(device_type, device_index, here)), tensor%p), here)
   end subroutine from_blob_strides
 
-  !> A tensor with values that are not set.
-  subroutine torch_tensor_empty(tensor, ndims, tensor_shape, dtype, device_type, device_index, requires_grad)
-    type(torch_tensor), intent(inout) :: tensor
-    integer(c_int), intent(in) :: ndims
-    integer(c_int64_t), intent(in) :: tensor_shape(:)
-    integer(c_int), intent(in) :: dtype
-    integer(c_int), intent(in) :: device_type
-    integer, optional, intent(in) :: device_index
-    logical, optional, intent(in) :: requires_grad
+  ! Values that are not set.
+#define CLIMLINK_NAME torch_tensor_empty
+#define CLIMLINK_TEXT 'torch_tensor_empty'
+#define CLIMLINK_FILL fill_none
+#include "ftorch_create.inc"
 
-    call create(tensor, fill_none, ndims, tensor_shape, dtype, device_type, device_index, requires_grad, 'torch_tensor_empty')
-  end subroutine torch_tensor_empty
+#define CLIMLINK_NAME torch_tensor_zeros
+#define CLIMLINK_TEXT 'torch_tensor_zeros'
+#define CLIMLINK_FILL fill_zeros
+#include "ftorch_create.inc"
 
-  !> A tensor of zeros.
-  subroutine torch_tensor_zeros(tensor, ndims, tensor_shape, dtype, device_type, device_index, requires_grad)
-    type(torch_tensor), intent(inout) :: tensor
-    integer(c_int), intent(in) :: ndims
-    integer(c_int64_t), intent(in) :: tensor_shape(:)
-    integer(c_int), intent(in) :: dtype
-    integer(c_int), intent(in) :: device_type
-    integer, optional, intent(in) :: device_index
-    logical, optional, intent(in) :: requires_grad
-
-    call create(tensor, fill_zeros, ndims, tensor_shape, dtype, device_type, device_index, requires_grad, 'torch_tensor_zeros')
-  end subroutine torch_tensor_zeros
-
-  !> A tensor of ones.
-  subroutine torch_tensor_ones(tensor, ndims, tensor_shape, dtype, device_type, device_index, requires_grad)
-    type(torch_tensor), intent(inout) :: tensor
-    integer(c_int), intent(in) :: ndims
-    integer(c_int64_t), intent(in) :: tensor_shape(:)
-    integer(c_int), intent(in) :: dtype
-    integer(c_int), intent(in) :: device_type
-    integer, optional, intent(in) :: device_index
-    logical, optional, intent(in) :: requires_grad
-
-    call create(tensor, fill_ones, ndims, tensor_shape, dtype, device_type, device_index, requires_grad, 'torch_tensor_ones')
-  end subroutine torch_tensor_ones
+#define CLIMLINK_NAME torch_tensor_ones
+#define CLIMLINK_TEXT 'torch_tensor_ones'
+#define CLIMLINK_FILL fill_ones
+#include "ftorch_create.inc"
 
   !> A tensor with memory of its own.
   subroutine create(tensor, fill, ndims, tensor_shape, dtype, device_type, device_index, requires_grad, where)

@@ -68,7 +68,7 @@ contains
     do
       read (unit, '(a)', iostat=failed) line
       if (failed /= 0) exit
-      if (line(1:6) == 'VmRSS:') read (line(7:), *, iostat=failed) kilobytes
+      if (line(1:6) == 'VmRSS:') read (line(7:), *) kilobytes
     end do
     close (unit)
   end function resident_kilobytes
