@@ -22,6 +22,7 @@ COMMANDS = [
     ["data", "describe"],
     ["train"],
     ["export"],
+    ["import"],
     ["inspect"],
     ["verify"],
     ["online", "run"],
