@@ -15,6 +15,7 @@ from climlink.data.climsim import find_pairs
 from climlink.data.columns import read_columns
 from climlink.data.errors import DataError
 from climlink.data.grid import find_grid, read_grid
+from climlink.data.lags import needs_lags, with_history
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import synthetic_hybrid, synthetic_rows
 from climlink.evaluation.kernels import r2
@@ -80,14 +81,15 @@ def _from_store(input_set: str, output_set: str, store: ColumnStore, time_step_s
 def _from_pairs(input_set: str, output_set: str, data: Path, grid: Path | None, time_step_s: float) -> ImportColumns:
     on = read_grid(find_grid(data, grid))
     pairs = find_pairs(data)
-    chosen = [pairs[i] for i in spread_evenly(len(pairs), CANDIDATE_TIMES)]
-    kept = spread_evenly(len(chosen) * on.n_column, CANDIDATE_COUNT)
     inputs, outputs = variable_set(input_set, on.level_count), variable_set(output_set, on.level_count)
+    usable = with_history(pairs, time_step_s) if needs_lags(inputs.names, on.level_count) else pairs
+    stamps = [usable[i].stamp for i in spread_evenly(len(usable), CANDIDATE_TIMES)]
+    kept = spread_evenly(len(stamps) * on.n_column, CANDIDATE_COUNT)
 
     def rows_of(variables: VariableSet) -> Tensor:
-        return torch.from_numpy(read_columns(chosen, variables, outputs, grid=on, time_step_s=time_step_s).inputs[kept])
+        return torch.from_numpy(read_columns(pairs, variables, outputs, stamps=stamps, grid=on, time_step_s=time_step_s).inputs[kept])
 
-    read = read_columns(chosen, inputs, outputs, grid=on, time_step_s=time_step_s)
+    read = read_columns(pairs, inputs, outputs, stamps=stamps, grid=on, time_step_s=time_step_s)
     rows, targets = torch.from_numpy(read.inputs[kept]), torch.from_numpy(read.targets[kept])
     return ImportColumns(inputs, outputs, rows, "pairs", on.hybrid, targets, rows_of)
 

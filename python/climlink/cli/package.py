@@ -134,13 +134,15 @@ def _real_columns(package: EmulatorPackage, data: Path, files: int) -> FloatRows
 
     from climlink.data.climsim import find_pairs
     from climlink.data.columns import read_columns
+    from climlink.data.lags import needs_lags, with_history
     from climlink.wrappers.contract import host_sets
 
-    pairs = find_pairs(data)
-    chosen = sorted({int(i) for i in np.linspace(0, len(pairs) - 1, min(files, len(pairs))).round()})
     inputs, outputs = host_sets(package.manifest)
+    step, pairs = package.manifest.time_step_s, find_pairs(data)
+    pairs = with_history(pairs, step) if needs_lags(inputs.names, inputs.level_count) else pairs
+    chosen = sorted({int(i) for i in np.linspace(0, len(pairs) - 1, min(files, len(pairs))).round()})
     stamps = [pairs[i].stamp for i in chosen]
-    return read_columns(data, inputs, outputs, stamps=stamps, time_step_s=package.manifest.time_step_s).inputs
+    return read_columns(data, inputs, outputs, stamps=stamps, time_step_s=step).inputs
 
 
 def _show(package: EmulatorPackage) -> None:

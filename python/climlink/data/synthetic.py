@@ -6,7 +6,7 @@ no physics: the tendencies are noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,9 +14,10 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
-from climlink.data.climsim import INPUT_SET, OUTPUT_SET, TIME_STEP_S, file_name, is_tendency, state_name
+from climlink.data.climsim import INPUT_SET, LAGGED_SET, OUTPUT_SET, TIME_STEP_S, PairKind, file_name, is_tendency, state_name
 from climlink.data.columns import derive, pack_inputs
 from climlink.data.grid import Grid, read_grid
+from climlink.data.lags import place_inputs
 from climlink.data.stamp import Stamp
 from climlink.wrappers.variable_sets import VariableSet, variable_set
 from climlink.wrappers.vertical import HybridCoordinate
@@ -25,8 +26,6 @@ GRID_NAME = "ClimSim_low-res_grid-info.nc"
 _FORMAT: Literal["NETCDF3_64BIT_DATA"] = "NETCDF3_64BIT_DATA"  # CDF-5, as published
 _SURFACE_PA, _TOP_PA = 1.0e5, 100.0
 _NO_SEA_ICE = 1e30
-LAGGED_SET = "host_v4_q"
-"""The set that has every input of earlier steps and of place."""
 _SCALAR_RANGES = {
     "pbuf_SOLIN": (0.0, 1300.0),
     "pbuf_LHFLX": (-20.0, 300.0),
@@ -94,6 +93,40 @@ def synthetic_grid(*, n_column: int, hybrid: HybridCoordinate) -> Grid:
     )
 
 
+def write_training_run(
+    directory: str | Path,
+    stamps: Iterable[Stamp],
+    *,
+    case: str,
+    pairs: Sequence[PairKind] = ("mli-mlo",),
+    n_column: int = 6,
+    level_count: int = 8,
+    seed: int = 0,
+) -> Path:
+    """Write what an E3SM run built with -DMMF_ML_TRAINING leaves, one file of each kind per step, and a grid file; return ``directory``.
+
+    The files carry the case's name, lie flat, and have positions and more dimensions beside the variables, but no ymd and tod.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    grid = write_grid(directory / GRID_NAME, n_column=n_column, level_count=level_count)
+    for number, stamp in enumerate(stamps):
+        for place, kind in enumerate(pairs):
+            rng = np.random.default_rng((seed, number, place))
+            before = synthetic_inputs(grid, rng)
+            for name, columns in zip(kind.split("-"), (before, synthetic_outputs(grid, before, rng)), strict=True):
+                _write_training_file(directory / file_name(name, stamp, case), grid, columns)
+    return directory
+
+
+def _write_training_file(path: Path, grid: Grid, columns: Mapping[str, NDArray[np.float64]]) -> None:
+    with netCDF4.Dataset(path, "w", format=_FORMAT) as file:
+        for name, size in (("ncol", grid.n_column), ("lev", grid.level_count), ("ilev", grid.level_count + 1), ("pcnst", 3)):
+            file.createDimension(name, size)
+        for name, values in {"lat": grid.latitude, "lon": grid.longitude, "area": grid.area, **columns}.items():
+            file.createVariable(name, "f8", ("lev", "ncol") if values.ndim == 2 else ("ncol",))[:] = values.T
+
+
 def write_pair(folder: Path, stamp: Stamp, grid: Grid, rng: np.random.Generator) -> None:
     """Write the mli and mlo files of one stamp."""
     before = synthetic_inputs(grid, rng)
@@ -132,8 +165,7 @@ def synthetic_rows(variables: VariableSet, hybrid: HybridCoordinate, n_column: i
 
 def _synthetic_lags(grid: Grid, now: Mapping[str, NDArray[np.float64]], rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
     """Return the inputs of earlier steps and of place for the columns ``now``: tendencies as strong as those of synthetic pairs."""
-    latitude = np.deg2rad(grid.latitude)
-    lags = {"clat": np.cos(latitude), "slat": np.sin(latitude), "icol": np.arange(1.0, grid.n_column + 1.0)}
+    lags = place_inputs(grid)
     for v in (v for v in variable_set(LAGGED_SET, grid.level_count).variables if v.name not in now and v.name not in lags):
         if v.is_profile:
             # Water changes by a millionth of itself per second, so that the dry stratosphere stays dry.
