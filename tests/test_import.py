@@ -18,7 +18,16 @@ from climlink.data.climsim import file_name
 from climlink.data.columns import read_columns
 from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore
-from climlink.data.synthetic import GRID_NAME, synthetic_hybrid, synthetic_inputs, synthetic_outputs, synthetic_rows, write_file, write_grid
+from climlink.data.synthetic import (
+    GRID_NAME,
+    synthetic_hybrid,
+    synthetic_inputs,
+    synthetic_outputs,
+    synthetic_rows,
+    write_dataset,
+    write_file,
+    write_grid,
+)
 from climlink.foreign_graph import GraphError
 from climlink.importing import ImportRequest, import_package
 from climlink.package import EmulatorPackage
@@ -131,6 +140,16 @@ def test_golden_columns_from_a_store_and_from_files(synthetic_store: ColumnStore
         assert {row.tobytes() for row in package.golden_inputs} <= {row.tobytes() for row in rows}
     with pytest.raises(ContractError, match="time step of 1200 s"):
         import_package(old, ImportRequest("host_v2_rh", data=synthetic_store.path, time_step_s=1800.0), tmp_path / "other.pt")
+
+
+def test_lagged_golden_columns_come_from_consecutive_files(tmp_path: Path) -> None:
+    first = Stamp(4, 7, 1)
+    folder = write_dataset(tmp_path / "pairs", [first.plus(1200 * n) for n in range(4)], n_column=24, level_count=60)
+    old = save(OldWrapper(1525), tmp_path / "old.pt")
+    package = import_package(old, ImportRequest("host_v4_rh", data=folder), tmp_path / "wrap_model.pt")
+    rows = read_columns(folder, variable_set("host_v4_rh"), variable_set("mmf368"))
+    assert rows.stamps == (first.plus(2400), first.plus(3600))
+    assert {row.tobytes() for row in package.golden_inputs} <= {row.tobytes() for row in rows.inputs}
 
 
 def test_the_grid_file_gives_the_vertical_coordinate(synthetic_dir: Path, synthetic_store: ColumnStore, tmp_path: Path) -> None:
@@ -348,6 +367,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     shown = json.loads(CliRunner().invoke(app, ["inspect", str(out), "--json"]).output)["manifest"]
     assert shown["imported"]["host_postprocessing"] == "legacy"
     assert shown["normalization"] is None
+    assert Emulator(out, level_count=60, time_step_s=1200.0).host_postprocessing == "legacy"
     readable = CliRunner().invoke(app, ["inspect", str(out)]).output
     assert "unknown, inside the imported graph" in readable
     assert "net308" in readable

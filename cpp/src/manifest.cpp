@@ -174,15 +174,17 @@ void refuse_unknown(JsonRecord& root) {
   }
 }
 
-void check_imported(JsonRecord record) {
+// Returns what the graph asks of the host.
+std::string read_imported(JsonRecord record) {
   if (record.string("file").empty()) record.problem("file", "expected a text of at least one character");
   read_digest(record, "sha256");
   record.integer("parameter_count", 0);
   record.choice("golden_source", {"store", "pairs", "synthetic"});
   record.boolean("input_copied");
-  record.choice("host_postprocessing", {"none", "legacy"});
   record.strings("findings");
+  std::string host_postprocessing = record.choice("host_postprocessing", {"none", "legacy"});
   record.finish();
+  return host_postprocessing;
 }
 
 void check_constraints(JsonRecord& root) {
@@ -212,7 +214,6 @@ void check_description(JsonRecord& root) {
   provenance.optional_ignore("training");
   provenance.finish();
   if (!unknown(root, "constants")) root.object("constants");
-  if (root.has("imported") && !root.is_null("imported")) check_imported(root.record("imported"));
   root.strings("operators");
   root.positive("same_kernels_tolerance");
   if (root.has("calendar")) root.string("calendar");
@@ -258,6 +259,7 @@ Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
   m.allowed_precisions = read_precisions(root);
   m.tolerances = read_tolerances(root);
   read_golden(root.record("golden"), m);
+  if (root.has("imported") && !root.is_null("imported")) m.host_postprocessing = read_imported(root.record("imported"));
   check_description(root);
   root.finish();
   return m;
