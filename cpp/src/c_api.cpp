@@ -167,6 +167,13 @@ climlink_status climlink_device(const climlink_emulator* emulator, const char** 
   });
 }
 
+climlink_status climlink_host_postprocessing(const climlink_emulator* emulator, const char** policy) {
+  return guarded([&] {
+    need(policy, "policy");
+    *policy = checked(emulator).manifest().host_postprocessing.c_str();
+  });
+}
+
 climlink_status climlink_level_count(const climlink_emulator* emulator, int32_t* level_count) {
   return guarded([&] {
     need(level_count, "level_count");

@@ -208,7 +208,7 @@ def _score(
     contract = EmulatorContract.from_manifest(package.manifest)
     rows = read_columns(climsim, contract.inputs, contract.outputs, stamps=test)
     predicted = predict_package(package, rows.inputs)
-    first = package.manifest.pruned_levels
+    first = contract.pruned_levels
     python_scores = r2_table(rows.targets, predicted, contract.outputs, first_level=first)
     mli = {p.stamp: p.mli for p in find_pairs(climsim)}
     outputs = replay_outputs([mli[s] for s in test], replayed, contract.outputs, climsim)
