@@ -115,7 +115,10 @@ Package::Package(const PackageSettings& settings, std::int64_t n_input, std::int
   const TrapsOff quiet;
   const climlink_options options = c_options(settings);
   climlink_emulator* opened = nullptr;
-  require(climlink_open(path_.c_str(), &options, &opened));
+  const std::string* bytes = settings.contents.get();
+  require(bytes == nullptr
+              ? climlink_open(path_.c_str(), &options, &opened)
+              : climlink_open_bytes(bytes->data(), static_cast<std::int64_t>(bytes->size()), path_.c_str(), &options, &opened));
   emulator_.reset(opened);
   check_channels(CLIMLINK_INPUT, "input_channels", n_input);
   check_channels(CLIMLINK_OUTPUT, "output_channels", n_output);
