@@ -4,13 +4,6 @@
 #   climlink_add_emulators_backend(emulator_common)
 set(CLIMLINK_EMULATORS_SOURCES "${CMAKE_CURRENT_LIST_DIR}")
 
-# A static library hands climlink on to targets of other directories, which see an imported target only where it is global. Only the
-# directory that found climlink can make it so; found further up it is seen from there down anyway.
-get_directory_property(climlink_found_here IMPORTED_TARGETS)
-if("climlink::climlink" IN_LIST climlink_found_here)
-  set_target_properties(climlink::climlink PROPERTIES IMPORTED_GLOBAL TRUE)
-endif()
-
 # Compiles the backend into TARGET, which must be able to include E3SM's inference_backend.hpp, and defines EMULATOR_ENABLE_CLIMLINK
 # for it and for what links it.
 function(climlink_add_emulators_backend target)
