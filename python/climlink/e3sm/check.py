@@ -118,7 +118,10 @@ def _names_in_lists(settings: CaseSettings, manifest: Manifest) -> list[Finding]
             problem = f"cb_partial_coupling_vars: the package has no output {name!r}{near_names(name, accepted)}"
             findings.append(Finding("namelist", problem, "correct the name"))
     parameters = {
-        f"{c.name}.{p}" for c in manifest.constraints if c.name in CONSTRAINTS for p in CONSTRAINTS[c.name].parameters_type.model_fields
+        f"{c.name}.{p}"
+        for c in manifest.constraints or []
+        if c.name in CONSTRAINTS
+        for p in CONSTRAINTS[c.name].parameters_type.model_fields
     }
     for text in _texts(settings.emulator.get("climlink_overrides")):
         key, equals, _ = text.partition("=")
