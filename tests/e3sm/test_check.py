@@ -191,10 +191,10 @@ def test_too_little_spin_up_and_other_levels(make_case: MakeCase, packages: dict
     _edit(folder, "inputlength = 557", "inputlength = 1525")
     _edit(folder, "cb_nn_var_combo = 'v2'", "cb_nn_var_combo = 'v4'")
     assert check_against_manifest(read_settings(folder), lagged) == []
-    _edit(folder, "cb_spinup_step = 5", "cb_spinup_step = 2")
+    _edit(folder, "cb_spinup_step = 5", "cb_spinup_step = 1")
     (finding,) = check_against_manifest(read_settings(folder), lagged)
-    assert "cb_spinup_step is 2, but the lagged inputs of host_v4_q exist after 3 steps" in finding.problem
-    _edit(folder, "cb_spinup_step = 2", "cb_spinup_step = 3")
+    assert "cb_spinup_step is 1, but the lagged inputs of host_v4_q exist after 2 steps" in finding.problem
+    _edit(folder, "cb_spinup_step = 1", "cb_spinup_step = 2")
     (finding,) = check_against_manifest(read_settings(folder), lagged.model_copy(update={"level_count": 72}))
     assert finding.problem == "the package has 72 levels, the case 60"
 

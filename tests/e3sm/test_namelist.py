@@ -16,7 +16,7 @@ from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.namelist import check_entries, needed_spin_up, package_entries, variable_combination, wrapper_entries
 from climlink.online.launch import namelist_text
 from climlink.package import EmulatorPackage
-from climlink.wrappers.manifest import Manifest
+from climlink.wrappers.manifest import ImportedEntry, Manifest
 from climlink.wrappers.variable_sets import variable_set
 
 HOST_SETS = [f"host_v{version}_{humidity}" for version in (2, 4, 6) for humidity in ("q", "rh")]
@@ -36,7 +36,7 @@ def test_widths_combination_humidity_and_spin_up_of_every_host_set(name: str, pa
     assert (entries["inputlength"], entries["outputlength"]) == (width, 368)
     assert entries["cb_nn_var_combo"] == name.split("_")[1]
     assert entries["input_rh"] is name.endswith("_rh")
-    assert needed_spin_up(on_set.manifest) == (0 if "v2" in name else 3)
+    assert needed_spin_up(on_set.manifest) == (0 if "v2" in name else 2)
     assert entries["cb_spinup_step"] >= needed_spin_up(on_set.manifest)
 
 
@@ -50,6 +50,23 @@ def test_the_command_prints_a_namelist_that_holds_path_and_digest(packages: dict
     assert (entries["climlink_device"], entries["cb_spinup_step"], entries["input_rh"]) == ("cuda", 9, True)
 
 
+def test_an_imported_wrapper_that_needs_the_old_post_processing_gets_it(packages: dict[str, EmulatorPackage]) -> None:
+    package = packages["host_v2_q"]
+    assert "climlink_legacy" not in package_entries(package, "/models/wrap_model.pt")
+    imported = ImportedEntry(
+        file="old.pt",
+        sha256="0" * 64,
+        parameter_count=1,
+        golden_source="synthetic",
+        input_copied=False,
+        host_postprocessing="legacy",
+        findings=[],
+    )
+    manifest = package.manifest.model_copy(update={"imported": imported})
+    old = EmulatorPackage(package.path, manifest, package.digest, package.golden_inputs, package.golden_outputs)
+    assert package_entries(old, "/models/old.pt")["climlink_legacy"] is True
+
+
 def test_a_package_for_another_order_is_refused(packages: dict[str, EmulatorPackage]) -> None:
     with pytest.raises(E3SMError, match="takes the input set 'climsim_v2'; E3SM sends host_v2, host_v4 or host_v6"):
         variable_combination(_on(packages["host_v2_q"], "climsim_v2"))
@@ -58,8 +75,8 @@ def test_a_package_for_another_order_is_refused(packages: dict[str, EmulatorPack
 def test_too_little_spin_up_a_long_path_and_unknown_devices_are_refused(packages: dict[str, EmulatorPackage]) -> None:
     package = packages["host_v2_q"]
     lagged = EmulatorPackage(package.path, _on(package, "host_v4_q"), package.digest, package.golden_inputs, package.golden_outputs)
-    with pytest.raises(E3SMError, match="cb_spinup_step is 2, but the lagged inputs of host_v4_q exist after 3 steps"):
-        package_entries(lagged, "/a.pt", {"cb_spinup_step": 2})
+    with pytest.raises(E3SMError, match="cb_spinup_step is 1, but the lagged inputs of host_v4_q exist after 2 steps"):
+        package_entries(lagged, "/a.pt", {"cb_spinup_step": 1})
     assert package_entries(lagged, "/a.pt", {"cb_spinup_step": -1})["cb_spinup_step"] == -1
     with pytest.raises(E3SMError, match="climlink_package: expected text of at most 256 characters"):
         package_entries(package, "/" + "a" * 256)

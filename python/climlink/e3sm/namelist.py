@@ -13,8 +13,8 @@ from climlink.wrappers.errors import near_names
 from climlink.wrappers.manifest import Manifest
 
 DEFAULT_SPIN_UP = 5
-LAGGED_SPIN_UP = 3
-"""Steps of the host's physics that fill the memory of a lagged input set: the older of two tendencies is whole after the third."""
+LAGGED_SPIN_UP = 2
+"""Steps of the host's physics that fill the memory of a lagged input set: every lagged input has a value from the third step on."""
 
 
 def variable_combination(manifest: Manifest) -> str:
@@ -54,8 +54,10 @@ def package_entries(package: EmulatorPackage, path: str, extra: Mapping[str, Nam
         "climlink_package": path,
         "climlink_package_digest": package.digest,
         "climlink_device": "auto",
-        **(extra or {}),
     }
+    if manifest.imported is not None and manifest.imported.host_postprocessing == "legacy":
+        entries["climlink_legacy"] = True
+    entries |= extra or {}
     check_entries(entries)
     steps = entries["cb_spinup_step"]
     if isinstance(steps, int) and 0 <= steps < needed_spin_up(manifest):
