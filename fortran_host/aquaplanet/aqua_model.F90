@@ -1,12 +1,12 @@
 !> The state of the embedded model and its step: dynamics, transport, columns, increments. Replicated on every rank but for the
 !! columns, which are shared out; so the results do not depend on the number of ranks.
 module aqua_model
-  use aqua_budgets, only: angular_momentum, budget_row, column_energy, column_water, global_mean, layer_mass
+  use aqua_budgets, only: angular_momentum, budget_row, column_energy, column_water, global_mean
   use aqua_calendar, only: calendar_day, model_time, parse_stamp, time_after
   use aqua_checks, only: state_error
   use aqua_column_step, only: column_worker
   use aqua_column_table, only: column_table, input_table
-  use aqua_constants, only: heat_capacity, r8, seconds_per_day, stefan_boltzmann
+  use aqua_constants, only: gravity, heat_capacity, r8, seconds_per_day, stefan_boltzmann
   use aqua_dynamics, only: dynamical_core
   use aqua_gases, only: gas_profiles
   use aqua_grid, only: gaussian_grid, make_grid
@@ -41,6 +41,9 @@ module aqua_model
     real(r8), allocatable :: sst(:)                    !! [column], K
     real(r8), allocatable :: fluxes(:, :)              !! [LHFLX SHFLX TAUX TAUY, column] of the last step
     type(column_table) :: before                       !! What the emulated part of the last step was given.
+    logical :: has_gases = .false.                     !! before has gases on all levels.
+    real(r8) :: water = 0.0_r8                         !! Global mean after the last step [kg/m2], if has_water
+    logical :: has_water = .false.
     real(r8) :: energy = 0.0_r8                        !! Global mean after the last step, before truncation [J/m2].
     type(budget_row) :: budget                         !! Of the last step.
   contains
@@ -229,14 +232,14 @@ contains
     real(r8) :: dt, water
 
     dt = self%settings%run%time_step_s
-    water = global_mean(self%grid, column_water(self%levels, self%core%ps, self%tracers))
+    if (.not. self%has_water) self%water = global_mean(self%grid, column_water(self%levels, self%core%ps, self%tracers))
     call self%core%step(self%tracers(1, :, :))
     error = state_error(self%grid, self%core%u, self%core%v, self%core%t, self%core%ps)
     if (len(error) > 0) return
     call self%transport%advect(self%core%u_start, self%core%v_start, self%core%ps_start, self%core%u, self%core%v, self%core%ps, &
                                dt, self%step_number, self%tracers, error)
     if (len(error) > 0) return
-    water = global_mean(self%grid, column_water(self%levels, self%core%ps, self%tracers)) - water
+    water = global_mean(self%grid, column_water(self%levels, self%core%ps, self%tracers)) - self%water
     self%budget%transport_water = mm_per_day(water, dt)
     call self%fix_energy(dt)
     call self%fill_inputs()
@@ -272,10 +275,9 @@ contains
     class(aquaplanet_model), intent(inout) :: self
     real(r8), intent(in) :: dt
     real(r8) :: lost, mass
-    integer :: column
 
     lost = self%energy - self%global_energy(self%core%t, self%core%u, self%core%v)
-    mass = global_mean(self%grid, [(sum(layer_mass(self%levels, self%core%ps(column))), column = 1, self%grid%n_column)])
+    mass = (global_mean(self%grid, self%core%ps) * (1.0_r8 - self%levels%hybi(1)) - self%levels%p0 * self%levels%hyai(1)) / gravity
     call self%core%add_uniform_temperature(lost / (heat_capacity * mass))
     self%budget%energy_fixer = lost / dt
   end subroutine fix_energy
@@ -284,20 +286,24 @@ contains
   subroutine fill_inputs(self)
     class(aquaplanet_model), intent(inout) :: self
     real(r8) :: latitude(self%grid%n_column), longitude(self%grid%n_column), day
-    integer :: column, n
+    integer :: column, n, k
 
     n = self%levels%n_level
     latitude = self%latitudes()
     longitude = self%longitudes()
     day = calendar_day(self%time(self%step_number))
+    ! Gases follow pressure: where that does not change, they stay as the first step of the run has them.
+    k = 1
+    if (self%has_gases) k = findloc(self%levels%hybm > 0.0_r8, .true., dim=1)
+    self%has_gases = .true.
     do column = 1, self%grid%n_column
       associate (rows => self%before%values(:, column), core => self%core, q => self%tracers(:, :, column))
         rows(:n) = core%t(:, column)
         rows(n + 1:4 * n) = [q(1, :), q(2, :), q(3, :)]
         rows(4 * n + 1:6 * n) = [core%u(:, column), core%v(:, column)]
         rows(6 * n + 1:7 * n) = midpoint_pressure(self%levels, core%ps(column))
-        call gas_profiles(rows(6 * n + 1:7 * n), latitude(column), rows(7 * n + 1:8 * n), rows(8 * n + 1:9 * n), &
-                          rows(9 * n + 1:10 * n))
+        call gas_profiles(rows(6 * n + k:7 * n), latitude(column), rows(7 * n + k:8 * n), rows(8 * n + k:9 * n), &
+                          rows(9 * n + k:10 * n))
         rows(10 * n + 1) = core%ps(column)
         rows(10 * n + 3:10 * n + 6) = self%fluxes(:, column)
         call fill_surface(day, latitude(column), longitude(column), self%sst(column), rows(10 * n + 1:))
@@ -357,7 +363,9 @@ contains
       row%surface_pressure = global_mean(self%grid, core%ps)
       if (self%settings%run%physics /= 'moist') return
       row%energy = self%energy
-      row%water = global_mean(self%grid, column_water(self%levels, core%ps, self%tracers))
+      self%water = global_mean(self%grid, column_water(self%levels, core%ps, self%tracers))
+      self%has_water = .true.
+      row%water = self%water
       row%angular_momentum = angular_momentum(self%grid, self%levels, core%ps, core%u)
       call summarize_columns(self%grid, self%levels, self%before, self%worker%results, self%settings%run%time_step_s, &
                              self%hybrid%reference_feeds_back(), row)
