@@ -27,7 +27,8 @@ module mmf_nn_emulator
   use mmf_nn_outputs, only: chunk_outputs, constituent, fill_ptend, fill_surface, get_outputs
   use mmf_nn_settings, only: cb_do_ramp, cb_partial_coupling, cb_partial_coupling_vars, cb_ramp_factor, cb_ramp_linear_steps, &
                              cb_ramp_option, cb_ramp_step_0steps, cb_ramp_step_1steps, cb_spinup_step, &
-                             cb_strato_water_constraint, climlink_history, climlink_legacy, dtheta_thred, mmf_nn_emulator_readnl
+                             cb_strato_water_constraint, climlink_history, climlink_legacy, dtheta_thred, &
+                             mmf_nn_emulator_readnl, number_text
   use perf_mod, only: t_startf, t_stopf
   use physics_buffer, only: pbuf_get_chunk, physics_buffer_desc
   use physics_types, only: physics_ptend, physics_state, physics_tend
@@ -244,7 +245,10 @@ contains
       else
         call set_input(emulator, name, first, state, pbuf, cam_in, coszrs, solin, status)
       end if
-      call stop_if_failed(status, '')
+      if (status%ok()) cycle
+      ! Columns count from 0 in the message that follows.
+      call stop_if_failed(status, 'chunk ' // number_text(state%lchnk) // ', whose first column is column ' // &
+                          number_text(first - 1) // ' of the rank: ')
     end do
   end subroutine pack_chunk
 

@@ -77,24 +77,24 @@ def read_records(paths: list[Path], first_step: int, n_step: int) -> Records:
     return [{k: np.stack([v[i] for i in range(1, N_COLUMN + 1)]) for k, v in one.items()} for one in found]
 
 
-def compare(got: Records, expected: list[dict[str, Any]], package: Path, exact_raw: bool = False) -> int:
-    """Compare all steps; return the number of steps in which the emulator answered."""
+def compare(got: Records, expected: list[dict[str, Any]], package: Path, exact_raw: bool = False, scale: float = 1.0) -> int:
+    """Compare all steps; return the number of steps in which the emulator answered. ``scale`` is that of the package's outputs."""
     answered = 0
-    sizes = {n: OUTPUT_SIZES[u] for n, u, _ in variables("mmf368")}
+    sizes = {n: OUTPUT_SIZES[u] * scale for n, u, _ in variables("mmf368")}
     for step, (a, b) in enumerate(zip(got, expected, strict=True)):
         where = f"{package.name}, step {step}: "
         for name, raw in b.get("raw", {}).items():
             history = "NN_" + name.replace("confidence_", "conf_")
             difference = np.abs(a[history] - raw) / (sizes.get(name, 1.0) + np.abs(raw))
             assert difference.max() <= (0.0 if exact_raw else 1e-6), f"{where}{name} differs by {difference.max()}"
-            answered += 1
         assert ("NN_ptend_t" in a) == ("raw" in b), where + "the emulator ran in the wrong steps"
+        answered += "raw" in b
         np.testing.assert_allclose(a["NN_WEIGHT"], b["weight"], rtol=1e-15, err_msg=where + "weight")
         assert not a["other"].any(), where + "another constituent changed"
         for name in STATE:
-            scale = 1200 * sizes[{"t": "ptend_t"}.get(name, "ptend_u" if name in "uv" else "ptend_q0001")]
-            np.testing.assert_allclose(a[name], b[name], rtol=1e-11, atol=2e-6 * scale, err_msg=where + name)
-        np.testing.assert_allclose(a["surface"], b["surface"], rtol=2e-6, atol=1e-16, err_msg=where + "surface")
+            change = 1200 * sizes[{"t": "ptend_t"}.get(name, "ptend_u" if name in "uv" else "ptend_q0001")]
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-11, atol=2e-6 * change, err_msg=where + name)
+        np.testing.assert_allclose(a["surface"], b["surface"], rtol=2e-6, atol=1e-16 * scale, err_msg=where + "surface")
         for name, counts in b.get("counts", {}).items():
             np.testing.assert_allclose(a[name][:, 0], counts, rtol=1e-6, err_msg=where + name)
         assert np.isfinite(a["s"]).all(), where + "energy"
@@ -119,7 +119,174 @@ def check_values(bench: Bench) -> None:
             assert compare(bench.run(entries, ranks, n_step=5, n_chunk=chunks), expected, package) > 0
 
 
-PARTS: dict[str, Callable[[Bench], None]] = {"values": check_values}
+def check_chunks(bench: Bench) -> None:
+    """The entries of other drivers: all chunks at once without the step's frame, and chunk by chunk from several threads."""
+    package = bench.folder / "v2.pt"
+    write_mixed(package, "host_v2_q")
+    expected = Model(bench.columns, package).run(3)
+    for entry in ("all", "chunks"):
+        got = bench.run({"cb_torch_model": str(package), "cb_spinup_step": 5}, 2, n_step=3, n_chunk=3, entry=entry)
+        for one in got:
+            one["NN_WEIGHT"] = np.ones((N_COLUMN, 1))  # written in the step's frame only
+        assert compare(got, expected, package) == 3
+
+
+def check_restart(bench: Bench) -> None:
+    """A run in two parts, on other ranks and chunks, is the run in one part to the last bit, wherever it is cut."""
+    package = bench.folder / "v4.pt"
+    write_mixed(package, "host_v4_rh")
+    emulator = {"climlink_package": str(package), "cb_spinup_step": 3, "cb_partial_coupling": True, "cb_do_ramp": True}
+    emulator |= {"cb_partial_coupling_vars": ["ptend_t", "ptend_q0001", "cam_out_PRECC"], "cb_ramp_option": "linear", "cb_ramp_linear_steps": 4}
+    whole = bench.run(emulator, 1, n_step=8, n_chunk=2)
+    settings = Settings(spin_up=3, variables=["ptend_t", "ptend_q0001", "cam_out_PRECC"], weight=lambda n: min(1.0, n / 4))
+    assert compare(whole, Model(bench.columns, package, settings).run(8), package) == 5
+    for cut in (1, 2, 4, 6):
+        folder = bench.folder / f"restart{cut}"
+        folder.mkdir()
+        first = bench.run(emulator, 2, n_step=cut, n_chunk=3, folder_out=str(folder))
+        second = bench.run(emulator, 3, n_step=8 - cut, n_chunk=1, first_step=cut, run_type=1, folder_in=str(folder))
+        for step, (a, b) in enumerate(zip(first + second, whole, strict=True)):
+            assert a.keys() == b.keys(), (cut, step)
+            for name in a:
+                assert np.array_equal(a[name], b[name]), f"cut after {cut}, step {step}: {name}"
+    check_branch(bench, emulator)
+
+
+def check_branch(bench: Bench, emulator: dict[str, Any]) -> None:
+    """A branch run takes nothing of the emulator from the files: spin-up counts from its first step."""
+    folder = bench.folder / "restart4"
+    for old in folder.glob("NN_*"):
+        old.unlink()
+    got = bench.run(emulator, 1, n_step=5, first_step=4, run_type=3, folder_in=str(folder))
+    assert [r["NN_WEIGHT"][0, 0] for r in got] == [0, 0, 0, 0.25, 0.5]
+
+
+def check_partial(bench: Bench) -> None:
+    """Outputs named in the namelist are blended with the ramp's weight of each step; all others are the model's."""
+    package = bench.folder / "v6.pt"
+    write_mixed(package, "host_v6_q")
+    one = ["ptend_t", "ptend_q0003", "ptend_v", "cam_out_FLWDS", "cam_out_PRECSC"]
+    every = [n for n, _, _ in variables("mmf368")]
+    ramps: list[tuple[dict[str, Any], Callable[[int], float]]] = [
+        ({"cb_do_ramp": False}, lambda n: 1.0),
+        ({"cb_ramp_option": "constant", "cb_ramp_factor": 0.25}, lambda n: 0.25),
+        ({"cb_ramp_option": "Linear", "cb_ramp_factor": 0.8, "cb_ramp_linear_steps": 3}, lambda n: 0.8 * min(1.0, n / 3)),
+        ({"cb_ramp_option": "step", "cb_ramp_step_1steps": 2, "cb_ramp_step_0steps": 1}, lambda n: float((n - 1) % 3 < 2)),
+    ]
+    for chosen in (one, every):
+        for ramp, weight in ramps:
+            emulator = {"climlink_package": str(package), "cb_spinup_step": 2, "cb_partial_coupling": True, "cb_do_ramp": True, **ramp}
+            expected = Model(bench.columns, package, Settings(spin_up=2, variables=chosen, weight=weight)).run(7)
+            got = bench.run({**emulator, "cb_partial_coupling_vars": chosen}, 2, n_step=7, n_chunk=2)
+            assert compare(got, expected, package) == sum(weight(n) > 0 for n in range(1, 6))
+    never = bench.run({"climlink_package": str(package), "cb_spinup_step": -1}, n_step=3)
+    assert not any("NN_ptend_t" in r or r["NN_WEIGHT"].any() for r in never)
+
+
+def check_legacy(bench: Bench) -> None:
+    """The old post-processing, its order included; a confidence block stays as it is."""
+    large = 1e5  # the limiter of energy acts as well
+    for set_name, confidence, strato in (("host_v2_rh", False, False), ("host_v2_q", True, True), ("host_v4_q", False, True)):
+        package = bench.folder / f"{set_name}.pt"
+        write_mixed(package, set_name, confidence=confidence, scale=large)
+        spin_up = 2 if "v4" in set_name else 0
+        emulator = {"cb_torch_model": str(package), "cb_spinup_step": spin_up, "climlink_legacy": True, "cb_strato_water_constraint": strato}
+        emulator |= {"outputlength": 676 if confidence else 368}
+        n_step = spin_up + 1
+        expected = Model(bench.columns, package, Settings(spin_up=spin_up, legacy=True, strato=strato)).run(n_step)
+        counts = expected[-1]["counts"]
+        assert all(counts[k].any() for k in ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER"))
+        assert not strato or counts["TROP_IND"].max() > 12
+        assert compare(bench.run(emulator, 2, n_step=n_step, n_chunk=2), expected, package, scale=large) == 1
+        if confidence:
+            assert min(expected[0]["raw"][n].min() for n in expected[0]["raw"] if n.startswith("confidence")) < -0.1
+
+
+def check_confidence(bench: Bench) -> None:
+    """676 outputs: confidence goes to the history, the 368 to the model; over ocean alone where the build says so."""
+    package = bench.folder / "confidence.pt"
+    write_mixed(package, "host_v2_q", confidence=True)
+    emulator = {"climlink_package": str(package), "cb_spinup_step": 1, "outputlength": 676}
+    expected = Model(bench.columns, package, Settings(spin_up=1)).run(3)
+    assert len(expected[1]["raw"]) == 14 + 13
+    assert compare(bench.run(emulator, 2, n_step=3, n_chunk=2), expected, package) == 2
+    expected = Model(bench.columns, package, Settings(spin_up=1, ocean_only=True)).run(3)
+    assert compare(bench.run(emulator, 2, bench.ocean_program, n_step=3, n_chunk=2), expected, package) == 2
+    quiet = bench.run({**emulator, "climlink_history": False}, n_step=3)
+    assert not [name for record in quiet for name in record if name.startswith("NN_")]
+
+
+def check_faults(bench: Bench) -> None:
+    """Everything that is wrong ends the model with one message from one rank, before the first step where it can be known then."""
+    good = bench.fixtures / "climsim_q.pt"
+    lagged = bench.folder / "v4.pt"
+    write_mixed(lagged, "host_v4_q")
+    empty, zeros = bench.folder / "empty", bench.folder / "zeros"
+    for folder in (empty, zeros):
+        folder.mkdir()
+    ok = {"climlink_package": str(good), "cb_spinup_step": 0}
+    bench.run({**ok, "cb_spinup_step": 5}, n_step=2, folder_out=str(zeros))
+    for i in range(1, N_COLUMN + 1):
+        (zeros / f"NN_START.{i}").write_bytes(bytes(8))
+        (empty / f"STATE.{i}").write_bytes((zeros / f"STATE.{i}").read_bytes())
+    partial = {"cb_partial_coupling": True, "cb_partial_coupling_vars": ["ptend_t"]}
+    cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        ({"inputlength": 1525}, {}, "inputlength is 1525, but the package takes 557 inputs"),
+        ({"outputlength": 676}, {}, "outputlength is 676, but the package gives 368 outputs"),
+        ({"input_rh": True}, {}, "input_rh is .true. , but the package takes specific humidity"),
+        ({"cb_nn_var_combo": "v4"}, {}, "cb_nn_var_combo is 'v4', but the package takes the inputs of v2"),
+        ({"climlink_package": str(bench.folder / "none.pt")}, {}, "none.pt"),
+        ({"climlink_package": str(bench.fixtures / "not_a_package.pt")}, {}, "not_a_package.pt"),
+        ({"climlink_package": str(bench.fixtures / "climsim_26.pt")}, {}, "26"),
+        ({"climlink_package": str(bench.fixtures / "climsim_unknown.pt")}, {}, "E3SM does not have the inputs state_omega cam_in_SST"),
+        ({"climlink_package": " "}, {}, "climlink_package and cb_torch_model are blank"),
+        ({"climlink_packge": "x"}, {}, "climlink_packge"),
+        ({"climlink_package_digest": "f" * 64}, {}, "fffff"),
+        ({"climlink_device": "cuda:99"}, {}, "cuda"),
+        ({"climlink_device": "gpu"}, {}, "climlink_device must be 'auto', 'cpu' or 'cuda', not 'gpu'"),
+        ({"climlink_threads": 0}, {}, "climlink_threads must be 1 or more, not 0"),
+        ({"climlink_micro_batch": 1}, {}, "climlink_micro_batch must be 0"),
+        ({"climlink_overrides": "positivity.enabled=false"}, {}, "climlink_overrides"),
+        ({"cb_do_ramp": True}, {}, "cb_do_ramp acts in partial coupling only"),
+        ({"cb_strato_water_constraint": True}, {}, "set climlink_legacy"),
+        ({"cb_partial_coupling": True}, {}, "partial coupling needs variables"),
+        ({**partial, "cb_partial_coupling_vars": ["ptend_w"]}, {}, "no output 'ptend_w'"),
+        ({**partial, "cb_do_ramp": True, "cb_ramp_option": "cosine"}, {}, "'cosine'"),
+        ({**partial, "cb_do_ramp": True, "cb_ramp_option": "linear"}, {}, "ramp_steps"),
+        ({"climlink_package": str(lagged), "cb_spinup_step": 1}, {}, "cb_spinup_step is 1, but the lagged inputs"),
+        ({}, {"dtime": 1800}, "1800"),
+        ({}, {"flux_avg": False}, "set srf_flux_avg = 1"),
+        ({}, {"run_type": 1, "first_step": 2, "folder_in": str(empty)}, "NN_START not found"),
+        ({}, {"run_type": 1, "first_step": 2, "folder_in": str(zeros)}, "hold no memory of the emulator"),
+        ({}, {"call_register": False}, "mmf_nn_emulator_register was not called"),
+    ]
+    for emulator, loop, text in cases:
+        done = bench.start({**ok, **emulator}, 2, n_chunk=2, **loop)
+        require_one_message(done, text, exactly_one="not found" not in text)
+        assert not any(p.stat().st_size for p in bench.folder.glob("record.*")), f"{text}: known before the first step, said after it"
+    require_one_message(bench.start({"climlink_package": str(lagged)}, 2, entry="chunks"), "the package has lagged inputs", exactly_one=False)
+    require_one_message(bench.start(ok, 2, poison=4), "chunk 2, whose first column is column 0 of the rank: rank 1: set: cam_in_LWUP: column 1 (0-based): NaN")
+    nan = {"climlink_package": str(bench.fixtures / "climsim_nan.pt"), "cb_spinup_step": 0}
+    require_one_message(bench.start(nan, 2), "ptend_q0001", exactly_one=False)
+
+
+def require_one_message(done: subprocess.CompletedProcess[str], text: str, exactly_one: bool = True) -> None:
+    """The model ended, and one rank said why; where each rank finds out by itself, more may get to say it."""
+    said = [line for line in done.stderr.splitlines() if line.startswith("ENDRUN: ")]
+    assert done.returncode != 0, text
+    assert any(text in line for line in said), (text, done.stderr)
+    assert len(said) == 1 or not exactly_one, said
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "values": check_values,
+    "chunks": check_chunks,
+    "restart": check_restart,
+    "partial": check_partial,
+    "legacy": check_legacy,
+    "confidence": check_confidence,
+    "faults": check_faults,
+}
 
 
 def main(part: str, fixtures: str, program: str, ocean_program: str, mpiexec: list[str]) -> None:
