@@ -18,6 +18,9 @@ module mmf_nn_emulator
   use climlink_coupling, only: climlink_coupling_policy
   use mmf_nn_blending, only: blend, held_chunk, hold
   use mmf_nn_errors, only: stop_here, stop_if_failed
+#ifdef CLIMLINK_FORK_HISTORY
+  use mmf_nn_fork, only: pack_fork_lags
+#endif
   use mmf_nn_history, only: add_history, write_legacy_history, write_raw_history, write_weight
   use mmf_nn_inputs, only: known_input, sent_as_zero, set_input
   use mmf_nn_legacy, only: apply_legacy, legacy_counts
@@ -44,9 +47,9 @@ module mmf_nn_emulator
   public :: cb_partial_coupling, cb_partial_coupling_vars, cb_spinup_step, cb_do_ramp, cb_ramp_linear_steps, cb_ramp_option, &
             cb_ramp_factor, cb_ramp_step_0steps, cb_ramp_step_1steps
 
-  type(climlink_emulator), save :: emulator
-  type(climlink_coupling_policy), save :: policy
-  type(held_chunk), allocatable, save :: held(:)             !! Of the chunks, in a step in which the model runs too.
+  type(climlink_emulator) :: emulator
+  type(climlink_coupling_policy) :: policy
+  type(held_chunk), allocatable :: held(:)       !! Of the chunks, in a step in which the model runs too.
 
 contains
 
@@ -287,10 +290,18 @@ contains
     type(climlink_status) :: status
 
     if (state%lchnk /= lchnk .or. state_aphys1%lchnk /= lchnk) call stop_here('neural_net: the states are not those of the chunk')
-    if (has_lags) call stop_here('the package has lagged inputs, which neural_net cannot give')
+#ifndef CLIMLINK_FORK_HISTORY
+    if (has_lags) then
+      call stop_here('the package has lagged inputs: build with -DCLIMLINK_FORK_HISTORY if the driver keeps them in ' // &
+                     'physics_state, as that of the ClimSim fork does, or let the driver call mmf_nn_emulator_begin, run and end')
+    end if
+#endif
     !$omp critical (mmf_nn_forward)
     call emulator%begin(state%ncol, status)
     call stop_if_failed(status, '')
+#ifdef CLIMLINK_FORK_HISTORY
+    call pack_fork_lags(emulator, lags, state, state_aphys1, ztodt)
+#endif
     call pack_chunk(1, state, pbuf, cam_in, coszrs, solin)
     call emulator%run(status)
     call stop_if_failed(status, '')

@@ -1,4 +1,4 @@
-"""Holds EAM's adapter to the reference model: check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN MPIEXEC [FLAGS...]."""
+"""Holds EAM's adapter to the reference model: check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK MPIEXEC [FLAGS...]."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Bench:
     fixtures: Path
     program: str
     ocean_program: str
+    fork_program: str
     mpiexec: list[str]
 
     def __post_init__(self) -> None:
@@ -124,11 +125,23 @@ def check_chunks(bench: Bench) -> None:
     package = bench.folder / "v2.pt"
     write_mixed(package, "host_v2_q")
     expected = Model(bench.columns, package).run(3)
-    for entry in ("all", "chunks"):
-        got = bench.run({"cb_torch_model": str(package), "cb_spinup_step": 5}, 2, n_step=3, n_chunk=3, entry=entry)
-        for one in got:
-            one["NN_WEIGHT"] = np.ones((N_COLUMN, 1))  # written in the step's frame only
-        assert compare(got, expected, package) == 3
+    for entry, program in (("all", ""), ("chunks", ""), ("chunks", bench.fork_program)):
+        got = bench.run({"cb_torch_model": str(package), "cb_spinup_step": 0}, 2, program, n_step=3, n_chunk=3, entry=entry)
+        assert compare_without_frame(got, expected, package) == 3
+    for set_name, legacy in (("host_v4_rh", True), ("host_v6_q", False)):
+        package = bench.folder / f"{set_name}.pt"
+        write_mixed(package, set_name)
+        expected = Model(bench.columns, package, Settings(spin_up=3, legacy=legacy)).run(6)
+        emulator = {"cb_torch_model": str(package), "cb_spinup_step": 3, "climlink_legacy": legacy}
+        got = bench.run(emulator, 2, bench.fork_program, n_step=6, n_chunk=3, entry="chunks")
+        assert compare_without_frame(got, expected, package) == 3
+
+
+def compare_without_frame(got: Records, expected: list[dict[str, Any]], package: Path) -> int:
+    """Compare records of a driver that calls neither mmf_nn_emulator_begin nor _end: the weight is written in the latter."""
+    for one, reference in zip(got, expected, strict=True):
+        one["NN_WEIGHT"] = np.full((N_COLUMN, 1), reference["weight"])
+    return compare(got, expected, package)
 
 
 def check_restart(bench: Bench) -> None:
@@ -136,7 +149,11 @@ def check_restart(bench: Bench) -> None:
     package = bench.folder / "v4.pt"
     write_mixed(package, "host_v4_rh")
     emulator = {"climlink_package": str(package), "cb_spinup_step": 3, "cb_partial_coupling": True, "cb_do_ramp": True}
-    emulator |= {"cb_partial_coupling_vars": ["ptend_t", "ptend_q0001", "cam_out_PRECC"], "cb_ramp_option": "linear", "cb_ramp_linear_steps": 4}
+    emulator |= {
+        "cb_partial_coupling_vars": ["ptend_t", "ptend_q0001", "cam_out_PRECC"],
+        "cb_ramp_option": "linear",
+        "cb_ramp_linear_steps": 4,
+    }
     whole = bench.run(emulator, 1, n_step=8, n_chunk=2)
     settings = Settings(spin_up=3, variables=["ptend_t", "ptend_q0001", "cam_out_PRECC"], weight=lambda n: min(1.0, n / 4))
     assert compare(whole, Model(bench.columns, package, settings).run(8), package) == 5
@@ -190,7 +207,12 @@ def check_legacy(bench: Bench) -> None:
         package = bench.folder / f"{set_name}.pt"
         write_mixed(package, set_name, confidence=confidence, scale=large)
         spin_up = 2 if "v4" in set_name else 0
-        emulator = {"cb_torch_model": str(package), "cb_spinup_step": spin_up, "climlink_legacy": True, "cb_strato_water_constraint": strato}
+        emulator = {
+            "cb_torch_model": str(package),
+            "cb_spinup_step": spin_up,
+            "climlink_legacy": True,
+            "cb_strato_water_constraint": strato,
+        }
         emulator |= {"outputlength": 676 if confidence else 368}
         n_step = spin_up + 1
         expected = Model(bench.columns, package, Settings(spin_up=spin_up, legacy=True, strato=strato)).run(n_step)
@@ -264,8 +286,13 @@ def check_faults(bench: Bench) -> None:
         done = bench.start({**ok, **emulator}, 2, n_chunk=2, **loop)
         require_one_message(done, text, exactly_one="not found" not in text)
         assert not any(p.stat().st_size for p in bench.folder.glob("record.*")), f"{text}: known before the first step, said after it"
-    require_one_message(bench.start({"climlink_package": str(lagged)}, 2, entry="chunks"), "the package has lagged inputs", exactly_one=False)
-    require_one_message(bench.start(ok, 2, poison=4), "chunk 2, whose first column is column 0 of the rank: rank 1: set: cam_in_LWUP: column 1 (0-based): NaN")
+    require_one_message(
+        bench.start({"climlink_package": str(lagged)}, 2, entry="chunks"), "the package has lagged inputs", exactly_one=False
+    )
+    require_one_message(
+        bench.start(ok, 2, poison=4),
+        "chunk 2, whose first column is column 0 of the rank: rank 1: set: cam_in_LWUP: column 1 (0-based): NaN",
+    )
     nan = {"climlink_package": str(bench.fixtures / "climsim_nan.pt"), "cb_spinup_step": 0}
     require_one_message(bench.start(nan, 2), "ptend_q0001", exactly_one=False)
 
@@ -289,12 +316,12 @@ PARTS: dict[str, Callable[[Bench], None]] = {
 }
 
 
-def main(part: str, fixtures: str, program: str, ocean_program: str, mpiexec: list[str]) -> None:
+def main(part: str, fixtures: str, programs: list[str], mpiexec: list[str]) -> None:
     """Run one part in a folder of its own."""
     assert LEVELS == 60
     with tempfile.TemporaryDirectory() as name:
-        PARTS[part](Bench(Path(name), Path(fixtures), program, ocean_program, mpiexec))
+        PARTS[part](Bench(Path(name), Path(fixtures), *programs, mpiexec))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3:6], sys.argv[6:])

@@ -7,7 +7,7 @@ program eam_loop
   use cam_history, only: standin_open_history, standin_record
   use camsrfexch, only: cam_in_t, cam_out_t, standin_alloc
   use constituents, only: pcnst
-  use mmf_nn_emulator, only: init_neural_net, mmf_nn_emulator_begin, mmf_nn_emulator_end, mmf_nn_emulator_final, &
+  use mmf_nn_emulator, only: cb_spinup_step, init_neural_net, mmf_nn_emulator_begin, mmf_nn_emulator_end, mmf_nn_emulator_final, &
                              mmf_nn_emulator_readnl, mmf_nn_emulator_register, mmf_nn_emulator_run, neural_net, &
                              neural_net_all_chunks
   use mpishorthand, only: mpichar, mpicom, mpiint, mpilog, mpir8
@@ -36,6 +36,9 @@ program eam_loop
     dtime, flux_avg, call_register, poison
 
   type(physics_state), allocatable :: state(:), aphys1(:)
+#ifdef CLIMLINK_FORK_HISTORY
+  type(physics_state), allocatable :: before(:)
+#endif
   type(physics_tend), allocatable :: tend(:)
   type(cam_in_t), allocatable :: cam_in(:)
   type(cam_out_t), allocatable :: cam_out(:)
@@ -57,6 +60,9 @@ program eam_loop
   call init_neural_net()
   do c = 1, n_step
     call set_boundary()
+#ifdef CLIMLINK_FORK_HISTORY
+    before = state
+#endif
     call step()
     call record_step()
     call dynamics()
@@ -255,6 +261,10 @@ contains
         call physics_update(state(c), ptend(c), real(dtime, r8), tend(c))
       end do
     case default
+      if (standin_nstep < cb_spinup_step) then
+        call model_physics()
+        return
+      end if
       !$omp parallel do
       do c = begchunk, endchunk
         call neural_net(ptend(c), state(c), aphys1(c), pbuf_get_chunk(pbuf2d, c), cam_in(c), cam_out(c), coszrs(:, c), &
@@ -325,6 +335,9 @@ contains
 
     do c = begchunk, endchunk
       n = state(c)%ncol
+#ifdef CLIMLINK_FORK_HISTORY
+      call shift_physics(state(c), before(c))
+#endif
       aphys1(c) = state(c)
       state(c)%t(:n, :) = state(c)%t(:n, :) + 0.5_r8
       do i = 1, 3
@@ -336,8 +349,39 @@ contains
       do i = 1, n
         state(c)%s(i, :) = cpair * state(c)%t(i, :) + gravit * state(c)%zm(i, :) + state(c)%phis(i)
       end do
+#ifdef CLIMLINK_FORK_HISTORY
+      call shift_dynamics(state(c), aphys1(c))
+#endif
     end do
   end subroutine dynamics
+
+#ifdef CLIMLINK_FORK_HISTORY
+  !> What the driver of the ClimSim fork keeps: the change that the physics made, of the last two steps.
+  subroutine shift_physics(state, before)
+    type(physics_state), intent(inout) :: state
+    type(physics_state), intent(in) :: before
+
+    state%t_phy(2, :, :) = state%t_phy(1, :, :)
+    state%u_phy(2, :, :) = state%u_phy(1, :, :)
+    state%q_phy(2, :, :, :) = state%q_phy(1, :, :, :)
+    state%t_phy(1, :, :) = (state%t - before%t) / 1200.0_r8
+    state%u_phy(1, :, :) = (state%u - before%u) / 1200.0_r8
+    state%q_phy(1, :, :, :) = (state%q - before%q) / 1200.0_r8
+  end subroutine shift_physics
+
+  !> The change that the dynamics made, of the last two steps.
+  subroutine shift_dynamics(state, after)
+    type(physics_state), intent(inout) :: state
+    type(physics_state), intent(in) :: after
+
+    state%t_adv(2, :, :) = state%t_adv(1, :, :)
+    state%u_adv(2, :, :) = state%u_adv(1, :, :)
+    state%q_adv(2, :, :, :) = state%q_adv(1, :, :, :)
+    state%t_adv(1, :, :) = (state%t - after%t) / 1200.0_r8
+    state%u_adv(1, :, :) = (state%u - after%u) / 1200.0_r8
+    state%q_adv(1, :, :, :) = (state%q - after%q) / 1200.0_r8
+  end subroutine shift_dynamics
+#endif
 
   subroutine write_restart()
     integer :: c, i, unit

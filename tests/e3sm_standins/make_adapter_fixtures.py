@@ -51,9 +51,7 @@ def variables(set_name: str) -> list[tuple[str, str, int]]:
         if set_name in sets[group]:
             entries = sets[group][set_name]
     names = [n for e in entries for n in (sets["blocks"][e[1:]] if e.startswith("*") else [e])]
-    return [
-        (n, known["profiles"][n]["units"], LEVELS) if n in known["profiles"] else (n, known["scalars"][n]["units"], 1) for n in names
-    ]
+    return [(n, known["profiles"][n]["units"], LEVELS) if n in known["profiles"] else (n, known["scalars"][n]["units"], 1) for n in names]
 
 
 def write_mixed(path: Path, set_name: str, confidence: bool = False, scale: float = 1.0) -> None:
