@@ -10,9 +10,11 @@ module mmf_nn_fork
   use physics_types, only: physics_state
   use ppgrid, only: pver
   use shr_kind_mod, only: r8 => shr_kind_r8
+#endif
   implicit none (type, external)
   private
 
+#ifdef CLIMLINK_FORK_HISTORY
   public :: pack_fork_lags
 
   !> That driver divides by this, whatever the time step is [s].

@@ -28,11 +28,11 @@ contains
     type(climlink_emulator), intent(inout) :: emulator
     type(climlink_status) :: status
     integer, allocatable :: micro_batch
-    character(len=:), allocatable :: digest
+    character(len=len(climlink_package_digest)), allocatable :: digest
 
     if (emulator%is_open()) return
     if (climlink_micro_batch > 0) micro_batch = climlink_micro_batch           ! not allocated is not present
-    if (climlink_package_digest /= ' ') digest = trim(climlink_package_digest)
+    if (climlink_package_digest /= ' ') digest = climlink_package_digest
     call emulator%open(package_path(), status, comm=mpicom, n_level=pver, time_step=real(get_step_size(), r8), &
                        device=trim(climlink_device), threads=climlink_threads, micro_batch=micro_batch, pinned_sha256=digest)
     if (.not. status%ok()) call stop_together(status%message)
@@ -81,7 +81,7 @@ contains
     else if (outputlength /= not_given .and. outputlength /= n_out) then
       error = 'outputlength is ' // number_text(outputlength) // ', but the package gives ' // number_text(n_out) // ' outputs'
     else if (input_rh_given .and. (input_rh .neqv. emulator%has_input('state_rh'))) then
-      error = 'input_rh is ' // merge('.true. ', '.false.', input_rh) // ', but the package takes ' // &
+      error = 'input_rh is ' // trim(merge('.true. ', '.false.', input_rh)) // ', but the package takes ' // &
               trim(merge('specific humidity', 'relative humidity', input_rh))
     else if (cb_nn_var_combo /= ' ' .and. trim(cb_nn_var_combo) /= combination(emulator, is_lagged)) then
       error = "cb_nn_var_combo is '" // trim(cb_nn_var_combo) // "', but the package takes the inputs of " // &

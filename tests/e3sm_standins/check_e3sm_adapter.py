@@ -1,4 +1,7 @@
-"""Holds EAM's adapter to the reference model: check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK MPIEXEC [FLAGS...]."""
+"""Holds EAM's adapter to the reference model.
+
+check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK MPIEXEC [FLAGS...]
+"""
 
 from __future__ import annotations
 
@@ -255,7 +258,7 @@ def check_faults(bench: Bench) -> None:
     cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         ({"inputlength": 1525}, {}, "inputlength is 1525, but the package takes 557 inputs"),
         ({"outputlength": 676}, {}, "outputlength is 676, but the package gives 368 outputs"),
-        ({"input_rh": True}, {}, "input_rh is .true. , but the package takes specific humidity"),
+        ({"input_rh": True}, {}, "input_rh is .true., but the package takes specific humidity"),
         ({"cb_nn_var_combo": "v4"}, {}, "cb_nn_var_combo is 'v4', but the package takes the inputs of v2"),
         ({"climlink_package": str(bench.folder / "none.pt")}, {}, "none.pt"),
         ({"climlink_package": str(bench.fixtures / "not_a_package.pt")}, {}, "not_a_package.pt"),
