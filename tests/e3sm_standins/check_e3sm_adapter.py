@@ -147,6 +147,31 @@ def compare_without_frame(got: Records, expected: list[dict[str, Any]], package:
     return compare(got, expected, package)
 
 
+def check_run1(bench: Bench) -> None:
+    """A driver with two calls and nothing else: the sun is found, what phys_run1 would have left to others is done, exports are blended."""
+    package = bench.folder / "v4.pt"
+    write_mixed(package, "host_v4_q")
+    emulator = {"climlink_package": str(package), "cb_spinup_step": 2}
+    reference = Model(bench.columns, package, Settings(spin_up=2, own_sun=True))
+    expected = reference.run(5)
+    got = bench.run(emulator, 2, n_step=5, n_chunk=3, entry="run1")
+    assert compare(got, expected, package) == 3
+    for step, record in enumerate(got):
+        assert np.array_equal(record["precc"][:, 0], record["surface"].reshape(-1, 8)[:, 3]), f"step {step}: exported"
+        assert ("gmean_t" in record) == ("diag_t" in record) == (step >= 2)
+    for record, before in zip(got[2:], reference.before[2:], strict=True):
+        assert np.array_equal(record["gmean_t"], record["TINI"])
+        assert np.array_equal(record["diag_t"], record["t"])
+        for name, field in (("TINI", "t"), ("QINI", "q1"), ("CLDLIQINI", "q2"), ("CLDICEINI", "q3")):
+            np.testing.assert_allclose(record[name], before[field], rtol=1e-6, err_msg=name)
+    names = ["ptend_q0001", "cam_out_PRECC"]
+    emulator |= {"cb_partial_coupling": True, "cb_partial_coupling_vars": names, "cb_do_ramp": True, "cb_ramp_factor": 0.5}
+    expected = Model(bench.columns, package, Settings(spin_up=2, own_sun=True, variables=names, weight=lambda n: 0.5)).run(4)
+    got = bench.run(emulator, 2, n_step=4, n_chunk=3, entry="run1")
+    assert compare(got, expected, package) == 2
+    assert all(np.array_equal(r["precc"][:, 0], r["surface"].reshape(-1, 8)[:, 3]) for r in got)
+
+
 def check_restart(bench: Bench) -> None:
     """A run in two parts, on other ranks and chunks, is the run in one part to the last bit, wherever it is cut."""
     package = bench.folder / "v4.pt"
@@ -290,7 +315,9 @@ def check_faults(bench: Bench) -> None:
         require_one_message(done, text, exactly_one="not found" not in text)
         assert not any(p.stat().st_size for p in bench.folder.glob("record.*")), f"{text}: known before the first step, said after it"
     require_one_message(
-        bench.start({"climlink_package": str(lagged)}, 2, entry="chunks"), "the package has lagged inputs", exactly_one=False
+        bench.start({"climlink_package": str(lagged), "cb_spinup_step": 2}, 2, n_step=3, entry="chunks"),
+        "the package has lagged inputs",
+        exactly_one=False,
     )
     require_one_message(
         bench.start(ok, 2, poison=4),
@@ -311,6 +338,7 @@ def require_one_message(done: subprocess.CompletedProcess[str], text: str, exact
 PARTS: dict[str, Callable[[Bench], None]] = {
     "values": check_values,
     "chunks": check_chunks,
+    "run1": check_run1,
     "restart": check_restart,
     "partial": check_partial,
     "legacy": check_legacy,

@@ -5,11 +5,11 @@ program eam_loop
                      MPI_Init, MPI_INTEGER, MPI_LOGICAL
   use cam_control_mod, only: nsrest
   use cam_history, only: standin_open_history, standin_record
-  use camsrfexch, only: cam_in_t, cam_out_t, standin_alloc
+  use camsrfexch, only: cam_export, cam_in_t, cam_out_t, standin_alloc
   use constituents, only: pcnst
-  use mmf_nn_emulator, only: cb_spinup_step, init_neural_net, mmf_nn_emulator_begin, mmf_nn_emulator_end, mmf_nn_emulator_final, &
-                             mmf_nn_emulator_readnl, mmf_nn_emulator_register, mmf_nn_emulator_run, neural_net, &
-                             neural_net_all_chunks
+  use mmf_nn_emulator, only: cb_spinup_step, init_neural_net, mmf_nn_emulator_begin, mmf_nn_emulator_end, &
+                             mmf_nn_emulator_end_run1, mmf_nn_emulator_final, mmf_nn_emulator_readnl, mmf_nn_emulator_register, &
+                             mmf_nn_emulator_run, mmf_nn_emulator_run1, neural_net, neural_net_all_chunks
   use mpishorthand, only: mpichar, mpicom, mpiint, mpilog, mpir8
   use phys_grid, only: get_gcol_p, get_ncols_p, get_rlat_p, standin_set_grid
   use physconst, only: cpair, gravit
@@ -26,6 +26,7 @@ program eam_loop
   integer, parameter :: n_profile = 13, n_scalar = 19
   integer, parameter :: water(3) = [1, 3, 5]
   character(len=*), parameter :: fluxes(4) = [character(len=5) :: 'LHFLX', 'SHFLX', 'TAUX', 'TAUY']
+  character(len=*), parameter :: initial(4) = [character(len=9) :: 'TINI', 'QINI', 'CLDLIQINI', 'CLDICEINI']
   character(len=*), parameter :: gases(3) = [character(len=5) :: 'ozone', 'CH4', 'N2O']
 
   ! The driver's own settings.
@@ -120,6 +121,9 @@ contains
     end do
     do i = 1, size(fluxes)
       if (flux_avg) call pbuf_add_field(trim(fluxes(i)), 'physpkg', dtype_r8, [pcols], at)
+    end do
+    do i = 1, size(initial)
+      call pbuf_add_field(trim(initial(i)), 'physpkg', dtype_r8, [pcols, pver], at)
     end do
     call pbuf_add_field('PREC_DP', 'physpkg', dtype_r8, [pcols], at)
     call pbuf_add_field('SNOW_DP', 'physpkg', dtype_r8, [pcols], at)
@@ -255,6 +259,8 @@ contains
       if (run_emulator) call mmf_nn_emulator_run(state, tend, pbuf2d, cam_in, cam_out, coszrs, solin, real(dtime, r8))
       if (run_model) call model_physics()
       call mmf_nn_emulator_end(state, tend, pbuf2d, cam_in, cam_out, real(dtime, r8))
+    case ('run1')
+      call run1()
     case ('all')
       call neural_net_all_chunks(ptend, state, pbuf2d, cam_in, cam_out, coszrs, solin, real(dtime, r8))
       do c = begchunk, endchunk
@@ -273,6 +279,22 @@ contains
       end do
     end select
   end subroutine step
+
+  !> phys_run1 of a model that has nothing but two calls of the emulator's.
+  subroutine run1()
+    type(physics_buffer_desc), pointer :: buffer(:)
+    logical :: emulated
+    integer :: c
+
+    call mmf_nn_emulator_run1(state, real(dtime, r8), tend, pbuf2d, cam_in, cam_out, emulated)
+    if (emulated) return
+    call model_physics()
+    do c = begchunk, endchunk
+      buffer => pbuf_get_chunk(pbuf2d, c)
+      call cam_export(state(c), cam_out(c), buffer)
+    end do
+    call mmf_nn_emulator_end_run1(state, real(dtime, r8), tend, pbuf2d, cam_in, cam_out)
+  end subroutine run1
 
   subroutine model_physics()
     type(physics_ptend) :: ptend
@@ -306,8 +328,8 @@ contains
 
   subroutine record_step()
     type(physics_buffer_desc), pointer :: buffer(:)
-    real(r8), pointer :: rain(:), snow(:)
-    integer :: c, n
+    real(r8), pointer :: rain(:), snow(:), profile(:, :)
+    integer :: c, i, n
 
     do c = begchunk, endchunk
       n = state(c)%ncol
@@ -324,6 +346,11 @@ contains
       call standin_record('v', state(c)%v(:n, :), c)
       call standin_record('dtdt', tend(c)%dtdt(:n, :), c)
       call standin_record('dudt', tend(c)%dudt(:n, :), c)
+      call standin_record('precc', reshape(cam_out(c)%precc(:n), [n, 1]), c)
+      do i = 1, size(initial)
+        call pbuf_get_field(buffer, pbuf_get_index(trim(initial(i))), profile)
+        call standin_record(trim(initial(i)), profile(:n, :), c)
+      end do
       call standin_record('surface', reshape([cam_out(c)%netsw(:n), cam_out(c)%flwds(:n), snow(:n), rain(:n), cam_out(c)%sols(:n), &
                                               cam_out(c)%soll(:n), cam_out(c)%solsd(:n), cam_out(c)%solld(:n)], [n, 8]), c)
     end do

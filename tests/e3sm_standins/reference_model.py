@@ -97,6 +97,7 @@ class Settings:
     legacy: bool = False
     strato: bool = False
     ocean_only: bool = False
+    own_sun: bool = False  # the adapter finds the sun by itself
     dt: float = 1200.0
 
 
@@ -117,7 +118,13 @@ class Model:
 
     def at_step(self, step: int) -> Fields:
         """Return what surface and sun give in a step."""
-        return {n: self.columns[n] * (1 + 0.01 * step) if n in WITH_STEP else self.columns[n] for n in SCALARS}
+        now = {n: self.columns[n] * (1 + 0.01 * step) if n in WITH_STEP else self.columns[n] for n in SCALARS}
+        if self.settings.own_sun:  # of the step before, as the stand-ins of orbit and radiation have it
+            day = 1 + (step - 1) * self.settings.dt / 86400
+            longitude = 0.01 * np.arange(1, len(now["ps"]) + 1)
+            now["COSZRS"] = np.cos(now["lat"]) * np.cos(longitude + day) * (1 - self.settings.dt / 86400)
+            now["SOLIN"] = (800.0 + 0.5 * 560.0) * (1 + 0.0625 + 0.125) * np.maximum(now["COSZRS"], 0.0)
+        return now
 
     def lagged(self, name: str, step: int) -> np.ndarray:
         """Return a lagged input from the states before and after the last steps."""

@@ -158,6 +158,15 @@ contains
     get_step_size = standin_dtime
   end function get_step_size
 
+  function get_curr_calday(offset)
+    use shr_kind_mod, only: r8 => shr_kind_r8
+    integer, optional, intent(in) :: offset
+    real(r8) :: get_curr_calday
+
+    get_curr_calday = 1.0_r8 + standin_nstep * standin_dtime / 86400.0_r8
+    if (present(offset)) get_curr_calday = get_curr_calday + offset / 86400.0_r8
+  end function get_curr_calday
+
   logical function is_first_step()
     is_first_step = standin_nstep == 0
   end function is_first_step
@@ -191,8 +200,10 @@ contains
 end module perf_mod
 
 module cam_control_mod
+  use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none
   integer :: nsrest = 0    ! 0 initial, 1 restart, 3 branch
+  real(r8) :: eccen = 0.0625_r8, obliqr = 0.4_r8, lambm0 = 0.01_r8, mvelpp = 0.125_r8
 end module cam_control_mod
 
 module cam_history_support

@@ -3,7 +3,7 @@ module phys_grid
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none
   private
-  public :: get_ncols_p, get_gcol_p, get_rlat_p, get_rlon_p, standin_set_grid
+  public :: get_ncols_p, get_gcol_p, get_rlat_p, get_rlon_p, get_rlat_all_p, get_rlon_all_p, standin_set_grid
 
   integer, allocatable :: columns(:)          ! global numbers of this rank's columns
   integer, allocatable :: before(:)           ! columns of the rank before each chunk
@@ -57,5 +57,21 @@ contains
 
     get_rlon_p = 0.01_r8 * get_gcol_p(lcid, col)
   end function get_rlon_p
+
+  subroutine get_rlat_all_p(lcid, rlatdim, rlats)
+    integer, intent(in) :: lcid, rlatdim
+    real(r8), intent(out) :: rlats(rlatdim)
+    integer :: i
+
+    rlats = [(get_rlat_p(lcid, i), i=1, rlatdim)]
+  end subroutine get_rlat_all_p
+
+  subroutine get_rlon_all_p(lcid, rlondim, rlons)
+    integer, intent(in) :: lcid, rlondim
+    real(r8), intent(out) :: rlons(rlondim)
+    integer :: i
+
+    rlons = [(get_rlon_p(lcid, i), i=1, rlondim)]
+  end subroutine get_rlon_all_p
 
 end module phys_grid

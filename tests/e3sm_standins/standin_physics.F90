@@ -159,7 +159,7 @@ module camsrfexch
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none
   private
-  public :: cam_in_t, cam_out_t, standin_alloc
+  public :: cam_in_t, cam_out_t, cam_export, standin_alloc
 
   type cam_out_t
     integer :: lchnk
@@ -197,7 +197,24 @@ contains
               cam_in%snowhland(pcols), cam_in%snowhice(pcols), cam_in%landfrac(pcols), cam_in%icefrac(pcols), &
               cam_in%ocnfrac(pcols), source=nan)
     allocate (cam_out%netsw(pcols), cam_out%flwds(pcols), cam_out%sols(pcols), cam_out%soll(pcols), cam_out%solsd(pcols), &
-              cam_out%solld(pcols), source=nan)
+              cam_out%solld(pcols), cam_out%precc(pcols), cam_out%precsc(pcols), cam_out%psl(pcols), source=nan)
   end subroutine standin_alloc
+
+  subroutine cam_export(state, cam_out, pbuf)
+    use physics_buffer, only: pbuf_get_field, pbuf_get_index, physics_buffer_desc
+    use physics_types, only: physics_state
+    type(physics_state), intent(in) :: state
+    type(cam_out_t), intent(inout) :: cam_out
+    type(physics_buffer_desc), pointer :: pbuf(:)
+    real(r8), pointer :: rain(:), snow(:)
+    integer :: n
+
+    n = state%ncol
+    call pbuf_get_field(pbuf, pbuf_get_index('PREC_DP'), rain)
+    call pbuf_get_field(pbuf, pbuf_get_index('SNOW_DP'), snow)
+    cam_out%precc(:n) = rain(:n)
+    cam_out%precsc(:n) = snow(:n)
+    cam_out%psl(:n) = state%ps(:n)
+  end subroutine cam_export
 
 end module camsrfexch
