@@ -272,7 +272,8 @@ contains
     type(chunk_outputs) :: outputs
     type(climlink_status) :: status
 
-    if (state%lchnk /= lchnk .or. state_aphys1%lchnk /= lchnk) call stop_here('neural_net: the states are not those of the chunk')
+    if (state%lchnk /= lchnk) call stop_here('neural_net: state is not that of chunk ' // number_text(lchnk))
+    if (.not. allocated(state_aphys1%t)) call stop_here('neural_net: state_aphys1 has no fields')
 #ifndef CLIMLINK_FORK_HISTORY
     if (has_lags) then
       call stop_here('the package has lagged inputs: build with -DCLIMLINK_FORK_HISTORY if the driver keeps them in ' // &

@@ -110,7 +110,7 @@ def check_values(bench: Bench) -> None:
     exact = bench.fixtures / "climsim_q.pt"
     emulator = {"climlink_package": str(exact), "cb_spinup_step": 0}
     expected = Model(bench.columns, exact).run(1)
-    for ranks, chunks in ((1, 1), (1, 4), (2, 3)):
+    for ranks, chunks in ((1, 1), (1, 4), (2, 3), (2, 6)):  # the last has chunks without columns
         assert compare(bench.run(emulator, ranks, n_chunk=chunks), expected, exact, exact_raw=True)
     for set_name in ("host_v2_q", "host_v2_rh", "host_v4_q", "host_v4_rh", "host_v6_q", "host_v6_rh"):
         package = bench.folder / f"{set_name}.pt"

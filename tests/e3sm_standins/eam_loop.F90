@@ -7,6 +7,10 @@ program eam_loop
   use cam_history, only: standin_open_history, standin_record
   use camsrfexch, only: cam_export, cam_in_t, cam_out_t, standin_alloc
   use constituents, only: pcnst
+  use loop_columns, only: fill_column, n_profile, n_scalar, state_nan, water
+#ifdef CLIMLINK_FORK_HISTORY
+  use loop_columns, only: shift_dynamics, shift_physics
+#endif
   use mmf_nn_emulator, only: cb_spinup_step, init_neural_net, mmf_nn_emulator_begin, mmf_nn_emulator_end, &
                              mmf_nn_emulator_end_run1, mmf_nn_emulator_final, mmf_nn_emulator_readnl, mmf_nn_emulator_register, &
                              mmf_nn_emulator_run, mmf_nn_emulator_run1, neural_net, neural_net_all_chunks
@@ -23,8 +27,6 @@ program eam_loop
   use time_manager, only: standin_dtime, standin_first_of_run, standin_is_restart, standin_nstep
   implicit none (type, external)
 
-  integer, parameter :: n_profile = 13, n_scalar = 19
-  integer, parameter :: water(3) = [1, 3, 5]
   character(len=*), parameter :: fluxes(4) = [character(len=5) :: 'LHFLX', 'SHFLX', 'TAUX', 'TAUY']
   character(len=*), parameter :: initial(4) = [character(len=9) :: 'TINI', 'QINI', 'CLDLIQINI', 'CLDICEINI']
   character(len=*), parameter :: gases(3) = [character(len=5) :: 'ozone', 'CH4', 'N2O']
@@ -149,37 +151,6 @@ contains
       aphys1(c) = state(c)
     end do
   end subroutine make_model
-
-  function state_nan() result(nan)
-    use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
-    real(r8) :: nan
-
-    nan = ieee_value(nan, ieee_quiet_nan)
-  end function state_nan
-
-  subroutine fill_column(state, i, column)
-    type(physics_state), intent(inout) :: state
-    integer, intent(in) :: i
-    real(r8), intent(in) :: column(:)
-    real(r8) :: profiles(pver, n_profile)
-    integer :: k
-
-    profiles = reshape(column(n_scalar + 1:), [pver, n_profile])
-    state%ps(i) = column(2)
-    state%phis(i) = column(3)
-    state%t(i, :) = profiles(:, 1)
-    state%q(i, :, :) = 0.0_r8
-    do k = 1, 3
-      state%q(i, :, water(k)) = profiles(:, 1 + k)
-    end do
-    state%u(i, :) = profiles(:, 5)
-    state%v(i, :) = profiles(:, 6)
-    state%pmid(i, :) = profiles(:, 10)
-    state%pdel(i, :) = profiles(:, 11)
-    state%exner(i, :) = profiles(:, 12)
-    state%zm(i, :) = profiles(:, 13)
-    state%s(i, :) = cpair * state%t(i, :) + gravit * state%zm(i, :) + state%phis(i)
-  end subroutine fill_column
 
   !> What the surface and the sun do in this step.
   subroutine set_boundary()
@@ -381,34 +352,6 @@ contains
 #endif
     end do
   end subroutine dynamics
-
-#ifdef CLIMLINK_FORK_HISTORY
-  !> What the driver of the ClimSim fork keeps: the change that the physics made, of the last two steps.
-  subroutine shift_physics(state, before)
-    type(physics_state), intent(inout) :: state
-    type(physics_state), intent(in) :: before
-
-    state%t_phy(2, :, :) = state%t_phy(1, :, :)
-    state%u_phy(2, :, :) = state%u_phy(1, :, :)
-    state%q_phy(2, :, :, :) = state%q_phy(1, :, :, :)
-    state%t_phy(1, :, :) = (state%t - before%t) / 1200.0_r8
-    state%u_phy(1, :, :) = (state%u - before%u) / 1200.0_r8
-    state%q_phy(1, :, :, :) = (state%q - before%q) / 1200.0_r8
-  end subroutine shift_physics
-
-  !> The change that the dynamics made, of the last two steps.
-  subroutine shift_dynamics(state, after)
-    type(physics_state), intent(inout) :: state
-    type(physics_state), intent(in) :: after
-
-    state%t_adv(2, :, :) = state%t_adv(1, :, :)
-    state%u_adv(2, :, :) = state%u_adv(1, :, :)
-    state%q_adv(2, :, :, :) = state%q_adv(1, :, :, :)
-    state%t_adv(1, :, :) = (state%t - after%t) / 1200.0_r8
-    state%u_adv(1, :, :) = (state%u - after%u) / 1200.0_r8
-    state%q_adv(1, :, :, :) = (state%q - after%q) / 1200.0_r8
-  end subroutine shift_dynamics
-#endif
 
   subroutine write_restart()
     integer :: c, i, unit
