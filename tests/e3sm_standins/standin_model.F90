@@ -109,10 +109,12 @@ contains
   subroutine diag_phys_writeout(state, psl)
     use cam_history, only: standin_record
     use physics_types, only: physics_state
+    use ppgrid, only: pcols
     type(physics_state), intent(inout) :: state
-    real(r8), optional, intent(in) :: psl(:)
+    real(r8), optional, intent(out) :: psl(pcols)
 
     if (.not. present(psl)) error stop 'diag_phys_writeout: no psl'
+    psl = state%ps
     call standin_record('diag_t', state%t(:state%ncol, :), state%lchnk)
   end subroutine diag_phys_writeout
 

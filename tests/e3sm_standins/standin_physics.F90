@@ -214,7 +214,6 @@ contains
     call pbuf_get_field(pbuf, pbuf_get_index('SNOW_DP'), snow)
     cam_out%precc(:n) = rain(:n)
     cam_out%precsc(:n) = snow(:n)
-    cam_out%psl(:n) = state%ps(:n)
   end subroutine cam_export
 
 end module camsrfexch
