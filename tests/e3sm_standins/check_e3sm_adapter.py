@@ -5,6 +5,7 @@ check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK MPIEXE
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import subprocess
 import sys
@@ -118,6 +119,7 @@ def check_values(bench: Bench) -> None:
         spin_up = 0 if "v2" in set_name else 2
         entries = {"climlink_package": str(package), "cb_spinup_step": spin_up, "cb_nn_var_combo": set_name.split("_")[1]}
         entries |= {"input_rh": set_name.endswith("rh"), "outputlength": 368}
+        entries |= {"climlink_package_digest": hashlib.sha256(package.read_bytes()).hexdigest(), "climlink_micro_batch": 16}
         expected = Model(bench.columns, package, Settings(spin_up=spin_up)).run(5)
         for ranks, chunks in ((1, 3), (2, 2)):
             assert compare(bench.run(entries, ranks, n_step=5, n_chunk=chunks), expected, package) > 0
