@@ -13,7 +13,7 @@ from climlink.data.split import read_split
 from climlink.evaluation.offline import predict_package, r2_table
 from climlink.installation import configuration
 from climlink.package import EmulatorPackage
-from climlink.wrappers.contract import EmulatorContract
+from climlink.wrappers.contract import host_sets
 
 YARDSTICK = {
     "ptend_t": 0.52,
@@ -36,10 +36,10 @@ YARDSTICK = {
 def main(package: Path, data: Path) -> None:
     """Print one line per output: score, yardstick, whether it is reached."""
     read = EmulatorPackage.read(package)
-    contract = EmulatorContract.from_manifest(read.manifest)
+    inputs, outputs = host_sets(read.manifest)
     stamps = [str(s) for s in read_split(configuration("splits/climsim_sample.yaml")).test]
-    rows = read_columns(data, contract.inputs, contract.outputs, stamps=stamps)
-    scores = r2_table(rows.targets, predict_package(read, rows.inputs), contract.outputs, first_level=read.manifest.pruned_levels).summary()
+    rows = read_columns(data, inputs, outputs, stamps=stamps)
+    scores = r2_table(rows.targets, predict_package(read, rows.inputs), outputs, first_level=read.manifest.pruned_levels or 0).summary()
     print(f"{read.manifest.name} on {len(stamps)} test snapshots: output, R², yardstick")
     for name, floor in YARDSTICK.items():
         print(f"{name:16s} {scores[name]:.4f}  {floor:.2f}  {'reached' if scores[name] >= floor else 'MISSED'}")

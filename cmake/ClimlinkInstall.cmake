@@ -13,6 +13,8 @@ set(CLIMLINK_INSTALL_LIB "${CLIMLINK_INSTALL_ROOT}lib")
 set(CLIMLINK_INSTALL_BIN "${CLIMLINK_INSTALL_ROOT}bin")
 set(CLIMLINK_INSTALL_INCLUDE "${CLIMLINK_INSTALL_ROOT}include")
 set(CLIMLINK_INSTALL_CMAKE "${CLIMLINK_INSTALL_LIB}/cmake/climlink")
+# A prefix of its own: only who names it in CMAKE_PREFIX_PATH finds climlink under the names FTorch, pytorch_proxy and pytorch_fort_proxy.
+set(CLIMLINK_INSTALL_COMPAT "${CLIMLINK_INSTALL_ROOT}compat")
 set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME climlink)
 
 # Installs climlinkConfig.cmake: find_package(climlink) gives climlink::climlink (C) and climlink::fortran.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from climlink.data.climsim import TIME_STEP_S, find_files, read_inputs, read_outputs, stamp_of
+from climlink.data.climsim import TIME_STEP_S, find_files, read_inputs, read_outputs, stamp_of, stored_variables
 from climlink.data.columns import derive, pack_targets, source_names
 from climlink.data.grid import Grid, find_grid, read_grid
 from climlink.evaluation.errors import EvaluationError
@@ -66,6 +66,6 @@ def replay_outputs(
     blocks = []
     for path, stamp in zip(mli_files, stamps, strict=True):
         columns = read_outputs(written[stamp], read_inputs(path, grid, stamp), grid, stamp, time_step_s)
-        stored = {name: columns[name] for name in source_names(outputs.names, grid.level_count)}
+        stored = {name: columns[name] for name in source_names(outputs.names, stored_variables(grid.level_count))}
         blocks.append(pack_targets(derive(outputs.names, stored, grid.hybrid), outputs))
     return np.concatenate(blocks)

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from climlink.cli.main import app, main
 from climlink.config import ConfigError
+from climlink.data.stamp import Stamp
+from climlink.data.synthetic import write_dataset
 from climlink.online.aquaplanet import AquaplanetConfig
 from climlink.package import EmulatorPackage
 from climlink.quickstart import run_embedded, run_quickstart
@@ -22,10 +24,15 @@ COMMANDS = [
     ["data", "describe"],
     ["train"],
     ["export"],
+    ["import"],
     ["inspect"],
     ["verify"],
     ["online", "run"],
     ["online", "resume"],
+    ["e3sm", "case"],
+    ["e3sm", "sourcemods"],
+    ["e3sm", "namelist"],
+    ["e3sm", "check"],
     ["cmake-prefix"],
 ]
 TEST_STAMP = "0008-10-22-20400"
@@ -92,6 +99,23 @@ def test_from_files_to_a_package(synthetic_dir: Path, split_file: Path, tiny_tra
     readable = _run("inspect", package)[1]
     assert "host_v2_q" in readable
     assert "cam_out_SOLLD" in readable
+
+
+def test_from_consecutive_files_to_a_package_with_lagged_inputs(tmp_path: Path) -> None:
+    first = Stamp.parse("0008-01-31-84000")
+    source = write_dataset(tmp_path / "pairs", [first.plus(1200 * n) for n in range(6)], n_column=24, level_count=60)
+    config, split, store, run, package = (tmp_path / n for n in ("v6.yaml", "split.yaml", "s.zarr", "run", "wrap_model.pt"))
+    split.write_text("remainder: train\n")
+    sets = {"input_set": "host_v6_q", "network_input_set": "net_v6_mc"}
+    network = {"architecture": {"name": "linear"}, "epochs": 1, "batch_size": 24, "threads": 1}
+    config.write_text(yaml.safe_dump({"name": "v6", "store": "unset.zarr", **sets, **network}))
+    code, text = _run("data", "prepare", source, "--out", store, "--split", split, "--lags")
+    assert code == 0
+    assert "2 pairs left out" in text
+    assert _run("train", config, "--store", store, "-o", run)[0] == 0
+    assert _run("export", run, "-o", package)[0] == 0
+    assert _run("verify", package, "--data", source, "--files", 2)[0] == 0
+    assert EmulatorPackage.read(package).golden_inputs.shape == (16, 1519)
 
 
 class _Silent:

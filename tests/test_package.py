@@ -134,12 +134,12 @@ def test_a_disk_that_fills_up_leaves_the_old_package(linear_package: EmulatorPac
         """
         import resource, signal, sys
         from pathlib import Path
-        from climlink.export import _write
+        from climlink.export import write_package
         from climlink.package import PackageError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:
-            _write(Path(sys.argv[1]), bytes(1_000_000))
+            write_package(Path(sys.argv[1]), bytes(1_000_000))
         except PackageError as error:
             print(error)
         """

@@ -73,7 +73,22 @@ class EmulatorContract(Strict):
 
     @classmethod
     def from_manifest(cls, manifest: Manifest) -> EmulatorContract:
-        """Return the contract that a manifest records; ContractError if this climlink's sets of those names are laid out otherwise."""
+        """Return the contract that a manifest records.
+
+        ContractError if this climlink's sets of those names are laid out otherwise, or for an imported graph.
+        """
+        if (
+            manifest.network_inputs is None
+            or manifest.network_outputs is None
+            or manifest.hybrid is None
+            or manifest.pruned_levels is None
+            or manifest.normalization is None
+            or manifest.constraints is None
+        ):
+            raise ContractError(
+                f"{manifest.name!r} is an imported graph: its normalization and constraints are inside it and unknown, so it cannot be "
+                "taken apart; use a package made by `climlink export` here"
+            )
         contract = cls(
             input_set=manifest.inputs.set,
             output_set=manifest.outputs.set,
@@ -87,15 +102,25 @@ class EmulatorContract(Strict):
             normalization=manifest.normalization.configuration,
             constraints=manifest.constraints,
         )
-        recorded = (manifest.inputs, manifest.outputs, manifest.network_inputs, manifest.network_outputs)
-        known = (contract.inputs, contract.outputs, contract.network_inputs, contract.network_outputs)
-        for layout, own in zip(recorded, known, strict=True):
-            if _order(layout) != _order(own.layout()):
-                raise ContractError(
-                    f"the manifest of {manifest.name!r} lays out set {layout.set!r} otherwise than this climlink does (names, units, "
-                    "widths or lags differ); read it with the climlink version that wrote it"
-                )
+        host_sets(manifest)
+        for layout in (manifest.network_inputs, manifest.network_outputs):
+            _known_set(manifest, layout)
         return contract
+
+
+def host_sets(manifest: Manifest) -> tuple[VariableSet, VariableSet]:
+    """Return what the host of a package sends and receives; ContractError if this climlink's sets of those names are laid out otherwise."""
+    return _known_set(manifest, manifest.inputs), _known_set(manifest, manifest.outputs)
+
+
+def _known_set(manifest: Manifest, layout: VariableLayout) -> VariableSet:
+    known = variable_set(layout.set, manifest.level_count)
+    if _order(layout) != _order(known.layout()):
+        raise ContractError(
+            f"the manifest of {manifest.name!r} lays out set {layout.set!r} otherwise than this climlink does (names, units, "
+            "widths or lags differ); read it with the climlink version that wrote it"
+        )
+    return known
 
 
 def _order(layout: VariableLayout) -> list[tuple[str, str, int, int, int]]:

@@ -170,6 +170,31 @@ class ProvenanceEntry(Strict):
     training: Configuration = Field(default_factory=dict, description="the training configuration as it was run")
 
 
+class ImportedEntry(Strict):
+    """A package whose graph is a TorchScript file that `climlink export` did not make, and what is known of it."""
+
+    file: str = Field(min_length=1, description="name of the file that was imported")
+    sha256: Sha256 = Field(description="digest of that file")
+    parameter_count: int = Field(ge=0)
+    golden_source: Literal["store", "pairs", "synthetic"] = Field(description="where the golden inputs come from")
+    input_copied: bool = Field(description="the graph writes into its argument, so a copy is made before it")
+    host_postprocessing: Literal["none", "legacy"] = Field(description="what the host does to the outputs")
+    findings: list[str] = Field(description="what the import measured and a user should know")
+
+
+UNKNOWN_KEYS = (
+    "network_inputs",
+    "network_outputs",
+    "hybrid",
+    "pruned_levels",
+    "normalization",
+    "constraints",
+    "constants",
+    "architecture",
+)
+"""Keys that are null where an imported graph does not say; every other manifest has them."""
+
+
 class Manifest(Strict):
     """The contract of one package. Version 1; readers refuse a newer version and unknown keys."""
 
@@ -179,17 +204,17 @@ class Manifest(Strict):
     inputs: VariableLayout
     outputs: VariableLayout
     confidence: VariableLayout | None = Field(default=None, description="appended to the output row after the outputs")
-    network_inputs: VariableLayout
-    network_outputs: VariableLayout
+    network_inputs: VariableLayout | None
+    network_outputs: VariableLayout | None
     level_count: int = Field(ge=1)
     time_step_s: float = Field(gt=0)
     calendar: str = "noleap"
-    hybrid: HybridCoefficients
-    pruned_levels: int = Field(ge=0, description="levels from the top whose water and wind tendencies are zero")
-    normalization: NormalizationEntry
-    constraints: list[ConstraintEntry]
-    constants: dict[str, float]
-    architecture: ArchitectureEntry
+    hybrid: HybridCoefficients | None
+    pruned_levels: Annotated[int, Field(ge=0)] | None = Field(description="levels from the top whose water and wind tendencies are zero")
+    normalization: NormalizationEntry | None
+    constraints: list[ConstraintEntry] | None
+    constants: dict[str, float] | None
+    architecture: ArchitectureEntry | None
     allowed_precisions: list[Literal["float32", "bfloat16"]] = Field(min_length=1)
     difference_scale: dict[str, list[float]] = Field(description="s of the difference formula per output variable, [width]")
     tolerances: list[ToleranceEntry] = Field(min_length=1)
@@ -200,14 +225,22 @@ class Manifest(Strict):
     operators: list[str] = Field(description="TorchScript operators of the graph, sorted")
     golden: GoldenEntry
     provenance: ProvenanceEntry
+    imported: ImportedEntry | None = Field(default=None, description="where the graph was not made by `climlink export`")
+
+    @model_validator(mode="after")
+    def _unknown(self) -> Manifest:
+        absent = [key for key in UNKNOWN_KEYS if getattr(self, key) is None]
+        if absent and self.imported is None:
+            raise ValueError(f"{absent[0]} is null, which only an imported package (key imported) may say")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
-        if len(self.hybrid.hyam) != self.level_count:
+        if self.hybrid is not None and len(self.hybrid.hyam) != self.level_count:
             raise ValueError(f"level_count is {self.level_count} but the hybrid coefficients have {len(self.hybrid.hyam)} levels")
-        if self.pruned_levels > self.level_count:
+        if self.pruned_levels is not None and self.pruned_levels > self.level_count:
             raise ValueError(f"pruned_levels is {self.pruned_levels} but there are only {self.level_count} levels")
-        for layout in (self.inputs, self.outputs, self.network_inputs, self.network_outputs):
+        for layout in filter(None, (self.inputs, self.outputs, self.network_inputs, self.network_outputs)):
             for v in layout.variables:
                 if v.width not in (1, self.level_count):
                     raise ValueError(f"{v.name} of set {layout.set!r} has width {v.width}, neither 1 nor level_count {self.level_count}")

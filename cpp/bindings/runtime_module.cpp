@@ -116,6 +116,7 @@ class Emulator {
   std::string manifest() const { return text(climlink_manifest); }
   std::string digest() const { return text(climlink_digest); }
   std::string device() const { return text(climlink_device); }
+  std::string host_postprocessing() const { return text(climlink_host_postprocessing); }
   double golden_difference() const { return number<double>(climlink_golden_difference); }
   double time_step_s() const { return number<double>(climlink_time_step); }
   int32_t level_count() const { return number<int32_t>(climlink_level_count); }
@@ -196,6 +197,7 @@ void define_emulator(py::module_& m) {
       .def("require_units", &Emulator::require_units, py::arg("role"), py::arg("name"), py::arg("units"),
            "Raise EmulatorError if the units of an \"input\" or \"output\" variable are others.")
       .def_property_readonly("manifest", &Emulator::manifest, "The manifest as JSON text.")
+      .def_property_readonly("host_postprocessing", &Emulator::host_postprocessing, "What the graph asks of the host: none or legacy.")
       .def_property_readonly("digest", &Emulator::digest, "SHA-256 of the package, 64 hexadecimal digits.")
       .def_property_readonly("device", &Emulator::device, "Device in use, such as \"cpu\" or \"cuda:1\".")
       .def_property_readonly("golden_difference", &Emulator::golden_difference, "Largest difference of the golden replay at open.")

@@ -1,39 +1,21 @@
-// The TorchScript backend: the only file of the runtime that knows libtorch.
+// The TorchScript backend of packages.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
-#include <caffe2/serialize/read_adapter_interface.h>
 #include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/serialization/import.h>
 #include <torch/cuda.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
 
 #include "backend.hpp"
 #include "error.hpp"
+#include "torch_support.hpp"
 
 namespace climlink {
 namespace {
-
-// Lets libtorch read the package where it lies; valid during load only.
-class MemoryReader final : public caffe2::serialize::ReadAdapterInterface {
- public:
-  explicit MemoryReader(std::string_view bytes) : bytes_(bytes) {}
-  size_t size() const override { return bytes_.size(); }
-  size_t read(uint64_t position, void* buffer, size_t n, const char* /*what*/) const override {
-    if (position >= bytes_.size()) return 0;
-    const size_t count = std::min(n, bytes_.size() - static_cast<size_t>(position));
-    std::memcpy(buffer, bytes_.data() + position, count);
-    return count;
-  }
-
- private:
-  std::string_view bytes_;
-};
 
 // Sets the intra-operator threads for one scope, so that a Python process or another library keeps its own number.
 class ThreadScope {
@@ -82,19 +64,6 @@ class Float32Scope {
   std::array<at::Float32Precision, operations.size()> before_{};
 };
 
-// TorchScript wraps the reason in pages of traceback; the reason is its last "...Error: " line.
-std::string reason(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  const std::string whole = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
-  const std::size_t marker = whole.rfind("Error: ");
-  const std::size_t start = marker == std::string::npos ? 0 : marker + 7;
-  const std::size_t first = whole.find_first_not_of(" \n", start);
-  if (first == std::string::npos) return "no reason given";
-  return whole.substr(first, whole.find('\n', first) - first);
-}
-
-std::string shape_of(const at::Tensor& t) { return text(c10::toString(t.scalar_type()), " ", t.sizes()); }
-
 class TorchScriptBackend final : public Backend {
  public:
   TorchScriptBackend(torch::jit::Module module, const Device& device, int threads)
@@ -117,10 +86,6 @@ class TorchScriptBackend final : public Backend {
     }
   }
 
-  static c10::Device torch_device(const Device& device) {
-    return device.cuda ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index)) : c10::Device(c10::kCPU);
-  }
-
  private:
   static at::Tensor checked(const c10::IValue& result, std::int64_t n_row, std::int64_t n_output) {
     if (!result.isTensor()) {
@@ -138,19 +103,6 @@ class TorchScriptBackend final : public Backend {
   int threads_;
 };
 
-torch::jit::Module deserialize(std::string_view bytes, const std::string& name, c10::Device device) {
-  try {
-    return torch::jit::load(std::make_shared<MemoryReader>(bytes), device, /*load_debug_files=*/false);
-  } catch (const c10::OutOfMemoryError& error) {
-    fail(CLIMLINK_ERROR_BACKEND, name, ": no memory for the network on ", device.str(), ": ", reason(error));
-  } catch (const c10::AcceleratorError& error) {
-    fail(CLIMLINK_ERROR_BACKEND, name, ": the network could not be placed on ", device.str(), ": ", reason(error));
-  } catch (const std::exception& error) {
-    fail(CLIMLINK_ERROR_PACKAGE, name, ": the package does not hold a TorchScript module that this libtorch reads: ", reason(error),
-         ". Export it again, with a torch no newer than the one climlink is built with");
-  }
-}
-
 }  // namespace
 
 std::string_view backend_name() noexcept { return "torchscript"; }
@@ -160,7 +112,7 @@ int backend_device_count() { return static_cast<int>(torch::cuda::device_count()
 std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads) {
   const c10::InferenceMode inference;
   const ThreadScope scope(threads);
-  torch::jit::Module module = deserialize(bytes, name, TorchScriptBackend::torch_device(device));
+  torch::jit::Module module = deserialize(bytes, name, torch_device(device));
   try {
     module.eval();
     // Frozen only here, where the device is known: freezing folds the buffers into constants.

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "backend.hpp"
+#include "c_guard.hpp"
 #include "climlink/climlink.h"
 #include "emulator.hpp"
 #include "error.hpp"
@@ -16,38 +17,12 @@ struct climlink_emulator {
 namespace {
 
 using climlink::fail;
+using climlink::guarded;
+using climlink::need;
 
 constexpr std::size_t longest_message = 4096;
 // Fixed storage: a message about exhausted memory must not need memory.
 thread_local char last_message[longest_message] = "";
-
-climlink_status remember(climlink_status status, const char* message) noexcept {
-  std::strncpy(last_message, message, longest_message - 1);
-  last_message[longest_message - 1] = '\0';
-  return status;
-}
-
-// Runs a call and turns whatever it throws into a status and this thread's message.
-template <class Call>
-climlink_status guarded(const Call& call) noexcept {
-  try {
-    call();
-    return CLIMLINK_OK;
-  } catch (const climlink::Error& error) {
-    return remember(error.status(), error.what());
-  } catch (const std::bad_alloc&) {
-    return remember(CLIMLINK_ERROR_INTERNAL, "out of memory; use fewer columns at once, or more memory");
-  } catch (const std::exception& error) {
-    return remember(CLIMLINK_ERROR_INTERNAL, error.what());
-  } catch (...) {
-    return remember(CLIMLINK_ERROR_INTERNAL, "an exception of unknown type; this is a defect in climlink");
-  }
-}
-
-template <class Pointer>
-void need(Pointer* pointer, const char* name) {
-  if (pointer == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, name, " is a null pointer");
-}
 
 climlink::Emulator& checked(climlink_emulator* handle) {
   if (handle == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, "emulator is a null pointer; open a package first");
@@ -65,6 +40,12 @@ climlink_emulator* open_bytes(std::string_view bytes, const char* name, const cl
 }
 
 }  // namespace
+
+climlink_status climlink::remember(climlink_status status, const char* message) noexcept {
+  std::strncpy(last_message, message, longest_message - 1);
+  last_message[longest_message - 1] = '\0';
+  return status;
+}
 
 const char* climlink_version(void) { return CLIMLINK_VERSION; }
 
@@ -183,6 +164,13 @@ climlink_status climlink_device(const climlink_emulator* emulator, const char** 
   return guarded([&] {
     need(device, "device");
     *device = checked(emulator).device().c_str();
+  });
+}
+
+climlink_status climlink_host_postprocessing(const climlink_emulator* emulator, const char** policy) {
+  return guarded([&] {
+    need(policy, "policy");
+    *policy = checked(emulator).manifest().host_postprocessing.c_str();
   });
 }
 

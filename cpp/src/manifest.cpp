@@ -1,6 +1,7 @@
 #include "manifest.hpp"
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <utility>
 
@@ -159,26 +160,60 @@ void check_normalization(JsonRecord record) {
   record.finish();
 }
 
-// Parts that describe the network and its making. The runtime does not act on them, but a package with a broken one is refused here
-// as Python refuses it.
-void check_description(JsonRecord& root) {
-  check_normalization(root.record("normalization"));
+// Keys that are null where an imported graph does not say; every other manifest has them.
+constexpr std::array unknown_keys = {"network_inputs", "network_outputs", "hybrid",    "pruned_levels",
+                                     "normalization",  "constraints",     "constants", "architecture"};
+
+// Whether such a key is left open; elsewhere its value is read and a null refused by its own rule.
+bool unknown(JsonRecord& root, const char* key) { return root.has("imported") && !root.is_null("imported") && root.is_null(key); }
+
+void refuse_unknown(JsonRecord& root) {
+  if (root.has("imported") && !root.is_null("imported")) return;
+  for (const char* key : unknown_keys) {
+    if (root.is_null(key)) root.problem(key, "is null, which only an imported package (key imported) may say");
+  }
+}
+
+// Returns what the graph asks of the host.
+std::string read_imported(JsonRecord record) {
+  if (record.string("file").empty()) record.problem("file", "expected a text of at least one character");
+  read_digest(record, "sha256");
+  record.integer("parameter_count", 0);
+  record.choice("golden_source", {"store", "pairs", "synthetic"});
+  record.boolean("input_copied");
+  record.strings("findings");
+  std::string host_postprocessing = record.choice("host_postprocessing", {"none", "legacy"});
+  record.finish();
+  return host_postprocessing;
+}
+
+void check_constraints(JsonRecord& root) {
   for (auto& constraint : root.records("constraints")) {
     constraint.string("name");
     if (constraint.has("parameters")) constraint.object("parameters");
     constraint.finish();
   }
-  auto architecture = root.record("architecture");
-  architecture.string("name");
-  architecture.object("configuration");
-  architecture.integer("trainable_parameters", 0);
-  architecture.finish();
+}
+
+void check_architecture(JsonRecord record) {
+  record.string("name");
+  record.object("configuration");
+  record.integer("trainable_parameters", 0);
+  record.finish();
+}
+
+// Parts that describe the network and its making. The runtime does not act on them, but a package with a broken one is refused here
+// as Python refuses it.
+void check_description(JsonRecord& root) {
+  if (!unknown(root, "normalization")) check_normalization(root.record("normalization"));
+  if (!unknown(root, "constraints")) check_constraints(root);
+  if (!unknown(root, "architecture")) check_architecture(root.record("architecture"));
   auto provenance = root.record("provenance");
   for (const char* key : {"climlink_version", "torch_version", "exported_on"}) provenance.string(key);
   for (const char* key : {"git_revision", "data_digest", "seed"}) provenance.ignore(key);
   provenance.optional_ignore("training");
   provenance.finish();
-  root.object("constants");
+  if (!unknown(root, "constants")) root.object("constants");
   root.strings("operators");
   root.positive("same_kernels_tolerance");
   if (root.has("calendar")) root.string("calendar");
@@ -196,11 +231,12 @@ std::vector<std::string> read_precisions(JsonRecord& root) {
 void read_layouts(JsonRecord& root, Manifest& m) {
   m.inputs = read_layout(root.record("inputs"), m.level_count);
   m.outputs = read_layout(root.record("outputs"), m.level_count);
-  read_layout(root.record("network_inputs"), m.level_count);
-  const Layout network_outputs = read_layout(root.record("network_outputs"), m.level_count);
+  if (!unknown(root, "network_inputs")) read_layout(root.record("network_inputs"), m.level_count);
+  Layout network_outputs;
+  if (!unknown(root, "network_outputs")) network_outputs = read_layout(root.record("network_outputs"), m.level_count);
   m.difference_scale = read_scale(root.record("difference_scale"), m.outputs);
   if (!root.has("confidence") || root.is_null("confidence")) return;
-  if (root.object("confidence") != root.object("network_outputs"))
+  if (network_outputs.variables.empty() || root.object("confidence") != root.object("network_outputs"))
     root.problem("confidence", "expected the layout of network_outputs, or null");
   append_confidence(m, network_outputs);
 }
@@ -214,13 +250,16 @@ Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
   if (m.name.empty()) root.problem("name", "expected a text of at least one character");
   m.level_count = root.integer("level_count", 1);
   m.time_step_s = root.positive("time_step_s");
-  if (root.integer("pruned_levels", 0) > m.level_count) root.problem("pruned_levels", text("expected at most level_count ", m.level_count));
-  check_hybrid(root.record("hybrid"), m.level_count);
+  refuse_unknown(root);
+  if (!unknown(root, "pruned_levels") && root.integer("pruned_levels", 0) > m.level_count)
+    root.problem("pruned_levels", text("expected at most level_count ", m.level_count));
+  if (!unknown(root, "hybrid")) check_hybrid(root.record("hybrid"), m.level_count);
   read_layouts(root, m);
   if (root.has("training_ranges")) check_training_ranges(root.record("training_ranges"), m.inputs);
   m.allowed_precisions = read_precisions(root);
   m.tolerances = read_tolerances(root);
   read_golden(root.record("golden"), m);
+  if (root.has("imported") && !root.is_null("imported")) m.host_postprocessing = read_imported(root.record("imported"));
   check_description(root);
   root.finish();
   return m;

@@ -45,6 +45,7 @@ struct Manifest {
   std::vector<double> difference_scale;  // s of |a-b|/(s+|b|), [outputs.width]
   std::vector<std::string> allowed_precisions;
   std::vector<Tolerance> tolerances;
+  std::string host_postprocessing = "none";  // what an imported graph asks of the host: "none" or "legacy"
   std::int64_t golden_count = 0;
   std::string golden_inputs_sha256, golden_outputs_sha256;
 

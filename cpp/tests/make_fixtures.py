@@ -167,6 +167,7 @@ def manifest(inputs: dict[str, Any], outputs: dict[str, Any], level_count: int) 
         "difference_scale": {v["name"]: [0.01] * v["width"] for v in outputs["variables"]},
         "tolerances": [{"backend": "torchscript", "device": "cpu", "precision": "float32", "tolerance": 2e-5}],
         "same_kernels_tolerance": 1e-6,
+        "imported": None,
         "training_ranges": {},
         "operators": ["aten::linear"],
         "golden": {"column_count": 0, "inputs_sha256": "", "outputs_sha256": ""},
@@ -180,6 +181,21 @@ def manifest(inputs: dict[str, Any], outputs: dict[str, Any], level_count: int) 
             "training": {},
         },
     }
+
+
+def imported(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest as an import writes it: what an unknown graph does not say is null."""
+    unknown = ("network_inputs", "network_outputs", "hybrid", "pruned_levels", "normalization", "constraints", "constants", "architecture")
+    about = {
+        "file": "old.pt",
+        "sha256": "0" * 64,
+        "parameter_count": 50,
+        "golden_source": "synthetic",
+        "input_copied": False,
+        "host_postprocessing": "legacy",
+        "findings": ["something measured"],
+    }
+    return {**record, **dict.fromkeys(unknown), "imported": about}
 
 
 def columns(width: int, count: int = 4) -> torch.Tensor:
@@ -293,6 +309,8 @@ def make_good(folder: Path) -> None:
     tiny = manifest(TINY_INPUTS, TINY_OUTPUTS, 4)
     save(folder / "tiny.pt", Tiny(), tiny)
     (folder / "manifest.json").write_text(json.dumps(tiny))
+    save(folder / "imported.pt", Tiny(), imported(tiny))
+    (folder / "imported.json").write_text(json.dumps(imported(tiny)))
     surface = layout("surface", [("cam_out_PRECC", "m/s", 1), ("cam_out_PRECSC", "m/s", 1)])
     confident = manifest(TINY_INPUTS, layout("tiny_out", [(f"cam_out_{n}", "m/s", 1) for n in ("PRECC", "PRECSC", "FLWDS")]), 4)
     confident["confidence"] = confident["network_outputs"] = surface
@@ -308,7 +326,7 @@ def check_against_python_reader(folder: Path) -> None:
         package.__path__ = [str(place)]
         sys.modules[name] = package
     parse = importlib.import_module("climlink.wrappers.manifest").parse_manifest
-    for name in ("tiny", "confidence", "mlp", "convolution", "recurrent"):
+    for name in ("tiny", "imported", "confidence", "mlp", "convolution", "recurrent"):
         with zipfile.ZipFile(folder / f"{name}.pt") as archive:
             parse(archive.read(entry(dict.fromkeys(archive.namelist(), b""), "/manifest.json")).decode(), name)
 

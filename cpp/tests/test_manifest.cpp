@@ -61,7 +61,7 @@ TEST_CASE("a good manifest is read", "[manifest]") {
 
 TEST_CASE("keys with a default may be left out", "[manifest]") {
   json document = good();
-  for (const char* key : {"kind", "confidence", "calendar", "training_ranges"}) document.erase(key);
+  for (const char* key : {"kind", "confidence", "calendar", "training_ranges", "imported"}) document.erase(key);
   document["provenance"].erase("training");
   document["constraints"][0].erase("parameters");
   document["normalization"]["configuration"] = json::object();
@@ -96,7 +96,9 @@ TEST_CASE("a newer schema is called newer, whatever else it holds", "[manifest]"
 TEST_CASE("every required key is missed by name, and every unknown one refused", "[manifest]") {
   const json base = good();
   for (const auto& [key, value] : base.items()) {
-    if (key == "schema_version" || key == "kind" || key == "confidence" || key == "calendar" || key == "training_ranges") continue;
+    if (key == "schema_version" || key == "kind" || key == "confidence" || key == "calendar" || key == "training_ranges" ||
+        key == "imported")
+      continue;
     CAPTURE(key);
     CHECK_THAT(refusal([&](json& d) { d.erase(key); }), Contains(key) && Contains("missing"));
   }
@@ -143,4 +145,31 @@ TEST_CASE("difference scales, ranges and tolerances must be complete and unique"
   CHECK_THAT(refusal([](json& d) { d["golden"]["inputs_sha256"] = "12"; }), Contains("golden.inputs_sha256"));
   CHECK_THAT(refusal([](json& d) { d["kind"] = "field"; }), Contains("kind"));
   CHECK_THAT(refusal([](json& d) { d["normalization"]["configuration"]["cloud_transform"] = "yes"; }), Contains("true or false"));
+}
+
+TEST_CASE("an imported graph may leave open what it does not say, and only that", "[manifest]") {
+  const auto open_keys = {"network_inputs", "network_outputs", "hybrid",    "pruned_levels",
+                          "normalization",  "constraints",     "constants", "architecture"};
+  const json imported = json::parse(support::read_bytes(support::fixture("imported.json")));
+  for (const char* key : open_keys) CHECK(imported[key].is_null());
+  CHECK(parse(imported).outputs.width == 5);
+  for (const char* key : open_keys) {
+    CAPTURE(key);
+    CHECK_THAT(refusal([&](json& d) { d[key] = nullptr; }), Contains(key) && Contains("only an imported package"));
+  }
+  const auto changed = [&](const std::function<void(json&)>& edit) {
+    json document = imported;
+    edit(document);
+    return refusal(document.dump());
+  };
+  CHECK_THAT(changed([](json& d) { d["inputs"] = nullptr; }), Contains("inputs: expected an object"));
+  CHECK_THAT(changed([](json& d) { d["hybrid"] = json::object(); }), Contains("hybrid.p0_pa"));
+  CHECK_THAT(changed([](json& d) { d["confidence"] = d["outputs"]; }), Contains("layout of network_outputs"));
+  CHECK_THAT(changed([](json& d) { d["imported"]["golden_source"] = "invented"; }), Contains("imported.golden_source"));
+  CHECK_THAT(changed([](json& d) { d["imported"]["host_postprocessing"] = "some"; }), Contains("imported.host_postprocessing"));
+  CHECK_THAT(changed([](json& d) { d["imported"]["sha256"] = "12"; }), Contains("imported.sha256"));
+  CHECK_THAT(changed([](json& d) { d["imported"]["file"] = ""; }), Contains("imported.file"));
+  CHECK_THAT(changed([](json& d) { d["imported"]["input_copied"] = 1; }), Contains("imported.input_copied"));
+  CHECK_THAT(changed([](json& d) { d["imported"]["findings"] = {1}; }), Contains("imported.findings"));
+  CHECK_THAT(changed([](json& d) { d["imported"]["colour"] = 1; }), Contains("imported.colour"));
 }

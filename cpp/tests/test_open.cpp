@@ -152,6 +152,13 @@ TEST_CASE("a golden replay outside the tolerance names variable, column, got and
   refuses("no_tolerance.pt", CLIMLINK_ERROR_GOLDEN, "no tolerance for torchscript/cpu/float32");
 }
 
+TEST_CASE("an imported graph opens like any other and says what it asks of the host", "[torch]") {
+  const Handle handle("imported.pt");
+  const char* policy = nullptr;
+  REQUIRE(climlink_host_postprocessing(handle, &policy) == CLIMLINK_OK);
+  CHECK(std::string(policy) == "legacy");
+}
+
 TEST_CASE("a good package opens, from a file and from memory, and describes itself", "[torch]") {
   const std::string digest = digest_of_tiny();
   climlink_options options = climlink_options_default();
@@ -166,6 +173,9 @@ TEST_CASE("a good package opens, from a file and from memory, and describes itse
   CHECK(text == digest);
   CHECK(climlink_device(handle, &text) == CLIMLINK_OK);
   CHECK(std::string(text) == "cpu");
+  CHECK(climlink_host_postprocessing(handle, &text) == CLIMLINK_OK);
+  CHECK(std::string(text) == "none");
+  CHECK(climlink_host_postprocessing(handle, nullptr) == CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_manifest(handle, &text) == CLIMLINK_OK);
   CHECK_THAT(text, Contains("\"state_q0001\""));
   int32_t level_count = 0;

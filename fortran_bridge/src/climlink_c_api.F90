@@ -11,6 +11,7 @@ module climlink_c_api
   public :: climlink_version_c, climlink_backend_c, climlink_status_name_c, climlink_last_message_c, climlink_options_default_c
   public :: climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c, climlink_close_c
   public :: climlink_manifest_c, climlink_digest_c, climlink_device_c, climlink_level_count_c, climlink_time_step_c
+  public :: climlink_host_postprocessing_c
   public :: climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, climlink_require_units_c
   public :: climlink_begin_c, climlink_run_c, climlink_fortran_set_c, climlink_fortran_get_c
   public :: c_text, c_characters
@@ -126,6 +127,14 @@ module climlink_c_api
       type(c_ptr), intent(out) :: text
       integer(c_int) :: status
     end function climlink_device_c
+
+    function climlink_host_postprocessing_c(emulator, text) result(status) bind(c, name='climlink_host_postprocessing')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      type(c_ptr), intent(out) :: text
+      integer(c_int) :: status
+    end function climlink_host_postprocessing_c
 
     function climlink_level_count_c(emulator, level_count) result(status) bind(c, name='climlink_level_count')
       import :: c_int, c_int32_t, c_ptr

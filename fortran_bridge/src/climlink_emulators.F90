@@ -14,8 +14,9 @@ module climlink_emulators
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_c_api, only: c_characters, c_options, c_role_input, c_role_output, c_text, climlink_begin_c, climlink_close_c, &
                             climlink_device_c, climlink_digest_c, climlink_fortran_get_c, climlink_fortran_set_c, &
-                            climlink_golden_difference_c, climlink_level_count_c, climlink_manifest_c, climlink_open_c, &
-                            climlink_options_default_c, climlink_require_units_c, climlink_run_c, climlink_time_step_c
+                            climlink_golden_difference_c, climlink_host_postprocessing_c, climlink_level_count_c, &
+                            climlink_manifest_c, climlink_open_c, climlink_options_default_c, climlink_require_units_c, &
+                            climlink_run_c, climlink_time_step_c
   use climlink_errors, only: climlink_error_argument, climlink_error_state, climlink_ok, climlink_status, failure, &
                              outcome_of
   use climlink_opening, only: open_together
@@ -58,6 +59,7 @@ module climlink_emulators
     procedure :: time_step
     procedure :: golden_difference
     procedure :: digest
+    procedure :: host_postprocessing
     procedure :: device
     procedure :: manifest
 
@@ -341,6 +343,16 @@ contains
     text = ''
     if (climlink_device_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
   end function device
+
+  !> What the graph asks of the host: none, or legacy for an imported wrapper that relies on E3SM's post-processing; '' if closed.
+  function host_postprocessing(self) result(text)
+    class(climlink_emulator), intent(in) :: self
+    character(len=:), allocatable :: text
+    type(c_ptr) :: pointer
+
+    text = ''
+    if (climlink_host_postprocessing_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+  end function host_postprocessing
 
   !> The package's manifest as JSON text; '' if closed.
   function manifest(self) result(text)

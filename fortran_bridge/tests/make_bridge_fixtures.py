@@ -173,11 +173,12 @@ def climsim_package(
     further: list[Entry] | None = None,
     sources: dict[str, tuple[str, float]] | None = None,
     graph: Callable[[torch.nn.Module, int, int], torch.nn.Module] | None = None,
+    units: dict[str, str] | None = None,
 ) -> None:
     """A package with the variables of ClimSim's 557 inputs and 368 outputs; ``humidity`` stands in the second place.
 
     ``sources`` gives outputs another input and gain than the usual ones; ``graph`` makes another graph of the usual one and the numbers
-    of inputs and outputs.
+    of inputs and outputs; ``units`` gives outputs other units.
     """
     profiles = [
         ("state_t", "K"),
@@ -189,7 +190,8 @@ def climsim_package(
     inputs = [(n, u, levels) for n, u in profiles] + [(n, u, 1) for n, u in SCALARS] + (further or [])
     known = {name for name, _, _ in inputs}
     usual = [((n, u, levels), s if s in known else humidity, g) for n, u, s, g in TENDENCIES] + [((n, u, 1), s, g) for n, u, s, g in FLUXES]
-    write_package(path, inputs, [(entry, *(sources or {}).get(entry[0], (source, gain))) for entry, source, gain in usual], levels, graph)
+    chosen = [((n, (units or {}).get(n, u), w), *(sources or {}).get(n, (source, gain))) for (n, u, w), source, gain in usual]
+    write_package(path, inputs, chosen, levels, graph)
 
 
 def main(folder: Path) -> None:
@@ -221,6 +223,7 @@ def main(folder: Path) -> None:
     scale = torch.tensor([1e-3] * 60 + [1e-7] * 180 + [1e-3] * 120 + [100.0, 100.0, 1e-8, 1e-7, 50.0, 50.0, 50.0, 50.0])
     climsim_package(folder / "climsim_random.pt", 60, graph=lambda _, n_input, __: RandomWeights(n_input, scale))
     climsim_package(folder / "climsim_26.pt", 26)
+    climsim_package(folder / "climsim_mm_day.pt", 60, units={"cam_out_PRECC": "mm/day"})
     lagged_package(folder / "lagged.pt")
 
 

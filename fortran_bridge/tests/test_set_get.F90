@@ -48,6 +48,7 @@ contains
     call check(emulator%level_count() == n_level, 'level_count')
     call check(abs(emulator%time_step() - time_step) < tiny(time_step), 'time_step')
     call check(emulator%golden_difference() < 1e-6_real64, 'golden_difference')
+    call check(emulator%host_postprocessing() == 'none', 'host_postprocessing')
     call check(len(emulator%digest()) == 64 .and. emulator%device() == 'cpu', 'digest and device')
     call check(index(emulator%manifest(), '"schema_version"') > 0, 'manifest')
   end subroutine queries

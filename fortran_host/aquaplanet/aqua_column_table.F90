@@ -5,7 +5,7 @@ module aqua_column_table
   implicit none (type, external)
   private
 
-  public :: column_table, make_table, input_table, output_table
+  public :: column_table, host_units, make_table, input_table, output_table
 
   integer, parameter, public :: name_length = 24
 
@@ -33,6 +33,44 @@ module aqua_column_table
   end type column_table
 
 contains
+
+  !> Units in which this host has a variable, as manifests write them; blank for names it does not know.
+  pure function host_units(name) result(units)
+    character(len=*), intent(in) :: name
+    character(len=8) :: units
+    integer :: first
+
+    first = merge(4, 1, index(name, 'tm_') == 1)
+    select case (name(first:))
+    case ('state_t')
+      units = 'K'
+    case ('state_q0001', 'state_q0002', 'state_q0003', 'pbuf_ozone', 'pbuf_CH4', 'pbuf_N2O')
+      units = 'kg/kg'
+    case ('state_u', 'state_v', 'cam_out_PRECSC', 'cam_out_PRECC')
+      units = 'm/s'
+    case ('state_pmid', 'state_ps')
+      units = 'Pa'
+    case ('pbuf_SOLIN', 'pbuf_LHFLX', 'pbuf_SHFLX', 'cam_in_LWUP', 'cam_out_NETSW', 'cam_out_FLWDS', 'cam_out_SOLS', &
+          'cam_out_SOLL', 'cam_out_SOLSD', 'cam_out_SOLLD')
+      units = 'W/m2'
+    case ('pbuf_TAUX', 'pbuf_TAUY')
+      units = 'N/m2'
+    case ('cam_in_SNOWHICE', 'cam_in_SNOWHLAND')
+      units = 'm'
+    case ('ptend_t', 'state_t_dyn', 'state_t_prvphy')
+      units = 'K/s'
+    case ('ptend_q0001', 'ptend_q0002', 'ptend_q0003', 'state_q0_dyn', 'state_q0001_prvphy', 'state_q0002_prvphy', &
+          'state_q0003_prvphy')
+      units = 'kg/kg/s'
+    case ('ptend_u', 'ptend_v', 'state_u_dyn', 'state_u_prvphy')
+      units = 'm/s2'
+    case ('state_rh', 'pbuf_COSZRS', 'cam_in_ALDIF', 'cam_in_ALDIR', 'cam_in_ASDIF', 'cam_in_ASDIR', 'cam_in_ICEFRAC', &
+          'cam_in_LANDFRAC', 'cam_in_OCNFRAC', 'clat', 'slat', 'icol')
+      units = '1'
+    case default
+      units = ''
+    end select
+  end function host_units
 
   !> A table of profiles and scalars, in this order, all zero.
   pure function make_table(profiles, scalars, n_level, n_column) result(table)

@@ -1,7 +1,7 @@
 !> The emulator in the embedded model: which variables the host has for it, its lagged inputs, and what of its answer is applied.
 !! Uses the public Fortran modules only, as any host would.
 module aqua_hybrid
-  use aqua_column_table, only: column_table, output_profiles, output_scalars, name_length
+  use aqua_column_table, only: column_table, host_units, name_length, output_profiles, output_scalars
   use aqua_constants, only: r8
   use climlink, only: climlink_emulator, climlink_status
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
@@ -91,10 +91,11 @@ contains
     type(column_table), intent(in) :: inputs
     character(len=*), intent(in) :: path
     character(len=:), allocatable, intent(out) :: error
-    character(len=:), allocatable :: name, missing
+    character(len=:), allocatable :: name, missing, units
     integer :: i
 
     missing = ''
+    units = ''
     do i = 1, self%emulator%n_input()
       name = self%emulator%input_name(i)
       if (self%lags%has(name)) then
@@ -102,9 +103,14 @@ contains
       else if (.not. (inputs%has(name) .or. any(derived_inputs == name))) then
         missing = missing // ' ' // name
       end if
+      call compare_units(name, self%emulator%input_units(i), units)
+    end do
+    do i = 1, self%emulator%n_output()
+      call compare_units(self%emulator%output_name(i), self%emulator%output_units(i), units)
     end do
     error = ''
     if (len(missing) > 0) error = path // ': this host cannot provide the inputs' // missing
+    if (len(error) == 0 .and. len(units) > 0) error = path // ': this host has other units:' // units
     missing = ''
     do i = 1, size(output_profiles)
       if (.not. self%emulator%has_output(trim(output_profiles(i)))) missing = missing // ' ' // trim(output_profiles(i))
@@ -117,6 +123,15 @@ contains
       error = path // ': lagged inputs need two steps of the reference physics first: set spin_up_steps to 2 or more in /emulator/'
     end if
   end subroutine check_inputs
+
+  !> Adds to text what the package has in other units than this host; names that the host does not know are another matter.
+  subroutine compare_units(name, wanted, text)
+    character(len=*), intent(in) :: name, wanted
+    character(len=:), allocatable, intent(inout) :: text
+
+    if (len_trim(host_units(name)) == 0 .or. wanted == host_units(name)) return
+    text = text // ' ' // name // ' in ' // trim(host_units(name)) // ', not ' // wanted // ';'
+  end subroutine compare_units
 
   !> Starts a step of the host: its number from the start of the case decides on spin-up and ramps.
   subroutine begin(self, step, inputs)

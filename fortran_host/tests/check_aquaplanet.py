@@ -234,6 +234,7 @@ def check_faults(folder: Path) -> None:
         (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_26.pt' /\n&output"), "26"),
         (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_unknown.pt' /\n&output"), "state_omega cam_in_SST"),
         (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_v4.pt' /\n&output"), "spin_up_steps"),
+        (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_mm_day.pt' /\n&output"), "cam_out_PRECC in m/s, not mm/day"),
         (
             text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_q.pt', mode='partial', variables='ptend_x' /\n&output"),
             "ptend_x",

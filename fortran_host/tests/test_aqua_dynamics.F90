@@ -114,8 +114,8 @@ contains
     end associate
   end subroutine baroclinic_wave
 
-  !> Four days of the wave do not hang on the time step, on the temperature of the semi-implicit terms, or on hybrid levels: extremes
-  !! of the wind below the sponge stay within 1 m/s.
+  !> Four days of the wave do not hang on the time step, on the temperature of the semi-implicit terms, or on hybrid levels:
+  !! extremes of the wind below the sponge stay within 1 m/s.
   subroutine variants()
     type(hybrid_levels) :: hybrid
     character(len=:), allocatable :: error

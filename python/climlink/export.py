@@ -6,10 +6,11 @@ import hashlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from climlink.architectures import build
@@ -74,11 +75,11 @@ def export_package(source: ExportSource, candidates: Tensor, output: str | Path)
     golden_inputs = choose_golden(emulator, candidates, scale)
     with torch.no_grad():
         golden_outputs = script(golden_inputs)
-    golden = {GOLDEN_INPUTS_ENTRY: _raw(golden_inputs), GOLDEN_OUTPUTS_ENTRY: _raw(golden_outputs)}
+    golden = {GOLDEN_INPUTS_ENTRY: raw_rows(golden_inputs), GOLDEN_OUTPUTS_ENTRY: raw_rows(golden_outputs)}
     manifest = _manifest(source, script, golden_inputs.shape[0], golden)
     buffer = io.BytesIO()
     torch.jit.save(script, buffer, _extra_files={MANIFEST_ENTRY: manifest.to_json().encode(), **golden})
-    _write(Path(output), buffer.getvalue())
+    write_package(Path(output), buffer.getvalue())
     return EmulatorPackage.read(output)
 
 
@@ -110,10 +111,13 @@ def export_run(run: str | Path, output: str | Path, columns: str | Path | None =
 def _candidates(store: ColumnStore, contract: EmulatorContract) -> Tensor:
     """Return up to CANDIDATE_COUNT training columns [row, n_input], spread evenly over times and columns."""
     times = store.indices("train")
-    chosen = times[np.unique(np.linspace(0, len(times) - 1, min(len(times), CANDIDATE_TIMES)).round().astype(int))]
-    rows = store.pack(contract.inputs, chosen)
-    spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), CANDIDATE_COUNT)).round().astype(int))
-    return torch.from_numpy(rows[spread])
+    rows = store.pack(contract.inputs, times[spread_evenly(len(times), CANDIDATE_TIMES)])
+    return torch.from_numpy(rows[spread_evenly(len(rows), CANDIDATE_COUNT)])
+
+
+def spread_evenly(total: int, count: int) -> NDArray[np.int64]:
+    """Return up to ``count`` positions spread evenly over ``total``."""
+    return np.unique(np.linspace(0, total - 1, min(total, count)).round().astype(np.int64))
 
 
 def eager_emulator(package: EmulatorPackage) -> WrappedEmulator:
@@ -123,6 +127,8 @@ def eager_emulator(package: EmulatorPackage) -> WrappedEmulator:
     """
     manifest = package.manifest
     contract = EmulatorContract.from_manifest(manifest)
+    if manifest.architecture is None or manifest.normalization is None:
+        raise ManifestError(f"{package.path}: the manifest does not say which network is inside, so it cannot be rebuilt")
     network = build(manifest.architecture.name, manifest.architecture.configuration, contract.network_shape)
     emulator = WrappedEmulator(contract, network)
     try:
@@ -158,18 +164,11 @@ def _manifest(source: ExportSource, script: torch.jit.ScriptModule, golden_count
         ),
         allowed_precisions=["float32"],
         difference_scale=source.difference_scale,
-        tolerances=[
-            ToleranceEntry(backend="torchscript", device="cpu", precision="float32", tolerance=CPU_TOLERANCE),
-            ToleranceEntry(backend="torchscript", device="cuda", precision="float32", tolerance=CUDA_TOLERANCE),
-        ],
+        tolerances=tolerances(),
         same_kernels_tolerance=SAME_KERNELS_TOLERANCE,
         training_ranges=source.training_ranges,
         operators=sorted(torch.jit.export_opnames(script)),
-        golden=GoldenEntry(
-            column_count=golden_count,
-            inputs_sha256=hashlib.sha256(golden[GOLDEN_INPUTS_ENTRY]).hexdigest(),
-            outputs_sha256=hashlib.sha256(golden[GOLDEN_OUTPUTS_ENTRY]).hexdigest(),
-        ),
+        golden=golden_entry(golden_count, golden),
         provenance=ProvenanceEntry(
             climlink_version=climlink_version(),
             git_revision=git_revision(),
@@ -182,11 +181,28 @@ def _manifest(source: ExportSource, script: torch.jit.ScriptModule, golden_count
     )
 
 
-def _raw(rows: Tensor) -> bytes:
+def tolerances(factor: float = 1.0) -> list[ToleranceEntry]:
+    """Return the tolerances of the golden replay on a CPU and a GPU, ``factor`` times the usual ones."""
+    usual: tuple[tuple[Literal["cpu", "cuda"], float], ...] = (("cpu", CPU_TOLERANCE), ("cuda", CUDA_TOLERANCE))
+    return [ToleranceEntry(backend="torchscript", device=d, precision="float32", tolerance=factor * t) for d, t in usual]
+
+
+def golden_entry(count: int, golden: dict[str, bytes]) -> GoldenEntry:
+    """Return the manifest's record of ``count`` golden columns, given as the entries of the package."""
+    return GoldenEntry(
+        column_count=count,
+        inputs_sha256=hashlib.sha256(golden[GOLDEN_INPUTS_ENTRY]).hexdigest(),
+        outputs_sha256=hashlib.sha256(golden[GOLDEN_OUTPUTS_ENTRY]).hexdigest(),
+    )
+
+
+def raw_rows(rows: Tensor) -> bytes:
+    """Return rows as a package stores golden columns: little-endian float32, C order."""
     return np.ascontiguousarray(rows.numpy(), dtype="<f4").tobytes()
 
 
-def _write(output: Path, content: bytes) -> None:
+def write_package(output: Path, content: bytes) -> None:
+    """Write a package beside ``output`` and rename it into place; PackageError if the disk does not take it."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as beside:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -43,13 +45,32 @@ def choose_golden(emulator: WrappedEmulator, candidates: Tensor, scale: Tensor, 
     ``scale`` is the difference scale of the outputs without confidence. Raises ContractError if fewer candidates qualify.
     """
     with torch.no_grad():
-        calm = torch.nonzero(sensitivity(emulator, candidates, scale) < JUMP).flatten()
-    if calm.numel() < count:
+        return spread_calm(candidates, sensitivity(emulator, candidates, scale) < JUMP, count)
+
+
+def spread_calm(candidates: Tensor, calm: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> Tensor:
+    """Return ``count`` of the rows of ``candidates`` where ``calm`` [row] is true, spread evenly; ContractError if there are fewer."""
+    rows = torch.nonzero(calm).flatten()
+    if rows.numel() < count:
         raise ContractError(
-            f"only {calm.numel()} of {candidates.shape[0]} candidate columns are away from thresholds; need {count}: give more columns"
+            f"only {rows.numel()} of {candidates.shape[0]} candidate columns are away from thresholds; need {count}: give more columns"
         )
-    spread = torch.linspace(0, calm.numel() - 1, count).round().to(torch.int64)
-    return candidates[calm[spread]].clone()
+    spread = torch.linspace(0, rows.numel() - 1, count).round().to(torch.int64)
+    return candidates[rows[spread]].clone()
+
+
+def graph_sensitivity(forward: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, seed: int = 0) -> Tensor:
+    """Return the largest change of each column's outputs [column] for a graph of which only inputs can be moved.
+
+    Inputs move by one float32 rounding and by PERTURBATION, which stands for the kernels of another machine.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    reference = forward(x)
+    worst = torch.zeros(x.shape[0], dtype=torch.float64)
+    for size in (INPUT_PERTURBATION, PERTURBATION) * 2:
+        moved = forward(x * (1.0 + size * _signs(x, generator)))
+        worst = torch.maximum(worst, scaled_difference(moved, reference, scale).amax(dim=1))
+    return worst
 
 
 def _signs(like: Tensor, generator: torch.Generator) -> Tensor:

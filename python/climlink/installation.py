@@ -35,6 +35,18 @@ def cmake_prefix() -> Path:
     return _native_root()
 
 
+def shared_folder(name: str) -> Path:
+    """Return a folder of files that are copied, not linked, by its path below share/climlink; InstallationError if it is not there."""
+    here = Path(__file__).resolve().parents[2]
+    # An editable install keeps them in the source tree.
+    for folder in (_native_root() / "share" / "climlink" / name, here / "fortran_bridge" / name):
+        if folder.is_dir():
+            return folder
+    raise InstallationError(
+        f"this climlink was installed without its {name} sources (share/climlink/{name}); in a source tree run `make setup`"
+    )
+
+
 def configuration(name: str) -> Path:
     """Return a shipped configuration file by its path below sim_configs/; InstallationError if it is not there."""
     here = Path(__file__).resolve().parent

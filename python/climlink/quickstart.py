@@ -102,12 +102,16 @@ def run_embedded(
         training=training or configuration("training/quickstart_aquaplanet.yaml"),
         split=split or configuration("splits/quickstart.yaml"),
     )
-    return offline, _compare_online(loaded, folder, offline.package, days, report)
+    return offline, compare_online(loaded, newest_restart(reference), folder, offline.package, days, report)
 
 
-def _compare_online(case: AquaplanetConfig, folder: Path, package: EmulatorPackage, days: int, report: Reporter) -> OnlineComparison:
-    """Run reference, twin and hybrid from the end of the reference run."""
-    start = newest_restart(folder / "reference")
+def compare_online(
+    case: AquaplanetConfig, start: Path, folder: Path, package: EmulatorPackage, days: int, report: Reporter
+) -> OnlineComparison:
+    """Run reference, twin and hybrid below ``folder`` for some days from a restart that ``case`` wrote at its end, and draw their errors.
+
+    Raises ``LaunchError`` when the reference or its twin do not run to the end; a hybrid that does not is a result.
+    """
     branch = {"restart_from": start, "days": case.days + days, "pairs": PairsConfig()}
     emulator = EmulatorConfig(package=package.path, pinned_sha256=package.digest)
     changes: dict[str, dict[str, object]] = {
@@ -204,7 +208,7 @@ def _score(
     contract = EmulatorContract.from_manifest(package.manifest)
     rows = read_columns(climsim, contract.inputs, contract.outputs, stamps=test)
     predicted = predict_package(package, rows.inputs)
-    first = package.manifest.pruned_levels
+    first = contract.pruned_levels
     python_scores = r2_table(rows.targets, predicted, contract.outputs, first_level=first)
     mli = {p.stamp: p.mli for p in find_pairs(climsim)}
     outputs = replay_outputs([mli[s] for s in test], replayed, contract.outputs, climsim)

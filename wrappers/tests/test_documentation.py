@@ -23,6 +23,7 @@ TABLES = {
     "Entries of `tolerances`": m.ToleranceEntry,
     "`golden`": m.GoldenEntry,
     "`provenance`": m.ProvenanceEntry,
+    "`imported`": m.ImportedEntry,
 }
 
 

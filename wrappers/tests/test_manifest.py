@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from climlink.wrappers.constants import RECORDED
-from climlink.wrappers.contract import EmulatorContract
+from climlink.wrappers.contract import EmulatorContract, host_sets
 from climlink.wrappers.errors import ContractError, ManifestError
 from climlink.wrappers.manifest import (
     SCHEMA_VERSION,
+    UNKNOWN_KEYS,
     ArchitectureEntry,
     ConstraintEntry,
     Manifest,
@@ -66,6 +67,7 @@ def raw(make) -> dict:
             "seed": 7,
             "training": {"epochs": 3},
         },
+        "imported": None,
     }
 
 
@@ -160,6 +162,7 @@ REFUSED = {
     "golden.surprise": (1, "golden.surprise"),
     "schema_version": ("1", "no integer schema_version"),
     "operators": ("DELETE", "operators"),
+    "imported": ({"file": "old.pt"}, "imported.sha256"),
 }  # fmt: skip
 
 
@@ -234,6 +237,49 @@ def test_free_records_take_only_what_json_gives_back(value) -> None:
     ):
         with pytest.raises(ValueError, match=r"deep\[0\]"):
             make_entry(value)
+
+
+IMPORTED = {
+    "file": "old.pt",
+    "sha256": DIGEST,
+    "parameter_count": 50,
+    "golden_source": "synthetic",
+    "input_copied": False,
+    "host_postprocessing": "legacy",
+    "findings": [],
+}
+
+
+@pytest.mark.parametrize("key", UNKNOWN_KEYS)
+def test_what_an_imported_graph_does_not_say_is_null_and_nothing_else_may_be(raw, key: str) -> None:
+    with pytest.raises(ManifestError, match=f"{key} is null, which only an imported package"):
+        parse_manifest(changed(raw, key, None), "a.pt")
+    manifest = parse_manifest(json.dumps({**raw, key: None, "imported": IMPORTED}), "a.pt")
+    assert getattr(manifest, key) is None
+    assert parse_manifest(manifest.to_json(), "a.pt") == manifest
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("golden_source", "invented"),
+        ("host_postprocessing", "some"),
+        ("sha256", "12"),
+        ("file", ""),
+        ("input_copied", 1),
+        ("findings", [1]),
+    ],
+)
+def test_what_is_said_of_an_import_is_checked(raw, path: str, value) -> None:
+    with pytest.raises(ManifestError, match=f"imported.{path}"):
+        parse_manifest(json.dumps({**raw, "imported": {**IMPORTED, path: value}}), "a.pt")
+
+
+def test_an_imported_graph_has_host_sets_and_no_contract(raw, make) -> None:
+    manifest = parse_manifest(json.dumps({**raw, **dict.fromkeys(UNKNOWN_KEYS), "imported": IMPORTED}), "a.pt")
+    assert host_sets(manifest) == (make.contract().inputs, make.contract().outputs)
+    with pytest.raises(ContractError, match="'small' is an imported graph"):
+        EmulatorContract.from_manifest(manifest)
 
 
 def test_contract_from_a_manifest(raw, make) -> None:

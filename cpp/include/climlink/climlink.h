@@ -97,6 +97,8 @@ CLIMLINK_API climlink_status climlink_close(climlink_emulator** emulator);
 CLIMLINK_API climlink_status climlink_manifest(const climlink_emulator* emulator, const char** json);
 CLIMLINK_API climlink_status climlink_digest(const climlink_emulator* emulator, const char** sha256);
 CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator, const char** device);
+/* What the graph asks of the host: "none", or "legacy" for an imported wrapper that relies on E3SM's own post-processing. */
+CLIMLINK_API climlink_status climlink_host_postprocessing(const climlink_emulator* emulator, const char** policy);
 CLIMLINK_API climlink_status climlink_level_count(const climlink_emulator* emulator, int32_t* level_count);
 CLIMLINK_API climlink_status climlink_time_step(const climlink_emulator* emulator, double* time_step_s);
 /* Largest difference of the golden replay at open, in the manifest's measure. */

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -25,21 +25,30 @@ def prepare(
     out: Annotated[Path, typer.Option("--out", "-o", help="store to write, such as climsim.zarr")],
     split: Annotated[Path, typer.Option(help="split file: which stamps train, validate and test")],
     grid: Annotated[Path | None, typer.Option(help="grid file, if not in SOURCE")] = None,
-    config: Annotated[Path | None, typer.Option(help="store configuration: dtypes, time_chunk, time_step_s")] = None,
+    config: Annotated[Path | None, typer.Option(help="store configuration: dtypes, time_chunk, time_step_s, lags, pairs")] = None,
+    lags: Annotated[bool, typer.Option("--lags", help="store the inputs of earlier steps too (sets v4 and v6)")] = False,
+    pairs: Annotated[Literal["mli-mlo", "mlis-mlos", "mlisp-mlosp"] | None, typer.Option(help="files that make a pair")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing store")] = False,
 ) -> None:
     """Read all pairs into one chunked Zarr store; an interrupted call is resumed by repeating it.
 
+    SOURCE holds ClimSim files, or what an E3SM run built with -DMMF_ML_TRAINING wrote (CASE.eam.mli.STAMP.nc).
+
     Example: `climlink data prepare DIR --out climsim.zarr --split sim_configs/splits/climsim_sample.yaml`
+
+    Example: `climlink data prepare RUNDIR --out v6.zarr --split split.yaml --grid grid-info.nc --lags --pairs mlisp-mlosp`
     """
     from climlink.config import load_config
     from climlink.data.prepare import prepare as run
     from climlink.data.store import StoreConfig
 
-    settings = None if config is None else load_config(config, StoreConfig)
+    settings = StoreConfig() if config is None else load_config(config, StoreConfig)
+    settings = settings.model_copy(update={"lags": lags or settings.lags, "pairs": pairs or settings.pairs})
     with progress_bar("prepare") as bar:
         done = run(source, out, split=split, grid=grid, config=settings, progress=bar, overwrite=overwrite)
     output.print(f"{done.path}: {done.status}, {done.pairs} pairs ({done.pairs_written} written now), digest {done.digest[:16]}…")
+    if done.left_out:
+        output.print(f"{done.left_out} pairs left out: without the two steps before them they have no lagged inputs")
 
 
 def statistics(

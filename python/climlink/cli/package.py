@@ -1,4 +1,4 @@
-"""climlink export, inspect, verify: a package is made, looked at, and proved on five routes."""
+"""climlink export, import, inspect, verify: a package is made, looked at, and proved on five routes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from climlink.cli.console import errors, output, print_json
 if TYPE_CHECKING:
     from climlink.package import EmulatorPackage, FloatRows
     from climlink.parity import Verification
+    from climlink.wrappers.manifest import Manifest
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the command line."""
     app.command("export")(export)
+    app.command("import")(import_)
     app.command("inspect")(inspect)
     app.command("verify")(verify)
 
@@ -35,6 +37,52 @@ def export(
 
     package = export_run(run, out, columns)
     output.print(f"{package.path}: {package.manifest.n_input} inputs, {package.manifest.n_output} outputs, SHA-256 {package.digest}")
+
+
+def import_(
+    old: Annotated[Path, typer.Argument(help="TorchScript file (torch.jit.save), such as a published wrapper")],
+    input_set: Annotated[
+        str, typer.Option(help="what the graph takes, in physical units: host_v2_q, host_v2_rh, host_v4_rh, host_v6_rh, …")
+    ],
+    output_set: Annotated[str, typer.Option(help="what it gives; confidence values behind are recognized")] = "mmf368",
+    data: Annotated[Path | None, typer.Option(help="prepared store or folder of ClimSim pairs for golden columns; else synthetic")] = None,
+    grid: Annotated[Path | None, typer.Option(help="grid file with the vertical coordinate, if not with --data")] = None,
+    out: Annotated[Path, typer.Option("-o", "--output", help="package to write")] = Path("wrap_model.pt"),
+    name: Annotated[str | None, typer.Option(help="name of the package; default: the file's")] = None,
+    time_step: Annotated[float, typer.Option(help="seconds over which the tendencies are meant")] = 1200.0,
+    legacy_postprocessing: Annotated[
+        bool, typer.Option("--legacy-postprocessing", help="the host clips and zeroes outputs as E3SM's existing coupling does")
+    ] = False,
+    tolerance: Annotated[float, typer.Option(help="largest difference between routes on one machine")] = 1e-6,
+    without_prints: Annotated[bool, typer.Option("--without-prints", help="take out what the graph prints at every forward")] = False,
+) -> None:
+    """Make a package out of a TorchScript wrapper that climlink did not train: no retraining, the same outputs to the bit.
+
+    The graph must take one float32 tensor [column, n_input] and give one [column, n_output]. It is checked for width, type, random
+    numbers, NaN and mixing of columns; what cannot be known of it is null in the manifest.
+
+    Example: `climlink import wrapped_model.pt --input-set host_v2_rh --data DIR -o wrap_model.pt`
+
+    Example: `climlink import v4_unet_wrapper.pt --input-set host_v4_rh --grid grid-info.nc --legacy-postprocessing`
+    """
+    from climlink.importing import ImportRequest, import_package
+
+    request = ImportRequest(
+        input_set=input_set,
+        output_set=output_set,
+        data=data,
+        grid=grid,
+        name=name,
+        time_step_s=time_step,
+        host_postprocessing="legacy" if legacy_postprocessing else "none",
+        tolerance=tolerance,
+        without_prints=without_prints,
+    )
+    package = import_package(old, request, out)
+    manifest = package.manifest
+    output.print(f"{package.path}: {manifest.n_input} inputs, {manifest.n_output} outputs, SHA-256 {package.digest}")
+    for finding in manifest.imported.findings if manifest.imported else []:
+        output.print(f"  {finding}", markup=False, highlight=False)
 
 
 def inspect(
@@ -86,13 +134,15 @@ def _real_columns(package: EmulatorPackage, data: Path, files: int) -> FloatRows
 
     from climlink.data.climsim import find_pairs
     from climlink.data.columns import read_columns
-    from climlink.wrappers.contract import EmulatorContract
+    from climlink.data.lags import needs_lags, with_history
+    from climlink.wrappers.contract import host_sets
 
-    pairs = find_pairs(data)
+    inputs, outputs = host_sets(package.manifest)
+    step, pairs = package.manifest.time_step_s, find_pairs(data)
+    pairs = with_history(pairs, step) if needs_lags(inputs.names, inputs.level_count) else pairs
     chosen = sorted({int(i) for i in np.linspace(0, len(pairs) - 1, min(files, len(pairs))).round()})
-    contract = EmulatorContract.from_manifest(package.manifest)
     stamps = [pairs[i].stamp for i in chosen]
-    return read_columns(data, contract.inputs, contract.outputs, stamps=stamps, time_step_s=contract.time_step_s).inputs
+    return read_columns(data, inputs, outputs, stamps=stamps, time_step_s=step).inputs
 
 
 def _show(package: EmulatorPackage) -> None:
@@ -104,12 +154,8 @@ def _show(package: EmulatorPackage) -> None:
         ("manifest", f"schema {m.schema_version}, kind {m.kind}"),
         ("inputs", f"{m.inputs.set}, {m.n_input} values"),
         ("outputs", f"{m.outputs.set}, {m.n_output} values" + ("" if m.confidence is None else ", confidence included")),
-        ("network", f"{m.architecture.name}, {m.architecture.trainable_parameters:,} trainable parameters"),
-        ("network sets", f"{m.network_inputs.set} ({m.network_inputs.width}) -> {m.network_outputs.set} ({m.network_outputs.width})"),
+        *_inside(m),
         ("levels, time step", f"{m.level_count}, {m.time_step_s:g} s, calendar {m.calendar}"),
-        ("pruned levels", str(m.pruned_levels)),
-        ("normalization", f"{m.normalization.configuration.scheme}, buffers {m.normalization.buffers_digest[:12]}…"),
-        ("constraints", "\n".join(f"{c.name} {c.parameters or ''}".strip() for c in m.constraints) or "none"),
         ("golden columns", str(m.golden.column_count)),
         ("tolerances", ", ".join(f"{t.backend}/{t.device}/{t.precision} {t.tolerance:g}" for t in m.tolerances)),
         ("training data", p.data_digest or "not recorded"),
@@ -123,6 +169,36 @@ def _show(package: EmulatorPackage) -> None:
         for v in layout.variables:
             table.add_row(v.name, v.units, str(v.width), str(v.offset), str(v.lag), v.long_name)
         output.print(table)
+
+
+def _inside(m: Manifest) -> list[tuple[str, str]]:
+    """Return the facts about the graph: what the manifest says is inside, or that it was imported and what was found out."""
+    unknown = "unknown, inside the imported graph"
+    network = "" if m.architecture is None else f"{m.architecture.name}, {m.architecture.trainable_parameters:,} trainable parameters"
+    sets = [unknown if s is None else f"{s.set} ({s.width})" for s in (m.network_inputs, m.network_outputs)]
+    scheme = m.normalization
+    facts = [
+        ("network", network or unknown),
+        ("network sets", " -> ".join(sets)),
+        ("pruned levels", unknown if m.pruned_levels is None else str(m.pruned_levels)),
+        ("normalization", unknown if scheme is None else f"{scheme.configuration.scheme}, buffers {scheme.buffers_digest[:12]}…"),
+    ]
+    if m.constraints is None:
+        facts.append(("constraints", unknown))
+    else:
+        facts.append(("constraints", "\n".join(f"{c.name} {c.parameters or ''}".strip() for c in m.constraints) or "none"))
+    if m.imported is not None:
+        i = m.imported
+        facts += [
+            ("imported from", f"{i.file}, SHA-256 {i.sha256}, {i.parameter_count:,} parameters"),
+            (
+                "golden inputs",
+                {"synthetic": "synthetic columns: plausible noise, no physics"}.get(i.golden_source, f"real: {i.golden_source}"),
+            ),
+            ("host postprocessing", i.host_postprocessing),
+            ("found", "\n".join(i.findings) or "nothing to report"),
+        ]
+    return facts
 
 
 def _show_routes(package: EmulatorPackage, result: Verification, real: int) -> None:

@@ -40,9 +40,9 @@ def quickstart(
     start = monotonic()
     comparison = None
     if climsim is None:
-        result, comparison = run_embedded(folder, _Reporter())
+        result, comparison = run_embedded(folder, StageReporter())
     elif climsim.is_dir():
-        result = run_quickstart(climsim, folder, _Reporter())
+        result = run_quickstart(climsim, folder, StageReporter())
     else:
         raise ConfigError(
             f"no ClimSim folder at {climsim}: it must hold E3SM-MMF.mli/mlo pairs and the grid file (data set LEAP/ClimSim_low-res); "
@@ -55,7 +55,9 @@ def quickstart(
         raise typer.Exit(1)
 
 
-class _Reporter:
+class StageReporter:
+    """Tells of stages and progress on the error stream."""
+
     def stage(self, title: str) -> None:
         errors.print(f"[bold]{title}[/]", highlight=False)
 

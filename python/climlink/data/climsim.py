@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -27,11 +28,19 @@ from climlink.wrappers.variable_sets import Variable, variable_set
 TIME_STEP_S = 1200.0
 INPUT_SET = "host_v2_q"
 OUTPUT_SET = "mmf368"
+LAGGED_SET = "host_v4_q"
+"""The set that has every input of earlier steps and of place."""
 
 Columns = dict[str, NDArray[np.float64]]
 """Named columns: profiles [column, level], scalars [column]."""
 
-_FILE_NAME = re.compile(r"E3SM-MMF\.(mli|mlo)\.(.+)\.nc")
+PairKind = Literal["mli-mlo", "mlis-mlos", "mlisp-mlosp"]
+"""Kinds of files before and after: of the column as it is coupled, and, in partially coupled runs, of the host's own physics beside it."""
+
+KINDS = ("mli", "mlo", "mlis", "mlos", "mlisp", "mlosp")
+_PUBLISHED = "E3SM-MMF"
+# As published, E3SM-MMF.mli.STAMP.nc, or as E3SM writes them, CASE.eam.mli.STAMP.nc.
+_FILE_NAME = re.compile(rf"({_PUBLISHED}|.+\.eam)\.({'|'.join(KINDS)})\.([^.]+)\.nc")
 _TENDENCY = "ptend_"
 _STATE = "state_"
 _PRESSURE = "state_pmid"
@@ -48,52 +57,59 @@ class Pair:
     mlo: Path
 
 
-def file_name(kind: str, stamp: Stamp) -> str:
-    """Return ClimSim's name of the ``mli`` or ``mlo`` file of a stamp."""
-    return f"E3SM-MMF.{kind}.{stamp}.nc"
+def file_name(kind: str, stamp: Stamp, case: str | None = None) -> str:
+    """Return the name of a file of a stamp: ClimSim's, or E3SM's own for a case."""
+    return f"{_PUBLISHED if case is None else f'{case}.eam'}.{kind}.{stamp}.nc"
 
 
 def stamp_of(path: Path) -> Stamp:
     """Return the stamp in the name of an ``mli`` or ``mlo`` file."""
     match = _FILE_NAME.fullmatch(path.name)
     if match is None:
-        raise DataError(f"{path}: not named as a ClimSim file: expected E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc (or mlo)")
+        raise DataError(f"{path}: not named as a ClimSim file: expected E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc or CASE.eam.mli.… (or mlo)")
     try:
-        return Stamp.parse(match.group(2))
+        return Stamp.parse(match.group(3))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
 def find_files(source: Path, kind: str) -> dict[Stamp, Path]:
-    """Return all ``mli`` or ``mlo`` files at or below ``source`` (flat or in monthly folders), sorted by stamp."""
+    """Return all files of one kind, such as ``mli``, of one case at or below ``source`` (flat or in monthly folders), sorted by stamp."""
     if not source.is_dir():
         raise DataError(f"{source} is not a directory: expected a folder with E3SM-MMF.{kind}.YYYY-MM-DD-SSSSS.nc files at or below it")
     found: dict[Stamp, Path] = {}
+    cases: dict[str, Path] = {}
     for folder, folders, names in os.walk(source, followlinks=True):
         folders.sort()
         for name in sorted(names):
             match = _FILE_NAME.fullmatch(name)
-            if match is None or match.group(1) != kind:
+            if match is None or match.group(2) != kind:
                 continue
             path = Path(folder) / name
+            cases.setdefault(match.group(1), path)
             stamp = stamp_of(path)
             if stamp in found:
                 raise DataError(f"two {kind} files of {stamp}: {found[stamp]} and {path}; keep one")
             found[stamp] = path
+    if len(cases) > 1:
+        raise DataError(f"{source}: {kind} files of {len(cases)} cases: {_listed(cases.values())}; give the folder of one")
     return dict(sorted(found.items()))
 
 
-def find_pairs(source: str | Path) -> list[Pair]:
-    """Return every mli/mlo pair at or below ``source`` in time order; DataError lists the files without their partner."""
+def find_pairs(source: str | Path, kind: PairKind = "mli-mlo") -> list[Pair]:
+    """Return every pair of one kind at or below ``source`` in time order; DataError lists the files without their partner."""
     source = Path(source)
-    mli, mlo = find_files(source, "mli"), find_files(source, "mlo")
+    before, after = kind.split("-")
+    mli, mlo = find_files(source, before), find_files(source, after)
     if not mli and not mlo:
-        raise DataError(f"{source}: no file named E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc at or below it")
+        others = [k for k in KINDS if find_files(source, k)]
+        hint = f"; there are files of {', '.join(others)}: choose them with --pairs" if others else ""
+        raise DataError(f"{source}: no file named E3SM-MMF.{before}.YYYY-MM-DD-SSSSS.nc or CASE.eam.{before}.… at or below it{hint}")
     problems = [
-        f"{len(alone)} {kind} file(s) without their {other} file: {_listed(alone)}"
-        for kind, other, alone in (
-            ("mli", "mlo", [path for stamp, path in mli.items() if stamp not in mlo]),
-            ("mlo", "mli", [path for stamp, path in mlo.items() if stamp not in mli]),
+        f"{len(alone)} {one} file(s) without their {other} file: {_listed(alone)}"
+        for one, other, alone in (
+            (before, after, [path for stamp, path in mli.items() if stamp not in mlo]),
+            (after, before, [path for stamp, path in mlo.items() if stamp not in mli]),
         )
         if alone
     ]
@@ -122,15 +138,28 @@ def read_inputs(path: Path, grid: Grid, stamp: Stamp | None = None) -> Columns:
     return columns
 
 
+def read_after(path: Path, grid: Grid, stamp: Stamp | None = None) -> Columns:
+    """Return the states after the physics and the fluxes of one mlo file under the file's own names."""
+    with _open(path, stamp) as dataset:
+        return {
+            source: _read(dataset, path, source, v.is_profile, grid)
+            for v in variable_set(OUTPUT_SET, grid.level_count).variables
+            for source in [state_name(v.name) if is_tendency(v.name) else v.name]
+        }
+
+
+def outputs_of(before: Columns, after: Columns, level_count: int, time_step_s: float = TIME_STEP_S) -> Columns:
+    """Return tendencies (per second, differenced in float64) and fluxes of the columns before and after the physics."""
+    columns: Columns = {}
+    for v in variable_set(OUTPUT_SET, level_count).variables:
+        state = state_name(v.name)
+        columns[v.name] = (after[state] - before[state]) / time_step_s if is_tendency(v.name) else after[v.name]
+    return columns
+
+
 def read_outputs(path: Path, before: Columns, grid: Grid, stamp: Stamp | None = None, time_step_s: float = TIME_STEP_S) -> Columns:
     """Return tendencies (per second, from ``before``, the mli columns) and fluxes of one mlo file, differenced in float64."""
-    columns: Columns = {}
-    with _open(path, stamp) as dataset:
-        for v in variable_set(OUTPUT_SET, grid.level_count).variables:
-            source = state_name(v.name) if is_tendency(v.name) else v.name
-            values = _read(dataset, path, source, v.is_profile, grid)
-            columns[v.name] = (values - before[source]) / time_step_s if is_tendency(v.name) else values
-    return columns
+    return outputs_of(before, read_after(path, grid, stamp), grid.level_count, time_step_s)
 
 
 def read_pair(pair: Pair, grid: Grid, time_step_s: float = TIME_STEP_S) -> Columns:
@@ -139,9 +168,12 @@ def read_pair(pair: Pair, grid: Grid, time_step_s: float = TIME_STEP_S) -> Colum
     return inputs | read_outputs(pair.mlo, inputs, grid, pair.stamp, time_step_s)
 
 
-def stored_variables(level_count: int) -> tuple[Variable, ...]:
-    """Return the variables of a pair, in catalogue order: host inputs, then host outputs."""
-    return variable_set(INPUT_SET, level_count).variables + variable_set(OUTPUT_SET, level_count).variables
+def stored_variables(level_count: int, lags: bool = False) -> tuple[Variable, ...]:
+    """Return the variables of a pair, in catalogue order: host inputs, with ``lags`` those of earlier steps and of place, host outputs."""
+    inputs = variable_set(INPUT_SET, level_count).variables
+    if lags:
+        inputs += tuple(v for v in variable_set(LAGGED_SET, level_count).variables if v not in inputs)
+    return inputs + variable_set(OUTPUT_SET, level_count).variables
 
 
 @contextmanager
@@ -154,9 +186,11 @@ def _open(path: Path, stamp: Stamp | None) -> Iterator[xr.Dataset]:
 
 
 def _check_time(dataset: xr.Dataset, path: Path, stamp: Stamp) -> None:
-    """Raise DataError unless the file's ymd and tod are those of its name."""
+    """Raise DataError unless the file's ymd and tod are those of its name; E3SM's own files may be without, their name is its clock."""
     for name, expected in (("ymd", stamp.ymd), ("tod", stamp.second)):
         if name not in dataset.variables:
+            if not path.name.startswith(f"{_PUBLISHED}."):
+                continue
             raise DataError(f"{path}: variable {name} is missing; expected the scalar {expected}")
         got = int(np.asarray(dataset[name].values).reshape(-1)[0])
         if got != expected:

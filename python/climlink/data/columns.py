@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from climlink.data.climsim import TIME_STEP_S, Columns, Pair, find_pairs, read_pair, stored_variables
 from climlink.data.errors import DataError
 from climlink.data.grid import Grid, find_grid, midpoint_pressure, read_grid
+from climlink.data.lags import LaggedReader, needs_lags, with_history
 from climlink.data.stamp import Stamp
 from climlink.wrappers import thermodynamics
-from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.variable_sets import Variable, VariableSet
 from climlink.wrappers.vertical import HybridCoordinate
 
 Named = Mapping[str, NDArray[np.floating]]
@@ -38,26 +39,36 @@ def _relative_humidity(columns: Columns, hybrid: HybridCoordinate) -> NDArray[np
     return thermodynamics.relative_humidity(t, q, p).numpy()
 
 
+def _sum(first: str, second: str) -> _Derivation:
+    return _Derivation((first, second), lambda c, _: c[first] + c[second])
+
+
 _DERIVED: dict[str, _Derivation] = {
     "state_rh": _Derivation(("state_t", "state_q0001", "state_ps"), _relative_humidity),
-    "state_qn": _Derivation(("state_q0002", "state_q0003"), lambda c, _: c["state_q0002"] + c["state_q0003"]),
+    "state_qn": _sum("state_q0002", "state_q0003"),
     "liq_partition": _Derivation(("state_t",), lambda c, _: thermodynamics.liquid_fraction(torch.from_numpy(c["state_t"])).numpy()),
-    "ptend_qn": _Derivation(("ptend_q0002", "ptend_q0003"), lambda c, _: c["ptend_q0002"] + c["ptend_q0003"]),
+    "state_qn_prvphy": _sum("state_q0002_prvphy", "state_q0003_prvphy"),
+    "tm_state_qn_prvphy": _sum("tm_state_q0002_prvphy", "tm_state_q0003_prvphy"),
+    "ptend_qn": _sum("ptend_q0002", "ptend_q0003"),
 }
 
-DERIVED_NAMES = tuple(_DERIVED)
-"""Variables computed from the stored ones, in float64."""
+
+def derived_names(stored: Iterable[Variable]) -> tuple[str, ...]:
+    """Return the variables that can be computed, in float64, from the stored ones."""
+    there = {v.name for v in stored}
+    return tuple(name for name, derivation in _DERIVED.items() if there.issuperset(derivation.needs))
 
 
-def source_names(names: Iterable[str], level_count: int) -> tuple[str, ...]:
-    """Return the stored variables needed for ``names``; DataError names those that neither exist nor can be derived."""
-    stored = {v.name for v in stored_variables(level_count)}
+def source_names(names: Iterable[str], stored: Iterable[Variable]) -> tuple[str, ...]:
+    """Return the ``stored`` variables needed for ``names``; DataError names those that neither exist nor can be derived."""
+    stored = tuple(stored)
+    there = {v.name for v in stored}.union(derived_names(stored))
     wanted = tuple(names)
-    impossible = [n for n in wanted if n not in stored and n not in _DERIVED]
+    impossible = [n for n in wanted if n not in there]
     if impossible:
         raise DataError(
             f"{', '.join(impossible)}: not in the data and not derived from one time step; inputs of earlier steps (such as the v4 and "
-            "v6 sets take) need consecutive files and cannot be read from this data"
+            "v6 sets take) need consecutive files, prepared with lags: true"
         )
     needed = [m for n in wanted for m in (_DERIVED[n].needs if n in _DERIVED else (n,))]
     return tuple(dict.fromkeys(needed))
@@ -129,20 +140,24 @@ def read_columns(
     """Return real mli/mlo pairs as packed rows without a store.
 
     ``source`` is a folder with the pairs (flat or monthly) or a list of pairs; ``stamps`` selects and orders. The grid file is looked for
-    in the folder unless given. Inputs are cast to float32 last, targets stay float64.
+    in the folder unless given. Inputs are cast to float32 last, targets stay float64. Where the set has inputs of earlier steps, the
+    pairs of the two steps before must be in ``source`` too; without ``stamps`` pairs that lack them are left out.
     """
     if isinstance(source, str | Path):
         grid = grid if isinstance(grid, Grid) else read_grid(find_grid(Path(source), grid))
-        pairs = select_pairs(find_pairs(source), stamps)
+        known: Sequence[Pair] = find_pairs(source)
     else:
         if grid is None:
             raise DataError("a list of pairs needs a grid file: pass grid=")
         grid = grid if isinstance(grid, Grid) else read_grid(grid)
-        pairs = select_pairs(source, stamps)
+        known = source
+    lags = needs_lags(inputs.names, grid.level_count)
+    pairs = select_pairs(with_history(known, time_step_s) if lags and stamps is None else known, stamps)
     if not pairs:
         raise DataError(f"no pairs to read in {source}")
-    blocks = [read_pair(pair, grid, time_step_s) for pair in pairs]
-    names = source_names((*inputs.names, *outputs.names), grid.level_count)
+    reader = LaggedReader(known, grid, time_step_s)
+    blocks = [reader.read(pair) if lags else read_pair(pair, grid, time_step_s) for pair in pairs]
+    names = source_names((*inputs.names, *outputs.names), stored_variables(grid.level_count, lags))
     stored = {name: np.concatenate([b[name] for b in blocks]) for name in names}
     return Rows(
         stamps=tuple(p.stamp for p in pairs),

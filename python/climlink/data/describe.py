@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from climlink.data.climsim import stored_variables
 from climlink.data.errors import StoreError
 from climlink.data.split import SPLIT_NAMES
-from climlink.data.store import VERSION_ATTRIBUTE, ColumnStore, open_group
+from climlink.data.store import VERSION_ATTRIBUTE, ColumnStore, holds_lags, open_group
 
 Progress = Callable[[int, int], None]
 """Called with the variables done and the variables in all."""
@@ -31,7 +31,7 @@ def describe(path: str | Path, *, ranges: bool = True, progress: Progress | None
     stamps = [str(s) for s in _values(group, "stamp")]
     codes = _values(group, "split")
     level_count = len(_values(group, "hyam"))
-    names = [v.name for v in stored_variables(level_count)]
+    names = [v.name for v in stored_variables(level_count, holds_lags(group.attrs.asdict()))]
     store = ColumnStore.open(path) if complete and ranges else None
     variables = {}
     for number, name in enumerate(names):
@@ -47,6 +47,8 @@ def describe(path: str | Path, *, ranges: bool = True, progress: Progress | None
         "columns": len(_values(group, "latitude")),
         "levels": level_count,
         "time_step_s": group.attrs.get("time_step_s"),
+        "lagged_inputs": holds_lags(group.attrs.asdict()),
+        "left_out_without_history": group.attrs.get("left_out_without_history", 0),
         "calendar": group.attrs.get("calendar"),
         "first": stamps[0],
         "last": stamps[-1],

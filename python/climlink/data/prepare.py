@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from climlink.data.climsim import Columns, Pair, find_pairs, read_pair, stored_v
 from climlink.data.errors import DataError, StoreError
 from climlink.data.files import replacing, sha256_file
 from climlink.data.grid import Grid, find_grid, read_grid
+from climlink.data.lags import LaggedReader, predecessors, with_history
 from climlink.data.split import SPLIT_NAMES, Split, read_split
 from climlink.data.stamp import Stamp
 from climlink.data.store import STORE_VERSION, VERSION_ATTRIBUTE, StoreConfig, open_group
@@ -44,12 +46,15 @@ class Prepared:
     pairs: int
     pairs_written: int
     digest: str
+    left_out: int = 0
+    """Pairs of the source that lack one of the two steps before, where lagged inputs are asked for."""
 
 
 @dataclass(frozen=True)
 class _Plan:
     """Everything that decides a store's content."""
 
+    source: list[Pair]
     pairs: list[Pair]
     codes: NDArray[np.int8]
     grid: Grid
@@ -58,7 +63,20 @@ class _Plan:
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        return stored_variables(self.grid.level_count)
+        return stored_variables(self.grid.level_count, self.config.lags)
+
+    @property
+    def left_out(self) -> int:
+        return len(self.source) - len(self.pairs)
+
+    @cached_property
+    def known(self) -> dict[Stamp, Pair]:
+        return {p.stamp: p for p in self.source}
+
+    def files(self, pair: Pair) -> list[Path]:
+        """Return the files that a time of the store is made of: its own pair, and those of the steps before where lags are asked for."""
+        earlier = predecessors(pair, self.known, self.config.time_step_s) if self.config.lags else []
+        return [path for p in (pair, *earlier) for path in (p.mli, p.mlo)]
 
     @property
     def blocks(self) -> list[slice]:
@@ -100,23 +118,26 @@ def prepare(
         if attributes["complete"]:
             _check_sizes(store, attributes, plan)
             shutil.rmtree(store / _MARKS, ignore_errors=True)
-            return Prepared(store, "already complete", len(plan.pairs), 0, attributes["data_digest"])
+            return Prepared(store, "already complete", len(plan.pairs), 0, attributes["data_digest"], plan.left_out)
     else:
         _create_skeleton(store, plan)
     written = _write_blocks(store, plan, progress)
     digest = _finish(store, plan)
-    return Prepared(store, "resumed" if resumed else "made", len(plan.pairs), written, digest)
+    return Prepared(store, "resumed" if resumed else "made", len(plan.pairs), written, digest, plan.left_out)
 
 
 def _plan(source: Path, split: Split | str | Path, grid: str | Path | None, config: StoreConfig) -> _Plan:
     """Find and check everything that can be checked before a file is read."""
-    pairs = find_pairs(source)
+    found = find_pairs(source, config.pairs)
     split = split if isinstance(split, Split) else read_split(split)
     if split.time_step_s != config.time_step_s:
         raise StoreError(
             f"the split counts steps of {split.time_step_s} s, the store's time step is {config.time_step_s:g} s; make them equal"
         )
-    plan = _Plan(pairs, split.assign([p.stamp for p in pairs]), read_grid(find_grid(source, grid)), config, split)
+    codes = split.assign([p.stamp for p in found])
+    pairs = with_history(found, config.time_step_s) if config.lags else found
+    kept = np.isin([p.stamp.seconds for p in found], [p.stamp.seconds for p in pairs])
+    plan = _Plan(found, pairs, codes[kept], read_grid(find_grid(source, grid)), config, split)
     config.check(plan.variables)
     return plan
 
@@ -169,7 +190,8 @@ def _attributes(plan: _Plan) -> dict[str, Any]:
         VERSION_ATTRIBUTE: STORE_VERSION,
         "complete": False,
         "data_digest": "",
-        "source": "ClimSim mli/mlo pairs",
+        "source": f"ClimSim {plan.config.pairs} pairs",
+        "left_out_without_history": plan.left_out,
         "calendar": "noleap",
         "time_step_s": plan.config.time_step_s,
         "p0_pa": plan.grid.hybrid.p0_pa,
@@ -191,7 +213,7 @@ def _create_coordinates(group: zarr.Group, plan: _Plan) -> None:
     meanings = {"flag_values": list(range(len(SPLIT_NAMES))), "flag_meanings": " ".join(SPLIT_NAMES)}
     _coordinate(group, "split", plan.codes, "time", **meanings)
     empty = np.full(len(stamps), "", dtype=np.dtypes.StringDType())
-    _coordinate(group, "source_sha256", empty, "time", long_name="SHA-256 of the mli file, blank, SHA-256 of the mlo file")
+    _coordinate(group, "source_sha256", empty, "time", long_name="SHA-256 of the mli and mlo files, those of earlier steps behind")
     _coordinate(group, "latitude", plan.grid.latitude, "column", units="degrees_north")
     _coordinate(group, "longitude", plan.grid.longitude, "column", units="degrees_east")
     _coordinate(group, "area", plan.grid.area, "column", units="steradian")
@@ -210,6 +232,7 @@ def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
     """Write every block that is not done yet and return the number of pairs written."""
     group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
     total, written = len(plan.pairs), 0
+    reader, digests = LaggedReader(plan.source, plan.grid, plan.config.time_step_s), cache(sha256_file)
     for number, block in enumerate(plan.blocks):
         if _is_done(store, plan, number):
             if progress:
@@ -219,8 +242,8 @@ def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
         columns, records = [], []
         for position in range(block.start, block.stop):
             pair = plan.pairs[position]
-            columns.append(read_pair(pair, plan.grid, plan.config.time_step_s))
-            records.append({"sizes": _sizes(pair), "sha256": f"{sha256_file(pair.mli)} {sha256_file(pair.mlo)}"})
+            columns.append(reader.read(pair) if plan.config.lags else read_pair(pair, plan.grid, plan.config.time_step_s))
+            records.append({"sizes": _sizes(plan, pair), "sha256": " ".join(digests(path) for path in plan.files(pair))})
             if progress:
                 progress(position + 1, total)
         _write_block(group, plan, block, columns)
@@ -235,15 +258,15 @@ def _is_done(store: Path, plan: _Plan, number: int) -> bool:
     mark = _mark(store, number)
     if not mark.exists():
         return False
-    return [r["sizes"] for r in json.loads(mark.read_text())] == [_sizes(p) for p in plan.pairs[plan.blocks[number]]]
+    return [r["sizes"] for r in json.loads(mark.read_text())] == [_sizes(plan, p) for p in plan.pairs[plan.blocks[number]]]
 
 
-def _sizes(pair: Pair) -> list[int]:
-    return [pair.mli.stat().st_size, pair.mlo.stat().st_size]
+def _sizes(plan: _Plan, pair: Pair) -> list[int]:
+    return [path.stat().st_size for path in plan.files(pair)]
 
 
 def _sizes_digest(plan: _Plan) -> str:
-    return _digest(json.dumps([_sizes(p) for p in plan.pairs]))
+    return _digest(json.dumps([_sizes(plan, p) for p in plan.pairs]))
 
 
 def _check_sizes(store: Path, attributes: dict[str, Any], plan: _Plan) -> None:

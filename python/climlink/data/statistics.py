@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from climlink.data.columns import DERIVED_NAMES
+from climlink.data.columns import derived_names
 from climlink.data.errors import DataError, StoreError
 from climlink.data.files import replacing
 from climlink.data.moments import CloudMean, Moments
@@ -40,7 +40,7 @@ def compute_statistics(
     indices = store.indices(split)
     if indices.size == 0:
         raise StoreError(f"{store.path}: the {split} split holds no times; the split was declared when the store was prepared")
-    variables = [*store.variables, *(variable(name) for name in DERIVED_NAMES)]
+    variables = [*store.variables, *(variable(name) for name in derived_names(store.variables))]
     moments = {v.name: Moments(_width(v, store.level_count)) for v in variables}
     clouds = {name: CloudMean(store.level_count) for name in CLOUD_VARIABLES}
     done = 0

@@ -1,13 +1,14 @@
 """The column store: a Zarr v3 group of named variables, split and digest, readable by xarray and read here into rows.
 
-Layout, version 1: dimensions time, column, level, interface. Every host input and host output of the catalogue under its own name as
-``[time, column, level]`` or ``[time, column]``; coordinates time, stamp, split, source_sha256 ``[time]``, latitude, longitude, area
-``[column]``, hyam, hybm ``[level]``, hyai, hybi ``[interface]``. ``prepare`` writes it and sets the attribute ``complete`` last.
+Layout, version 1: dimensions time, column, level, interface. Every host input and host output of the catalogue, and where the
+configuration asks for lags every input of earlier steps, under its own name as ``[time, column, level]`` or ``[time, column]``; coordinates
+time, stamp, split, source_sha256 ``[time]``, latitude, longitude, area ``[column]``, hyam, hybm ``[level]``, hyai, hybi ``[interface]``.
+``prepare`` writes it and sets the attribute ``complete`` last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from climlink.config import StrictModel
-from climlink.data.climsim import TIME_STEP_S, is_tendency, stored_variables
+from climlink.data.climsim import TIME_STEP_S, PairKind, is_tendency, stored_variables
 from climlink.data.columns import derive, pack_inputs, pack_targets, source_names
 from climlink.data.errors import StoreError
 from climlink.data.split import SPLIT_NAMES
@@ -41,6 +42,8 @@ class StoreConfig(StrictModel):
     flux_dtype: FloatName = Field(default="float64", description="scalar outputs")
     dtypes: dict[str, FloatName] = Field(default_factory=dict, description="exceptions by variable name")
     time_step_s: float = Field(default=TIME_STEP_S, gt=0)
+    lags: bool = Field(default=False, description="store the inputs of earlier steps (sets v4 and v6) too; needs consecutive pairs")
+    pairs: PairKind = Field(default="mli-mlo", description="which files make a pair")
 
     def dtype_of(self, variable: Variable) -> FloatName:
         """Return the type a variable is stored in."""
@@ -72,6 +75,11 @@ def open_group(path: Path) -> zarr.Group:
     if version > STORE_VERSION:
         raise StoreError(f"{path}: store version {version} is newer than the {STORE_VERSION} this climlink reads; update climlink")
     return group
+
+
+def holds_lags(attributes: Mapping[str, Any]) -> bool:
+    """Say whether a store with these attributes holds the inputs of earlier steps and of place."""
+    return bool(attributes.get("store_configuration", {}).get("lags", False))
 
 
 class ColumnStore:
@@ -122,6 +130,11 @@ class ColumnStore:
         return float(self.attributes["time_step_s"])
 
     @property
+    def lags(self) -> bool:
+        """Whether the inputs of earlier steps and of place are stored."""
+        return holds_lags(self.attributes)
+
+    @property
     def digest(self) -> str:
         """SHA-256 over the SHA-256 of the grid file and of every source file in order."""
         return str(self.attributes["data_digest"])
@@ -134,7 +147,7 @@ class ColumnStore:
     @property
     def variables(self) -> tuple[Variable, ...]:
         """The stored variables, inputs first."""
-        return stored_variables(self.level_count)
+        return stored_variables(self.level_count, self.lags)
 
     def dtype_of(self, name: str) -> str:
         """Return the type that a variable is stored in."""
@@ -153,7 +166,7 @@ class ColumnStore:
         """
         wanted = tuple(names)
         indices = self._indices(time_indices)
-        stored = {name: self._read_stored(name, indices) for name in source_names(wanted, self.level_count)}
+        stored = {name: self._read_stored(name, indices) for name in source_names(wanted, self.variables)}
         return derive(wanted, stored, self.hybrid)
 
     def pack(self, variables: VariableSet, time_indices: TimeIndices) -> NDArray[np.float32]:

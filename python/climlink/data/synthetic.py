@@ -6,7 +6,7 @@ no physics: the tendencies are noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +14,13 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
-from climlink.data.climsim import INPUT_SET, OUTPUT_SET, TIME_STEP_S, file_name, is_tendency, state_name
+from climlink.data.climsim import INPUT_SET, LAGGED_SET, OUTPUT_SET, TIME_STEP_S, PairKind, file_name, is_tendency, state_name
+from climlink.data.columns import derive, pack_inputs
 from climlink.data.grid import Grid, read_grid
+from climlink.data.lags import place_inputs
 from climlink.data.stamp import Stamp
-from climlink.wrappers.variable_sets import variable_set
+from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.vertical import HybridCoordinate
 
 GRID_NAME = "ClimSim_low-res_grid-info.nc"
 _FORMAT: Literal["NETCDF3_64BIT_DATA"] = "NETCDF3_64BIT_DATA"  # CDF-5, as published
@@ -55,26 +58,73 @@ def write_dataset(
 
 def write_grid(path: Path, *, n_column: int, level_count: int) -> Grid:
     """Write a grid file with evenly spread columns and a pure sigma-pressure blend, and return it."""
+    grid = synthetic_grid(n_column=n_column, hybrid=synthetic_hybrid(level_count))
+    columns = {"lat": grid.latitude, "lon": grid.longitude, "area": grid.area}
+    with netCDF4.Dataset(path, "w", format=_FORMAT) as file:
+        for name, size in (("ncol", n_column), ("ilev", level_count + 1), ("lev", level_count)):
+            file.createDimension(name, size)
+        file.createVariable("P0", "f8")[...] = grid.hybrid.p0_pa
+        for name, array in columns.items():
+            file.createVariable(name, "f8", ("ncol",))[:] = array
+        for name, dimension in (("hyai", "ilev"), ("hybi", "ilev"), ("hyam", "lev"), ("hybm", "lev")):
+            file.createVariable(name, "f8", (dimension,))[:] = getattr(grid.hybrid, name)
+    return read_grid(path)
+
+
+def synthetic_hybrid(level_count: int) -> HybridCoordinate:
+    """Return a pure sigma-pressure blend from 1 hPa to the surface."""
     edges = np.linspace(0.0, 1.0, level_count + 1)
     interfaces = (_TOP_PA + edges**1.5 * (_SURFACE_PA - _TOP_PA)) / _SURFACE_PA
     hybi = interfaces * edges**2
     hyai = interfaces - hybi
-    values = {
-        "lat": ("ncol", np.linspace(-80.0, 80.0, n_column)),
-        "lon": ("ncol", np.linspace(0.0, 350.0, n_column)),
-        "area": ("ncol", np.full(n_column, 4.0 * np.pi / n_column)),
-        "hyai": ("ilev", hyai),
-        "hybi": ("ilev", hybi),
-        "hyam": ("lev", (hyai[1:] + hyai[:-1]) / 2),
-        "hybm": ("lev", (hybi[1:] + hybi[:-1]) / 2),
-    }
+    midpoints = ((hyai[1:] + hyai[:-1]) / 2, (hybi[1:] + hybi[:-1]) / 2)
+    return HybridCoordinate(1.0e5, *(tuple(a.tolist()) for a in (*midpoints, hyai, hybi)))
+
+
+def synthetic_grid(*, n_column: int, hybrid: HybridCoordinate) -> Grid:
+    """Return evenly spread columns on a vertical coordinate, without a file."""
+    return Grid(
+        Path("synthetic"),
+        hybrid,
+        latitude=np.linspace(-80.0, 80.0, n_column),
+        longitude=np.linspace(0.0, 350.0, n_column),
+        area=np.full(n_column, 4.0 * np.pi / n_column),
+        sha256="",
+    )
+
+
+def write_training_run(
+    directory: str | Path,
+    stamps: Iterable[Stamp],
+    *,
+    case: str,
+    pairs: Sequence[PairKind] = ("mli-mlo",),
+    n_column: int = 6,
+    level_count: int = 8,
+    seed: int = 0,
+) -> Path:
+    """Write what an E3SM run built with -DMMF_ML_TRAINING leaves, one file of each kind per step, and a grid file; return ``directory``.
+
+    The files carry the case's name, lie flat, and have positions and more dimensions beside the variables, but no ymd and tod.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    grid = write_grid(directory / GRID_NAME, n_column=n_column, level_count=level_count)
+    for number, stamp in enumerate(stamps):
+        for place, kind in enumerate(pairs):
+            rng = np.random.default_rng((seed, number, place))
+            before = synthetic_inputs(grid, rng)
+            for name, columns in zip(kind.split("-"), (before, synthetic_outputs(grid, before, rng)), strict=True):
+                _write_training_file(directory / file_name(name, stamp, case), grid, columns)
+    return directory
+
+
+def _write_training_file(path: Path, grid: Grid, columns: Mapping[str, NDArray[np.float64]]) -> None:
     with netCDF4.Dataset(path, "w", format=_FORMAT) as file:
-        for name, size in (("ncol", n_column), ("ilev", level_count + 1), ("lev", level_count)):
+        for name, size in (("ncol", grid.n_column), ("lev", grid.level_count), ("ilev", grid.level_count + 1), ("pcnst", 3)):
             file.createDimension(name, size)
-        file.createVariable("P0", "f8")[...] = 1.0e5
-        for name, (dimension, array) in values.items():
-            file.createVariable(name, "f8", (dimension,))[:] = array
-    return read_grid(path)
+        for name, values in {"lat": grid.latitude, "lon": grid.longitude, "area": grid.area, **columns}.items():
+            file.createVariable(name, "f8", ("lev", "ncol") if values.ndim == 2 else ("ncol",))[:] = values.T
 
 
 def write_pair(folder: Path, stamp: Stamp, grid: Grid, rng: np.random.Generator) -> None:
@@ -102,6 +152,28 @@ def synthetic_inputs(grid: Grid, rng: np.random.Generator) -> dict[str, NDArray[
         columns[name] = surface * (1.0 + 0.1 * rng.random(shape))
     columns["cam_in_SNOWHICE"] = np.where(np.arange(n) % 2 == 0, _NO_SEA_ICE, rng.uniform(0.0, 0.5, n))
     return columns
+
+
+def synthetic_rows(variables: VariableSet, hybrid: HybridCoordinate, n_column: int, seed: int = 0) -> NDArray[np.float32]:
+    """Return host rows [column, width] of any host input set, lagged inputs included: plausible, without physics."""
+    rng = np.random.default_rng(seed)
+    grid = synthetic_grid(n_column=n_column, hybrid=hybrid)
+    columns = synthetic_inputs(grid, rng)
+    columns |= _synthetic_lags(grid, columns, rng)
+    return pack_inputs(derive(variables.names, columns, hybrid), variables)
+
+
+def _synthetic_lags(grid: Grid, now: Mapping[str, NDArray[np.float64]], rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+    """Return the inputs of earlier steps and of place for the columns ``now``: tendencies as strong as those of synthetic pairs."""
+    lags = place_inputs(grid)
+    for v in (v for v in variable_set(LAGGED_SET, grid.level_count).variables if v.name not in now and v.name not in lags):
+        if v.is_profile:
+            # Water changes by a millionth of itself per second, so that the dry stratosphere stays dry.
+            scale = now["state_q0001"] * 1e-6 if v.units == "kg/kg/s" else {"K/s": 1e-4, "m/s2": 1e-5}[v.units]
+            lags[v.name] = scale * rng.normal(0.0, 1.0, now["state_t"].shape)
+        else:
+            lags[v.name] = now[v.name.removeprefix("tm_")] * rng.uniform(0.99, 1.01, grid.n_column)
+    return lags
 
 
 def synthetic_outputs(grid: Grid, before: Mapping[str, NDArray[np.float64]], rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:

@@ -14,10 +14,27 @@ from climlink.online.replay import ReplayConfig
 CaseConfig = ReplayConfig | AquaplanetConfig
 
 
+_COMMANDS = {
+    "replay": "climlink online run",
+    "aquaplanet": "climlink online run",
+    "e3sm": "climlink e3sm case",
+}
+
+
 class _Host(BaseModel):
     """The one key that every case file has."""
 
-    host: Literal["replay", "aquaplanet"]
+    host: Literal["replay", "aquaplanet", "e3sm"]
+
+
+def require_host(path: Path, *wanted: str) -> str:
+    """Return the host of a case file; ConfigError names the command for it if it is none of the wanted ones."""
+    host = load_config(path, _Host).host
+    if host not in wanted:
+        raise ConfigError(
+            f"{path}: expected a case of host {' or '.join(wanted)}, got host {host}; `{_COMMANDS[host]} {path}` is the command for it"
+        )
+    return host
 
 
 def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
@@ -27,8 +44,8 @@ def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
     host's model, and for an override that the host does not have.
     """
     path = Path(path)
-    model = ReplayConfig if load_config(path, _Host).host == "replay" else AquaplanetConfig
-    values = _absolute(load_config(path, model), path.resolve().parent)
+    model = ReplayConfig if require_host(path, "replay", "aquaplanet") == "replay" else AquaplanetConfig
+    values = absolute_paths(load_config(path, model), path.resolve().parent)
     for name, value in overrides.items():
         if value is None:
             continue
@@ -45,7 +62,7 @@ def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
         raise ConfigError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r:.80}") from error
 
 
-def _absolute(model: StrictModel, base: Path) -> dict[str, Any]:
+def absolute_paths(model: StrictModel, base: Path) -> dict[str, Any]:
     """Return the keys that the file gives, with paths made absolute, also within its parts."""
     values: dict[str, Any] = {}
     for name in model.model_fields_set:
@@ -53,6 +70,6 @@ def _absolute(model: StrictModel, base: Path) -> dict[str, Any]:
         if isinstance(value, Path):
             value = base / value
         elif isinstance(value, StrictModel):
-            value = _absolute(value, base)
+            value = absolute_paths(value, base)
         values[name] = value
     return values

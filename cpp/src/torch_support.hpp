@@ -1,0 +1,26 @@
+// What the files that know libtorch share.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/jit/api/module.h>
+
+#include <exception>
+#include <string>
+#include <string_view>
+
+#include "device.hpp"
+
+namespace climlink {
+
+// TorchScript wraps the reason in pages of traceback; the reason is its last "...Error: " line.
+std::string reason(const std::exception& error);
+
+c10::Device torch_device(const Device& device);
+
+// Such as "Float [16, 368]".
+std::string shape_of(const at::Tensor& t);
+
+// The module in these bytes, on a device; name is used in messages. Throws Error: PACKAGE if they hold none, BACKEND if the device fails.
+torch::jit::Module deserialize(std::string_view bytes, const std::string& name, c10::Device device);
+
+}  // namespace climlink

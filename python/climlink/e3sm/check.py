@@ -1,0 +1,171 @@
+"""``climlink e3sm check``: what would stop or spoil a job, found before it waits in a queue."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from climlink.e3sm.case import SECONDS_PER_DAY
+from climlink.e3sm.checks_of_host import check_build, check_libraries, check_nodes, check_restart
+from climlink.e3sm.entries import DEAD_NAMES, ENTRIES, GROUP
+from climlink.e3sm.findings import Finding
+from climlink.e3sm.namelist import needed_spin_up, takes_relative_humidity, variable_combination
+from climlink.e3sm.settings import CaseSettings, read_settings
+from climlink.package import EmulatorPackage
+from climlink.wrappers.constraints import CONSTRAINTS
+from climlink.wrappers.errors import ClimlinkError, near_names
+from climlink.wrappers.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All findings about one case folder; none: the job may be queued."""
+
+    folder: Path
+    findings: tuple[Finding, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON holds it."""
+        return {"folder": str(self.folder), "passed": not self.findings, "findings": [asdict(f) for f in self.findings]}
+
+
+def check_case(folder: Path) -> CheckReport:
+    """Return every finding about a case folder; E3SMError only for a folder that cannot be read as a case."""
+    settings = read_settings(folder)
+    findings = [*check_nodes(settings), *check_restart(settings)]
+    if settings.case.emulator is None:
+        if settings.emulator:
+            names = ", ".join(settings.emulator)
+            findings.append(Finding("namelist", f"this case has no emulator, but user_nl_eam sets {names}", "remove these entries"))
+        return CheckReport(folder, tuple(findings))
+    findings += check_entries_of(settings)
+    package, problems = _package(settings)
+    findings += problems
+    if package is not None:
+        findings += check_against_manifest(settings, package.manifest)
+    findings += check_libraries(settings, package)
+    findings += check_build(settings)
+    return CheckReport(folder, tuple(findings))
+
+
+def check_entries_of(settings: CaseSettings) -> list[Finding]:
+    """Return what is wrong with the entries by themselves: unknown names, types, values, and entries that have no effect."""
+    findings = []
+    for name, value in settings.emulator.items():
+        if name in DEAD_NAMES:
+            findings.append(Finding("namelist", f"{name} has no variable in the model", "remove it"))
+        elif name not in ENTRIES:
+            findings.append(Finding("namelist", f"&{GROUP} has no entry {name!r}{near_names(name, ENTRIES)}", "correct or remove it"))
+        else:
+            problem = ENTRIES[name].problem(value)
+            if problem:
+                findings.append(Finding("namelist", f"{name}: {problem}", "correct it in user_nl_eam"))
+    given = settings.emulator
+    if given.get("cb_partial_coupling_vars") and not given.get("cb_partial_coupling"):
+        findings.append(
+            Finding("namelist", "cb_partial_coupling_vars is given but cb_partial_coupling is not .true.", "set it, or remove the names")
+        )
+    if given.get("cb_do_ramp") and given.get("cb_ramp_option") == "linear" and not given.get("cb_ramp_linear_steps"):
+        findings.append(Finding("namelist", "a linear ramp of 0 steps", "set cb_ramp_linear_steps"))
+    if settings.other.get("srf_flux_avg", 1) == 0:
+        problem = "srf_flux_avg is 0, so the pbuf fields LHFLX, SHFLX, TAUX and TAUY, which the emulator takes, do not exist"
+        findings.append(Finding("namelist", problem, "set srf_flux_avg = 1"))
+    return findings
+
+
+def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
+    """Return where namelist and case disagree with the package's manifest."""
+    findings = []
+    for name, wanted in _wanted(manifest).items():
+        got = settings.emulator.get(name, ENTRIES[name].default)
+        if got != wanted:
+            findings.append(
+                Finding("namelist", f"{name} is {_shown(got)}, the package needs {_shown(wanted)}", f"set {name} = {_shown(wanted)}")
+            )
+    if manifest.level_count != settings.level_count:
+        problem = f"the package has {manifest.level_count} levels, the case {settings.level_count}"
+        findings.append(Finding("package", problem, "take a package trained on the model's levels"))
+    ncpl = settings.integer("ATM_NCPL", settings.case.atm_ncpl)
+    if ncpl < 1 or SECONDS_PER_DAY / ncpl != manifest.time_step_s:
+        problem = (
+            f"ATM_NCPL is {ncpl}, the package's time step of {manifest.time_step_s:g} s needs {SECONDS_PER_DAY / manifest.time_step_s:g}"
+        )
+        findings.append(Finding("time step", problem, f"./xmlchange ATM_NCPL={SECONDS_PER_DAY / manifest.time_step_s:g}"))
+    steps, least = settings.emulator.get("cb_spinup_step", ENTRIES["cb_spinup_step"].default), needed_spin_up(manifest)
+    if isinstance(steps, int) and 0 <= steps < least:
+        problem = f"cb_spinup_step is {steps}, but the lagged inputs of {manifest.inputs.set} exist after {least} steps"
+        findings.append(Finding("namelist", problem, f"set cb_spinup_step to {least} or more"))
+    return findings + _names_in_lists(settings, manifest)
+
+
+def _wanted(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "inputlength": manifest.n_input,
+        "outputlength": manifest.n_output,
+        "input_rh": takes_relative_humidity(manifest),
+        "cb_nn_var_combo": variable_combination(manifest),
+    }
+
+
+def _names_in_lists(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
+    outputs = [v.name for v in manifest.outputs.variables]
+    # The old coupling names precipitation as the model does, the package as ClimSim does.
+    accepted = {*outputs, "PRECC", "PRECSC"}
+    findings = []
+    for name in _texts(settings.emulator.get("cb_partial_coupling_vars")):
+        if name not in accepted:
+            problem = f"cb_partial_coupling_vars: the package has no output {name!r}{near_names(name, accepted)}"
+            findings.append(Finding("namelist", problem, "correct the name"))
+    parameters = {
+        f"{c.name}.{p}"
+        for c in manifest.constraints or []
+        if c.name in CONSTRAINTS
+        for p in CONSTRAINTS[c.name].parameters_type.model_fields
+    }
+    for text in _texts(settings.emulator.get("climlink_overrides")):
+        key, equals, _ = text.partition("=")
+        if not equals or key.strip() not in parameters:
+            problem = f"climlink_overrides: {text!r} is no name.parameter=value of the package's constraints{near_names(key, parameters)}"
+            findings.append(Finding("namelist", problem, f"parameters it has: {', '.join(sorted(parameters)) or 'none'}"))
+    return findings
+
+
+def _package(settings: CaseSettings) -> tuple[EmulatorPackage | None, list[Finding]]:
+    """Return the package of the namelist if it can be read and is a package that E3SM can drive, and what is wrong with it."""
+    text, digest = (str(settings.emulator.get(n, "")).strip() for n in ("climlink_package", "climlink_package_digest"))
+    if not text:
+        return None, _wrapper_findings(str(settings.emulator.get("cb_torch_model", "")).strip())
+    path = _in_case(settings, text)
+    try:
+        package = EmulatorPackage.read(path, digest or None)
+        variable_combination(package.manifest)
+    except ClimlinkError as error:
+        return None, [Finding("package", str(error), "give climlink_package a file made by `climlink export`, with its own digest")]
+    return package, []
+
+
+def _wrapper_findings(model: str) -> list[Finding]:
+    if not model:
+        return [Finding("package", "neither climlink_package nor cb_torch_model is given", "run `climlink e3sm namelist wrap_model.pt`")]
+    if not Path(model).is_file():
+        return [
+            Finding("package", f"cb_torch_model: no file {model}", "correct the path; it must exist on the machine that runs the model")
+        ]
+    return []
+
+
+def _in_case(settings: CaseSettings, text: str) -> Path:
+    """Return a path of the namelist; one that is relative is relative to the run folder, where the model starts."""
+    return Path(settings.xml.get("RUNDIR", settings.folder)) / text
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [v.strip() for v in values if isinstance(v, str) and v.strip()]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return ".true." if value else ".false."
+    return f"'{value}'" if isinstance(value, str) else str(value)

@@ -1,0 +1,127 @@
+"""The columns an imported graph is examined on and its golden columns are chosen from: real where there is data, else synthetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from climlink.data.climsim import find_pairs
+from climlink.data.columns import read_columns
+from climlink.data.errors import DataError
+from climlink.data.grid import find_grid, read_grid
+from climlink.data.lags import needs_lags, with_history
+from climlink.data.store import ColumnStore
+from climlink.data.synthetic import synthetic_hybrid, synthetic_rows
+from climlink.evaluation.kernels import r2
+from climlink.export import CANDIDATE_COUNT, CANDIDATE_TIMES, spread_evenly
+from climlink.foreign_graph import ForeignGraph, GraphError
+from climlink.wrappers.errors import ContractError
+from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT, VariableSet, variable_set, variable_set_names
+from climlink.wrappers.vertical import HybridCoordinate
+
+SYNTHETIC_COUNT = 256
+PLAIN_SKILL = 0.1
+"""A median R² above this is no chance: below, sets are not told apart."""
+
+
+@dataclass(frozen=True)
+class ImportColumns:
+    """Rows [row, n_input] float32 and, from data, targets [row, n_output] float64, the vertical coordinate, and the rows of another set."""
+
+    inputs: VariableSet
+    outputs: VariableSet
+    rows: Tensor
+    source: Literal["store", "pairs", "synthetic"]
+    hybrid: HybridCoordinate | None
+    targets: Tensor | None = None
+    rows_of: Callable[[VariableSet], Tensor] | None = None
+
+
+def import_columns(input_set: str, output_set: str, data: Path | None, grid: Path | None, time_step_s: float) -> ImportColumns:
+    """Return the columns of ``data``, a prepared store or a folder of ClimSim pairs, or synthetic ones on the levels of ``grid`` if None.
+
+    Raises DataError or StoreError for data that cannot be read or lacks inputs, ContractError for a store of another time step.
+    """
+    if data is None:
+        return _synthetic(input_set, output_set, None if grid is None else read_grid(find_grid(Path(), grid)).hybrid)
+    if (data / "zarr.json").is_file():
+        return _from_store(input_set, output_set, ColumnStore.open(data), time_step_s)
+    return _from_pairs(input_set, output_set, data, grid, time_step_s)
+
+
+def _synthetic(input_set: str, output_set: str, hybrid: HybridCoordinate | None) -> ImportColumns:
+    level_count = DEFAULT_LEVEL_COUNT if hybrid is None else hybrid.level_count
+    inputs = variable_set(input_set, level_count)
+    rows = synthetic_rows(inputs, hybrid or synthetic_hybrid(level_count), SYNTHETIC_COUNT)
+    return ImportColumns(inputs, variable_set(output_set, level_count), torch.from_numpy(rows), "synthetic", hybrid)
+
+
+def _from_store(input_set: str, output_set: str, store: ColumnStore, time_step_s: float) -> ImportColumns:
+    if store.time_step_s != time_step_s:
+        raise ContractError(
+            f"{store.path} has a time step of {store.time_step_s:g} s, the import one of {time_step_s:g} s; make them equal"
+        )
+    inputs, outputs = variable_set(input_set, store.level_count), variable_set(output_set, store.level_count)
+    times = spread_evenly(store.n_time, CANDIDATE_TIMES)
+    kept = spread_evenly(len(times) * store.n_column, CANDIDATE_COUNT)
+
+    def rows_of(variables: VariableSet) -> Tensor:
+        return torch.from_numpy(store.pack(variables, times)[kept])
+
+    targets = torch.from_numpy(store.targets(outputs, times)[kept])
+    return ImportColumns(inputs, outputs, rows_of(inputs), "store", store.hybrid, targets, rows_of)
+
+
+def _from_pairs(input_set: str, output_set: str, data: Path, grid: Path | None, time_step_s: float) -> ImportColumns:
+    on = read_grid(find_grid(data, grid))
+    pairs = find_pairs(data)
+    inputs, outputs = variable_set(input_set, on.level_count), variable_set(output_set, on.level_count)
+    usable = with_history(pairs, time_step_s) if needs_lags(inputs.names, on.level_count) else pairs
+    stamps = [usable[i].stamp for i in spread_evenly(len(usable), CANDIDATE_TIMES)]
+    kept = spread_evenly(len(stamps) * on.n_column, CANDIDATE_COUNT)
+
+    def rows_of(variables: VariableSet) -> Tensor:
+        return torch.from_numpy(read_columns(pairs, variables, outputs, stamps=stamps, grid=on, time_step_s=time_step_s).inputs[kept])
+
+    read = read_columns(pairs, inputs, outputs, stamps=stamps, grid=on, time_step_s=time_step_s)
+    rows, targets = torch.from_numpy(read.inputs[kept]), torch.from_numpy(read.targets[kept])
+    return ImportColumns(inputs, outputs, rows, "pairs", on.hybrid, targets, rows_of)
+
+
+def layout_finding(graph: ForeignGraph, columns: ImportColumns, predicted: Tensor) -> str:
+    """Return what the data say about the declared order of inputs; GraphError if another set of the same width plainly fits better."""
+    if columns.targets is None or columns.rows_of is None:
+        return f"nothing checks that the graph was made for the order of {columns.inputs.name}: give data to have it scored"
+    scores = {columns.inputs.name: _skill(columns, predicted)}
+    for name in variable_set_names("host_input"):
+        other = variable_set(name, columns.inputs.level_count)
+        if name not in scores and other.width == columns.inputs.width:
+            try:
+                rows = columns.rows_of(other)
+            except DataError:
+                continue  # the data do not have this set's inputs
+            scores[name] = _skill(columns, graph(rows))
+    best = max(scores, key=lambda n: scores[n])
+    listed = ", ".join(f"{n} {s:.2f}" for n, s in scores.items())
+    if best != columns.inputs.name and scores[best] > PLAIN_SKILL:
+        raise GraphError(
+            f"{graph.path}: on the data given, median R² is {listed}: the graph was made for {best}, not for {columns.inputs.name}; "
+            f"import it with --input-set {best}"
+        )
+    return f"median R² on the data given: {listed}"
+
+
+def _skill(columns: ImportColumns, predicted: Tensor) -> float:
+    """Return the median of R² over outputs that vary; outputs that are not finite have none."""
+    if columns.targets is None:
+        raise ValueError("without targets there is no skill")
+    truth = columns.targets.numpy()
+    varies = truth.std(axis=0) > 0
+    scores = r2(truth[:, varies], predicted[:, : columns.outputs.width].to(torch.float64).numpy()[:, varies])
+    return float(np.median(np.where(np.isfinite(scores), scores, -np.inf))) if varies.any() else 0.0

@@ -1,0 +1,224 @@
+"""Import: a package out of a TorchScript file that climlink did not make, such as the published wrappers.
+
+The graph keeps its own normalization and takes physical units. It is examined (foreign_graph), golden columns are chosen, and the manifest
+says what is known; what nobody can know of the graph stands there as null. The file's own bytes are kept wherever possible, so that a
+libtorch that read the old file reads the package.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from climlink.data.climsim import TIME_STEP_S
+from climlink.export import golden_entry, raw_rows, tolerances, write_package
+from climlink.foreign_graph import CONFIDENCE_SET, CopyingGraph, Examination, ForeignGraph, GraphError, examine, open_graph
+from climlink.golden import GOLDEN_COLUMN_COUNT, JUMP, graph_sensitivity, spread_calm
+from climlink.import_columns import ImportColumns, import_columns, layout_finding
+from climlink.package import EmulatorPackage
+from climlink.provenance import climlink_version, git_revision, kernel_identity
+from climlink.wrappers.difference import SAME_KERNELS_TOLERANCE, scaled_difference
+from climlink.wrappers.errors import ContractError, near_names
+from climlink.wrappers.manifest import (
+    GOLDEN_INPUTS_ENTRY,
+    GOLDEN_OUTPUTS_ENTRY,
+    MANIFEST_ENTRY,
+    HybridCoefficients,
+    ImportedEntry,
+    Manifest,
+    ProvenanceEntry,
+)
+from climlink.wrappers.normalization import output_floor
+from climlink.wrappers.variable_sets import VariableSet, variable_set, variable_set_names
+
+USUAL = 0.9
+"""Share of the columns away from thresholds on which ways to run a graph must agree: fewer could be chosen by luck."""
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What the user knows of the file: its sets, the time step its tendencies are meant for [s], and the host's part.
+
+    ``data`` is a prepared store or a folder of ClimSim pairs; ``grid`` a grid file for the vertical coordinate. ``tolerance`` replaces the
+    largest difference between routes on one machine, for graphs whose kernels round more. ``without_prints`` takes out the statements that
+    print, which the published wrappers do at every forward.
+    """
+
+    input_set: str
+    output_set: str = "mmf368"
+    data: Path | None = None
+    grid: Path | None = None
+    name: str | None = None
+    time_step_s: float = TIME_STEP_S
+    host_postprocessing: Literal["none", "legacy"] = "none"
+    tolerance: float = SAME_KERNELS_TOLERANCE
+    without_prints: bool = False
+
+
+def import_package(old: str | Path, request: ImportRequest, output: str | Path) -> EmulatorPackage:
+    """Write a package made of the TorchScript file ``old``; what stood at ``output`` survives any failure.
+
+    Raises GraphError if the graph is not what its sets say or cannot run here, DataError or StoreError for the data, ContractError for an
+    unknown set, PackageError if the file cannot be written.
+    """
+    old = Path(old)
+    _check_request(request)
+    graph = open_graph(old, without_prints=request.without_prints)
+    columns = import_columns(request.input_set, request.output_set, request.data, request.grid, request.time_step_s)
+    seen = examine(graph, columns.inputs, columns.outputs, columns.rows)
+    script = torch.jit.script(CopyingGraph(graph.module).eval()) if seen.writes_argument else graph.module
+    scale = _difference_scale(columns, seen)
+    golden_inputs = _choose_golden(graph, script, columns.rows, scale, request.tolerance)
+    with torch.no_grad():
+        golden = {GOLDEN_INPUTS_ENTRY: raw_rows(golden_inputs), GOLDEN_OUTPUTS_ENTRY: raw_rows(script(golden_inputs))}
+    manifest = _manifest(request, graph, script, columns, seen, scale, golden)
+    content = _with_entries(_archive(graph, script), {MANIFEST_ENTRY: manifest.to_json().encode(), **golden})
+    _check_same_outputs(graph, content, columns.rows)
+    write_package(Path(output), content)
+    return EmulatorPackage.read(output)
+
+
+def _check_request(request: ImportRequest) -> None:
+    for role, name in (("host_input", request.input_set), ("host_output", request.output_set)):
+        known = variable_set_names(role)
+        if name not in known:
+            raise ContractError(f"{name!r} is not a {role} set{near_names(name, known)}; choose one of {', '.join(known)}")
+    if not request.time_step_s > 0:
+        raise ContractError(f"the time step must be a positive number of seconds, got {request.time_step_s:g}")
+    if not SAME_KERNELS_TOLERANCE <= request.tolerance <= JUMP:
+        raise ContractError(f"the tolerance must be {SAME_KERNELS_TOLERANCE:g} to {JUMP:g}, got {request.tolerance:g}")
+
+
+def _difference_scale(columns: ImportColumns, seen: Examination) -> Tensor:
+    """Return s of the difference formula, float64 [n_output]: spread of targets, else of the outputs; 1 for confidence."""
+    truth = seen.outputs[:, : columns.outputs.width] if columns.targets is None else columns.targets
+    floors = [output_floor(v) for v in columns.outputs.variables for _ in range(columns.outputs.width_of(v.name))]
+    scale = torch.maximum(truth.to(torch.float64).std(dim=0, correction=0), torch.tensor(floors, dtype=torch.float64))
+    return torch.cat([scale, torch.ones(seen.outputs.shape[1] - len(scale), dtype=torch.float64)])
+
+
+def _choose_golden(graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, scale: Tensor, tolerance: float) -> Tensor:
+    """Return golden rows that are away from thresholds and that differently compiled graphs agree on within ``tolerance``."""
+    spread = _spread_of_routes(graph, script, rows, scale)
+    calm = graph_sensitivity(graph, rows, scale) < JUMP
+    usual = float(spread[calm].quantile(USUAL)) if bool(calm.any()) else 0.0
+    if usual > tolerance:
+        raise GraphError(
+            f"{graph.path}: frozen, unoptimized and differently batched runs differ by {usual:.1e} in one column of ten, beyond "
+            f"the tolerance {tolerance:g}: its arithmetic amplifies rounding; accept this with --tolerance {2 * usual:.1e}"
+        )
+    return spread_calm(rows, calm & (spread <= tolerance))
+
+
+def _spread_of_routes(graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, scale: Tensor) -> Tensor:
+    """Return for each row the largest difference between ways to run the graph on this machine, [row]."""
+    try:
+        frozen = torch.jit.freeze(script)
+    except RuntimeError as error:
+        raise GraphError(
+            f"{graph.path}: libtorch cannot freeze the graph, as the Runtime does: {str(error).strip().splitlines()[-1]}"
+        ) from error
+    reference = graph(rows)
+    with torch.no_grad():
+        whole = frozen(rows.clone())
+        parts = torch.cat([frozen(part.clone()) for part in rows.split(GOLDEN_COLUMN_COUNT)])
+        with torch.jit.optimized_execution(False):
+            plain = graph(rows)
+    return torch.stack([scaled_difference(y, reference, scale).amax(dim=1) for y in (whole, parts, plain)]).amax(dim=0)
+
+
+def _archive(graph: ForeignGraph, script: torch.jit.ScriptModule) -> bytes:
+    """Return the zip of the graph: the file's own bytes, or those of the graph behind a copy of its argument."""
+    if script is graph.module:
+        return graph.content
+    buffer = io.BytesIO()
+    torch.jit.save(script, buffer)
+    return buffer.getvalue()
+
+
+def _with_entries(content: bytes, entries: dict[str, bytes]) -> bytes:
+    """Return a TorchScript archive with extra files added; nothing in it changes."""
+    buffer = io.BytesIO(content)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        root = archive.namelist()[0].split("/")[0]
+        for name, raw in entries.items():
+            archive.writestr(f"{root}/extra/{name}", raw)
+    return buffer.getvalue()
+
+
+def _check_same_outputs(graph: ForeignGraph, content: bytes, rows: Tensor) -> None:
+    """Raise GraphError unless the package's graph gives the old file's outputs to the bit."""
+    again = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
+    with torch.no_grad():
+        same = torch.equal(again(rows.clone()), graph(rows))
+    if not same:
+        raise GraphError(f"{graph.path}: the package gives other outputs than the file it was made from; please report this")
+
+
+def _manifest(
+    request: ImportRequest,
+    graph: ForeignGraph,
+    script: torch.jit.ScriptModule,
+    columns: ImportColumns,
+    seen: Examination,
+    scale: Tensor,
+    golden: dict[str, bytes],
+) -> Manifest:
+    inputs, outputs = columns.inputs, columns.outputs
+    findings = [*seen.findings, layout_finding(graph, columns, seen.outputs)]
+    if request.without_prints:
+        findings.append("statements that print were taken out on request")
+    confidence = variable_set(CONFIDENCE_SET, inputs.level_count).layout() if seen.has_confidence else None
+    return Manifest(
+        name=request.name or graph.path.stem,
+        inputs=inputs.layout(),
+        outputs=outputs.layout(),
+        confidence=confidence,
+        network_inputs=None,
+        network_outputs=confidence,
+        level_count=inputs.level_count,
+        time_step_s=request.time_step_s,
+        hybrid=_hybrid(columns),
+        pruned_levels=None,
+        normalization=None,
+        constraints=None,
+        constants=None,
+        architecture=None,
+        allowed_precisions=["float32"],
+        difference_scale=_by_name(scale, outputs),
+        tolerances=tolerances(request.tolerance / SAME_KERNELS_TOLERANCE),
+        same_kernels_tolerance=request.tolerance,
+        operators=sorted(torch.jit.export_opnames(script)),
+        golden=golden_entry(len(golden[GOLDEN_INPUTS_ENTRY]) // (4 * inputs.width), golden),
+        provenance=ProvenanceEntry(
+            climlink_version=climlink_version(),
+            git_revision=git_revision(),
+            torch_version=torch.__version__,
+            exported_on=kernel_identity(),
+            data_digest=None,
+            seed=None,
+        ),
+        imported=ImportedEntry(
+            file=graph.path.name,
+            sha256=graph.sha256,
+            parameter_count=sum(p.numel() for p in graph.module.parameters()),
+            golden_source=columns.source,
+            input_copied=seen.writes_argument,
+            host_postprocessing=request.host_postprocessing,
+            findings=findings,
+        ),
+    )
+
+
+def _hybrid(columns: ImportColumns) -> HybridCoefficients | None:
+    return None if columns.hybrid is None else columns.hybrid.entry()
+
+
+def _by_name(scale: Tensor, outputs: VariableSet) -> dict[str, list[float]]:
+    return {n: scale[outputs.slice(n)].tolist() for n in outputs.names}

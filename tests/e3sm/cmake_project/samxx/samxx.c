@@ -1,0 +1,1 @@
+int samxx_answer(void) { return 42; }

@@ -1,0 +1,300 @@
+"""`climlink e3sm check`: nothing about a good case, one finding with its remedy about each thing that is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from climlink.cli.main import app
+from climlink.e3sm.case import load_e3sm_case
+from climlink.e3sm.check import check_against_manifest, check_case
+from climlink.e3sm.errors import E3SMError
+from climlink.e3sm.generate import generate_case
+from climlink.e3sm.machine import load_machine
+from climlink.e3sm.settings import read_settings, read_user_namelist
+from climlink.package import EmulatorPackage
+from climlink.wrappers.variable_sets import variable_set
+
+MakeCase = Callable[..., Path]
+
+
+@pytest.fixture
+def make_case(fork: Path, adapter: Path, packages: dict[str, EmulatorPackage], tmp_path: Path) -> MakeCase:
+    """Return a function that generates a case on a machine; keywords change its YAML."""
+
+    def make(machine: str = "workstation", **changes: Any) -> Path:
+        values: dict[str, Any] = {
+            "host": "e3sm",
+            "name": "tiny",
+            "resolution": "ne4pg2_ne4pg2",
+            "machine": machine,
+            "emulator": {"package": str(packages["host_v2_q"].path)},
+            "length": {"option": "ndays", "n": 1},
+        }
+        values.update(changes)
+        path = tmp_path / "tiny.yaml"
+        path.write_text(yaml.safe_dump({k: v for k, v in values.items() if v is not None}))
+        return generate_case(load_e3sm_case(path), load_machine(machine), fork, tmp_path / "case", adapter).folder
+
+    return make
+
+
+def _edit(folder: Path, old: str, new: str) -> None:
+    path = folder / "user_nl_eam"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def _xml(folder: Path, **values: object) -> None:
+    entries = "".join(f'<entry id="{name}" value="{value}"/>' for name, value in values.items())
+    (folder / "env_run.xml").write_text(f"<file><group>{entries}</group></file>")
+
+
+def _only(folder: Path, subject: str, problem: str) -> None:
+    """Assert that there is exactly one finding, about ``subject``, and that it says what to do."""
+    findings = check_case(folder).findings
+    assert [f.subject for f in findings] == [subject], findings
+    assert re.search(problem, findings[0].problem), findings[0]
+    assert findings[0].remedy
+
+
+def test_a_good_case_has_no_findings(make_case: MakeCase) -> None:
+    folder = make_case()
+    assert check_case(folder).findings == ()
+    result = CliRunner().invoke(app, ["e3sm", "check", str(folder), "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"folder": str(folder), "passed": True, "findings": []}
+
+
+def test_a_finding_is_exit_code_1_in_words_and_in_json(make_case: MakeCase) -> None:
+    folder = make_case()
+    _edit(folder, "inputlength = 557", "inputlength = 1525")
+    told = CliRunner().invoke(app, ["e3sm", "check", str(folder)])
+    assert told.exit_code == 1
+    assert "inputlength is 1525, the package needs 557" in told.output
+    assert "set inputlength = 557" in told.output
+    report = json.loads(CliRunner().invoke(app, ["e3sm", "check", str(folder), "--json"]).stdout)
+    assert not report["passed"]
+    assert report["findings"][0]["subject"] == "namelist"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("inputlength", "input_length", "has no entry 'input_length'; did you mean 'inputlength'"),
+        ("  outputlength = 368\n", "  outputlength = 676\n", "outputlength is 676, the package needs 368"),
+        ("input_rh = .false.", "input_rh = .true.", r"input_rh is \.true\., the package needs \.false\."),
+        ("cb_nn_var_combo = 'v2'", "cb_nn_var_combo = 'v4'", "cb_nn_var_combo is 'v4', the package needs 'v2'"),
+        ("inputlength", "cb_fkb_model = 'x'\n  inputlength", "cb_fkb_model has no variable in the model"),
+        ("inputlength", "cb_ramp_option = 'cubic'\n  inputlength", "expected one of constant, linear, step, got 'cubic'"),
+        ("inputlength", "cb_do_ramp = .true.\n  cb_ramp_option = 'linear'\n  inputlength", "a linear ramp of 0 steps"),
+        ("inputlength", "cb_partial_coupling_vars = 'ptend_t'\n  inputlength", r"cb_partial_coupling is not \.true\."),
+        (
+            "inputlength",
+            "cb_partial_coupling = .true.\n  cb_partial_coupling_vars = 'ptend_q', 'PRECC'\n  inputlength",
+            "no output 'ptend_q'; did you mean",
+        ),
+        ("inputlength", "climlink_overrides = 'no_such.parameter=1'\n  inputlength", "no_such.parameter=1' is no name.parameter=value"),
+        ("srf_flux_avg = 1", "srf_flux_avg = 0", "LHFLX, SHFLX, TAUX and TAUY"),
+    ],
+)
+def test_namelist_findings(make_case: MakeCase, old: str, new: str, problem: str) -> None:
+    folder = make_case()
+    _edit(folder, old, new)
+    findings = check_case(folder).findings
+    assert any(f.subject == "namelist" and re.search(problem, f.problem) for f in findings), findings
+    assert len(findings) <= 2  # a misspelt width is unknown, and the default of the right one does not fit
+
+
+def test_an_override_of_the_packages_own_parameters_is_accepted(make_case: MakeCase) -> None:
+    folder = make_case()
+    _edit(folder, "inputlength", "climlink_overrides = 'stratospheric_water.stability_k_per_km=12'\n  inputlength")
+    assert check_case(folder).findings == ()
+
+
+def test_the_package_must_open_and_be_the_pinned_one(make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path) -> None:
+    folder = make_case()
+    path = packages["host_v2_q"].path
+    _edit(folder, packages["host_v2_q"].digest, "0" * 64)
+    _only(folder, "package", "pinned is 0000")
+    _edit(folder, "0" * 64, packages["host_v2_q"].digest)
+    _edit(folder, str(path), str(tmp_path / "absent.pt"))
+    _only(folder, "package", "no such file")
+    broken = tmp_path / "broken.pt"
+    broken.write_bytes(path.read_bytes()[:1000])
+    _edit(folder, str(tmp_path / "absent.pt"), str(broken))
+    _edit(folder, packages["host_v2_q"].digest, "")
+    _only(folder, "package", "not a readable zip archive")
+
+
+def test_no_emulator_at_all_and_a_wrapper_that_is_not_there(make_case: MakeCase, packages: dict[str, EmulatorPackage]) -> None:
+    folder = make_case()
+    _edit(folder, f"climlink_package = '{packages['host_v2_q'].path}'", "climlink_package = ''")
+    _only(folder, "package", "neither climlink_package nor cb_torch_model")
+    _edit(folder, "climlink_package = ''", "cb_torch_model = '/no/v4.pt'")
+    _only(folder, "package", r"no file /no/v4\.pt")
+
+
+def test_cimes_files_override_the_record(make_case: MakeCase) -> None:
+    folder = make_case()
+    _xml(folder, ATM_NCPL=48)
+    _only(folder, "time step", "ATM_NCPL is 48, the package's time step of 1200 s needs 72")
+    _xml(folder, ATM_NCPL="many")
+    with pytest.raises(E3SMError, match="ATM_NCPL is 'many', expected an integer"):
+        check_case(folder)
+    (folder / "env_run.xml").write_text("<file>")
+    with pytest.raises(E3SMError, match=r"env_run\.xml: not XML"):
+        check_case(folder)
+
+
+def test_node_shape(make_case: MakeCase) -> None:
+    folder = make_case()
+    _xml(folder, MAX_MPITASKS_PER_NODE=16)
+    assert {f.subject for f in check_case(folder).findings} == {"node"}
+    (folder / "env_run.xml").unlink()
+    (folder / "env_mach_pes.xml").write_text(
+        '<file><entry id="NTASKS"><values><value compclass="ATM">512</value></values></entry>'
+        '<entry id="NTHRDS"><values><value compclass="ATM">1</value></values></entry></file>'
+    )
+    _only(folder, "node", "512 ranks for 384 columns")
+    (folder / "env_mach_pes.xml").unlink()
+    _edit(folder, "climlink_threads = 1", "climlink_threads = 4")
+    _only(folder, "node", "climlink_threads is 4: with 8 ranks per node more than 8 cores")
+
+
+def test_devices(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The torch of the machine that runs the tests may be one for CPUs.
+    (tmp_path / "build-version").write_text("99.0.0+cu128\n")
+    monkeypatch.setenv("Torch_ROOT", str(tmp_path))
+    folder = make_case("pm-gpu")
+    assert check_case(folder).findings == ()
+    _xml(folder, MAX_MPITASKS_PER_NODE=6, NTASKS_ATM=6)
+    _only(folder, "device", "6 ranks share 4 GPUs per node unevenly")
+    shutil.rmtree(folder)
+    folder = make_case()
+    _edit(folder, "climlink_device = 'auto'", "climlink_device = 'cuda'")
+    _only(folder, "device", "workstation has no GPU")
+
+
+def test_too_little_spin_up_and_other_levels(make_case: MakeCase, packages: dict[str, EmulatorPackage]) -> None:
+    folder = make_case()
+    lagged = packages["host_v2_q"].manifest.model_copy(update={"inputs": variable_set("host_v4_q").layout()})
+    _edit(folder, "inputlength = 557", "inputlength = 1525")
+    _edit(folder, "cb_nn_var_combo = 'v2'", "cb_nn_var_combo = 'v4'")
+    assert check_against_manifest(read_settings(folder), lagged) == []
+    _edit(folder, "cb_spinup_step = 5", "cb_spinup_step = 1")
+    (finding,) = check_against_manifest(read_settings(folder), lagged)
+    assert "cb_spinup_step is 1, but the lagged inputs of host_v4_q exist after 2 steps" in finding.problem
+    _edit(folder, "cb_spinup_step = 1", "cb_spinup_step = 2")
+    (finding,) = check_against_manifest(read_settings(folder), lagged.model_copy(update={"level_count": 72}))
+    assert finding.problem == "the package has 72 levels, the case 60"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("branch", "ref.eam.r.0002-12-30-00000.nc"), ("hybrid", "ref.eam.i.0002-12-30-00000.nc")])
+def test_restart_files(make_case: MakeCase, tmp_path: Path, kind: str, name: str) -> None:
+    refdir = tmp_path / "restart"
+    start = {"type": kind, "ref_case": "ref", "ref_date": "0002-12-30", "ref_directory": str(refdir)}
+    folder = make_case(start=start)
+    _only(folder, "restart", "is no folder")
+    refdir.mkdir()
+    (refdir / "rpointer.atm").write_text(f"./{name}\n")
+    _only(folder, "restart", f"{kind} run: no {name}")
+    (refdir / name).touch()
+    assert check_case(folder).findings == ()
+    if kind == "branch":
+        (refdir / "rpointer.atm").write_text("./ref.eam.r.0003-01-01-00000.nc\n")
+        _only(folder, "restart", "does not name ref.eam.r.0002-12-30-00000.nc")
+    _xml(folder, CONTINUE_RUN="TRUE")
+    assert check_case(folder).findings == ()
+
+
+def test_variables_of_a_reference_folder_are_resolved(make_case: MakeCase, tmp_path: Path) -> None:
+    start = {"type": "hybrid", "ref_case": "ref", "ref_date": "0002-12-30", "ref_directory": "$DIN_LOC_ROOT/r"}
+    folder = make_case(start=start)
+    assert check_case(folder).findings == ()  # only CIME's own case knows the folder
+    _xml(folder, DIN_LOC_ROOT=tmp_path / "inputdata", RUN_REFDIR="$DIN_LOC_ROOT/r")
+    _only(folder, "restart", f"RUN_REFDIR {tmp_path}/inputdata/r is no folder")
+
+
+def test_libraries(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_case()
+    monkeypatch.setenv("climlink_ROOT", str(tmp_path))
+    problems = [f.problem for f in check_case(folder).findings]
+    assert problems == [f"no libclimlink in {tmp_path}/lib", f"no climlinkConfig.cmake in {tmp_path}/lib"]
+    monkeypatch.delenv("climlink_ROOT")
+    (tmp_path / "build-version").write_text("2.4.1+cpu\n")
+    monkeypatch.setenv("Torch_ROOT", str(tmp_path))
+    _only(folder, "library", r"exported with torch 2\.\d+\.\d+\S*, libtorch in .* is 2\.4\.1\+cpu")
+    (tmp_path / "build-version").write_text("99.0.0\n")
+    assert check_case(folder).findings == ()
+
+
+def test_a_libtorch_without_cuda_on_a_gpu_machine(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "build-version").write_text("99.0.0+cpu\n")
+    monkeypatch.setenv("Torch_ROOT", str(tmp_path))
+    _only(make_case("pm-gpu"), "library", r"libtorch in .* is 99\.0\.0\+cpu, which has no CUDA")
+
+
+def test_the_adapter_must_be_in_the_case(make_case: MakeCase) -> None:
+    folder = make_case()
+    (folder / "SourceMods/src.eam/mmf_nn_emulator.F90").unlink()
+    _only(folder, "build", "without climlink's adapter")
+
+
+def test_the_flag_and_the_cmake_line_must_be_in_the_case(make_case: MakeCase) -> None:
+    folder = make_case()
+    _xml(folder, CAM_CONFIG_OPTS="-nlev 60 -cppdefs ' -DMMF_NN_EMULATORDEBUG '")
+    _only(folder, "build", "CAM_CONFIG_OPTS has no -DMMF_NN_EMULATOR")
+    _xml(folder, CAM_CONFIG_OPTS="-nlev 72 -cppdefs ' -DMMF_NN_EMULATOR '")
+    _only(folder, "package", "the package has 60 levels, the case 72")
+    _xml(folder, CAM_CONFIG_OPTS="-nlev 60 -cppdefs ' -DMMF_NN_EMULATOR '")
+    (folder / "cmake_macros").mkdir()
+    _only(folder, "build", r"does not include climlink\.cmake")
+    shutil.copy(folder / "climlink.cmake", folder / "cmake_macros")
+    (folder / "cmake_macros/universal.cmake").write_text('include("${CMAKE_CURRENT_LIST_DIR}/climlink.cmake")\n')
+    assert check_case(folder).findings == ()
+
+
+def test_a_reference_case_has_no_emulator_entries(make_case: MakeCase) -> None:
+    folder = make_case(emulator=None)
+    assert check_case(folder).findings == ()
+    with (folder / "user_nl_eam").open("a") as file:
+        file.write("cb_spinup_step = 5\n")
+    _only(folder, "namelist", "this case has no emulator, but user_nl_eam sets cb_spinup_step")
+
+
+def test_loose_lines_and_groups_are_both_read(tmp_path: Path) -> None:
+    path = tmp_path / "user_nl_eam"
+    path.write_text("! a comment\nnhtfrq = 0, -24\ncb_spinup_step = 7\n&mmf_nn_emulator_nl\n  typo = 1\n/\n climlink_threads = 2\n")
+    emulator, other = read_user_namelist(path)
+    assert emulator == {"cb_spinup_step": 7, "typo": 1, "climlink_threads": 2}
+    assert other == {"nhtfrq": [0, -24]}
+
+
+def test_what_is_no_case_is_said(tmp_path: Path, make_case: MakeCase) -> None:
+    with pytest.raises(E3SMError, match=r"expected a case made by `climlink e3sm case`, found no climlink_case\.json"):
+        check_case(tmp_path)
+    folder = make_case()
+    (folder / "climlink_case.json").write_text('{"case": {}}')
+    with pytest.raises(E3SMError, match="not a record of this climlink"):
+        check_case(folder)
+    folder = folder.rename(tmp_path / "second")
+    (folder / "climlink_case.json").unlink()
+    with pytest.raises(E3SMError, match="found no"):
+        check_case(folder)
+
+
+def test_a_namelist_that_cannot_be_read(make_case: MakeCase) -> None:
+    folder = make_case()
+    (folder / "user_nl_eam").unlink()
+    with pytest.raises(E3SMError, match="expected the namelist of a case"):
+        check_case(folder)
