@@ -6,7 +6,7 @@ module aqua_hybrid
   use climlink, only: climlink_emulator, climlink_status
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
   use climlink_lagged_memory, only: climlink_lags
-  use column_humidity, only: relative_humidity
+  use climlink_humidity, only: relative_humidity
   use host_parallel, only: first_column, gather_columns, world
   implicit none (type, external)
   private

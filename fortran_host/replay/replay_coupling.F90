@@ -4,7 +4,7 @@ module replay_coupling
   use mpi_f08, only: MPI_Wtime
   use climlink, only: climlink_emulator, climlink_status
   use climsim_files, only: climsim_field, climsim_file, field_index, has_variable, hybrid_midpoints, read_field
-  use column_humidity, only: pressure_at_midpoints, relative_humidity
+  use climlink_humidity, only: pressure_at_midpoints, relative_humidity
   implicit none (type, external)
   private
 

@@ -7,7 +7,7 @@ program test_aqua_hybrid
   use aqua_constants, only: r8
   use aqua_hybrid, only: hybrid_physics
   use climlink_coupling, only: climlink_coupling_policy
-  use column_humidity, only: relative_humidity
+  use climlink_humidity, only: relative_humidity
   use host_parallel, only: end_parallel, rank, require, share_of, start_parallel
   implicit none (type, external)
 

@@ -10,7 +10,7 @@ program test_aqua_radiation
   use aqua_sun, only: solar_constant, solar_declination, solar_geometry
   use aqua_surface, only: ocean_albedo, sea_surface_temperature
   use aqua_test_support, only: check, check_close, climsim_levels
-  use column_humidity, only: relative_humidity
+  use climlink_humidity, only: relative_humidity
   implicit none (type, external)
 
   integer, parameter :: n = 60

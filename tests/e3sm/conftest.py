@@ -12,7 +12,8 @@ import pytest
 from climlink.package import EmulatorPackage
 
 CASES = Path(__file__).resolve().parents[2] / "sim_configs" / "cases"
-PROCEDURES = ("mmf_nn_emulator_readnl", "init_neural_net", "neural_net", "mmf_nn_emulator_run1", "mmf_nn_emulator_end_run1")
+PROCEDURES = ("mmf_nn_emulator_readnl", "mmf_nn_emulator_register", "init_neural_net", "neural_net")
+PROCEDURES += ("mmf_nn_emulator_run1", "mmf_nn_emulator_end_run1")
 
 RUNTIME_OPTS = """\
 module runtime_opts
@@ -32,6 +33,9 @@ module physpkg
   use check_energy,            only: check_energy_set_print_additional_diagn
   implicit none
 contains
+subroutine phys_register()
+  call crm_physics_register()
+end subroutine phys_register
 subroutine phys_init(phys_state, pbuf2d, species_class)
   integer :: phys_state, pbuf2d, species_class
   call crm_physics_init(phys_state, pbuf2d, species_class)

@@ -17,6 +17,9 @@ contains
     character(len=*), intent(in) :: nlfile
     print '(2a)', 'readnl ', nlfile
   end subroutine mmf_nn_emulator_readnl
+  subroutine mmf_nn_emulator_register()
+    print '(a)', 'register'
+  end subroutine mmf_nn_emulator_register
   subroutine init_neural_net()
     print '(a)', 'init'
   end subroutine init_neural_net
@@ -27,8 +30,9 @@ contains
     emulated = phys_state > 0
     print '(a,l2)', 'run1', emulated
   end subroutine mmf_nn_emulator_run1
-  subroutine mmf_nn_emulator_end_run1(phys_state)
-    integer, intent(in) :: phys_state
+  subroutine mmf_nn_emulator_end_run1(phys_state, ztodt, phys_tend, pbuf2d, cam_in, cam_out)
+    integer, intent(inout) :: phys_state, phys_tend, pbuf2d, cam_in, cam_out
+    real, intent(in) :: ztodt
     print '(a)', 'end_run1'
   end subroutine mmf_nn_emulator_end_run1
 end module mmf_nn_emulator
@@ -54,6 +58,9 @@ contains
     print '(a)', 'radiation'
   end subroutine
 end module
+subroutine crm_physics_register()
+  print '(a)', 'crm_register'
+end subroutine
 subroutine crm_physics_init(phys_state, pbuf2d, species_class)
   integer :: phys_state, pbuf2d, species_class
   print '(a)', 'crm_init'
@@ -73,10 +80,11 @@ end subroutine
 
 MAIN = """\
 program model
-  use physpkg, only: phys_init, phys_run1
+  use physpkg, only: phys_init, phys_register, phys_run1
   use runtime_opts, only: read_namelist
   integer :: state = 0, tend = 0, pbuf = 0, cam_in = 0, cam_out = 0, species = 0
   call read_namelist('atm_in')
+  call phys_register()
   call phys_init(state, pbuf, species)
   call phys_run1(state, 1200.0, tend, pbuf, cam_in, cam_out)
   state = 1
@@ -84,8 +92,9 @@ program model
 end program model
 """
 
-WITH_FLAG = ["phys_ctl", "readnl atm_in", "radiation", "crm_init", "init", "run1 F", "physics", "end_run1", "run1 T"]
-WITHOUT_FLAG = ["phys_ctl", "radiation", "crm_init", "physics", "physics"]
+WITH_FLAG = ["phys_ctl", "readnl atm_in", "radiation", "crm_register", "register", "crm_init", "init"]
+WITH_FLAG += ["run1 F", "physics", "end_run1", "run1 T"]
+WITHOUT_FLAG = ["phys_ctl", "radiation", "crm_register", "crm_init", "physics", "physics"]
 
 
 @pytest.mark.parametrize(("flags", "expected"), [(["-DMMF_NN_EMULATOR"], WITH_FLAG), ([], WITHOUT_FLAG)], ids=["flag", "no flag"])

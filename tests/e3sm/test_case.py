@@ -117,7 +117,7 @@ def test_the_scripts_make_configure_build_check_and_submit(
     xml = (case / "env_run.xml").read_text()
     for entry in ('id="RESUBMIT" value="2"', 'id="STOP_OPTION" value="ndays"', 'id="ATM_NCPL" value="72"'):
         assert entry in xml
-    assert "-cppdefs ' -DMMF_NN_EMULATOR '" in xml
+    assert "-cppdefs ' -DMMF_NN_EMULATOR -DCLIMLINK_FORK_HISTORY '" in xml
     assert sorted(p.name for p in (case / "SourceMods/src.eam").iterdir()) == [
         "climlink_eam_layout.F90",
         "mmf_nn_emulator.F90",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from climlink.e3sm.case import E3SMCase
 from climlink.e3sm.machine import Layout, Machine
+from climlink.e3sm.sourcemods import checkout_flavor
 from climlink.mpi import LAUNCHER_VARIABLE
 
 STEPS = ("1_create.sh", "2_configure.sh", "3_build.sh", "4_submit.sh")
@@ -31,7 +32,7 @@ def case_scripts(case: E3SMCase, machine: Machine, e3sm_root: Path) -> dict[str,
     return {
         ENVIRONMENT: _environment(case, machine, e3sm_root),
         STEPS[0]: _script(case, 1, "makes the case", _create(case, machine)),
-        STEPS[1]: _script(case, 2, "sets the case up", _configure(case, machine)),
+        STEPS[1]: _script(case, 2, "sets the case up", _configure(case, machine, e3sm_root)),
         STEPS[2]: _script(case, 3, "builds the model", ['cd "$CASE_ROOT"', "./case.build"]),
         STEPS[3]: _script(case, 4, "submits the job" if machine.batch else "runs the model", _submit(machine)),
     }
@@ -92,7 +93,7 @@ def _create(case: E3SMCase, machine: Machine) -> list[str]:
     ]
 
 
-def _configure(case: E3SMCase, machine: Machine) -> list[str]:
+def _configure(case: E3SMCase, machine: Machine, e3sm_root: Path) -> list[str]:
     layout = layout_of(case, machine)
     lines = ['cd "$CASE_ROOT"', './xmlchange EXEROOT="$CASE_ROOT/build"', './xmlchange RUNDIR="$CASE_ROOT/run"']
     lines += [
@@ -106,6 +107,8 @@ def _configure(case: E3SMCase, machine: Machine) -> list[str]:
     ]
     if case.emulator is not None:
         definitions = "-DMMF_NN_EMULATOR" + (" -DMMF_NN_EMULATOR_OCN_ONLY" if case.ocean_only else "")
+        if checkout_flavor(e3sm_root) == "fork":  # its driver keeps the lagged inputs, in members of physics_state
+            definitions += " -DCLIMLINK_FORK_HISTORY"
         lines.append(f"./xmlchange --append CAM_CONFIG_OPTS=\" -cppdefs ' {definitions} ' \"")
     lines += ['cp "$here/user_nl_eam" user_nl_eam', f'cp "$here/{RECORD}" {RECORD}']
     if case.emulator is not None:

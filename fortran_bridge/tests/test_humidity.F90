@@ -1,7 +1,7 @@
 !> Saturation vapour pressure and relative humidity against values computed in 50-digit arithmetic from the published formula.
-program test_column_humidity
+program test_humidity
   use, intrinsic :: iso_fortran_env, only: error_unit, real64
-  use column_humidity, only: pressure_at_midpoints, relative_humidity, saturation_vapor_pressure
+  use climlink_humidity, only: pressure_at_midpoints, relative_humidity, saturation_vapor_pressure
   implicit none (type, external)
 
   integer, parameter :: n_value = 9
@@ -39,4 +39,4 @@ contains
     error stop 1
   end subroutine close_to
 
-end program test_column_humidity
+end program test_humidity

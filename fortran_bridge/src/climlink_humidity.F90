@@ -1,5 +1,5 @@
 !> Relative humidity as a host that sends it computes it by itself, and pressure of midpoints, in real64.
-module column_humidity
+module climlink_humidity
   use, intrinsic :: iso_fortran_env, only: real64
   implicit none (type, external)
   private
@@ -98,4 +98,4 @@ contains
     end do
   end function polynomial
 
-end module column_humidity
+end module climlink_humidity

@@ -1,0 +1,82 @@
+!> How the adapter ends the model, with one message from one rank, and how the master's settings reach the other ranks.
+module mmf_nn_errors
+  use cam_abortutils, only: endrun
+  use climlink, only: climlink_status
+  use mpishorthand, only: mpichar, mpicom
+  use shr_kind_mod, only: r8 => shr_kind_r8
+  use spmd_utils, only: masterproc
+  implicit none (type, external)
+  private
+
+  public :: stop_here, stop_together, stop_if_failed, share_integers, share_reals, share_text
+
+  external :: mpibcast
+
+contains
+
+  !> Ends the model from this rank.
+  subroutine stop_here(message)
+    character(len=*), intent(in) :: message
+
+    call endrun('mmf_nn_emulator: ' // message)
+  end subroutine stop_here
+
+  !> Ends the model where all ranks know the error: the master says it, the others wait for what it never sends and are ended.
+  subroutine stop_together(message)
+    character(len=*), intent(in) :: message
+    character(len=1) :: nothing(1)
+
+    if (masterproc) call stop_here(message)
+    call share_bytes(nothing)
+  end subroutine stop_together
+
+  !> Ends the model from this rank if the status is an error.
+  subroutine stop_if_failed(status, context)
+    type(climlink_status), intent(in) :: status
+    character(len=*), intent(in) :: context                  !! What was being done; '' if the message says it.
+
+    if (.not. status%ok()) call stop_here(context // status%message)
+  end subroutine stop_if_failed
+
+  ! Everything is broadcast as characters: E3SM's mpibcast has no interface, and a compiler that sees calls with several types in
+  ! one file takes the second for an error.
+
+  !> Gives all ranks the master's integers.
+  subroutine share_integers(values)
+    integer, intent(inout) :: values(:)
+    character(len=1) :: bytes(size(transfer(values, ['a'])))
+
+    bytes = transfer(values, bytes)
+    call share_bytes(bytes)
+    values = transfer(bytes, values)
+  end subroutine share_integers
+
+  !> Gives all ranks the master's reals.
+  subroutine share_reals(values)
+    real(r8), intent(inout) :: values(:)
+    character(len=1) :: bytes(size(transfer(values, ['a'])))
+
+    bytes = transfer(values, bytes)
+    call share_bytes(bytes)
+    values = transfer(bytes, values)
+  end subroutine share_reals
+
+  !> Gives all ranks the master's text.
+  subroutine share_text(values)
+    character(len=*), intent(inout) :: values(:)
+    character(len=1) :: bytes(size(transfer(values, ['a'])))
+
+    bytes = transfer(values, bytes)
+    call share_bytes(bytes)
+    values = transfer(bytes, values)
+  end subroutine share_text
+
+  subroutine share_bytes(bytes)
+    character(len=1), intent(inout) :: bytes(:)
+
+#ifdef SPMD
+    call mpibcast(bytes, size(bytes), mpichar, 0, mpicom)
+#endif
+  end subroutine share_bytes
+
+end module mmf_nn_errors

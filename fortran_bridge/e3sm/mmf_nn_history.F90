@@ -1,0 +1,94 @@
+!> History fields of the adapter: raw answers of the package with its confidence, the weight of the emulator, and what the old
+!! post-processing did. Their names are NN_ with the output's name, and NN_conf_ with the output's name for confidence.
+module mmf_nn_history
+  use cam_history, only: addfld, horiz_only, outfld
+  use climlink, only: climlink_emulator, climlink_status
+  use mmf_nn_errors, only: stop_if_failed
+  use mmf_nn_legacy, only: legacy_counts
+  use ppgrid, only: pver
+  use shr_kind_mod, only: r8 => shr_kind_r8
+  implicit none (type, external)
+  private
+
+  public :: add_history, write_raw_history, write_weight, write_legacy_history
+
+contains
+
+  !> Registers the fields.
+  subroutine add_history(emulator, with_legacy)
+    type(climlink_emulator), intent(in) :: emulator          !! Open.
+    logical, intent(in) :: with_legacy
+    integer :: i
+
+    do i = 1, emulator%n_output()
+      if (emulator%output_width(i) > 1) then
+        call addfld(field_name(emulator%output_name(i)), ['lev'], 'A', emulator%output_units(i), &
+                    'answer of the emulator before anything is done to it: ' // emulator%output_name(i))
+      else
+        call addfld(field_name(emulator%output_name(i)), horiz_only, 'A', emulator%output_units(i), &
+                    'answer of the emulator before anything is done to it: ' // emulator%output_name(i))
+      end if
+    end do
+    call addfld('NN_WEIGHT', horiz_only, 'A', '1', 'weight of the emulator in what is applied')
+    if (.not. with_legacy) return
+    call addfld('NN_CLIPPED', horiz_only, 'A', '1', 'negative surface fields that were set to zero, per step')
+    call addfld('NN_LIMITED', horiz_only, 'A', '1', 'levels and fields that the limiter changed, per step')
+    call addfld('NN_LIMITER_HEAT', horiz_only, 'A', 'W/m2', 'heat that the limiter added')
+    call addfld('NN_LIMITER_WATER', horiz_only, 'A', 'kg/m2/s', 'water that the limiter added')
+    call addfld('TROP_IND', horiz_only, 'A', '1', 'level of the tropopause')
+  end subroutine add_history
+
+  !> History name of an output: at most 24 characters, as older versions of the model allow.
+  pure function field_name(output) result(name)
+    character(len=*), intent(in) :: output
+    character(len=:), allocatable :: name
+
+    name = 'NN_' // trim(output)
+    if (index(output, 'confidence_') == 1) name = 'NN_conf_' // trim(output(len('confidence_') + 1:))
+  end function field_name
+
+  !> Writes one chunk of all outputs as the package gave them.
+  subroutine write_raw_history(emulator, first, n_column, lchnk)
+    type(climlink_emulator), intent(in) :: emulator
+    integer, intent(in) :: first                             !! Position of the chunk's first column.
+    integer, intent(in) :: n_column, lchnk
+    real(r8) :: values(n_column, pver)
+    type(climlink_status) :: status
+    integer :: i
+
+    do i = 1, emulator%n_output()
+      if (emulator%output_width(i) > 1) then
+        call emulator%get(emulator%output_name(i), values, first, status)
+        call stop_if_failed(status, 'history: ')
+        call outfld(field_name(emulator%output_name(i)), values, n_column, lchnk)
+      else
+        call emulator%get(emulator%output_name(i), values(:, 1), first, status)
+        call stop_if_failed(status, 'history: ')
+        call outfld(field_name(emulator%output_name(i)), values(:, 1), n_column, lchnk)
+      end if
+    end do
+  end subroutine write_raw_history
+
+  !> Writes the weight of the emulator in one chunk.
+  subroutine write_weight(weight, n_column, lchnk)
+    real(r8), intent(in) :: weight
+    integer, intent(in) :: n_column, lchnk
+    real(r8) :: values(n_column)
+
+    values = weight
+    call outfld('NN_WEIGHT', values, n_column, lchnk)
+  end subroutine write_weight
+
+  !> Writes what the old post-processing did in one chunk.
+  subroutine write_legacy_history(counts, n_column, lchnk)
+    type(legacy_counts), intent(in) :: counts
+    integer, intent(in) :: n_column, lchnk
+
+    call outfld('NN_CLIPPED', counts%clipped, n_column, lchnk)
+    call outfld('NN_LIMITED', counts%limited, n_column, lchnk)
+    call outfld('NN_LIMITER_HEAT', counts%heat_source, n_column, lchnk)
+    call outfld('NN_LIMITER_WATER', counts%water_source, n_column, lchnk)
+    call outfld('TROP_IND', counts%tropopause, n_column, lchnk)
+  end subroutine write_legacy_history
+
+end module mmf_nn_history

@@ -1,0 +1,72 @@
+"""Packages for the adapter's tests: networks in which every output depends on every input, on the real input sets."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import torch
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LEVELS = 60
+# Typical sizes, so that no input drowns the others.
+SIZES = {"state_t": 300.0, "state_rh": 1.0, "state_u": 20.0, "state_v": 20.0, "state_ps": 1e5, "tm_state_ps": 1e5, "icol": 20.0}
+SIZES_OF_UNITS = {"kg/kg": 1e-5, "K/s": 1e-3, "kg/kg/s": 1e-8, "m/s2": 1e-3, "W/m2": 500.0, "N/m2": 0.2, "1": 1.0, "m": 1.0}
+OUTPUT_SIZES = {"K/s": 1e-5, "kg/kg/s": 1e-10, "m/s2": 1e-5, "W/m2": 100.0, "m/s": 1e-8}
+
+
+class Mixed(torch.nn.Module):
+    """tanh of a random mixture of the scaled inputs; some outputs are negative, as those of a raw network are."""
+
+    def __init__(self, sizes: torch.Tensor, output_sizes: torch.Tensor) -> None:
+        super().__init__()
+        numbers = torch.Generator().manual_seed(29)
+        self.register_buffer("sizes", sizes)
+        self.register_buffer("weights", torch.randn(len(sizes), len(output_sizes), generator=numbers) / len(sizes) ** 0.5)
+        self.register_buffer("output_sizes", output_sizes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        return torch.tanh((x / self.sizes) @ self.weights) * self.output_sizes
+
+
+def bridge_fixtures() -> ModuleType:
+    """Return the fixture maker of the bridge's tests."""
+    path = REPOSITORY / "fortran_bridge" / "tests" / "make_bridge_fixtures.py"
+    spec = importlib.util.spec_from_file_location("bridge_fixtures", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def variables(set_name: str) -> list[tuple[str, str, int]]:
+    """Return name, units and width of a set's variables, in its order."""
+    sets = yaml.safe_load((REPOSITORY / "wrappers" / "variable_sets.yaml").read_text())
+    known = yaml.safe_load((REPOSITORY / "wrappers" / "variables.yaml").read_text())
+    for group in ("host_input", "host_output", "network_output"):
+        if set_name in sets[group]:
+            entries = sets[group][set_name]
+    names = [n for e in entries for n in (sets["blocks"][e[1:]] if e.startswith("*") else [e])]
+    return [(n, known["profiles"][n]["units"], LEVELS) if n in known["profiles"] else (n, known["scalars"][n]["units"], 1) for n in names]
+
+
+def write_mixed(path: Path, set_name: str, confidence: bool = False, scale: float = 1.0) -> None:
+    """Write a package on an input set with 368 outputs, or 676 with confidence; ``scale`` makes outputs larger."""
+    fixtures = bridge_fixtures().runtime_fixtures()
+    inputs, outputs, network = variables(set_name), variables("mmf368"), variables("net308")
+    sizes = [SIZES.get(n) or SIZES_OF_UNITS[u] for n, u, width in inputs for _ in range(width)]
+    output_sizes = [OUTPUT_SIZES[u] * scale for _, u, width in outputs for _ in range(width)]
+    if confidence:
+        output_sizes += [1.0] * sum(width for _, _, width in network)
+    model = torch.jit.script(Mixed(torch.tensor(sizes), torch.tensor(output_sizes)).eval())
+    x = torch.tensor(sizes) * (torch.rand(4, len(sizes), generator=torch.Generator().manual_seed(3)) + 0.5)
+    record = fixtures.manifest(fixtures.layout(set_name, inputs), fixtures.layout("mmf368", outputs), LEVELS)
+    # One millionth of an output's size is what two kernels may differ by.
+    record["difference_scale"] = {n: [OUTPUT_SIZES[u] * scale] * width for n, u, width in outputs}
+    record["network_outputs"] = fixtures.layout("net308", network)
+    record["confidence"] = record["network_outputs"] if confidence else None
+    torch.jit.save(model, str(path), _extra_files=fixtures.add_golden(record, x, model(x)))

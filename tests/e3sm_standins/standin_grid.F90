@@ -1,0 +1,77 @@
+! Stand-in of the physics grid: columns are dealt to ranks in turn, and a rank's columns to chunks of different sizes.
+module phys_grid
+  use shr_kind_mod, only: r8 => shr_kind_r8
+  implicit none
+  private
+  public :: get_ncols_p, get_gcol_p, get_rlat_p, get_rlon_p, get_rlat_all_p, get_rlon_all_p, standin_set_grid
+
+  integer, allocatable :: columns(:)          ! global numbers of this rank's columns
+  integer, allocatable :: before(:)           ! columns of the rank before each chunk
+  integer, allocatable :: counts(:)
+  real(r8), allocatable :: latitudes(:)       ! of all columns
+
+contains
+
+  subroutine standin_set_grid(latitude, n_chunk)
+    use ppgrid, only: begchunk, endchunk, pcols
+    use spmd_utils, only: iam, npes
+    real(r8), intent(in) :: latitude(:)       ! of all columns
+    integer, intent(in) :: n_chunk            ! per rank
+    integer :: c, i, left
+
+    latitudes = latitude
+    columns = pack([(i, i=1, size(latitude))], [(mod(i - 1, npes) == iam, i=1, size(latitude))])
+    begchunk = iam * n_chunk + 1
+    endchunk = begchunk + n_chunk - 1
+    allocate (counts(begchunk:endchunk), before(begchunk:endchunk), source=0)
+    left = size(columns)
+    do c = begchunk, endchunk                 ! half of what is left, so that chunks are ragged; the last may be empty
+      counts(c) = (left + 1) / 2
+      if (c == endchunk) counts(c) = left
+      before(c) = size(columns) - left
+      left = left - counts(c)
+    end do
+    pcols = maxval(counts) + 3
+  end subroutine standin_set_grid
+
+  integer function get_ncols_p(lcid)
+    integer, intent(in) :: lcid
+
+    get_ncols_p = counts(lcid)
+  end function get_ncols_p
+
+  integer function get_gcol_p(lcid, col)
+    integer, intent(in) :: lcid, col
+
+    get_gcol_p = columns(before(lcid) + col)
+  end function get_gcol_p
+
+  real(r8) function get_rlat_p(lcid, col)
+    integer, intent(in) :: lcid, col
+
+    get_rlat_p = latitudes(get_gcol_p(lcid, col))
+  end function get_rlat_p
+
+  real(r8) function get_rlon_p(lcid, col)
+    integer, intent(in) :: lcid, col
+
+    get_rlon_p = 0.01_r8 * get_gcol_p(lcid, col)
+  end function get_rlon_p
+
+  subroutine get_rlat_all_p(lcid, rlatdim, rlats)
+    integer, intent(in) :: lcid, rlatdim
+    real(r8), intent(out) :: rlats(rlatdim)
+    integer :: i
+
+    rlats = [(get_rlat_p(lcid, i), i=1, rlatdim)]
+  end subroutine get_rlat_all_p
+
+  subroutine get_rlon_all_p(lcid, rlondim, rlons)
+    integer, intent(in) :: lcid, rlondim
+    real(r8), intent(out) :: rlons(rlondim)
+    integer :: i
+
+    rlons = [(get_rlon_p(lcid, i), i=1, rlondim)]
+  end subroutine get_rlon_all_p
+
+end module phys_grid
