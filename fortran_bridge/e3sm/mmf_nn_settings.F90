@@ -14,7 +14,6 @@ module mmf_nn_settings
   public :: mmf_nn_emulator_readnl, package_path, number_text
 
   integer, parameter :: text_length = 256
-  integer, parameter :: most_overrides = 100
 
   !> Value of a number that the namelist does not give.
   integer, parameter, public :: not_given = -huge(1)
@@ -46,14 +45,12 @@ module mmf_nn_settings
   integer, public :: climlink_threads = 1
   integer, public :: climlink_micro_batch = 0
   logical, public :: climlink_legacy = .false.
-  character(len=text_length), public :: climlink_overrides(most_overrides) = ' '
   logical, public :: climlink_history = .true.
 
   namelist /mmf_nn_emulator_nl/ inputlength, outputlength, input_rh, cb_nn_var_combo, cb_torch_model, cb_spinup_step, &
     cb_use_input_prectm1, cb_partial_coupling, cb_partial_coupling_vars, cb_do_ramp, cb_ramp_option, cb_ramp_factor, &
     cb_ramp_linear_steps, cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, climlink_package, &
-    climlink_package_digest, climlink_device, climlink_threads, climlink_micro_batch, climlink_legacy, climlink_overrides, &
-    climlink_history
+    climlink_package_digest, climlink_device, climlink_threads, climlink_micro_batch, climlink_legacy, climlink_history
 
 contains
 
@@ -111,10 +108,6 @@ contains
     if (climlink_micro_batch < 0 .or. climlink_micro_batch == 1) then
       call refuse('climlink_micro_batch must be 0 (the choice of the library) or at least 2, not ' // &
                   number_text(climlink_micro_batch))
-    end if
-    if (any(climlink_overrides /= ' ')) then
-      call refuse('climlink_overrides: constraints of a package cannot be changed in this version; leave it blank and export ' // &
-                  'the network again with the parameters it should have')
     end if
     if (cb_do_ramp .and. .not. cb_partial_coupling) call refuse('cb_do_ramp acts in partial coupling only: set cb_partial_coupling')
     if (cb_strato_water_constraint .and. .not. climlink_legacy) then
@@ -175,7 +168,6 @@ contains
     climlink_package_digest = texts(5)(:len(climlink_package_digest))
     climlink_device = texts(6)(:len(climlink_device))
     call share_text(cb_partial_coupling_vars)
-    call share_text(climlink_overrides)
   end subroutine share_entries
 
   subroutine take_numbers(numbers)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -103,7 +104,6 @@ def test_a_finding_is_exit_code_1_in_words_and_in_json(make_case: MakeCase) -> N
             "cb_partial_coupling = .true.\n  cb_partial_coupling_vars = 'ptend_q', 'PRECC'\n  inputlength",
             "no output 'ptend_q'; did you mean",
         ),
-        ("inputlength", "climlink_overrides = 'no_such.parameter=1'\n  inputlength", "no_such.parameter=1' is no name.parameter=value"),
         ("srf_flux_avg = 1", "srf_flux_avg = 0", "LHFLX, SHFLX, TAUX and TAUY"),
     ],
 )
@@ -113,12 +113,6 @@ def test_namelist_findings(make_case: MakeCase, old: str, new: str, problem: str
     findings = check_case(folder).findings
     assert any(f.subject == "namelist" and re.search(problem, f.problem) for f in findings), findings
     assert len(findings) <= 2  # a misspelt width is unknown, and the default of the right one does not fit
-
-
-def test_an_override_of_the_packages_own_parameters_is_accepted(make_case: MakeCase) -> None:
-    folder = make_case()
-    _edit(folder, "inputlength", "climlink_overrides = 'stratospheric_water.stability_k_per_km=12'\n  inputlength")
-    assert check_case(folder).findings == ()
 
 
 def test_the_package_must_open_and_be_the_pinned_one(make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path) -> None:
@@ -142,6 +136,14 @@ def test_no_emulator_at_all_and_a_wrapper_that_is_not_there(make_case: MakeCase,
     _only(folder, "package", "neither climlink_package nor cb_torch_model")
     _edit(folder, "climlink_package = ''", "cb_torch_model = '/no/v4.pt'")
     _only(folder, "package", r"no file /no/v4\.pt")
+
+
+def test_an_old_wrapper_has_to_become_a_package_first(make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path) -> None:
+    folder = make_case()
+    old = tmp_path / "v2.pt"
+    torch.jit.script(torch.nn.Linear(557, 368)).save(str(old))
+    _edit(folder, f"climlink_package = '{packages['host_v2_q'].path}'", f"cb_torch_model = '{old}'")
+    _only(folder, "package", r"cb_torch_model: .*v2\.pt")
 
 
 def test_cimes_files_override_the_record(make_case: MakeCase) -> None:

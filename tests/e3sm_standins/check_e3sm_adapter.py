@@ -298,7 +298,6 @@ def check_faults(bench: Bench) -> None:
         ({"climlink_device": "gpu"}, {}, "climlink_device must be 'auto', 'cpu' or 'cuda', not 'gpu'"),
         ({"climlink_threads": 0}, {}, "climlink_threads must be 1 or more, not 0"),
         ({"climlink_micro_batch": 1}, {}, "climlink_micro_batch must be 0"),
-        ({"climlink_overrides": "positivity.enabled=false"}, {}, "climlink_overrides"),
         ({"cb_do_ramp": True}, {}, "cb_do_ramp acts in partial coupling only"),
         ({"cb_strato_water_constraint": True}, {}, "set climlink_legacy"),
         ({"cb_partial_coupling": True}, {}, "partial coupling needs variables"),

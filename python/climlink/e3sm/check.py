@@ -13,7 +13,6 @@ from climlink.e3sm.findings import Finding
 from climlink.e3sm.namelist import needed_spin_up, takes_relative_humidity, variable_combination
 from climlink.e3sm.settings import CaseSettings, read_settings
 from climlink.package import EmulatorPackage
-from climlink.wrappers.constraints import CONSTRAINTS
 from climlink.wrappers.errors import ClimlinkError, near_names
 from climlink.wrappers.manifest import Manifest
 
@@ -117,17 +116,6 @@ def _names_in_lists(settings: CaseSettings, manifest: Manifest) -> list[Finding]
         if name not in accepted:
             problem = f"cb_partial_coupling_vars: the package has no output {name!r}{near_names(name, accepted)}"
             findings.append(Finding("namelist", problem, "correct the name"))
-    parameters = {
-        f"{c.name}.{p}"
-        for c in manifest.constraints or []
-        if c.name in CONSTRAINTS
-        for p in CONSTRAINTS[c.name].parameters_type.model_fields
-    }
-    for text in _texts(settings.emulator.get("climlink_overrides")):
-        key, equals, _ = text.partition("=")
-        if not equals or key.strip() not in parameters:
-            problem = f"climlink_overrides: {text!r} is no name.parameter=value of the package's constraints{near_names(key, parameters)}"
-            findings.append(Finding("namelist", problem, f"parameters it has: {', '.join(sorted(parameters)) or 'none'}"))
     return findings
 
 
@@ -152,6 +140,11 @@ def _wrapper_findings(model: str) -> list[Finding]:
         return [
             Finding("package", f"cb_torch_model: no file {model}", "correct the path; it must exist on the machine that runs the model")
         ]
+    try:
+        EmulatorPackage.read(Path(model))
+    except ClimlinkError as error:
+        remedy = f"`climlink import {model} --input-set ... --output-set mmf368` makes a package of an old wrapper; name that file"
+        return [Finding("package", f"cb_torch_model: {error}", remedy)]
     return []
 
 

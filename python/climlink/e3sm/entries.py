@@ -116,9 +116,6 @@ _NEW = (
     NamelistEntry("climlink_threads", "integer", 1, "Threads of a rank in inference.", minimum=1),
     NamelistEntry("climlink_micro_batch", "integer", 0, "Columns per forward on a CPU; 0: the library's choice.", minimum=0),
     NamelistEntry("climlink_legacy", "logical", False, "Apply the old host post-processing to the outputs, in the old order."),
-    NamelistEntry(
-        "climlink_overrides", "char", "", "Parameters of the package's constraints, as name.parameter=value.", length=256, count=100
-    ),
     NamelistEntry("climlink_history", "logical", True, "Register history fields of raw tendencies and counters."),
 )
 ENTRIES = {e.name: e for e in _OLD + _NEW}
