@@ -15,7 +15,8 @@ from climlink.data.columns import read_columns
 from climlink.data.grid import find_grid, read_grid
 from climlink.data.synthetic import write_dataset, write_file
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.offline import R2Table, predict_package, r2_figure, r2_table, replay_outputs
+from climlink.evaluation.figures.offline import r2_figure
+from climlink.evaluation.offline import R2Table, predict_package, r2_table, replay_outputs
 from climlink.package import EmulatorPackage
 from climlink.wrappers.variable_sets import VariableSet, variable_set
 

@@ -18,9 +18,10 @@ from climlink.data.prepare import prepare
 from climlink.data.stamp import Stamp
 from climlink.data.statistics import compute_statistics, write_statistics
 from climlink.data.store import ColumnStore
-from climlink.evaluation.drift import Drift, drift
-from climlink.evaluation.figures import drift_figure
-from climlink.evaluation.offline import R2Table, predict_package, r2_figure, r2_table, replay_outputs
+from climlink.evaluation.figures.offline import r2_figure
+from climlink.evaluation.figures.online import drift_figure
+from climlink.evaluation.offline import R2Table, predict_package, r2_table, replay_outputs
+from climlink.evaluation.online.drift import Drift, drift
 from climlink.export import export_run
 from climlink.installation import configuration
 from climlink.mpi import LaunchError

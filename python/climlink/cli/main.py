@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from climlink.cli import data, e3sm, online, package, quickstart, train
+from climlink.cli import data, e3sm, evaluate, online, package, quickstart, train
 from climlink.cli.console import errors
 from climlink.wrappers.errors import ClimlinkError
 
@@ -24,6 +24,7 @@ data.register(app)
 train.register(app)
 package.register(app)
 online.register(app)
+evaluate.register(app)
 e3sm.register(app)
 
 

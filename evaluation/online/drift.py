@@ -10,15 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from climlink.evaluation.errors import EvaluationError
+from climlink.evaluation.weights import mass_weights
 
 Series = NDArray[np.float64]
-
-
-def mass_weights(area: Series, hyai: Series, hybi: Series, p0_pa: float, surface_pressure: Series) -> Series:
-    """Return the share of the atmosphere's mass in every cell, [level, column], from surface pressure [column] in Pa; the sum is 1."""
-    interfaces = p0_pa * hyai[:, None] + hybi[:, None] * surface_pressure[None, :]
-    mass = np.diff(interfaces, axis=0) * area[None, :]
-    return np.asarray(mass / mass.sum())
 
 
 def weighted_rmse(difference: Series, weights: Series) -> Series:

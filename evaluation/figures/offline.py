@@ -1,25 +1,22 @@
-"""Figures of offline scores and online drift."""
+"""Figures of offline scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from climlink.data.files import replacing
-from climlink.evaluation.drift import Drift
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.scores import R2Table
+from climlink.evaluation.figures.style import pressure_axis
+from climlink.evaluation.offline.scores import R2Table
 from climlink.wrappers.variable_sets import variable
 
 _COLUMNS = 3
 _LOWEST_SHOWN = -0.1
-_PRESSURE_TICKS = (0.1, 1.0, 10.0, 30.0, 100.0, 200.0, 500.0, 1000.0)
 
 
 def r2_figure(table: R2Table, pressure_hpa: NDArray[np.float64], path: str | Path, *, title: str) -> None:
@@ -56,13 +53,9 @@ def _profile(axes: Axes, name: str, table: R2Table, pressure_hpa: NDArray[np.flo
     """Draw one profile: pressure downward on a logarithmic axis, with the median over the levels that count."""
     axes.plot(np.clip(table.values[name], 2 * _LOWEST_SHOWN, 1.0), pressure_hpa, marker=".", markersize=3, linewidth=1.2)
     axes.axvline(median, color="0.5", linestyle="--", linewidth=1.0)
-    axes.set_yscale("log")
-    low, high = float(pressure_hpa.min()), float(pressure_hpa.max())
-    axes.set_ylim(high * 1.05, low)
+    pressure_axis(axes, pressure_hpa)
     if table.first_level > 0:
-        axes.axhspan(low, float(pressure_hpa[table.first_level - 1]), color="0.92", zorder=0)
-    axes.set_yticks([t for t in _PRESSURE_TICKS if low <= t <= high], [f"{t:g}" for t in _PRESSURE_TICKS if low <= t <= high])
-    axes.minorticks_off()
+        axes.axhspan(float(pressure_hpa.min()), float(pressure_hpa[table.first_level - 1]), color="0.92", zorder=0)
     axes.set_xlim(_LOWEST_SHOWN, 1.0)
     axes.grid(True, color="0.9", linewidth=0.6)
     axes.set_title(f"{name}: median {median:.2f}", fontsize=10)
@@ -81,22 +74,3 @@ def _bars(axes: Axes, scores: dict[str, float]) -> None:
     axes.axvline(0.0, color="0.3", linewidth=0.8)
     axes.set_xlabel("R²")
     axes.set_title("scalar outputs", fontsize=10)
-
-
-def drift_figure(drifts: Mapping[str, Drift], path: str | Path, *, title: str) -> None:
-    """Draw the mass-weighted error of temperature and humidity by day, one line per run, and write it (PNG, PDF or SVG by suffix)."""
-    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for label, one in drifts.items():
-        axes[0].plot(one.days, one.temperature_k, marker="o", label=label)
-        axes[1].plot(one.days, 1e3 * one.humidity_kg_kg, marker="o", label=label)
-    for axis, name in zip(axes, ("temperature, K", "specific humidity, g/kg"), strict=True):
-        axis.set_xlabel("day")
-        axis.set_ylabel(f"RMSE of {name}")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_ylim(bottom=0.0)
-        axis.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
-    figure.suptitle(title, fontsize=11)
-    with replacing(Path(path)) as partial:
-        figure.savefig(partial, dpi=120, format=Path(path).suffix.removeprefix(".") or "png")

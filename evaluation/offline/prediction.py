@@ -1,4 +1,4 @@
-"""Offline evaluation of a package: its predictions, what a replay wrote, their scores and the figure of them."""
+"""Predictions of a package, and what a replay wrote, as rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,8 @@ from climlink.data.climsim import TIME_STEP_S, find_files, read_inputs, read_out
 from climlink.data.columns import derive, pack_targets, source_names
 from climlink.data.grid import Grid, find_grid, read_grid
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.figures import r2_figure
-from climlink.evaluation.scores import R2Table, r2_table
 from climlink.package import EmulatorPackage
 from climlink.wrappers.variable_sets import VariableSet
-
-__all__ = ["R2Table", "predict_package", "r2_figure", "r2_table", "replay_outputs"]
 
 DEFAULT_BATCH_ROWS = 1536
 _ROW_MULTIPLE = 16  # the Runtime rounds every forward up to this many rows: other tails take other kernels and round differently

@@ -1,0 +1,1 @@
+"""Packages against runs: does offline skill say what runs do."""

@@ -1,0 +1,1 @@
+"""Figures, by kind of evaluation; what they share is in style."""

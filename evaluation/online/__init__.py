@@ -1,0 +1,1 @@
+"""Online evaluation: what runs did beside their reference."""

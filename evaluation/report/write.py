@@ -1,0 +1,89 @@
+"""A report on disk: report.html with everything inside, and figures, tables (CSV), numbers.nc and summary.json beside it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import math
+from importlib import resources
+from pathlib import Path
+
+import xarray as xr
+from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
+
+from climlink.data.files import replacing
+from climlink.evaluation.report.document import Cell, Report, Table
+from climlink.evaluation.summary import SUMMARY_FILE, write_json
+from climlink.provenance import climlink_version, git_revision
+
+REPORT_FILE = "report.html"
+NUMBERS_FILE = "numbers.nc"
+_DPI = 130
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write a report and what belongs to it into a folder, and return the path of the HTML file. Figures and tables of an older report
+    in the folder are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {p.name: _png(p.figure) for s in report.sections for p in s.pictures}
+    tables = {t.name: _csv(t) for s in report.sections for t in s.tables}
+    _fill(folder / "figures", {f"{name}.png": data for name, data in pictures.items()})
+    _fill(folder / "tables", {f"{name}.csv": text.encode() for name, text in tables.items()})
+    write_numbers(report.numbers, folder / NUMBERS_FILE)
+    write_json(dict(report.summary), folder / SUMMARY_FILE)
+    page = folder / REPORT_FILE
+    with replacing(page) as beside:
+        beside.write_text(_html(report, pictures), encoding="utf-8")
+    return page
+
+
+def write_numbers(numbers: xr.Dataset, path: Path) -> None:
+    """Write a dataset as netCDF-4, beside and then under its name."""
+    with replacing(path) as beside:
+        numbers.to_netcdf(beside, engine="netcdf4", format="NETCDF4")
+
+
+def shown(cell: Cell) -> str:
+    """Return a cell as people read it: four significant digits, a dash for what cannot be told."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return "–"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, float):
+        return f"{cell:.4g}"
+    return str(cell)
+
+
+def _fill(folder: Path, files: dict[str, bytes]) -> None:
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        if old.suffix in (".png", ".csv") and old.name not in files:
+            old.unlink()
+    for name, data in files.items():
+        with replacing(folder / name) as beside:
+            beside.write_bytes(data)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
+
+
+def _csv(table: Table) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.header())
+    writer.writerows([["" if c is None else repr(c) if isinstance(c, float) else c for c in row] for row in table.rows()])
+    return buffer.getvalue()
+
+
+def _html(report: Report, pictures: dict[str, bytes]) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["shown"] = shown
+    template = resources.files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
+    images = {name: f"data:image/png;base64,{base64.b64encode(data).decode()}" for name, data in pictures.items()}
+    made = f"climlink {climlink_version()}, revision {git_revision() or 'unknown'}"
+    return environment.from_string(template).render(report=report, images=images, made=made)
