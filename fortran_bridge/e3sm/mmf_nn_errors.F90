@@ -1,16 +1,17 @@
-!> How the adapter ends the model, with one message from one rank, and how the master's settings reach the other ranks.
+!> How the adapter ends the model, with one message from one rank, how the master's settings reach the other ranks, and how their
+!! sums reach the master.
 module mmf_nn_errors
   use cam_abortutils, only: endrun
   use climlink, only: climlink_status
-  use mpishorthand, only: mpichar, mpicom
+  use mpishorthand, only: mpichar, mpicom, mpir8
   use shr_kind_mod, only: r8 => shr_kind_r8
   use spmd_utils, only: masterproc
   implicit none (type, external)
   private
 
-  public :: stop_here, stop_together, stop_if_failed, share_integers, share_reals, share_text
+  public :: stop_here, stop_together, stop_if_failed, share_integers, share_reals, share_text, sum_on_master
 
-  external :: mpibcast
+  external :: mpibcast, mpisum
 
 contains
 
@@ -78,5 +79,16 @@ contains
     call mpibcast(bytes, size(bytes), mpichar, 0, mpicom)
 #endif
   end subroutine share_bytes
+
+  !> Adds values up over all ranks; totals are the master's alone. Collective.
+  subroutine sum_on_master(values, totals)
+    real(r8), intent(in) :: values(:)
+    real(r8), intent(out) :: totals(:)                       !! As many as values.
+
+    totals = values
+#ifdef SPMD
+    call mpisum(values, totals, size(values), mpir8, 0, mpicom)
+#endif
+  end subroutine sum_on_master
 
 end module mmf_nn_errors

@@ -4,6 +4,7 @@
 !! A branch run reads the restart files of another case, and E3SM stops where a field of the buffer is not in them. So a branch run
 !! has no fields: it counts spin-up from its first step, and cannot be continued exactly. A hybrid run can.
 module mmf_nn_memory
+  use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use cam_control_mod, only: nsrest
   use climlink, only: climlink_emulator, climlink_status
   use climlink_lagged_memory, only: climlink_lags
@@ -19,7 +20,7 @@ module mmf_nn_memory
   implicit none (type, external)
   private
 
-  public :: lags, has_lags, first_of_chunk, n_column_of_rank, coupling_step
+  public :: lags, has_lags, first_of_chunk, n_column_of_rank, coupling_step, registered
   public :: register_memory, initialize_memory, begin_memory_step, end_memory_step, keep_memory
 
   integer, parameter :: branch_run = 3                       !! Value of nsrest.
@@ -29,7 +30,7 @@ module mmf_nn_memory
   logical, protected :: has_lags = .false.                   !! Whether the package has lagged inputs.
   integer, allocatable, protected :: first_of_chunk(:)       !! Position of each chunk's first column in the rank.
   integer, protected :: n_column_of_rank = 0
-  logical :: registered = .false.
+  logical, protected :: registered = .false.                 !! Whether the driver called register_memory.
   logical :: start_known = .false.
   integer :: start = 0                                       !! Model step in which spin-up began.
   integer :: start_index = 0
@@ -211,7 +212,8 @@ contains
       if (n == 0) cycle
       buffer => pbuf_get_chunk(pbuf2d, c)
       call pbuf_get_field(buffer, start_index, steps)
-      ! No comparison with a NaN is true.
+      ! To compare a NaN would end a model that traps invalid operations.
+      if (.not. all(ieee_is_finite(steps(:n)))) return
       if (minval(steps(:n)) >= 1.0_r8 .and. maxval(steps(:n)) <= real(get_nstep() + 1, r8)) step = nint(steps(1)) - 1
       if (step < 0) return
     end do
@@ -235,6 +237,5 @@ contains
     call lags%unpack_state(packed, status)
     call stop_if_failed(status, 'restart files (NN_LAGS): ')
   end subroutine recall_lags
-
 
 end module mmf_nn_memory

@@ -4,6 +4,8 @@ module mmf_nn_steps
   use climlink, only: climlink_emulator, climlink_status
   use climlink_coupling, only: climlink_coupling_policy
   use mmf_nn_blending, only: blend, held_chunk, hold
+  use mmf_nn_changes, only: add_changes, note_state, write_changes
+  use mmf_nn_counters, only: count_answers, count_legacy, end_counted_step
   use mmf_nn_errors, only: stop_here, stop_if_failed
 #ifdef CLIMLINK_FORK_HISTORY
   use mmf_nn_fork, only: pack_fork_lags
@@ -12,7 +14,7 @@ module mmf_nn_steps
   use mmf_nn_inputs, only: known_input, sent_as_zero, set_input
   use mmf_nn_legacy, only: apply_legacy, legacy_counts
   use mmf_nn_memory, only: begin_memory_step, coupling_step, end_memory_step, first_of_chunk, has_lags, initialize_memory, lags, &
-                           n_column_of_rank, register_memory
+                           n_column_of_rank, register_memory, registered
   use mmf_nn_opening, only: check_package, open_package, policy_of_namelist
   use mmf_nn_outputs, only: chunk_outputs, constituent, fill_ptend, fill_surface, get_outputs
   use mmf_nn_settings, only: cb_spinup_step, cb_strato_water_constraint, climlink_history, climlink_legacy, dtheta_thred, &
@@ -49,6 +51,7 @@ contains
     policy = policy_of_namelist()
     call check_package(emulator, policy, lags)
     if (climlink_history) call add_history(emulator, climlink_legacy)
+    if (climlink_history .and. registered) call add_changes()
   end subroutine init_neural_net
 
   !> Frees the package.
@@ -69,6 +72,7 @@ contains
     logical, intent(out) :: run_emulator
 
     call begin_memory_step(state, pbuf2d, coszrs, solin)
+    call note_state(state)
     run_emulator = .false.
     run_model = .true.
     if (cb_spinup_step < 0) return
@@ -122,7 +126,9 @@ contains
       deallocate (held)
     end if
     if (climlink_history) call write_weights(state)
+    call write_changes(state, ztodt)
     call end_memory_step(state, pbuf2d)
+    call end_counted_step(cb_spinup_step >= 0 .and. policy%needs_emulator(coupling_step()))
   end subroutine mmf_nn_emulator_end
 
   subroutine write_weights(state)
@@ -250,10 +256,12 @@ contains
 
     call get_outputs(emulator, first, state%ncol, outputs, status)
     call stop_if_failed(status, '')
+    call count_answers(state%ncol)
     if (climlink_history) call write_raw_history(emulator, first, state%ncol, state%lchnk)
     if (.not. climlink_legacy) return
     call apply_legacy(state, constituent(2), constituent(3), coszrs, ztodt, cb_strato_water_constraint, dtheta_thred, outputs, &
                       counts)
+    call count_legacy(counts, state%lchnk)
     if (climlink_history) call write_legacy_history(counts, state%ncol, state%lchnk)
   end subroutine unpack_chunk
 

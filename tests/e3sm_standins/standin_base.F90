@@ -73,6 +73,18 @@ subroutine mpibcast(buffer, count, datatype, root, comm)
   call MPI_Bcast(buffer, count, MPI_Datatype(datatype), root, MPI_Comm(comm))
 end subroutine mpibcast
 
+! External too. The model gives it reals of its own kind alone.
+subroutine mpisum(sendbuf, recvbuf, cnt, datatype, root, comm)
+  use mpi_f08, only: MPI_Comm, MPI_Datatype, MPI_Reduce, MPI_SUM
+  use shr_kind_mod, only: r8 => shr_kind_r8
+  implicit none
+  integer, intent(in) :: cnt, datatype, root, comm
+  real(r8), intent(in) :: sendbuf(cnt)
+  real(r8), intent(out) :: recvbuf(cnt)
+
+  call MPI_Reduce(sendbuf, recvbuf, cnt, MPI_Datatype(datatype), MPI_SUM, root, MPI_Comm(comm))
+end subroutine mpisum
+
 module cam_logfile
   use, intrinsic :: iso_fortran_env, only: output_unit
   implicit none
