@@ -5,13 +5,14 @@ module mmf_nn_errors
   use climlink, only: climlink_status
   use mpishorthand, only: mpichar, mpicom, mpir8
   use shr_kind_mod, only: r8 => shr_kind_r8
-  use spmd_utils, only: masterproc
+  use spmd_utils, only: iam, masterproc, npes
   implicit none (type, external)
   private
 
-  public :: stop_here, stop_together, stop_if_failed, share_integers, share_reals, share_text, sum_on_master
+  public :: stop_here, stop_together, stop_if_failed, stop_if_any_failed, share_integers, share_reals, share_text, &
+            sum_on_master
 
-  external :: mpibcast, mpisum
+  external :: mpiallmaxint, mpibcast, mpisum
 
 contains
 
@@ -38,6 +39,30 @@ contains
 
     if (.not. status%ok()) call stop_here(context // status%message)
   end subroutine stop_if_failed
+
+  !> Ends the model if the status of any rank is an error: the lowest of these ranks says it, all others wait to be ended. Collective.
+  subroutine stop_if_any_failed(status)
+    type(climlink_status), intent(in) :: status
+    integer :: mine(1), first(1)
+
+    mine = 0
+    if (.not. status%ok()) mine = npes - iam                 ! the lower the rank, the larger
+    first = largest(mine)
+    if (first(1) == 0) return
+    if (all(mine == first)) call stop_here(status%message)
+    mine = largest(mine)                                     ! the rank that stops never comes here
+  end subroutine stop_if_any_failed
+
+  !> The largest numbers of all ranks.
+  function largest(numbers) result(over_ranks)
+    integer, intent(in) :: numbers(:)
+    integer :: over_ranks(size(numbers))
+
+    over_ranks = numbers
+#ifdef SPMD
+    call mpiallmaxint(numbers, over_ranks, size(numbers), mpicom)
+#endif
+  end function largest
 
   ! Everything is broadcast as characters: E3SM's mpibcast has no interface, and a compiler that sees calls with several types in
   ! one file takes the second for an error.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import struct
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -36,14 +37,22 @@ class Bench:
         self.columns = make_columns(N_COLUMN)
         write_columns(self.columns, self.folder / "columns.bin")
 
-    def start(self, emulator: dict[str, Any], ranks: int = 1, program: str = "", **loop: Any) -> subprocess.CompletedProcess[str]:
-        """Run eam_loop with entries of the adapter's group and of its own."""
+    def start(
+        self, emulator: dict[str, Any] | None, ranks: int = 1, program: str = "", folders: Sequence[Path] = (), **loop: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run eam_loop with entries of the adapter's group (None: no group) and of its own; ``folders``: one rank in each."""
         loop = {"columns_file": str(self.folder / "columns.bin"), "n_column": N_COLUMN, "record_file": str(self.folder / "record"), **loop}
         for old in self.folder.glob("record.*"):
             old.unlink()
-        text = group("loop_nl", loop) + group("mmf_nn_emulator_nl", {"climlink_device": "cpu", **emulator})
+        text = group("loop_nl", loop)
+        if emulator is not None:
+            text += group("mmf_nn_emulator_nl", {"climlink_device": "cpu", **emulator})
         (self.folder / "atm_in").write_text(text)
-        command = [*self.mpiexec, str(ranks), program or self.program, str(self.folder / "atm_in")]
+        run = [program or self.program, str(self.folder / "atm_in")]
+        command = [*self.mpiexec, str(ranks), *run]
+        if folders:
+            parts = [[*self.mpiexec[1:], "1", "-wdir", str(folder), *run] for folder in folders]
+            command = [self.mpiexec[0], *parts[0], *(word for part in parts[1:] for word in (":", *part))]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     def run(self, emulator: dict[str, Any], ranks: int = 1, program: str = "", **loop: Any) -> Records:
@@ -51,6 +60,10 @@ class Bench:
         done = self.start(emulator, ranks, program, **loop)
         assert done.returncode == 0, done.stderr
         return read_records(sorted(self.folder.glob("record.*")), loop.get("first_step", 0), loop.get("n_step", 1))
+
+    def require_no_step(self, what: str) -> None:
+        """The last run ended before its first step."""
+        assert not any(p.stat().st_size for p in self.folder.glob("record.*")), f"{what}: known before the first step, said after it"
 
 
 def group(name: str, entries: dict[str, Any]) -> str:
