@@ -1,6 +1,6 @@
 // Hosts that trap floating-point exceptions, as debug builds of models do. Only glibc can arm traps from C.
-#include <cfenv>
 #include <catch2/catch.hpp>
+#include <cfenv>
 
 #include "support.hpp"
 
