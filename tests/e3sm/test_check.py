@@ -183,6 +183,31 @@ def test_variables_of_a_reference_folder_are_resolved(make_case: MakeCase, tmp_p
     _only(folder, "restart", f"RUN_REFDIR {tmp_path}/inputdata/r is no folder")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("'NN_ptend_t',", "'NN_ptend_q',", "fincl[12] names NN_ptend_q, which nobody registers .*did you mean"),
+        ("'DTPHYS',", "'DTPHYSCONF:A',", "fincl[12] names DTPHYSCONF, which nobody registers"),
+        ("'DTPHYS',", "'DVPHYS',", "fincl[12] names DVPHYS, which nobody registers for this package and driver"),
+        ("'DTPHYS',", "'TROP_IND',", "fincl[12] names TROP_IND"),
+    ],
+)
+def test_tapes_name_only_fields_that_somebody_registers(make_case: MakeCase, old: str, new: str, problem: str) -> None:
+    folder = make_case()
+    _edit(folder, old, new)
+    findings = check_case(folder).findings
+    assert [f.subject for f in findings] == ["history", "history"]  # on the monthly and the daily tape
+    assert all(re.search(problem, f.problem) for f in findings), findings
+
+
+def test_tapes_without_the_adapters_history(make_case: MakeCase) -> None:
+    folder = make_case(history=[{"every": "day", "fields": ["T"]}])
+    _edit(folder, "inputlength", "climlink_history = .false.\n  inputlength")
+    names = {f.problem.split()[2].rstrip(",") for f in check_case(folder).findings}
+    assert "NN_ptend_t" in names
+    assert "DTPHYS" not in names  # the fork's own
+
+
 def test_libraries(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_case()
     monkeypatch.setenv("climlink_ROOT", str(tmp_path))

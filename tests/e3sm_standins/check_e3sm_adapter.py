@@ -188,7 +188,11 @@ def check_confidence(bench: Bench) -> None:
         assert compare(got, expected, package) == 4 - spin_up
         assert set(STUDY_NAMES.values()) <= got[-1].keys()
         require_tape_fields(got[-1], package, legacy=False, fork_driver=False)
-        assert sum(v.shape[1] for n, v in expected[-1]["raw"].items() if not n.startswith("confidence_")) == 368
+        same = bench.folder / "same.pt"
+        write_mixed(same, set_name)  # the same network without its confidence
+        without = Model(bench.columns, same, Settings(spin_up=spin_up)).run(4)
+        assert sum(v.shape[1] for v in without[-1]["raw"].values()) == 368
+        assert compare(got, without, same) == 4 - spin_up
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {

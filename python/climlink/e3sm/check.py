@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from climlink.e3sm.case import SECONDS_PER_DAY
+from climlink.e3sm.checks_of_history import check_tapes
 from climlink.e3sm.checks_of_host import check_build, check_libraries, check_nodes
 from climlink.e3sm.checks_of_restart import check_emulator_restart, check_restart
 from climlink.e3sm.entries import DEAD_NAMES, ENTRIES, GROUP
@@ -50,6 +51,7 @@ def check_case(folder: Path) -> CheckReport:
     if package is not None:
         findings += check_against_manifest(settings, package.manifest)
         findings += check_emulator_restart(settings, package.manifest)
+        findings += check_tapes(settings, package.manifest)
     findings += check_libraries(settings, package)
     findings += check_build(settings)
     return CheckReport(folder, tuple(findings))
