@@ -40,7 +40,8 @@ contains
     if (.not. status%ok()) call stop_here(context // status%message)
   end subroutine stop_if_failed
 
-  !> Ends the model if the status of any rank is an error: the lowest of these ranks says it, all others wait to be ended. Collective.
+  !> Ends the model if the status of any rank is an error: the lowest of these ranks says it, the others wait to be ended.
+  !! Collective.
   subroutine stop_if_any_failed(status)
     type(climlink_status), intent(in) :: status
     integer :: mine(1), first(1)
