@@ -99,7 +99,7 @@ def test_a_continued_run_needs_the_emulators_part_of_its_restart_file(
     restart.touch()
     _only(folder, "restart", "no netCDF file that can be read")
     _write_restart(restart)
-    _only(folder, "restart", "has no NN_START: this case ran without the adapter before, and EAM stops")
+    _only(folder, "restart", "has no NN_START: the case that wrote it ran without the adapter, and EAM stops")
     for unwritten in (0.0, float("nan")):
         _write_restart(restart, unwritten)
         _only(folder, "restart", "nobody wrote NN_START, and the adapter stops in the first step")
@@ -139,6 +139,26 @@ def test_that_lagged_inputs_are_gathered_anew_is_said_and_stops_nothing(
         assert check_emulator_restart(settings, packages["host_v2_q"].manifest) == []
     _edit(folder, "cb_spinup_step = 5", "cb_spinup_step = -1")
     assert check_emulator_restart(read_settings(folder), lagged) == []
+
+
+def test_a_branch_run_with_memory_needs_the_emulators_part_of_the_other_cases_file(
+    make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path
+) -> None:
+    name = "ref.eam.r.0002-12-30-00000.nc"
+    start = {"type": "branch", "ref_case": "ref", "ref_date": "0002-12-30", "ref_directory": str(tmp_path)}
+    (tmp_path / "rpointer.atm").write_text(name)
+    entries = {"climlink_branch_memory": True}
+    folder = make_case(start=start, resubmit=1, emulator={"package": str(packages["host_v2_q"].path), "entries": entries})
+    _set_driver(folder, "master")
+    _only(folder, "restart", f"branch run: no {re.escape(name)}")
+    _write_restart(tmp_path / name)
+    _only(folder, "restart", "has no NN_START")
+    _write_restart(tmp_path / name, 1.0)
+    assert check_case(folder).findings == ()
+    (finding,) = check_emulator_restart(read_settings(folder), _lagged(packages))
+    assert "has no NN_LAGS" in finding.problem
+    _write_restart(tmp_path / name, 1.0, (1086,))
+    assert check_emulator_restart(read_settings(folder), _lagged(packages)) == []
 
 
 def test_jobs_that_follow_a_branch_run_and_the_forks_driver(

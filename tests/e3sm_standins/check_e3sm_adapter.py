@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from adapter_bench import STUDY_NAMES, Bench, case_generator, compare, compare_without_frame, require_tape_fields
-from adapter_faults import check_counters, check_faults, check_traps
+from adapter_bench import STUDY_NAMES, Bench, Records, case_generator, compare, compare_without_frame, require_tape_fields
+from adapter_faults import check_counters, check_faults, check_traps, require_one_message
 from make_adapter_fixtures import variables, write_mixed
 from reference_model import LEVELS, Model, Settings
 
@@ -102,20 +102,29 @@ def check_restart(bench: Bench) -> None:
         assert {p.name.split(".")[0] for p in folder.glob("NN_*")} == {known.START_FIELD, known.LAGS_FIELD}
         assert (folder / f"{known.LAGS_FIELD}.1").stat().st_size == 8 * known.lagged_memory_size(LEVELS)
         second = bench.run(emulator, 3, n_step=8 - cut, n_chunk=1, first_step=cut, run_type=1, folder_in=str(folder))
-        for step, (a, b) in enumerate(zip(first + second, whole, strict=True)):
-            assert a.keys() == b.keys(), (cut, step)
-            for name in a:
-                assert np.array_equal(a[name], b[name], equal_nan=True), f"cut after {cut}, step {step}: {name}"
-    check_branch(bench, emulator)
+        require_equal(first + second, whole, f"cut after {cut}")
+    check_branch(bench, emulator, whole)
 
 
-def check_branch(bench: Bench, emulator: dict[str, Any]) -> None:
-    """A branch run takes nothing of the emulator from the files: spin-up counts from its first step."""
+def check_branch(bench: Bench, emulator: dict[str, Any], whole: Records) -> None:
+    """A branch run goes on from the memory in the files where the namelist says so; else spin-up counts from its first step."""
     folder = bench.folder / "restart4"
+    remembers = {**emulator, "climlink_branch_memory": True}
+    with_memory = {"run_type": 3, "first_step": 4, "folder_in": str(folder)}
+    require_equal(bench.run(remembers, 2, n_step=4, n_chunk=2, **with_memory), whole[4:], "branch run with memory")
     for old in folder.glob("NN_*"):
         old.unlink()
     got = bench.run(emulator, 1, n_step=5, first_step=4, run_type=3, folder_in=str(folder))
     assert [r["NN_WEIGHT"][0, 0] for r in got] == [0, 0, 0, 0.25, 0.5]
+    require_one_message(bench.start(remembers, 1, n_step=1, **with_memory), "NN_START not found")
+
+
+def require_equal(got: Records, expected: Records, what: str) -> None:
+    """Records are the same to the last bit."""
+    for step, (a, b) in enumerate(zip(got, expected, strict=True)):
+        assert a.keys() == b.keys(), (what, step)
+        for name in a:
+            assert np.array_equal(a[name], b[name], equal_nan=True), f"{what}, step {step}: {name}"
 
 
 def check_partial(bench: Bench) -> None:

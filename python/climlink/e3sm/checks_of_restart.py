@@ -17,6 +17,7 @@ from climlink.wrappers.manifest import Manifest
 
 POINTER = "rpointer.atm"
 HYBRID = "begin a hybrid run from these files instead: it takes their state and spins up anew"
+ANEW = "make it a hybrid run, which can be continued, or set climlink_branch_memory where the other case ran with the adapter"
 
 
 def check_restart(settings: CaseSettings) -> list[Finding]:
@@ -49,10 +50,13 @@ def check_emulator_restart(settings: CaseSettings, manifest: Manifest) -> list[F
     """Return what the files that a run starts from lack of the emulator, and what will happen then."""
     if settings.continues:
         return _check_continued(settings, manifest)
+    if settings.run_type == "branch" and settings.emulator.get("climlink_branch_memory") is True and not settings.fork_driver:
+        folder = settings.xml.get("RUN_REFDIR", settings.case.start.ref_directory or "$")
+        return [] if "$" in folder else _check_section(settings, manifest, Path(folder) / _reference_file(settings))
     kind, resubmit = settings.run_type, settings.integer("RESUBMIT", settings.case.resubmit)
     if kind == "branch" and resubmit > 0 and not settings.fork_driver:
         problem = f"a branch run leaves nothing of the emulator in its restart files, so the next of its {resubmit + 1} jobs stops: "
-        return [Finding("restart", problem + f"{START_FIELD} not found", "make it a hybrid run, which can be continued, or RESUBMIT=0")]
+        return [Finding("restart", problem + f"{START_FIELD} not found", f"{ANEW}, or RESUBMIT=0")]
     if kind == "startup":
         return []
     why = {
@@ -66,10 +70,15 @@ def _check_continued(settings: CaseSettings, manifest: Manifest) -> list[Finding
     if settings.fork_driver:
         return _spins_up(settings, manifest, "the ClimSim fork's driver keeps lagged inputs out of restart files")
     path = _continued_file(settings)
-    section = None if path is None or not path.is_file() else _read_section(path)
+    return [] if path is None else _check_section(settings, manifest, path)
+
+
+def _check_section(settings: CaseSettings, manifest: Manifest, path: Path) -> list[Finding]:
+    """Return what a file lacks of the emulator's part; nothing where it cannot be read, which check_restart says."""
+    section = _read_section(path) if path.is_file() else None
     if section is None:
-        return []  # said by check_restart, or known to CIME's case alone
-    never = "this case ran without the adapter before"
+        return []
+    never = "the case that wrote it ran without the adapter"
     if section.lowest_start is None:
         return [Finding("restart", f"{path} has no {START_FIELD}: {never}, and EAM stops where it reads the file", HYBRID)]
     if not section.lowest_start >= 1:
