@@ -1,4 +1,4 @@
-// What the C interfaces share: exceptions become a status, and a message for the calling thread.
+// What the C interfaces share: exceptions become a status and a message for the calling thread, and the host's traps are off inside.
 #pragma once
 
 #include <exception>
@@ -6,15 +6,17 @@
 
 #include "climlink/climlink.h"
 #include "error.hpp"
+#include "host_traps.hpp"
 
 namespace climlink {
 
 // Keeps the message for climlink_last_message() of this thread and returns the status.
 climlink_status remember(climlink_status status, const char* message) noexcept;
 
-// Runs a call and turns whatever it throws into a status and this thread's message.
+// Runs a call with the host's floating-point traps off and turns whatever it throws into a status and this thread's message.
 template <class Call>
 climlink_status guarded(const Call& call) noexcept {
+  const HostTrapsOff quiet;
   try {
     call();
     return CLIMLINK_OK;

@@ -39,6 +39,19 @@ class Tiny(nn.Module):
         return self.linear(x) / x[:, 8:9]
 
 
+class Masked(nn.Module):
+    """Linear [n, 9] -> [n, 5] beside square roots of negatives, overflows and divisions by zero that a mask takes out again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(9, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.linear(x)
+        wild = torch.sqrt(-1 - x[:, :5].abs()) + torch.exp(1e3 + x[:, :5].abs()) + 1 / torch.zeros_like(y)
+        return torch.where(torch.isfinite(wild), wild, y)
+
+
 class Mlp(nn.Module):
     """Linear layers [n, 557] -> [n, 368]; the last output has a layer of its own, because one output takes other kernels than many."""
 
@@ -309,6 +322,7 @@ def make_good(folder: Path) -> None:
     tiny = manifest(TINY_INPUTS, TINY_OUTPUTS, 4)
     save(folder / "tiny.pt", Tiny(), tiny)
     (folder / "manifest.json").write_text(json.dumps(tiny))
+    save(folder / "masked.pt", Masked(), tiny)
     save(folder / "imported.pt", Tiny(), imported(tiny))
     (folder / "imported.json").write_text(json.dumps(imported(tiny)))
     surface = layout("surface", [("cam_out_PRECC", "m/s", 1), ("cam_out_PRECSC", "m/s", 1)])
@@ -326,7 +340,7 @@ def check_against_python_reader(folder: Path) -> None:
         package.__path__ = [str(place)]
         sys.modules[name] = package
     parse = importlib.import_module("climlink.wrappers.manifest").parse_manifest
-    for name in ("tiny", "imported", "confidence", "mlp", "convolution", "recurrent"):
+    for name in ("tiny", "masked", "imported", "confidence", "mlp", "convolution", "recurrent"):
         with zipfile.ZipFile(folder / f"{name}.pt") as archive:
             parse(archive.read(entry(dict.fromkeys(archive.namelist(), b""), "/manifest.json")).decode(), name)
 

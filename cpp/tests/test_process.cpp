@@ -8,8 +8,8 @@
 
 #include "support.hpp"
 
-using support::Field;
 using support::Handle;
+using support::one_step;
 
 namespace {
 
@@ -17,22 +17,6 @@ long resident_kib() {
   long total = 0, resident = 0;
   std::ifstream("/proc/self/statm") >> total >> resident;
   return resident * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
-void one_step(climlink_emulator* emulator, int64_t n) {
-  Field<double> t(n, 4, 1.0), q(n, 4, 0.5), ps(n, 0, 2.0), out(n, 4), rain(n, 0);
-  const auto ok = [](climlink_status status) {
-    if (status != CLIMLINK_OK) throw std::runtime_error(climlink_last_message());
-  };
-  ok(climlink_begin(emulator, n));
-  for (auto [name, field] : {std::pair{"state_t", &t}, std::pair{"state_q0001", &q}, std::pair{"state_ps", &ps}}) {
-    const climlink_array view = field->view();
-    ok(climlink_set(emulator, name, &view, 0));
-  }
-  ok(climlink_run(emulator));
-  const climlink_array tendency = out.view(), scalar = rain.view();
-  ok(climlink_get(emulator, "ptend_t", &tendency, 0));
-  ok(climlink_get(emulator, "cam_out_PRECC", &scalar, 0));
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ module mmf_nn_blending
   implicit none (type, external)
   private
 
-  public :: held_chunk, hold, blend
+  public :: held_chunk, hold, blend, fields_of
 
   !> What the emulator would have made of one chunk.
   type :: held_chunk

@@ -1,16 +1,18 @@
-!> How the adapter ends the model, with one message from one rank, and how the master's settings reach the other ranks.
+!> How the adapter ends the model, with one message from one rank, how the master's settings reach the other ranks, and how their
+!! sums reach the master.
 module mmf_nn_errors
   use cam_abortutils, only: endrun
   use climlink, only: climlink_status
-  use mpishorthand, only: mpichar, mpicom
+  use mpishorthand, only: mpichar, mpicom, mpir8
   use shr_kind_mod, only: r8 => shr_kind_r8
-  use spmd_utils, only: masterproc
+  use spmd_utils, only: iam, masterproc, npes
   implicit none (type, external)
   private
 
-  public :: stop_here, stop_together, stop_if_failed, share_integers, share_reals, share_text
+  public :: stop_here, stop_together, stop_if_failed, stop_if_any_failed, share_integers, share_reals, share_text, &
+            sum_on_master
 
-  external :: mpibcast
+  external :: mpiallmaxint, mpibcast, mpisum
 
 contains
 
@@ -37,6 +39,31 @@ contains
 
     if (.not. status%ok()) call stop_here(context // status%message)
   end subroutine stop_if_failed
+
+  !> Ends the model if the status of any rank is an error: the lowest of these ranks says it, the others wait to be ended.
+  !! Collective.
+  subroutine stop_if_any_failed(status)
+    type(climlink_status), intent(in) :: status
+    integer :: mine(1), first(1)
+
+    mine = 0
+    if (.not. status%ok()) mine = npes - iam                 ! the lower the rank, the larger
+    first = largest(mine)
+    if (first(1) == 0) return
+    if (all(mine == first)) call stop_here(status%message)
+    mine = largest(mine)                                     ! the rank that stops never comes here
+  end subroutine stop_if_any_failed
+
+  !> The largest numbers of all ranks.
+  function largest(numbers) result(over_ranks)
+    integer, intent(in) :: numbers(:)
+    integer :: over_ranks(size(numbers))
+
+    over_ranks = numbers
+#ifdef SPMD
+    call mpiallmaxint(numbers, over_ranks, size(numbers), mpicom)
+#endif
+  end function largest
 
   ! Everything is broadcast as characters: E3SM's mpibcast has no interface, and a compiler that sees calls with several types in
   ! one file takes the second for an error.
@@ -78,5 +105,16 @@ contains
     call mpibcast(bytes, size(bytes), mpichar, 0, mpicom)
 #endif
   end subroutine share_bytes
+
+  !> Adds values up over all ranks; totals are the master's alone. Collective.
+  subroutine sum_on_master(values, totals)
+    real(r8), intent(in) :: values(:)
+    real(r8), intent(out) :: totals(:)                       !! As many as values.
+
+    totals = values
+#ifdef SPMD
+    call mpisum(values, totals, size(values), mpir8, 0, mpicom)
+#endif
+  end subroutine sum_on_master
 
 end module mmf_nn_errors

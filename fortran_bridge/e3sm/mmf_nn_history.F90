@@ -1,5 +1,6 @@
 !> History fields of the adapter: raw answers of the package with its confidence, the weight of the emulator, and what the old
-!! post-processing did. Their names are NN_ with the output's name, and NN_conf_ with the output's name for confidence.
+!! post-processing did. Their names are NN_ with the output's name. Confidence in profiles has the names of the confidence study,
+!! that in surface fields NN_conf_ with the output's name.
 module mmf_nn_history
   use cam_history, only: addfld, horiz_only, outfld
   use climlink, only: climlink_emulator, climlink_status
@@ -11,6 +12,11 @@ module mmf_nn_history
   private
 
   public :: add_history, write_raw_history, write_weight, write_legacy_history
+
+  character(len=*), parameter :: confidence_of(5) = [character(len=22) :: 'confidence_ptend_t', 'confidence_ptend_q0001', &
+    'confidence_ptend_qn', 'confidence_ptend_u', 'confidence_ptend_v']
+  character(len=*), parameter :: study_names(5) = [character(len=11) :: 'DTPHYSCONF', 'DQ1PHYSCONF', 'DQNPHYSCONF', 'DUPHYSCONF', &
+    'DVPHYSCONF']
 
 contains
 
@@ -42,9 +48,13 @@ contains
   pure function field_name(output) result(name)
     character(len=*), intent(in) :: output
     character(len=:), allocatable :: name
+    integer :: at
 
     name = 'NN_' // trim(output)
-    if (index(output, 'confidence_') == 1) name = 'NN_conf_' // trim(output(len('confidence_') + 1:))
+    if (index(output, 'confidence_') /= 1) return
+    name = 'NN_conf_' // trim(output(len('confidence_') + 1:))
+    at = findloc(confidence_of, output, dim=1)
+    if (at > 0) name = trim(study_names(at))
   end function field_name
 
   !> Writes one chunk of all outputs as the package gave them.

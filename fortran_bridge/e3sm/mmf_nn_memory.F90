@@ -2,14 +2,17 @@
 !! the physics buffer with global persistence.
 !!
 !! A branch run reads the restart files of another case, and E3SM stops where a field of the buffer is not in them. So a branch run
-!! has no fields: it counts spin-up from its first step, and cannot be continued exactly. A hybrid run can.
+!! has no fields unless the namelist says that those files hold them (climlink_branch_memory): without, it counts spin-up from its
+!! first step, and cannot be continued. A hybrid run begins spin-up too, and can be continued.
 module mmf_nn_memory
+  use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use cam_control_mod, only: nsrest
   use climlink, only: climlink_emulator, climlink_status
   use climlink_lagged_memory, only: climlink_lags
   use mmf_nn_errors, only: share_integers, stop_if_failed, stop_together
   use mmf_nn_inputs, only: buffer_scalar
   use mmf_nn_outputs, only: constituent
+  use mmf_nn_settings, only: climlink_branch_memory
   use phys_grid, only: get_ncols_p
   use physics_buffer, only: dtype_r8, pbuf_add_field, pbuf_get_chunk, pbuf_get_field, physics_buffer_desc
   use physics_types, only: physics_state
@@ -19,7 +22,7 @@ module mmf_nn_memory
   implicit none (type, external)
   private
 
-  public :: lags, has_lags, first_of_chunk, n_column_of_rank, coupling_step
+  public :: lags, has_lags, first_of_chunk, n_column_of_rank, coupling_step, registered
   public :: register_memory, initialize_memory, begin_memory_step, end_memory_step, keep_memory
 
   integer, parameter :: branch_run = 3                       !! Value of nsrest.
@@ -29,7 +32,7 @@ module mmf_nn_memory
   logical, protected :: has_lags = .false.                   !! Whether the package has lagged inputs.
   integer, allocatable, protected :: first_of_chunk(:)       !! Position of each chunk's first column in the rank.
   integer, protected :: n_column_of_rank = 0
-  logical :: registered = .false.
+  logical, protected :: registered = .false.                 !! Whether the driver called register_memory.
   logical :: start_known = .false.
   integer :: start = 0                                       !! Model step in which spin-up began.
   integer :: start_index = 0
@@ -44,7 +47,7 @@ contains
     type(climlink_status) :: status
 
     registered = .true.
-    if (nsrest == branch_run) return
+    if (begins_anew()) return
     call pbuf_add_field('NN_START', 'global', dtype_r8, [pcols], start_index)
     call sample%initialize(0, pver, real(get_step_size(), r8), status)
     call stop_if_failed(status, '')
@@ -52,6 +55,13 @@ contains
       call pbuf_add_field('NN_LAGS', 'global', dtype_r8, [pcols, sample%state_size()], lags_index)
     end if
   end subroutine register_memory
+
+  !> Whether this is a branch run that takes nothing of the emulator from its files.
+  function begins_anew() result(yes)
+    logical :: yes
+
+    yes = nsrest == branch_run .and. .not. climlink_branch_memory
+  end function begins_anew
 
   function takes_lags(emulator, memory) result(yes)
     type(climlink_emulator), intent(in) :: emulator
@@ -186,7 +196,7 @@ contains
 
     start = get_nstep()
     start_known = .true.
-    if (is_first_step() .or. nsrest == branch_run) return
+    if (is_first_step() .or. begins_anew()) return
     found = start_in_buffer(pbuf2d)
     call share_integers(found)
     if (found(1) < 0) then
@@ -211,7 +221,8 @@ contains
       if (n == 0) cycle
       buffer => pbuf_get_chunk(pbuf2d, c)
       call pbuf_get_field(buffer, start_index, steps)
-      ! No comparison with a NaN is true.
+      ! To compare a NaN would end a model that traps invalid operations.
+      if (.not. all(ieee_is_finite(steps(:n)))) return
       if (minval(steps(:n)) >= 1.0_r8 .and. maxval(steps(:n)) <= real(get_nstep() + 1, r8)) step = nint(steps(1)) - 1
       if (step < 0) return
     end do
@@ -235,6 +246,5 @@ contains
     call lags%unpack_state(packed, status)
     call stop_if_failed(status, 'restart files (NN_LAGS): ')
   end subroutine recall_lags
-
 
 end module mmf_nn_memory

@@ -46,11 +46,14 @@ module mmf_nn_settings
   integer, public :: climlink_micro_batch = 0
   logical, public :: climlink_legacy = .false.
   logical, public :: climlink_history = .true.
+  logical, public :: climlink_branch_memory = .false.
+  integer, public :: climlink_log_steps = 0                  !! Steps between lines of counters; 0: a day; negative: none.
 
   namelist /mmf_nn_emulator_nl/ inputlength, outputlength, input_rh, cb_nn_var_combo, cb_torch_model, cb_spinup_step, &
     cb_use_input_prectm1, cb_partial_coupling, cb_partial_coupling_vars, cb_do_ramp, cb_ramp_option, cb_ramp_factor, &
     cb_ramp_linear_steps, cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, climlink_package, &
-    climlink_package_digest, climlink_device, climlink_threads, climlink_micro_batch, climlink_legacy, climlink_history
+    climlink_package_digest, climlink_device, climlink_threads, climlink_micro_batch, climlink_legacy, climlink_history, &
+    climlink_log_steps, climlink_branch_memory
 
 contains
 
@@ -141,7 +144,7 @@ contains
   end function number_text
 
   subroutine share_entries()
-    integer :: numbers(16)
+    integer :: numbers(16), further(2)
     real(r8) :: reals(2)
     character(len=text_length) :: texts(6)
 
@@ -150,6 +153,10 @@ contains
                cb_partial_coupling, cb_do_ramp, cb_strato_water_constraint, climlink_legacy, climlink_history])]
     call share_integers(numbers)
     call take_numbers(numbers)
+    further = [climlink_log_steps, merge(1, 0, climlink_branch_memory)]
+    call share_integers(further)
+    climlink_log_steps = further(1)
+    climlink_branch_memory = further(2) == 1
     reals = [cb_ramp_factor, dtheta_thred]
     call share_reals(reals)
     cb_ramp_factor = reals(1)

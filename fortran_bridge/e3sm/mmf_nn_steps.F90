@@ -4,7 +4,9 @@ module mmf_nn_steps
   use climlink, only: climlink_emulator, climlink_status
   use climlink_coupling, only: climlink_coupling_policy
   use mmf_nn_blending, only: blend, held_chunk, hold
-  use mmf_nn_errors, only: stop_here, stop_if_failed
+  use mmf_nn_changes, only: add_changes, note_state, write_changes
+  use mmf_nn_counters, only: count_answers, count_legacy, end_counted_step
+  use mmf_nn_errors, only: stop_here, stop_if_any_failed, stop_if_failed
 #ifdef CLIMLINK_FORK_HISTORY
   use mmf_nn_fork, only: pack_fork_lags
 #endif
@@ -12,7 +14,7 @@ module mmf_nn_steps
   use mmf_nn_inputs, only: known_input, sent_as_zero, set_input
   use mmf_nn_legacy, only: apply_legacy, legacy_counts
   use mmf_nn_memory, only: begin_memory_step, coupling_step, end_memory_step, first_of_chunk, has_lags, initialize_memory, lags, &
-                           n_column_of_rank, register_memory
+                           n_column_of_rank, register_memory, registered
   use mmf_nn_opening, only: check_package, open_package, policy_of_namelist
   use mmf_nn_outputs, only: chunk_outputs, constituent, fill_ptend, fill_surface, get_outputs
   use mmf_nn_settings, only: cb_spinup_step, cb_strato_water_constraint, climlink_history, climlink_legacy, dtheta_thred, &
@@ -49,6 +51,7 @@ contains
     policy = policy_of_namelist()
     call check_package(emulator, policy, lags)
     if (climlink_history) call add_history(emulator, climlink_legacy)
+    if (climlink_history .and. registered) call add_changes()
   end subroutine init_neural_net
 
   !> Frees the package.
@@ -69,6 +72,7 @@ contains
     logical, intent(out) :: run_emulator
 
     call begin_memory_step(state, pbuf2d, coszrs, solin)
+    call note_state(state)
     run_emulator = .false.
     run_model = .true.
     if (cb_spinup_step < 0) return
@@ -122,7 +126,9 @@ contains
       deallocate (held)
     end if
     if (climlink_history) call write_weights(state)
+    call write_changes(state, ztodt)
     call end_memory_step(state, pbuf2d)
+    call end_counted_step(cb_spinup_step >= 0 .and. policy%needs_emulator(coupling_step()))
   end subroutine mmf_nn_emulator_end
 
   subroutine write_weights(state)
@@ -157,7 +163,7 @@ contains
     end do
   end subroutine neural_net_all_chunks
 
-  !> Gathers all chunks, runs, and scatters.
+  !> Gathers all chunks, runs, and scatters. Collective, so that one rank alone says what failed.
   subroutine infer(state, pbuf2d, cam_in, coszrs, solin, ztodt, outputs)
     type(physics_state), intent(in) :: state(begchunk:)
     type(physics_buffer_desc), pointer, intent(in) :: pbuf2d(:, :)
@@ -170,16 +176,16 @@ contains
 
     call t_startf('nn_pack')
     call emulator%begin(n_column_of_rank, status)
-    call stop_if_failed(status, '')
-    call pack_lags()
+    if (status%ok()) call pack_lags(status)
     do c = begchunk, endchunk
-      call pack_chunk(first_of_chunk(c), state(c), pbuf_get_chunk(pbuf2d, c), cam_in(c), coszrs(:, c), solin(:, c))
+      if (.not. status%ok()) exit
+      call pack_chunk(first_of_chunk(c), state(c), pbuf_get_chunk(pbuf2d, c), cam_in(c), coszrs(:, c), solin(:, c), status)
     end do
     call t_stopf('nn_pack')
     call t_startf('nn_forward')
-    call emulator%run(status)
-    call stop_if_failed(status, '')
+    if (status%ok()) call emulator%run(status)
     call t_stopf('nn_forward')
+    call stop_if_any_failed(status)
     call t_startf('nn_unpack')
     do c = begchunk, endchunk
       call unpack_chunk(first_of_chunk(c), state(c), coszrs(:, c), ztodt, outputs(c))
@@ -188,38 +194,38 @@ contains
   end subroutine infer
 
   !> Sets the lagged inputs of all columns of the rank.
-  subroutine pack_lags()
+  subroutine pack_lags(status)
+    type(climlink_status), intent(inout) :: status           !! No error before.
     real(r8) :: values(n_column_of_rank, pver)
     character(len=:), allocatable :: name
-    type(climlink_status) :: status
     integer :: i, n
 
     do i = 1, emulator%n_input()
+      if (.not. status%ok()) return
       name = emulator%input_name(i)
       if (.not. lags%has(name)) cycle
       n = lags%width(name)
       values = 0.0_r8
       if (.not. sent_as_zero(name)) call lags%get(name, values(:, :n), status)
-      call stop_if_failed(status, '')
+      if (.not. status%ok()) return
       if (n > 1) then
         call emulator%set(name, values, 1, status)
       else
         call emulator%set(name, values(:, 1), 1, status)
       end if
-      call stop_if_failed(status, '')
     end do
   end subroutine pack_lags
 
   !> Sets one chunk of all other inputs.
-  subroutine pack_chunk(first, state, pbuf, cam_in, coszrs, solin)
+  subroutine pack_chunk(first, state, pbuf, cam_in, coszrs, solin, status)
     integer, intent(in) :: first                             !! Position of the chunk's first column.
     type(physics_state), intent(in) :: state
     type(physics_buffer_desc), pointer, intent(in) :: pbuf(:)
     type(cam_in_t), intent(in) :: cam_in
     real(r8), intent(in) :: coszrs(:), solin(:)
+    type(climlink_status), intent(inout) :: status           !! No error before.
     real(r8) :: nothing(state%ncol)
     character(len=:), allocatable :: name
-    type(climlink_status) :: status
     integer :: i
 
     nothing = 0.0_r8
@@ -233,8 +239,9 @@ contains
       end if
       if (status%ok()) cycle
       ! Columns count from 0 in the message that follows.
-      call stop_if_failed(status, 'chunk ' // number_text(state%lchnk) // ', whose first column is column ' // &
-                          number_text(first - 1) // ' of the rank: ')
+      status%message = 'chunk ' // number_text(state%lchnk) // ', whose first column is column ' // number_text(first - 1) // &
+                       ' of the rank: ' // status%message
+      return
     end do
   end subroutine pack_chunk
 
@@ -250,10 +257,12 @@ contains
 
     call get_outputs(emulator, first, state%ncol, outputs, status)
     call stop_if_failed(status, '')
+    call count_answers(state%ncol)
     if (climlink_history) call write_raw_history(emulator, first, state%ncol, state%lchnk)
     if (.not. climlink_legacy) return
     call apply_legacy(state, constituent(2), constituent(3), coszrs, ztodt, cb_strato_water_constraint, dtheta_thred, outputs, &
                       counts)
+    call count_legacy(counts, state%lchnk)
     if (climlink_history) call write_legacy_history(counts, state%ncol, state%lchnk)
   end subroutine unpack_chunk
 
@@ -286,7 +295,8 @@ contains
 #ifdef CLIMLINK_FORK_HISTORY
     call pack_fork_lags(emulator, lags, state, state_aphys1, ztodt)
 #endif
-    call pack_chunk(1, state, pbuf, cam_in, coszrs, solin)
+    call pack_chunk(1, state, pbuf, cam_in, coszrs, solin, status)
+    call stop_if_failed(status, '')
     call emulator%run(status)
     call stop_if_failed(status, '')
     call unpack_chunk(1, state, coszrs, ztodt, outputs)

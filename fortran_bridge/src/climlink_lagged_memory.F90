@@ -19,6 +19,7 @@
 !! Between steps, pack_state gives everything a restart needs as one vector per column, which may be gathered in the order of all
 !! columns and spread over other ranks. Every call takes an optional status, as those of the emulator do.
 module climlink_lagged_memory
+  use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_error_state, climlink_error_variable, &
                              climlink_status, failure
@@ -323,10 +324,13 @@ contains
     class(climlink_lags), intent(inout) :: self
     real(real64), intent(in) :: completed(:)
     type(climlink_status), intent(inout) :: outcome
+    logical :: is_count
 
-    ! An unwritten or foreign restart holds anything; so no comparison here is true of a NaN.
-    if (minval(completed) >= 0.0_real64 .and. maxval(completed) <= minval(completed) .and. all(completed < huge(1)) &
-        .and. all(abs(completed - anint(completed)) <= 0.0_real64)) then
+    ! An unwritten or foreign restart holds anything, and to compare a NaN would end a host that traps invalid operations.
+    is_count = all(ieee_is_finite(completed))
+    if (is_count) is_count = minval(completed) >= 0.0_real64 .and. maxval(completed) <= minval(completed) .and. &
+                             all(completed < huge(1)) .and. all(abs(completed - anint(completed)) <= 0.0_real64)
+    if (is_count) then
       self%completed = nint(completed(1))
     else
       outcome = refusal(climlink_error_argument, 'unpack_state: the columns are not those of one restart of a lagged memory')

@@ -93,6 +93,32 @@ class NanInWarmAir(torch.nn.Module):
         return torch.where((x[:, :1] > 100.0) & (broken > 0.0), torch.full_like(y, float("nan")), y)
 
 
+class MaskedTrouble(torch.nn.Module):
+    """The answers of another graph; beside them NaN, overflows and divisions by zero that a mask takes out again."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        y = self.inner(x)
+        wild = torch.sqrt(-1 - y.abs()) + torch.exp(1e3 + y.abs()) + 1 / torch.zeros_like(y)
+        return torch.where(torch.isfinite(wild), wild, y)
+
+
+class Doubled(torch.nn.Module):
+    """The answers of another graph in float64, which no manifest allows."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        return self.inner(x).double()
+
+
 class RandomWeights(torch.nn.Module):
     """A network that nobody trained: a random layer, a bounded response, and random outputs of ``scale``."""
 
@@ -220,6 +246,8 @@ def main(folder: Path) -> None:
     climsim_package(folder / "climsim_unknown.pt", 60, further=[("state_omega", "Pa/s", 60), ("cam_in_SST", "K", 1)])
     climsim_package(folder / "climsim_overflow.pt", 60, sources={"ptend_v": ("state_t", 1e37)})  # infinite above 34 K
     climsim_package(folder / "climsim_nan.pt", 60, graph=lambda usual, _, __: NanInWarmAir(usual, 60 + 9))  # ptend_q0001, level 10
+    climsim_package(folder / "climsim_double.pt", 60, graph=lambda usual, _, __: Doubled(usual))
+    climsim_package(folder / "climsim_masked.pt", 60, graph=lambda usual, _, __: MaskedTrouble(usual))
     scale = torch.tensor([1e-3] * 60 + [1e-7] * 180 + [1e-3] * 120 + [100.0, 100.0, 1e-8, 1e-7, 50.0, 50.0, 50.0, 50.0])
     climsim_package(folder / "climsim_random.pt", 60, graph=lambda _, n_input, __: RandomWeights(n_input, scale))
     climsim_package(folder / "climsim_26.pt", 26)

@@ -6,9 +6,14 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from climlink.e3sm.case import load_e3sm_case
+from climlink.e3sm.generate import generate_case
+from climlink.e3sm.machine import load_machine
 from climlink.package import EmulatorPackage
 
 CASES = Path(__file__).resolve().parents[2] / "sim_configs" / "cases"
@@ -140,6 +145,27 @@ def _checkout(root: Path, physpkg: str, definition: str) -> Path:
         (root / name).write_text(text)
     (root / "cime/scripts/create_newcase").chmod(0o755)
     return root
+
+
+@pytest.fixture
+def make_case(fork: Path, adapter: Path, packages: dict[str, EmulatorPackage], tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that generates a case on a machine; keywords change its YAML."""
+
+    def make(machine: str = "workstation", **changes: Any) -> Path:
+        values: dict[str, Any] = {
+            "host": "e3sm",
+            "name": "tiny",
+            "resolution": "ne4pg2_ne4pg2",
+            "machine": machine,
+            "emulator": {"package": str(packages["host_v2_q"].path)},
+            "length": {"option": "ndays", "n": 1},
+        }
+        values.update(changes)
+        path = tmp_path / "tiny.yaml"
+        path.write_text(yaml.safe_dump({k: v for k, v in values.items() if v is not None}))
+        return generate_case(load_e3sm_case(path), load_machine(machine), fork, tmp_path / "case", adapter).folder
+
+    return make
 
 
 @pytest.fixture

@@ -128,6 +128,36 @@ def test_the_scripts_make_configure_build_check_and_submit(
         run_steps(folder)
 
 
+def _tapes(folder: Path) -> dict[str, list[str]]:
+    entries = f90nml.read(folder / "user_nl_eam")["cam_history_nl"]
+    return {name: list(entries[name]) for name in entries if name.startswith("fincl")}
+
+
+def test_tapes_have_the_adapters_fields_that_the_package_and_the_driver_have(
+    fork: Path, master: Path, adapter: Path, packages: dict[str, EmulatorPackage], tmp_path: Path
+) -> None:
+    def tapes(name: str, root: Path, **changes: Any) -> dict[str, list[str]]:
+        case = load_e3sm_case(_write_case(tmp_path, **changes))
+        return _tapes(generate_case(case, load_machine("workstation"), root, tmp_path / name, adapter).folder)
+
+    emulator: dict[str, Any] = {"package": str(packages["host_v2_q"].path)}
+    on_master = tapes("plain", master, emulator=emulator)
+    for tape in (on_master["fincl1"], on_master["fincl2"]):
+        assert {"DTPHYS", "DQ1PHYS", "DVPHYS", "NN_ptend_t", "NN_cam_out_PRECC", "NN_WEIGHT"} <= set(tape)
+        assert not {"DTPHYSCONF", "NN_CLIPPED", "TROP_IND"} & set(tape)
+    assert not [n for n in on_master["fincl3"] if n.startswith("NN_") or "PHYS" in n]
+    on_fork = tapes("fork", fork, emulator=emulator)
+    assert set(on_master["fincl1"]) - set(on_fork["fincl1"]) == {"DVPHYS", "NN_WEIGHT"}  # EAM stops at a field that nobody registers
+    wrapper = {"path": "old.pt", "inputs": 557, "outputs": 676, "combination": "v2"}
+    confident = tapes("confident", master, emulator={"wrapper": wrapper}, history=[{"every": "hour", "emulator": True}, {"every": "day"}])
+    for tape in confident.values():
+        assert {"DTPHYSCONF", "DQ1PHYSCONF", "DQNPHYSCONF", "DUPHYSCONF", "NN_conf_cam_out_PRECC", "NN_LIMITER_WATER"} <= set(tape)
+        assert len(set(tape)) == len(tape)
+    quiet = tapes("quiet", master, emulator={**emulator, "entries": {"climlink_history": False}}, history=[{"every": "day"}])
+    assert quiet == {}
+    assert tapes("without", master, history=[{"every": "day", "fields": ["T", "Q"]}]) == {"fincl1": ["T", "Q"]}
+
+
 def test_submission_stops_where_the_check_finds_something(
     fork: Path, adapter: Path, packages: dict[str, EmulatorPackage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,45 +7,19 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import yaml
 from typer.testing import CliRunner
 
 from climlink.cli.main import app
-from climlink.e3sm.case import load_e3sm_case
 from climlink.e3sm.check import check_against_manifest, check_case
 from climlink.e3sm.errors import E3SMError
-from climlink.e3sm.generate import generate_case
-from climlink.e3sm.machine import load_machine
 from climlink.e3sm.settings import read_settings, read_user_namelist
 from climlink.package import EmulatorPackage
 from climlink.wrappers.variable_sets import variable_set
 
 MakeCase = Callable[..., Path]
-
-
-@pytest.fixture
-def make_case(fork: Path, adapter: Path, packages: dict[str, EmulatorPackage], tmp_path: Path) -> MakeCase:
-    """Return a function that generates a case on a machine; keywords change its YAML."""
-
-    def make(machine: str = "workstation", **changes: Any) -> Path:
-        values: dict[str, Any] = {
-            "host": "e3sm",
-            "name": "tiny",
-            "resolution": "ne4pg2_ne4pg2",
-            "machine": machine,
-            "emulator": {"package": str(packages["host_v2_q"].path)},
-            "length": {"option": "ndays", "n": 1},
-        }
-        values.update(changes)
-        path = tmp_path / "tiny.yaml"
-        path.write_text(yaml.safe_dump({k: v for k, v in values.items() if v is not None}))
-        return generate_case(load_e3sm_case(path), load_machine(machine), fork, tmp_path / "case", adapter).folder
-
-    return make
 
 
 def _edit(folder: Path, old: str, new: str) -> None:
@@ -201,30 +175,37 @@ def test_too_little_spin_up_and_other_levels(make_case: MakeCase, packages: dict
     assert finding.problem == "the package has 72 levels, the case 60"
 
 
-@pytest.mark.parametrize(("kind", "name"), [("branch", "ref.eam.r.0002-12-30-00000.nc"), ("hybrid", "ref.eam.i.0002-12-30-00000.nc")])
-def test_restart_files(make_case: MakeCase, tmp_path: Path, kind: str, name: str) -> None:
-    refdir = tmp_path / "restart"
-    start = {"type": kind, "ref_case": "ref", "ref_date": "0002-12-30", "ref_directory": str(refdir)}
-    folder = make_case(start=start)
-    _only(folder, "restart", "is no folder")
-    refdir.mkdir()
-    (refdir / "rpointer.atm").write_text(f"./{name}\n")
-    _only(folder, "restart", f"{kind} run: no {name}")
-    (refdir / name).touch()
-    assert check_case(folder).findings == ()
-    if kind == "branch":
-        (refdir / "rpointer.atm").write_text("./ref.eam.r.0003-01-01-00000.nc\n")
-        _only(folder, "restart", "does not name ref.eam.r.0002-12-30-00000.nc")
-    _xml(folder, CONTINUE_RUN="TRUE")
-    assert check_case(folder).findings == ()
-
-
 def test_variables_of_a_reference_folder_are_resolved(make_case: MakeCase, tmp_path: Path) -> None:
     start = {"type": "hybrid", "ref_case": "ref", "ref_date": "0002-12-30", "ref_directory": "$DIN_LOC_ROOT/r"}
     folder = make_case(start=start)
     assert check_case(folder).findings == ()  # only CIME's own case knows the folder
     _xml(folder, DIN_LOC_ROOT=tmp_path / "inputdata", RUN_REFDIR="$DIN_LOC_ROOT/r")
     _only(folder, "restart", f"RUN_REFDIR {tmp_path}/inputdata/r is no folder")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("'NN_ptend_t',", "'NN_ptend_q',", "fincl[12] names NN_ptend_q, which nobody registers .*did you mean"),
+        ("'DTPHYS',", "'DTPHYSCONF:A',", "fincl[12] names DTPHYSCONF, which nobody registers"),
+        ("'DTPHYS',", "'DVPHYS',", "fincl[12] names DVPHYS, which nobody registers for this package and driver"),
+        ("'DTPHYS',", "'TROP_IND',", "fincl[12] names TROP_IND"),
+    ],
+)
+def test_tapes_name_only_fields_that_somebody_registers(make_case: MakeCase, old: str, new: str, problem: str) -> None:
+    folder = make_case()
+    _edit(folder, old, new)
+    findings = check_case(folder).findings
+    assert [f.subject for f in findings] == ["history", "history"]  # on the monthly and the daily tape
+    assert all(re.search(problem, f.problem) for f in findings), findings
+
+
+def test_tapes_without_the_adapters_history(make_case: MakeCase) -> None:
+    folder = make_case(history=[{"every": "day", "fields": ["T"]}])
+    _edit(folder, "inputlength", "climlink_history = .false.\n  inputlength")
+    names = {f.problem.split()[2].rstrip(",") for f in check_case(folder).findings}
+    assert "NN_ptend_t" in names
+    assert "DTPHYS" not in names  # the fork's own
 
 
 def test_libraries(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,109 +1,22 @@
 """Holds EAM's adapter to the reference model.
 
-check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK MPIEXEC [FLAGS...]
+check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK EAM_LOOP_TRAPS MPIEXEC [FLAGS...]
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from make_adapter_fixtures import OUTPUT_SIZES, variables, write_mixed
-from reference_model import LEVELS, STATE, Model, Settings, make_columns, write_columns
-
-N_COLUMN = 13
-Records = list[dict[str, np.ndarray]]
-
-
-@dataclass
-class Bench:
-    """Where things are, and the columns of all runs."""
-
-    folder: Path
-    fixtures: Path
-    program: str
-    ocean_program: str
-    fork_program: str
-    mpiexec: list[str]
-
-    def __post_init__(self) -> None:
-        self.columns = make_columns(N_COLUMN)
-        write_columns(self.columns, self.folder / "columns.bin")
-
-    def start(self, emulator: dict[str, Any], ranks: int = 1, program: str = "", **loop: Any) -> subprocess.CompletedProcess[str]:
-        """Run eam_loop with entries of the adapter's group and of its own."""
-        loop = {"columns_file": str(self.folder / "columns.bin"), "n_column": N_COLUMN, "record_file": str(self.folder / "record"), **loop}
-        for old in self.folder.glob("record.*"):
-            old.unlink()
-        text = group("loop_nl", loop) + group("mmf_nn_emulator_nl", {"climlink_device": "cpu", **emulator})
-        (self.folder / "atm_in").write_text(text)
-        command = [*self.mpiexec, str(ranks), program or self.program, str(self.folder / "atm_in")]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-    def run(self, emulator: dict[str, Any], ranks: int = 1, program: str = "", **loop: Any) -> Records:
-        """Run eam_loop and return its records of each step, [column, ...] in global order."""
-        done = self.start(emulator, ranks, program, **loop)
-        assert done.returncode == 0, done.stderr
-        return read_records(sorted(self.folder.glob("record.*")), loop.get("first_step", 0), loop.get("n_step", 1))
-
-
-def group(name: str, entries: dict[str, Any]) -> str:
-    """Return a namelist group."""
-
-    def shown(value: Any) -> str:
-        if isinstance(value, bool):
-            return ".true." if value else ".false."
-        if isinstance(value, list):
-            return ", ".join(shown(v) for v in value)
-        return f"'{value}'" if isinstance(value, str) else str(value)
-
-    return f"&{name}\n" + "".join(f"  {k} = {shown(v)}\n" for k, v in entries.items()) + "/\n"
-
-
-def read_records(paths: list[Path], first_step: int, n_step: int) -> Records:
-    """Return by step and name what the ranks wrote."""
-    found: list[dict[str, dict[int, np.ndarray]]] = [{} for _ in range(n_step)]
-    for path in paths:
-        raw, at = path.read_bytes(), 0
-        while at < len(raw):
-            name, step, column, n = struct.unpack_from("<24siii", raw, at)
-            values = np.frombuffer(raw, "<f8", n, at + 36)
-            at += 36 + 8 * n
-            assert column not in found[step - first_step].setdefault(name.decode().strip(), {}), (name, step, column)
-            found[step - first_step][name.decode().strip()][column] = values
-    return [{k: np.stack([v[i] for i in range(1, N_COLUMN + 1)]) for k, v in one.items()} for one in found]
-
-
-def compare(got: Records, expected: list[dict[str, Any]], package: Path, exact_raw: bool = False, scale: float = 1.0) -> int:
-    """Compare all steps; return the number of steps in which the emulator answered. ``scale`` is that of the package's outputs."""
-    answered = 0
-    sizes = {n: OUTPUT_SIZES[u] * scale for n, u, _ in variables("mmf368")}
-    for step, (a, b) in enumerate(zip(got, expected, strict=True)):
-        where = f"{package.name}, step {step}: "
-        for name, raw in b.get("raw", {}).items():
-            history = "NN_" + name.replace("confidence_", "conf_")
-            difference = np.abs(a[history] - raw) / (sizes.get(name, 1.0) + np.abs(raw))
-            assert difference.max() <= (0.0 if exact_raw else 1e-6), f"{where}{name} differs by {difference.max()}"
-        assert ("NN_ptend_t" in a) == ("raw" in b), where + "the emulator ran in the wrong steps"
-        answered += "raw" in b
-        np.testing.assert_allclose(a["NN_WEIGHT"], b["weight"], rtol=1e-15, err_msg=where + "weight")
-        assert not a["other"].any(), where + "another constituent changed"
-        for name in STATE:
-            change = 1200 * sizes[{"t": "ptend_t"}.get(name, "ptend_u" if name in "uv" else "ptend_q0001")]
-            np.testing.assert_allclose(a[name], b[name], rtol=1e-11, atol=2e-6 * change, err_msg=where + name)
-        np.testing.assert_allclose(a["surface"], b["surface"], rtol=2e-6, atol=1e-16 * scale, err_msg=where + "surface")
-        for name, counts in b.get("counts", {}).items():
-            np.testing.assert_allclose(a[name][:, 0], counts, rtol=1e-6, err_msg=where + name)
-        assert np.isfinite(a["s"]).all(), where + "energy"
-    return answered
+from adapter_bench import STUDY_NAMES, Bench, Records, case_generator, compare, compare_without_frame, require_tape_fields
+from adapter_faults import check_counters, check_faults, check_traps, require_one_message
+from make_adapter_fixtures import variables, write_mixed
+from reference_model import LEVELS, Model, Settings
 
 
 def check_values(bench: Bench) -> None:
@@ -139,14 +52,8 @@ def check_chunks(bench: Bench) -> None:
         expected = Model(bench.columns, package, Settings(spin_up=3, legacy=legacy)).run(6)
         emulator = {"cb_torch_model": str(package), "cb_spinup_step": 3, "climlink_legacy": legacy}
         got = bench.run(emulator, 2, bench.fork_program, n_step=6, n_chunk=3, entry="chunks")
+        require_tape_fields(got[-1], package, legacy=legacy, fork_driver=True)
         assert compare_without_frame(got, expected, package) == 3
-
-
-def compare_without_frame(got: Records, expected: list[dict[str, Any]], package: Path) -> int:
-    """Compare records of a driver that calls neither mmf_nn_emulator_begin nor _end: the weight is written in the latter."""
-    for one, reference in zip(got, expected, strict=True):
-        one["NN_WEIGHT"] = np.full((N_COLUMN, 1), reference["weight"])
-    return compare(got, expected, package)
 
 
 def check_run1(bench: Bench) -> None:
@@ -191,21 +98,33 @@ def check_restart(bench: Bench) -> None:
         folder = bench.folder / f"restart{cut}"
         folder.mkdir()
         first = bench.run(emulator, 2, n_step=cut, n_chunk=3, folder_out=str(folder))
+        known = case_generator()
+        assert {p.name.split(".")[0] for p in folder.glob("NN_*")} == {known.START_FIELD, known.LAGS_FIELD}
+        assert (folder / f"{known.LAGS_FIELD}.1").stat().st_size == 8 * known.lagged_memory_size(LEVELS)
         second = bench.run(emulator, 3, n_step=8 - cut, n_chunk=1, first_step=cut, run_type=1, folder_in=str(folder))
-        for step, (a, b) in enumerate(zip(first + second, whole, strict=True)):
-            assert a.keys() == b.keys(), (cut, step)
-            for name in a:
-                assert np.array_equal(a[name], b[name], equal_nan=True), f"cut after {cut}, step {step}: {name}"
-    check_branch(bench, emulator)
+        require_equal(first + second, whole, f"cut after {cut}")
+    check_branch(bench, emulator, whole)
 
 
-def check_branch(bench: Bench, emulator: dict[str, Any]) -> None:
-    """A branch run takes nothing of the emulator from the files: spin-up counts from its first step."""
+def check_branch(bench: Bench, emulator: dict[str, Any], whole: Records) -> None:
+    """A branch run goes on from the memory in the files where the namelist says so; else spin-up counts from its first step."""
     folder = bench.folder / "restart4"
+    remembers = {**emulator, "climlink_branch_memory": True}
+    with_memory = {"run_type": 3, "first_step": 4, "folder_in": str(folder)}
+    require_equal(bench.run(remembers, 2, n_step=4, n_chunk=2, **with_memory), whole[4:], "branch run with memory")
     for old in folder.glob("NN_*"):
         old.unlink()
     got = bench.run(emulator, 1, n_step=5, first_step=4, run_type=3, folder_in=str(folder))
     assert [r["NN_WEIGHT"][0, 0] for r in got] == [0, 0, 0, 0.25, 0.5]
+    require_one_message(bench.start(remembers, 1, n_step=1, **with_memory), "NN_START not found")
+
+
+def require_equal(got: Records, expected: Records, what: str) -> None:
+    """Records are the same to the last bit."""
+    for step, (a, b) in enumerate(zip(got, expected, strict=True)):
+        assert a.keys() == b.keys(), (what, step)
+        for name in a:
+            assert np.array_equal(a[name], b[name], equal_nan=True), f"{what}, step {step}: {name}"
 
 
 def check_partial(bench: Bench) -> None:
@@ -249,7 +168,9 @@ def check_legacy(bench: Bench) -> None:
         counts = expected[-1]["counts"]
         assert all(counts[k].any() for k in ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER"))
         assert not strato or counts["TROP_IND"].max() > 12
-        assert compare(bench.run(emulator, 2, n_step=n_step, n_chunk=2), expected, package, scale=large) == 1
+        got = bench.run(emulator, 2, n_step=n_step, n_chunk=2)
+        assert compare(got, expected, package, scale=large) == 1
+        require_tape_fields(got[-1], package, legacy=True, fork_driver=False)
         if confidence:
             assert min(expected[0]["raw"][n].min() for n in expected[0]["raw"] if n.startswith("confidence")) < -0.1
 
@@ -265,75 +186,22 @@ def check_confidence(bench: Bench) -> None:
     expected = Model(bench.columns, package, Settings(spin_up=1, ocean_only=True)).run(3)
     assert compare(bench.run(emulator, 2, bench.ocean_program, n_step=3, n_chunk=2), expected, package) == 2
     quiet = bench.run({**emulator, "climlink_history": False}, n_step=3)
-    assert not [name for record in quiet for name in record if name.startswith("NN_")]
-
-
-def check_faults(bench: Bench) -> None:
-    """Everything that is wrong ends the model with one message from one rank, before the first step where it can be known then."""
-    good = bench.fixtures / "climsim_q.pt"
-    lagged = bench.folder / "v4.pt"
-    write_mixed(lagged, "host_v4_q")
-    empty, zeros = bench.folder / "empty", bench.folder / "zeros"
-    for folder in (empty, zeros):
-        folder.mkdir()
-    ok = {"climlink_package": str(good), "cb_spinup_step": 0}
-    bench.run({**ok, "cb_spinup_step": 5}, n_step=2, folder_out=str(zeros))
-    for i in range(1, N_COLUMN + 1):
-        (zeros / f"NN_START.{i}").write_bytes(bytes(8))
-        (empty / f"STATE.{i}").write_bytes((zeros / f"STATE.{i}").read_bytes())
-    partial = {"cb_partial_coupling": True, "cb_partial_coupling_vars": ["ptend_t"]}
-    cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-        ({"inputlength": 1525}, {}, "inputlength is 1525, but the package takes 557 inputs"),
-        ({"outputlength": 676}, {}, "outputlength is 676, but the package gives 368 outputs"),
-        ({"input_rh": True}, {}, "input_rh is .true., but the package takes specific humidity"),
-        ({"cb_nn_var_combo": "v4"}, {}, "cb_nn_var_combo is 'v4', but the package takes the inputs of v2"),
-        ({"climlink_package": str(bench.folder / "none.pt")}, {}, "none.pt"),
-        ({"climlink_package": str(bench.fixtures / "not_a_package.pt")}, {}, "not_a_package.pt"),
-        ({"climlink_package": str(bench.fixtures / "climsim_26.pt")}, {}, "26"),
-        ({"climlink_package": str(bench.fixtures / "climsim_unknown.pt")}, {}, "E3SM does not have the inputs state_omega cam_in_SST"),
-        ({"climlink_package": " "}, {}, "climlink_package and cb_torch_model are blank"),
-        ({"climlink_packge": "x"}, {}, "climlink_packge"),
-        ({"climlink_package_digest": "f" * 64}, {}, "fffff"),
-        ({"climlink_device": "cuda:99"}, {}, "cuda"),
-        ({"climlink_device": "gpu"}, {}, "climlink_device must be 'auto', 'cpu' or 'cuda', not 'gpu'"),
-        ({"climlink_threads": 0}, {}, "climlink_threads must be 1 or more, not 0"),
-        ({"climlink_micro_batch": 1}, {}, "climlink_micro_batch must be 0"),
-        ({"cb_do_ramp": True}, {}, "cb_do_ramp acts in partial coupling only"),
-        ({"cb_strato_water_constraint": True}, {}, "set climlink_legacy"),
-        ({"cb_partial_coupling": True}, {}, "partial coupling needs variables"),
-        ({**partial, "cb_partial_coupling_vars": ["ptend_w"]}, {}, "no output 'ptend_w'"),
-        ({**partial, "cb_do_ramp": True, "cb_ramp_option": "cosine"}, {}, "'cosine'"),
-        ({**partial, "cb_do_ramp": True, "cb_ramp_option": "linear"}, {}, "ramp_steps"),
-        ({"climlink_package": str(lagged), "cb_spinup_step": 1}, {}, "cb_spinup_step is 1, but the lagged inputs"),
-        ({}, {"dtime": 1800}, "1800"),
-        ({}, {"flux_avg": False}, "set srf_flux_avg = 1"),
-        ({}, {"run_type": 1, "first_step": 2, "folder_in": str(empty)}, "NN_START not found"),
-        ({}, {"run_type": 1, "first_step": 2, "folder_in": str(zeros)}, "hold no memory of the emulator"),
-        ({}, {"call_register": False}, "mmf_nn_emulator_register was not called"),
-    ]
-    for emulator, loop, text in cases:
-        done = bench.start({**ok, **emulator}, 2, n_chunk=2, **loop)
-        require_one_message(done, text, exactly_one="not found" not in text)
-        assert not any(p.stat().st_size for p in bench.folder.glob("record.*")), f"{text}: known before the first step, said after it"
-    require_one_message(
-        bench.start({"climlink_package": str(lagged), "cb_spinup_step": 2}, 2, n_step=3, entry="chunks"),
-        "the package has lagged inputs",
-        exactly_one=False,
-    )
-    require_one_message(
-        bench.start(ok, 2, poison=4),
-        "chunk 2, whose first column is column 0 of the rank: rank 1: set: cam_in_LWUP: column 1 (0-based): NaN",
-    )
-    nan = {"climlink_package": str(bench.fixtures / "climsim_nan.pt"), "cb_spinup_step": 0}
-    require_one_message(bench.start(nan, 2), "ptend_q0001", exactly_one=False)
-
-
-def require_one_message(done: subprocess.CompletedProcess[str], text: str, exactly_one: bool = True) -> None:
-    """The model ended, and one rank said why; where each rank finds out by itself, more may get to say it."""
-    said = [line for line in done.stderr.splitlines() if line.startswith("ENDRUN: ")]
-    assert done.returncode != 0, text
-    assert any(text in line for line in said), (text, done.stderr)
-    assert len(said) == 1 or not exactly_one, said
+    assert not [name for record in quiet for name in record if name.startswith("NN_") or "PHYS" in name]
+    for set_name in ("host_v2_rh", "host_v4_q", "host_v4_rh", "host_v6_q", "host_v6_rh"):
+        package = bench.folder / f"{set_name}.pt"
+        write_mixed(package, set_name, confidence=True)
+        spin_up = 0 if "v2" in set_name else 2
+        emulator = {"climlink_package": str(package), "cb_spinup_step": spin_up, "outputlength": 676}
+        expected = Model(bench.columns, package, Settings(spin_up=spin_up)).run(4)
+        got = bench.run(emulator, 2, n_step=4, n_chunk=3)
+        assert compare(got, expected, package) == 4 - spin_up
+        assert set(STUDY_NAMES.values()) <= got[-1].keys()
+        require_tape_fields(got[-1], package, legacy=False, fork_driver=False)
+        same = bench.folder / "same.pt"
+        write_mixed(same, set_name)  # the same network without its confidence
+        without = Model(bench.columns, same, Settings(spin_up=spin_up)).run(4)
+        assert sum(v.shape[1] for v in without[-1]["raw"].values()) == 368
+        assert compare(got, without, same) == 4 - spin_up
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {
@@ -344,7 +212,9 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "partial": check_partial,
     "legacy": check_legacy,
     "confidence": check_confidence,
+    "counters": check_counters,
     "faults": check_faults,
+    "traps": check_traps,
 }
 
 
@@ -356,4 +226,4 @@ def main(part: str, fixtures: str, programs: list[str], mpiexec: list[str]) -> N
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:6], sys.argv[6:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3:7], sys.argv[7:])

@@ -34,9 +34,10 @@ program eam_loop
   ! The driver's own settings.
   character(len=256) :: columns_file = ' ', folder_in = ' ', folder_out = ' ', record_file = ' ', entry = 'step'
   integer :: n_column = 0, n_chunk = 1, n_step = 1, first_step = 0, run_type = 0, dtime = 1200, poison = 0
-  logical :: flux_avg = .true., call_register = .true.
+  real(r8) :: poison_value = -1.0_r8         ! negative: NaN
+  logical :: flux_avg = .true., call_register = .true., precipitation = .true.
   namelist /loop_nl/ columns_file, folder_in, folder_out, record_file, entry, n_column, n_chunk, n_step, first_step, run_type, &
-    dtime, flux_avg, call_register, poison
+    dtime, flux_avg, call_register, poison, poison_value, precipitation
 
   type(physics_state), allocatable :: state(:), aphys1(:)
 #ifdef CLIMLINK_FORK_HISTORY
@@ -127,7 +128,7 @@ contains
     do i = 1, size(initial)
       call pbuf_add_field(trim(initial(i)), 'physpkg', dtype_r8, [pcols, pver], at)
     end do
-    call pbuf_add_field('PREC_DP', 'physpkg', dtype_r8, [pcols], at)
+    if (precipitation) call pbuf_add_field('PREC_DP', 'physpkg', dtype_r8, [pcols], at)
     call pbuf_add_field('SNOW_DP', 'physpkg', dtype_r8, [pcols], at)
     if (call_register) call mmf_nn_emulator_register()
   end subroutine register
@@ -191,7 +192,8 @@ contains
     cam_in(c)%ocnfrac(i) = column(17)
     cam_in(c)%snowhice(i) = column(18)
     cam_in(c)%snowhland(i) = column(19)
-    if (get_gcol_p(c, i) == poison) cam_in(c)%lwup(i) = state_nan()
+    ! A negative number means every column.
+    if (poison < 0 .or. get_gcol_p(c, i) == poison) cam_in(c)%lwup(i) = merge(state_nan(), poison_value, poison_value < 0.0_r8)
   end subroutine set_column
 
   subroutine put_profile(c, i, name, values)

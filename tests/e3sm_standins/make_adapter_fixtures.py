@@ -20,12 +20,14 @@ OUTPUT_SIZES = {"K/s": 1e-5, "kg/kg/s": 1e-10, "m/s2": 1e-5, "W/m2": 100.0, "m/s
 class Mixed(torch.nn.Module):
     """tanh of a random mixture of the scaled inputs; some outputs are negative, as those of a raw network are."""
 
-    def __init__(self, sizes: torch.Tensor, output_sizes: torch.Tensor) -> None:
+    def __init__(self, sizes: torch.Tensor, output_sizes: torch.Tensor, confidence_sizes: torch.Tensor) -> None:
         super().__init__()
         numbers = torch.Generator().manual_seed(29)
         self.register_buffer("sizes", sizes)
-        self.register_buffer("weights", torch.randn(len(sizes), len(output_sizes), generator=numbers) / len(sizes) ** 0.5)
-        self.register_buffer("output_sizes", output_sizes)
+        # The weights of the outputs are the same with and without confidence.
+        weights = [torch.randn(len(sizes), len(block), generator=numbers) for block in (output_sizes, confidence_sizes)]
+        self.register_buffer("weights", torch.cat(weights, dim=1) / len(sizes) ** 0.5)
+        self.register_buffer("output_sizes", torch.cat([output_sizes, confidence_sizes]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
@@ -60,9 +62,8 @@ def write_mixed(path: Path, set_name: str, confidence: bool = False, scale: floa
     inputs, outputs, network = variables(set_name), variables("mmf368"), variables("net308")
     sizes = [SIZES.get(n) or SIZES_OF_UNITS[u] for n, u, width in inputs for _ in range(width)]
     output_sizes = [OUTPUT_SIZES[u] * scale for _, u, width in outputs for _ in range(width)]
-    if confidence:
-        output_sizes += [1.0] * sum(width for _, _, width in network)
-    model = torch.jit.script(Mixed(torch.tensor(sizes), torch.tensor(output_sizes)).eval())
+    confidence_sizes = torch.ones(sum(width for _, _, width in network) if confidence else 0)
+    model = torch.jit.script(Mixed(torch.tensor(sizes), torch.tensor(output_sizes), confidence_sizes).eval())
     x = torch.tensor(sizes) * (torch.rand(4, len(sizes), generator=torch.Generator().manual_seed(3)) + 0.5)
     record = fixtures.manifest(fixtures.layout(set_name, inputs), fixtures.layout("mmf368", outputs), LEVELS)
     # One millionth of an output's size is what two kernels may differ by.

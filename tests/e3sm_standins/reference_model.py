@@ -18,6 +18,7 @@ SCALARS = ["lat", "ps", "phis", "LHFLX", "SHFLX", "TAUX", "TAUY", "COSZRS", "SOL
 SCALARS += ["ICEFRAC", "LANDFRAC", "OCNFRAC", "SNOWHICE", "SNOWHLAND"]
 TENDENCIES = ["ptend_t", "ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v"]
 SURFACE = [f"cam_out_{n}" for n in ("NETSW", "FLWDS", "PRECSC", "PRECC", "SOLS", "SOLL", "SOLSD", "SOLLD")]
+CHANGES = {"t": "DTPHYS", "q1": "DQ1PHYS", "q2": "DQ2PHYS", "q3": "DQ3PHYS", "u": "DUPHYS", "v": "DVPHYS"}
 STATE = ["t", "q1", "q2", "q3", "u", "v"]
 MODEL_SURFACE = [100.0, 300.0, 1e-9, 1e-8, 10.0, 20.0, 30.0, 40.0]
 WITH_STEP = ("LHFLX", "SHFLX", "TAUX", "TAUY", "COSZRS", "SOLIN", "LWUP")  # these change with the step
@@ -188,7 +189,8 @@ class Model:
             self.before.append({**{k: v.copy() for k, v in state.items()}, "scalars": {**self.at_step(step), "ps": ps.copy()}})
             record = self.step(step, state)
             self.after.append({k: v.copy() for k, v in state.items()})
-            records.append({**record, **self.after[-1], "surface": self.surface.copy()})
+            changes = {n: (self.after[-1][k] - self.before[-1][k]) / self.settings.dt for k, n in CHANGES.items()}
+            records.append({**record, **self.after[-1], "surface": self.surface.copy(), "changes": changes})
             for k, change in (("t", 0.5), ("u", 0.125), ("v", -0.25)):
                 state[k] = state[k] + change
             for k in ("q1", "q2", "q3"):

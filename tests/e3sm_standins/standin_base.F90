@@ -73,6 +73,29 @@ subroutine mpibcast(buffer, count, datatype, root, comm)
   call MPI_Bcast(buffer, count, MPI_Datatype(datatype), root, MPI_Comm(comm))
 end subroutine mpibcast
 
+! External too.
+subroutine mpiallmaxint(sendbuf, recvbuf, count, comm)
+  use mpi_f08, only: MPI_Allreduce, MPI_Comm, MPI_INTEGER, MPI_MAX
+  implicit none
+  integer, intent(in) :: count, comm
+  integer, intent(in) :: sendbuf(count)
+  integer, intent(out) :: recvbuf(count)
+
+  call MPI_Allreduce(sendbuf, recvbuf, count, MPI_INTEGER, MPI_MAX, MPI_Comm(comm))
+end subroutine mpiallmaxint
+
+! And this one. The model gives it reals of its own kind alone.
+subroutine mpisum(sendbuf, recvbuf, cnt, datatype, root, comm)
+  use mpi_f08, only: MPI_Comm, MPI_Datatype, MPI_Reduce, MPI_SUM
+  use shr_kind_mod, only: r8 => shr_kind_r8
+  implicit none
+  integer, intent(in) :: cnt, datatype, root, comm
+  real(r8), intent(in) :: sendbuf(cnt)
+  real(r8), intent(out) :: recvbuf(cnt)
+
+  call MPI_Reduce(sendbuf, recvbuf, cnt, MPI_Datatype(datatype), MPI_SUM, root, MPI_Comm(comm))
+end subroutine mpisum
+
 module cam_logfile
   use, intrinsic :: iso_fortran_env, only: output_unit
   implicit none

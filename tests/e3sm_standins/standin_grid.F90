@@ -3,7 +3,8 @@ module phys_grid
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none
   private
-  public :: get_ncols_p, get_gcol_p, get_rlat_p, get_rlon_p, get_rlat_all_p, get_rlon_all_p, standin_set_grid
+  public :: get_ncols_p, get_gcol_p, get_rlat_p, get_rlon_p, get_rlat_all_p, get_rlon_all_p, &
+            get_area_all_p, standin_set_grid
 
   integer, allocatable :: columns(:)          ! global numbers of this rank's columns
   integer, allocatable :: before(:)           ! columns of the rank before each chunk
@@ -73,5 +74,14 @@ contains
 
     rlons = [(get_rlon_p(lcid, i), i=1, rlondim)]
   end subroutine get_rlon_all_p
+
+  ! Columns of three sizes.
+  subroutine get_area_all_p(lcid, rdim, area)
+    integer, intent(in) :: lcid, rdim
+    real(r8), intent(out) :: area(rdim)
+    integer :: i
+
+    area = [(1.0_r8 + 0.25_r8 * mod(get_gcol_p(lcid, i), 3), i=1, rdim)]
+  end subroutine get_area_all_p
 
 end module phys_grid

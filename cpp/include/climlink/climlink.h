@@ -5,6 +5,7 @@
  * Every function returns a status and never exits, aborts, prints or lets a C++ exception through. After a failure,
  * climlink_last_message() holds, for the calling thread, a sentence that says what was expected, what came and what to do.
  * A handle may be used by one thread at a time; different handles are independent.
+ * The host's floating-point traps are off inside a call; traps, flags and rounding are as before after it.
  */
 #ifndef CLIMLINK_H
 #define CLIMLINK_H

@@ -1,24 +1,10 @@
 #include "climlink_package.hpp"
 
-#include <cfenv>
 #include <locale>
 #include <sstream>
 
 namespace climlink_e3sm {
 namespace {
-
-// Debug builds of E3SM trap invalid, overflow and division by zero. Casts to float32 that are refused a moment later, and libtorch's
-// kernels, raise these without harm, so climlink runs with traps off; flags and traps of the host are as before afterwards.
-class TrapsOff {
- public:
-  TrapsOff() { std::feholdexcept(&environment_); }
-  ~TrapsOff() { std::fesetenv(&environment_); }
-  TrapsOff(const TrapsOff&) = delete;
-  TrapsOff& operator=(const TrapsOff&) = delete;
-
- private:
-  std::fenv_t environment_{};
-};
 
 std::string speaker(std::int32_t rank) { return rank < 0 ? "climlink: " : "climlink: rank " + std::to_string(rank) + ": "; }
 
@@ -112,7 +98,6 @@ PackageSettings settings_from_options(const std::string& path, const std::map<st
 Package::Package(const PackageSettings& settings, std::int64_t n_input, std::int64_t n_output)
     : path_(settings.path), prefix_(speaker(settings.rank) + "open: "), n_input_(n_input), n_output_(n_output) {
   if (path_.empty()) fail(CLIMLINK_ERROR_ARGUMENT, "the path of the package is empty; expected the path of a wrap_model.pt");
-  const TrapsOff quiet;
   const climlink_options options = c_options(settings);
   climlink_emulator* opened = nullptr;
   const std::string* bytes = settings.contents.get();
@@ -158,7 +143,6 @@ void Package::infer(const double* inputs, double* outputs, std::int64_t n_column
     fail(CLIMLINK_ERROR_ARGUMENT, std::string(inputs == nullptr ? "inputs" : "outputs") + " is a null pointer; expected rows of " +
                                       std::to_string(n_column) + " columns");
   }
-  const TrapsOff quiet;
   require(climlink_begin(emulator_.get(), n_column));
   for (const Field& f : inputs_) {
     // climlink_array has one kind of address; climlink_set only reads.

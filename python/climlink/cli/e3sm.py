@@ -88,7 +88,9 @@ def check(
     folder: Annotated[Path, typer.Argument(help="case folder: CIME's, or the one that `climlink e3sm case` wrote")],
     as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
 ) -> None:
-    """Check a case before its job is queued: package, namelist, libraries, node shape, restart files. Exit code 1 on any finding.
+    """Check a case before its job is queued: package, namelist, libraries, node shape, restart files. Exit code 1 on a finding.
+
+    A note, about what only should be known before, leaves it at 0.
 
     Example: `climlink e3sm check runs/e3sm/e3sm_v4_ne4/case`
     """
@@ -99,7 +101,9 @@ def check(
         print_json(report.as_dict())
     else:
         for finding in report.findings:
-            errors.print(f"{finding.subject}: {finding.problem}\n  -> {finding.remedy}", markup=False, highlight=False)
-        output.print(f"{folder}: {len(report.findings)} findings", markup=False, highlight=False)
-    if report.findings:
+            kind = "" if finding.stops else "note, "
+            errors.print(f"{kind}{finding.subject}: {finding.problem}\n  -> {finding.remedy}", markup=False, highlight=False)
+        stopping = sum(f.stops for f in report.findings)
+        output.print(f"{folder}: {stopping} findings, {len(report.findings) - stopping} notes", markup=False, highlight=False)
+    if not report.passed:
         raise typer.Exit(1)

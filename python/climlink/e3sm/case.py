@@ -99,6 +99,12 @@ class Tape(StrictModel):
     averaging: Literal["A", "I", "X", "M"] = "A"
     samples_per_file: int = Field(default=1, ge=1)
     fields: tuple[str, ...] = Field(default=(), description="fields besides those that the tape has by default")
+    emulator: bool | None = Field(default=None, description="whether the adapter's own fields are on it; default: by month and by day")
+
+    @property
+    def has_emulator_fields(self) -> bool:
+        """Whether the adapter's own fields are on the tape, in a case with an emulator."""
+        return self.every != "hour" if self.emulator is None else self.emulator
 
 
 EVALUATION_TAPES = (

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from climlink.e3sm.case import SECONDS_PER_DAY
-from climlink.e3sm.checks_of_host import check_build, check_libraries, check_nodes, check_restart
+from climlink.e3sm.checks_of_history import check_tapes
+from climlink.e3sm.checks_of_host import check_build, check_libraries, check_nodes
+from climlink.e3sm.checks_of_restart import check_emulator_restart, check_restart
 from climlink.e3sm.entries import DEAD_NAMES, ENTRIES, GROUP
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.namelist import needed_spin_up, takes_relative_humidity, variable_combination
@@ -19,14 +21,19 @@ from climlink.wrappers.manifest import Manifest
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All findings about one case folder; none: the job may be queued."""
+    """All findings about one case folder; none that stops: the job may be queued."""
 
     folder: Path
     findings: tuple[Finding, ...]
 
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found that would stop or spoil the job."""
+        return not any(f.stops for f in self.findings)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON holds it."""
-        return {"folder": str(self.folder), "passed": not self.findings, "findings": [asdict(f) for f in self.findings]}
+        return {"folder": str(self.folder), "passed": self.passed, "findings": [asdict(f) for f in self.findings]}
 
 
 def check_case(folder: Path) -> CheckReport:
@@ -43,6 +50,8 @@ def check_case(folder: Path) -> CheckReport:
     findings += problems
     if package is not None:
         findings += check_against_manifest(settings, package.manifest)
+        findings += check_emulator_restart(settings, package.manifest)
+        findings += check_tapes(settings, package.manifest)
     findings += check_libraries(settings, package)
     findings += check_build(settings)
     return CheckReport(folder, tuple(findings))
@@ -123,7 +132,7 @@ def _package(settings: CaseSettings) -> tuple[EmulatorPackage | None, list[Findi
     """Return the package of the namelist if it can be read and is a package that E3SM can drive, and what is wrong with it."""
     text, digest = (str(settings.emulator.get(n, "")).strip() for n in ("climlink_package", "climlink_package_digest"))
     if not text:
-        return None, _wrapper_findings(str(settings.emulator.get("cb_torch_model", "")).strip())
+        return _imported_package(str(settings.emulator.get("cb_torch_model", "")).strip(), digest or None)
     path = _in_case(settings, text)
     try:
         package = EmulatorPackage.read(path, digest or None)
@@ -133,19 +142,21 @@ def _package(settings: CaseSettings) -> tuple[EmulatorPackage | None, list[Findi
     return package, []
 
 
-def _wrapper_findings(model: str) -> list[Finding]:
+def _imported_package(model: str, digest: str | None) -> tuple[EmulatorPackage | None, list[Finding]]:
+    """Return the package that cb_torch_model names, and what is wrong with it."""
     if not model:
-        return [Finding("package", "neither climlink_package nor cb_torch_model is given", "run `climlink e3sm namelist wrap_model.pt`")]
+        problem = "neither climlink_package nor cb_torch_model is given"
+        return None, [Finding("package", problem, "run `climlink e3sm namelist wrap_model.pt`")]
     if not Path(model).is_file():
-        return [
-            Finding("package", f"cb_torch_model: no file {model}", "correct the path; it must exist on the machine that runs the model")
-        ]
+        remedy = "correct the path; it must exist on the machine that runs the model"
+        return None, [Finding("package", f"cb_torch_model: no file {model}", remedy)]
     try:
-        EmulatorPackage.read(Path(model))
+        package = EmulatorPackage.read(Path(model), digest)
+        variable_combination(package.manifest)
     except ClimlinkError as error:
         remedy = f"`climlink import {model} --input-set ... --output-set mmf368` makes a package of an old wrapper; name that file"
-        return [Finding("package", f"cb_torch_model: {error}", remedy)]
-    return []
+        return None, [Finding("package", f"cb_torch_model: {error}", remedy)]
+    return package, []
 
 
 def _in_case(settings: CaseSettings, text: str) -> Path:

@@ -1,4 +1,4 @@
-"""Checks of what surrounds the emulator: node shape, devices, libraries, SourceMods and the files a run starts from."""
+"""Checks of what surrounds the emulator: node shape, devices, libraries and SourceMods."""
 
 from __future__ import annotations
 
@@ -116,31 +116,3 @@ def check_build(settings: CaseSettings) -> list[Finding]:
 def _includes_climlink(macros: Path) -> bool:
     universal = macros / "universal.cmake"
     return (macros / CMAKE_FILE).is_file() and universal.is_file() and CMAKE_FILE in universal.read_text()
-
-
-def check_restart(settings: CaseSettings) -> list[Finding]:
-    """Return whether the files that a branch or hybrid run starts from are there and are those of its reference case."""
-    start = settings.case.start
-    kind = settings.xml.get("RUN_TYPE", start.type)
-    if kind == "startup" or settings.xml.get("CONTINUE_RUN", "FALSE") == "TRUE":
-        return []
-    case = settings.xml.get("RUN_REFCASE", start.ref_case or "")
-    date = settings.xml.get("RUN_REFDATE", start.ref_date or "")
-    seconds = settings.xml.get("RUN_REFTOD", f"{start.ref_seconds:05d}")
-    folder = Path(settings.xml.get("RUN_REFDIR", start.ref_directory or ""))
-    if "$" in str(folder):
-        # Outside CIME's case its variables have no value: only the case itself can tell.
-        return []
-    if not folder.is_dir():
-        return [Finding("restart", f"RUN_REFDIR {folder} is no folder", "copy the restart files there, or ./xmlchange RUN_REFDIR=FOLDER")]
-    wanted = [f"{case}.eam.{'r' if kind == 'branch' else 'i'}.{date}-{seconds}.nc"] + (["rpointer.atm"] if kind == "branch" else [])
-    findings = [
-        Finding("restart", f"{kind} run: no {name} in {folder}", "check RUN_REFCASE, RUN_REFDATE and RUN_REFTOD, or get the file")
-        for name in wanted
-        if not (folder / name).is_file()
-    ]
-    pointer = folder / "rpointer.atm"
-    if kind == "branch" and pointer.is_file() and wanted[0] not in pointer.read_text():
-        problem = f"{pointer} does not name {wanted[0]}: the pointer and RUN_REFCASE, RUN_REFDATE, RUN_REFTOD disagree"
-        findings.append(Finding("restart", problem, "take the pointer files of that date"))
-    return findings

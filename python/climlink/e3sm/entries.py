@@ -117,6 +117,10 @@ _NEW = (
     NamelistEntry("climlink_micro_batch", "integer", 0, "Columns per forward on a CPU; 0: the library's choice.", minimum=0),
     NamelistEntry("climlink_legacy", "logical", False, "Apply the old host post-processing to the outputs, in the old order."),
     NamelistEntry("climlink_history", "logical", True, "Register history fields of raw tendencies and counters."),
+    NamelistEntry(
+        "climlink_branch_memory", "logical", False, "A branch run takes up the emulator's memory, which the other case's files must hold."
+    ),
+    NamelistEntry("climlink_log_steps", "integer", 0, "Steps between lines of counters in the log; 0: a day; negative: no such lines."),
 )
 ENTRIES = {e.name: e for e in _OLD + _NEW}
 """Every entry by name: those of the existing coupling with their defaults, then climlink's."""

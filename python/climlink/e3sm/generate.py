@@ -13,7 +13,7 @@ from climlink.e3sm.case import E3SMCase
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
 from climlink.e3sm.scripts import CMAKE_FILE, CMAKE_TEXT, RECORD, STEPS, case_scripts, layout_of
-from climlink.e3sm.sourcemods import source_mods, write_source_mods
+from climlink.e3sm.sourcemods import checkout_flavor, source_mods, write_source_mods
 from climlink.e3sm.user_namelist import user_namelist
 from climlink.provenance import climlink_version
 
@@ -39,7 +39,7 @@ def generate_case(case: E3SMCase, machine: Machine, e3sm_root: Path, folder: Pat
         raise E3SMError(f"{create} is not there: expected a checkout of E3SM with its submodules (git submodule update --init --recursive)")
     _require_columns(case, machine)
     files = case_scripts(case, machine, e3sm_root)
-    files["user_nl_eam"] = user_namelist(case, machine)
+    files["user_nl_eam"] = user_namelist(case, machine, checkout_flavor(e3sm_root))
     mods = None if case.emulator is None else source_mods(e3sm_root, adapter)
     if mods is not None:
         files[CMAKE_FILE] = CMAKE_TEXT

@@ -25,7 +25,10 @@ _LOOSE = "climlink_loose_entries"
 
 @dataclass(frozen=True)
 class CaseSettings:
-    """A case as it would run now. ``emulator`` holds the entries as given, ``other`` those of all other groups."""
+    """A case as it would run now.
+
+    ``emulator`` holds the entries as given, ``other`` those of all other groups; ``fork_driver``: the ClimSim fork's driver runs it.
+    """
 
     folder: Path
     case: E3SMCase
@@ -34,6 +37,7 @@ class CaseSettings:
     other: dict[str, Any]
     xml: dict[str, str]
     e3sm_root: Path
+    fork_driver: bool = False
 
     def integer(self, name: str, default: int) -> int:
         """Return a setting of CIME's files as a number; E3SMError if it is none."""
@@ -42,6 +46,16 @@ class CaseSettings:
             return default if text is None else int(text)
         except ValueError as error:
             raise E3SMError(f"{self.folder}: {name} is {text!r}, expected an integer: ./xmlchange {name}=NUMBER") from error
+
+    @property
+    def run_type(self) -> str:
+        """How the run starts: startup, branch or hybrid."""
+        return self.xml.get("RUN_TYPE", self.case.start.type)
+
+    @property
+    def continues(self) -> bool:
+        """Whether the next job goes on from the restart files of the case itself."""
+        return self.xml.get("CONTINUE_RUN", "FALSE") == "TRUE"
 
     @property
     def level_count(self) -> int:
@@ -71,13 +85,13 @@ def read_settings(folder: Path) -> CaseSettings:
     try:
         raw = json.loads(record.read_text())
         case, machine = E3SMCase.model_validate(raw["case"]), Machine.model_validate(raw["machine"])
-        root = Path(raw["e3sm_root"])
+        root, flavor = Path(raw["e3sm_root"]), raw.get("checkout")
     except OSError as error:
         raise E3SMError(f"{folder}: expected a case made by `climlink e3sm case`, found no {RECORD}") from error
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise E3SMError(f"{record}: not a record of this climlink ({str(error).splitlines()[0]}); make the case anew") from error
     emulator, other = read_user_namelist(folder / USER_NAMELIST)
-    return CaseSettings(folder, case, machine, emulator, other, _read_xml(folder), root)
+    return CaseSettings(folder, case, machine, emulator, other, _read_xml(folder), root, flavor == "fork")
 
 
 def read_user_namelist(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

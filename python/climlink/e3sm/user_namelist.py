@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-from climlink.e3sm.case import E3SMCase
+from collections.abc import Mapping
+
+from climlink.e3sm.adapter import emulator_fields
+from climlink.e3sm.case import E3SMCase, EmulatorConfig
 from climlink.e3sm.entries import GROUP
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
 from climlink.e3sm.namelist import check_entries, package_entries, wrapper_entries
+from climlink.e3sm.sourcemods import Flavor
+from climlink.foreign_graph import CONFIDENCE_SET
 from climlink.online.launch import NamelistValue, namelist_text
 from climlink.package import EmulatorPackage
+from climlink.wrappers.variable_sets import variable_set
+
+HOST_OUTPUTS = "mmf368"
+"""The outputs that E3SM's coupling takes."""
 
 _HOURS = {"month": 0, "day": -24, "hour": -1}
 Groups = dict[str, dict[str, NamelistValue]]
 
 
-def user_namelist(case: E3SMCase, machine: Machine) -> str:
+def user_namelist(case: E3SMCase, machine: Machine, flavor: Flavor) -> str:
     """Return the text of user_nl_eam; reads the package of the case (PackageError, ManifestError, E3SMError if it does not fit)."""
-    groups: Groups = {} if case.emulator is None else {GROUP: emulator_entries(case, machine)}
+    package = None
+    if case.emulator is not None and case.emulator.package is not None:
+        package = EmulatorPackage.read(case.emulator.package)
+    entries = None if case.emulator is None else emulator_entries(case.emulator, case, machine, package)
+    groups: Groups = {} if entries is None else {GROUP: entries}
     groups["phys_ctl_nl"] = {"state_debug_checks": True}
     if case.emulator is not None:
         groups["phys_ctl_nl"]["srf_flux_avg"] = 1  # the surface fluxes that the emulator takes exist only with it
     groups["radiation_nl"] = {"do_aerosol_rad": False}
-    groups["cam_history_nl"] = _history(case)
-    for name, entries in case.namelists.items():
+    groups["cam_history_nl"] = _history(case, () if entries is None else _emulator_fields(case, entries, package, flavor))
+    for name, further in case.namelists.items():
         if name == GROUP:
             raise E3SMError(f"{case.name}: entries of &{GROUP} belong in emulator.entries, not in namelists")
-        groups.setdefault(name, {}).update(entries)
+        groups.setdefault(name, {}).update(further)
     return namelist_text(groups)
 
 
-def emulator_entries(case: E3SMCase, machine: Machine) -> dict[str, NamelistValue]:
+def emulator_entries(
+    emulator: EmulatorConfig, case: E3SMCase, machine: Machine, package: EmulatorPackage | None
+) -> dict[str, NamelistValue]:
     """Return the emulator's entries: what fits the package or wrapper, the machine's device, then those of the case."""
-    emulator = case.emulator
-    if emulator is None:
-        raise E3SMError(f"{case.name}: a case without an emulator has no &{GROUP}")
     extra: dict[str, NamelistValue] = {"climlink_device": machine.device, "climlink_threads": machine.emulator.threads, **emulator.entries}
-    if emulator.package is not None:
-        package = EmulatorPackage.read(emulator.package)
+    if package is not None:
         _require_fit(case, package)
-        return package_entries(package, str(emulator.package.resolve()), extra)
+        return package_entries(package, str(package.path.resolve()), extra)
     wrapper = emulator.wrapper
     assert wrapper is not None
     entries = wrapper_entries(str(wrapper.path.resolve()), wrapper.inputs, wrapper.outputs, wrapper.combination, wrapper.relative_humidity)
@@ -58,11 +69,31 @@ def _require_fit(case: E3SMCase, package: EmulatorPackage) -> None:
         )
 
 
-def _history(case: E3SMCase) -> dict[str, NamelistValue]:
+def _emulator_fields(
+    case: E3SMCase, entries: Mapping[str, NamelistValue], package: EmulatorPackage | None, flavor: Flavor
+) -> tuple[str, ...]:
+    """Return the adapter's history fields of the case; those of a wrapper, which is not read, follow from the number of its outputs."""
+    if not entries.get("climlink_history", True):
+        return ()
+    outputs: tuple[str, ...] = variable_set(HOST_OUTPUTS, case.level_count).names
+    confidence: tuple[str, ...] = ()
+    if package is not None:
+        outputs = tuple(v.name for v in package.manifest.outputs.variables)
+        if package.manifest.confidence is not None:
+            confidence = tuple(v.name for v in package.manifest.confidence.variables)
+    elif entries["outputlength"] != variable_set(HOST_OUTPUTS, case.level_count).width:
+        confidence = variable_set(CONFIDENCE_SET, case.level_count).names
+    return emulator_fields(outputs, confidence, legacy=bool(entries.get("climlink_legacy")), fork_driver=flavor == "fork")
+
+
+def _history(case: E3SMCase, emulator: tuple[str, ...]) -> dict[str, NamelistValue]:
     entries: dict[str, NamelistValue] = {
         "nhtfrq": [_HOURS[t.every] for t in case.history],
         "mfilt": [t.samples_per_file for t in case.history],
         "avgflag_pertape": [t.averaging for t in case.history],
     }
-    entries.update({f"fincl{n}": list(t.fields) for n, t in enumerate(case.history, 1) if t.fields})
+    for n, tape in enumerate(case.history, 1):
+        fields = list(dict.fromkeys((*tape.fields, *(emulator if tape.has_emulator_fields else ()))))
+        if fields:
+            entries[f"fincl{n}"] = fields
     return entries

@@ -1,0 +1,46 @@
+"""What the adapter in fortran_bridge/e3sm adds to E3SM's files: history fields and what restart files hold, under its names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+CHANGES = ("DTPHYS", "DQ1PHYS", "DQ2PHYS", "DQ3PHYS", "DUPHYS", "DVPHYS")
+"""Changes of temperature, vapour, cloud liquid, cloud ice and wind by the emulated part of the physics, whoever ran in it."""
+
+FORK_CHANGES = CHANGES[:-1]
+"""Those that the ClimSim fork's own diagnostics have."""
+
+CONFIDENCE_FIELDS = {
+    "ptend_t": "DTPHYSCONF",
+    "ptend_q0001": "DQ1PHYSCONF",
+    "ptend_qn": "DQNPHYSCONF",
+    "ptend_u": "DUPHYSCONF",
+    "ptend_v": "DVPHYSCONF",
+}
+"""Names that the confidence study gives to the confidence of profiles."""
+
+START_FIELD = "NN_START"
+"""In restart files [column]: the step in which the case began with the adapter, counted from 1."""
+
+LAGS_FIELD = "NN_LAGS"
+"""In restart files of packages with lagged inputs [number, column]: the memory of the steps before."""
+
+LEGACY_FIELDS = ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER", "TROP_IND")
+WEIGHT_FIELD = "NN_WEIGHT"
+
+
+def emulator_fields(outputs: Iterable[str], confidence: Iterable[str], *, legacy: bool, fork_driver: bool) -> tuple[str, ...]:
+    """Return the fields of a package with these outputs, and confidence in these, in legacy mode or not.
+
+    ``fork_driver``: the ClimSim fork's driver has changes of its own and no weight. EAM stops where a tape names a field that nobody
+    registers, so a field stands here only if it is there.
+    """
+    answers = [f"NN_{name}" for name in outputs]
+    trust = [CONFIDENCE_FIELDS.get(name, f"NN_conf_{name}") for name in confidence]
+    framed = FORK_CHANGES if fork_driver else (*CHANGES, WEIGHT_FIELD)
+    return (*framed, *answers, *trust, *(LEGACY_FIELDS if legacy else ()))
+
+
+def lagged_memory_size(level_count: int) -> int:
+    """Return how many numbers per column LAGS_FIELD holds: a count, 18 profiles and 5 scalars (climlink_lagged_memory's state_size)."""
+    return 1 + 18 * level_count + 5
