@@ -149,9 +149,7 @@ class SideBySide:
             values[name] = full
         return values
 
-    def _screen(
-        self, member: str, values: Mapping[str, Values], records: NDArray[np.int64], gaps: Gaps
-    ) -> dict[str, NDArray[np.bool_]]:
+    def _screen(self, member: str, values: Mapping[str, Values], records: NDArray[np.int64], gaps: Gaps) -> dict[str, NDArray[np.bool_]]:
         """Return where fields are finite all over, and note where they are not although the member has the record."""
         usable = {}
         for name, array in values.items():

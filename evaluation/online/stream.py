@@ -258,9 +258,7 @@ def _gap_text(stream: Stream, first: float, last: float) -> str:
 
 
 def _selected(stream: Stream, records: Index) -> Stream:
-    return replace(
-        stream, file=stream.file[records], row=stream.row[records], start=stream.start[records], end=stream.end[records]
-    )
+    return replace(stream, file=stream.file[records], row=stream.row[records], start=stream.start[records], end=stream.end[records])
 
 
 def _runs_of_files(file: Index, row: Index) -> list[tuple[int, Index]]:
