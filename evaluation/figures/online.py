@@ -78,16 +78,26 @@ def growth_figure(numbers: xr.Dataset, names: Sequence[str], prefix: str) -> Fig
         for pair in (TWIN, RUN):
             if pair in rmse["pair"].values:
                 values = rmse.sel(pair=pair).values * shown.scale
-                axes.plot(days, np.where(values > 0.0, values, np.nan), **_marked(LINES[pair], values))
-                if pair == TWIN:
-                    axes.fill_between(days, values, np.nanmin(values[values > 0.0], initial=np.inf), color="0.9", zorder=0)
-        axes.set_yscale("log")
+                values = np.where(values > 0.0, values, np.nan)
+                axes.plot(days, values, **_marked(LINES[pair], values))
+                if pair == TWIN and np.isfinite(values).any():
+                    axes.fill_between(days, values, np.nanmin(values), color="0.9", zorder=0)
+        logarithmic(axes, rmse.values)
         axes.set_title(f"{shown.label} ({name})", fontsize=10)
         axes.set_ylabel(f"RMSE, {shown.units}")
         axes.set_xlabel("day")
         axes.grid(True, color="0.9", linewidth=0.6)
     legend_above(figure, grid[0])
     return figure
+
+
+def logarithmic(axes: Axes, values: Array) -> None:
+    """Make the vertical axis logarithmic; where nothing is above zero say so, because such an axis cannot be drawn."""
+    with np.errstate(invalid="ignore"):
+        if (values > 0.0).any():
+            axes.set_yscale("log")
+        else:
+            axes.text(0.5, 0.5, "no difference", transform=axes.transAxes, ha="center", va="center")
 
 
 def _marked(line: Mapping[str, object], values: Array) -> dict[str, object]:
@@ -253,7 +263,7 @@ def ensemble_growth_figure(rows: Mapping[str, tuple[Array, Array]], twin: tuple[
             axes.plot(days[last[-1]], values[last[-1]] * shown.scale, marker="o", markersize=5, color=line.get_color())
     if twin is not None:
         axes.plot(twin[0], twin[1] * shown.scale, **LINES[TWIN])
-    axes.set_yscale("log")
+    logarithmic(axes, np.concatenate([values for _, values in rows.values()]))
     axes.set_xlabel(days_label)
     axes.set_ylabel(f"RMSE of {shown.label}, {shown.units}")
     axes.grid(True, color="0.9", linewidth=0.6)

@@ -54,7 +54,9 @@ class Block:
 class Collector(Protocol):
     """Takes in blocks in order of time and gives its numbers at the end."""
 
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """Fields that its blocks must have."""
 
     def add(self, block: Block) -> None:
         """Take in a block."""

@@ -142,7 +142,8 @@ def _report(
 def _words(summary: EnsembleSummary) -> str:
     text = (
         f"{summary.survived} of {summary.members} runs survived. The Kaplan-Meier estimate of surviving to the end is "
-        f"{summary.survival:.2f}, with a {100 * summary.confidence:g} % interval from {summary.survival_low:.2f} to {summary.survival_high:.2f}."
+        f"{summary.survival:.2f}, with a {100 * summary.confidence:g} % interval from {summary.survival_low:.2f} "
+        f"to {summary.survival_high:.2f}."
     )
     if summary.members < _FEW:
         text += f" {summary.members} members are few: the interval says how little they tell."
