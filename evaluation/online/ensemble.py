@@ -112,7 +112,7 @@ def _gathered(members: dict[str, OnlineEvaluation]) -> list[Exclusion]:
     """Return what the members left out, each once with the runs that it was left out of."""
     runs: dict[Exclusion, list[str]] = {}
     for label, one in members.items():
-        for exclusion in one.report.excluded:
+        for exclusion in one.excluded:
             runs.setdefault(exclusion, []).append(label)
     named = {e: "every run" if len(labels) == len(members) else ", ".join(labels) for e, labels in runs.items()}
     return [Exclusion(f"{labels}: {e.what}", e.why) for e, labels in named.items()]

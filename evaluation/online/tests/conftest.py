@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 EPOCH = "days since 0001-01-01 00:00:00"
-HYAI, HYBI = np.array([0.01, 0.1, 0.1, 0.0]), np.array([0.0, 0.1, 0.5, 1.0])
 UNITS = {
     "T": "K",
     "Q": "kg/kg",
@@ -30,6 +29,8 @@ UNITS = {
 
 class HistoryWriter:
     """Writes history files of a run on Gaussian latitudes: ``latitudes`` by ``longitudes`` columns, 3 levels, areas that sum to 4 pi."""
+
+    hyai, hybi = np.array([0.01, 0.1, 0.1, 0.0]), np.array([0.0, 0.1, 0.5, 1.0])
 
     def __init__(self, latitudes: int = 8, longitudes: int = 4) -> None:
         sines, weights = np.polynomial.legendre.leggauss(latitudes)
@@ -62,7 +63,7 @@ class HistoryWriter:
                 data.createDimension(name, size)
             for name in ("lat", "lon", "area"):
                 data.createVariable(name, "f8", ("ncol",))[:] = getattr(self, name)
-            for name, values in {"hyai": HYAI, "hybi": HYBI}.items():
+            for name, values in {"hyai": self.hyai, "hybi": self.hybi}.items():
                 data.createVariable(name, "f8", ("ilev",))[:] = values
                 data.createVariable(name.replace("i", "m"), "f8", ("lev",))[:] = 0.5 * (values[1:] + values[:-1])
             data.createVariable("P0", "f8", ())[...] = 1e5
