@@ -150,7 +150,7 @@ def _zonal(result: OfflineResult) -> Section:
         figure = draw.zonal_section(v.name, centres, result.place.pressure_hpa, truth[:, where], prediction[:, where])
         caption = f"{v.long_name.capitalize()}: mean over time in bins of 10° latitude, weighted by area. Grey: no column."
         pictures.append(Picture(f"zonal_{v.name}", figure, caption))
-    text = "Truth, prediction and their difference; but for the heating from 10 hPa down, all levels are in numbers.nc."
+    text = "Truth, prediction and their difference; water from 50 hPa down and wind from 10 hPa down, all levels are in numbers.nc."
     return Section("Zonal means", text, pictures)
 
 
@@ -242,12 +242,12 @@ def _constraints(result: OfflineResult) -> Section | None:
             "constraint": [x.constraint for x in a],
             "output": [x.output for x in a],
             "values changed": [100.0 * float(x.changed.mean()) for x in a],
-            "columns' most changed level": [100.0 * float(x.changed.max()) for x in a],
+            "most changed level": [100.0 * float(x.changed.max()) for x in a],
             "units": [x.units for x in a],
             "added to a column": [x.added for x in a],
             "magnitude of change": [x.size for x in a],
         },
-        {"values changed": "%", "columns' most changed level": "%"},
+        {"values changed": "%", "most changed level": "%"},
     )
     text = (
         "How often a constraint changes what the network and the constraints before it say, and by how much: mean over area and time of what "

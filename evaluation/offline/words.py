@@ -10,10 +10,12 @@ from climlink.evaluation.offline.metrics import is_competition
 from climlink.evaluation.offline.result import OfflineResult
 from climlink.evaluation.summary import Metrics
 
+_LITTLE_WATER = 0.005  # mm/day
+
 
 def words(result: OfflineResult, metrics: Metrics) -> str:
     """Return the paragraph."""
-    sentences = [_subject(result), _skill(result, metrics), _precipitation(result), _water(result), _confidence(result, metrics), _misses(result)]
+    sentences = [_subject(result), _skill(result, metrics), _precipitation(result), _water(result), _constraints(result), _confidence(result, metrics), _misses(result)]
     return " ".join(s for s in sentences if s)
 
 
@@ -72,6 +74,19 @@ def _water(result: OfflineResult) -> str:
     k = BUDGETS.index("water_residual")
     truth, prediction = float(whole.truth_mean()[0, k]), float(whole.prediction_mean()[0, k])
     return f"Column water and precipitation together leave {prediction:.2g} mm/day in the mean, where the truth leaves {truth:.2g}."
+
+
+def _constraints(result: OfflineResult) -> str:
+    """Say what the constraints do to the water of a column; a sequence without effect on water needs no sentence."""
+    added: dict[str, float] = {}
+    for a in result.activities or []:
+        if a.output.startswith("ptend_q") and a.units == "mm/day":
+            added[a.constraint] = added.get(a.constraint, 0.0) + a.added
+    total = sum(added.values())
+    if abs(total) < _LITTLE_WATER:
+        return ""
+    most = max(added, key=lambda n: abs(added[n]))
+    return f"Its constraints change column water by {total:+.2g} mm/day, most of it by {most} ({added[most]:+.2g})."
 
 
 def _confidence(result: OfflineResult, metrics: Metrics) -> str:
