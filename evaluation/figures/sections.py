@@ -94,7 +94,7 @@ def decile_biases(labels: Sequence[str], pressure_hpa: Array, biases: Mapping[st
     rows = -(-len(biases) // 2)
     figure = Figure(figsize=(11.0, 3.3 * rows), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False).ravel()
-    x = np.arange(len(labels) + 1) - 0.5
+    x = np.arange(len(labels) + 1, dtype=np.float64) - 0.5
     for number, (axes, (name, field)) in enumerate(zip(panels, biases.items(), strict=False)):
         shown = shown_as(name)
         scaled = field * shown.factor

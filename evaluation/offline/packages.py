@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,7 +16,6 @@ from climlink.evaluation.offline.evaluate import OfflineEvaluation
 from climlink.evaluation.offline.numbers import numbers
 from climlink.evaluation.offline.report import exclusions
 from climlink.evaluation.offline.result import OfflineResult
-from climlink.evaluation.offline.words import percent
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
 from climlink.evaluation.summary import OfflineSummary
 
@@ -75,7 +75,7 @@ def combined_report(evaluations: Sequence[OfflineEvaluation], command: str) -> R
         words=_words(evaluations, labels, groups),
         sections=[s for s in (_skill(evaluations, labels, groups), _scalars(results), _conservation(results)) if s is not None],
         summary=summary.model_dump(mode="json"),
-        numbers=xr.concat([numbers(r) for r in results.values()], xr.Variable("package", labels), **_JOIN),
+        numbers=_numbers(results),
         command=command,
         sources={"store": f"{place.store}, split {place.split}, {place.times} times, digest {place.digest}"}
         | {label: f"SHA-256 {r.package.sha256}" for label, r in results.items()},
@@ -83,19 +83,30 @@ def combined_report(evaluations: Sequence[OfflineEvaluation], command: str) -> R
     )
 
 
-_JOIN = {"join": "outer", "coords": "minimal", "compat": "override", "combine_attrs": "drop_conflicts", "data_vars": "all"}
+def _numbers(results: dict[str, OfflineResult]) -> xr.Dataset:
+    """Return the numbers of all packages along a new dimension; what one lacks, such as a confidence, is NaN there."""
+    return xr.concat(
+        [numbers(r) for r in results.values()],
+        xr.Variable("package", list(results)),
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        join="outer",
+        combine_attrs="drop_conflicts",
+    )
 
 
 def _words(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str], groups: Group) -> str:
     place = evaluations[0].result.place
     outputs = [v.name for v in evaluations[0].result.outputs.profiles]
     mean = {label: _mean_r2(e, outputs) for label, e in zip(labels, evaluations, strict=True)}
-    order = sorted(mean, key=lambda n: -mean[n])
-    text = (
-        f"{len(labels)} packages were run on the split {place.split!r} of one store: {place.times} times from {place.first} to {place.last}. "
-        f"By R² on the median level, averaged over the profiles, {order[0]} is best with {mean[order[0]]:.3g} and {order[-1]} last with "
-        f"{mean[order[-1]]:.3g}."
-    )
+    order = sorted((n for n in mean if not np.isnan(mean[n])), key=lambda n: -mean[n])
+    text = f"{len(labels)} packages were run on the split {place.split!r} of one store: {place.times} times from {place.first} to {place.last}."
+    if order:
+        text += (
+            f" By R² on the median level, averaged over the profiles, {order[0]} is best with {mean[order[0]]:.3g} and {order[-1]} last with "
+            f"{mean[order[-1]]:.3g}."
+        )
     seeds = [len(members) for members in groups.values() if len(members) > 1]
     if seeds:
         spread = max(max(m) - min(m) for m in ([_mean_r2(e, outputs) for e in g] for g in groups.values() if len(g) > 1))
@@ -105,8 +116,7 @@ def _words(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str], grou
     missed = [f"{label} ({e.result.misses.rows} columns)" for label, e in zip(labels, evaluations, strict=True) if e.result.misses.rows]
     if missed:
         text += f" Caution: predictions that are not finite, left out of all scores, in {', '.join(missed)}."
-    constant = [label for label, value in mean.items() if np.isnan(value)]
-    return text + (f" R² of {percent(1.0)} of the profiles of {', '.join(constant)} cannot be told." if constant else "")
+    return text
 
 
 def _mean_r2(e: OfflineEvaluation, outputs: Sequence[str]) -> float:
@@ -118,21 +128,33 @@ def _skill(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str], grou
     place = evaluations[0].result.place
     tables = {label: [e.result.r2_table() for e in members] for label, members in groups.items()}
     caption = (
-        "R² over all columns and times at each level. A line is one package, or the median of packages that differ in their seed only, with "
-        "their range behind it; bars likewise. Levels of constant truth are gaps, values below -0.1 lie outside the frame."
+        "R² over all columns and times at each level. A line is one package, or the median of packages that differ in their seed only, "
+        "with their range behind it; bars likewise. Levels of constant truth are gaps, values below -0.1 lie outside the frame."
     )
-    rows = list(zip(labels, evaluations, strict=True))
-    scores = {"package": list(labels), "architecture": [e.summary.package.architecture for e in evaluations]}
-    scores |= {"seed": [e.summary.package.seed for e in evaluations], "parameters": [e.summary.package.parameters for e in evaluations]}
-    metrics: dict[str, list[float | None]] = {
-        n: [e.summary.metrics[f"r2.{n}"] for _, e in rows] for n in evaluations[0].result.outputs.names
-    }
-    for name in ("leap.score", "leap.score_floored"):
-        if name in evaluations[0].summary.metrics:
-            metrics[name] = [e.summary.metrics[name] for _, e in rows]
-    table = Table("scores", "R² by package: median over levels not pruned, and LEAP score", {**scores, **metrics})
+    tables_below = [_about(evaluations, labels), _scores(evaluations, labels)]
     figure = r2_lines(tables, place.pressure_hpa, title=f"{len(labels)} packages on {place.split}")
-    return Section("Skill", "", [Picture("r2", figure, caption)], [table])
+    return Section("Skill", "", [Picture("r2", figure, caption)], tables_below)
+
+
+def _about(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str]) -> Table:
+    packages = [e.summary.package for e in evaluations]
+    columns: dict[str, Any] = {
+        "package": list(labels),
+        "architecture": [p.architecture for p in packages],
+        "parameters": [p.parameters for p in packages],
+        "seed": [p.seed for p in packages],
+        "recipe": [p.recipe for p in packages],
+        "columns scored": [e.summary.rows for e in evaluations],
+    }
+    return Table("packages", "Packages", columns)
+
+
+def _scores(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str]) -> Table:
+    names = [f"r2.{n}" for n in evaluations[0].result.outputs.names]
+    names += [n for n in ("leap.score", "leap.score_floored") if n in evaluations[0].summary.metrics]
+    columns: dict[str, Any] = {"score": [n.removeprefix("r2.") for n in names]}
+    columns |= {label: [e.summary.metrics[n] for n in names] for label, e in zip(labels, evaluations, strict=True)}
+    return Table("scores", "R² by output, median over levels not pruned, and LEAP scores", columns)
 
 
 def _scalars(results: dict[str, OfflineResult]) -> Section | None:

@@ -22,7 +22,9 @@ def moments(truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray | Non
     return result
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(2, 30), st.sampled_from([0.0, 1.0, 300.0, 1e5]), st.sampled_from([1e-9, 1e-3, 1.0]), st.data())
+@given(
+    st.integers(0, 2**32 - 1), st.integers(2, 30), st.sampled_from([0.0, 1.0, 300.0, 1e5]), st.sampled_from([1e-9, 1e-3, 1.0]), st.data()
+)
 @settings(max_examples=60, deadline=None)
 def test_blocks_change_no_score(seed: int, times: int, mean: float, size: float, data: st.DataObject) -> None:
     rng = np.random.default_rng(seed)
