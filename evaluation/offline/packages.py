@@ -101,11 +101,14 @@ def _words(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str], grou
     outputs = [v.name for v in evaluations[0].result.outputs.profiles]
     mean = {label: _mean_r2(e, outputs) for label, e in zip(labels, evaluations, strict=True)}
     order = sorted((n for n in mean if not np.isnan(mean[n])), key=lambda n: -mean[n])
-    text = f"{len(labels)} packages were run on the split {place.split!r} of one store: {place.times} times from {place.first} to {place.last}."
+    text = (
+        f"{len(labels)} packages were run on the split {place.split!r} of one store: {place.times} times from {place.first} to "
+        f"{place.last}."
+    )
     if order:
         text += (
-            f" By R² on the median level, averaged over the profiles, {order[0]} is best with {mean[order[0]]:.3g} and {order[-1]} last with "
-            f"{mean[order[-1]]:.3g}."
+            f" By R² on the median level, averaged over the profiles, {order[0]} is best with {mean[order[0]]:.3g} and {order[-1]} last "
+            f"with {mean[order[-1]]:.3g}."
         )
     seeds = [len(members) for members in groups.values() if len(members) > 1]
     if seeds:
