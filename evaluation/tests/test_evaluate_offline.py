@@ -372,19 +372,19 @@ def test_packages_that_do_not_belong_together_are_refused(
 
 
 def test_packages_that_differ_in_their_seed_are_one_line(evaluation: OfflineEvaluation) -> None:
-    def seed(number: int) -> OfflineEvaluation:
-        package = evaluation.summary.package.model_copy(update={"seed": number, "sha256": f"{number:064x}"})
+    def variant(number: int, **changes: object) -> OfflineEvaluation:
+        package = evaluation.summary.package.model_copy(update={"sha256": f"{number}" * 64, **changes})
         return replace(evaluation, summary=evaluation.summary.model_copy(update={"package": package}))
 
-    other = seed(9)
-    other = replace(
-        other, summary=other.summary.model_copy(update={"package": other.summary.package.model_copy(update={"recipe": "another"})})
-    )
-    members = [seed(1), seed(2), seed(3), other]
-    assert package_labels(members)[0] == "linear_host_v2_q-00000000"
+    members = [variant(1, seed=1), variant(2, seed=2), variant(3, seed=3), variant(4, seed=4, recipe="another")]
+    assert package_labels(members)[1] == "linear_host_v2_q-22222222"
     groups = seeds_together(members)
-    assert sorted(len(g) for g in groups.values()) == [1, 3]
-    assert any("3 packages" in label for label in groups)
+    assert {label: len(group) for label, group in groups.items()} == {
+        "linear (394,548), net_v2_mc: 3 seeds": 3,
+        "linear_host_v2_q-44444444": 1,
+    }
+    # The same seed twice is no spread over seeds, whatever else differs.
+    assert list(seeds_together([members[0], variant(5, seed=1)])) == ["linear_host_v2_q-11111111", "linear_host_v2_q-55555555"]
 
 
 def test_a_digest_for_each_package_or_none(linear_package: EmulatorPackage, synthetic_store: ColumnStore) -> None:
