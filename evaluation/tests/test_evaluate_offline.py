@@ -397,6 +397,10 @@ def test_several_packages_in_one_report(
     assert list(summary.packages) == ["linear_host_v2_q", "doubting"]
     assert read_summary(tmp_path / "doubting", OfflineSummary) == summary.packages["doubting"]
     assert summary.packages["doubting"].package.seed == 8
+    # The split has one time, so nothing can be told over time.
+    assert summary.packages["doubting"].metrics["r2_column.ptend_t"] is None
+    assert summary.packages["doubting"].metrics["climsim_r2.cam_out_SOLS"] is None
+    assert "doubting: R² over time" in (tmp_path / "report.html").read_text()
     with xr.open_dataset(tmp_path / "numbers.nc") as both, xr.open_dataset(tmp_path / "doubting" / "numbers.nc") as one:
         assert both["r2_ptend_t"].dims == ("package", "level")
         np.testing.assert_array_equal(both["r2_ptend_t"].sel(package="doubting"), one["r2_ptend_t"])
