@@ -1,0 +1,145 @@
+"""The screen: what is computed about every state, and the rules that turn it into a verdict.
+
+Three rules. The first is that of Brenowitz et al. (2020): a growing gravity wave faster than 5 m/s predicts that the coupled model blows
+up. The other two concern the column alone, and are climlink's own:
+
+* damping too fast for the step: an eigenvalue with |1 + dt lambda| > 1 although it decays, so one explicit step overshoots;
+* a stratosphere that does not damp: growing temperature modes of the levels above 100 hPa, where radiation alone acts, and damps.
+
+Growth of the whole column without motion is reported and not judged: moisture and convection feed on each other in nature too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from climlink.evaluation.errors import EvaluationError
+from climlink.evaluation.stability.dynamics import SECONDS_PER_DAY, TEMPERATURE, Array, BaseState, Friction, base_state
+from climlink.evaluation.stability.modes import ColumnModes, Mode, Spectrum, column_modes, default_wavelengths, wave_spectrum
+from climlink.evaluation.stability.response import LinearizedPackage, MeanResponse, directional_error, mean_response
+from climlink.evaluation.stability.states import Pool, StateGroup
+from climlink.wrappers.vertical import HybridCoordinate
+
+FAST_M_S = 5.0
+KINETIC_SHARE = 0.02
+"""Modes with less of their energy in motion are the column's own: at long wavelengths any oscillation of a column would look fast."""
+STRATOSPHERE_HPA = 100.0
+STRATOSPHERE_LIMIT_PER_DAY = 0.01
+DIFFERENCE_SIZES = (0.01, 0.1)
+"""Sizes of the perturbations, in standard deviations, with which derivatives are compared with differences."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the waves are computed, and what growth in 1/day counts; ``fields`` are the state variables that are perturbed."""
+
+    fields: tuple[str, ...]
+    friction: Friction
+    wavelengths_km: Array
+    growth_limit: float
+
+    def __post_init__(self) -> None:
+        if self.growth_limit < 0.0:
+            raise EvaluationError(f"the growth limit must not be negative, got {self.growth_limit}")
+
+    @classmethod
+    def standard(cls, fields: tuple[str, ...]) -> Rules:
+        """Return the defaults: the paper's friction with a sponge, wavelengths from 300 to 40000 km, growth of 0.1/day."""
+        return cls(fields, Friction(), default_wavelengths(), 0.1)
+
+
+@dataclass(frozen=True)
+class StateResult:
+    """What was found about one state."""
+
+    group: StateGroup
+    base: BaseState
+    response: MeanResponse
+    spectrum: Spectrum
+    column: ColumnModes
+    stratosphere_growth: float
+    own_growth: Array
+    difference: dict[float, float]
+
+    @property
+    def wave(self) -> Mode | None:
+        """The fastest growing mode that the paper's rule looks at."""
+        return self.spectrum.fastest(faster_than=FAST_M_S, kinetic_above=KINETIC_SHARE)
+
+    @property
+    def slow(self) -> Mode | None:
+        """The fastest growing of all modes, whatever its speed."""
+        return self.spectrum.fastest(faster_than=-1.0, kinetic_above=-1.0)
+
+    def overshoot(self, time_step_s: float) -> float:
+        """Return the largest |1 + dt lambda| among decaying column modes; above 1 the damping is too fast for the step."""
+        decaying = self.column.values[self.column.values.real < 0.0]
+        return float(np.abs(1.0 + time_step_s / SECONDS_PER_DAY * decaying).max()) if decaying.size else 0.0
+
+    def reasons(self, rules: Rules, time_step_s: float) -> list[str]:
+        """Return why this state is unstable, in words; empty if it is not."""
+        found = []
+        wave = self.wave
+        if wave is not None and wave.growth > rules.growth_limit:
+            found.append(f"{self.group.title}: a gravity wave {wave.name}")
+        if self.overshoot(time_step_s) > 1.0:
+            found.append(
+                f"{self.group.title}: damping too fast for the time step, one step of {time_step_s:g} s multiplies a column mode by "
+                f"{self.overshoot(time_step_s):.3g}"
+            )
+        if self.stratosphere_growth > STRATOSPHERE_LIMIT_PER_DAY:
+            found.append(
+                f"{self.group.title}: temperature above {STRATOSPHERE_HPA:g} hPa grows at {self.stratosphere_growth:.2g}/day by itself, "
+                "where radiation should damp it"
+            )
+        return found
+
+
+def screen_state(
+    linear: LinearizedPackage,
+    pool: Pool,
+    group: StateGroup,
+    hybrid: HybridCoordinate,
+    rules: Rules,
+    progress: Callable[[], None] | None = None,
+) -> StateResult:
+    """Return the linear response about one state and its waves; ``progress`` is called after the response and after every wavelength."""
+    rows = pool.rows[group.members]
+    response = mean_response(linear, rows, rules.fields)
+    spread = pool.spread(rules.fields)
+    difference = {size: directional_error(linear, rows, rules.fields, response, spread, size) for size in DIFFERENCE_SIZES}
+    if progress is not None:
+        progress()
+    profiles = {name: pool.profiles[name][group.members].mean(axis=0) for name in rules.fields}
+    base = base_state(hybrid, float(pool.surface_pressure[group.members].mean()), profiles)
+    own = [SECONDS_PER_DAY * float(scipy.linalg.eigvals(one).real.max()) for one in response.each]
+    return StateResult(
+        group=group,
+        base=base,
+        response=response,
+        spectrum=wave_spectrum(base, response.mean, rules.wavelengths_km, rules.friction, progress),
+        column=column_modes(base, response.mean),
+        stratosphere_growth=stratosphere_growth(base, response.mean),
+        own_growth=np.array(own),
+        difference=difference,
+    )
+
+
+def stratosphere_growth(base: BaseState, response: Array) -> float:
+    """Return the largest growth in 1/day of temperature above 100 hPa acting on itself, all else held; NaN without such levels."""
+    if base.fields[0] != TEMPERATURE:
+        raise EvaluationError(f"temperature must be the first field, got {base.fields}")
+    count = int((base.pressure < 100.0 * STRATOSPHERE_HPA).sum())
+    if count == 0:
+        return float("nan")
+    return SECONDS_PER_DAY * float(scipy.linalg.eigvals(response[:count, :count]).real.max())
+
+
+def fastest_wave(results: Sequence[StateResult]) -> tuple[StateResult, Mode] | None:
+    """Return the state and the wave that grows fastest over all states; None if no mode counts as a wave."""
+    waves = [(r, wave) for r in results if (wave := r.wave) is not None]
+    return max(waves, key=lambda item: item[1].growth) if waves else None
