@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, SymLogNorm
 from matplotlib.figure import Figure
 
 from climlink.evaluation.figures.style import BIAS_COLOURS, BIAS_COLOURS_WATER, FIELD_COLOURS, pressure_axis, symmetric_limit
@@ -20,27 +21,35 @@ _FONT = 10
 _MARKERS = "osD^v<>PX*"
 _LOWEST_GROWTH = -1.0
 _WAVE_TOP_HPA = 10.0
+_LEVEL_TICKS_HPA = (0.1, 1.0, 10.0, 50.0, 200.0, 500.0, 900.0)
 
 
 def spectrum_figure(results: Sequence[StateResult], growth_limit: float) -> Figure:
-    """Return growth against phase speed of all modes in which air moves; the shaded corner is where the rule finds instability."""
-    figure = Figure(figsize=(8.0, 5.5), layout="constrained")
+    """Return growth against phase speed of all modes in which air moves; the shaded corner is where the rule finds instability.
+
+    The frame is that of the modes faster than the rule's speed; slower ones that grow faster than it shows lie above it.
+    """
+    figure = Figure(figsize=(8.0, 6.0), layout="constrained")
     axes = figure.subplots()
-    fastest = 10.0
+    fastest, highest = 10.0, max(0.5, 2.0 * growth_limit)
     for marker, result in zip(_MARKERS, results, strict=False):
         s = result.spectrum
         shown = (s.kinetic_share > KINETIC_SHARE) & (s.growth > _LOWEST_GROWTH)
-        axes.scatter(s.speed[shown], s.growth[shown], s=14, marker=marker, alpha=0.6, label=result.group.title, edgecolors="none")
-        fastest = max(fastest, float(s.speed[shown].max(initial=0.0)))
-    axes.set_xlim(-1.0, 1.05 * fastest)
-    top = max(1.2 * growth_limit, axes.get_ylim()[1])
-    axes.set_ylim(_LOWEST_GROWTH, top)
-    axes.fill_between([FAST_M_S, 1.05 * fastest], growth_limit, top, color="#d62728", alpha=0.12, zorder=0)
+        axes.scatter(s.speed[shown], s.growth[shown], s=12, marker=marker, alpha=0.6, label=result.group.title, edgecolors="none")
+        fastest = max(fastest, 1.2 * float(s.speed[shown].max(initial=0.0)))
+        highest = max(highest, 1.2 * float(s.growth[shown & (s.speed > FAST_M_S)].max(initial=0.0)))
+    axes.set_xscale("symlog", linthresh=1.0)
+    ticks = [t for t in (0, 1, 2, 5, 10, 20, 50, 100, 200) if t <= fastest]
+    axes.set_xticks(ticks, [str(t) for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(-0.1, fastest)
+    axes.set_ylim(_LOWEST_GROWTH, highest)
+    axes.fill_between([FAST_M_S, fastest], growth_limit, highest, color="#d62728", alpha=0.12, zorder=0)
     axes.axhline(0.0, color="0.4", linewidth=0.8)
     axes.set_xlabel("phase speed (m/s)", fontsize=_FONT)
     axes.set_ylabel("growth rate (1/day)", fontsize=_FONT)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=9, frameon=False, ncols=2, loc="lower right")
+    figure.legend(fontsize=9, frameon=False, ncols=3, loc="outside lower center", markerscale=1.6)
     return figure
 
 
@@ -104,42 +113,49 @@ def mode_figure(mode: Mode) -> Figure:
 
 
 def response_figure(result: StateResult) -> Figure:
-    """Return the mean response of temperature and humidity about a state as four maps: output level against input level."""
+    """Return the mean response of temperature and humidity about a state as four maps, output level against input level.
+
+    Inputs are in standard deviations of their level, so that the dry stratosphere does not hide the rest; axes count levels.
+    """
     base, n = result.base, result.base.level_count
     p = base.pressure / 100.0
-    matrix = 86400.0 * result.response.mean
-    parts = [
-        ("dT/dt by T", 0, 0, 1.0, "1/day"),
-        ("dT/dt by q", 0, 1, 1e-3, "K/day per g/kg"),
-        ("dq/dt by T", 1, 0, 1e3, "g/kg/day per K"),
-        ("dq/dt by q", 1, 1, 1.0, "1/day"),
-    ]
+    matrix = 86400.0 * result.response.mean * result.spread[None, :]
+    parts = [("dT/dt by T", 0, 0), ("dT/dt by q", 0, 1), ("dq/dt by T", 1, 0), ("dq/dt by q", 1, 1)]
     figure = Figure(figsize=(10.0, 8.4), layout="constrained")
-    for axes, (title, out, into, factor, units) in zip(figure.subplots(2, 2).ravel(), parts, strict=True):
+    for axes, (title, out, into) in zip(figure.subplots(2, 2).ravel(), parts, strict=True):
+        factor, units = (1e3, "g/kg/day") if out else (1.0, "K/day")
         block = factor * matrix[out * n : (out + 1) * n, into * n : (into + 1) * n]
-        # Humidity aloft is so small that a column of its own scale would hide the troposphere.
-        limit = symmetric_limit(block[:, p > 100.0] if into else block, quantile=0.98)
-        mesh = axes.pcolormesh(p, p, block, cmap=BIAS_COLOURS, vmin=-limit, vmax=limit, shading="nearest", rasterized=True)
-        figure.colorbar(mesh, ax=axes, extend="both").set_label(units, fontsize=9)
-        pressure_axis(axes, p)
-        axes.set_xscale("log")
-        ticks = [t for t in (0.1, 1.0, 10.0, 100.0, 1000.0) if p.min() <= t <= p.max()]
-        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
-        axes.minorticks_off()
+        limit = symmetric_limit(block, quantile=1.0)
+        norm = SymLogNorm(linthresh=1e-3 * limit, vmin=-limit, vmax=limit)
+        mesh = axes.imshow(block, cmap=BIAS_COLOURS, norm=norm, aspect="auto", interpolation="nearest")
+        _colour_bar(figure, axes, mesh, limit, f"{units} per standard deviation")
+        places = [int(np.argmin(np.abs(np.log(p / t)))) for t in _LEVEL_TICKS_HPA]
+        axes.set_xticks(places, [f"{t:g}" for t in _LEVEL_TICKS_HPA])
+        axes.set_yticks(places, [f"{t:g}" for t in _LEVEL_TICKS_HPA])
         axes.set_title(title, fontsize=_FONT)
         axes.set_xlabel("input level (hPa)", fontsize=9)
         axes.set_ylabel("output level (hPa)", fontsize=9)
     return figure
 
 
+def _colour_bar(figure: Figure, axes: Axes, mesh: ScalarMappable, limit: float, label: str) -> None:
+    """Add a colour bar with few ticks: the largest values, a tenth and a hundredth of them, and zero."""
+    parts = [-limit, -0.1 * limit, -0.01 * limit, 0.0, 0.01 * limit, 0.1 * limit, limit]
+    bar = figure.colorbar(mesh, ax=axes)
+    bar.minorticks_off()
+    bar.set_ticks(parts, labels=[f"{v:.2g}" for v in parts])
+    bar.set_label(label, fontsize=9)
+
+
 def sensitivity_figure(found: Sensitivity) -> Figure:
-    """Return the sensitivity of every output to every input as a map, in standard deviations, logarithmic."""
+    """Return the sensitivity of every output to every input as a map, in standard deviations, logarithmic; white where there is none."""
     values = found.by_variable()
-    low = max(1e-3, float(values[values > 0.0].min(initial=1.0)))
+    there = values[values > 0.0]
+    low, high = (max(1e-3, float(there.min())), float(there.max())) if there.size else (1e-3, 1.0)
     figure = Figure(figsize=(11.0, 6.0), layout="constrained")
     axes = figure.subplots()
-    shown = np.maximum(values, low)
-    mesh = axes.imshow(shown, cmap=FIELD_COLOURS, norm=LogNorm(low, max(float(values.max()), 10.0 * low)), aspect="auto")
+    shown = np.ma.masked_less_equal(values, 0.0)
+    mesh = axes.imshow(shown, cmap=FIELD_COLOURS, norm=LogNorm(low, max(high, 10.0 * low)), aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(found.inputs.names)), [_short(n) for n in found.inputs.names], rotation=90, fontsize=9)
     axes.set_yticks(range(len(found.outputs.names)), [_short(n) for n in found.outputs.names], fontsize=9)
     axes.set_xlabel("input", fontsize=_FONT)

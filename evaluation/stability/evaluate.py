@@ -15,7 +15,7 @@ from climlink.evaluation.report import Exclusion, Report
 from climlink.evaluation.stability.dynamics import Friction
 from climlink.evaluation.stability.modes import default_wavelengths
 from climlink.evaluation.stability.records import PairsRecord, Record, StoreRecord, check_lags
-from climlink.evaluation.stability.report import StabilityFindings, stability_report
+from climlink.evaluation.stability.report import StabilityFindings, reference_pressure_hpa, stability_report
 from climlink.evaluation.stability.response import CLOUD, PROGNOSTIC, LinearizedPackage
 from climlink.evaluation.stability.screen import DIFFERENCE_SIZES, Rules, StateResult, fastest_wave, screen_state
 from climlink.evaluation.stability.semi_online import Replay, no_tendencies, package_tendencies, replay
@@ -57,7 +57,11 @@ class StabilityOptions:
     nudging_hours: float = 6.0
 
     def __post_init__(self) -> None:
-        least = {"ensemble": self.ensemble, "sensitivity_columns": self.sensitivity_columns, "steps": 1 if self.steps is None else self.steps}
+        least = {
+            "ensemble": self.ensemble,
+            "sensitivity_columns": self.sensitivity_columns,
+            "steps": 1 if self.steps is None else self.steps,
+        }
         for name, value in least.items():
             if value < 1:
                 raise EvaluationError(f"{name} must be 1 or more, got {value}")
@@ -114,7 +118,7 @@ def evaluate_stability(
         results.append(screen_state(linear, pool, group, opened.hybrid, rules, count))
     count.note = "sensitivity"
     drawn = np.unique(np.linspace(0, len(pool.rows) - 1, min(len(pool.rows), options.sensitivity_columns)).round().astype(int))
-    moved = sensitivity(linear, pool.rows[drawn], input_spread(pool.rows))
+    moved = sensitivity(linear, pool.rows[drawn], input_spread(pool.rows), reference_pressure_hpa(opened), options.above_hpa)
     count()
     count.note = "semi-online replay"
     replays = _replays(record, linear, options, count)
@@ -147,9 +151,7 @@ def _check(store: ColumnStore, linear: LinearizedPackage) -> None:
     check_lags(store, linear.inputs)
 
 
-def _groups(
-    store: ColumnStore, pool: Pool, linear: LinearizedPackage, options: StabilityOptions
-) -> tuple[Pool, list[StateGroup]]:
+def _groups(store: ColumnStore, pool: Pool, linear: LinearizedPackage, options: StabilityOptions) -> tuple[Pool, list[StateGroup]]:
     if not options.columns:
         return pool, state_groups(pool, options.ensemble)
     groups = []
@@ -187,13 +189,17 @@ def _excluded(results: list[StateResult], moved: Sensitivity, record: Record, op
         found.append(Exclusion(f"{moved.left_out} columns of the sensitivity", "their derivative is not finite"))
     if len(record.stamps) < 2:
         source = options.pairs or "the store"
-        found.append(Exclusion("semi-online replay", f"{source} holds no two steps that follow each other; give consecutive pairs with --pairs"))
+        found.append(
+            Exclusion("semi-online replay", f"{source} holds no two steps that follow each other; give consecutive pairs with --pairs")
+        )
     return found
 
 
 def _summary(findings: StabilityFindings, options: StabilityOptions) -> StabilitySummary:
     step = findings.package.manifest.time_step_s
     reasons = [reason for r in findings.results for reason in r.reasons(findings.rules, step)]
+    if findings.replays and findings.replays["emulator"].ended is not None:
+        reasons.append(f"semi-online replay: {findings.replays['emulator'].ended}")
     return StabilitySummary(
         package=PackageSummary.of(findings.package),
         store=str(findings.store.path),
@@ -218,9 +224,9 @@ def _metrics(findings: StabilityFindings, step: float) -> Metrics:
         "growth.any_speed_max_per_day": max(float(r.spectrum.growth.max()) for r in results),
         "column.growth_max": max(r.column.growth_max for r in results),
         "column.amplification_max": max(r.column.amplification_max(step) for r in results),
-        "column.overshoot_max": max(r.overshoot(step) for r in results),
-        "stratosphere.growth_max": finite_or_none(float(np.max([r.stratosphere_growth for r in results]))),
-        f"sensitivity.share_above_{findings.above_hpa:g}_hpa": finite_or_none(findings.share_above),
+        "column.damping_per_step_max": max(r.damping_per_step(step) for r in results),
+        "stratosphere.growth_max": finite_or_none(max(r.stratosphere[0] for r in results)),
+        f"sensitivity.share_above_{findings.above_hpa:g}_hpa": finite_or_none(findings.sensitivity.share_from_above),
         "semi_online.steps": float(findings.replays["emulator"].steps) if findings.replays else None,
     }
     for size in DIFFERENCE_SIZES:

@@ -28,7 +28,9 @@ FIELD_LETTERS = {TEMPERATURE: "T", "state_q0001": "q", "state_q0002": "cloud liq
 def default_wavelengths(shortest_km: float = 300.0, longest_km: float = 40000.0, count: int = 25) -> Array:
     """Return wavelengths in km, evenly spaced in their logarithm, longest first."""
     if not 0.0 < shortest_km < longest_km or count < 2:
-        raise EvaluationError(f"wavelengths must go from one above 0 to a longer one in 2 or more; got {shortest_km} to {longest_km} km, {count}")
+        raise EvaluationError(
+            f"wavelengths must go from one above 0 to a longer one in 2 or more; got {shortest_km} to {longest_km} km, {count}"
+        )
     return np.geomspace(longest_km, shortest_km, count)
 
 

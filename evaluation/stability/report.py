@@ -57,20 +57,15 @@ class StabilityFindings:
     excluded: Sequence[Exclusion]
 
     @property
-    def pressure_hpa(self) -> Array:
-        """Reference pressure of the midpoints, [level], for a surface at P0."""
-        hybrid = self.store.hybrid
-        return np.asarray(hybrid.p0_pa / 100.0 * (np.asarray(hybrid.hyam) + np.asarray(hybrid.hybm)))
-
-    @property
-    def share_above(self) -> float:
-        """Part of the sensitivity of the levels below ``above_hpa`` that comes from above it."""
-        return self.sensitivity.share_from_above(self.pressure_hpa, self.above_hpa)
-
-    @property
     def time_step_s(self) -> float:
         """Time step of the package."""
         return self.package.manifest.time_step_s
+
+
+def reference_pressure_hpa(store: ColumnStore) -> Array:
+    """Return the pressure of the midpoints over a surface at P0, [level] in hPa."""
+    hybrid = store.hybrid
+    return np.asarray(hybrid.p0_pa / 100.0 * (np.asarray(hybrid.hyam) + np.asarray(hybrid.hybm)))
 
 
 def stability_report(findings: StabilityFindings, summary: StabilitySummary, command: str) -> Report:
@@ -110,8 +105,14 @@ def words(findings: StabilityFindings, summary: StabilitySummary) -> str:
             f" Derivatives tell the response to perturbations of {DIFFERENCE_SIZES[1]:g} standard deviations to within "
             f"{100.0 * kinks:.0f} % (median over states): {'a rough guide' if kinks > 0.5 else 'a fair guide'} to larger ones."
         )
-    return first + trust + _replay_words(findings) + (
-        " The screen is linear, has no rotation and no mean wind, and holds surface and cloud-free inputs fixed; a stable verdict does not promise a stable run."
+    return (
+        first
+        + trust
+        + _replay_words(findings)
+        + (
+            f" The screen is linear, has neither rotation nor wind, and perturbs {', '.join(findings.rules.fields)} only: a stable verdict does "
+            "not promise a stable run."
+        )
     )
 
 
@@ -136,12 +137,14 @@ def _states(findings: StabilityFindings) -> Section:
             "state": [r.group.title for r in results],
             "columns": [len(r.group.members) for r in results],
             "fastest wave": [None if w is None else w.growth for w in waves],
+            "in halves": [None if r.halves is None else f"{r.halves[0]:.2g}, {r.halves[1]:.2g}" for r in results],
             "its speed": [None if w is None else w.speed for w in waves],
             "its wavelength": [None if w is None else w.wavelength_km for w in waves],
             "its peak in T": [None if w is None else w.peak_hpa for w in waves],
             "column growth": [r.column.growth_max for r in results],
-            "stratosphere growth": [r.stratosphere_growth for r in results],
-            "step factor": [r.overshoot(step) for r in results],
+            "stratosphere growth": [r.stratosphere[0] for r in results],
+            "its peak": [r.stratosphere[1] for r in results],
+            "damping per step": [r.damping_per_step(step) for r in results],
             **{f"misfit at {size:g}": [r.difference[size] for r in results] for size in DIFFERENCE_SIZES},
             "verdict": ["unstable" if r.reasons(findings.rules, step) else "stable" for r in results],
         },
@@ -150,15 +153,18 @@ def _states(findings: StabilityFindings) -> Section:
             "its speed": "m/s",
             "its wavelength": "km",
             "its peak in T": "hPa",
+            "its peak": "hPa",
+            "in halves": "1/day",
             "column growth": "1/day",
             "stratosphere growth": "1/day",
         },
     )
     text = (
         "Each state is the mean of an ensemble of columns, and its response the mean of their Jacobians. A wave here is a mode faster than "
-        f"{FAST_M_S:g} m/s with at least {100 * KINETIC_SHARE:g} % of its energy in motion. Column growth is that of temperature and water "
-        f"without motion, stratosphere growth that of temperature alone above {STRATOSPHERE_HPA:g} hPa. The step factor is the largest "
-        "|1 + dt λ| of decaying column modes; above 1 the step overshoots. Misfit compares derivatives with finite differences of "
+        f"{FAST_M_S:g} m/s with at least {100 * KINETIC_SHARE:g} % of its energy in motion; beside it, its growth when either half of the columns is taken "
+        "alone, which tells how far it hangs on the choice of columns. Column growth is that of temperature and water "
+        f"without motion, stratosphere growth that of temperature alone above {STRATOSPHERE_HPA:g} hPa. Damping per step is "
+        "the fastest decay of a column mode times the time step; above 2 an explicit step amplifies. Misfit compares derivatives with finite differences of "
         f"{DIFFERENCE_SIZES[0]:g} and {DIFFERENCE_SIZES[1]:g} standard deviations: the first should be near 0, the second says how "
         "much kinks and clamps matter."
     )
@@ -180,7 +186,7 @@ def _waves(findings: StabilityFindings) -> Section:
             "growth_and_speed",
             spectrum_figure(findings.results, limit),
             "Growth rate against phase speed of every mode in which air moves, at all wavelengths. Modes in the shaded corner predict that "
-            "a coupled run blows up (Brenowitz et al. 2020).",
+            "a coupled run blows up (Brenowitz et al. 2020). Slow modes that grow faster than the frame shows lie above it.",
         ),
         Picture(
             "wavelengths",
@@ -211,7 +217,11 @@ def _column(findings: StabilityFindings) -> Section:
         {"median of single columns": "1/day", "largest of single columns": "1/day"},
     )
     pictures = [
-        Picture("response", response_figure(shown), f"Mean response about {shown.group.title}. Red: the tendency rises with the input."),
+        Picture(
+            "response",
+            response_figure(shown),
+            f"Mean response about {shown.group.title}. Red: the tendency rises with the input. Both axes count model levels.",
+        ),
         Picture(
             "self_response",
             damping_figure(results),
@@ -233,21 +243,24 @@ def _sensitivity(findings: StabilityFindings) -> Section:
             **{f"input {i + 1}": [f"{s[i][0]} ({s[i][1]:.2g})" for s in strongest] for i in range(3)},
         },
     )
-    share = findings.share_above
-    text = f"Derivatives times the spread of the input, in standard deviations of the output, over {found.columns} columns."
+    share = found.share_from_above
+    text = f"Derivatives times the spread of the input, in standard deviations of the output: medians over {found.columns} columns."
     if np.isfinite(share):
         text += (
             f" Of the sensitivity (squared) of tendencies below {findings.above_hpa:g} hPa, {100.0 * share:.1f} % comes from profile inputs "
             "above it. A network that leans on those has blown up before: they vary little and follow what lies below."
         )
-    caption = "How far each output moves when all levels of an input vary independently by their standard deviation; logarithmic."
+    caption = (
+        "How far each output moves when all levels of an input vary independently by their standard deviation: median over columns, "
+        "logarithmic; white where the input does not vary or the output does not move."
+    )
     return Section("Sensitivity to inputs", text, [Picture("sensitivity", sensitivity_figure(found), caption)], [table])
 
 
 def _replay(findings: StabilityFindings) -> Section:
     replays = findings.replays
     stamps = findings.record_stamps
-    pressure = findings.pressure_hpa
+    pressure = reference_pressure_hpa(findings.store)
     table = Table(
         "semi_online",
         "Errors at the end of the replay",
@@ -287,7 +300,7 @@ def _numbers(findings: StabilityFindings) -> xr.Dataset:
             ),
             "column_growth": (("state", "column_mode"), np.stack([r.column.values.real for r in results]), {"units": "1/day"}),
             "column_frequency": (("state", "column_mode"), np.stack([r.column.values.imag for r in results]), {"units": "rad/day"}),
-            "sensitivity": (("output", "input"), found.scaled, {"units": "1"}),
+            "sensitivity": (("output", "input"), found.mean, {"units": "1"}),
             "pressure": (("state", "level"), np.stack([r.base.pressure for r in results]), {"units": "Pa"}),
         },
         coords={

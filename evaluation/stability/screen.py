@@ -3,7 +3,7 @@
 Three rules. The first is that of Brenowitz et al. (2020): a growing gravity wave faster than 5 m/s predicts that the coupled model blows
 up. The other two concern the column alone, and are climlink's own:
 
-* damping too fast for the step: an eigenvalue with |1 + dt lambda| > 1 although it decays, so one explicit step overshoots;
+* damping too fast for the step: dt lambda below -1 with |1 + dt lambda| > 1, so that every explicit step overshoots by more;
 * a stratosphere that does not damp: growing temperature modes of the levels above 100 hPa, where radiation alone acts, and damps.
 
 Growth of the whole column without motion is reported and not judged: moisture and convection feed on each other in nature too.
@@ -18,7 +18,7 @@ import numpy as np
 import scipy.linalg
 
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.stability.dynamics import SECONDS_PER_DAY, TEMPERATURE, Array, BaseState, Friction, base_state
+from climlink.evaluation.stability.dynamics import SECONDS_PER_DAY, Array, BaseState, Friction, base_state
 from climlink.evaluation.stability.modes import ColumnModes, Mode, Spectrum, column_modes, default_wavelengths, wave_spectrum
 from climlink.evaluation.stability.response import LinearizedPackage, MeanResponse, directional_error, mean_response
 from climlink.evaluation.stability.states import Pool, StateGroup
@@ -54,15 +54,22 @@ class Rules:
 
 @dataclass(frozen=True)
 class StateResult:
-    """What was found about one state."""
+    """What was found about one state.
+
+    ``spread`` [field*level] is the standard deviation of the fields over all states; ``stratosphere`` the growth in 1/day and the peak in
+    hPa of temperature above 100 hPa by itself; ``own_growth`` [column] the growth of every column's own response; ``halves`` the growth
+    of the fastest wave when either half of the ensemble is taken alone; ``difference`` the misfit of derivatives by size of perturbation.
+    """
 
     group: StateGroup
     base: BaseState
     response: MeanResponse
+    spread: Array
     spectrum: Spectrum
     column: ColumnModes
-    stratosphere_growth: float
+    stratosphere: tuple[float, float]
     own_growth: Array
+    halves: tuple[float, float] | None
     difference: dict[float, float]
 
     @property
@@ -75,10 +82,15 @@ class StateResult:
         """The fastest growing of all modes, whatever its speed."""
         return self.spectrum.fastest(faster_than=-1.0, kinetic_above=-1.0)
 
+    def damping_per_step(self, time_step_s: float) -> float:
+        """Return dt times the fastest decay of a column mode; an explicit step overshoots above 1 and amplifies above 2."""
+        return time_step_s / SECONDS_PER_DAY * max(0.0, -float(self.column.values.real.min()))
+
     def overshoot(self, time_step_s: float) -> float:
-        """Return the largest |1 + dt lambda| among decaying column modes; above 1 the damping is too fast for the step."""
-        decaying = self.column.values[self.column.values.real < 0.0]
-        return float(np.abs(1.0 + time_step_s / SECONDS_PER_DAY * decaying).max()) if decaying.size else 0.0
+        """Return the largest |1 + dt lambda| among column modes that one explicit step carries past zero; 0 if there is none."""
+        scaled = time_step_s / SECONDS_PER_DAY * self.column.values
+        past = scaled[scaled.real < -1.0]
+        return float(np.abs(1.0 + past).max()) if past.size else 0.0
 
     def reasons(self, rules: Rules, time_step_s: float) -> list[str]:
         """Return why this state is unstable, in words; empty if it is not."""
@@ -91,9 +103,10 @@ class StateResult:
                 f"{self.group.title}: damping too fast for the time step, one step of {time_step_s:g} s multiplies a column mode by "
                 f"{self.overshoot(time_step_s):.3g}"
             )
-        if self.stratosphere_growth > STRATOSPHERE_LIMIT_PER_DAY:
+        growth, peak = self.stratosphere
+        if growth > STRATOSPHERE_LIMIT_PER_DAY:
             found.append(
-                f"{self.group.title}: temperature above {STRATOSPHERE_HPA:g} hPa grows at {self.stratosphere_growth:.2g}/day by itself, "
+                f"{self.group.title}: temperature above {STRATOSPHERE_HPA:g} hPa grows at {growth:.2g}/day by itself (peak at {peak:.2g} hPa), "
                 "where radiation should damp it"
             )
         return found
@@ -121,22 +134,41 @@ def screen_state(
         group=group,
         base=base,
         response=response,
+        spread=spread,
         spectrum=wave_spectrum(base, response.mean, rules.wavelengths_km, rules.friction, progress),
         column=column_modes(base, response.mean),
-        stratosphere_growth=stratosphere_growth(base, response.mean),
+        stratosphere=stratosphere_mode(base, response.mean),
         own_growth=np.array(own),
+        halves=_halves(base, response, rules),
         difference=difference,
     )
 
 
-def stratosphere_growth(base: BaseState, response: Array) -> float:
-    """Return the largest growth in 1/day of temperature above 100 hPa acting on itself, all else held; NaN without such levels."""
-    if base.fields[0] != TEMPERATURE:
-        raise EvaluationError(f"temperature must be the first field, got {base.fields}")
+def _halves(base: BaseState, response: MeanResponse, rules: Rules) -> tuple[float, float] | None:
+    """Return the growth of the fastest wave with the response of either half of the ensemble; None for a single column."""
+    if len(response.each) < 2:
+        return None
+    growth = []
+    for half in (response.each[::2], response.each[1::2]):
+        wave = wave_spectrum(base, half.mean(axis=0), rules.wavelengths_km, rules.friction).fastest(
+            faster_than=FAST_M_S, kinetic_above=KINETIC_SHARE
+        )
+        growth.append(float("nan") if wave is None else wave.growth)
+    return growth[0], growth[1]
+
+
+def stratosphere_mode(base: BaseState, response: Array) -> tuple[float, float]:
+    """Return the largest growth in 1/day of temperature above 100 hPa acting on itself, all else held, and where it peaks in hPa.
+
+    NaN for both without such levels.
+    """
     count = int((base.pressure < 100.0 * STRATOSPHERE_HPA).sum())
     if count == 0:
-        return float("nan")
-    return SECONDS_PER_DAY * float(scipy.linalg.eigvals(response[:count, :count]).real.max())
+        return float("nan"), float("nan")
+    values, vectors = scipy.linalg.eig(response[:count, :count])
+    first = int(np.argmax(values.real))
+    peak = base.pressure[int(np.argmax(np.abs(vectors[:, first])))] / 100.0
+    return SECONDS_PER_DAY * float(values[first].real), float(peak)
 
 
 def fastest_wave(results: Sequence[StateResult]) -> tuple[StateResult, Mode] | None:
