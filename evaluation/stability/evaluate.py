@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ class StabilityOptions:
     ensemble: int = 48
     columns: tuple[str, ...] = ()
     cloud: bool = False
-    friction: Friction = Friction()
+    friction: Friction = field(default_factory=Friction)
     shortest_km: float = 300.0
     longest_km: float = 40000.0
     wavelengths: int = 25
@@ -197,7 +197,7 @@ def _excluded(results: list[StateResult], moved: Sensitivity, record: Record, op
 
 def _summary(findings: StabilityFindings, options: StabilityOptions) -> StabilitySummary:
     step = findings.package.manifest.time_step_s
-    reasons = [reason for r in findings.results for reason in r.reasons(findings.rules, step)]
+    reasons = [f"{r.group.title}: {reason}" for r in findings.results for reason in r.reasons(findings.rules, step).values()]
     if findings.replays and findings.replays["emulator"].ended is not None:
         reasons.append(f"semi-online replay: {findings.replays['emulator'].ended}")
     return StabilitySummary(

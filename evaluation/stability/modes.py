@@ -19,6 +19,7 @@ from climlink.evaluation.stability.dynamics import (
     divergence,
     wave_matrix,
 )
+from climlink.wrappers.constants import GRAVITY
 
 Complex = NDArray[np.complex128]
 
@@ -139,7 +140,7 @@ def kinetic_shares(base: BaseState, vectors: Complex, wavenumber: float) -> Arra
     u = divergence(base) @ w / wavenumber
     kinetic = base.mass @ np.abs(u) ** 2 + base.interface_mass @ np.abs(w) ** 2
     stability = np.maximum(base.buoyancy_frequency_squared, 1e-6)
-    potential = (base.mass * (9.80616 / base.temperature) ** 2 / stability) @ np.abs(temperature) ** 2
+    potential = (base.mass * (GRAVITY / base.temperature) ** 2 / stability) @ np.abs(temperature) ** 2
     return np.asarray(kinetic / np.maximum(kinetic + potential, np.finfo(np.float64).tiny))
 
 
@@ -171,7 +172,8 @@ class ColumnModes:
     def name(self) -> str:
         """The fastest growing mode in words."""
         letter, pressure = self.peak()
-        return f"{'growing' if self.growth_max > 0.0 else 'decaying'} at {abs(self.growth_max):.2g}/day, peak at {pressure:.3g} hPa in {letter}"
+        verb = "growing" if self.growth_max > 0.0 else "decaying"
+        return f"{verb} at {abs(self.growth_max):.2g}/day, peak at {pressure:.3g} hPa in {letter}"
 
 
 def column_modes(base: BaseState, response: Array) -> ColumnModes:

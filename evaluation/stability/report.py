@@ -35,7 +35,7 @@ from climlink.evaluation.stability.sensitivity import Sensitivity
 from climlink.evaluation.stability.summary import StabilitySummary
 from climlink.package import EmulatorPackage
 
-_SHOWN_REASONS = 3
+_ROUGH = 0.5
 
 
 @dataclass(frozen=True)
@@ -91,29 +91,40 @@ def words(findings: StabilityFindings, summary: StabilitySummary) -> str:
     about = f"about {count} state{'s' if count > 1 else ''} of {findings.store.path.name}"
     wave = fastest_wave(findings.results)
     if summary.verdict == "unstable":
-        more = len(summary.reasons) - _SHOWN_REASONS
-        listed = "; ".join(summary.reasons[:_SHOWN_REASONS]) + (f"; and {more} more" if more > 0 else "")
-        first = f"The screen finds {summary.package.name} unstable {about}: {listed}."
+        first = f"The screen finds {summary.package.name} unstable {about}. {_broken(findings)}"
     else:
         first = f"The screen finds {summary.package.name} stable {about}: no rule is broken."
         if wave is not None:
-            first += f" The least stable gravity wave is {wave[1].name} ({wave[0].group.title})."
+            first += f" The least stable gravity wave is one {wave[1].name} ({wave[0].group.title})."
     kinks = summary.metrics[f"response.difference_{DIFFERENCE_SIZES[1]:g}"]
-    trust = ""
     if kinks is not None:
-        trust = (
+        first += (
             f" Derivatives tell the response to perturbations of {DIFFERENCE_SIZES[1]:g} standard deviations to within "
-            f"{100.0 * kinks:.0f} % (median over states): {'a rough guide' if kinks > 0.5 else 'a fair guide'} to larger ones."
+            f"{100.0 * kinks:.0f} % (median over states), so they are {'a rough' if kinks > _ROUGH else 'a fair'} guide to larger ones."
         )
-    return (
-        first
-        + trust
-        + _replay_words(findings)
-        + (
-            f" The screen is linear, has neither rotation nor wind, and perturbs {', '.join(findings.rules.fields)} only: a stable verdict does "
-            "not promise a stable run."
-        )
+    fields = ", ".join(findings.rules.fields)
+    last = (
+        f" The screen is linear, has neither rotation nor wind, and perturbs {fields} only: a stable verdict does not promise a stable run."
     )
+    return first + _replay_words(findings) + last
+
+
+def _broken(findings: StabilityFindings) -> str:
+    """Return what is broken in how many states, and the worst case of each rule; nothing where only the replay ended."""
+    reasons = [(r, r.reasons(findings.rules, findings.time_step_s)) for r in findings.results]
+    worst = {
+        "wave": lambda r: r.wave.growth,
+        "step": lambda r: r.overshoot(findings.time_step_s),
+        "stratosphere": lambda r: r.stratosphere[0],
+    }
+    sentences = []
+    for rule, measure in worst.items():
+        broken = [(r, found[rule]) for r, found in reasons if rule in found]
+        if broken:
+            state, text = max(broken, key=lambda item: measure(item[0]))
+            where = f"{len(broken)} of {len(reasons)} states" if len(reasons) > 1 else "it"
+            sentences.append(f"In {where}: {text} ({state.group.title}{', the fastest' if len(broken) > 1 else ''}).")
+    return " ".join(sentences)
 
 
 def _replay_words(findings: StabilityFindings) -> str:
@@ -161,12 +172,12 @@ def _states(findings: StabilityFindings) -> Section:
     )
     text = (
         "Each state is the mean of an ensemble of columns, and its response the mean of their Jacobians. A wave here is a mode faster than "
-        f"{FAST_M_S:g} m/s with at least {100 * KINETIC_SHARE:g} % of its energy in motion; beside it, its growth when either half of the columns is taken "
-        "alone, which tells how far it hangs on the choice of columns. Column growth is that of temperature and water "
-        f"without motion, stratosphere growth that of temperature alone above {STRATOSPHERE_HPA:g} hPa. Damping per step is "
-        "the fastest decay of a column mode times the time step; above 2 an explicit step amplifies. Misfit compares derivatives with finite differences of "
-        f"{DIFFERENCE_SIZES[0]:g} and {DIFFERENCE_SIZES[1]:g} standard deviations: the first should be near 0, the second says how "
-        "much kinks and clamps matter."
+        f"{FAST_M_S:g} m/s with at least {100 * KINETIC_SHARE:g} % of its energy in motion; beside it stands its growth when either half "
+        "of the columns is taken alone, which tells how far it hangs on the choice of columns. Column growth is that of temperature and "
+        f"water without motion, stratosphere growth that of temperature alone above {STRATOSPHERE_HPA:g} hPa. Damping per step is the "
+        "fastest decay of a column mode times the time step; above 2 an explicit step amplifies. Misfit compares derivatives with finite "
+        f"differences of {DIFFERENCE_SIZES[0]:g} and {DIFFERENCE_SIZES[1]:g} standard deviations: the first should be near 0, the second "
+        "says how much kinks and clamps matter."
     )
     return Section("States", text, tables=[table])
 
@@ -247,8 +258,8 @@ def _sensitivity(findings: StabilityFindings) -> Section:
     text = f"Derivatives times the spread of the input, in standard deviations of the output: medians over {found.columns} columns."
     if np.isfinite(share):
         text += (
-            f" Of the sensitivity (squared) of tendencies below {findings.above_hpa:g} hPa, {100.0 * share:.1f} % comes from profile inputs "
-            "above it. A network that leans on those has blown up before: they vary little and follow what lies below."
+            f" Of the sensitivity (squared) of tendencies below {findings.above_hpa:g} hPa, {100.0 * share:.1f} % comes from profile "
+            "inputs above it. A network that leans on those has blown up before: they vary little and follow what lies below."
         )
     caption = (
         "How far each output moves when all levels of an input vary independently by their standard deviation: median over columns, "

@@ -92,22 +92,22 @@ class StateResult:
         past = scaled[scaled.real < -1.0]
         return float(np.abs(1.0 + past).max()) if past.size else 0.0
 
-    def reasons(self, rules: Rules, time_step_s: float) -> list[str]:
-        """Return why this state is unstable, in words; empty if it is not."""
-        found = []
+    def reasons(self, rules: Rules, time_step_s: float) -> dict[str, str]:
+        """Return which rules this state breaks, and how, in words: ``wave``, ``step``, ``stratosphere``; empty if none."""
+        found = {}
         wave = self.wave
         if wave is not None and wave.growth > rules.growth_limit:
-            found.append(f"{self.group.title}: a gravity wave {wave.name}")
+            found["wave"] = f"a gravity wave {wave.name}"
         if self.overshoot(time_step_s) > 1.0:
-            found.append(
-                f"{self.group.title}: damping too fast for the time step, one step of {time_step_s:g} s multiplies a column mode by "
-                f"{self.overshoot(time_step_s):.3g}"
+            found["step"] = (
+                f"damping too fast for the time step: one step of {time_step_s:g} s multiplies a column mode by "
+                f"-{self.overshoot(time_step_s):.3g}"
             )
         growth, peak = self.stratosphere
         if growth > STRATOSPHERE_LIMIT_PER_DAY:
-            found.append(
-                f"{self.group.title}: temperature above {STRATOSPHERE_HPA:g} hPa grows at {growth:.2g}/day by itself (peak at {peak:.2g} hPa), "
-                "where radiation should damp it"
+            found["stratosphere"] = (
+                f"temperature above {STRATOSPHERE_HPA:g} hPa growing at {growth:.2g}/day by itself, peak at {peak:.2g} hPa, where "
+                "radiation should damp it"
             )
         return found
 

@@ -41,7 +41,8 @@ _LAST_LEVELS = ("state_t", "state_q0001")
 @dataclass(frozen=True)
 class Replay:
     """Errors of a replay, by state variable: mass-weighted RMSE [step] in the variable's units, and for T and q area-weighted RMSE by
-    level [step, level]. ``hours`` [step] since the start. ``ended`` says why it ended early; ``clipped`` is how much water was below zero."""
+    level [step, level]. ``hours`` [step] since the start. ``ended`` says why it ended early, ``clipped`` how many values of water were
+    below zero."""
 
     hours: np.ndarray
     rmse: dict[str, np.ndarray]
