@@ -18,6 +18,7 @@ from climlink.evaluation.stability.dynamics import HUMIDITY, TEMPERATURE, Array
 from climlink.package import EmulatorPackage
 from climlink.wrappers import thermodynamics
 from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.vertical import HybridCoordinate, PressureLevels
 
 Rows = NDArray[np.float32]
 
@@ -93,16 +94,39 @@ class LinearizedPackage:
 
     def _humidity_slopes(self, row: Rows) -> tuple[Array, Array]:
         """Return dRH/dT per K and dRH/dq, [level], of a host row that holds RH."""
-        coordinate = self.package.manifest.hybrid
-        if coordinate is None:
-            raise EvaluationError(f"{self.package.path}: the host sends RH and the manifest has no hybrid coefficients to turn it into q")
-        pressure = coordinate.p0_pa * np.asarray(coordinate.hyam) + float(row[self.inputs.offset("state_ps")]) * np.asarray(coordinate.hybm)
-        p = torch.from_numpy(pressure)
-        t = torch.from_numpy(row[self.inputs.slice(TEMPERATURE)].astype(np.float64)).requires_grad_(True)
-        rh = torch.from_numpy(row[self.inputs.slice(_RELATIVE)].astype(np.float64))
+        p = self._pressure(row[None])
+        t = torch.from_numpy(row[None, self.inputs.slice(TEMPERATURE)].astype(np.float64)).requires_grad_(True)
+        rh = torch.from_numpy(row[None, self.inputs.slice(_RELATIVE)].astype(np.float64))
         q = thermodynamics.specific_humidity(t.detach(), rh, p).requires_grad_(True)
         slopes = torch.autograd.grad(thermodynamics.relative_humidity(t, q, p).sum(), (t, q))
-        return slopes[0].numpy(), slopes[1].numpy()
+        return slopes[0][0].numpy(), slopes[1][0].numpy()
+
+    def _pressure(self, rows: Rows) -> torch.Tensor:
+        """Return midpoint pressure [row, level] in Pa of host rows; EvaluationError where the manifest does not know the coordinate."""
+        entry = self.package.manifest.hybrid
+        if entry is None:
+            raise EvaluationError(f"{self.package.path}: the host sends RH and the manifest has no hybrid coefficients to turn it into q")
+        return PressureLevels(HybridCoordinate.from_manifest(entry))(torch.from_numpy(rows[:, self.inputs.offset("state_ps")]))
+
+    def state(self, rows: Rows, fields: Sequence[str]) -> Array:
+        """Return the fields of host rows, float64 [row, field*level]; specific humidity from RH where the host sends that."""
+        values = {n: rows[:, self.inputs.slice(n)].astype(np.float64) for n in fields if n in self.inputs}
+        if HUMIDITY not in self.inputs:
+            t, rh = (torch.from_numpy(rows[:, self.inputs.slice(n)]) for n in (TEMPERATURE, _RELATIVE))
+            values[HUMIDITY] = thermodynamics.specific_humidity(t, rh, self._pressure(rows)).numpy()
+        return np.concatenate([values[n] for n in fields], axis=1)
+
+    def with_state(self, rows: Rows, state: Array, fields: Sequence[str]) -> Rows:
+        """Return host rows with other values [row, field*level] of the fields."""
+        changed = rows.copy()
+        values = dict(zip(fields, np.split(state, len(fields), axis=1), strict=True))
+        for name in fields:
+            if name in self.inputs:
+                changed[:, self.inputs.slice(name)] = values[name]
+        if HUMIDITY not in self.inputs:
+            t, q = (torch.from_numpy(values[n]) for n in (TEMPERATURE, HUMIDITY))
+            changed[:, self.inputs.slice(_RELATIVE)] = thermodynamics.relative_humidity(t, q, self._pressure(rows)).numpy()
+        return changed
 
 
 def _positions(variables: VariableSet, names: Sequence[str]) -> NDArray[np.int64]:
@@ -139,15 +163,13 @@ def directional_error(
     column, and the difference is (f(x + d) - f(x - d)) / 2, averaged over the columns. Near 0 where the emulator is smooth on the scale
     of d; of order 1 where kinks and clamps within reach of d matter as much as the slope.
     """
-    if response.left_out or HUMIDITY not in linear.inputs:
+    if response.left_out:
         return float("nan")
     d = size * spread * np.random.default_rng(seed).standard_normal(spread.shape)
-    inputs, outputs = _positions(linear.inputs, fields), linear.positions(fields)
-    up, down = rows.copy(), rows.copy()
-    up[:, inputs] += d.astype(np.float32)
-    down[:, inputs] -= d.astype(np.float32)
-    # What the casts made of d is what the differences are of.
-    taken = 0.5 * (up[:, inputs].astype(np.float64) - down[:, inputs])
+    state, outputs = linear.state(rows, fields), linear.positions(fields)
+    up, down = (linear.with_state(rows, state + sign * d, fields) for sign in (1.0, -1.0))
+    # What the casts to float32 made of d is what the differences are of.
+    taken = 0.5 * (linear.state(up, fields) - linear.state(down, fields))
     scale = linear.output_scale[outputs]
     difference = 0.5 * (linear.predict(up) - linear.predict(down))[:, outputs].mean(axis=0) / scale
     linearized = np.einsum("coi,ci->o", response.each, taken) / len(rows) / scale
