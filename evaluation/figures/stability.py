@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, SymLogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from climlink.evaluation.figures.style import BIAS_COLOURS, BIAS_COLOURS_WATER, FIELD_COLOURS, pressure_axis, symmetric_limit
 from climlink.evaluation.stability.dynamics import HUMIDITY, TEMPERATURE, Array
@@ -21,6 +22,7 @@ _FONT = 10
 _MARKERS = "osD^v<>PX*"
 _LOWEST_GROWTH = -1.0
 _WAVE_TOP_HPA = 10.0
+_FEW_STEPS = 6
 _LEVEL_TICKS_HPA = (0.1, 1.0, 10.0, 50.0, 200.0, 500.0, 900.0)
 
 
@@ -91,7 +93,7 @@ def mode_figure(mode: Mode) -> Figure:
     turn = np.exp(2j * np.pi * phase)
     unit = mode.vector / mode.field(TEMPERATURE)[np.argmax(np.abs(mode.field(TEMPERATURE)))]
     one = Mode(base, mode.wavelength_km, mode.growth, mode.speed, mode.kinetic_share, unit)
-    x, p = phase * mode.wavelength_km, base.pressure / 100.0
+    x, p = 1e-3 * phase * mode.wavelength_km, base.pressure / 100.0
     between = np.sqrt(p[1:] * p[:-1])
     figure = Figure(figsize=(10.0, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -108,7 +110,8 @@ def mode_figure(mode: Mode) -> Figure:
     pressure_axis(left, shown)
     left.set_ylabel("pressure (hPa)", fontsize=_FONT)
     for axes in (left, right):
-        axes.set_xlabel("x (km)", fontsize=_FONT)
+        axes.set_xlabel("x (1000 km)", fontsize=_FONT)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     return figure
 
 
@@ -185,7 +188,7 @@ def damping_figure(results: Sequence[StateResult]) -> Figure:
 
 
 def replay_figure(replays: Mapping[str, Replay], pressure_hpa: Array) -> Figure:
-    """Return the error growth of semi-online replays, and by level that of the emulator left to itself."""
+    """Return the error growth of semi-online replays, and by level: of the emulator left to itself, or of all after a few steps."""
     figure = Figure(figsize=(10.0, 7.6), layout="constrained")
     panels = figure.subplots(2, 2)
     for axes, (name, factor, label) in zip(panels[0], _ERRORS, strict=True):
@@ -196,14 +199,32 @@ def replay_figure(replays: Mapping[str, Replay], pressure_hpa: Array) -> Figure:
         axes.set_ylim(bottom=0.0)
         axes.grid(alpha=0.3)
     panels[0, 0].legend(fontsize=9, frameon=False)
-    free = replays["emulator"]
-    for axes, (name, factor, label) in zip(panels[1], _ERRORS, strict=True):
-        mesh = axes.pcolormesh(free.hours, pressure_hpa, factor * free.by_level[name].T, cmap=FIELD_COLOURS, shading="nearest", vmin=0.0)
-        figure.colorbar(mesh, ax=axes).set_label(f"RMSE of {label}, emulator", fontsize=9)
+    for axes, error in zip(panels[1], _ERRORS, strict=True):
+        if replays["emulator"].steps < _FEW_STEPS:
+            _error_profiles(axes, replays, pressure_hpa, error)
+        else:
+            _error_map(figure, axes, replays["emulator"], pressure_hpa, error)
         pressure_axis(axes, pressure_hpa)
-        axes.set_xlabel("hours", fontsize=_FONT)
         axes.set_ylabel("pressure (hPa)", fontsize=_FONT)
     return figure
+
+
+def _error_profiles(axes: Axes, replays: Mapping[str, Replay], pressure_hpa: Array, error: tuple[str, float, str]) -> None:
+    """Draw the error by level at the end of short replays."""
+    name, factor, label = error
+    for marker, (variant, one) in zip(_MARKERS, replays.items(), strict=False):
+        axes.plot(factor * one.by_level[name][-1], pressure_hpa, marker=marker, markersize=3, linewidth=1.0, label=variant)
+    axes.set_xlabel(f"RMSE of {label} at the end", fontsize=_FONT)
+    axes.set_xlim(left=0.0)
+    axes.grid(alpha=0.3)
+
+
+def _error_map(figure: Figure, axes: Axes, free: Replay, pressure_hpa: Array, error: tuple[str, float, str]) -> None:
+    """Draw the error by level and time of one replay."""
+    name, factor, label = error
+    mesh = axes.pcolormesh(free.hours, pressure_hpa, factor * free.by_level[name].T, cmap=FIELD_COLOURS, shading="nearest", vmin=0.0)
+    figure.colorbar(mesh, ax=axes).set_label(f"RMSE of {label}, emulator", fontsize=9)
+    axes.set_xlabel("hours", fontsize=_FONT)
 
 
 _ERRORS = ((TEMPERATURE, 1.0, "T (K)"), (HUMIDITY, 1e3, "q (g/kg)"))

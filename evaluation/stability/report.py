@@ -292,7 +292,7 @@ def _replay(findings: StabilityFindings) -> Section:
         "with the emulator's tendencies and the dynamics of the record, so nothing feeds back through dynamics. The nudged replay is drawn "
         f"to the record with a time scale of {findings.nudging_hours:g} hours."
     )
-    caption = "Mass-weighted error of the replayed state against the record, and by level that of the emulator left to itself."
+    caption = "Mass-weighted error of the replayed state against the record, and the error by level."
     return Section("Semi-online replay", text, [Picture("semi_online_error", replay_figure(replays, pressure), caption)], [table])
 
 

@@ -73,11 +73,6 @@ def no_tendencies(columns: Columns) -> Columns:
     return {name: np.zeros_like(columns[name]) for name in STATES}
 
 
-def true_tendencies(columns: Columns) -> Columns:
-    """Return the recorded tendencies."""
-    return {name: columns[tendency_name(name)] for name in STATES}
-
-
 def replay(
     record: Record,
     tendencies: Tendencies,
