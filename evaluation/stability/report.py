@@ -20,6 +20,7 @@ from climlink.evaluation.figures.stability import (
     wavelength_figure,
 )
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
+from climlink.evaluation.report.document import Cell
 from climlink.evaluation.stability.dynamics import Array
 from climlink.evaluation.stability.screen import (
     DIFFERENCE_SIZES,
@@ -184,12 +185,12 @@ def _states(findings: StabilityFindings) -> Section:
 
 def _waves(findings: StabilityFindings) -> Section:
     limit = findings.rules.growth_limit
-    named: dict[str, list[str | float | bool | None]] = {"state": [], "kind": [], "mode": [], "kinetic share": [], "counts as unstable": []}
+    named: dict[str, list[Cell]] = {"state": [], "kind": [], "mode": [], "kinetic share": [], "counts as unstable": []}
     for r in findings.results:
         for kind, mode in (("fast wave", r.wave), ("any speed", r.slow)):
             if mode is not None:
                 counts = kind == "fast wave" and mode.growth > limit
-                row = (r.group.title, kind, mode.name, mode.kinetic_share, counts)
+                row: tuple[Cell, ...] = (r.group.title, kind, mode.name, mode.kinetic_share, counts)
                 for column, value in zip(named.values(), row, strict=True):
                     column.append(value)
     pictures = [
