@@ -26,6 +26,11 @@ Complex = NDArray[np.complex128]
 FIELD_LETTERS = {TEMPERATURE: "T", "state_q0001": "q", "state_q0002": "cloud liquid", "state_q0003": "cloud ice"}
 
 
+def in_hpa(pressure_hpa: float) -> str:
+    """Return a pressure for people: whole hPa from 10 up, two digits above that."""
+    return f"{pressure_hpa:.0f} hPa" if pressure_hpa >= 10.0 else f"{pressure_hpa:.2g} hPa"
+
+
 def default_wavelengths(shortest_km: float = 300.0, longest_km: float = 40000.0, count: int = 25) -> Array:
     """Return wavelengths in km, evenly spaced in their logarithm, longest first."""
     if not 0.0 < shortest_km < longest_km or count < 2:
@@ -100,7 +105,7 @@ class Mode:
         verb = "growing" if self.growth > 0.0 else "decaying"
         return (
             f"{verb} at {abs(self.growth):.2g}/day, {self.speed:.3g} m/s, wavelength {self.wavelength_km:.0f} km, "
-            f"peak at {self.peak_hpa:.3g} hPa in T"
+            f"peak at {in_hpa(self.peak_hpa)} in T"
         )
 
 
@@ -173,7 +178,7 @@ class ColumnModes:
         """The fastest growing mode in words."""
         letter, pressure = self.peak()
         verb = "growing" if self.growth_max > 0.0 else "decaying"
-        return f"{verb} at {abs(self.growth_max):.2g}/day, peak at {pressure:.3g} hPa in {letter}"
+        return f"{verb} at {abs(self.growth_max):.2g}/day, peak at {in_hpa(pressure)} in {letter}"
 
 
 def column_modes(base: BaseState, response: Array) -> ColumnModes:

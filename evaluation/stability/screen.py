@@ -19,7 +19,7 @@ import scipy.linalg
 
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.dynamics import SECONDS_PER_DAY, Array, BaseState, Friction, base_state
-from climlink.evaluation.stability.modes import ColumnModes, Mode, Spectrum, column_modes, default_wavelengths, wave_spectrum
+from climlink.evaluation.stability.modes import ColumnModes, Mode, Spectrum, column_modes, default_wavelengths, in_hpa, wave_spectrum
 from climlink.evaluation.stability.response import LinearizedPackage, MeanResponse, directional_error, mean_response
 from climlink.evaluation.stability.states import Pool, StateGroup
 from climlink.wrappers.vertical import HybridCoordinate
@@ -106,7 +106,7 @@ class StateResult:
         growth, peak = self.stratosphere
         if growth > STRATOSPHERE_LIMIT_PER_DAY:
             found["stratosphere"] = (
-                f"temperature above {STRATOSPHERE_HPA:g} hPa growing at {growth:.2g}/day by itself, peak at {peak:.2g} hPa, where "
+                f"temperature above {STRATOSPHERE_HPA:g} hPa growing at {growth:.2g}/day by itself, peak at {in_hpa(peak)}, where "
                 "radiation should damp it"
             )
         return found

@@ -87,6 +87,16 @@ def test_true_tendencies_follow_the_record_to_round_off(source: Path, store: Col
             np.testing.assert_allclose(done.hours, np.arange(6) / 3.0)
 
 
+def test_true_tendencies_follow_the_real_consecutive_pair(climsim_dir: Path) -> None:
+    record = PairsRecord(climsim_dir, variable_set("host_v2_q"))
+    assert [str(s) for s in record.stamps] == ["0008-02-19-22800", "0008-02-19-24000"]
+    done = replay(record, true_tendencies, variable_set("host_v2_q"))
+    assert done.steps == 1
+    assert done.rmse["state_t"][1] < 1e-12 * 300.0
+    assert done.rmse["state_q0001"][1] < 1e-12 * 0.02
+    assert replay(record, no_tendencies, variable_set("host_v2_q")).rmse["state_t"][1] > 0.01
+
+
 def test_a_constant_error_grows_linearly_and_nudging_bounds_it(source: Path) -> None:
     record = PairsRecord(source, V2)
     bias = 1e-4
