@@ -27,7 +27,6 @@ _WATER = ("state_q0001", "state_q0002", "state_q0003")
 _PHYSICS = ("state_t", *_WATER, "state_u")
 _SCALARS = ("state_ps", "pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX", "pbuf_COSZRS")
 _SUMS = {"state_qn_prvphy", "tm_state_qn_prvphy"}
-_KEPT = STEPS_BACK + 1
 
 Snapshot = tuple[Columns, Columns]
 """The columns before and after the physics of one step, under the files' own names."""
@@ -82,16 +81,15 @@ class LaggedReader:
         if len(earlier) < STEPS_BACK:
             absent = pair.stamp.plus(-round((len(earlier) + 1) * self._time_step_s))
             raise DataError(f"{pair.mli}: its lagged inputs need the pair of {absent}, which is not there")
-        now, previous, oldest = (self._snapshot(p) for p in (pair, *earlier))
+        # Kept are the steps of this pair and no others, so pairs may be read in any order.
+        self._steps = {p.stamp: self._snapshot(p) for p in (pair, *earlier)}
+        now, previous, oldest = self._steps.values()
         lags = lagged_inputs(now[0], previous, oldest, self._time_step_s)
         return now[0] | lags | place_inputs(self._grid) | outputs_of(*now, self._grid.level_count, self._time_step_s)
 
     def _snapshot(self, pair: Pair) -> Snapshot:
-        if pair.stamp not in self._steps:
-            self._steps[pair.stamp] = (read_inputs(pair.mli, self._grid, pair.stamp), read_after(pair.mlo, self._grid, pair.stamp))
-            for stamp in sorted(self._steps)[:-_KEPT]:
-                del self._steps[stamp]
-        return self._steps[pair.stamp]
+        known = self._steps.get(pair.stamp)
+        return known or (read_inputs(pair.mli, self._grid, pair.stamp), read_after(pair.mlo, self._grid, pair.stamp))
 
 
 def lagged_inputs(now: Columns, previous: Snapshot, oldest: Snapshot, time_step_s: float) -> Columns:

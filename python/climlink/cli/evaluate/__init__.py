@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from climlink.cli.evaluate import offline, online
+from climlink.cli.evaluate import stability
 
 
 def register(app: typer.Typer) -> None:
@@ -14,4 +15,5 @@ def register(app: typer.Typer) -> None:
     )
     offline.register(group)
     online.register(group)
+    stability.register(group)
     app.add_typer(group)
