@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from make_adapter_fixtures import OUTPUT_SIZES, variables, write_mixed
-from reference_model import LEVELS, STATE, Model, Settings, make_columns, write_columns
+from make_adapter_fixtures import OUTPUT_SIZES, RULES, variables, write_mixed
+from reference_model import LEVELS, STATE, SURFACE, Model, Settings, make_columns, write_columns
 
 N_COLUMN = 13
 Records = list[dict[str, np.ndarray]]
@@ -268,6 +268,35 @@ def check_confidence(bench: Bench) -> None:
     assert not [name for record in quiet for name in record if name.startswith("NN_")]
 
 
+def check_constraints(bench: Bench) -> None:
+    """Constraints that the namelist leaves out: the model gets what a package without them gives, and the log says so."""
+    whole = bench.folder / "whole.pt"
+    write_mixed(whole, "host_v2_q", rules=tuple(RULES))
+    emulator = {"climlink_package": str(whole), "cb_spinup_step": 1}
+    raw = {}
+    for off in ([], ["non_negative_surface"], ["warming_only"], list(RULES)[::-1]):
+        without = bench.folder / "without.pt"
+        write_mixed(without, "host_v2_q", rules=[r for r in RULES if r not in off])
+        expected = Model(bench.columns, without, Settings(spin_up=1)).run(3)
+        entries = {**emulator, **({"climlink_constraints_off": off} if off else {})}
+        for ranks in (1, 2):
+            assert compare(bench.run(entries, ranks, n_step=3, n_chunk=2), expected, whole) == 2
+        raw[tuple(off)] = expected[1]["raw"]
+        said = [line for line in bench.start(entries, 2).stdout.splitlines() if "this run leaves out" in line]
+        assert [line.split(": ")[-1].strip() for line in said] == ([",".join(r for r in RULES if r in off)] if off else []), said
+    for rule, names in (("warming_only", ["ptend_t"]), ("non_negative_surface", SURFACE)):
+        lowest = {off: min(raw[off][n].min() for n in names) for off in ((), (rule,))}
+        assert lowest[()] == 0.0 > lowest[(rule,)], f"{rule} has nothing to do: the test would not notice it"
+    for off, text in (
+        (["warmin_only"], "Near names: warming_only"),
+        (["warming_only", "warming_only"], "2 times"),
+        (["night"], "It has: warming_only, non_negative_surface"),
+    ):
+        require_one_message(bench.start({**emulator, "climlink_constraints_off": off}, 2), text)
+    plain = {"climlink_package": str(bench.fixtures / "climsim_q.pt"), "cb_spinup_step": 0, "climlink_constraints_off": ["scale"]}
+    require_one_message(bench.start(plain, 2), "the graph has no switch for it")
+
+
 def check_faults(bench: Bench) -> None:
     """Everything that is wrong ends the model with one message from one rank, before the first step where it can be known then."""
     good = bench.fixtures / "climsim_q.pt"
@@ -344,6 +373,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "partial": check_partial,
     "legacy": check_legacy,
     "confidence": check_confidence,
+    "constraints": check_constraints,
     "faults": check_faults,
 }
 
