@@ -120,7 +120,7 @@ def test_a_graph_of_before_there_were_switches(
     old = export_untrained("host_v2_q", tmp_path / "old.pt")
     monkeypatch.undo()
     assert Emulator(old.path).constraints_off == []
-    with pytest.raises(EmulatorError, match="no switch for it.*Export the package again"):
+    with pytest.raises(EmulatorError, match=r"no switch for it.*Export the package again"):
         Emulator(old.path, constraints_off=["night"])
     with pytest.raises(PackageError, match="no switch for 'night'"):
         check_constraints_off(old, ["night"])

@@ -192,15 +192,15 @@ Use it from one thread at a time.)";
 
 void define_emulator(py::module_& m) {
   py::class_<Emulator>(m, "Emulator", class_doc)
-      .def(py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank,
-                       int threads, int micro_batch, const std::optional<std::string>& pinned_sha256,
-                       const std::vector<std::string>& constraints_off) {
-             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch,
-                                               pinned_sha256, constraints_off);
-           }),
-           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu",
-           py::arg("local_rank") = 0, py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
-           py::arg("constraints_off") = std::vector<std::string>())
+      .def(
+          py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank, int threads,
+                      int micro_batch, const std::optional<std::string>& pinned_sha256, const std::vector<std::string>& constraints_off) {
+            return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch,
+                                              pinned_sha256, constraints_off);
+          }),
+          py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu", py::arg("local_rank") = 0,
+          py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
+          py::arg("constraints_off") = std::vector<std::string>())
       .def("begin", &Emulator::begin, py::arg("n_column"), "Start a step of n_column columns; forgets what was set before.")
       .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
            "Set columns of one input variable from a float32 or float64 array [column] or [column, level] of any strides.")

@@ -47,7 +47,7 @@ struct Manifest {
   std::vector<std::string> allowed_precisions;
   std::vector<Tolerance> tolerances;
   std::optional<std::vector<std::string>> constraints;  // names in their order; nothing where an imported graph does not say
-  std::string host_postprocessing = "none";  // what an imported graph asks of the host: "none" or "legacy"
+  std::string host_postprocessing = "none";             // what an imported graph asks of the host: "none" or "legacy"
   std::int64_t golden_count = 0;
   std::string golden_inputs_sha256, golden_outputs_sha256;
 

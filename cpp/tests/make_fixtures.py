@@ -359,7 +359,8 @@ def make_switched(folder: Path) -> None:
     """Make packages whose constraints can be switched off, with the same network in all: [twice and] [1 more]; rain needs its rule."""
     network = Tiny()
     doubled, raised, rain = {"doubled": Doubled()}, {"raised": Raised()}, {"rain_from_cloud": Doubled("cam_out_PRECC")}
-    for name, rules in {"switched": doubled | raised | rain, "not_doubled": raised | rain, "not_raised": doubled | rain, "rain": rain}.items():
+    packages = {"switched": doubled | raised | rain, "not_doubled": raised | rain, "not_raised": doubled | rain, "rain": rain}
+    for name, rules in packages.items():
         save(folder / f"{name}.pt", Constrained(network, rules), with_constraints(manifest(TINY_INPUTS, TINY_OUTPUTS, 4), rules))
     tampered = folder / "switched_tampered.pt"
     rewrite(folder / "switched.pt", tampered, lambda e: tamper_outputs(e, rehash=True))

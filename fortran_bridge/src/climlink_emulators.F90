@@ -85,7 +85,7 @@ contains
     integer, intent(in), optional :: threads                   !! Threads within one operation; 1 by default.
     integer, intent(in), optional :: micro_batch               !! Columns per forward on a CPU, at least 2; 64 by default.
     character(len=*), intent(in), optional :: pinned_sha256    !! SHA-256 the file must have, 64 hexadecimal digits.
-    character(len=*), intent(in), optional :: constraints_off(:)  !! Constraints of the package to leave out; blank ones do not count.
+    character(len=*), intent(in), optional :: constraints_off(:)  !! Constraints to leave out; blank names do not count.
     type(climlink_status) :: outcome
     type(c_options) :: options
     character(kind=c_char), allocatable, target :: device_text(:), pinned_text(:), off_text(:)

@@ -7,6 +7,7 @@ net_shortwave_closure. A sequence may leave any of them out but never reorder th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -93,7 +94,7 @@ class ConstraintSequence(nn.Module):
         for name in names:
             if name not in self.names:
                 raise ContractError(f"no constraint {name!r}{near_names(name, self.names)}; there are: {', '.join(self.names)}")
-            rule = self.rules[self.names.index(name)]
+            rule = cast(PhysicalConstraint, self.rules[self.names.index(name)])
             if rule.makes:
                 raise ContractError(f"constraint {name!r} cannot be switched off: {rule.makes} would not exist without it")
             rule.enabled = False

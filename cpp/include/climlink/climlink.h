@@ -59,7 +59,7 @@ typedef struct climlink_options {
   int32_t local_rank;  /* rank on this node, used by "cuda" and "auto" */
   int32_t threads;     /* intra-operator threads; default 1 */
   int32_t micro_batch; /* columns per forward on the CPU, at least 2, rounded up to a multiple of 16; default 64. On a GPU all at once. */
-  const char* pinned_sha256; /* 64 hexadecimal digits that the file must have, or NULL */
+  const char* pinned_sha256;   /* 64 hexadecimal digits that the file must have, or NULL */
   const char* constraints_off; /* constraints of the manifest left out in this run, separated by commas; NULL or blank: none */
 } climlink_options;
 

@@ -157,8 +157,9 @@ class AquaplanetRun:
 def run_aquaplanet(case: AquaplanetConfig, progress: Progress | None = None) -> AquaplanetRun:
     """Run a case from its start; ``progress(day, days, note)`` is called once per simulated day.
 
-    Raises PackageError/ManifestError for a bad package or one that cannot leave out ``constraints_off``, ConfigError for entries that the program does not know and for a run folder in
-    use, LaunchError with the program's own message if the job fails. A model that blows up is a result, not an error.
+    Raises PackageError/ManifestError for a bad package or one that cannot leave out ``constraints_off``, ConfigError for entries that
+    the program does not know and for a run folder in use, LaunchError with the program's own message if the job fails. A model
+    that blows up is a result, not an error.
     """
     package = None
     if case.emulator is not None:

@@ -77,8 +77,8 @@ class ReplayRun:
 def run_replay(case: ReplayConfig, progress: Progress | None = None) -> ReplayRun:
     """Run a case to its end; ``progress(step, total, note)`` is called after each step.
 
-    Raises PackageError/ManifestError for a bad package or one that cannot leave out ``constraints_off``, DataError for missing files, ConfigError for a run folder in use, LaunchError with
-    the program's own message if the job fails.
+    Raises PackageError/ManifestError for a bad package or one that cannot leave out ``constraints_off``, DataError for missing files,
+    ConfigError for a run folder in use, LaunchError with the program's own message if the job fails.
     """
     package = EmulatorPackage.read(case.package, case.pinned_sha256)
     check_constraints_off(package, case.constraints_off)
