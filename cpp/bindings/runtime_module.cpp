@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <optional>
+#include <sstream>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -60,7 +61,8 @@ using VariableRow = std::tuple<std::string, std::string, int64_t, int64_t>;
 class Emulator {
  public:
   Emulator(const std::variant<py::bytes, std::string>& source, int level_count, double time_step_s, const std::string& device,
-           int local_rank, int threads, int micro_batch, const std::optional<std::string>& pinned_sha256) {
+           int local_rank, int threads, int micro_batch, const std::optional<std::string>& pinned_sha256,
+           const std::vector<std::string>& constraints_off) {
     climlink_options options = climlink_options_default();
     options.level_count = level_count;
     options.time_step_s = time_step_s;
@@ -69,6 +71,9 @@ class Emulator {
     options.threads = threads;
     options.micro_batch = micro_batch;
     options.pinned_sha256 = pinned_sha256 ? pinned_sha256->c_str() : nullptr;
+    std::string list;
+    for (const auto& name : constraints_off) list += (list.empty() ? "" : ",") + name;
+    options.constraints_off = list.c_str();
     if (const auto* path = std::get_if<std::string>(&source)) {
       check(without_gil([&] { return climlink_open(path->c_str(), &options, &handle_); }));
     } else {
@@ -116,6 +121,12 @@ class Emulator {
   std::string manifest() const { return text(climlink_manifest); }
   std::string digest() const { return text(climlink_digest); }
   std::string device() const { return text(climlink_device); }
+  std::vector<std::string> constraints_off() const {
+    std::vector<std::string> names;
+    std::istringstream list(text(climlink_constraints_off));
+    for (std::string name; std::getline(list, name, ',');) names.push_back(name);
+    return names;
+  }
   std::string host_postprocessing() const { return text(climlink_host_postprocessing); }
   double golden_difference() const { return number<double>(climlink_golden_difference); }
   double time_step_s() const { return number<double>(climlink_time_step); }
@@ -171,21 +182,25 @@ std::variant<py::bytes, std::string> source_of(const py::object& source) {
 
 constexpr const char* class_doc = R"(One opened package: the C++ runtime behind Python.
 
-Emulator(source, level_count=0, time_step_s=0.0, device="cpu", local_rank=0, threads=1, micro_batch=64, pinned_sha256=None)
+Emulator(source, level_count=0, time_step_s=0.0, device="cpu", local_rank=0, threads=1, micro_batch=64, pinned_sha256=None,
+         constraints_off=())
 
 source is a path or the bytes of a package. level_count and time_step_s (s) are the host's claims, 0 for none. Opening checks the
 digest, the manifest and the claims before anything is deserialized, loads and freezes the graph, and replays the golden columns.
+constraints_off names constraints of the manifest that this run leaves out; the golden columns are replayed with all of them on.
 Use it from one thread at a time.)";
 
 void define_emulator(py::module_& m) {
   py::class_<Emulator>(m, "Emulator", class_doc)
-      .def(py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank,
-                       int threads, int micro_batch, const std::optional<std::string>& pinned_sha256) {
-             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch,
-                                               pinned_sha256);
-           }),
-           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu",
-           py::arg("local_rank") = 0, py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none())
+      .def(
+          py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank, int threads,
+                      int micro_batch, const std::optional<std::string>& pinned_sha256, const std::vector<std::string>& constraints_off) {
+            return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch,
+                                              pinned_sha256, constraints_off);
+          }),
+          py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu", py::arg("local_rank") = 0,
+          py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
+          py::arg("constraints_off") = std::vector<std::string>())
       .def("begin", &Emulator::begin, py::arg("n_column"), "Start a step of n_column columns; forgets what was set before.")
       .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
            "Set columns of one input variable from a float32 or float64 array [column] or [column, level] of any strides.")
@@ -200,6 +215,8 @@ void define_emulator(py::module_& m) {
       .def_property_readonly("host_postprocessing", &Emulator::host_postprocessing, "What the graph asks of the host: none or legacy.")
       .def_property_readonly("digest", &Emulator::digest, "SHA-256 of the package, 64 hexadecimal digits.")
       .def_property_readonly("device", &Emulator::device, "Device in use, such as \"cpu\" or \"cuda:1\".")
+      .def_property_readonly("constraints_off", &Emulator::constraints_off,
+                             "Constraints of the manifest that are switched off, in its order.")
       .def_property_readonly("golden_difference", &Emulator::golden_difference, "Largest difference of the golden replay at open.")
       .def_property_readonly("level_count", &Emulator::level_count)
       .def_property_readonly("time_step_s", &Emulator::time_step_s, "Time step in seconds.")

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "device.hpp"
 
@@ -30,7 +31,10 @@ std::string_view backend_name() noexcept;
 int backend_device_count();
 
 // Loads, places and freezes a package; bytes are needed during the call only. threads: intra-operator threads of every forward.
-// Throws Error: PACKAGE if the bytes are not a TorchScript module, BACKEND otherwise.
-std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads);
+// constraints_off: constraints of the manifest whose switch in the graph is turned off before it is frozen.
+// Throws Error: PACKAGE if the bytes are not a TorchScript module, ARGUMENT if the graph has no switch for a constraint or an output needs
+// it, BACKEND otherwise.
+std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads,
+                                      const std::vector<std::string>& constraints_off);
 
 }  // namespace climlink

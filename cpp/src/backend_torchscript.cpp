@@ -6,6 +6,7 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/cuda.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -103,16 +104,49 @@ class TorchScriptBackend final : public Backend {
   int threads_;
 };
 
+// The submodule of one constraint; wrappers/constraints keeps rules and their names in one order. Throws what libtorch throws if there
+// is none.
+torch::jit::Module rule_of(const torch::jit::Module& module, const std::string& constraint) {
+  const torch::jit::Module sequence = module.attr("constraints").toModule();
+  const auto names = sequence.attr("names").toListRef();
+  const auto found = std::find_if(names.begin(), names.end(), [&](const c10::IValue& n) { return n.toStringRef() == constraint; });
+  return sequence.attr("rules").toModule().attr(std::to_string(found - names.begin())).toModule();
+}
+
+// Outputs that exist through this constraint only; "" if its switch is now off.
+std::string switched_off(const torch::jit::Module& module, const std::string& constraint, const std::string& name) {
+  try {
+    torch::jit::Module rule = rule_of(module, constraint);
+    std::string makes = rule.attr("makes").toStringRef();
+    if (makes.empty()) rule.setattr("enabled", false);
+    return makes;
+  } catch (const std::exception&) {
+    fail(CLIMLINK_ERROR_ARGUMENT, name, ": the constraint \"", constraint,
+         "\" cannot be switched off: the graph has no switch for it, as it was exported by an older climlink. Export the package again");
+  }
+}
+
+void switch_off(const torch::jit::Module& module, const std::vector<std::string>& constraints, const std::string& name) {
+  for (const auto& constraint : constraints) {
+    const std::string makes = switched_off(module, constraint, name);
+    if (makes.empty()) continue;
+    fail(CLIMLINK_ERROR_ARGUMENT, name, ": the constraint \"", constraint, "\" cannot be switched off: ", makes,
+         " would not exist without it. Take it out of constraints_off");
+  }
+}
+
 }  // namespace
 
 std::string_view backend_name() noexcept { return "torchscript"; }
 
 int backend_device_count() { return static_cast<int>(torch::cuda::device_count()); }
 
-std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads) {
+std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads,
+                                      const std::vector<std::string>& constraints_off) {
   const c10::InferenceMode inference;
   const ThreadScope scope(threads);
   torch::jit::Module module = deserialize(bytes, name, torch_device(device));
+  switch_off(module, constraints_off, name);
   try {
     module.eval();
     // Frozen only here, where the device is known: freezing folds the buffers into constants.

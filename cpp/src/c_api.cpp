@@ -167,6 +167,13 @@ climlink_status climlink_device(const climlink_emulator* emulator, const char** 
   });
 }
 
+climlink_status climlink_constraints_off(const climlink_emulator* emulator, const char** names) {
+  return guarded([&] {
+    need(names, "names");
+    *names = checked(emulator).constraints_off().c_str();
+  });
+}
+
 climlink_status climlink_host_postprocessing(const climlink_emulator* emulator, const char** policy) {
   return guarded([&] {
     need(policy, "policy");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "constraint_switches.hpp"
 #include "error.hpp"
 #include "golden.hpp"
 #include "host_array.hpp"
@@ -39,6 +40,8 @@ Emulator::Emulator(std::string_view bytes, const std::string& name, const climli
   check_options(options);
   package_ = read_package(bytes, name, options.pinned_sha256);
   check_host_claims(options, manifest(), name);
+  constraints_off_ = constraints_to_switch_off(options.constraints_off, manifest(), name);
+  for (const auto& constraint : constraints_off_) constraints_off_text_ += (constraints_off_text_.empty() ? "" : ",") + constraint;
   load(bytes, options);
 }
 
@@ -52,11 +55,20 @@ void Emulator::load(std::string_view bytes, const climlink_options& options) {
   const int device_count = std::string_view(options.device) == "cpu" ? 0 : backend_device_count();
   const Device device = choose_device(options.device, options.local_rank, device_count);
   device_text_ = device.text();
-  backend_ = load_backend(bytes, package_.name, device, options.threads);
+  load_on(device, bytes, options, {});
+  golden_difference_ = replay_golden(package_, *runner_, m.tolerance(backend_name(), device.type(), precision));
+  // The golden columns were recorded with every constraint on, so the graph proves itself unchanged before a constraint is left out.
+  if (!constraints_off_.empty()) load_on(device, bytes, options, constraints_off_);
+}
+
+void Emulator::load_on(const Device& device, std::string_view bytes, const climlink_options& options,
+                       const std::vector<std::string>& constraints_off) {
+  runner_.reset();
+  backend_.reset();  // before the next one takes memory
+  backend_ = load_backend(bytes, package_.name, device, options.threads, constraints_off);
   const std::int64_t micro_batch = whole_granules(options.micro_batch);
   warm_up(package_, *backend_, micro_batch);
-  runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width, device.cuda ? 0 : micro_batch);
-  golden_difference_ = replay_golden(package_, *runner_, m.tolerance(backend_name(), device.type(), precision));
+  runner_ = std::make_unique<ColumnRunner>(*backend_, manifest().inputs.width, manifest().outputs.width, device.cuda ? 0 : micro_batch);
 }
 
 const Layout& Emulator::layout(climlink_role role) const {

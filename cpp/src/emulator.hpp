@@ -22,6 +22,8 @@ class Emulator {
   const Manifest& manifest() const { return package_.manifest; }
   const std::string& digest() const { return package_.digest; }
   const std::string& device() const { return device_text_; }
+  // Constraints switched off, in the manifest's order, separated by commas; "" for none.
+  const std::string& constraints_off() const { return constraints_off_text_; }
   double golden_difference() const { return golden_difference_; }
   const Layout& layout(climlink_role role) const;
   // The variable of a name; Error(VARIABLE) with the near names if there is none.
@@ -38,11 +40,15 @@ class Emulator {
   enum class Stage { idle, setting, done, failed };
 
   void load(std::string_view bytes, const climlink_options& options);
+  void load_on(const Device& device, std::string_view bytes, const climlink_options& options,
+               const std::vector<std::string>& constraints_off);
   void check_all_set() const;
   void check_packed_inputs(const float* x, std::int64_t n_column) const;
   void check_outputs(const float* y, std::int64_t n_column) const;
 
   Package package_;
+  std::vector<std::string> constraints_off_;
+  std::string constraints_off_text_;
   std::string device_text_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<ColumnRunner> runner_;

@@ -187,12 +187,15 @@ std::string read_imported(JsonRecord record) {
   return host_postprocessing;
 }
 
-void check_constraints(JsonRecord& root) {
+// Returns the names of the constraints.
+std::vector<std::string> read_constraints(JsonRecord& root) {
+  std::vector<std::string> names;
   for (auto& constraint : root.records("constraints")) {
-    constraint.string("name");
+    names.push_back(constraint.string("name"));
     if (constraint.has("parameters")) constraint.object("parameters");
     constraint.finish();
   }
+  return names;
 }
 
 void check_architecture(JsonRecord record) {
@@ -206,7 +209,6 @@ void check_architecture(JsonRecord record) {
 // as Python refuses it.
 void check_description(JsonRecord& root) {
   if (!unknown(root, "normalization")) check_normalization(root.record("normalization"));
-  if (!unknown(root, "constraints")) check_constraints(root);
   if (!unknown(root, "architecture")) check_architecture(root.record("architecture"));
   auto provenance = root.record("provenance");
   for (const char* key : {"climlink_version", "torch_version", "exported_on"}) provenance.string(key);
@@ -260,6 +262,7 @@ Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
   m.tolerances = read_tolerances(root);
   read_golden(root.record("golden"), m);
   if (root.has("imported") && !root.is_null("imported")) m.host_postprocessing = read_imported(root.record("imported"));
+  if (!unknown(root, "constraints")) m.constraints = read_constraints(root);
   check_description(root);
   root.finish();
   return m;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,7 +46,8 @@ struct Manifest {
   std::vector<double> difference_scale;  // s of |a-b|/(s+|b|), [outputs.width]
   std::vector<std::string> allowed_precisions;
   std::vector<Tolerance> tolerances;
-  std::string host_postprocessing = "none";  // what an imported graph asks of the host: "none" or "legacy"
+  std::optional<std::vector<std::string>> constraints;  // names in their order; nothing where an imported graph does not say
+  std::string host_postprocessing = "none";             // what an imported graph asks of the host: "none" or "legacy"
   std::int64_t golden_count = 0;
   std::string golden_inputs_sha256, golden_outputs_sha256;
 

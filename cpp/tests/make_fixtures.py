@@ -13,7 +13,7 @@ import sys
 import types
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,52 @@ class Double(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x[:, :5].double()
+
+
+class Doubled(nn.Module):
+    """A constraint with a switch: twice the outputs."""
+
+    def __init__(self, makes: str = "") -> None:
+        super().__init__()
+        self.enabled: bool = True
+        self.makes: str = makes
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        return 2 * y
+
+
+class Raised(Doubled):
+    """A constraint with a switch: 1 more than the outputs."""
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        return y + 1
+
+
+class Rules(nn.Module):
+    """Constraints by name, in their order: where the runtime looks for switches."""
+
+    def __init__(self, rules: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.names = list(rules)
+        self.rules = nn.ModuleList(rules.values())
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        for rule in self.rules:
+            if rule.enabled:
+                y = rule(y)
+        return y
+
+
+class Constrained(nn.Module):
+    """A network and its constraints, laid out as a WrappedEmulator is."""
+
+    def __init__(self, network: nn.Module, rules: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.network = network
+        self.constraints = Rules(rules)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.constraints(self.network(x))
 
 
 def layout(name: str, variables: list[tuple[str, str, int]]) -> dict[str, Any]:
@@ -317,6 +363,22 @@ def make_disagreeing(folder: Path) -> None:
     save(folder / "double.pt", Double(), manifest(TINY_INPUTS, TINY_OUTPUTS, 4), torch.zeros(4, 5))
 
 
+def with_constraints(record: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return a manifest that lists these constraints."""
+    return {**record, "constraints": [{"name": name, "parameters": {}} for name in names]}
+
+
+def make_switched(folder: Path) -> None:
+    """Make packages whose constraints can be switched off, with the same network in all: [twice and] [1 more]; rain needs its rule."""
+    network = Tiny()
+    doubled, raised, rain = {"doubled": Doubled()}, {"raised": Raised()}, {"rain_from_cloud": Doubled("cam_out_PRECC")}
+    packages = {"switched": doubled | raised | rain, "not_doubled": raised | rain, "not_raised": doubled | rain, "rain": rain}
+    for name, rules in packages.items():
+        save(folder / f"{name}.pt", Constrained(network, rules), with_constraints(manifest(TINY_INPUTS, TINY_OUTPUTS, 4), rules))
+    tampered = folder / "switched_tampered.pt"
+    rewrite(folder / "switched.pt", tampered, lambda e: tamper_outputs(e, rehash=True))
+
+
 def make_good(folder: Path) -> None:
     """Make the packages that run, and the manifest of one of them as a file of its own."""
     tiny = manifest(TINY_INPUTS, TINY_OUTPUTS, 4)
@@ -341,6 +403,7 @@ def check_against_python_reader(folder: Path) -> None:
         sys.modules[name] = package
     parse = importlib.import_module("climlink.wrappers.manifest").parse_manifest
     for name in ("tiny", "masked", "imported", "confidence", "mlp", "convolution", "recurrent"):
+    for name in ("tiny", "switched", "imported", "confidence", "mlp", "convolution", "recurrent"):
         with zipfile.ZipFile(folder / f"{name}.pt") as archive:
             parse(archive.read(entry(dict.fromkeys(archive.namelist(), b""), "/manifest.json")).decode(), name)
 
@@ -352,6 +415,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(20240801)
     make_good(folder)
+    make_switched(folder)
     make_damaged(folder)
     make_disagreeing(folder)
     check_against_python_reader(folder)

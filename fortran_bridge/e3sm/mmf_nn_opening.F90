@@ -1,5 +1,6 @@
 !> Opens the package that the namelist names and checks that namelist, package and model fit together, before the first step.
 module mmf_nn_opening
+  use cam_logfile, only: iulog
   use climlink, only: climlink_emulator, climlink_status
   use climlink_coupling, only: climlink_coupling_policy
   use climlink_lagged_memory, only: climlink_lags
@@ -8,11 +9,13 @@ module mmf_nn_opening
   use mmf_nn_outputs, only: find_outputs
   use mmf_nn_settings, only: cb_do_ramp, cb_nn_var_combo, cb_partial_coupling, cb_partial_coupling_vars, cb_ramp_factor, &
                              cb_ramp_linear_steps, cb_ramp_option, cb_ramp_step_0steps, cb_ramp_step_1steps, cb_spinup_step, &
-                             climlink_device, climlink_micro_batch, climlink_package_digest, climlink_threads, input_rh, &
-                             input_rh_given, inputlength, not_given, number_text, outputlength, package_path
+                             climlink_constraints_off, climlink_device, climlink_micro_batch, climlink_package_digest, &
+                             climlink_threads, input_rh, input_rh_given, inputlength, not_given, number_text, outputlength, &
+                             package_path
   use mpishorthand, only: mpicom
   use ppgrid, only: pver
   use shr_kind_mod, only: r8 => shr_kind_r8
+  use spmd_utils, only: masterproc
   use time_manager, only: get_step_size
   implicit none (type, external)
   private
@@ -34,8 +37,12 @@ contains
     if (climlink_micro_batch > 0) micro_batch = climlink_micro_batch           ! not allocated is not present
     if (climlink_package_digest /= ' ') digest = climlink_package_digest
     call emulator%open(package_path(), status, comm=mpicom, n_level=pver, time_step=real(get_step_size(), r8), &
-                       device=trim(climlink_device), threads=climlink_threads, micro_batch=micro_batch, pinned_sha256=digest)
+                       device=trim(climlink_device), threads=climlink_threads, micro_batch=micro_batch, pinned_sha256=digest, &
+                       constraints_off=climlink_constraints_off)
     if (.not. status%ok()) call stop_together(status%message)
+    if (masterproc .and. len(emulator%constraints_off()) > 0) then
+      write (iulog, '(2a)') 'mmf_nn_emulator: constraints of the package that this run leaves out: ', emulator%constraints_off()
+    end if
   end subroutine open_package
 
   !> Ends the model if the package, the namelist and what this model has do not fit.

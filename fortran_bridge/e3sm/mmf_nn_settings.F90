@@ -14,6 +14,7 @@ module mmf_nn_settings
   public :: mmf_nn_emulator_readnl, package_path, number_text
 
   integer, parameter :: text_length = 256
+  integer, parameter :: constraint_length = 64, constraint_count = 32
 
   !> Value of a number that the namelist does not give.
   integer, parameter, public :: not_given = -huge(1)
@@ -44,6 +45,7 @@ module mmf_nn_settings
   character(len=16), public :: climlink_device = 'auto'
   integer, public :: climlink_threads = 1
   integer, public :: climlink_micro_batch = 0
+  character(len=constraint_length), public :: climlink_constraints_off(constraint_count) = ' '
   logical, public :: climlink_legacy = .false.
   logical, public :: climlink_history = .true.
   logical, public :: climlink_branch_memory = .false.
@@ -54,6 +56,8 @@ module mmf_nn_settings
     cb_ramp_linear_steps, cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, climlink_package, &
     climlink_package_digest, climlink_device, climlink_threads, climlink_micro_batch, climlink_legacy, climlink_history, &
     climlink_log_steps, climlink_branch_memory
+    climlink_package_digest, climlink_device, climlink_threads, climlink_micro_batch, climlink_constraints_off, climlink_legacy, &
+    climlink_history
 
 contains
 
@@ -175,6 +179,7 @@ contains
     climlink_package_digest = texts(5)(:len(climlink_package_digest))
     climlink_device = texts(6)(:len(climlink_device))
     call share_text(cb_partial_coupling_vars)
+    call share_text(climlink_constraints_off)
   end subroutine share_entries
 
   subroutine take_numbers(numbers)

@@ -11,7 +11,7 @@ module climlink_c_api
   public :: climlink_version_c, climlink_backend_c, climlink_status_name_c, climlink_last_message_c, climlink_options_default_c
   public :: climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c, climlink_close_c
   public :: climlink_manifest_c, climlink_digest_c, climlink_device_c, climlink_level_count_c, climlink_time_step_c
-  public :: climlink_host_postprocessing_c
+  public :: climlink_host_postprocessing_c, climlink_constraints_off_c
   public :: climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, climlink_require_units_c
   public :: climlink_begin_c, climlink_run_c, climlink_fortran_set_c, climlink_fortran_get_c
   public :: c_text, c_characters
@@ -28,6 +28,7 @@ module climlink_c_api
     integer(c_int32_t) :: threads = 1_c_int32_t
     integer(c_int32_t) :: micro_batch = 64_c_int32_t
     type(c_ptr) :: pinned_sha256 = c_null_ptr
+    type(c_ptr) :: constraints_off = c_null_ptr
   end type c_options
 
   interface
@@ -135,6 +136,14 @@ module climlink_c_api
       type(c_ptr), intent(out) :: text
       integer(c_int) :: status
     end function climlink_host_postprocessing_c
+
+    function climlink_constraints_off_c(emulator, names) result(status) bind(c, name='climlink_constraints_off')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      type(c_ptr), intent(out) :: names
+      integer(c_int) :: status
+    end function climlink_constraints_off_c
 
     function climlink_level_count_c(emulator, level_count) result(status) bind(c, name='climlink_level_count')
       import :: c_int, c_int32_t, c_ptr

@@ -13,10 +13,10 @@ module climlink_emulators
                                          c_size_t
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_c_api, only: c_characters, c_options, c_role_input, c_role_output, c_text, climlink_begin_c, climlink_close_c, &
-                            climlink_device_c, climlink_digest_c, climlink_fortran_get_c, climlink_fortran_set_c, &
-                            climlink_golden_difference_c, climlink_host_postprocessing_c, climlink_level_count_c, &
-                            climlink_manifest_c, climlink_open_c, climlink_options_default_c, climlink_require_units_c, &
-                            climlink_run_c, climlink_time_step_c
+                            climlink_constraints_off_c, climlink_device_c, climlink_digest_c, climlink_fortran_get_c, &
+                            climlink_fortran_set_c, climlink_golden_difference_c, climlink_host_postprocessing_c, &
+                            climlink_level_count_c, climlink_manifest_c, climlink_open_c, climlink_options_default_c, &
+                            climlink_require_units_c, climlink_run_c, climlink_time_step_c
   use climlink_errors, only: climlink_error_argument, climlink_error_state, climlink_ok, climlink_status, failure, &
                              outcome_of
   use climlink_opening, only: open_together
@@ -61,6 +61,7 @@ module climlink_emulators
     procedure :: digest
     procedure :: host_postprocessing
     procedure :: device
+    procedure :: constraints_off
     procedure :: manifest
 
     procedure, private :: assign_nothing
@@ -72,7 +73,8 @@ contains
 
   !> Opens a package: checks its digest and manifest against what the host declares, loads it on the device and replays its golden
   !! columns. With comm this is collective: rank 0 of comm reads the file, all ranks receive it, and all return the same status.
-  subroutine emulator_open(self, path, status, comm, n_level, time_step, device, threads, micro_batch, pinned_sha256)
+  subroutine emulator_open(self, path, status, comm, n_level, time_step, device, threads, micro_batch, pinned_sha256, &
+                           constraints_off)
     class(climlink_emulator), intent(inout) :: self
     character(len=*), intent(in) :: path                       !! Package file, such as wrap_model.pt.
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
@@ -83,9 +85,10 @@ contains
     integer, intent(in), optional :: threads                   !! Threads within one operation; 1 by default.
     integer, intent(in), optional :: micro_batch               !! Columns per forward on a CPU, at least 2; 64 by default.
     character(len=*), intent(in), optional :: pinned_sha256    !! SHA-256 the file must have, 64 hexadecimal digits.
+    character(len=*), intent(in), optional :: constraints_off(:)  !! Constraints to leave out; blank names do not count.
     type(climlink_status) :: outcome
     type(c_options) :: options
-    character(kind=c_char), allocatable, target :: device_text(:), pinned_text(:)
+    character(kind=c_char), allocatable, target :: device_text(:), pinned_text(:), off_text(:)
 
     options = climlink_options_default_c()
     if (present(n_level)) options%level_count = int(n_level, c_int32_t)
@@ -100,6 +103,10 @@ contains
       pinned_text = c_characters(pinned_sha256)
       options%pinned_sha256 = c_loc(pinned_text)
     end if
+    if (present(constraints_off)) then
+      off_text = c_characters(joined(constraints_off))
+      options%constraints_off = c_loc(off_text)
+    end if
 
     call locate(self, outcome, comm)
     ! An emulator that is open already is a matter for all ranks; a communicator of no use cannot carry an agreement.
@@ -110,6 +117,20 @@ contains
     end if
     call settle(outcome, status)
   end subroutine emulator_open
+
+  !> Names that are not blank, separated by commas.
+  pure function joined(names) result(text)
+    character(len=*), intent(in) :: names(:)
+    character(len=:), allocatable :: text
+    integer :: i
+
+    text = ''
+    do i = 1, size(names)
+      if (len_trim(names(i)) == 0) cycle
+      if (len(text) > 0) text = text // ','
+      text = text // trim(names(i))
+    end do
+  end function joined
 
   !> Starts a step with n_column columns on this rank; 0 is legal. What was set before is forgotten.
   subroutine emulator_begin(self, n_column, status)
@@ -343,6 +364,16 @@ contains
     text = ''
     if (climlink_device_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
   end function device
+
+  !> Constraints that are switched off, in the package's order, separated by commas; '' for none.
+  function constraints_off(self) result(text)
+    class(climlink_emulator), intent(in) :: self
+    character(len=:), allocatable :: text
+    type(c_ptr) :: pointer
+
+    text = ''
+    if (climlink_constraints_off_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+  end function constraints_off
 
   !> What the graph asks of the host: none, or legacy for an imported wrapper that relies on E3SM's post-processing; '' if closed.
   function host_postprocessing(self) result(text)

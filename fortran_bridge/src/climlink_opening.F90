@@ -2,8 +2,9 @@
 module climlink_opening
   use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int, c_int32_t, c_int64_t, c_loc, c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: int64, int8
-  use climlink_c_api, only: c_characters, c_options, climlink_close_c, climlink_free_c, climlink_open_bytes_c, climlink_read_file_c
-  use climlink_errors, only: climlink_error_internal, climlink_ok, climlink_status, failure, outcome_of
+  use climlink_c_api, only: c_characters, c_options, c_text, climlink_close_c, climlink_constraints_off_c, climlink_free_c, &
+                            climlink_open_bytes_c, climlink_read_file_c
+  use climlink_errors, only: climlink_error_argument, climlink_error_internal, climlink_ok, climlink_status, failure, outcome_of
   use climlink_parallel, only: agree, broadcast_bytes, broadcast_count, node_rank
   implicit none (type, external)
   private
@@ -31,9 +32,36 @@ contains
     code = climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), c_characters(path), options, handle)
     outcome = outcome_of(code, rank, 'open')
     call agree(comm, outcome)
+    if (outcome%ok()) call check_same_constraints(handle, comm, rank, outcome)
     if (outcome%ok() .or. .not. c_associated(handle)) return
     if (climlink_close_c(handle) /= climlink_ok) handle = c_null_ptr
   end subroutine open_together
+
+  !> Refuses a rank that leaves out other constraints than rank 0: one run would hold two physics.
+  subroutine check_same_constraints(handle, comm, rank, outcome)
+    type(c_ptr), intent(in) :: handle                    !! Open on every rank.
+    integer, intent(in) :: comm
+    integer, intent(in) :: rank
+    type(climlink_status), intent(inout) :: outcome
+    character(len=:), allocatable :: own, first
+    integer(int8), allocatable :: bytes(:)
+    integer(int64) :: n_byte
+    type(c_ptr) :: names
+
+    own = ''
+    if (climlink_constraints_off_c(handle, names) == climlink_ok) own = c_text(names)
+    n_byte = len(own)
+    call broadcast_count(comm, n_byte)
+    allocate (bytes(n_byte), source=0_int8)
+    if (rank == 0) bytes = transfer(own, bytes)
+    call broadcast_bytes(comm, bytes)
+    first = transfer(bytes, repeat(' ', int(n_byte)))
+    if (own /= first .or. len(own) /= len(first)) then
+      outcome = failure(climlink_error_argument, rank, 'open: constraints_off is "' // own // '" here but "' // first // &
+                        '" on rank 0; give all ranks the same')
+    end if
+    call agree(comm, outcome)
+  end subroutine check_same_constraints
 
   !> Rank 0 of comm reads the file; every rank ends with its bytes, or every rank with the same error.
   subroutine share_file(path, comm, rank, bytes, outcome)

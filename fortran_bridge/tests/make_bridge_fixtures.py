@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -150,8 +150,12 @@ def write_package(
     outputs: list[tuple[Entry, str, float]],
     levels: int,
     graph: Callable[[torch.nn.Module, int, int], torch.nn.Module] | None = None,
+    doubled_by: Sequence[str] = (),
 ) -> None:
-    """Write a package whose output variables are an input variable times a gain, level by level, or what ``graph`` makes of that."""
+    """Write a package whose output variables are an input variable times a gain, level by level, or what ``graph`` makes of that.
+
+    Each name in ``doubled_by`` is a constraint, with a switch, that doubles all outputs.
+    """
     start, position = {}, 0
     for name, _, width in inputs:
         start[name] = position
@@ -161,14 +165,18 @@ def write_package(
     network: torch.nn.Module = Gains(source, gain)
     if graph is not None:
         network = graph(network, position, len(source))
+    fixtures = runtime_fixtures()
+    if doubled_by:
+        network = fixtures.Constrained(network, {name: fixtures.Doubled() for name in doubled_by})
     model = torch.jit.script(network.eval())
     x = torch.rand(4, position, generator=torch.Generator().manual_seed(7)) + 0.5
-    fixtures = runtime_fixtures()
     record = fixtures.manifest(fixtures.layout("test_inputs", inputs), fixtures.layout("test_outputs", [e for e, _, _ in outputs]), levels)
+    if doubled_by:
+        record = fixtures.with_constraints(record, doubled_by)
     torch.jit.save(model, str(path), _extra_files=fixtures.add_golden(record, x, model(x)))
 
 
-def column_package(path: Path) -> None:
+def column_package(path: Path, doubled_by: Sequence[str] = ()) -> None:
     """A package of 6 levels and few variables, for the bridge."""
     inputs = [("state_t", "K", 6), ("state_q0001", "kg/kg", 6), ("state_ps", "Pa", 1), ("pbuf_SOLIN", "W/m2", 1)]
     outputs = [
@@ -177,7 +185,7 @@ def column_package(path: Path) -> None:
         (("cam_out_PRECC", "m/s", 1), "state_ps", 3e-13),
         (("cam_out_NETSW", "W/m2", 1), "pbuf_SOLIN", 0.5),
     ]
-    write_package(path, inputs, outputs, 6)
+    write_package(path, inputs, outputs, 6, doubled_by=doubled_by)
 
 
 def lagged_package(path: Path) -> None:
@@ -224,6 +232,7 @@ def main(folder: Path) -> None:
     """Make all fixtures in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     column_package(folder / "column.pt")
+    column_package(folder / "switched.pt", doubled_by=("doubled", "doubled_again"))
     whole = (folder / "column.pt").read_bytes()
     (folder / "truncated.pt").write_bytes(whole[: len(whole) // 2])
     (folder / "not_a_package.pt").write_text("this is not a package\n")

@@ -70,6 +70,10 @@ contains
     call check_error(status, climlink_error_argument, 'micro_batch')
     call emulator%open(fixture('column.pt'), status, threads=0)
     call check_error(status, climlink_error_argument, 'threads')
+    call emulator%open(fixture('switched.pt'), status, constraints_off=['doubeld'])
+    call check_error(status, climlink_error_argument, 'Near names: doubled')
+    call emulator%open(fixture('column.pt'), status, constraints_off=['scale'])
+    call check_error(status, climlink_error_argument, 'no switch')
 #ifndef CLIMLINK_MPI
     call emulator%open(fixture('column.pt'), status, comm=0)
     call check_error(status, climlink_error_argument, 'built without MPI')

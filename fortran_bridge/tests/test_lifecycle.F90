@@ -21,6 +21,7 @@ program test_lifecycle
   call assignment_copies_nothing()
   call leaves_scope()
   call array_of_emulators()
+  call constraints_switched_off()
   call first%close(status)
   call second%close(status)
   call finish()
@@ -78,5 +79,47 @@ contains
     call step(many(2), 6e4_real64)
     deallocate (many)
   end subroutine array_of_emulators
+
+  !> Each of the two constraints of this package doubles its answers.
+  subroutine constraints_switched_off()
+    character(len=16) :: names(3)
+
+    names = ''
+    call check(abs(answer(names) - 4 * gain_ps * 1e5_real64) < 1e-6_real64 * gain_ps * 1e5_real64, 'blank names switch nothing off')
+    names(2) = 'doubled_again'
+    call check(abs(answer(names) - 2 * gain_ps * 1e5_real64) < 1e-6_real64 * gain_ps * 1e5_real64, 'one constraint off')
+    names(3) = 'doubled'
+    call check(abs(answer(names) - gain_ps * 1e5_real64) < 1e-6_real64 * gain_ps * 1e5_real64, 'both constraints off')
+  end subroutine constraints_switched_off
+
+  !> Precipitation of one column without these constraints; the emulator says which they are.
+  function answer(names) result(rain)
+    character(len=*), intent(in) :: names(:)
+    real(real64) :: rain
+    type(climlink_emulator) :: switched
+    real(real64) :: profile(1, n_level), scalar(1)
+    character(len=:), allocatable :: expected
+
+    call switched%open(fixture('switched.pt'), status, constraints_off=names)
+    call check(status%ok(), 'open without constraints: ' // status%message)
+    expected = ''
+    if (any(names == 'doubled')) expected = 'doubled'
+    if (any(names == 'doubled') .and. any(names == 'doubled_again')) expected = expected // ','
+    if (any(names == 'doubled_again')) expected = expected // 'doubled_again'
+    call check(switched%constraints_off() == expected, 'constraints_off: ' // switched%constraints_off())
+    profile = 1.0_real64
+    scalar = 1e5_real64
+    call switched%begin(1, status)
+    call switched%set('state_t', profile, 1, status)
+    call switched%set('state_q0001', profile, 1, status)
+    call switched%set('state_ps', scalar, 1, status)
+    call switched%set('pbuf_SOLIN', scalar, 1, status)
+    call switched%run(status)
+    call switched%get('cam_out_PRECC', scalar, 1, status)
+    call check(status%ok(), 'run without constraints: ' // status%message)
+    rain = scalar(1)
+    call switched%close(status)
+    call check(switched%constraints_off() == '', 'nothing is switched off in a closed emulator')
+  end function answer
 
 end program test_lifecycle

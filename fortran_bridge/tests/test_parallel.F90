@@ -80,12 +80,32 @@ contains
     call emulator%open(fixture('column.pt'), status, comm=MPI_COMM_WORLD%mpi_val, pinned_sha256=pinned)
     call check_error(status, climlink_error_digest, 'rank ' // trim(last_rank))
 
+    call other_physics_on_one_rank()
     if (rank == n_rank - 1) call emulator%open(fixture('column.pt'), status)
     call emulator%open(fixture('column.pt'), status, comm=MPI_COMM_WORLD%mpi_val)
     call check_error(status, climlink_error_state, 'rank ' // trim(last_rank) // ': open: this emulator is open already')
     call check(emulator%is_open() .eqv. rank == n_rank - 1, 'the emulator that was open stays open')
     call emulator%close(status)
   end subroutine failures_of_one_rank
+
+  !> The last rank alone leaves a constraint out, which each of them could.
+  subroutine other_physics_on_one_rank()
+    character(len=16) :: off(1)
+
+    off = 'doubled'
+    call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, constraints_off=off)
+    call check(status%ok() .and. emulator%constraints_off() == 'doubled', 'the same on all ranks: ' // status%message)
+    call emulator%close(status)
+    if (n_rank == 1) return
+    if (rank < n_rank - 1) off = ''
+    call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, constraints_off=off)
+    call check_error(status, climlink_error_argument, 'rank ' // trim(last_rank) // ': open: constraints_off is "doubled" here')
+    call check_error(status, climlink_error_argument, 'but "" on rank 0')
+    call check(.not. emulator%is_open(), 'closed where the constraints differ')
+    if (rank == n_rank - 1) off = 'doubeld'
+    call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, constraints_off=off)
+    call check_error(status, climlink_error_argument, 'rank ' // trim(last_rank) // ': open: ')
+  end subroutine other_physics_on_one_rank
 
   !> Rank r of n has r columns: rank 0 has none.
   subroutine open_and_run(comm)

@@ -1,10 +1,11 @@
 !> Sends packed columns through the Fortran module under MPI, the way a model would: every variable by name, chunk by chunk, in
 !! real64.
 !!
-!!     mpirun -np 2 climlink-fortran-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS]
+!!     mpirun -np 2 climlink-fortran-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]
 !!
 !! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and [N_COLUMN, n_output]. Each rank takes a
 !! contiguous block of columns (possibly none) and cuts it into chunks of PCOLS columns (default 16) with a shorter last one.
+!! CONSTRAINTS_OFF are names of constraints to leave out, separated by commas.
 !! `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on failure, or 2 on wrong usage.
 program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32, real64
@@ -15,11 +16,12 @@ program climlink_fortran_route
   use raw_rows, only: check_size, read_rows, rows_of_rank, write_rows
   implicit none (type, external)
 
-  character(len=*), parameter :: usage = 'usage: climlink-fortran-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS]'
+  character(len=*), parameter :: usage = &
+    'usage: climlink-fortran-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]'
   integer, parameter :: default_chunk = 16
 
   type(climlink_emulator) :: emulator
-  character(len=:), allocatable :: package_path, input_path, output_path, error
+  character(len=:), allocatable :: package_path, input_path, output_path, constraints_off, error
   integer :: n_column, pcols, rank, n_rank, first, count
   real(real32), allocatable :: inputs(:, :), outputs(:, :)
 
@@ -27,7 +29,7 @@ program climlink_fortran_route
   call MPI_Comm_rank(MPI_COMM_WORLD, rank)
   call MPI_Comm_size(MPI_COMM_WORLD, n_rank)
   call read_arguments()
-  call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val)
+  call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, constraints_off=[constraints_off])
 
   allocate (inputs(row_width(.true.), 0), outputs(row_width(.false.), 0))
   call check_size(input_path, size(inputs, 1), n_column, error)
@@ -52,13 +54,15 @@ contains
     integer :: n
 
     n = command_argument_count()
-    if (n < 4 .or. n > 5) call give_up(usage, 2)
+    if (n < 4 .or. n > 6) call give_up(usage, 2)
     package_path = argument(1)
     input_path = argument(2)
     n_column = number(argument(3), 'N_COLUMN', 0)
     output_path = argument(4)
     pcols = default_chunk
-    if (n == 5) pcols = number(argument(5), 'PCOLS', 1)
+    constraints_off = ''
+    if (n >= 5) pcols = number(argument(5), 'PCOLS', 1)
+    if (n == 6) constraints_off = argument(6)
   end subroutine read_arguments
 
   function argument(i) result(text)

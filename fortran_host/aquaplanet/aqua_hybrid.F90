@@ -52,12 +52,14 @@ module aqua_hybrid
 contains
 
   !> Opens the package on all ranks. error is '' or says what the package wants that this host has not.
-  subroutine open_package(self, path, pinned_sha256, device, threads, micro_batch, policy, inputs, latitude, time_step, error)
+  subroutine open_package(self, path, pinned_sha256, device, threads, micro_batch, constraints_off, policy, inputs, latitude, &
+                          time_step, error)
     class(hybrid_physics), intent(inout) :: self
     character(len=*), intent(in) :: path
     character(len=*), intent(in) :: pinned_sha256              !! '' if any package will do
     character(len=*), intent(in) :: device
     integer, intent(in) :: threads, micro_batch
+    character(len=*), intent(in) :: constraints_off(:)         !! Constraints of the package to leave out; blank ones do not count.
     type(climlink_coupling_policy), intent(in) :: policy
     type(column_table), intent(in) :: inputs                   !! Of this rank's columns.
     real(r8), intent(in) :: latitude(:)                        !! [column of this rank], rad
@@ -74,7 +76,8 @@ contains
     self%policy = policy
     if (len(pinned_sha256) > 0) pinned = pinned_sha256         ! not allocated is not present
     call self%emulator%open(path, status, comm=world(), n_level=self%n_level, time_step=time_step, device=device, &
-                            threads=threads, micro_batch=micro_batch, pinned_sha256=pinned)
+                            threads=threads, micro_batch=micro_batch, pinned_sha256=pinned, &
+                            constraints_off=constraints_off)
     if (status%ok()) call policy%check(self%emulator, status)
     if (.not. status%ok()) then
       error = status%message

@@ -116,7 +116,7 @@ contains
       policy%ramp_on_steps = wanted%ramp_on_steps
       policy%ramp_off_steps = wanted%ramp_off_steps
       call self%hybrid%open(trim(wanted%package), trim(wanted%pinned_sha256), trim(wanted%device), wanted%threads, &
-                            wanted%micro_batch, policy, worker%inputs, &
+                            wanted%micro_batch, wanted%constraints_off, policy, worker%inputs, &
                             latitude(worker%first:worker%first + worker%count - 1), self%settings%run%time_step_s, error)
     end associate
   end subroutine open_emulator

@@ -332,17 +332,19 @@ contains
     integer, intent(out) :: failed
     character(len=*), intent(inout) :: message
     character(len=path_length) :: package
-    character(len=text_length) :: pinned_sha256, device, mode, variables(max_variables), feedback, ramp
+    character(len=text_length) :: pinned_sha256, device, constraints_off(max_variables), mode, variables(max_variables), &
+                                  feedback, ramp
     integer :: threads, micro_batch, spin_up_steps, ramp_steps, ramp_on_steps, ramp_off_steps
     real(r8) :: ramp_factor
-    namelist /emulator/ package, pinned_sha256, device, threads, micro_batch, mode, variables, feedback, spin_up_steps, ramp, &
-      ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps
+    namelist /emulator/ package, pinned_sha256, device, threads, micro_batch, constraints_off, mode, variables, feedback, &
+      spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps
 
     package = settings%package
     pinned_sha256 = settings%pinned_sha256
     device = settings%device
     threads = settings%threads
     micro_batch = settings%micro_batch
+    constraints_off = settings%constraints_off
     mode = settings%mode
     variables = settings%variables
     feedback = settings%feedback
@@ -357,8 +359,8 @@ contains
     else
       read (unit, nml=emulator, iostat=failed, iomsg=message)
     end if
-    settings = emulator_settings(package, pinned_sha256, device, threads, micro_batch, mode, variables, feedback, spin_up_steps, &
-                                 ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps)
+    settings = emulator_settings(package, pinned_sha256, device, threads, micro_batch, constraints_off, mode, variables, feedback, &
+                                 spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps)
   end subroutine transfer_emulator
 
 end module aqua_namelists

@@ -55,6 +55,7 @@ contains
 
     call model%initialize(settings, error)
     call require(error)
+    call report_constraints(model)
     if (len_trim(settings%run%restart_from) > 0) then
       allocate (coupling(model%hybrid%state_size(), model%grid%n_column), source=0.0_r8)
       call read_checkpoint(trim(settings%run%restart_from), model, coupling, error)
@@ -72,6 +73,15 @@ contains
       error = '/run/ n_step: the restart is at or after the last step already'
     end if
   end subroutine start
+
+  !> One line where the emulator runs without some of its constraints: it is another function then than the one that was scored.
+  subroutine report_constraints(model)
+    type(aquaplanet_model), intent(in) :: model
+
+    if (rank > 0 .or. len(model%hybrid%emulator%constraints_off()) == 0) return
+    write (output_unit, '(3a)') program_name, ': constraints off: ', model%hybrid%emulator%constraints_off()
+    flush (output_unit)
+  end subroutine report_constraints
 
   !> Output of the step, and a restart where one is due. Collective.
   subroutine keep(model, output, error)

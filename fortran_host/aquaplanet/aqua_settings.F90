@@ -55,6 +55,7 @@ module aqua_settings
     character(len=text_length) :: device = 'cpu'
     integer :: threads = 1
     integer :: micro_batch = 64
+    character(len=text_length) :: constraints_off(max_variables) = ''  !! Constraints of the package that are left out.
     character(len=text_length) :: mode = 'full'                 !! full, partial or shadow.
     character(len=text_length) :: variables(max_variables) = '' !! Outputs that are blended in partial mode.
     character(len=text_length) :: feedback = 'reference'        !! In shadow mode: reference or emulator.

@@ -68,7 +68,7 @@ contains
     call require(error)
     call emulator%open(settings%package, status, comm=world(), n_level=file%n_level, time_step=settings%time_step_s, &
                        device=settings%device, threads=settings%threads, micro_batch=settings%micro_batch, &
-                       pinned_sha256=settings%pinned_sha256)
+                       pinned_sha256=settings%pinned_sha256, constraints_off=settings%constraints_off)
     if (.not. status%ok()) error = status%message
     call require(error)
     call close_climsim_file(file, error)
@@ -103,7 +103,7 @@ contains
     call require(error)
 
     start = MPI_Wtime()
-    call write_mlo(output_path(settings, path), file, results, emulator%digest(), error)
+    call write_mlo(output_path(settings, path), file, results, emulator%digest(), emulator%constraints_off(), error)
     call require(error)
     call close_climsim_file(file, error)
     call require(error)

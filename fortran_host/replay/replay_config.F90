@@ -7,6 +7,7 @@ module replay_config
   public :: replay_settings, read_settings, output_path, base_name
 
   integer, parameter :: path_length = 4096
+  integer, parameter :: name_length = 64, max_names = 32
 
   !> A path of its own length.
   type, public :: path_entry
@@ -21,6 +22,7 @@ module replay_config
     character(len=:), allocatable :: grid_file           !! File with P0, hyam, hybm; '' to read state_pmid from each file.
     character(len=:), allocatable :: pinned_sha256       !! SHA-256 the package must have; not allocated if any will do.
     type(path_entry), allocatable :: files(:)            !! One mli file per step.
+    character(len=name_length), allocatable :: constraints_off(:)  !! Constraints of the package that are left out.
     integer :: pcols = 16                                !! Columns per chunk.
     integer :: threads = 1                               !! Threads within one operation.
     integer :: micro_batch = 64                          !! Columns per forward on a CPU.
@@ -35,9 +37,11 @@ contains
     type(replay_settings), intent(out) :: settings
     character(len=:), allocatable, intent(out) :: error
     character(len=path_length) :: package, files, output_directory, grid_file, device, pinned_sha256, message
+    character(len=name_length) :: constraints_off(max_names)
     integer :: pcols, threads, micro_batch, unit, failed
     real(real64) :: time_step_s
-    namelist /replay/ package, pinned_sha256, files, output_directory, grid_file, device, pcols, threads, micro_batch, time_step_s
+    namelist /replay/ package, pinned_sha256, files, output_directory, grid_file, device, pcols, threads, micro_batch, &
+      constraints_off, time_step_s
 
     package = ''
     files = ''
@@ -45,6 +49,7 @@ contains
     grid_file = ''
     pinned_sha256 = ''
     device = 'cpu'
+    constraints_off = ''
     pcols = settings%pcols
     threads = settings%threads
     micro_batch = settings%micro_batch
@@ -62,6 +67,7 @@ contains
     settings%pcols = pcols
     settings%threads = threads
     settings%micro_batch = micro_batch
+    settings%constraints_off = pack(constraints_off, len_trim(constraints_off) > 0)
     settings%time_step_s = time_step_s
     if (failed == 0) message = settings_error(settings, trim(files))
     if (len_trim(message) > 0) then

@@ -25,25 +25,27 @@ module replay_output
 contains
 
   !> Gathers the fields of all ranks and writes them on rank 0. Collective; error is set on rank 0 only.
-  subroutine write_mlo(path, input, fields, digest, error)
+  subroutine write_mlo(path, input, fields, digest, constraints_off, error)
     character(len=*), intent(in) :: path                  !! Final name.
     type(climsim_file), intent(in) :: input               !! The mli file, still open.
     type(climsim_field), intent(in) :: fields(:)          !! In file order; this rank's columns.
     character(len=*), intent(in) :: digest                !! SHA-256 of the package.
+    character(len=*), intent(in) :: constraints_off       !! Constraints that were left out; '' for none.
     character(len=:), allocatable, intent(out) :: error
     type(output_file) :: output
 
     error = ''
-    if (rank == 0) call create(path, input, fields, digest, output, error)
+    if (rank == 0) call create(path, input, fields, digest, constraints_off, output, error)
     call write_fields(output, fields, error)
     if (rank == 0) call complete(output%netcdf_file, error)
   end subroutine write_mlo
 
-  subroutine create(path, input, fields, digest, output, error)
+  subroutine create(path, input, fields, digest, constraints_off, output, error)
     character(len=*), intent(in) :: path
     type(climsim_file), intent(in) :: input
     type(climsim_field), intent(in) :: fields(:)
     character(len=*), intent(in) :: digest
+    character(len=*), intent(in) :: constraints_off
     type(output_file), intent(out) :: output
     character(len=:), allocatable, intent(out) :: error
     integer :: column, level, i
@@ -62,15 +64,16 @@ contains
         call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, [column], output%variables(i)))
       end if
     end do
-    call write_attributes(output, input, digest, error)
+    call write_attributes(output, input, digest, constraints_off, error)
     call attempt(error, path, nf90_enddef(output%id))
     if (len(error) == 0) call write_date(output, input, error)
   end subroutine create
 
-  subroutine write_attributes(output, input, digest, error)
+  subroutine write_attributes(output, input, digest, constraints_off, error)
     type(output_file), intent(in) :: output
     type(climsim_file), intent(in) :: input
     character(len=*), intent(in) :: digest
+    character(len=*), intent(in) :: constraints_off
     character(len=:), allocatable, intent(inout) :: error
     integer :: i
 
@@ -79,6 +82,9 @@ contains
       call attempt(error, output%path, nf90_copy_att(input%id, nf90_global, trim(copied_attributes(i)), output%id, nf90_global))
     end do
     call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_package_sha256', digest))
+    if (len(constraints_off) > 0) then
+      call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_constraints_off', constraints_off))
+    end if
     call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_source_file', &
                                                   input%path(index(input%path, '/', back=.true.) + 1:)))
   end subroutine write_attributes

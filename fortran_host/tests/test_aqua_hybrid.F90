@@ -102,7 +102,8 @@ contains
     character(len=1024) :: folder
 
     call get_command_argument(1, folder)
-    call hybrid%open(trim(folder) // '/' // name, '', 'cpu', 1, 64, policy, inputs_of(1), latitudes(), dt, error)
+    call hybrid%open(trim(folder) // '/' // name, '', 'cpu', 1, 64, [' '], policy, inputs_of(1), latitudes(), &
+                     dt, error)
   end subroutine open_package
 
   !> One step as the model's columns do it: what is applied, and what the emulator answered.

@@ -1,6 +1,7 @@
 """Types of the compiled module (cpp/bindings/runtime_module.cpp)."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ class Emulator:
         threads: int = 1,
         micro_batch: int = 64,
         pinned_sha256: str | None = None,
+        constraints_off: Sequence[str] = (),
     ) -> None: ...
     def begin(self, n_column: int) -> None: ...
     def set(self, name: str, values: npt.NDArray[np.floating], first_column: int = 0) -> None: ...
@@ -37,6 +39,8 @@ class Emulator:
     def digest(self) -> str: ...
     @property
     def device(self) -> str: ...
+    @property
+    def constraints_off(self) -> list[str]: ...
     @property
     def golden_difference(self) -> float: ...
     @property

@@ -104,6 +104,20 @@ def test_the_package_must_open_and_be_the_pinned_one(make_case: MakeCase, packag
     _only(folder, "package", "not a readable zip archive")
 
 
+def test_constraints_to_leave_out_are_held_against_the_package(make_case: MakeCase) -> None:
+    folder = make_case()
+    _edit(folder, "inputlength", "climlink_constraints_off = 'night', 'positivity'\n  inputlength")
+    assert check_case(folder).findings == ()
+    for names, problem in (
+        ("'surface', 'night'", "no constraint 'surface'.*non_negative_surface"),
+        ("'night', 'night'", "'night' stands 2 times"),
+        ("'liquid_ice_partition'", "ptend_q0002, ptend_q0003 would not exist"),
+    ):
+        text = (folder / "user_nl_eam").read_text()
+        (folder / "user_nl_eam").write_text(re.sub(r"climlink_constraints_off = .*", f"climlink_constraints_off = {names}", text))
+        _only(folder, "namelist", f"climlink_constraints_off: .*{problem}")
+
+
 def test_no_emulator_at_all_and_a_wrapper_that_is_not_there(make_case: MakeCase, packages: dict[str, EmulatorPackage]) -> None:
     folder = make_case()
     _edit(folder, f"climlink_package = '{packages['host_v2_q'].path}'", "climlink_package = ''")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +35,25 @@ class Mixed(torch.nn.Module):
         return torch.tanh((x / self.sizes) @ self.weights) * self.output_sizes
 
 
+class Rule(torch.nn.Module):
+    """A constraint with a switch: some outputs do not go below a limit."""
+
+    def __init__(self, first: int, last: int, limit: float) -> None:
+        super().__init__()
+        self.enabled: bool = True
+        self.makes: str = ""
+        self.first, self.last, self.limit = first, last, limit
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] with those from first to last raised to the limit."""
+        raised = y[:, self.first : self.last].clamp(min=self.limit)
+        return torch.cat([y[:, : self.first], raised, y[:, self.last :]], dim=1)
+
+
+RULES = {"warming_only": (0, 60, 0.0), "non_negative_surface": (360, 368, 0.0)}
+"""Constraints of test packages: first and last of the 368 outputs that each acts on, and its limit."""
+
+
 def bridge_fixtures() -> ModuleType:
     """Return the fixture maker of the bridge's tests."""
     path = REPOSITORY / "fortran_bridge" / "tests" / "make_bridge_fixtures.py"
@@ -56,16 +76,22 @@ def variables(set_name: str) -> list[tuple[str, str, int]]:
     return [(n, known["profiles"][n]["units"], LEVELS) if n in known["profiles"] else (n, known["scalars"][n]["units"], 1) for n in names]
 
 
-def write_mixed(path: Path, set_name: str, confidence: bool = False, scale: float = 1.0) -> None:
-    """Write a package on an input set with 368 outputs, or 676 with confidence; ``scale`` makes outputs larger."""
+def write_mixed(path: Path, set_name: str, confidence: bool = False, scale: float = 1.0, rules: Sequence[str] = ()) -> None:
+    """Write a package on an input set with 368 outputs, or 676 with confidence; ``scale`` makes outputs larger, ``rules`` are of RULES."""
     fixtures = bridge_fixtures().runtime_fixtures()
     inputs, outputs, network = variables(set_name), variables("mmf368"), variables("net308")
     sizes = [SIZES.get(n) or SIZES_OF_UNITS[u] for n, u, width in inputs for _ in range(width)]
     output_sizes = [OUTPUT_SIZES[u] * scale for _, u, width in outputs for _ in range(width)]
     confidence_sizes = torch.ones(sum(width for _, _, width in network) if confidence else 0)
     model = torch.jit.script(Mixed(torch.tensor(sizes), torch.tensor(output_sizes), confidence_sizes).eval())
+    if confidence:
+        output_sizes += [1.0] * sum(width for _, _, width in network)
+    mixed = Mixed(torch.tensor(sizes), torch.tensor(output_sizes))
+    model = torch.jit.script(fixtures.Constrained(mixed, {n: Rule(*RULES[n]) for n in rules}).eval() if rules else mixed.eval())
     x = torch.tensor(sizes) * (torch.rand(4, len(sizes), generator=torch.Generator().manual_seed(3)) + 0.5)
     record = fixtures.manifest(fixtures.layout(set_name, inputs), fixtures.layout("mmf368", outputs), LEVELS)
+    if rules:
+        record = fixtures.with_constraints(record, rules)
     # One millionth of an output's size is what two kernels may differ by.
     record["difference_scale"] = {n: [OUTPUT_SIZES[u] * scale] * width for n, u, width in outputs}
     record["network_outputs"] = fixtures.layout("net308", network)

@@ -7,6 +7,7 @@ net_shortwave_closure. A sequence may leave any of them out but never reorder th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -69,8 +70,9 @@ class ConstraintSequence(nn.Module):
         for name, value in outputs.items():
             result[name] = value
         for rule in self.rules:
-            for name, value in rule(state, result).items():
-                result[name] = value
+            if rule.enabled:
+                for name, value in rule(state, result).items():
+                    result[name] = value
         return result
 
     def changes(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -80,15 +82,26 @@ class ConstraintSequence(nn.Module):
         for name, value in outputs.items():
             result[name] = value
         for i, rule in enumerate(self.rules):
-            for name, value in rule(state, result).items():
-                if name in result:
-                    added[self.names[i] + "/" + name] = value - result[name]
-                result[name] = value
+            if rule.enabled:
+                for name, value in rule(state, result).items():
+                    if name in result:
+                        added[self.names[i] + "/" + name] = value - result[name]
+                    result[name] = value
         return added
+
+    def switch_off(self, names: Sequence[str]) -> None:
+        """Leave these constraints out from now on; ContractError for a name that is not here, or one that outputs need to exist."""
+        for name in names:
+            if name not in self.names:
+                raise ContractError(f"no constraint {name!r}{near_names(name, self.names)}; there are: {', '.join(self.names)}")
+            rule = cast(PhysicalConstraint, self.rules[self.names.index(name)])
+            if rule.makes:
+                raise ContractError(f"constraint {name!r} cannot be switched off: {rule.makes} would not exist without it")
+            rule.enabled = False
 
 
 def _check_outputs(rules: Sequence[PhysicalConstraint], network_outputs: Sequence[str]) -> list[str]:
-    """Return the names available after all rules; ContractError if a rule lacks an output it works on."""
+    """Return the names available after all rules and tell each what it alone makes; ContractError if a rule lacks an output."""
     available = list(network_outputs)
     for rule in rules:
         lacking = [n for n in rule.requires_outputs if n not in available]
@@ -96,5 +109,7 @@ def _check_outputs(rules: Sequence[PhysicalConstraint], network_outputs: Sequenc
             raise ContractError(
                 f"constraint {rule.name!r} needs the outputs {lacking}, which neither the network nor an earlier rule gives"
             )
-        available += [n for n in rule.produces if n not in available]
+        made = [n for n in rule.produces if n not in available]
+        rule.makes = ", ".join(made)
+        available += made
     return available

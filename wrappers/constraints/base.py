@@ -30,6 +30,9 @@ class PhysicalConstraint(nn.Module):
     ``forward(state, outputs)`` takes fields by name, float64: profiles [batch, level], scalars [batch, 1]; it changes neither argument
     and returns only the outputs that it changes or adds. ``requires_state`` and ``requires_outputs`` are checked at construction of the
     sequence. Rules are applied in the order of ``stage``.
+
+    ``enabled`` is the rule's switch in the graph, which the Runtime may turn off for one run; ``makes`` names, separated by commas, the
+    outputs that exist through this rule only: such a rule has no use for its switch.
     """
 
     name: ClassVar[str]
@@ -38,6 +41,8 @@ class PhysicalConstraint(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.enabled: bool = True
+        self.makes: str = ""
         # Not annotated: TorchScript's checker warns at every annotated list of a module.
         self.requires_state = list[str]()
         self.requires_outputs = list[str]()

@@ -60,7 +60,8 @@ typedef struct climlink_options {
   int32_t local_rank;  /* rank on this node, used by "cuda" and "auto" */
   int32_t threads;     /* intra-operator threads; default 1 */
   int32_t micro_batch; /* columns per forward on the CPU, at least 2, rounded up to a multiple of 16; default 64. On a GPU all at once. */
-  const char* pinned_sha256; /* 64 hexadecimal digits that the file must have, or NULL */
+  const char* pinned_sha256;   /* 64 hexadecimal digits that the file must have, or NULL */
+  const char* constraints_off; /* constraints of the manifest left out in this run, separated by commas; NULL or blank: none */
 } climlink_options;
 
 /* A strided view of caller memory: index 0 is the column, index 1 (profiles only) the level. Strides are in bytes. */
@@ -86,6 +87,7 @@ CLIMLINK_API climlink_status climlink_read_file(const char* path, void** bytes, 
 CLIMLINK_API void climlink_free(void* bytes);
 
 /* Opens a package: digest, manifest (before any deserialization), host claims, device, load, freeze, warm-up, golden replay.
+ * With constraints_off the golden columns are replayed with every constraint on, then the graph is loaded again without these.
  * On failure *emulator is NULL. options may be NULL (defaults). */
 CLIMLINK_API climlink_status climlink_open(const char* path, const climlink_options* options, climlink_emulator** emulator);
 /* The same from memory (one rank reads, the others receive by broadcast); name is used in messages only. */
@@ -98,6 +100,8 @@ CLIMLINK_API climlink_status climlink_close(climlink_emulator** emulator);
 CLIMLINK_API climlink_status climlink_manifest(const climlink_emulator* emulator, const char** json);
 CLIMLINK_API climlink_status climlink_digest(const climlink_emulator* emulator, const char** sha256);
 CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator, const char** device);
+/* Constraints that options.constraints_off switched off, in the manifest's order, separated by commas; "" for none. */
+CLIMLINK_API climlink_status climlink_constraints_off(const climlink_emulator* emulator, const char** names);
 /* What the graph asks of the host: "none", or "legacy" for an imported wrapper that relies on E3SM's own post-processing. */
 CLIMLINK_API climlink_status climlink_host_postprocessing(const climlink_emulator* emulator, const char** policy);
 CLIMLINK_API climlink_status climlink_level_count(const climlink_emulator* emulator, int32_t* level_count);

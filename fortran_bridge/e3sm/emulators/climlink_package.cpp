@@ -41,6 +41,7 @@ void set_time_step(PackageSettings& settings, const std::string& key, const std:
 
 const std::map<std::string, Setter>& setters() {
   static const std::map<std::string, Setter> table = {
+      {"constraints_off", set_text<&PackageSettings::constraints_off>},
       {"device", set_text<&PackageSettings::device>},
       {"level_count", set_integer<&PackageSettings::level_count>},
       {"local_rank", set_integer<&PackageSettings::local_rank>},
@@ -61,6 +62,7 @@ climlink_options c_options(const PackageSettings& settings) {
   options.local_rank = settings.local_rank;
   options.threads = settings.threads;
   options.micro_batch = settings.micro_batch;
+  options.constraints_off = settings.constraints_off.c_str();
   options.pinned_sha256 = settings.pinned_sha256.empty() ? nullptr : settings.pinned_sha256.c_str();
   return options;
 }

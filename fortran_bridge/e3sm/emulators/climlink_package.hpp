@@ -28,6 +28,7 @@ struct PackageSettings {
   std::string path;
   std::shared_ptr<const std::string> contents;  // the file's bytes, path then being a name in messages; null: the file is read
   std::string pinned_sha256;                    // 64 hexadecimal digits that the file must have; "": any file
+  std::string constraints_off;                  // constraints of the manifest to leave out, separated by commas; "": none
   std::string device = climlink_options_default().device;
   std::int32_t local_rank = climlink_options_default().local_rank;  // rank on its node, from 0: which GPU "cuda" and "auto" take
   std::int32_t threads = climlink_options_default().threads;

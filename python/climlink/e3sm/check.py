@@ -14,6 +14,7 @@ from climlink.e3sm.entries import DEAD_NAMES, ENTRIES, GROUP
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.namelist import needed_spin_up, takes_relative_humidity, variable_combination
 from climlink.e3sm.settings import CaseSettings, read_settings
+from climlink.overrides import check_constraints_off
 from climlink.package import EmulatorPackage
 from climlink.wrappers.errors import ClimlinkError, near_names
 from climlink.wrappers.manifest import Manifest
@@ -54,6 +55,8 @@ def check_case(folder: Path) -> CheckReport:
         findings += check_tapes(settings, package.manifest)
     findings += check_libraries(settings, package)
     findings += check_build(settings)
+    if package is not None:
+        findings += check_overrides(settings, package)
     return CheckReport(folder, tuple(findings))
 
 
@@ -105,6 +108,15 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
         problem = f"cb_spinup_step is {steps}, but the lagged inputs of {manifest.inputs.set} exist after {least} steps"
         findings.append(Finding("namelist", problem, f"set cb_spinup_step to {least} or more"))
     return findings + _names_in_lists(settings, manifest)
+
+
+def check_overrides(settings: CaseSettings, package: EmulatorPackage) -> list[Finding]:
+    """Return what is wrong with the constraints that the namelist switches off."""
+    try:
+        check_constraints_off(package, _texts(settings.emulator.get("climlink_constraints_off")))
+    except ClimlinkError as error:
+        return [Finding("namelist", f"climlink_constraints_off: {error}", "correct the names; `climlink inspect` lists the constraints")]
+    return []
 
 
 def _wanted(manifest: Manifest) -> dict[str, Any]:

@@ -115,6 +115,9 @@ _NEW = (
     ),
     NamelistEntry("climlink_threads", "integer", 1, "Threads of a rank in inference.", minimum=1),
     NamelistEntry("climlink_micro_batch", "integer", 0, "Columns per forward on a CPU; 0: the library's choice.", minimum=0),
+    NamelistEntry(
+        "climlink_constraints_off", "char", "", "Constraints of the package that this run leaves out, by name.", length=64, count=32
+    ),
     NamelistEntry("climlink_legacy", "logical", False, "Apply the old host post-processing to the outputs, in the old order."),
     NamelistEntry("climlink_history", "logical", True, "Register history fields of raw tendencies and counters."),
     NamelistEntry(

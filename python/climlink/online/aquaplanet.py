@@ -31,6 +31,7 @@ from climlink.online.launch import (
     versions,
     write_record,
 )
+from climlink.overrides import check_constraints_off
 from climlink.package import EmulatorPackage
 from climlink.wrappers.errors import near_names
 
@@ -96,6 +97,7 @@ class EmulatorConfig(StrictModel):
     device: str = Field(default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto")
     threads: int = Field(default=1, ge=1, description="threads per rank")
     micro_batch: int = Field(default=64, ge=2, description="columns per forward on a CPU")
+    constraints_off: tuple[str, ...] = Field(default=(), description="constraints of the package that this run leaves out")
 
 
 class AquaplanetConfig(StrictModel):
@@ -155,12 +157,14 @@ class AquaplanetRun:
 def run_aquaplanet(case: AquaplanetConfig, progress: Progress | None = None) -> AquaplanetRun:
     """Run a case from its start; ``progress(day, days, note)`` is called once per simulated day.
 
-    Raises PackageError/ManifestError for a bad package, ConfigError for entries that the program does not know and for a run folder in
-    use, LaunchError with the program's own message if the job fails. A model that blows up is a result, not an error.
+    Raises PackageError/ManifestError for a bad package or one that cannot leave out ``constraints_off``, ConfigError for entries that
+    the program does not know and for a run folder in use, LaunchError with the program's own message if the job fails. A model
+    that blows up is a result, not an error.
     """
     package = None
     if case.emulator is not None:
         package = EmulatorPackage.read(case.emulator.package, case.emulator.pinned_sha256)
+        check_constraints_off(package, case.emulator.constraints_off)
     groups = namelist_groups(case, package)
     check_namelist(groups)
     folder = new_run_folder(case.output)
@@ -258,6 +262,8 @@ def _emulator_entries(emulator: EmulatorConfig, package: EmulatorPackage) -> dic
         "ramp_on_steps": emulator.ramp.on_steps,
         "ramp_off_steps": emulator.ramp.off_steps,
     }
+    if emulator.constraints_off:
+        entries["constraints_off"] = emulator.constraints_off
     if emulator.variables:
         entries["variables"] = emulator.variables
     return entries

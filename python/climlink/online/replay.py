@@ -28,6 +28,7 @@ from climlink.online.launch import (
     versions,
     write_record,
 )
+from climlink.overrides import check_constraints_off
 from climlink.package import EmulatorPackage
 
 _PROGRESS = re.compile(r"climlink-replay: step (\d+) of (\d+) (\S+)")
@@ -60,6 +61,7 @@ class ReplayConfig(StrictModel):
     pcols: int = Field(default=16, ge=1, description="columns per chunk")
     threads: int = Field(default=1, ge=1, description="threads per rank")
     micro_batch: int = Field(default=64, ge=2, description="columns per forward on a CPU")
+    constraints_off: tuple[str, ...] = Field(default=(), description="constraints of the package that this run leaves out")
     device: str = Field(default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto")
     time_step_s: float = Field(default=1200.0, gt=0, description="physics time step of the data")
 
@@ -75,10 +77,11 @@ class ReplayRun:
 def run_replay(case: ReplayConfig, progress: Progress | None = None) -> ReplayRun:
     """Run a case to its end; ``progress(step, total, note)`` is called after each step.
 
-    Raises PackageError/ManifestError for a bad package, DataError for missing files, ConfigError for a run folder in use, LaunchError with
-    the program's own message if the job fails.
+    Raises PackageError/ManifestError for a bad package or one that cannot leave out ``constraints_off``, DataError for missing files,
+    ConfigError for a run folder in use, LaunchError with the program's own message if the job fails.
     """
     package = EmulatorPackage.read(case.package, case.pinned_sha256)
+    check_constraints_off(package, case.constraints_off)
     sources = _selected_files(case)
     folder = new_run_folder(case.output)
     output = folder / "output"
@@ -134,6 +137,8 @@ def _write_namelist(case: ReplayConfig, folder: Path, sources: list[Path], packa
         "micro_batch": case.micro_batch,
         "time_step_s": case.time_step_s,
     }
+    if case.constraints_off:
+        values["constraints_off"] = case.constraints_off
     namelist = folder / "replay.nml"
     namelist.write_text(namelist_text({"replay": values}))
     return namelist

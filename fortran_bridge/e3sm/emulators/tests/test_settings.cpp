@@ -16,10 +16,12 @@ TEST_CASE("without options the settings are climlink's defaults", "[emulators_se
   CHECK(s.level_count == defaults.level_count);
   CHECK(s.time_step_s == defaults.time_step_s);
   CHECK(s.pinned_sha256.empty());
+  CHECK(s.constraints_off.empty());
 }
 
 TEST_CASE("every setting has its option", "[emulators_settings]") {
-  const PackageSettings s = settings_from_options("a.pt", {{"device", "cuda"},
+  const PackageSettings s = settings_from_options("a.pt", {{"constraints_off", "night"},
+                                                           {"device", "cuda"},
                                                            {"level_count", "60"},
                                                            {"local_rank", "3"},
                                                            {"micro_batch", "128"},
@@ -27,6 +29,7 @@ TEST_CASE("every setting has its option", "[emulators_settings]") {
                                                            {"rank", "17"},
                                                            {"threads", "2"},
                                                            {"time_step_s", "1.2e3"}});
+  CHECK(s.constraints_off == "night");
   CHECK(s.device == "cuda");
   CHECK(s.level_count == 60);
   CHECK(s.local_rank == 3);

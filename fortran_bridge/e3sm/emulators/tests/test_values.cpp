@@ -57,6 +57,18 @@ TEST_CASE("micro-batch and threads do not change a bit", "[emulators_values]") {
   CHECK(y == expected);
 }
 
+TEST_CASE("constraints that are left out are those of a graph without them", "[emulators_values]") {
+  const Fixture whole{"switched.pt", tiny.n_input, tiny.n_output}, bare{"not_doubled.pt", tiny.n_input, tiny.n_output};
+  const auto x = rows(tiny, 20);
+  PackageSettings how = settings(whole);
+  how.constraints_off = "doubled";
+  ClimlinkBackend b(configuration(whole), how);
+  auto y = room(whole, 20);
+  REQUIRE(b.infer(x.data(), y.data(), 20));
+  CHECK(y == packed_answer(bare, x, 20));
+  CHECK(y != packed_answer(whole, x, 20));
+}
+
 TEST_CASE("two backends at once do not disturb each other", "[emulators_values]") {
   const auto one = backend(mlp), other = backend(convolution);
   const auto x = rows(mlp, 7, 3);
