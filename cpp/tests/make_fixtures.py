@@ -402,8 +402,7 @@ def check_against_python_reader(folder: Path) -> None:
         package.__path__ = [str(place)]
         sys.modules[name] = package
     parse = importlib.import_module("climlink.wrappers.manifest").parse_manifest
-    for name in ("tiny", "masked", "imported", "confidence", "mlp", "convolution", "recurrent"):
-    for name in ("tiny", "switched", "imported", "confidence", "mlp", "convolution", "recurrent"):
+    for name in ("tiny", "masked", "switched", "imported", "confidence", "mlp", "convolution", "recurrent"):
         with zipfile.ZipFile(folder / f"{name}.pt") as archive:
             parse(archive.read(entry(dict.fromkeys(archive.namelist(), b""), "/manifest.json")).decode(), name)
 

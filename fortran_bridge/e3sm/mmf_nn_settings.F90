@@ -54,10 +54,8 @@ module mmf_nn_settings
   namelist /mmf_nn_emulator_nl/ inputlength, outputlength, input_rh, cb_nn_var_combo, cb_torch_model, cb_spinup_step, &
     cb_use_input_prectm1, cb_partial_coupling, cb_partial_coupling_vars, cb_do_ramp, cb_ramp_option, cb_ramp_factor, &
     cb_ramp_linear_steps, cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, climlink_package, &
-    climlink_package_digest, climlink_device, climlink_threads, climlink_micro_batch, climlink_legacy, climlink_history, &
-    climlink_log_steps, climlink_branch_memory
     climlink_package_digest, climlink_device, climlink_threads, climlink_micro_batch, climlink_constraints_off, climlink_legacy, &
-    climlink_history
+    climlink_history, climlink_log_steps, climlink_branch_memory
 
 contains
 

@@ -15,96 +15,8 @@ from typing import Any
 import numpy as np
 from adapter_bench import STUDY_NAMES, Bench, Records, case_generator, compare, compare_without_frame, require_tape_fields
 from adapter_faults import check_counters, check_faults, check_traps, require_one_message
-from make_adapter_fixtures import variables, write_mixed
-from reference_model import LEVELS, Model, Settings
-from make_adapter_fixtures import OUTPUT_SIZES, RULES, variables, write_mixed
-from reference_model import LEVELS, STATE, SURFACE, Model, Settings, make_columns, write_columns
-
-N_COLUMN = 13
-Records = list[dict[str, np.ndarray]]
-
-
-@dataclass
-class Bench:
-    """Where things are, and the columns of all runs."""
-
-    folder: Path
-    fixtures: Path
-    program: str
-    ocean_program: str
-    fork_program: str
-    mpiexec: list[str]
-
-    def __post_init__(self) -> None:
-        self.columns = make_columns(N_COLUMN)
-        write_columns(self.columns, self.folder / "columns.bin")
-
-    def start(self, emulator: dict[str, Any], ranks: int = 1, program: str = "", **loop: Any) -> subprocess.CompletedProcess[str]:
-        """Run eam_loop with entries of the adapter's group and of its own."""
-        loop = {"columns_file": str(self.folder / "columns.bin"), "n_column": N_COLUMN, "record_file": str(self.folder / "record"), **loop}
-        for old in self.folder.glob("record.*"):
-            old.unlink()
-        text = group("loop_nl", loop) + group("mmf_nn_emulator_nl", {"climlink_device": "cpu", **emulator})
-        (self.folder / "atm_in").write_text(text)
-        command = [*self.mpiexec, str(ranks), program or self.program, str(self.folder / "atm_in")]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-    def run(self, emulator: dict[str, Any], ranks: int = 1, program: str = "", **loop: Any) -> Records:
-        """Run eam_loop and return its records of each step, [column, ...] in global order."""
-        done = self.start(emulator, ranks, program, **loop)
-        assert done.returncode == 0, done.stderr
-        return read_records(sorted(self.folder.glob("record.*")), loop.get("first_step", 0), loop.get("n_step", 1))
-
-
-def group(name: str, entries: dict[str, Any]) -> str:
-    """Return a namelist group."""
-
-    def shown(value: Any) -> str:
-        if isinstance(value, bool):
-            return ".true." if value else ".false."
-        if isinstance(value, list):
-            return ", ".join(shown(v) for v in value)
-        return f"'{value}'" if isinstance(value, str) else str(value)
-
-    return f"&{name}\n" + "".join(f"  {k} = {shown(v)}\n" for k, v in entries.items()) + "/\n"
-
-
-def read_records(paths: list[Path], first_step: int, n_step: int) -> Records:
-    """Return by step and name what the ranks wrote."""
-    found: list[dict[str, dict[int, np.ndarray]]] = [{} for _ in range(n_step)]
-    for path in paths:
-        raw, at = path.read_bytes(), 0
-        while at < len(raw):
-            name, step, column, n = struct.unpack_from("<24siii", raw, at)
-            values = np.frombuffer(raw, "<f8", n, at + 36)
-            at += 36 + 8 * n
-            assert column not in found[step - first_step].setdefault(name.decode().strip(), {}), (name, step, column)
-            found[step - first_step][name.decode().strip()][column] = values
-    return [{k: np.stack([v[i] for i in range(1, N_COLUMN + 1)]) for k, v in one.items()} for one in found]
-
-
-def compare(got: Records, expected: list[dict[str, Any]], package: Path, exact_raw: bool = False, scale: float = 1.0) -> int:
-    """Compare all steps; return the number of steps in which the emulator answered. ``scale`` is that of the package's outputs."""
-    answered = 0
-    sizes = {n: OUTPUT_SIZES[u] * scale for n, u, _ in variables("mmf368")}
-    for step, (a, b) in enumerate(zip(got, expected, strict=True)):
-        where = f"{package.name}, step {step}: "
-        for name, raw in b.get("raw", {}).items():
-            history = "NN_" + name.replace("confidence_", "conf_")
-            difference = np.abs(a[history] - raw) / (sizes.get(name, 1.0) + np.abs(raw))
-            assert difference.max() <= (0.0 if exact_raw else 1e-6), f"{where}{name} differs by {difference.max()}"
-        assert ("NN_ptend_t" in a) == ("raw" in b), where + "the emulator ran in the wrong steps"
-        answered += "raw" in b
-        np.testing.assert_allclose(a["NN_WEIGHT"], b["weight"], rtol=1e-15, err_msg=where + "weight")
-        assert not a["other"].any(), where + "another constituent changed"
-        for name in STATE:
-            change = 1200 * sizes[{"t": "ptend_t"}.get(name, "ptend_u" if name in "uv" else "ptend_q0001")]
-            np.testing.assert_allclose(a[name], b[name], rtol=1e-11, atol=2e-6 * change, err_msg=where + name)
-        np.testing.assert_allclose(a["surface"], b["surface"], rtol=2e-6, atol=1e-16 * scale, err_msg=where + "surface")
-        for name, counts in b.get("counts", {}).items():
-            np.testing.assert_allclose(a[name][:, 0], counts, rtol=1e-6, err_msg=where + name)
-        assert np.isfinite(a["s"]).all(), where + "energy"
-    return answered
+from make_adapter_fixtures import RULES, variables, write_mixed
+from reference_model import LEVELS, SURFACE, Model, Settings
 
 
 def check_values(bench: Bench) -> None:
@@ -290,7 +202,6 @@ def check_confidence(bench: Bench) -> None:
         without = Model(bench.columns, same, Settings(spin_up=spin_up)).run(4)
         assert sum(v.shape[1] for v in without[-1]["raw"].values()) == 368
         assert compare(got, without, same) == 4 - spin_up
-    assert not [name for record in quiet for name in record if name.startswith("NN_")]
 
 
 def check_constraints(bench: Bench) -> None:
@@ -319,74 +230,6 @@ def check_constraints(bench: Bench) -> None:
         require_one_message(bench.start({**emulator, "climlink_constraints_off": off}, 2), text)
     plain = {"climlink_package": str(bench.fixtures / "climsim_q.pt"), "cb_spinup_step": 0, "climlink_constraints_off": ["scale"]}
     require_one_message(bench.start(plain, 2), "the graph has no switch for it")
-
-
-def check_faults(bench: Bench) -> None:
-    """Everything that is wrong ends the model with one message from one rank, before the first step where it can be known then."""
-    good = bench.fixtures / "climsim_q.pt"
-    lagged = bench.folder / "v4.pt"
-    write_mixed(lagged, "host_v4_q")
-    empty, zeros = bench.folder / "empty", bench.folder / "zeros"
-    for folder in (empty, zeros):
-        folder.mkdir()
-    ok = {"climlink_package": str(good), "cb_spinup_step": 0}
-    bench.run({**ok, "cb_spinup_step": 5}, n_step=2, folder_out=str(zeros))
-    for i in range(1, N_COLUMN + 1):
-        (zeros / f"NN_START.{i}").write_bytes(bytes(8))
-        (empty / f"STATE.{i}").write_bytes((zeros / f"STATE.{i}").read_bytes())
-    partial = {"cb_partial_coupling": True, "cb_partial_coupling_vars": ["ptend_t"]}
-    cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-        ({"inputlength": 1525}, {}, "inputlength is 1525, but the package takes 557 inputs"),
-        ({"outputlength": 676}, {}, "outputlength is 676, but the package gives 368 outputs"),
-        ({"input_rh": True}, {}, "input_rh is .true., but the package takes specific humidity"),
-        ({"cb_nn_var_combo": "v4"}, {}, "cb_nn_var_combo is 'v4', but the package takes the inputs of v2"),
-        ({"climlink_package": str(bench.folder / "none.pt")}, {}, "none.pt"),
-        ({"climlink_package": str(bench.fixtures / "not_a_package.pt")}, {}, "not_a_package.pt"),
-        ({"climlink_package": str(bench.fixtures / "climsim_26.pt")}, {}, "26"),
-        ({"climlink_package": str(bench.fixtures / "climsim_unknown.pt")}, {}, "E3SM does not have the inputs state_omega cam_in_SST"),
-        ({"climlink_package": " "}, {}, "climlink_package and cb_torch_model are blank"),
-        ({"climlink_packge": "x"}, {}, "climlink_packge"),
-        ({"climlink_package_digest": "f" * 64}, {}, "fffff"),
-        ({"climlink_device": "cuda:99"}, {}, "cuda"),
-        ({"climlink_device": "gpu"}, {}, "climlink_device must be 'auto', 'cpu' or 'cuda', not 'gpu'"),
-        ({"climlink_threads": 0}, {}, "climlink_threads must be 1 or more, not 0"),
-        ({"climlink_micro_batch": 1}, {}, "climlink_micro_batch must be 0"),
-        ({"cb_do_ramp": True}, {}, "cb_do_ramp acts in partial coupling only"),
-        ({"cb_strato_water_constraint": True}, {}, "set climlink_legacy"),
-        ({"cb_partial_coupling": True}, {}, "partial coupling needs variables"),
-        ({**partial, "cb_partial_coupling_vars": ["ptend_w"]}, {}, "no output 'ptend_w'"),
-        ({**partial, "cb_do_ramp": True, "cb_ramp_option": "cosine"}, {}, "'cosine'"),
-        ({**partial, "cb_do_ramp": True, "cb_ramp_option": "linear"}, {}, "ramp_steps"),
-        ({"climlink_package": str(lagged), "cb_spinup_step": 1}, {}, "cb_spinup_step is 1, but the lagged inputs"),
-        ({}, {"dtime": 1800}, "1800"),
-        ({}, {"flux_avg": False}, "set srf_flux_avg = 1"),
-        ({}, {"run_type": 1, "first_step": 2, "folder_in": str(empty)}, "NN_START not found"),
-        ({}, {"run_type": 1, "first_step": 2, "folder_in": str(zeros)}, "hold no memory of the emulator"),
-        ({}, {"call_register": False}, "mmf_nn_emulator_register was not called"),
-    ]
-    for emulator, loop, text in cases:
-        done = bench.start({**ok, **emulator}, 2, n_chunk=2, **loop)
-        require_one_message(done, text, exactly_one="not found" not in text)
-        assert not any(p.stat().st_size for p in bench.folder.glob("record.*")), f"{text}: known before the first step, said after it"
-    require_one_message(
-        bench.start({"climlink_package": str(lagged), "cb_spinup_step": 2}, 2, n_step=3, entry="chunks"),
-        "the package has lagged inputs",
-        exactly_one=False,
-    )
-    require_one_message(
-        bench.start(ok, 2, poison=4),
-        "chunk 2, whose first column is column 0 of the rank: rank 1: set: cam_in_LWUP: column 1 (0-based): NaN",
-    )
-    nan = {"climlink_package": str(bench.fixtures / "climsim_nan.pt"), "cb_spinup_step": 0}
-    require_one_message(bench.start(nan, 2), "ptend_q0001", exactly_one=False)
-
-
-def require_one_message(done: subprocess.CompletedProcess[str], text: str, exactly_one: bool = True) -> None:
-    """The model ended, and one rank said why; where each rank finds out by itself, more may get to say it."""
-    said = [line for line in done.stderr.splitlines() if line.startswith("ENDRUN: ")]
-    assert done.returncode != 0, text
-    assert any(text in line for line in said), (text, done.stderr)
-    assert len(said) == 1 or not exactly_one, said
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {

@@ -83,10 +83,7 @@ def write_mixed(path: Path, set_name: str, confidence: bool = False, scale: floa
     sizes = [SIZES.get(n) or SIZES_OF_UNITS[u] for n, u, width in inputs for _ in range(width)]
     output_sizes = [OUTPUT_SIZES[u] * scale for _, u, width in outputs for _ in range(width)]
     confidence_sizes = torch.ones(sum(width for _, _, width in network) if confidence else 0)
-    model = torch.jit.script(Mixed(torch.tensor(sizes), torch.tensor(output_sizes), confidence_sizes).eval())
-    if confidence:
-        output_sizes += [1.0] * sum(width for _, _, width in network)
-    mixed = Mixed(torch.tensor(sizes), torch.tensor(output_sizes))
+    mixed = Mixed(torch.tensor(sizes), torch.tensor(output_sizes), confidence_sizes)
     model = torch.jit.script(fixtures.Constrained(mixed, {n: Rule(*RULES[n]) for n in rules}).eval() if rules else mixed.eval())
     x = torch.tensor(sizes) * (torch.rand(4, len(sizes), generator=torch.Generator().manual_seed(3)) + 0.5)
     record = fixtures.manifest(fixtures.layout(set_name, inputs), fixtures.layout("mmf368", outputs), LEVELS)
