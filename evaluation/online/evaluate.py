@@ -242,7 +242,7 @@ def _finish(
     excluded: list[Exclusion],
 ) -> OnlineEvaluation:
     if outcome.note is not None:
-        excluded = [*excluded, Exclusion("nothing, but note", outcome.note)]
+        excluded = [*excluded, Exclusion("the planned length", outcome.note)]
     summary = OnlineSummary(
         run=str(run),
         name=outcome.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import json
+import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -292,3 +293,19 @@ def test_equal_names_are_told_apart_by_the_folders_above(history: Writers, tmp_p
     truth = writer.daily(tmp_path / "truth", 0, writer.state(2))
     runs = [writer.record(writer.daily(tmp_path / f / "hybrid", 0, writer.state(2)), days=2) for f in ("a", "b")]
     assert list(evaluate_ensemble(runs, truth).members) == ["a_hybrid", "b_hybrid"]
+
+
+def test_memory_does_not_grow_with_the_length_of_the_record(history: Writers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("climlink.evaluation.online.blocks._BLOCK_BYTES", 2**20)
+    writer = history(16, 32)
+    peaks = {}
+    for days in (30, 150):
+        for name in ("truth", "run"):
+            for first in range(0, days, 30):
+                writer.daily(tmp_path / f"{name}{days}", first, writer.state(30, seed=first))
+        tracemalloc.start()
+        evaluate_online(tmp_path / f"run{days}", tmp_path / f"truth{days}")
+        peaks[days] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    # Read at once, 150 days would be 2 runs x 9 fields x 150 x 3 x 512 x 4 bytes: 14 MiB more than 30 days.
+    assert peaks[150] < peaks[30] + 4 * 2**20
