@@ -97,7 +97,8 @@ def survival_section(summary: OnlineSummary) -> Section:
         "package": None if summary.package is None else summary.package.name,
         "package SHA-256": summary.package_sha256,
     }
-    return Section("The run", tables=[Table("run", "How it ended", {"": list(rows), "value": list(rows.values())})])
+    texts = [f"{value:g}" if isinstance(value, float) else value for value in rows.values()]  # one column, one alignment
+    return Section("The run", tables=[Table("run", "How it ended", {"": list(rows), "value": texts})])
 
 
 def _have(numbers: xr.Dataset, prefix: str, names: Sequence[str]) -> list[str]:
