@@ -79,7 +79,7 @@ def _error_words(summary: OnlineSummary, name: str) -> str:
     if error is None:
         return ""
     shown = PROFILES[name]
-    text = f" The mean {shown.label} is off by {error * shown.scale:.3g} {shown.units} (RMSE by mass)"
+    text = f" The {shown.label} of its mean state is off by {error * shown.scale:.3g} {shown.units} (RMSE by mass)"
     if twin:
         text += f", {error / twin:.3g} times what two references differ by"
     return text + "."
@@ -97,7 +97,8 @@ def survival_section(summary: OnlineSummary) -> Section:
         "package": None if summary.package is None else summary.package.name,
         "package SHA-256": summary.package_sha256,
     }
-    return Section("The run", tables=[Table("run", "How it ended", {"": list(rows), "value": list(rows.values())})])
+    texts = [f"{value:g}" if isinstance(value, float) else value for value in rows.values()]  # one column, one alignment
+    return Section("The run", tables=[Table("run", "How it ended", {"": list(rows), "value": texts})])
 
 
 def _have(numbers: xr.Dataset, prefix: str, names: Sequence[str]) -> list[str]:
