@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,60 @@ DEFAULT_BATCH_ROWS = 1536
 _ROW_MULTIPLE = 16  # the Runtime rounds every forward up to this many rows: other tails take other kernels and round differently
 
 
+class Predictor:
+    """A loaded package that takes rows in batches, as the Runtime does: the file is read once."""
+
+    def __init__(self, package: EmulatorPackage | str | Path, *, batch_rows: int = DEFAULT_BATCH_ROWS, device: str = "cpu") -> None:
+        """Load a package; EvaluationError for a batch size that the Runtime would not use."""
+        if batch_rows < _ROW_MULTIPLE or batch_rows % _ROW_MULTIPLE:
+            raise EvaluationError(f"batch_rows must be a multiple of {_ROW_MULTIPLE}, got {batch_rows}")
+        self.package = package if isinstance(package, EmulatorPackage) else EmulatorPackage.read(package)
+        self._batch_rows = batch_rows
+        self._device = device
+        self._module = self.package.load(device)
+
+    @property
+    def splits_constraints(self) -> bool:
+        """Whether the graph tells what each of its constraints changed; an imported one does not."""
+        return hasattr(self._module, "constraint_changes")
+
+    def output_scale(self) -> NDArray[np.float64] | None:
+        """Return what the graph multiplies its normalized outputs by, [n_network_output]; None where the graph does not say."""
+        state = self._module.state_dict()
+        scale = state.get("normalization.output_scale")
+        return None if scale is None else np.asarray(scale.cpu().numpy(), dtype=np.float64)
+
+    def rows(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return output rows, float32 [row, n_output], confidence included, for host rows [row, n_input]."""
+        self._check(inputs)
+        predicted = np.empty((inputs.shape[0], self.package.manifest.n_output), dtype=np.float32)
+        for first, count, padded in self._batches(inputs):
+            predicted[first : first + count] = self._module(padded).cpu().numpy()[:count]
+        return predicted
+
+    def constraint_changes(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+        """Return what each constraint added, {"constraint/output": [row, width]}, for host rows [row, n_input]."""
+        self._check(inputs)
+        parts: dict[str, list[NDArray[np.float64]]] = {}
+        for _, count, padded in self._batches(inputs):
+            for name, value in self._module.constraint_changes(padded).items():
+                parts.setdefault(name, []).append(value.cpu().numpy()[:count])
+        return {name: np.concatenate(values) for name, values in parts.items()}
+
+    def _check(self, inputs: NDArray[np.float32]) -> None:
+        width = self.package.manifest.n_input
+        if inputs.ndim != 2 or inputs.shape[1] != width or inputs.dtype != np.float32:
+            raise EvaluationError(f"{self.package.path} takes float32 rows [row, {width}], got {inputs.dtype} {list(inputs.shape)}")
+
+    def _batches(self, inputs: NDArray[np.float32]) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """Yield first row, number of rows and the padded rows of every batch."""
+        with torch.inference_mode():
+            for first in range(0, inputs.shape[0], self._batch_rows):
+                part = inputs[first : first + self._batch_rows]
+                padded = np.concatenate([part, np.repeat(part[-1:], -len(part) % _ROW_MULTIPLE, axis=0)])
+                yield first, len(part), torch.from_numpy(padded).to(self._device)
+
+
 def predict_package(
     package: EmulatorPackage | str | Path, inputs: NDArray[np.float32], *, batch_rows: int = DEFAULT_BATCH_ROWS, device: str = "cpu"
 ) -> NDArray[np.float32]:
@@ -27,21 +81,8 @@ def predict_package(
 
     Confidence values, where the package has them, are left out.
     """
-    package = package if isinstance(package, EmulatorPackage) else EmulatorPackage.read(package)
-    manifest = package.manifest
-    if inputs.ndim != 2 or inputs.shape[1] != manifest.n_input or inputs.dtype != np.float32:
-        raise EvaluationError(f"{package.path} takes float32 rows [row, {manifest.n_input}], got {inputs.dtype} {list(inputs.shape)}")
-    if batch_rows < _ROW_MULTIPLE or batch_rows % _ROW_MULTIPLE:
-        raise EvaluationError(f"batch_rows must be a multiple of {_ROW_MULTIPLE}, got {batch_rows}")
-    module = package.load(device)
-    predicted = np.empty((inputs.shape[0], manifest.outputs.width), dtype=np.float32)
-    with torch.inference_mode():
-        for first in range(0, inputs.shape[0], batch_rows):
-            part = inputs[first : first + batch_rows]
-            padded = np.concatenate([part, np.repeat(part[-1:], -len(part) % _ROW_MULTIPLE, axis=0)])
-            rows = module(torch.from_numpy(padded).to(device)).cpu().numpy()
-            predicted[first : first + len(part)] = rows[: len(part), : manifest.outputs.width]
-    return predicted
+    predictor = Predictor(package, batch_rows=batch_rows, device=device)
+    return predictor.rows(inputs)[:, : predictor.package.manifest.outputs.width]
 
 
 def replay_outputs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.kernels import r2
+from climlink.evaluation.kernels.pairs import PairMoments
+from climlink.evaluation.kernels.rows import row_moments
 from climlink.wrappers.variable_sets import VariableSet, variable
 
 
@@ -18,16 +19,30 @@ from climlink.wrappers.variable_sets import VariableSet, variable
 class R2Table:
     """R² of every output, [level] for profiles and [1] for scalars, pooled over ``rows`` columns and times.
 
-    Summaries of profiles are medians over the levels from ``first_level`` (0-based, from the top) to the surface.
+    Summaries of profiles are medians over the levels from ``first_level`` (0-based, from the top) to the surface, without the levels
+    of ``constant`` truth, where R² says only whether the prediction is exact.
     """
 
     values: dict[str, NDArray[np.float64]]
     first_level: int
     rows: int
+    constant: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, float]:
-        """Return one number per output: the median over levels of a profile, the value of a scalar."""
-        return {name: float(np.median(v[self.first_level :] if variable(name).is_profile else v)) for name, v in self.values.items()}
+        """Return one number per output: the median over levels of a profile, the value of a scalar; NaN where all of it is constant."""
+        return {name: self._summary(name) for name in self.values}
+
+    def _summary(self, name: str) -> float:
+        first = self.first_level if variable(name).is_profile else 0
+        values = self.values[name]
+        varies = values[first:][~self.constant.get(name, np.zeros(len(values), dtype=bool))[first:]]
+        return float(np.median(varies)) if varies.size else float("nan")
+
+    def constant_levels(self) -> dict[str, list[int]]:
+        """Return the levels from ``first_level`` down (0 for a scalar) on which the truth of an output is constant, where there are any."""
+        first = {name: self.first_level if variable(name).is_profile else 0 for name in self.constant}
+        found = {name: [k for k in range(first[name], len(mask)) if mask[k]] for name, mask in self.constant.items()}
+        return {name: levels for name, levels in found.items() if levels}
 
     def largest_difference(self, other: R2Table) -> float:
         """Return the largest |a - b| / max(1, |b|) over all outputs and levels from ``first_level`` down.
@@ -65,5 +80,11 @@ def r2_table(truth: NDArray[np.floating], prediction: NDArray[np.floating], outp
             raise EvaluationError(f"{name} must have shape [row, {outputs.width}] as set {outputs.name!r} says, got {list(rows.shape)}")
     if not 0 <= first_level < outputs.level_count:
         raise EvaluationError(f"first_level must be 0 to {outputs.level_count - 1}, got {first_level}")
-    scores = r2(truth, prediction)
-    return R2Table({name: scores[outputs.slice(name)] for name in outputs.names}, first_level, truth.shape[0])
+    return table_of(row_moments(truth, prediction), outputs, first_level=first_level, rows=truth.shape[0])
+
+
+def table_of(moments: PairMoments, outputs: VariableSet, *, first_level: int, rows: int) -> R2Table:
+    """Return R² of every output variable from moments [1, width] of all rows together."""
+    scores, constant = moments.r2()[0], moments.constant[0]
+    by_name = [{name: values[outputs.slice(name)] for name in outputs.names} for values in (scores, constant)]
+    return R2Table(by_name[0], first_level, rows, by_name[1])

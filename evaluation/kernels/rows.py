@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climlink.evaluation.errors import EvaluationError
+from climlink.evaluation.kernels.pairs import PairMoments
 
 Rows = NDArray[np.floating]
 Scores = NDArray[np.float64]
@@ -22,34 +23,36 @@ def r2(truth: Rows, prediction: Rows) -> Scores:
     >>> r2(np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [2.0], [2.0]]))
     array([0.5])
     """
-    y, p = _checked(truth, prediction)
-    error = ((y - p) ** 2).sum(axis=0)
-    spread = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
-    constant = spread == 0.0
-    ratio = np.divide(error, spread, out=np.ones_like(error), where=~constant)
-    return np.where(constant & (error == 0.0), 1.0, 1.0 - ratio)
+    return row_moments(truth, prediction).r2()[0]
 
 
 def rmse(truth: Rows, prediction: Rows) -> Scores:
     """Return the root of the mean squared error, sqrt(mean((p - y)²)), in units of the feature."""
-    y, p = _checked(truth, prediction)
-    return np.asarray(np.sqrt(((p - y) ** 2).mean(axis=0)))
+    return row_moments(truth, prediction).rmse()[0]
 
 
 def mae(truth: Rows, prediction: Rows) -> Scores:
     """Return the mean absolute error, mean(|p - y|), in units of the feature."""
-    y, p = _checked(truth, prediction)
-    return np.asarray(np.abs(p - y).mean(axis=0))
+    return row_moments(truth, prediction).mae()[0]
 
 
 def bias(truth: Rows, prediction: Rows) -> Scores:
     """Return the mean error, mean(p - y), in units of the feature."""
+    return row_moments(truth, prediction).bias()[0]
+
+
+def row_moments(truth: Rows, prediction: Rows) -> PairMoments:
+    """Return the moments [1, feature] of rows [row, feature].
+
+    EvaluationError unless they are finite, two-dimensional, of one shape and not empty.
+    """
     y, p = _checked(truth, prediction)
-    return np.asarray((p - y).mean(axis=0))
+    moments = PairMoments.empty(1, y.shape[1])
+    moments.add(y[:, None], p[:, None])
+    return moments
 
 
 def _checked(truth: Rows, prediction: Rows) -> tuple[Scores, Scores]:
-    """Return both as float64; EvaluationError unless they are finite, two-dimensional, of one shape and not empty."""
     if truth.ndim != 2 or truth.shape != prediction.shape or truth.shape[0] == 0:
         raise EvaluationError(
             f"truth and prediction must have one shape [row, feature] with a row; they have {truth.shape} and {prediction.shape}"

@@ -1,0 +1,39 @@
+"""In which units and under which names outputs are shown to people; files keep SI units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from climlink.wrappers.variable_sets import variable
+
+_DAY = 86400.0
+_GRAM = 1e3
+_MILLIGRAM = 1e6
+_MILLIMETRE = 1e3
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Label, unit, and the factor from the catalogue's unit to it."""
+
+    label: str
+    unit: str
+    factor: float
+
+
+_SHOWN = {
+    "ptend_t": Shown("heating", "K/day", _DAY),
+    "ptend_q0001": Shown("moistening", "g/kg/day", _GRAM * _DAY),
+    "ptend_q0002": Shown("cloud liquid tendency", "mg/kg/day", _MILLIGRAM * _DAY),
+    "ptend_q0003": Shown("cloud ice tendency", "mg/kg/day", _MILLIGRAM * _DAY),
+    "ptend_u": Shown("zonal wind tendency", "m/s/day", _DAY),
+    "ptend_v": Shown("meridional wind tendency", "m/s/day", _DAY),
+    "cam_out_PRECC": Shown("precipitation", "mm/day", _MILLIMETRE * _DAY),
+    "cam_out_PRECSC": Shown("snowfall", "mm/day", _MILLIMETRE * _DAY),
+}
+
+
+def shown_as(name: str) -> Shown:
+    """Return how an output is shown; as the catalogue has it where nothing else is said."""
+    known = variable(name)
+    return _SHOWN.get(name, Shown(name.removeprefix("cam_out_"), known.units, 1.0))

@@ -1,0 +1,94 @@
+"""Offline evaluation of a package on a store: one pass, one result, one report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from climlink.data.store import ColumnStore
+from climlink.evaluation.errors import EvaluationError
+from climlink.evaluation.offline.blocks import Blocks
+from climlink.evaluation.offline.collect import Collected, Progress, collect
+from climlink.evaluation.offline.metrics import metrics
+from climlink.evaluation.offline.prediction import Predictor
+from climlink.evaluation.offline.report import build_report
+from climlink.evaluation.offline.result import OfflineResult, Place
+from climlink.evaluation.report import Exclusion, Report
+from climlink.evaluation.summary import OfflineSummary, PackageSummary
+from climlink.package import EmulatorPackage
+
+
+@dataclass(frozen=True)
+class OfflineEvaluation:
+    """What one package scores on one store."""
+
+    result: OfflineResult
+    summary: OfflineSummary
+    report: Report
+
+
+def evaluate_offline(
+    package: Path, store: Path, *, split: str = "test", pinned_digest: str | None = None, progress: Progress | None = None
+) -> OfflineEvaluation:
+    """Run a package over a split of a store, block by block, and return its scores and report.
+
+    Columns with a prediction that is not finite are counted, named and left out of the scores; a package that has none but these is an
+    EvaluationError, and so are levels, time step or vertical grid that do not fit and an empty split. PackageError: no package, or not the
+    one of ``pinned_digest``. StoreError or DataError: no store, or not the inputs that the package takes.
+    """
+    predictor = Predictor(EmulatorPackage.read(package, pinned_digest))
+    opened = ColumnStore.open(store)
+    blocks = Blocks(predictor, opened, split)
+    collected = collect(blocks, predictor, progress)
+    result = _result(blocks, predictor, collected, split)
+    summary = OfflineSummary(
+        package=result.package,
+        store=str(store),
+        store_digest=opened.digest,
+        split=split,
+        rows=result.rows,
+        metrics=metrics(result),
+    )
+    command = f"climlink evaluate offline {package} --data {store}" + ("" if split == "test" else f" --split {split}")
+    return OfflineEvaluation(result, summary, build_report(result, summary, command))
+
+
+def _result(blocks: Blocks, predictor: Predictor, collected: Collected, split: str) -> OfflineResult:
+    manifest, store = predictor.package.manifest, blocks.store
+    rows = len(blocks.indices) * store.n_column - blocks.misses.rows
+    if rows == 0:
+        raise EvaluationError(
+            f"{predictor.package.path}: not one of {blocks.misses.rows} columns has a finite prediction, so there is nothing to score; "
+            f"the first: {blocks.misses.places[0]}"
+        )
+    excluded = list(collected.excluded)
+    if manifest.pruned_levels is None:
+        excluded.append(Exclusion("the pruning depth", "the imported graph does not say it: every level counts in medians"))
+    trained = manifest.provenance.data_digest
+    return OfflineResult(
+        package=PackageSummary.of(predictor.package),
+        outputs=blocks.outputs,
+        first_level=min(manifest.pruned_levels or 0, manifest.level_count - 1),
+        place=Place(
+            store=str(store.path),
+            digest=store.digest,
+            split=split,
+            first=str(store.stamps[blocks.indices[0]]),
+            last=str(store.stamps[blocks.indices[-1]]),
+            times=len(blocks.indices),
+            latitude=store.latitude,
+            area=store.area,
+            hybrid=store.hybrid,
+        ),
+        plain=collected.plain,
+        energy=collected.energy,
+        mass=collected.mass,
+        budgets=collected.budgets,
+        deciles=None if collected.groups is None else collected.groups.deciles(),
+        confidence=None if collected.confidence is None else collected.confidence.result(),
+        activities=None if collected.activity is None else collected.activity.result(),
+        misses=blocks.misses,
+        rows=rows,
+        trained_on_store=None if trained is None else trained == store.digest,
+        excluded=excluded,
+    )

@@ -1,0 +1,95 @@
+"""Everything one pass over a store finds out about a package, before it is put into numbers, figures and words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climlink.evaluation.kernels.pairs import PairMoments
+from climlink.evaluation.offline.blocks import Misses
+from climlink.evaluation.offline.confidence import ConfidenceResult
+from climlink.evaluation.offline.constraints import Activity
+from climlink.evaluation.offline.deciles import Deciles
+from climlink.evaluation.offline.scores import R2Table, table_of
+from climlink.evaluation.report import Exclusion
+from climlink.evaluation.summary import PackageSummary
+from climlink.evaluation.weights import zonal_weights
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.vertical import HybridCoordinate
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and when: store, split, its times, and the grid. Latitude in degrees and area [column]."""
+
+    store: str
+    digest: str
+    split: str
+    first: str
+    last: str
+    times: int
+    latitude: Array
+    area: Array
+    hybrid: HybridCoordinate
+
+    @property
+    def pressure_hpa(self) -> Array:
+        """Pressure of the midpoints where the surface is at P0, [level] in hPa."""
+        h = self.hybrid
+        return np.asarray(h.p0_pa / 100.0 * (np.array(h.hyam) + np.array(h.hybm)))
+
+    def zonal_mean(self, values: Array) -> tuple[Array, Array]:
+        """Return the centres [bin] in degrees and the area-weighted means [bin, feature] of values [column, feature] in latitude bins.
+
+        NaN where a bin has no column with a value.
+        """
+        centres, weights = zonal_weights(self.latitude, self.area)
+        known = np.isfinite(values)
+        total = weights @ known
+        means = np.divide(weights @ np.where(known, values, 0.0), total, out=np.full_like(total, np.nan), where=total > 0.0)
+        return centres, means
+
+
+@dataclass(frozen=True)
+class OfflineResult:
+    """What the pass found: moments in native units and in W/m2 by column [column, width], over mass [1, width], and the rest.
+
+    ``trained_on_store`` tells whether the package records this store's digest as its training data, None where it records none.
+    """
+
+    package: PackageSummary
+    outputs: VariableSet
+    first_level: int
+    place: Place
+    plain: PairMoments
+    energy: PairMoments
+    mass: PairMoments
+    budgets: PairMoments | None
+    deciles: Deciles | None
+    confidence: ConfidenceResult | None
+    activities: list[Activity] | None
+    misses: Misses
+    rows: int
+    trained_on_store: bool | None
+    excluded: list[Exclusion]
+
+    @property
+    def pooled(self) -> PairMoments:
+        """Moments [1, width] of all columns and times alike, in native units."""
+        return self.plain.over_columns()
+
+    def r2_table(self) -> R2Table:
+        """Return the pooled R²."""
+        return table_of(self.pooled, self.outputs, first_level=self.first_level, rows=self.rows)
+
+    def column_r2(self) -> Array:
+        """Return R² over time of every column, [column, width]; constant truth scores 1 or 0 (see PairMoments.r2)."""
+        return self.plain.r2()
+
+    def weighted(self, name: str) -> PairMoments:
+        """Return the moments [1, 1] of an output over columns, times and levels, by dp and area (a scalar by area)."""
+        return self.mass.select(self.outputs.slice(name)).over_features()

@@ -1,0 +1,89 @@
+"""The first paragraph of a report: what the numbers say, in words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from climlink.evaluation.figures.shown import shown_as
+from climlink.evaluation.offline.conservation import BUDGETS
+from climlink.evaluation.offline.metrics import is_competition
+from climlink.evaluation.offline.result import OfflineResult
+from climlink.evaluation.summary import Metrics
+
+
+def words(result: OfflineResult, metrics: Metrics) -> str:
+    """Return the paragraph."""
+    sentences = [_subject(result), _skill(result, metrics), _precipitation(result), _water(result), _confidence(result, metrics), _misses(result)]
+    return " ".join(s for s in sentences if s)
+
+
+def percent(share: float) -> str:
+    """Return a share as percent with two digits."""
+    return f"{100.0 * share:.2g} %"
+
+
+def _subject(result: OfflineResult) -> str:
+    p, place = result.package, result.place
+    size = "" if p.parameters is None else f" with {p.parameters:,} parameters"
+    kind = f", {p.architecture}{size}," if p.architecture else ""
+    times = f"{place.times} times" if place.times > 1 else "one time"
+    span = f"{place.first} to {place.last}" if place.times > 1 else place.first
+    trained = {True: " It was trained on this store.", False: " It was trained on another store.", None: ""}[result.trained_on_store]
+    caution = " These are times it was trained on." if result.trained_on_store and place.split == "train" else ""
+    return (
+        f"{p.name}{kind} was run on {result.rows:,} columns of the split {place.split!r}: {times} from {span}."
+        f"{trained}{caution}"
+    )
+
+
+def _skill(result: OfflineResult, metrics: Metrics) -> str:
+    profiles = {v.name: metrics[f"r2.{v.name}"] for v in result.outputs.profiles}
+    known = {n: r for n, r in profiles.items() if r is not None}
+    if not known:
+        return "No profile of the truth varies, so R² says nothing."
+    best, worst = max(known, key=lambda n: known[n]), min(known, key=lambda n: known[n])
+    text = (
+        f"On the median level it explains {percent(known[best])} of the variance of the {shown_as(best).label}, its best profile, and "
+        f"{percent(known[worst])} of that of the {shown_as(worst).label}, its worst."
+    )
+    if known[worst] < 0.0:
+        text += " A negative share means that the mean of the truth would have been closer."
+    if is_competition(result) and metrics.get("leap.score") is not None:
+        text += f" By the weights of the LEAP competition the score is {metrics['leap.score']:.4g}"
+        floored = metrics["leap.score_floored"]
+        text += f" ({floored:.4g} with every target below 0 counted as 0)."
+    return text
+
+
+def _precipitation(result: OfflineResult) -> str:
+    if "cam_out_PRECC" not in result.outputs:
+        return ""
+    moments = result.weighted("cam_out_PRECC")
+    factor = shown_as("cam_out_PRECC").factor
+    truth, bias = float(moments.truth_mean()[0, 0]) * factor, float(moments.bias()[0, 0]) * factor
+    side = "above" if bias > 0 else "below"
+    return f"Mean precipitation is {abs(bias):.2g} mm/day {side} the true {truth:.3g} mm/day."
+
+
+def _water(result: OfflineResult) -> str:
+    if result.budgets is None:
+        return ""
+    whole = result.budgets.over_columns(result.place.area)
+    k = BUDGETS.index("water_residual")
+    truth, prediction = float(whole.truth_mean()[0, k]), float(whole.prediction_mean()[0, k])
+    return f"Column water and precipitation together leave {prediction:.2g} mm/day in the mean, where the truth leaves {truth:.2g}."
+
+
+def _confidence(result: OfflineResult, metrics: Metrics) -> str:
+    if result.confidence is None:
+        return "It gives no confidence."
+    gains = [v for n, v in metrics.items() if n.startswith("confidence.crpss.") and v is not None]
+    better = "better" if float(np.mean(gains)) > 0.0 else "worse"
+    return f"The spread its confidence stands for scores {percent(abs(float(np.mean(gains))))} {better} in CRPS than the best single spread."
+
+
+def _misses(result: OfflineResult) -> str:
+    if result.misses.rows == 0:
+        return "Every prediction is finite."
+    total = result.rows + result.misses.rows
+    return f"Caution: in {result.misses.rows} of {total} columns a prediction is not finite; these are left out of every score below."
