@@ -1,4 +1,4 @@
-"""How fast two runs of one model part: errors of the state against a reference, weighted by mass of air, day by day."""
+"""How fast two runs of one model part: errors of temperature and humidity against a reference, weighted by mass of air, day by day."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.weights import mass_weights
+from climlink.evaluation.online.blocks import REFERENCE, RUN, Gaps, SideBySide, collect
+from climlink.evaluation.online.history import RunHistory, read_history, require_comparable
+from climlink.evaluation.online.states import Growth
+from climlink.evaluation.online.stream import Stream
 
 Series = NDArray[np.float64]
-
-
-def weighted_rmse(difference: Series, weights: Series) -> Series:
-    """Return sqrt(sum(w d²)) over cells of differences [time, level, column]; weights [level, column] sum to 1."""
-    return np.asarray(np.sqrt((weights * difference**2).sum(axis=(1, 2))))
 
 
 @dataclass(frozen=True)
@@ -30,31 +27,21 @@ class Drift:
 
 
 def drift(run: Path, reference: Path) -> Drift:
-    """Compare the daily history of two runs of the embedded model over the days that both have.
+    """Compare the daily history of two runs over the days that both have.
 
     EvaluationError if one has no daily history, or they share no day or not the grid.
     """
-    ours, truth = read_daily(run), read_daily(reference)
-    shared = np.intersect1d(ours["time"].values, truth["time"].values)
-    if len(shared) == 0:
-        raise EvaluationError(f"{run} and {reference} have no day in common")
-    if ours.sizes["ncol"] != truth.sizes["ncol"] or ours.sizes["lev"] != truth.sizes["lev"]:
-        raise EvaluationError(f"{run} and {reference} are not on one grid")
-    ours, truth = ours.sel(time=shared), truth.sel(time=shared)
-    weights = mass_weights(
-        truth["area"].values.astype(np.float64),
-        truth["hyai"].values.astype(np.float64),
-        truth["hybi"].values.astype(np.float64),
-        float(truth["P0"]),
-        truth["PS"].mean("time").values.astype(np.float64),
-    )
-    errors = [weighted_rmse(ours[name].values.astype(np.float64) - truth[name].values.astype(np.float64), weights) for name in ("T", "Q")]
-    return Drift(np.asarray(shared - shared[0] + 1.0, dtype=np.float64), errors[0], errors[1])
+    ours, theirs = read_history(run), read_history(reference)
+    require_comparable(ours, theirs)
+    streams = {REFERENCE: _daily(theirs), RUN: _daily(ours)}
+    start = max(stream.start[0] for stream in streams.values())
+    growth = Growth(("T", "Q"), (RUN,), "daily")
+    collect(SideBySide("daily", theirs.grid, streams, float(start), 0.0), [growth], Gaps())
+    found = growth.result().sel(pair=RUN)
+    return Drift(found["daily_day"].values, found["daily_rmse_T"].values, found["daily_rmse_Q"].values)
 
 
-def read_daily(run: Path) -> xr.Dataset:
-    """Open the daily history (h1) of a run folder, its files joined in time; EvaluationError if there is none."""
-    files = sorted((run / "history").glob("*.eam.h1.*.nc"))
-    if not files:
-        raise EvaluationError(f"{run}/history holds no daily history (*.eam.h1.*.nc)")
-    return xr.open_mfdataset(files, decode_times=False, data_vars="minimal", coords="minimal", compat="override", join="override")
+def _daily(history: RunHistory) -> Stream:
+    if "daily" not in history.streams:
+        raise EvaluationError(f"{history.folder} has no daily history; it has {', '.join(history.streams)}")
+    return history.streams["daily"]

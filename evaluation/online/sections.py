@@ -1,0 +1,253 @@
+"""The report of an online evaluation: which pictures and tables, in which order, and what they say in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from climlink.evaluation.figures import online as draw
+from climlink.evaluation.figures import online_rain as draw_rain
+from climlink.evaluation.online.blocks import REFERENCE, RUN, TWIN
+from climlink.evaluation.online.conservation import BUDGETS
+from climlink.evaluation.online.fields import COUNTERS, PROFILES, STATE, TENDENCIES
+from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
+from climlink.evaluation.summary import OnlineSummary
+
+_CALM = "Grey: two reference runs that began a hair apart; an error within it is internal variability."
+_DOTS = "Dots: the twin differs from the reference as much."
+_CLOUD_SUM = "TOTCLD"
+AREA_LABELS = {
+    "surface_temperature": "lowest level, K",
+    "precipitable_water": "water vapour, kg/m2",
+    "cloud_path": "cloud path, kg/m2",
+}
+
+
+def online_report(
+    summary: OnlineSummary, numbers: xr.Dataset, sources: Mapping[str, str], command: str, excluded: Sequence[Exclusion]
+) -> Report:
+    """Return the report of one run; sections whose fields are not there are absent, and ``excluded`` says why."""
+    made = (
+        survival_section(summary),
+        _growth(numbers),
+        _mean_state(numbers),
+        _first_days(numbers),
+        _drift(numbers),
+        _areas(numbers),
+        _rain(numbers),
+        _hovmoeller(numbers),
+        _conservation(numbers),
+    )
+    return Report(
+        title=f"Online evaluation of {summary.name}",
+        words=words(summary),
+        sections=[section for section in made if section is not None],
+        summary=summary.model_dump(mode="json"),
+        numbers=numbers,
+        command=command,
+        sources=sources,
+        excluded=excluded,
+    )
+
+
+def words(summary: OnlineSummary) -> str:
+    """Return what happened in a paragraph."""
+    host = {"aquaplanet": "the embedded climate model", "e3sm": "E3SM"}.get(summary.host, summary.host)
+    package = "" if summary.package is None else f" with the package {summary.package.name}"
+    length = f"{summary.days:g} days" + (f" of {summary.planned_days:g}" if summary.planned_days is not None else "")
+    if summary.survived:
+        text = f"The run {summary.name} in {host}{package} reached its planned end and wrote {length}."
+    else:
+        text = f"The run {summary.name} in {host}{package} ended early, with {length} written: {summary.ended}."
+    if not summary.metrics:
+        return f"{text} Nothing could be compared."
+    text += f" It was held against its reference over {summary.compared_days:g} days."
+    for name in ("T", "Q"):
+        text += _error_words(summary, name)
+    drift, rain = summary.metrics.get("drift.T"), summary.metrics.get("precipitation.bias")
+    if drift is not None:
+        text += f" At the end its global mean temperature is {abs(drift):.2g} K {'above' if drift > 0 else 'below'} the reference's."
+    if rain is not None:
+        text += f" It rains {abs(rain):.2g} mm/day {'more' if rain > 0 else 'less'} in the global mean."
+    return text
+
+
+def _error_words(summary: OnlineSummary, name: str) -> str:
+    error, twin = summary.metrics.get(f"rmse.{name}"), summary.metrics.get(f"twin.rmse.{name}")
+    if error is None:
+        return ""
+    shown = PROFILES[name]
+    text = f" The mean {shown.label} is off by {error * shown.scale:.3g} {shown.units} (RMSE by mass)"
+    if twin:
+        text += f", {error / twin:.3g} times what two references differ by"
+    return text + "."
+
+
+def survival_section(summary: OnlineSummary) -> Section:
+    """Return the table of how the run ended."""
+    rows: dict[str, str | float | None] = {
+        "survived": "yes" if summary.survived else "no",
+        "days written": summary.days,
+        "days planned": summary.planned_days,
+        "days compared": summary.compared_days,
+        "why it ended": summary.ended or "as planned",
+        "simulated years per day": summary.years_per_day,
+        "package": None if summary.package is None else summary.package.name,
+        "package SHA-256": summary.package_sha256,
+    }
+    return Section("The run", tables=[Table("run", "How it ended", {"": list(rows), "value": list(rows.values())})])
+
+
+def _have(numbers: xr.Dataset, prefix: str, names: Sequence[str]) -> list[str]:
+    """Return the names with numbers of the run under a prefix."""
+    found = []
+    for name in names:
+        values = numbers.get(f"{prefix}_{name}")
+        if values is not None and values.size and np.isfinite(values.sel(pair=RUN).values).any():
+            found.append(name)
+    return found
+
+
+def _state(numbers: xr.Dataset, prefix: str) -> list[str]:
+    return _have(numbers, prefix, [name for name in STATE if name != _CLOUD_SUM])
+
+
+def _growth(numbers: xr.Dataset) -> Section | None:
+    pictures = []
+    for prefix, what in (("hourly", "hourly"), ("daily", "daily"), ("monthly", "monthly")):
+        for names, kind in ((_state(numbers, f"{prefix}_rmse"), "state"), (_have(numbers, f"{prefix}_rmse", list(TENDENCIES)), "tendencies")):
+            if names and (prefix != "monthly" or numbers.sizes["monthly_day"] > 1):
+                caption = f"RMSE of {what} means over the whole mass of air (weights dp times area). {_CALM}"
+                pictures.append(Picture(f"growth_{prefix}_{kind}", draw.growth_figure(numbers, names, prefix), caption))
+    return Section("Growth of error", pictures=pictures) if pictures else None
+
+
+def _mean_state(numbers: xr.Dataset) -> Section | None:
+    state, tendencies = _state(numbers, "mean_rmse"), _have(numbers, "mean_rmse", list(TENDENCIES))
+    if not state and not tendencies:
+        return None
+    pictures = []
+    for names, kind in ((state, "state"), (tendencies, "tendencies")):
+        if names:
+            section = f"Zonal-mean error of the mean over the compared days (10 degree bins). Line: tropopause of the reference. {_DOTS}"
+            pictures.append(Picture(f"zonal_bias_{kind}", draw.section_figure(numbers, names), section))
+            profile = f"Error of the mean over the compared days by level. {_CALM}"
+            pictures.append(Picture(f"rmse_profile_{kind}", draw.profile_figure(numbers, names), profile))
+    return Section("Error of the mean state", "Mean over the compared days, weights dp times area.", pictures, [_rmse_table(numbers)])
+
+
+def _rmse_table(numbers: xr.Dataset) -> Table:
+    names = _have(numbers, "mean_rmse", list(PROFILES))
+    columns: dict[str, list[str | float | None]] = {"field": [f"{PROFILES[n].label} ({n})" for n in names], "run": []}
+    columns["run"] = [float(numbers[f"mean_rmse_{n}"].sel(pair=RUN)) * PROFILES[n].scale for n in names]
+    if TWIN in numbers["pair"].values:
+        twin = [float(numbers[f"mean_rmse_{n}"].sel(pair=TWIN)) * PROFILES[n].scale for n in names]
+        columns["twin of the reference"] = list(twin)
+        columns["ratio"] = [r / t if isinstance(r, float) and t > 0.0 else None for r, t in zip(columns["run"], twin, strict=True)]
+    columns["units"] = [PROFILES[n].units for n in names]
+    return Table("mean_rmse", "RMSE of the mean over the compared days", columns)
+
+
+def _first_days(numbers: xr.Dataset) -> Section | None:
+    names = [n for n in ("T", "Q", "U", "CLDLIQ") if f"first_bias_{n}" in numbers]
+    if not names or numbers.sizes.get("first_day", 0) < 2:
+        return None
+    caption = f"Mean error by level over the first {numbers.sizes['first_day']} records, inside and outside of 30S-30N. {_DOTS}"
+    return Section("The first days", pictures=[Picture("first_days", draw.first_period_figure(numbers, names), caption)])
+
+
+def _drift(numbers: xr.Dataset) -> Section | None:
+    titles = {
+        "global_temperature": ("temperature (by mass), K", 1.0),
+        "global_vapour": ("water vapour, kg/m2", 1.0),
+        "global_cloud": ("cloud water and ice, kg/m2", 1.0),
+        "global_energy": ("energy, MJ/m2", 1e-6),
+    }
+    shown = {name: title for name, title in titles.items() if name in numbers}
+    if not shown:
+        return None
+    caption = "Global means. Energy is the column integral of cp T + K + Lv q - Lf q_ice."
+    return Section("Drift", pictures=[Picture("drift", draw.series_figure(numbers, shown, "global_day"), caption)])
+
+
+def _areas(numbers: xr.Dataset) -> Section | None:
+    quantities = {q: label for q, label in AREA_LABELS.items() if f"area_mean_{q}" in numbers}
+    if not quantities or numbers.sizes["area_day"] < 2:
+        return None
+    captions = {"mean": "Area means", "std": "Spread over the area (standard deviation)"}
+    pictures = [
+        Picture(f"area_{kind}", draw.area_figure(numbers, kind, quantities), f"{text} of every record.") for kind, text in captions.items()
+    ]
+    return Section("Area means and spread", pictures=pictures)
+
+
+def _rain(numbers: xr.Dataset) -> Section | None:
+    if "precipitation" not in numbers or not np.isfinite(numbers["precipitation"].sel(member=RUN).values).all():
+        return None
+    outside = numbers["rain_above"].sel(surface="global"), numbers["rain_below"].sel(surface="global")
+    told = ", ".join(f"{m}: {float(outside[0].sel(member=m)):.2g}" for m in numbers["member"].values)
+    below = ", ".join(f"{m}: {float(outside[1].sel(member=m)):.2g}" for m in numbers["member"].values)
+    text = f"Share of area and time above 178 mm/day, outside the bins: {told}; below -2 mm/day: {below}."
+    pictures = [
+        Picture("precipitation_map", draw_rain.map_figure(numbers), f"Mean precipitation over the compared days. {_DOTS}"),
+        Picture("precipitation_intensity", draw_rain.intensity_figure(numbers), "Distribution of intensities, weighted by area; bins of 4 mm/day."),
+    ]
+    if "band_position" in numbers and numbers.sizes["band_period"] > 1:
+        caption = (
+            f"Rain band by {str(numbers.attrs.get('band_periods', 'periods')).removesuffix('s')}: latitude that halves the rain between 20S and 20N, and width of "
+            "the band about it in which precipitation exceeds evaporation."
+        )
+        pictures.append(Picture("rain_band", draw_rain.band_figure(numbers), caption))
+    return Section("Precipitation", text, pictures, [_rain_table(numbers)])
+
+
+def _rain_table(numbers: xr.Dataset) -> Table:
+    area = numbers["area"].values / numbers["area"].values.sum()
+    members = [str(m) for m in numbers["member"].values]
+    rain = {m: numbers["precipitation"].sel(member=m).values for m in members}
+    error = {m: rain[m] - rain[REFERENCE] for m in members}
+    columns: dict[str, list[str | float | None]] = {
+        "": list(members),
+        "mean": [float(area @ rain[m]) for m in members],
+        "bias": [None if m == REFERENCE else float(area @ error[m]) for m in members],
+        "RMSE": [None if m == REFERENCE else float(np.sqrt(area @ error[m] ** 2)) for m in members],
+    }
+    units = {"mean": "mm/day", "bias": "mm/day", "RMSE": "mm/day"}
+    for name, title in (("band_position", "rain band at"), ("band_width", "its width")):
+        if name in numbers:
+            values = [numbers[name].sel(member=m).values for m in members]
+            columns[title] = [float(np.mean(v[np.isfinite(v)])) if np.isfinite(v).any() else None for v in values]
+            units[title] = "degrees"
+    return Table("precipitation", "Precipitation over the compared days", columns, units)
+
+
+def _hovmoeller(numbers: xr.Dataset) -> Section | None:
+    labels = {
+        "precipitation": ("Precipitation over 10S-10N by longitude and time.", "YlGnBu"),
+        "olr": ("Outgoing longwave radiation over 10S-10N by longitude and time.", "magma"),
+    }
+    pictures = []
+    for label, (caption, colours) in labels.items():
+        name = f"hovmoeller_{label}"
+        if name in numbers and numbers.sizes["hovmoeller_day"] > 1 and np.isfinite(numbers[name].sel(member=RUN).values).any():
+            pictures.append(Picture(name, draw_rain.hovmoeller_figure(numbers, label, colours), caption))
+    return Section("Time against longitude", pictures=pictures) if pictures else None
+
+
+def _conservation(numbers: xr.Dataset) -> Section | None:
+    pictures = []
+    residuals = {"residual_water": ("water residual, mm/day", 1.0), "residual_energy": ("energy residual, W/m2", 1.0)}
+    shown = {n: t for n, t in residuals.items() if n in numbers and np.isfinite(numbers[n].values).any()}
+    if shown:
+        caption = "What is left of the change of global water and energy after evaporation, precipitation and fluxes in history; fixers are part of it."
+        pictures.append(Picture("residuals", draw.series_figure(numbers, shown, "residual_day"), caption))
+    budgets = {f"budget_{n}": (title, 1.0) for n, title in BUDGETS.items() if f"budget_{n}" in numbers}
+    if budgets:
+        pictures.append(Picture("budgets", draw.series_figure(numbers, budgets, "budget_day"), "Daily means of the run's own budgets (budgets.csv)."))
+    counters = {f"counter_{n}": (title, 1.0) for n, title in COUNTERS.items() if f"counter_{n}" in numbers}
+    if counters:
+        caption = "Global means of the adapter's counters and of the emulator's weight."
+        pictures.append(Picture("counters", draw.series_figure(numbers, counters, "counter_day"), caption))
+    return Section("Conservation and counters", pictures=pictures) if pictures else None
