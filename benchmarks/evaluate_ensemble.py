@@ -1,4 +1,4 @@
-"""An ensemble of hybrid runs of the embedded model, three packages by three members, and whether the offline number told which would do well.
+"""An ensemble of hybrid runs of the embedded model, three packages by three members: did the offline number tell which would do well?
 
     climlink quickstart
     python benchmarks/evaluate_ensemble.py runs/quickstart --output runs/ensemble
@@ -23,6 +23,9 @@ import yaml
 
 from climlink.cli.quickstart import StageReporter
 from climlink.config import load_config
+from climlink.evaluation.compare.evaluate import evaluate_compare
+from climlink.evaluation.compare.summary import CompareSummary
+from climlink.evaluation.report import write_report
 from climlink.export import export_run
 from climlink.installation import configuration
 from climlink.mpi import LaunchError
@@ -69,7 +72,30 @@ def main() -> None:
     )
     run_all(branch, packages, given.output, given.members, report)
     matrix = write_matrix(given.quickstart / "climsim.zarr", packages, given.output, given.members)
-    print(matrix)
+    with report.bar("evaluations") as bar:
+        found = evaluate_compare(matrix, given.output / "report", progress=bar)
+    page = write_report(found.report, given.output / "report")
+    show(found.summary)
+    print(f"matrix: {matrix}\nreport: {page}")
+
+
+def show(summary: CompareSummary) -> None:
+    """Print packages, members and the answer."""
+    print(f"{'run':14s} {'ended':>9s} {'days':>6s} {summary.online_metric:>9s} {'rank':>5s}")
+    for package in summary.packages:
+        print(f"{package.label}: {summary.offline_metric} {_number(package.offline, 4)}, {package.package.parameters} parameters")
+        for member in package.members:
+            ended = "survived" if member.survived else "crashed"
+            error = _number(member.error, 3) + ("" if member.survived else "*")
+            print(f"  {Path(member.run).name:12s} {ended:>9s} {member.days:6.2f} {error:>9s} {_number(member.rank, 1):>5s}")
+    print(f"two references: {_number(summary.twin_error, 3)}   (* over the days lived)")
+    print(summary.words)
+    for statement in summary.statements:
+        print(f"- {statement}")
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def make_packages(quickstart: Path, output: Path, report: StageReporter) -> dict[str, Path]:

@@ -85,9 +85,7 @@ class Comparison:
         return self.places(self.mean_rank)
 
 
-def compare(
-    results: Sequence[PackageResult], offline_metric: str, online_metric: str, excluded: Sequence[Exclusion] = ()
-) -> Comparison:
+def compare(results: Sequence[PackageResult], offline_metric: str, online_metric: str, excluded: Sequence[Exclusion] = ()) -> Comparison:
     """Return the comparison of packages whose summaries were checked; ``excluded`` is what was left out before.
 
     EvaluationError if no run has an outcome, or a chosen metric is in no summary or has no known direction.

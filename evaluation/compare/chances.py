@@ -40,7 +40,7 @@ class Distinction:
             low, high = (f"{100.0 * v:.0f}" for v in self.overlap)
             return (
                 f"{each}, survival between {low} and {high} % cannot be told apart: the exact 95 % intervals of all surviving and of none "
-                f"surviving both hold it, so no two packages differ by their survival. At least {self.needed} members of each are needed for that."
+                f"surviving both hold it, so no two packages differ by their survival. That needs at least {self.needed} members of each."
             )
         low = f"{100.0 * survival_interval(self.members, self.members)[0]:.0f}"
         return (

@@ -35,9 +35,7 @@ _FAILURES = (ClimlinkError, OSError, RuntimeError, ValueError)
 """What one package or run may fail with and leave the others standing; torch and netCDF4 raise RuntimeError."""
 
 
-def collect_results(
-    matrix: MatrixConfig, folder: Path, progress: Progress | None = None
-) -> tuple[list[PackageResult], list[Exclusion]]:
+def collect_results(matrix: MatrixConfig, folder: Path, progress: Progress | None = None) -> tuple[list[PackageResult], list[Exclusion]]:
     """Return what every package and run of a matrix scored, and those that could not be evaluated, with the reason.
 
     Each evaluation is written into a folder of its own below ``folder`` with a key of everything it depends on; one whose key still holds

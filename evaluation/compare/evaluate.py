@@ -43,7 +43,7 @@ def evaluate_compare(matrix: Path, folder: Path, *, progress: Progress | None = 
 def compare_results(
     results: Sequence[PackageResult], matrix: MatrixConfig, command: str, excluded: Sequence[Exclusion] = ()
 ) -> CompareEvaluation:
-    """Compare packages whose summaries are at hand; ``excluded`` is what could not be evaluated. Raises EvaluationError as ``compare`` does."""
+    """Compare packages whose summaries are at hand; ``excluded`` is what could not be evaluated. EvaluationError as of ``compare``."""
     kept, strangers = checked(results)
     comparison = compare(kept, matrix.offline_metric, matrix.online_metric, [*excluded, *strangers])
     held = Held(str(matrix.store), str(matrix.reference), None if matrix.twin is None else str(matrix.twin))

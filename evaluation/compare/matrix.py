@@ -34,7 +34,9 @@ class PackageEntry(StrictModel):
 class WindowConfig(StrictModel):
     """Which part of the runs is compared."""
 
-    from_day: float | None = Field(default=None, ge=0, description="first day of the mean state that is compared, counted from the start of the runs")
+    from_day: float | None = Field(
+        default=None, ge=0, description="first day of the mean state that is compared, counted from the start of the runs"
+    )
 
 
 class MatrixConfig(StrictModel):

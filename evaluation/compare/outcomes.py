@@ -19,8 +19,8 @@ _NEAR_ZERO = ("bias", "climsim_bias", "drift")
 
 
 def goodness(name: str, value: float) -> float | None:
-    """Return a metric turned so that more is better: R² and scores as they are, errors negative, biases and drifts by their size; None for a
-    metric of which climlink does not know what is better."""
+    """Return a metric turned so that more is better: R² and scores as they are, errors negative, biases and drifts by their size; None
+    for a metric of which climlink does not know what is better."""
     metric = name.split(".", 2)
     prefix = ".".join(metric[:2]) if metric[0] == "confidence" else metric[0]
     if prefix in _HIGHER:

@@ -39,15 +39,15 @@ def comparison_report(comparison: Comparison, summary: CompareSummary, command: 
 
 def _skill(comparison: Comparison, summary: CompareSummary) -> Section:
     text = (
-        f"The unit is the package: the {sum(len(p.members) for p in summary.packages)} runs are not independent, for runs of one package share "
-        "its network, so packages are resampled and permuted, never runs. Correlations are turned so that +1 says: the better offline, the "
+        f"The unit is the package: the {sum(len(p.members) for p in summary.packages)} runs are not independent, for runs of one package "
+        "share its network, so packages are resampled and permuted, never runs. Correlations are turned so that +1 says: the better offline, the "
         "better online. " + " ".join(summary.statements)
     )
     picture = Picture(
         "skill",
         skill_figure(comparison, summary.twin_error),
-        f"Left: {summary.online_metric} of every run against the offline number of its package; open circles ended early and are over fewer days. "
-        "Right: mean rank of the members of a package, with every run that ended early behind every survivor.",
+        f"Left: {summary.online_metric} of every run against the offline number of its package; open circles ended early and are over fewer "
+        "days. Right: mean rank of the members of a package, with every run that ended early behind every survivor.",
     )
     return Section("Would the offline number have told?", text, [picture], [_agreements(summary)])
 
@@ -61,7 +61,8 @@ def _agreements(summary: CompareSummary) -> Table:
     ]
     return Table(
         "agreement",
-        "Rank correlation of packages between an offline metric and what their runs did. " + "; ".join(f"{k}: {v}" for k, v in OUTCOMES.items()),
+        "Rank correlation of packages between an offline metric and what their runs did. "
+        + "; ".join(f"{k}: {v}" for k, v in OUTCOMES.items()),
         {
             "offline metric": [a.offline_metric for a in shown],
             "online": [a.online_outcome for a in shown],
@@ -100,8 +101,8 @@ def _orderings(comparison: Comparison, summary: CompareSummary) -> Section:
         caption = "Places of packages offline and online; lines that cross are pairs that the offline number orders the wrong way round."
         pictures.append(Picture("ordering", ordering_figure(comparison), caption))
     text = (
-        f"Online, runs are ordered by {summary.online_metric}; a run that ended early stands behind every survivor, the earlier the worse, and its "
-        "error is not used there (worst-rank scores, Lachin 1999). The error of a package is the median over its members of the error over "
+        f"Online, runs are ordered by {summary.online_metric}; a run that ended early stands behind every survivor, the earlier the worse, "
+        "and its error is not used there (worst-rank scores, Lachin 1999). The error of a package is the median over its members of the error over "
         "the days that each lived; where a member ended early that is marked."
     )
     return Section("Orderings side by side", text, pictures, [table])
@@ -110,7 +111,7 @@ def _orderings(comparison: Comparison, summary: CompareSummary) -> Section:
 def _survival(comparison: Comparison, summary: CompareSummary) -> Section:
     groups = summary.survival
     table = Table(
-        "survival",
+        "survival_by_group",
         "Runs that reached their end; exact 95 % intervals (Clopper and Pearson)",
         {
             "group": [g.group for g in groups],
@@ -133,10 +134,13 @@ def _speed(comparison: Comparison, summary: CompareSummary) -> Section:
     figure = speed_figure(comparison, summary.twin_error)
     if figure is None:
         return Section("Speed against error", "No run says how fast it was, or none has an error.")
-    caption = "Error against speed; circles grow with the number of parameters, open ones have a member that ended early; the line joins packages that no other beats in both."
+    caption = (
+        "Error against speed; circles grow with the number of parameters, open ones have a member that ended early; the line joins packages "
+        "that no other beats in both."
+    )
     packages = summary.packages
     table = Table(
-        "speed",
+        "speed_and_size",
         "Speed, size and error",
         {
             "package": [p.label for p in packages],
@@ -157,7 +161,7 @@ def _regions(comparison: Comparison, summary: CompareSummary) -> Section:
     units = units_of(summary.online_metric)
     packages = [p for p in summary.packages if p.best_region is not None]
     table = Table(
-        "regions",
+        "best_and_worst",
         "Best and worst latitude band of each package",
         {
             "package": [p.label for p in packages],

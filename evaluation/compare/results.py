@@ -46,7 +46,8 @@ def checked(results: Sequence[PackageResult]) -> tuple[list[PackageResult], list
     """Return the results without members that do not belong, and what was left out and why.
 
     Left out are runs of another package than the one they are listed under, and runs with the same numbers as another one.
-    EvaluationError for packages that are one file, for scores on different stores or splits, and for runs held against different references.
+    EvaluationError for packages that are one file, for scores on different stores or splits, and for runs held against different
+    references.
     """
     _require_one("store", {r.label: r.offline.store_digest or r.offline.store for r in results if r.offline is not None})
     _require_one("split", {r.label: r.offline.split for r in results if r.offline is not None})

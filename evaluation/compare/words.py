@@ -102,13 +102,17 @@ def statements(comparison: Comparison) -> list[str]:
             f"With {count} package{'s' if count != 1 else ''} no interval of the rank correlation is given: with fewer than "
             f"{LEAST_FOR_INTERVAL} a bootstrap interval holds the truth too seldom."
         )
-    if LEAST_PACKAGES <= count and not comparison.headline.can_tell:
-        found.append(f"No ordering of {count} packages has a two-sided p-value below {comparison.headline.smallest_p:.2g}; five are the fewest.")
+    if count >= LEAST_PACKAGES and not comparison.headline.can_tell:
+        found.append(
+            f"No ordering of {count} packages has a two-sided p-value below {comparison.headline.smallest_p:.2g}; five are the fewest."
+        )
     sizes = sorted({g.members for g in _packages(comparison)})
     if len(_packages(comparison)) > 1:
         found += [distinction(size).words() for size in sizes]
     if len(sizes) > 1:
-        found.append(f"Packages have different numbers of members ({', '.join(map(str, sizes))}): their mean ranks are not equally certain.")
+        found.append(
+            f"Packages have different numbers of members ({', '.join(map(str, sizes))}): their mean ranks are not equally certain."
+        )
     if any(g.members > g.packages for g in comparison.groups):
         found.append(
             "Intervals of survival take runs as independent. Runs of one package share its network and are not, so the intervals of "
@@ -131,6 +135,9 @@ def _unequal_runs(comparison: Comparison) -> list[str]:
     found = []
     if len(plans) > 1:
         found.append(f"Runs were to have different lengths ({_listed(plans)} days): survival to a day is comparable, days lived are not.")
+    silent = [m.run for m in members if m.package_sha256 is None]
+    if silent:
+        found.append(f"The matrix file alone says which package these runs ran, they record none: {', '.join(silent)}.")
     if len(windows) > 1:
         found.append(f"Errors of runs that reached their end are over different windows ({_listed(windows)} days).")
     return found

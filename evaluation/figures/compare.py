@@ -49,16 +49,22 @@ def skill_figure(comparison: Comparison, twin_error: float | None) -> Figure:
                 _member_mark(left, float(comparison.offline[k]), error, member.summary.survived, colour)
         if np.isfinite(comparison.mean_rank[k]):
             right.plot(comparison.offline[k], comparison.mean_rank[k], "o", color=colour, markersize=9)
-            right.annotate(result.label, (comparison.offline[k], comparison.mean_rank[k]), xytext=(0, 9), textcoords="offset points", ha="center")
+            right.annotate(
+                result.label, (comparison.offline[k], comparison.mean_rank[k]), xytext=(0, 9), textcoords="offset points", ha="center"
+            )
         left.plot([], [], "o", color=colour, label=result.label)
     left.plot([], [], "o", color="0.3", markerfacecolor="none", label="ended early:\nover the days lived")
     if twin_error is not None:
         left.axhline(twin_error, color="0.4", linestyle="--", linewidth=1.0, label="two references")
     left.set_yscale("log")
     _plain_log(left)
-    left.set(xlabel=f"offline: {comparison.offline_metric}", ylabel=f"online: {with_units(comparison.online_metric)}", title="error of every run")
+    left.set(
+        xlabel=f"offline: {comparison.offline_metric}", ylabel=f"online: {with_units(comparison.online_metric)}", title="error of every run"
+    )
     left.legend(frameon=False, fontsize=9)
-    right.set(xlabel=f"offline: {comparison.offline_metric}", ylabel="mean rank among all runs, 1 the best", title=shown_agreement(comparison))
+    right.set(
+        xlabel=f"offline: {comparison.offline_metric}", ylabel="mean rank among all runs, 1 the best", title=shown_agreement(comparison)
+    )
     right.invert_yaxis()
     for axes in (left, right):
         axes.grid(color="0.92")
@@ -197,7 +203,15 @@ def region_figure(comparison: Comparison) -> Figure | None:
         whole = all(m.summary.survived for m in result.members)
         middle = 0.5 * (bands.edges[1:] + bands.edges[:-1])
         label = result.label if whole else f"{result.label} (a member ended early)"
-        axes.plot(middle, bands.error, "o-", color=colour, linestyle="-" if whole else "--", markerfacecolor=colour if whole else "none", label=label)
+        axes.plot(
+            middle,
+            bands.error,
+            marker="o",
+            color=colour,
+            linestyle="-" if whole else "--",
+            markerfacecolor=colour if whole else "none",
+            label=label,
+        )
     variable = comparison.online_metric.split(".", 1)[1]
     units = units_of(comparison.online_metric)
     axes.set_yscale("log")
