@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ OUTCOMES = {
 class Group:
     """The runs of one package, architecture or recipe and their survival."""
 
-    by: str
+    by: Literal["package", "architecture", "recipe"]
     name: str
     packages: int
     survived: int
@@ -165,7 +166,7 @@ def _agreements(
     return found
 
 
-def _groups(by: str, results: Sequence[PackageResult], name: Callable[[PackageResult], str]) -> list[Group]:
+def _groups(by: Literal["package", "architecture", "recipe"], results: Sequence[PackageResult], name: Callable[[PackageResult], str]) -> list[Group]:
     """Return the groups that have runs, in the order in which they first come."""
     names = list(dict.fromkeys(name(r) for r in results if r.members))
     found = []

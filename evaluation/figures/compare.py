@@ -112,8 +112,8 @@ def ordering_figure(comparison: Comparison) -> Figure:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("place, 1 the best")
     axes.margins(y=0.15)
-    for side in ("top", "right", "bottom"):
-        axes.spines[side].set_visible(False)
+    for edge in ("top", "right", "bottom"):
+        axes.spines[edge].set_visible(False)
     return figure
 
 
