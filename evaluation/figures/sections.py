@@ -17,9 +17,8 @@ Array = NDArray[np.float64]
 
 _WATER = ("ptend_q0001", "ptend_q0002", "ptend_q0003")
 _NO_VALUE = "0.8"
-_TOP_HPA = {"ptend_t": 0.0}
-_USUAL_TOP_HPA = 10.0
-"""Sections begin here, but for the heating, which is as large above: water and wind tendencies are 0 there, or pruned."""
+_TOP_HPA = {"ptend_q0001": 50.0, "ptend_q0002": 50.0, "ptend_q0003": 50.0, "ptend_u": 10.0, "ptend_v": 10.0}
+"""Where sections begin: above, the tendencies of water and wind are 0, or pruned. Others are drawn on all levels."""
 
 
 def _edges(centres: Array) -> Array:
@@ -39,7 +38,7 @@ def _mesh(axes: Axes, x: Array, pressure_hpa: Array, field: Array, colours: str,
 
 def _crop(axes: Axes, name: str, pressure_hpa: Array) -> None:
     """Let the pressure axis begin where the output begins to matter."""
-    top = _TOP_HPA.get(name, _USUAL_TOP_HPA)
+    top = _TOP_HPA.get(name, 0.0)
     if pressure_hpa.min() < top < pressure_hpa.max():
         axes.set_ylim(top=top)
 
@@ -95,7 +94,7 @@ def decile_biases(labels: Sequence[str], pressure_hpa: Array, biases: Mapping[st
     rows = -(-len(biases) // 2)
     figure = Figure(figsize=(11.0, 3.3 * rows), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False).ravel()
-    x = np.arange(len(labels) + 1) - 0.5
+    x = np.arange(len(labels) + 1, dtype=np.float64) - 0.5
     for number, (axes, (name, field)) in enumerate(zip(panels, biases.items(), strict=False)):
         shown = shown_as(name)
         scaled = field * shown.factor

@@ -37,8 +37,9 @@ class PairMoments:
     @classmethod
     def empty(cls, n_column: int, width: int) -> PairMoments:
         """Return moments of nothing."""
-        zeros = [np.zeros((n_column, width)) for _ in range(7)]
-        return cls(*zeros, np.full((n_column, width), np.inf), np.full((n_column, width), -np.inf))
+        weight, shift, mean, spread, error, square, size = np.zeros((7, n_column, width))
+        lowest, highest = np.full((n_column, width), np.inf), np.full((n_column, width), -np.inf)
+        return cls(weight, shift, mean, spread, error, square, size, lowest, highest)
 
     def add(self, truth: Array, prediction: Array, weights: Array | None = None) -> None:
         """Add pairs [time, column, feature]; ``weights`` [time, column, 1 or feature] are not negative, and 0 leaves a pair out.
@@ -96,11 +97,11 @@ class PairMoments:
         m = (self.shift - reference) + self.mean
         mean = _ratio((w * m).sum(axis=axis, keepdims=True), total)
         spread = (f * self.spread + w * (m - mean) ** 2).sum(axis=axis, keepdims=True)
-        sums = [(f * a).sum(axis=axis, keepdims=True) for a in (self.error, self.square, self.size)]
+        error, square, size = ((f * a).sum(axis=axis, keepdims=True) for a in (self.error, self.square, self.size))
         counted = w > 0.0
         lowest = np.where(counted, self.lowest, np.inf).min(axis=axis, keepdims=True)
         highest = np.where(counted, self.highest, -np.inf).max(axis=axis, keepdims=True)
-        return PairMoments(total, np.broadcast_to(reference, total.shape), mean, spread, *sums, lowest, highest)
+        return PairMoments(total, np.broadcast_to(reference, total.shape), mean, spread, error, square, size, lowest, highest)
 
     def _arrays(self) -> tuple[Array, ...]:
         return (self.weight, self.shift, self.mean, self.spread, self.error, self.square, self.size, self.lowest, self.highest)

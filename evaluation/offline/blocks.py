@@ -105,7 +105,7 @@ class Blocks:
         truth = pack_targets({n: columns[n] for n in self.outputs.names}, self.outputs)
         predicted = self._predictor.rows(inputs).astype(np.float64).reshape(*shape, -1)
         self.misses.note(predicted, [str(self.store.stamps[i]) for i in times])
-        counted = np.isfinite(predicted).all(axis=2).astype(np.float64)
+        counted = np.asarray(np.isfinite(predicted).all(axis=2), dtype=np.float64)
         predicted = np.where(counted[..., None] > 0.0, predicted, 0.0)
         hybrid = self.store.hybrid
         pressure = np.asarray(columns["state_ps"], dtype=np.float64).reshape(shape)

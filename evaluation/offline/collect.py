@@ -49,10 +49,11 @@ class Collected:
         self.energy.add(block.truth * factors, block.prediction * factors, counted)
         cells = _cell_weights(block, outputs, area)
         width = outputs.width
-        self.mass.add(*(a.reshape(-1, 1, width) for a in (block.truth, block.prediction, cells)))
+        truth, prediction, cells = (a.reshape(-1, 1, width) for a in (block.truth, block.prediction, cells))
+        self.mass.add(truth, prediction, cells)
         if self.budgets is not None:
-            budgets = [column_budgets(a, block.thickness, outputs) for a in (block.truth, block.prediction)]
-            self.budgets.add(*budgets, counted)
+            truth, prediction = (column_budgets(a, block.thickness, outputs) for a in (block.truth, block.prediction))
+            self.budgets.add(truth, prediction, counted)
         self._add_rows(block, outputs, area, predictor)
 
     def _add_rows(self, block: Block, outputs: VariableSet, area: Array, predictor: Predictor) -> None:
@@ -88,7 +89,6 @@ def profile_features(outputs: VariableSet) -> NDArray[np.int64]:
 
 def _prepare(blocks: Blocks, predictor: Predictor) -> Collected:
     outputs, columns = blocks.outputs, blocks.store.n_column
-    manifest = predictor.package.manifest
     excluded: list[Exclusion] = []
     has_budgets = all(n in outputs for n in REQUIRED)
     if not has_budgets:
@@ -130,7 +130,9 @@ def _confidence(predictor: Predictor, outputs: VariableSet, excluded: list[Exclu
         scale = np.concatenate([np.array(known.get(n, [0.0] * variables.width_of(n))) for n in variables.names])
         left_out = [n for n in variables.names if n not in known]
         if left_out:
-            excluded.append(Exclusion(f"confidence of {', '.join(left_out)}", "the imported graph does not say what its error is scaled by"))
+            excluded.append(
+                Exclusion(f"confidence of {', '.join(left_out)}", "the imported graph does not say what its error is scaled by")
+            )
     scale = scale.copy()
     for name in variables.names:
         if name in _PRUNED:

@@ -1,8 +1,8 @@
 """What a package says of its own error, against the error it makes.
 
 A confidence value is the network's estimate of its normalized Huber loss, one per network output. It is read here as the normal
-distribution about the prediction that has this loss on average, scored by its CRPS; compared, value by value, with the loss that came; and used
-to leave columns out, the least confident first. Errors are those of what the host receives, over the scale of the output.
+distribution about the prediction that has this loss on average, scored by its CRPS; compared, value by value, with the loss that came;
+and used to leave columns out, the least confident first. Errors are those of what the host receives, over the scale of the output.
 """
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ from climlink.wrappers.variable_sets import variable, variable_set
 def metrics(result: OfflineResult) -> Metrics:
     """Return every number of a result as METRIC.VARIABLE.
 
-    ``r2``: pooled over columns and times, median over levels not pruned. ``r2_column``, ``r2_column_median``: R² over time of a column, mean
-    and median over columns, then the same median. ``rmse``, ``mae``, ``bias``: over dp and area, in units of the output. ``climsim_mae``,
-    ``climsim_rmse``, ``climsim_bias``: ClimSim's in W/m2, mean over levels not pruned; ``climsim_r2`` their median. ``leap``: the
-    competition's. ``bias.`` and ``rmse.water_residual``, ``energy_source``: of column sums. ``constraint``: share of values changed.
-    ``confidence``: see ConfidenceResult.
+    ``r2``: pooled over columns and times, median over levels not pruned. ``r2_column``, ``r2_column_median``: R² over time of a column,
+    mean and median over columns, then the same median. ``rmse``, ``mae``, ``bias``: over dp and area, in units of the output.
+    ``climsim_mae``, ``climsim_rmse``, ``climsim_bias``: ClimSim's in W/m2, mean over levels not pruned; ``climsim_r2`` their median.
+    ``leap``: the competition's. ``bias`` and ``rmse`` of ``water_residual`` and ``energy_source``: of column sums. ``constraint``: share of
+    values changed. ``confidence``: see ConfidenceResult.
     """
     found: dict[str, float] = {f"r2.{n}": v for n, v in result.r2_table().summary().items()}
     columns, medians = mean_column_r2(result), median_column_r2(result)

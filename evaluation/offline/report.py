@@ -114,15 +114,15 @@ def _skill(result: OfflineResult, metrics: Metrics) -> Section:
     title = f"{result.package.name} on {result.place.split}"
     figure = r2_lines({result.package.name: [result.r2_table()]}, result.place.pressure_hpa, title=title)
     caption = (
-        "R² over all columns and times at each level, and of the scalar outputs. The dashed line is the median over the levels that are not "
-        "pruned; pruned levels are shaded; values below -0.1 lie outside the frame, and "
-        "levels of constant truth are gaps."
+        "R² over all columns and times at each level, and of the scalar outputs. The dashed line is the median over the levels that are "
+        "not pruned; pruned levels are shaded; values below -0.1 lie outside the frame, and levels of constant truth are gaps."
     )
     text = (
-        "R² pools columns and times, each column alike; profiles show the median over levels that are not pruned and vary. RMSE, MAE and bias "
-        "weigh every cell by its mass and every scalar by its area. ClimSim's metrics are of W/m2 (wind tendencies times the wind speed of the "
-        "input state): over time in each column, then the mean over columns, then over levels the mean, or the median of R². A column whose "
-        "truth hardly varies pulls that R² far below 0. True liquid and ice tendencies are those of the store, not a split of their sum."
+        "R² pools columns and times, each column alike; profiles show the median over levels that are not pruned and vary. RMSE, MAE and "
+        "bias weigh every cell by its mass and every scalar by its area. ClimSim's metrics are of W/m2 (wind tendencies times the wind "
+        "speed of the input state): over time in each column, then the mean over columns, then over levels the mean, or the median of "
+        "R². A column whose truth hardly varies pulls that R² far below 0. True liquid and ice tendencies "
+        "are those of the store, not a split of their sum."
     )
     return Section("Skill", text, [Picture("r2", figure, caption)], score_tables(result, metrics))
 
@@ -133,8 +133,8 @@ def _columns(result: OfflineResult) -> Section:
     fields = {v.name: means[:, result.outputs.slice(v.name)] for v in result.outputs.profiles}
     figure = draw.zonal_r2(centres, result.place.pressure_hpa, fields)
     caption = (
-        "R² over time of each column and level, averaged in bins of 10° latitude. A column below 0 counts as 0; one whose truth is constant "
-        "counts as 1 where the prediction is exact and as 0 elsewhere. Grey: no column."
+        "R² over time of each column and level, averaged in bins of 10° latitude. A column below 0 counts as 0; one whose truth is "
+        "constant counts as 1 where the prediction is exact and as 0 elsewhere. Grey: no column."
     )
     few = "" if result.place.times >= 30 else f" With {result.place.times} times, R² of a single column is a rough estimate."
     text = f"Where on the globe the variability in time is caught.{few}"
@@ -150,7 +150,7 @@ def _zonal(result: OfflineResult) -> Section:
         figure = draw.zonal_section(v.name, centres, result.place.pressure_hpa, truth[:, where], prediction[:, where])
         caption = f"{v.long_name.capitalize()}: mean over time in bins of 10° latitude, weighted by area. Grey: no column."
         pictures.append(Picture(f"zonal_{v.name}", figure, caption))
-    text = "Truth, prediction and their difference; but for the heating from 10 hPa down, all levels are in numbers.nc."
+    text = "Truth, prediction and their difference; water from 50 hPa down and wind from 10 hPa down, all levels are in numbers.nc."
     return Section("Zonal means", text, pictures)
 
 
@@ -177,8 +177,8 @@ def _deciles(result: OfflineResult) -> Section | None:
         start = stop
     figure = draw.decile_biases(LABELS, result.place.pressure_hpa, biases)
     caption = (
-        "Mean error of the tendencies by predicted precipitation: columns below 0, at exactly 0, and in ten groups of about as many columns "
-        "each, weighted by area. Grey: no column."
+        "Mean error of the tendencies by predicted precipitation: columns below 0, at exactly 0, and in ten groups of about as many "
+        "columns each, weighted by area. Grey: no column."
     )
     table = Table(
         "precipitation_groups",
@@ -221,9 +221,9 @@ def _conservation(result: OfflineResult) -> Section | None:
     )
     text = (
         "Column water tendency plus precipitation is 0 where water leaves a column as precipitation only, and the evaporation where the "
-        "emulated physics adds it. Single columns of ClimSim do not close, for the cloud-resolving model holds precipitating water back. The "
-        "tendency of moist enthalpy, cp T + Lv q - Lf ice with the ice that falls as snow taken out, is what radiation and surface fluxes "
-        "in the tendencies supply; outputs do not say how much that is, so it is compared with the truth."
+        "emulated physics adds it. Single columns of ClimSim do not close, for the cloud-resolving model holds precipitating water back. "
+        "The tendency of moist enthalpy, cp T + Lv q - Lf ice with the ice that falls as snow taken out, is what radiation and surface "
+        "fluxes in the tendencies supply; outputs do not say how much that is, so it is compared with the truth."
     )
     caption = "Zonal means in bins of 10° latitude, weighted by area."
     return Section("Conservation", text, [Picture("conservation_by_latitude", figure, caption)], [table])
@@ -242,17 +242,17 @@ def _constraints(result: OfflineResult) -> Section | None:
             "constraint": [x.constraint for x in a],
             "output": [x.output for x in a],
             "values changed": [100.0 * float(x.changed.mean()) for x in a],
-            "columns' most changed level": [100.0 * float(x.changed.max()) for x in a],
+            "most changed level": [100.0 * float(x.changed.max()) for x in a],
             "units": [x.units for x in a],
             "added to a column": [x.added for x in a],
             "magnitude of change": [x.size for x in a],
         },
-        {"values changed": "%", "columns' most changed level": "%"},
+        {"values changed": "%", "most changed level": "%"},
     )
     text = (
-        "How often a constraint changes what the network and the constraints before it say, and by how much: mean over area and time of what "
-        "it adds to a whole column, and of the magnitude of its changes cell by cell. A constraint that makes an output (the split into liquid "
-        "and ice) changes nothing there."
+        "How often a constraint changes what the network and the constraints before it say, and by how much: mean over area and time of "
+        "what it adds to a whole column, and of the magnitude of its changes cell by cell. A constraint that makes an output (the split "
+        "into liquid and ice) changes nothing there."
     )
     return Section("Constraint activity", text, [], [table])
 
@@ -272,8 +272,8 @@ def _confidence(result: OfflineResult) -> Section | None:
         Picture(
             "confidence_share_kept",
             draw.skill_by_share_kept(c.kept, c.kept_r2, c.kept_loss),
-            "Scores of the columns kept when those with the largest mean predicted loss are left out. R² is against the spread of the columns "
-            "kept, which is smaller too.",
+            "Scores of the columns kept when those with the largest mean predicted loss are left out. R² is against the spread of the "
+            "columns kept, which is smaller too.",
         ),
     ]
     table = Table(
@@ -287,8 +287,8 @@ def _confidence(result: OfflineResult) -> Section | None:
         },
     )
     text = (
-        "The confidence is the network's estimate of its own normalized Huber loss. It is scored as the normal distribution with that expected "
-        f"loss. {100.0 * c.not_positive:.2g} % of its values are 0 or negative and stand for no spread."
+        "The confidence is the network's estimate of its own normalized Huber loss. It is scored as the normal distribution with that "
+        f"expected loss. {100.0 * c.not_positive:.2g} % of its values are 0 or negative and stand for no spread."
     )
     return Section("Confidence", text, pictures, [table])
 

@@ -10,10 +10,20 @@ from climlink.evaluation.offline.metrics import is_competition
 from climlink.evaluation.offline.result import OfflineResult
 from climlink.evaluation.summary import Metrics
 
+_LITTLE_WATER = 0.005  # mm/day
+
 
 def words(result: OfflineResult, metrics: Metrics) -> str:
     """Return the paragraph."""
-    sentences = [_subject(result), _skill(result, metrics), _precipitation(result), _water(result), _confidence(result, metrics), _misses(result)]
+    sentences = [
+        _subject(result),
+        _skill(result, metrics),
+        _precipitation(result),
+        _water(result),
+        _constraints(result),
+        _confidence(result, metrics),
+        _misses(result),
+    ]
     return " ".join(s for s in sentences if s)
 
 
@@ -30,10 +40,7 @@ def _subject(result: OfflineResult) -> str:
     span = f"{place.first} to {place.last}" if place.times > 1 else place.first
     trained = {True: " It was trained on this store.", False: " It was trained on another store.", None: ""}[result.trained_on_store]
     caution = " These are times it was trained on." if result.trained_on_store and place.split == "train" else ""
-    return (
-        f"{p.name}{kind} was run on {result.rows:,} columns of the split {place.split!r}: {times} from {span}."
-        f"{trained}{caution}"
-    )
+    return f"{p.name}{kind} was run on {result.rows:,} columns of the split {place.split!r}: {times} from {span}.{trained}{caution}"
 
 
 def _skill(result: OfflineResult, metrics: Metrics) -> str:
@@ -74,12 +81,27 @@ def _water(result: OfflineResult) -> str:
     return f"Column water and precipitation together leave {prediction:.2g} mm/day in the mean, where the truth leaves {truth:.2g}."
 
 
+def _constraints(result: OfflineResult) -> str:
+    """Say what the constraints do to the water of a column; a sequence without effect on water needs no sentence."""
+    added: dict[str, float] = {}
+    for a in result.activities or []:
+        if a.output.startswith("ptend_q") and a.units == "mm/day":
+            added[a.constraint] = added.get(a.constraint, 0.0) + a.added
+    total = sum(added.values())
+    if abs(total) < _LITTLE_WATER:
+        return ""
+    most = max(added, key=lambda n: abs(added[n]))
+    return f"Its constraints change column water by {total:+.2g} mm/day, most of it by {most} ({added[most]:+.2g})."
+
+
 def _confidence(result: OfflineResult, metrics: Metrics) -> str:
     if result.confidence is None:
         return "It gives no confidence."
     gains = [v for n, v in metrics.items() if n.startswith("confidence.crpss.") and v is not None]
     better = "better" if float(np.mean(gains)) > 0.0 else "worse"
-    return f"The spread its confidence stands for scores {percent(abs(float(np.mean(gains))))} {better} in CRPS than the best single spread."
+    return (
+        f"The spread its confidence stands for scores {percent(abs(float(np.mean(gains))))} {better} in CRPS than the best single spread."
+    )
 
 
 def _misses(result: OfflineResult) -> str:
