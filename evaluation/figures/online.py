@@ -29,6 +29,7 @@ LINES = {
 """How each member is drawn, in every figure."""
 _PANEL = (3.9, 2.7)
 _LOWEST_SHOWN_HPA = 1.0
+_NOTHING = 0.01
 
 
 def drift_figure(drifts: Mapping[str, Drift], path: str | Path, *, title: str) -> None:
@@ -77,16 +78,26 @@ def growth_figure(numbers: xr.Dataset, names: Sequence[str], prefix: str) -> Fig
         for pair in (TWIN, RUN):
             if pair in rmse["pair"].values:
                 values = rmse.sel(pair=pair).values * shown.scale
-                axes.plot(days, np.where(values > 0.0, values, np.nan), **_marked(LINES[pair], values))
-                if pair == TWIN:
-                    axes.fill_between(days, values, np.nanmin(values[values > 0.0], initial=np.inf), color="0.9", zorder=0)
-        axes.set_yscale("log")
+                values = np.where(values > 0.0, values, np.nan)
+                axes.plot(days, values, **_marked(LINES[pair], values))
+                if pair == TWIN and np.isfinite(values).any():
+                    axes.fill_between(days, values, np.nanmin(values), color="0.9", zorder=0)
+        logarithmic(axes, rmse.values)
         axes.set_title(f"{shown.label} ({name})", fontsize=10)
         axes.set_ylabel(f"RMSE, {shown.units}")
         axes.set_xlabel("day")
         axes.grid(True, color="0.9", linewidth=0.6)
     legend_above(figure, grid[0])
     return figure
+
+
+def logarithmic(axes: Axes, values: Array) -> None:
+    """Make the vertical axis logarithmic; where nothing is above zero say so, because such an axis cannot be drawn."""
+    with np.errstate(invalid="ignore"):
+        if (values > 0.0).any():
+            axes.set_yscale("log")
+        else:
+            axes.text(0.5, 0.5, "no difference", transform=axes.transAxes, ha="center", va="center")
 
 
 def _marked(line: Mapping[str, object], values: Array) -> dict[str, object]:
@@ -117,6 +128,8 @@ def profile_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
 def section_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
     """Draw zonal-mean bias against latitude and pressure, with the reference's tropopause, and dots where the twin differs as much."""
     figure, grid = panels(len(names), 2, (3.9, 2.8))
+    filled = np.isfinite(numbers[f"zonal_{names[0]}"].values).any(axis=0)  # a coarse grid leaves bins of latitude empty
+    numbers = numbers.isel(zonal_lat=np.flatnonzero(filled))
     latitude, pressure = numbers["zonal_lat"].values, numbers["level_hpa"].values
     low = pressure >= min(_LOWEST_SHOWN_HPA, float(pressure.max()))
     for number, (axes, name) in enumerate(zip(grid, names, strict=True)):
@@ -168,9 +181,10 @@ def _mesh(axes: Axes, x: Array, pressure: Array, values: Array, limit: float, *,
 
 
 def _dots(axes: Axes, x: Array, pressure: Array, run: Array, twin: Array) -> None:
-    """Put a dot where the twin is as far from the reference as the run: an error there is internal variability."""
+    """Put a dot where the twin is as far from the reference as the run and the error is seen: it is internal variability there."""
     with np.errstate(invalid="ignore"):
-        level, column = np.nonzero(np.abs(run) <= np.abs(twin))
+        told = np.abs(run) > _NOTHING * symmetric_limit(run)  # where neither has any cloud there is nothing to tell
+        level, column = np.nonzero((np.abs(run) <= np.abs(twin)) & told)
     step = max(1, len(pressure) // 24)
     kept = level % step == 0
     axes.plot(x[column[kept]], pressure[level[kept]], linestyle="none", marker=".", markersize=2.5, color="0.25")
@@ -216,7 +230,7 @@ def area_figure(numbers: xr.Dataset, kind: str, quantities: Mapping[str, str]) -
 def _time_panel(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("day")
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axes.grid(True, color="0.9", linewidth=0.6)
 
 
@@ -249,7 +263,7 @@ def ensemble_growth_figure(rows: Mapping[str, tuple[Array, Array]], twin: tuple[
             axes.plot(days[last[-1]], values[last[-1]] * shown.scale, marker="o", markersize=5, color=line.get_color())
     if twin is not None:
         axes.plot(twin[0], twin[1] * shown.scale, **LINES[TWIN])
-    axes.set_yscale("log")
+    logarithmic(axes, np.concatenate([values for _, values in rows.values()]))
     axes.set_xlabel(days_label)
     axes.set_ylabel(f"RMSE of {shown.label}, {shown.units}")
     axes.grid(True, color="0.9", linewidth=0.6)

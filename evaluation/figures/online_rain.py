@@ -24,7 +24,7 @@ def map_figure(numbers: xr.Dataset) -> Figure:
     nearest column."""
     rain = numbers["precipitation"]
     reference, run = (rain.sel(member=m).values for m in (REFERENCE, RUN))
-    figure, grid = panels(3, 1, (7.6, 2.75))
+    figure, grid = panels(3, 1, (7.4, 3.5))
     longitude, latitude, nearest = _nearest(numbers["lon"].values, numbers["lat"].values)
     top = float(np.nanquantile(np.concatenate([reference, run]), 0.99)) or 1.0
     for axes, values, title in ((grid[0], reference, "reference"), (grid[1], run, "run")):

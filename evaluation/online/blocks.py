@@ -54,7 +54,9 @@ class Block:
 class Collector(Protocol):
     """Takes in blocks in order of time and gives its numbers at the end."""
 
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """Fields that its blocks must have."""
 
     def add(self, block: Block) -> None:
         """Take in a block."""
@@ -149,9 +151,7 @@ class SideBySide:
             values[name] = full
         return values
 
-    def _screen(
-        self, member: str, values: Mapping[str, Values], records: NDArray[np.int64], gaps: Gaps
-    ) -> dict[str, NDArray[np.bool_]]:
+    def _screen(self, member: str, values: Mapping[str, Values], records: NDArray[np.int64], gaps: Gaps) -> dict[str, NDArray[np.bool_]]:
         """Return where fields are finite all over, and note where they are not although the member has the record."""
         usable = {}
         for name, array in values.items():

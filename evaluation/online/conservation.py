@@ -1,4 +1,4 @@
-"""Conservation: the embedded model's own budgets, residuals from history fields where there are none, and counters of guards and limiters."""
+"""Conservation: the embedded model's own budgets, residuals from history fields, and counters of guards and limiters."""
 
 from __future__ import annotations
 

@@ -66,10 +66,19 @@ def evaluate_online(
     excluded = [*_labelled("the run", ours), *excluded]
     start = max(ours.start, theirs.start)
     numbers, more = _measure(ours, theirs, twins, start, from_day or 0.0, progress)
-    budgets, cut = read_budgets(run, _budget_zero(outcome, start, ours))
+    budgets, cut = _budgets(run, outcome, start - ours.start + outcome.first_day)
     compared = min(ours.end, theirs.end) - start
     excluded += [*more, *cut, *_beyond(ours, theirs)]
-    return _finish(run, reference, twin, from_day, outcome, xr.merge([numbers, budgets], combine_attrs="override", join="outer", compat="no_conflicts"), compared, excluded)
+    return _finish(
+        run,
+        reference,
+        twin,
+        from_day,
+        outcome,
+        xr.merge([numbers, budgets], combine_attrs="override", join="outer", compat="no_conflicts"),
+        compared,
+        excluded,
+    )
 
 
 def _history_or_none(run: Path) -> RunHistory | None:
@@ -86,9 +95,16 @@ def _labelled(whose: str, history: RunHistory) -> list[Exclusion]:
     return [Exclusion(f"{e.what} ({whose})", e.why) for e in history.excluded]
 
 
-def _budget_zero(outcome: Outcome, start: float, history: RunHistory) -> float:
-    """Return the day of budgets.csv, counted from the start of the case, at which the comparison begins."""
-    return start - history.start + outcome.first_day
+def _budgets(run: Path, outcome: Outcome, day_zero: float) -> tuple[xr.Dataset, list[Exclusion]]:
+    """Return the run's own budgets from a day of the case on. Where an emulator feeds back, the host closes energy with the flux at the top
+    and writes zero for what the emulator made: that is left out."""
+    budgets, excluded = read_budgets(run, day_zero)
+    untold = "budget_emulated_energy_residual_W_m2"
+    if outcome.package_sha256 is not None and untold in budgets and not budgets[untold].values.any():
+        why = "an emulator does not say what crosses the top of the atmosphere, so the host cannot tell it"
+        excluded.append(Exclusion("energy that the emulated part made", why))
+        budgets = budgets.drop_vars(untold)
+    return budgets, excluded
 
 
 def _beyond(ours: RunHistory, theirs: RunHistory) -> list[Exclusion]:

@@ -18,7 +18,8 @@ Array = NDArray[np.float64]
 INTENSITY_EDGES = np.arange(-2.0, 178.1, 4.0)
 """Bins of precipitation intensity, mm/day: -2 to 178 in steps of 4, as published."""
 EQUATORIAL_DEG = 10.0
-LONGITUDE_BIN_DEG = 10.0
+LONGITUDE_BINS_DEG = (10.0, 15.0, 20.0, 30.0, 60.0, 360.0)
+"""Widths of longitude bins: the first that leaves no bin without a column."""
 _LONG_D = 120.0
 
 
@@ -160,26 +161,29 @@ class RainBand:
                     if evaporation is not None:
                         width[row, k] = net_rain_width(rain[k] - evaporation[k], grid.lat, grid.area, position[row, k])
         dims = ("member", "band_period")
-        values = {"band_position": (dims, position, {"units": "degrees_north"})}
+        period = {"period": "month" if self._rain.monthly else "day"}
+        values = {"band_position": (dims, position, {"units": "degrees_north", **period})}
         if self._net:
-            values["band_width"] = (dims, width, {"units": "degrees"})
-        found = xr.Dataset(values, coords={"member": self._members, "band_period": days})
-        return found.assign_attrs(band_periods="months" if self._rain.monthly else "days")
+            values["band_width"] = (dims, width, {"units": "degrees", **period})
+        return xr.Dataset(values, coords={"member": self._members, "band_period": days})
 
 
 class Hovmoeller:
-    """Means over 10S-10N of a field by longitude (10 degrees) and day, of every member; by five days in runs longer than a year."""
+    """Means over 10S-10N of a field by longitude and day, of every member; by five days in runs longer than a year."""
 
     def __init__(self, side: SideBySide, name: str, label: str, units: str, scale: float, length_d: float) -> None:
         self.names = (name,)
         self._members, self._label, self._units, self._scale = list(side.streams), label, units, scale
         self._width = 5.0 if length_d > 366.0 else 1.0
         grid = side.grid
-        self._edges = np.arange(0.0, 360.1, LONGITUDE_BIN_DEG)
-        number = np.digitize(np.mod(grid.lon, 360.0), self._edges) - 1
         near = np.abs(grid.lat) <= EQUATORIAL_DEG
-        self._weights = np.where((number == np.arange(len(self._edges) - 1)[:, None]) & near, grid.area, 0.0)
-        self._total = self._weights.sum(axis=1)
+        for width in LONGITUDE_BINS_DEG:
+            self._edges = np.arange(0.0, 360.1, width)
+            number = np.digitize(np.mod(grid.lon, 360.0), self._edges) - 1
+            self._weights = np.where((number == np.arange(len(self._edges) - 1)[:, None]) & near, grid.area, 0.0)
+            self._total = self._weights.sum(axis=1)
+            if (self._total > 0.0).all():
+                break
         self._sums: dict[int, Array] = {}
         self._counts: dict[int, Array] = {}
 

@@ -117,7 +117,10 @@ def _state(numbers: xr.Dataset, prefix: str) -> list[str]:
 def _growth(numbers: xr.Dataset) -> Section | None:
     pictures = []
     for prefix, what in (("hourly", "hourly"), ("daily", "daily"), ("monthly", "monthly")):
-        for names, kind in ((_state(numbers, f"{prefix}_rmse"), "state"), (_have(numbers, f"{prefix}_rmse", list(TENDENCIES)), "tendencies")):
+        for names, kind in (
+            (_state(numbers, f"{prefix}_rmse"), "state"),
+            (_have(numbers, f"{prefix}_rmse", list(TENDENCIES)), "tendencies"),
+        ):
             if names and (prefix != "monthly" or numbers.sizes["monthly_day"] > 1):
                 caption = f"RMSE of {what} means over the whole mass of air (weights dp times area). {_CALM}"
                 pictures.append(Picture(f"growth_{prefix}_{kind}", draw.growth_figure(numbers, names, prefix), caption))
@@ -192,12 +195,16 @@ def _rain(numbers: xr.Dataset) -> Section | None:
     text = f"Share of area and time above 178 mm/day, outside the bins: {told}; below -2 mm/day: {below}."
     pictures = [
         Picture("precipitation_map", draw_rain.map_figure(numbers), f"Mean precipitation over the compared days. {_DOTS}"),
-        Picture("precipitation_intensity", draw_rain.intensity_figure(numbers), "Distribution of intensities, weighted by area; bins of 4 mm/day."),
+        Picture(
+            "precipitation_intensity",
+            draw_rain.intensity_figure(numbers),
+            "Distribution of intensities, weighted by area; bins of 4 mm/day.",
+        ),
     ]
     if "band_position" in numbers and numbers.sizes["band_period"] > 1:
         caption = (
-            f"Rain band by {str(numbers.attrs.get('band_periods', 'periods')).removesuffix('s')}: latitude that halves the rain between 20S and 20N, and width of "
-            "the band about it in which precipitation exceeds evaporation."
+            f"Rain band by {numbers['band_position'].attrs['period']}: latitude that halves the rain between 20S and 20N, and width of the "
+            "band about it in which precipitation exceeds evaporation."
         )
         pictures.append(Picture("rain_band", draw_rain.band_figure(numbers), caption))
     return Section("Precipitation", text, pictures, [_rain_table(numbers)])
@@ -241,11 +248,16 @@ def _conservation(numbers: xr.Dataset) -> Section | None:
     residuals = {"residual_water": ("water residual, mm/day", 1.0), "residual_energy": ("energy residual, W/m2", 1.0)}
     shown = {n: t for n, t in residuals.items() if n in numbers and np.isfinite(numbers[n].values).any()}
     if shown:
-        caption = "What is left of the change of global water and energy after evaporation, precipitation and fluxes in history; fixers are part of it."
+        caption = (
+            "What is left of the change of global water and energy after evaporation, precipitation and the fluxes in history. "
+            "What fixers and limiters add is part of it."
+        )
         pictures.append(Picture("residuals", draw.series_figure(numbers, shown, "residual_day"), caption))
     budgets = {f"budget_{n}": (title, 1.0) for n, title in BUDGETS.items() if f"budget_{n}" in numbers}
     if budgets:
-        pictures.append(Picture("budgets", draw.series_figure(numbers, budgets, "budget_day"), "Daily means of the run's own budgets (budgets.csv)."))
+        pictures.append(
+            Picture("budgets", draw.series_figure(numbers, budgets, "budget_day"), "Daily means of the run's own budgets (budgets.csv).")
+        )
     counters = {f"counter_{n}": (title, 1.0) for n, title in COUNTERS.items() if f"counter_{n}" in numbers}
     if counters:
         caption = "Global means of the adapter's counters and of the emulator's weight."

@@ -217,9 +217,7 @@ class Tropopause:
     names = ("T", "Q", "PS")
 
     def __init__(self, grid: HistoryGrid) -> None:
-        hybrid = HybridCoordinate(
-            grid.p0_pa, *(tuple(float(v) for v in values) for values in (grid.hyam, grid.hybm, grid.hyai, grid.hybi))
-        )
+        hybrid = HybridCoordinate(grid.p0_pa, *(tuple(float(v) for v in values) for values in (grid.hyam, grid.hybm, grid.hyai, grid.hybi)))
         rule = build_constraint(ConstraintEntry(name="stratospheric_water"), ConstraintContext(hybrid, 1200.0, 0))
         assert isinstance(rule, StratosphericWater)
         self._rule, self._grid = rule, grid

@@ -62,24 +62,26 @@ class Stream:
         """Middle of every record's interval, days [record]."""
         return 0.5 * (self.start + self.end)
 
-    def dataset(self, names: Sequence[str], records: Index | None = None) -> xr.Dataset:
-        """Return fields of some records (default all) over (time, [lev,] ncol) as dask arrays, one task per file; nothing is read yet.
+    def dataset(self, names: Sequence[str], records: Index | None = None, chunk: int = 64) -> xr.Dataset:
+        """Return fields of some records (default all) over (time, [lev,] ncol) as dask arrays in chunks of time; nothing is read yet.
 
-        Fill values become NaN. KeyError for a field that the stream has not.
+        A chunk is one task that opens each of its files once. Fill values become NaN. KeyError for a field that the stream has not.
         """
         chosen = np.arange(len(self.start)) if records is None else np.asarray(records)
+        shapes = {name: tuple(self.sizes[d] for d in self.fields[name].dims) for name in names}
         pieces: dict[str, list[da.Array]] = {name: [] for name in names}
-        for number, rows in _runs_of_files(self.file[chosen], self.row[chosen]):
-            values = dask.delayed(_read)(self.paths[number], tuple(names), rows)
+        for first in range(0, len(chosen), chunk):
+            part = chosen[first : first + chunk]
+            where = [(self.paths[number], rows) for number, rows in _runs_of_files(self.file[part], self.row[part])]
+            values = dask.delayed(_read)(where, shapes, pure=False)
             for name in names:
-                shape = (len(rows), *(self.sizes[d] for d in self.fields[name].dims))
-                pieces[name].append(da.from_delayed(values[name], shape, dtype=np.float32))
+                pieces[name].append(da.from_delayed(values[name], (len(part), *shapes[name]), dtype=np.float32))
         arrays = {name: (("time", *self.fields[name].dims), da.concatenate(parts)) for name, parts in pieces.items()}
         return xr.Dataset(arrays, coords={"time": ("time", self.middle[chosen], {"units": EPOCH, "calendar": self.calendar})})
 
     def load(self, names: Sequence[str], records: Index) -> dict[str, NDArray[np.float32]]:
-        """Return fields of some records as arrays, each file opened once; netCDF is read by one thread because its library has one lock."""
-        loaded = self.dataset(names, records).load(scheduler="synchronous")
+        """Return fields of some records as arrays, by one thread because the netCDF library has one lock."""
+        loaded = self.dataset(names, records, max(1, len(records))).load(scheduler="synchronous")
         return {name: loaded[name].values for name in names}
 
     def where(self, record: int) -> str:
@@ -258,9 +260,7 @@ def _gap_text(stream: Stream, first: float, last: float) -> str:
 
 
 def _selected(stream: Stream, records: Index) -> Stream:
-    return replace(
-        stream, file=stream.file[records], row=stream.row[records], start=stream.start[records], end=stream.end[records]
-    )
+    return replace(stream, file=stream.file[records], row=stream.row[records], start=stream.start[records], end=stream.end[records])
 
 
 def _runs_of_files(file: Index, row: Index) -> list[tuple[int, Index]]:
@@ -271,15 +271,19 @@ def _runs_of_files(file: Index, row: Index) -> list[tuple[int, Index]]:
     return [(int(part[0]), rows) for part, rows in zip(np.split(file, cuts), np.split(row, cuts), strict=True)]
 
 
-def _read(path: Path, names: tuple[str, ...], rows: Index) -> dict[str, NDArray[np.float32]]:
-    """Read rows of some fields from one file, NaN for fill values, with ``lev`` before ``ncol``."""
-    consecutive = len(rows) == int(rows[-1]) - int(rows[0]) + 1
-    selection = slice(int(rows[0]), int(rows[-1]) + 1) if consecutive else rows
-    found = {}
-    try:
-        with netCDF4.Dataset(path) as data:
-            for name in names:
-                found[name] = np.ma.filled(data[name][selection].astype(np.float32), np.float32(np.nan))
-    except (OSError, RuntimeError) as error:
-        raise EvaluationError(f"{path} opened before and cannot be read now ({error}); was it changed or is it damaged?") from error
+def _read(where: Sequence[tuple[Path, Index]], shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
+    """Read rows of some fields from files, one after the other in time, NaN for fill values."""
+    count = sum(len(rows) for _, rows in where)
+    found = {name: np.empty((count, *shape), dtype=np.float32) for name, shape in shapes.items()}
+    first = 0
+    for path, rows in where:
+        consecutive = len(rows) == int(rows[-1]) - int(rows[0]) + 1
+        selection = slice(int(rows[0]), int(rows[-1]) + 1) if consecutive else rows
+        try:
+            with netCDF4.Dataset(path) as data:
+                for name, values in found.items():
+                    values[first : first + len(rows)] = np.ma.filled(data[name][selection].astype(np.float32), np.float32(np.nan))
+        except (OSError, RuntimeError) as error:
+            raise EvaluationError(f"{path} opened before and cannot be read now ({error}); was it changed or is it damaged?") from error
+        first += len(rows)
     return found

@@ -34,6 +34,8 @@ def surface_fractions(sides: Mapping[str, SideBySide]) -> tuple[dict[str, NDArra
         means = {surface: total / len(stream.start) for surface, total in sums.items()}
         if all(np.isfinite(mean).all() for mean in means.values()):
             return found | means, []
-        return found, [Exclusion("precipitation by surface", f"surface fractions of the reference ({stream.name}) are not finite everywhere")]
+        return found, [
+            Exclusion("precipitation by surface", f"surface fractions of the reference ({stream.name}) are not finite everywhere")
+        ]
     names = ", ".join(FRACTIONS.values())
     return found, [Exclusion("precipitation by surface", f"no stream has {names}: the globe is not divided (an aquaplanet is all ocean)")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from climlink.cli.evaluate import compare, offline
+from climlink.cli.evaluate import compare, offline, online
 
 
 def register(app: typer.Typer) -> None:
@@ -13,5 +13,6 @@ def register(app: typer.Typer) -> None:
         name="evaluate", help="How good a package is offline, what it does online, and whether one tells the other.", no_args_is_help=True
     )
     offline.register(group)
+    online.register(group)
     compare.register(group)
     app.add_typer(group)

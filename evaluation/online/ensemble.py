@@ -1,0 +1,232 @@
+"""Online evaluation of several runs against one reference: who survived, with an interval, and every run's error to its own end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from pydantic import Field
+
+from climlink.config import StrictModel
+from climlink.evaluation.errors import EvaluationError
+from climlink.evaluation.figures.online import ensemble_growth_figure, survival_figure
+from climlink.evaluation.online.blocks import RUN, TWIN, Progress
+from climlink.evaluation.online.evaluate import OnlineEvaluation, evaluate_online
+from climlink.evaluation.online.fields import PROFILES, STATE
+from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
+from climlink.evaluation.summary import OnlineSummary
+from climlink.evaluation.survival import SurvivalCurve, kaplan_meier
+
+Array = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+_TABLE = ("rmse.T", "rmse.Q", "drift.T", "precipitation.bias", "precipitation.rmse")
+_FEW = 10
+
+
+class EnsembleSummary(StrictModel):
+    """What several runs did beside one reference."""
+
+    kind: Literal["online_ensemble"] = "online_ensemble"
+    reference: str
+    members: int = Field(description="runs that were evaluated")
+    survived: int
+    survival: float = Field(description="Kaplan-Meier estimate at the last day of any member")
+    survival_low: float
+    survival_high: float
+    confidence: float = CONFIDENCE
+    runs: dict[str, OnlineSummary]
+    excluded: list[str] = Field(description="what was left out, and why")
+
+
+@dataclass(frozen=True)
+class EnsembleEvaluation:
+    """Several runs: each with its own report, and one report of all."""
+
+    members: dict[str, OnlineEvaluation]
+    summary: EnsembleSummary
+    report: Report
+
+
+def evaluate_ensemble(
+    runs: Sequence[Path],
+    reference: Path,
+    *,
+    twin: Path | None = None,
+    from_day: float | None = None,
+    planned_days: float | None = None,
+    progress: Progress | None = None,
+) -> EnsembleEvaluation:
+    """Evaluate each run as evaluate_online does, and all together. A run that cannot be evaluated is left out and listed.
+
+    EvaluationError if no run can be, or one is named twice.
+    """
+    labels = member_names(runs)
+    members: dict[str, OnlineEvaluation] = {}
+    excluded: list[Exclusion] = []
+    for label, run in labels.items():
+        bar = _labelled(progress, label)
+        try:
+            members[label] = evaluate_online(run, reference, twin=twin, from_day=from_day, planned_days=planned_days, progress=bar)
+        except EvaluationError as error:
+            excluded.append(Exclusion(f"run {label}", f"it cannot be evaluated: {error}"))
+    if not members:
+        raise EvaluationError("no run can be evaluated: " + "; ".join(f"{e.what}: {e.why}" for e in excluded))
+    for label, one in members.items():
+        excluded += [Exclusion(f"{label}: {e.what}", e.why) for e in one.report.excluded]
+    curve = kaplan_meier(
+        np.array([m.summary.days for m in members.values()]), np.array([not m.summary.survived for m in members.values()]), CONFIDENCE
+    )
+    summary = EnsembleSummary(
+        reference=str(reference),
+        members=len(members),
+        survived=sum(m.summary.survived for m in members.values()),
+        survival=float(curve.probability[-1]),
+        survival_low=float(curve.low[-1]),
+        survival_high=float(curve.high[-1]),
+        runs={label: m.summary for label, m in members.items()},
+        excluded=[f"{e.what}: {e.why}" for e in excluded],
+    )
+    return EnsembleEvaluation(members, summary, _report(members, summary, curve, excluded, twin, from_day))
+
+
+def member_names(runs: Sequence[Path]) -> dict[str, Path]:
+    """Return a short name for each run: its folder's name, with the folders above where that is not enough. EvaluationError for one named
+    twice."""
+    absolute = [run.resolve() for run in runs]
+    if len(set(absolute)) < len(absolute):
+        twice = sorted({str(run) for run in absolute if absolute.count(run) > 1})
+        raise EvaluationError(f"named twice: {', '.join(twice)}; every member of an ensemble counts once")
+    for depth in range(1, max(len(run.parts) for run in absolute) + 1):
+        names = ["_".join(run.parts[-depth:]).replace("/", "") for run in absolute]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(names, runs, strict=True))
+
+
+def _labelled(progress: Progress | None, label: str) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda done, total, note: progress(done, total, f"{label}: {note}")
+
+
+def _report(
+    members: dict[str, OnlineEvaluation],
+    summary: EnsembleSummary,
+    curve: SurvivalCurve,
+    excluded: Sequence[Exclusion],
+    twin: Path | None,
+    from_day: float | None,
+) -> Report:
+    runs = " ".join(m.summary.run for m in members.values())
+    command = f"climlink evaluate online {runs} --reference {summary.reference}" + (f" --twin {twin}" if twin else "")
+    command += f" --from-day {from_day:g}" if from_day else ""
+    sources = {label: m.summary.run for label, m in members.items()} | {"reference": summary.reference}
+    return Report(
+        title=f"Online evaluation of {summary.members} runs",
+        words=_words(summary),
+        sections=[_survival_section(summary, curve), *_growth_sections(members), _table_section(summary)],
+        summary=summary.model_dump(mode="json"),
+        numbers=_numbers(members, curve),
+        command=command,
+        sources=sources | ({"twin of the reference": str(twin)} if twin else {}),
+        excluded=excluded,
+    )
+
+
+def _words(summary: EnsembleSummary) -> str:
+    text = (
+        f"{summary.survived} of {summary.members} runs survived. The Kaplan-Meier estimate of surviving to the end is "
+        f"{summary.survival:.2f}, with a {100 * summary.confidence:g} % interval from {summary.survival_low:.2f} "
+        f"to {summary.survival_high:.2f}."
+    )
+    if summary.members < _FEW:
+        text += f" {summary.members} members are few: the interval says how little they tell."
+    dead = [f"{label} on day {run.days:g}" for label, run in summary.runs.items() if not run.survived]
+    if dead:
+        text += f" Ended early: {', '.join(dead)}. They are in every figure up to their end, and in the means over what they have."
+    return text
+
+
+def _survival_section(summary: EnsembleSummary, curve: SurvivalCurve) -> Section:
+    planned = [run.planned_days for run in summary.runs.values() if run.planned_days is not None]
+    figure = survival_figure(curve, max(planned) if planned else None)
+    caption = "Share of members that live longer than a day. Runs that reached their end are censored there, not counted as dead."
+    columns = {
+        "day": curve.days.tolist(),
+        "survival": curve.probability.tolist(),
+        "low": curve.low.tolist(),
+        "high": curve.high.tolist(),
+        "members at risk": [int(n) for n in curve.at_risk],
+    }
+    return Section(
+        "Survival", pictures=[Picture("survival", figure, caption)], tables=[Table("survival_curve", "Kaplan-Meier estimate", columns)]
+    )
+
+
+def _growth_sections(members: dict[str, OnlineEvaluation]) -> list[Section]:
+    pictures = []
+    for prefix in ("daily", "hourly", "monthly"):
+        for name in STATE:
+            rows = _series(members, prefix, name, RUN)
+            if rows and max(len(days) for days, _ in rows.values()) > 1:
+                twins = _series(members, prefix, name, TWIN)
+                # Every member saw the same twin; the one over the longest time is shown.
+                twin = max(twins.values(), key=lambda pair: len(pair[0])) if twins else None
+                figure = ensemble_growth_figure(rows, twin, name, "day")
+                caption = f"RMSE of {prefix} {PROFILES[name].label} over the whole mass of air. A dot marks the last record of a run."
+                pictures.append(Picture(f"growth_{prefix}_{name.lower()}", figure, caption))
+    return [Section("Growth of error", pictures=pictures)] if pictures else []
+
+
+def _series(members: dict[str, OnlineEvaluation], prefix: str, name: str, pair: str) -> dict[str, tuple[Array, Array]]:
+    found = {}
+    for label, member in members.items():
+        values = member.numbers.get(f"{prefix}_rmse_{name}")
+        if values is not None and pair in values["pair"].values and np.isfinite(values.sel(pair=pair).values).any():
+            found[label] = (values[f"{prefix}_day"].values, values.sel(pair=pair).values)
+    return found
+
+
+def _table_section(summary: EnsembleSummary) -> Section:
+    runs = summary.runs
+    columns: dict[str, list[str | float | bool | None]] = {
+        "run": list(runs),
+        "survived": [run.survived for run in runs.values()],
+        "days": [run.days for run in runs.values()],
+        "planned": [run.planned_days for run in runs.values()],
+        "compared": [run.compared_days for run in runs.values()],
+    }
+    units = {"days": "d", "planned": "d", "compared": "d"}
+    shown = {"rmse.T": ("T RMSE", "K", 1.0), "rmse.Q": ("Q RMSE", "g/kg", 1e3), "drift.T": ("T drift", "K", 1.0)}
+    shown |= {"precipitation.bias": ("rain bias", "mm/day", 1.0), "precipitation.rmse": ("rain RMSE", "mm/day", 1.0)}
+    for metric in _TABLE:
+        title, unit, scale = shown[metric]
+        values = [run.metrics.get(metric) for run in runs.values()]
+        columns[title] = [None if v is None else v * scale for v in values]
+        units[title] = unit
+    columns["why it ended"] = [run.ended or "as planned" for run in runs.values()]
+    text = "Means are over the days that each run has beside its reference: those of a run that ended early are over fewer days."
+    return Section("The runs", text, tables=[Table("runs", "Every run", columns, units)])
+
+
+def _numbers(members: dict[str, OnlineEvaluation], curve: SurvivalCurve) -> xr.Dataset:
+    """Return the survival curve and every member's growth of error, (run, day)."""
+    numbers = xr.Dataset(
+        {name: ("survival_day", getattr(curve, name)) for name in ("probability", "low", "high", "at_risk")},
+        coords={"survival_day": curve.days},
+    ).rename({name: f"survival_{name}" for name in ("probability", "low", "high", "at_risk")})
+    for prefix in ("daily", "hourly", "monthly"):
+        for name in PROFILES:
+            rows = _series(members, prefix, name, RUN)
+            if rows:
+                day = f"{prefix}_day"
+                lines = [xr.DataArray(v, dims=day, coords={day: d}) for d, v in rows.values()]
+                joined = xr.concat(lines, xr.IndexVariable("run", list(rows)), join="outer").assign_attrs(units=PROFILES[name].file_units)
+                numbers = numbers.merge(joined.to_dataset(name=f"{prefix}_rmse_{name}"), join="outer", compat="no_conflicts")
+    return numbers
