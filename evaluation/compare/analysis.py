@@ -18,6 +18,8 @@ from climlink.evaluation.report import Exclusion
 from climlink.evaluation.survival import SurvivalCurve, kaplan_meier
 from climlink.wrappers.errors import near_names
 
+By = Literal["package", "architecture", "recipe"]
+
 OUTCOMES = {
     "rank": "mean rank of its members by the online metric, crashed ones last",
     "error": "median over members of the error over the days that each lived",
@@ -29,7 +31,7 @@ OUTCOMES = {
 class Group:
     """The runs of one package, architecture or recipe and their survival."""
 
-    by: Literal["package", "architecture", "recipe"]
+    by: By
     name: str
     packages: int
     survived: int
@@ -166,7 +168,7 @@ def _agreements(
     return found
 
 
-def _groups(by: Literal["package", "architecture", "recipe"], results: Sequence[PackageResult], name: Callable[[PackageResult], str]) -> list[Group]:
+def _groups(by: By, results: Sequence[PackageResult], name: Callable[[PackageResult], str]) -> list[Group]:
     """Return the groups that have runs, in the order in which they first come."""
     names = list(dict.fromkeys(name(r) for r in results if r.members))
     found = []
@@ -207,6 +209,8 @@ def _left_out(results: Sequence[PackageResult], offline: Array, ranks: Array, on
             found.append(Exclusion(f"package {result.label}", "its offline number cannot be told (null in its summary)"))
     members: list[MemberResult] = [m for r in results for m in r.members]
     for member, rank in zip(members, ranks, strict=True):
-        if not np.isfinite(rank):
-            found.append(Exclusion(f"run {member.summary.run}", f"counts in survival alone: its summary has no {online_metric}"))
+        if error_of(member, online_metric) is not None:
+            continue
+        counts = f"it counts in survival{' and stands last in the ordering' if np.isfinite(rank) else ' alone'}"
+        found.append(Exclusion(f"error of run {member.summary.run}", f"its summary has no {online_metric}; {counts}"))
     return found

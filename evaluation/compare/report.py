@@ -10,7 +10,7 @@ from climlink.evaluation.compare.summary import CompareSummary, RegionSummary
 from climlink.evaluation.figures.compare import ordering_figure, region_figure, skill_figure, speed_figure, survival_figure, units_of
 from climlink.evaluation.report import Picture, Report, Section, Table
 
-_SHOWN_METRICS = ("r2.", "leap.", "rmse.", "confidence.")
+_SHOWN_METRICS = ("r2.", "leap.", "confidence.crpss")
 
 
 def comparison_report(comparison: Comparison, summary: CompareSummary, command: str) -> Report:
@@ -19,6 +19,7 @@ def comparison_report(comparison: Comparison, summary: CompareSummary, command: 
     sources |= {f"package {p.label}": f"{p.package.name}, SHA-256 {p.package.sha256}" for p in summary.packages}
     sections = [
         _skill(comparison, summary),
+        Section("What so few cannot say", " ".join(summary.statements)),
         _orderings(comparison, summary),
         _survival(comparison, summary),
         _speed(comparison, summary),
@@ -40,38 +41,39 @@ def comparison_report(comparison: Comparison, summary: CompareSummary, command: 
 def _skill(comparison: Comparison, summary: CompareSummary) -> Section:
     text = (
         f"The unit is the package: the {sum(len(p.members) for p in summary.packages)} runs are not independent, for runs of one package "
-        "share its network, so packages are resampled and permuted, never runs. Correlations are turned so that +1 says: the better offline, the "
-        "better online. " + " ".join(summary.statements)
+        "share its network, so packages are resampled and permuted, never runs. Correlations are turned so that +1 says: the better "
+        "offline, the better online. Those of all offline metrics are in summary.json."
     )
     picture = Picture(
         "skill",
         skill_figure(comparison, summary.twin_error),
-        f"Left: {summary.online_metric} of every run against the offline number of its package; open circles ended early and are over fewer "
-        "days. Right: mean rank of the members of a package, with every run that ended early behind every survivor.",
+        f"Left: {summary.online_metric} of every run against the offline number of its package; open circles ended early and are "
+        "over fewer days, crosses have no error. Right: mean rank of the members of a package, with every run that ended early behind "
+        "every survivor.",
     )
     return Section("Would the offline number have told?", text, [picture], [_agreements(summary)])
 
 
 def _agreements(summary: CompareSummary) -> Table:
     """Return the correlations of the chosen metric and of the usual ones; all are in summary.json."""
-    shown = [
-        a
-        for a in summary.agreements
-        if a.spearman is not None and (a.offline_metric == summary.offline_metric or a.offline_metric.startswith(_SHOWN_METRICS))
-    ]
+    of = {(a.offline_metric, a.online_outcome): a for a in summary.agreements if a.spearman is not None}
+    metrics = dict.fromkeys(m for m, _ in of if m == summary.offline_metric or m.startswith(_SHOWN_METRICS))
+    found = [[of.get((m, outcome)) for outcome in OUTCOMES] for m in metrics]
+    ranks = [row[0] for row in found]
     return Table(
         "agreement",
         "Rank correlation of packages between an offline metric and what their runs did. "
         + "; ".join(f"{k}: {v}" for k, v in OUTCOMES.items()),
         {
-            "offline metric": [a.offline_metric for a in shown],
-            "online": [a.online_outcome for a in shown],
-            "Spearman": [a.spearman for a in shown],
-            "Kendall": [a.kendall for a in shown],
-            "95 % from": [a.low for a in shown],
-            "to": [a.high for a in shown],
-            "p": [a.p_value for a in shown],
-            "packages": [a.packages for a in shown],
+            "offline metric": list(metrics),
+            "rank: Spearman": [a and a.spearman for a in ranks],
+            "Kendall": [a and a.kendall for a in ranks],
+            "95 % from": [a and a.low for a in ranks],
+            "to": [a and a.high for a in ranks],
+            "p": [a and a.p_value for a in ranks],
+            "packages": [a and a.packages for a in ranks],
+            "error: Spearman": [row[1] and row[1].spearman for row in found],
+            "survival: Spearman": [row[2] and row[2].spearman for row in found],
         },
     )
 
@@ -102,8 +104,8 @@ def _orderings(comparison: Comparison, summary: CompareSummary) -> Section:
         pictures.append(Picture("ordering", ordering_figure(comparison), caption))
     text = (
         f"Online, runs are ordered by {summary.online_metric}; a run that ended early stands behind every survivor, the earlier the worse, "
-        "and its error is not used there (worst-rank scores, Lachin 1999). The error of a package is the median over its members of the error over "
-        "the days that each lived; where a member ended early that is marked."
+        "and its error is not used there (worst-rank scores, Lachin 1999). The error of a package is the median over its members of the "
+        "error over the days that each lived; where a member ended early that is marked."
     )
     return Section("Orderings side by side", text, pictures, [table])
 
@@ -125,7 +127,10 @@ def _survival(comparison: Comparison, summary: CompareSummary) -> Section:
         },
         {"from": "%", "to": "%"},
     )
-    caption = "Share of runs that live on (Kaplan and Meier) with 95 % intervals; the legend counts runs that reached their end."
+    caption = (
+        "Share of runs that live on (Kaplan and Meier); the legend counts runs that reached their end, and the bars to the right "
+        "are the exact 95 % intervals of that share."
+    )
     text = "A run that ended early is a result and counts here. One that reached its end is known to have lived so long and no more."
     return Section("Survival", text, [Picture("survival", survival_figure(comparison), caption)], [table])
 
@@ -135,8 +140,8 @@ def _speed(comparison: Comparison, summary: CompareSummary) -> Section:
     if figure is None:
         return Section("Speed against error", "No run says how fast it was, or none has an error.")
     caption = (
-        "Error against speed; circles grow with the number of parameters, open ones have a member that ended early; the line joins packages "
-        "that no other beats in both."
+        "Error against speed; circles grow with the number of parameters, open ones have a member that ended early; the line joins "
+        "packages that no other beats in both."
     )
     packages = summary.packages
     table = Table(

@@ -34,7 +34,7 @@ def first_paragraph(comparison: Comparison, twin_error: float | None) -> str:
         f"Would the offline number {comparison.offline_metric} have told? {_answer(comparison)}",
         *_orderings(comparison),
         f"Of {members} run{'s' if members != 1 else ''} {survived} reached the end; the others count in survival and stand last in the "
-        "ordering, and their errors, over the days that they lived, are marked."
+        "ordering, and the errors of those that have one, over the days that they lived, are marked."
         if survived < members
         else f"All {members} runs reached their end."
         if members > 1
@@ -120,9 +120,9 @@ def statements(comparison: Comparison) -> list[str]:
         )
     found += _unequal_runs(comparison)
     others = len(comparison.agreements) - 1
-    if others > 0:
+    if others > 0 and comparison.headline.can_tell:
         found.append(
-            f"The table of agreements holds {len(comparison.agreements)} correlations; about one in twenty lies beyond its 5 % bound by "
+            f"The summary holds {len(comparison.agreements)} correlations; about one in twenty lies beyond its 5 % bound by "
             "chance. Only the metrics that the matrix names were chosen beforehand."
         )
     return found

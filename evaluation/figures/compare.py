@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from climlink.evaluation.compare.analysis import Comparison, Group
+from climlink.evaluation.compare.chances import survival_interval
 from climlink.evaluation.compare.outcomes import error_of
 from climlink.evaluation.compare.words import shown_agreement
 
 UNITS = {"T": "K", "Q": "kg/kg", "U": "m/s", "V": "m/s", "CLDLIQ": "kg/kg", "CLDICE": "kg/kg", "TOTCLD": "kg/kg", "precipitation": "mm/day"}
+_LARGE_RATIO = 10.0
 _BY = {"package": "by package", "architecture": "by architecture", "recipe": "by recipe"}
 
 
@@ -39,7 +41,7 @@ def colours(comparison: Comparison) -> list[tuple[float, ...]]:
 def skill_figure(comparison: Comparison, twin_error: float | None) -> Figure:
     """Draw the online error of every member, and the mean rank of every package, against the offline number."""
     figure = Figure(figsize=(10.0, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, sharex=True)
     for k, (result, colour) in enumerate(zip(comparison.results, colours(comparison), strict=True)):
         if not np.isfinite(comparison.offline[k]):
             continue
@@ -47,6 +49,9 @@ def skill_figure(comparison: Comparison, twin_error: float | None) -> Figure:
             error = error_of(member, comparison.online_metric)
             if error is not None:
                 _member_mark(left, float(comparison.offline[k]), error, member.summary.survived, colour)
+            else:
+                # No error to place it by: on the upper edge, where the worst belong.
+                left.plot(comparison.offline[k], 0.97, "x", color=colour, markersize=9, transform=left.get_xaxis_transform())
         if np.isfinite(comparison.mean_rank[k]):
             right.plot(comparison.offline[k], comparison.mean_rank[k], "o", color=colour, markersize=9)
             right.annotate(
@@ -54,10 +59,11 @@ def skill_figure(comparison: Comparison, twin_error: float | None) -> Figure:
             )
         left.plot([], [], "o", color=colour, label=result.label)
     left.plot([], [], "o", color="0.3", markerfacecolor="none", label="ended early:\nover the days lived")
+    if any(error_of(m, comparison.online_metric) is None for r in comparison.results for m in r.members):
+        left.plot([], [], "x", color="0.3", label="ended before\nit had an error")
     if twin_error is not None:
         left.axhline(twin_error, color="0.4", linestyle="--", linewidth=1.0, label="two references")
-    left.set_yscale("log")
-    _plain_log(left)
+    _scale(left)
     left.set(
         xlabel=f"offline: {comparison.offline_metric}", ylabel=f"online: {with_units(comparison.online_metric)}", title="error of every run"
     )
@@ -68,7 +74,7 @@ def skill_figure(comparison: Comparison, twin_error: float | None) -> Figure:
     right.invert_yaxis()
     for axes in (left, right):
         axes.grid(color="0.92")
-        axes.margins(x=0.15, y=0.15)
+        axes.margins(x=0.2, y=0.15)
     return figure
 
 
@@ -77,13 +83,17 @@ def _member_mark(axes: Axes, x: float, y: float, survived: bool, colour: tuple[f
     axes.plot(x, y, "o", color=colour, markerfacecolor=face, markersize=8, markeredgewidth=1.6, alpha=0.85)
 
 
-def _plain_log(axes: Axes) -> None:
-    """Write the ticks of a logarithmic axis as plain numbers, also between powers of ten."""
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
-    low, high = axes.get_ylim()
-    if high > 30.0 * low:
-        axes.yaxis.set_minor_formatter("")
+def _scale(axes: Axes) -> None:
+    """Make the vertical axis of errors one from 0, or a logarithmic one where they differ by more than a factor of ten."""
+    data = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines if line.get_transform() != axes.get_xaxis_transform()]
+    data += [np.asarray(c.get_offsets(), dtype=np.float64)[:, 1] for c in axes.collections]
+    values = np.concatenate([d.ravel() for d in data]) if data else np.empty(0)
+    values = values[np.isfinite(values) & (values > 0.0)]
+    if values.size and values.max() > _LARGE_RATIO * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_ylim(bottom=0.0, top=1.15 * float(values.max()) if values.size else None)
 
 
 def ordering_figure(comparison: Comparison) -> Figure:
@@ -118,7 +128,7 @@ def ordering_figure(comparison: Comparison) -> Figure:
 
 
 def survival_figure(comparison: Comparison) -> Figure:
-    """Draw the share of runs that live on against days, with 95 % intervals, by package, architecture and recipe."""
+    """Draw the share of runs that live on against days, by package, architecture and recipe, with the exact 95 % intervals of its end."""
     kinds = [by for by in _BY if any(g.by == by for g in comparison.groups)]
     figure = Figure(figsize=(11.0, 4.2), layout="constrained")
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
@@ -131,18 +141,25 @@ def survival_figure(comparison: Comparison) -> Figure:
 
 
 def _survival_panel(axes: Axes, groups: Sequence[Group]) -> None:
+    """Draw the curves of groups and, to the right of their end, the exact intervals of the share that reached it."""
     table = colormaps["tab10" if len(groups) <= 10 else "tab20"]
-    last = max(float(g.curve.days[-1]) for g in groups)
+    last = max(1e-3, *(float(g.curve.days[-1]) for g in groups))
+    dodge = min(0.04, 0.4 / len(groups))
     for k, group in enumerate(groups):
         curve, colour = group.curve, table(k % table.N)
-        days = np.append(curve.days, max(last, 1e-3))
-        lines = [100.0 * np.append(v, v[-1]) for v in (curve.probability, curve.low, curve.high)]
-        axes.step(days, lines[0], where="post", color=colour, linewidth=2.0, label=f"{group.name}: {group.survived}/{group.members}")
-        axes.fill_between(days, lines[1], lines[2], step="post", color=colour, alpha=0.15, linewidth=0.0)
+        share = 100.0 * np.append(curve.probability, curve.probability[-1])
+        # Lines that lie on each other stay visible: the first are the thickest.
+        width = 2.0 + 1.5 * (len(groups) - 1 - k)
+        label = f"{group.name}: {group.survived}/{group.members}"
+        axes.step(np.append(curve.days, last), share, where="post", color=colour, linewidth=min(width, 6.0), label=label)
+        low, high = (100.0 * v for v in survival_interval(group.survived, group.members))
+        at = last * (1.04 + dodge * k)
+        axes.plot([at, at], [low, high], color=colour, linewidth=2.0)
+        axes.plot(at, 100.0 * group.survived / group.members, "o", color=colour, markersize=5)
     axes.set_ylim(-3.0, 103.0)
-    axes.set_xlim(0.0, max(last, 1e-3))
+    axes.set_xlim(0.0, last * (1.04 + dodge * len(groups)))
     axes.grid(color="0.92")
-    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    axes.legend(frameon=False, fontsize=9, loc="center left")
 
 
 def speed_figure(comparison: Comparison, twin_error: float | None) -> Figure | None:
@@ -161,18 +178,18 @@ def speed_figure(comparison: Comparison, twin_error: float | None) -> Figure | N
         place = (comparison.years_per_day[k], comparison.error[k])
         axes.scatter(*place, s=size, color=colour if whole else "none", edgecolor=colour, linewidth=1.8, alpha=0.85)
         count = "" if parameters is None else f"\n{_short(parameters)} parameters"
-        axes.annotate(f"{result.label}{count}", place, xytext=(12, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.annotate(f"{result.label}{count}", place, xytext=(0, 14), textcoords="offset points", ha="center", fontsize=9)
     front = _front(comparison, usable)
     if len(front) > 1:
         axes.plot(comparison.years_per_day[front], comparison.error[front], color="0.6", linewidth=1.0, zorder=0)
     if twin_error is not None:
         axes.axhline(twin_error, color="0.4", linestyle="--", linewidth=1.0, label="two references")
         axes.legend(frameon=False, fontsize=9)
-    axes.set_yscale("log")
-    _plain_log(axes)
+    _scale(axes)
     axes.set(xlabel="speed (simulated years per day)", ylabel=f"error online: {with_units(comparison.online_metric)}")
+    axes.set_axisbelow(True)
     axes.grid(color="0.92")
-    axes.margins(x=0.3, y=0.25)
+    axes.margins(x=0.35, y=0.25)
     return figure
 
 
@@ -214,8 +231,7 @@ def region_figure(comparison: Comparison) -> Figure | None:
         )
     variable = comparison.online_metric.split(".", 1)[1]
     units = units_of(comparison.online_metric)
-    axes.set_yscale("log")
-    _plain_log(axes)
+    _scale(axes)
     axes.set(xlabel="latitude (degrees)", ylabel=f"zonal-mean error of {variable}" + (f" ({units})" if units else ""))
     axes.set_xlim(-90.0, 90.0)
     axes.set_xticks(range(-90, 91, 30))
