@@ -9,6 +9,7 @@ from climlink.evaluation.compare.analysis import OUTCOMES, Comparison
 from climlink.evaluation.compare.summary import CompareSummary, RegionSummary
 from climlink.evaluation.figures.compare import ordering_figure, region_figure, skill_figure, speed_figure, survival_figure, units_of
 from climlink.evaluation.report import Picture, Report, Section, Table
+from climlink.evaluation.report.document import Cell
 
 _SHOWN_METRICS = ("r2.", "leap.", "confidence.crpss")
 
@@ -58,22 +59,25 @@ def _agreements(summary: CompareSummary) -> Table:
     """Return the correlations of the chosen metric and of the usual ones; all are in summary.json."""
     of = {(a.offline_metric, a.online_outcome): a for a in summary.agreements if a.spearman is not None}
     metrics = dict.fromkeys(m for m, _ in of if m == summary.offline_metric or m.startswith(_SHOWN_METRICS))
-    found = [[of.get((m, outcome)) for outcome in OUTCOMES] for m in metrics]
-    ranks = [row[0] for row in found]
+
+    def column(outcome: str, value: str) -> list[Cell]:
+        found = [of.get((metric, outcome)) for metric in metrics]
+        return [None if a is None else getattr(a, value) for a in found]
+
+    outcomes = "; ".join(f"{name}: {text}" for name, text in OUTCOMES.items())
     return Table(
         "agreement",
-        "Rank correlation of packages between an offline metric and what their runs did. "
-        + "; ".join(f"{k}: {v}" for k, v in OUTCOMES.items()),
+        f"Rank correlation of packages between an offline metric and what their runs did. {outcomes}",
         {
             "offline metric": list(metrics),
-            "rank: Spearman": [a and a.spearman for a in ranks],
-            "Kendall": [a and a.kendall for a in ranks],
-            "95 % from": [a and a.low for a in ranks],
-            "to": [a and a.high for a in ranks],
-            "p": [a and a.p_value for a in ranks],
-            "packages": [a and a.packages for a in ranks],
-            "error: Spearman": [row[1] and row[1].spearman for row in found],
-            "survival: Spearman": [row[2] and row[2].spearman for row in found],
+            "rank: Spearman": column("rank", "spearman"),
+            "Kendall": column("rank", "kendall"),
+            "95 % from": column("rank", "low"),
+            "to": column("rank", "high"),
+            "p": column("rank", "p_value"),
+            "packages": column("rank", "packages"),
+            "error: Spearman": column("error", "spearman"),
+            "survival: Spearman": column("survival", "spearman"),
         },
     )
 

@@ -119,6 +119,10 @@ def statements(comparison: Comparison) -> list[str]:
             "architectures and recipes with few packages are too narrow."
         )
     found += _unequal_runs(comparison)
+    rows = {r.label: r.offline.rows for r in comparison.results if r.offline is not None}
+    if len(set(rows.values())) > 1:
+        said = ", ".join(f"{label} {count}" for label, count in rows.items())
+        found.append(f"Offline numbers are over different numbers of columns, for predictions that are not finite are left out: {said}.")
     others = len(comparison.agreements) - 1
     if others > 0 and comparison.headline.can_tell:
         found.append(
