@@ -24,7 +24,7 @@ from climlink.package import EmulatorPackage
 
 
 def _run(folder: Path, name: str, **changes: object) -> str:
-    case = {"host": "aquaplanet", "name": name, "days": 2, "output": folder / name, "ranks": 1, "history": {"monthly": False}}
+    case = {"host": "aquaplanet", "name": name, "days": 1, "output": folder / name, "ranks": 2, "history": {"monthly": False}}
     return run_aquaplanet(AquaplanetConfig.model_validate({**case, **changes})).status
 
 
@@ -46,11 +46,11 @@ def ensemble(synthetic_store: ColumnStore, linear_package: EmulatorPackage, tmp_
     return folder
 
 
-def test_a_crashed_member_counts_and_an_absent_one_is_listed(ensemble: Path, tmp_path: Path) -> None:
-    summary = evaluate_compare(ensemble / "matrix.yaml", tmp_path).summary
+def test_a_crashed_member_counts_and_an_absent_one_is_listed(ensemble: Path) -> None:
+    summary = evaluate_compare(ensemble / "matrix.yaml", ensemble / "report").summary
     (package,) = summary.packages
     lived, crashed = package.members
-    assert (lived.survived, lived.days, crashed.survived) == (True, 2.0, False)
+    assert (lived.survived, lived.days, crashed.survived) == (True, 1.0, False)
     assert lived.error is not None
     assert lived.error > 0.0
     assert (lived.rank, crashed.rank) == (1.0, 2.0)
@@ -61,24 +61,25 @@ def test_a_crashed_member_counts_and_an_absent_one_is_listed(ensemble: Path, tmp
     assert any("absent" in e and "no run folder" in e for e in summary.excluded)
 
 
-def test_what_holds_is_read_again_and_what_changed_is_made_again(ensemble: Path, tmp_path: Path) -> None:
-    first = evaluate_compare(ensemble / "matrix.yaml", tmp_path).summary
-    keys = {path.parent.name: path.stat().st_mtime_ns for path in tmp_path.rglob(KEY_FILE)}
+def test_what_holds_is_read_again_and_what_changed_is_made_again(ensemble: Path) -> None:
+    output = ensemble / "report"
+    first = evaluate_compare(ensemble / "matrix.yaml", output).summary
+    keys = {path.parent.name: path.stat().st_mtime_ns for path in output.rglob(KEY_FILE)}
     assert len(keys) == 3
     record = ensemble / "first_1" / "run.json"
     os.utime(record, ns=(1, record.stat().st_mtime_ns + 1_000_000))
-    assert evaluate_compare(ensemble / "matrix.yaml", tmp_path).summary == first
-    again = {path.parent.name: path.stat().st_mtime_ns for path in tmp_path.rglob(KEY_FILE)}
+    assert evaluate_compare(ensemble / "matrix.yaml", output).summary == first
+    again = {path.parent.name: path.stat().st_mtime_ns for path in output.rglob(KEY_FILE)}
     assert {name.split("_")[1] for name in again if again[name] != keys[name]} == {"1"}
 
 
-def test_the_command_writes_the_report_and_prints_json_alone(ensemble: Path, tmp_path: Path) -> None:
+def test_the_command_writes_the_report_and_prints_json_alone(ensemble: Path) -> None:
     done = CliRunner().invoke(
-        app, ["evaluate", "compare", "--matrix", str(ensemble / "matrix.yaml"), "-o", str(tmp_path / "report"), "--json"]
+        app, ["evaluate", "compare", "--matrix", str(ensemble / "matrix.yaml"), "-o", str(ensemble / "report"), "--json"]
     )
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout) == json.loads((tmp_path / "report" / "summary.json").read_text())
-    assert "cannot be said" in (tmp_path / "report" / "report.html").read_text()
+    assert json.loads(done.stdout) == json.loads((ensemble / "report" / "summary.json").read_text())
+    assert "cannot be said" in (ensemble / "report" / "report.html").read_text()
 
 
 def _matrix(folder: Path, packages: list[dict[str, Any]], **changes: object) -> Path:
