@@ -13,6 +13,7 @@ from climlink.cli.main import app, main
 from climlink.config import ConfigError
 from climlink.data.stamp import Stamp
 from climlink.data.synthetic import write_dataset
+from climlink.evaluation.offline.evaluate import evaluate_offline
 from climlink.online.aquaplanet import AquaplanetConfig
 from climlink.package import EmulatorPackage
 from climlink.quickstart import run_embedded, run_quickstart
@@ -28,6 +29,7 @@ COMMANDS = [
     ["inspect"],
     ["verify"],
     ["online", "run"],
+    ["evaluate", "offline"],
     ["online", "resume"],
     ["e3sm", "case"],
     ["e3sm", "sourcemods"],
@@ -133,6 +135,8 @@ def test_the_quickstart_path(synthetic_dir: Path, split_file: Path, tiny_trainin
     assert result.verification.passed
     assert result.largest_score_difference <= 1e-6
     assert result.figure.stat().st_size > 10_000
+    offline = evaluate_offline(result.package.path, tmp_path / "quickstart" / "climsim.zarr").result.r2_table()
+    assert offline.largest_difference(result.replay_scores) <= 1e-6
     # A second call goes over the same folder without complaint.
     again = run_quickstart(synthetic_dir, tmp_path / "quickstart", _Silent(), training=tiny_training, split=split_file)
     assert again.package.manifest.normalization == result.package.manifest.normalization

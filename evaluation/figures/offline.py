@@ -129,7 +129,7 @@ def budget_lines(latitude_deg: Array, budgets: Mapping[str, Mapping[str, Array]]
         panel.set_xlim(-90.0, 90.0)
         panel.set_xticks([-90, -60, -30, 0, 30, 60, 90])
         panel.grid(True, color="0.92", linewidth=0.6)
-    axes[0].legend(frameon=False, fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(budgets), 3), frameon=False)
     return figure
 
 

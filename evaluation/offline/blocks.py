@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from climlink.data.columns import pack_inputs, pack_targets
 from climlink.data.store import ColumnStore
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.offline.prediction import Predictor
+from climlink.evaluation.offline.prediction import Changes, Predictor
 from climlink.evaluation.weights import area_weights, layer_thickness
 from climlink.wrappers.contract import host_sets
 from climlink.wrappers.manifest import Manifest
@@ -31,18 +31,19 @@ _MISSES_NAMED = 20
 class Block:
     """Some times of a store with what the package says about them.
 
-    ``inputs`` [row, n_input] float32; ``truth`` and ``prediction`` [time, column, width of the outputs]; ``confidence`` [time, column, n]
+    ``truth`` and ``prediction`` [time, column, width of the outputs]; ``confidence`` [time, column, n]
     or None; ``counted`` [time, column] is 0 where the prediction is not finite (it is 0 there), else 1; ``thickness`` dp in Pa
-    [time, column, level]; ``wind`` speed of the input state in m/s, the same shape. Row is time * n_column + column.
+    [time, column, level]; ``wind`` speed of the input state in m/s, the same shape; ``changes`` what constraints added,
+    {"constraint/output": [row, width]}, or None. Row is time * n_column + column.
     """
 
-    inputs: NDArray[np.float32]
     truth: Array
     prediction: Array
     confidence: Array | None
     counted: Array
     thickness: Array
     wind: Array
+    changes: Changes | None
 
     @property
     def row_weights(self) -> Array:
@@ -103,7 +104,8 @@ class Blocks:
         shape = (len(times), self.store.n_column)
         inputs = pack_inputs({n: columns[n] for n in self.inputs.names}, self.inputs)
         truth = pack_targets({n: columns[n] for n in self.outputs.names}, self.outputs)
-        predicted = self._predictor.rows(inputs).astype(np.float64).reshape(*shape, -1)
+        rows, changes = self._predictor.rows_and_changes(inputs)
+        predicted = rows.astype(np.float64).reshape(*shape, -1)
         self.misses.note(predicted, [str(self.store.stamps[i]) for i in times])
         counted = np.asarray(np.isfinite(predicted).all(axis=2), dtype=np.float64)
         predicted = np.where(counted[..., None] > 0.0, predicted, 0.0)
@@ -113,13 +115,13 @@ class Blocks:
         wind = np.hypot(columns["state_u"].astype(np.float64), columns["state_v"].astype(np.float64))
         width = self.outputs.width
         return Block(
-            inputs=inputs,
             truth=truth.reshape(*shape, -1),
             prediction=predicted[..., :width],
             confidence=predicted[..., width:] if predicted.shape[2] > width else None,
             counted=counted,
             thickness=np.moveaxis(thickness, 1, 2),
             wind=wind.reshape(*shape, -1),
+            changes=changes,
         )
 
 

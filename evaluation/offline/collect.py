@@ -41,7 +41,7 @@ class Collected:
     activity: ConstraintActivity | None
     excluded: list[Exclusion]
 
-    def add(self, block: Block, outputs: VariableSet, area: Array, predictor: Predictor) -> None:
+    def add(self, block: Block, outputs: VariableSet, area: Array) -> None:
         """Add a block; ``area`` [column]."""
         counted = block.counted[..., None]
         self.plain.add(block.truth, block.prediction, counted)
@@ -54,9 +54,9 @@ class Collected:
         if self.budgets is not None:
             truth, prediction = (column_budgets(a, block.thickness, outputs) for a in (block.truth, block.prediction))
             self.budgets.add(truth, prediction, counted)
-        self._add_rows(block, outputs, area, predictor)
+        self._add_rows(block, outputs, area)
 
-    def _add_rows(self, block: Block, outputs: VariableSet, area: Array, predictor: Predictor) -> None:
+    def _add_rows(self, block: Block, outputs: VariableSet, area: Array) -> None:
         truth, prediction = block.rows(block.truth), block.rows(block.prediction)
         weights = (block.counted * area).reshape(-1)
         if self.groups is not None:
@@ -65,10 +65,9 @@ class Collected:
             self.groups.add(rain, truth[:, profiles], prediction[:, profiles], weights)
         if self.confidence is not None and block.confidence is not None:
             self.confidence.add(truth, prediction, block.rows(block.confidence), block.row_weights)
-        if self.activity is not None:
+        if self.activity is not None and block.changes is not None:
             rows_area = np.broadcast_to(area, block.counted.shape).reshape(-1)
-            changes = predictor.constraint_changes(block.inputs)
-            self.activity.add(changes, block.rows(block.thickness), block.row_weights, rows_area)
+            self.activity.add(block.changes, block.rows(block.thickness), block.row_weights, rows_area)
 
 
 def collect(blocks: Blocks, predictor: Predictor, progress: Progress | None = None) -> Collected:
@@ -76,7 +75,7 @@ def collect(blocks: Blocks, predictor: Predictor, progress: Progress | None = No
     collected = _prepare(blocks, predictor)
     total = len(blocks.indices)
     for block in blocks:
-        collected.add(block, blocks.outputs, blocks.store.area, predictor)
+        collected.add(block, blocks.outputs, blocks.store.area)
         if progress is not None:
             progress(min(blocks.times_done + len(block.truth), total), total, predictor.package.manifest.name)
     return collected

@@ -46,17 +46,19 @@ def package_labels(evaluations: Sequence[OfflineEvaluation]) -> list[str]:
 
 
 def seeds_together(evaluations: Sequence[OfflineEvaluation]) -> Group:
-    """Return the packages by architecture, size and recipe; one that is alone, or says none of these, under its own label."""
-    alike: dict[object, list[tuple[str, OfflineEvaluation]]] = {}
+    """Return the packages by architecture, size and recipe where their seeds differ; every other one under its own label."""
+    alike: dict[str, list[tuple[str, OfflineEvaluation]]] = {}
     for label, e in zip(package_labels(evaluations), evaluations, strict=True):
         p = e.summary.package
-        key = label if p.architecture is None else (p.architecture, p.parameters, p.recipe)
-        alike.setdefault(key, []).append((label, e))
+        known = p.architecture is not None and p.parameters is not None and p.seed is not None
+        alike.setdefault(f"{p.architecture} ({p.parameters:,}), {p.recipe}" if known else label, []).append((label, e))
     groups: Group = {}
-    for members in alike.values():
-        p = members[0][1].summary.package
-        several = f"{p.architecture} ({p.parameters:,}), {p.recipe}: {len(members)} packages" if p.architecture and p.parameters else ""
-        groups[members[0][0] if len(members) == 1 else several] = [e for _, e in members]
+    for name, members in alike.items():
+        seeds = [e.summary.package.seed for _, e in members]
+        if len(members) > 1 and len(set(seeds)) == len(seeds):
+            groups[f"{name}: {len(members)} seeds"] = [e for _, e in members]
+        else:
+            groups |= {label: [e] for label, e in members}
     return groups
 
 
@@ -101,11 +103,14 @@ def _words(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str], grou
     outputs = [v.name for v in evaluations[0].result.outputs.profiles]
     mean = {label: _mean_r2(e, outputs) for label, e in zip(labels, evaluations, strict=True)}
     order = sorted((n for n in mean if not np.isnan(mean[n])), key=lambda n: -mean[n])
-    text = f"{len(labels)} packages were run on the split {place.split!r} of one store: {place.times} times from {place.first} to {place.last}."
+    text = (
+        f"{len(labels)} packages were run on the split {place.split!r} of one store: {place.times} times from {place.first} to "
+        f"{place.last}."
+    )
     if order:
         text += (
-            f" By R² on the median level, averaged over the profiles, {order[0]} is best with {mean[order[0]]:.3g} and {order[-1]} last with "
-            f"{mean[order[-1]]:.3g}."
+            f" By R² on the median level, averaged over the profiles, {order[0]} is best with {mean[order[0]]:.3g} and {order[-1]} last "
+            f"with {mean[order[-1]]:.3g}."
         )
     seeds = [len(members) for members in groups.values() if len(members) > 1]
     if seeds:

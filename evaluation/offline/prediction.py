@@ -16,6 +16,9 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.package import EmulatorPackage
 from climlink.wrappers.variable_sets import VariableSet
 
+Changes = dict[str, NDArray[np.float64]]
+"""What constraints added, {"constraint/output": [row, width]}."""
+
 DEFAULT_BATCH_ROWS = 1536
 _ROW_MULTIPLE = 16  # the Runtime rounds every forward up to this many rows: other tails take other kernels and round differently
 
@@ -51,14 +54,25 @@ class Predictor:
             predicted[first : first + count] = self._module(padded).cpu().numpy()[:count]
         return predicted
 
-    def constraint_changes(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        """Return what each constraint added, {"constraint/output": [row, width]}, for host rows [row, n_input]."""
+    def rows_and_changes(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], Changes | None]:
+        """Return output rows as ``rows`` does, and what each constraint added, {"constraint/output": [row, width]}.
+
+        The network runs once: the parts of the graph's forward are called one by one, which gives the same bits. The changes are None
+        where the graph does not tell its constraints apart.
+        """
+        if not self.splits_constraints:
+            return self.rows(inputs), None
         self._check(inputs)
+        predicted = np.empty((inputs.shape[0], self.package.manifest.n_output), dtype=np.float32)
         parts: dict[str, list[NDArray[np.float64]]] = {}
-        for _, count, padded in self._batches(inputs):
-            for name, value in self._module.constraint_changes(padded).items():
+        graph = self._module
+        for first, count, padded in self._batches(inputs):
+            rows, confidence = graph.normalized_forward(padded)
+            outputs = graph.constrain(padded, rows).to(torch.float32)
+            predicted[first : first + count] = torch.cat([outputs, confidence.to(torch.float32)], dim=1).cpu().numpy()[:count]
+            for name, value in graph.constraints.changes(graph.state(padded), graph.physical_outputs(rows)).items():
                 parts.setdefault(name, []).append(value.cpu().numpy()[:count])
-        return {name: np.concatenate(values) for name, values in parts.items()}
+        return predicted, {name: np.concatenate(values) for name, values in parts.items()}
 
     def _check(self, inputs: NDArray[np.float32]) -> None:
         width = self.package.manifest.n_input

@@ -50,11 +50,11 @@ def _skill(result: OfflineResult, metrics: Metrics) -> str:
         return "No profile of the truth varies, so R² says nothing."
     best, worst = max(known, key=lambda n: known[n]), min(known, key=lambda n: known[n])
     text = (
-        f"On the median level it explains {percent(known[best])} of the variance of the {shown_as(best).label}, its best profile, and "
-        f"{percent(known[worst])} of that of the {shown_as(worst).label}, its worst."
+        f"R² on the median level is {known[best]:.2f} for the {shown_as(best).label}, its best profile, and {known[worst]:.2f} for the "
+        f"{shown_as(worst).label}, its worst."
     )
     if known[worst] < 0.0:
-        text += " A negative share means that the mean of the truth would have been closer."
+        text += " Below 0 the mean of the truth would have been closer."
     if is_competition(result) and metrics.get("leap.score") is not None:
         text += f" By the weights of the LEAP competition the score is {metrics['leap.score']:.4g}"
         floored = metrics["leap.score_floored"]

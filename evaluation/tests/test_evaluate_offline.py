@@ -131,6 +131,14 @@ def test_constraint_activity_counts_what_changed(
     assert found["night/cam_out_SOLS"].added == pytest.approx(share @ changes["night/cam_out_SOLS"][:, 0], rel=1e-6, abs=1e-12)
 
 
+def test_the_parts_of_the_graph_give_its_bits(unet_package: EmulatorPackage, doubting_package: EmulatorPackage) -> None:
+    for package in (unet_package, doubting_package):
+        predictor = Predictor(package)
+        for rows in (16, 37):
+            inputs = np.resize(package.golden_inputs, (rows, package.manifest.n_input))
+            np.testing.assert_array_equal(predictor.rows_and_changes(inputs)[0], predictor.rows(inputs))
+
+
 def test_zonal_means_are_area_weighted(evaluation: OfflineEvaluation, rows: dict[str, np.ndarray]) -> None:
     place = evaluation.result.place
     centres, got = place.zonal_mean(evaluation.result.plain.prediction_mean())
@@ -184,16 +192,16 @@ def test_the_command_writes_the_report_of_one_package(
 def test_predictions_that_are_not_finite_are_named_and_left_out(
     linear_package: EmulatorPackage, synthetic_store: ColumnStore, rows: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = Predictor.rows
+    plain = Predictor.rows_and_changes
 
-    def spoiled(self: Predictor, inputs: np.ndarray) -> np.ndarray:
-        predicted = plain(self, inputs)
+    def spoiled(self: Predictor, inputs: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray] | None]:
+        predicted, changes = plain(self, inputs)
         predicted[30, 60 + 7] = np.nan
         predicted[30, 60 + 9] = np.inf
         predicted[71, -1] = -np.inf
-        return predicted
+        return predicted, changes
 
-    monkeypatch.setattr(Predictor, "rows", spoiled)
+    monkeypatch.setattr(Predictor, "rows_and_changes", spoiled)
     got = evaluate_offline(linear_package.path, synthetic_store.path, split="train")
     stamps = [str(synthetic_store.stamps[i]) for i in synthetic_store.indices("train")]
     assert got.result.misses.places == [
@@ -215,7 +223,7 @@ def test_predictions_that_are_not_finite_are_named_and_left_out(
 def test_a_package_without_a_finite_prediction_is_refused(
     linear_package: EmulatorPackage, synthetic_store: ColumnStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Predictor, "rows", lambda self, x: np.full((len(x), 368), np.nan, dtype=np.float32))
+    monkeypatch.setattr(Predictor, "rows_and_changes", lambda self, x: (np.full((len(x), 368), np.nan, dtype=np.float32), None))
     with pytest.raises(EvaluationError, match="not one of 24 columns has a finite prediction"):
         evaluate_offline(linear_package.path, synthetic_store.path)
 
@@ -372,19 +380,20 @@ def test_packages_that_do_not_belong_together_are_refused(
 
 
 def test_packages_that_differ_in_their_seed_are_one_line(evaluation: OfflineEvaluation) -> None:
-    def seed(number: int) -> OfflineEvaluation:
-        package = evaluation.summary.package.model_copy(update={"seed": number, "sha256": f"{number:064x}"})
+    def variant(number: int, **changes: object) -> OfflineEvaluation:
+        package = evaluation.summary.package.model_copy(update={"sha256": f"{number}" * 64, **changes})
         return replace(evaluation, summary=evaluation.summary.model_copy(update={"package": package}))
 
-    other = seed(9)
-    other = replace(
-        other, summary=other.summary.model_copy(update={"package": other.summary.package.model_copy(update={"recipe": "another"})})
-    )
-    members = [seed(1), seed(2), seed(3), other]
-    assert package_labels(members)[0] == "linear_host_v2_q-00000000"
+    members = [variant(1, seed=1), variant(2, seed=2), variant(3, seed=3), variant(4, seed=4, recipe="another")]
+    assert package_labels(members)[1] == "linear_host_v2_q-22222222"
     groups = seeds_together(members)
-    assert sorted(len(g) for g in groups.values()) == [1, 3]
-    assert any("3 packages" in label for label in groups)
+    size = evaluation.summary.package.parameters
+    assert {label: len(group) for label, group in groups.items()} == {
+        f"linear ({size:,}), net_v2_mc: 3 seeds": 3,
+        "linear_host_v2_q-44444444": 1,
+    }
+    # The same seed twice is no spread over seeds, whatever else differs.
+    assert list(seeds_together([members[0], variant(5, seed=1)])) == ["linear_host_v2_q-11111111", "linear_host_v2_q-55555555"]
 
 
 def test_a_digest_for_each_package_or_none(linear_package: EmulatorPackage, synthetic_store: ColumnStore) -> None:

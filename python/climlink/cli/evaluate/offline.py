@@ -50,23 +50,21 @@ def offline(
         with progress_bar(f"{number + 1}/{len(packages)}", hidden=as_json) as bar:
             digest = pinned[number] if pinned else None
             found.append(evaluate_offline(package, data, split=split, pinned_digest=digest, progress=bar))
-    if len(found) == 1:
-        page, summary = write_report(found[0].report, folder), found[0].report.summary
-    else:
+    report = found[0].report
+    if len(found) > 1:
         report = combined_report(found, shlex.join(["climlink", *sys.argv[1:]]))
         for label, one in zip(package_labels(found), found, strict=True):
             write_report(one.report, folder / label)
-        page, summary = write_report(report, folder), report.summary
+    page = write_report(report, folder)
     if as_json:
-        print_json(summary)
+        print_json(report.summary)
     else:
+        output.print(report.words)
         _show(found)
         output.print(f"report: {page}")
 
 
 def _show(found: list[OfflineEvaluation]) -> None:
-    for one in found:
-        output.print(one.report.words)
     table = Table("output", *(e.summary.package.name for e in found), title="R²", title_justify="left")
     for name in found[0].result.outputs.names:
         values = [e.summary.metrics.get(f"r2.{name}") for e in found]
