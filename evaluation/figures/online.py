@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from climlink.evaluation.survival import SurvivalCurve
 
 Array = NDArray[np.float64]
 
-LINES = {
+LINES: dict[str, dict[str, Any]] = {
     REFERENCE: {"color": "black", "linewidth": 1.6, "label": "reference"},
     TWIN: {"color": "0.55", "linewidth": 1.4, "linestyle": "--", "label": "twin of the reference"},
     RUN: {"color": "#c2410c", "linewidth": 1.6, "label": "run"},
@@ -51,12 +53,12 @@ def drift_figure(drifts: Mapping[str, Drift], path: str | Path, *, title: str) -
         figure.savefig(partial, dpi=120, format=Path(path).suffix.removeprefix(".") or "png")
 
 
-def panels(count: int, columns: int = 2, size: tuple[float, float] = _PANEL, **shared: bool) -> tuple[Figure, list[Axes]]:
+def panels(count: int, columns: int = 2, size: tuple[float, float] = _PANEL, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
     """Return a figure with ``count`` panels in rows of ``columns``."""
     columns = min(columns, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(max(4.8, size[0] * columns), size[1] * rows + 0.5), layout="constrained")
-    grid = np.atleast_1d(figure.subplots(rows, columns, **shared)).ravel()
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel()
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure, list(grid[:count])
@@ -100,7 +102,7 @@ def logarithmic(axes: Axes, values: Array) -> None:
             axes.text(0.5, 0.5, "no difference", transform=axes.transAxes, ha="center", va="center")
 
 
-def _marked(line: Mapping[str, object], values: Array) -> dict[str, object]:
+def _marked(line: Mapping[str, Any], values: Array) -> dict[str, Any]:
     """Return a line's style, with markers where points are few."""
     return {**line, **({"marker": "o", "markersize": 3.5} if np.isfinite(values).sum() <= 40 else {})}
 
@@ -171,7 +173,7 @@ def first_period_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
     return figure
 
 
-def _mesh(axes: Axes, x: Array, pressure: Array, values: Array, limit: float, *, water: bool):  # type: ignore[no-untyped-def]
+def _mesh(axes: Axes, x: Array, pressure: Array, values: Array, limit: float, *, water: bool) -> QuadMesh:
     """Draw cells about (x, pressure) in diverging colours on a pressure axis, and return what a colour bar needs."""
     axes.set_facecolor("0.85")
     colours = BIAS_COLOURS_WATER if water else BIAS_COLOURS

@@ -77,8 +77,7 @@ def evaluate_ensemble(
             excluded.append(Exclusion(f"run {label}", f"it cannot be evaluated: {error}"))
     if not members:
         raise EvaluationError("no run can be evaluated: " + "; ".join(f"{e.what}: {e.why}" for e in excluded))
-    for label, one in members.items():
-        excluded += [Exclusion(f"{label}: {e.what}", e.why) for e in one.report.excluded]
+    excluded += _gathered(members)
     curve = kaplan_meier(
         np.array([m.summary.days for m in members.values()]), np.array([not m.summary.survived for m in members.values()]), CONFIDENCE
     )
@@ -107,6 +106,16 @@ def member_names(runs: Sequence[Path]) -> dict[str, Path]:
         if len(set(names)) == len(names):
             break
     return dict(zip(names, runs, strict=True))
+
+
+def _gathered(members: dict[str, OnlineEvaluation]) -> list[Exclusion]:
+    """Return what the members left out, each once with the runs that it was left out of."""
+    runs: dict[Exclusion, list[str]] = {}
+    for label, one in members.items():
+        for exclusion in one.excluded:
+            runs.setdefault(exclusion, []).append(label)
+    named = {e: "every run" if len(labels) == len(members) else ", ".join(labels) for e, labels in runs.items()}
+    return [Exclusion(f"{labels}: {e.what}", e.why) for e, labels in named.items()]
 
 
 def _labelled(progress: Progress | None, label: str) -> Progress | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,18 @@ _PER_DAY = {"hourly": 24.0, "daily": 1.0}
 
 @dataclass(frozen=True)
 class OnlineEvaluation:
-    """What a run did beside its reference: the summary that scripts read, the report, and all numbers."""
+    """What a run did beside its reference: the summary that scripts read, all numbers, and what was left out of them."""
 
     summary: OnlineSummary
-    report: Report
     numbers: xr.Dataset
+    excluded: tuple[Exclusion, ...]
+    sources: Mapping[str, str]
+    command: str
+
+    @cached_property
+    def report(self) -> Report:
+        """The report; its figures are drawn when it is asked for."""
+        return online_report(self.summary, self.numbers, self.sources, self.command, self.excluded)
 
 
 def evaluate_online(
@@ -256,4 +264,4 @@ def _finish(
         sources["days left out of means"] = f"before day {from_day:g}"
     command = f"climlink evaluate online {run} --reference {reference}" + (f" --twin {twin}" if twin else "")
     command += f" --from-day {from_day:g}" if from_day else ""
-    return OnlineEvaluation(summary, online_report(summary, numbers, sources, command, excluded), numbers)
+    return OnlineEvaluation(summary, numbers, tuple(excluded), sources, command)

@@ -84,7 +84,7 @@ def net_rain_width(net: Array, latitude: Array, area: Array, centre_deg: float) 
     The edges are the zeros of the piecewise linear zonal mean next to the centroid (a definition of width by P - E, see Byrne et al.
     2018). NaN where the centroid itself lies outside rain, or where no zero is found.
     """
-    latitudes, inverse = np.unique(np.round(latitude, 6), return_inverse=True)
+    latitudes, inverse = _rows(latitude)
     weight = np.bincount(inverse, area)
     zonal = np.bincount(inverse, area * net) / weight
     if not np.isfinite(centre_deg) or len(latitudes) < 3 or np.interp(centre_deg, latitudes, zonal) <= 0.0:
@@ -103,10 +103,16 @@ def net_rain_width(net: Array, latitude: Array, area: Array, centre_deg: float) 
 
 def _bands(values: Array, latitude: Array, area: Array) -> tuple[Array, Array]:
     """Return edges [band + 1] in the sine of latitude and area sums [band] of the grid's latitudes, south to north."""
-    latitudes, inverse = np.unique(np.round(latitude, 6), return_inverse=True)
+    latitudes, inverse = _rows(latitude)
     middle = 0.5 * (latitudes[1:] + latitudes[:-1])
     edges = np.sin(np.deg2rad(np.concatenate([[-90.0], middle, [90.0]])))
-    return edges, np.bincount(inverse, area * values)
+    return edges, np.asarray(np.bincount(inverse, area * values), dtype=np.float64)
+
+
+def _rows(latitude: Array) -> tuple[Array, NDArray[np.intp]]:
+    """Return the grid's latitudes [row] and the row of every column; columns within a millionth of a degree are one row."""
+    _, inverse = np.unique(np.round(latitude, 6), return_inverse=True)
+    return np.bincount(inverse, latitude) / np.bincount(inverse), inverse
 
 
 def intensity_histogram(rain_mm_day: Array, weights: Array, edges: Array) -> Array:
@@ -115,4 +121,5 @@ def intensity_histogram(rain_mm_day: Array, weights: Array, edges: Array) -> Arr
     Rain [record, column] or [column]; weights [column] or of rain's shape. Bins are closed at their lower edge.
     """
     number = np.digitize(rain_mm_day, edges)
-    return np.bincount(number.ravel(), np.broadcast_to(weights, rain_mm_day.shape).ravel(), minlength=len(edges) + 1)
+    sums = np.bincount(number.ravel(), np.broadcast_to(weights, rain_mm_day.shape).ravel(), minlength=len(edges) + 1)
+    return np.asarray(sums, dtype=np.float64)

@@ -15,6 +15,7 @@ import f90nml
 
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.online.history import RunHistory
+from climlink.evaluation.online.stream import month_of
 from climlink.evaluation.summary import PackageSummary
 from climlink.package import EmulatorPackage
 from climlink.wrappers.errors import ClimlinkError
@@ -24,10 +25,9 @@ _CASE_RECORD = "climlink_case.json"
 _SPEED = re.compile(r"simulated_years_per_day\s+([\d.]+)")
 _E3SM_SPEED = re.compile(r"Model Throughput:\s*([\d.]+)\s*simulated_years/day")
 _E3SM_ERROR = re.compile(r"(ENDRUN|ERROR[: ]|SIGSEGV|SIGFPE|Abort)")
-_DAYS = {"ndays": 1.0, "nday": 1.0, "nmonths": 365.0 / 12.0, "nmonth": 365.0 / 12.0, "nyears": 365.0, "nyear": 365.0}
 _TAIL_BYTES = 200_000
-_SHORT_BY_D = 1.0
-"""A run that lacks no more than this of its length has ended as planned: its last record may not fill its interval."""
+_SHORT_BY_D = 0.5
+"""A run that lacks no more than this of its length has ended as planned."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _day_number(year: int, month: int, day: int) -> float:
 
 def _e3sm(folder: Path, history: RunHistory, planned_days: float | None, fallback_days: float | None) -> Outcome:
     days = history.end - history.start
-    planned, source = _e3sm_plan(folder)
+    planned, source = _e3sm_plan(folder, history)
     if planned_days is not None:
         planned, source = planned_days, "as given"
     if planned is None and fallback_days is not None:
@@ -142,14 +142,20 @@ def _e3sm(folder: Path, history: RunHistory, planned_days: float | None, fallbac
     )
 
 
-def _e3sm_plan(folder: Path) -> tuple[float | None, str]:
+def _e3sm_plan(folder: Path, history: RunHistory) -> tuple[float | None, str]:
     """Return the planned days by the record of `climlink e3sm case`, in the run folder or beside it; else None."""
     for place in (folder, folder.parent):
         record = _read_json(place / _CASE_RECORD)
         case = {} if record is None else record.get("case", {})
         length = case.get("length", {})
-        if length.get("option") in _DAYS:
-            return float(length["n"]) * _DAYS[length["option"]] * (1 + int(case.get("resubmit", 0))), f"by {_CASE_RECORD}"
+        count = int(length.get("n", 0)) * (1 + int(case.get("resubmit", 0)))
+        if length.get("option") == "ndays":
+            return float(count), f"by {_CASE_RECORD}"
+        if length.get("option") in ("nmonths", "nyears"):
+            day = history.start
+            for _ in range(count * (12 if length["option"] == "nyears" else 1)):
+                day += month_of(day, history.calendar)[2]
+            return day - history.start, f"by {_CASE_RECORD}"
     return None, ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ SAME_TIME_D = 1.0 / 86400.0
 _CADENCES = (("hourly", 0.9 / 24.0, 1.1 / 24.0), ("daily", 0.9, 1.1), ("monthly", 27.5, 31.5))
 _FREQUENCIES = {"hour_1": "hourly", "day_1": "daily", "month_1": "monthly"}
 _LISTED = 6
+_NETCDF_LOCK = threading.Lock()
+"""The netCDF and HDF5 libraries crash when two threads of dask are inside them."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Stream:
         return xr.Dataset(arrays, coords={"time": ("time", self.middle[chosen], {"units": EPOCH, "calendar": self.calendar})})
 
     def load(self, names: Sequence[str], records: Index) -> dict[str, NDArray[np.float32]]:
-        """Return fields of some records as arrays, by one thread because the netCDF library has one lock."""
+        """Return fields of some records as arrays."""
         loaded = self.dataset(names, records, max(1, len(records))).load(scheduler="synchronous")
         return {name: loaded[name].values for name in names}
 
@@ -280,7 +283,7 @@ def _read(where: Sequence[tuple[Path, Index]], shapes: dict[str, tuple[int, ...]
         consecutive = len(rows) == int(rows[-1]) - int(rows[0]) + 1
         selection = slice(int(rows[0]), int(rows[-1]) + 1) if consecutive else rows
         try:
-            with netCDF4.Dataset(path) as data:
+            with _NETCDF_LOCK, netCDF4.Dataset(path) as data:
                 for name, values in found.items():
                     values[first : first + len(rows)] = np.ma.filled(data[name][selection].astype(np.float32), np.float32(np.nan))
         except (OSError, RuntimeError) as error:
