@@ -115,12 +115,12 @@ def test_paths_are_those_beside_the_matrix_file(tmp_path: Path) -> None:
     assert (found.store, found.twin, found.packages[0].runs) == (tmp_path / "store.zarr", tmp_path.parent / "twin", (tmp_path / "x",))
 
 
-def test_no_run_at_all_is_an_error_that_says_why(ensemble: Path, tmp_path: Path) -> None:
+def test_no_run_at_all_is_an_error_that_says_why(ensemble: Path) -> None:
     matrix = yaml.safe_load((ensemble / "matrix.yaml").read_text())
     matrix["packages"][0]["runs"] = ["absent"]
     (ensemble / "none.yaml").write_text(yaml.safe_dump(matrix))
     with pytest.raises(EvaluationError, match=r"not one run could be evaluated.*there is no run folder"):
-        evaluate_compare(ensemble / "none.yaml", tmp_path)
+        evaluate_compare(ensemble / "none.yaml", ensemble / "report")
 
 
 def test_a_run_changes_with_any_of_its_files(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def _members(summary: CompareSummary) -> Section:
         },
         {summary.online_metric: units_of(summary.online_metric)},
     )
-    text = "Each evaluation has a report of its own below summaries/ in the folder of this report."
+    text = "Each evaluation has a report of its own below summaries/ in the folder of this report, and there what it left out."
     return Section("Every run", text, tables=[table])
 
 
