@@ -132,8 +132,8 @@ def _survival(comparison: Comparison, summary: CompareSummary) -> Section:
         {"from": "%", "to": "%"},
     )
     caption = (
-        "Share of runs that live on (Kaplan and Meier); the legend counts runs that reached their end, and the bars to the right "
-        "are the exact 95 % intervals of that share."
+        "Share of runs that live on (Kaplan and Meier), shaded with its 95 % interval where a run ended early; the legend counts runs "
+        "that reached their end, and the bars to the right are the exact 95 % intervals of that share."
     )
     text = "A run that ended early is a result and counts here. One that reached its end is known to have lived so long and no more."
     return Section("Survival", text, [Picture("survival", survival_figure(comparison), caption)], [table])

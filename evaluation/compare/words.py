@@ -43,7 +43,8 @@ def first_paragraph(comparison: Comparison, twin_error: float | None) -> str:
     if twin_error is not None:
         parts.append(f"Two references that began a hair apart differ by {comparison.online_metric} of {shown(twin_error)}.")
     if comparison.excluded:
-        parts.append(f"{len(comparison.excluded)} item(s) were left out of some or all numbers; the end of this page lists them.")
+        count = len(comparison.excluded)
+        parts.append(f"{count} thing{'s were' if count > 1 else ' was'} left out of some or all numbers; the end of the report lists them.")
     return " ".join(parts)
 
 

@@ -152,6 +152,9 @@ def _survival_panel(axes: Axes, groups: Sequence[Group]) -> None:
         width = 2.0 + 1.5 * (len(groups) - 1 - k)
         label = f"{group.name}: {group.survived}/{group.members}"
         axes.step(np.append(curve.days, last), share, where="post", color=colour, linewidth=min(width, 6.0), label=label)
+        if group.survived < group.members:
+            bounds = [100.0 * np.append(v, v[-1]) for v in (curve.low, curve.high)]
+            axes.fill_between(np.append(curve.days, last), *bounds, step="post", color=colour, alpha=0.1, linewidth=0.0)
         low, high = (100.0 * v for v in survival_interval(group.survived, group.members))
         at = last * (1.04 + dodge * k)
         axes.plot([at, at], [low, high], color=colour, linewidth=2.0)
