@@ -19,6 +19,7 @@ from climlink.evaluation.compare.collect import KEY_FILE, run_identity
 from climlink.evaluation.compare.evaluate import evaluate_compare
 from climlink.evaluation.compare.matrix import load_matrix
 from climlink.evaluation.errors import EvaluationError
+from climlink.installation import configuration
 from climlink.online.aquaplanet import AquaplanetConfig, EmulatorConfig, run_aquaplanet
 from climlink.package import EmulatorPackage
 
@@ -130,3 +131,8 @@ def test_a_run_changes_with_any_of_its_files(tmp_path: Path) -> None:
     assert run_identity(tmp_path) == before
     (tmp_path / "history" / "a.eam.h1.nc").write_bytes(b"1")
     assert run_identity(tmp_path) != before
+
+
+def test_the_shipped_matrix_fits_its_model() -> None:
+    matrix = load_matrix(configuration("comparisons/aquaplanet.yaml"))
+    assert [len(entry.runs) for entry in matrix.packages] == [3, 3, 3]

@@ -64,6 +64,8 @@ def _result(blocks: Blocks, predictor: Predictor, collected: Collected, split: s
     excluded = list(collected.excluded)
     if manifest.pruned_levels is None:
         excluded.append(Exclusion("the pruning depth", "the imported graph does not say it: every level counts in medians"))
+    if manifest.imported is not None and manifest.imported.host_postprocessing != "none":
+        excluded.append(Exclusion("what the host does to the outputs", "scored is what the graph gives, before the host's own limits"))
     trained = manifest.provenance.data_digest
     return OfflineResult(
         package=PackageSummary.of(predictor.package),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -27,7 +27,7 @@ _FEW = 3
 class OfflineSetSummary(StrictModel):
     """Skill of several packages on one store; each has its own report in the folder of its name."""
 
-    kind: str = "offline_set"
+    kind: Literal["offline_set"] = "offline_set"
     packages: dict[str, OfflineSummary]
 
 

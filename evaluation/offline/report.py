@@ -58,6 +58,8 @@ def exclusions(result: OfflineResult) -> list[Exclusion]:
         more = result.misses.rows - len(result.misses.places)
         text = "; ".join(result.misses.places) + (f"; and {more} more columns" if more > 0 else "")
         found.append(Exclusion(f"{result.misses.rows} columns with a prediction that is not finite", text))
+    if result.place.times < 2:
+        found.append(Exclusion("R² over time, of columns and by latitude", f"the split {result.place.split!r} has one time"))
     for name, levels in result.r2_table().constant_levels().items():
         where = f"levels {_ranges(levels)}" if variable(name).is_profile else "the whole output"
         found.append(Exclusion(f"{name}, {where}", "the truth is constant there, so R² says nothing; not in medians, means and scores"))
@@ -127,7 +129,9 @@ def _skill(result: OfflineResult, metrics: Metrics) -> Section:
     return Section("Skill", text, [Picture("r2", figure, caption)], score_tables(result, metrics))
 
 
-def _columns(result: OfflineResult) -> Section:
+def _columns(result: OfflineResult) -> Section | None:
+    if result.place.times < 2:
+        return None
     floored = np.maximum(result.column_r2(), 0.0)
     centres, means = result.place.zonal_mean(floored)
     fields = {v.name: means[:, result.outputs.slice(v.name)] for v in result.outputs.profiles}
@@ -190,7 +194,8 @@ def _deciles(result: OfflineResult) -> Section | None:
         },
         {"up to": "mm/day"},
     )
-    return Section("Tendencies by precipitation", "", [Picture("deciles", figure, caption)], [table])
+    text = "Which columns the errors come from: dry ones, those with a little rain, or the few where it pours."
+    return Section("Tendencies by precipitation", text, [Picture("deciles", figure, caption)], [table])
 
 
 def _conservation(result: OfflineResult) -> Section | None:
@@ -321,4 +326,5 @@ def _levels(result: OfflineResult) -> Section:
         Table("r2_by_level", "R² by level", head | scores, {"pressure": "hPa"}),
         Table("rmse_by_level", "RMSE by level, over mass", head | errors, {"pressure": "hPa"} | {n: shown_as(n).unit for n in names}),
     ]
-    return Section("Numbers by level", "", [], tables)
+    text = "Where the truth is constant, R² is 1 if the prediction is exact and 0 if it is not."
+    return Section("Numbers by level", text, [], tables)

@@ -31,6 +31,7 @@ from climlink.evaluation.offline.packages import OfflineSetSummary, combined_rep
 from climlink.evaluation.offline.prediction import Predictor
 from climlink.evaluation.summary import OfflineSummary, read_summary
 from climlink.export import ExportSource, export_package
+from climlink.importing import ImportRequest, import_package
 from climlink.package import EmulatorPackage, PackageError
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape
 from climlink.wrappers.errors import ClimlinkError
@@ -350,6 +351,41 @@ def test_a_confidence_is_scored(doubting_package: EmulatorPackage, synthetic_sto
     assert "It was trained on another store." in got.report.words
 
 
+class Foreign(torch.nn.Module):
+    """A wrapper as others export them: 368 predictions, then 308 confidence values, nothing that tells its parts apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = torch.nn.Linear(557, 676)
+        self.scale = torch.nn.Parameter(torch.cat([torch.full((360,), 1e-5), torch.full((316,), 1.0)]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.map(x.clamp(-1e3, 1e3) * 1e-3)) * self.scale
+
+
+def test_an_imported_graph_is_scored_and_what_it_does_not_say_is_listed(synthetic_store: ColumnStore, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    torch.jit.script(Foreign().eval()).save(str(tmp_path / "old.pt"))
+    request = ImportRequest("host_v2_rh", host_postprocessing="legacy", data=synthetic_store.path)
+    package = import_package(tmp_path / "old.pt", request, tmp_path / "wrap_model.pt")
+    got = evaluate_offline(package.path, synthetic_store.path, split="train")
+    assert {x.what for x in got.report.excluded} >= {
+        "constraint activity",
+        "the pruning depth",
+        "confidence of ptend_qn",
+        "what the host does to the outputs",
+    }
+    assert got.result.activities is None
+    assert got.result.first_level == 0
+    assert got.result.confidence is not None
+    assert "ptend_qn" not in got.result.confidence.crps
+    assert got.result.confidence.not_positive > 0.1
+    assert got.result.deciles is not None
+    assert got.result.deciles.rows.sum() == 72
+    assert got.summary.metrics["leap.score_floored"] is not None
+    assert got.summary.package.architecture is None
+
+
 def test_several_packages_in_one_report(
     linear_package: EmulatorPackage, doubting_package: EmulatorPackage, synthetic_store: ColumnStore, tmp_path: Path
 ) -> None:
@@ -361,6 +397,10 @@ def test_several_packages_in_one_report(
     assert list(summary.packages) == ["linear_host_v2_q", "doubting"]
     assert read_summary(tmp_path / "doubting", OfflineSummary) == summary.packages["doubting"]
     assert summary.packages["doubting"].package.seed == 8
+    # The split has one time, so nothing can be told over time.
+    assert summary.packages["doubting"].metrics["r2_column.ptend_t"] is None
+    assert summary.packages["doubting"].metrics["climsim_r2.cam_out_SOLS"] is None
+    assert "doubting: R² over time" in (tmp_path / "report.html").read_text()
     with xr.open_dataset(tmp_path / "numbers.nc") as both, xr.open_dataset(tmp_path / "doubting" / "numbers.nc") as one:
         assert both["r2_ptend_t"].dims == ("package", "level")
         np.testing.assert_array_equal(both["r2_ptend_t"].sel(package="doubting"), one["r2_ptend_t"])
