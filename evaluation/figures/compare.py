@@ -153,11 +153,11 @@ def _survival_panel(axes: Axes, groups: Sequence[Group]) -> None:
         label = f"{group.name}: {group.survived}/{group.members}"
         axes.step(np.append(curve.days, last), share, where="post", color=colour, linewidth=min(width, 6.0), label=label)
         if group.survived < group.members:
-            bounds = [100.0 * np.append(v, v[-1]) for v in (curve.low, curve.high)]
-            axes.fill_between(np.append(curve.days, last), *bounds, step="post", color=colour, alpha=0.1, linewidth=0.0)
-        low, high = (100.0 * v for v in survival_interval(group.survived, group.members))
+            low, high = (100.0 * np.append(v, v[-1]) for v in (curve.low, curve.high))
+            axes.fill_between(np.append(curve.days, last), low, high, step="post", color=colour, alpha=0.1, linewidth=0.0)
+        interval = [100.0 * v for v in survival_interval(group.survived, group.members)]
         at = last * (1.04 + dodge * k)
-        axes.plot([at, at], [low, high], color=colour, linewidth=2.0)
+        axes.plot([at, at], interval, color=colour, linewidth=2.0)
         axes.plot(at, 100.0 * group.survived / group.members, "o", color=colour, markersize=5)
     axes.set_ylim(-3.0, 103.0)
     axes.set_xlim(0.0, last * (1.04 + dodge * len(groups)))
