@@ -84,7 +84,7 @@ def growth_figure(numbers: xr.Dataset, names: Sequence[str], prefix: str) -> Fig
                 axes.plot(days, values, **_marked(LINES[pair], values))
                 if pair == TWIN and np.isfinite(values).any():
                     axes.fill_between(days, values, np.nanmin(values), color="0.9", zorder=0)
-        logarithmic(axes, rmse.values)
+        logarithmic(axes, rmse.values * shown.scale)
         axes.set_title(f"{shown.label} ({name})", fontsize=10)
         axes.set_ylabel(f"RMSE, {shown.units}")
         axes.set_xlabel("day")
@@ -94,12 +94,16 @@ def growth_figure(numbers: xr.Dataset, names: Sequence[str], prefix: str) -> Fig
 
 
 def logarithmic(axes: Axes, values: Array) -> None:
-    """Make the vertical axis logarithmic; where nothing is above zero say so, because such an axis cannot be drawn."""
-    with np.errstate(invalid="ignore"):
-        if (values > 0.0).any():
-            axes.set_yscale("log")
-        else:
-            axes.text(0.5, 0.5, "no difference", transform=axes.transAxes, ha="center", va="center")
+    """Make the vertical axis logarithmic, over a decade at least; where nothing is above zero say so, because it cannot be drawn."""
+    positive = values[np.isfinite(values) & (values > 0.0)]
+    if not positive.size:
+        axes.text(0.5, 0.5, "no difference", transform=axes.transAxes, ha="center", va="center")
+        return
+    axes.set_yscale("log")
+    low, high = float(positive.min()), float(positive.max())
+    if high < 10.0 * low:
+        middle = np.sqrt(low * high)
+        axes.set_ylim(middle / 4.0, middle * 4.0)
 
 
 def _marked(line: Mapping[str, Any], values: Array) -> dict[str, Any]:
@@ -265,7 +269,7 @@ def ensemble_growth_figure(rows: Mapping[str, tuple[Array, Array]], twin: tuple[
             axes.plot(days[last[-1]], values[last[-1]] * shown.scale, marker="o", markersize=5, color=line.get_color())
     if twin is not None:
         axes.plot(twin[0], twin[1] * shown.scale, **LINES[TWIN])
-    logarithmic(axes, np.concatenate([values for _, values in rows.values()]))
+    logarithmic(axes, np.concatenate([values for _, values in [*rows.values(), *([] if twin is None else [twin])]]) * shown.scale)
     axes.set_xlabel(days_label)
     axes.set_ylabel(f"RMSE of {shown.label}, {shown.units}")
     axes.grid(True, color="0.9", linewidth=0.6)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from climlink.evaluation.figures.online import LINES, legend_above, panels, series_figure
+from climlink.evaluation.figures.online import LINES, legend_above, logarithmic, panels, series_figure
 from climlink.evaluation.figures.style import BIAS_COLOURS_WATER, symmetric_limit
 from climlink.evaluation.online.blocks import REFERENCE, RUN, TWIN
 
@@ -72,7 +72,7 @@ def intensity_figure(numbers: xr.Dataset) -> Figure:
             if member in numbers["member"].values:
                 density = numbers["rain_density"].sel(member=member, surface=surface).values
                 axes.step(numbers["intensity"].values, np.where(density > 0.0, density, np.nan), where="mid", **LINES[member])
-        axes.set_yscale("log")
+        logarithmic(axes, numbers["rain_density"].sel(surface=surface).values)
         axes.set_title(str(surface), fontsize=10)
         axes.set_xlabel("precipitation, mm/day")
         axes.set_ylabel("density, 1/(mm/day)")

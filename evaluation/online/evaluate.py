@@ -15,7 +15,7 @@ from climlink.evaluation.online.areas import AREA_QUANTITIES, GLOBAL_MEANS, Area
 from climlink.evaluation.online.blocks import REFERENCE, RUN, TWIN, Collector, Gaps, Progress, SideBySide, collect
 from climlink.evaluation.online.conservation import Counters, HistoryBudget, read_budgets
 from climlink.evaluation.online.fields import PROFILES, parts
-from climlink.evaluation.online.history import CADENCES, RunHistory, read_history, require_comparable, shared_fields
+from climlink.evaluation.online.history import CADENCES, RunHistory, common_records, read_history, require_comparable, shared_fields
 from climlink.evaluation.online.metrics import online_metrics
 from climlink.evaluation.online.outcome import Outcome, read_outcome
 from climlink.evaluation.online.rain import Hovmoeller, RainBand, RainIntensity, RainMap
@@ -77,6 +77,9 @@ def evaluate_online(
     budgets, cut = _budgets(run, outcome, start - ours.start + outcome.first_day)
     compared = min(ours.end, theirs.end) - start
     excluded += [*more, *cut, *_beyond(ours, theirs)]
+    if from_day is not None and from_day >= compared:
+        why = f"run and reference have {compared:g} days in common, and those before day {from_day:g} are left out"
+        excluded.append(Exclusion("means, maps and distributions", why))
     return _finish(
         run,
         reference,
@@ -148,21 +151,25 @@ def _sides(
     sides: dict[str, SideBySide] = {}
     excluded = []
     for cadence in CADENCES:
-        streams = {REFERENCE: theirs.streams.get(cadence), RUN: ours.streams.get(cadence)}
-        if streams[REFERENCE] is None or streams[RUN] is None:
-            if streams[REFERENCE] is not streams[RUN]:
-                lacks = "the run" if streams[RUN] is None else "the reference"
+        reference, run = theirs.streams.get(cadence), ours.streams.get(cadence)
+        if reference is None or run is None:
+            if reference is not run:
+                lacks = "the run" if run is None else "the reference"
                 excluded.append(Exclusion(f"{cadence} history", f"{lacks} has none"))
             continue
-        if twins is not None:
-            streams[TWIN] = twins.streams.get(cadence)
-        present = {member: stream for member, stream in streams.items() if stream is not None}
-        for member in present:
-            if member != REFERENCE:
-                absent = shared_fields(present[member], present[REFERENCE])[1]
-                excluded += absent if member == RUN else []
+        if not len(common_records(run, reference)[0]):
+            excluded.append(Exclusion(f"{cadence} history", "run and reference have no record of one time in common"))
+            continue
+        present = {REFERENCE: reference, RUN: run}
+        twin = None if twins is None else twins.streams.get(cadence)
+        excluded += shared_fields(run, reference)[1]
+        if twin is not None:
+            shared_fields(twin, reference)  # refuses other units
+            present[TWIN] = twin
+        elif twins is not None:
+            excluded.append(Exclusion(f"{cadence} history of the twin", "it has none"))
         sides[cadence] = SideBySide(cadence, theirs.grid, present, start, from_day)
-        if parts("PRECT", present[RUN].fields) == ("PRECC",):
+        if parts("PRECT", run.fields) == ("PRECC",):
             excluded.append(Exclusion(f"PRECL ({cadence})", "not on the tape: PRECC is taken as all precipitation, as in E3SM-MMF"))
     return sides, excluded
 
@@ -242,7 +249,7 @@ def _finish(
     excluded: list[Exclusion],
 ) -> OnlineEvaluation:
     if outcome.note is not None:
-        excluded = [*excluded, Exclusion("nothing, but note", outcome.note)]
+        excluded = [*excluded, Exclusion("the planned length", outcome.note)]
     summary = OnlineSummary(
         run=str(run),
         name=outcome.name,

@@ -121,7 +121,7 @@ def _e3sm(folder: Path, history: RunHistory, planned_days: float | None, fallbac
     if planned_days is not None:
         planned, source = planned_days, "as given"
     if planned is None and fallback_days is not None:
-        planned, source = fallback_days, "the length of the reference: nothing in the folder says what was planned"
+        planned, source = fallback_days, "the length of the reference"
     ended = None
     if planned is not None and days < planned - _SHORT_BY_D:
         said = _e3sm_message(folder)
@@ -138,7 +138,7 @@ def _e3sm(folder: Path, history: RunHistory, planned_days: float | None, fallbac
         next((s for s in speeds if s is not None), None),
         package,
         package.sha256 if package is not None else pinned,
-        None if planned_days is not None else f"planned length: {source}" if source else None,
+        "nothing in the folder says it: the length of the reference is taken" if source == "the length of the reference" else None,
     )
 
 

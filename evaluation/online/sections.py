@@ -79,7 +79,7 @@ def _error_words(summary: OnlineSummary, name: str) -> str:
     if error is None:
         return ""
     shown = PROFILES[name]
-    text = f" The mean {shown.label} is off by {error * shown.scale:.3g} {shown.units} (RMSE by mass)"
+    text = f" The {shown.label} of its mean state is off by {error * shown.scale:.3g} {shown.units} (RMSE by mass)"
     if twin:
         text += f", {error / twin:.3g} times what two references differ by"
     return text + "."

@@ -190,7 +190,8 @@ class MeanState:
         records = self._counts[REFERENCE, "PS"]
         dp = layer_thickness(grid.hyai, grid.hybi, grid.p0_pa, self._pressure / max(1, records))
         shares = mass_shares(dp, grid.area)
-        by_level = dp * grid.area / (dp * grid.area).sum(axis=1, keepdims=True)
+        mass = dp * grid.area
+        by_level = mass / np.where(records > 0, mass.sum(axis=1, keepdims=True), np.nan)
         centres, zonal = zonal_weights(grid.lat, grid.area)
         empty = zonal.sum(axis=1) == 0.0
         found = found.assign_coords(pair=list(self._pairs), level_hpa=("lev", grid.pressure_hpa), zonal_lat=centres)

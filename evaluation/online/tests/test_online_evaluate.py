@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import json
+import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -292,3 +293,44 @@ def test_equal_names_are_told_apart_by_the_folders_above(history: Writers, tmp_p
     truth = writer.daily(tmp_path / "truth", 0, writer.state(2))
     runs = [writer.record(writer.daily(tmp_path / f / "hybrid", 0, writer.state(2)), days=2) for f in ("a", "b")]
     assert list(evaluate_ensemble(runs, truth).members) == ["a_hybrid", "b_hybrid"]
+
+
+def test_a_run_that_ends_before_the_window_keeps_its_growth_and_its_death(history: Writers, tmp_path: Path) -> None:
+    writer = history()
+    truth = writer.daily(tmp_path / "truth", 0, writer.state(6))
+    run = writer.record(
+        writer.daily(tmp_path / "run", 0, writer.state(2, seed=4)), days=6, status="blown_up", message="on day 2.1: too warm"
+    )
+    found = evaluate_online(run, truth, from_day=3.0)
+    assert not found.summary.survived
+    assert found.summary.metrics["rmse.T"] is None
+    assert (found.summary.metrics["last_day_rmse.T"] or 0.0) > 0.0
+    assert any(e.startswith("means, maps and distributions: run and reference have 2 days in common") for e in found.summary.excluded)
+    write_report(found.report, tmp_path / "report")
+
+
+def test_months_that_no_one_shares_do_not_stand_in_the_way_of_days(history: Writers, tmp_path: Path) -> None:
+    writer = history()
+    for name, (start, end) in {"run": (0.0, 31.0), "truth": (31.0, 59.0)}.items():
+        writer.daily(tmp_path / name, 29, writer.state(4, seed=len(name)))
+        month = tmp_path / name / "history" / "case.eam.h0.0001-01.nc"
+        writer.file(month, [(start, end)], writer.state(1), frequency="month_1")
+    found = evaluate_online(tmp_path / "run", tmp_path / "truth")
+    assert "monthly history: run and reference have no record of one time in common" in found.summary.excluded
+    assert (found.summary.metrics["rmse.T"] or 0.0) > 0.0
+
+
+def test_memory_does_not_grow_with_the_length_of_the_record(history: Writers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("climlink.evaluation.online.blocks._BLOCK_BYTES", 2**20)
+    writer = history(16, 32)
+    peaks = {}
+    for days in (30, 150):
+        for name in ("truth", "run"):
+            for first in range(0, days, 30):
+                writer.daily(tmp_path / f"{name}{days}", first, writer.state(30, seed=first))
+        tracemalloc.start()
+        evaluate_online(tmp_path / f"run{days}", tmp_path / f"truth{days}")
+        peaks[days] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    # Read at once, 150 days would be 2 runs x 9 fields x 150 x 3 x 512 x 4 bytes: 14 MiB more than 30 days.
+    assert peaks[150] < peaks[30] + 4 * 2**20

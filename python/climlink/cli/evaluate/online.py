@@ -55,7 +55,7 @@ def online(
             many = evaluate_ensemble(runs, reference, twin=twin, from_day=from_day, planned_days=planned_days, progress=bar)
             reports = {folder: many.report} | {folder / label: member.report for label, member in many.members.items()}
             report = many.report
-        for number, (place, made) in enumerate(reports.items()):
+        for number, (place, made) in enumerate(reports.items(), 1):
             bar(number, len(reports), "reports")
             page = write_report(made, place)
             if place == folder:
