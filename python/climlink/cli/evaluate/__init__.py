@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from climlink.cli.evaluate import offline, online, stability
+from climlink.cli.evaluate import compare, offline, online
 
 
 def register(app: typer.Typer) -> None:
@@ -15,4 +16,5 @@ def register(app: typer.Typer) -> None:
     offline.register(group)
     online.register(group)
     stability.register(group)
+    compare.register(group)
     app.add_typer(group)
