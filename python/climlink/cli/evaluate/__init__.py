@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from climlink.cli.evaluate import offline, online, stability
-from climlink.cli.evaluate import compare, offline, online
+from climlink.cli.evaluate import compare, offline, online, stability
 
 
 def register(app: typer.Typer) -> None:
