@@ -4,7 +4,7 @@
     python benchmarks/hybrid_drift.py runs/quickstart --days 30 --output runs/hybrid_drift
 
 The quickstart's package takes the place of the physics from the end of the quickstart's reference run on; reference and twin begin 0.01 K
-apart. The figure is OUTPUT/drift.png. About 5 minutes for 30 days on two cores.
+apart. The report is OUTPUT/report/online/report.html. About 5 minutes for 30 days on two cores.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ def main() -> None:
     found = compare_online(case, start, given.output, package, given.days, StageReporter())
     print(f"hybrid: {found.hybrid.status} on day {found.hybrid.day:g} {found.hybrid.message}")
     print("day  hybrid T, K  Q, g/kg   twin T, K  Q, g/kg")
-    hybrid, twin = found.hybrid_drift, found.twin_drift
-    for i, day in enumerate(twin.days):
-        alive = hybrid is not None and i < len(hybrid.days)
-        mine = f"{hybrid.temperature_k[i]:11.2f} {1e3 * hybrid.humidity_kg_kg[i]:8.2f}" if alive else "      ended         "
-        print(f"{day:3.0f}  {mine} {twin.temperature_k[i]:11.2f} {1e3 * twin.humidity_kg_kg[i]:8.2f}")
+    numbers = found.evaluation.numbers
+    for day in numbers["daily_day"].values:
+        at = numbers.sel(daily_day=day)
+        errors = {pair: [float(at[f"daily_rmse_{name}"].sel(pair=pair)) for name in "TQ"] for pair in ("run", "twin")}
+        print(f"{day:3.0f} " + " ".join(f"{t:11.2f} {1e3 * q:8.2f}" for t, q in errors.values()))
+    print(f"report: {found.report}")
 
 
 if __name__ == "__main__":

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from climlink.data.files import replacing
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.figures.shown import shown_as
 from climlink.evaluation.figures.style import pressure_axis
@@ -23,21 +21,12 @@ _COLUMNS = 3
 _LOWEST_SHOWN = -0.1
 
 
-def r2_figure(table: R2Table, pressure_hpa: Array, path: str | Path, *, title: str) -> None:
-    """Draw R² against pressure for every profile and as bars for the scalars, and write it (PNG, PDF or SVG by suffix).
+def r2_lines(groups: Mapping[str, Sequence[R2Table]], pressure_hpa: Array, *, title: str) -> Figure:
+    """Return R² against pressure for every profile and bars for the scalars; a group of several tables is its median and its range.
 
     ``pressure_hpa`` [level] is a reference pressure of the midpoints; levels above ``first_level`` are shaded; values below -0.1 lie
-    outside the frame; levels of constant truth are gaps.
+    outside the frame; levels of constant truth are gaps. EvaluationError for pressures of other levels.
     """
-    figure = r2_lines({"": [table]}, pressure_hpa, title=title)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        figure.savefig(beside, format=path.suffix.removeprefix(".") or "png", dpi=150)
-
-
-def r2_lines(groups: Mapping[str, Sequence[R2Table]], pressure_hpa: Array, *, title: str) -> Figure:
-    """Return R² against pressure for every profile and bars for the scalars; a group of several tables is its median and its range."""
     first = next(iter(groups.values()))[0]
     profiles = [n for n in first.values if variable(n).is_profile]
     scalars = [n for n in first.values if not variable(n).is_profile]

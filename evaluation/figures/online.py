@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from climlink.data.files import replacing
 from climlink.evaluation.figures.style import BIAS_COLOURS, BIAS_COLOURS_WATER, pressure_axis, symmetric_limit
 from climlink.evaluation.online.blocks import REFERENCE, RUN, TWIN
-from climlink.evaluation.online.drift import Drift
 from climlink.evaluation.online.fields import PROFILES
 from climlink.evaluation.survival import SurvivalCurve
 
@@ -32,25 +29,6 @@ LINES: dict[str, dict[str, Any]] = {
 _PANEL = (3.9, 2.7)
 _LOWEST_SHOWN_HPA = 1.0
 _NOTHING = 0.01
-
-
-def drift_figure(drifts: Mapping[str, Drift], path: str | Path, *, title: str) -> None:
-    """Draw the mass-weighted error of temperature and humidity by day, one line per run, and write it (PNG, PDF or SVG by suffix)."""
-    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for label, one in drifts.items():
-        axes[0].plot(one.days, one.temperature_k, marker="o", label=label)
-        axes[1].plot(one.days, 1e3 * one.humidity_kg_kg, marker="o", label=label)
-    for axis, name in zip(axes, ("temperature, K", "specific humidity, g/kg"), strict=True):
-        axis.set_xlabel("day")
-        axis.set_ylabel(f"RMSE of {name}")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_ylim(bottom=0.0)
-        axis.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
-    figure.suptitle(title, fontsize=11)
-    with replacing(Path(path)) as partial:
-        figure.savefig(partial, dpi=120, format=Path(path).suffix.removeprefix(".") or "png")
 
 
 def panels(count: int, columns: int = 2, size: tuple[float, float] = _PANEL, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:

@@ -41,8 +41,9 @@ def read_budgets(run: Path, day_zero: float) -> tuple[xr.Dataset, list[Exclusion
     """
     path = run / BUDGET_FILE
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    # A run that branched off writes no head of its own.
-    names = [name.strip() for name in lines.pop(0).split(",")] if lines and lines[0].startswith("step") else _HEAD
+    names = [name.strip() for name in lines.pop(0).split(",")] if lines else []
+    if lines and not {"step", "day"} <= set(names):
+        raise EvaluationError(f"{path} does not begin with the names of its columns (step, day, ...), but with {', '.join(names)[:60]}")
     excluded = []
     if lines and lines[-1].count(",") != len(names) - 1:
         excluded.append(Exclusion(f"last row of {BUDGET_FILE}", "it was not written to its end"))
@@ -65,31 +66,6 @@ def read_budgets(run: Path, day_zero: float) -> tuple[xr.Dataset, list[Exclusion
         if name in names
     }
     return xr.Dataset(values, coords={"budget_day": days + 1.0}), excluded
-
-
-_HEAD = [
-    "step",
-    "day",
-    "energy_J_m2",
-    "toa_net_W_m2",
-    "surface_net_W_m2",
-    "energy_fixer_W_m2",
-    "emulated_energy_residual_W_m2",
-    "water_kg_m2",
-    "precipitation_mm_day",
-    "evaporation_mm_day",
-    "transport_water_mm_day",
-    "emulated_water_residual_mm_day",
-    "limiter_water_mm_day",
-    "limited_cells",
-    "angular_momentum_kg_s",
-    "surface_torque_N_m",
-    "emulated_torque_N_m",
-    "temperature_min_K",
-    "temperature_max_K",
-    "wind_max_m_s",
-    "surface_pressure_Pa",
-]
 
 
 class HistoryBudget:

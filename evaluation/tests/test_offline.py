@@ -15,7 +15,7 @@ from climlink.data.columns import read_columns
 from climlink.data.grid import find_grid, read_grid
 from climlink.data.synthetic import write_dataset, write_file
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.figures.offline import r2_figure
+from climlink.evaluation.figures.offline import r2_lines
 from climlink.evaluation.offline import R2Table, predict_package, r2_table, replay_outputs
 from climlink.package import EmulatorPackage
 from climlink.wrappers.variable_sets import VariableSet, variable_set
@@ -133,14 +133,14 @@ def test_prediction_refuses_what_the_package_does_not_take(linear_package: Emula
         predict_package(linear_package, linear_package.golden_inputs, batch_rows=9)
 
 
-def test_figure_is_written_and_not_blank(tmp_path: Path) -> None:
+def test_lines_of_r2_are_drawn(tmp_path: Path) -> None:
     outputs = variable_set("mmf368")
     rng = np.random.default_rng(2)
     truth = rng.normal(size=(100, outputs.width))
     table = r2_table(truth, truth + rng.normal(0, 0.6, truth.shape), outputs, first_level=15)
-    r2_figure(table, np.geomspace(0.08, 993.0, 60), tmp_path / "figures" / "r2.png", title="a test")
-    picture = imread(tmp_path / "figures" / "r2.png")
+    r2_lines({"": [table]}, np.geomspace(0.08, 993.0, 60), title="a test").savefig(tmp_path / "r2.png", dpi=150)
+    picture = imread(tmp_path / "r2.png")
     assert picture.shape[0] > 600
     assert picture[..., :3].std() > 0.05
     with pytest.raises(EvaluationError, match="pressure_hpa has 59 levels"):
-        r2_figure(table, np.ones(59), tmp_path / "r2.png", title="a test")
+        r2_lines({"": [table]}, np.ones(59), title="a test")

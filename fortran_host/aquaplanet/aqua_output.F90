@@ -90,7 +90,7 @@ contains
     if (code /= 0) error = path // ': the folder cannot be made'
   end subroutine make_folder
 
-  !> Begins budgets.csv, or keeps of an earlier one the rows up to the step that is gone on from.
+  !> Begins budgets.csv, or keeps of an earlier one in this folder the rows up to the step that is gone on from.
   subroutine open_budget(self, last_step, error)
     class(model_output), intent(inout) :: self
     integer, intent(in) :: last_step
@@ -100,8 +100,13 @@ contains
 
     open (newunit=self%budget_unit, file=self%folder // '/budgets.csv', action='readwrite', position='rewind', iostat=failed, &
           iomsg=message)
-    if (failed == 0 .and. last_step > 0) then
-      read (self%budget_unit, '(a)', iostat=failed) line
+    if (failed /= 0) then
+      error = self%folder // '/budgets.csv: ' // trim(message)
+      return
+    end if
+    failed = -1
+    if (last_step > 0) read (self%budget_unit, '(a)', iostat=failed) line
+    if (failed == 0) then
       do while (failed == 0)
         read (self%budget_unit, *, iostat=failed) step
         if (failed == 0 .and. step > last_step) then
@@ -110,11 +115,10 @@ contains
         end if
       end do
       if (failed < 0) backspace (self%budget_unit)
-      failed = 0
-    else if (failed == 0) then
+    else
+      rewind (self%budget_unit)
       call write_budget_header(self%budget_unit)
     end if
-    if (failed /= 0) error = self%folder // '/budgets.csv: ' // trim(message)
   end subroutine open_budget
 
   !> Records the step that the model has just made.

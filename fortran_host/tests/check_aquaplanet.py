@@ -90,6 +90,11 @@ def check_restart(folder: Path) -> None:
     restart = parts / "out/restart/case.r.0001-01-02-00000.nc"
     finished(namelist(parts, restart_from=str(restart)), 3)
     assert_same_files(whole / "out", parts / "out")
+    branch = folder / "branch"
+    branch.mkdir()
+    finished(namelist(branch, restart_from=str(restart)), 2)
+    head, *rows = (whole / "out/budgets.csv").read_text().splitlines()
+    assert (branch / "out/budgets.csv").read_text().splitlines() == [head, *rows[STEPS_PER_DAY:]]
 
 
 def check_budgets(folder: Path) -> None:

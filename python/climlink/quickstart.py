@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from climlink.data.climsim import find_pairs
 from climlink.data.columns import read_columns
 from climlink.data.prepare import prepare
 from climlink.data.stamp import Stamp
 from climlink.data.statistics import compute_statistics, write_statistics
 from climlink.data.store import ColumnStore
-from climlink.evaluation.figures.offline import r2_figure
-from climlink.evaluation.figures.online import drift_figure
-from climlink.evaluation.offline import R2Table, predict_package, r2_table, replay_outputs
-from climlink.evaluation.online.drift import Drift, drift
+from climlink.evaluation.offline import R2Table, r2_table, replay_outputs
+from climlink.evaluation.offline.evaluate import evaluate_offline
+from climlink.evaluation.online.evaluate import OnlineEvaluation, evaluate_online
+from climlink.evaluation.report import write_report
 from climlink.export import export_run
 from climlink.installation import configuration
 from climlink.mpi import LaunchError
@@ -58,7 +56,7 @@ class QuickstartResult:
     verification: Verification
     python_scores: R2Table
     replay_scores: R2Table
-    figure: Path
+    report: Path
 
     @property
     def largest_score_difference(self) -> float:
@@ -68,12 +66,11 @@ class QuickstartResult:
 
 @dataclass(frozen=True)
 class OnlineComparison:
-    """The hybrid beside its reference and a twin of the reference that began a hair apart; drifts end where a run ended."""
+    """The hybrid beside its reference and a twin of the reference that began a hair apart."""
 
     hybrid: AquaplanetRun
-    hybrid_drift: Drift | None
-    twin_drift: Drift
-    figure: Path
+    evaluation: OnlineEvaluation
+    report: Path
 
 
 def run_embedded(
@@ -109,7 +106,7 @@ def run_embedded(
 def compare_online(
     case: AquaplanetConfig, start: Path, folder: Path, package: EmulatorPackage, days: int, report: Reporter
 ) -> OnlineComparison:
-    """Run reference, twin and hybrid below ``folder`` for some days from a restart that ``case`` wrote at its end, and draw their errors.
+    """Run reference, twin and hybrid below ``folder`` for some days from a restart that ``case`` wrote at its end, and evaluate them.
 
     Raises ``LaunchError`` when the reference or its twin do not run to the end; a hybrid that does not is a result.
     """
@@ -126,14 +123,11 @@ def compare_online(
         output = folder / name
         shutil.rmtree(output, ignore_errors=True)
         runs[name] = _online(case.model_copy(update={**branch, "name": name, "output": output, **change}), report)
-    truth = _insist(runs["truth"]).folder
-    twin_drift = drift(_insist(runs["twin"]).folder, truth)
-    has_day = any((runs["hybrid"].folder / "history").glob("*.eam.h1.*.nc"))
-    hybrid_drift = drift(runs["hybrid"].folder, truth) if has_day else None
-    figure = folder / "drift.png"
-    shown = {"two references a hair apart": twin_drift, **({"hybrid": hybrid_drift} if hybrid_drift else {})}
-    drift_figure(shown, figure, title=f"{package.manifest.name} in the embedded model: error against the reference")
-    return OnlineComparison(runs["hybrid"], hybrid_drift, twin_drift, figure)
+    report.stage("evaluate online")
+    truth, twin = (_insist(runs[name]).folder for name in ("truth", "twin"))
+    with report.bar("records") as bar:
+        found = evaluate_online(runs["hybrid"].folder, truth, twin=twin, progress=bar)
+    return OnlineComparison(runs["hybrid"], found, write_report(found.report, folder / "report" / "online"))
 
 
 def _online(case: AquaplanetConfig, report: Reporter) -> AquaplanetRun:
@@ -185,8 +179,11 @@ def run_quickstart(
     verification = verify(package, real.inputs)
     report.stage(f"replay {len(test)} snapshots in Fortran on {REPLAY_RANKS} ranks")
     replayed = _replay(climsim, folder / "replay", package, test, report)
-    report.stage("score")
-    return _score(climsim, folder, package, verification, test, replayed)
+    report.stage("evaluate offline")
+    with report.bar("times") as bar:
+        found = evaluate_offline(package.path, store, progress=bar)
+    page = write_report(found.report, folder / "report" / "offline")
+    return QuickstartResult(package, verification, found.result.r2_table(), _replay_scores(climsim, package, test, replayed), page)
 
 
 def _replay(climsim: Path, output: Path, package: EmulatorPackage, test: Sequence[Stamp], report: Reporter) -> Path:
@@ -203,20 +200,10 @@ def _replay(climsim: Path, output: Path, package: EmulatorPackage, test: Sequenc
         return run_replay(case, bar).folder / "output"
 
 
-def _score(
-    climsim: Path, folder: Path, package: EmulatorPackage, verification: Verification, test: Sequence[Stamp], replayed: Path
-) -> QuickstartResult:
+def _replay_scores(climsim: Path, package: EmulatorPackage, test: Sequence[Stamp], replayed: Path) -> R2Table:
+    """Return R² of what the replay wrote against the truth in the files."""
     contract = EmulatorContract.from_manifest(package.manifest)
     rows = read_columns(climsim, contract.inputs, contract.outputs, stamps=test)
-    predicted = predict_package(package, rows.inputs)
-    first = contract.pruned_levels
-    python_scores = r2_table(rows.targets, predicted, contract.outputs, first_level=first)
     mli = {p.stamp: p.mli for p in find_pairs(climsim)}
     outputs = replay_outputs([mli[s] for s in test], replayed, contract.outputs, climsim)
-    replay_scores = r2_table(rows.targets, outputs, contract.outputs, first_level=first)
-    figure = folder / "r2.png"
-    levels = np.array(contract.hybrid.hyam) * contract.hybrid.p0_pa + np.array(contract.hybrid.hybm) * contract.hybrid.p0_pa
-    r2_figure(
-        replay_scores, levels / 100.0, figure, title=f"{package.manifest.name}: R² of the Fortran replay on {len(test)} test snapshots"
-    )
-    return QuickstartResult(package, verification, python_scores, replay_scores, figure)
+    return r2_table(rows.targets, outputs, contract.outputs, first_level=contract.pruned_levels)

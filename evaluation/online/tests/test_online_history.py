@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.online.drift import drift
 from climlink.evaluation.online.evaluate import evaluate_online
 from climlink.evaluation.online.history import read_history, require_comparable
 
@@ -179,16 +178,14 @@ def test_fields_in_other_units_or_shapes_are_refused_and_lacking_ones_listed(his
         evaluate_online(only, reference)
 
 
-def test_drift_of_daily_history(history: Writers, tmp_path: Path) -> None:
+def test_a_constant_error_is_the_daily_error(history: Writers, tmp_path: Path) -> None:
     writer = history()
     truth = writer.state(4)
     off = {name: values[1:3] for name, values in truth.items()}
     off = off | {"T": off["T"] + 0.5, "Q": off["Q"] + 5e-4}
-    found = drift(writer.daily(tmp_path / "a", 51, off), writer.daily(tmp_path / "b", 50, truth))
-    np.testing.assert_array_equal(found.days, [1.0, 2.0])
-    np.testing.assert_allclose(found.temperature_k, 0.5, rtol=1e-6)
-    np.testing.assert_allclose(found.humidity_kg_kg, 5e-4, rtol=1e-5)
-    with pytest.raises(EvaluationError, match="no daily history; it has monthly"):
-        drift(_months(writer, tmp_path / "m", [0]), _months(writer, tmp_path / "n", [0]))
+    found = evaluate_online(writer.daily(tmp_path / "a", 51, off), writer.daily(tmp_path / "b", 50, truth)).numbers.sel(pair="run")
+    np.testing.assert_array_equal(found["daily_day"], [1.0, 2.0])
+    np.testing.assert_allclose(found["daily_rmse_T"], 0.5, rtol=1e-6)  # float32 in the files
+    np.testing.assert_allclose(found["daily_rmse_Q"], 5e-4, rtol=1e-5)
     with pytest.raises(EvaluationError, match="holds no history"):
-        drift(tmp_path / "none", tmp_path / "b")
+        evaluate_online(tmp_path / "none", tmp_path / "b")

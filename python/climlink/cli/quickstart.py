@@ -77,23 +77,25 @@ def _show(result: QuickstartResult, folder: Path, seconds: float) -> None:
     verdict = "agree" if result.verification.passed else "[bold red]do not agree[/]"
     output.print(f"Five routes {verdict}: largest difference {worst:.1e} (tolerance {max(r.tolerance for r in routes):.0e}).")
     output.print(f"The Fortran replay scores what Python scores: R² differs by at most {result.largest_score_difference:.1e}.")
-    output.print(f"Package: {result.package.path}   figure: {result.figure}   everything: {folder}   time: {seconds / 60:.1f} minutes.")
+    output.print(f"Package: {result.package.path}   report: {result.report}   everything: {folder}   time: {seconds / 60:.1f} minutes.")
 
 
 def _show_online(comparison: OnlineComparison) -> None:
     """Say in words what the hybrid run did."""
-    hybrid, twin = comparison.hybrid_drift, comparison.twin_drift
     if comparison.hybrid.status == "finished":
         output.print(f"Online: the hybrid ran to its end, day {comparison.hybrid.day}.")
     else:
         output.print(f"Online: [bold red]the hybrid ended early[/], {comparison.hybrid.message}.")
-    if hybrid is None:
+    found = comparison.evaluation.numbers
+    if "daily_rmse_T" not in found:
         output.print("It did not complete a day, so there is no drift to tell.")
     else:
-        day = len(hybrid.days) - 1
-        output.print(
-            f"After {hybrid.days[day]:.0f} days it is off the reference by {hybrid.temperature_k[day]:.2f} K and "
-            f"{1e3 * hybrid.humidity_kg_kg[day]:.2f} g/kg (mass-weighted RMSE of daily means); two references that began 0.01 K apart "
-            f"differ by {twin.temperature_k[day]:.2f} K and {1e3 * twin.humidity_kg_kg[day]:.2f} g/kg."
+        day = found["daily_rmse_T"].sel(pair="run").dropna("daily_day")["daily_day"].values[-1]
+        (t, q), (twin_t, twin_q) = (
+            [float(found[f"daily_rmse_{name}"].sel(pair=pair, daily_day=day)) for name in "TQ"] for pair in ("run", "twin")
         )
-    output.print(f"Figure: {comparison.figure}   runs: {comparison.hybrid.folder.parent}/{{reference,truth,twin,hybrid}}")
+        output.print(
+            f"After {day:.0f} days it is off the reference by {t:.2f} K and {1e3 * q:.2f} g/kg (mass-weighted RMSE of daily means); "
+            f"two references that began 0.01 K apart differ by {twin_t:.2f} K and {1e3 * twin_q:.2f} g/kg."
+        )
+    output.print(f"Report: {comparison.report}   runs: {comparison.hybrid.folder.parent}/{{reference,truth,twin,hybrid}}")
