@@ -81,8 +81,8 @@ def precipitation_centroid(precipitation: Array, latitude: Array, area: Array, l
 def net_rain_width(net: Array, latitude: Array, area: Array, centre_deg: float) -> float:
     """Return the width in degrees of the band about the centroid in which the zonal mean of precipitation less evaporation is positive.
 
-    The edges are the zeros of the piecewise linear zonal mean next to the centroid (a definition of width by P - E, see Byrne et al.
-    2018). NaN where the centroid itself lies outside rain, or where no zero is found.
+    The edges are the zeros of the piecewise linear zonal mean next to the centroid (a width by P - E: Byrne et al. 2018,
+    Curr. Clim. Change Rep. 4, 355). NaN where the centroid itself lies outside rain, or where no zero is found.
     """
     latitudes, inverse = _rows(latitude)
     weight = np.bincount(inverse, area)

@@ -30,7 +30,7 @@ def quickstart(
 ) -> None:
     """Make data with the embedded model, train, export, verify, replay, and run the emulator in the model: nothing is needed beforehand.
 
-    About 8 minutes on 2 cores. With --climsim the columns are real ones and the path ends with the replay.
+    About 4 minutes on 2 cores. With --climsim the columns are real ones and the path ends with the replay.
 
     Example: `climlink quickstart`
     """
