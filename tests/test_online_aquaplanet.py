@@ -46,7 +46,7 @@ def test_python_writes_every_entry_that_the_program_declares(linear_package: Emu
     known = known_settings()
     free = {group: {n: 1.0 for g, n in known if g == group} for group in ("physics", "dynamics")}
     free["dynamics"]["diffusion_order"] = 8
-    emulator = {"package": linear_package.path, "mode": "partial", "variables": ["ptend_t"]}
+    emulator = {"package": linear_package.path, "mode": "partial", "variables": ["ptend_t"], "constraints_off": ["positivity"]}
     case = _case(tmp_path, emulator=emulator, parameters=free["physics"], dynamics=free["dynamics"])
     groups = namelist_groups(case, linear_package)
     check_namelist(groups)
