@@ -54,8 +54,9 @@ def run_driver(columns: dict[str, Field]) -> tuple[Field, Field]:
         given, made = Path(scratch) / "in", Path(scratch) / "out"
         given.write_bytes(np.int32(len(stacked)).tobytes() + np.ascontiguousarray(stacked).tobytes())
         subprocess.run([DRIVER, given, made], check=True)
-        answer = np.fromfile(made).reshape(len(stacked), 67)
-    return answer[:, :60], answer[:, 60:66]
+        answer = np.fromfile(made).reshape(len(stacked), -1)
+    heating, fluxes, _ = np.split(answer, np.cumsum([len(columns["state_t"]), len(FLUXES)]), axis=1)
+    return heating, fluxes
 
 
 def main() -> None:

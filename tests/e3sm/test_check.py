@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from case_findings import edit, require_only, write_env_run
 from typer.testing import CliRunner
 
 from climlink.cli.main import app
@@ -22,26 +23,6 @@ from climlink.wrappers.variable_sets import variable_set
 MakeCase = Callable[..., Path]
 
 
-def _edit(folder: Path, old: str, new: str) -> None:
-    path = folder / "user_nl_eam"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def _xml(folder: Path, **values: object) -> None:
-    entries = "".join(f'<entry id="{name}" value="{value}"/>' for name, value in values.items())
-    (folder / "env_run.xml").write_text(f"<file><group>{entries}</group></file>")
-
-
-def _only(folder: Path, subject: str, problem: str) -> None:
-    """Assert that there is exactly one finding, about ``subject``, and that it says what to do."""
-    findings = check_case(folder).findings
-    assert [f.subject for f in findings] == [subject], findings
-    assert re.search(problem, findings[0].problem), findings[0]
-    assert findings[0].remedy
-
-
 def test_a_good_case_has_no_findings(make_case: MakeCase) -> None:
     folder = make_case()
     assert check_case(folder).findings == ()
@@ -52,7 +33,7 @@ def test_a_good_case_has_no_findings(make_case: MakeCase) -> None:
 
 def test_a_finding_is_exit_code_1_in_words_and_in_json(make_case: MakeCase) -> None:
     folder = make_case()
-    _edit(folder, "inputlength = 557", "inputlength = 1525")
+    edit(folder, "inputlength = 557", "inputlength = 1525")
     told = CliRunner().invoke(app, ["e3sm", "check", str(folder)])
     assert told.exit_code == 1
     assert "inputlength is 1525, the package needs 557" in told.output
@@ -83,7 +64,7 @@ def test_a_finding_is_exit_code_1_in_words_and_in_json(make_case: MakeCase) -> N
 )
 def test_namelist_findings(make_case: MakeCase, old: str, new: str, problem: str) -> None:
     folder = make_case()
-    _edit(folder, old, new)
+    edit(folder, old, new)
     findings = check_case(folder).findings
     assert any(f.subject == "namelist" and re.search(problem, f.problem) for f in findings), findings
     assert len(findings) <= 2  # a misspelt width is unknown, and the default of the right one does not fit
@@ -92,21 +73,21 @@ def test_namelist_findings(make_case: MakeCase, old: str, new: str, problem: str
 def test_the_package_must_open_and_be_the_pinned_one(make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path) -> None:
     folder = make_case()
     path = packages["host_v2_q"].path
-    _edit(folder, packages["host_v2_q"].digest, "0" * 64)
-    _only(folder, "package", "pinned is 0000")
-    _edit(folder, "0" * 64, packages["host_v2_q"].digest)
-    _edit(folder, str(path), str(tmp_path / "absent.pt"))
-    _only(folder, "package", "no such file")
+    edit(folder, packages["host_v2_q"].digest, "0" * 64)
+    require_only(folder, "package", "pinned is 0000")
+    edit(folder, "0" * 64, packages["host_v2_q"].digest)
+    edit(folder, str(path), str(tmp_path / "absent.pt"))
+    require_only(folder, "package", "no such file")
     broken = tmp_path / "broken.pt"
     broken.write_bytes(path.read_bytes()[:1000])
-    _edit(folder, str(tmp_path / "absent.pt"), str(broken))
-    _edit(folder, packages["host_v2_q"].digest, "")
-    _only(folder, "package", "not a readable zip archive")
+    edit(folder, str(tmp_path / "absent.pt"), str(broken))
+    edit(folder, packages["host_v2_q"].digest, "")
+    require_only(folder, "package", "not a readable zip archive")
 
 
 def test_constraints_to_leave_out_are_held_against_the_package(make_case: MakeCase) -> None:
     folder = make_case()
-    _edit(folder, "inputlength", "climlink_constraints_off = 'night', 'positivity'\n  inputlength")
+    edit(folder, "inputlength", "climlink_constraints_off = 'night', 'positivity'\n  inputlength")
     assert check_case(folder).findings == ()
     for names, problem in (
         ("'surface', 'night'", "no constraint 'surface'.*non_negative_surface"),
@@ -115,30 +96,30 @@ def test_constraints_to_leave_out_are_held_against_the_package(make_case: MakeCa
     ):
         text = (folder / "user_nl_eam").read_text()
         (folder / "user_nl_eam").write_text(re.sub(r"climlink_constraints_off = .*", f"climlink_constraints_off = {names}", text))
-        _only(folder, "namelist", f"climlink_constraints_off: .*{problem}")
+        require_only(folder, "namelist", f"climlink_constraints_off: .*{problem}")
 
 
 def test_no_emulator_at_all_and_a_wrapper_that_is_not_there(make_case: MakeCase, packages: dict[str, EmulatorPackage]) -> None:
     folder = make_case()
-    _edit(folder, f"climlink_package = '{packages['host_v2_q'].path}'", "climlink_package = ''")
-    _only(folder, "package", "neither climlink_package nor cb_torch_model")
-    _edit(folder, "climlink_package = ''", "cb_torch_model = '/no/v4.pt'")
-    _only(folder, "package", r"no file /no/v4\.pt")
+    edit(folder, f"climlink_package = '{packages['host_v2_q'].path}'", "climlink_package = ''")
+    require_only(folder, "package", "neither climlink_package nor cb_torch_model")
+    edit(folder, "climlink_package = ''", "cb_torch_model = '/no/v4.pt'")
+    require_only(folder, "package", r"no file /no/v4\.pt")
 
 
 def test_an_old_wrapper_has_to_become_a_package_first(make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path) -> None:
     folder = make_case()
     old = tmp_path / "v2.pt"
     torch.jit.script(torch.nn.Linear(557, 368)).save(str(old))
-    _edit(folder, f"climlink_package = '{packages['host_v2_q'].path}'", f"cb_torch_model = '{old}'")
-    _only(folder, "package", r"cb_torch_model: .*v2\.pt")
+    edit(folder, f"climlink_package = '{packages['host_v2_q'].path}'", f"cb_torch_model = '{old}'")
+    require_only(folder, "package", r"cb_torch_model: .*v2\.pt")
 
 
 def test_cimes_files_override_the_record(make_case: MakeCase) -> None:
     folder = make_case()
-    _xml(folder, ATM_NCPL=48)
-    _only(folder, "time step", "ATM_NCPL is 48, the package's time step of 1200 s needs 72")
-    _xml(folder, ATM_NCPL="many")
+    write_env_run(folder, ATM_NCPL=48)
+    require_only(folder, "time step", "ATM_NCPL is 48, the package's time step of 1200 s needs 72")
+    write_env_run(folder, ATM_NCPL="many")
     with pytest.raises(E3SMError, match="ATM_NCPL is 'many', expected an integer"):
         check_case(folder)
     (folder / "env_run.xml").write_text("<file>")
@@ -148,17 +129,17 @@ def test_cimes_files_override_the_record(make_case: MakeCase) -> None:
 
 def test_node_shape(make_case: MakeCase) -> None:
     folder = make_case()
-    _xml(folder, MAX_MPITASKS_PER_NODE=16)
+    write_env_run(folder, MAX_MPITASKS_PER_NODE=16)
     assert {f.subject for f in check_case(folder).findings} == {"node"}
     (folder / "env_run.xml").unlink()
     (folder / "env_mach_pes.xml").write_text(
         '<file><entry id="NTASKS"><values><value compclass="ATM">512</value></values></entry>'
         '<entry id="NTHRDS"><values><value compclass="ATM">1</value></values></entry></file>'
     )
-    _only(folder, "node", "512 ranks for 384 columns")
+    require_only(folder, "node", "512 ranks for 384 columns")
     (folder / "env_mach_pes.xml").unlink()
-    _edit(folder, "climlink_threads = 1", "climlink_threads = 4")
-    _only(folder, "node", "climlink_threads is 4: with 8 ranks per node more than 8 cores")
+    edit(folder, "climlink_threads = 1", "climlink_threads = 4")
+    require_only(folder, "node", "climlink_threads is 4: with 8 ranks per node more than 8 cores")
 
 
 def test_devices(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,24 +148,24 @@ def test_devices(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("Torch_ROOT", str(tmp_path))
     folder = make_case("pm-gpu")
     assert check_case(folder).findings == ()
-    _xml(folder, MAX_MPITASKS_PER_NODE=6, NTASKS_ATM=6)
-    _only(folder, "device", "6 ranks share 4 GPUs per node unevenly")
+    write_env_run(folder, MAX_MPITASKS_PER_NODE=6, NTASKS_ATM=6)
+    require_only(folder, "device", "6 ranks share 4 GPUs per node unevenly")
     shutil.rmtree(folder)
     folder = make_case()
-    _edit(folder, "climlink_device = 'auto'", "climlink_device = 'cuda'")
-    _only(folder, "device", "workstation has no GPU")
+    edit(folder, "climlink_device = 'auto'", "climlink_device = 'cuda'")
+    require_only(folder, "device", "workstation has no GPU")
 
 
 def test_too_little_spin_up_and_other_levels(make_case: MakeCase, packages: dict[str, EmulatorPackage]) -> None:
     folder = make_case()
     lagged = packages["host_v2_q"].manifest.model_copy(update={"inputs": variable_set("host_v4_q").layout()})
-    _edit(folder, "inputlength = 557", "inputlength = 1525")
-    _edit(folder, "cb_nn_var_combo = 'v2'", "cb_nn_var_combo = 'v4'")
+    edit(folder, "inputlength = 557", "inputlength = 1525")
+    edit(folder, "cb_nn_var_combo = 'v2'", "cb_nn_var_combo = 'v4'")
     assert check_against_manifest(read_settings(folder), lagged) == []
-    _edit(folder, "cb_spinup_step = 5", "cb_spinup_step = 1")
+    edit(folder, "cb_spinup_step = 5", "cb_spinup_step = 1")
     (finding,) = check_against_manifest(read_settings(folder), lagged)
     assert "cb_spinup_step is 1, but the lagged inputs of host_v4_q exist after 2 steps" in finding.problem
-    _edit(folder, "cb_spinup_step = 1", "cb_spinup_step = 2")
+    edit(folder, "cb_spinup_step = 1", "cb_spinup_step = 2")
     (finding,) = check_against_manifest(read_settings(folder), lagged.model_copy(update={"level_count": 72}))
     assert finding.problem == "the package has 72 levels, the case 60"
 
@@ -193,8 +174,8 @@ def test_variables_of_a_reference_folder_are_resolved(make_case: MakeCase, tmp_p
     start = {"type": "hybrid", "ref_case": "ref", "ref_date": "0002-12-30", "ref_directory": "$DIN_LOC_ROOT/r"}
     folder = make_case(start=start)
     assert check_case(folder).findings == ()  # only CIME's own case knows the folder
-    _xml(folder, DIN_LOC_ROOT=tmp_path / "inputdata", RUN_REFDIR="$DIN_LOC_ROOT/r")
-    _only(folder, "restart", f"RUN_REFDIR {tmp_path}/inputdata/r is no folder")
+    write_env_run(folder, DIN_LOC_ROOT=tmp_path / "inputdata", RUN_REFDIR="$DIN_LOC_ROOT/r")
+    require_only(folder, "restart", f"RUN_REFDIR {tmp_path}/inputdata/r is no folder")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +189,7 @@ def test_variables_of_a_reference_folder_are_resolved(make_case: MakeCase, tmp_p
 )
 def test_tapes_name_only_fields_that_somebody_registers(make_case: MakeCase, old: str, new: str, problem: str) -> None:
     folder = make_case()
-    _edit(folder, old, new)
+    edit(folder, old, new)
     findings = check_case(folder).findings
     assert [f.subject for f in findings] == ["history", "history"]  # on the monthly and the daily tape
     assert all(re.search(problem, f.problem) for f in findings), findings
@@ -216,7 +197,7 @@ def test_tapes_name_only_fields_that_somebody_registers(make_case: MakeCase, old
 
 def test_tapes_without_the_adapters_history(make_case: MakeCase) -> None:
     folder = make_case(history=[{"every": "day", "fields": ["T"]}])
-    _edit(folder, "inputlength", "climlink_history = .false.\n  inputlength")
+    edit(folder, "inputlength", "climlink_history = .false.\n  inputlength")
     names = {f.problem.split()[2].rstrip(",") for f in check_case(folder).findings}
     assert "NN_ptend_t" in names
     assert "DTPHYS" not in names  # the fork's own
@@ -230,7 +211,7 @@ def test_libraries(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.delenv("climlink_ROOT")
     (tmp_path / "build-version").write_text("2.4.1+cpu\n")
     monkeypatch.setenv("Torch_ROOT", str(tmp_path))
-    _only(folder, "library", r"exported with torch 2\.\d+\.\d+\S*, libtorch in .* is 2\.4\.1\+cpu")
+    require_only(folder, "library", r"exported with torch 2\.\d+\.\d+\S*, libtorch in .* is 2\.4\.1\+cpu")
     (tmp_path / "build-version").write_text("99.0.0\n")
     assert check_case(folder).findings == ()
 
@@ -238,24 +219,24 @@ def test_libraries(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_libtorch_without_cuda_on_a_gpu_machine(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "build-version").write_text("99.0.0+cpu\n")
     monkeypatch.setenv("Torch_ROOT", str(tmp_path))
-    _only(make_case("pm-gpu"), "library", r"libtorch in .* is 99\.0\.0\+cpu, which has no CUDA")
+    require_only(make_case("pm-gpu"), "library", r"libtorch in .* is 99\.0\.0\+cpu, which has no CUDA")
 
 
 def test_the_adapter_must_be_in_the_case(make_case: MakeCase) -> None:
     folder = make_case()
     (folder / "SourceMods/src.eam/mmf_nn_emulator.F90").unlink()
-    _only(folder, "build", "without climlink's adapter")
+    require_only(folder, "build", "without climlink's adapter")
 
 
 def test_the_flag_and_the_cmake_line_must_be_in_the_case(make_case: MakeCase) -> None:
     folder = make_case()
-    _xml(folder, CAM_CONFIG_OPTS="-nlev 60 -cppdefs ' -DMMF_NN_EMULATORDEBUG '")
-    _only(folder, "build", "CAM_CONFIG_OPTS has no -DMMF_NN_EMULATOR")
-    _xml(folder, CAM_CONFIG_OPTS="-nlev 72 -cppdefs ' -DMMF_NN_EMULATOR '")
-    _only(folder, "package", "the package has 60 levels, the case 72")
-    _xml(folder, CAM_CONFIG_OPTS="-nlev 60 -cppdefs ' -DMMF_NN_EMULATOR '")
+    write_env_run(folder, CAM_CONFIG_OPTS="-nlev 60 -cppdefs ' -DMMF_NN_EMULATORDEBUG '")
+    require_only(folder, "build", "CAM_CONFIG_OPTS has no -DMMF_NN_EMULATOR")
+    write_env_run(folder, CAM_CONFIG_OPTS="-nlev 72 -cppdefs ' -DMMF_NN_EMULATOR '")
+    require_only(folder, "package", "the package has 60 levels, the case 72")
+    write_env_run(folder, CAM_CONFIG_OPTS="-nlev 60 -cppdefs ' -DMMF_NN_EMULATOR '")
     (folder / "cmake_macros").mkdir()
-    _only(folder, "build", r"does not include climlink\.cmake")
+    require_only(folder, "build", r"does not include climlink\.cmake")
     shutil.copy(folder / "climlink.cmake", folder / "cmake_macros")
     (folder / "cmake_macros/universal.cmake").write_text('include("${CMAKE_CURRENT_LIST_DIR}/climlink.cmake")\n')
     assert check_case(folder).findings == ()
@@ -266,7 +247,7 @@ def test_a_reference_case_has_no_emulator_entries(make_case: MakeCase) -> None:
     assert check_case(folder).findings == ()
     with (folder / "user_nl_eam").open("a") as file:
         file.write("cb_spinup_step = 5\n")
-    _only(folder, "namelist", "this case has no emulator, but user_nl_eam sets cb_spinup_step")
+    require_only(folder, "namelist", "this case has no emulator, but user_nl_eam sets cb_spinup_step")
 
 
 def test_loose_lines_and_groups_are_both_read(tmp_path: Path) -> None:

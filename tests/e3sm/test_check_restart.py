@@ -9,6 +9,7 @@ from pathlib import Path
 
 import netCDF4
 import pytest
+from case_findings import edit, require_only, write_env_run
 from typer.testing import CliRunner
 
 from climlink.cli.main import app
@@ -23,43 +24,23 @@ from climlink.wrappers.variable_sets import variable_set
 MakeCase = Callable[..., Path]
 
 
-def _edit(folder: Path, old: str, new: str) -> None:
-    path = folder / "user_nl_eam"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def _xml(folder: Path, **values: object) -> None:
-    entries = "".join(f'<entry id="{name}" value="{value}"/>' for name, value in values.items())
-    (folder / "env_run.xml").write_text(f"<file><group>{entries}</group></file>")
-
-
-def _only(folder: Path, subject: str, problem: str) -> None:
-    """Assert that there is exactly one finding, about ``subject``, and that it says what to do."""
-    findings = check_case(folder).findings
-    assert [f.subject for f in findings] == [subject], findings
-    assert re.search(problem, findings[0].problem), findings[0]
-    assert findings[0].remedy
-
-
 @pytest.mark.parametrize(("kind", "name"), [("branch", "ref.eam.r.0002-12-30-00000.nc"), ("hybrid", "ref.eam.i.0002-12-30-00000.nc")])
 def test_restart_files(make_case: MakeCase, tmp_path: Path, kind: str, name: str) -> None:
     refdir = tmp_path / "restart"
     start = {"type": kind, "ref_case": "ref", "ref_date": "0002-12-30", "ref_directory": str(refdir)}
     folder = make_case(start=start)
-    _only(folder, "restart", "is no folder")
+    require_only(folder, "restart", "is no folder")
     refdir.mkdir()
     (refdir / "rpointer.atm").write_text(f"./{name}\n")
-    _only(folder, "restart", f"{kind} run: no {name}")
+    require_only(folder, "restart", f"{kind} run: no {name}")
     (refdir / name).write_bytes(b"CDF")
-    _only(folder, "restart", f"{name} is no netCDF file that can be read")
+    require_only(folder, "restart", f"{name} is no netCDF file that can be read")
     _write_restart(refdir / name)
     assert check_case(folder).findings == ()
     if kind == "branch":
         (refdir / "rpointer.atm").write_text("./ref.eam.r.0003-01-01-00000.nc\n")
-        _only(folder, "restart", "does not name ref.eam.r.0002-12-30-00000.nc")
-    _xml(folder, CONTINUE_RUN="TRUE")
+        require_only(folder, "restart", "does not name ref.eam.r.0002-12-30-00000.nc")
+    write_env_run(folder, CONTINUE_RUN="TRUE")
     assert check_case(folder).findings == ()
 
 
@@ -92,17 +73,17 @@ def test_a_continued_run_needs_the_emulators_part_of_its_restart_file(
     run = tmp_path / "run"
     run.mkdir()
     restart = run / "tiny.eam.r.0001-02-01-00000.nc"
-    _xml(folder, CONTINUE_RUN="TRUE", RUNDIR=run)
-    _only(folder, "restart", r"continued run: no rpointer\.atm")
+    write_env_run(folder, CONTINUE_RUN="TRUE", RUNDIR=run)
+    require_only(folder, "restart", r"continued run: no rpointer\.atm")
     (run / "rpointer.atm").write_text("tiny.eam.r.0001-02-01-00000.nc\n./tiny.eam.rs.0001-02-01-00000.nc\n")
-    _only(folder, "restart", r"eam\.r\.0001-02-01-00000\.nc is not there, which rpointer\.atm names")
+    require_only(folder, "restart", r"eam\.r\.0001-02-01-00000\.nc is not there, which rpointer\.atm names")
     restart.touch()
-    _only(folder, "restart", "no netCDF file that can be read")
+    require_only(folder, "restart", "no netCDF file that can be read")
     _write_restart(restart)
-    _only(folder, "restart", "has no NN_START: the case that wrote it ran without the adapter, and EAM stops")
+    require_only(folder, "restart", "has no NN_START: the case that wrote it ran without the adapter, and EAM stops")
     for unwritten in (0.0, float("nan")):
         _write_restart(restart, unwritten)
-        _only(folder, "restart", "nobody wrote NN_START, and the adapter stops in the first step")
+        require_only(folder, "restart", "nobody wrote NN_START, and the adapter stops in the first step")
     _write_restart(restart, 1.0)
     assert check_case(folder).findings == ()
     settings, lagged = read_settings(folder), _lagged(packages)
@@ -137,7 +118,7 @@ def test_that_lagged_inputs_are_gathered_anew_is_said_and_stops_nothing(
         assert "gathered anew, in 5 steps of E3SM-MMF's own physics" in note.problem
         assert CheckReport(folder, (note,)).passed
         assert check_emulator_restart(settings, packages["host_v2_q"].manifest) == []
-    _edit(folder, "cb_spinup_step = 5", "cb_spinup_step = -1")
+    edit(folder, "cb_spinup_step = 5", "cb_spinup_step = -1")
     assert check_emulator_restart(read_settings(folder), lagged) == []
 
 
@@ -150,9 +131,9 @@ def test_a_branch_run_with_memory_needs_the_emulators_part_of_the_other_cases_fi
     entries = {"climlink_branch_memory": True}
     folder = make_case(start=start, resubmit=1, emulator={"package": str(packages["host_v2_q"].path), "entries": entries})
     _set_driver(folder, "master")
-    _only(folder, "restart", f"branch run: no {re.escape(name)}")
+    require_only(folder, "restart", f"branch run: no {re.escape(name)}")
     _write_restart(tmp_path / name)
-    _only(folder, "restart", "has no NN_START")
+    require_only(folder, "restart", "has no NN_START")
     _write_restart(tmp_path / name, 1.0)
     assert check_case(folder).findings == ()
     (finding,) = check_emulator_restart(read_settings(folder), _lagged(packages))
@@ -173,9 +154,9 @@ def test_jobs_that_follow_a_branch_run_and_the_forks_driver(
     folder = make_case(start=start, resubmit=2)
     assert check_case(folder).findings == ()  # the fork's driver registers no fields
     _set_driver(folder, "master")
-    _only(folder, "restart", "the next of its 3 jobs stops: NN_START not found")
+    require_only(folder, "restart", "the next of its 3 jobs stops: NN_START not found")
     _set_driver(folder, "fork")
-    _xml(folder, CONTINUE_RUN="TRUE")
+    write_env_run(folder, CONTINUE_RUN="TRUE")
     (note,) = check_emulator_restart(read_settings(folder), _lagged(packages))
     assert not note.stops
     assert "the ClimSim fork's driver keeps lagged inputs out of restart files" in note.problem
