@@ -7,6 +7,7 @@ RD_OVER_CP = GAS_CONSTANT_DRY_AIR / HEAT_CAPACITY_DRY_AIR
 VIRTUAL_FACTOR = 28.966 / 18.016 - 1.0  # Rv/Rd - 1 from the molecular weights of dry air and water, kg/kmol
 LATENT_HEAT_VAPORIZATION = 2.501e6  # J/kg
 LATENT_HEAT_FUSION = 3.337e5  # J/kg
+WATER_DENSITY = 1000.0  # kg/m3, of precipitation rates in m/s; not in the graph
 
 RECORDED = {
     "gravity_m_s2": GRAVITY,

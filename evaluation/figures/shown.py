@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.wrappers.variable_sets import variable
 
-_DAY = 86400.0
 _GRAM = 1e3
 _MILLIGRAM = 1e6
 _MILLIMETRE = 1e3
@@ -22,14 +22,14 @@ class Shown:
 
 
 _SHOWN = {
-    "ptend_t": Shown("heating", "K/day", _DAY),
-    "ptend_q0001": Shown("moistening", "g/kg/day", _GRAM * _DAY),
-    "ptend_q0002": Shown("cloud liquid tendency", "mg/kg/day", _MILLIGRAM * _DAY),
-    "ptend_q0003": Shown("cloud ice tendency", "mg/kg/day", _MILLIGRAM * _DAY),
-    "ptend_u": Shown("zonal wind tendency", "m/s/day", _DAY),
-    "ptend_v": Shown("meridional wind tendency", "m/s/day", _DAY),
-    "cam_out_PRECC": Shown("precipitation", "mm/day", _MILLIMETRE * _DAY),
-    "cam_out_PRECSC": Shown("snowfall", "mm/day", _MILLIMETRE * _DAY),
+    "ptend_t": Shown("heating", "K/day", SECONDS_PER_DAY),
+    "ptend_q0001": Shown("moistening", "g/kg/day", _GRAM * SECONDS_PER_DAY),
+    "ptend_q0002": Shown("cloud liquid tendency", "mg/kg/day", _MILLIGRAM * SECONDS_PER_DAY),
+    "ptend_q0003": Shown("cloud ice tendency", "mg/kg/day", _MILLIGRAM * SECONDS_PER_DAY),
+    "ptend_u": Shown("zonal wind tendency", "m/s/day", SECONDS_PER_DAY),
+    "ptend_v": Shown("meridional wind tendency", "m/s/day", SECONDS_PER_DAY),
+    "cam_out_PRECC": Shown("precipitation", "mm/day", _MILLIMETRE * SECONDS_PER_DAY),
+    "cam_out_PRECSC": Shown("snowfall", "mm/day", _MILLIMETRE * SECONDS_PER_DAY),
 }
 
 

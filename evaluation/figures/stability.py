@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.evaluation.figures.style import BIAS_COLOURS, BIAS_COLOURS_WATER, FIELD_COLOURS, pressure_axis, symmetric_limit
 from climlink.evaluation.stability.dynamics import HUMIDITY, TEMPERATURE, Array
 from climlink.evaluation.stability.modes import Mode
@@ -122,7 +123,7 @@ def response_figure(result: StateResult) -> Figure:
     """
     base, n = result.base, result.base.level_count
     p = base.pressure / 100.0
-    matrix = 86400.0 * result.response.mean * result.spread[None, :]
+    matrix = SECONDS_PER_DAY * result.response.mean * result.spread[None, :]
     parts = [("dT/dt by T", 0, 0), ("dT/dt by q", 0, 1), ("dq/dt by T", 1, 0), ("dq/dt by q", 1, 1)]
     figure = Figure(figsize=(10.0, 8.4), layout="constrained")
     for axes, (title, out, into) in zip(figure.subplots(2, 2).ravel(), parts, strict=True):
@@ -173,7 +174,7 @@ def damping_figure(results: Sequence[StateResult]) -> Figure:
     axes = figure.subplots()
     for marker, result in zip(_MARKERS, results, strict=False):
         n = result.base.level_count
-        diagonal = 86400.0 * np.diag(result.response.mean)[:n]
+        diagonal = SECONDS_PER_DAY * np.diag(result.response.mean)[:n]
         axes.plot(diagonal, result.base.pressure / 100.0, marker=marker, markersize=3, linewidth=1.0, label=result.group.title)
     pressure_axis(axes, results[0].base.pressure / 100.0)
     axes.set_xscale("symlog", linthresh=0.1)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from climlink.evaluation.offline.energy import WATER_DENSITY
-from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR, LATENT_HEAT_FUSION, LATENT_HEAT_VAPORIZATION
+from climlink.data.stamp import SECONDS_PER_DAY
+from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR, LATENT_HEAT_FUSION, LATENT_HEAT_VAPORIZATION, WATER_DENSITY
 from climlink.wrappers.variable_sets import VariableSet
 
 Array = NDArray[np.float64]
 
-SECONDS_PER_DAY = 86400.0
 BUDGETS = ("water_residual", "energy_source", "column_water", "precipitation")
 UNITS = {"water_residual": "mm/day", "energy_source": "W/m2", "column_water": "mm/day", "precipitation": "mm/day"}
 MEANINGS = {

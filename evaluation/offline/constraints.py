@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from climlink.evaluation.offline.conservation import SECONDS_PER_DAY
-from climlink.evaluation.offline.energy import WATER_DENSITY
-from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR
+from climlink.data.stamp import SECONDS_PER_DAY
+from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR, WATER_DENSITY
 from climlink.wrappers.variable_sets import variable
 
 Array = NDArray[np.float64]

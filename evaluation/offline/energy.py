@@ -6,12 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climlink.evaluation.offline.blocks import Block
-from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR, LATENT_HEAT_VAPORIZATION
+from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR, LATENT_HEAT_VAPORIZATION, WATER_DENSITY
 from climlink.wrappers.variable_sets import VariableSet
 
 Array = NDArray[np.float64]
-
-WATER_DENSITY = 1000.0  # kg/m3, of precipitation rates in m/s
 
 _PER_MASS = {
     "ptend_t": HEAT_CAPACITY_DRY_AIR,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.evaluation.figures import sections as draw
 from climlink.evaluation.figures.offline import budget_lines, r2_lines, scalar_means
 from climlink.evaluation.figures.shown import shown_as
@@ -17,8 +18,6 @@ from climlink.evaluation.offline.words import words
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
 from climlink.evaluation.summary import Metrics, OfflineSummary
 from climlink.wrappers.variable_sets import variable
-
-_DAY = 86400.0
 
 
 def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -> Report:
@@ -190,7 +189,7 @@ def _deciles(result: OfflineResult) -> Section | None:
         {
             "group": list(LABELS),
             "columns": [int(r) for r in d.rows],
-            "up to": [None if np.isnan(u) else float(u) * 1e3 * _DAY for u in d.upper],
+            "up to": [None if np.isnan(u) else float(u) * 1e3 * SECONDS_PER_DAY for u in d.upper],
         },
         {"up to": "mm/day"},
     )

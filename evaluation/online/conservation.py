@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.online.areas import GLOBAL_MEANS, global_mean
 from climlink.evaluation.online.blocks import Block, SideBySide
-from climlink.evaluation.online.fields import COUNTER_SCALES, COUNTERS, SECONDS_PER_DAY, parts
-from climlink.evaluation.online.kernels import WATER_DENSITY, evaporation_m_s, trapezoid_residual, weighted_mean
+from climlink.evaluation.online.fields import COUNTER_SCALES, COUNTERS, parts
+from climlink.evaluation.online.kernels import evaporation_m_s, trapezoid_residual, weighted_mean
 from climlink.evaluation.report import Exclusion
-from climlink.wrappers.constants import LATENT_HEAT_FUSION
+from climlink.wrappers.constants import LATENT_HEAT_FUSION, WATER_DENSITY
 
 Array = NDArray[np.float64]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-SECONDS_PER_DAY = 86400.0
+from climlink.data.stamp import SECONDS_PER_DAY
+
 MM_PER_DAY = 1000.0 * SECONDS_PER_DAY
 """Millimetres a day of 1 m/s."""
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from climlink.evaluation.online.fields import SECONDS_PER_DAY
-from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR, LATENT_HEAT_FUSION, LATENT_HEAT_VAPORIZATION
+from climlink.data.stamp import SECONDS_PER_DAY
+from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR, LATENT_HEAT_FUSION, LATENT_HEAT_VAPORIZATION, WATER_DENSITY
 
 Array = NDArray[np.float64]
-
-WATER_DENSITY = 1000.0  # kg/m3
 
 
 def mass_shares(thickness: Array, area: Array) -> Array:

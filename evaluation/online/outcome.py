@@ -13,6 +13,7 @@ from typing import Any
 
 import f90nml
 
+from climlink.data.stamp import SECONDS_PER_DAY, Stamp
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.online.history import RunHistory
 from climlink.evaluation.online.stream import month_of
@@ -110,9 +111,8 @@ def _first_day(folder: Path, start: str, history: RunHistory | None) -> float:
 
 
 def _day_number(year: int, month: int, day: int) -> float:
-    from climlink.data.stamp import Stamp
 
-    return Stamp(year, month, day).since(Stamp(1, 1, 1)) / 86400.0
+    return Stamp(year, month, day).since(Stamp(1, 1, 1)) / SECONDS_PER_DAY
 
 
 def _e3sm(folder: Path, history: RunHistory, planned_days: float | None, fallback_days: float | None) -> Outcome:

@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from climlink.data.classic_netcdf import ClassicFormatError, required_bytes
+from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.report import Exclusion
 
@@ -24,7 +25,7 @@ Index = NDArray[np.int64]
 
 EPOCH = "days since 0001-01-01 00:00:00"
 """What times of all runs are converted to, in each run's own calendar."""
-SAME_TIME_D = 1.0 / 86400.0
+SAME_TIME_D = 1.0 / SECONDS_PER_DAY
 _CADENCES = (("hourly", 0.9 / 24.0, 1.1 / 24.0), ("daily", 0.9, 1.1), ("monthly", 27.5, 31.5))
 _FREQUENCIES = {"hour_1": "hourly", "day_1": "daily", "month_1": "monthly"}
 _LISTED = 6
@@ -156,7 +157,7 @@ def _header(path: Path) -> _Header:
         time = data["time"]
         calendar = getattr(time, "calendar", "noleap")
         shift = float(cftime.date2num(cftime.num2date(0.0, time.units, calendar), EPOCH, calendar))
-        scale = {"days": 1.0, "hours": 1.0 / 24.0, "minutes": 1.0 / 1440.0, "seconds": 1.0 / 86400.0}.get(time.units.split()[0])
+        scale = {"days": 1.0, "hours": 1.0 / 24.0, "minutes": 1.0 / 1440.0, "seconds": 1.0 / SECONDS_PER_DAY}.get(time.units.split()[0])
         if scale is None:
             raise EvaluationError(f"{path}: time is in {time.units!r}; expected days, hours, minutes or seconds since a date")
         end = np.ma.filled(time[:].astype(np.float64), np.nan) * scale + shift

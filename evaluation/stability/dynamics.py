@@ -34,6 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.evaluation.errors import EvaluationError
 from climlink.wrappers.constants import GAS_CONSTANT_DRY_AIR, GRAVITY, HEAT_CAPACITY_DRY_AIR, VIRTUAL_FACTOR
 from climlink.wrappers.vertical import HybridCoordinate
@@ -42,7 +43,6 @@ Array = NDArray[np.float64]
 
 TEMPERATURE = "state_t"
 HUMIDITY = "state_q0001"
-SECONDS_PER_DAY = 86400.0
 
 
 @dataclass(frozen=True)

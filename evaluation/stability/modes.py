@@ -9,9 +9,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.dynamics import (
-    SECONDS_PER_DAY,
     TEMPERATURE,
     Array,
     BaseState,

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
+from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.stability.dynamics import SECONDS_PER_DAY, Array, BaseState, Friction, base_state
+from climlink.evaluation.stability.dynamics import Array, BaseState, Friction, base_state
 from climlink.evaluation.stability.modes import ColumnModes, Mode, Spectrum, column_modes, default_wavelengths, in_hpa, wave_spectrum
 from climlink.evaluation.stability.response import LinearizedPackage, MeanResponse, directional_error, mean_response
 from climlink.evaluation.stability.states import Pool, StateGroup

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from climlink.config import ConfigError, StrictModel, load_config
+from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.e3sm.entries import ENTRIES
 from climlink.online.case import absolute_paths, require_host
 from climlink.wrappers.errors import near_names
@@ -16,7 +17,6 @@ from climlink.wrappers.errors import near_names
 COLUMNS = {"ne4pg2_ne4pg2": 384, "ne30pg2_ne30pg2": 21600}
 """Resolutions of F2010-MMF1 and their physics columns."""
 
-SECONDS_PER_DAY = 86400
 STATE_FIELDS = ("T", "Q", "CLDLIQ", "CLDICE", "U", "V", "PS")
 SURFACE_FIELDS = ("PRECC", "PRECSC", "TMQ", "LHFLX", "SHFLX", "TREFHT", "PSL")
 FLUX_FIELDS = ("FSNT", "FLNT", "FSNS", "FLNS", "FLDS", "SOLIN")

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from climlink.e3sm.case import SECONDS_PER_DAY
+from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.e3sm.checks_of_history import check_tapes
 from climlink.e3sm.checks_of_host import check_build, check_libraries, check_nodes
 from climlink.e3sm.checks_of_restart import check_emulator_restart, check_restart
