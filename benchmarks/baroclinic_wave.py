@@ -1,6 +1,6 @@
 """Growth of the dry baroclinic wave: lowest surface pressure by day, and the surface pressure of one day as a figure.
 
-    climlink online run sim_configs/cases/baroclinic_wave_t42.yaml
+    climlink online run baroclinic_wave_t42
     python benchmarks/baroclinic_wave.py runs/baroclinic_wave_t42 --figure baroclinic_wave.png
 
 Jablonowski and Williamson (2006, Q. J. R. Meteorol. Soc. 132, 2943), section 5: the wave is hardly visible until day 4, is about 3 hPa deep

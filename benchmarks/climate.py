@@ -1,6 +1,6 @@
 """Climate of the embedded model from daily history and budgets: global means, closure, and a table by latitude.
 
-climlink online run sim_configs/cases/aquaplanet.yaml --days 120
+climlink online run aquaplanet --days 120
 python benchmarks/climate.py runs/aquaplanet --from-day 60
 """
 

@@ -1,6 +1,6 @@
 """Zonal-mean climate of a Held-Suarez run beside the published picture: a table and a figure.
 
-    climlink online run sim_configs/cases/held_suarez_t42.yaml
+    climlink online run held_suarez_t42
     python benchmarks/held_suarez.py runs/held_suarez_t42 --from-day 80 --figure held_suarez_t42.png
 
 Held and Suarez (1994, Bull. Amer. Meteor. Soc. 75, 1825), figures 1 to 3: jets of about 30 m/s near 250 hPa and 40 to 45 degrees, surface

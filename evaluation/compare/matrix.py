@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from climlink.config import ConfigError, StrictModel, load_config
+from climlink.installation import configuration_base, find_configuration
 
 _LABEL = r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$"
 
@@ -53,13 +54,14 @@ class MatrixConfig(StrictModel):
 
 
 def load_matrix(path: Path) -> MatrixConfig:
-    """Return a matrix file with absolute paths.
+    """Return a matrix file, or a shipped one by its name, with absolute paths.
 
     ConfigError for labels, packages or runs that stand twice, for a member that is the reference or its twin, and for a matrix
     without any run.
     """
+    path = find_configuration("comparisons", path)
     matrix = load_config(path, MatrixConfig)
-    base = path.resolve().parent
+    base = configuration_base(path)
 
     def absolute(one: Path) -> Path:
         return (base / one).resolve()

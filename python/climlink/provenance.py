@@ -6,8 +6,6 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
 
 def climlink_version() -> str:
     """Return the version of the installed climlink."""
@@ -27,6 +25,8 @@ def git_revision() -> str | None:
 
 def kernel_identity() -> str:
     """Return CPU vendor and vector instruction set: equal identity and torch version give the same kernels."""
+    import torch  # not at the top: who only asks for a version need not wait for it
+
     return f"{_cpu_vendor()} {torch.backends.cpu.get_cpu_capability()}"
 
 

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def prepare(
     source: Annotated[Path, typer.Argument(help="folder with E3SM-MMF.mli/mlo pairs, flat or in monthly folders, and the grid file")],
     out: Annotated[Path, typer.Option("--out", "-o", help="store to write, such as climsim.zarr")],
-    split: Annotated[Path, typer.Option(help="split file: which stamps train, validate and test")],
+    split: Annotated[Path, typer.Option(help="which stamps train, validate and test: a file, or a shipped split by name")],
     grid: Annotated[Path | None, typer.Option(help="grid file, if not in SOURCE")] = None,
     config: Annotated[Path | None, typer.Option(help="store configuration: dtypes, time_chunk, time_step_s, lags, pairs")] = None,
     lags: Annotated[bool, typer.Option("--lags", help="store the inputs of earlier steps too (sets v4 and v6)")] = False,
@@ -34,7 +34,7 @@ def prepare(
 
     SOURCE holds ClimSim files, or what an E3SM run built with -DMMF_ML_TRAINING wrote (CASE.eam.mli.STAMP.nc).
 
-    Example: `climlink data prepare DIR --out climsim.zarr --split sim_configs/splits/climsim_sample.yaml`
+    Example: `climlink data prepare DIR --out stores/climsim_sample.zarr --split climsim_sample`
 
     Example: `climlink data prepare RUNDIR --out v6.zarr --split split.yaml --grid grid-info.nc --lags --pairs mlisp-mlosp`
     """

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def case(
-    case: Annotated[Path, typer.Argument(help="case file, such as sim_configs/cases/e3sm_v4_ne4.yaml")],
+    case: Annotated[Path, typer.Argument(help="case file, or a shipped case by name")],
     e3sm_root: Root,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="folder to write; default: runs/e3sm/NAME")] = None,
     package: Annotated[Path | None, typer.Option(help="wrap_model.pt instead of the case's emulator")] = None,
@@ -35,7 +35,7 @@ def case(
 ) -> None:
     """Write the scripts, namelist and SourceMods of a case.
 
-    Example: `climlink e3sm case sim_configs/cases/e3sm_hybrid_ne30.yaml --e3sm-root ~/E3SM --package wrap_model.pt -o runs/e3sm/ne30`
+    Example: `climlink e3sm case e3sm_hybrid_ne30 --e3sm-root ~/E3SM --package wrap_model.pt -o runs/e3sm/ne30`
     """
     from climlink.e3sm.case import load_e3sm_case
     from climlink.e3sm.generate import generate_case, run_steps

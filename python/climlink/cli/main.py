@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from climlink.cli import data, e3sm, evaluate, online, package, quickstart, train
+from climlink.cli import configs, data, e3sm, evaluate, online, package, quickstart, train
 from climlink.cli.console import errors
 from climlink.wrappers.errors import ClimlinkError
 
 app = typer.Typer(
     name="climlink",
-    help="Trained emulators of cloud and convection physics inside Fortran climate models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -26,6 +25,22 @@ package.register(app)
 online.register(app)
 evaluate.register(app)
 e3sm.register(app)
+configs.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from climlink.provenance import climlink_version
+
+        print(f"climlink {climlink_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")] = False,
+) -> None:
+    """Trained emulators of cloud and convection physics inside Fortran climate models."""
 
 
 @app.command("cmake-prefix")

@@ -27,7 +27,7 @@ def _group() -> None:
 
 
 def run(
-    case: Annotated[Path, typer.Argument(help="case file, such as sim_configs/cases/aquaplanet.yaml")],
+    case: Annotated[Path, typer.Argument(help="case file, or a shipped case by name")],
     package: Annotated[Path | None, typer.Option(help="wrap_model.pt instead of the case's")] = None,
     data: Annotated[Path | None, typer.Option(help="replay: data folder instead of the case's")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="run folder instead of the case's")] = None,
@@ -37,7 +37,7 @@ def run(
 ) -> None:
     """Run a case to its end; output, log, namelist and a record of versions and digests stay in the run folder.
 
-    Example: `climlink online run sim_configs/cases/aquaplanet.yaml --ranks 2`
+    Example: `climlink online run aquaplanet --ranks 2` (`climlink configs cases` lists the shipped ones)
     """
     from climlink.online.aquaplanet import AquaplanetConfig, run_aquaplanet
     from climlink.online.case import load_case

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="training configuration, such as sim_configs/training/unet_small.yaml")],
+    config: Annotated[Path, typer.Argument(help="training configuration: a file, or a shipped one by name")],
     store: Annotated[Path | None, typer.Option(help="store instead of the configuration's")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="run folder instead of the configuration's")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training split instead of the configuration's")] = None,
@@ -27,7 +27,7 @@ def train(
 ) -> None:
     """Train an emulator; the checkpoint is a complete physical-to-physical emulator.
 
-    Example: `climlink train sim_configs/training/unet_small.yaml --store climsim.zarr`
+    Example: `climlink train unet_small` (`climlink configs training` lists the shipped ones)
     """
     from climlink.training.run import train as run
 

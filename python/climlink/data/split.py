@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from climlink.config import StrictModel, load_config
 from climlink.data.errors import DataError, SplitError
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
+from climlink.installation import find_configuration
 
 SPLIT_NAMES = ("unused", "train", "validation", "test")
 """Position is the code stored with each time."""
@@ -127,8 +128,8 @@ class Split(StrictModel):
 
 
 def read_split(path: str | Path) -> Split:
-    """Return the split declared in a YAML file; ConfigError names file, line and key of what does not fit."""
-    return load_config(path, Split)
+    """Return the split of a YAML file, or a shipped one by its name; ConfigError names file, line and key of what does not fit."""
+    return load_config(find_configuration("splits", path), Split)
 
 
 def _listed(items: Sequence[str], total: int) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from climlink.config import ConfigError, StrictModel, load_config
 from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.e3sm.entries import ENTRIES
+from climlink.installation import configuration_base, find_configuration
 from climlink.online.case import absolute_paths, require_host
 from climlink.wrappers.errors import near_names
 
@@ -163,15 +164,18 @@ class E3SMCase(StrictModel):
 
 
 def load_e3sm_case(path: str | Path, **overrides: Any) -> E3SMCase:
-    """Read a case file of host e3sm, make its paths absolute and apply overrides that are not None: package, machine, nodes, name.
+    """Read a case file of host e3sm, or a shipped case by its name, and make its paths absolute.
+
+    Overrides that are not None are applied: package, machine, nodes, name.
 
     Raises ConfigError for a case of another host, for what does not fit, and for a package where the case has no emulator.
     """
-    path = Path(path)
+    path = find_configuration("cases", path)
     require_host(path, "e3sm")
-    values = absolute_paths(load_config(path, E3SMCase), path.resolve().parent)
+    base = configuration_base(path)
+    values = absolute_paths(load_config(path, E3SMCase), base)
     if values["machine"].endswith((".yaml", ".yml")):
-        values["machine"] = str(path.resolve().parent / values["machine"])
+        values["machine"] = str(base / values["machine"])
     package = overrides.pop("package", None)
     if package is not None:
         if "emulator" not in values:

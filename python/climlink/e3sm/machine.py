@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from climlink.config import ConfigError, StrictModel, load_config
-from climlink.installation import InstallationError, configuration
+from climlink.config import StrictModel, load_config
+from climlink.installation import find_configuration
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -64,11 +63,4 @@ class Machine(StrictModel):
 
 def load_machine(name: str) -> Machine:
     """Return a shipped machine by name, or one from a YAML file; ConfigError lists the shipped ones."""
-    if name.endswith((".yaml", ".yml")):
-        return load_config(Path(name), Machine)
-    try:
-        path = configuration(f"machines/{name}.yaml")
-    except InstallationError as error:
-        shipped = ", ".join(sorted(p.stem for p in configuration("machines/workstation.yaml").parent.glob("*.yaml")))
-        raise ConfigError(f"no machine {name!r}; shipped: {shipped}; for another give the path of its YAML file") from error
-    return load_config(path, Machine)
+    return load_config(find_configuration("machines", name), Machine)

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from climlink.config import ConfigError, StrictModel, load_config
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
-from climlink.installation import configuration, executable
+from climlink.installation import configuration, configuration_base, configurations, executable
 from climlink.mpi import LaunchError, mpi_command, mpi_environment
 from climlink.online.launch import (
     RECORD_FILE,
@@ -101,7 +101,7 @@ class EmulatorConfig(StrictModel):
 
 
 class AquaplanetConfig(StrictModel):
-    """A run of the embedded climate model. Paths are relative to the case file."""
+    """A run of the embedded climate model. Paths are relative to the case file (see configuration_base)."""
 
     host: Literal["aquaplanet"] = Field(description="aquaplanet: the embedded climate model")
     name: str = Field(default="aquaplanet", pattern=r"^[A-Za-z0-9_.-]+$", description="begins the names of the output files")
@@ -165,6 +165,7 @@ def run_aquaplanet(case: AquaplanetConfig, progress: Progress | None = None) -> 
     if case.emulator is not None:
         package = EmulatorPackage.read(case.emulator.package, case.emulator.pinned_sha256)
         check_constraints_off(package, case.emulator.constraints_off)
+    _check_start(case)
     groups = namelist_groups(case, package)
     check_namelist(groups)
     folder = new_run_folder(case.output)
@@ -172,6 +173,26 @@ def run_aquaplanet(case: AquaplanetConfig, progress: Progress | None = None) -> 
     if package is not None:
         record["package"] = package_record(package)
     return _run(folder, record, groups, case, progress)
+
+
+class _Output(BaseModel):
+    """What tells whether a shipped case of any host wrote a file."""
+
+    host: str
+    output: Path = Path()
+
+
+def _check_start(case: AquaplanetConfig) -> None:
+    """Raise ConfigError for a restart that is not there, with the shipped case whose run writes it."""
+    restart = case.restart_from
+    if restart is None or restart.is_file():
+        return
+    folder = restart.resolve().parent.parent
+    for name, path in configurations("cases").items():
+        shipped = load_config(path, _Output)
+        if shipped.host == case.host and (configuration_base(path) / shipped.output).resolve() == folder:
+            raise ConfigError(f"restart_from: {restart} is not there; run the case that writes it first: `climlink online run {name}`")
+    raise ConfigError(f"restart_from: {restart} is not there; give a restart (*.r.STAMP.nc) that a run of this model wrote")
 
 
 def resume_aquaplanet(folder: Path, days: float | None = None, ranks: int | None = None, progress: Progress | None = None) -> AquaplanetRun:

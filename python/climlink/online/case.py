@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from climlink.config import ConfigError, StrictModel, load_config
+from climlink.installation import configuration_base, find_configuration
 from climlink.online.aquaplanet import AquaplanetConfig
 from climlink.online.replay import ReplayConfig
 
@@ -38,14 +39,19 @@ def require_host(path: Path, *wanted: str) -> str:
 
 
 def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
-    """Read a case file, make its paths absolute and apply overrides that are not None (their paths are relative to the caller).
+    """Read a case file, or a shipped case by its name, and apply overrides that are not None.
+
+    Paths in the file become absolute (see configuration_base); those of overrides are relative to the caller.
 
     ``package`` is the package of a replay, and that of the emulator in the embedded model. Raises ConfigError for what does not fit the
     host's model, and for an override that the host does not have.
     """
-    path = Path(path)
+    path = find_configuration("cases", path)
     model = ReplayConfig if require_host(path, "replay", "aquaplanet") == "replay" else AquaplanetConfig
-    values = absolute_paths(load_config(path, model), path.resolve().parent)
+    base = configuration_base(path)
+    values = absolute_paths(load_config(path, model), base)
+    if values.get("selection", {}).get("split") is not None:
+        values["selection"]["split"] = str(find_configuration("splits", values["selection"]["split"], base))
     for name, value in overrides.items():
         if value is None:
             continue

@@ -38,7 +38,7 @@ class SelectionConfig(StrictModel):
     """Which mli files are replayed: all, some stamps, or one part of a split file."""
 
     stamps: list[str] | None = Field(default=None, description="stamps such as 0008-01-14-03600, in the order to run")
-    split: Path | None = Field(default=None, description="a split file, relative to the case file")
+    split: str | None = Field(default=None, description="a shipped split, or the path of a split file")
     part: Literal["train", "validation", "test"] = "test"
 
     @model_validator(mode="after")
@@ -49,7 +49,7 @@ class SelectionConfig(StrictModel):
 
 
 class ReplayConfig(StrictModel):
-    """A replay. Paths are relative to the case file."""
+    """A replay. Paths are relative to the case file (see configuration_base)."""
 
     host: Literal["replay"] = Field(description="replay: ClimSim files, one time step each")
     package: Path = Field(description="the wrap_model.pt to run")

@@ -22,6 +22,7 @@ from climlink.config import load_config
 from climlink.data.files import replacing
 from climlink.data.statistics import compute_statistics, read_statistics, write_statistics
 from climlink.data.store import ColumnStore
+from climlink.installation import find_configuration
 from climlink.training.callbacks import EpochCheckpoint, MetricsFile, read_metrics
 from climlink.training.checkpoint import CHECKPOINT_FOLDER, LAST, CheckpointRecord, find_checkpoint, read_checkpoint
 from climlink.training.config import TrainingConfig
@@ -86,7 +87,7 @@ def train(
     StoreError or ContractError; torch's threads and random numbers are left as they were.
     """
     started = time.monotonic()
-    config = config if isinstance(config, TrainingConfig) else load_config(config, TrainingConfig)
+    config = config if isinstance(config, TrainingConfig) else load_config(find_configuration("training", config), TrainingConfig)
     config = (config.overridden(overrides) if overrides else config).resolved()
     directory = config.run_directory
     last = directory / CHECKPOINT_FOLDER / LAST

@@ -27,7 +27,7 @@ def compare(
     Every package is scored and every run evaluated once; what has not changed since is read from the output folder. Crashed runs belong
     into the matrix: they count.
 
-    Example: `climlink evaluate compare --matrix sim_configs/comparisons/aquaplanet.yaml -o runs/compare`
+    Example: `climlink evaluate compare --matrix aquaplanet -o runs/compare`
     """
     from climlink.evaluation.compare.evaluate import evaluate_compare
     from climlink.evaluation.report import write_report
