@@ -34,7 +34,8 @@ def leap_scores(r2: NDArray[np.float64], constant: NDArray[np.bool_], outputs: V
 
     ``leap.score``: mean R² of the targets with weight. ``leap.score_floored``: the same with every R² below 0 as 0, which is what a
     prediction of the mean would have had. ``leap.score_368``: over all 368, those without weight counted as exact, as an R² of two
-    columns of zeros is in scikit-learn. Constant truth is left out of all three; its number is ``leap.targets_left_out``.
+    columns of zeros is in scikit-learn. Truth without variance is left out of all three; its number is
+    ``leap.targets_left_out``. ``leap.targets_below_0`` counts the targets that the mean would have beaten.
     """
     weighted = has_weight(outputs)
     chosen = r2[weighted & ~constant]
@@ -46,5 +47,6 @@ def leap_scores(r2: NDArray[np.float64], constant: NDArray[np.bool_], outputs: V
         "leap.score": mean,
         "leap.score_floored": float(np.maximum(chosen, 0.0).mean()),
         "leap.score_368": (mean * chosen.size + without) / (chosen.size + without),
+        "leap.targets_below_0": float((chosen < 0.0).sum()),
         "leap.targets_left_out": float((weighted & constant).sum()),
     }

@@ -10,6 +10,7 @@ import numpy as np
 from climlink.evaluation.offline.conservation import BUDGETS
 from climlink.evaluation.offline.leap import LEVEL_COUNT, TARGET_SET, leap_scores
 from climlink.evaluation.offline.result import Array, OfflineResult
+from climlink.evaluation.offline.scores import without_variance
 from climlink.evaluation.summary import Metrics, finite_or_none
 from climlink.wrappers.variable_sets import variable, variable_set
 
@@ -35,8 +36,7 @@ def metrics(result: OfflineResult) -> Metrics:
         for metric, values in climsim.items():
             found[f"climsim_{metric}.{name}"] = over_levels(result, values, name, np.median if metric == "r2" else np.mean)
     if is_competition(result):
-        pooled = result.pooled
-        found |= leap_scores(pooled.r2()[0], pooled.constant[0], result.outputs)
+        found |= leap_scores(result.pooled.r2()[0], result.constant[0], result.outputs)
     found |= _budgets(result) | _constraints(result) | _confidence(result)
     found["nonfinite.rows"] = float(result.misses.rows)
     if result.place.times < 2:
@@ -50,18 +50,21 @@ def is_competition(result: OfflineResult) -> bool:
 
 
 def mean_column_r2(result: OfflineResult) -> Array:
-    """Return R² over time averaged over columns, [width], each column alike."""
-    r2 = result.column_r2()
-    known = np.isfinite(r2)
-    return np.asarray(np.where(known, r2, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+    """Return R² over time averaged over the columns whose truth varies, [width], each alike; NaN where none varies."""
+    return _over_varying(result, np.nanmean)
 
 
 def median_column_r2(result: OfflineResult) -> Array:
-    """Return the median over columns of R² over time, [width]; columns whose truth is constant are left out, NaN where all are."""
-    r2 = np.where(result.plain.constant | (result.plain.weight == 0.0), np.nan, result.column_r2())
+    """Return the median of R² over time over the columns whose truth varies, [width]; NaN where none varies."""
+    return _over_varying(result, np.nanmedian)
+
+
+def _over_varying(result: OfflineResult, reduce: Callable[..., Array]) -> Array:
+    nothing = without_variance(result.plain, result.outputs) | (result.plain.weight == 0.0)
+    r2 = np.where(nothing, np.nan, result.column_r2())
     some = np.isfinite(r2).any(axis=0)
     found = np.full(r2.shape[1], np.nan)
-    found[some] = np.nanmedian(r2[:, some], axis=0)
+    found[some] = reduce(r2[:, some], axis=0)
     return found
 
 
@@ -81,7 +84,7 @@ def over_levels(result: OfflineResult, values: Array, name: str, reduce: Callabl
     """Return a mean or median over the levels of an output that are not pruned and whose truth varies; NaN where there is none."""
     where = result.outputs.slice(name)
     start = where.start + (result.first_level if variable(name).is_profile else 0)
-    varies = ~result.pooled.constant[0, start : where.stop]
+    varies = ~result.constant[0, start : where.stop]
     chosen = values[start : where.stop][varies]
     return float(reduce(chosen)) if chosen.size else float("nan")
 

@@ -53,7 +53,7 @@ def _by_level(result: OfflineResult) -> Variables:
     found = _split(result, "r2", pooled.r2()[0], (), "1", "R² over columns and times")
     found |= _split(result, "r2_column", mean_column_r2(result), (), "1", "mean over columns of R² over time")
     found |= _split(result, "r2_column_median", median_column_r2(result), (), "1", "median over columns of R² over time")
-    found |= _split(result, "constant", pooled.constant[0].astype(np.int8), (), "1", "1 where the truth is constant")
+    found |= _split(result, "constant", result.constant[0].astype(np.int8), (), "1", "1 where the truth is without variance")
     for name, values in (("rmse", mass.rmse()), ("mae", mass.mae()), ("bias", mass.bias())):
         found |= _split(result, name, values[0], (), None, f"{name} over mass or area")
     for name, scores in climsim_scores(result).items():

@@ -16,7 +16,7 @@ from climlink.evaluation.offline.numbers import numbers
 from climlink.evaluation.offline.result import OfflineResult
 from climlink.evaluation.offline.words import words
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
-from climlink.evaluation.summary import Metrics, OfflineSummary
+from climlink.evaluation.summary import Metrics, OfflineSummary, finite_or_none
 from climlink.wrappers.variable_sets import variable
 
 
@@ -61,7 +61,8 @@ def exclusions(result: OfflineResult) -> list[Exclusion]:
         found.append(Exclusion("R² over time, of columns and by latitude", f"the split {result.place.split!r} has one time"))
     for name, levels in result.r2_table().constant_levels().items():
         where = f"levels {_ranges(levels)}" if variable(name).is_profile else "the whole output"
-        found.append(Exclusion(f"{name}, {where}", "the truth is constant there, so R² says nothing; not in medians, means and scores"))
+        why = "the truth is without variance there, so R² says nothing; not in medians, means and scores"
+        found.append(Exclusion(f"{name}, {where}", why))
     if result.first_level > 0:
         found.append(
             Exclusion(
@@ -301,29 +302,30 @@ def _leap(metrics: Metrics) -> Section | None:
     if "leap.score" not in metrics:
         return None
     rows = {
-        "leap.score": "mean R² of the targets with weight",
-        "leap.score_floored": "the same, every R² below 0 counted as 0",
+        "leap.score_floored": "mean R² of the targets with weight, every R² below 0 counted as 0",
+        "leap.score": "the same, with R² below 0 as it is",
         "leap.score_368": "mean over all targets, those without weight counted as exact",
-        "leap.targets_left_out": "targets with weight left out, for their truth is constant",
+        "leap.targets_below_0": "targets with weight whose R² is below 0",
+        "leap.targets_left_out": "targets with weight left out, for their truth is without variance",
     }
     table = Table("leap", "Score of the LEAP competition", {"score": list(rows.values()), "value": [metrics[n] for n in rows]})
     text = (
         "The competition's own test times are others, so this compares packages with each other, not with its tables. A level whose truth "
-        "hardly varies can pull the mean far below 0; the second line is not moved by that."
+        "hardly varies can pull the mean far below 0; the first line is not moved by that."
     )
     return Section("LEAP score", text, [], [table])
 
 
 def _levels(result: OfflineResult) -> Section:
-    pooled, mass = result.pooled.r2()[0], result.mass
+    pooled, mass = np.where(result.constant, np.nan, result.pooled.r2())[0], result.mass
     levels = range(result.outputs.level_count)
     head: dict[str, Any] = {"level": list(levels), "pressure": result.place.pressure_hpa.tolist()}
     names = [v.name for v in result.outputs.profiles]
-    scores = {n: pooled[result.outputs.slice(n)].tolist() for n in names}
+    scores = {n: [finite_or_none(r) for r in pooled[result.outputs.slice(n)]] for n in names}
     errors = {n: (mass.rmse()[0, result.outputs.slice(n)] * shown_as(n).factor).tolist() for n in names}
     tables = [
         Table("r2_by_level", "R² by level", head | scores, {"pressure": "hPa"}),
         Table("rmse_by_level", "RMSE by level, over mass", head | errors, {"pressure": "hPa"} | {n: shown_as(n).unit for n in names}),
     ]
-    text = "Where the truth is constant, R² is 1 if the prediction is exact and 0 if it is not."
+    text = "Levels whose truth is without variance have no R²."
     return Section("Numbers by level", text, [], tables)

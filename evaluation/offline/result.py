@@ -12,7 +12,7 @@ from climlink.evaluation.offline.blocks import Misses
 from climlink.evaluation.offline.confidence import ConfidenceResult
 from climlink.evaluation.offline.constraints import Activity
 from climlink.evaluation.offline.deciles import Deciles
-from climlink.evaluation.offline.scores import R2Table, table_of
+from climlink.evaluation.offline.scores import R2Table, table_of, without_variance
 from climlink.evaluation.report import Exclusion
 from climlink.evaluation.summary import PackageSummary
 from climlink.evaluation.weights import zonal_weights
@@ -81,6 +81,11 @@ class OfflineResult:
     def pooled(self) -> PairMoments:
         """Moments [1, width] of all columns and times alike, in native units."""
         return self.plain.over_columns()
+
+    @property
+    def constant(self) -> NDArray[np.bool_]:
+        """Where pooled truth is without variance, [1, width] (see without_variance)."""
+        return without_variance(self.pooled, self.outputs)
 
     def r2_table(self) -> R2Table:
         """Return the pooled R²."""

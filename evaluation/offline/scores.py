@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.kernels.pairs import PairMoments
 from climlink.evaluation.kernels.rows import row_moments
+from climlink.wrappers.normalization import ZERO_VARIANCE, output_floor
 from climlink.wrappers.variable_sets import VariableSet, variable
 
 
@@ -20,7 +21,7 @@ class R2Table:
     """R² of every output, [level] for profiles and [1] for scalars, pooled over ``rows`` columns and times.
 
     Summaries of profiles are medians over the levels from ``first_level`` (0-based, from the top) to the surface, without the levels
-    of ``constant`` truth, where R² says only whether the prediction is exact.
+    of ``constant`` truth (see without_variance), where R² says nothing.
     """
 
     values: dict[str, NDArray[np.float64]]
@@ -85,6 +86,16 @@ def r2_table(truth: NDArray[np.floating], prediction: NDArray[np.floating], outp
 
 def table_of(moments: PairMoments, outputs: VariableSet, *, first_level: int, rows: int) -> R2Table:
     """Return R² of every output variable from moments [1, width] of all rows together."""
-    scores, constant = moments.r2()[0], moments.constant[0]
+    scores, constant = moments.r2()[0], without_variance(moments, outputs)[0]
     by_name = [{name: values[outputs.slice(name)] for name in outputs.names} for values in (scores, constant)]
     return R2Table(by_name[0], first_level, rows, by_name[1])
+
+
+def without_variance(moments: PairMoments, outputs: VariableSet) -> NDArray[np.bool_]:
+    """Return where R² says nothing, [column, width]: truth that is constant, or varies too little for a package to say.
+
+    Too little is a standard deviation below ZERO_VARIANCE of the smallest output scale: what a float32 network
+    rounds away. Cloud of 1e-40 kg/kg/s at the tropopause is such truth, and gives an R² of -1e88.
+    """
+    floors = np.concatenate([np.full(outputs.width_of(v.name), output_floor(v)) for v in outputs.variables])
+    return moments.constant | (moments.truth_std() < ZERO_VARIANCE * floors)

@@ -56,10 +56,18 @@ def _skill(result: OfflineResult, metrics: Metrics) -> str:
     if known[worst] < 0.0:
         text += " Below 0 the mean of the truth would have been closer."
     if is_competition(result) and metrics.get("leap.score") is not None:
-        text += f" By the weights of the LEAP competition the score is {metrics['leap.score']:.4g}"
-        floored = metrics["leap.score_floored"]
-        text += f" ({floored:.4g} with every target below 0 counted as 0)."
+        text += _leap(metrics)
     return text
+
+
+def _leap(metrics: Metrics) -> str:
+    """Say the competition's score, the floored one first: a single target that hardly varies can carry the plain mean anywhere."""
+    plain, floored, below = (metrics[f"leap.{n}"] or 0.0 for n in ("score", "score_floored", "targets_below_0"))
+    text = f" By the weights of the LEAP competition the score is {floored:.4g}"
+    if below == 0:
+        return text + "."
+    without = f"{plain:.4g}" if plain > -1.0 else "below -1"
+    return text + f" with the {below:.0f} targets below 0 counted as 0, {without} with them as they are."
 
 
 def _precipitation(result: OfflineResult) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -229,7 +230,7 @@ def test_a_package_without_a_finite_prediction_is_refused(
         evaluate_offline(linear_package.path, synthetic_store.path)
 
 
-def test_constant_truth_is_listed(linear_package: EmulatorPackage, synthetic_store: ColumnStore, tmp_path: Path) -> None:
+def test_truth_without_variance_is_listed(linear_package: EmulatorPackage, synthetic_store: ColumnStore, tmp_path: Path) -> None:
     path = tmp_path / "store.zarr"
     shutil.copytree(synthetic_store.path, path)
     group = zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=False)
@@ -237,12 +238,20 @@ def test_constant_truth_is_listed(linear_package: EmulatorPackage, synthetic_sto
     assert isinstance(array, zarr.Array)
     array[:, :, 20:23] = 0.0
     array[:, :, 30] = 1e-9
+    array[:, :, 40] = np.broadcast_to(1e-40 * np.arange(24), array.shape[:2])  # varies, far below what float32 can say: R² of -1e60
     got = evaluate_offline(linear_package.path, path, split="train")
-    assert "ptend_q0002, levels 20-22, 30" in [x.what for x in got.report.excluded]
+    assert "ptend_q0002, levels 20-22, 30, 40" in [x.what for x in got.report.excluded]
     values = got.result.r2_table().values["ptend_q0002"]
-    varies = np.setdiff1d(np.arange(15, 60), [20, 21, 22, 30])
+    varies = np.setdiff1d(np.arange(15, 60), [20, 21, 22, 30, 40])
     assert got.summary.metrics["r2.ptend_q0002"] == pytest.approx(np.median(values[varies]))
-    assert got.summary.metrics["leap.targets_left_out"] == 4.0
+    assert values[40] < -1e20
+    assert got.summary.metrics["leap.targets_left_out"] == 5.0
+    assert got.summary.metrics["r2_column.ptend_q0002"] is None or got.summary.metrics["r2_column.ptend_q0002"] > -1e20
+    assert not re.search(r"\de[+]\d", got.report.words)
+    score, floored = (got.summary.metrics[f"leap.{n}"] for n in ("score", "score_floored"))
+    assert f"the score is {floored:.4g} with the" in got.report.words
+    assert score is not None
+    assert score < floored
 
 
 def test_what_does_not_fit_is_refused(

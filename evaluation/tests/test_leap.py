@@ -11,6 +11,7 @@ from climlink.evaluation.kernels.rows import row_moments
 from climlink.evaluation.offline.conservation import BUDGETS, column_budgets
 from climlink.evaluation.offline.deciles import LABELS, PrecipitationGroups
 from climlink.evaluation.offline.leap import has_weight, leap_scores
+from climlink.evaluation.offline.scores import without_variance
 from climlink.wrappers.variable_sets import variable_set
 
 OUTPUTS = variable_set("mmf368")
@@ -38,6 +39,7 @@ def test_score_by_hand() -> None:
     assert got["leap.score"] == pytest.approx(total / 305, rel=1e-14)
     assert got["leap.score_floored"] == pytest.approx((total + 2.0) / 305, rel=1e-14)
     assert got["leap.score_368"] == pytest.approx((total + 63) / 368, rel=1e-14)
+    assert got["leap.targets_below_0"] == 1.0
     assert got["leap.targets_left_out"] == 0.0
 
 
@@ -49,6 +51,16 @@ def test_score_is_that_of_weighted_columns_in_scikit_learn() -> None:
     moments = row_moments(truth, prediction)
     got = leap_scores(moments.r2()[0], moments.constant[0], OUTPUTS)
     assert got["leap.score_368"] == pytest.approx(r2_score(truth * weights, prediction * weights), rel=1e-10)
+
+
+def test_truth_that_float32_cannot_resolve_is_without_variance() -> None:
+    # The bound is 1e-6 of the smallest output scale, 3e-10 kg/kg/s for water: a standard deviation of 3e-16.
+    signs = np.where(np.arange(10) % 2, 1.0, -1.0)[:, None]  # standard deviation 1, mean 0
+    truth = np.broadcast_to(signs, (10, 368)).copy()
+    level = OUTPUTS.offset("ptend_q0003") + 30
+    truth[:, level], truth[:, level + 1], truth[:, level + 2] = 3.01e-16 * signs[:, 0], 2.99e-16 * signs[:, 0], 5.0
+    found = without_variance(row_moments(truth, truth), OUTPUTS)[0]
+    assert np.flatnonzero(found).tolist() == [level + 1, level + 2]
 
 
 def test_constant_truth_is_left_out_and_counted() -> None:
