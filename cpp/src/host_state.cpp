@@ -18,7 +18,9 @@ struct OpenMp {
   int (*get)() = nullptr;
   void (*set)(int) = nullptr;
 };
-using MklExchange = int (*)(int);  // sets the calling thread's count and returns the one before; 0 is "none of its own"
+
+// Sets the calling thread's number and returns the one before; 0 is "none of its own".
+using MklExchange = int (*)(int);
 
 template <class Function>
 Function found(void* scope, const char* name) noexcept {

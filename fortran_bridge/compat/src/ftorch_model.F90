@@ -93,12 +93,13 @@ contains
     call require(climlink_module_parameter_count_c(model%p, n_parameter), here)
     write (counts, '(2(a,i0))') 'the model has ', n_parameter, &
            ' parameter(s), the array of tensors ', size(output_tensors)
-    if (n_parameter /= size(output_tensors)) call refuse(here, trim(counts) &
-      // '; give one tensor for each')
+    if (n_parameter /= size(output_tensors)) then
+      call refuse(here, trim(counts) // '; give one tensor for each')
+    end if
     do i = 1, n_parameter
       call forget(output_tensors(i)%p)
       call require(climlink_module_parameter_c(model%p, i - 1_c_int32_t, name, &
-                   output_tensors(i)%p), here)
+                                               output_tensors(i)%p), here)
     end do
   end subroutine torch_model_parameters
 
