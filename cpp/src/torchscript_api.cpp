@@ -4,7 +4,6 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
-#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -14,64 +13,13 @@
 
 #include "backend.hpp"
 #include "c_guard.hpp"
-#include "climlink/torchscript.h"
-#include "handle_table.hpp"
 #include "package.hpp"
-#include "torch_support.hpp"
+#include "torchscript_support.hpp"
 
 namespace climlink {
 namespace {
 
-struct LoadedModule {
-  torch::jit::Module module;
-  std::string path;
-  c10::Device device;
-  std::string device_text;
-};
-
-using TensorTable = HandleTable<climlink_tensor, at::Tensor, 1>;
-using ModuleTable = HandleTable<climlink_module, LoadedModule, 2>;
-
-// Never destroyed: finalizers of a host may still run when static objects go.
-TensorTable& tensors() {
-  static auto* table = new TensorTable("tensor");
-  return *table;
-}
-
-ModuleTable& modules() {
-  static auto* table = new ModuleTable("module");
-  return *table;
-}
-
 constexpr std::int32_t largest_rank = 8;
-
-at::ScalarType scalar_type(climlink_kind kind) {
-  switch (kind) {
-    case CLIMLINK_KIND_INT8:
-      return at::kChar;
-    case CLIMLINK_KIND_INT16:
-      return at::kShort;
-    case CLIMLINK_KIND_INT32:
-      return at::kInt;
-    case CLIMLINK_KIND_INT64:
-      return at::kLong;
-    case CLIMLINK_KIND_FLOAT32:
-      return at::kFloat;
-    case CLIMLINK_KIND_FLOAT64:
-      return at::kDouble;
-  }
-  fail(CLIMLINK_ERROR_ARGUMENT, "kind is ", static_cast<int>(kind),
-       "; expected 1 to 4 (int8, int16, int32, int64), 6 (float32) or 7 (float64)");
-}
-
-// The kind of a tensor that a module made; kinds that no host array has are refused.
-climlink_kind kind_of(const at::Tensor& t) {
-  for (const climlink_kind kind :
-       {CLIMLINK_KIND_INT8, CLIMLINK_KIND_INT16, CLIMLINK_KIND_INT32, CLIMLINK_KIND_INT64, CLIMLINK_KIND_FLOAT32, CLIMLINK_KIND_FLOAT64}) {
-    if (t.scalar_type() == scalar_type(kind)) return kind;
-  }
-  fail(CLIMLINK_ERROR_SHAPE, "the tensor is ", shape_of(t), "; a host takes int8, int16, int32, int64, float32 and float64 only");
-}
 
 c10::Device chosen_device(const char* device) {
   need(device, "device");
@@ -98,33 +46,6 @@ at::IntArrayRef checked_strides(at::IntArrayRef shape, const std::int64_t* strid
     }
   }
   return strides;
-}
-
-// Runs a libtorch call with gradients off; what it throws names the operation.
-template <class Call>
-auto with_torch(const std::string& doing, const Call& call) {
-  const c10::InferenceMode inference;
-  try {
-    return call();
-  } catch (const Error&) {
-    throw;
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception& error) {
-    fail(CLIMLINK_ERROR_BACKEND, "libtorch failed ", doing, ": ", reason(error));
-  }
-}
-
-void copy_values(const at::Tensor& source, const at::Tensor& target, bool convert, bool non_blocking) {
-  if (source.sizes() != target.sizes()) {
-    fail(CLIMLINK_ERROR_SHAPE, "the source is ", shape_of(source), " and the target ", shape_of(target),
-         "; expected equal shapes, because nothing is broadcast");
-  }
-  if (!convert && source.scalar_type() != target.scalar_type()) {
-    fail(CLIMLINK_ERROR_SHAPE, "the source is ", shape_of(source), " and the target ", shape_of(target),
-         "; expected equal kinds, because nothing is cast");
-  }
-  with_torch("to copy values", [&] { target.copy_(source, non_blocking); });
 }
 
 torch::jit::IValue argument(const LoadedModule& m, const climlink_value& value, std::int32_t index, std::int32_t count) {
@@ -197,6 +118,7 @@ climlink_tensor_info description(const at::Tensor& t) {
   info.device_index = t.is_cuda() ? static_cast<std::int32_t>(t.device().index()) : -1;
   info.data = t.is_cuda() ? nullptr : t.data_ptr();
   info.contiguous = t.is_contiguous() ? 1 : 0;
+  info.requires_gradient = t.requires_grad() ? 1 : 0;
   return info;
 }
 
@@ -292,6 +214,10 @@ climlink_status climlink_tensor_zero(const climlink_tensor* tensor) {
   });
 }
 
+climlink_status climlink_tensor_require_gradient(const climlink_tensor* tensor, int32_t required) {
+  return guarded([&] { climlink::require_gradient(*tensors().at(tensor), required != 0); });
+}
+
 climlink_status climlink_tensor_describe(const climlink_tensor* tensor, climlink_tensor_info* info) {
   return guarded([&] {
     need(info, "info");
@@ -326,8 +252,9 @@ climlink_status climlink_module_load(const char* path, const char* device, climl
     const std::string bytes = climlink::read_file(path);
     const c10::Device place = climlink::chosen_device(device);
     *module = modules().add(climlink::with_torch("to load a module", [&] {
-      climlink::LoadedModule loaded{climlink::deserialize(bytes, path, place), path, place, place.str()};
+      climlink::LoadedModule loaded{climlink::deserialize(bytes, path, place), path, place, place.str(), {}};
       loaded.module.eval();
+      for (const auto& p : loaded.module.named_parameters()) loaded.parameters.emplace_back(p.name, p.value);
       return loaded;
     }));
   });
@@ -337,6 +264,27 @@ climlink_status climlink_module_device(const climlink_module* module, const char
   return guarded([&] {
     need(device, "device");
     *device = modules().at(module)->device_text.c_str();
+  });
+}
+
+climlink_status climlink_module_parameter_count(const climlink_module* module, int32_t* count) {
+  return guarded([&] {
+    need(count, "count");
+    *count = static_cast<int32_t>(modules().at(module)->parameters.size());
+  });
+}
+
+climlink_status climlink_module_parameter(const climlink_module* module, int32_t index, const char** name, climlink_tensor** tensor) {
+  return guarded([&] {
+    need(name, "name");
+    need(tensor, "tensor");
+    *tensor = nullptr;
+    const auto m = modules().at(module);
+    const auto count = static_cast<int32_t>(m->parameters.size());
+    if (index < 0 || index >= count) fail(CLIMLINK_ERROR_ARGUMENT, "index is ", index, "; the module has ", count, " parameter(s)");
+    const auto& parameter = m->parameters[static_cast<std::size_t>(index)];
+    *name = parameter.first.c_str();
+    *tensor = tensors().add(parameter.second);
   });
 }
 

@@ -36,6 +36,14 @@ climlink_status climlink_tensor_copy(const climlink_tensor*, const climlink_tens
 
 climlink_status climlink_tensor_zero(const climlink_tensor*) { return refused(); }
 
+climlink_status climlink_tensor_require_gradient(const climlink_tensor*, int32_t) { return refused(); }
+
+climlink_status climlink_tensor_combine(climlink_operation, const climlink_value*, const climlink_value*, climlink_tensor** result) {
+  return refused(result);
+}
+
+climlink_status climlink_tensor_reduce(climlink_reduction, const climlink_tensor*, const climlink_tensor*) { return refused(); }
+
 climlink_status climlink_tensor_describe(const climlink_tensor*, climlink_tensor_info*) { return refused(); }
 
 climlink_status climlink_tensor_text(const climlink_tensor*, char** text) { return refused(text); }
@@ -48,6 +56,12 @@ climlink_status climlink_tensor_delete(climlink_tensor** tensor) {
 climlink_status climlink_module_load(const char*, const char*, climlink_module** module) { return refused(module); }
 
 climlink_status climlink_module_device(const climlink_module*, const char** device) { return refused(device); }
+
+climlink_status climlink_module_parameter_count(const climlink_module*, int32_t*) { return refused(); }
+
+climlink_status climlink_module_parameter(const climlink_module*, int32_t, const char**, climlink_tensor** tensor) {
+  return refused(tensor);
+}
 
 climlink_status climlink_module_forward(const climlink_module*, const climlink_value*, int32_t, const climlink_tensor* const*, int32_t) {
   return refused();

@@ -1,10 +1,16 @@
 // What the runtime does to the process around it: threads, precision and memory.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <climlink/torchscript.h>
+#include <dlfcn.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "support.hpp"
 
@@ -35,6 +41,38 @@ TEST_CASE("the process keeps its own number of threads and its own float32 preci
   CHECK(at::get_num_threads() == 2);
   at::globalContext().setFloat32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL, at::Float32Precision::NONE);
 }
+
+#if defined(__linux__)
+// libtorch's pool of a thread is as large as its first parallel operation asks; ATen's own choice
+// would be another number than 4.
+TEST_CASE("the first forward on a thread has the thread's own number of OpenMP threads", "[process]") {
+  const auto set_threads = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+  REQUIRE(set_threads != nullptr);
+  at::set_num_threads(2);  // what ATen gives to threads that it meets for the first time
+  const auto tasks = [] { return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}); };
+  long added = 0;
+  climlink_status status = CLIMLINK_OK;
+  std::thread([&] {
+    set_threads(4);
+    std::vector<float> x(1'000'000, 1.0F), y(x.size());
+    const std::int64_t shape[] = {1'000'000}, stride[] = {1};
+    climlink_module* module = nullptr;
+    climlink_tensor *input = nullptr, *output = nullptr;
+    climlink_module_load(CLIMLINK_TORCHSCRIPT "/numbered.pt", "cpu", &module);
+    climlink_tensor_wrap(x.data(), CLIMLINK_KIND_FLOAT32, 1, shape, stride, "cpu", &input);
+    climlink_tensor_wrap(y.data(), CLIMLINK_KIND_FLOAT32, 1, shape, stride, "cpu", &output);
+    const climlink_value argument = {CLIMLINK_VALUE_TENSOR, input, 0.0, 0};
+    const long before = tasks();
+    status = climlink_module_forward(module, &argument, 1, &output, 1);
+    added = tasks() - before;
+    climlink_tensor_delete(&input);
+    climlink_tensor_delete(&output);
+    climlink_module_delete(&module);
+  }).join();
+  CHECK(status == CLIMLINK_OK);
+  CHECK(added == 3);
+}
+#endif
 
 TEST_CASE("100,000 steps hold memory flat", "[memory]") {
 #if defined(__SANITIZE_ADDRESS__)

@@ -268,6 +268,62 @@ TEST_CASE("threads use, make and delete tensors at once", "[torchscript]") {
   climlink_module_delete(&twice);
 }
 
+TEST_CASE("arithmetic on tensors and numbers", "[torchscript]") {
+  std::vector<float> x = {1.0F, 2.0F, 4.0F}, y = {0.5F, 4.0F, -1.0F};
+  climlink_tensor* left = row(x);
+  climlink_tensor* right = row(y);
+  const climlink_value a = value(left), b = value(right), two = {CLIMLINK_VALUE_INTEGER, nullptr, 0.0, 2};
+  const auto first_of = [](climlink_operation operation, const climlink_value& l, const climlink_value& r) {
+    climlink_tensor* result = nullptr;
+    climlink_tensor_info info{};
+    INFO(climlink_last_message());
+    REQUIRE(climlink_tensor_combine(operation, &l, &r, &result) == CLIMLINK_OK);
+    REQUIRE(climlink_tensor_describe(result, &info) == CLIMLINK_OK);
+    CHECK(info.kind == CLIMLINK_KIND_FLOAT32);
+    const std::vector<float> values(static_cast<const float*>(info.data), static_cast<const float*>(info.data) + info.shape[0]);
+    climlink_tensor_delete(&result);
+    return values;
+  };
+  CHECK(first_of(CLIMLINK_ADD, a, b) == std::vector<float>{1.5F, 6.0F, 3.0F});
+  CHECK(first_of(CLIMLINK_SUBTRACT, two, a) == std::vector<float>{1.0F, 0.0F, -2.0F});
+  CHECK(first_of(CLIMLINK_MULTIPLY, a, b) == std::vector<float>{0.5F, 8.0F, -4.0F});
+  CHECK(first_of(CLIMLINK_DIVIDE, a, b) == std::vector<float>{2.0F, 0.5F, -4.0F});
+  CHECK(first_of(CLIMLINK_POWER, a, two) == std::vector<float>{1.0F, 4.0F, 16.0F});
+  climlink_tensor* result = left;
+  CHECK(climlink_tensor_combine(CLIMLINK_POWER, &a, &b, &result) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_tensor_combine(CLIMLINK_ADD, &two, &two, &result) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_tensor_combine(CLIMLINK_ADD, &a, nullptr, &result) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_tensor_combine(static_cast<climlink_operation>(5), &a, &b, &result) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_tensor_reduce(static_cast<climlink_reduction>(2), left, right) == CLIMLINK_ERROR_SHAPE);
+  CHECK(result == nullptr);
+  for (climlink_tensor* tensor : {left, right}) climlink_tensor_delete(&tensor);
+}
+
+TEST_CASE("the parameters of a module are given themselves", "[torchscript]") {
+  climlink_module* twice = loaded("twice.pt");
+  climlink_tensor* weights = nullptr;
+  const char* name = nullptr;
+  std::int32_t count = 0;
+  climlink_tensor_info info{};
+  REQUIRE(climlink_module_parameter_count(twice, &count) == CLIMLINK_OK);
+  CHECK(count == 1);
+  REQUIRE(climlink_module_parameter(twice, 0, &name, &weights) == CLIMLINK_OK);
+  CHECK(name == std::string("linear.weight"));
+  REQUIRE(climlink_tensor_describe(weights, &info) == CLIMLINK_OK);
+  CHECK(info.requires_gradient == 1);
+  CHECK(static_cast<const float*>(info.data)[6] == 2.0F);  // [1, 1] of twice the identity [5, 5]
+  CHECK(climlink_tensor_require_gradient(weights, 0) == CLIMLINK_OK);
+  REQUIRE(climlink_tensor_describe(weights, &info) == CLIMLINK_OK);
+  CHECK(info.requires_gradient == 0);
+  climlink_module_delete(&twice);  // the tensor outlives it
+  CHECK(static_cast<const float*>(info.data)[6] == 2.0F);
+  climlink_tensor_delete(&weights);
+  climlink_module* affine = loaded("affine.pt");
+  CHECK(climlink_module_parameter(affine, 0, &name, &weights) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(says("the module has 0 parameter(s)"));
+  climlink_module_delete(&affine);
+}
+
 TEST_CASE("without libtorch there are no tensors and modules", "[stub]") {
   climlink_module* module = nullptr;
   CHECK(climlink_module_load(file("twice.pt").c_str(), "cpu", &module) == CLIMLINK_ERROR_BACKEND);
@@ -277,4 +333,7 @@ TEST_CASE("without libtorch there are no tensors and modules", "[stub]") {
   climlink_tensor* tensor = nullptr;
   CHECK(climlink_tensor_create(CLIMLINK_KIND_INT8, 0, nullptr, CLIMLINK_FILL_ZEROS, "cpu", &tensor) == CLIMLINK_ERROR_BACKEND);
   CHECK(climlink_tensor_delete(&tensor) == CLIMLINK_OK);
+  tensor = reinterpret_cast<climlink_tensor*>(1);
+  CHECK(climlink_tensor_combine(CLIMLINK_ADD, nullptr, nullptr, &tensor) == CLIMLINK_ERROR_BACKEND);
+  CHECK(tensor == nullptr);
 }

@@ -24,7 +24,12 @@ typedef CLIMLINK_ENUM(climlink_fill){CLIMLINK_FILL_NONE = 0, CLIMLINK_FILL_ZEROS
 typedef CLIMLINK_ENUM(climlink_value_kind){CLIMLINK_VALUE_TENSOR = 0, CLIMLINK_VALUE_REAL = 1,
                                            CLIMLINK_VALUE_INTEGER = 2} climlink_value_kind;
 
-/* One argument of a module's forward: a tensor, or a number for an argument that TorchScript declares as float or int. */
+typedef CLIMLINK_ENUM(climlink_operation){CLIMLINK_ADD = 0, CLIMLINK_SUBTRACT = 1, CLIMLINK_MULTIPLY = 2, CLIMLINK_DIVIDE = 3,
+                                          CLIMLINK_POWER = 4} climlink_operation;
+typedef CLIMLINK_ENUM(climlink_reduction){CLIMLINK_SUM = 0, CLIMLINK_MEAN = 1} climlink_reduction;
+
+/* One argument of a module's forward: a tensor, or a number for an argument that TorchScript
+ * declares as float or int. In arithmetic: one side. */
 typedef struct climlink_value {
   climlink_value_kind kind;
   const climlink_tensor* tensor;
@@ -35,13 +40,14 @@ typedef struct climlink_value {
 /* What a tensor is. The pointers are valid until the tensor is deleted. */
 typedef struct climlink_tensor_info {
   climlink_kind kind;
-  int32_t rank;          /* 0 to 8 */
-  const int64_t* shape;  /* [rank] */
-  const int64_t* stride; /* [rank], in elements */
-  int32_t cuda;          /* 1 on a CUDA (or ROCm) device, 0 in host memory */
-  int32_t device_index;  /* CUDA device, or -1 in host memory */
-  void* data;            /* first element in host memory; NULL on a device */
-  int32_t contiguous;    /* 1 if the last index is fastest and nothing lies between elements */
+  int32_t rank;              /* 0 to 8 */
+  const int64_t* shape;      /* [rank] */
+  const int64_t* stride;     /* [rank], in elements */
+  int32_t cuda;              /* 1 on a CUDA (or ROCm) device, 0 in host memory */
+  int32_t device_index;      /* CUDA device, or -1 in host memory */
+  void* data;                /* first element in host memory; NULL on a device */
+  int32_t contiguous;        /* 1 if the last index is fastest and nothing lies between elements */
+  int32_t requires_gradient; /* 1 if the tensor was marked so, or is a parameter; there are no graphs and no gradients here */
 } climlink_tensor_info;
 
 /* Makes a tensor of caller memory, `stride` in elements. On "cpu" the memory is used where it lies and must outlive the tensor; on "cuda"
@@ -62,6 +68,20 @@ CLIMLINK_API climlink_status climlink_tensor_copy(const climlink_tensor* source,
                                                   int32_t non_blocking);
 /* Sets all elements to 0. */
 CLIMLINK_API climlink_status climlink_tensor_zero(const climlink_tensor* tensor);
+/* Marks a tensor as one whose gradient is wanted, or takes the mark off; results of arithmetic
+ * inherit it. Nothing else follows from it. Errors: SHAPE (integers). */
+CLIMLINK_API climlink_status climlink_tensor_require_gradient(const climlink_tensor* tensor, int32_t required);
+/* left operation right, element by element, in a new tensor. Shapes are equal, or one side is a
+ * number or has one element; an exponent is a number. Kinds are promoted as torch does: float32 with
+ * float64 gives float64, integers divided give float32, a number leaves the kind of its tensor, but
+ * a real beside integers gives float32. Errors: ARGUMENT (two numbers, exponent), SHAPE, DEVICE,
+ * BACKEND (negative power of integers). */
+CLIMLINK_API climlink_status climlink_tensor_combine(climlink_operation operation, const climlink_value* left, const climlink_value* right,
+                                                     climlink_tensor** result);
+/* Sum or mean of all elements into a target of the source's kind and shape [1].
+ * Errors: SHAPE (target; a sum of integers that does not fit), BACKEND (mean of integers). */
+CLIMLINK_API climlink_status climlink_tensor_reduce(climlink_reduction reduction, const climlink_tensor* source,
+                                                    const climlink_tensor* target);
 CLIMLINK_API climlink_status climlink_tensor_describe(const climlink_tensor* tensor, climlink_tensor_info* info);
 /* The values as torch prints them; free the text with climlink_free. */
 CLIMLINK_API climlink_status climlink_tensor_text(const climlink_tensor* tensor, char** text);
@@ -73,9 +93,16 @@ CLIMLINK_API climlink_status climlink_tensor_delete(climlink_tensor** tensor);
 CLIMLINK_API climlink_status climlink_module_load(const char* path, const char* device, climlink_module** module);
 /* Device of the module, "cpu" or such as "cuda:1". Valid until the module is deleted. */
 CLIMLINK_API climlink_status climlink_module_device(const climlink_module* module, const char** device);
+/* Parameters, in the module's order. The tensor is the parameter itself, so that writing to it
+ * changes the module; the name is valid until the module is deleted. Errors: ARGUMENT (index),
+ * STATE. */
+CLIMLINK_API climlink_status climlink_module_parameter_count(const climlink_module* module, int32_t* count);
+CLIMLINK_API climlink_status climlink_module_parameter(const climlink_module* module, int32_t index, const char** name,
+                                                       climlink_tensor** tensor);
 /* Runs the module and copies its results into the given tensors, which must be as many as it returns (a tuple or list counts its members)
  * and have their shapes and kinds; they may be strided and on another device. Nothing is written unless everything fits.
- * Threads of libtorch are left as the process has them. Errors: STATE, SHAPE, DEVICE, GRAPH (results that are no tensors), BACKEND. */
+ * libtorch uses as many threads as its OpenMP runtime gives the caller (omp_get_max_threads).
+ * Errors: STATE, SHAPE, DEVICE, GRAPH (results that are no tensors), BACKEND. */
 CLIMLINK_API climlink_status climlink_module_forward(const climlink_module* module, const climlink_value* inputs, int32_t n_input,
                                                      const climlink_tensor* const* outputs, int32_t n_output);
 /* The same with results in new contiguous tensors on the module's device, n_output of them. */

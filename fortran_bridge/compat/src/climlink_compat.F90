@@ -12,8 +12,9 @@ module climlink_compat
   public :: c_description, c_value, tensor_value
   public :: climlink_tensor_wrap_c, climlink_tensor_create_c, climlink_tensor_copy_of_c, climlink_tensor_share_c
   public :: climlink_tensor_copy_c, climlink_tensor_zero_c, climlink_tensor_text_c, climlink_tensor_delete_c
+  public :: climlink_tensor_require_gradient_c, climlink_tensor_combine_c, climlink_tensor_reduce_c
   public :: climlink_module_load_c, climlink_module_device_c, climlink_module_forward_c, climlink_module_call_c
-  public :: climlink_module_delete_c
+  public :: climlink_module_parameter_count_c, climlink_module_parameter_c, climlink_module_delete_c
   public :: wrap_array, described, require, refuse, forget
 
   integer(c_int), parameter, public :: c_value_tensor = 0_c_int
@@ -39,6 +40,7 @@ module climlink_compat
     integer(c_int32_t) :: device_index = -1_c_int32_t
     type(c_ptr) :: data = c_null_ptr
     integer(c_int32_t) :: contiguous = 0_c_int32_t
+    integer(c_int32_t) :: requires_gradient = 0_c_int32_t
   end type c_description
 
   interface
@@ -117,6 +119,36 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_zero_c
 
+    function climlink_tensor_require_gradient_c(tensor, required) result(status) bind(c, &
+                                                name='climlink_tensor_require_gradient')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: tensor
+      integer(c_int32_t), value, intent(in) :: required
+      integer(c_int) :: status
+    end function climlink_tensor_require_gradient_c
+
+    function climlink_tensor_combine_c(operation, left, right, output) result(status) bind(c, &
+                                       name='climlink_tensor_combine')
+      import :: c_int, c_ptr, c_value
+      implicit none (type, external)
+      integer(c_int), value, intent(in) :: operation
+      type(c_value), intent(in) :: left
+      type(c_value), intent(in) :: right
+      type(c_ptr), intent(out) :: output
+      integer(c_int) :: status
+    end function climlink_tensor_combine_c
+
+    function climlink_tensor_reduce_c(reduction, source, target) result(status) bind(c, &
+                                      name='climlink_tensor_reduce')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      integer(c_int), value, intent(in) :: reduction
+      type(c_ptr), value, intent(in) :: source
+      type(c_ptr), value, intent(in) :: target
+      integer(c_int) :: status
+    end function climlink_tensor_reduce_c
+
     function climlink_tensor_describe_c(tensor, info) result(status) bind(c, name='climlink_tensor_describe')
       import :: c_description, c_int, c_ptr
       implicit none (type, external)
@@ -156,6 +188,26 @@ module climlink_compat
       type(c_ptr), intent(out) :: device
       integer(c_int) :: status
     end function climlink_module_device_c
+
+    function climlink_module_parameter_count_c(module, count) result(status) bind(c, &
+                                               name='climlink_module_parameter_count')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: module
+      integer(c_int32_t), intent(out) :: count
+      integer(c_int) :: status
+    end function climlink_module_parameter_count_c
+
+    function climlink_module_parameter_c(module, index, name, tensor) result(status) bind(c, &
+                                         name='climlink_module_parameter')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: module
+      integer(c_int32_t), value, intent(in) :: index
+      type(c_ptr), intent(out) :: name
+      type(c_ptr), intent(out) :: tensor
+      integer(c_int) :: status
+    end function climlink_module_parameter_c
 
     function climlink_module_forward_c(module, inputs, n_input, outputs, n_output) result(status) &
       bind(c, name='climlink_module_forward')

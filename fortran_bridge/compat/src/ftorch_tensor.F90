@@ -1,16 +1,18 @@
 !> FTorch's tensors, for inference, on climlink.
 !!
 !! Index `(i, j)` of a Fortran array is index `[i, j]` of the tensor, over the same memory on a CPU. Arguments and their order are
-!! FTorch's. An error is printed and ends the program, as in FTorch. Gradients are absent: `requires_grad=.true.` is an error.
+!! FTorch's. An error is printed and ends the program, as in FTorch. Gradients are absent:
+!! `requires_grad=.true.` is a mark that the tensor's query gives back.
 module ftorch_tensor
   use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int, c_int32_t, c_int64_t, c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: error_unit, int16, int32, int64, int8, output_unit, real32, real64
   use climlink_c_api, only: c_characters, c_text, climlink_free_c
   use climlink_compat, only: c_description, climlink_tensor_copy_c, climlink_tensor_create_c, climlink_tensor_delete_c, &
-                             climlink_tensor_text_c, climlink_tensor_wrap_c, climlink_tensor_zero_c, described, forget, refuse, &
-                             require, wrap_array
+                             climlink_tensor_require_gradient_c, climlink_tensor_text_c, &
+                               climlink_tensor_wrap_c, &
+                             climlink_tensor_zero_c, described, forget, refuse, require, wrap_array
   use ftorch_devices, only: torch_kCPU, torch_kCUDA
-  use ftorch_types, only: ftorch_int
+  use ftorch_types, only: ftorch_int, torch_kFloat32, torch_kFloat64
   implicit none (type, external)
   private
 
@@ -20,7 +22,7 @@ module ftorch_tensor
   public :: torch_tensor_zero, torch_tensor_to, torch_tensor_print, torch_tensor_requires_grad
   public :: torch_tensor_get_rank, torch_tensor_get_shape, torch_tensor_get_stride, torch_tensor_get_dtype
   public :: torch_tensor_get_device_type, torch_tensor_get_device_index
-  public :: device_text, without_gradient
+  public :: device_text, is_real, mark_gradient
 
   integer, parameter :: largest_rank = 5
   integer(c_int), parameter :: fill_none = 0_c_int
@@ -141,9 +143,10 @@ contains
     character(len=*), parameter :: here = 'torch_tensor_from_blob'
 
     call check_extents(ndims, tensor_shape, size(tensor_strides), here)
-    call prepare(tensor, requires_grad, here)
+    call forget(tensor%p)
     call require(climlink_tensor_wrap_c(data, dtype, int(ndims, c_int32_t), tensor_shape, tensor_strides, &
                                         c_characters(device_text(device_type, device_index, here)), tensor%p), here)
+    call mark_gradient(tensor, requires_grad, here)
   end subroutine from_blob_strides
 
   ! Values that are not set.
@@ -175,9 +178,10 @@ contains
     character(len=*), intent(in) :: where
 
     call check_extents(ndims, tensor_shape, size(tensor_shape), where)
-    call prepare(tensor, requires_grad, where)
+    call forget(tensor%p)
     call require(climlink_tensor_create_c(dtype, int(ndims, c_int32_t), tensor_shape, fill, &
                                           c_characters(device_text(device_type, device_index, where)), tensor%p), where)
+    call mark_gradient(tensor, requires_grad, where)
   end subroutine create
 
   !> Deletes a tensor, or an array of them; one that is not set is passed over.
@@ -192,14 +196,19 @@ contains
     type(torch_tensor), intent(in) :: source_tensor
     type(torch_tensor), intent(inout) :: target_tensor
     logical, optional, intent(in) :: non_blocking
+    character(len=*), parameter :: here = 'torch_tensor_to'
     integer(c_int32_t) :: still_running
 
     still_running = 0
     if (present(non_blocking)) still_running = merge(1_c_int32_t, 0_c_int32_t, non_blocking)
-    call require(climlink_tensor_copy_c(source_tensor%p, target_tensor%p, 1_c_int32_t, still_running), 'torch_tensor_to')
+    call require(climlink_tensor_copy_c(source_tensor%p, target_tensor%p, 1_c_int32_t, &
+                 still_running), here)
+    if (source_tensor%requires_grad() &
+      .and. is_real(target_tensor)) call mark_gradient(target_tensor, .true., here)
   end subroutine torch_tensor_to
 
-  !> Copies the values; the left side is made if it is not set, and otherwise must have shape, element type and device of the right.
+  !> Copies the values and the mark of a gradient; the left side is made if it is not set, and
+  !! otherwise must have shape, element type and device of the right.
   subroutine torch_tensor_assign(output, input)
     type(torch_tensor), intent(inout) :: output
     type(torch_tensor), intent(in) :: input
@@ -212,6 +221,7 @@ contains
       call refuse(here, 'the tensors are on different devices; use torch_tensor_to')
     end if
     call require(climlink_tensor_copy_c(input%p, output%p, 0_c_int32_t, 0_c_int32_t), here)
+    call mark_gradient(output, input%requires_grad(), here)
   end subroutine torch_tensor_assign
 
   !> Sets all elements to 0.
@@ -288,14 +298,15 @@ contains
     device_index = info%device_index
   end function torch_tensor_get_device_index
 
-  !> False: there are no gradients here.
+  !> True if the tensor was made with `requires_grad=.true.`, is computed from such a one, or is a
+  !! parameter of a model. No graph is kept and there is no gradient.
   function torch_tensor_requires_grad(self) result(requires_grad)
     class(torch_tensor), intent(in) :: self
     logical :: requires_grad
     type(c_description) :: info
 
     info = described(self%p, 'torch_tensor_requires_grad')
-    requires_grad = .false.
+    requires_grad = info%requires_gradient /= 0
   end function torch_tensor_requires_grad
 
   impure elemental subroutine finalize(tensor)
@@ -304,24 +315,24 @@ contains
     call forget(tensor%p)
   end subroutine finalize
 
-  !> Before a tensor is made: what the variable held goes.
-  subroutine prepare(tensor, requires_grad, where)
-    type(torch_tensor), intent(inout) :: tensor
-    logical, optional, intent(in) :: requires_grad
-    character(len=*), intent(in) :: where
-
-    call without_gradient(requires_grad, where)
-    call forget(tensor%p)
-  end subroutine prepare
-
-  !> Refuses gradients.
-  subroutine without_gradient(requires_grad, where)
+  !> Marks a tensor as one whose gradient is wanted, or takes the mark off; without the argument it
+  !! stays as it is.
+  subroutine mark_gradient(tensor, requires_grad, where)
+    type(torch_tensor), intent(in) :: tensor
     logical, optional, intent(in) :: requires_grad
     character(len=*), intent(in) :: where
 
     if (.not. present(requires_grad)) return
-    if (requires_grad) call refuse(where, 'requires_grad is .true., but this ftorch is for inference; link FTorch itself to train')
-  end subroutine without_gradient
+    call require(climlink_tensor_require_gradient_c(tensor%p, merge(1_c_int32_t, 0_c_int32_t, &
+                 requires_grad)), where)
+  end subroutine mark_gradient
+
+  function is_real(tensor) result(yes)
+    type(torch_tensor), intent(in) :: tensor
+    logical :: yes
+
+    yes = any(tensor%get_dtype() == [torch_kFloat32, torch_kFloat64])
+  end function is_real
 
   !> FTorch's arrays have ranks 1 to 5.
   subroutine check_rank(tensor, where)

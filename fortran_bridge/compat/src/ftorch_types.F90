@@ -1,4 +1,4 @@
-!> Numbers of FTorch's element types, and its kind of integer for layouts.
+!> Numbers of FTorch's element types and reductions, and its kind of integer for layouts.
 module ftorch_types
   use, intrinsic :: iso_c_binding, only: c_int
   use, intrinsic :: iso_fortran_env, only: int32
@@ -16,5 +16,10 @@ module ftorch_types
   integer(c_int), parameter, public :: torch_kFloat16 = 5_c_int
   integer(c_int), parameter, public :: torch_kFloat32 = 6_c_int
   integer(c_int), parameter, public :: torch_kFloat64 = 7_c_int
+
+  ! Reductions of a loss, numbered as libtorch has them. The losses themselves are absent.
+  integer(c_int), parameter, public :: torch_kNone = 0_c_int
+  integer(c_int), parameter, public :: torch_kMean = 1_c_int
+  integer(c_int), parameter, public :: torch_kSum = 2_c_int
 
 end module ftorch_types

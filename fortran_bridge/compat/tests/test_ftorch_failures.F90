@@ -1,9 +1,11 @@
 !> What FTorch does silently, or crashes on, ends the program with a message. Arguments: folder of the TorchScript files, case.
 program test_ftorch_failures
   use, intrinsic :: iso_c_binding, only: c_int64_t
-  use, intrinsic :: iso_fortran_env, only: output_unit, real32, real64
-  use ftorch, only: assignment(=), torch_delete, torch_kCPU, torch_kCUDA, torch_kFloat16, torch_kMPS, torch_model, &
-                    torch_model_forward, torch_model_load, torch_tensor, torch_tensor_from_array, torch_tensor_to, &
+  use, intrinsic :: iso_fortran_env, only: int8, output_unit, real32, real64
+  use ftorch, only: assignment(=), operator(**), operator(+), torch_delete, torch_kCPU, &
+                    torch_kCUDA, torch_kFloat16, torch_kMPS, torch_model, torch_model_forward, &
+                    torch_model_load, torch_model_parameters, torch_tensor, &
+                    torch_tensor_from_array, torch_tensor_mean, torch_tensor_sum, torch_tensor_to, &
                     torch_tensor_zeros
   use test_support, only: fixture
   implicit none (type, external)
@@ -18,6 +20,9 @@ program test_ftorch_failures
     call handles()
   case ('layout', 'gradient', 'half_kind', 'assignment', 'to')
     call tensors()
+  case ('operands', 'unset_operand', 'negative_power', 'mean_of_integers', 'sum_overflow', &
+    'sum_target', 'parameter_count')
+    call arithmetic()
   case default
     call outputs_that_do_not_fit()
   end select
@@ -76,13 +81,14 @@ contains
   subroutine tensors()
     type(torch_tensor) :: a, b
     real(real32), target :: x(2, 3), y(2, 1)
+    integer(int8), target :: counts(3)
 
     call torch_tensor_from_array(a, y, torch_kCPU)
     select case (failing)
     case ('layout')
       call torch_tensor_from_array(b, x, [1, 1], torch_kCPU)
     case ('gradient')
-      call torch_tensor_from_array(b, x, torch_kCPU, requires_grad=.true.)
+      call torch_tensor_from_array(b, counts, torch_kCPU, requires_grad=.true.)
     case ('half_kind')
       call torch_tensor_zeros(b, 1, [3_c_int64_t], torch_kFloat16, torch_kCPU)
     case ('assignment')
@@ -95,6 +101,40 @@ contains
       error stop 'unknown case'
     end select
   end subroutine tensors
+
+  subroutine arithmetic()
+    type(torch_model) :: model
+    type(torch_tensor) :: row, table, bytes, output, unset, many(2)
+    real(real32), target :: x(2, 3), y(2, 1)
+    integer(int8), target :: counts(3), total(1)
+
+    x = 1
+    y = 1
+    counts = 100_int8
+    call torch_tensor_from_array(table, x, torch_kCPU)
+    call torch_tensor_from_array(row, y, torch_kCPU)
+    call torch_tensor_from_array(bytes, counts, torch_kCPU)
+    call torch_tensor_from_array(output, total, torch_kCPU)
+    select case (failing)
+    case ('operands')
+      row = table + row
+    case ('unset_operand')
+      row = table + unset
+    case ('negative_power')
+      bytes = bytes**(-1)
+    case ('mean_of_integers')
+      call torch_tensor_mean(output, bytes)
+    case ('sum_overflow')
+      call torch_tensor_sum(output, bytes)
+    case ('sum_target')
+      call torch_tensor_sum(bytes, bytes)
+    case ('parameter_count')
+      call torch_model_load(model, fixture('twice.pt'), torch_kCPU)
+      call torch_model_parameters(model, many)
+    case default
+      error stop 'unknown case'
+    end select
+  end subroutine arithmetic
 
   subroutine outputs_that_do_not_fit()
     type(torch_model) :: model
