@@ -29,7 +29,7 @@ REPRESENTATIONS = ENCODINGS + FEATURES
 
 @dataclass(frozen=True)
 class Variable:
-    """One physical quantity: ClimSim name, units, meaning, ``profile`` or ``scalar``, and lag in time steps.
+    """One physical quantity: ClimSim name, units, meaning, ``profile`` or ``scalar``, lag in time steps.
 
     ``representation`` is empty for the value itself; network inputs may carry the same quantity in another encoding,
     written ``name@representation``.
@@ -41,6 +41,8 @@ class Variable:
     kind: str
     lag: int = 0
     representation: str = ""
+    plausible: tuple[float, float] | None = None
+    """Smallest and largest value that a file may hold, in ``units``; None for what is computed."""
 
     @property
     def is_profile(self) -> bool:
@@ -62,10 +64,18 @@ class Variable:
 def _catalogue() -> dict[str, Variable]:
     raw = yaml.safe_load((_FOLDER / "variables.yaml").read_text())
     return {
-        name: Variable(name=name, kind=kind, units=entry["units"], long_name=entry["long_name"], lag=entry.get("lag", 0))
+        name: _variable(name, kind, entry)
         for kind, section in (("profile", raw["profiles"]), ("scalar", raw["scalars"]))
         for name, entry in section.items()
     }
+
+
+def _variable(name: str, kind: str, entry: dict[str, Any]) -> Variable:
+    # YAML 1.1 takes 1e-4 for a text; float() reads both.
+    low, high = entry.get("range", (None, None))
+    plausible = None if low is None else (float(low), float(high))
+    meaning = (name, entry["units"], entry["long_name"], kind)
+    return Variable(*meaning, lag=entry.get("lag", 0), plausible=plausible)
 
 
 def variable(name: str) -> Variable:

@@ -2,16 +2,23 @@
 !!
 !! Every rank reads its own columns. Errors are texts that name file and variable; '' means none.
 module climsim_files
+  use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use, intrinsic :: iso_fortran_env, only: int64, real64
   use netcdf, only: nf90_close, nf90_double, nf90_float, nf90_get_att, nf90_get_var, nf90_inq_dimid, nf90_inq_varid, &
                     nf90_inquire_attribute, nf90_inquire_dimension, nf90_inquire_variable, nf90_max_name, nf90_max_var_dims, &
                     nf90_noerr
+  use cf_values, only: apply_attributes, is_packed
   use netcdf_files, only: netcdf_file, open_whole, problem
   implicit none (type, external)
   private
 
   public :: climsim_file, climsim_field, hybrid_midpoints
   public :: open_climsim_file, close_climsim_file, has_variable, read_field, read_integer, read_hybrid_midpoints, field_index
+
+  !> The one variable whose large values are a flag (no sea-ice point), and from where on, as
+  !! climlink.wrappers.statistics has it.
+  character(len=*), parameter :: flagged_variable = 'cam_in_SNOWHICE'
+  real(real64), parameter :: flag_from = 1e20_real64
 
   !> An opened snapshot.
   type, extends(netcdf_file) :: climsim_file
@@ -68,6 +75,7 @@ contains
   end function has_variable
 
   !> Reads columns first .. first+count-1 of a variable; count may be 0, the variable is then only checked.
+  !! Packed values are unpacked; fill values, and values outside the variable's own limits, are errors.
   subroutine read_field(file, name, first, count, field, error)
     type(climsim_file), intent(in) :: file
     character(len=*), intent(in) :: name
@@ -75,6 +83,7 @@ contains
     integer, intent(in) :: count
     type(climsim_field), intent(out) :: field
     character(len=:), allocatable, intent(out) :: error
+    character(len=6) :: axes(2)
     integer :: variable, n_level
 
     field%name = name
@@ -88,6 +97,13 @@ contains
       error = problem(file%path, nf90_get_var(file%id, variable, field%values, start=[first, 1], count=[count, n_level]), name)
     else
       error = problem(file%path, nf90_get_var(file%id, variable, field%values(:, 1), start=[first], count=[count]), name)
+    end if
+    if (len(error) > 0) return
+    axes = ['column', merge('level ', '      ', field%is_profile)]
+    if (name == flagged_variable) then
+      call apply_attributes(file, variable, name, axes, first, field%values, error, flag_from)
+    else
+      call apply_attributes(file, variable, name, axes, first, field%values, error)
     end if
   end subroutine read_field
 
@@ -146,7 +162,8 @@ contains
     if (len(error) == 0) error = problem(file%path, nf90_inquire_dimension(file%id, dimension_id, len=length), 'dimension ' // name)
   end subroutine read_dimension
 
-  !> Finds a floating-point variable with dimensions (lev, ncol) or (ncol).
+  !> Finds a floating-point or packed variable with dimensions (lev, ncol) or (ncol), perhaps after a
+  !! time of length 1.
   subroutine find_variable(file, name, variable, is_profile, error)
     type(climsim_file), intent(in) :: file
     character(len=*), intent(in) :: name
@@ -160,16 +177,42 @@ contains
     if (len(error) > 0) return
     code = nf90_inquire_variable(file%id, variable, xtype=kind_of_number, ndims=n_dimension, dimids=dimensions)
     error = problem(file%path, code, name)
+    if (len(error) == 0) call leave_time_out(file, name, dimensions, n_dimension, error)
     if (len(error) > 0) return
     ! Fortran sees the dimensions of a file in reverse order.
     if (n_dimension == 2) is_profile = all(dimensions(:2) == [file%column_dimension, file%level_dimension])
     if (.not. is_profile .and. .not. (n_dimension == 1 .and. dimensions(1) == file%column_dimension)) then
       error = file%path // ': ' // name // ': expected dimensions (lev, ncol) or (ncol), found (' // &
               dimension_names(file, dimensions(:n_dimension)) // ')'
-    else if (kind_of_number /= nf90_double .and. kind_of_number /= nf90_float) then
-      error = file%path // ': ' // name // ': expected floating-point numbers'
+    else if (kind_of_number /= nf90_double .and. kind_of_number /= nf90_float .and. &
+             .not. is_packed(file, variable)) then
+      error = file%path // ': ' // name // ': expected floating-point numbers, or integers with ' // &
+              'scale_factor and add_offset'
     end if
   end subroutine find_variable
+
+  !> Takes away the outermost dimension if it is time; a file holds one time.
+  subroutine leave_time_out(file, name, dimensions, n_dimension, error)
+    type(climsim_file), intent(in) :: file
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: dimensions(:)
+    integer, intent(inout) :: n_dimension
+    character(len=:), allocatable, intent(out) :: error
+    character(len=nf90_max_name) :: dimension_name
+    character(len=12) :: number
+    integer :: n_time
+
+    error = ''
+    if (n_dimension < 1) return
+    error = problem(file%path, nf90_inquire_dimension(file%id, dimensions(n_dimension), &
+                                                      name=dimension_name, len=n_time), name)
+    if (len(error) > 0 .or. dimension_name /= 'time') return
+    n_dimension = n_dimension - 1
+    if (n_time == 1) return
+    write (number, '(i0)') n_time
+    error = file%path // ': ' // name // ': holds ' // trim(number) // &
+            ' times; expected one time per file: split the file by time'
+  end subroutine leave_time_out
 
   function dimension_names(file, dimensions) result(names)
     type(climsim_file), intent(in) :: file
@@ -209,17 +252,42 @@ contains
     values = 0.0_real64
     error = problem(file%path, nf90_inq_varid(file%id, name, variable), name)
     if (len(error) == 0) error = problem(file%path, nf90_get_var(file%id, variable, values), name)
+    if (len(error) == 0) call check_coefficients(file, variable, name, 'level', values, error)
   end subroutine read_profile
+
+  !> As apply_attributes; values that are not finite are errors too.
+  subroutine check_coefficients(file, variable, name, axis, values, error)
+    type(climsim_file), intent(in) :: file
+    integer, intent(in) :: variable
+    character(len=*), intent(in) :: name
+    character(len=*), intent(in) :: axis
+    real(real64), intent(inout) :: values(:)
+    character(len=:), allocatable, intent(out) :: error
+    character(len=6) :: axes(2)
+    real(real64) :: columns(size(values), 1)
+
+    axes(1) = axis
+    axes(2) = ''
+    columns(:, 1) = values
+    call apply_attributes(file, variable, name, axes, 1, columns, error)
+    values = columns(:, 1)
+    if (len(error) > 0 .or. all(ieee_is_finite(values))) return
+    error = file%path // ': ' // name // ': not all values are finite'
+  end subroutine check_coefficients
 
   subroutine read_reference_pressure(file, pressure, error)
     type(climsim_file), intent(in) :: file
     real(real64), intent(out) :: pressure
     character(len=:), allocatable, intent(out) :: error
+    real(real64) :: value(1)
     integer :: variable
 
     pressure = 0.0_real64
     error = problem(file%path, nf90_inq_varid(file%id, 'P0', variable), 'P0')
     if (len(error) == 0) error = problem(file%path, nf90_get_var(file%id, variable, pressure), 'P0')
+    value = pressure
+    if (len(error) == 0) call check_coefficients(file, variable, 'P0', '', value, error)
+    pressure = value(1)
   end subroutine read_reference_pressure
 
 end module climsim_files

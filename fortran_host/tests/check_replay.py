@@ -1,4 +1,4 @@
-"""Checks climlink-replay on small files made here: check_replay.py values|faults FIXTURES PROGRAM MPIEXEC [FLAGS...].
+"""Checks climlink-replay on small files made here: check_replay.py values|numbers|faults FIXTURES PROGRAM MPIEXEC [FLAGS...].
 
 The packages of the fixtures multiply one input by a gain per output (fortran_bridge/tests/make_bridge_fixtures.py), so every value of
 the output files is known to the last bit.
@@ -10,11 +10,14 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import netCDF4
 import numpy as np
+
+from climlink.data.synthetic import replace_variable
 
 LEVELS = 60
 COLUMNS = 13
@@ -56,6 +59,17 @@ def write_mli(path: Path, values: dict[str, np.ndarray], stamp: int, transposed:
             if name == transposed:
                 dimensions, value = dimensions[::-1], value.T
             data.createVariable(name, "f8", dimensions)[...] = value
+
+
+def put(value: float, *places: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a change that sets single values."""
+
+    def change(values: np.ndarray) -> np.ndarray:
+        for place in places:
+            values[place] = value
+        return values
+
+    return change
 
 
 def write_grid(path: Path) -> None:
@@ -167,6 +181,106 @@ def check_humidity(replay: Replay) -> None:
         np.testing.assert_allclose(got, -1e-5 * humidity, rtol=1e-6)
 
 
+def check_declared_values(replay: Replay) -> None:
+    """Packed variables, a leading time of 1 and a declared flag give what the plain ones give."""
+    values = mli_values(4, COLUMNS)
+    packed: dict[str, tuple[str, dict[str, object]]] = {
+        # Powers of two: packing and unpacking are exact.
+        "state_t": ("i4", {"scale_factor": 2.0**-20, "add_offset": 250.0}),
+        "state_u": ("i2", {"scale_factor": np.float32(2.0**-8)}),
+        "cam_in_LWUP": ("i2", {"scale_factor": 2.0**-6, "_Unsigned": "true"}),
+    }
+    counts = {}
+    for name, (dtype, attributes) in packed.items():
+        scale, offset = float(attributes["scale_factor"]), float(attributes.get("add_offset", 0.0))
+        counts[name] = np.rint((values[name] - offset) / scale)
+        values[name] = counts[name] * scale + offset
+        if "_Unsigned" in attributes:
+            assert counts[name].max() < 2**16
+            counts[name] = counts[name].astype("u2").view(dtype)
+    plain, declared = (replay.folder / f"E3SM-MMF.mli.{kind}.nc" for kind in ("plain", "declared"))
+    for path in (plain, declared):
+        write_mli(path, values, 0)
+    for name, (dtype, attributes) in packed.items():
+        replace_variable(declared, name, lambda _, name=name: counts[name], dtype, **attributes)
+    replace_variable(declared, "state_v", time=1)
+    replace_variable(declared, "state_ps", time=1)
+    values["cam_in_SNOWHICE"][:] = 1e30
+    for path in (plain, declared):
+        fill = 1e30 if path == declared else None
+        replace_variable(path, "cam_in_SNOWHICE", lambda v: np.full(v.shape, 1e30), fill=fill, valid_max=1e3)
+    done = replay.run(2, [plain, declared], "declared")
+    assert done.returncode == 0, done.stderr
+    found = []
+    for path in (plain, declared):
+        with netCDF4.Dataset(replay.folder / "declared" / path.name.replace("mli", "mlo")) as data:
+            data.set_auto_mask(False)
+            found.append({name: np.array(data[name][...]) for name in data.variables})
+    for name, expected in found[0].items():
+        assert np.array_equal(found[1][name], expected), name
+    tendency = values["state_u"].astype(np.float32) * np.float32(TENDENCY_GAINS["state_u"])
+    expected = values["state_u"] + STEP_S * tendency.astype(np.float64)
+    assert np.array_equal(found[1]["state_u"], expected)
+
+
+def check_meaningless_values(replay: Replay) -> None:
+    """Fill values, and values outside a variable's own limits, end the run and say where."""
+    values = mli_values(5, COLUMNS)
+    fill = netCDF4.default_fillvals["f8"]
+    # Columns 9 and 11 of the file: rank 1 of 2 has columns 8 to 13.
+    at, place = ((3, 8), (2, 10)), r" in column 9, level 4 \(counted from 1\)"
+    half = {"dtype": "i2", "scale_factor": 0.5}
+
+    def spoilt(value: float, **attributes: object) -> dict[str, object]:
+        return {"change": put(value, *at), **attributes}
+
+    cases: list[tuple[str, dict[str, object], str]] = [
+        ("state_q0002", spoilt(fill), r"2 value\(s\) are netCDF's default .*first \(9.96921.*\)" + place),
+        ("state_q0002", spoilt(-9.0, missing_value=-9.0), r"2 value\(s\) equal .*\(-9.0*\)" + place),
+        ("state_q0002", spoilt(1e20, missing_value=np.float32(1e20)), "its missing_value.*" + place),
+        ("state_u", spoilt(7.5, fill=7.5), "equal its _FillValue.*" + place),
+        ("state_u", spoilt(7.5, missing_value=[1.0, 7.5]), "equal its missing_value.*" + place),
+        ("state_u", spoilt(70.0, valid_max=69.0), r"lie outside its valid_max.*\(70.*\)" + place),
+        ("state_u", spoilt(-70.0, valid_min=-69.0), "lie outside its valid_min.*" + place),
+        ("state_u", spoilt(-70.0, valid_range=[-69.0, 69.0]), "outside its valid_range.*" + place),
+        ("state_u", spoilt(-70, valid_range=[-34.0, 69.0], **half), "its valid_range.*" + place),
+        ("state_u", spoilt(-70, valid_min=np.int16(-69), **half), "its valid_min.*" + place),
+        ("state_u", spoilt(-32767, **half), "default fill value.*" + place),
+        ("state_u", {"dtype": "i2"}, "state_u: expected floating-point numbers, or integers with"),
+        ("state_u", {"scale_factor": "a"}, "state_u: scale_factor: "),
+        ("cam_in_LWUP", {"change": put(fill, (8,))}, r"LWUP: 1 .*in column 9 \(counted from 1\)"),
+        ("cam_in_SNOWHICE", {"change": put(fill, (8,)), "fill": 1e30}, "ICE: 1 .*default.* column 9"),
+        ("state_v", {"time": 2}, "state_v: holds 2 times; expected one time per file"),
+        ("state_v", {"units": "km/h"}, 'state_v.*the host has units "km/h"'),
+    ]
+    for number, (name, fault, text) in enumerate(cases):
+        path = replay.folder / f"E3SM-MMF.mli.meaningless{number}.nc"
+        write_mli(path, values, 0)
+        replace_variable(path, name, **fault)
+        done = replay.run(2 if number == 0 else 1, [path], "meaningless")
+        refused(done, f"{path.name}: .*{text}")
+    good = replay.folder / "E3SM-MMF.mli.good.nc"
+    write_mli(good, values, 0)
+    humid = replay.fixtures / "climsim_rh.pt"
+    for name, fault, text in [
+        ("hyam", {"change": put(fill, (4,))}, r"hyam: 1 .* in level 5 \(counted from 1\)"),
+        ("hybm", {"change": put(np.nan, (4,))}, "hybm: not all values are finite"),
+        ("P0", {"change": lambda v: v * 0 + 7.0, "fill": 7.0}, r"P0: 1 .*the first \(7[.0]*\)$"),
+    ]:
+        grid = replay.folder / f"{name}.nc"
+        write_grid(grid)
+        replace_variable(grid, name, **fault)
+        refused(replay.run(1, [good], "meaningless", package=humid, grid_file=grid), text)
+    assert not list((replay.folder / "meaningless").iterdir())
+
+
+def refused(done: subprocess.CompletedProcess[str], text: str) -> None:
+    """Check that a run ended with a message."""
+    assert done.returncode != 0, text
+    said = re.search("climlink-replay: .*(" + text + ")", done.stderr, re.MULTILINE)
+    assert said, (text, done.stderr, done.stdout)
+
+
 def check_faults(replay: Replay) -> None:
     """Every fault ends all ranks with a message and a non-zero exit code, and leaves no output."""
     good = replay.folder / "E3SM-MMF.mli.0008-03-01-00000.nc"
@@ -209,9 +323,7 @@ def check_faults(replay: Replay) -> None:
         ([replay.folder / "other.nc"], {}, "other.nc is not named like an mli file"),
     ]
     for files, settings, text in cases:
-        done = replay.run(2, files, **settings)
-        assert done.returncode != 0, text
-        assert re.search("climlink-replay: .*(" + text + ")", done.stderr), (text, done.stderr, done.stdout)
+        refused(replay.run(2, files, **settings), text)
         assert not list((replay.folder / "out").iterdir()), text
     assert replay.start(2, []).returncode != 0
     second = replay.run(2, [good, truncated])
@@ -227,6 +339,9 @@ def main() -> None:
         if part == "values":
             check_values(replay)
             check_humidity(replay)
+            check_declared_values(replay)
+        elif part == "numbers":
+            check_meaningless_values(replay)
         else:
             check_faults(replay)
 

@@ -28,6 +28,13 @@ def prepare(
     config: Annotated[Path | None, typer.Option(help="store configuration: dtypes, time_chunk, time_step_s, lags, pairs")] = None,
     lags: Annotated[bool, typer.Option("--lags", help="store the inputs of earlier steps too (sets v4 and v6)")] = False,
     pairs: Annotated[Literal["mli-mlo", "mlis-mlos", "mlisp-mlosp"] | None, typer.Option(help="files that make a pair")] = None,
+    allow_implausible: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="keep and count values of it outside the plausible range; may be repeated",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing store")] = False,
 ) -> None:
     """Read all pairs into one chunked Zarr store; an interrupted call is resumed by repeating it.
@@ -43,12 +50,21 @@ def prepare(
     from climlink.data.store import StoreConfig
 
     settings = StoreConfig() if config is None else load_config(config, StoreConfig)
-    settings = settings.model_copy(update={"lags": lags or settings.lags, "pairs": pairs or settings.pairs})
+    settings = settings.model_copy(
+        update={
+            "lags": lags or settings.lags,
+            "pairs": pairs or settings.pairs,
+            "allow_implausible": tuple(allow_implausible or settings.allow_implausible),
+        }
+    )
     with progress_bar("prepare") as bar:
         done = run(source, out, split=split, grid=grid, config=settings, progress=bar, overwrite=overwrite)
     output.print(f"{done.path}: {done.status}, {done.pairs} pairs ({done.pairs_written} written now), digest {done.digest[:16]}…")
     if done.left_out:
         output.print(f"{done.left_out} pairs left out: without the two steps before them they have no lagged inputs")
+    if done.implausible:
+        counts = ", ".join(f"{name} {count}" for name, count in done.implausible.items())
+        output.print(f"values outside their plausible range were kept: {counts}")
 
 
 def statistics(

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import netCDF4
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from climlink.data.errors import DataError
 from climlink.data.grid import Grid
-from climlink.data.netcdf import open_netcdf
+from climlink.data.netcdf import is_packed, open_netcdf, read_numbers
 from climlink.data.stamp import Stamp
 from climlink.wrappers.errors import near_names
-from climlink.wrappers.variable_sets import Variable, variable_set
+from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES
+from climlink.wrappers.units import same_units
+from climlink.wrappers.variable_sets import Variable, variable, variable_names, variable_set
 
 TIME_STEP_S = 1200.0
 INPUT_SET = "host_v2_q"
@@ -39,8 +41,10 @@ PairKind = Literal["mli-mlo", "mlis-mlos", "mlisp-mlosp"]
 
 KINDS = ("mli", "mlo", "mlis", "mlos", "mlisp", "mlosp")
 _PUBLISHED = "E3SM-MMF"
-# As published, E3SM-MMF.mli.STAMP.nc, or as E3SM writes them, CASE.eam.mli.STAMP.nc.
-_FILE_NAME = re.compile(rf"({_PUBLISHED}|.+\.eam)\.({'|'.join(KINDS)})\.([^.]+)\.nc")
+# As published, E3SM-MMF.mli.STAMP.nc, or as E3SM writes them: CASE.eam.mli.STAMP.nc, formerly
+# CASE.cam.mli.STAMP.nc, of one member of an ensemble CASE.eam_0001.mli.STAMP.nc.
+_FILE_NAME = re.compile(rf"(.+)\.({'|'.join(KINDS)})\.(\d[^.]*)\.nc")
+_CALENDARS = ("noleap", "no_leap", "365_day")
 _TENDENCY = "ptend_"
 _STATE = "state_"
 _PRESSURE = "state_pmid"
@@ -73,6 +77,11 @@ def stamp_of(path: Path) -> Stamp:
         raise DataError(f"{path}: {error}") from error
 
 
+def _case_of(path: Path) -> str:
+    match = _FILE_NAME.fullmatch(path.name)
+    return match.group(1) if match else ""
+
+
 def find_files(source: Path, kind: str) -> dict[Stamp, Path]:
     """Return all files of one kind, such as ``mli``, of one case at or below ``source`` (flat or in monthly folders), sorted by stamp."""
     if not source.is_dir():
@@ -88,12 +97,20 @@ def find_files(source: Path, kind: str) -> dict[Stamp, Path]:
             path = Path(folder) / name
             cases.setdefault(match.group(1), path)
             stamp = stamp_of(path)
-            if stamp in found:
+            if stamp in found and len(cases) == 1:
                 raise DataError(f"two {kind} files of {stamp}: {found[stamp]} and {path}; keep one")
             found[stamp] = path
-    if len(cases) > 1:
-        raise DataError(f"{source}: {kind} files of {len(cases)} cases: {_listed(cases.values())}; give the folder of one")
+    _require_one_case(source, kind, cases)
     return dict(sorted(found.items()))
+
+
+def _require_one_case(source: Path, kind: str, cases: dict[str, Path]) -> None:
+    """Raise DataError if files are of several cases, given by name with a file of each."""
+    if len(cases) > 1:
+        raise DataError(
+            f"{source}: {kind} files of {len(cases)} cases: {_listed(cases.values())}; "
+            "give the folder of one, such as a folder of links to its files"
+        )
 
 
 def find_pairs(source: str | Path, kind: PairKind = "mli-mlo") -> list[Pair]:
@@ -115,6 +132,8 @@ def find_pairs(source: str | Path, kind: PairKind = "mli-mlo") -> list[Pair]:
     ]
     if problems:
         raise DataError(f"{source}: {'; '.join(problems)}; fetch the missing files or move the lone ones away")
+    some = [next(iter(files.values())) for files in (mli, mlo)]
+    _require_one_case(source, f"{before} and {after}", {_case_of(path): path for path in some})
     return [Pair(stamp, path, mlo[stamp]) for stamp, path in mli.items()]
 
 
@@ -128,21 +147,38 @@ def is_tendency(name: str) -> bool:
     return name.startswith(_TENDENCY)
 
 
-def read_inputs(path: Path, grid: Grid, stamp: Stamp | None = None) -> Columns:
-    """Return every host input of one mli file; DataError names the file and the variable that do not fit."""
-    variables = variable_set(INPUT_SET, grid.level_count)
+def read_inputs(
+    path: Path,
+    grid: Grid,
+    stamp: Stamp | None = None,
+    allowed: Collection[str] = (),
+) -> Columns:
+    """Return every host input of one mli file; DataError names file and variable that do not fit.
+
+    Values outside the catalogue's plausible range are refused but for the ``allowed`` variables.
+    """
+    variables = variable_set(INPUT_SET, grid.level_count).variables
     with _open(path, stamp) as dataset:
-        columns = {v.name: _read(dataset, path, v.name, v.is_profile, grid) for v in variables.variables}
+        columns = {v.name: _read(dataset, path, v, grid, allowed) for v in variables}
         if _PRESSURE in dataset.variables:
-            _check_pressure(_read(dataset, path, _PRESSURE, True, grid), columns["state_ps"], grid, path)
+            pressure = _read(dataset, path, variable(_PRESSURE), grid, allowed)
+            _check_pressure(pressure, columns["state_ps"], grid, path)
     return columns
 
 
-def read_after(path: Path, grid: Grid, stamp: Stamp | None = None) -> Columns:
-    """Return the states after the physics and the fluxes of one mlo file under the file's own names."""
+def read_after(
+    path: Path,
+    grid: Grid,
+    stamp: Stamp | None = None,
+    allowed: Collection[str] = (),
+) -> Columns:
+    """Return the states after the physics and the fluxes of one mlo file, by the file's names.
+
+    Refusals as in read_inputs.
+    """
     with _open(path, stamp) as dataset:
         return {
-            source: _read(dataset, path, source, v.is_profile, grid)
+            source: _read(dataset, path, variable(source), grid, allowed)
             for v in variable_set(OUTPUT_SET, grid.level_count).variables
             for source in [state_name(v.name) if is_tendency(v.name) else v.name]
         }
@@ -157,15 +193,41 @@ def outputs_of(before: Columns, after: Columns, level_count: int, time_step_s: f
     return columns
 
 
+def read_pair(
+    pair: Pair,
+    grid: Grid,
+    time_step_s: float = TIME_STEP_S,
+    allowed: Collection[str] = (),
+) -> Columns:
+    """Return the inputs, tendencies and fluxes of one pair by name, float64.
+
+    Profiles [column, level], scalars [column]; refusals as in read_inputs.
+    """
+    before = read_inputs(pair.mli, grid, pair.stamp, allowed)
+    after = read_after(pair.mlo, grid, pair.stamp, allowed)
+    return before | outputs_of(before, after, grid.level_count, time_step_s)
+
+
 def read_outputs(path: Path, before: Columns, grid: Grid, stamp: Stamp | None = None, time_step_s: float = TIME_STEP_S) -> Columns:
-    """Return tendencies (per second, from ``before``, the mli columns) and fluxes of one mlo file, differenced in float64."""
-    return outputs_of(before, read_after(path, grid, stamp), grid.level_count, time_step_s)
+    """Return tendencies (per second, from the mli columns ``before``) and fluxes an emulator wrote.
+
+    No value is refused as implausible: what an emulator predicts is to be scored as it is.
+    """
+    after = read_after(path, grid, stamp, variable_names())
+    return outputs_of(before, after, grid.level_count, time_step_s)
 
 
-def read_pair(pair: Pair, grid: Grid, time_step_s: float = TIME_STEP_S) -> Columns:
-    """Return the inputs, tendencies and fluxes of one pair by name, float64: profiles [column, level], scalars [column]."""
-    inputs = read_inputs(pair.mli, grid, pair.stamp)
-    return inputs | read_outputs(pair.mlo, inputs, grid, pair.stamp, time_step_s)
+def count_implausible(columns: Columns, names: Iterable[str], time_step_s: float) -> dict[str, int]:
+    """Return by name how many values of a pair, before and after physics, are outside the range."""
+    counts = {}
+    for name in names:
+        found, tendency = columns[name], name.replace(_STATE, _TENDENCY, 1)
+        if tendency in columns and tendency != name:
+            found = np.stack([found, found + time_step_s * columns[tendency]])
+        low, high = variable(name).plausible or (-np.inf, np.inf)
+        flagged = found >= FILL_THRESHOLD if name in FILLED_VARIABLES else np.False_
+        counts[name] = int((((found < low) | (found > high)) & ~flagged).sum())
+    return counts
 
 
 def stored_variables(level_count: int, lags: bool = False) -> tuple[Variable, ...]:
@@ -177,7 +239,7 @@ def stored_variables(level_count: int, lags: bool = False) -> tuple[Variable, ..
 
 
 @contextmanager
-def _open(path: Path, stamp: Stamp | None) -> Iterator[xr.Dataset]:
+def _open(path: Path, stamp: Stamp | None) -> Iterator[netCDF4.Dataset]:
     """Open one mli or mlo file; where its stamp is known, the times inside must agree."""
     with open_netcdf(path) as dataset:
         if stamp is not None:
@@ -185,48 +247,77 @@ def _open(path: Path, stamp: Stamp | None) -> Iterator[xr.Dataset]:
         yield dataset
 
 
-def _check_time(dataset: xr.Dataset, path: Path, stamp: Stamp) -> None:
-    """Raise DataError unless the file's ymd and tod are those of its name; E3SM's own files may be without, their name is its clock."""
+def _check_time(dataset: netCDF4.Dataset, path: Path, stamp: Stamp) -> None:
+    """Raise DataError unless calendar, ymd and tod are those of the name.
+
+    E3SM's own files may be without ymd and tod, their name is their clock.
+    """
+    for holder in (dataset, dataset.variables.get("time")):
+        calendar = str(getattr(holder, "calendar", _CALENDARS[0]))
+        if calendar.lower() not in _CALENDARS:
+            raise DataError(
+                f"{path}: the calendar is {calendar}; expected noleap, in which E3SM-MMF runs and "
+                "stamps are counted here: with a 29 February, steps before and splits would be others"
+            )
     for name, expected in (("ymd", stamp.ymd), ("tod", stamp.second)):
         if name not in dataset.variables:
             if not path.name.startswith(f"{_PUBLISHED}."):
                 continue
             raise DataError(f"{path}: variable {name} is missing; expected the scalar {expected}")
-        got = int(np.asarray(dataset[name].values).reshape(-1)[0])
-        if got != expected:
-            raise DataError(f"{path}: {name} is {got}, the file name says {expected}; the file is misnamed or not the one it claims to be")
+        found = read_numbers(path, dataset[name])
+        if found.size != 1:
+            raise DataError(f"{path}: {name} has {found.size} values; expected one time per file")
+        if found.item() != expected:
+            wrong = f"{path}: {name} is {found.item():.0f}, the file name says {expected}"
+            raise DataError(f"{wrong}; the file is misnamed or not the one it claims to be")
 
 
-def _read(dataset: xr.Dataset, path: Path, name: str, is_profile: bool, grid: Grid) -> NDArray[np.float64]:
-    """Return one variable as finite float64 [column, level] or [column]."""
+def _read(
+    dataset: netCDF4.Dataset,
+    path: Path,
+    wanted: Variable,
+    grid: Grid,
+    allowed: Collection[str],
+) -> NDArray[np.float64]:
+    """Return one variable as finite, plausible float64 [column, level] or [column]."""
+    name = wanted.name
     if name not in dataset.variables:
-        raise DataError(f"{path}: variable {name} is missing{near_names(name, map(str, dataset.variables))}")
+        raise DataError(f"{path}: variable {name} is missing{near_names(name, dataset.variables)}")
     entry = dataset[name]
-    expected = {"lev": grid.level_count, "ncol": grid.n_column} if is_profile else {"ncol": grid.n_column}
-    if dict(entry.sizes) != expected or tuple(entry.dims) != tuple(expected):
-        raise DataError(
-            f"{path}: variable {name} has dimensions {_sizes(entry.sizes)}, expected {_sizes(expected)} as in the grid {grid.path}"
-        )
-    if entry.dtype != np.float64:
-        raise DataError(f"{path}: variable {name} is {entry.dtype}, expected float64")
-    try:
-        values = np.asarray(entry.values)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"{path}: variable {name} cannot be read ({error}); fetch the file again") from error
-    _check_finite(values, path, name)
-    return np.ascontiguousarray(values.T)
-
-
-def _check_finite(values: NDArray[np.float64], path: Path, name: str) -> None:
-    """Raise DataError naming the first column (and level) that is not finite; values is [lev, column] or [column]."""
-    if np.isfinite(values).all():
-        return
-    bad = np.argwhere(~np.isfinite(values).T)
-    level = f", level {bad[0][1]}" if values.ndim == 2 else ""
-    raise DataError(
-        f"{path}: variable {name} has {len(bad)} value(s) that are not finite, "
-        f"the first ({values.T[tuple(bad[0])]}) in column {bad[0][0]}{level}; fetch the file again or leave this stamp out"
+    _check_declaration(entry, path, wanted, grid)
+    values = read_numbers(
+        path,
+        entry,
+        None if name in allowed else wanted.plausible,
+        FILL_THRESHOLD if name in FILLED_VARIABLES else None,
+        remedy="fetch the file again or leave this stamp out",
+        remedy_of_range=f"check its units, or keep and count them with --allow-implausible {name}",
     )
+    return np.ascontiguousarray(values.reshape(values.shape[-2:] if wanted.is_profile else -1).T)
+
+
+def _check_declaration(entry: netCDF4.Variable, path: Path, wanted: Variable, grid: Grid) -> None:
+    """Raise DataError unless dimensions, type and, where given, units are as expected."""
+    where = f"{path}: variable {wanted.name}"
+    sizes = list(zip(entry.dimensions, entry.shape, strict=True))
+    expected = [("lev", grid.level_count), ("ncol", grid.n_column)][0 if wanted.is_profile else 1 :]
+    n_time = next((size for name, size in sizes[:1] if name == "time"), 1)
+    if n_time > 1:
+        one = "expected one time per file, named by its stamp"
+        raise DataError(f"{where} holds {n_time} times; {one}: split the file by time")
+    if sizes not in (expected, [("time", 1), *expected]):
+        wanted_sizes = f"{_sizes(expected)} as in the grid {grid.path}"
+        raise DataError(f"{where} has dimensions {_sizes(sizes)}, expected {wanted_sizes}")
+    if np.dtype(entry.dtype).newbyteorder("=") != np.float64 and not is_packed(entry):
+        raise DataError(
+            f"{where} is {entry.dtype}, expected float64, or integers with scale_factor and "
+            "add_offset: a tendency is the small difference of two states, and nothing says what was "
+            "rounded away; take the files as the model wrote them"
+        )
+    units = str(getattr(entry, "units", wanted.units))
+    if not same_units(units, wanted.units):
+        remedy = "convert it, or correct the attribute units if it is wrong"
+        raise DataError(f"{where} is in {units!r}, expected {wanted.units!r}; {remedy}")
 
 
 def _check_pressure(pmid: NDArray[np.float64], ps: NDArray[np.float64], grid: Grid, path: Path) -> None:
@@ -239,8 +330,8 @@ def _check_pressure(pmid: NDArray[np.float64], ps: NDArray[np.float64], grid: Gr
         )
 
 
-def _sizes(sizes: Mapping[Hashable, int] | Mapping[str, int]) -> str:
-    return "(" + ", ".join(f"{name}={size}" for name, size in sizes.items()) + ")"
+def _sizes(sizes: Sequence[tuple[str, int]]) -> str:
+    return "(" + ", ".join(f"{name}={size}" for name, size in sizes) + ")"
 
 
 def _listed(paths: Iterable[Path]) -> str:

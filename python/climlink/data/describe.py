@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from climlink.data.climsim import stored_variables
 from climlink.data.errors import StoreError
 from climlink.data.split import SPLIT_NAMES
-from climlink.data.store import VERSION_ATTRIBUTE, ColumnStore, holds_lags, open_group
+from climlink.data.store import IMPLAUSIBLE, VERSION_ATTRIBUTE, ColumnStore, holds_lags, open_group
 
 Progress = Callable[[int, int], None]
 """Called with the variables done and the variables in all."""
@@ -27,6 +27,8 @@ def describe(path: str | Path, *, ranges: bool = True, progress: Progress | None
     """
     path = Path(path)
     group = open_group(path)
+    attributes: dict[str, Any] = dict(group.attrs)
+    kept = attributes.get(IMPLAUSIBLE, {})
     complete = group.attrs.get("complete") is True
     stamps = [str(s) for s in _values(group, "stamp")]
     codes = _values(group, "split")
@@ -49,6 +51,7 @@ def describe(path: str | Path, *, ranges: bool = True, progress: Progress | None
         "time_step_s": group.attrs.get("time_step_s"),
         "lagged_inputs": holds_lags(group.attrs.asdict()),
         "left_out_without_history": group.attrs.get("left_out_without_history", 0),
+        IMPLAUSIBLE: {name: {"count": count} for name, count in kept.items()},
         "calendar": group.attrs.get("calendar"),
         "first": stamps[0],
         "last": stamps[-1],

@@ -10,12 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climlink.data.errors import DataError
-from climlink.data.netcdf import open_netcdf
+from climlink.data.netcdf import Range, open_netcdf, read_numbers
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.vertical import HybridCoordinate
 
 _PATTERN = "*grid-info.nc"
 _COEFFICIENTS = ("hyam", "hybm", "hyai", "hybi")
+_PLAUSIBLE: dict[str, Range] = {
+    "P0": (8e4, 1.2e5),  # Pa
+    "lat": (-90.0, 90.0),  # degrees
+    "lon": (-360.0, 360.0),
+    "area": (1e-12, 4.0 * np.pi),  # steradian: from 6 m by 6 m to the sphere
+    **dict.fromkeys(_COEFFICIENTS, (-1e-6, 1.0 + 1e-6)),  # the surface may miss 1 by rounding
+}
 
 
 @dataclass(frozen=True)
@@ -69,23 +76,25 @@ def read_grid(path: str | Path) -> Grid:
     """Return the grid of a ClimSim grid file; DataError names the variable that is missing or does not fit."""
     path = Path(path)
     with open_netcdf(path) as dataset:
-        for name in ("P0", "lat", "lon", "area", *_COEFFICIENTS):
+        for name in _PLAUSIBLE:
             if name not in dataset.variables:
-                raise DataError(f"{path}: grid variable {name} is missing{near_names(name, map(str, dataset.variables))}")
-        arrays = {name: np.asarray(dataset[name].values, dtype=np.float64) for name in ("P0", "lat", "lon", "area", *_COEFFICIENTS)}
+                near = near_names(name, dataset.variables)
+                raise DataError(f"{path}: grid variable {name} is missing{near}")
+            units = str(getattr(dataset[name], "units", "degrees"))
+            if name in ("lat", "lon") and not units.startswith("degree"):
+                raise DataError(f"{path}: grid variable {name} is in {units!r}, expected degrees")
+        arrays = {name: read_numbers(path, dataset[name], _PLAUSIBLE[name]) for name in _PLAUSIBLE}
     return _grid(path, arrays)
 
 
 def _grid(path: Path, arrays: dict[str, NDArray[np.float64]]) -> Grid:
-    """Check shapes and finiteness and build the grid."""
+    """Check shapes and build the grid."""
     columns, levels = arrays["lat"].size, arrays["hyam"].size
     shapes: dict[str, tuple[int, ...]] = {"P0": (), "lat": (columns,), "lon": (columns,), "area": (columns,)}
     shapes |= {"hyam": (levels,), "hybm": (levels,), "hyai": (levels + 1,), "hybi": (levels + 1,)}
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise DataError(f"{path}: grid variable {name} has shape {arrays[name].shape}, expected {shape}")
-        if not np.isfinite(arrays[name]).all():
-            raise DataError(f"{path}: grid variable {name} has values that are not finite")
     hybrid = HybridCoordinate(float(arrays["P0"]), *(tuple(arrays[name].tolist()) for name in _COEFFICIENTS))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Grid(path, hybrid, arrays["lat"], arrays["lon"], arrays["area"], digest)

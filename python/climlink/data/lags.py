@@ -10,7 +10,7 @@ Water in state_q0_dyn is vapour, liquid and ice together; the scalars tm_* are t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,10 +69,17 @@ def with_history(pairs: Sequence[Pair], time_step_s: float) -> list[Pair]:
 class LaggedReader:
     """Reads pairs with their lagged inputs; the last three steps are kept, so files in time order are read once."""
 
-    def __init__(self, pairs: Sequence[Pair], grid: Grid, time_step_s: float = TIME_STEP_S) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        grid: Grid,
+        time_step_s: float = TIME_STEP_S,
+        allowed: Collection[str] = (),
+    ) -> None:
         self._known = {p.stamp: p for p in pairs}
         self._grid = grid
         self._time_step_s = time_step_s
+        self._allowed = allowed
         self._steps: dict[Stamp, Snapshot] = {}
 
     def read(self, pair: Pair) -> Columns:
@@ -89,7 +96,10 @@ class LaggedReader:
 
     def _snapshot(self, pair: Pair) -> Snapshot:
         known = self._steps.get(pair.stamp)
-        return known or (read_inputs(pair.mli, self._grid, pair.stamp), read_after(pair.mlo, self._grid, pair.stamp))
+        return known or (
+            read_inputs(pair.mli, self._grid, pair.stamp, self._allowed),
+            read_after(pair.mlo, self._grid, pair.stamp, self._allowed),
+        )
 
 
 def lagged_inputs(now: Columns, previous: Snapshot, oldest: Snapshot, time_step_s: float) -> Columns:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,14 +20,27 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from climlink.data.climsim import Columns, Pair, find_pairs, read_pair, stored_variables
+from climlink.data.climsim import (
+    Columns,
+    Pair,
+    count_implausible,
+    find_pairs,
+    read_pair,
+    stored_variables,
+)
 from climlink.data.errors import DataError, StoreError
 from climlink.data.files import replacing, sha256_file
 from climlink.data.grid import Grid, find_grid, read_grid
 from climlink.data.lags import LaggedReader, predecessors, with_history
 from climlink.data.split import SPLIT_NAMES, Split, read_split
 from climlink.data.stamp import Stamp
-from climlink.data.store import STORE_VERSION, VERSION_ATTRIBUTE, StoreConfig, open_group
+from climlink.data.store import (
+    IMPLAUSIBLE,
+    STORE_VERSION,
+    VERSION_ATTRIBUTE,
+    StoreConfig,
+    open_group,
+)
 from climlink.wrappers.variable_sets import Variable
 
 Progress = Callable[[int, int], None]
@@ -48,6 +61,8 @@ class Prepared:
     digest: str
     left_out: int = 0
     """Pairs of the source that lack one of the two steps before, where lagged inputs are asked for."""
+    implausible: dict[str, int] = field(default_factory=dict)
+    """Values outside the plausible range that were kept, by variable that was allowed them."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +133,14 @@ def prepare(
         if attributes["complete"]:
             _check_sizes(store, attributes, plan)
             shutil.rmtree(store / _MARKS, ignore_errors=True)
-            return Prepared(store, "already complete", len(plan.pairs), 0, attributes["data_digest"], plan.left_out)
+            kept = (attributes["data_digest"], plan.left_out, attributes[IMPLAUSIBLE])
+            return Prepared(store, "already complete", len(plan.pairs), 0, *kept)
     else:
         _create_skeleton(store, plan)
     written = _write_blocks(store, plan, progress)
-    digest = _finish(store, plan)
-    return Prepared(store, "resumed" if resumed else "made", len(plan.pairs), written, digest, plan.left_out)
+    found = _finish(store, plan)
+    kept = (found["data_digest"], plan.left_out, found[IMPLAUSIBLE])
+    return Prepared(store, "resumed" if resumed else "made", len(plan.pairs), written, *kept)
 
 
 def _plan(source: Path, split: Split | str | Path, grid: str | Path | None, config: StoreConfig) -> _Plan:
@@ -232,7 +249,8 @@ def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
     """Write every block that is not done yet and return the number of pairs written."""
     group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
     total, written = len(plan.pairs), 0
-    reader, digests = LaggedReader(plan.source, plan.grid, plan.config.time_step_s), cache(sha256_file)
+    settings = (plan.grid, plan.config.time_step_s, plan.config.allow_implausible)
+    reader, digests = LaggedReader(plan.source, *settings), cache(sha256_file)
     for number, block in enumerate(plan.blocks):
         if _is_done(store, plan, number):
             if progress:
@@ -242,8 +260,8 @@ def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
         columns, records = [], []
         for position in range(block.start, block.stop):
             pair = plan.pairs[position]
-            columns.append(reader.read(pair) if plan.config.lags else read_pair(pair, plan.grid, plan.config.time_step_s))
-            records.append({"sizes": _sizes(plan, pair), "sha256": " ".join(digests(path) for path in plan.files(pair))})
+            columns.append(reader.read(pair) if plan.config.lags else read_pair(pair, *settings))
+            records.append(_record(plan, pair, columns[-1], digests))
             if progress:
                 progress(position + 1, total)
         _write_block(group, plan, block, columns)
@@ -251,6 +269,21 @@ def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
             beside.write_text(json.dumps(records))
         written += block.stop - block.start
     return written
+
+
+def _record(
+    plan: _Plan,
+    pair: Pair,
+    columns: Columns,
+    digests: Callable[[Path], str],
+) -> dict[str, Any]:
+    """Return what is noted of a pair that was read."""
+    allowed, time_step_s = plan.config.allow_implausible, plan.config.time_step_s
+    return {
+        "sizes": _sizes(plan, pair),
+        "sha256": " ".join(digests(path) for path in plan.files(pair)),
+        "implausible": count_implausible(columns, allowed, time_step_s),
+    }
 
 
 def _is_done(store: Path, plan: _Plan, number: int) -> bool:
@@ -300,15 +333,23 @@ def _mark(store: Path, number: int) -> Path:
     return store / _MARKS / f"block-{number:06d}.json"
 
 
-def _finish(store: Path, plan: _Plan) -> str:
-    """Record the source digests, declare the store complete in one write, drop the marks; return the data digest."""
-    digests = [r["sha256"] for number in range(len(plan.blocks)) for r in json.loads(_mark(store, number).read_text())]
+def _finish(store: Path, plan: _Plan) -> dict[str, Any]:
+    """Record the source digests, declare the store complete in one write, drop the marks.
+
+    Return the attributes that came last.
+    """
+    marks = [json.loads(_mark(store, number).read_text()) for number in range(len(plan.blocks))]
+    records = [record for mark in marks for record in mark]
+    digests = [r["sha256"] for r in records]
+    allowed = plan.config.allow_implausible
+    counts = {name: sum(r["implausible"][name] for r in records) for name in allowed}
     digest = _digest("".join(f"{d}\n" for d in (plan.grid.sha256, *digests)))
     group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
     _array(group, "source_sha256")[...] = np.array(digests, dtype=np.dtypes.StringDType())
-    group.update_attributes({"complete": True, "data_digest": digest, "source_sizes_sha256": _sizes_digest(plan)})
+    found = {"data_digest": digest, "source_sizes_sha256": _sizes_digest(plan), IMPLAUSIBLE: counts}
+    group.update_attributes({"complete": True, **found})
     shutil.rmtree(store / _MARKS)
-    return digest
+    return found
 
 
 def _digest(text: str) -> str:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from climlink.data.errors import DataError
-from climlink.data.netcdf import open_netcdf
+from climlink.data.netcdf import open_netcdf, read_numbers
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.statistics import MOMENTS, Statistics, VariableStatistics
 from climlink.wrappers.variable_sets import variable_names
@@ -82,7 +82,8 @@ def _read(path: Path) -> _Arrays:
     """Return the catalogue's variables of one published file, float64 [width] each; the files hold others that climlink does not use."""
     known = set(variable_names())
     with open_netcdf(path) as dataset:
-        return {str(n): np.atleast_1d(np.asarray(dataset[n].values, dtype=np.float64)) for n in dataset.variables if n in known}
+        found = {n: v for n, v in dataset.variables.items() if n in known}
+        return {name: np.atleast_1d(read_numbers(path, v)) for name, v in found.items()}
 
 
 def _entry(**moments: NDArray[np.float64] | None) -> VariableStatistics:
@@ -102,7 +103,12 @@ def _inputs(folder: Path, files: _Files) -> dict[str, VariableStatistics]:
 
 def _outputs(path: Path) -> dict[str, VariableStatistics]:
     """Return std = 1 / scale of every output."""
-    return {name: _entry(std=1.0 / scale) for name, scale in _read(path).items()}
+    scales = _read(path)
+    for name, scale in scales.items():
+        if not (scale > 0.0).all():
+            wanted = "expected one over a standard deviation"
+            raise DataError(f"{path}: the scale of {name} is {scale.min():g} somewhere, {wanted}")
+    return {name: _entry(std=1.0 / scale) for name, scale in scales.items()}
 
 
 def _multirepresentation(folder: Path) -> dict[str, VariableStatistics]:
@@ -120,4 +126,7 @@ def _read_lambda(path: Path) -> torch.Tensor:
         values = [float(word) for word in path.read_text().replace("\n", ",").split(",") if word.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected one row of comma-separated numbers ({error})") from error
+    wrong = [value for value in values if not 0.0 < value < np.inf]
+    if wrong:
+        raise DataError(f"{path}: expected positive, finite numbers, found {wrong[0]}")
     return torch.tensor(values, dtype=torch.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import torch
 import xarray as xr
@@ -113,7 +114,7 @@ def read_statistics(path: str | Path) -> Statistics:
     """Return the statistics of a file that write_statistics made; DataError if it is another file, newer, or was changed since."""
     path = Path(path)
     with open_netcdf(path) as dataset:
-        version = dataset.attrs.get(_VERSION_ATTRIBUTE)
+        version = getattr(dataset, _VERSION_ATTRIBUTE, None)
         if version is None:
             raise DataError(
                 f"{path}: no statistics of climlink (no attribute {_VERSION_ATTRIBUTE}); make them with: climlink data statistics"
@@ -122,16 +123,16 @@ def read_statistics(path: str | Path) -> Statistics:
             raise DataError(
                 f"{path}: statistics version {version} is newer than the {STATISTICS_VERSION} this climlink reads; update climlink"
             )
-        names = [str(n) for n in dataset.data_vars]
+        names = [n for n in dataset.variables if n != _MOMENT]
         lambdas = [n for n in names if n.endswith(_LAMBDA_SUFFIX)]
         statistics = Statistics(
             variables={n: _entry(dataset[n], path) for n in names if n not in lambdas},
-            cloud_lambda={n.removesuffix(_LAMBDA_SUFFIX): torch.from_numpy(np.array(dataset[n].values)) for n in lambdas},
-            source=str(dataset.attrs["source"]),
-            data_digest=str(dataset.attrs["data_digest"]) or None,
-            split=str(dataset.attrs["split"]) or None,
+            cloud_lambda={n.removesuffix(_LAMBDA_SUFFIX): torch.tensor(dataset[n][...]) for n in lambdas},
+            source=str(dataset.source),
+            data_digest=str(dataset.data_digest) or None,
+            split=str(dataset.split) or None,
         )
-        recorded = str(dataset.attrs["digest"])
+        recorded = str(dataset.digest)
     if statistics.digest != recorded:
         raise DataError(
             f"{path}: the numbers are not those that were written (digest {statistics.digest}, recorded {recorded}); compute them again"
@@ -139,11 +140,13 @@ def read_statistics(path: str | Path) -> Statistics:
     return statistics
 
 
-def _entry(values: xr.DataArray, path: Path) -> VariableStatistics:
+def _entry(entry: netCDF4.Variable, path: Path) -> VariableStatistics:
     """Return one variable's statistics from the file."""
-    if values.dims[0] != _MOMENT or values.sizes[_MOMENT] != len(MOMENTS):
+    if entry.dimensions[:1] != (_MOMENT,) or entry.shape[0] != len(MOMENTS):
         raise DataError(
-            f"{path}: {values.name} has dimensions {values.dims}, expected ({_MOMENT}, level) or ({_MOMENT}) with {len(MOMENTS)} moments"
+            f"{path}: {entry.name} has dimensions {entry.dimensions}, "
+            f"expected ({_MOMENT}, level) or ({_MOMENT}) with {len(MOMENTS)} moments"
         )
-    mean, std, minimum, maximum = torch.from_numpy(np.array(values.values, dtype=np.float64)).reshape(len(MOMENTS), -1)
-    return VariableStatistics(mean, std, minimum, maximum, int(values.attrs["count"]), int(values.attrs["left_out"]))
+    values = torch.from_numpy(np.array(entry[...], dtype=np.float64))
+    mean, std, minimum, maximum = values.reshape(len(MOMENTS), -1)
+    return VariableStatistics(mean, std, minimum, maximum, int(entry.count), int(entry.left_out))

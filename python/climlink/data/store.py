@@ -29,6 +29,8 @@ from climlink.wrappers.vertical import HybridCoordinate
 
 STORE_VERSION = 1
 VERSION_ATTRIBUTE = "climlink_store_version"
+IMPLAUSIBLE = "implausible_values"
+"""Attribute: how many values outside the plausible range were kept, by variable allowed them."""
 FloatName = Literal["float32", "float64"]
 TimeIndices = Sequence[int] | NDArray[np.integer] | slice
 
@@ -44,6 +46,10 @@ class StoreConfig(StrictModel):
     time_step_s: float = Field(default=TIME_STEP_S, gt=0)
     lags: bool = Field(default=False, description="store the inputs of earlier steps (sets v4 and v6) too; needs consecutive pairs")
     pairs: PairKind = Field(default="mli-mlo", description="which files make a pair")
+    allow_implausible: tuple[str, ...] = Field(
+        default=(),
+        description="variables whose values outside the plausible range are kept and counted",
+    )
 
     def dtype_of(self, variable: Variable) -> FloatName:
         """Return the type a variable is stored in."""
@@ -54,11 +60,16 @@ class StoreConfig(StrictModel):
         return self.flux_dtype if variable.name.startswith("cam_out_") else self.input_dtype
 
     def check(self, variables: Iterable[Variable]) -> None:
-        """Raise StoreError if ``dtypes`` names a variable that is not stored."""
-        names = [v.name for v in variables]
+        """Raise StoreError if ``dtypes`` or ``allow_implausible`` name what they cannot."""
+        variables = tuple(variables)
+        names, ranged = [v.name for v in variables], [v.name for v in variables if v.plausible]
         for name in self.dtypes:
             if name not in names:
                 raise StoreError(f"dtypes names {name!r}, which a store does not hold{near_names(name, names)}")
+        for name in self.allow_implausible:
+            if name not in ranged:
+                near = near_names(name, ranged)
+                raise StoreError(f"allow_implausible names {name!r}, which has no range{near}")
 
 
 def open_group(path: Path) -> zarr.Group:

@@ -6,9 +6,9 @@ no physics: the tendencies are noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import netCDF4
 import numpy as np
@@ -207,3 +207,31 @@ def write_file(path: Path, stamp: Stamp, columns: Mapping[str, NDArray[np.float6
         for name, values in columns.items():
             file.createVariable(name, "f8", ("lev", "ncol") if values.ndim == 2 else ("ncol",))[:] = values.T
         file.calendar = "NO_LEAP"
+
+
+def replace_variable(
+    path: Path,
+    name: str,
+    change: Callable[[NDArray[Any]], Any] = lambda values: values,
+    dtype: str = "f8",
+    fill: Any = None,
+    time: int = 0,
+    **attributes: Any,
+) -> None:
+    """Put a variable with changed values in the place of one of a file, which gets another name.
+
+    What ``change`` returns is stored as ``dtype``, not packed, with ``fill`` as _FillValue, ``time``
+    times over along a leading dimension time (none for 0), and with the attributes.
+    """
+    with netCDF4.Dataset(path, "a") as file:
+        file.set_auto_maskandscale(False)
+        dimensions, values = file[name].dimensions, np.array(file[name][...])
+        file.renameVariable(name, f"{name}_{len(file.variables)}")
+        if time:
+            dimensions, values = ("time", *dimensions), np.stack([values] * time)
+            if "time" not in file.dimensions:
+                file.createDimension("time", time)
+        new = file.createVariable(name, dtype, dimensions, fill_value=fill)
+        new.set_auto_maskandscale(False)
+        new.setncatts(attributes)
+        new[...] = np.asarray(change(values)).astype(dtype)
