@@ -3,16 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 BUILD := build/python
+# A file's tests stay in one process: they share the file's fixtures.
+PYTEST := $(PY) -m pytest -q -n 2 --dist loadfile
 export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 export OMP_NUM_THREADS ?= 1
 
 NATIVE := $(shell find cpp fortran_bridge fortran_host cmake -type f -not -path '*/.*' 2>/dev/null) CMakeLists.txt
 
-.PHONY: help setup quickstart test lint sanitize bench clean
+.PHONY: help setup quickstart test test-long lint bench clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.system: scripts/system-packages.txt scripts/setup-system.sh
 	@scripts/setup-system.sh
@@ -34,9 +36,14 @@ quickstart: setup ## data from the embedded model, train, export, verify, replay
 	env -u OMP_NUM_THREADS $(VENV)/bin/climlink quickstart
 
 test: setup ## Python, C++, Fortran and sanitizer tests
-	$(PY) -m pytest -q
-	ctest --test-dir $(BUILD) --output-on-failure -j2
+	$(PYTEST)
+	ctest --test-dir $(BUILD) --output-on-failure -j2 -LE long
 	scripts/sanitize.sh $(VENV)
+
+test-long: setup ## tests of the marker and label long, then the mutations that a test must notice
+	$(PYTEST) -m long
+	ctest --test-dir $(BUILD) --output-on-failure -L long
+	$(PY) tests/mutation/run.py
 
 lint: setup ## ruff, mypy, import rules, clang-format, Fortran style
 	scripts/lint.sh $(VENV)

@@ -39,6 +39,19 @@ class Tiny(nn.Module):
         return self.linear(x) / x[:, 8:9]
 
 
+class Fixed(nn.Module):
+    """Five outputs whatever the nine inputs are, exact in float32; ``undefined``: the fourth is NaN."""
+
+    def __init__(self, undefined: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("outputs", torch.tensor([1.0, 2.0, -3.0, 4.0, 5.0]))
+        if undefined:
+            self.outputs[3] = float("nan")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.outputs.expand(x.shape[0], 5)
+
+
 class Masked(nn.Module):
     """Linear [n, 9] -> [n, 5] beside square roots of negatives, overflows and divisions by zero that a mask takes out again."""
 
@@ -353,6 +366,21 @@ def make_damaged(folder: Path) -> None:
     damage_manifest_bytes(folder / "bad_crc.pt")
 
 
+def make_judged(folder: Path) -> None:
+    """Make packages whose golden values are off by hand, or are not numbers."""
+    record = manifest(TINY_INPUTS, TINY_OUTPUTS, 4)
+    record["difference_scale"] = {"ptend_t": [0.01, 0.02, 0.03, 0.04], "cam_out_PRECC": [0.05]}
+    golden = Fixed().outputs.repeat(4, 1)
+    golden[0, 0] = 1.125
+    golden[1, 2] = -3.5
+    record["tolerances"][0]["tolerance"] = 0.15
+    save(folder / "off_by_hand.pt", Fixed(), record, golden)
+    record["tolerances"][0]["tolerance"] = 0.14
+    save(folder / "off_beyond.pt", Fixed(), record, golden)
+    save(folder / "golden_nan.pt", Fixed(undefined=True), record, Fixed().outputs.repeat(4, 1))
+    save(folder / "both_nan.pt", Fixed(undefined=True), record)
+
+
 def make_disagreeing(folder: Path) -> None:
     """Make packages whose graph does not do what the manifest says."""
     more_out = layout("more", [("ptend_t", "K/s", 4), ("cam_out_PRECC", "m/s", 1), ("cam_out_PRECSC", "m/s", 1)])
@@ -416,6 +444,7 @@ def main() -> None:
     make_good(folder)
     make_switched(folder)
     make_damaged(folder)
+    make_judged(folder)
     make_disagreeing(folder)
     check_against_python_reader(folder)
 

@@ -152,6 +152,20 @@ TEST_CASE("a golden replay outside the tolerance names variable, column, got and
   refuses("no_tolerance.pt", CLIMLINK_ERROR_GOLDEN, "no tolerance for torchscript/cpu/float32");
 }
 
+TEST_CASE("the golden difference is the largest |a - b| / (s + |b|), with the scale of its own output", "[torch]") {
+  const Handle handle("off_by_hand.pt");
+  double difference = 0;
+  REQUIRE(climlink_golden_difference(handle, &difference) == CLIMLINK_OK);
+  // Column 1, level 2 has -3 where -3.5 was recorded, s = 0.03; 0.125 / (0.01 + 1.125) of column 0, level 0 is smaller.
+  CHECK(difference == Approx(0.5 / 3.53).epsilon(1e-14));
+  refuses("off_beyond.pt", CLIMLINK_ERROR_GOLDEN, "ptend_t: column 1 (0-based), level 2: got -3, expected -3.5; difference 0.14164");
+}
+
+TEST_CASE("a golden replay that gives no number is refused", "[torch]") {
+  refuses("golden_nan.pt", CLIMLINK_ERROR_GOLDEN, "ptend_t: column 0 (0-based), level 3: got nan, expected 4");
+  refuses("both_nan.pt", CLIMLINK_ERROR_GOLDEN, "level 3: got nan, expected nan");
+}
+
 TEST_CASE("an imported graph opens like any other and says what it asks of the host", "[torch]") {
   const Handle handle("imported.pt");
   const char* policy = nullptr;
@@ -202,6 +216,12 @@ TEST_CASE("variables are listed by role, and units can be required", "[torch]") 
   CHECK(climlink_require_units(handle, CLIMLINK_OUTPUT, "ptend_t", "K/s") == CLIMLINK_OK);
   CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_ps", "hPa") == CLIMLINK_ERROR_HOST);
   CHECK_THAT(climlink_last_message(), Contains("the host has units \"hPa\", the package \"Pa\""));
+  for (const char* as_long : {"hP", "pa", "aP", "Pb"}) {
+    CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_ps", as_long) == CLIMLINK_ERROR_HOST);
+  }
+  CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_t", "m") == CLIMLINK_ERROR_HOST);
+  CHECK(climlink_require_units(handle, CLIMLINK_OUTPUT, "ptend_t", "m/s") == CLIMLINK_ERROR_HOST);
+  CHECK(climlink_require_units(handle, CLIMLINK_OUTPUT, "cam_out_PRECC", "K/s") == CLIMLINK_ERROR_HOST);
   CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_p", "Pa") == CLIMLINK_ERROR_VARIABLE);
   CHECK_THAT(climlink_last_message(), Contains("Near names: state_t, state_ps"));
   CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "ptend_t", "K/s") == CLIMLINK_ERROR_VARIABLE);

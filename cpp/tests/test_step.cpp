@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <thread>
+#include <tuple>
 
 #include "support.hpp"
 
@@ -130,6 +131,30 @@ TEST_CASE("unset variables are listed with the columns that miss", "[torch]") {
   TinyInputs<double> whole(10);
   REQUIRE(whole.set(handle) == CLIMLINK_OK);  // what was missing may follow
   CHECK(climlink_run(handle) == CLIMLINK_OK);
+}
+
+TEST_CASE("one column that is not set is enough, whichever it is", "[torch]") {
+  const Handle handle("tiny.pt");
+  constexpr int64_t n = 40;
+  for (const std::string missing : {"state_t", "state_q0001", "state_ps"}) {
+    for (const int64_t absent : {int64_t{0}, int64_t{17}, n - 1}) {
+      CAPTURE(missing, absent);
+      REQUIRE(climlink_begin(handle, n) == CLIMLINK_OK);
+      TinyInputs<double> whole(n), before(absent), after(n - 1 - absent);
+      for (auto [name, all, left, right] :
+           {std::tuple{"state_t", &whole.t, &before.t, &after.t}, std::tuple{"state_q0001", &whole.q, &before.q, &after.q},
+            std::tuple{"state_ps", &whole.ps, &before.ps, &after.ps}}) {
+        if (missing != name) {
+          REQUIRE(set_one(handle, name, *all) == CLIMLINK_OK);
+          continue;
+        }
+        if (absent > 0) REQUIRE(set_one(handle, name, *left) == CLIMLINK_OK);
+        if (absent < n - 1) REQUIRE(set_one(handle, name, *right, absent + 1) == CLIMLINK_OK);
+      }
+      CHECK(climlink_run(handle) == CLIMLINK_ERROR_VARIABLE);
+      CHECK_THAT(climlink_last_message(), Contains("1 input variable(s)") && Contains(missing + " (1 of 40 columns missing)"));
+    }
+  }
 }
 
 TEST_CASE("calls out of order are refused", "[torch]") {

@@ -143,6 +143,9 @@ def test_the_parts_of_the_graph_give_its_bits(unet_package: EmulatorPackage, dou
 
 def test_zonal_means_are_area_weighted(evaluation: OfflineEvaluation, rows: dict[str, np.ndarray]) -> None:
     place = evaluation.result.place
+    southern = (place.latitude >= -80) & (place.latitude < -70)
+    # Only unequal areas in one bin tell a weighted mean from a plain one.
+    assert np.unique(place.area[southern]).size == 2
     centres, got = place.zonal_mean(evaluation.result.plain.prediction_mean())
     mean = rows["prediction"].reshape(3, 24, -1).mean(axis=0)
     assert len(centres) == 18

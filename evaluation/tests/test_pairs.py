@@ -61,6 +61,24 @@ def test_weighted_scores_are_those_of_scikit_learn(seed: int, left_out: int) -> 
     np.testing.assert_allclose(got.truth_std()[0] ** 2, np.average((y - np.average(y, axis=0, weights=rows)) ** 2, axis=0, weights=rows))
 
 
+def test_features_together_score_as_their_pairs_do_in_one_row() -> None:
+    rng = np.random.default_rng(5)
+    truth = np.array([0.0, 40.0, -3.0]) + rng.normal(0.0, 2.0, (12, 2, 3))
+    prediction = truth + rng.normal(0.5, 1.0, truth.shape)
+    weights = rng.uniform(0.5, 1.5, truth.shape)
+    weights[:, 1, 2] = 0.0
+    got = moments(truth, prediction, weights, (4,)).over_features()
+    for column in range(2):
+        y, p, w = (a[:, column].ravel() for a in (truth, prediction, weights))
+        assert got.r2()[column, 0] == pytest.approx(r2_score(y, p, sample_weight=w), rel=1e-12)
+        squared, absolute = (f(y, p, sample_weight=w) for f in (mean_squared_error, mean_absolute_error))
+        assert got.rmse()[column, 0] ** 2 == pytest.approx(squared, rel=1e-12)
+        assert got.mae()[column, 0] == pytest.approx(absolute, rel=1e-12)
+        assert got.bias()[column, 0] == pytest.approx(np.average(p - y, weights=w), rel=1e-12)
+        assert got.truth_mean()[column, 0] == pytest.approx(np.average(y, weights=w), rel=1e-12)
+        assert [got.lowest[column, 0], got.highest[column, 0]] == [y[w > 0].min(), y[w > 0].max()]
+
+
 def test_small_variation_on_a_large_mean_keeps_its_digits() -> None:
     rng = np.random.default_rng(0)
     steps = rng.integers(-1000, 1000, (4000, 1, 1)).astype(np.float64)
@@ -100,6 +118,10 @@ def test_wrong_shapes_are_refused(truth: tuple, prediction: tuple, weights: tupl
 
 def test_logarithmic_bins_hold_what_they_say() -> None:
     bins = LogBins(-2, 1, 4)
+    assert bins.count == 14
+    quarter = 10**0.25
+    np.testing.assert_allclose(bins.edges[[0, 1, 4, 12]], [0.01, 0.01 * quarter, 0.1, 10.0], rtol=1e-14)
+    np.testing.assert_allclose(bins.centres[[0, 1, 13]], [0.01, 0.01 * 10**0.125, 10.0], rtol=1e-14)
     values = np.array([0.0, -1.0, 0.009, 0.01, 0.5, 9.99, 10.0, 1e9])
     index = bins.of(values)
     np.testing.assert_array_equal(index[[0, 1, 2]], 0)

@@ -120,3 +120,25 @@ def test_all_rows_kept_score_the_plain_r2_and_pruned_outputs_are_left_out() -> N
     assert result.kept_r2["ptend_t"][-1] == pytest.approx(np.median(r2), rel=1e-12)
     used = confidence[5:, scale > 0.0]
     assert result.not_positive == pytest.approx((used <= 0).mean())
+
+
+def test_every_output_has_the_delta_of_its_own_loss() -> None:
+    network, host = variable_set("net308", LEVELS), variable_set("mmf368", LEVELS)
+    deltas = {name: 0.5 * (k + 1) for k, name in enumerate(network.names)}
+    collected = ConfidenceScores(ScaledOutputs(network, host, np.full(network.width, 2.0)), deltas)
+    truth = np.zeros((4, host.width))
+    prediction = np.full((4, host.width), 6.0)
+    errors = {n: 6.0 if n == "ptend_qn" else 3.0 for n in network.names}  # total cloud has two parts
+    loss = {n: d * (errors[n] - 0.5 * d) for n, d in deltas.items() if d <= 3.0}
+    confidence = np.zeros((4, network.width))
+    for name in network.names:
+        confidence[:, network.slice(name)] = 0.1 * deltas[name]
+    collected.add(truth, prediction, confidence, np.ones(4))
+    result = collected.result()
+    for name, expected in loss.items():
+        curve = result.calibration[name]
+        np.testing.assert_allclose(curve.actual, expected, rtol=1e-12)
+        np.testing.assert_allclose(curve.predicted, 0.1 * deltas[name], rtol=1e-12)
+        sigma = sigma_of_loss(np.array(0.1 * deltas[name]), deltas[name])
+        crps = float(gaussian_crps(np.array(errors[name]), sigma))
+        assert result.crps[name] == pytest.approx(crps, rel=1e-12)

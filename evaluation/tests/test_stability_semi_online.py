@@ -115,8 +115,13 @@ def test_without_physics_the_error_is_the_recorded_tendency(source: Path) -> Non
     record = PairsRecord(source, V2)
     first = record.read(0)
     done = replay(record, no_tendencies, V2, steps=1)
-    missed = STEP_S * first["ptend_t"]
-    np.testing.assert_allclose(done.by_level["state_t"][1], np.sqrt((missed**2).mean(axis=0)), rtol=1e-9)
+    squares = (STEP_S * first["ptend_t"]) ** 2
+    by_level = np.average(squares, axis=0, weights=record.area)
+    np.testing.assert_allclose(done.by_level["state_t"][1], np.sqrt(by_level), rtol=1e-9)
+    h, ps = record.hybrid, record.read(1)["state_ps"].reshape(-1, 1)
+    mass = np.diff(h.p0_pa * np.array(h.hyai) + ps * np.array(h.hybi), axis=1) * record.area[:, None]
+    whole = np.average(squares, weights=mass)
+    np.testing.assert_allclose(done.rmse["state_t"][1], np.sqrt(whole), rtol=1e-9)
 
 
 def test_a_replay_that_leaves_the_physical_range_ends_and_says_where(source: Path) -> None:
@@ -145,9 +150,11 @@ def test_water_below_zero_is_counted(source: Path) -> None:
         return {**true_tendencies(columns), "state_q0001": np.full_like(columns["state_q0001"], -1.0)}
 
     done = replay(PairsRecord(source, V2), dry, V2, steps=1)
-    following = PairsRecord(source, V2).read(1)["state_q0001"]
+    record = PairsRecord(source, V2)
+    following = record.read(1)["state_q0001"]
     assert done.clipped >= following.size
-    np.testing.assert_allclose(done.by_level["state_q0001"][1], np.sqrt((following**2).mean(axis=0)))
+    by_level = np.average(following**2, axis=0, weights=record.area)
+    np.testing.assert_allclose(done.by_level["state_q0001"][1], np.sqrt(by_level))
 
 
 @pytest.mark.parametrize("kind", ["pairs", "store"])

@@ -51,6 +51,7 @@ FLUXES = [
     ("cam_out_SOLSD", "W/m2", "pbuf_SOLIN", 0.1),
     ("cam_out_SOLLD", "W/m2", "pbuf_SOLIN", 0.05),
 ]
+OTHER_UNITS = {"state_t": "m", "cam_in_LWUP": "N/m2", "ptend_v": "K/s2", "cam_out_SOLLD": "J/m2"}
 DYNAMICS = [("state_t_dyn", "K/s"), ("state_q0_dyn", "kg/kg/s"), ("state_u_dyn", "m/s2")]
 PHYSICS = [
     (f"state_{n}_prvphy", u) for n, u in (("t", "K/s"), ("q0001", "kg/kg/s"), ("q0002", "kg/kg/s"), ("q0003", "kg/kg/s"), ("u", "m/s2"))
@@ -212,7 +213,7 @@ def climsim_package(
     """A package with the variables of ClimSim's 557 inputs and 368 outputs; ``humidity`` stands in the second place.
 
     ``sources`` gives outputs another input and gain than the usual ones; ``graph`` makes another graph of the usual one and the numbers
-    of inputs and outputs; ``units`` gives outputs other units.
+    of inputs and outputs; ``units`` gives inputs and outputs other units.
     """
     profiles = [
         ("state_t", "K"),
@@ -222,6 +223,7 @@ def climsim_package(
     ]
     profiles += [("state_u", "m/s"), ("state_v", "m/s"), ("pbuf_ozone", "kg/kg"), ("pbuf_CH4", "kg/kg"), ("pbuf_N2O", "kg/kg")]
     inputs = [(n, u, levels) for n, u in profiles] + [(n, u, 1) for n, u in SCALARS] + (further or [])
+    inputs = [(n, (units or {}).get(n, u), width) for n, u, width in inputs]
     known = {name for name, _, _ in inputs}
     usual = [((n, u, levels), s if s in known else humidity, g) for n, u, s, g in TENDENCIES] + [((n, u, 1), s, g) for n, u, s, g in FLUXES]
     chosen = [((n, (units or {}).get(n, u), w), *(sources or {}).get(n, (source, gain))) for (n, u, w), source, gain in usual]
@@ -261,6 +263,9 @@ def main(folder: Path) -> None:
     climsim_package(folder / "climsim_random.pt", 60, graph=lambda _, n_input, __: RandomWeights(n_input, scale))
     climsim_package(folder / "climsim_26.pt", 26)
     climsim_package(folder / "climsim_mm_day.pt", 60, units={"cam_out_PRECC": "mm/day"})
+    # As many characters as the right units have.
+    for name, units in OTHER_UNITS.items():
+        climsim_package(folder / f"climsim_{name}_units.pt", 60, units={name: units})
     lagged_package(folder / "lagged.pt")
 
 

@@ -89,6 +89,8 @@ contains
     call check_error(status, climlink_error_variable, 'output')
     call emulator%set('state_t', t, 1, status, units='degC')
     call check_error(status, climlink_error_host, 'degC')
+    call emulator%set('state_t', t, 1, status, units='m')            ! as long as the right one
+    call check_error(status, climlink_error_host, 'the host has units "m", the package "K"')
     call emulator%set('state_t', t, 1, status)
     call emulator%run(status)
     call check_error(status, climlink_error_variable, 'state_q0001')

@@ -9,7 +9,7 @@ module aqua_column_physics
   implicit none (type, external)
   private
 
-  public :: reference_physics
+  public :: reference_physics, freeze_convective, total_cover
 
   !> Share of snow in convective precipitation by the temperature of the lowest level: 1 below, 0 above [K], as in ClimSim's files.
   real(r8), parameter :: all_snow = 268.0_r8, all_rain = 281.0_r8

@@ -11,7 +11,8 @@ module aqua_test_support
   implicit none (type, external)
   private
 
-  public :: check, check_close, climsim_levels, random_numbers, random_spectra, sounding, synthesize_state, transform_of
+  public :: check, check_close, check_value, climsim_levels, random_numbers, random_spectra, &
+    sounding, synthesize_state, transform_of
 
 contains
 
@@ -30,6 +31,21 @@ contains
     write (text, '(2(a,es24.16))') ' is', value, ', expected', expected
     call check(abs(value - expected) <= tolerance, what // trim(text))
   end subroutine check_close
+
+  !> Equal up to a share of the expected value: that which is given, or what gas constants of nine
+  !! digits leave.
+  subroutine check_value(value, expected, what, share)
+    real(r8), intent(in) :: value, expected
+    character(len=*), intent(in) :: what
+    real(r8), intent(in), optional :: share
+    real(r8), parameter :: nine_digits = 1.0e-7_r8
+
+    if (present(share)) then
+      call check_close(value, expected, share * abs(expected), what)
+    else
+      call check_close(value, expected, nine_digits * abs(expected), what)
+    end if
+  end subroutine check_value
 
   !> The levels in the YAML file whose path is the program's first argument.
   function climsim_levels() result(levels)

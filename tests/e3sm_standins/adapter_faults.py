@@ -107,6 +107,15 @@ def faults_of_entries(lagged: Path) -> list[Case]:
     ]
 
 
+# The wrong units have as many characters as the right ones.
+WRONG_UNITS = (
+    "the package takes state_t in m, E3SM has it in K",
+    "the package takes cam_in_LWUP in N/m2, E3SM has it in W/m2",
+    "the package gives ptend_v in K/s2, E3SM takes m/s2",
+    "the package gives cam_out_SOLLD in J/m2, E3SM takes W/m2",
+)
+
+
 def faults_of_packages(fixtures: Path) -> list[Case]:
     """Files that are not there, are no packages, or are packages for another host."""
 
@@ -120,6 +129,7 @@ def faults_of_packages(fixtures: Path) -> list[Case]:
         (named("climsim_26.pt"), {}, "26"),
         (named("climsim_unknown.pt"), {}, "E3SM does not have the inputs state_omega cam_in_SST"),
         (named("climsim_mm_day.pt"), {}, "the package gives cam_out_PRECC in mm/day, E3SM takes m/s"),
+        *[(named(f"climsim_{text.split()[3]}_units.pt"), {}, text) for text in WRONG_UNITS],
         (named("climsim_double.pt"), {}, "the graph returns Double"),
         ({"climlink_package": " "}, {}, "climlink_package and cb_torch_model are blank"),
         ({"climlink_package_digest": "f" * 64}, {}, "fffff"),

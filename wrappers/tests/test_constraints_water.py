@@ -258,6 +258,25 @@ def test_column_repair_conserves_what_it_can(make, seed: int) -> None:
         assert np.abs(new[~enough][:, PRUNED:]).max(initial=0.0) < 1e-17, "where too little is held, all of it goes"
 
 
+def test_column_repair_takes_the_same_share_of_every_levels_water(context) -> None:
+    state, outputs = columns(6, 4)
+    for n in ("q0001", "q0002", "q0003"):
+        state[f"state_{n}"][:, 7:] += 1e-4
+        outputs[f"ptend_{n}"] = np.abs(outputs[f"ptend_{n}"])
+        # One level asks for a little too much.
+        outputs[f"ptend_{n}"][:, 6] = -state[f"state_{n}"][:, 6] / DT - 1e-9
+    got = apply(rule(context, "positivity", repair="column"), state, outputs)
+    h = context.hybrid
+    interfaces = h.p0_pa * np.array(h.hyai) + state["state_ps"] * np.array(h.hybi)
+    dp = np.diff(interfaces, axis=1)
+    for n in ("q0001", "q0002", "q0003"):
+        wanted = np.maximum(outputs[f"ptend_{n}"], -state[f"state_{n}"] / DT)
+        water = (state[f"state_{n}"] + DT * wanted)[:, PRUNED:]
+        taken = DT * (wanted - got[f"ptend_{n}"])[:, PRUNED:]
+        share = 1e-9 * DT * dp[:, 6] / (dp[:, PRUNED:] * water).sum(axis=1)
+        np.testing.assert_allclose(taken, share[:, None] * water, rtol=1e-6, atol=1e-15)
+
+
 def test_parameters_of_positivity_are_checked(context) -> None:
     for parameters in ({"repair": "global"}, {"tendencies": []}, {"tendencies": ["ptend_t"]}, {"fix": True}):
         with pytest.raises(ContractError, match="positivity"):

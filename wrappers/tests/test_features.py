@@ -123,3 +123,14 @@ def test_a_feature_is_normalized_by_its_own_statistics_and_clipped(make) -> None
     del statistics.cloud_lambda["state_q0002"]
     with pytest.raises(ContractError, match="cloud lambda of state_q0002"):
         normalization.fit(statistics)
+
+
+def test_a_feature_is_clipped_at_ten_standard_deviations_on_both_sides() -> None:
+    inputs, outputs = _set("state_t@step", level_count=4), _set("ptend_t", level_count=4)
+    mean, std = (torch.full((4,), value, dtype=torch.float64) for value in (3.0, 2.0))
+    moments = VariableStatistics(mean, std, mean - std, mean + std)
+    statistics = Statistics({"state_t@step": moments, "ptend_t": moments}, {}, source="numbers")
+    config = NormalizationConfig()
+    normalization = Normalization(inputs, outputs, config, pruned_levels=0).fit(statistics)
+    rows = 3 + 2 * torch.tensor([[9.9, 10.1, -9.9, -10.1]], dtype=torch.float64)
+    assert normalization.normalize(rows)[0].tolist() == pytest.approx([9.9, 10.0, -9.9, -10.0])

@@ -83,6 +83,22 @@ def test_a_constant_with_zero_mean_of_rounding_noise_counts_as_constant(make) ->
     assert not field(build(make, statistics=statistics), "net_v2_mc", "state_v", np.ones((1, L))).any()
 
 
+@pytest.mark.parametrize("largest", ["mean", "minimum", "maximum"])
+@pytest.mark.parametrize(("share", "varies"), [(0.9e-6, False), (1.1e-6, True)])
+def test_variation_begins_at_a_millionth_of_the_largest_moment(
+    make,
+    largest: str,
+    share: float,
+    varies: bool,
+) -> None:
+    large = -1e3 if largest == "minimum" else 1e3
+    given = {"mean": 0.5, "minimum": -1.0, "maximum": 1.0, "std": share * 1e3} | {largest: large}
+    statistics = changed(make.statistics(L), "state_v", **given)
+    x = np.full((1, L), given["mean"] + 3 * given["std"])
+    got = field(build(make, statistics=statistics), "net_v2_mc", "state_v", x)
+    np.testing.assert_allclose(got, 3.0 if varies else 0.0, rtol=1e-6)
+
+
 def test_snow_fill_as_a_flag_and_as_published(make) -> None:
     filled = np.array([[0.0], [0.3], [9.9e19], [1e20], [1e30], [float(np.float32(1e30))]])
     assert field(build(make), "net_v2_mc", "cam_in_SNOWHICE", filled).ravel().tolist() == [0, 0, 0, 1, 1, 1]

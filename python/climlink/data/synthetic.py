@@ -82,13 +82,15 @@ def synthetic_hybrid(level_count: int) -> HybridCoordinate:
 
 
 def synthetic_grid(*, n_column: int, hybrid: HybridCoordinate) -> Grid:
-    """Return evenly spread columns on a vertical coordinate, without a file."""
+    """Return evenly spread columns, each with the area of its zone, on a vertical coordinate."""
+    latitude = np.linspace(-80.0, 80.0, n_column)
+    zone = np.cos(np.radians(latitude))
     return Grid(
         Path("synthetic"),
         hybrid,
-        latitude=np.linspace(-80.0, 80.0, n_column),
+        latitude=latitude,
         longitude=np.linspace(0.0, 350.0, n_column),
-        area=np.full(n_column, 4.0 * np.pi / n_column),
+        area=4.0 * np.pi * zone / zone.sum(),
         sha256="",
     )
 

@@ -86,5 +86,6 @@ class ColumnLoss(nn.Module):
         """Return the summed loss on differences between neighbouring levels, where both levels count."""
         chosen = [part.index_select(-1, self.profile_positions) for part in (error, self.deltas, self.weights)]
         by_level, delta, weight = (part.reshape(*part.shape[:-1], -1, self.level_count) for part in chosen)
-        both = weight[:, 1:] * weight[:, :-1]
+        # All levels of an output have one weight, or 0 where pruned.
+        both = torch.minimum(weight[:, 1:], weight[:, :-1])
         return (huber(by_level.diff(dim=-1), delta[:, 1:]) * both).sum()

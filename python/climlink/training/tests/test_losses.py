@@ -82,6 +82,30 @@ def test_level_differences_do_not_see_a_constant_shift(synthetic_store: ColumnSt
         assert extra == pytest.approx(expected / outputs.width, abs=1e-8)
 
 
+def test_level_differences_have_their_outputs_weight_and_end_at_pruned_levels(
+    synthetic_store: ColumnStore,
+) -> None:
+    s = _setting(synthetic_store, [])
+    outputs = s.emulator.contract.network_outputs
+    bent, below = s.batch.targets.clone(), s.batch.targets.clone()
+    bent[:, outputs.offset("ptend_t") + 30] += 0.5
+    below[:, outputs.offset("ptend_u") + 15 : outputs.slice("ptend_u").stop] += 0.5
+    weights = {"weight_of": {"ptend_t": 3.0}}
+    for rows, expected in ((bent, 3.0 * 2 * 0.125), (below, 0.0)):
+        plain, whole = s.loss(rows, **weights), s.loss(rows, level_difference_weight=2.0, **weights)
+        assert float(whole - plain) == pytest.approx(2.0 * expected / outputs.width, abs=1e-7)
+
+
+def test_host_outputs_have_a_weight_of_their_own(synthetic_store: ColumnStore) -> None:
+    names = ["ptend_t", "cam_out_PRECC"]
+    s = _setting(synthetic_store, names)
+    rows = s.batch.targets + 0.3
+    plain = float(_setting(synthetic_store, []).loss(rows))
+    once, thrice = (float(s.loss(rows, host_outputs=names, host_weight=w)) for w in (1.0, 3.0))
+    assert once > plain + 1e-3
+    assert thrice - plain == pytest.approx(3.0 * (once - plain), rel=1e-4)
+
+
 def test_host_outputs_are_compared_after_the_constraints(synthetic_store: ColumnStore) -> None:
     """The exact network targets leave only what the diagnosed liquid/ice split costs, and that has a gradient to temperature and cloud."""
     names = ["ptend_q0002", "ptend_q0003"]
