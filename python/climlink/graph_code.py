@@ -13,6 +13,9 @@ from climlink.foreign_graph import ROW_MULTIPLE, ForeignGraph
 _MADE_FROM_NUMBERS = frozenset(("aten::tensor", "aten::scalar_tensor"))
 """Operators that make a tensor of one number: torch mixes such a tensor with any device."""
 
+_VIEWS = frozenset(f"aten::{name}" for name in ("select", "slice", "view", "reshape", "narrow", "unsqueeze", "squeeze", "transpose"))
+"""Operators whose result shares the memory of their first argument."""
+
 _TRAINING_ARGUMENT = {"aten::batch_norm": 5, "aten::dropout": 2, "aten::feature_dropout": 2, "aten::alpha_dropout": 2}
 """Position of the argument that says whether an operator runs in training mode."""
 
@@ -72,8 +75,18 @@ def operators_in_training(module: torch.jit.ScriptModule) -> list[str]:
 
 
 def written_attributes(module: torch.jit.ScriptModule) -> list[str]:
-    """Return the names of attributes that forward sets."""
-    return sorted({node.s("name") for node in _nodes(module) if node.kind() == "prim::SetAttr"})
+    """Return the names of attributes that forward sets, or writes into."""
+    found = set()
+    for node in _nodes(module):
+        if node.kind() == "prim::SetAttr":
+            found.add(node.s("name"))
+        elif node.kind().startswith("aten::") and node.kind().endswith("_"):
+            owner = next(iter(node.inputs())).node()
+            while owner.kind() in _VIEWS:
+                owner = next(iter(owner.inputs())).node()
+            if owner.kind() == "prim::GetAttr":
+                found.add(owner.s("name"))
+    return sorted(found)
 
 
 def prints(module: torch.jit.ScriptModule) -> bool:
