@@ -133,7 +133,8 @@ def _columns(declared: str, network: nn.Module | None, noise: float) -> ImportCo
     if network is not None:
         with torch.no_grad():
             signal = network(rows_of(variable_set("climsim_v2"))).double().numpy()
-        targets = signal + noise * signal.std(axis=0) * targets
+        spread = signal.std(axis=0)
+        targets = signal + np.where(spread > 0, noise * spread, 1.0) * targets
     inputs = variable_set(declared)
     snapshots = np.repeat(np.arange(4), 64)
     return ImportColumns(inputs, outputs, rows_of(inputs), "store", None, rows_of, snapshots, torch.from_numpy(targets))
@@ -167,6 +168,22 @@ def test_a_network_of_any_skill_is_known_in_its_order(noise: float, tmp_path: Pa
     right, wrong = (_columns(declared, network, noise) for declared in ("climsim_v2", "host_v2_q"))
     assert "median R² on the data given: climsim_v2" in order_finding(graph, right, graph(right.rows))
     with pytest.raises(GraphError, match=f"made for climsim_v2, not for host_v2_q.*better in all of {RESAMPLES} resamples"):
+        order_finding(graph, wrong, graph(wrong.rows))
+
+
+class OnlyHeating(Blind):
+    """Knows the temperature tendency and nothing else, so that its median R² is that of zero in any order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.last(torch.relu(self.first(torch.tanh(0.1 * x)))) * self.scale
+        return torch.cat([y[:, :60], torch.zeros_like(y[:, 60:])], dim=1)
+
+
+def test_skill_in_some_outputs_is_enough(tmp_path: Path) -> None:
+    network = OnlyHeating(1, 1.0)
+    graph = _graph(network, tmp_path / "old.pt")
+    wrong = _columns("host_v2_q", network, 1.0)
+    with pytest.raises(GraphError, match="made for climsim_v2, not for host_v2_q"):
         order_finding(graph, wrong, graph(wrong.rows))
 
 
