@@ -156,6 +156,9 @@ class GoldenEntry(Strict):
     column_count: int = Field(ge=2)
     inputs_sha256: Sha256
     outputs_sha256: Sha256
+    sensitivity: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="largest change of the outputs under rounding where too few calm columns were found"
+    )
 
 
 class ProvenanceEntry(Strict):

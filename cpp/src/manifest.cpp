@@ -137,6 +137,8 @@ void read_golden(JsonRecord record, Manifest& m) {
   m.golden_count = record.integer("column_count", 2);
   m.golden_inputs_sha256 = read_digest(record, "inputs_sha256");
   m.golden_outputs_sha256 = read_digest(record, "outputs_sha256");
+  // The tolerances already hold it.
+  if (record.has("sensitivity") && !record.is_null("sensitivity")) record.positive("sensitivity");
   record.finish();
 }
 

@@ -280,7 +280,8 @@ def columns(width: int, count: int = 4) -> torch.Tensor:
 def add_golden(record: dict[str, Any], x: torch.Tensor, y: torch.Tensor) -> dict[str, bytes]:
     """Write the golden digests into a manifest; return the extra files."""
     raw = {"inputs": x.numpy().astype("<f4").tobytes(), "outputs": y.numpy().astype("<f4").tobytes()}
-    record["golden"] = {"column_count": x.shape[0], **{f"{k}_sha256": hashlib.sha256(v).hexdigest() for k, v in raw.items()}}
+    digests = {f"{k}_sha256": hashlib.sha256(v).hexdigest() for k, v in raw.items()}
+    record["golden"] = {"column_count": x.shape[0], "sensitivity": None, **digests}
     return {
         "climlink/manifest.json": json.dumps(record).encode(),
         "climlink/golden_inputs.f32": raw["inputs"],

@@ -143,6 +143,7 @@ TEST_CASE("difference scales, ranges and tolerances must be complete and unique"
   CHECK_THAT(refusal([](json& d) { d["allowed_precisions"] = {"float16"}; }), Contains("allowed_precisions"));
   CHECK_THAT(refusal([](json& d) { d["golden"]["column_count"] = 1; }), Contains("golden.column_count"));
   CHECK_THAT(refusal([](json& d) { d["golden"]["inputs_sha256"] = "12"; }), Contains("golden.inputs_sha256"));
+  CHECK_THAT(refusal([](json& d) { d["golden"]["sensitivity"] = 0; }), Contains("golden.sensitivity"));
   CHECK_THAT(refusal([](json& d) { d["kind"] = "field"; }), Contains("kind"));
   CHECK_THAT(refusal([](json& d) { d["normalization"]["configuration"]["cloud_transform"] = "yes"; }), Contains("true or false"));
 }
@@ -153,6 +154,9 @@ TEST_CASE("an imported graph may leave open what it does not say, and only that"
   const json imported = json::parse(support::read_bytes(support::fixture("imported.json")));
   for (const char* key : open_keys) CHECK(imported[key].is_null());
   CHECK(parse(imported).outputs.width == 5);
+  json sensitive = imported;
+  sensitive["golden"]["sensitivity"] = 4e-3;
+  CHECK(parse(sensitive).golden_count == 4);
   for (const char* key : open_keys) {
     CAPTURE(key);
     CHECK_THAT(refusal([&](json& d) { d[key] = nullptr; }), Contains(key) && Contains("only an imported package"));

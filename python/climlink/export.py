@@ -17,7 +17,7 @@ from climlink.architectures import build
 from climlink.data.errors import StoreError
 from climlink.data.files import replacing
 from climlink.data.store import ColumnStore
-from climlink.golden import choose_golden
+from climlink.golden import GoldenColumns, choose_golden
 from climlink.package import EmulatorPackage, PackageError
 from climlink.provenance import climlink_version, git_revision, kernel_identity
 from climlink.training.checkpoint import load_checkpoint
@@ -72,11 +72,11 @@ def export_package(source: ExportSource, candidates: Tensor, output: str | Path)
     scale = torch.tensor([s for n in contract.outputs.names for s in source.difference_scale[n]], dtype=torch.float64)
     # Never frozen here: freezing folds the buffers away, and the Runtime freezes after it has placed the module.
     script = torch.jit.script(emulator)
-    golden_inputs = choose_golden(emulator, candidates, scale)
+    chosen = choose_golden(emulator, candidates, scale)
     with torch.no_grad():
-        golden_outputs = script(golden_inputs)
-    golden = {GOLDEN_INPUTS_ENTRY: raw_rows(golden_inputs), GOLDEN_OUTPUTS_ENTRY: raw_rows(golden_outputs)}
-    manifest = _manifest(source, script, golden_inputs.shape[0], golden)
+        golden_outputs = script(chosen.rows)
+    golden = {GOLDEN_INPUTS_ENTRY: raw_rows(chosen.rows), GOLDEN_OUTPUTS_ENTRY: raw_rows(golden_outputs)}
+    manifest = _manifest(source, script, chosen, golden)
     buffer = io.BytesIO()
     torch.jit.save(script, buffer, _extra_files={MANIFEST_ENTRY: manifest.to_json().encode(), **golden})
     write_package(Path(output), buffer.getvalue())
@@ -140,7 +140,7 @@ def eager_emulator(package: EmulatorPackage) -> WrappedEmulator:
     return emulator.eval()
 
 
-def _manifest(source: ExportSource, script: torch.jit.ScriptModule, golden_count: int, golden: dict[str, bytes]) -> Manifest:
+def _manifest(source: ExportSource, script: torch.jit.ScriptModule, chosen: GoldenColumns, golden: dict[str, bytes]) -> Manifest:
     emulator = source.emulator
     contract = emulator.contract
     confidence = contract.network_outputs.layout() if emulator.network.has_confidence else None
@@ -164,11 +164,11 @@ def _manifest(source: ExportSource, script: torch.jit.ScriptModule, golden_count
         ),
         allowed_precisions=["float32"],
         difference_scale=source.difference_scale,
-        tolerances=tolerances(),
+        tolerances=tolerances(chosen),
         same_kernels_tolerance=SAME_KERNELS_TOLERANCE,
         training_ranges=source.training_ranges,
         operators=sorted(torch.jit.export_opnames(script)),
-        golden=golden_entry(golden_count, golden),
+        golden=golden_entry(chosen, golden),
         provenance=ProvenanceEntry(
             climlink_version=climlink_version(),
             git_revision=git_revision(),
@@ -181,18 +181,20 @@ def _manifest(source: ExportSource, script: torch.jit.ScriptModule, golden_count
     )
 
 
-def tolerances(factor: float = 1.0) -> list[ToleranceEntry]:
-    """Return the tolerances of the golden replay on a CPU and a GPU, ``factor`` times the usual ones."""
+def tolerances(chosen: GoldenColumns, factor: float = 1.0) -> list[ToleranceEntry]:
+    """Return the tolerances of the golden replay on a CPU and a GPU: ``factor`` times the usual ones, or what the columns move by."""
     usual: tuple[tuple[Literal["cpu", "cuda"], float], ...] = (("cpu", CPU_TOLERANCE), ("cuda", CUDA_TOLERANCE))
-    return [ToleranceEntry(backend="torchscript", device=d, precision="float32", tolerance=factor * t) for d, t in usual]
+    least = chosen.sensitivity or 0.0
+    return [ToleranceEntry(backend="torchscript", device=d, precision="float32", tolerance=max(factor * t, least)) for d, t in usual]
 
 
-def golden_entry(count: int, golden: dict[str, bytes]) -> GoldenEntry:
-    """Return the manifest's record of ``count`` golden columns, given as the entries of the package."""
+def golden_entry(chosen: GoldenColumns, golden: dict[str, bytes]) -> GoldenEntry:
+    """Return the manifest's record of the golden columns, given as the entries of the package."""
     return GoldenEntry(
-        column_count=count,
+        column_count=chosen.rows.shape[0],
         inputs_sha256=hashlib.sha256(golden[GOLDEN_INPUTS_ENTRY]).hexdigest(),
         outputs_sha256=hashlib.sha256(golden[GOLDEN_OUTPUTS_ENTRY]).hexdigest(),
+        sensitivity=chosen.sensitivity,
     )
 
 

@@ -1,8 +1,9 @@
-"""Choice of golden columns: real columns whose outputs do not hang on a threshold."""
+"""Choice of golden columns: real columns whose outputs do not hang on a threshold, or the least sensitive ones, said so."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,6 +21,20 @@ JUMP = 1e-3
 
 INPUT_PERTURBATION = 1e-7
 """About one float32 rounding of the inputs."""
+
+MOST_SENSITIVITY = 1e-2
+"""Golden columns whose outputs move by more than this, a hundredth of their spread, would prove nothing on another machine."""
+
+
+@dataclass(frozen=True)
+class GoldenColumns:
+    """Golden rows [row, n_input], and the largest change of their outputs under the trial perturbations where that is beyond JUMP.
+
+    Such columns are taken where too few are calm; the replay on another machine must then tolerate as much. None: all are calm.
+    """
+
+    rows: Tensor
+    sensitivity: float | None
 
 
 def sensitivity(emulator: WrappedEmulator, x: Tensor, scale: Tensor, seed: int = 0) -> Tensor:
@@ -39,33 +54,49 @@ def sensitivity(emulator: WrappedEmulator, x: Tensor, scale: Tensor, seed: int =
     return worst
 
 
-def choose_golden(emulator: WrappedEmulator, candidates: Tensor, scale: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> Tensor:
-    """Return ``count`` rows of ``candidates`` [row, n_input] that are away from thresholds, spread evenly over the candidates.
+def choose_golden(emulator: WrappedEmulator, candidates: Tensor, scale: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> GoldenColumns:
+    """Return ``count`` of ``candidates`` [row, n_input]; ContractError as ``choose_columns``.
 
-    ``scale`` is the difference scale of the outputs without confidence. Raises ContractError if fewer candidates qualify.
+    ``scale`` is the difference scale of the outputs without confidence.
     """
     with torch.no_grad():
-        return spread_calm(candidates, sensitivity(emulator, candidates, scale) < JUMP, count)
+        every = torch.ones(candidates.shape[0], dtype=torch.bool)
+        return choose_columns(candidates, sensitivity(emulator, candidates, scale), every, count)
 
 
-def spread_calm(candidates: Tensor, calm: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> Tensor:
-    """Return ``count`` of the rows of ``candidates`` where ``calm`` [row] is true, spread evenly; ContractError if there are fewer."""
-    rows = torch.nonzero(calm).flatten()
-    if rows.numel() < count:
+def choose_columns(candidates: Tensor, moved: Tensor, usable: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> GoldenColumns:
+    """Return ``count`` of the ``usable`` rows of ``candidates`` [row, n_input] whose outputs move by ``moved`` [row].
+
+    They are spread evenly over those below JUMP, away from thresholds; where these are too few, the rows that move least
+    are taken. Raises ContractError if too few are usable, or if those that move least move by more than MOST_SENSITIVITY.
+    """
+    possible = torch.nonzero(usable).flatten()
+    if possible.numel() < count:
         raise ContractError(
-            f"only {rows.numel()} of {candidates.shape[0]} candidate columns are away from thresholds; need {count}: give more columns"
+            f"only {possible.numel()} of {candidates.shape[0]} candidate columns can be golden; need {count}: give more columns"
         )
-    spread = torch.linspace(0, rows.numel() - 1, count).round().to(torch.int64)
-    return candidates[rows[spread]].clone()
+    calm = possible[moved[possible] < JUMP]
+    if calm.numel() >= count:
+        spread = torch.linspace(0, calm.numel() - 1, count).round().to(torch.int64)
+        return GoldenColumns(candidates[calm[spread]].clone(), None)
+    least = possible[moved[possible].argsort(stable=True)[:count]].sort().values
+    largest = float(moved[least].max())
+    if not largest <= MOST_SENSITIVITY:
+        raise ContractError(
+            f"only {calm.numel()} of {candidates.shape[0]} candidate columns are away from thresholds; need {count}, and the outputs of "
+            f"the {count} that move least move by up to {largest:.1e} of their spread under perturbations of {PERTURBATION:g}, beyond "
+            f"{MOST_SENSITIVITY:g}: they could not tell a fault from another machine's rounding; give more columns"
+        )
+    return GoldenColumns(candidates[least].clone(), largest)
 
 
-def graph_sensitivity(forward: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, seed: int = 0) -> Tensor:
+def graph_sensitivity(forward: Callable[[Tensor], Tensor], x: Tensor, reference: Tensor, scale: Tensor, seed: int = 0) -> Tensor:
     """Return the largest change of each column's outputs [column] for a graph of which only inputs can be moved.
 
-    Inputs move by one float32 rounding and by PERTURBATION, which stands for the kernels of another machine.
+    ``reference`` [column, n_output] are the outputs for ``x`` [column, n_input]. Inputs move by one float32
+    rounding and by PERTURBATION, which stands for the kernels of another machine.
     """
     generator = torch.Generator().manual_seed(seed)
-    reference = forward(x)
     worst = torch.zeros(x.shape[0], dtype=torch.float64)
     for size in (INPUT_PERTURBATION, PERTURBATION) * 2:
         moved = forward(x * (1.0 + size * _signs(x, generator)))

@@ -9,38 +9,38 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from climlink.data.climsim import find_pairs
 from climlink.data.columns import read_columns
-from climlink.data.errors import DataError
 from climlink.data.grid import find_grid, read_grid
 from climlink.data.lags import needs_lags, with_history
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import synthetic_hybrid, synthetic_rows
-from climlink.evaluation.kernels import r2
 from climlink.export import CANDIDATE_COUNT, CANDIDATE_TIMES, spread_evenly
-from climlink.foreign_graph import ForeignGraph, GraphError
 from climlink.wrappers.errors import ContractError
-from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT, VariableSet, variable_set, variable_set_names
+from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT, VariableSet, variable_set
 from climlink.wrappers.vertical import HybridCoordinate
 
 SYNTHETIC_COUNT = 256
-PLAIN_SKILL = 0.1
-"""A median R² above this is no chance: below, sets are not told apart."""
 
 
 @dataclass(frozen=True)
 class ImportColumns:
-    """Rows [row, n_input] float32 and, from data, targets [row, n_output] float64, the vertical coordinate, and the rows of another set."""
+    """Rows [row, n_input] float32 with the number of their snapshot [row], and how to have them in the order of another set.
+
+    From data there are also targets [row, n_output], float64, and the vertical coordinate.
+    """
 
     inputs: VariableSet
     outputs: VariableSet
     rows: Tensor
     source: Literal["store", "pairs", "synthetic"]
     hybrid: HybridCoordinate | None
+    rows_of: Callable[[VariableSet], Tensor]
+    snapshots: NDArray[np.int64]
     targets: Tensor | None = None
-    rows_of: Callable[[VariableSet], Tensor] | None = None
 
 
 def import_columns(input_set: str, output_set: str, data: Path | None, grid: Path | None, time_step_s: float) -> ImportColumns:
@@ -58,8 +58,13 @@ def import_columns(input_set: str, output_set: str, data: Path | None, grid: Pat
 def _synthetic(input_set: str, output_set: str, hybrid: HybridCoordinate | None) -> ImportColumns:
     level_count = DEFAULT_LEVEL_COUNT if hybrid is None else hybrid.level_count
     inputs = variable_set(input_set, level_count)
-    rows = synthetic_rows(inputs, hybrid or synthetic_hybrid(level_count), SYNTHETIC_COUNT)
-    return ImportColumns(inputs, variable_set(output_set, level_count), torch.from_numpy(rows), "synthetic", hybrid)
+    coordinate = hybrid or synthetic_hybrid(level_count)
+
+    def rows_of(variables: VariableSet) -> Tensor:
+        return torch.from_numpy(synthetic_rows(variables, coordinate, SYNTHETIC_COUNT))
+
+    snapshots = np.zeros(SYNTHETIC_COUNT, dtype=np.int64)
+    return ImportColumns(inputs, variable_set(output_set, level_count), rows_of(inputs), "synthetic", hybrid, rows_of, snapshots)
 
 
 def _from_store(input_set: str, output_set: str, store: ColumnStore, time_step_s: float) -> ImportColumns:
@@ -75,7 +80,7 @@ def _from_store(input_set: str, output_set: str, store: ColumnStore, time_step_s
         return torch.from_numpy(store.pack(variables, times)[kept])
 
     targets = torch.from_numpy(store.targets(outputs, times)[kept])
-    return ImportColumns(inputs, outputs, rows_of(inputs), "store", store.hybrid, targets, rows_of)
+    return ImportColumns(inputs, outputs, rows_of(inputs), "store", store.hybrid, rows_of, kept // store.n_column, targets)
 
 
 def _from_pairs(input_set: str, output_set: str, data: Path, grid: Path | None, time_step_s: float) -> ImportColumns:
@@ -91,37 +96,4 @@ def _from_pairs(input_set: str, output_set: str, data: Path, grid: Path | None, 
 
     read = read_columns(pairs, inputs, outputs, stamps=stamps, grid=on, time_step_s=time_step_s)
     rows, targets = torch.from_numpy(read.inputs[kept]), torch.from_numpy(read.targets[kept])
-    return ImportColumns(inputs, outputs, rows, "pairs", on.hybrid, targets, rows_of)
-
-
-def layout_finding(graph: ForeignGraph, columns: ImportColumns, predicted: Tensor) -> str:
-    """Return what the data say about the declared order of inputs; GraphError if another set of the same width plainly fits better."""
-    if columns.targets is None or columns.rows_of is None:
-        return f"nothing checks that the graph was made for the order of {columns.inputs.name}: give data to have it scored"
-    scores = {columns.inputs.name: _skill(columns, predicted)}
-    for name in variable_set_names("host_input"):
-        other = variable_set(name, columns.inputs.level_count)
-        if name not in scores and other.width == columns.inputs.width:
-            try:
-                rows = columns.rows_of(other)
-            except DataError:
-                continue  # the data do not have this set's inputs
-            scores[name] = _skill(columns, graph(rows))
-    best = max(scores, key=lambda n: scores[n])
-    listed = ", ".join(f"{n} {s:.2f}" for n, s in scores.items())
-    if best != columns.inputs.name and scores[best] > PLAIN_SKILL:
-        raise GraphError(
-            f"{graph.path}: on the data given, median R² is {listed}: the graph was made for {best}, not for {columns.inputs.name}; "
-            f"import it with --input-set {best}"
-        )
-    return f"median R² on the data given: {listed}"
-
-
-def _skill(columns: ImportColumns, predicted: Tensor) -> float:
-    """Return the median of R² over outputs that vary; outputs that are not finite have none."""
-    if columns.targets is None:
-        raise ValueError("without targets there is no skill")
-    truth = columns.targets.numpy()
-    varies = truth.std(axis=0) > 0
-    scores = r2(truth[:, varies], predicted[:, : columns.outputs.width].to(torch.float64).numpy()[:, varies])
-    return float(np.median(np.where(np.isfinite(scores), scores, -np.inf))) if varies.any() else 0.0
+    return ImportColumns(inputs, outputs, rows, "pairs", on.hybrid, rows_of, kept // on.n_column, targets)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +18,19 @@ import torch
 from torch import Tensor
 
 from climlink.data.climsim import TIME_STEP_S
-from climlink.export import golden_entry, raw_rows, tolerances, write_package
-from climlink.foreign_graph import CONFIDENCE_SET, CopyingGraph, Examination, ForeignGraph, GraphError, examine, open_graph
-from climlink.golden import GOLDEN_COLUMN_COUNT, JUMP, graph_sensitivity, spread_calm
-from climlink.import_columns import ImportColumns, import_columns, layout_finding
+from climlink.export import CANDIDATE_COUNT, golden_entry, raw_rows, tolerances, write_package
+from climlink.foreign_graph import ROW_MULTIPLE, CopyingGraph, ForeignGraph, GraphError, open_graph
+from climlink.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenColumns, choose_columns, graph_sensitivity
+from climlink.graph_examination import (
+    COMPANY_ROWS,
+    CONFIDENCE_SET,
+    PROBE_ROWS,
+    Examination,
+    NotFiniteError,
+    examine,
+)
+from climlink.import_columns import ImportColumns, import_columns
+from climlink.input_order import finite_orders, order_finding, other_orders
 from climlink.package import EmulatorPackage
 from climlink.provenance import climlink_version, git_revision, kernel_identity
 from climlink.wrappers.difference import SAME_KERNELS_TOLERANCE, scaled_difference
@@ -36,6 +46,12 @@ from climlink.wrappers.manifest import (
 )
 from climlink.wrappers.normalization import output_floor
 from climlink.wrappers.variable_sets import VariableSet, variable_set, variable_set_names
+
+Progress = Callable[[int, int, str], None]
+"""Told how many rows went through the graph, of how many, and what is being done."""
+
+FULL_FORWARDS = 9
+"""Forwards of all candidate rows in an import without other orders: 1 to examine, 4 perturbed, 3 routes, 1 of the package."""
 
 USUAL = 0.9
 """Share of the columns away from thresholds on which ways to run a graph must agree: fewer could be chosen by luck."""
@@ -61,27 +77,86 @@ class ImportRequest:
     without_prints: bool = False
 
 
-def import_package(old: str | Path, request: ImportRequest, output: str | Path) -> EmulatorPackage:
+def import_package(old: str | Path, request: ImportRequest, output: str | Path, progress: Progress | None = None) -> EmulatorPackage:
     """Write a package made of the TorchScript file ``old``; what stood at ``output`` survives any failure.
 
     Raises GraphError if the graph is not what its sets say or cannot run here, DataError or StoreError for the data, ContractError for an
-    unknown set, PackageError if the file cannot be written.
+    unknown set or too few columns, PackageError if the file cannot be written.
     """
     old = Path(old)
     _check_request(request)
-    graph = open_graph(old, without_prints=request.without_prints)
+    meter = _Meter(progress)
+    graph = replace(open_graph(old, without_prints=request.without_prints), on_rows=meter.ran)
+    meter.begin("reading the columns")
     columns = import_columns(request.input_set, request.output_set, request.data, request.grid, request.time_step_s)
-    seen = examine(graph, columns.inputs, columns.outputs, columns.rows)
+    _check_enough(columns)
+    meter.begin("examining the graph", columns)
+    seen = _examined(graph, columns)
+    meter.begin("scoring the order of inputs")
+    findings = [*seen.findings, order_finding(graph, columns, seen.outputs)]
+    meter.begin("choosing golden columns")
     script = torch.jit.script(CopyingGraph(graph.module).eval()) if seen.writes_argument else graph.module
     scale = _difference_scale(columns, seen)
-    golden_inputs = _choose_golden(graph, script, columns.rows, scale, request.tolerance)
+    chosen = _choose_golden(graph, script, columns.rows, seen.outputs, scale, request.tolerance)
     with torch.no_grad():
-        golden = {GOLDEN_INPUTS_ENTRY: raw_rows(golden_inputs), GOLDEN_OUTPUTS_ENTRY: raw_rows(script(golden_inputs))}
-    manifest = _manifest(request, graph, script, columns, seen, scale, golden)
+        golden = {GOLDEN_INPUTS_ENTRY: raw_rows(chosen.rows), GOLDEN_OUTPUTS_ENTRY: raw_rows(script(chosen.rows))}
+    manifest = _manifest(request, graph, script, columns, seen, findings, scale, chosen, golden)
     content = _with_entries(_archive(graph, script), {MANIFEST_ENTRY: manifest.to_json().encode(), **golden})
-    _check_same_outputs(graph, content, columns.rows)
+    meter.begin("checking the package")
+    _check_same_outputs(graph, content, columns.rows, seen.outputs)
     write_package(Path(output), content)
+    meter.end()
     return EmulatorPackage.read(output)
+
+
+class _Meter:
+    """Counts the rows that went through the graph, for a progress bar: nearly all of an import's time."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._doing = ""
+        self._done, self._total = 0, CANDIDATE_COUNT * FULL_FORWARDS
+
+    def begin(self, doing: str, columns: ImportColumns | None = None) -> None:
+        """Say what comes next; with the columns it is known how many rows will run."""
+        self._doing = doing
+        if columns is not None:
+            scored = 0 if columns.targets is None else len(other_orders(columns))
+            self._total = columns.rows.shape[0] * (FULL_FORWARDS + scored) + _rows_of_small_checks(columns)
+        self.ran(0)
+
+    def ran(self, rows: int) -> None:
+        """Take note of a forward of so many rows."""
+        self._done = min(self._done + rows, self._total)
+        if self._progress is not None:
+            self._progress(self._done, self._total, self._doing)
+
+    def end(self) -> None:
+        """Show the whole as done: checks that were not needed are not run."""
+        self.ran(self._total - self._done)
+
+
+def _rows_of_small_checks(columns: ImportColumns) -> int:
+    """Return about how many rows the checks run that need a part of the columns only."""
+    whole, part = min(COMPANY_ROWS, columns.rows.shape[0]), ROW_MULTIPLE
+    return whole + 4 * PROBE_ROWS + part * (6 + len(columns.inputs.variables))
+
+
+def _check_enough(columns: ImportColumns) -> None:
+    count = columns.rows.shape[0]
+    if count < GOLDEN_COLUMN_COUNT:
+        raise ContractError(f"the data have {count} columns; an import needs {GOLDEN_COLUMN_COUNT} for its golden columns: give more")
+
+
+def _examined(graph: ForeignGraph, columns: ImportColumns) -> Examination:
+    """Return what the examination found; a graph that is finite in another order only is refused with that order's name."""
+    try:
+        return examine(graph, columns.inputs, columns.outputs, columns.rows)
+    except NotFiniteError as error:
+        elsewhere = finite_orders(graph, columns)
+        if not elsewhere:
+            raise
+        raise GraphError(f"{error}; in the order of {' or '.join(elsewhere)} all outputs are finite") from error
 
 
 def _check_request(request: ImportRequest) -> None:
@@ -103,34 +178,36 @@ def _difference_scale(columns: ImportColumns, seen: Examination) -> Tensor:
     return torch.cat([scale, torch.ones(seen.outputs.shape[1] - len(scale), dtype=torch.float64)])
 
 
-def _choose_golden(graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, scale: Tensor, tolerance: float) -> Tensor:
-    """Return golden rows that are away from thresholds and that differently compiled graphs agree on within ``tolerance``."""
-    spread = _spread_of_routes(graph, script, rows, scale)
-    calm = graph_sensitivity(graph, rows, scale) < JUMP
-    usual = float(spread[calm].quantile(USUAL)) if bool(calm.any()) else 0.0
+def _choose_golden(
+    graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, outputs: Tensor, scale: Tensor, tolerance: float
+) -> GoldenColumns:
+    """Return golden rows that differently compiled graphs agree on within ``tolerance``, away from thresholds if there are enough."""
+    spread = _spread_of_routes(graph, script, rows, outputs, scale)
+    moved = graph_sensitivity(graph, rows, outputs, scale)
+    calm = moved < JUMP
+    judged = calm if int(calm.sum()) >= GOLDEN_COLUMN_COUNT else torch.ones_like(calm)
+    usual = float(spread[judged].quantile(USUAL))
     if usual > tolerance:
         raise GraphError(
             f"{graph.path}: frozen, unoptimized and differently batched runs differ by {usual:.1e} in one column of ten, beyond "
             f"the tolerance {tolerance:g}: its arithmetic amplifies rounding; accept this with --tolerance {2 * usual:.1e}"
         )
-    return spread_calm(rows, calm & (spread <= tolerance))
+    return choose_columns(rows, moved, spread <= tolerance)
 
 
-def _spread_of_routes(graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, scale: Tensor) -> Tensor:
-    """Return for each row the largest difference between ways to run the graph on this machine, [row]."""
+def _spread_of_routes(graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, outputs: Tensor, scale: Tensor) -> Tensor:
+    """Return for each row the largest difference from ``outputs`` of other ways to run the graph on this machine, [row]."""
     try:
-        frozen = torch.jit.freeze(script)
+        frozen = replace(graph, module=torch.jit.freeze(script))
     except RuntimeError as error:
         raise GraphError(
             f"{graph.path}: libtorch cannot freeze the graph, as the Runtime does: {str(error).strip().splitlines()[-1]}"
         ) from error
-    reference = graph(rows)
-    with torch.no_grad():
-        whole = frozen(rows.clone())
-        parts = torch.cat([frozen(part.clone()) for part in rows.split(GOLDEN_COLUMN_COUNT)])
-        with torch.jit.optimized_execution(False):
-            plain = graph(rows)
-    return torch.stack([scaled_difference(y, reference, scale).amax(dim=1) for y in (whole, parts, plain)]).amax(dim=0)
+    whole = frozen(rows)
+    parts = torch.cat([frozen(part) for part in rows.split(GOLDEN_COLUMN_COUNT)])
+    with torch.jit.optimized_execution(False):
+        plain = graph(rows)
+    return torch.stack([scaled_difference(y, outputs, scale).amax(dim=1) for y in (whole, parts, plain)]).amax(dim=0)
 
 
 def _archive(graph: ForeignGraph, script: torch.jit.ScriptModule) -> bytes:
@@ -152,12 +229,9 @@ def _with_entries(content: bytes, entries: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _check_same_outputs(graph: ForeignGraph, content: bytes, rows: Tensor) -> None:
+def _check_same_outputs(graph: ForeignGraph, content: bytes, rows: Tensor, outputs: Tensor) -> None:
     """Raise GraphError unless the package's graph gives the old file's outputs to the bit."""
-    again = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
-    with torch.no_grad():
-        same = torch.equal(again(rows.clone()), graph(rows))
-    if not same:
+    if not torch.equal(replace(graph, content=content).fresh()(rows), outputs):
         raise GraphError(f"{graph.path}: the package gives other outputs than the file it was made from; please report this")
 
 
@@ -167,13 +241,14 @@ def _manifest(
     script: torch.jit.ScriptModule,
     columns: ImportColumns,
     seen: Examination,
+    findings: list[str],
     scale: Tensor,
+    chosen: GoldenColumns,
     golden: dict[str, bytes],
 ) -> Manifest:
     inputs, outputs = columns.inputs, columns.outputs
-    findings = [*seen.findings, layout_finding(graph, columns, seen.outputs)]
     if request.without_prints:
-        findings.append("statements that print were taken out on request")
+        findings = [*findings, "statements that print were taken out on request"]
     confidence = variable_set(CONFIDENCE_SET, inputs.level_count).layout() if seen.has_confidence else None
     return Manifest(
         name=request.name or graph.path.stem,
@@ -192,10 +267,10 @@ def _manifest(
         architecture=None,
         allowed_precisions=["float32"],
         difference_scale=_by_name(scale, outputs),
-        tolerances=tolerances(request.tolerance / SAME_KERNELS_TOLERANCE),
+        tolerances=tolerances(chosen, request.tolerance / SAME_KERNELS_TOLERANCE),
         same_kernels_tolerance=request.tolerance,
         operators=sorted(torch.jit.export_opnames(script)),
-        golden=golden_entry(len(golden[GOLDEN_INPUTS_ENTRY]) // (4 * inputs.width), golden),
+        golden=golden_entry(chosen, golden),
         provenance=ProvenanceEntry(
             climlink_version=climlink_version(),
             git_revision=git_revision(),

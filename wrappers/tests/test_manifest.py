@@ -57,7 +57,7 @@ def raw(make) -> dict:
         "same_kernels_tolerance": 1e-6,
         "training_ranges": {"state_t": [[100.0] * make.levels, [400.0] * make.levels], "state_ps": [[5e4], [1.1e5]]},
         "operators": ["aten::add"],
-        "golden": {"column_count": 16, "inputs_sha256": DIGEST, "outputs_sha256": DIGEST},
+        "golden": {"column_count": 16, "inputs_sha256": DIGEST, "outputs_sha256": DIGEST, "sensitivity": None},
         "provenance": {
             "climlink_version": "0.1.0",
             "git_revision": None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from climlink.cli.console import errors, output, print_json
+from climlink.cli.console import errors, output, print_json, progress_bar
 
 if TYPE_CHECKING:
     from climlink.package import EmulatorPackage, FloatRows
@@ -59,7 +59,8 @@ def import_(
     """Make a package out of a TorchScript wrapper that climlink did not train: no retraining, the same outputs to the bit.
 
     The graph must take one float32 tensor [column, n_input] and give one [column, n_output]. It is checked for width, type, random
-    numbers, NaN and mixing of columns; what cannot be known of it is null in the manifest.
+    numbers, memory, NaN and mixing of columns, and with --data for the order of its inputs; what cannot be known of it is null in the
+    manifest.
 
     Example: `climlink import wrapped_model.pt --input-set host_v2_rh --data DIR -o wrap_model.pt`
 
@@ -78,11 +79,22 @@ def import_(
         tolerance=tolerance,
         without_prints=without_prints,
     )
-    package = import_package(old, request, out)
+    with progress_bar("import") as bar:
+        package = import_package(old, request, out, progress=bar)
     manifest = package.manifest
     output.print(f"{package.path}: {manifest.n_input} inputs, {manifest.n_output} outputs, SHA-256 {package.digest}")
-    for finding in manifest.imported.findings if manifest.imported else []:
-        output.print(f"  {finding}", markup=False, highlight=False)
+    for line in [*_sensitive_columns(manifest), *(manifest.imported.findings if manifest.imported else [])]:
+        output.print(f"  {line}", markup=False, highlight=False)
+
+
+def _sensitive_columns(m: Manifest) -> list[str]:
+    """Return a sentence where the golden columns are not away from thresholds."""
+    if m.golden.sensitivity is None:
+        return []
+    return [
+        f"golden columns: too few were away from thresholds, so the least sensitive were taken; their outputs move by up to "
+        f"{m.golden.sensitivity:.1e} under perturbations of 1e-6, and other machines may differ as much"
+    ]
 
 
 def inspect(
@@ -156,7 +168,7 @@ def _show(package: EmulatorPackage) -> None:
         ("outputs", f"{m.outputs.set}, {m.n_output} values" + ("" if m.confidence is None else ", confidence included")),
         *_inside(m),
         ("levels, time step", f"{m.level_count}, {m.time_step_s:g} s, calendar {m.calendar}"),
-        ("golden columns", str(m.golden.column_count)),
+        ("golden columns", "\n".join([str(m.golden.column_count), *_sensitive_columns(m)])),
         ("tolerances", ", ".join(f"{t.backend}/{t.device}/{t.precision} {t.tolerance:g}" for t in m.tolerances)),
         ("training data", p.data_digest or "not recorded"),
         ("seed", str(p.seed)),
@@ -212,6 +224,8 @@ def _show_routes(package: EmulatorPackage, result: Verification, real: int) -> N
     table.add_row("tolerance", *(f"{r.tolerance:.1e}" for r in result.routes))
     table.add_row("passed", *("yes" if r.passed else "[bold red]no[/]" for r in result.routes))
     output.print(table)
+    for line in _sensitive_columns(package.manifest):
+        output.print(line, markup=False, highlight=False)
     for r in result.routes:
         if r.error is not None:
             errors.print(f"{r.route}: {r.error}", markup=False, highlight=False)
