@@ -7,6 +7,7 @@ The packages of FIXTURES multiply inputs by gains (fortran_bridge/tests/make_bri
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import filecmp
@@ -232,12 +233,18 @@ def check_kills(folder: Path) -> None:
     n_kill, place = 0, folder / "killed0"
     while n_kill < int(os.environ.get("CLIMLINK_KILLS", "3")):
         place.mkdir(exist_ok=True)
+        restarts = place / "out/restart"
+        # From before the first new restart until after the third, at any phase of what lies between.
+        begun = len(list(restarts.glob("*.nc"))) + moments.randrange(4)
         job = start(resumed(place, lock_file=str(place / "lock"), **settings), 2)
-        try:
-            job.wait(moments.uniform(0.0, length_s))
-        except subprocess.TimeoutExpired:
-            n_kill += 1
-            job.kill()
+        while job.poll() is None and len(list(restarts.glob("*.nc"))) < begun:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0.0, length_s / 12))
+        n_kill += job.poll() is None
+        for pid in children(job.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        job.kill()
         message = job.communicate(timeout=60)[1]
         assert job.returncode in (0, -signal.SIGKILL), message
         wait_for_lock(place / "lock")
