@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,17 +70,15 @@ def job_runs(folder: Path) -> bool:
 
 
 def _is_held(path: Path) -> bool:
+    # On NFS, only who may write gets an exclusive lock.
+    mode = "r+b" if os.access(path, os.W_OK) else "rb"
     try:
-        stream = path.open("r+b")  # on NFS, only who may write gets an exclusive lock
+        with path.open(mode) as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except PermissionError:
-        stream = path.open("rb")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
     return False
 
 
