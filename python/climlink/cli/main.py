@@ -1,4 +1,7 @@
-"""Entry point of ``climlink``: the commands, and how errors become messages and exit codes (0 ok, 1 failed, 2 wrong usage)."""
+"""Entry point of ``climlink``: the commands, and how errors become messages and exit codes.
+
+0 ok, 1 failed, 2 wrong usage, 128+n ended by signal n.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import typer
 
 from climlink.cli import configs, data, e3sm, evaluate, online, package, quickstart, train
 from climlink.cli.console import errors
+from climlink.signals import Interrupted, interruptible
 from climlink.wrappers.errors import ClimlinkError
 
 app = typer.Typer(
@@ -55,15 +59,16 @@ def cmake_prefix() -> None:
 
 
 def main() -> None:
-    """Run the command line; a deliberate error ends with its message and exit code 1."""
+    """Run the command line; an error of ours, or a signal, ends it with a message and its exit code."""
     try:
-        app()
+        with interruptible():
+            app()
     except ClimlinkError as error:
         errors.print(f"[bold red]error:[/] {_escaped(error)}", highlight=False)
         sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("interrupted")
-        sys.exit(130)
+    except Interrupted as stop:
+        errors.print(str(stop))
+        sys.exit(stop.exit_code)
 
 
 def _escaped(error: ClimlinkError) -> str:
