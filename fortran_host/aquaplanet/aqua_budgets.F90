@@ -11,7 +11,7 @@ module aqua_budgets
   private
 
   public :: global_mean, column_energy, column_water, angular_momentum, zonal_torque, layer_mass, budget_row, budget_names, &
-            write_budget_header, write_budget_row
+            write_budget_header, write_budget_row, find_budget_row
 
   !> What is recorded of one step; the order is that of budget_names.
   type :: budget_row
@@ -42,6 +42,8 @@ module aqua_budgets
     'emulated_energy_residual_W_m2,water_kg_m2,precipitation_mm_day,evaporation_mm_day,transport_water_mm_day,' // &
     'emulated_water_residual_mm_day,limiter_water_mm_day,limited_cells,angular_momentum_kg_s,surface_torque_N_m,' // &
     'emulated_torque_N_m,temperature_min_K,temperature_max_K,wind_max_m_s,surface_pressure_Pa'
+
+  integer, parameter :: row_length = 1024          ! more than any row has
 
 contains
 
@@ -138,6 +140,28 @@ contains
 
     write (unit, '(a)') budget_names
   end subroutine write_budget_header
+
+  !> Goes on in a file, read up to its header, to after the row of last_step, or before the first that is later or not whole.
+  subroutine find_budget_row(unit, last_step, found)
+    integer, intent(in) :: unit
+    integer, intent(in) :: last_step
+    integer, intent(out) :: found                    !! Step of the row before, 0 if there is none.
+    character(len=row_length) :: line
+    real(r8) :: values(20)
+    integer :: step, failed
+
+    found = 0
+    do while (found < last_step)
+      read (unit, '(a)', iostat=failed) line
+      if (failed == 0) read (line, *, iostat=failed) step, values
+      if (failed == 0 .and. step > found .and. step <= last_step) then
+        found = step
+      else
+        backspace (unit)                             ! of this line, or of the end
+        exit
+      end if
+    end do
+  end subroutine find_budget_row
 
   !> One line of comma-separated values, all digits kept.
   subroutine write_budget_row(unit, row, failed, message)

@@ -111,7 +111,7 @@ contains
     integer :: i
 
     error = ''
-    if (index(path, output%folder // '/') /= 1) return
+    if (.not. output%goes_on) return
     call file%open(path, identity_of(model), error)
     do i = 1, size(output%streams)
       if (len(error) > 0) exit

@@ -9,6 +9,7 @@ module aqua_history
   use aqua_grid, only: gaussian_grid
   use aqua_history_file, only: history_description, history_field, history_file
   use aqua_levels, only: hybrid_levels
+  use host_provenance, only: run_provenance
   implicit none (type, external)
   private
 
@@ -58,7 +59,7 @@ module aqua_history
 contains
 
   !> Makes a stream. Nothing is written before the first period ends.
-  subroutine initialize(self, kind, folder, case_name, fields, grid, levels, error, samples_per_file, instantaneous)
+  subroutine initialize(self, kind, folder, case_name, fields, grid, levels, error, samples_per_file, instantaneous, made_by)
     class(history_stream), intent(inout) :: self
     character(len=*), intent(in) :: kind                       !! h0 monthly, h1 daily, h2 hourly
     character(len=*), intent(in) :: folder
@@ -69,6 +70,7 @@ contains
     character(len=:), allocatable, intent(out) :: error
     integer, intent(in), optional :: samples_per_file          !! Default: 1 month, 30 days, 24 hours.
     logical, intent(in), optional :: instantaneous             !! Values at the end of each period. Default: means over it.
+    type(run_provenance), intent(in), optional :: made_by      !! For attributes. Default: none.
     integer :: i
 
     error = ''
@@ -76,6 +78,7 @@ contains
     self%folder = folder
     self%error = ''
     self%description = history_description(case_name=case_name, frequency='', fields=fields, grid=grid, levels=levels)
+    if (present(made_by)) self%description%made_by = made_by
     if (present(instantaneous)) self%description%instantaneous = instantaneous
     select case (kind)
     case ('h0')

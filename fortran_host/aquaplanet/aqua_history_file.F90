@@ -14,6 +14,7 @@ module aqua_history_file
   use aqua_grid, only: gaussian_grid
   use aqua_levels, only: hybrid_levels
   use classic_netcdf, only: set_record_count
+  use host_provenance, only: put_provenance, run_provenance
   use netcdf_files, only: attempt, close_file, complete, create_beside, discard, netcdf_file, open_whole, put_in_place
   implicit none (type, external)
   private
@@ -34,6 +35,7 @@ module aqua_history_file
     character(len=:), allocatable :: frequency           !! E3SM's time_period_freq: month_1, day_1 or hour_1.
     logical :: instantaneous = .false.                   !! Samples are values at a time, not means over a period.
     type(history_field), allocatable :: fields(:)
+    type(run_provenance), allocatable :: made_by         !! Not allocated: the files do not say.
     type(gaussian_grid) :: grid
     type(hybrid_levels) :: levels
   end type history_description
@@ -142,6 +144,7 @@ contains
       call attempt(error, path, nf90_put_att(id, nf90_global, 'realm', 'atmos'))
       call attempt(error, path, nf90_put_att(id, nf90_global, 'case', description%case_name))
       call attempt(error, path, nf90_put_att(id, nf90_global, 'time_period_freq', description%frequency))
+      if (allocated(description%made_by)) call put_provenance(self%file, description%made_by, error)
       call attempt(error, path, nf90_enddef(id))
     end associate
   end subroutine define_fields

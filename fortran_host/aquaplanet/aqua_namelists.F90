@@ -182,12 +182,12 @@ contains
     type(run_settings), intent(inout) :: settings
     integer, intent(out) :: failed
     character(len=*), intent(inout) :: message
-    character(len=text_length) :: case_name, start, physics, initial, identity
-    character(len=path_length) :: output_directory, restart_from
+    character(len=text_length) :: case_name, start, physics, initial, identity, created
+    character(len=path_length) :: output_directory, restart_from, lock_file
     integer :: n_step, truncation, seed, restart_every_steps
     real(r8) :: time_step_s, perturbation_k, restart_perturbation_k
     namelist /run/ case_name, output_directory, start, n_step, time_step_s, truncation, physics, initial, seed, perturbation_k, &
-      restart_perturbation_k, restart_from, restart_every_steps, identity
+      restart_perturbation_k, restart_from, restart_every_steps, identity, lock_file, created
 
     case_name = settings%case_name
     output_directory = settings%output_directory
@@ -203,13 +203,16 @@ contains
     restart_from = settings%restart_from
     restart_every_steps = settings%restart_every_steps
     identity = settings%identity
+    lock_file = settings%lock_file
+    created = settings%created
     if (writing) then
       write (unit, nml=run, iostat=failed, iomsg=message)
     else
       read (unit, nml=run, iostat=failed, iomsg=message)
     end if
     settings = run_settings(case_name, output_directory, start, n_step, time_step_s, truncation, physics, initial, seed, &
-                            perturbation_k, restart_perturbation_k, restart_from, restart_every_steps, identity)
+                            perturbation_k, restart_perturbation_k, restart_from, restart_every_steps, identity, &
+                            lock_file, created)
   end subroutine transfer_run
 
   subroutine transfer_levels(unit, writing, settings, failed, message)
@@ -332,14 +335,15 @@ contains
     integer, intent(out) :: failed
     character(len=*), intent(inout) :: message
     character(len=path_length) :: package
-    character(len=text_length) :: pinned_sha256, device, constraints_off(max_variables), mode, variables(max_variables), &
-                                  feedback, ramp
+    character(len=text_length) :: package_name, pinned_sha256, device, constraints_off(max_variables), mode, &
+                                  variables(max_variables), feedback, ramp
     integer :: threads, micro_batch, spin_up_steps, ramp_steps, ramp_on_steps, ramp_off_steps
     real(r8) :: ramp_factor
-    namelist /emulator/ package, pinned_sha256, device, threads, micro_batch, constraints_off, mode, variables, feedback, &
-      spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps
+    namelist /emulator/ package, package_name, pinned_sha256, device, threads, micro_batch, constraints_off, mode, &
+      variables, feedback, spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps
 
     package = settings%package
+    package_name = settings%package_name
     pinned_sha256 = settings%pinned_sha256
     device = settings%device
     threads = settings%threads
@@ -359,8 +363,9 @@ contains
     else
       read (unit, nml=emulator, iostat=failed, iomsg=message)
     end if
-    settings = emulator_settings(package, pinned_sha256, device, threads, micro_batch, constraints_off, mode, variables, feedback, &
-                                 spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps)
+    settings = emulator_settings(package, package_name, pinned_sha256, device, threads, micro_batch, constraints_off, &
+                                 mode, variables, feedback, spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, &
+                                 ramp_off_steps)
   end subroutine transfer_emulator
 
 end module aqua_namelists

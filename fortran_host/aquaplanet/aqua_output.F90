@@ -1,7 +1,7 @@
 !> What a run writes on its way: ClimSim pairs, history, budgets. Rank 0 writes, since it has all fields; nothing here waits for
 !! others.
 module aqua_output
-  use aqua_budgets, only: write_budget_header, write_budget_row
+  use aqua_budgets, only: find_budget_row, write_budget_header, write_budget_row
   use aqua_climsim_output, only: write_climsim_pair, write_grid_file
   use aqua_calendar, only: civil_date, model_time, stamp
   use aqua_constants, only: r8
@@ -9,6 +9,7 @@ module aqua_output
   use aqua_history, only: history_field, history_stream
   use aqua_model, only: aquaplanet_model
   use aqua_settings, only: path_length
+  use host_provenance, only: new_provenance, run_provenance
   implicit none (type, external)
   private
 
@@ -21,12 +22,14 @@ module aqua_output
   type :: model_output
     type(history_stream) :: streams(3)               !! Monthly, daily, hourly.
     character(len=:), allocatable :: folder
+    logical :: goes_on = .false.                       !! With the files of a run that was in this folder.
     integer :: n_profile = 0
     integer :: n_scalar = 0
     integer :: budget_unit = -1
   contains
     procedure :: open => output_open
     procedure :: record => output_record
+    procedure :: hand_over => output_hand_over
     procedure :: close => output_close
     procedure, private :: record_history
     procedure, private :: record_pair
@@ -47,6 +50,7 @@ contains
 
     moist = model%settings%run%physics == 'moist'
     self%folder = trim(model%settings%run%output_directory)
+    self%goes_on = model%step_number > 0 .and. index(model%settings%run%restart_from, self%folder // '/') == 1
     name = trim(model%settings%run%case_name)
     profiles = profile_fields()
     scalars = surface_fields()
@@ -56,15 +60,16 @@ contains
     call make_folder(self%folder // '/history', error)
     associate (wanted => model%settings%output, fields => [profiles(:self%n_profile), scalars(:self%n_scalar)])
       if (len(error) == 0 .and. wanted%history_monthly) then
-        call self%streams(1)%initialize('h0', self%folder // '/history', name, fields, model%grid, model%levels, error)
+        call self%streams(1)%initialize('h0', self%folder // '/history', name, fields, model%grid, model%levels, error, &
+                                        made_by=provenance_of(model))
       end if
       if (len(error) == 0 .and. wanted%history_daily) then
         call self%streams(2)%initialize('h1', self%folder // '/history', name, fields, model%grid, model%levels, error, &
-                                        instantaneous=wanted%history_daily_instantaneous)
+                                        instantaneous=wanted%history_daily_instantaneous, made_by=provenance_of(model))
       end if
       if (len(error) == 0 .and. wanted%history_hourly) then
         call self%streams(3)%initialize('h2', self%folder // '/history', name, scalars(:self%n_scalar), model%grid, model%levels, &
-                                        error)
+                                        error, made_by=provenance_of(model))
       end if
       if (len(error) == 0 .and. wanted%climsim_every_steps > 0) then
         call make_folder(self%folder // '/climsim', error)
@@ -75,6 +80,16 @@ contains
     if (len(error) == 0) call make_folder(self%folder // '/restart', error)
     if (len(error) == 0 .and. moist) call self%open_budget(model%step_number, error)
   end subroutine output_open
+
+  function provenance_of(model) result(of)
+    type(aquaplanet_model), intent(in) :: model
+    type(run_provenance) :: of
+
+    associate (settings => model%settings, emulator => model%hybrid%emulator)
+      of = new_provenance(trim(settings%run%created), trim(settings%emulator%package_name), emulator%digest(), &
+                          emulator%constraints_off())
+    end associate
+  end function provenance_of
 
   !> Makes a folder and those above it, where it is not there yet: a new process is no small thing under MPI.
   subroutine make_folder(path, error)
@@ -90,36 +105,51 @@ contains
     if (code /= 0) error = path // ': the folder cannot be made'
   end subroutine make_folder
 
-  !> Begins budgets.csv, or keeps of an earlier one in this folder the rows up to the step that is gone on from.
+  !> Begins budgets.csv, or keeps of an earlier one in this folder the rows up to the step that is gone on from: later ones are
+  !! made again.
   subroutine open_budget(self, last_step, error)
     class(model_output), intent(inout) :: self
     integer, intent(in) :: last_step
     character(len=:), allocatable, intent(inout) :: error
-    character(len=path_length) :: message, line
-    integer :: failed, step
+    character(len=path_length) :: message, header
+    character(len=80) :: text
+    integer :: failed, found
 
-    open (newunit=self%budget_unit, file=self%folder // '/budgets.csv', action='readwrite', position='rewind', iostat=failed, &
-          iomsg=message)
-    if (failed /= 0) then
-      error = self%folder // '/budgets.csv: ' // trim(message)
-      return
-    end if
-    failed = -1
-    if (last_step > 0) read (self%budget_unit, '(a)', iostat=failed) line
-    if (failed == 0) then
-      do while (failed == 0)
-        read (self%budget_unit, *, iostat=failed) step
-        if (failed == 0 .and. step > last_step) then
-          backspace (self%budget_unit)
-          exit
+    associate (path => self%folder // '/budgets.csv', unit => self%budget_unit)
+      found = 0
+      open (newunit=unit, file=path, action='readwrite', status='old', iostat=failed)
+      if (failed == 0) then
+        read (unit, '(a)', iostat=failed) header
+        if (failed == 0) call find_budget_row(unit, last_step, found)
+        if (self%goes_on .and. found > 0 .and. found < last_step) then
+          write (text, '(2(a,i0))') 'the restart follows step ', last_step, ', the last row before is of step ', found
+          error = path // ': ' // trim(text) // '; move the file away to begin a new one'
+          return
         end if
-      end do
-      if (failed < 0) backspace (self%budget_unit)
-    else
-      rewind (self%budget_unit)
-      call write_budget_header(self%budget_unit)
-    end if
+        endfile (unit)
+        close (unit)
+      end if
+      open (newunit=unit, file=path, action='write', position=merge('append', 'rewind', found > 0), iostat=failed, iomsg=message)
+      if (failed /= 0) then
+        error = path // ': ' // trim(message)
+      else if (found == 0) then
+        call write_budget_header(unit)
+      end if
+    end associate
   end subroutine open_budget
+
+  !> Writes what is still held back to the files, so that a restart never knows more than they do.
+  subroutine output_hand_over(self, error)
+    class(model_output), intent(in) :: self
+    character(len=:), allocatable, intent(inout) :: error
+    character(len=path_length) :: message
+    integer :: failed
+
+    ! Pairs and samples of history are handed to the system as they are made.
+    if (len(error) > 0 .or. self%budget_unit == -1) return
+    flush (self%budget_unit, iostat=failed, iomsg=message)
+    if (failed /= 0) error = self%folder // '/budgets.csv: ' // trim(message)
+  end subroutine output_hand_over
 
   !> Records the step that the model has just made.
   subroutine output_record(self, model, error)

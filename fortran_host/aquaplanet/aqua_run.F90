@@ -6,6 +6,7 @@ module aqua_run
   use aqua_model, only: aquaplanet_model
   use aqua_output, only: model_output
   use aqua_settings, only: aquaplanet_settings
+  use host_lock, only: hold_folder
   use host_parallel, only: agree, exit_failed, program_name, rank, require
   implicit none (type, external)
   private
@@ -53,6 +54,8 @@ contains
     character(len=:), allocatable, intent(out) :: error
     real(r8), allocatable :: coupling(:, :)
 
+    call hold_folder(trim(settings%run%lock_file), error)
+    call require(error)
     call model%initialize(settings, error)
     call require(error)
     call report_constraints(model)
@@ -64,13 +67,13 @@ contains
     else
       call model%set_initial(error)
     end if
+    if (len(error) == 0 .and. model%step_number >= settings%run%n_step) then
+      error = '/run/ n_step: the restart is at or after the last step already'
+    end if
     call require(error)
     if (rank == 0) then
       call output%open(model, error)
       if (len(error) == 0 .and. model%step_number > 0) call read_history(trim(settings%run%restart_from), model, output, error)
-    end if
-    if (len(error) == 0 .and. model%step_number >= settings%run%n_step) then
-      error = '/run/ n_step: the restart is at or after the last step already'
     end if
   end subroutine start
 
@@ -99,6 +102,7 @@ contains
     end associate
     if (due) then
       call model%hybrid%gather(coupling)
+      if (rank == 0) call output%hand_over(error)
       if (rank == 0 .and. len(error) == 0) then
         call write_checkpoint(checkpoint_path(model), model, output, coupling, error)
         if (len(error) == 0) write (output_unit, '(3a)') program_name, ': restart ', checkpoint_path(model)

@@ -29,6 +29,8 @@ module aqua_settings
     character(len=path_length) :: restart_from = ''             !! Restart file; '' starts from initial.
     integer :: restart_every_steps = 0                          !! 0: only at the end.
     character(len=text_length) :: identity = ''                 !! Text that a restart must carry; the digest of the case.
+    character(len=path_length) :: lock_file = ''                !! Held by all ranks while they live; '' for none.
+    character(len=text_length) :: created = ''                  !! Date of the run's first job, for the attributes of its files.
   end type run_settings
 
   !> Group &levels.
@@ -51,6 +53,7 @@ module aqua_settings
   !> Group &emulator.
   type :: emulator_settings
     character(len=path_length) :: package = ''                  !! Package file; '' runs the reference physics alone.
+    character(len=text_length) :: package_name = ''             !! For the attributes of files.
     character(len=text_length) :: pinned_sha256 = ''
     character(len=text_length) :: device = 'cpu'
     integer :: threads = 1

@@ -14,6 +14,8 @@ program climlink_replay
   use replay_config, only: base_name, output_path, read_settings, replay_settings
   use replay_coupling, only: check_outputs, find_inputs, read_fields, run_step, step_seconds
   use replay_output, only: write_mlo
+  use host_lock, only: hold_folder
+  use host_provenance, only: new_provenance
   use host_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, share_of, start_parallel, world
   implicit none (type, external)
 
@@ -28,6 +30,8 @@ program climlink_replay
 
   call start_parallel('climlink-replay')
   call read_command_line()
+  call hold_folder(settings%lock_file, error)
+  call require(error)
   call open_package()
   reading = 0.0_real64
   writing = 0.0_real64
@@ -103,7 +107,8 @@ contains
     call require(error)
 
     start = MPI_Wtime()
-    call write_mlo(output_path(settings, path), file, results, emulator%digest(), emulator%constraints_off(), error)
+    call write_mlo(output_path(settings, path), file, results, &
+                   new_provenance(settings%created, settings%package_name, emulator%digest(), emulator%constraints_off()), error)
     call require(error)
     call close_climsim_file(file, error)
     call require(error)

@@ -6,6 +6,7 @@ module replay_output
                     nf90_int, nf90_noerr, nf90_put_att, nf90_put_var
   use climsim_files, only: climsim_field, climsim_file, read_integer
   use host_parallel, only: gather_columns, rank
+  use host_provenance, only: put_provenance, run_provenance
   use netcdf_files, only: attempt, complete, create_beside, netcdf_file
   implicit none (type, external)
   private
@@ -25,27 +26,25 @@ module replay_output
 contains
 
   !> Gathers the fields of all ranks and writes them on rank 0. Collective; error is set on rank 0 only.
-  subroutine write_mlo(path, input, fields, digest, constraints_off, error)
+  subroutine write_mlo(path, input, fields, made_by, error)
     character(len=*), intent(in) :: path                  !! Final name.
     type(climsim_file), intent(in) :: input               !! The mli file, still open.
     type(climsim_field), intent(in) :: fields(:)          !! In file order; this rank's columns.
-    character(len=*), intent(in) :: digest                !! SHA-256 of the package.
-    character(len=*), intent(in) :: constraints_off       !! Constraints that were left out; '' for none.
+    type(run_provenance), intent(in) :: made_by
     character(len=:), allocatable, intent(out) :: error
     type(output_file) :: output
 
     error = ''
-    if (rank == 0) call create(path, input, fields, digest, constraints_off, output, error)
+    if (rank == 0) call create(path, input, fields, made_by, output, error)
     call write_fields(output, fields, error)
     if (rank == 0) call complete(output%netcdf_file, error)
   end subroutine write_mlo
 
-  subroutine create(path, input, fields, digest, constraints_off, output, error)
+  subroutine create(path, input, fields, made_by, output, error)
     character(len=*), intent(in) :: path
     type(climsim_file), intent(in) :: input
     type(climsim_field), intent(in) :: fields(:)
-    character(len=*), intent(in) :: digest
-    character(len=*), intent(in) :: constraints_off
+    type(run_provenance), intent(in) :: made_by
     type(output_file), intent(out) :: output
     character(len=:), allocatable, intent(out) :: error
     integer :: column, level, i
@@ -64,16 +63,15 @@ contains
         call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, [column], output%variables(i)))
       end if
     end do
-    call write_attributes(output, input, digest, constraints_off, error)
+    call write_attributes(output, input, made_by, error)
     call attempt(error, path, nf90_enddef(output%id))
     if (len(error) == 0) call write_date(output, input, error)
   end subroutine create
 
-  subroutine write_attributes(output, input, digest, constraints_off, error)
+  subroutine write_attributes(output, input, made_by, error)
     type(output_file), intent(in) :: output
     type(climsim_file), intent(in) :: input
-    character(len=*), intent(in) :: digest
-    character(len=*), intent(in) :: constraints_off
+    type(run_provenance), intent(in) :: made_by
     character(len=:), allocatable, intent(inout) :: error
     integer :: i
 
@@ -81,10 +79,7 @@ contains
       if (nf90_inquire_attribute(input%id, nf90_global, trim(copied_attributes(i))) /= nf90_noerr) cycle
       call attempt(error, output%path, nf90_copy_att(input%id, nf90_global, trim(copied_attributes(i)), output%id, nf90_global))
     end do
-    call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_package_sha256', digest))
-    if (len(constraints_off) > 0) then
-      call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_constraints_off', constraints_off))
-    end if
+    call put_provenance(output%netcdf_file, made_by, error)
     call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_source_file', &
                                                   input%path(index(input%path, '/', back=.true.) + 1:)))
   end subroutine write_attributes

@@ -8,9 +8,11 @@ The packages of FIXTURES multiply inputs by gains (fortran_bridge/tests/make_bri
 from __future__ import annotations
 
 import csv
+import fcntl
 import filecmp
 import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -67,7 +69,7 @@ def assert_same_files(first: Path, second: Path) -> None:
     assert names == sorted(str(f.relative_to(second)) for f in second.rglob("*") if f.is_file()), (first, second)
     assert len(names) > 3, names
     _, different, failed = filecmp.cmpfiles(first, second, names, shallow=False)
-    assert (different, failed) == ([], [])
+    assert (different, failed) == ([], []), (different, failed)
 
 
 def check_ranks(folder: Path) -> None:
@@ -190,6 +192,119 @@ def check_broken(folder: Path) -> None:
         finished(namelist(place, "again", restart_from=str(restart)))
 
 
+def check_rows(folder: Path) -> None:
+    """Who goes on from an older restart finds later rows: they are cut, also the last one, which a kill left half; none comes twice.
+
+    Rows that are missing before the restart are no small thing: the run says so and writes nothing.
+    """
+    whole, behind = folder / "whole", folder / "behind"
+    settings = {"n_step": 12, "restart_every_steps": 6}
+    for place in (whole, behind):
+        place.mkdir()
+        finished(namelist(place, **settings))
+    budgets = behind / "out/budgets.csv"
+    rows = budgets.read_text()
+    again = namelist(behind, restart_from=str(behind / "out/restart/case.r.0001-01-01-07200.nc"), **settings)
+    for left in (rows + "1", rows.rsplit("\n", 4)[0] + "\n10, 1.0"):
+        budgets.write_text(left)
+        finished(again, 2)
+        assert budgets.read_text() == rows
+    assert_same_files(whole / "out", behind / "out")
+    short = "".join(line + "\n" for line in rows.splitlines()[:5])
+    budgets.write_text(short)
+    refused(again, "follows step 6, the last row before is of step 4")
+    assert budgets.read_text() == short
+    budgets.unlink()
+    finished(again)
+    head, *lines = rows.splitlines()
+    assert budgets.read_text().splitlines() == [head, *lines[6:]]
+
+
+def check_kills(folder: Path) -> None:
+    """A run that is killed hard at random moments, and resumed each time, writes what an undisturbed one does, byte for byte."""
+    settings = {"n_step": 36, "restart_every_steps": 6}
+    whole = folder / "whole"
+    whole.mkdir()
+    begin = time.monotonic()
+    finished(namelist(whole, **settings), 2)
+    length_s = time.monotonic() - begin
+    moments = random.Random(11)
+    n_kill, place = 0, folder / "killed0"
+    while n_kill < int(os.environ.get("CLIMLINK_KILLS", "3")):
+        place.mkdir(exist_ok=True)
+        job = start(resumed(place, lock_file=str(place / "lock"), **settings), 2)
+        try:
+            job.wait(moments.uniform(0.0, length_s))
+        except subprocess.TimeoutExpired:
+            n_kill += 1
+            job.kill()
+        message = job.communicate(timeout=60)[1]
+        assert job.returncode in (0, -signal.SIGKILL), message
+        wait_for_lock(place / "lock")
+        if (place / "out/restart/case.r.0001-01-01-43200.nc").exists():  # the end: the next kills meet another run
+            assert_same_files(whole / "out", place / "out")
+            place = folder / f"killed{n_kill}"
+    if place.exists():
+        finished(resumed(place, **settings), 2)
+        assert_same_files(whole / "out", place / "out")
+
+
+def resumed(folder: Path, **run: object) -> Path:
+    """Write the namelist of a run that goes on from its newest restart, or begins where there is none."""
+    restarts = sorted((folder / "out/restart").glob("*.nc"))
+    return namelist(folder, **run, **({"restart_from": str(restarts[-1])} if restarts else {}))
+
+
+def start(path: Path, ranks: int) -> subprocess.Popen[str]:
+    """Start the program on a namelist."""
+    command = [*MPIEXEC, str(ranks), PROGRAM, str(path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def wait_for_lock(path: Path) -> None:
+    """Wait until no rank holds a lock: they end by themselves when the launcher is gone."""
+    deadline = time.monotonic() + 60
+    while path.exists():
+        with path.open("r+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                assert time.monotonic() < deadline, "the ranks live on without their launcher"
+                time.sleep(0.05)
+            else:
+                return
+
+
+def check_lock(folder: Path) -> None:
+    """All ranks hold the folder of a run: a second job is refused, also when the launcher and rank 0 are gone and one rank lives."""
+    path = namelist(folder, n_step=200 * STEPS_PER_DAY, lock_file=str(folder / "lock"))
+    job = start(path, 2)
+    try:
+        while not (folder / "out/restart/case.r.0001-01-02-00000.nc").exists():
+            assert job.poll() is None, job.communicate()
+            time.sleep(0.05)
+        refused(path, f"{folder}/lock: another job is running in this folder", ranks=2)
+        ranks = children(job.pid)
+        assert len(ranks) == 2, ranks
+        os.kill(ranks[1], signal.SIGSTOP)
+        job.kill()
+        os.kill(ranks[0], signal.SIGKILL)
+        job.communicate(timeout=60)
+        refused(path, "another job is running in this folder")
+        os.kill(ranks[1], signal.SIGKILL)
+    finally:
+        job.kill()
+    wait_for_lock(folder / "lock")
+    finished(namelist(folder, n_step=1, lock_file=str(folder / "lock")))
+    refused(namelist(folder, lock_file=str(folder / "absent/lock")), "absent/lock: cannot be locked (No such file or directory)")
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started."""
+    return [int(p) for p in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()]
+
+
 def check_killed(folder: Path) -> None:
     """A rank that is killed ends the run with a message; the last restart is good, and the run goes on from it as if nothing had been."""
     whole, killed = folder / "whole", folder / "killed"
@@ -198,18 +313,12 @@ def check_killed(folder: Path) -> None:
     finished(namelist(whole))
     restart = killed / "out/restart/case.r.0001-01-02-00000.nc"
     path = namelist(killed, n_step=200 * STEPS_PER_DAY)
-    job = subprocess.Popen(
-        [*MPIEXEC, "2", PROGRAM, str(path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    job = start(path, 2)
     try:
         while not restart.exists():
             assert job.poll() is None, "the run ended before its first restart"
             time.sleep(0.1)
-        ranks = [int(p) for p in subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True).stdout.split()]
+        ranks = children(job.pid)
         assert len(ranks) == 2, ranks
         os.kill(ranks[1], signal.SIGKILL)
         message = job.communicate(timeout=60)[1]
@@ -271,6 +380,9 @@ CHECKS = {
     "shadow": check_shadow,
     "broken": check_broken,
     "killed": check_killed,
+    "kills": check_kills,
+    "lock": check_lock,
+    "rows": check_rows,
 }
 
 with tempfile.TemporaryDirectory() as scratch:
