@@ -31,8 +31,8 @@ from climlink.installation import configuration
 from climlink.mpi import LaunchError
 from climlink.online.aquaplanet import AquaplanetConfig, EmulatorConfig, HistoryConfig, PairsConfig, newest_restart, run_aquaplanet
 from climlink.online.case import load_case
-from climlink.online.launch import RECORD_FILE
 from climlink.package import EmulatorPackage
+from climlink.run_folder import RECORD_FILE
 from climlink.training.config import ArchitectureConfig, TrainingConfig
 from climlink.training.run import train
 

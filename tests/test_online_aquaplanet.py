@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 from pathlib import Path
 
+import netCDF4
 import pytest
 import yaml
 
@@ -125,6 +127,35 @@ def test_random_weights_are_a_result_not_an_error(linear_package: EmulatorPackag
     if run.status == "blown_up":
         assert "on day" in run.message
         assert "column" in run.message
+
+
+def test_history_says_where_it_comes_from_and_resuming_changes_nothing_of_it(
+    linear_package: EmulatorPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator = {"package": linear_package.path, "mode": "shadow", "constraints_off": ["positivity"]}
+    case = _case(tmp_path / "run", days=0.5, history={"daily": False, "hourly": True}, emulator=emulator)
+    folder = run_aquaplanet(case).folder
+    record = json.loads((folder / "run.json").read_text())
+    monkeypatch.setattr("climlink.online.aquaplanet.now", lambda: "2525-01-01T00:00:00Z")
+    resume_aquaplanet(folder, days=1.5)
+    later = json.loads((folder / "run.json").read_text())
+    assert (later["created"], later["started"]) == (record["created"], "2525-01-01T00:00:00Z")
+    files = sorted((folder / "history").glob("*.h2.*.nc"))
+    assert len(files) == 2  # the first was begun by the first job, the second by the second
+    for file in files:
+        with netCDF4.Dataset(file) as data:
+            assert data.Conventions == "CF-1.7"
+            assert data.climlink_version == record["versions"]["climlink"]
+            assert data.climlink_package == linear_package.manifest.name
+            assert data.climlink_package_sha256 == linear_package.digest
+            assert data.climlink_constraints_off == "positivity"
+            assert data.creation_date == record["created"]
+            # CF: a line per program that had a hand in the file, with a date
+            assert re.fullmatch(
+                rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ: climlink-aquaplanet {data.climlink_version}, "
+                rf"package {data.climlink_package} sha256 {linear_package.digest} without positivity",
+                data.history,
+            )
 
 
 def test_case_files_name_what_is_wrong(tmp_path: Path) -> None:

@@ -55,6 +55,12 @@ def test_files_have_the_mlo_format(linear_package: EmulatorPackage, synthetic_di
                 n: (v.dimensions, v.dtype) for n, v in real.variables.items()
             }
     record = json.loads((run.folder / "run.json").read_text())
+    with netCDF4.Dataset(run.files[-1]) as ours:
+        assert ours.climlink_package_sha256 == linear_package.digest
+        assert ours.climlink_package == linear_package.manifest.name
+        assert ours.climlink_version == record["versions"]["climlink"]
+        assert ours.creation_date == record["created"]
+        assert ours.history.startswith(f"{record['created']}: climlink-replay {ours.climlink_version}, package ")
     assert record["status"] == "finished"
     assert record["package"]["sha256"] == linear_package.digest
 

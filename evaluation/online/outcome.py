@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import json
 import re
@@ -19,9 +18,9 @@ from climlink.evaluation.online.history import RunHistory
 from climlink.evaluation.online.stream import month_of
 from climlink.evaluation.summary import PackageSummary
 from climlink.package import EmulatorPackage
+from climlink.run_folder import LOG_FILE, RECORD_FILE, job_runs
 from climlink.wrappers.errors import ClimlinkError
 
-_RECORD, _LOG = "run.json", "log.txt"
 _CASE_RECORD = "climlink_case.json"
 _SPEED = re.compile(r"simulated_years_per_day\s+([\d.]+)")
 _E3SM_SPEED = re.compile(r"Model Throughput:\s*([\d.]+)\s*simulated_years/day")
@@ -58,24 +57,25 @@ class Outcome:
 def read_outcome(folder: Path, history: RunHistory | None, *, planned_days: float | None, fallback_days: float | None) -> Outcome:
     """Return how a run ended. ``planned_days`` overrides what the folder says; ``fallback_days``, the length of the reference, is the
     plan where neither says. EvaluationError for a run that is still going on, and for a folder that is no run."""
-    record = _read_json(folder / _RECORD)
+    record = _read_json(folder / RECORD_FILE)
     if record is not None and record.get("case", {}).get("host") == "aquaplanet":
         return _aquaplanet(folder, record, history, planned_days)
     if history is None:
-        raise EvaluationError(f"{folder} holds neither a record of the embedded model ({_RECORD}) nor history: it is no run folder")
+        raise EvaluationError(f"{folder} holds neither a record of the embedded model ({RECORD_FILE}) nor history: it is no run folder")
     return _e3sm(folder, history, planned_days, fallback_days)
 
 
 def _aquaplanet(folder: Path, record: dict[str, Any], history: RunHistory | None, planned_days: float | None) -> Outcome:
     case, status = record["case"], record.get("status")
-    if status == "running" and _is_locked(folder / _LOG):
+    if status == "running" and job_runs(folder):
         raise EvaluationError(f"{folder}: the run is still going on; wait for its end")
     days = 0.0 if history is None else history.end - history.start
     first = _first_day(folder, case["start"], history)
     planned = planned_days if planned_days is not None else float(case["days"]) - first
     ended = {
         "finished": None,
-        "running": f"{_RECORD} still says 'running' although no job runs: it was killed",
+        "interrupted": f"interrupted: {record.get('error')}",
+        "running": f"{RECORD_FILE} still says 'running' although no job runs: it was killed",
     }.get(str(status), record.get("message") or f"status {status}")
     if ended is None and planned_days is not None and days < planned - _SHORT_BY_D:
         ended = f"it was asked for {float(case['days']) - first:g} days"
@@ -87,7 +87,7 @@ def _aquaplanet(folder: Path, record: dict[str, Any], history: RunHistory | None
         planned,
         days,
         ended,
-        _last_speed(_tail(folder / _LOG), _SPEED),
+        _last_speed(_tail(folder / LOG_FILE), _SPEED),
         _package(path, package.get("sha256")),
         package.get("sha256"),
         first_day=first,
@@ -204,18 +204,6 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path} cannot be read as JSON: {error}") from error
     return found if isinstance(found, dict) else None
-
-
-def _is_locked(log: Path) -> bool:
-    """Tell whether a job holds the log of the run folder, as a running one does."""
-    try:
-        with log.open() as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
 
 
 def _tail(path: Path) -> str:

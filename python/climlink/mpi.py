@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from climlink.wrappers.errors import ClimlinkError
 
@@ -28,6 +32,36 @@ _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_"
 """glibc keeps what a step frees for the next one: giving fields back to the system and faulting them in again costs a climate model 5 %."""
 
 
+_TAIL = 4000  # characters of a job's output that are worth showing
+
+_END_S = 20.0
+"""How long a launcher may take to end its ranks: Open MPI sends SIGTERM, then SIGKILL after some seconds."""
+
+_OWN_LAUNCHER = f"or set {LAUNCHER_VARIABLE} to a launcher that works here"
+_LAUNCHER_PROBLEMS = (
+    (
+        r"unable to locate a\s+usable \"srun\"|SLURM\s+resource allocator expects to find",
+        "the SLURM_* variables of this environment say that it is part of a Slurm job, so mpirun starts ranks through srun, "
+        "and that is not possible here: run inside the job where srun is on PATH, remove the SLURM_* variables to run on this "
+        f"machine only, {_OWN_LAUNCHER}",
+    ),
+    (
+        r"mkdir was unable to create the desired directory:\s+Directory: (\S+)|session_dir",
+        "the launcher cannot write its session folder{found}: set TMPDIR to a folder that you may write to",
+    ),
+    (
+        r"not enough slots available",
+        f"the launcher has fewer slots than there are ranks: ask for fewer ranks, give {LAUNCHER_VARIABLE} the option "
+        "--oversubscribe, or ask the batch system for more",
+    ),
+    (
+        r"could not (?:access|find|execute)[^:]*executable[^:]*:",
+        "a node of the job does not see the program: climlink must be installed on a file system that all nodes share",
+    ),
+)
+"""What a launcher says when it cannot start ranks, and what that means."""
+
+
 class LaunchError(ClimlinkError):
     """An MPI program could not be started, or ended with an error."""
 
@@ -36,15 +70,75 @@ def mpi_command(ranks: int, command: Sequence[str]) -> list[str]:
     """Return the command line that runs ``command`` on ``ranks`` ranks; LaunchError if there is no launcher."""
     if ranks < 1:
         raise LaunchError(f"an MPI program needs at least one rank, got {ranks}")
-    custom = os.environ.get(LAUNCHER_VARIABLE)
+    custom = shlex.split(os.environ.get(LAUNCHER_VARIABLE, ""))
     if custom:
-        return [*shlex.split(custom), "-n", str(ranks), *command]
+        return [*custom, "-n", str(ranks), *command]
     found = shutil.which("mpirun")
     if found is None:
         raise LaunchError(f"no mpirun on PATH; install an MPI library, or set {LAUNCHER_VARIABLE} to your launcher, for example srun")
     # Ranks share cores on a laptop or in a container; binding and slot counting there only refuse or slow down a run.
     options = ["--oversubscribe", "--bind-to", "none"] if _is_open_mpi(found) else []
     return [found, *options, "-n", str(ranks), *command]
+
+
+def run_job(command: Sequence[str], threads: int, on_line: Callable[[str], None]) -> int:
+    """Run a command, such as one of mpi_command, give each line that it writes to ``on_line``, and return its exit code.
+
+    The job does not outlive its caller: an exception ends it before it passes on, and the system ends it after a hard kill.
+    LaunchError if there is no such program.
+    """
+    if shutil.which(command[0]) is None:
+        raise LaunchError(f"there is no program {command[0]}; is it the launcher that {LAUNCHER_VARIABLE} names?")
+    job = subprocess.Popen(
+        [*_tied_to_this_process(), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=1,
+        encoding="utf-8",
+        errors="replace",
+        env=mpi_environment(threads),
+    )
+    assert job.stdout is not None
+    try:
+        for line in job.stdout:
+            on_line(line)
+        return job.wait()
+    except BaseException:
+        _end(job)
+        raise
+
+
+def failure_text(command: Sequence[str], code: int, output: str) -> str:
+    """Return what to say of a job that ended with ``code``: its last words and, where the launcher could not start it, what to do."""
+    words = output.strip()[-_TAIL:] or "it said nothing"
+    return f"{_launcher_problem(output)}{' '.join(command)} ended with exit code {code}:\n{words}"
+
+
+def _launcher_problem(output: str) -> str:
+    for pattern, meaning in _LAUNCHER_PROBLEMS:
+        found = re.search(pattern, output)
+        if found:
+            return meaning.format(found=f" {found[1]}" if found.re.groups and found[1] else "") + "\n"
+    return ""
+
+
+def _tied_to_this_process() -> list[str]:
+    """Return what begins the command line of a child that must end with this process; only Linux has the means."""
+    if sys.platform != "linux":
+        return []
+    helper = Path(__file__).with_name("run_with_parent.py")
+    return [sys.executable, "-I", "-S", str(helper), str(os.getpid())]
+
+
+def _end(job: subprocess.Popen[str]) -> None:
+    """End a job; its ranks end with the launcher, also when that is killed."""
+    job.terminate()
+    try:
+        job.communicate(timeout=_END_S)  # a launcher that cannot write does not end
+    except subprocess.TimeoutExpired:
+        job.kill()
+        job.wait()
 
 
 def mpi_environment(threads: int) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import torch
 
 from climlink.export import eager_emulator
 from climlink.installation import executable
-from climlink.mpi import mpi_command, mpi_environment
+from climlink.mpi import failure_text, mpi_command, run_job
 from climlink.package import EmulatorPackage, FloatRows
 from climlink.provenance import kernel_identity
 from climlink.wrappers.difference import scaled_difference
@@ -177,10 +176,10 @@ def _through_files(package: EmulatorPackage, x: FloatRows, command: Callable[[li
         source, target = Path(folder, "inputs.f32"), Path(folder, "outputs.f32")
         np.ascontiguousarray(x, dtype="<f4").tofile(source)
         line = command([str(package.path), str(source), str(x.shape[0]), str(target)])
-        result = subprocess.run(line, capture_output=True, text=True, check=False, env=mpi_environment(threads=1))
-        if result.returncode != 0:
-            words = f"{result.stderr}\n{result.stdout}".strip()[-2000:]
-            raise RouteError(f"{' '.join(line)} ended with exit code {result.returncode}: {words or 'it said nothing'}")
+        said: list[str] = []
+        code = run_job(line, 1, said.append)
+        if code != 0:
+            raise RouteError(failure_text(line, code, "".join(said)))
         rows = np.fromfile(target, dtype="<f4").astype(np.float32)
     if rows.size != x.shape[0] * package.manifest.n_output:
         raise RouteError(f"{line[0]} wrote {rows.size} values, expected {x.shape[0]} x {package.manifest.n_output}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,10 +24,10 @@ from climlink.installation import configuration
 from climlink.mpi import LaunchError
 from climlink.online.aquaplanet import AquaplanetConfig, AquaplanetRun, EmulatorConfig, PairsConfig, newest_restart, run_aquaplanet
 from climlink.online.case import load_case
-from climlink.online.launch import RECORD_FILE
 from climlink.online.replay import ReplayConfig, SelectionConfig, run_replay
 from climlink.package import EmulatorPackage
 from climlink.parity import Verification, verify
+from climlink.run_folder import RECORD_FILE, discard_run
 from climlink.training.run import train
 from climlink.wrappers.contract import EmulatorContract
 
@@ -91,7 +90,7 @@ def run_embedded(
     report.stage(f"reference: {loaded.days:g} days of the embedded model at T{loaded.truncation}")
     reference = folder / "reference"
     if not _is_finished(reference):
-        shutil.rmtree(reference, ignore_errors=True)
+        discard_run(reference)
         _insist(_online(loaded.model_copy(update={"output": reference}), report))
     offline = run_quickstart(
         reference / "climsim",
@@ -121,7 +120,7 @@ def compare_online(
     for name, change in changes.items():
         report.stage(f"{name}: {days} days from day {case.days:g}")
         output = folder / name
-        shutil.rmtree(output, ignore_errors=True)
+        discard_run(output)
         runs[name] = _online(case.model_copy(update={**branch, "name": name, "output": output, **change}), report)
     report.stage("evaluate online")
     truth, twin = (_insist(runs[name]).folder for name in ("truth", "twin"))
@@ -187,7 +186,7 @@ def run_quickstart(
 
 
 def _replay(climsim: Path, output: Path, package: EmulatorPackage, test: Sequence[Stamp], report: Reporter) -> Path:
-    shutil.rmtree(output, ignore_errors=True)
+    discard_run(output)
     case = ReplayConfig(
         host="replay",
         package=package.path,

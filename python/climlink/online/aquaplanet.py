@@ -8,31 +8,19 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from climlink.config import ConfigError, StrictModel, load_config
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
 from climlink.installation import configuration, configuration_base, configurations, executable
-from climlink.mpi import LaunchError, mpi_command, mpi_environment
-from climlink.online.launch import (
-    RECORD_FILE,
-    NamelistValue,
-    Progress,
-    job_failure,
-    namelist_text,
-    new_run_folder,
-    package_record,
-    run_job,
-    run_log,
-    versions,
-    write_record,
-)
+from climlink.mpi import LaunchError, failure_text, mpi_command, mpi_environment
+from climlink.online.launch import NamelistValue, Progress, namelist_text, now, package_record, run_recorded, versions
 from climlink.overrides import check_constraints_off
 from climlink.package import EmulatorPackage
+from climlink.run_folder import LOCK_FILE, new_run, read_record, run_log, write_record
 from climlink.wrappers.errors import near_names
 
 PROGRAM = "climlink-aquaplanet"
@@ -166,13 +154,15 @@ def run_aquaplanet(case: AquaplanetConfig, progress: Progress | None = None) -> 
         package = EmulatorPackage.read(case.emulator.package, case.emulator.pinned_sha256)
         check_constraints_off(package, case.emulator.constraints_off)
     _check_start(case)
-    groups = namelist_groups(case, package)
+    created = now()
+    groups = namelist_groups(case, package, created)
     check_namelist(groups)
-    folder = new_run_folder(case.output)
-    record = {"case": case.model_dump(mode="json"), "identity": identity(case), "versions": versions()}
+    record = {"case": case.model_dump(mode="json"), "identity": identity(case), "versions": versions(), "created": created}
     if package is not None:
         record["package"] = package_record(package)
-    return _run(folder, record, groups, case, progress)
+    folder = case.output.resolve()
+    with new_run(folder) as log:
+        return _run(folder, record, groups, case, log, progress)
 
 
 class _Output(BaseModel):
@@ -201,16 +191,21 @@ def resume_aquaplanet(folder: Path, days: float | None = None, ranks: int | None
     Raises ConfigError for a folder without a run of the embedded model or without a restart, and what run_aquaplanet raises.
     """
     folder = folder.resolve()
-    record = _read_record(folder)
-    # JSON has no tuples; the model checks the rest as it did the first time.
-    case = AquaplanetConfig.model_validate({**record["case"], **({"days": days} if days else {}), **({"ranks": ranks} if ranks else {})})
-    package = None
-    if case.emulator is not None:
-        package = EmulatorPackage.read(case.emulator.package, record["package"]["sha256"])
-    case = case.model_copy(update={"restart_from": newest_restart(folder), "restart_perturbation_k": 0.0})
-    groups = namelist_groups(case, package)
-    check_namelist(groups)
-    return _run(folder, {**record, "case": {**record["case"], "days": case.days, "ranks": case.ranks}}, groups, case, progress)
+    if read_record(folder).get("case", {}).get("host") != "aquaplanet":
+        raise ConfigError(f"{folder} holds no run of the embedded model: there is nothing to resume")
+    with run_log(folder) as log:
+        record = read_record(folder)
+        # JSON has no tuples; the model checks the rest as it did the first time.
+        changes = {name: value for name, value in (("days", days), ("ranks", ranks)) if value}
+        case = AquaplanetConfig.model_validate({**record["case"], **changes})
+        package = None
+        if case.emulator is not None:
+            package = EmulatorPackage.read(case.emulator.package, record["package"]["sha256"])
+        case = case.model_copy(update={"restart_from": newest_restart(folder), "restart_perturbation_k": 0.0})
+        groups = namelist_groups(case, package, record.get("created", ""))
+        check_namelist(groups)
+        record = {**record, "case": {**record["case"], "days": case.days, "ranks": case.ranks}}
+        return _run(folder, record, groups, case, log, progress)
 
 
 def newest_restart(folder: Path) -> Path:
@@ -228,8 +223,11 @@ def identity(case: AquaplanetConfig) -> str:
     return hashlib.sha256(json.dumps(shared).encode()).hexdigest()
 
 
-def namelist_groups(case: AquaplanetConfig, package: EmulatorPackage | None) -> dict[str, dict[str, NamelistValue]]:
-    """Return the namelist of a case, group by group; only what the case gives of &dynamics and &physics."""
+def namelist_groups(case: AquaplanetConfig, package: EmulatorPackage | None, created: str = "") -> dict[str, dict[str, NamelistValue]]:
+    """Return the namelist of a case, group by group; only what the case gives of &dynamics and &physics.
+
+    ``created``, the date of the run's first job, goes into its files: they are the same however often the run is resumed.
+    """
     levels = _levels(case)
     order, time = _DIFFUSION[case.truncation]
     run: dict[str, NamelistValue] = {
@@ -247,6 +245,8 @@ def namelist_groups(case: AquaplanetConfig, package: EmulatorPackage | None) -> 
         "restart_from": str(case.restart_from.resolve()) if case.restart_from else "",
         "restart_every_steps": case.steps(case.restart_every_days),
         "identity": identity(case),
+        "lock_file": str(case.output.resolve() / LOCK_FILE),
+        "created": created,
     }
     groups: dict[str, dict[str, NamelistValue]] = {
         "run": run,
@@ -270,6 +270,7 @@ def namelist_groups(case: AquaplanetConfig, package: EmulatorPackage | None) -> 
 def _emulator_entries(emulator: EmulatorConfig, package: EmulatorPackage) -> dict[str, NamelistValue]:
     entries: dict[str, NamelistValue] = {
         "package": str(emulator.package.resolve()),
+        "package_name": package.manifest.name,
         "pinned_sha256": package.digest,
         "device": emulator.device,
         "threads": emulator.threads,
@@ -296,7 +297,7 @@ def known_settings() -> dict[tuple[str, str], str]:
     command = [str(executable(PROGRAM)), "--list-settings"]
     done = subprocess.run(command, capture_output=True, text=True, env=mpi_environment(1))
     if done.returncode != 0:
-        raise LaunchError(f"{' '.join(command)} ended with exit code {done.returncode}: {done.stderr.strip()}")
+        raise LaunchError(failure_text(command, done.returncode, done.stderr))
     return {(group, name): kind for group, name, kind, *_ in (line.split(maxsplit=3) for line in done.stdout.splitlines())}
 
 
@@ -328,6 +329,7 @@ def _run(
     record: dict[str, Any],
     groups: Mapping[str, Mapping[str, NamelistValue]],
     case: AquaplanetConfig,
+    log: TextIO,
     progress: Progress | None,
 ) -> AquaplanetRun:
     days, speeds, messages = [0], [0.0], [""]
@@ -342,39 +344,17 @@ def _run(
         elif line.startswith(f"{PROGRAM}: on day "):
             messages.append(line.strip().removeprefix(f"{PROGRAM}: "))
 
-    with run_log(folder) as log:
-        namelist = folder / "aquaplanet.nml"
-        namelist.write_text(namelist_text(groups))
-        record = {**record, "started": _now()}
-        write_record(folder, record, status="running")
-        command = mpi_command(case.ranks, [str(executable(PROGRAM)), str(namelist)])
-        code = run_job(command, case.emulator.threads if case.emulator else 1, log, show)
-    if code not in (0, BLOWN_UP):
-        error = job_failure(command, code, folder)
-        write_record(folder, record, status="failed", error=str(error), ended=_now())
-        raise error
+    namelist = folder / "aquaplanet.nml"
+    namelist.write_text(namelist_text(groups), encoding="utf-8")
+    record = {**record, "started": now()}
+    command = mpi_command(case.ranks, [str(executable(PROGRAM)), str(namelist)])
+    threads = case.emulator.threads if case.emulator else 1
+    code = run_recorded(folder, record, command, threads, log, show, results=(0, BLOWN_UP))
     status: Literal["finished", "blown_up"] = "finished" if code == 0 else "blown_up"
     restarts = sorted(path.name for path in (folder / "restart").glob("*.nc"))
-    write_record(folder, record, status=status, message=messages[-1], ended=_now(), restarts=restarts)
+    write_record(folder, record, status=status, message=messages[-1], ended=now(), restarts=restarts)
     return AquaplanetRun(folder, status, messages[-1], days[-1], speeds[-1])
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _levels(case: AquaplanetConfig) -> LevelsConfig:
     return load_config(case.levels or configuration("levels/climsim60.yaml"), LevelsConfig)
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD_FILE
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{folder} holds no run: {path} cannot be read: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: not a record of a run: {error}") from error
-    if record.get("case", {}).get("host") != "aquaplanet":
-        raise ConfigError(f"{folder} holds no run of the embedded model: there is nothing to resume")
-    return record

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import re
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 
-from climlink.config import ConfigError
-from climlink.mpi import LaunchError, mpi_environment
+from climlink.mpi import LaunchError, failure_text, run_job
 from climlink.package import EmulatorPackage
 from climlink.provenance import climlink_version, git_revision
+from climlink.run_folder import LOG_FILE, write_record
 
-RECORD_FILE = "run.json"
-LOG_FILE = "log.txt"
-_TAIL = 4000  # characters of an MPI job's error text that are worth showing
+_LAST_LINES = 200  # of a job's output that may say why it failed
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, what there is to do, and a note such as the speed."""
@@ -28,63 +24,44 @@ Progress = Callable[[int, int, str], None]
 NamelistValue = str | int | float | bool | Sequence[float] | Sequence[str]
 
 
-@contextmanager
-def run_log(folder: Path) -> Iterator[TextIO]:
-    """Open the log of a run folder for as long as a job runs there.
+def run_recorded(
+    folder: Path,
+    record: Mapping[str, Any],
+    command: Sequence[str],
+    threads: int,
+    log: TextIO,
+    on_line: Callable[[str], None],
+    results: Sequence[int] = (0,),
+) -> int:
+    """Run an MPI job in a folder that is held, copy its output to ``log``, and return its exit code, one of ``results``.
 
-    ConfigError if another job does: two would spoil each other's files. The system frees the folder however this process ends.
+    The record says that it runs and, unless it ends with a result, why it ended: LaunchError, with its last words, for another exit
+    code; an exception of this process, such as Interrupted, ends the job and passes on.
     """
-    with (folder / LOG_FILE).open("a", buffering=1) as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"{folder}: another job is running in this folder; wait for it, or end it") from error
-        yield stream
+    said: deque[str] = deque(maxlen=_LAST_LINES)
 
+    def take(line: str) -> None:
+        log.write(line)
+        said.append(line)
+        on_line(line)
 
-def run_job(command: list[str], threads: int, log: TextIO, on_line: Callable[[str], None]) -> int:
-    """Run an MPI job, copy its output to ``log`` line by line and return its exit code; an interruption ends the job."""
-    job = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        bufsize=1,
-        env=mpi_environment(threads),
-        errors="replace",
-    )
-    assert job.stdout is not None
+    write_record(folder, record, status="running")
     try:
-        for line in job.stdout:
-            log.write(line)
-            on_line(line)
-        return job.wait()
-    except BaseException:
-        job.terminate()
-        job.wait()
+        code = run_job(command, threads, take)
+    except BaseException as stop:
+        status = "failed" if isinstance(stop, Exception) else "interrupted"
+        write_record(folder, record, status=status, error=str(stop) or type(stop).__name__, ended=now())
         raise
+    if code not in results:
+        error = LaunchError(f"{failure_text(command, code, ''.join(said))}\nits log is {folder / LOG_FILE}")
+        write_record(folder, record, status="failed", error=str(error), ended=now())
+        raise error
+    return code
 
 
-def job_failure(command: list[str], code: int, folder: Path) -> LaunchError:
-    """Return the error of a job that ended with ``code``, with the last words of its log."""
-    log = folder / LOG_FILE
-    return LaunchError(f"{' '.join(command)} ended with exit code {code}; its log is {log}:\n{log.read_text()[-_TAIL:].strip()}")
-
-
-def new_run_folder(folder: Path) -> Path:
-    """Make a run folder and return its absolute path; ConfigError if it holds a run already."""
-    folder = folder.resolve()
-    if (folder / RECORD_FILE).exists():
-        raise ConfigError(f"{folder} already holds a run ({RECORD_FILE}); choose another output or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def write_record(folder: Path, record: Mapping[str, Any], **status: Any) -> None:
-    """Write the record of a run, beside and then under its name."""
-    partial = folder / f"{RECORD_FILE}.partial"
-    partial.write_text(json.dumps({**record, **status}, indent=1))
-    partial.replace(folder / RECORD_FILE)
+def now() -> str:
+    """Return the present time as ISO 8601 text in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def package_record(package: EmulatorPackage) -> dict[str, str]:

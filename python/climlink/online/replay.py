@@ -16,20 +16,10 @@ from climlink.data.split import SPLIT_NAMES, read_split
 from climlink.data.stamp import Stamp
 from climlink.installation import executable
 from climlink.mpi import mpi_command
-from climlink.online.launch import (
-    NamelistValue,
-    Progress,
-    job_failure,
-    namelist_text,
-    new_run_folder,
-    package_record,
-    run_job,
-    run_log,
-    versions,
-    write_record,
-)
+from climlink.online.launch import NamelistValue, Progress, namelist_text, now, package_record, run_recorded, versions
 from climlink.overrides import check_constraints_off
 from climlink.package import EmulatorPackage
+from climlink.run_folder import LOCK_FILE, new_run, write_record
 
 _PROGRESS = re.compile(r"climlink-replay: step (\d+) of (\d+) (\S+)")
 
@@ -83,26 +73,29 @@ def run_replay(case: ReplayConfig, progress: Progress | None = None) -> ReplayRu
     package = EmulatorPackage.read(case.package, case.pinned_sha256)
     check_constraints_off(package, case.constraints_off)
     sources = _selected_files(case)
-    folder = new_run_folder(case.output)
+    folder = case.output.resolve()
     output = folder / "output"
-    output.mkdir(exist_ok=True)
-    namelist = _write_namelist(case, folder, sources, package)
-    record = {"case": case.model_dump(mode="json"), "package": package_record(package), "steps": len(sources), "versions": versions()}
-    write_record(folder, record, status="running")
-    command = mpi_command(case.ranks, [str(executable("climlink-replay")), str(namelist)])
+    created = now()
+    record = {
+        "case": case.model_dump(mode="json"),
+        "package": package_record(package),
+        "steps": len(sources),
+        "versions": versions(),
+        "created": created,
+        "started": created,
+    }
 
     def show(line: str) -> None:
         step = _PROGRESS.search(line)
         if step and progress is not None:
             progress(int(step[1]), int(step[2]), "")
 
-    with run_log(folder) as log:
-        code = run_job(command, case.threads, log, show)
-    if code != 0:
-        error = job_failure(command, code, folder)
-        write_record(folder, record, status="failed", error=str(error))
-        raise error
-    write_record(folder, record, status="finished")
+    with new_run(folder) as log:
+        output.mkdir(exist_ok=True)
+        namelist = _write_namelist(case, folder, sources, package, created)
+        command = mpi_command(case.ranks, [str(executable("climlink-replay")), str(namelist)])
+        run_recorded(folder, record, command, case.threads, log, show)
+        write_record(folder, record, status="finished", ended=now())
     return ReplayRun(folder, tuple(output / s.name.replace(".mli.", ".mlo.") for s in sources))
 
 
@@ -122,11 +115,12 @@ def _selected_files(case: ReplayConfig) -> list[Path]:
     return [files[s] for s in wanted]
 
 
-def _write_namelist(case: ReplayConfig, folder: Path, sources: list[Path], package: EmulatorPackage) -> Path:
+def _write_namelist(case: ReplayConfig, folder: Path, sources: list[Path], package: EmulatorPackage, created: str) -> Path:
     listing = folder / "files.txt"
-    listing.write_text("".join(f"{s.resolve()}\n" for s in sources))
+    listing.write_text("".join(f"{s.resolve()}\n" for s in sources), encoding="utf-8")
     values: dict[str, NamelistValue] = {
         "package": str(case.package.resolve()),
+        "package_name": package.manifest.name,
         "pinned_sha256": package.digest,
         "files": str(listing),
         "output_directory": str(folder / "output"),
@@ -136,9 +130,11 @@ def _write_namelist(case: ReplayConfig, folder: Path, sources: list[Path], packa
         "threads": case.threads,
         "micro_batch": case.micro_batch,
         "time_step_s": case.time_step_s,
+        "lock_file": str(folder / LOCK_FILE),
+        "created": created,
     }
     if case.constraints_off:
         values["constraints_off"] = case.constraints_off
     namelist = folder / "replay.nml"
-    namelist.write_text(namelist_text({"replay": values}))
+    namelist.write_text(namelist_text({"replay": values}), encoding="utf-8")
     return namelist
