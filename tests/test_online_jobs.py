@@ -1,4 +1,4 @@
-"""Jobs of online runs: signals and hard kills end all of it, and nobody starts a second one beside it."""
+"""Jobs of online runs: signals and hard kills end all of it, and nobody starts a second beside it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def start(folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: [signal.signal(s, signal.SIG_DFL) for s in ENDING],  # whoever runs the tests may ignore some
+        # Whoever runs the tests may ignore some, and hand that down.
+        preexec_fn=lambda: [signal.signal(s, signal.SIG_DFL) for s in ENDING],
     )
 
 
@@ -154,7 +155,8 @@ def test_a_launcher_that_cannot_start_is_explained(
     with pytest.raises(LaunchError) as error:
         run_aquaplanet(case)
     assert message in str(error.value)
-    if (tmp_path / "run").exists():  # a folder for temporary files is missed earlier, when the program lists its settings
+    # A folder for temporary files is missed earlier, when the program lists its settings.
+    if (tmp_path / "run").exists():
         record = read_record(tmp_path / "run")
         assert (record["status"], record["error"]) == ("failed", str(error.value))
     else:

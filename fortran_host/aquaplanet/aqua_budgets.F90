@@ -141,7 +141,8 @@ contains
     write (unit, '(a)') budget_names
   end subroutine write_budget_header
 
-  !> Goes on in a file, read up to its header, to after the row of last_step, or before the first that is later or not whole.
+  !> Goes on in a file, read up to its header, to after the row of last_step, or before the first
+  !! that is later or not whole.
   subroutine find_budget_row(unit, last_step, found)
     integer, intent(in) :: unit
     integer, intent(in) :: last_step

@@ -59,7 +59,8 @@ module aqua_history
 contains
 
   !> Makes a stream. Nothing is written before the first period ends.
-  subroutine initialize(self, kind, folder, case_name, fields, grid, levels, error, samples_per_file, instantaneous, made_by)
+  subroutine initialize(self, kind, folder, case_name, fields, grid, levels, error, &
+                        samples_per_file, instantaneous, made_by)
     class(history_stream), intent(inout) :: self
     character(len=*), intent(in) :: kind                       !! h0 monthly, h1 daily, h2 hourly
     character(len=*), intent(in) :: folder

@@ -211,8 +211,8 @@ contains
       read (unit, nml=run, iostat=failed, iomsg=message)
     end if
     settings = run_settings(case_name, output_directory, start, n_step, time_step_s, truncation, physics, initial, seed, &
-                            perturbation_k, restart_perturbation_k, restart_from, restart_every_steps, identity, &
-                            lock_file, created)
+                            perturbation_k, restart_perturbation_k, restart_from, &
+                            restart_every_steps, identity, lock_file, created)
   end subroutine transfer_run
 
   subroutine transfer_levels(unit, writing, settings, failed, message)
@@ -335,12 +335,13 @@ contains
     integer, intent(out) :: failed
     character(len=*), intent(inout) :: message
     character(len=path_length) :: package
-    character(len=text_length) :: package_name, pinned_sha256, device, constraints_off(max_variables), mode, &
-                                  variables(max_variables), feedback, ramp
+    character(len=text_length) :: package_name, pinned_sha256, device, mode, feedback, ramp
+    character(len=text_length) :: constraints_off(max_variables), variables(max_variables)
     integer :: threads, micro_batch, spin_up_steps, ramp_steps, ramp_on_steps, ramp_off_steps
     real(r8) :: ramp_factor
-    namelist /emulator/ package, package_name, pinned_sha256, device, threads, micro_batch, constraints_off, mode, &
-      variables, feedback, spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps
+    namelist /emulator/ package, package_name, pinned_sha256, device, threads, micro_batch, &
+      constraints_off, mode, variables, feedback, spin_up_steps, ramp, ramp_factor, ramp_steps, &
+      ramp_on_steps, ramp_off_steps
 
     package = settings%package
     package_name = settings%package_name
@@ -363,9 +364,10 @@ contains
     else
       read (unit, nml=emulator, iostat=failed, iomsg=message)
     end if
-    settings = emulator_settings(package, package_name, pinned_sha256, device, threads, micro_batch, constraints_off, &
-                                 mode, variables, feedback, spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, &
-                                 ramp_off_steps)
+    settings = emulator_settings(package, package_name, pinned_sha256, device, threads, &
+                                 micro_batch, constraints_off, mode, variables, feedback, &
+                                 spin_up_steps, ramp, ramp_factor, ramp_steps, &
+                                 ramp_on_steps, ramp_off_steps)
   end subroutine transfer_emulator
 
 end module aqua_namelists

@@ -22,7 +22,7 @@ module aqua_output
   type :: model_output
     type(history_stream) :: streams(3)               !! Monthly, daily, hourly.
     character(len=:), allocatable :: folder
-    logical :: goes_on = .false.                       !! With the files of a run that was in this folder.
+    logical :: goes_on = .false.   !! With the files of a run that was in this folder.
     integer :: n_profile = 0
     integer :: n_scalar = 0
     integer :: budget_unit = -1
@@ -50,7 +50,8 @@ contains
 
     moist = model%settings%run%physics == 'moist'
     self%folder = trim(model%settings%run%output_directory)
-    self%goes_on = model%step_number > 0 .and. index(model%settings%run%restart_from, self%folder // '/') == 1
+    self%goes_on = model%step_number > 0 .and. &
+                   index(model%settings%run%restart_from, self%folder // '/') == 1
     name = trim(model%settings%run%case_name)
     profiles = profile_fields()
     scalars = surface_fields()
@@ -60,12 +61,13 @@ contains
     call make_folder(self%folder // '/history', error)
     associate (wanted => model%settings%output, fields => [profiles(:self%n_profile), scalars(:self%n_scalar)])
       if (len(error) == 0 .and. wanted%history_monthly) then
-        call self%streams(1)%initialize('h0', self%folder // '/history', name, fields, model%grid, model%levels, error, &
-                                        made_by=provenance_of(model))
+        call self%streams(1)%initialize('h0', self%folder // '/history', name, fields, &
+                                        model%grid, model%levels, error, made_by=provenance_of(model))
       end if
       if (len(error) == 0 .and. wanted%history_daily) then
         call self%streams(2)%initialize('h1', self%folder // '/history', name, fields, model%grid, model%levels, error, &
-                                        instantaneous=wanted%history_daily_instantaneous, made_by=provenance_of(model))
+                                        instantaneous=wanted%history_daily_instantaneous, &
+                                        made_by=provenance_of(model))
       end if
       if (len(error) == 0 .and. wanted%history_hourly) then
         call self%streams(3)%initialize('h2', self%folder // '/history', name, scalars(:self%n_scalar), model%grid, model%levels, &
@@ -86,8 +88,8 @@ contains
     type(run_provenance) :: of
 
     associate (settings => model%settings, emulator => model%hybrid%emulator)
-      of = new_provenance(trim(settings%run%created), trim(settings%emulator%package_name), emulator%digest(), &
-                          emulator%constraints_off())
+      of = new_provenance(trim(settings%run%created), trim(settings%emulator%package_name), &
+                          emulator%digest(), emulator%constraints_off())
     end associate
   end function provenance_of
 
@@ -105,8 +107,8 @@ contains
     if (code /= 0) error = path // ': the folder cannot be made'
   end subroutine make_folder
 
-  !> Begins budgets.csv, or keeps of an earlier one in this folder the rows up to the step that is gone on from: later ones are
-  !! made again.
+  !> Begins budgets.csv, or keeps of an earlier one in this folder the rows up to the step that is
+  !! gone on from: later ones are made again.
   subroutine open_budget(self, last_step, error)
     class(model_output), intent(inout) :: self
     integer, intent(in) :: last_step
@@ -122,14 +124,16 @@ contains
         read (unit, '(a)', iostat=failed) header
         if (failed == 0) call find_budget_row(unit, last_step, found)
         if (self%goes_on .and. found > 0 .and. found < last_step) then
-          write (text, '(2(a,i0))') 'the restart follows step ', last_step, ', the last row before is of step ', found
+          write (text, '(2(a,i0))') 'the restart follows step ', last_step, &
+            ', the last row before is of step ', found
           error = path // ': ' // trim(text) // '; move the file away to begin a new one'
           return
         end if
         endfile (unit)
         close (unit)
       end if
-      open (newunit=unit, file=path, action='write', position=merge('append', 'rewind', found > 0), iostat=failed, iomsg=message)
+      open (newunit=unit, file=path, action='write', &
+            position=merge('append', 'rewind', found > 0), iostat=failed, iomsg=message)
       if (failed /= 0) then
         error = path // ': ' // trim(message)
       else if (found == 0) then

@@ -29,8 +29,8 @@ module aqua_settings
     character(len=path_length) :: restart_from = ''             !! Restart file; '' starts from initial.
     integer :: restart_every_steps = 0                          !! 0: only at the end.
     character(len=text_length) :: identity = ''                 !! Text that a restart must carry; the digest of the case.
-    character(len=path_length) :: lock_file = ''                !! Held by all ranks while they live; '' for none.
-    character(len=text_length) :: created = ''                  !! Date of the run's first job, for the attributes of its files.
+    character(len=path_length) :: lock_file = ''   !! Held by all ranks while they live; '' for none.
+    character(len=text_length) :: created = ''     !! Date of the run's first job, for attributes.
   end type run_settings
 
   !> Group &levels.

@@ -1,4 +1,5 @@
-!> The lock by which a job holds its run folder: as long as a rank lives, nobody starts another job there.
+!> The lock by which a job holds its run folder: as long as a rank lives, nobody starts another job
+!! there.
 module host_lock
   use, intrinsic :: iso_c_binding, only: c_char, c_int, c_null_char
   use host_parallel, only: agree, rank
@@ -25,8 +26,9 @@ module host_lock
 
 contains
 
-  !> Takes the lock, '' for none, until this process ends: rank 0 alone first, so that no other job can have it, then all ranks
-  !! together, so that it outlives the last of them. error is the same on all ranks. Collective.
+  !> Takes the lock, '' for none, until this process ends: rank 0 alone first, so that no other job
+  !! can have it, then all ranks together, so that it outlives the last of them. error is the same on
+  !! all ranks. Collective.
   subroutine hold_folder(lock_file, error)
     character(len=*), intent(in) :: lock_file
     character(len=:), allocatable, intent(out) :: error

@@ -10,10 +10,10 @@ module host_provenance
   public :: run_provenance, new_provenance, put_provenance
 
   type :: run_provenance
-    character(len=:), allocatable :: created          !! Date of the run's first job, ISO 8601, UTC; '' if nobody said.
+    character(len=:), allocatable :: created   !! Date of the run's first job, UTC; '' if nobody said.
     character(len=:), allocatable :: package_name     !! '' if nobody said.
     character(len=:), allocatable :: package_sha256   !! '' without a package.
-    character(len=:), allocatable :: constraints_off  !! Constraints of the package that were left out; '' for none.
+    character(len=:), allocatable :: constraints_off  !! Those that were left out; '' for none.
   end type run_provenance
 
 contains
@@ -29,8 +29,9 @@ contains
     of%constraints_off = constraints_off
   end function new_provenance
 
-  !> Writes the global attributes climlink_version, climlink_package, climlink_package_sha256, climlink_constraints_off,
-  !! creation_date and CF's history, as far as they are known. The file is in define mode.
+  !> Writes the global attributes climlink_version, climlink_package, climlink_package_sha256,
+  !! climlink_constraints_off, creation_date and CF's history, as far as they are known. The file is
+  !! in define mode.
   subroutine put_provenance(file, of, error)
     type(netcdf_file), intent(in) :: file
     type(run_provenance), intent(in) :: of
@@ -56,7 +57,8 @@ contains
       character(len=*), intent(in) :: name
       character(len=*), intent(in) :: text
 
-      if (len(text) > 0) call attempt(error, file%path, nf90_put_att(file%id, nf90_global, name, text), name)
+      if (len(text) == 0) return
+      call attempt(error, file%path, nf90_put_att(file%id, nf90_global, name, text), name)
     end subroutine put
   end subroutine put_provenance
 

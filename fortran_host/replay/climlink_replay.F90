@@ -108,7 +108,8 @@ contains
 
     start = MPI_Wtime()
     call write_mlo(output_path(settings, path), file, results, &
-                   new_provenance(settings%created, settings%package_name, emulator%digest(), emulator%constraints_off()), error)
+                   new_provenance(settings%created, settings%package_name, emulator%digest(), &
+                                  emulator%constraints_off()), error)
     call require(error)
     call close_climsim_file(file, error)
     call require(error)

@@ -17,10 +17,10 @@ module replay_config
   !> The settings of one replay, checked.
   type :: replay_settings
     character(len=:), allocatable :: package             !! Package file.
-    character(len=:), allocatable :: package_name        !! For the attributes of files; '' if nobody said.
+    character(len=:), allocatable :: package_name        !! For attributes; '' if nobody said.
     character(len=:), allocatable :: output_directory    !! An existing folder.
-    character(len=:), allocatable :: lock_file           !! Held by all ranks while they live; '' for none.
-    character(len=:), allocatable :: created             !! Date of the run, for the attributes of its files; '' if nobody said.
+    character(len=:), allocatable :: lock_file  !! Held by all ranks while they live; '' for none.
+    character(len=:), allocatable :: created    !! Date of the run, for attributes; '' if nobody said.
     character(len=:), allocatable :: device              !! cpu, cuda, cuda:N or auto.
     character(len=:), allocatable :: grid_file           !! File with P0, hyam, hybm; '' to read state_pmid from each file.
     character(len=:), allocatable :: pinned_sha256       !! SHA-256 the package must have; not allocated if any will do.
@@ -39,13 +39,13 @@ contains
     character(len=*), intent(in) :: file
     type(replay_settings), intent(out) :: settings
     character(len=:), allocatable, intent(out) :: error
-    character(len=path_length) :: package, package_name, files, output_directory, grid_file, lock_file, created, device, &
-                                  pinned_sha256, message
+    character(len=path_length) :: package, package_name, files, output_directory, grid_file, &
+                                  lock_file, created, device, pinned_sha256, message
     character(len=name_length) :: constraints_off(max_names)
     integer :: pcols, threads, micro_batch, unit, failed
     real(real64) :: time_step_s
-    namelist /replay/ package, package_name, pinned_sha256, files, output_directory, grid_file, lock_file, created, device, &
-      pcols, threads, micro_batch, constraints_off, time_step_s
+    namelist /replay/ package, package_name, pinned_sha256, files, output_directory, grid_file, &
+      lock_file, created, device, pcols, threads, micro_batch, constraints_off, time_step_s
 
     package = ''
     package_name = ''
@@ -104,8 +104,8 @@ contains
       error = 'pcols must be 1 or more'
     else if (.not. settings%time_step_s > 0.0_real64) then
       error = 'time_step_s is missing or not positive: give the physics time step in seconds, 1200.0 for ClimSim'
-    else if (max(len(settings%package), len(files), len(settings%output_directory), len(settings%grid_file), &
-                 len(settings%lock_file)) == path_length) then
+    else if (max(len(settings%package), len(files), len(settings%output_directory), &
+                 len(settings%grid_file), len(settings%lock_file)) == path_length) then
       error = 'a path is too long'
     end if
   end function settings_error

@@ -193,7 +193,7 @@ def check_broken(folder: Path) -> None:
 
 
 def check_rows(folder: Path) -> None:
-    """Who goes on from an older restart finds later rows: they are cut, also the last one, which a kill left half; none comes twice.
+    """Who goes on from an older restart finds later rows: they are cut, also half ones; none comes twice.
 
     Rows that are missing before the restart are no small thing: the run says so and writes nothing.
     """
@@ -221,7 +221,7 @@ def check_rows(folder: Path) -> None:
 
 
 def check_kills(folder: Path) -> None:
-    """A run that is killed hard at random moments, and resumed each time, writes what an undisturbed one does, byte for byte."""
+    """A run that is killed hard at random moments, and resumed, writes an undisturbed one's bytes."""
     settings = {"n_step": 36, "restart_every_steps": 6}
     whole = folder / "whole"
     whole.mkdir()
@@ -241,7 +241,8 @@ def check_kills(folder: Path) -> None:
         message = job.communicate(timeout=60)[1]
         assert job.returncode in (0, -signal.SIGKILL), message
         wait_for_lock(place / "lock")
-        if (place / "out/restart/case.r.0001-01-01-43200.nc").exists():  # the end: the next kills meet another run
+        # Once it has come to its end, the next kills meet another run.
+        if (place / "out/restart/case.r.0001-01-01-43200.nc").exists():
             assert_same_files(whole / "out", place / "out")
             place = folder / f"killed{n_kill}"
     if place.exists():
@@ -250,7 +251,7 @@ def check_kills(folder: Path) -> None:
 
 
 def resumed(folder: Path, **run: object) -> Path:
-    """Write the namelist of a run that goes on from its newest restart, or begins where there is none."""
+    """Write the namelist of a run that goes on from its newest restart, if there is one."""
     restarts = sorted((folder / "out/restart").glob("*.nc"))
     return namelist(folder, **run, **({"restart_from": str(restarts[-1])} if restarts else {}))
 
@@ -277,27 +278,28 @@ def wait_for_lock(path: Path) -> None:
 
 
 def check_lock(folder: Path) -> None:
-    """All ranks hold the folder of a run: a second job is refused, also when the launcher and rank 0 are gone and one rank lives."""
-    path = namelist(folder, n_step=200 * STEPS_PER_DAY, lock_file=str(folder / "lock"))
-    job = start(path, 2)
+    """All ranks hold the folder: a second job is refused, also when only rank 1 is left of the first."""
+    lock = {"lock_file": str(folder / "lock")}
+    job = start(namelist(folder, n_step=200 * STEPS_PER_DAY, restart_every_steps=1, **lock), 2)
+    second = namelist(folder, "second", n_step=1, **lock)
     try:
-        while not (folder / "out/restart/case.r.0001-01-02-00000.nc").exists():
+        while not list((folder / "out/restart").glob("*.nc")):
             assert job.poll() is None, job.communicate()
             time.sleep(0.05)
-        refused(path, f"{folder}/lock: another job is running in this folder", ranks=2)
+        refused(second, f"{folder}/lock: another job is running in this folder", ranks=2)
         ranks = children(job.pid)
         assert len(ranks) == 2, ranks
-        os.kill(ranks[1], signal.SIGSTOP)
-        job.kill()
+        for pid in (job.pid, ranks[1]):  # the launcher would end rank 1 after rank 0
+            os.kill(pid, signal.SIGSTOP)
         os.kill(ranks[0], signal.SIGKILL)
-        job.communicate(timeout=60)
-        refused(path, "another job is running in this folder")
+        refused(second, "another job is running in this folder")
         os.kill(ranks[1], signal.SIGKILL)
     finally:
         job.kill()
     wait_for_lock(folder / "lock")
-    finished(namelist(folder, n_step=1, lock_file=str(folder / "lock")))
-    refused(namelist(folder, lock_file=str(folder / "absent/lock")), "absent/lock: cannot be locked (No such file or directory)")
+    finished(second)
+    absent = namelist(folder, "absent", lock_file=str(folder / "absent/lock"))
+    refused(absent, "absent/lock: cannot be locked (No such file or directory)")
 
 
 def children(pid: int) -> list[int]:

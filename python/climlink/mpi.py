@@ -35,15 +35,15 @@ _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_"
 _TAIL = 4000  # characters of a job's output that are worth showing
 
 _END_S = 20.0
-"""How long a launcher may take to end its ranks: Open MPI sends SIGTERM, then SIGKILL after some seconds."""
+"""What a launcher has to end its ranks: Open MPI sends SIGTERM, then SIGKILL after some seconds."""
 
 _OWN_LAUNCHER = f"or set {LAUNCHER_VARIABLE} to a launcher that works here"
 _LAUNCHER_PROBLEMS = (
     (
         r"unable to locate a\s+usable \"srun\"|SLURM\s+resource allocator expects to find",
-        "the SLURM_* variables of this environment say that it is part of a Slurm job, so mpirun starts ranks through srun, "
-        "and that is not possible here: run inside the job where srun is on PATH, remove the SLURM_* variables to run on this "
-        f"machine only, {_OWN_LAUNCHER}",
+        "the SLURM_* variables of this environment say that it is part of a Slurm job, so mpirun "
+        "starts ranks through srun, and that is not possible here: run inside the job where srun is "
+        f"on PATH, remove the SLURM_* variables to run on this machine only, {_OWN_LAUNCHER}",
     ),
     (
         r"mkdir was unable to create the desired directory:\s+Directory: (\S+)|session_dir",
@@ -51,8 +51,8 @@ _LAUNCHER_PROBLEMS = (
     ),
     (
         r"not enough slots available",
-        f"the launcher has fewer slots than there are ranks: ask for fewer ranks, give {LAUNCHER_VARIABLE} the option "
-        "--oversubscribe, or ask the batch system for more",
+        "the launcher has fewer slots than there are ranks: ask for fewer ranks, give "
+        f"{LAUNCHER_VARIABLE} the option --oversubscribe, or ask the batch system for more",
     ),
     (
         r"could not (?:access|find|execute)[^:]*executable[^:]*:",
@@ -82,13 +82,15 @@ def mpi_command(ranks: int, command: Sequence[str]) -> list[str]:
 
 
 def run_job(command: Sequence[str], threads: int, on_line: Callable[[str], None]) -> int:
-    """Run a command, such as one of mpi_command, give each line that it writes to ``on_line``, and return its exit code.
+    """Run a command, such as one of mpi_command, and return its exit code.
 
-    The job does not outlive its caller: an exception ends it before it passes on, and the system ends it after a hard kill.
-    LaunchError if there is no such program.
+    ``on_line`` is given each line that it writes. The job does not outlive its caller: an exception
+    ends it before it passes on, and the system ends it after a hard kill. LaunchError if there is no
+    such program.
     """
     if shutil.which(command[0]) is None:
-        raise LaunchError(f"there is no program {command[0]}; is it the launcher that {LAUNCHER_VARIABLE} names?")
+        hint = f"is it the launcher that {LAUNCHER_VARIABLE} names?"
+        raise LaunchError(f"there is no program {command[0]}; {hint}")
     job = subprocess.Popen(
         [*_tied_to_this_process(), *command],
         stdin=subprocess.DEVNULL,
@@ -110,7 +112,10 @@ def run_job(command: Sequence[str], threads: int, on_line: Callable[[str], None]
 
 
 def failure_text(command: Sequence[str], code: int, output: str) -> str:
-    """Return what to say of a job that ended with ``code``: its last words and, where the launcher could not start it, what to do."""
+    """Return what to say of a job that ended with ``code``.
+
+    Its last words and, where the launcher could not start it, what was in the way and what to do.
+    """
     words = output.strip()[-_TAIL:] or "it said nothing"
     return f"{_launcher_problem(output)}{' '.join(command)} ended with exit code {code}:\n{words}"
 
@@ -119,12 +124,16 @@ def _launcher_problem(output: str) -> str:
     for pattern, meaning in _LAUNCHER_PROBLEMS:
         found = re.search(pattern, output)
         if found:
-            return meaning.format(found=f" {found[1]}" if found.re.groups and found[1] else "") + "\n"
+            what = f" {found[1]}" if found.re.groups and found[1] else ""
+            return meaning.format(found=what) + "\n"
     return ""
 
 
 def _tied_to_this_process() -> list[str]:
-    """Return what begins the command line of a child that must end with this process; only Linux has the means."""
+    """Return what begins the command line of a child that must end with this process.
+
+    Only Linux has the means.
+    """
     if sys.platform != "linux":
         return []
     helper = Path(__file__).with_name("run_with_parent.py")

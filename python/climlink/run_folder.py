@@ -27,8 +27,8 @@ def new_run(folder: Path) -> Iterator[TextIO]:
         if (folder / RECORD_FILE).exists():
             status = _settled(read_record(folder))["status"]
             raise ConfigError(
-                f"{folder} already holds a run ({RECORD_FILE}: {status}); choose another output, remove it, or, "
-                "for a run of the embedded model, go on with `climlink online resume`"
+                f"{folder} already holds a run ({RECORD_FILE}: {status}); choose another output, "
+                "remove it, or, for a run of the embedded model, go on with `climlink online resume`"
             )
         yield log
 
@@ -45,7 +45,8 @@ def discard_run(folder: Path) -> None:
 def run_log(folder: Path) -> Iterator[TextIO]:
     """Hold a run folder and open its log for as long as a job runs there.
 
-    ConfigError if another job does: two would spoil each other's files. The system frees the folder however the processes end.
+    ConfigError if another job does: two would spoil each other's files. The system frees the folder
+    however the processes end.
     """
     with (folder / LOG_FILE).open("a", buffering=1, encoding="utf-8") as stream:
         try:
@@ -55,9 +56,10 @@ def run_log(folder: Path) -> Iterator[TextIO]:
             busy = True
         except OSError as error:
             reason = f"{folder}: the folder cannot be locked ({error.strerror})"
-            raise ConfigError(f"{reason}; put the run on a file system that has file locks") from error
+            raise ConfigError(f"{reason}; put the run on a file system with file locks") from error
         if busy:
-            raise ConfigError(f"{folder}: another job is running in this folder; wait for it, or end it")
+            reason = f"{folder}: another job is running in this folder"
+            raise ConfigError(f"{reason}; wait for it, or end it")
         yield stream
 
 
@@ -94,7 +96,8 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{folder} holds no run: {path} cannot be read: {error.strerror}") from error
+        reason = f"{path} cannot be read: {error.strerror}"
+        raise ConfigError(f"{folder} holds no run: {reason}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not a record of a run: {error}") from error
     if not isinstance(record, dict):
@@ -103,7 +106,10 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def last_status(folder: Path) -> str:
-    """Return how the last job of a run ended, or ``running``; ``killed`` if its record says that it runs and no job does."""
+    """Return how the last job of a run ended, or ``running``.
+
+    ``killed`` if its record says that it runs and no job does.
+    """
     record = read_record(folder)
     return "running" if job_runs(folder) else str(_settled(record)["status"])
 

@@ -11,12 +11,15 @@ from types import FrameType
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Sent by a terminal, by batch systems and ``kill``, and by a terminal that goes away."""
 
-# timeout(1) and batch systems send a signal to the process and again to its group; a later one is meant.
+# timeout(1) and batch systems signal the process and again its group; a later signal is meant.
 _BURST_S = 1.0
 
 
 class Interrupted(BaseException):
-    """A signal asked this process to end. No Exception: whoever goes on after those must not go on after this."""
+    """A signal asked this process to end.
+
+    Not an Exception: whoever goes on after those must not go on after this.
+    """
 
     def __init__(self, number: int) -> None:
         self.signal = signal.Signals(number)

@@ -59,7 +59,7 @@ def cmake_prefix() -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours, or a signal, ends it with a message and its exit code."""
+    """Run the command line; an error of ours, or a signal, ends it with a message and exit code."""
     try:
         with interruptible():
             app()

@@ -39,9 +39,9 @@ def run(
 
     Example: `climlink online run aquaplanet --ranks 2` (`climlink configs cases` lists the shipped ones)
 
-    The ranks are started by mpirun, or by the launcher that the environment variable CLIMLINK_MPIRUN names, with its options,
-    such as `srun` or `mpirun --bind-to core`; `-n RANKS` is appended. SIGINT, SIGTERM and SIGHUP end the whole job; exit code
-    128 + signal.
+    The ranks are started by mpirun, or by the launcher that the environment variable CLIMLINK_MPIRUN
+    names, with its options, such as `srun` or `mpirun --bind-to core`; `-n RANKS` is appended. SIGINT,
+    SIGTERM and SIGHUP end the whole job; exit code 128 + signal.
     """
     from climlink.online.aquaplanet import AquaplanetConfig, run_aquaplanet
     from climlink.online.case import load_case
@@ -64,7 +64,9 @@ def resume(
     days: Annotated[float | None, typer.Option(help="days from the start of the case to run to, instead of the case's")] = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="MPI ranks; the results do not depend on them")] = None,
 ) -> None:
-    """Go on from the newest restart of a run, as if it had not stopped. Launcher and signals: as for `climlink online run`.
+    """Go on from the newest restart of a run, as if it had not stopped.
+
+    Launcher and signals: as for `climlink online run`.
 
     Example: `climlink online resume runs/aquaplanet --days 120`
     """

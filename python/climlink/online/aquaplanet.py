@@ -157,7 +157,12 @@ def run_aquaplanet(case: AquaplanetConfig, progress: Progress | None = None) -> 
     created = now()
     groups = namelist_groups(case, package, created)
     check_namelist(groups)
-    record = {"case": case.model_dump(mode="json"), "identity": identity(case), "versions": versions(), "created": created}
+    record = {
+        "case": case.model_dump(mode="json"),
+        "identity": identity(case),
+        "versions": versions(),
+        "created": created,
+    }
     if package is not None:
         record["package"] = package_record(package)
     folder = case.output.resolve()
@@ -224,9 +229,10 @@ def identity(case: AquaplanetConfig) -> str:
 
 
 def namelist_groups(case: AquaplanetConfig, package: EmulatorPackage | None, created: str = "") -> dict[str, dict[str, NamelistValue]]:
-    """Return the namelist of a case, group by group; only what the case gives of &dynamics and &physics.
+    """Return the namelist of a case, group by group.
 
-    ``created``, the date of the run's first job, goes into its files: they are the same however often the run is resumed.
+    Of &dynamics and &physics it has only what the case gives. ``created``, the date of the run's first
+    job, goes into its files: they are the same however often the run is resumed.
     """
     levels = _levels(case)
     order, time = _DIFFUSION[case.truncation]

@@ -33,10 +33,11 @@ def run_recorded(
     on_line: Callable[[str], None],
     results: Sequence[int] = (0,),
 ) -> int:
-    """Run an MPI job in a folder that is held, copy its output to ``log``, and return its exit code, one of ``results``.
+    """Run an MPI job in a folder that is held, and return its exit code, one of ``results``.
 
-    The record says that it runs and, unless it ends with a result, why it ended: LaunchError, with its last words, for another exit
-    code; an exception of this process, such as Interrupted, ends the job and passes on.
+    Its output goes to ``log`` and ``on_line``. The record says that it runs and, unless it ends with a
+    result, why it ended: LaunchError, with its last words, for another exit code; an exception of this
+    process, such as Interrupted, ends the job and passes on.
     """
     said: deque[str] = deque(maxlen=_LAST_LINES)
 
@@ -50,10 +51,12 @@ def run_recorded(
         code = run_job(command, threads, take)
     except BaseException as stop:
         status = "failed" if isinstance(stop, Exception) else "interrupted"
-        write_record(folder, record, status=status, error=str(stop) or type(stop).__name__, ended=now())
+        reason = str(stop) or type(stop).__name__
+        write_record(folder, record, status=status, error=reason, ended=now())
         raise
     if code not in results:
-        error = LaunchError(f"{failure_text(command, code, ''.join(said))}\nits log is {folder / LOG_FILE}")
+        words = failure_text(command, code, "".join(said))
+        error = LaunchError(f"{words}\nits log is {folder / LOG_FILE}")
         write_record(folder, record, status="failed", error=str(error), ended=now())
         raise error
     return code
