@@ -60,7 +60,7 @@ class Variable:
 
 @cache
 def _catalogue() -> dict[str, Variable]:
-    raw = yaml.safe_load((_FOLDER / "variables.yaml").read_text())
+    raw = yaml.safe_load((_FOLDER / "variables.yaml").read_text(encoding="utf-8"))
     return {
         name: Variable(name=name, kind=kind, units=entry["units"], long_name=entry["long_name"], lag=entry.get("lag", 0))
         for kind, section in (("profile", raw["profiles"]), ("scalar", raw["scalars"]))
@@ -189,7 +189,7 @@ class VariableSet:
 
 @cache
 def _set_names() -> dict[str, tuple[str, tuple[str, ...]]]:
-    raw: dict[str, Any] = yaml.safe_load((_FOLDER / "variable_sets.yaml").read_text())
+    raw: dict[str, Any] = yaml.safe_load((_FOLDER / "variable_sets.yaml").read_text(encoding="utf-8"))
     blocks = raw.pop("blocks")
     sets = {}
     for role, members in raw.items():

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from climlink.config import StrictModel
-from climlink.data.files import replacing
+from climlink.data.files import read_json, replacing
 from climlink.data.store import ColumnStore
 from climlink.evaluation.compare.matrix import MatrixConfig, PackageEntry
 from climlink.evaluation.compare.results import Array, Bands, MemberResult, PackageResult
@@ -133,7 +133,7 @@ def _versions() -> dict[str, str | None]:
 def _holds(place: Path, key: Mapping[str, Any]) -> bool:
     """Tell whether a folder holds a whole evaluation with this key."""
     try:
-        kept = json.loads((place / KEY_FILE).read_text(encoding="utf-8"))
+        kept = read_json(place / KEY_FILE)
     except (OSError, ValueError):
         return False
     return bool(kept == json.loads(json.dumps(key))) and all((place / name).is_file() for name in (SUMMARY_FILE, NUMBERS_FILE, REPORT_FILE))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import f90nml
 
+from climlink.data.files import read_json
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.online.history import RunHistory
@@ -97,7 +97,7 @@ def _aquaplanet(folder: Path, record: dict[str, Any], history: RunHistory | None
 def _first_day(folder: Path, start: str, history: RunHistory | None) -> float:
     """Return the day since the start of the case on which this run began: a branch begins later."""
     try:
-        with (folder / "budgets.csv").open() as stream:
+        with (folder / "budgets.csv").open(encoding="utf-8") as stream:
             lines = [stream.readline() for _ in range(3)]
         rows = [line.split(",") for line in lines if line.strip() and not line.startswith("step")]
         step, day = float(rows[0][0]), float(rows[0][1])
@@ -198,12 +198,11 @@ def _package(path: str | None, digest: str | None) -> PackageSummary | None:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path} cannot be read as JSON: {error}") from error
-    return found if isinstance(found, dict) else None
 
 
 def _tail(path: Path) -> str:

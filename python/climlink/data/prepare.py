@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from climlink.data.climsim import Columns, Pair, find_pairs, read_pair, stored_variables
 from climlink.data.errors import DataError, StoreError
-from climlink.data.files import replacing, sha256_file
+from climlink.data.files import followed, make_folder, refusals, remove_folder, replacing, sha256_file
 from climlink.data.grid import Grid, find_grid, read_grid
 from climlink.data.lags import LaggedReader, predecessors, with_history
 from climlink.data.split import SPLIT_NAMES, Split, read_split
@@ -106,24 +106,26 @@ def prepare(
     """Write the column store of all mli/mlo pairs at or below ``source``; resume an interrupted one, leave a complete one alone.
 
     Raises DataError (a source file does not fit; the finished blocks are kept), SplitError, or StoreError where something else is at
-    ``store`` or it was begun with other arguments, unless ``overwrite``.
+    ``store`` or it was begun with other arguments, unless ``overwrite``; FileError where the system refuses to write.
     """
-    source, store = Path(source), Path(store)
+    source, given = Path(source), Path(store)
     plan = _plan(source, split, grid, config or StoreConfig())
     if overwrite:
-        _remove(store)
-    resumed = store.exists()
+        _remove(given)
+    place = followed(given)
+    resumed = place.exists()
     if resumed:
-        attributes = _attributes_of_same(store, plan)
+        attributes = _attributes_of_same(place, plan)
         if attributes["complete"]:
-            _check_sizes(store, attributes, plan)
-            shutil.rmtree(store / _MARKS, ignore_errors=True)
-            return Prepared(store, "already complete", len(plan.pairs), 0, attributes["data_digest"], plan.left_out)
+            _check_sizes(place, attributes, plan)
+            shutil.rmtree(place / _MARKS, ignore_errors=True)
+            return Prepared(given, "already complete", len(plan.pairs), 0, attributes["data_digest"], plan.left_out)
     else:
-        _create_skeleton(store, plan)
-    written = _write_blocks(store, plan, progress)
-    digest = _finish(store, plan)
-    return Prepared(store, "resumed" if resumed else "made", len(plan.pairs), written, digest, plan.left_out)
+        _create_skeleton(place, plan)
+    with refusals(given, kept="finished blocks are kept: repeat the command to go on with the others"):
+        written = _write_blocks(place, plan, progress)
+        digest = _finish(place, plan)
+    return Prepared(given, "resumed" if resumed else "made", len(plan.pairs), written, digest, plan.left_out)
 
 
 def _plan(source: Path, split: Split | str | Path, grid: str | Path | None, config: StoreConfig) -> _Plan:
@@ -143,10 +145,10 @@ def _plan(source: Path, split: Split | str | Path, grid: str | Path | None, conf
 
 
 def _remove(store: Path) -> None:
-    """Remove an old store; StoreError if what is there is not one."""
+    """Remove an old store, behind a link too; StoreError if what is there is not one."""
     if store.exists():
         open_group(store)
-        shutil.rmtree(store)
+        remove_folder(store)
 
 
 def _attributes_of_same(store: Path, plan: _Plan) -> dict[str, Any]:
@@ -164,10 +166,18 @@ def _attributes_of_same(store: Path, plan: _Plan) -> dict[str, Any]:
 
 def _create_skeleton(store: Path, plan: _Plan) -> None:
     """Create the group with all coordinates and empty (NaN) variables, beside the store and then renamed."""
-    beside = store.with_name(f".{store.name}.new")
-    if beside.exists():
-        shutil.rmtree(beside)
-    store.parent.mkdir(parents=True, exist_ok=True)
+    beside = make_folder(store.parent) / f".{store.name}.new"
+    remove_folder(beside)  # of a process that was killed
+    try:
+        with refusals(store):
+            _write_skeleton(beside, plan)
+            beside.rename(store)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write_skeleton(beside: Path, plan: _Plan) -> None:
+    """Write the group, its coordinates and its variables without values."""
     group = zarr.create_group(beside, zarr_format=3, attributes=_attributes(plan))
     _create_coordinates(group, plan)
     n_time, n_column, n_level = len(plan.pairs), plan.grid.n_column, plan.grid.level_count
@@ -182,7 +192,6 @@ def _create_skeleton(store: Path, plan: _Plan) -> None:
             attributes={"units": v.units, "long_name": v.long_name},
         )
     (beside / _MARKS).mkdir()
-    beside.rename(store)
 
 
 def _attributes(plan: _Plan) -> dict[str, Any]:
@@ -248,7 +257,7 @@ def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
                 progress(position + 1, total)
         _write_block(group, plan, block, columns)
         with replacing(_mark(store, number)) as beside:
-            beside.write_text(json.dumps(records))
+            beside.write_text(json.dumps(records), encoding="utf-8")
         written += block.stop - block.start
     return written
 
@@ -258,7 +267,7 @@ def _is_done(store: Path, plan: _Plan, number: int) -> bool:
     mark = _mark(store, number)
     if not mark.exists():
         return False
-    return [r["sizes"] for r in json.loads(mark.read_text())] == [_sizes(plan, p) for p in plan.pairs[plan.blocks[number]]]
+    return [r["sizes"] for r in json.loads(mark.read_text(encoding="utf-8"))] == [_sizes(plan, p) for p in plan.pairs[plan.blocks[number]]]
 
 
 def _sizes(plan: _Plan, pair: Pair) -> list[int]:
@@ -302,7 +311,7 @@ def _mark(store: Path, number: int) -> Path:
 
 def _finish(store: Path, plan: _Plan) -> str:
     """Record the source digests, declare the store complete in one write, drop the marks; return the data digest."""
-    digests = [r["sha256"] for number in range(len(plan.blocks)) for r in json.loads(_mark(store, number).read_text())]
+    digests = [r["sha256"] for number in range(len(plan.blocks)) for r in json.loads(_mark(store, number).read_text(encoding="utf-8"))]
     digest = _digest("".join(f"{d}\n" for d in (plan.grid.sha256, *digests)))
     group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
     _array(group, "source_sha256")[...] = np.array(digests, dtype=np.dtypes.StringDType())

@@ -46,7 +46,7 @@ def generate_case(case: E3SMCase, machine: Machine, e3sm_root: Path, folder: Pat
     files[RECORD] = json.dumps(_record(case, machine, e3sm_root, None if mods is None else mods.flavor), indent=1) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
         if name.endswith(".sh"):
             (folder / name).chmod(0o755)
     if mods is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import xml.etree.ElementTree as ElementTree
@@ -13,6 +12,7 @@ from typing import Any
 import f90nml
 from pydantic import ValidationError
 
+from climlink.data.files import read_json
 from climlink.e3sm.case import E3SMCase
 from climlink.e3sm.entries import ENTRIES, ENTRY_PREFIXES, GROUP
 from climlink.e3sm.errors import E3SMError
@@ -83,7 +83,7 @@ def read_settings(folder: Path) -> CaseSettings:
     """Return what a case folder says; E3SMError for a folder without climlink's record, and for files that cannot be read."""
     record = folder / RECORD
     try:
-        raw = json.loads(record.read_text())
+        raw = read_json(record)
         case, machine = E3SMCase.model_validate(raw["case"]), Machine.model_validate(raw["machine"])
         root, flavor = Path(raw["e3sm_root"]), raw.get("checkout")
     except OSError as error:
@@ -97,9 +97,10 @@ def read_settings(folder: Path) -> CaseSettings:
 def read_user_namelist(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the emulator's entries and all others; CIME drops group lines, so an entry belongs to the emulator by name."""
     try:
-        text = path.read_text()
+        raw = path.read_bytes()
     except OSError as error:
         raise E3SMError(f"{path}: expected the namelist of a case: {error.strerror}") from error
+    text = _decoded(raw)
     try:
         groups = f90nml.reads(_with_groups(text)).todict()
     except (ValueError, IndexError, StopIteration, AttributeError, TypeError, KeyError, AssertionError) as error:
@@ -113,6 +114,14 @@ def read_user_namelist(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             ours = group == GROUP or name in ENTRIES or name.startswith(ENTRY_PREFIXES)
             (emulator if ours else other)[name] = value
     return emulator, other
+
+
+def _decoded(raw: bytes) -> str:
+    """Return the text of a namelist: Fortran knows no encoding, and older editors write Latin-1 into comments."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _with_groups(text: str) -> str:
