@@ -22,7 +22,7 @@ import yaml
 from climlink.cli import main as command_line
 from climlink.cli.console import errors, output, show_everything
 from climlink.data import files
-from climlink.data.files import FileError, replacing
+from climlink.data.files import FileError, replacing, require_writable
 from climlink.data.prepare import prepare
 from climlink.data.split import Split
 from climlink.data.store import ColumnStore
@@ -144,6 +144,11 @@ COMMANDS = {
     "prepare": ["data", "prepare", "SOURCE", "--split", "SPLIT", "-o"],
     "statistics": ["data", "statistics", "STORE", "-o"],
     "train": ["train", "TRAINING", "-o"],
+    "evaluate offline": ["evaluate", "offline", "PACKAGE", "--data", "STORE", "-o"],
+    "evaluate online": ["evaluate", "online", "RUN", "--reference", "RUN", "-o"],
+    "evaluate stability": ["evaluate", "stability", "PACKAGE", "--data", "STORE", "-o"],
+    "evaluate compare": ["evaluate", "compare", "--matrix", "SPLIT", "-o"],
+    "export": ["export", "RUN", "-o"],
     "quickstart": ["quickstart", "--climsim", "SOURCE", "-o"],
 }
 
@@ -152,6 +157,7 @@ COMMANDS = {
 def arguments(synthetic_dir: Path, synthetic_store: ColumnStore, split_file: Path, training_file: Path) -> Callable[[str], list[str]]:
     """Return a function that gives the arguments of a command of COMMANDS, but for what it writes."""
     known = {"SOURCE": synthetic_dir, "STORE": synthetic_store.path, "SPLIT": split_file, "TRAINING": training_file}
+    known |= {"PACKAGE": "none.pt", "RUN": "none"}  # where one writes is looked at first
     return lambda name: [str(known.get(word, word)) for word in COMMANDS[name]]
 
 
@@ -167,6 +173,14 @@ def test_a_place_that_cannot_be_written_is_named(run: Run, arguments: Callable[[
         assert "error: " in told
         assert "Traceback" not in told
     assert not (tmp_path / "not mounted").exists()
+
+
+def test_a_folder_that_can_only_be_read_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_writable(tmp_path / "new" / "report")
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # as for somebody who is not root
+    with pytest.raises(FileError, match=f"report: {tmp_path} cannot be written: no permission"):
+        require_writable(tmp_path / "new" / "report")
 
 
 def test_an_error_without_a_name_of_ours_has_path_and_reason(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +250,7 @@ def test_what_a_killed_process_left_beside_a_file_is_removed(tmp_path: Path) -> 
 # Signals.
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "quickstart"])  # made of the others
+@pytest.mark.parametrize("name", ["prepare", "statistics", "train"])
 def test_a_signal_while_a_file_is_written_leaves_nothing_half_written(
     run: Run, arguments: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

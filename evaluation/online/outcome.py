@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import f90nml
-
 from climlink.data.files import read_json
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.online.history import RunHistory
 from climlink.evaluation.online.stream import month_of
 from climlink.evaluation.summary import PackageSummary
+from climlink.namelists import decoded, parse_namelist
 from climlink.package import EmulatorPackage
 from climlink.run_folder import LOG_FILE, RECORD_FILE, job_runs
 from climlink.wrappers.errors import ClimlinkError
@@ -172,10 +171,10 @@ def _e3sm_message(folder: Path) -> str | None:
 def _e3sm_package(folder: Path) -> tuple[str | None, str | None]:
     """Return package path and pinned digest as EAM's namelist names them."""
     try:
-        groups = f90nml.read(folder / "atm_in")
-    except (OSError, ValueError, IndexError, StopIteration, AttributeError, TypeError, KeyError, AssertionError):
+        groups = parse_namelist(decoded((folder / "atm_in").read_bytes()))
+    except (OSError, ValueError):
         return None, None
-    entries = groups.get("mmf_nn_emulator_nl", {})
+    entries = groups.get("mmf_nn_emulator_nl") or {}
     path = str(entries.get("climlink_package") or "").strip() or str(entries.get("cb_torch_model") or "").strip()
     digest = str(entries.get("climlink_package_digest") or "").strip()
     return path or None, digest or None

@@ -34,8 +34,10 @@ def export(
 
     Example: `climlink export runs/unet_small -o wrap_model.pt`
     """
+    from climlink.data.files import require_writable
     from climlink.export import export_run
 
+    require_writable(out)
     package = export_run(run, out, columns, unfinished=unfinished)
     output.print(f"{package.path}: {package.manifest.n_input} inputs, {package.manifest.n_output} outputs, SHA-256 {package.digest}")
 
@@ -66,8 +68,10 @@ def import_(
 
     Example: `climlink import v4_unet_wrapper.pt --input-set host_v4_rh --grid grid-info.nc --legacy-postprocessing`
     """
+    from climlink.data.files import require_writable
     from climlink.importing import ImportRequest, import_package
 
+    require_writable(out)
     request = ImportRequest(
         input_set=input_set,
         output_set=output_set,

@@ -92,6 +92,17 @@ def followed(path: Path) -> Path:
     return target
 
 
+def require_writable(path: Path) -> None:
+    """Raise FileError where nothing could be written at ``path``: to be asked before long work, whose result would be lost."""
+    target = followed(path)
+    with refusals(path):
+        nearest = next(p for p in (target, *target.parents) if p.exists())
+        if nearest != target and not nearest.is_dir():
+            raise FileError(f"{path}: {nearest} is a file, a folder was expected")
+        if not os.access(nearest, os.W_OK):
+            raise FileError(f"{path}: {nearest} cannot be written: no permission, or a file system that can only be read")
+
+
 def make_folder(path: Path) -> Path:
     """Make a folder and those above it, also behind a link, and return where it is; FileError where that cannot be done."""
     target = followed(path)
@@ -117,17 +128,17 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def refusals(path: Path, *, kept: str = "", beside: Path | None = None) -> Iterator[None]:
-    """Turn what the system refuses while ``path`` is written into a FileError that names path and reason, and ``kept``: what is not lost.
+    """Turn what the system refuses while ``path`` is written into a FileError: path, reason, and ``kept``, what is not lost.
 
-    ``beside`` is the file that is written in its place. netCDF, HDF5 and torch make a RuntimeError of a refusal: then the disk is asked,
-    by writing a little more to ``beside``.
+    ``beside`` is the file or folder that is written in its place. netCDF, HDF5 and torch make a RuntimeError of a refusal:
+    then the disk is asked, by writing a little more to ``beside``.
     """
     try:
         yield
     except OSError as error:
         raise _file_error(error, path, kept, beside) from error
     except RuntimeError as error:
-        refusal = None if beside is None else _refusal(beside)
+        refusal = None if beside is None or beside.is_dir() else _refusal(beside)
         if refusal is None:
             raise
         raise _file_error(refusal, path, kept, beside) from error

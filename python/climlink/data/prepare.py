@@ -169,7 +169,7 @@ def _create_skeleton(store: Path, plan: _Plan) -> None:
     beside = make_folder(store.parent) / f".{store.name}.new"
     remove_folder(beside)  # of a process that was killed
     try:
-        with refusals(store):
+        with refusals(store, beside=beside):
             _write_skeleton(beside, plan)
             beside.rename(store)
     finally:

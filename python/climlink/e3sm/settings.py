@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import f90nml
 from pydantic import ValidationError
 
 from climlink.data.files import read_json
@@ -18,6 +17,7 @@ from climlink.e3sm.entries import ENTRIES, ENTRY_PREFIXES, GROUP
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
 from climlink.e3sm.scripts import RECORD, layout_of
+from climlink.namelists import decoded, parse_namelist
 
 USER_NAMELIST = "user_nl_eam"
 _LOOSE = "climlink_loose_entries"
@@ -100,13 +100,10 @@ def read_user_namelist(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raw = path.read_bytes()
     except OSError as error:
         raise E3SMError(f"{path}: expected the namelist of a case: {error.strerror}") from error
-    text = _decoded(raw)
     try:
-        groups = f90nml.reads(_with_groups(text)).todict()
-    except (ValueError, IndexError, StopIteration, AttributeError, TypeError, KeyError, AssertionError) as error:
-        raise E3SMError(
-            f"{path}: not a namelist that can be read ({error or type(error).__name__}): look for a missing quote or slash"
-        ) from error
+        groups = parse_namelist(_with_groups(decoded(raw)))
+    except ValueError as error:
+        raise E3SMError(f"{path}: not a namelist that can be read ({error}): look for a missing quote or slash") from error
     emulator: dict[str, Any] = {}
     other: dict[str, Any] = {}
     for group, entries in groups.items():
@@ -114,14 +111,6 @@ def read_user_namelist(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             ours = group == GROUP or name in ENTRIES or name.startswith(ENTRY_PREFIXES)
             (emulator if ours else other)[name] = value
     return emulator, other
-
-
-def _decoded(raw: bytes) -> str:
-    """Return the text of a namelist: Fortran knows no encoding, and older editors write Latin-1 into comments."""
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
 
 
 def _with_groups(text: str) -> str:

@@ -186,7 +186,7 @@ class TrainingConfig(StrictModel):
 
 
 def load_training(config: str | Path | TrainingConfig, overrides: Mapping[str, Any] | None = None) -> TrainingConfig:
-    """Return a training configuration, read from a file or a shipped one by name, with some keys replaced; ConfigError where one does not fit."""
+    """Return a training configuration, a file or a shipped one by name, with some keys replaced; ConfigError where one does not fit."""
     read = config if isinstance(config, TrainingConfig) else load_config(find_configuration("training", config), TrainingConfig)
     return read.overridden(overrides) if overrides else read
 
