@@ -234,17 +234,17 @@ def test_overwriting_a_store_behind_a_link(run: Run, synthetic_dir: Path, split_
     assert ColumnStore.open(target).n_time == 4
 
 
-def test_what_a_killed_process_left_beside_a_file_is_removed(tmp_path: Path) -> None:
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     mine, alive = tmp_path / "a.nc", os.getppid()
     gone = next(pid for pid in range(2**22 - 1, 2, -1) if not Path(f"/proc/{pid}").exists())
     host = os.uname().nodename
-    names = f"a.nc.{host}.{gone}", f"a.nc.{host}.{alive}", f"a.nc.other.{gone}", f"b.nc.{host}.{gone}"
+    names = f"a.nc.{host}.{gone}", f"b.nc.{host}.{gone}", f"a.nc.{host}.{alive}", f"a.nc.other.{gone}", f"a.nc.{host}.mine"
     parts = [tmp_path / f".{name}.part" for name in names]
     for part in parts:
         part.touch()
     with replacing(mine) as beside:
         beside.touch()
-    assert [p.exists() for p in parts] == [False, True, True, True]
+    assert [p.exists() for p in parts] == [False, False, True, True, True]
 
 
 # Signals.

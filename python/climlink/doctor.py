@@ -74,7 +74,7 @@ class _Probe:
             found = self.look()
         except OSError as error:
             problem = explain(error)
-        except (ClimlinkError, ImportError, AttributeError, RuntimeError) as error:
+        except (ClimlinkError, ImportError, AttributeError, RuntimeError, ValueError, LookupError) as error:
             problem = " ".join(str(error).split())[:300]
         return Finding(self.group, self.name, found, problem, self.stops, self.needed)
 

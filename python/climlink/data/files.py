@@ -10,6 +10,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,7 @@ def replacing(path: Path) -> Iterator[Path]:
     beside = target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
         with refusals(path, beside=beside):
-            _remove_abandoned(target)
+            _remove_abandoned(target.parent)
             yield beside
             with beside.open("rb") as written:
                 os.fsync(written.fileno())  # else a power cut may keep the new name and lose the content
@@ -185,12 +186,13 @@ def replacing(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
-def _remove_abandoned(target: Path) -> None:
-    """Remove what processes of this host that were killed left beside ``target``."""
-    stem = f".{target.name}.{socket.gethostname()}."
-    for part in target.parent.glob(f"{escape(stem)}*.part"):
-        pid = part.name.removeprefix(stem).removesuffix(".part")
-        if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
+@cache  # once per folder: a store has thousands of blocks, each with a file that is replaced
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the parts that processes of this host left in a folder when they were killed."""
+    host = socket.gethostname()
+    for part in folder.glob(f".*.{escape(host)}.*.part"):
+        pid = part.name.removesuffix(".part").rpartition(".")[2]
+        if pid.isdigit() and not _is_alive(int(pid)):
             with suppress(OSError):
                 part.unlink(missing_ok=True)
 

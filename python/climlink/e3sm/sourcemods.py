@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from climlink.config import load_config
+from climlink.data.files import replacing
 from climlink.e3sm.entries import ENTRIES
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.insertions import MARK, Hooks, insert
@@ -70,9 +71,9 @@ def write_source_mods(mods: SourceMods, folder: Path) -> Path:
         there = target / name
         if there.exists() and there.read_text(encoding=_AS_IT_IS) != text:
             raise E3SMError(f"{there}: there is another file of this name; move it away, then write the SourceMods again")
-    target.mkdir(parents=True, exist_ok=True)
     for name, text in mods.files.items():
-        (target / name).write_text(text, encoding=_AS_IT_IS)
+        with replacing(target / name) as beside:
+            beside.write_text(text, encoding=_AS_IT_IS)
     return target
 
 
