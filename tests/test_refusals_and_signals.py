@@ -362,7 +362,7 @@ def test_a_full_standard_output_is_an_error_and_a_closed_one_is_not(run: Run, mo
         patched.setattr(sys, "stdout", full)
         code, told = run("data", "--help")
     assert code == 1
-    assert told == "error: standard output: no space is left on this disk: free some, or write elsewhere\n"
+    assert told == "error: the output: no space is left on this disk: free some, or write elsewhere\n"
     reading, writing = os.pipe()
     os.close(reading)
     with monkeypatch.context() as patched, os.fdopen(writing, "w", encoding="utf-8") as closed:

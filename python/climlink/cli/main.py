@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,9 @@ from climlink.cli.console import errors, show_everything
 from climlink.data.files import explain
 from climlink.signals import Interrupted, interruptible
 from climlink.wrappers.errors import ClimlinkError
+
+_OUTPUT = Path("the output")
+"""What only the standard streams are to an error: they are written without a name."""
 
 app = typer.Typer(
     name="climlink",
@@ -79,8 +83,7 @@ def _run() -> int | str | None:
     except ClimlinkError as error:
         return _fail(str(error))
     except OSError as error:
-        # Only the standard streams are written without a name; their own error is told with one.
-        return _fail((_output_refused() if error.filename is None else "") or explain(error))
+        return _fail(explain(error, _OUTPUT))
     except Interrupted as stop:
         errors.print(str(stop))
         return stop.exit_code
@@ -99,5 +102,5 @@ def _output_refused() -> str:
     except OSError as error:
         # Python flushes again when it ends, and would complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return "" if isinstance(error, BrokenPipeError) else f"standard output: {explain(error)}"
+        return "" if isinstance(error, BrokenPipeError) else explain(error, _OUTPUT)
     return ""
