@@ -16,7 +16,7 @@ from pathlib import Path
 
 from climlink.data.files import explain
 from climlink.installation import cmake_prefix, executable
-from climlink.mpi import LAUNCHER_VARIABLE, mpi_command, mpi_environment
+from climlink.mpi import LAUNCHER_VARIABLE, failure_text, mpi_command, mpi_environment
 from climlink.wrappers.errors import ClimlinkError
 
 PROGRAMS = {
@@ -211,7 +211,7 @@ def _said(command: list[str], environment: dict[str, str] | None = None) -> str:
     lines = f"{done.stdout}\n{done.stderr}".split("\n")
     words = [line.strip() for line in lines if re.search(r"\w", line)]
     if done.returncode != 0:
-        raise DoctorError(f"{shlex.join(command)} ended with exit code {done.returncode}: {' '.join(words) or 'it said nothing'}")
+        raise DoctorError(failure_text(command, done.returncode, "\n".join(words)))
     return words[0] if words else ""
 
 
