@@ -240,9 +240,9 @@ py::object error_bases(const std::string& module) {
 PYBIND11_MODULE(_runtime, m) {
   m.doc() = "The climlink runtime (C interface) for Python.";
   const py::object bases = error_bases(py::str(m.attr("__name__")));
-  emulator_error = PyErr_NewExceptionWithDoc("climlink._runtime.EmulatorError",
-                                             "A call of the runtime failed; .status is its short name, such as \"nonfinite\".",
-                                             bases.ptr(), nullptr);
+  emulator_error =
+      PyErr_NewExceptionWithDoc("climlink._runtime.EmulatorError",
+                                "A call of the runtime failed; .status is its short name, such as \"nonfinite\".", bases.ptr(), nullptr);
   if (emulator_error == nullptr) throw py::error_already_set();
   m.add_object("EmulatorError", py::reinterpret_borrow<py::object>(emulator_error));
   m.attr("__version__") = climlink_version();
