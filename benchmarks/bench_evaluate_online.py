@@ -65,7 +65,7 @@ class Writer:
         folder.mkdir(parents=True)
         self._folder, self._size = folder, size
         self._noise = np.random.default_rng(seed)
-        levels = yaml.safe_load(configuration("levels/climsim60.yaml").read_text())
+        levels = yaml.safe_load(configuration("levels/climsim60.yaml").read_text(encoding="utf-8"))
         self._hyai, self._hybi = np.array(levels["hyai"]), np.array(levels["hybi"])
         golden = np.arange(size.columns) + 0.5  # a spiral of equal areas over the sphere
         self._lat = np.rad2deg(np.arcsin(1.0 - 2.0 * golden / size.columns))[::-1]
@@ -140,9 +140,8 @@ def measure(size: Size, scratch: Path, *, twin: bool) -> dict[str, float]:
         for name, seed in runs.items():
             Writer(scratch / name, size, seed).write()
         arguments = [str(scratch / name) if name in runs else "" for name in ("run", "reference", "twin")]
-        done = subprocess.run(
-            [sys.executable, "-c", _EVALUATE, *arguments, str(scratch / "report")], capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-c", _EVALUATE, *arguments, str(scratch / "report")]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
         if done.returncode != 0:
             raise SystemExit(f"the evaluation failed:\n{done.stderr}")
         found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

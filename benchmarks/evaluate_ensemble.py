@@ -58,7 +58,7 @@ def main() -> None:
     report = StageReporter()
     packages = make_packages(given.quickstart, given.output, report)
     start = newest_restart(given.quickstart / "reference")
-    record = json.loads((given.quickstart / "reference" / RECORD_FILE).read_text())
+    record = json.loads((given.quickstart / "reference" / RECORD_FILE).read_text(encoding="utf-8"))
     loaded = load_case(configuration("cases/quickstart.yaml"), output=given.output / REFERENCE)
     assert isinstance(loaded, AquaplanetConfig)
     branch = loaded.model_copy(
@@ -145,7 +145,7 @@ def member_name(label: str, member: int) -> str:
 def run_once(case: AquaplanetConfig, folder: Path, report: StageReporter) -> str:
     """Run a case and return how it ended; a run in the folder that is complete is kept."""
     if (folder / RECORD_FILE).is_file():
-        status = str(json.loads((folder / RECORD_FILE).read_text())["status"])
+        status = str(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))["status"])
         if status in ("finished", "blown_up"):
             return status
         shutil.rmtree(folder)

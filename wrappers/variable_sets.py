@@ -62,7 +62,7 @@ class Variable:
 
 @cache
 def _catalogue() -> dict[str, Variable]:
-    raw = yaml.safe_load((_FOLDER / "variables.yaml").read_text())
+    raw = yaml.safe_load((_FOLDER / "variables.yaml").read_text(encoding="utf-8"))
     return {
         name: _variable(name, kind, entry)
         for kind, section in (("profile", raw["profiles"]), ("scalar", raw["scalars"]))
@@ -199,7 +199,7 @@ class VariableSet:
 
 @cache
 def _set_names() -> dict[str, tuple[str, tuple[str, ...]]]:
-    raw: dict[str, Any] = yaml.safe_load((_FOLDER / "variable_sets.yaml").read_text())
+    raw: dict[str, Any] = yaml.safe_load((_FOLDER / "variable_sets.yaml").read_text(encoding="utf-8"))
     blocks = raw.pop("blocks")
     sets = {}
     for role, members in raw.items():

@@ -228,13 +228,21 @@ void define_emulator(py::module_& m) {
           "outputs", [](const Emulator& e) { return e.variables(CLIMLINK_OUTPUT); }, "List of (name, units, width, offset).");
 }
 
+// The bases of EmulatorError. Only the installed module has the package around it: tests of the build tree import it alone.
+py::object error_bases(const std::string& module) {
+  const py::object runtime_error = py::reinterpret_borrow<py::object>(PyExc_RuntimeError);
+  if (module.rfind("climlink.", 0) != 0) return runtime_error;
+  return py::make_tuple(py::module_::import("climlink.wrappers.errors").attr("ClimlinkError"), runtime_error);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_runtime, m) {
   m.doc() = "The climlink runtime (C interface) for Python.";
-  emulator_error = PyErr_NewExceptionWithDoc("climlink._runtime.EmulatorError",
-                                             "A call of the runtime failed; .status is its short name, such as \"nonfinite\".",
-                                             PyExc_RuntimeError, nullptr);
+  const py::object bases = error_bases(py::str(m.attr("__name__")));
+  emulator_error =
+      PyErr_NewExceptionWithDoc("climlink._runtime.EmulatorError",
+                                "A call of the runtime failed; .status is its short name, such as \"nonfinite\".", bases.ptr(), nullptr);
   if (emulator_error == nullptr) throw py::error_already_set();
   m.add_object("EmulatorError", py::reinterpret_borrow<py::object>(emulator_error));
   m.attr("__version__") = climlink_version();

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from climlink.config import StrictModel
-from climlink.data.files import replacing
+from climlink.data.files import FileError, read_json, replacing
 from climlink.data.store import ColumnStore
 from climlink.evaluation.compare.matrix import MatrixConfig, PackageEntry
 from climlink.evaluation.compare.results import Array, Bands, MemberResult, PackageResult
@@ -57,6 +57,8 @@ def collect_results(matrix: MatrixConfig, folder: Path, progress: Progress | Non
         offline = None
         try:
             offline = _offline(matrix, entry, package, digest, folder)
+        except FileError:  # what cannot be written is no fault of the package
+            raise
         except _FAILURES as error:
             excluded.append(Exclusion(f"offline score of {entry.label}", _one_line(error)))
         done += 1
@@ -65,6 +67,8 @@ def collect_results(matrix: MatrixConfig, folder: Path, progress: Progress | Non
             show(f"{entry.label}: {run.name}")
             try:
                 members.append(_online(matrix, run, folder))
+            except FileError:
+                raise
             except _FAILURES as error:
                 excluded.append(Exclusion(f"run {run} of {entry.label}", _one_line(error)))
             done += 1
@@ -133,7 +137,7 @@ def _versions() -> dict[str, str | None]:
 def _holds(place: Path, key: Mapping[str, Any]) -> bool:
     """Tell whether a folder holds a whole evaluation with this key."""
     try:
-        kept = json.loads((place / KEY_FILE).read_text(encoding="utf-8"))
+        kept = read_json(place / KEY_FILE)
     except (OSError, ValueError):
         return False
     return bool(kept == json.loads(json.dumps(key))) and all((place / name).is_file() for name in (SUMMARY_FILE, NUMBERS_FILE, REPORT_FILE))

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import f90nml
-
+from climlink.data.files import read_json
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.online.history import RunHistory
 from climlink.evaluation.online.stream import month_of
 from climlink.evaluation.summary import PackageSummary
+from climlink.namelists import decoded, parse_namelist
 from climlink.package import EmulatorPackage
 from climlink.run_folder import LOG_FILE, RECORD_FILE, job_runs
 from climlink.wrappers.errors import ClimlinkError
@@ -97,7 +96,7 @@ def _aquaplanet(folder: Path, record: dict[str, Any], history: RunHistory | None
 def _first_day(folder: Path, start: str, history: RunHistory | None) -> float:
     """Return the day since the start of the case on which this run began: a branch begins later."""
     try:
-        with (folder / "budgets.csv").open() as stream:
+        with (folder / "budgets.csv").open(encoding="utf-8") as stream:
             lines = [stream.readline() for _ in range(3)]
         rows = [line.split(",") for line in lines if line.strip() and not line.startswith("step")]
         step, day = float(rows[0][0]), float(rows[0][1])
@@ -172,10 +171,10 @@ def _e3sm_message(folder: Path) -> str | None:
 def _e3sm_package(folder: Path) -> tuple[str | None, str | None]:
     """Return package path and pinned digest as EAM's namelist names them."""
     try:
-        groups = f90nml.read(folder / "atm_in")
-    except (OSError, ValueError, IndexError, StopIteration, AttributeError, TypeError, KeyError, AssertionError):
+        groups = parse_namelist(decoded((folder / "atm_in").read_bytes()))
+    except (OSError, ValueError):
         return None, None
-    entries = groups.get("mmf_nn_emulator_nl", {})
+    entries = groups.get("mmf_nn_emulator_nl") or {}
     path = str(entries.get("climlink_package") or "").strip() or str(entries.get("cb_torch_model") or "").strip()
     digest = str(entries.get("climlink_package_digest") or "").strip()
     return path or None, digest or None
@@ -198,12 +197,11 @@ def _package(path: str | None, digest: str | None) -> PackageSummary | None:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path} cannot be read as JSON: {error}") from error
-    return found if isinstance(found, dict) else None
 
 
 def _tail(path: Path) -> str:

@@ -13,7 +13,7 @@ import xarray as xr
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from climlink.data.files import replacing
+from climlink.data.files import make_folder, replacing
 from climlink.evaluation.report.document import Cell, Report, Table
 from climlink.evaluation.summary import SUMMARY_FILE, write_json
 from climlink.provenance import climlink_version, git_revision
@@ -26,7 +26,7 @@ _DPI = 130
 def write_report(report: Report, folder: Path) -> Path:
     """Write a report and what belongs to it into a folder, and return the path of the HTML file. Figures and tables of an older report
     in the folder are removed."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     pictures = {p.name: _png(p.figure) for s in report.sections for p in s.pictures}
     tables = {t.name: _csv(t) for s in report.sections for t in s.tables}
     _fill(folder / "figures", {f"{name}.png": data for name, data in pictures.items()})
@@ -35,7 +35,7 @@ def write_report(report: Report, folder: Path) -> Path:
     write_json(dict(report.summary), folder / SUMMARY_FILE)
     page = folder / REPORT_FILE
     with replacing(page) as beside:
-        beside.write_text(_html(report, pictures), encoding="utf-8")
+        beside.write_text(_html(report, pictures), encoding="utf-8", errors="backslashreplace")
     return page
 
 
@@ -57,7 +57,7 @@ def shown(cell: Cell) -> str:
 
 
 def _fill(folder: Path, files: dict[str, bytes]) -> None:
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     for old in folder.iterdir():
         if old.suffix in (".png", ".csv") and old.name not in files:
             old.unlink()

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from climlink.wrappers.errors import ClimlinkError
+
 __version__: str
 backend: str
 
-class EmulatorError(RuntimeError):
+class EmulatorError(ClimlinkError, RuntimeError):
     status: str
 
 class Emulator:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from climlink.strict_yaml import MAX_BYTES, read_yaml
 from climlink.wrappers.errors import ClimlinkError, near_names
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -20,36 +20,14 @@ class ConfigError(ClimlinkError, ValueError):
     """A configuration file is missing, is not YAML, or does not fit its model."""
 
 
+TimeStep = Annotated[float, Field(ge=1e-3, le=1e9, description="time step in s")]
+"""Outside of these bounds its inverse, or a count of steps, does not fit the numbers of a model."""
+
+
 class StrictModel(BaseModel):
     """Base of configuration models: unknown keys are refused, values cannot be changed after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, reads 1e-4 as a number and leaves dates as the text they are."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Return the mapping of a node; a ConstructorError names a key that stands twice and its line."""
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True) if key_node.tag != "tag:yaml.org,2002:merge" else None
-            if key is not None and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice; keep one", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 turns 0008-01-14 into a Gregorian date (the data's calendar is no-leap) and leaves 1e-4 a string.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:float")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"),
-    list("-+0123456789."),
-)
 
 
 def load_config(path: str | Path, model: type[Model]) -> Model:
@@ -59,24 +37,30 @@ def load_config(path: str | Path, model: type[Model]) -> Model:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:  # bounded: a pipe has no size, and a wrong file may have any
+            content = stream.read(MAX_BYTES + 1)
+        text = content.decode("utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected UTF-8 text, but byte {error.start} is not") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {line}: expected UTF-8 text, but byte {error.start} is not") from error
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: expected a configuration of at most {MAX_BYTES >> 20} MiB, this file is longer")
     return parse_config(text, model, origin=str(path))
 
 
 def parse_config(text: str, model: type[Model], origin: str) -> Model:
     """Return YAML ``text`` as an instance of ``model``; ``origin`` is what a ConfigError calls it."""
     try:
-        root = yaml.compose(text, Loader=_Loader)
-        raw = yaml.load(text, Loader=_Loader)  # _Loader is a SafeLoader
+        root, raw = read_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{origin}: not valid YAML: {_one_line(str(error))}") from error
+        line, problem = _yaml_problem(error, text)
+        raise ConfigError(f"{origin}, line {line}: not valid YAML: {problem}") from error
     if not isinstance(raw, dict):
         known = ", ".join(model.model_fields)
-        raise ConfigError(f"{origin}: expected a mapping with some of the keys {known}; got {'nothing' if raw is None else repr(raw)[:60]}")
+        got = "nothing" if raw is None else repr(raw)[:60]
+        raise ConfigError(f"{origin}: expected a mapping with some of the keys {known}; got {got}")
     try:
         return model.model_validate(raw)
     except ValidationError as error:
@@ -84,6 +68,16 @@ def parse_config(text: str, model: type[Model], origin: str) -> Model:
         lines = [_explain(problem, raw, root, model, origin) for problem in problems[:_SHOWN_ERRORS]]
         more = f"\n(and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
         raise ConfigError("\n".join(lines) + more) from error
+
+
+def validated(values: Mapping[str, Any], model: type[Model], origin: str) -> Model:
+    """Return values that are no longer text of a file as an instance of ``model``; a ConfigError names the first key that does not fit."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "the whole"
+        raise ConfigError(f"{origin}: {key}: {first['msg']}, got {first['input']!r:.80}") from error
 
 
 def _explain(problem: Any, raw: Any, root: yaml.Node | None, model: type[BaseModel], origin: str) -> str:
@@ -152,6 +146,11 @@ def _dotted(keys: Sequence[int | str]) -> str:
     return "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in keys).lstrip(".")
 
 
-def _one_line(text: str) -> str:
-    """Return text with all white space collapsed."""
-    return " ".join(text.split())
+def _yaml_problem(error: yaml.YAMLError, text: str) -> tuple[int, str]:
+    """Return the line (from 1) and the words of a YAML error."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        words = ", ".join(part for part in (error.context, error.problem) if part)
+        return (mark.line if mark else 0) + 1, words
+    assert isinstance(error, yaml.reader.ReaderError)
+    return text.count("\n", 0, error.position) + 1, f"the character {chr(error.character)!r} is not allowed"

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from climlink.architectures import build
 from climlink.data.errors import StoreError
-from climlink.data.files import replacing
+from climlink.data.files import FileError, replacing
 from climlink.data.store import ColumnStore
 from climlink.golden import GoldenColumns, choose_golden
 from climlink.package import EmulatorPackage, PackageError
 from climlink.provenance import climlink_version, git_revision, kernel_identity
-from climlink.training.checkpoint import load_checkpoint
+from climlink.training.checkpoint import load_checkpoint, run_progress
+from climlink.training.errors import TrainingError
 from climlink.wrappers.column_emulator import trainable_parameters
 from climlink.wrappers.constants import RECORDED
 from climlink.wrappers.contract import EmulatorContract
@@ -83,11 +84,16 @@ def export_package(source: ExportSource, candidates: Tensor, output: str | Path)
     return EmulatorPackage.read(output)
 
 
-def export_run(run: str | Path, output: str | Path, columns: str | Path | None = None) -> EmulatorPackage:
+def export_run(run: str | Path, output: str | Path, columns: str | Path | None = None, *, unfinished: bool = False) -> EmulatorPackage:
     """Export the emulator of a training run (folder or checkpoint); golden columns come from ``columns`` or the run's own store.
 
-    Raises TrainingError for a run that cannot be read and StoreError for a store that is not there or has another vertical grid.
+    Raises TrainingError for a run that cannot be read or has not finished, unless ``unfinished``, and StoreError for a store that is not
+    there or has another vertical grid.
     """
+    progress = run_progress(run)
+    if not (progress.finished or unfinished):
+        go_on = f"go on with `{progress.resume}`, or " if progress.resume else ""
+        raise TrainingError(f"{run}: the run is not finished: {progress}; {go_on}export it as it is with --unfinished")
     trained = load_checkpoint(run)
     record = trained.record
     store = ColumnStore.open(columns if columns is not None else record.training["store"])
@@ -103,7 +109,7 @@ def export_run(run: str | Path, output: str | Path, columns: str | Path | None =
         training_ranges=record.training_ranges,
         data_digest=record.data_digest,
         seed=record.seed,
-        training={**record.training, "epochs_done": trained.epochs},
+        training={**record.training, "epochs_done": trained.epochs, "finished": progress.finished},
     )
     return export_package(source, _candidates(store, record.contract), output)
 
@@ -206,8 +212,7 @@ def raw_rows(rows: Tensor) -> bytes:
 def write_package(output: Path, content: bytes) -> None:
     """Write a package beside ``output`` and rename it into place; PackageError if the disk does not take it."""
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as beside:
             beside.write_bytes(content)
-    except OSError as error:
-        raise PackageError(f"{output}: the package could not be written ({error}); what stood there before is unchanged") from error
+    except FileError as error:
+        raise PackageError(f"the package could not be written: {error}; what stood there before is unchanged") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Protocol
 
 from climlink.data.climsim import find_pairs
 from climlink.data.columns import read_columns
+from climlink.data.files import make_folder, read_json
 from climlink.data.prepare import prepare
 from climlink.data.stamp import Stamp
 from climlink.data.statistics import compute_statistics, write_statistics
@@ -141,8 +141,10 @@ def _insist(run: AquaplanetRun) -> AquaplanetRun:
 
 
 def _is_finished(folder: Path) -> bool:
-    record = folder / RECORD_FILE
-    return record.is_file() and json.loads(record.read_text()).get("status") == "finished"
+    try:
+        return read_json(folder / RECORD_FILE).get("status") == "finished"
+    except (OSError, ValueError):
+        return False
 
 
 def run_quickstart(
@@ -152,7 +154,7 @@ def run_quickstart(
 
     Everything is written below ``folder``; the store of an earlier call is kept, the rest of it is made anew.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     store = folder / "climsim.zarr"
     split = split or configuration("splits/climsim_sample.yaml")
     report.stage(f"prepare {climsim} -> {store}")

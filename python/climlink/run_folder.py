@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from climlink.config import ConfigError
+from climlink.data.files import make_folder, read_json, remove_folder, replacing
 
 RECORD_FILE = "run.json"
 LOG_FILE = "log.txt"
@@ -23,7 +23,7 @@ LOCK_FILE = "job.lock"
 @contextmanager
 def new_run(folder: Path) -> Iterator[TextIO]:
     """Make a run folder and hold it as run_log does; ConfigError if it holds a run already."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with run_log(folder) as log:
         if (folder / RECORD_FILE).exists():
             status = _settled(read_record(folder))["status"]
@@ -39,7 +39,7 @@ def discard_run(folder: Path) -> None:
     folder = folder.resolve()
     if folder.is_dir():
         with run_log(folder):
-            shutil.rmtree(folder)
+            remove_folder(folder)
 
 
 @contextmanager
@@ -84,23 +84,22 @@ def _is_held(path: Path) -> bool:
 
 def write_record(folder: Path, record: Mapping[str, Any], **status: Any) -> None:
     """Write the record of a run, beside and then under its name."""
-    partial = folder / f"{RECORD_FILE}.partial"
-    partial.write_text(json.dumps({**record, **status}, indent=1), encoding="utf-8")
-    partial.replace(folder / RECORD_FILE)
+    with replacing(folder / RECORD_FILE) as beside:
+        beside.write_text(json.dumps({**record, **status}, indent=1), encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Return the record of a run as it stands; ConfigError if there is none that can be read."""
     path = folder / RECORD_FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except OSError as error:
         reason = f"{path} cannot be read: {error.strerror}"
         raise ConfigError(f"{folder} holds no run: {reason}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not a record of a run: {error}") from error
-    if not isinstance(record, dict):
-        raise ConfigError(f"{path}: not a record of a run: expected a mapping")
+    if not isinstance(record.get("case", {}), dict):
+        raise ConfigError(f"{path}: not a record of a run: its case is no mapping")
     return record
 
 

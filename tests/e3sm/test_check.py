@@ -258,6 +258,12 @@ def test_loose_lines_and_groups_are_both_read(tmp_path: Path) -> None:
     assert other == {"nhtfrq": [0, -24]}
 
 
+def test_a_namelist_in_latin_1_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "user_nl_eam"
+    path.write_bytes("! réglé par Zoë\ncb_spinup_step = 7\n".encode("latin-1"))
+    assert read_user_namelist(path) == ({"cb_spinup_step": 7}, {})
+
+
 def test_what_is_no_case_is_said(tmp_path: Path, make_case: MakeCase) -> None:
     with pytest.raises(E3SMError, match=r"expected a case made by `climlink e3sm case`, found no climlink_case\.json"):
         check_case(tmp_path)

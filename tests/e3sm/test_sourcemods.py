@@ -46,6 +46,14 @@ def test_master_gets_call_sites_in_copies_of_its_own_files(master: Path, adapter
         assert _without_insertions(mods.files[file]) == before[name]
 
 
+def test_sources_in_any_encoding_are_copied_byte_for_byte(master: Path, adapter: Path, tmp_path: Path) -> None:
+    path = master / PHYSPKG
+    comment = "! Zoë's scheme\n".encode("latin-1")
+    path.write_bytes(comment + path.read_bytes())
+    folder = write_source_mods(source_mods(master, adapter), tmp_path)
+    assert (folder / "physpkg.F90").read_bytes().startswith(comment)
+
+
 def _without_insertions(text: str) -> str:
     kept, inside = [], False
     for line in text.splitlines(keepends=True):

@@ -76,9 +76,11 @@ def statistics(
 
     Example: `climlink data statistics climsim.zarr --out statistics.nc`
     """
+    from climlink.data.files import require_writable
     from climlink.data.statistics import compute_statistics, write_statistics
     from climlink.data.store import ColumnStore
 
+    require_writable(out)
     with progress_bar("statistics") as bar:
         result = compute_statistics(ColumnStore.open(store), split=split, progress=bar)
     write_statistics(result, out)

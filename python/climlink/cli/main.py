@@ -5,15 +5,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from climlink.cli import configs, data, e3sm, evaluate, online, package, quickstart, train
-from climlink.cli.console import errors
+from climlink.cli import configs, data, doctor, e3sm, evaluate, online, package, quickstart, train
+from climlink.cli.console import errors, show_everything
+from climlink.data.files import explain
 from climlink.signals import Interrupted, interruptible
 from climlink.wrappers.errors import ClimlinkError
+
+_OUTPUT = Path("the output")
+"""What only the standard streams are to an error: they are written without a name."""
 
 app = typer.Typer(
     name="climlink",
@@ -29,6 +36,7 @@ package.register(app)
 online.register(app)
 evaluate.register(app)
 e3sm.register(app)
+doctor.register(app)
 configs.register(app)
 
 
@@ -59,19 +67,40 @@ def cmake_prefix() -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours, or a signal, ends it with a message and exit code."""
+    """Run the command line; an error of ours or of the system, or a signal, ends it with a message and its exit code."""
+    show_everything()
+    code = _run()
+    refused = _output_refused()
+    sys.exit(_fail(refused) if refused and code == 0 else code)
+
+
+def _run() -> int | str | None:
     try:
         with interruptible():
             app()
+    except SystemExit as end:
+        return end.code or 0
     except ClimlinkError as error:
-        errors.print(f"[bold red]error:[/] {_escaped(error)}", highlight=False)
-        sys.exit(1)
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(explain(error, _OUTPUT))
     except Interrupted as stop:
         errors.print(str(stop))
-        sys.exit(stop.exit_code)
+        return stop.exit_code
+    return 0
 
 
-def _escaped(error: ClimlinkError) -> str:
-    from rich.markup import escape
+def _fail(message: str) -> int:
+    errors.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+    return 1
 
-    return escape(str(error))
+
+def _output_refused() -> str:
+    """Write what standard output still holds; return why it takes no more, nothing where it does or where nobody reads it any longer."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python flushes again when it ends, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "" if isinstance(error, BrokenPipeError) else explain(error, _OUTPUT)
+    return ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from climlink.cli.console import errors, output, progress_bar
+from climlink.data.files import refusals
 
 if TYPE_CHECKING:
     from climlink.online.aquaplanet import AquaplanetRun
@@ -48,7 +49,7 @@ def run(
     from climlink.online.replay import run_replay
 
     config = load_case(case, package=package, data=data, output=out, ranks=ranks, pcols=pcols, days=days)
-    with progress_bar("online") as bar:
+    with progress_bar("online") as bar, refusals(config.output):
         if isinstance(config, AquaplanetConfig):
             ended = run_aquaplanet(config, bar)
         else:
@@ -76,7 +77,7 @@ def resume(
     status = last_status(folder)
     if status not in ("running", "finished"):
         errors.print(f"the last job in {folder} ended as {status}")
-    with progress_bar("online") as bar:
+    with progress_bar("online") as bar, refusals(folder):
         ended = resume_aquaplanet(folder, days, ranks, bar)
     _tell(ended)
 

@@ -28,14 +28,17 @@ def export(
     run: Annotated[Path, typer.Argument(help="run folder made by `climlink train`, or one of its checkpoints")],
     out: Annotated[Path, typer.Option("-o", "--output", help="package to write")] = Path("wrap_model.pt"),
     columns: Annotated[Path | None, typer.Option(help="store to choose golden columns from; default: the training store")] = None,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="export a run that has not spent its epochs, as it is")] = False,
 ) -> None:
-    """Make one `wrap_model.pt` of a training run.
+    """Make one `wrap_model.pt` of a training run that has finished: its budget of epochs is spent, or it ended itself.
 
     Example: `climlink export runs/unet_small -o wrap_model.pt`
     """
+    from climlink.data.files import require_writable
     from climlink.export import export_run
 
-    package = export_run(run, out, columns)
+    require_writable(out)
+    package = export_run(run, out, columns, unfinished=unfinished)
     output.print(f"{package.path}: {package.manifest.n_input} inputs, {package.manifest.n_output} outputs, SHA-256 {package.digest}")
 
 
@@ -49,7 +52,7 @@ def import_(
     grid: Annotated[Path | None, typer.Option(help="grid file with the vertical coordinate, if not with --data")] = None,
     out: Annotated[Path, typer.Option("-o", "--output", help="package to write")] = Path("wrap_model.pt"),
     name: Annotated[str | None, typer.Option(help="name of the package; default: the file's")] = None,
-    time_step: Annotated[float, typer.Option(help="seconds over which the tendencies are meant")] = 1200.0,
+    time_step: Annotated[float, typer.Option(min=1e-3, max=1e9, help="seconds over which the tendencies are meant")] = 1200.0,
     legacy_postprocessing: Annotated[
         bool, typer.Option("--legacy-postprocessing", help="the host clips and zeroes outputs as E3SM's existing coupling does")
     ] = False,
@@ -66,8 +69,10 @@ def import_(
 
     Example: `climlink import v4_unet_wrapper.pt --input-set host_v4_rh --grid grid-info.nc --legacy-postprocessing`
     """
+    from climlink.data.files import require_writable
     from climlink.importing import ImportRequest, import_package
 
+    require_writable(out)
     request = ImportRequest(
         input_set=input_set,
         output_set=output_set,

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from climlink.cli.console import output
+from climlink.cli.console import errors, output
+from climlink.data.files import FileError
+from climlink.signals import Interrupted
 
 
 def register(app: typer.Typer) -> None:
@@ -27,11 +29,34 @@ def train(
 ) -> None:
     """Train an emulator; the checkpoint is a complete physical-to-physical emulator.
 
+    A run that is ended by a signal, or by a full disk, keeps its last whole epoch; the command that goes on with it is printed.
+
     Example: `climlink train unet_small` (`climlink configs training` lists the shipped ones)
     """
+    from climlink.training.config import load_training
     from climlink.training.run import train as run
 
-    overrides = {"store": store, "output": out, "epochs": epochs, "seed": seed, "threads": threads}
-    result = run(config, resume=resume, overwrite=overwrite, overrides={k: v for k, v in overrides.items() if v is not None})
+    given = {"store": store, "output": out, "epochs": epochs, "seed": seed, "threads": threads}
+    settings = load_training(config, {k: v for k, v in given.items() if v is not None})
+    try:
+        result = run(settings, resume=resume, overwrite=overwrite)
+    except (Interrupted, FileError):
+        _tell_how_to_go_on(settings.run_directory)
+        raise
     output.print(f"{result.directory}: {result.epochs} epochs in {result.seconds:.0f} s")
     output.print(f"export it with `climlink export {result.directory} -o wrap_model.pt`")
+
+
+def _tell_how_to_go_on(directory: Path) -> None:
+    from climlink.training.checkpoint import CONFIG_FILE, run_progress
+    from climlink.training.errors import TrainingError
+
+    if not (directory / CONFIG_FILE).exists():
+        return  # nothing was begun
+    try:
+        progress = run_progress(directory)
+    except TrainingError:
+        errors.print(f"{directory}: no epoch was finished; the same command with --resume starts again", markup=False)
+    else:
+        if not progress.finished:
+            errors.print(f"{directory}: {progress}; go on with\n{progress.resume}", markup=False, highlight=False)

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from climlink.wrappers.errors import ClimlinkError
+
 _LIST_TAGS = (0, 0x0A, 0x0B, 0x0C)  # absent, dimensions, variables, attributes
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 
 
-class ClassicFormatError(ValueError):
+class ClassicFormatError(ClimlinkError, ValueError):
     """The header itself is cut short or not one of a classic netCDF file."""
 
 

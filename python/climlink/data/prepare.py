@@ -29,7 +29,7 @@ from climlink.data.climsim import (
     stored_variables,
 )
 from climlink.data.errors import DataError, StoreError
-from climlink.data.files import replacing, sha256_file
+from climlink.data.files import followed, make_folder, refusals, remove_folder, replacing, sha256_file
 from climlink.data.grid import Grid, find_grid, read_grid
 from climlink.data.lags import LaggedReader, predecessors, with_history
 from climlink.data.split import SPLIT_NAMES, Split, read_split
@@ -121,26 +121,28 @@ def prepare(
     """Write the column store of all mli/mlo pairs at or below ``source``; resume an interrupted one, leave a complete one alone.
 
     Raises DataError (a source file does not fit; the finished blocks are kept), SplitError, or StoreError where something else is at
-    ``store`` or it was begun with other arguments, unless ``overwrite``.
+    ``store`` or it was begun with other arguments, unless ``overwrite``; FileError where the system refuses to write.
     """
-    source, store = Path(source), Path(store)
+    source, given = Path(source), Path(store)
     plan = _plan(source, split, grid, config or StoreConfig())
     if overwrite:
-        _remove(store)
-    resumed = store.exists()
+        _remove(given)
+    place = followed(given)
+    resumed = place.exists()
     if resumed:
-        attributes = _attributes_of_same(store, plan)
+        attributes = _attributes_of_same(place, plan)
         if attributes["complete"]:
-            _check_sizes(store, attributes, plan)
-            shutil.rmtree(store / _MARKS, ignore_errors=True)
-            kept = (attributes["data_digest"], plan.left_out, attributes[IMPLAUSIBLE])
-            return Prepared(store, "already complete", len(plan.pairs), 0, *kept)
+            _check_sizes(place, attributes, plan)
+            shutil.rmtree(place / _MARKS, ignore_errors=True)
+            last = (attributes["data_digest"], plan.left_out, attributes[IMPLAUSIBLE])
+            return Prepared(given, "already complete", len(plan.pairs), 0, *last)
     else:
-        _create_skeleton(store, plan)
-    written = _write_blocks(store, plan, progress)
-    found = _finish(store, plan)
-    kept = (found["data_digest"], plan.left_out, found[IMPLAUSIBLE])
-    return Prepared(store, "resumed" if resumed else "made", len(plan.pairs), written, *kept)
+        _create_skeleton(place, plan)
+    with refusals(given, kept="finished blocks are kept: repeat the command to go on with the others"):
+        written = _write_blocks(place, plan, progress)
+        found = _finish(place, plan)
+    last = (found["data_digest"], plan.left_out, found[IMPLAUSIBLE])
+    return Prepared(given, "resumed" if resumed else "made", len(plan.pairs), written, *last)
 
 
 def _plan(source: Path, split: Split | str | Path, grid: str | Path | None, config: StoreConfig) -> _Plan:
@@ -160,10 +162,10 @@ def _plan(source: Path, split: Split | str | Path, grid: str | Path | None, conf
 
 
 def _remove(store: Path) -> None:
-    """Remove an old store; StoreError if what is there is not one."""
+    """Remove an old store, behind a link too; StoreError if what is there is not one."""
     if store.exists():
         open_group(store)
-        shutil.rmtree(store)
+        remove_folder(store)
 
 
 def _attributes_of_same(store: Path, plan: _Plan) -> dict[str, Any]:
@@ -181,10 +183,18 @@ def _attributes_of_same(store: Path, plan: _Plan) -> dict[str, Any]:
 
 def _create_skeleton(store: Path, plan: _Plan) -> None:
     """Create the group with all coordinates and empty (NaN) variables, beside the store and then renamed."""
-    beside = store.with_name(f".{store.name}.new")
-    if beside.exists():
-        shutil.rmtree(beside)
-    store.parent.mkdir(parents=True, exist_ok=True)
+    beside = make_folder(store.parent) / f".{store.name}.new"
+    remove_folder(beside)  # of a process that was killed
+    try:
+        with refusals(store, beside=beside):
+            _write_skeleton(beside, plan)
+            beside.rename(store)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write_skeleton(beside: Path, plan: _Plan) -> None:
+    """Write the group, its coordinates and its variables without values."""
     group = zarr.create_group(beside, zarr_format=3, attributes=_attributes(plan))
     _create_coordinates(group, plan)
     n_time, n_column, n_level = len(plan.pairs), plan.grid.n_column, plan.grid.level_count
@@ -199,7 +209,6 @@ def _create_skeleton(store: Path, plan: _Plan) -> None:
             attributes={"units": v.units, "long_name": v.long_name},
         )
     (beside / _MARKS).mkdir()
-    beside.rename(store)
 
 
 def _attributes(plan: _Plan) -> dict[str, Any]:
@@ -266,7 +275,7 @@ def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
                 progress(position + 1, total)
         _write_block(group, plan, block, columns)
         with replacing(_mark(store, number)) as beside:
-            beside.write_text(json.dumps(records))
+            beside.write_text(json.dumps(records), encoding="utf-8")
         written += block.stop - block.start
     return written
 
@@ -291,7 +300,7 @@ def _is_done(store: Path, plan: _Plan, number: int) -> bool:
     mark = _mark(store, number)
     if not mark.exists():
         return False
-    return [r["sizes"] for r in json.loads(mark.read_text())] == [_sizes(plan, p) for p in plan.pairs[plan.blocks[number]]]
+    return [r["sizes"] for r in json.loads(mark.read_text(encoding="utf-8"))] == [_sizes(plan, p) for p in plan.pairs[plan.blocks[number]]]
 
 
 def _sizes(plan: _Plan, pair: Pair) -> list[int]:
@@ -338,7 +347,7 @@ def _finish(store: Path, plan: _Plan) -> dict[str, Any]:
 
     Return the attributes that came last.
     """
-    marks = [json.loads(_mark(store, number).read_text()) for number in range(len(plan.blocks))]
+    marks = [json.loads(_mark(store, number).read_text(encoding="utf-8")) for number in range(len(plan.blocks))]
     records = [record for mark in marks for record in mark]
     digests = [r["sha256"] for r in records]
     allowed = plan.config.allow_implausible

@@ -123,7 +123,7 @@ def _multirepresentation(folder: Path) -> dict[str, VariableStatistics]:
 def _read_lambda(path: Path) -> torch.Tensor:
     """Return the one comma-separated row of a lambda file, float64 [level], in (kg/kg) to the minus one."""
     try:
-        values = [float(word) for word in path.read_text().replace("\n", ",").split(",") if word.strip()]
+        values = [float(word) for word in path.read_text(encoding="utf-8").replace("\n", ",").split(",") if word.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected one row of comma-separated numbers ({error})") from error
     wrong = [value for value in values if not 0.0 < value < np.inf]

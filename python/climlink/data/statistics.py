@@ -105,7 +105,6 @@ def write_statistics(statistics: Statistics, path: str | Path) -> None:
         "split": statistics.split or "",
         "digest": statistics.digest,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:
         dataset.to_netcdf(beside, engine="netcdf4", encoding={str(n): {"_FillValue": None} for n in dataset.data_vars})
 

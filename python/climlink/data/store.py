@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import Field
 
-from climlink.config import StrictModel
+from climlink.config import StrictModel, TimeStep
 from climlink.data.climsim import TIME_STEP_S, PairKind, is_tendency, stored_variables
 from climlink.data.columns import derive, pack_inputs, pack_targets, source_names
 from climlink.data.errors import StoreError
@@ -43,7 +43,7 @@ class StoreConfig(StrictModel):
     tendency_dtype: FloatName = Field(default="float64", description="tendencies are differenced in float64 whatever they are stored in")
     flux_dtype: FloatName = Field(default="float64", description="scalar outputs")
     dtypes: dict[str, FloatName] = Field(default_factory=dict, description="exceptions by variable name")
-    time_step_s: float = Field(default=TIME_STEP_S, gt=0)
+    time_step_s: TimeStep = TIME_STEP_S
     lags: bool = Field(default=False, description="store the inputs of earlier steps (sets v4 and v6) too; needs consecutive pairs")
     pairs: PairKind = Field(default="mli-mlo", description="which files make a pair")
     allow_implausible: tuple[str, ...] = Field(

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from climlink.config import ConfigError, StrictModel, load_config
+from climlink.config import ConfigError, StrictModel, load_config, validated
 from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.e3sm.entries import ENTRIES
 from climlink.installation import configuration_base, find_configuration
@@ -182,8 +182,4 @@ def load_e3sm_case(path: str | Path, **overrides: Any) -> E3SMCase:
             raise ConfigError(f"{path}: this case has no emulator, so it takes no package")
         values["emulator"] = {**{k: v for k, v in values["emulator"].items() if k == "entries"}, "package": Path(package).resolve()}
     values.update({name: value for name, value in overrides.items() if value is not None})
-    try:
-        return E3SMCase.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ConfigError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r:.80}") from error
+    return validated(values, E3SMCase, str(path))

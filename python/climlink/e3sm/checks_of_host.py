@@ -8,17 +8,13 @@ from pathlib import Path
 
 import torch
 
+from climlink.doctor import CLIMLINK_ROOT, TORCH_ROOT
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.scripts import CMAKE_FILE
 from climlink.e3sm.settings import CaseSettings
 from climlink.e3sm.sourcemods import EMULATOR_FILE, FOLDER
 from climlink.installation import InstallationError, cmake_prefix
 from climlink.package import EmulatorPackage
-
-ROOT_VARIABLE = "climlink_ROOT"
-"""What CMake's find_package(climlink) looks at."""
-
-LIBTORCH_VARIABLE = "Torch_ROOT"
 
 
 def check_nodes(settings: CaseSettings) -> list[Finding]:
@@ -52,16 +48,16 @@ def _check_device(settings: CaseSettings) -> list[Finding]:
 def check_libraries(settings: CaseSettings, package: EmulatorPackage | None) -> list[Finding]:
     """Return whether libclimlink is where CMake will look, and whether libtorch is older than the package or lacks the device."""
     findings = []
-    named = os.environ.get(ROOT_VARIABLE)
+    named = os.environ.get(CLIMLINK_ROOT)
     try:
         prefix = Path(named) if named else cmake_prefix()
     except InstallationError as error:
-        return [Finding("library", str(error), f"install climlink, or set {ROOT_VARIABLE} to its prefix")]
+        return [Finding("library", str(error), f"install climlink, or set {CLIMLINK_ROOT} to its prefix")]
     folders = [prefix / "lib", prefix / "lib64"]
     for what, pattern in (("libclimlink", "libclimlink.*"), ("climlinkConfig.cmake", "cmake/climlink/climlinkConfig.cmake")):
         if not any(list(f.glob(pattern)) for f in folders):
             findings.append(
-                Finding("library", f"no {what} in {prefix}/lib", f"set {ROOT_VARIABLE} to the prefix that climlink was installed to")
+                Finding("library", f"no {what} in {prefix}/lib", f"set {CLIMLINK_ROOT} to the prefix that climlink was installed to")
             )
     if package is not None:
         findings += _check_torch(package)
@@ -83,10 +79,10 @@ def _check_torch(package: EmulatorPackage) -> list[Finding]:
 
 def _host_torch() -> tuple[str, str]:
     """Return the version of the libtorch that the model will load, and its name in a message."""
-    named = os.environ.get(LIBTORCH_VARIABLE)
+    named = os.environ.get(TORCH_ROOT)
     file = Path(named) / "build-version" if named else None
     if file is not None and file.is_file():
-        return file.read_text().strip(), f"libtorch in {named}"
+        return file.read_text(encoding="utf-8").strip(), f"libtorch in {named}"
     return str(torch.__version__), "the torch that climlink runs with"
 
 
@@ -115,4 +111,4 @@ def check_build(settings: CaseSettings) -> list[Finding]:
 
 def _includes_climlink(macros: Path) -> bool:
     universal = macros / "universal.cmake"
-    return (macros / CMAKE_FILE).is_file() and universal.is_file() and CMAKE_FILE in universal.read_text()
+    return (macros / CMAKE_FILE).is_file() and universal.is_file() and CMAKE_FILE in universal.read_text(encoding="utf-8")

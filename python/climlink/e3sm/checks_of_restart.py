@@ -40,7 +40,7 @@ def check_restart(settings: CaseSettings) -> list[Finding]:
     if (folder / name).is_file():
         findings += _unreadable(folder / name)
     pointer = folder / POINTER
-    if kind == "branch" and pointer.is_file() and name not in pointer.read_text():
+    if kind == "branch" and pointer.is_file() and name not in pointer.read_text(encoding="utf-8", errors="replace"):
         problem = f"{pointer} does not name {name}: the pointer and RUN_REFCASE, RUN_REFDATE, RUN_REFTOD disagree"
         findings.append(Finding("restart", problem, "take the pointer files of that date"))
     return findings
@@ -118,7 +118,7 @@ def _continued_file(settings: CaseSettings) -> Path | None:
     pointer = Path(folder) / POINTER
     if "$" in folder or not pointer.is_file():
         return None
-    names = [line.strip() for line in pointer.read_text().splitlines() if ".r." in line]
+    names = [line.strip() for line in pointer.read_text(encoding="utf-8", errors="replace").splitlines() if ".r." in line]
     return pointer.parent / (names[0] if names else "")
 
 

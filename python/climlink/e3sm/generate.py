@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from climlink.data.files import replacing
 from climlink.e3sm.case import E3SMCase
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
@@ -44,11 +45,11 @@ def generate_case(case: E3SMCase, machine: Machine, e3sm_root: Path, folder: Pat
     if mods is not None:
         files[CMAKE_FILE] = CMAKE_TEXT
     files[RECORD] = json.dumps(_record(case, machine, e3sm_root, None if mods is None else mods.flavor), indent=1) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (folder / name).write_text(text)
-        if name.endswith(".sh"):
-            (folder / name).chmod(0o755)
+        with replacing(folder / name) as beside:
+            beside.write_text(text, encoding="utf-8")
+            if name.endswith(".sh"):
+                beside.chmod(0o755)
     if mods is not None:
         write_source_mods(mods, folder / "SourceMods")
     return GeneratedCase(folder, () if mods is None else mods.notes)

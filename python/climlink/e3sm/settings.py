@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import xml.etree.ElementTree as ElementTree
@@ -10,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import f90nml
 from pydantic import ValidationError
 
+from climlink.data.files import read_json
 from climlink.e3sm.case import E3SMCase
 from climlink.e3sm.entries import ENTRIES, ENTRY_PREFIXES, GROUP
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
 from climlink.e3sm.scripts import RECORD, layout_of
+from climlink.namelists import decoded, parse_namelist
 
 USER_NAMELIST = "user_nl_eam"
 _LOOSE = "climlink_loose_entries"
@@ -83,7 +83,7 @@ def read_settings(folder: Path) -> CaseSettings:
     """Return what a case folder says; E3SMError for a folder without climlink's record, and for files that cannot be read."""
     record = folder / RECORD
     try:
-        raw = json.loads(record.read_text())
+        raw = read_json(record)
         case, machine = E3SMCase.model_validate(raw["case"]), Machine.model_validate(raw["machine"])
         root, flavor = Path(raw["e3sm_root"]), raw.get("checkout")
     except OSError as error:
@@ -97,15 +97,13 @@ def read_settings(folder: Path) -> CaseSettings:
 def read_user_namelist(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the emulator's entries and all others; CIME drops group lines, so an entry belongs to the emulator by name."""
     try:
-        text = path.read_text()
+        raw = path.read_bytes()
     except OSError as error:
         raise E3SMError(f"{path}: expected the namelist of a case: {error.strerror}") from error
     try:
-        groups = f90nml.reads(_with_groups(text)).todict()
-    except (ValueError, IndexError, StopIteration, AttributeError, TypeError, KeyError, AssertionError) as error:
-        raise E3SMError(
-            f"{path}: not a namelist that can be read ({error or type(error).__name__}): look for a missing quote or slash"
-        ) from error
+        groups = parse_namelist(_with_groups(decoded(raw)))
+    except ValueError as error:
+        raise E3SMError(f"{path}: not a namelist that can be read ({error}): look for a missing quote or slash") from error
     emulator: dict[str, Any] = {}
     other: dict[str, Any] = {}
     for group, entries in groups.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from climlink.config import load_config
+from climlink.data.files import replacing
 from climlink.e3sm.entries import ENTRIES
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.insertions import MARK, Hooks, insert
@@ -17,6 +18,9 @@ FOLDER = "src.eam"
 EMULATOR_FILE = "mmf_nn_emulator.F90"
 FORK_PROCEDURES = ("mmf_nn_emulator_readnl", "init_neural_net", "neural_net")
 """What the fork's driver calls."""
+
+_AS_IT_IS = "latin-1"
+"""Any bytes read and written so are the same bytes again: a model's sources are in no encoding that can be relied on."""
 
 _PHYSPKG = "components/eam/src/physics/crm/physpkg.F90"
 _DEFINITION = "components/eam/bld/namelist_files/namelist_definition.xml"
@@ -65,11 +69,11 @@ def write_source_mods(mods: SourceMods, folder: Path) -> Path:
     target = folder / FOLDER
     for name, text in mods.files.items():
         there = target / name
-        if there.exists() and there.read_text() != text:
+        if there.exists() and there.read_text(encoding=_AS_IT_IS) != text:
             raise E3SMError(f"{there}: there is another file of this name; move it away, then write the SourceMods again")
-    target.mkdir(parents=True, exist_ok=True)
     for name, text in mods.files.items():
-        (target / name).write_text(text)
+        with replacing(target / name) as beside:
+            beside.write_text(text, encoding=_AS_IT_IS)
     return target
 
 
@@ -79,7 +83,7 @@ def adapter_files(folder: Path | None = None) -> dict[str, str]:
         folder = shared_folder("e3sm") if folder is None else folder
     except InstallationError as error:
         raise E3SMError(f"the E3SM adapter is not installed: {error}") from error
-    files = {p.name: p.read_text() for p in sorted(folder.glob("*.F90"))}
+    files = {p.name: p.read_text(encoding=_AS_IT_IS) for p in sorted(folder.glob("*.F90"))}
     if EMULATOR_FILE not in files:
         raise E3SMError(f"{folder}: expected the E3SM adapter with {EMULATOR_FILE}, found {', '.join(files) or 'no Fortran file'}")
     return files
@@ -108,7 +112,7 @@ def _require_procedures(files: dict[str, str], procedures: tuple[str, ...], flav
 
 def _notes(root: Path) -> tuple[str, ...]:
     samxx = root / _SAMXX
-    if samxx.is_file() and "pytorch_" in samxx.read_text():
+    if samxx.is_file() and "pytorch_" in samxx.read_text(encoding=_AS_IT_IS):
         return (
             f"{samxx} links pytorch_proxy and pytorch_fort_proxy into the cloud-resolving model; climlink needs neither: remove them, "
             "or keep the old roots set in your environment",
@@ -118,6 +122,6 @@ def _notes(root: Path) -> tuple[str, ...]:
 
 def _read(root: Path, name: str) -> str:
     try:
-        return (root / name).read_text()
+        return (root / name).read_text(encoding=_AS_IT_IS)
     except OSError as error:
         raise E3SMError(f"{root}: expected a checkout of E3SM with {name}: {error.strerror}") from error

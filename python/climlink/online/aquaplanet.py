@@ -13,19 +13,21 @@ from typing import Annotated, Any, Literal, TextIO
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from climlink.config import ConfigError, StrictModel, load_config
+from climlink.config import ConfigError, StrictModel, TimeStep, load_config, validated
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
 from climlink.installation import configuration, configuration_base, configurations, executable
 from climlink.mpi import LaunchError, failure_text, mpi_command, mpi_environment
 from climlink.online.launch import NamelistValue, Progress, namelist_text, now, package_record, run_recorded, versions
 from climlink.overrides import check_constraints_off
 from climlink.package import EmulatorPackage
-from climlink.run_folder import LOCK_FILE, new_run, read_record, run_log, write_record
+from climlink.run_folder import LOCK_FILE, RECORD_FILE, new_run, read_record, run_log, write_record
 from climlink.wrappers.errors import near_names
 
 PROGRAM = "climlink-aquaplanet"
 BLOWN_UP = 3
 """Exit code of a model that left its bounds, or whose emulator failed."""
+
+_MAX_STEPS = 2**31 - 1
 
 _PROGRESS = re.compile(rf"{PROGRAM}: day (\d+) of ([\d.]+) simulated_years_per_day ([\d.]+)")
 _DIFFUSION = {10: (8, 1.0), 21: (8, 0.25), 42: (8, 0.1)}  # order, days; measured: T21 needs order 8 to have eddies at all
@@ -99,7 +101,7 @@ class AquaplanetConfig(StrictModel):
     initial: Literal["moist", "rest_isothermal", "rest_adiabatic", "baroclinic_wave"] = "moist"
     start: Annotated[str, AfterValidator(_is_stamp)] = Field(default="0001-01-01-00000", description="model time of step 0")
     days: Positive = Field(description="days to run, counted from the start of the case")
-    time_step_s: Positive = 1200.0
+    time_step_s: TimeStep = 1200.0
     seed: int = 1
     perturbation_k: float = Field(default=0.1, ge=0, description="amplitude of the random start perturbation")
     restart_from: Path | None = Field(default=None, description="restart of another run: this one branches off from it")
@@ -119,6 +121,10 @@ class AquaplanetConfig(StrictModel):
             raise ValueError("an emulator replaces the moist physics: set physics to moist")
         if self.emulator is not None and self.emulator.mode == "partial" and not self.emulator.variables:
             raise ValueError("partial coupling needs emulator.variables: the outputs that come from the emulator")
+        longest = max(self.days, self.restart_every_days, self.pairs.from_day)
+        count = longest * SECONDS_PER_DAY / self.time_step_s
+        if count > _MAX_STEPS:
+            raise ValueError(f"{longest:g} days are {count:.3g} time steps, more than the {_MAX_STEPS} that the model counts to")
         return self
 
     def steps(self, days: float) -> int:
@@ -201,8 +207,8 @@ def resume_aquaplanet(folder: Path, days: float | None = None, ranks: int | None
     with run_log(folder) as log:
         record = read_record(folder)
         # JSON has no tuples; the model checks the rest as it did the first time.
-        changes = {name: value for name, value in (("days", days), ("ranks", ranks)) if value}
-        case = AquaplanetConfig.model_validate({**record["case"], **changes})
+        changes = {name: value for name, value in (("days", days), ("ranks", ranks)) if value is not None}
+        case = validated({**record["case"], **changes}, AquaplanetConfig, f"{folder / RECORD_FILE}, with what the command changes")
         package = None
         if case.emulator is not None:
             package = EmulatorPackage.read(case.emulator.package, record["package"]["sha256"])
@@ -301,7 +307,8 @@ def known_settings() -> dict[tuple[str, str], str]:
     """Return the type (text, integer, real, logical) of every entry that the program declares, by group and name."""
     # One rank without a launcher: an MPI program may start alone.
     command = [str(executable(PROGRAM)), "--list-settings"]
-    done = subprocess.run(command, capture_output=True, text=True, env=mpi_environment(1))
+    environment = mpi_environment(1)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=environment)
     if done.returncode != 0:
         raise LaunchError(failure_text(command, done.returncode, done.stderr))
     return {(group, name): kind for group, name, kind, *_ in (line.split(maxsplit=3) for line in done.stdout.splitlines())}
@@ -351,7 +358,7 @@ def _run(
             messages.append(line.strip().removeprefix(f"{PROGRAM}: "))
 
     namelist = folder / "aquaplanet.nml"
-    namelist.write_text(namelist_text(groups), encoding="utf-8")
+    namelist.write_text(namelist_text(groups), encoding="utf-8", errors="surrogateescape")
     record = {**record, "started": now()}
     command = mpi_command(case.ranks, [str(executable(PROGRAM)), str(namelist)])
     threads = case.emulator.threads if case.emulator else 1

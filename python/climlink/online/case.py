@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from climlink.config import ConfigError, StrictModel, load_config
+from climlink.config import ConfigError, StrictModel, load_config, validated
 from climlink.installation import configuration_base, find_configuration
 from climlink.online.aquaplanet import AquaplanetConfig
 from climlink.online.replay import ReplayConfig
@@ -47,7 +47,8 @@ def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
     host's model, and for an override that the host does not have.
     """
     path = find_configuration("cases", path)
-    model = ReplayConfig if require_host(path, "replay", "aquaplanet") == "replay" else AquaplanetConfig
+    host = require_host(path, "replay", "aquaplanet")
+    model: type[ReplayConfig | AquaplanetConfig] = ReplayConfig if host == "replay" else AquaplanetConfig
     base = configuration_base(path)
     values = absolute_paths(load_config(path, model), base)
     if values.get("selection", {}).get("split") is not None:
@@ -61,11 +62,7 @@ def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
             raise ConfigError(f"{path}: the host {values['host']} takes no {name}")
         else:
             values[name] = value
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ConfigError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r:.80}") from error
+    return validated(values, model, str(path))
 
 
 def absolute_paths(model: StrictModel, base: Path) -> dict[str, Any]:

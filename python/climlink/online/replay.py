@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from climlink.config import ConfigError, StrictModel
+from climlink.config import ConfigError, StrictModel, TimeStep
 from climlink.data.climsim import find_files
 from climlink.data.grid import find_grid
 from climlink.data.split import SPLIT_NAMES, read_split
@@ -53,7 +53,7 @@ class ReplayConfig(StrictModel):
     micro_batch: int = Field(default=64, ge=2, description="columns per forward on a CPU")
     constraints_off: tuple[str, ...] = Field(default=(), description="constraints of the package that this run leaves out")
     device: str = Field(default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto")
-    time_step_s: float = Field(default=1200.0, gt=0, description="physics time step of the data")
+    time_step_s: TimeStep = Field(default=1200.0, description="physics time step of the data")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def _selected_files(case: ReplayConfig) -> list[Path]:
 
 def _write_namelist(case: ReplayConfig, folder: Path, sources: list[Path], package: EmulatorPackage, created: str) -> Path:
     listing = folder / "files.txt"
-    listing.write_text("".join(f"{s.resolve()}\n" for s in sources), encoding="utf-8")
+    names = "".join(f"{s.resolve()}\n" for s in sources)
+    listing.write_text(names, encoding="utf-8", errors="surrogateescape")
     values: dict[str, NamelistValue] = {
         "package": str(case.package.resolve()),
         "package_name": package.manifest.name,
@@ -136,5 +137,6 @@ def _write_namelist(case: ReplayConfig, folder: Path, sources: list[Path], packa
     if case.constraints_off:
         values["constraints_off"] = case.constraints_off
     namelist = folder / "replay.nml"
-    namelist.write_text(namelist_text({"replay": values}), encoding="utf-8")
+    text = namelist_text({"replay": values})
+    namelist.write_text(text, encoding="utf-8", errors="surrogateescape")
     return namelist

@@ -1,20 +1,33 @@
-"""What happens after each epoch: a checkpoint, a line in metrics.csv."""
+"""What happens after each epoch: a checkpoint, a line in metrics.csv; and how checkpoints get to the disk."""
 
 from __future__ import annotations
 
 import csv
+import io
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from climlink.data.files import replacing
 from climlink.training.checkpoint import BEST, LAST
 from climlink.training.module import ColumnTraining
 from climlink.training.scores import RunningScores
+
+
+class PlainCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint where it is asked to: Lightning's own goes through the folder for temporary files, which may be full."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write in one piece: torch, writing by itself, hides why a disk refuses."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        Path(path).write_bytes(buffer.getbuffer())
 
 
 class EpochCheckpoint(Checkpoint):
@@ -31,12 +44,12 @@ class EpochCheckpoint(Checkpoint):
         improved = score is not None and (self._best is None or score > self._best)
         if improved:
             self._best = score
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self._folder / LAST) as beside:
-            trainer.save_checkpoint(beside)
-        if improved:
-            with replacing(self._folder / BEST) as beside:
-                shutil.copyfile(self._folder / LAST, beside)
+        with replacing(self._folder / LAST) as last:
+            trainer.save_checkpoint(last)
+            if improved:
+                # Before last.ckpt, which says that it is there: a run that ends in between does this epoch again.
+                with replacing(self._folder / BEST) as best:
+                    shutil.copyfile(last, best)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score so far."""

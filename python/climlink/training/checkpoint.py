@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+CONFIG_FILE = "config.yaml"
 CHECKPOINT_FOLDER = "checkpoints"
 _KEY = "climlink"
 _PREFIX = "emulator."
@@ -37,6 +39,29 @@ class CheckpointRecord(Strict):
     training: dict[str, Any] = Field(description="the training configuration as it was run")
     training_ranges: dict[str, list[list[float]]] = Field(description="host input -> [minimum [width], maximum [width]], fill left out")
     difference_scale: dict[str, list[float]] = Field(description="host output -> s of the difference formula [width]")
+    stopped_early: bool = Field(default=False, description="the training ended itself before the budget of epochs")
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run got."""
+
+    epochs: int
+    """Epochs behind it."""
+    budget: int
+    """Epochs that its configuration asks for."""
+    stopped_early: bool
+    """Whether it ended itself before that."""
+    resume: str | None
+    """The command that goes on with it; None for a checkpoint that lies alone."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it spent its budget or ended itself."""
+        return self.stopped_early or self.epochs >= self.budget
+
+    def __str__(self) -> str:
+        return f"{self.epochs} of {self.budget} epochs"
 
 
 @dataclass(frozen=True)
@@ -89,6 +114,17 @@ def find_checkpoint(run: str | Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise TrainingError(f"{path}: no checkpoint in {folder}; the run has not finished an epoch, or this is no run directory")
+
+
+def run_progress(run: str | Path) -> RunProgress:
+    """Return how far the run got that a run directory, or a checkpoint in one, belongs to; a checkpoint alone counts for itself."""
+    chosen = find_checkpoint(run)
+    last = chosen.with_name(LAST)
+    checkpoint, record = read_checkpoint(last if last.is_file() else chosen)
+    directory = chosen.parent.parent
+    command = ["climlink", "train", str(directory / CONFIG_FILE), "-o", str(directory), "--resume"]
+    resume = shlex.join(command) if (directory / CONFIG_FILE).is_file() else None
+    return RunProgress(int(checkpoint["epoch"]) + 1, int(record.training["epochs"]), record.stopped_early, resume)
 
 
 def load_checkpoint(run: str | Path) -> TrainedEmulator:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from climlink.architectures import ArchitectureError, resolve_configuration
-from climlink.config import ConfigError, StrictModel
+from climlink.config import ConfigError, StrictModel, load_config
+from climlink.installation import find_configuration
 from climlink.wrappers.constraints import CONSTRAINTS
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.manifest import ConstraintEntry, NormalizationConfig
@@ -182,6 +183,12 @@ class TrainingConfig(StrictModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ConfigError(f"override of {'.'.join(map(str, first['loc'])) or 'the configuration'}: {first['msg']}") from error
+
+
+def load_training(config: str | Path | TrainingConfig, overrides: Mapping[str, Any] | None = None) -> TrainingConfig:
+    """Return a training configuration, a file or a shipped one by name, with some keys replaced; ConfigError where one does not fit."""
+    read = config if isinstance(config, TrainingConfig) else load_config(find_configuration("training", config), TrainingConfig)
+    return read.overridden(overrides) if overrides else read
 
 
 def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,8 +75,8 @@ class ColumnTraining(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the contract, the architecture and the provenance."""
-        attach_record(checkpoint, self._record)
+        """Add the contract, the architecture and the provenance, and whether this is where the training ends itself."""
+        attach_record(checkpoint, self._record.model_copy(update={"stopped_early": self.trainer.should_stop}))
 
 
 def make_optimizer(emulator: WrappedEmulator, config: OptimizerConfig) -> Optimizer:

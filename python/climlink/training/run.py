@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,16 +17,16 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgressBar
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from climlink.architectures import build
-from climlink.config import load_config
-from climlink.data.files import replacing
+from climlink.data.files import make_folder, replacing
 from climlink.data.statistics import compute_statistics, read_statistics, write_statistics
 from climlink.data.store import ColumnStore
-from climlink.installation import find_configuration
-from climlink.training.callbacks import EpochCheckpoint, MetricsFile, read_metrics
-from climlink.training.checkpoint import CHECKPOINT_FOLDER, LAST, CheckpointRecord, find_checkpoint, read_checkpoint
-from climlink.training.config import TrainingConfig
+from climlink.signals import Interrupted
+from climlink.training.callbacks import EpochCheckpoint, MetricsFile, PlainCheckpointIO, read_metrics
+from climlink.training.checkpoint import CHECKPOINT_FOLDER, CONFIG_FILE, LAST, CheckpointRecord, find_checkpoint, read_checkpoint
+from climlink.training.config import TrainingConfig, load_training
 from climlink.training.data import ColumnData, Encoder, HostOutputs, host_outputs
 from climlink.training.errors import TrainingError
 from climlink.training.features import with_features
@@ -35,7 +36,6 @@ from climlink.wrappers.normalization import output_scale
 from climlink.wrappers.statistics import Statistics
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
-CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.csv"
 STATISTICS_FILE = "statistics.nc"
 _FREE_ON_RESUME = ("device", "threads", "memory_limit_gib", "output", "store", "statistics")
@@ -84,11 +84,10 @@ def train(
     ``resume`` goes on after the last whole epoch of the same run, with the weights, optimizer and batches it would have had; with nothing
     to resume it starts. ``overwrite`` starts again in a directory that holds a run. ``overrides`` replaces keys of the configuration.
     ``stop_after`` ends this call after so many epochs in all; the schedule still spans ``epochs``. Raises TrainingError, ConfigError,
-    StoreError or ContractError; torch's threads and random numbers are left as they were.
+    StoreError, ContractError or FileError, and Interrupted at SIGTERM; torch's threads and random numbers are left as they were.
     """
     started = time.monotonic()
-    config = config if isinstance(config, TrainingConfig) else load_config(find_configuration("training", config), TrainingConfig)
-    config = (config.overridden(overrides) if overrides else config).resolved()
+    config = load_training(config, overrides).resolved()
     directory = config.run_directory
     last = directory / CHECKPOINT_FOLDER / LAST
     _check_directory(directory, resume, overwrite)
@@ -120,7 +119,7 @@ def _start_directory(directory: Path, config: TrainingConfig, statistics: Statis
         (directory / name).unlink(missing_ok=True)
     for file in (directory / CHECKPOINT_FOLDER).glob("*.ckpt"):
         file.unlink()
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     write_statistics(statistics, directory / STATISTICS_FILE)
     with replacing(directory / CONFIG_FILE) as beside:
         beside.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=120), encoding="utf-8")
@@ -214,9 +213,14 @@ def _fit(config: TrainingConfig, parts: _Parts, directory: Path, resume_from: Pa
             limit_val_batches=1.0 if parts.data.held_out.size else 0,
             default_root_dir=directory,
             # One process: without this Lightning looks for a cluster and calls MPI_Init wherever mpi4py is installed.
-            plugins=[LightningEnvironment()],
+            plugins=[LightningEnvironment(), PlainCheckpointIO()],
         )
-        trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from, weights_only=True)
+        try:
+            trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from, weights_only=True)
+        except SIGTERMException as end:
+            raise Interrupted(signal.SIGTERM) from end
+        except SystemExit as end:  # what Lightning makes of a KeyboardInterrupt; a library does not end the process
+            raise KeyboardInterrupt from end
 
 
 @contextmanager

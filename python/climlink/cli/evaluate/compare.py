@@ -29,9 +29,11 @@ def compare(
 
     Example: `climlink evaluate compare --matrix aquaplanet -o runs/compare`
     """
+    from climlink.data.files import require_writable
     from climlink.evaluation.compare.evaluate import evaluate_compare
     from climlink.evaluation.report import write_report
 
+    require_writable(folder)
     with progress_bar("evaluations", hidden=as_json) as bar:
         found = evaluate_compare(matrix, folder, progress=bar)
     page = write_report(found.report, folder)

@@ -39,12 +39,14 @@ def offline(
 
     Example: `climlink evaluate offline seed_*.pt --data climsim.zarr --split validation --json`
     """
+    from climlink.data.files import require_writable
     from climlink.evaluation.offline.evaluate import evaluate_offline
     from climlink.evaluation.offline.packages import combined_report, package_labels
     from climlink.evaluation.report import write_report
 
     if pinned and len(pinned) != len(packages):
         raise typer.BadParameter(f"{len(pinned)} digests for {len(packages)} packages; give one for each", param_hint="--pinned-sha256")
+    require_writable(folder)
     found = []
     for number, package in enumerate(packages):
         with progress_bar(f"{number + 1}/{len(packages)}", hidden=as_json) as bar:

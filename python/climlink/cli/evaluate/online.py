@@ -41,11 +41,13 @@ def online(
 
     Example: `climlink evaluate online runs/hybrid --reference runs/truth --twin runs/twin -o runs/hybrid_report`
     """
+    from climlink.data.files import require_writable
     from climlink.evaluation.online.ensemble import evaluate_ensemble
     from climlink.evaluation.online.evaluate import evaluate_online
     from climlink.evaluation.report import write_report
 
     folder = out or runs[0] / _DEFAULT
+    require_writable(folder)
     reports: dict[Path, Report]
     with progress_bar("online", hidden=as_json) as bar:
         if len(runs) == 1:

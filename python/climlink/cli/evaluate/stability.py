@@ -44,6 +44,7 @@ def stability(
 
     Example: `climlink evaluate stability wrap_model.pt --data climsim.zarr --pairs run/pairs --fail-on-unstable`
     """
+    from climlink.data.files import require_writable
     from climlink.evaluation.report import write_report
     from climlink.evaluation.stability.dynamics import Friction
     from climlink.evaluation.stability.evaluate import StabilityOptions, evaluate_stability
@@ -64,6 +65,7 @@ def stability(
         steps=steps,
         nudging_hours=nudging_hours,
     )
+    require_writable(folder)
     with progress_bar("stability", hidden=as_json) as bar:
         done = evaluate_stability(package, data, options=options, progress=bar)
     page = write_report(done.report, folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ from climlink.data.split import Split
 from climlink.data.statistics import compute_statistics, read_statistics, write_statistics
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import write_dataset
+from climlink.signals import Interrupted
 from climlink.training import data as training_data
-from climlink.training.callbacks import read_metrics
+from climlink.training.callbacks import MetricsFile, read_metrics
 from climlink.training.checkpoint import load_checkpoint
 from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
@@ -252,6 +255,26 @@ def test_broken_checkpoints_are_refused(configure: Callable[..., TrainingConfig]
         load_checkpoint(tmp_path / "none.ckpt")
     with pytest.raises(TrainingError, match="no checkpoint in"):
         load_checkpoint(tmp_path)
+
+
+def test_a_library_call_raises_and_does_not_exit(configure: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning makes exits of Ctrl-C and SIGTERM, with code 0 for the latter."""
+    end = MetricsFile.on_train_epoch_end
+
+    def interrupted(*given: Any) -> None:
+        end(*given)
+        raise KeyboardInterrupt
+
+    def terminated(*given: Any) -> None:
+        end(*given)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    for behaviour, expected in ((interrupted, KeyboardInterrupt), (terminated, Interrupted)):
+        monkeypatch.setattr(MetricsFile, "on_train_epoch_end", behaviour)
+        with pytest.raises(expected):
+            _train(configure(epochs=3), overwrite=True)
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_torch_is_left_as_it_was(configure: Callable[..., TrainingConfig]) -> None:
