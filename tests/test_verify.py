@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from climlink.cli.main import app
 from climlink.data.columns import read_columns
+from climlink.installation import executable
 from climlink.package import EmulatorPackage
 from climlink.parity import ROUTES, verify
 from climlink.wrappers.contract import EmulatorContract
@@ -79,13 +82,37 @@ def test_command_line_json_and_exit_codes(linear_package: EmulatorPackage, synth
     good = subprocess.run([*command, "--data", str(synthetic_dir)], capture_output=True, text=True, check=False)
     assert good.returncode == 0, good.stderr
     report = json.loads(good.stdout)
-    assert set(report) == {"package", "passed", "routes"}
+    assert set(report) == {"package", "passed", "routes", "same_bits"}
+    unequal = {"pybind": 0, "c": 0, "fortran_mpi": 0}
+    assert report["same_bits"] == {"passed": True, "unequal_values": unequal}
     assert set(report["routes"]) == set(ROUTES)
     assert all(set(r) == {"passed", "max_difference", "tolerance"} for r in report["routes"].values())
     bad_path = _tampered(linear_package, tmp_path / "wrap_model.pt", 0, 45, 1.5)
     bad = subprocess.run([*CLIMLINK, "verify", str(bad_path), "--json"], capture_output=True, text=True, check=False)
     assert bad.returncode == 1
     assert json.loads(bad.stdout)["passed"] is False
+
+
+def test_a_climlink_without_fortran_names_the_missing_route(
+    linear_package: EmulatorPackage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def of_a_build_without_fortran(name: str) -> Path:
+        return executable(f"{name}-of-no-build" if "fortran" in name else name)
+
+    monkeypatch.setattr("climlink.parity.executable", of_a_build_without_fortran)
+    command = ["verify", str(linear_package.path)]
+    told = CliRunner().invoke(app, command)
+    assert told.exit_code == 0
+    assert "missing" in told.stdout
+    assert "fortran_mpi was not checked, which is no fault of the package: climlink" in told.stderr
+    report = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert report["passed"] is True
+    missing = report["routes"]["fortran_mpi"]
+    assert missing["passed"] is None
+    assert missing["max_difference"] is None
+    assert "climlink was built without it" in missing["missing"]
+    assert report["same_bits"]["unequal_values"] == {"pybind": 0, "c": 0}
 
 
 def test_real_columns(linear_package: EmulatorPackage, climsim_dir: Path) -> None:

@@ -1,5 +1,4 @@
 // The TorchScript backend of packages.
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
@@ -7,7 +6,6 @@
 #include <torch/cuda.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <utility>
 
@@ -33,36 +31,6 @@ class ThreadScope {
  private:
   int before_;
   bool changed_;
-};
-
-// Keeps float32 arithmetic float32 for one scope (no TF32, no bfloat16 inside), whatever the process has chosen for its own use.
-class Float32Scope {
- public:
-  explicit Float32Scope(bool cuda) : backend_(cuda ? at::Float32Backend::CUDA : at::Float32Backend::MKLDNN) {
-    auto& context = at::globalContext();
-    for (std::size_t i = 0; i < operations.size(); ++i) {
-      before_[i] = context.float32Precision(backend_, operations[i]);
-      if (must_change(before_[i])) context.setFloat32Precision(backend_, operations[i], at::Float32Precision::IEEE);
-    }
-  }
-  ~Float32Scope() {
-    for (std::size_t i = 0; i < operations.size(); ++i) {
-      if (must_change(before_[i])) at::globalContext().setFloat32Precision(backend_, operations[i], before_[i]);
-    }
-  }
-  Float32Scope(const Float32Scope&) = delete;
-  Float32Scope& operator=(const Float32Scope&) = delete;
-
- private:
-  static constexpr std::array operations = {at::Float32Op::CONV, at::Float32Op::RNN, at::Float32Op::MATMUL};
-  // NONE means "no reduced precision" on the CPU; on CUDA convolutions it may still allow TF32.
-  bool must_change(at::Float32Precision precision) const {
-    const bool cpu_default = backend_ == at::Float32Backend::MKLDNN && precision == at::Float32Precision::NONE;
-    return precision != at::Float32Precision::IEEE && !cpu_default;
-  }
-
-  at::Float32Backend backend_;
-  std::array<at::Float32Precision, operations.size()> before_{};
 };
 
 class TorchScriptBackend final : public Backend {

@@ -1,12 +1,17 @@
 #include "torch_support.hpp"
 
+#include <ATen/Context.h>
 #include <caffe2/serialize/read_adapter_interface.h>
 #include <torch/csrc/jit/serialization/import.h>
+#include <torch/version.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "error.hpp"
+
+static_assert(TORCH_VERSION_MAJOR == 2, "the guards below compare minor versions of libtorch 2");
 
 namespace climlink {
 namespace {
@@ -26,6 +31,17 @@ class MemoryReader final : public caffe2::serialize::ReadAdapterInterface {
  private:
   std::string_view bytes_;
 };
+
+#if TORCH_VERSION_MINOR >= 10
+using Precision = at::Float32Precision;
+constexpr auto ieee = Precision::IEEE, none = Precision::NONE;
+constexpr auto on_cpu = at::Float32Backend::MKLDNN, on_cuda = at::Float32Backend::CUDA;
+constexpr std::array operations = {at::Float32Op::CONV, at::Float32Op::RNN, at::Float32Op::MATMUL};
+#elif TORCH_VERSION_MINOR == 9
+using Precision = std::string;
+const std::string ieee = "ieee", none = "none", on_cpu = "mkldnn", on_cuda = "cuda";
+const std::array<std::string, 3> operations = {"conv", "rnn", "matmul"};
+#endif
 
 }  // namespace
 
@@ -51,12 +67,47 @@ torch::jit::Module deserialize(std::string_view bytes, const std::string& name, 
     return torch::jit::load(std::make_shared<MemoryReader>(bytes), device, /*load_debug_files=*/false);
   } catch (const c10::OutOfMemoryError& error) {
     fail(CLIMLINK_ERROR_BACKEND, name, ": no memory for the network on ", device.str(), ": ", reason(error));
+#if TORCH_VERSION_MINOR >= 8
   } catch (const c10::AcceleratorError& error) {
     fail(CLIMLINK_ERROR_BACKEND, name, ": the network could not be placed on ", device.str(), ": ", reason(error));
+#endif
   } catch (const std::exception& error) {
     fail(CLIMLINK_ERROR_PACKAGE, name, ": the file does not hold a TorchScript module that this libtorch reads: ", reason(error),
          ". Export it again, with a torch no newer than the one climlink is built with");
   }
 }
+
+#if TORCH_VERSION_MINOR >= 9
+Float32Scope::Float32Scope(bool cuda) {
+  const auto& backend = cuda ? on_cuda : on_cpu;
+  // "none" means "no reduced precision" on the CPU; on CUDA convolutions it may still allow TF32.
+  const auto must_change = [cuda](const Precision& p) { return p != ieee && (cuda || p != none); };
+  std::array<Precision, operations.size()> before{};
+  auto& context = at::globalContext();
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    before[i] = context.float32Precision(backend, operations[i]);
+    if (must_change(before[i])) context.setFloat32Precision(backend, operations[i], ieee);
+  }
+  give_back_ = [=, &context] {
+    for (std::size_t i = 0; i < operations.size(); ++i) {
+      if (must_change(before[i])) context.setFloat32Precision(backend, operations[i], before[i]);
+    }
+  };
+}
+#else
+Float32Scope::Float32Scope(bool /*cuda*/) {
+  auto& context = at::globalContext();
+  const auto products = context.float32MatmulPrecision();
+  const bool convolutions = context.allowTF32CuDNN();
+  context.setFloat32MatmulPrecision(at::Float32MatmulPrecision::HIGHEST);
+  context.setAllowTF32CuDNN(false);
+  give_back_ = [=, &context] {
+    context.setFloat32MatmulPrecision(products);
+    context.setAllowTF32CuDNN(convolutions);
+  };
+}
+#endif
+
+Float32Scope::~Float32Scope() { give_back_(); }
 
 }  // namespace climlink

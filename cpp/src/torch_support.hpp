@@ -1,10 +1,12 @@
-// What the files that know libtorch share.
+// What the files that know libtorch share. What differs between libtorch 2.6 and today's stands in
+// torch_support.cpp only.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 #include <torch/csrc/jit/api/module.h>
 
 #include <exception>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -22,5 +24,18 @@ std::string shape_of(const at::Tensor& t);
 
 // The module in these bytes, on a device; name is used in messages. Throws Error: PACKAGE if they hold none, BACKEND if the device fails.
 torch::jit::Module deserialize(std::string_view bytes, const std::string& name, c10::Device device);
+
+// Keeps float32 arithmetic float32 for one scope (no TF32, no bfloat16 inside), whatever the
+// process has chosen for its own use.
+class Float32Scope {
+ public:
+  explicit Float32Scope(bool cuda);
+  ~Float32Scope();
+  Float32Scope(const Float32Scope&) = delete;
+  Float32Scope& operator=(const Float32Scope&) = delete;
+
+ private:
+  std::function<void()> give_back_;
+};
 
 }  // namespace climlink

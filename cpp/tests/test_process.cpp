@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <climlink/torchscript.h>
 #include <dlfcn.h>
+#include <torch/version.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -25,21 +26,41 @@ long resident_kib() {
   return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
+// The process's own choice of how the CPU multiplies float32 matrices, in each libtorch's words.
+#if TORCH_VERSION_MINOR >= 10
+using Precision = at::Float32Precision;
+constexpr auto usual = Precision::NONE, reduced = Precision::BF16;
+constexpr auto on_cpu = at::Float32Backend::MKLDNN;
+constexpr auto product = at::Float32Op::MATMUL;
+Precision precision() { return at::globalContext().float32Precision(on_cpu, product); }
+void choose(Precision p) { at::globalContext().setFloat32Precision(on_cpu, product, p); }
+#elif TORCH_VERSION_MINOR == 9
+using Precision = std::string;
+const std::string usual = "none", reduced = "bf16";
+Precision precision() { return at::globalContext().float32Precision("mkldnn", "matmul"); }
+void choose(const Precision& p) { at::globalContext().setFloat32Precision("mkldnn", "matmul", p); }
+#else
+using Precision = at::Float32MatmulPrecision;
+constexpr auto usual = Precision::HIGHEST, reduced = Precision::MEDIUM;
+Precision precision() { return at::globalContext().float32MatmulPrecision(); }
+void choose(Precision p) { at::globalContext().setFloat32MatmulPrecision(p); }
+#endif
+
 }  // namespace
 
 TEST_CASE("the process keeps its own number of threads and its own float32 precision", "[process]") {
   at::set_num_threads(2);
-  at::globalContext().setFloat32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL, at::Float32Precision::BF16);
+  choose(reduced);
   climlink_options options = climlink_options_default();
   options.threads = 1;
   const Handle handle("tiny.pt", options);
   CHECK(at::get_num_threads() == 2);
   one_step(handle, 5);
   CHECK(at::get_num_threads() == 2);
-  CHECK(at::globalContext().float32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL) == at::Float32Precision::BF16);
+  CHECK(precision() == reduced);
   support::opening("golden_tampered.pt", options);  // also where opening fails half-way
   CHECK(at::get_num_threads() == 2);
-  at::globalContext().setFloat32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL, at::Float32Precision::NONE);
+  choose(usual);
 }
 
 #if defined(__linux__)

@@ -20,6 +20,7 @@ from climlink.data.store import ColumnStore
 from climlink.golden import GoldenColumns, choose_golden
 from climlink.package import EmulatorPackage, PackageError
 from climlink.provenance import climlink_version, git_revision, kernel_identity
+from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.training.checkpoint import load_checkpoint, run_progress
 from climlink.training.errors import TrainingError
 from climlink.wrappers.column_emulator import trainable_parameters
@@ -62,9 +63,11 @@ class ExportSource:
     training: dict[str, Any] = field(default_factory=dict)
 
 
+@intra_op_threads(RUNTIME_THREADS)
 def export_package(source: ExportSource, candidates: Tensor, output: str | Path) -> EmulatorPackage:
     """Write ``wrap_model.pt`` beside ``output`` and rename it into place; an existing package survives any failure.
 
+    Golden columns are chosen and answered with the Runtime's number of threads.
     ``candidates`` [row, n_input], float32, are host rows to choose the golden columns from. Raises ContractError if too few are away
     from thresholds, PackageError if the file cannot be written.
     """

@@ -33,6 +33,7 @@ from climlink.import_columns import ImportColumns, import_columns
 from climlink.input_order import finite_orders, order_finding, other_orders
 from climlink.package import EmulatorPackage
 from climlink.provenance import climlink_version, git_revision, kernel_identity
+from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.wrappers.difference import SAME_KERNELS_TOLERANCE, scaled_difference
 from climlink.wrappers.errors import ContractError, near_names
 from climlink.wrappers.manifest import (
@@ -77,6 +78,7 @@ class ImportRequest:
     without_prints: bool = False
 
 
+@intra_op_threads(RUNTIME_THREADS)
 def import_package(old: str | Path, request: ImportRequest, output: str | Path, progress: Progress | None = None) -> EmulatorPackage:
     """Write a package made of the TorchScript file ``old``; what stood at ``output`` survives any failure.
 

@@ -14,6 +14,10 @@ class InstallationError(ClimlinkError):
     """A compiled part of climlink is not installed."""
 
 
+class NotBuiltError(InstallationError):
+    """climlink was built without this part, such as Fortran where there is no Fortran compiler."""
+
+
 def _native_root() -> Path:
     """Return the folder that holds lib, bin and include; in an editable install it is not the source folder."""
     try:
@@ -24,11 +28,12 @@ def _native_root() -> Path:
 
 
 def executable(name: str) -> Path:
-    """Return the path of an installed program; InstallationError if it was not built."""
+    """Return the path of an installed program; NotBuiltError if climlink was built without it."""
     path = _native_root() / "bin" / name
     if not path.is_file():
-        raise InstallationError(
-            f"{name} is not installed in {path.parent}: climlink was built without it; in a source tree run `make setup`"
+        raise NotBuiltError(
+            f"{name} is not installed in {path.parent}: climlink was built without it (programs in "
+            "Fortran need a Fortran compiler and MPI then); in a source tree run `make setup`"
         )
     return path
 

@@ -12,14 +12,18 @@ import numpy as np
 import torch
 
 from climlink.export import eager_emulator
-from climlink.installation import executable
+from climlink.installation import NotBuiltError, executable
 from climlink.mpi import failure_text, mpi_command, run_job
 from climlink.package import EmulatorPackage, FloatRows
 from climlink.provenance import kernel_identity
+from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.wrappers.difference import scaled_difference
 from climlink.wrappers.errors import ClimlinkError
 
 MPI_RANKS = 2
+
+RUNTIME_ROUTES = ("pybind", "c", "fortran_mpi")
+"""Routes through the one C++ runtime: equal to each other bit for bit."""
 
 
 class RouteError(ClimlinkError):
@@ -28,51 +32,75 @@ class RouteError(ClimlinkError):
 
 @dataclass(frozen=True)
 class RouteResult:
-    """One route against the reference: largest difference over columns, per output variable and overall."""
+    """One route against the reference: largest difference over columns, per variable and overall.
+
+    ``missing`` says why this installation lacks the route: neither passed nor failed.
+    """
 
     route: str
     differences: dict[str, float]
     tolerance: float
     error: str | None = None
+    missing: str | None = None
 
     @property
     def max_difference(self) -> float:
-        """Largest difference of all variables; infinite if the route failed to run."""
-        return max(self.differences.values()) if self.error is None else float("inf")
+        """Largest difference of all variables; infinite if the route did not run."""
+        return max(self.differences.values(), default=float("inf"))
 
     @property
-    def passed(self) -> bool:
-        """True if the route ran and stayed within the tolerance."""
+    def passed(self) -> bool | None:
+        """True if the route ran and stayed within the tolerance, None if it is missing."""
+        if self.missing is not None:
+            return None
         return self.error is None and self.max_difference <= self.tolerance
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the route's entry in ``climlink verify --json``."""
+        finite = np.isfinite(self.max_difference)
+        entry = {
+            "passed": self.passed,
+            "max_difference": self.max_difference if finite else None,
+            "tolerance": self.tolerance,
+            "error": self.error,
+            "missing": self.missing,
+        }
+        return {k: v for k, v in entry.items() if k not in ("error", "missing") or v is not None}
 
 
 @dataclass(frozen=True)
 class Verification:
-    """All routes of one package."""
+    """All routes of one package.
+
+    ``unequal_values`` counts for the Runtime's routes that ran the values whose bits are not
+    those of the first of them.
+    """
 
     package: str
     routes: tuple[RouteResult, ...]
+    unequal_values: dict[str, int]
+
+    @property
+    def same_bits(self) -> bool:
+        """True if the Runtime's routes that ran gave the same bits."""
+        return not any(self.unequal_values.values())
 
     @property
     def passed(self) -> bool:
-        """True if every route passed."""
-        return all(r.passed for r in self.routes)
+        """True if no route failed and the Runtime's gave the same bits; one may be missing."""
+        return self.same_bits and not any(r.passed is False for r in self.routes)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the structure that ``climlink verify --json`` prints; max_difference is null for a route that failed to run."""
-        routes = {}
-        for r in self.routes:
-            entry: dict[str, Any] = {
-                "passed": r.passed,
-                "max_difference": r.max_difference if np.isfinite(r.max_difference) else None,
-                "tolerance": r.tolerance,
-            }
-            if r.error is not None:
-                entry["error"] = r.error
-            routes[r.route] = entry
-        return {"package": self.package, "passed": self.passed, "routes": routes}
+        """Return what ``climlink verify --json`` prints; null stands for a difference unknown."""
+        return {
+            "package": self.package,
+            "passed": self.passed,
+            "routes": {r.route: r.as_dict() for r in self.routes},
+            "same_bits": {"passed": self.same_bits, "unequal_values": self.unequal_values},
+        }
 
 
+@intra_op_threads(RUNTIME_THREADS)
 def _eager(package: EmulatorPackage, x: FloatRows) -> FloatRows:
     if package.manifest.imported is not None:
         # There is no Python source of an imported graph: it is run operator by operator, without what the TorchScript executor does to it.
@@ -82,6 +110,7 @@ def _eager(package: EmulatorPackage, x: FloatRows) -> FloatRows:
         return eager_emulator(package)(torch.from_numpy(x)).numpy()
 
 
+@intra_op_threads(RUNTIME_THREADS)
 def _torchscript(package: EmulatorPackage, x: FloatRows) -> FloatRows:
     with torch.no_grad():
         return package.load()(torch.from_numpy(x)).numpy()
@@ -118,35 +147,47 @@ def verify(package: EmulatorPackage, columns: FloatRows | None = None, progress:
     The reference is the output stored at export for golden columns and the TorchScript route for the others; TorchScript itself is held
     against Python eager there. On another CPU type or torch version than the export's, stored outputs are comparable only to the
     manifest's wider tolerance: then only the TorchScript route is held against them, and the others against TorchScript on this machine.
+    The Runtime's routes are held against each other bit for bit.
     """
-    manifest = package.manifest
-    golden_count = manifest.golden.column_count
     x = package.golden_inputs if columns is None else np.concatenate([package.golden_inputs, columns])
     outputs: dict[str, FloatRows] = {}
-    errors: dict[str, str] = {}
+    failed: dict[str, RouteResult] = {}
+    usual = package.manifest.same_kernels_tolerance
     for name, route in ROUTES.items():
         if progress is not None:
             progress(name)
         try:
-            outputs[name] = _checked(route(package, x), (x.shape[0], manifest.n_output), name)
+            outputs[name] = _checked(route(package, x), (len(x), package.manifest.n_output), name)
+        except NotBuiltError as error:
+            failed[name] = RouteResult(name, {}, usual, missing=str(error))
         except (ClimlinkError, RuntimeError, OSError) as error:
-            errors[name] = str(error)
+            failed[name] = RouteResult(name, {}, usual, error=str(error))
+    results = [failed[n] if n in failed else _compared(package, outputs, n) for n in ROUTES]
+    return Verification(str(package.path), tuple(results), _unequal_values(outputs))
+
+
+def _compared(package: EmulatorPackage, outputs: dict[str, FloatRows], name: str) -> RouteResult:
+    """Return the route against its reference (see verify)."""
+    manifest = package.manifest
+    golden_count = manifest.golden.column_count
     same_kernels = _exported_here(package)
     script = outputs.get("torchscript")
-    results = []
-    for name in ROUTES:
-        if name in errors:
-            results.append(RouteResult(name, {}, manifest.same_kernels_tolerance, errors[name]))
-            continue
-        against_stored = same_kernels or script is None or name == "torchscript"
-        golden = package.golden_outputs if against_stored or script is None else script[:golden_count]
-        other = outputs.get("python_eager") if name == "torchscript" else script
-        reference = golden if other is None else np.concatenate([golden, other[golden_count:]])
-        differences = _per_variable(package, outputs[name][: reference.shape[0]], reference)
-        wide = against_stored and not same_kernels
-        tolerance = manifest.tolerance("torchscript", "cpu", "float32") if wide else manifest.same_kernels_tolerance
-        results.append(RouteResult(name, differences, tolerance))
-    return Verification(str(package.path), tuple(results))
+    against_stored = same_kernels or script is None or name == "torchscript"
+    golden = package.golden_outputs if against_stored or script is None else script[:golden_count]
+    other = outputs.get("python_eager") if name == "torchscript" else script
+    reference = golden if other is None else np.concatenate([golden, other[golden_count:]])
+    differences = _per_variable(package, outputs[name][: reference.shape[0]], reference)
+    wide = against_stored and not same_kernels
+    usual = manifest.same_kernels_tolerance
+    tolerance = manifest.tolerance("torchscript", "cpu", "float32") if wide else usual
+    return RouteResult(name, differences, tolerance)
+
+
+def _unequal_values(outputs: dict[str, FloatRows]) -> dict[str, int]:
+    """Return how many values of each of the Runtime's routes have other bits than the first's."""
+    ran = [n for n in RUNTIME_ROUTES if n in outputs]
+    bits = {n: np.ascontiguousarray(outputs[n]).view(np.uint32) for n in ran}
+    return {n: int(np.count_nonzero(bits[n] != bits[ran[0]])) for n in ran}
 
 
 def _exported_here(package: EmulatorPackage) -> bool:
@@ -177,7 +218,7 @@ def _through_files(package: EmulatorPackage, x: FloatRows, command: Callable[[li
         np.ascontiguousarray(x, dtype="<f4").tofile(source)
         line = command([str(package.path), str(source), str(x.shape[0]), str(target)])
         said: list[str] = []
-        code = run_job(line, 1, said.append)
+        code = run_job(line, RUNTIME_THREADS, said.append)
         if code != 0:
             raise RouteError(failure_text(line, code, "".join(said)))
         rows = np.fromfile(target, dtype="<f4").astype(np.float32)

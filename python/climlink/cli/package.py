@@ -127,7 +127,9 @@ def verify(
 ) -> None:
     """Send golden (and real) columns down five routes and compare them: exit code 1 beyond the manifest's tolerance.
 
-    Routes: Python eager, Python TorchScript, C++ through pybind11, the C API from a C program, Fortran under MPI with two ranks.
+    Routes: Python eager, Python TorchScript, C++ through pybind11, the C API from a C program,
+    Fortran under MPI with two ranks. The last three run the same C++ runtime and must give the
+    same bits. A climlink built without Fortran says that the last is missing and judges the others.
 
     Example: `climlink verify wrap_model.pt --data DIR`
     """
@@ -227,10 +229,22 @@ def _show_routes(package: EmulatorPackage, result: Verification, real: int) -> N
         table.add_row(v, *(f"{r.differences[v]:.1e}" if v in r.differences else "-" for r in result.routes))
     table.add_section()
     table.add_row("tolerance", *(f"{r.tolerance:.1e}" for r in result.routes))
-    table.add_row("passed", *("yes" if r.passed else "[bold red]no[/]" for r in result.routes))
+    verdicts = {True: "yes", False: "[bold red]no[/]", None: "missing"}
+    table.add_row("passed", *(verdicts[r.passed] for r in result.routes))
+    table.add_row("same bits", *(_same_bits(result.unequal_values.get(name)) for name in names))
     output.print(table)
     for line in _sensitive_columns(package.manifest):
         output.print(line, markup=False, highlight=False)
     for r in result.routes:
         if r.error is not None:
             errors.print(f"{r.route}: {r.error}", markup=False, highlight=False)
+        if r.missing is not None:
+            told = f"{r.route} was not checked, which is no fault of the package: {r.missing}"
+            errors.print(told, markup=False, highlight=False)
+
+
+def _same_bits(unequal: int | None) -> str:
+    """Return a route's cell in the line "same bits"; "-" for those that are not the Runtime's."""
+    if unequal is None:
+        return "-"
+    return "yes" if unequal == 0 else f"[bold red]no, {unequal} values[/]"

@@ -24,6 +24,7 @@ from climlink.data.files import make_folder, replacing
 from climlink.data.statistics import compute_statistics, read_statistics, write_statistics
 from climlink.data.store import ColumnStore
 from climlink.signals import Interrupted
+from climlink.threads import intra_op_threads
 from climlink.training.callbacks import EpochCheckpoint, MetricsFile, PlainCheckpointIO, read_metrics
 from climlink.training.checkpoint import CHECKPOINT_FOLDER, CONFIG_FILE, LAST, CheckpointRecord, find_checkpoint, read_checkpoint
 from climlink.training.config import TrainingConfig, load_training
@@ -226,15 +227,9 @@ def _fit(config: TrainingConfig, parts: _Parts, directory: Path, resume_from: Pa
 @contextmanager
 def _torch_state(config: TrainingConfig) -> Iterator[None]:
     """Seed torch and set its threads for a run, and give both back afterwards."""
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), intra_op_threads(config.threads):
         torch.manual_seed(config.seed)
-        if config.threads is not None:
-            torch.set_num_threads(config.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+        yield
 
 
 @contextmanager
