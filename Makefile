@@ -33,7 +33,7 @@ $(VENV)/.native: $(VENV)/.python $(NATIVE)
 setup: $(VENV)/.native ## system packages, virtual environment, C++ and Fortran build
 
 quickstart: setup ## data from the embedded model, train, export, verify, replay, hybrid run, reports (about 4 minutes)
-	env -u OMP_NUM_THREADS $(VENV)/bin/climlink quickstart
+	env -u OMP_NUM_THREADS $(PY) -m climlink quickstart
 
 test: setup ## Python, C++, Fortran and sanitizer tests
 	$(PYTEST)
