@@ -142,10 +142,10 @@ std::string_view backend_name() noexcept { return "torchscript"; }
 int backend_device_count() { return static_cast<int>(torch::cuda::device_count()); }
 
 std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads,
-                                      const std::vector<std::string>& constraints_off) {
+                                      const std::vector<std::string>& constraints_off, bool trust_code) {
   const c10::InferenceMode inference;
   const ThreadScope scope(threads);
-  torch::jit::Module module = deserialize(bytes, name, torch_device(device));
+  torch::jit::Module module = deserialize(bytes, name, torch_device(device), trust_code ? Code::trusted : Code::checked);
   switch_off(module, constraints_off, name);
   try {
     module.eval();
@@ -155,5 +155,7 @@ std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string&
     fail(CLIMLINK_ERROR_BACKEND, name, ": libtorch could not freeze the graph: ", reason(error));
   }
 }
+
+void check_code(std::string_view bytes, const std::string& name) { deserialize(bytes, name, c10::Device(c10::kCPU), Code::checked); }
 
 }  // namespace climlink

@@ -270,10 +270,15 @@ Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
   return m;
 }
 
+// A manifest written by climlink is 7 deep; what is printed of a value in a message recurses once per level.
+constexpr int deepest = 64;
+
 // A key that stands twice in one object would be read differently by different readers.
 json parse_strictly(const std::string& text_of_manifest) {
   std::vector<std::set<std::string>> open_objects;
-  return json::parse(text_of_manifest, [&](int /*depth*/, json::parse_event_t event, json& parsed) {
+  return json::parse(text_of_manifest, [&](int depth, json::parse_event_t event, json& parsed) {
+    const bool opens = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
+    if (opens && depth >= deepest) throw JsonProblem(text("nested deeper than ", deepest, " levels"));
     if (event == json::parse_event_t::object_start) open_objects.emplace_back();
     if (event == json::parse_event_t::object_end) open_objects.pop_back();
     if (event == json::parse_event_t::key && !open_objects.back().insert(parsed.get<std::string>()).second) {
