@@ -23,7 +23,10 @@ using FloatRows = py::array_t<float, py::array::c_style>;
 PyObject* emulator_error = nullptr;
 
 [[noreturn]] void raise(climlink_status status, const std::string& message) {
-  const py::object error = py::reinterpret_borrow<py::object>(emulator_error)(message);
+  // A message may quote bytes of a damaged file, which are no UTF-8.
+  const auto words =
+      py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(message.data(), static_cast<py::ssize_t>(message.size()), "replace"));
+  const py::object error = py::reinterpret_borrow<py::object>(emulator_error)(words);
   error.attr("status") = climlink_status_name(status);
   PyErr_SetObject(emulator_error, error.ptr());
   throw py::error_already_set();
@@ -177,10 +180,13 @@ class Emulator {
   climlink_emulator* handle_ = nullptr;
 };
 
+// The path as the file system has it, whatever its encoding.
+std::string path_text(const py::object& path) { return py::module_::import("os").attr("fsencode")(path).cast<std::string>(); }
+
 // Accepts str, bytes and os.PathLike, which std::variant alone would not.
 std::variant<py::bytes, std::string> source_of(const py::object& source) {
   if (py::isinstance<py::bytes>(source)) return source.cast<py::bytes>();
-  return py::module_::import("os").attr("fspath")(source).cast<std::string>();
+  return path_text(source);
 }
 
 // The bytes that a call of the C interface gave, freed there.
@@ -198,7 +204,7 @@ void define_archives(py::module_& m) {
   m.def(
       "read_file",
       [](const py::object& path) {
-        const auto text = py::module_::import("os").attr("fspath")(path).cast<std::string>();
+        const std::string text = path_text(path);
         return given([&](void** bytes, int64_t* size) { return climlink_read_file(text.c_str(), bytes, size); });
       },
       py::arg("path"), "Return the bytes of a regular file below 2 GiB.");
@@ -240,16 +246,15 @@ Use it from one thread at a time.)";
 
 void define_emulator(py::module_& m) {
   py::class_<Emulator>(m, "Emulator", class_doc)
-      .def(
-          py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank, int threads,
-                      int micro_batch, const std::optional<std::string>& pinned_sha256, const std::vector<std::string>& constraints_off,
-                      bool trust_code) {
-            return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch,
-                                              pinned_sha256, constraints_off, trust_code);
-          }),
-          py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu", py::arg("local_rank") = 0,
-          py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
-          py::arg("constraints_off") = std::vector<std::string>(), py::arg("trust_code") = false)
+      .def(py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank,
+                       int threads, int micro_batch, const std::optional<std::string>& pinned_sha256,
+                       const std::vector<std::string>& constraints_off, bool trust_code) {
+             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch,
+                                               pinned_sha256, constraints_off, trust_code);
+           }),
+           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu",
+           py::arg("local_rank") = 0, py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
+           py::arg("constraints_off") = std::vector<std::string>(), py::arg("trust_code") = false)
       .def("begin", &Emulator::begin, py::arg("n_column"), "Start a step of n_column columns; forgets what was set before.")
       .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
            "Set columns of one input variable from a float32 or float64 array [column] or [column, level] of any strides.")

@@ -111,12 +111,12 @@ class PickleScan {
 // Values that stand in the pickle themselves; false for any other instruction.
 bool PickleScan::step_on_data(unsigned char instruction) {
   switch (instruction) {
-    case 'N':     // NONE
-    case 0x88:    // NEWTRUE
-    case 0x89:    // NEWFALSE
-    case ']':     // EMPTY_LIST
-    case ')':     // EMPTY_TUPLE
-    case '}':     // EMPTY_DICT
+    case 'N':   // NONE
+    case 0x88:  // NEWTRUE
+    case 0x89:  // NEWFALSE
+    case ']':   // EMPTY_LIST
+    case ')':   // EMPTY_TUPLE
+    case '}':   // EMPTY_DICT
       break;
     case 'K':  // BININT1
       take(1);

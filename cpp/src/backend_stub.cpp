@@ -16,7 +16,8 @@ std::unique_ptr<Backend> load_backend(std::string_view /*bytes*/, const std::str
 }
 
 void check_code(std::string_view /*bytes*/, const std::string& name) {
-  fail(CLIMLINK_ERROR_BACKEND, name, ": this climlink was built without libtorch (backend \"stub\"), so it cannot check what the graph does. ",
+  fail(CLIMLINK_ERROR_BACKEND, name,
+       ": this climlink was built without libtorch (backend \"stub\"), so it cannot check what the graph does. ",
        "Build climlink with -DCLIMLINK_TORCH=ON");
 }
 

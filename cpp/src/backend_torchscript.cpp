@@ -4,6 +4,7 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/passes/inliner.h>
 #include <torch/cuda.h>
 
 #include <algorithm>
@@ -68,7 +69,7 @@ class Float32Scope {
 class TorchScriptBackend final : public Backend {
  public:
   TorchScriptBackend(torch::jit::Module module, const Device& device, int threads)
-      : module_(std::move(module)), device_(torch_device(device)), threads_(threads) {}
+      : functions_(module._ivalue()->compilation_unit()), module_(frozen(module)), device_(torch_device(device)), threads_(threads) {}
 
   void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y, std::int64_t n_output) override {
     const c10::InferenceMode inference;
@@ -88,6 +89,13 @@ class TorchScriptBackend final : public Backend {
   }
 
  private:
+  // Where a frozen graph throws, libtorch names the functions that were inlined into it through pointers that keep nothing alive, and
+  // freezing itself deletes those that it inlines (a crash, seen with torch 2.13). So they are inlined before, and kept.
+  static torch::jit::Module frozen(const torch::jit::Module& module) {
+    torch::jit::Inline(*module.get_method("forward").graph());
+    return torch::jit::freeze(module);
+  }
+
   static at::Tensor checked(const c10::IValue& result, std::int64_t n_row, std::int64_t n_output) {
     if (!result.isTensor()) {
       fail(CLIMLINK_ERROR_GRAPH, "the graph returns a ", result.tagKind(), "; expected one float32 tensor [", n_row, ", ", n_output, "]");
@@ -99,6 +107,7 @@ class TorchScriptBackend final : public Backend {
     return t;
   }
 
+  std::shared_ptr<torch::jit::CompilationUnit> functions_;  // see frozen
   torch::jit::Module module_;
   c10::Device device_;
   int threads_;
@@ -150,7 +159,7 @@ std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string&
   try {
     module.eval();
     // Frozen only here, where the device is known: freezing folds the buffers into constants.
-    return std::make_unique<TorchScriptBackend>(torch::jit::freeze(module), device, threads);
+    return std::make_unique<TorchScriptBackend>(std::move(module), device, threads);
   } catch (const std::exception& error) {
     fail(CLIMLINK_ERROR_BACKEND, name, ": libtorch could not freeze the graph: ", reason(error));
   }

@@ -23,9 +23,9 @@ const char* const way_out =
     ". A package is code: ask its author what this is for; where you trust the file, open it with trust_code (--trust-code)";
 
 // aten:: computes, but for these: files, and what other processes hold.
-const std::set<std::string_view> refused_aten = {
-    "aten::save",        "aten::from_file",      "aten::to_here",         "aten::local_value", "aten::owner",
-    "aten::owner_name",  "aten::is_owner",       "aten::confirmed_by_owner", "aten::dist_backward"};
+const std::set<std::string_view> refused_aten = {"aten::save",         "aten::from_file",  "aten::to_here",  "aten::local_value",
+                                                 "aten::owner",        "aten::owner_name", "aten::is_owner", "aten::confirmed_by_owner",
+                                                 "aten::dist_backward"};
 
 // Of prim::, the language itself: values, control flow, attributes, calls of functions that are checked as well, and
 // print, which published wrappers do. Left out: fork and await (threads), rpc, Python operators, clocks, and what only
@@ -164,7 +164,8 @@ void check_code_entries(caffe2::serialize::PyTorchStreamReader& archive, const s
   for (const std::string& entry : archive.getAllRecords()) {
     const std::string lower = lower_case(entry);  // libtorch finds entries in any case
     if (lower == "model.json") {
-      fail(CLIMLINK_ERROR_GRAPH, name, ": is TorchScript of a torch before 1.4, whose code cannot be checked. Load and save it with a newer "
+      fail(CLIMLINK_ERROR_GRAPH, name,
+           ": is TorchScript of a torch before 1.4, whose code cannot be checked. Load and save it with a newer "
            "torch");
     }
     const bool pickle = ends_with(lower, ".pkl");

@@ -65,7 +65,8 @@ torch::jit::Module deserialize(std::string_view bytes, const std::string& name, 
   } catch (const c10::AcceleratorError& error) {
     fail(CLIMLINK_ERROR_BACKEND, name, ": the network could not be placed on ", device.str(), ": ", reason(error));
   } catch (const std::exception& error) {
-    fail(CLIMLINK_ERROR_PACKAGE, name, ": the file does not hold a TorchScript module that this libtorch reads (no TorchScript module at all, or one of a newer torch): ",
+    fail(CLIMLINK_ERROR_PACKAGE, name,
+         ": the file does not hold a TorchScript module that this libtorch reads (no TorchScript module at all, or one of a newer torch): ",
          reason(error), ". Export it again, with a torch no newer than the one climlink is built with");
   }
 }
