@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -345,3 +346,29 @@ def test_no_operator_of_this_torch_takes_a_file_but_those_refused() -> None:
     texts = [(s.name, a.name) for s in torch._C._jit_get_all_schemas() for a in s.arguments if "str" in str(a.type)]
     taking = {operator for operator, argument in texts if "file" in argument or "path" in argument}
     assert {n for n in taking if n.startswith(("aten::", "prim::"))} == {"aten::save", "aten::from_file"}
+
+
+OPEN_AGAIN = """
+import sys
+from climlink.runtime import Emulator, EmulatorError
+for _ in range(4):
+    try:
+        Emulator(sys.argv[1])
+    except EmulatorError as error:
+        print(error.status, "out of DATA bounds" in str(error) or "out of range" in str(error))
+"""
+
+
+def test_a_graph_that_fails_inside_is_an_error_every_time(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+    """Freezing deletes the functions that it inlines; libtorch names them when one of their operators fails."""
+
+    def change(name: str, raw: bytes) -> bytes:
+        if "/data/" not in name or len(raw) < 800 or len(raw) % 8:
+            return raw
+        indices = np.frombuffer(raw, "<i8")
+        return np.full_like(indices, 2**40).tobytes() if 0 <= indices.min() < indices.max() < 2000 else raw
+
+    path = _rewritten(linear_package, tmp_path / "wrap_model.pt", change)
+    result = subprocess.run([sys.executable, "-c", OPEN_AGAIN, str(path)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["graph", "True"] * 4
