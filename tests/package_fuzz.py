@@ -1,4 +1,4 @@
-"""Mutates a package and opens every mutant in a child process, through the C++ runtime and through Python's reader.
+"""Mutates a package and opens every mutant in a child process, in the Runtime and in Python.
 
 usage: python tests/package_fuzz.py PACKAGE [--count 150] [--seed 1] [--seconds 60]
 
@@ -49,7 +49,7 @@ def read(path: Path) -> Package:
 
 
 def zipped(entries: Entries, compression: int = zipfile.ZIP_STORED, twice: str | None = None) -> bytes:
-    """Return a zip of entries, every CRC right; the entry named ``twice`` stands in it a second time, empty."""
+    """Return a zip of entries with right CRCs; ``twice`` names one that it holds again, empty."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", compression) as archive:
         warnings.simplefilter("ignore")
@@ -217,7 +217,7 @@ def _say(line: str) -> None:
 
 
 def child(path: Path, seed: int, first: int, count: int) -> None:
-    """Open the good package, then the mutants, with one line of standard output before and after each."""
+    """Open the good package, then the mutants, with a line before and after each."""
     package = read(path)
     with tempfile.TemporaryDirectory(prefix="climlink-fuzz-") as folder:
         target = Path(folder, "mutant.pt")
@@ -240,7 +240,7 @@ def child(path: Path, seed: int, first: int, count: int) -> None:
 
 
 class Run(NamedTuple):
-    """What became of the mutants: outcomes counted, failures described, largest memory of a child [MiB]."""
+    """What became of the mutants: outcomes, failures, largest memory of a child [MiB]."""
 
     outcomes: Counter[str]
     failures: list[str]
@@ -248,7 +248,10 @@ class Run(NamedTuple):
 
 
 def fuzz(path: Path, count: int, seed: int, seconds: float, first: int = 0) -> Run:
-    """Open ``count`` mutants of a package, each within ``seconds``; a child that dies is replaced by one that goes on behind."""
+    """Open ``count`` mutants of a package, each within ``seconds``.
+
+    A child that dies is replaced by one that goes on behind the mutant that killed it.
+    """
     outcomes: Counter[str] = Counter()
     failures, peak, last = [], 0.0, first + count
     while first < last:
@@ -273,7 +276,10 @@ def fuzz(path: Path, count: int, seed: int, seconds: float, first: int = 0) -> R
 
 
 def _lines(process: subprocess.Popen[bytes], seconds: float) -> tuple[list[str], bool]:
-    """Return the lines a child wrote; it is killed where none comes for ``seconds`` (thrice that for the first)."""
+    """Return the lines a child wrote, and whether it was killed: no line for ``seconds``.
+
+    The first may take thrice as long.
+    """
     written = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""Packages that are damaged, hostile or do more than compute: refused before they act, whoever reads them."""
+"""Packages that are damaged, hostile or do more than compute are refused before they act."""
 
 from __future__ import annotations
 
@@ -294,7 +294,7 @@ def test_objects_of_c_classes_are_refused_before_they_are_made(name: bytes, line
 
 
 class Usual(nn.Module):
-    """What networks of the field do besides layers: loops, texts, tuples, lists, dictionaries, assertions, no_grad, attributes."""
+    """What networks do besides layers: loops, texts, containers, assertions, no_grad, attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -360,7 +360,7 @@ for _ in range(4):
 
 
 def test_a_graph_that_fails_inside_is_an_error_every_time(linear_package: EmulatorPackage, tmp_path: Path) -> None:
-    """Freezing deletes the functions that it inlines; libtorch names them when one of their operators fails."""
+    # Freezing deletes the functions that it inlines; libtorch names them when an operator fails.
 
     def change(name: str, raw: bytes) -> bytes:
         if "/data/" not in name or len(raw) < 800 or len(raw) % 8:

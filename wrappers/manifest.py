@@ -14,7 +14,8 @@ from climlink.wrappers.errors import ManifestError
 SCHEMA_VERSION: Literal[1] = 1
 
 DEEPEST = 64
-"""Objects and lists of a manifest inside each other; climlink writes 7. A reader that recurses stays far from its stack."""
+"""Objects and lists of a manifest inside each other; climlink writes 7."""
+
 MANIFEST_ENTRY = "climlink/manifest.json"
 GOLDEN_INPUTS_ENTRY = "climlink/golden_inputs.f32"
 GOLDEN_OUTPUTS_ENTRY = "climlink/golden_outputs.f32"

@@ -199,7 +199,8 @@ py::bytes given(const Call& call) {
   return {static_cast<const char*>(bytes), static_cast<std::size_t>(size)};
 }
 
-// Checks of files and archives for the Python side, which loads and reads no archive by other means.
+// Checks of files and archives for the Python side, which loads and reads no archive by other
+// means.
 void define_archives(py::module_& m) {
   m.def(
       "read_file",

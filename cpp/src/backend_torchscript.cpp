@@ -89,8 +89,9 @@ class TorchScriptBackend final : public Backend {
   }
 
  private:
-  // Where a frozen graph throws, libtorch names the functions that were inlined into it through pointers that keep nothing alive, and
-  // freezing itself deletes those that it inlines (a crash, seen with torch 2.13). So they are inlined before, and kept.
+  // Where a frozen graph throws, libtorch names the functions that were inlined into it through
+  // pointers that keep nothing alive, and freezing itself deletes those that it inlines (a crash,
+  // seen with torch 2.13). So they are inlined before, and kept.
   static torch::jit::Module frozen(const torch::jit::Module& module) {
     torch::jit::Inline(*module.get_method("forward").graph());
     return torch::jit::freeze(module);

@@ -27,9 +27,9 @@ const std::set<std::string_view> refused_aten = {"aten::save",         "aten::fr
                                                  "aten::owner",        "aten::owner_name", "aten::is_owner", "aten::confirmed_by_owner",
                                                  "aten::dist_backward"};
 
-// Of prim::, the language itself: values, control flow, attributes, calls of functions that are checked as well, and
-// print, which published wrappers do. Left out: fork and await (threads), rpc, Python operators, clocks, and what only
-// the optimizer of a running process makes.
+// Of prim::, the language itself: values, control flow, attributes, calls of functions that are
+// checked as well, and print, which published wrappers do. Left out: fork and await (threads), rpc,
+// Python operators, clocks, and what only the optimizer of a running process makes.
 const std::set<std::string_view> allowed_prim = {"prim::CallFunction",
                                                  "prim::CallMethod",
                                                  "prim::Constant",
@@ -86,8 +86,9 @@ bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
-// Every other namespace is refused: quantized, mkldnn and the like need objects of C++ classes, c10d and rpc talk to
-// other processes, and libraries that the host has loaded may have registered anything.
+// Every other namespace is refused: quantized, mkldnn and the like need objects of C++ classes,
+// c10d and rpc talk to other processes, and libraries that the host has loaded may have registered
+// anything.
 bool only_computes(std::string_view kind) {
   if (starts_with(kind, "aten::")) return refused_aten.count(kind) == 0;
   return starts_with(kind, "prim::is_") || allowed_prim.count(kind) > 0 || allowed_cuda.count(kind) > 0;

@@ -270,11 +270,13 @@ Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
   return m;
 }
 
-// A manifest written by climlink is 7 deep; what is printed of a value in a message recurses once per level.
+// A manifest written by climlink is 7 deep; what is printed of a value in a message recurses once
+// per level.
 constexpr std::size_t deepest = 64;
 
-// Refuses depth, and keys that stand twice in one object, which different readers would read differently. (The callback of json::parse
-// could do it too, but looks through the whole list again after every object in it.)
+// Refuses depth, and keys that stand twice in one object, which different readers would read
+// differently. (The callback of json::parse could do it too, but looks through the whole list again
+// after every object in it.)
 class StrictReader final : public nlohmann::json_sax<json> {
  public:
   bool start_object(std::size_t /*size*/) override { return open(); }

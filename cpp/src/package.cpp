@@ -22,7 +22,8 @@ static_assert(std::endian::native == std::endian::little && sizeof(float) == 4, 
 
 constexpr const char* manifest_entry = "/extra/climlink/manifest.json";
 
-// Far above any emulator of columns or fields, and small enough to be broadcast and addressed everywhere.
+// Far above any emulator of columns or fields, and small enough to be broadcast and addressed
+// everywhere.
 constexpr std::int64_t largest_file = std::int64_t{1} << 31U;
 // A manifest of 1525 inputs has 0.3 MiB.
 constexpr std::uint64_t largest_manifest = std::uint64_t{4} << 20U;
@@ -67,7 +68,8 @@ std::vector<float> read_golden(const ZipReader& zip, const std::string& name, co
 }  // namespace
 
 std::string read_file(const std::string& path) {
-  // Non-blocking, or a pipe without a writer would hang the host before anyone can see that it is one.
+  // Non-blocking, or a pipe without a writer would hang the host before anyone can see that it is
+  // one.
   const int descriptor = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(descriptor < 0 ? nullptr : fdopen(descriptor, "rb"), std::fclose);
   struct stat info{};

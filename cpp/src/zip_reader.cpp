@@ -73,8 +73,8 @@ void check_names(zip* archive, const std::string& name) {
   }
 }
 
-// Weights are stored as they are and only small code is deflated, so an archive that grows far beyond its file is
-// a damaged or hostile one: it is refused before anything is allocated.
+// Weights are stored as they are and only small code is deflated, so an archive that grows far
+// beyond its file is a damaged or hostile one: it is refused before anything is allocated.
 void check_sizes(zip* archive, const std::string& name, std::uint64_t file_size) {
   constexpr std::uint64_t room = std::uint64_t{64} << 20U;
   const std::uint64_t largest = 2 * file_size + room;
@@ -88,7 +88,8 @@ void check_sizes(zip* archive, const std::string& name, std::uint64_t file_size)
   }
 }
 
-// Hands the contents of an entry to take(bytes, count) in parts. libzip checks the CRC when it meets the end.
+// Hands the contents of an entry to take(bytes, count) in parts. libzip checks the CRC when it
+// meets the end.
 template <class Take>
 void read_to_end(zip* archive, const std::string& name, zip_uint64_t index, const Take& take) {
   const std::string path = path_of(archive, index);

@@ -13,8 +13,9 @@ namespace climlink {
 // An archive over bytes that must outlive it.
 class ZipReader {
  public:
-  // Throws Error: FILE if truncated or damaged, PACKAGE if it is no zip at all, holds one name twice (in
-  // any case: libtorch does not tell case) or would take far more memory than the file. name: for messages.
+  // Throws Error: FILE if truncated or damaged, PACKAGE if it is no zip at all, holds one name
+  // twice (in any case: libtorch does not tell case) or would take far more memory than the file.
+  // name: for messages.
   ZipReader(std::string_view bytes, std::string name);
 
   // Reads every entry once to its end, where its CRC is checked; FILE if one fails.

@@ -53,7 +53,7 @@ class Fixed(nn.Module):
 
 
 class Raising(Tiny):
-    """Tiny behind a method that raises for inputs above 1e5 and is reached through an exported method."""
+    """Tiny behind an exported method that raises for inputs above 1e5."""
 
     @torch.jit.export
     def checked(self, x: torch.Tensor) -> torch.Tensor:
@@ -396,7 +396,7 @@ def make_judged(folder: Path) -> None:
 
 
 class Acting(nn.Module):
-    """A network that would write the file `written_by_graph`, in a branch of a loop that no column takes."""
+    """Would write the file `written_by_graph`, in a branch of a loop that no column takes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -411,7 +411,7 @@ class Acting(nn.Module):
 
 
 class ActingOnLoad(nn.Module):
-    """The first five inputs, from a network that writes the file `written_by_graph` while it is loaded."""
+    """The first five inputs; writes the file `written_by_graph` while it is loaded."""
 
     @torch.jit.export
     def __getstate__(self):

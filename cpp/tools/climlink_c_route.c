@@ -3,8 +3,8 @@
  * Runs packed columns through a package by way of the C interface, variable by variable and by name, as a host model would: every
  * profile is handed over as a strided float64 array [column, level] with the column fastest. `climlink verify` uses it as its C route;
  * it is also the C example. INPUT and OUTPUT are raw little-endian float32 rows, [n_column, n_input] and [n_column, n_output].
- * CONSTRAINTS_OFF are names of constraints to leave out, separated by commas; --trust-code leaves out the check of what the
- * graph may do. Exit code: 0 ok, 1 failed, 2 wrong usage. */
+ * CONSTRAINTS_OFF are names of constraints to leave out, separated by commas; --trust-code leaves out
+ * the check of what the graph may do. Exit code: 0 ok, 1 failed, 2 wrong usage. */
 #include <climlink/climlink.h>
 #include <errno.h>
 #include <stdio.h>

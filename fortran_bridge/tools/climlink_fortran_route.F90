@@ -1,12 +1,13 @@
 !> Sends packed columns through the Fortran module under MPI, the way a model would: every variable by name, chunk by chunk, in
 !! real64.
 !!
-!!     mpirun -np 2 climlink-fortran-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]
+!!     mpirun -np 2 climlink-fortran-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 &
+!!       [PCOLS [CONSTRAINTS_OFF]]
 !!
 !! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and [N_COLUMN, n_output]. Each rank takes a
 !! contiguous block of columns (possibly none) and cuts it into chunks of PCOLS columns (default 16) with a shorter last one.
-!! CONSTRAINTS_OFF are names of constraints to leave out, separated by commas. --trust-code leaves out the check of what
-!! the graph may do.
+!! CONSTRAINTS_OFF are names of constraints to leave out, separated by commas.
+!! --trust-code leaves out the check of what the graph may do.
 !! `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on failure, or 2 on wrong usage.
 program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32, real64
@@ -18,7 +19,8 @@ program climlink_fortran_route
   implicit none (type, external)
 
   character(len=*), parameter :: usage = &
-    'usage: climlink-fortran-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]'
+    'usage: climlink-fortran-route [--trust-code] ' // &
+    'PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]'
   integer, parameter :: default_chunk = 16
 
   type(climlink_emulator) :: emulator

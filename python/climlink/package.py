@@ -26,9 +26,10 @@ class PackageError(ClimlinkError):
 
 @dataclass(frozen=True)
 class EmulatorPackage:
-    """A package on disk: manifest, SHA-256 of the file, golden columns [column, n_input] and [column, n_output] (float32).
+    """A package on disk: manifest, SHA-256 of the file, golden columns, float32.
 
-    ``trust_code``: its reader trusts the author, so what the graph may do is not checked wherever the package is loaded.
+    The columns are [column, n_input] and [column, n_output]. ``trust_code``: its reader trusts the
+    author, so what the graph may do is not checked wherever the package is loaded.
     """
 
     path: Path
@@ -40,8 +41,9 @@ class EmulatorPackage:
 
     @classmethod
     def read(cls, path: str | Path, pinned_digest: str | None = None, *, trust_code: bool = False) -> EmulatorPackage:
-        """Read manifest and golden columns from the zip; nothing is deserialized, every entry is read to its end.
+        """Read manifest and golden columns from the zip; nothing is deserialized.
 
+        Every entry is read to its end, where its CRC is checked.
         Raises PackageError (missing, truncated, damaged, no manifest, digest not the pinned one) or ManifestError.
         """
         path = Path(path)
@@ -82,7 +84,10 @@ class EmulatorPackage:
 
 
 def read_archive_file(path: Path) -> bytes:
-    """Return the bytes of a package or TorchScript file below 2 GiB; PackageError if it is missing or no regular file."""
+    """Return the bytes of a package or TorchScript file.
+
+    Raises PackageError if it is missing, no regular file, or has 2 GiB or more.
+    """
     if not path.exists():
         raise PackageError(f"{path}: no such file; expected a package made by `climlink export`")
     with _refusals():
@@ -92,14 +97,15 @@ def read_archive_file(path: Path) -> bytes:
 def check_archive(content: bytes, path: Path) -> None:
     """Read every entry of an archive to its end, where its CRC is checked.
 
-    Raises PackageError (damaged, an entry twice, sizes far beyond the file's), ManifestError (a manifest above 4 MiB).
+    Raises PackageError (damaged, an entry twice, sizes far beyond the file's) or ManifestError (a
+    manifest above 4 MiB).
     """
     with _refusals():
         _runtime.check_archive(content, str(path))
 
 
 def check_code(content: bytes, path: Path) -> None:
-    """Raise PackageError if the TorchScript in ``content`` would run while it is loaded, or calls more than what computes."""
+    """Raise PackageError if TorchScript would run while it is loaded, or does more than compute."""
     with _refusals():
         _runtime.check_code(content, str(path))
 

@@ -87,9 +87,11 @@ CLIMLINK_API climlink_options climlink_options_default(void);
 CLIMLINK_API climlink_status climlink_read_file(const char* path, void** bytes, int64_t* size);
 CLIMLINK_API void climlink_free(void* bytes);
 
-/* The checks of climlink_open for whoever loads an archive (a package or plain TorchScript) by other means; name is used in messages.
- * check_archive: no entry twice, sizes and manifest in bounds, every entry read to its end (CRC). Errors: FILE, PACKAGE, SCHEMA.
- * check_code: nothing runs on load and every operator only computes. Errors: PACKAGE, GRAPH, BACKEND. */
+/* The checks of climlink_open for whoever loads an archive (a package or plain TorchScript) by other
+ * means; name is used in messages.
+ * check_archive: no entry twice, sizes and manifest in bounds, every entry read to its end (CRC).
+ * Errors: FILE, PACKAGE, SCHEMA. check_code: nothing runs on load and every operator only computes.
+ * Errors: PACKAGE, GRAPH, BACKEND. */
 CLIMLINK_API climlink_status climlink_check_archive(const void* bytes, int64_t size, const char* name);
 CLIMLINK_API climlink_status climlink_check_code(const void* bytes, int64_t size, const char* name);
 /* Contents of the only entry whose path ends in suffix, such as "/extra/climlink/manifest.json"; free them with climlink_free. */
@@ -97,7 +99,8 @@ CLIMLINK_API climlink_status climlink_read_entry(const void* bytes, int64_t size
                                                  int64_t* contents_size);
 
 /* Opens a package: digest, archive, manifest (before any deserialization), host claims, device, load, code, freeze, warm-up, golden
- * replay. A package is code: one whose graph does more than compute is refused before it acts, unless options.trust_code is 1.
+ * replay. A package is code: one whose graph does more than compute is refused before it acts,
+ * unless options.trust_code is 1.
  * With constraints_off the golden columns are replayed with every constraint on, then the graph is loaded again without these.
  * On failure *emulator is NULL. options may be NULL (defaults). */
 CLIMLINK_API climlink_status climlink_open(const char* path, const climlink_options* options, climlink_emulator** emulator);

@@ -88,8 +88,9 @@ CLIMLINK_API climlink_status climlink_tensor_text(const climlink_tensor* tensor,
 /* Deletes the handle and sets *tensor to NULL; NULL is allowed, a handle that was deleted before is not. */
 CLIMLINK_API climlink_status climlink_tensor_delete(climlink_tensor** tensor);
 
-/* Loads a TorchScript file on "cpu", "cuda" (device 0), "cuda:N" or "auto", in evaluation mode. The file is code: its CRCs are checked,
- * what it does is not (climlink_check_code does that). Errors: FILE, PACKAGE (not TorchScript), DEVICE, BACKEND. */
+/* Loads a TorchScript file on "cpu", "cuda" (device 0), "cuda:N" or "auto", in evaluation mode.
+ * The file is code: its CRCs are checked, what it does is not (climlink_check_code does that).
+ * Errors: FILE, PACKAGE (not TorchScript), DEVICE, BACKEND. */
 CLIMLINK_API climlink_status climlink_module_load(const char* path, const char* device, climlink_module** module);
 /* Device of the module, "cpu" or such as "cuda:1". Valid until the module is deleted. */
 CLIMLINK_API climlink_status climlink_module_device(const climlink_module* module, const char** device);
