@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,6 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from climlink.wrappers.errors import ManifestError
 
 SCHEMA_VERSION: Literal[1] = 1
+
+DEEPEST = 64
+"""Objects and lists of a manifest inside each other; climlink writes 7."""
+
 MANIFEST_ENTRY = "climlink/manifest.json"
 GOLDEN_INPUTS_ENTRY = "climlink/golden_inputs.f32"
 GOLDEN_OUTPUTS_ENTRY = "climlink/golden_outputs.f32"
@@ -305,11 +310,20 @@ def _refuse_others(key: str, given: dict[str, list[float]], known: set[str]) -> 
 
 def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object as a dictionary; a key that stands twice would otherwise be read differently by different readers."""
-    names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"the key {twice[0]!r} stands twice in one object")
-    return dict(pairs)
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        twice = min(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return unique
+
+
+def _refuse_depth(value: Any) -> None:
+    """Raise ValueError where more than DEEPEST objects and lists stand inside each other."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [child for v in level if isinstance(v, dict | list) for child in (v.values() if isinstance(v, dict) else v)]
+    if any(isinstance(v, dict | list) for v in level):
+        raise ValueError(f"nested deeper than {DEEPEST} levels")
 
 
 def _refuse_constant(text: str) -> float:
@@ -320,6 +334,7 @@ def parse_manifest(text: str, origin: str) -> Manifest:
     """Return the manifest in JSON ``text``; ``origin`` is the file named in a ManifestError."""
     try:
         raw = json.loads(text, object_pairs_hook=_refuse_twice, parse_constant=_refuse_constant)
+        _refuse_depth(raw)
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{origin}: the manifest is not JSON ({error})") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -22,7 +23,10 @@ using FloatRows = py::array_t<float, py::array::c_style>;
 PyObject* emulator_error = nullptr;
 
 [[noreturn]] void raise(climlink_status status, const std::string& message) {
-  const py::object error = py::reinterpret_borrow<py::object>(emulator_error)(message);
+  // A message may quote bytes of a damaged file, which are no UTF-8.
+  const auto words =
+      py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(message.data(), static_cast<py::ssize_t>(message.size()), "replace"));
+  const py::object error = py::reinterpret_borrow<py::object>(emulator_error)(words);
   error.attr("status") = climlink_status_name(status);
   PyErr_SetObject(emulator_error, error.ptr());
   throw py::error_already_set();
@@ -30,6 +34,12 @@ PyObject* emulator_error = nullptr;
 
 void check(climlink_status status) {
   if (status != CLIMLINK_OK) raise(status, climlink_last_message());
+}
+
+template <class Call>
+climlink_status without_gil(const Call& call) {
+  const py::gil_scoped_release release;
+  return call();
 }
 
 std::string shape_text(const py::array& array) { return py::str("{} {}").format(array.attr("shape"), array.dtype()).cast<std::string>(); }
@@ -62,7 +72,7 @@ class Emulator {
  public:
   Emulator(const std::variant<py::bytes, std::string>& source, int level_count, double time_step_s, const std::string& device,
            int local_rank, int threads, int micro_batch, const std::optional<std::string>& pinned_sha256,
-           const std::vector<std::string>& constraints_off) {
+           const std::vector<std::string>& constraints_off, bool trust_code) {
     climlink_options options = climlink_options_default();
     options.level_count = level_count;
     options.time_step_s = time_step_s;
@@ -74,6 +84,7 @@ class Emulator {
     std::string list;
     for (const auto& name : constraints_off) list += (list.empty() ? "" : ",") + name;
     options.constraints_off = list.c_str();
+    options.trust_code = trust_code ? 1 : 0;
     if (const auto* path = std::get_if<std::string>(&source)) {
       check(without_gil([&] { return climlink_open(path->c_str(), &options, &handle_); }));
     } else {
@@ -147,11 +158,6 @@ class Emulator {
   }
 
  private:
-  template <class Call>
-  static climlink_status without_gil(const Call& call) {
-    const py::gil_scoped_release release;
-    return call();
-  }
   int64_t width(climlink_role role) const {
     int32_t count = 0;
     int64_t total = 0;
@@ -174,33 +180,82 @@ class Emulator {
   climlink_emulator* handle_ = nullptr;
 };
 
+// The path as the file system has it, whatever its encoding.
+std::string path_text(const py::object& path) { return py::module_::import("os").attr("fsencode")(path).cast<std::string>(); }
+
 // Accepts str, bytes and os.PathLike, which std::variant alone would not.
 std::variant<py::bytes, std::string> source_of(const py::object& source) {
   if (py::isinstance<py::bytes>(source)) return source.cast<py::bytes>();
-  return py::module_::import("os").attr("fspath")(source).cast<std::string>();
+  return path_text(source);
+}
+
+// The bytes that a call of the C interface gave, freed there.
+template <class Call>
+py::bytes given(const Call& call) {
+  void* bytes = nullptr;
+  int64_t size = 0;
+  check(without_gil([&] { return call(&bytes, &size); }));
+  const std::unique_ptr<void, void (*)(void*)> owner(bytes, climlink_free);
+  return {static_cast<const char*>(bytes), static_cast<std::size_t>(size)};
+}
+
+// Checks of files and archives for the Python side, which loads and reads no archive by other
+// means.
+void define_archives(py::module_& m) {
+  m.def(
+      "read_file",
+      [](const py::object& path) {
+        const std::string text = path_text(path);
+        return given([&](void** bytes, int64_t* size) { return climlink_read_file(text.c_str(), bytes, size); });
+      },
+      py::arg("path"), "Return the bytes of a regular file below 2 GiB.");
+  m.def(
+      "check_archive",
+      [](const py::bytes& archive, const std::string& name) {
+        const std::string_view bytes = archive;
+        check(without_gil([&] { return climlink_check_archive(bytes.data(), static_cast<int64_t>(bytes.size()), name.c_str()); }));
+      },
+      py::arg("archive"), py::arg("name"), "Read every entry of a zip to its end; raise EmulatorError if one is damaged, twice or huge.");
+  m.def(
+      "check_code",
+      [](const py::bytes& archive, const std::string& name) {
+        const std::string_view bytes = archive;
+        check(without_gil([&] { return climlink_check_code(bytes.data(), static_cast<int64_t>(bytes.size()), name.c_str()); }));
+      },
+      py::arg("archive"), py::arg("name"), "Raise EmulatorError if TorchScript does more than compute.");
+  m.def(
+      "read_entry",
+      [](const py::bytes& archive, const std::string& name, const std::string& suffix) {
+        const std::string_view bytes = archive;
+        return given([&](void** contents, int64_t* size) {
+          return climlink_read_entry(bytes.data(), static_cast<int64_t>(bytes.size()), name.c_str(), suffix.c_str(), contents, size);
+        });
+      },
+      py::arg("archive"), py::arg("name"), py::arg("suffix"), "Return the only entry whose path ends in suffix.");
 }
 
 constexpr const char* class_doc = R"(One opened package: the C++ runtime behind Python.
 
 Emulator(source, level_count=0, time_step_s=0.0, device="cpu", local_rank=0, threads=1, micro_batch=64, pinned_sha256=None,
-         constraints_off=())
+         constraints_off=(), trust_code=False)
 
 source is a path or the bytes of a package. level_count and time_step_s (s) are the host's claims, 0 for none. Opening checks the
 digest, the manifest and the claims before anything is deserialized, loads and freezes the graph, and replays the golden columns.
 constraints_off names constraints of the manifest that this run leaves out; the golden columns are replayed with all of them on.
+A package is code: one whose graph does more than compute is refused before it acts, unless trust_code is true.
 Use it from one thread at a time.)";
 
 void define_emulator(py::module_& m) {
   py::class_<Emulator>(m, "Emulator", class_doc)
-      .def(
-          py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank, int threads,
-                      int micro_batch, const std::optional<std::string>& pinned_sha256, const std::vector<std::string>& constraints_off) {
-            return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch,
-                                              pinned_sha256, constraints_off);
-          }),
-          py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu", py::arg("local_rank") = 0,
-          py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
-          py::arg("constraints_off") = std::vector<std::string>())
+      .def(py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank,
+                       int threads, int micro_batch, const std::optional<std::string>& pinned_sha256,
+                       const std::vector<std::string>& constraints_off, bool trust_code) {
+             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch,
+                                               pinned_sha256, constraints_off, trust_code);
+           }),
+           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu",
+           py::arg("local_rank") = 0, py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
+           py::arg("constraints_off") = std::vector<std::string>(), py::arg("trust_code") = false)
       .def("begin", &Emulator::begin, py::arg("n_column"), "Start a step of n_column columns; forgets what was set before.")
       .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
            "Set columns of one input variable from a float32 or float64 array [column] or [column, level] of any strides.")
@@ -247,5 +302,6 @@ PYBIND11_MODULE(_runtime, m) {
   m.add_object("EmulatorError", py::reinterpret_borrow<py::object>(emulator_error));
   m.attr("__version__") = climlink_version();
   m.attr("backend") = climlink_backend();
+  define_archives(m);
   define_emulator(m);
 }

@@ -30,11 +30,17 @@ std::string_view backend_name() noexcept;
 // CUDA devices that this process sees.
 int backend_device_count();
 
-// Loads, places and freezes a package; bytes are needed during the call only. threads: intra-operator threads of every forward.
-// constraints_off: constraints of the manifest whose switch in the graph is turned off before it is frozen.
-// Throws Error: PACKAGE if the bytes are not a TorchScript module, ARGUMENT if the graph has no switch for a constraint or an output needs
-// it, BACKEND otherwise.
+// Loads, places and freezes a package; bytes are needed during the call only. threads:
+// intra-operator threads of every forward. constraints_off: constraints of the manifest whose
+// switch in the graph is turned off before it is frozen. trust_code: what the graph may do is not
+// checked. Throws Error: PACKAGE if the bytes are not a TorchScript module, GRAPH if its code does
+// more than compute, ARGUMENT if the graph has no switch for a constraint or an output needs it,
+// BACKEND otherwise.
 std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads,
-                                      const std::vector<std::string>& constraints_off);
+                                      const std::vector<std::string>& constraints_off, bool trust_code);
+
+// The check of a graph's code that load_backend makes, by itself. Throws Error: PACKAGE, GRAPH or
+// BACKEND.
+void check_code(std::string_view bytes, const std::string& name);
 
 }  // namespace climlink

@@ -3,6 +3,7 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/passes/inliner.h>
 #include <torch/cuda.h>
 
 #include <algorithm>
@@ -36,7 +37,7 @@ class ThreadScope {
 class TorchScriptBackend final : public Backend {
  public:
   TorchScriptBackend(torch::jit::Module module, const Device& device, int threads)
-      : module_(std::move(module)), device_(torch_device(device)), threads_(threads) {}
+      : functions_(module._ivalue()->compilation_unit()), module_(frozen(module)), device_(torch_device(device)), threads_(threads) {}
 
   void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y, std::int64_t n_output) override {
     const c10::InferenceMode inference;
@@ -56,6 +57,14 @@ class TorchScriptBackend final : public Backend {
   }
 
  private:
+  // Where a frozen graph throws, libtorch names the functions that were inlined into it through
+  // pointers that keep nothing alive, and freezing itself deletes those that it inlines (a crash,
+  // seen with torch 2.13). So they are inlined before, and kept.
+  static torch::jit::Module frozen(const torch::jit::Module& module) {
+    torch::jit::Inline(*module.get_method("forward").graph());
+    return torch::jit::freeze(module);
+  }
+
   static at::Tensor checked(const c10::IValue& result, std::int64_t n_row, std::int64_t n_output) {
     if (!result.isTensor()) {
       fail(CLIMLINK_ERROR_GRAPH, "the graph returns a ", result.tagKind(), "; expected one float32 tensor [", n_row, ", ", n_output, "]");
@@ -67,6 +76,7 @@ class TorchScriptBackend final : public Backend {
     return t;
   }
 
+  std::shared_ptr<torch::jit::CompilationUnit> functions_;  // see frozen
   torch::jit::Module module_;
   c10::Device device_;
   int threads_;
@@ -110,18 +120,20 @@ std::string_view backend_name() noexcept { return "torchscript"; }
 int backend_device_count() { return static_cast<int>(torch::cuda::device_count()); }
 
 std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads,
-                                      const std::vector<std::string>& constraints_off) {
+                                      const std::vector<std::string>& constraints_off, bool trust_code) {
   const c10::InferenceMode inference;
   const ThreadScope scope(threads);
-  torch::jit::Module module = deserialize(bytes, name, torch_device(device));
+  torch::jit::Module module = deserialize(bytes, name, torch_device(device), trust_code ? Code::trusted : Code::checked);
   switch_off(module, constraints_off, name);
   try {
     module.eval();
     // Frozen only here, where the device is known: freezing folds the buffers into constants.
-    return std::make_unique<TorchScriptBackend>(torch::jit::freeze(module), device, threads);
+    return std::make_unique<TorchScriptBackend>(std::move(module), device, threads);
   } catch (const std::exception& error) {
     fail(CLIMLINK_ERROR_BACKEND, name, ": libtorch could not freeze the graph: ", reason(error));
   }
 }
+
+void check_code(std::string_view bytes, const std::string& name) { deserialize(bytes, name, c10::Device(c10::kCPU), Code::checked); }
 
 }  // namespace climlink

@@ -34,6 +34,22 @@ const climlink::Emulator& checked(const climlink_emulator* handle) {
   return handle->emulator;
 }
 
+std::string_view checked_bytes(const void* bytes, int64_t size, const char* name) {
+  need(bytes, "bytes");
+  need(name, "name");
+  if (size < 0) fail(CLIMLINK_ERROR_ARGUMENT, "size is ", size, "; expected the number of bytes, 0 or more");
+  return {static_cast<const char*>(bytes), static_cast<std::size_t>(size)};
+}
+
+// Hands contents to the caller, who frees them with climlink_free.
+void give(const std::string& contents, void** bytes, int64_t* size) {
+  void* copy = std::malloc(contents.empty() ? 1 : contents.size());
+  if (copy == nullptr) throw std::bad_alloc();
+  std::memcpy(copy, contents.data(), contents.size());
+  *bytes = copy;
+  *size = static_cast<int64_t>(contents.size());
+}
+
 climlink_emulator* open_bytes(std::string_view bytes, const char* name, const climlink_options* options) {
   const climlink_options used = options != nullptr ? *options : climlink_options_default();
   return new climlink_emulator{climlink::Emulator(bytes, name, used)};
@@ -106,16 +122,31 @@ climlink_status climlink_read_file(const char* path, void** bytes, int64_t* size
     need(size, "size");
     *bytes = nullptr;
     *size = 0;
-    const std::string contents = climlink::read_file(path);
-    void* copy = std::malloc(contents.empty() ? 1 : contents.size());
-    if (copy == nullptr) throw std::bad_alloc();
-    std::memcpy(copy, contents.data(), contents.size());
-    *bytes = copy;
-    *size = static_cast<int64_t>(contents.size());
+    give(climlink::read_file(path), bytes, size);
   });
 }
 
 void climlink_free(void* bytes) { std::free(bytes); }
+
+climlink_status climlink_check_archive(const void* bytes, int64_t size, const char* name) {
+  return guarded([&] { climlink::check_archive(checked_bytes(bytes, size, name), name); });
+}
+
+climlink_status climlink_check_code(const void* bytes, int64_t size, const char* name) {
+  return guarded([&] { climlink::check_code(checked_bytes(bytes, size, name), name); });
+}
+
+climlink_status climlink_read_entry(const void* bytes, int64_t size, const char* name, const char* suffix, void** contents,
+                                    int64_t* contents_size) {
+  return guarded([&] {
+    need(contents, "contents");
+    need(contents_size, "contents_size");
+    need(suffix, "suffix");
+    *contents = nullptr;
+    *contents_size = 0;
+    give(climlink::read_entry(checked_bytes(bytes, size, name), name, suffix), contents, contents_size);
+  });
+}
 
 climlink_status climlink_open(const char* path, const climlink_options* options, climlink_emulator** emulator) {
   return guarded([&] {
@@ -131,10 +162,7 @@ climlink_status climlink_open_bytes(const void* bytes, int64_t size, const char*
   return guarded([&] {
     need(emulator, "emulator");
     *emulator = nullptr;
-    need(bytes, "bytes");
-    need(name, "name");
-    if (size < 0) fail(CLIMLINK_ERROR_ARGUMENT, "size is ", size, "; expected the number of bytes, 0 or more");
-    *emulator = open_bytes({static_cast<const char*>(bytes), static_cast<std::size_t>(size)}, name, options);
+    *emulator = open_bytes(checked_bytes(bytes, size, name), name, options);
   });
 }
 

@@ -65,7 +65,7 @@ void Emulator::load_on(const Device& device, std::string_view bytes, const climl
                        const std::vector<std::string>& constraints_off) {
   runner_.reset();
   backend_.reset();  // before the next one takes memory
-  backend_ = load_backend(bytes, package_.name, device, options.threads, constraints_off);
+  backend_ = load_backend(bytes, package_.name, device, options.threads, constraints_off, options.trust_code != 0);
   const std::int64_t micro_batch = whole_granules(options.micro_batch);
   warm_up(package_, *backend_, micro_batch);
   runner_ = std::make_unique<ColumnRunner>(*backend_, manifest().inputs.width, manifest().outputs.width, device.cuda ? 0 : micro_batch);

@@ -270,17 +270,52 @@ Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
   return m;
 }
 
-// A key that stands twice in one object would be read differently by different readers.
-json parse_strictly(const std::string& text_of_manifest) {
-  std::vector<std::set<std::string>> open_objects;
-  return json::parse(text_of_manifest, [&](int /*depth*/, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::object_start) open_objects.emplace_back();
-    if (event == json::parse_event_t::object_end) open_objects.pop_back();
-    if (event == json::parse_event_t::key && !open_objects.back().insert(parsed.get<std::string>()).second) {
-      throw JsonProblem("the key \"" + parsed.get<std::string>() + "\" stands twice in one object");
-    }
+// A manifest written by climlink is 7 deep; what is printed of a value in a message recurses once
+// per level.
+constexpr std::size_t deepest = 64;
+
+// Refuses depth, and keys that stand twice in one object, which different readers would read
+// differently. (The callback of json::parse could do it too, but looks through the whole list again
+// after every object in it.)
+class StrictReader final : public nlohmann::json_sax<json> {
+ public:
+  bool start_object(std::size_t /*size*/) override { return open(); }
+  bool start_array(std::size_t /*size*/) override { return open(); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool key(string_t& name) override {
+    if (!keys_.back().insert(name).second) throw JsonProblem("the key \"" + name + "\" stands twice in one object");
     return true;
-  });
+  }
+  bool null() override { return true; }
+  bool boolean(bool /*value*/) override { return true; }
+  bool number_integer(number_integer_t /*value*/) override { return true; }
+  bool number_unsigned(number_unsigned_t /*value*/) override { return true; }
+  bool number_float(number_float_t /*value*/, const string_t& /*text*/) override { return true; }
+  bool string(string_t& /*value*/) override { return true; }
+  bool binary(binary_t& /*value*/) override { return true; }
+  // Left to json::parse, which says where.
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/, const nlohmann::detail::exception& /*error*/) override {
+    return false;
+  }
+
+ private:
+  bool open() {
+    if (keys_.size() >= deepest) throw JsonProblem(text("nested deeper than ", deepest, " levels"));
+    keys_.emplace_back();
+    return true;
+  }
+  bool close() {
+    keys_.pop_back();
+    return true;
+  }
+  std::vector<std::set<std::string>> keys_;
+};
+
+json parse_strictly(const std::string& text_of_manifest) {
+  StrictReader reader;
+  json::sax_parse(text_of_manifest, &reader);
+  return json::parse(text_of_manifest);
 }
 
 json parse_json(const std::string& text_of_manifest, const std::string& origin) {

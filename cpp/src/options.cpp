@@ -21,6 +21,7 @@ void check_options(const climlink_options& o) {
   check(o.local_rank >= 0, "local_rank", o.local_rank, "the rank on this node, 0 or more");
   check(o.threads >= 1, "threads", o.threads, "1 or more");
   check(o.micro_batch >= 2, "micro_batch", o.micro_batch, "a number of columns per forward, 2 or more");
+  check(o.trust_code == 0 || o.trust_code == 1, "trust_code", o.trust_code, "0 (the graph's code is checked) or 1");
   if (o.device == nullptr) {
     fail(CLIMLINK_ERROR_ARGUMENT, "options.device is a null pointer; expected \"cpu\", \"cuda\", \"cuda:N\" or \"auto\". ",
          "Start from climlink_options_default()");

@@ -1,6 +1,8 @@
 #include "package.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <bit>
 #include <cerrno>
@@ -17,6 +19,22 @@ namespace climlink {
 namespace {
 
 static_assert(std::endian::native == std::endian::little && sizeof(float) == 4, "golden columns are little-endian float32");
+
+constexpr const char* manifest_entry = "/extra/climlink/manifest.json";
+
+// Far above any emulator of columns or fields, and small enough to be broadcast and addressed
+// everywhere.
+constexpr std::int64_t largest_file = std::int64_t{1} << 31U;
+// A manifest of 1525 inputs has 0.3 MiB.
+constexpr std::uint64_t largest_manifest = std::uint64_t{4} << 20U;
+
+void check_contents(const ZipReader& zip, const std::string& name) {
+  if (zip.has(manifest_entry) && zip.size_of(manifest_entry) > largest_manifest) {
+    fail(CLIMLINK_ERROR_SCHEMA, name, ": the manifest has ", zip.size_of(manifest_entry), " bytes; expected at most ", largest_manifest,
+         ". Export the package again");
+  }
+  zip.check_contents();
+}
 
 void check_digest(const std::string& digest, const std::string& name, const char* pinned) {
   if (pinned == nullptr) return;
@@ -50,13 +68,19 @@ std::vector<float> read_golden(const ZipReader& zip, const std::string& name, co
 }  // namespace
 
 std::string read_file(const std::string& path) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+  // Non-blocking, or a pipe without a writer would hang the host before anyone can see that it is
+  // one.
+  const int descriptor = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(descriptor < 0 ? nullptr : fdopen(descriptor, "rb"), std::fclose);
   struct stat info{};
-  if (!file || fstat(fileno(file.get()), &info) != 0) {
+  if (!file || fstat(descriptor, &info) != 0) {
     fail(CLIMLINK_ERROR_FILE, path, ": cannot be opened (", std::generic_category().message(errno),
          "); check the path and its permissions");
   }
   if (!S_ISREG(info.st_mode)) fail(CLIMLINK_ERROR_FILE, path, ": not a regular file; expected a package such as wrap_model.pt");
+  if (info.st_size >= largest_file) {
+    fail(CLIMLINK_ERROR_FILE, path, ": has ", info.st_size, " bytes; expected a package below ", largest_file, " bytes (2 GiB)");
+  }
   std::string bytes(static_cast<std::size_t>(info.st_size), '\0');
   const std::size_t count = std::fread(bytes.data(), 1, bytes.size(), file.get());
   if (count != bytes.size()) {
@@ -66,13 +90,20 @@ std::string read_file(const std::string& path) {
   return bytes;
 }
 
+void check_archive(std::string_view bytes, const std::string& name) { check_contents(ZipReader(bytes, name), name); }
+
+std::string read_entry(std::string_view bytes, const std::string& name, std::string_view suffix) {
+  return ZipReader(bytes, name).read(suffix);
+}
+
 Package read_package(std::string_view bytes, const std::string& name, const char* pinned_sha256) {
   Package package;
   package.name = name;
   package.digest = sha256_hex(bytes);
   check_digest(package.digest, name, pinned_sha256);
   const ZipReader zip(bytes, name);
-  package.manifest = parse_manifest(zip.read("/extra/climlink/manifest.json"), name);
+  check_contents(zip, name);
+  package.manifest = parse_manifest(zip.read(manifest_entry), name);
   const Manifest& m = package.manifest;
   package.golden_inputs =
       read_golden(zip, name, "/extra/climlink/golden_inputs.f32", m.golden_inputs_sha256, m.golden_count, m.inputs.width);

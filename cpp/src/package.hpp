@@ -17,8 +17,17 @@ struct Package {
   std::vector<float> golden_outputs;  // [golden_count, outputs.width]
 };
 
-// Whole file in memory; Error(FILE) if it cannot be read.
+// Whole file in memory; Error(FILE) if it cannot be read, is no regular file (a pipe is not waited
+// for) or too large.
 std::string read_file(const std::string& path);
+
+// Entries of an archive, a package or plain TorchScript: each name once, sizes in bounds, every
+// entry read once to its end so that its CRC is checked. Throws Error: FILE, PACKAGE or, for a
+// manifest beyond its bounds, SCHEMA.
+void check_archive(std::string_view bytes, const std::string& name);
+
+// One entry of a package, the only one whose path ends in suffix. Throws Error: FILE or PACKAGE.
+std::string read_entry(std::string_view bytes, const std::string& name, std::string_view suffix);
 
 // Digest (against pinned_sha256 unless that is null), zip, manifest and golden columns of a package, in this order.
 // Throws Error: ARGUMENT, DIGEST, FILE, PACKAGE or SCHEMA.

@@ -1,6 +1,7 @@
 #include "torch_support.hpp"
 
 #include <ATen/Context.h>
+#include <caffe2/serialize/inline_container.h>
 #include <caffe2/serialize/read_adapter_interface.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/version.h>
@@ -9,6 +10,7 @@
 #include <array>
 #include <cstring>
 
+#include "code_check.hpp"
 #include "error.hpp"
 
 static_assert(TORCH_VERSION_MAJOR == 2, "the guards below compare minor versions of libtorch 2");
@@ -62,9 +64,18 @@ c10::Device torch_device(const Device& device) {
 
 std::string shape_of(const at::Tensor& t) { return text(c10::toString(t.scalar_type()), " ", t.sizes()); }
 
-torch::jit::Module deserialize(std::string_view bytes, const std::string& name, c10::Device device) {
+torch::jit::Module deserialize(std::string_view bytes, const std::string& name, c10::Device device, Code code) {
   try {
-    return torch::jit::load(std::make_shared<MemoryReader>(bytes), device, /*load_debug_files=*/false);
+    const auto reader = std::make_shared<MemoryReader>(bytes);
+    if (code == Code::checked) {
+      caffe2::serialize::PyTorchStreamReader archive(reader);
+      check_code_entries(archive, name);
+    }
+    torch::jit::Module module = torch::jit::load(reader, device, /*load_debug_files=*/false);
+    if (code == Code::checked) check_operators(module, name);
+    return module;
+  } catch (const Error&) {
+    throw;
   } catch (const c10::OutOfMemoryError& error) {
     fail(CLIMLINK_ERROR_BACKEND, name, ": no memory for the network on ", device.str(), ": ", reason(error));
 #if TORCH_VERSION_MINOR >= 8
@@ -72,8 +83,9 @@ torch::jit::Module deserialize(std::string_view bytes, const std::string& name, 
     fail(CLIMLINK_ERROR_BACKEND, name, ": the network could not be placed on ", device.str(), ": ", reason(error));
 #endif
   } catch (const std::exception& error) {
-    fail(CLIMLINK_ERROR_PACKAGE, name, ": the file does not hold a TorchScript module that this libtorch reads: ", reason(error),
-         ". Export it again, with a torch no newer than the one climlink is built with");
+    fail(CLIMLINK_ERROR_PACKAGE, name,
+         ": the file does not hold a TorchScript module that this libtorch reads (no TorchScript module at all, or one of a newer torch): ",
+         reason(error), ". Export it again, with a torch no newer than the one climlink is built with");
   }
 }
 

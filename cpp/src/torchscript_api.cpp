@@ -250,9 +250,11 @@ climlink_status climlink_module_load(const char* path, const char* device, climl
     *module = nullptr;
     need(path, "path");
     const std::string bytes = climlink::read_file(path);
+    climlink::check_archive(bytes, path);
     const c10::Device place = climlink::chosen_device(device);
     *module = modules().add(climlink::with_torch("to load a module", [&] {
-      climlink::LoadedModule loaded{climlink::deserialize(bytes, path, place), path, place, place.str(), {}};
+      // As with FTorch and pytorch-fortran, who loads a file trusts it.
+      climlink::LoadedModule loaded{climlink::deserialize(bytes, path, place, climlink::Code::trusted), path, place, place.str(), {}};
       loaded.module.eval();
       for (const auto& p : loaded.module.named_parameters()) loaded.parameters.emplace_back(p.name, p.value);
       return loaded;

@@ -52,6 +52,19 @@ class Fixed(nn.Module):
         return self.outputs.expand(x.shape[0], 5)
 
 
+class Raising(Tiny):
+    """Tiny behind an exported method that raises for inputs above 1e5."""
+
+    @torch.jit.export
+    def checked(self, x: torch.Tensor) -> torch.Tensor:
+        if bool((x.abs() > 1e5).any()):
+            raise RuntimeError("the method refuses inputs above 1e5")
+        return self.linear(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.checked(x) / x[:, 8:9]
+
+
 class Masked(nn.Module):
     """Linear [n, 9] -> [n, 5] beside square roots of negatives, overflows and divisions by zero that a mask takes out again."""
 
@@ -382,6 +395,69 @@ def make_judged(folder: Path) -> None:
     save(folder / "both_nan.pt", Fixed(undefined=True), record)
 
 
+class Acting(nn.Module):
+    """Would write the file `written_by_graph`, in a branch of a loop that no column takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tiny = Tiny()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return Tiny's outputs [column, n_output]."""
+        for i in range(2):
+            if i > 5:
+                torch.save(x, "written_by_graph")
+        return self.tiny(x)
+
+
+class ActingOnLoad(nn.Module):
+    """The first five inputs; writes the file `written_by_graph` while it is loaded."""
+
+    @torch.jit.export
+    def __getstate__(self):
+        """Return what __setstate__ takes."""
+        return (1, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[int, bool]) -> None:
+        """Write a file."""
+        torch.save(torch.zeros(1), "written_by_graph")
+        self.training = state[1]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return [column, 5]."""
+        return x[:, :5].clone()
+
+
+def make_hostile(folder: Path) -> None:
+    """Make packages that act, exhaust or confuse their reader."""
+    good = folder / "tiny.pt"
+    manifest_of = "/extra/climlink/manifest.json"
+    tiny = manifest(TINY_INPUTS, TINY_OUTPUTS, 4)
+    save(folder / "acting.pt", Acting(), tiny)
+    save(folder / "acting_on_load.pt", ActingOnLoad(), tiny)
+    for name, depth in {"nested_65": 65, "nested_100000": 100_000}.items():
+        text = b'{"schema_version": 1, "name": ' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+        rewrite(good, folder / f"{name}.pt", lambda e, text=text: e.update({entry(e, manifest_of): text}))
+    rewrite(good, folder / "huge_manifest.pt", lambda e: e.update({entry(e, manifest_of): b"[" * (5 << 20)}))
+    rewrite(good, folder / "twice_in_capitals.pt", lambda e: e.update({entry(e, "/data.pkl").upper(): b""}))
+    rewrite(good, folder / "deep_code.pt", lambda e: _replace(e, "/code/__torch__.py", b"return ", b"return " + b"(" * 100_000))
+    # Memo number 4e9 in the pickle: libtorch would make room for as many values.
+    rewrite(good, folder / "large_memo.pt", lambda e: _replace(e, "/data.pkl", b"\x80\x02", b"\x80\x02Nr\xff\xff\xff\xee"))
+    with zipfile.ZipFile(folder / "inflated.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tiny/data.pkl", bytes(80 << 20))
+    raw = bytearray(good.read_bytes())
+    with zipfile.ZipFile(good) as archive:
+        raw[raw.index(archive.read("tiny/data/0")) + 1] ^= 4
+    (folder / "flipped_weight.pt").write_bytes(raw)
+
+
+def _replace(entries: dict[str, bytes], suffix: str, old: bytes, new: bytes) -> None:
+    name = entry(entries, suffix)
+    assert old in entries[name]
+    entries[name] = entries[name].replace(old, new, 1)
+
+
 def make_disagreeing(folder: Path) -> None:
     """Make packages whose graph does not do what the manifest says."""
     more_out = layout("more", [("ptend_t", "K/s", 4), ("cam_out_PRECC", "m/s", 1), ("cam_out_PRECSC", "m/s", 1)])
@@ -414,6 +490,7 @@ def make_good(folder: Path) -> None:
     save(folder / "tiny.pt", Tiny(), tiny)
     (folder / "manifest.json").write_text(json.dumps(tiny))
     save(folder / "masked.pt", Masked(), tiny)
+    save(folder / "raising.pt", Raising(), tiny)
     save(folder / "imported.pt", Tiny(), imported(tiny))
     (folder / "imported.json").write_text(json.dumps(imported(tiny)))
     surface = layout("surface", [("cam_out_PRECC", "m/s", 1), ("cam_out_PRECSC", "m/s", 1)])
@@ -446,6 +523,7 @@ def main() -> None:
     make_switched(folder)
     make_damaged(folder)
     make_judged(folder)
+    make_hostile(folder)
     make_disagreeing(folder)
     check_against_python_reader(folder)
 

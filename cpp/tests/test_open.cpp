@@ -1,7 +1,11 @@
 // Opening packages: what is refused, with which status and message. Cases tagged [torch] need the TorchScript backend.
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 
 #include "support.hpp"
 
@@ -52,6 +56,52 @@ TEST_CASE("files that are no package are refused before torch sees them", "[open
   refuses("newer_schema.pt", CLIMLINK_ERROR_SCHEMA, "newer");
   refuses("bad_json.pt", CLIMLINK_ERROR_SCHEMA, "not JSON");
   refuses("no_float32.pt", CLIMLINK_ERROR_BACKEND, "does not allow float32");
+}
+
+TEST_CASE("a flipped bit anywhere in a package is refused before torch sees it", "[open]") {
+  refuses("flipped_weight.pt", CLIMLINK_ERROR_FILE, "entry tiny/data/0 is damaged (CRC error)");
+}
+
+TEST_CASE("what is no file of a package's size is refused unread", "[open]") {
+  REQUIRE(mkfifo("pipe.pt", 0600) == 0);
+  climlink_emulator* emulator = nullptr;
+  CHECK(climlink_open("pipe.pt", nullptr, &emulator) == CLIMLINK_ERROR_FILE);  // nobody writes: a blocking open would wait for ever
+  CHECK_THAT(climlink_last_message(), Contains("not a regular file"));
+  unlink("pipe.pt");
+  std::ofstream("sparse.pt", std::ios::binary).seekp(3'000'000'000).put('x');
+  CHECK(climlink_open("sparse.pt", nullptr, &emulator) == CLIMLINK_ERROR_FILE);
+  CHECK_THAT(climlink_last_message(), Contains("3000000001 bytes; expected a package below 2147483648 bytes"));
+  unlink("sparse.pt");
+}
+
+TEST_CASE("archives that exhaust or confuse their reader are refused", "[open]") {
+  refuses("nested_65.pt", CLIMLINK_ERROR_SCHEMA, "nested deeper than 64 levels");
+  refuses("nested_100000.pt", CLIMLINK_ERROR_SCHEMA, "nested deeper than 64 levels");
+  refuses("huge_manifest.pt", CLIMLINK_ERROR_SCHEMA, "the manifest has 5242880 bytes; expected at most 4194304");
+  refuses("inflated.pt", CLIMLINK_ERROR_PACKAGE, "claims to hold 83886080 or more (entry tiny/data.pkl)");
+  refuses("twice_in_capitals.pt", CLIMLINK_ERROR_PACKAGE, "the archive holds the entry TINY/DATA.PKL twice");
+}
+
+TEST_CASE("archives can be checked and read without being opened", "[open]") {
+  const auto check = [](const char* name) {
+    const std::string bytes = support::read_bytes(fixture(name));
+    return climlink_check_archive(bytes.data(), static_cast<int64_t>(bytes.size()), name);
+  };
+  CHECK(check("tiny.pt") == CLIMLINK_OK);
+  CHECK(check("no_manifest.pt") == CLIMLINK_OK);  // plain TorchScript
+  CHECK(check("flipped_weight.pt") == CLIMLINK_ERROR_FILE);
+  CHECK(check("huge_manifest.pt") == CLIMLINK_ERROR_SCHEMA);
+  const std::string bytes = support::read_bytes(fixture("tiny.pt"));
+  const auto size = static_cast<int64_t>(bytes.size());
+  void* contents = nullptr;
+  int64_t count = 0;
+  REQUIRE(climlink_read_entry(bytes.data(), size, "tiny.pt", "/golden_outputs.f32", &contents, &count) == CLIMLINK_OK);
+  CHECK(count == 4 * 5 * 4);
+  climlink_free(contents);
+  CHECK(climlink_read_entry(bytes.data(), size, "tiny.pt", "/no_such_entry", &contents, &count) == CLIMLINK_ERROR_PACKAGE);
+  CHECK(contents == nullptr);
+  CHECK(climlink_check_archive(nullptr, 0, "x") == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_check_code(bytes.data(), -1, "x") == CLIMLINK_ERROR_ARGUMENT);
 }
 
 TEST_CASE("every truncation of a package is refused", "[open]") {
@@ -136,6 +186,35 @@ TEST_CASE("a build without libtorch reads, validates and says why it cannot run"
   CHECK(std::string(climlink_backend()) == "stub");
   refuses("tiny.pt", CLIMLINK_ERROR_BACKEND, "CLIMLINK_TORCH=ON");
   refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no CUDA device", options_with([](auto& o) { o.device = "cuda"; }));
+  CHECK(climlink_check_code("x", 1, "x") == CLIMLINK_ERROR_BACKEND);
+}
+
+TEST_CASE("a graph that does more than compute is refused before it acts, unless the host trusts it", "[torch]") {
+  const char* written = "written_by_graph";
+  unlink(written);
+  refuses("acting.pt", CLIMLINK_ERROR_GRAPH, "the graph calls aten::save in __torch__.Acting.forward");
+  refuses("acting_on_load.pt", CLIMLINK_ERROR_GRAPH, "names __setstate__, which runs while the file is loaded");
+  CHECK(access(written, F_OK) != 0);
+  const climlink_options trusting = options_with([](auto& o) { o.trust_code = 1; });
+  CHECK(opening("acting.pt", trusting).first == CLIMLINK_OK);
+  CHECK(opening("acting_on_load.pt", trusting).first == CLIMLINK_OK);
+  CHECK(access(written, F_OK) == 0);  // so the refusals above prevented something
+  unlink(written);
+  refuses("acting.pt", CLIMLINK_ERROR_ARGUMENT, "options.trust_code is 2", options_with([](auto& o) { o.trust_code = 2; }));
+}
+
+TEST_CASE("a graph may raise in any of its methods, in any emulator of a process", "[torch]") {
+  for (int time = 0; time < 20; ++time) {
+    const Handle handle("raising.pt");
+    std::vector<float> x(2 * 9, 2e5F), y(2 * 5);
+    CHECK(climlink_run_packed(handle, x.data(), 2, 9, y.data(), 5) == CLIMLINK_ERROR_BACKEND);
+    CHECK_THAT(climlink_last_message(), Contains("the method refuses inputs above 1e5"));
+  }
+}
+
+TEST_CASE("code and pickles that would exhaust libtorch's parsers are refused", "[torch]") {
+  refuses("deep_code.pt", CLIMLINK_ERROR_PACKAGE, "code nested deeper than 256 levels");
+  refuses("large_memo.pt", CLIMLINK_ERROR_PACKAGE, "memo number 4009754623 after 0 values");
 }
 
 TEST_CASE("graphs that disagree with their manifest are refused", "[torch]") {

@@ -1,9 +1,10 @@
-/* climlink-c-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]
+/* climlink-c-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]
  *
  * Runs packed columns through a package by way of the C interface, variable by variable and by name, as a host model would: every
  * profile is handed over as a strided float64 array [column, level] with the column fastest. `climlink verify` uses it as its C route;
  * it is also the C example. INPUT and OUTPUT are raw little-endian float32 rows, [n_column, n_input] and [n_column, n_output].
- * CONSTRAINTS_OFF are names of constraints to leave out, separated by commas. Exit code: 0 ok, 1 failed, 2 wrong usage. */
+ * CONSTRAINTS_OFF are names of constraints to leave out, separated by commas; --trust-code leaves out
+ * the check of what the graph may do. Exit code: 0 ok, 1 failed, 2 wrong usage. */
 #include <climlink/climlink.h>
 #include <errno.h>
 #include <stdio.h>
@@ -116,17 +117,22 @@ static int run_rows(climlink_emulator* emulator, const char* input, int64_t n_co
 
 int main(int argc, char** argv) {
   char* end = NULL;
+  climlink_options options = climlink_options_default();
+  if (argc > 1 && strcmp(argv[1], "--trust-code") == 0) {
+    options.trust_code = 1;
+    ++argv;
+    --argc;
+  }
   errno = 0;
   const long long n_column = argc == 5 || argc == 6 ? strtoll(argv[3], &end, 10) : -1;
   if (n_column < 0 || errno != 0 || end == argv[3] || *end != '\0') {
     fputs(
-        "usage: climlink-c-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]\n"
+        "usage: climlink-c-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]\n"
         "example: climlink-c-route wrap_model.pt columns.f32 384 tendencies.f32\n",
         stderr);
     return wrong_usage;
   }
   climlink_emulator* emulator = NULL;
-  climlink_options options = climlink_options_default();
   if (argc == 6) options.constraints_off = argv[5];
   if (climlink_open(argv[1], &options, &emulator) != CLIMLINK_OK) return complain("open");
   const int status = run_rows(emulator, argv[2], n_column, argv[4]);

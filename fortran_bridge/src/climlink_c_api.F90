@@ -29,6 +29,7 @@ module climlink_c_api
     integer(c_int32_t) :: micro_batch = 64_c_int32_t
     type(c_ptr) :: pinned_sha256 = c_null_ptr
     type(c_ptr) :: constraints_off = c_null_ptr
+    integer(c_int32_t) :: trust_code = 0_c_int32_t
   end type c_options
 
   interface

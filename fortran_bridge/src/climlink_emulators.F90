@@ -74,7 +74,7 @@ contains
   !> Opens a package: checks its digest and manifest against what the host declares, loads it on the device and replays its golden
   !! columns. With comm this is collective: rank 0 of comm reads the file, all ranks receive it, and all return the same status.
   subroutine emulator_open(self, path, status, comm, n_level, time_step, device, threads, micro_batch, pinned_sha256, &
-                           constraints_off)
+                           constraints_off, trust_code)
     class(climlink_emulator), intent(inout) :: self
     character(len=*), intent(in) :: path                       !! Package file, such as wrap_model.pt.
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
@@ -86,6 +86,7 @@ contains
     integer, intent(in), optional :: micro_batch               !! Columns per forward on a CPU, at least 2; 64 by default.
     character(len=*), intent(in), optional :: pinned_sha256    !! SHA-256 the file must have, 64 hexadecimal digits.
     character(len=*), intent(in), optional :: constraints_off(:)  !! Constraints to leave out; blank names do not count.
+    logical, intent(in), optional :: trust_code                !! Do not check what the graph's code may do; false by default.
     type(climlink_status) :: outcome
     type(c_options) :: options
     character(kind=c_char), allocatable, target :: device_text(:), pinned_text(:), off_text(:)
@@ -107,6 +108,8 @@ contains
       off_text = c_characters(joined(constraints_off))
       options%constraints_off = c_loc(off_text)
     end if
+
+    if (present(trust_code)) options%trust_code = merge(1_c_int32_t, 0_c_int32_t, trust_code)
 
     call locate(self, outcome, comm)
     ! An emulator that is open already is a matter for all ranks; a communicator of no use cannot carry an agreement.

@@ -1,11 +1,13 @@
 !> Sends packed columns through the Fortran module under MPI, the way a model would: every variable by name, chunk by chunk, in
 !! real64.
 !!
-!!     mpirun -np 2 climlink-fortran-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]
+!!     mpirun -np 2 climlink-fortran-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 &
+!!       [PCOLS [CONSTRAINTS_OFF]]
 !!
 !! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and [N_COLUMN, n_output]. Each rank takes a
 !! contiguous block of columns (possibly none) and cuts it into chunks of PCOLS columns (default 16) with a shorter last one.
 !! CONSTRAINTS_OFF are names of constraints to leave out, separated by commas.
+!! --trust-code leaves out the check of what the graph may do.
 !! `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on failure, or 2 on wrong usage.
 program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32, real64
@@ -17,19 +19,22 @@ program climlink_fortran_route
   implicit none (type, external)
 
   character(len=*), parameter :: usage = &
-    'usage: climlink-fortran-route PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]'
+    'usage: climlink-fortran-route [--trust-code] ' // &
+    'PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]'
   integer, parameter :: default_chunk = 16
 
   type(climlink_emulator) :: emulator
   character(len=:), allocatable :: package_path, input_path, output_path, constraints_off, error
   integer :: n_column, pcols, rank, n_rank, first, count
+  logical :: trust_code
   real(real32), allocatable :: inputs(:, :), outputs(:, :)
 
   call MPI_Init()
   call MPI_Comm_rank(MPI_COMM_WORLD, rank)
   call MPI_Comm_size(MPI_COMM_WORLD, n_rank)
   call read_arguments()
-  call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, constraints_off=[constraints_off])
+  call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, constraints_off=[constraints_off], &
+                     trust_code=trust_code)
 
   allocate (inputs(row_width(.true.), 0), outputs(row_width(.false.), 0))
   call check_size(input_path, size(inputs, 1), n_column, error)
@@ -51,18 +56,21 @@ program climlink_fortran_route
 contains
 
   subroutine read_arguments()
-    integer :: n
+    integer :: n, o
 
-    n = command_argument_count()
+    o = 0
+    trust_code = argument(1) == '--trust-code'
+    if (trust_code) o = 1
+    n = command_argument_count() - o
     if (n < 4 .or. n > 6) call give_up(usage, 2)
-    package_path = argument(1)
-    input_path = argument(2)
-    n_column = number(argument(3), 'N_COLUMN', 0)
-    output_path = argument(4)
+    package_path = argument(o + 1)
+    input_path = argument(o + 2)
+    n_column = number(argument(o + 3), 'N_COLUMN', 0)
+    output_path = argument(o + 4)
     pcols = default_chunk
     constraints_off = ''
-    if (n >= 5) pcols = number(argument(5), 'PCOLS', 1)
-    if (n == 6) constraints_off = argument(6)
+    if (n >= 5) pcols = number(argument(o + 5), 'PCOLS', 1)
+    if (n == 6) constraints_off = argument(o + 6)
   end subroutine read_arguments
 
   function argument(i) result(text)

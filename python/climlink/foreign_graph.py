@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from climlink import _runtime
+from climlink.package import PackageError, check_archive, read_archive_file
 from climlink.wrappers.errors import ClimlinkError
 from climlink.wrappers.manifest import MANIFEST_ENTRY
 
@@ -51,30 +53,38 @@ class ForeignGraph:
 
     def fresh(self) -> ForeignGraph:
         """Return the graph as it was read: a graph that keeps memory has forgotten everything."""
-        return replace(self, module=_load(self.path, self.content).eval())
+        return replace(self, module=_load(self.path, self.content, trust_code=True).eval())
 
 
-def open_graph(path: str | Path, *, without_prints: bool = False) -> ForeignGraph:
+def open_graph(path: str | Path, *, without_prints: bool = False, trust_code: bool = False) -> ForeignGraph:
     """Return the graph of a TorchScript file on the CPU, if asked for without the statements that print.
 
-    GraphError if it is none, is a package already, or cannot be loaded here.
+    GraphError if it is none, is a package already, cannot be loaded here, or does more than compute (unless ``trust_code``).
     """
     path = Path(path)
     if not path.is_file():
         raise GraphError(f"{path}: no such file; expected a TorchScript file (torch.jit.save)")
-    original = path.read_bytes()
+    try:
+        original = read_archive_file(path)
+        check_archive(original, path)
+    except PackageError as error:
+        raise GraphError(str(error)) from error
     _check_archive(path, original)
     content = _without_prints(original) if without_prints else original
-    module = _load(path, content)
+    module = _load(path, content, trust_code)
     _check_signature(path, module)
     was_training = bool(getattr(module, "training", False))
     return ForeignGraph(path, module.eval(), content, hashlib.sha256(original).hexdigest(), was_training)
 
 
-def _load(path: Path, content: bytes) -> torch.jit.ScriptModule:
+def _load(path: Path, content: bytes, trust_code: bool) -> torch.jit.ScriptModule:
     try:
+        if not trust_code:
+            _runtime.check_code(content, str(path))
         return torch.jit.load(io.BytesIO(content), map_location="cpu")
     except Exception as error:  # of whatever type the archive provokes
+        if getattr(error, "status", "package") == "graph":
+            raise GraphError(str(error)) from error
         raise GraphError(
             f"{path}: torch {torch.__version__} cannot load the graph: {_reason(error)}. A graph that prints the number of GPUs loads on a "
             "CPU with --without-prints; one that computes with CUDA needs a torch with CUDA; one of a newer torch needs that torch"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from climlink.data.files import sha256_file
-from climlink.wrappers.errors import ClimlinkError
+from climlink import _runtime
+from climlink.wrappers.errors import ClimlinkError, ManifestError
 from climlink.wrappers.manifest import GOLDEN_INPUTS_ENTRY, GOLDEN_OUTPUTS_ENTRY, MANIFEST_ENTRY, Manifest, parse_manifest
 
 FloatRows = npt.NDArray[np.float32]
@@ -24,36 +26,50 @@ class PackageError(ClimlinkError):
 
 @dataclass(frozen=True)
 class EmulatorPackage:
-    """A package on disk: manifest, SHA-256 of the file, golden columns [column, n_input] and [column, n_output] (float32)."""
+    """A package on disk: manifest, SHA-256 of the file, golden columns, float32.
+
+    The columns are [column, n_input] and [column, n_output]. ``trust_code``: its reader trusts the
+    author, so what the graph may do is not checked wherever the package is loaded.
+    """
 
     path: Path
     manifest: Manifest
     digest: str
     golden_inputs: FloatRows
     golden_outputs: FloatRows
+    trust_code: bool = False
 
     @classmethod
-    def read(cls, path: str | Path, pinned_digest: str | None = None) -> EmulatorPackage:
+    def read(cls, path: str | Path, pinned_digest: str | None = None, *, trust_code: bool = False) -> EmulatorPackage:
         """Read manifest and golden columns from the zip; nothing is deserialized.
 
-        Raises PackageError (missing, truncated, no manifest, damaged golden columns, digest not the pinned one) or ManifestError.
+        Every entry is read to its end, where its CRC is checked.
+        Raises PackageError (missing, truncated, damaged, no manifest, digest not the pinned one) or ManifestError.
         """
         path = Path(path)
-        digest = _file_digest(path)
+        content = read_archive_file(path)
+        digest = hashlib.sha256(content).hexdigest()
         if pinned_digest is not None and digest != pinned_digest.lower():
             raise PackageError(f"{path}: SHA-256 is {digest}, pinned is {pinned_digest}: this is not the package that was tested")
-        entries = _read_entries(path)
-        manifest = parse_manifest(entries[MANIFEST_ENTRY].decode("utf-8", errors="replace"), str(path))
-        inputs = _golden(path, entries, GOLDEN_INPUTS_ENTRY, manifest.golden.inputs_sha256, manifest.golden.column_count, manifest.n_input)
-        outputs = _golden(
-            path, entries, GOLDEN_OUTPUTS_ENTRY, manifest.golden.outputs_sha256, manifest.golden.column_count, manifest.n_output
-        )
-        return cls(path, manifest, digest, inputs, outputs)
+        check_archive(content, path)
+        manifest = parse_manifest(_entry(content, path, MANIFEST_ENTRY).decode("utf-8", errors="replace"), str(path))
+        golden, rows = manifest.golden, manifest.golden.column_count
+        inputs = _golden(path, content, GOLDEN_INPUTS_ENTRY, golden.inputs_sha256, rows, manifest.n_input)
+        outputs = _golden(path, content, GOLDEN_OUTPUTS_ENTRY, golden.outputs_sha256, rows, manifest.n_output)
+        return cls(path, manifest, digest, inputs, outputs, trust_code)
 
     def load(self, device: str = "cpu") -> torch.jit.ScriptModule:
-        """Return the TorchScript module in evaluation mode; PackageError if the file holds no TorchScript."""
+        """Return the TorchScript module in evaluation mode.
+
+        Raises PackageError if the file is not the one that was read, holds no TorchScript, or does more than compute.
+        """
+        content = read_archive_file(self.path)
+        if hashlib.sha256(content).hexdigest() != self.digest:
+            raise PackageError(f"{self.path}: the file was changed since it was read; read the package again")
+        if not self.trust_code:
+            check_code(content, self.path)
         try:
-            module = torch.jit.load(str(self.path), map_location=device)
+            module = torch.jit.load(io.BytesIO(content), map_location=device)
         except (RuntimeError, ValueError) as error:
             raise PackageError(
                 f"{self.path}: the file holds no TorchScript module that torch {torch.__version__} can load: {error}"
@@ -67,32 +83,49 @@ class EmulatorPackage:
         return torch.tensor(scale + [1.0] * (self.manifest.n_output - len(scale)), dtype=torch.float64)
 
 
-def _file_digest(path: Path) -> str:
-    if not path.is_file():
+def read_archive_file(path: Path) -> bytes:
+    """Return the bytes of a package or TorchScript file.
+
+    Raises PackageError if it is missing, no regular file, or has 2 GiB or more.
+    """
+    if not path.exists():
         raise PackageError(f"{path}: no such file; expected a package made by `climlink export`")
-    return sha256_file(path)
+    with _refusals():
+        return _runtime.read_file(path)
 
 
-def _read_entries(path: Path) -> dict[str, bytes]:
-    """Return the climlink entries of the zip by their short name."""
-    found: dict[str, bytes] = {}
+def check_archive(content: bytes, path: Path) -> None:
+    """Read every entry of an archive to its end, where its CRC is checked.
+
+    Raises PackageError (damaged, an entry twice, sizes far beyond the file's) or ManifestError (a
+    manifest above 4 MiB).
+    """
+    with _refusals():
+        _runtime.check_archive(content, str(path))
+
+
+def check_code(content: bytes, path: Path) -> None:
+    """Raise PackageError if TorchScript would run while it is loaded, or does more than compute."""
+    with _refusals():
+        _runtime.check_code(content, str(path))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise what the Runtime refuses as a PackageError, or ManifestError for status ``schema``."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            for short in (MANIFEST_ENTRY, GOLDEN_INPUTS_ENTRY, GOLDEN_OUTPUTS_ENTRY):
-                names = [n for n in archive.namelist() if n.endswith(f"/extra/{short}")]
-                if len(names) != 1:
-                    raise PackageError(
-                        f"{path}: holds {len(names)} entries {short!r}, expected one: not made by `climlink export`, or re-saved with "
-                        "plain TorchScript, which drops the manifest"
-                    )
-                found[short] = archive.read(names[0])
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise PackageError(f"{path}: not a readable zip archive ({error}): truncated, or not a TorchScript file") from error
-    return found
+        yield
+    except _runtime.EmulatorError as error:
+        raise (ManifestError if error.status == "schema" else PackageError)(str(error)) from error
 
 
-def _golden(path: Path, entries: dict[str, bytes], name: str, sha256: str, rows: int, width: int) -> FloatRows:
-    raw = entries[name]
+def _entry(content: bytes, path: Path, name: str) -> bytes:
+    with _refusals():
+        return _runtime.read_entry(content, str(path), f"/extra/{name}")
+
+
+def _golden(path: Path, content: bytes, name: str, sha256: str, rows: int, width: int) -> FloatRows:
+    raw = _entry(content, path, name)
     if len(raw) != rows * width * 4:
         raise PackageError(f"{path}: {name} has {len(raw)} bytes, the manifest says {rows} columns x {width} float32")
     if hashlib.sha256(raw).hexdigest() != sha256:

@@ -120,7 +120,8 @@ def _pybind(package: EmulatorPackage, x: FloatRows) -> FloatRows:
     from climlink.runtime import Emulator
 
     m = package.manifest
-    return Emulator(package.path, level_count=m.level_count, time_step_s=m.time_step_s).run_packed(x)
+    emulator = Emulator(package.path, level_count=m.level_count, time_step_s=m.time_step_s, trust_code=package.trust_code)
+    return emulator.run_packed(x)
 
 
 def _c(package: EmulatorPackage, x: FloatRows) -> FloatRows:
@@ -216,7 +217,8 @@ def _through_files(package: EmulatorPackage, x: FloatRows, command: Callable[[li
     with tempfile.TemporaryDirectory(prefix="climlink-verify-") as folder:
         source, target = Path(folder, "inputs.f32"), Path(folder, "outputs.f32")
         np.ascontiguousarray(x, dtype="<f4").tofile(source)
-        line = command([str(package.path), str(source), str(x.shape[0]), str(target)])
+        trust = ["--trust-code"] if package.trust_code else []
+        line = command([*trust, str(package.path), str(source), str(x.shape[0]), str(target)])
         said: list[str] = []
         code = run_job(line, RUNTIME_THREADS, said.append)
         if code != 0:

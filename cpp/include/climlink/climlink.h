@@ -42,7 +42,7 @@ typedef CLIMLINK_ENUM(climlink_status){
     CLIMLINK_ERROR_SHAPE = 8,     /* wrong rank, extent, type or column range */
     CLIMLINK_ERROR_NONFINITE = 9, /* NaN or Inf in an input or an output */
     CLIMLINK_ERROR_GOLDEN = 10,   /* the golden columns do not come out as recorded */
-    CLIMLINK_ERROR_GRAPH = 11,    /* the graph disagrees with the manifest */
+    CLIMLINK_ERROR_GRAPH = 11,    /* the graph disagrees with the manifest, or its code does more than compute */
     CLIMLINK_ERROR_DEVICE = 12,   /* the device asked for is not there */
     CLIMLINK_ERROR_BACKEND = 13,  /* the backend (libtorch) failed, or was not built in */
     CLIMLINK_ERROR_STATE = 14,    /* calls out of order, for example get before run */
@@ -62,6 +62,7 @@ typedef struct climlink_options {
   int32_t micro_batch; /* columns per forward on the CPU, at least 2, rounded up to a multiple of 16; default 64. On a GPU all at once. */
   const char* pinned_sha256;   /* 64 hexadecimal digits that the file must have, or NULL */
   const char* constraints_off; /* constraints of the manifest left out in this run, separated by commas; NULL or blank: none */
+  int32_t trust_code;          /* 1: what the graph's code may do is not checked; for files whose author you trust. Default 0 */
 } climlink_options;
 
 /* A strided view of caller memory: index 0 is the column, index 1 (profiles only) the level. Strides are in bytes. */
@@ -82,11 +83,24 @@ CLIMLINK_API const char* climlink_status_name(climlink_status status);
 CLIMLINK_API const char* climlink_last_message(void);
 CLIMLINK_API climlink_options climlink_options_default(void);
 
-/* Reads a whole file into memory owned by climlink; free it with climlink_free. */
+/* Reads a whole regular file below 2 GiB into memory owned by climlink; free it with climlink_free. */
 CLIMLINK_API climlink_status climlink_read_file(const char* path, void** bytes, int64_t* size);
 CLIMLINK_API void climlink_free(void* bytes);
 
-/* Opens a package: digest, manifest (before any deserialization), host claims, device, load, freeze, warm-up, golden replay.
+/* The checks of climlink_open for whoever loads an archive (a package or plain TorchScript) by other
+ * means; name is used in messages.
+ * check_archive: no entry twice, sizes and manifest in bounds, every entry read to its end (CRC).
+ * Errors: FILE, PACKAGE, SCHEMA. check_code: nothing runs on load and every operator only computes.
+ * Errors: PACKAGE, GRAPH, BACKEND. */
+CLIMLINK_API climlink_status climlink_check_archive(const void* bytes, int64_t size, const char* name);
+CLIMLINK_API climlink_status climlink_check_code(const void* bytes, int64_t size, const char* name);
+/* Contents of the only entry whose path ends in suffix, such as "/extra/climlink/manifest.json"; free them with climlink_free. */
+CLIMLINK_API climlink_status climlink_read_entry(const void* bytes, int64_t size, const char* name, const char* suffix, void** contents,
+                                                 int64_t* contents_size);
+
+/* Opens a package: digest, archive, manifest (before any deserialization), host claims, device, load, code, freeze, warm-up, golden
+ * replay. A package is code: one whose graph does more than compute is refused before it acts,
+ * unless options.trust_code is 1.
  * With constraints_off the golden columns are replayed with every constraint on, then the graph is loaded again without these.
  * On failure *emulator is NULL. options may be NULL (defaults). */
 CLIMLINK_API climlink_status climlink_open(const char* path, const climlink_options* options, climlink_emulator** emulator);

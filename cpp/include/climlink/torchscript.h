@@ -89,6 +89,7 @@ CLIMLINK_API climlink_status climlink_tensor_text(const climlink_tensor* tensor,
 CLIMLINK_API climlink_status climlink_tensor_delete(climlink_tensor** tensor);
 
 /* Loads a TorchScript file on "cpu", "cuda" (device 0), "cuda:N" or "auto", in evaluation mode.
+ * The file is code: its CRCs are checked, what it does is not (climlink_check_code does that).
  * Errors: FILE, PACKAGE (not TorchScript), DEVICE, BACKEND. */
 CLIMLINK_API climlink_status climlink_module_load(const char* path, const char* device, climlink_module** module);
 /* Device of the module, "cpu" or such as "cuda:1". Valid until the module is deleted. */

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from climlink.wrappers.manifest import Manifest
 
 
+TRUST_CODE_HELP = "load a graph that does more than compute: only where you trust who made the file"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the command line."""
     app.command("export")(export)
@@ -58,6 +61,7 @@ def import_(
     ] = False,
     tolerance: Annotated[float, typer.Option(help="largest difference between routes on one machine")] = 1e-6,
     without_prints: Annotated[bool, typer.Option("--without-prints", help="take out what the graph prints at every forward")] = False,
+    trust_code: Annotated[bool, typer.Option("--trust-code", help=TRUST_CODE_HELP)] = False,
 ) -> None:
     """Make a package out of a TorchScript wrapper that climlink did not train: no retraining, the same outputs to the bit.
 
@@ -83,6 +87,7 @@ def import_(
         host_postprocessing="legacy" if legacy_postprocessing else "none",
         tolerance=tolerance,
         without_prints=without_prints,
+        trust_code=trust_code,
     )
     with progress_bar("import") as bar:
         package = import_package(old, request, out, progress=bar)
@@ -124,6 +129,7 @@ def verify(
     data: Annotated[Path | None, typer.Option(help="folder of ClimSim pairs whose columns go down the routes too")] = None,
     files: Annotated[int, typer.Option(min=1, help="how many of the pairs in --data, evenly spread")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+    trust_code: Annotated[bool, typer.Option("--trust-code", help=TRUST_CODE_HELP)] = False,
 ) -> None:
     """Send golden (and real) columns down five routes and compare them: exit code 1 beyond the manifest's tolerance.
 
@@ -136,7 +142,7 @@ def verify(
     from climlink.package import EmulatorPackage
     from climlink.parity import verify as run_routes
 
-    read = EmulatorPackage.read(package)
+    read = EmulatorPackage.read(package, trust_code=trust_code)
     columns = None if data is None else _real_columns(read, data, files)
     with errors.status("verifying") as status:
         result = run_routes(read, columns, progress=lambda route: status.update(f"verifying: {route}"))
