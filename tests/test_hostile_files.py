@@ -152,9 +152,12 @@ def _acting(package: EmulatorPackage, target: Path, written: Path) -> Path:
     """Return a copy whose graph, once it runs, also writes its input to a file."""
 
     def change(name: str, raw: bytes) -> bytes:
-        if not name.endswith("/wrapped_emulator.py"):
+        # A class that this process scripted before stands in a file of another name.
+        before, emulator, after = raw.partition(b"class WrappedEmulator(Module):")
+        if not (name.endswith(".py") and emulator):
             return raw
-        head, forward, tail = raw.partition(b"  def forward(self:")
+        head, forward, tail = after.partition(b"  def forward(self:")
+        head = before + emulator + head
         first = tail.index(b":\n", tail.index(b") -> Tensor")) + 2
         return head + forward + tail[:first] + f'    torch.save(x, "{written}")\n'.encode() + tail[first:]
 

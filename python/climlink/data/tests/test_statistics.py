@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from climlink.data.errors import DataError, StoreError
+from climlink.data.files import FileError
 from climlink.data.moments import CloudMean, Moments
 from climlink.data.prepare import prepare
 from climlink.data.split import Split
@@ -132,7 +133,7 @@ def test_failed_write_leaves_the_old_file(store: ColumnStore, tmp_path: Path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("xarray.Dataset.to_netcdf", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(FileError, match=r"statistics\.nc: no space is left on this disk"):
         write_statistics(compute_statistics(store), path)
     assert path.read_bytes() == b"old"
     assert not list(tmp_path.glob(".*part"))
