@@ -36,7 +36,7 @@ bool starts_like_zip(std::string_view bytes) { return bytes.substr(0, 4) == "PK\
          " bytes is truncated or damaged. Copy or export it again");
   }
   fail(CLIMLINK_ERROR_PACKAGE, name, ": not a readable zip archive (", reason,
-       "), so no TorchScript file such as wrap_model.pt. Make one with `climlink export` or torch.jit.save");
+       "), so not a package or another TorchScript file. Make one with `climlink export` or torch.jit.save");
 }
 
 bool ends_with(std::string_view path, std::string_view suffix) {
