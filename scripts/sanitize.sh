@@ -4,6 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/$1/bin/python
 cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPython_EXECUTABLE="$python" -DCLIMLINK_SANITIZE=ON -DCLIMLINK_TESTS=ON \
-  -DCLIMLINK_HOST=OFF -DCLIMLINK_MPI=OFF > build/sanitize-configure.log 2>&1 || { cat build/sanitize-configure.log; exit 1; }
+  -DCLIMLINK_FORTRAN=OFF > build/sanitize-configure.log 2>&1 || { cat build/sanitize-configure.log; exit 1; }
 cmake --build build/sanitize -j2
 ctest --test-dir build/sanitize --output-on-failure -L cpp -LE long
