@@ -4,7 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 BUILD := build/python
 # A file's tests stay in one process: they share the file's fixtures.
-PYTEST := $(PY) -m pytest -q -n 2 --dist loadfile
+# Files in the order of testpaths, the slow ones first: the two processes end together.
+PYTEST := $(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 export OMP_NUM_THREADS ?= 1

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 SEEDS = (7, 43, 1024)
-INSTRUCTION_SETS = ("machine", "avx2", "default")
+INSTRUCTION_SETS = ("machine", "avx2")
 OUTPUTS = ("ptend_t", "ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v", "cam_out_NETSW", "cam_out_PRECC")
 
 
