@@ -108,7 +108,7 @@ def test_a_file_of_ones_own_comes_before_a_shipped_name(elsewhere: Path) -> None
     assert load_case("aquaplanet").output == elsewhere / "here"
 
 
-def test_the_case_that_writes_a_missing_restart_is_named(elsewhere: Path, linear_package: object) -> None:
+def test_the_case_that_writes_a_missing_restart_is_named(elsewhere: Path) -> None:
     case = load_case("aquaplanet_hybrid")
     assert isinstance(case, AquaplanetConfig)
     own_physics = case.model_copy(update={"emulator": None})
