@@ -12,8 +12,8 @@ import torch
 
 if TYPE_CHECKING:
     from climlink.data.store import ColumnStore
-    from climlink.export import ExportSource
-    from climlink.package import EmulatorPackage
+    from climlink.packages.export import ExportSource
+    from climlink.packages.read import EmulatorPackage
 
 _ROOT = Path(__file__).parent
 _STAMPS = ("0008-01-14-03600", "0008-04-24-76800", "0008-07-07-54000", "0008-10-22-20400")
@@ -61,7 +61,7 @@ def linear_source(synthetic_store: ColumnStore) -> ExportSource:
 @pytest.fixture(scope="session")
 def export_untrained(synthetic_store: ColumnStore) -> Callable[..., EmulatorPackage]:
     """Return a function (input set, path, architecture name, configuration) that exports an emulator with seeded random weights."""
-    from climlink.export import export_package
+    from climlink.packages.export import export_package
 
     def export(input_set: str, path: Path, architecture: str = "linear", configuration: dict[str, Any] | None = None) -> EmulatorPackage:
         source = _untrained_source(synthetic_store, input_set, architecture, configuration or {})
@@ -88,7 +88,7 @@ def _untrained_source(store: ColumnStore, input_set: str, architecture: str, con
     """Return an emulator with seeded random weights, fitted to a store's training statistics."""
     from climlink.architectures import build, resolve_configuration
     from climlink.data.statistics import compute_statistics
-    from climlink.export import ExportSource
+    from climlink.packages.export import ExportSource
     from climlink.wrappers.constraints import CONSTRAINTS
     from climlink.wrappers.contract import EmulatorContract
     from climlink.wrappers.manifest import ConstraintEntry, NormalizationConfig

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from timing import ratio, report
 
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 LIBRARY = Path(__file__).resolve().parents[1] / "build/python/fortran_bridge/e3sm/emulators/tests/libclimlink_emulators_bench.so"
 COLUMNS = 384

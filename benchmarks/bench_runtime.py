@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from timing import ratio, report
 
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.runtime import Emulator
 
 CHUNK = 16

@@ -26,12 +26,12 @@ from climlink.config import load_config
 from climlink.evaluation.compare.evaluate import evaluate_compare
 from climlink.evaluation.compare.summary import CompareSummary
 from climlink.evaluation.report import write_report
-from climlink.export import export_run
 from climlink.installation import configuration
 from climlink.mpi import LaunchError
 from climlink.online.aquaplanet import AquaplanetConfig, EmulatorConfig, HistoryConfig, PairsConfig, newest_restart, run_aquaplanet
 from climlink.online.case import load_case
-from climlink.package import EmulatorPackage
+from climlink.packages.export import export_run
+from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import RECORD_FILE
 from climlink.training.config import ArchitectureConfig, TrainingConfig
 from climlink.training.run import train

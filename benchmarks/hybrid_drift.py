@@ -16,7 +16,7 @@ from climlink.cli.quickstart import StageReporter
 from climlink.installation import configuration
 from climlink.online.aquaplanet import AquaplanetConfig, newest_restart
 from climlink.online.case import load_case
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.quickstart import compare_online
 
 

@@ -12,7 +12,7 @@ from climlink.data.columns import read_columns
 from climlink.data.split import read_split
 from climlink.evaluation.offline import predict_package, r2_table
 from climlink.installation import configuration
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.contract import host_sets
 
 YARDSTICK = {

@@ -12,7 +12,7 @@ from pydantic import Field
 from climlink.config import StrictModel
 from climlink.data.files import replacing
 from climlink.evaluation.errors import EvaluationError
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 SUMMARY_FILE = "summary.json"
 

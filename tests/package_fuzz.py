@@ -195,7 +195,7 @@ def _peak_mib() -> float:
 
 
 def _outcome(path: Path) -> str:
-    from climlink.package import EmulatorPackage
+    from climlink.packages.read import EmulatorPackage
     from climlink.runtime import Emulator, EmulatorError
     from climlink.wrappers.errors import ClimlinkError
 

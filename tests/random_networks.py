@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from climlink import architectures
 from climlink.architectures.configuration import ArchitectureConfiguration
 from climlink.data.store import ColumnStore
-from climlink.export import export_package
-from climlink.package import EmulatorPackage
-from climlink.parity import verify
+from climlink.packages.export import export_package
+from climlink.packages.read import EmulatorPackage
+from climlink.packages.verify import verify
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape, no_confidence
 
 WIDTHS = (32, 64, 96, 128)

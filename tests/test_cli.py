@@ -16,7 +16,7 @@ from climlink.data.stamp import Stamp
 from climlink.data.synthetic import write_dataset
 from climlink.evaluation.online.evaluate import evaluate_online
 from climlink.online.aquaplanet import AquaplanetConfig
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.quickstart import run_embedded, run_quickstart
 
 COMMANDS = [

@@ -21,7 +21,7 @@ from climlink.evaluation.compare.matrix import load_matrix
 from climlink.evaluation.errors import EvaluationError
 from climlink.installation import configuration
 from climlink.online.aquaplanet import AquaplanetConfig, EmulatorConfig, run_aquaplanet
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 
 def _run(folder: Path, name: str, **changes: object) -> str:

@@ -16,7 +16,7 @@ from climlink.cli.main import app
 from climlink.evaluation.online.evaluate import evaluate_online
 from climlink.evaluation.summary import OnlineSummary, read_summary
 from climlink.online.aquaplanet import AquaplanetConfig, run_aquaplanet
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 DAYS = 2
 SPIN_UP_STEPS = 78

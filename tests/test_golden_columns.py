@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from climlink.cli.main import app
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import synthetic_hybrid, synthetic_rows
-from climlink.export import ExportSource, export_package, tolerances
-from climlink.golden import JUMP, MOST_SENSITIVITY, GoldenColumns, choose_columns, sensitivity
-from climlink.importing import ImportRequest, import_package
-from climlink.package import EmulatorPackage
+from climlink.packages.export import ExportSource, export_package, tolerances
+from climlink.packages.golden import JUMP, MOST_SENSITIVITY, GoldenColumns, choose_columns, sensitivity
+from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.read import EmulatorPackage
 from climlink.runtime import Emulator
 from climlink.wrappers.errors import ContractError, ManifestError
 from climlink.wrappers.manifest import parse_manifest

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from climlink import _runtime
-from climlink.foreign_graph import GraphError
-from climlink.importing import ImportRequest, import_package
-from climlink.package import EmulatorPackage, PackageError
-from climlink.parity import verify
+from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.import_wrapper.foreign_graph import GraphError
+from climlink.packages.read import EmulatorPackage, PackageError
+from climlink.packages.verify import verify
 from climlink.runtime import Emulator, EmulatorError
 from climlink.wrappers.errors import ManifestError
 from climlink.wrappers.manifest import DEEPEST, MANIFEST_ENTRY, parse_manifest
@@ -80,8 +80,8 @@ def test_an_old_wrapper_with_a_flipped_bit_is_not_imported(tmp_path: Path) -> No
 OPEN_EACH = """
 import json, resource, sys
 from pathlib import Path
-from climlink.package import EmulatorPackage
-from climlink.parity import verify
+from climlink.packages.read import EmulatorPackage
+from climlink.packages.verify import verify
 from climlink.runtime import Emulator
 def words(opening):
     try:

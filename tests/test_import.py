@@ -28,10 +28,10 @@ from climlink.data.synthetic import (
     write_file,
     write_grid,
 )
-from climlink.foreign_graph import GraphError
-from climlink.importing import ImportRequest, import_package
-from climlink.package import EmulatorPackage
-from climlink.parity import verify
+from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.import_wrapper.foreign_graph import GraphError
+from climlink.packages.read import EmulatorPackage
+from climlink.packages.verify import verify
 from climlink.runtime import Emulator
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.errors import ContractError

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from climlink.cli import console
 from climlink.cli.main import app
-from climlink.foreign_graph import GraphError
-from climlink.importing import ImportRequest, import_package
-from climlink.package import EmulatorPackage
-from climlink.parity import verify
+from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.import_wrapper.foreign_graph import GraphError
+from climlink.packages.read import EmulatorPackage
+from climlink.packages.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 

@@ -21,11 +21,11 @@ from climlink.data.synthetic import (
     write_file,
     write_grid,
 )
-from climlink.foreign_graph import ForeignGraph, GraphError, open_graph
-from climlink.import_columns import ImportColumns
-from climlink.importing import ImportRequest, import_package
-from climlink.input_order import RESAMPLES, order_finding
-from climlink.package import EmulatorPackage
+from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.import_wrapper.foreign_graph import ForeignGraph, GraphError, open_graph
+from climlink.packages.import_wrapper.import_columns import ImportColumns
+from climlink.packages.import_wrapper.input_order import RESAMPLES, order_finding
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.variable_sets import VariableSet, variable_set
 
 GASES = slice(360, 540)

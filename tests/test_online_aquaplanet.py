@@ -28,7 +28,7 @@ from climlink.online.aquaplanet import (
     run_aquaplanet,
 )
 from climlink.online.case import load_case
-from climlink.package import EmulatorPackage, PackageError
+from climlink.packages.read import EmulatorPackage, PackageError
 
 CASES = ("aquaplanet", "held_suarez_t21", "held_suarez_t42", "baroclinic_wave_t42", "quickstart")
 

@@ -17,7 +17,7 @@ from climlink.evaluation.offline import predict_package, r2_table, replay_output
 from climlink.mpi import LaunchError
 from climlink.online.case import load_case
 from climlink.online.replay import ReplayConfig, SelectionConfig, run_replay
-from climlink.package import EmulatorPackage, PackageError
+from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.wrappers.contract import EmulatorContract
 
 DECOMPOSITIONS = [(1, 384), (2, 16), (3, 7), (1, 1), (3, 384)]

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from climlink.export import eager_emulator
 from climlink.installation import executable
 from climlink.mpi import mpi_command, mpi_environment
 from climlink.online.aquaplanet import AquaplanetConfig, namelist_groups, run_aquaplanet
 from climlink.online.replay import ReplayConfig, run_replay
-from climlink.overrides import check_constraints_off
-from climlink.package import EmulatorPackage, FloatRows, PackageError
+from climlink.packages.constraint_switches import check_constraints_off
+from climlink.packages.export import eager_emulator
+from climlink.packages.read import EmulatorPackage, FloatRows, PackageError
 from climlink.runtime import Emulator, EmulatorError
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from climlink.data.store import ColumnStore
-from climlink.export import ExportSource, eager_emulator, export_package
-from climlink.package import EmulatorPackage, PackageError
+from climlink.packages.export import ExportSource, eager_emulator, export_package
+from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.wrappers.errors import ContractError, ManifestError
 from climlink.wrappers.manifest import GOLDEN_OUTPUTS_ENTRY, MANIFEST_ENTRY
 
@@ -134,8 +134,8 @@ def test_a_disk_that_fills_up_leaves_the_old_package(linear_package: EmulatorPac
         """
         import resource, signal, sys
         from pathlib import Path
-        from climlink.export import write_package
-        from climlink.package import PackageError
+        from climlink.packages.export import write_package
+        from climlink.packages.read import PackageError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:

@@ -27,8 +27,8 @@ from climlink.data.prepare import prepare
 from climlink.data.split import Split
 from climlink.data.store import ColumnStore
 from climlink.evaluation.report.write import write_numbers
-from climlink.export import ExportSource, export_package
-from climlink.package import EmulatorPackage, PackageError
+from climlink.packages.export import ExportSource, export_package
+from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.training.callbacks import EpochCheckpoint, PlainCheckpointIO, read_metrics
 from climlink.training.checkpoint import load_checkpoint, run_progress
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from climlink.export import eager_emulator
-from climlink.package import EmulatorPackage
+from climlink.packages.export import eager_emulator
+from climlink.packages.read import EmulatorPackage
 from climlink.runtime import Emulator, EmulatorError
 
 

@@ -22,8 +22,8 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.evaluate import StabilityEvaluation, StabilityOptions, evaluate_stability
 from climlink.evaluation.stability.summary import StabilitySummary
 from climlink.evaluation.summary import read_summary
-from climlink.importing import ImportRequest, import_package
-from climlink.package import EmulatorPackage
+from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.read import EmulatorPackage
 
 PER_DAY = 1.0 / 86400.0
 FEW = StabilityOptions(ensemble=6, wavelengths=3, shortest_km=1000.0, longest_km=20000.0, sensitivity_columns=2, columns=())

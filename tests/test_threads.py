@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from climlink.data.store import ColumnStore
-from climlink.export import raw_rows
-from climlink.importing import ImportRequest, import_package
-from climlink.package import EmulatorPackage
-from climlink.parity import ROUTES, verify
+from climlink.packages.export import raw_rows
+from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.read import EmulatorPackage
+from climlink.packages.verify import ROUTES, verify
 from climlink.threads import intra_op_threads
 
 HELPER = Path(__file__).with_name("random_networks.py")
@@ -114,8 +114,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(torch.get_num_threads())
         return raw_rows(rows)
 
-    monkeypatch.setattr("climlink.export.raw_rows", counting)
-    monkeypatch.setattr("climlink.importing.raw_rows", counting)
+    monkeypatch.setattr("climlink.packages.export.raw_rows", counting)
+    monkeypatch.setattr("climlink.packages.import_wrapper.raw_rows", counting)
     return seen
 
 

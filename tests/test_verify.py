@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from climlink.cli.main import app
 from climlink.data.columns import read_columns
 from climlink.installation import executable
-from climlink.package import EmulatorPackage
-from climlink.parity import ROUTES, verify
+from climlink.packages.read import EmulatorPackage
+from climlink.packages.verify import ROUTES, verify
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.manifest import GOLDEN_OUTPUTS_ENTRY, MANIFEST_ENTRY
 
@@ -100,7 +100,7 @@ def test_a_climlink_without_fortran_names_the_missing_route(
     def of_a_build_without_fortran(name: str) -> Path:
         return executable(f"{name}-of-no-build" if "fortran" in name else name)
 
-    monkeypatch.setattr("climlink.parity.executable", of_a_build_without_fortran)
+    monkeypatch.setattr("climlink.packages.verify.executable", of_a_build_without_fortran)
     command = ["verify", str(linear_package.path)]
     told = CliRunner().invoke(app, command)
     assert told.exit_code == 0

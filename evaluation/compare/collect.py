@@ -23,7 +23,7 @@ from climlink.evaluation.report import Exclusion, Report, write_report
 from climlink.evaluation.report.write import NUMBERS_FILE, REPORT_FILE
 from climlink.evaluation.summary import SUMMARY_FILE, OfflineSummary, OnlineSummary, PackageSummary, read_summary
 from climlink.evaluation.weights import ZONAL_BIN_DEG
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.provenance import climlink_version, git_revision
 from climlink.wrappers.errors import ClimlinkError
 

@@ -15,7 +15,7 @@ from climlink.evaluation.offline.report import build_report
 from climlink.evaluation.offline.result import OfflineResult, Place
 from climlink.evaluation.report import Exclusion, Report
 from climlink.evaluation.summary import OfflineSummary, PackageSummary
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 
 @dataclass(frozen=True)

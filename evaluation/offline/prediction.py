@@ -13,7 +13,7 @@ from climlink.data.climsim import TIME_STEP_S, find_files, read_inputs, read_out
 from climlink.data.columns import derive, pack_targets, source_names
 from climlink.data.grid import Grid, find_grid, read_grid
 from climlink.evaluation.errors import EvaluationError
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.variable_sets import VariableSet
 
 Changes = dict[str, NDArray[np.float64]]

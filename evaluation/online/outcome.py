@@ -16,7 +16,7 @@ from climlink.evaluation.online.history import RunHistory
 from climlink.evaluation.online.stream import month_of
 from climlink.evaluation.summary import PackageSummary
 from climlink.namelists import decoded, parse_namelist
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import LOG_FILE, RECORD_FILE, job_runs
 from climlink.wrappers.errors import ClimlinkError
 

@@ -23,7 +23,7 @@ from climlink.evaluation.stability.sensitivity import Sensitivity, input_spread,
 from climlink.evaluation.stability.states import Pool, StateGroup, given_column, read_pool, state_groups
 from climlink.evaluation.stability.summary import StabilitySummary
 from climlink.evaluation.summary import Metrics, PackageSummary, finite_or_none
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 Progress = Callable[[int, int, str], None]
 

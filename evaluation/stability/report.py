@@ -34,7 +34,7 @@ from climlink.evaluation.stability.screen import (
 from climlink.evaluation.stability.semi_online import Replay
 from climlink.evaluation.stability.sensitivity import Sensitivity
 from climlink.evaluation.stability.summary import StabilitySummary
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 _ROUGH = 0.5
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.dynamics import HUMIDITY, TEMPERATURE, Array
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers import thermodynamics
 from climlink.wrappers.variable_sets import VariableSet, variable_set
 from climlink.wrappers.vertical import HybridCoordinate, PressureLevels

@@ -31,9 +31,9 @@ from climlink.evaluation.offline.evaluate import OfflineEvaluation, evaluate_off
 from climlink.evaluation.offline.packages import OfflineSetSummary, combined_report, package_labels, seeds_together
 from climlink.evaluation.offline.prediction import Predictor
 from climlink.evaluation.summary import OfflineSummary, read_summary
-from climlink.export import ExportSource, export_package
-from climlink.importing import ImportRequest, import_package
-from climlink.package import EmulatorPackage, PackageError
+from climlink.packages.export import ExportSource, export_package
+from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape
 from climlink.wrappers.errors import ClimlinkError
 from climlink.wrappers.variable_sets import variable_set

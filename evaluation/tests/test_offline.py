@@ -17,7 +17,7 @@ from climlink.data.synthetic import write_dataset, write_file
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.figures.offline import r2_lines
 from climlink.evaluation.offline import R2Table, predict_package, r2_table, replay_outputs
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.variable_sets import VariableSet, variable_set
 
 LEVELS = 8

@@ -16,7 +16,7 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.response import CLOUD, PROGNOSTIC, LinearizedPackage, directional_error, mean_response
 from climlink.evaluation.stability.sensitivity import by_variable, input_spread, sensitivity, share_from_above
 from climlink.evaluation.stability.states import given_column, read_pool, state_groups
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 
 class Planted(nn.Module):

@@ -20,7 +20,7 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.records import STATES, PairsRecord, StoreRecord, check_lags, longest_run
 from climlink.evaluation.stability.response import LinearizedPackage, tendency_name
 from climlink.evaluation.stability.semi_online import no_tendencies, package_tendencies, replay
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.variable_sets import variable_set
 
 LEVELS = 8

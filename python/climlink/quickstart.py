@@ -19,14 +19,14 @@ from climlink.evaluation.offline import R2Table, r2_table, replay_outputs
 from climlink.evaluation.offline.evaluate import evaluate_offline
 from climlink.evaluation.online.evaluate import OnlineEvaluation, evaluate_online
 from climlink.evaluation.report import write_report
-from climlink.export import export_run
 from climlink.installation import configuration
 from climlink.mpi import LaunchError
 from climlink.online.aquaplanet import AquaplanetConfig, AquaplanetRun, EmulatorConfig, PairsConfig, newest_restart, run_aquaplanet
 from climlink.online.case import load_case
 from climlink.online.replay import ReplayConfig, SelectionConfig, run_replay
-from climlink.package import EmulatorPackage
-from climlink.parity import Verification, verify
+from climlink.packages.export import export_run
+from climlink.packages.read import EmulatorPackage
+from climlink.packages.verify import Verification, verify
 from climlink.run_folder import RECORD_FILE, discard_run
 from climlink.training.run import train
 from climlink.wrappers.contract import EmulatorContract

@@ -14,7 +14,7 @@ import yaml
 from climlink.e3sm.case import load_e3sm_case
 from climlink.e3sm.generate import generate_case
 from climlink.e3sm.machine import load_machine
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 CASES = Path(__file__).resolve().parents[2] / "sim_configs" / "cases"
 PROCEDURES = ("mmf_nn_emulator_readnl", "mmf_nn_emulator_register", "init_neural_net", "neural_net")

@@ -23,7 +23,7 @@ from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.generate import generate_case, run_steps
 from climlink.e3sm.machine import load_machine
 from climlink.online.case import load_case
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = ROOT / "sim_configs" / "cases"

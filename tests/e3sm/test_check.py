@@ -17,7 +17,7 @@ from climlink.cli.main import app
 from climlink.e3sm.check import check_against_manifest, check_case
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.settings import read_settings, read_user_namelist
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.variable_sets import variable_set
 
 MakeCase = Callable[..., Path]

@@ -17,7 +17,7 @@ from climlink.e3sm.check import CheckReport, check_case
 from climlink.e3sm.checks_of_restart import check_emulator_restart
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.settings import read_settings
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import variable_set
 

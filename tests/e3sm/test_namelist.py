@@ -15,7 +15,7 @@ from climlink.e3sm.entries import ENTRIES, GROUP, NamelistEntry
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.namelist import check_entries, needed_spin_up, package_entries, variable_combination, wrapper_entries
 from climlink.online.launch import namelist_text
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.manifest import ImportedEntry, Manifest
 from climlink.wrappers.variable_sets import variable_set
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from climlink.cli.console import errors, output, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from climlink.package import EmulatorPackage, FloatRows
-    from climlink.parity import Verification
+    from climlink.packages.read import EmulatorPackage, FloatRows
+    from climlink.packages.verify import Verification
     from climlink.wrappers.manifest import Manifest
 
 
@@ -38,7 +38,7 @@ def export(
     Example: `climlink export runs/unet_small -o wrap_model.pt`
     """
     from climlink.data.files import require_writable
-    from climlink.export import export_run
+    from climlink.packages.export import export_run
 
     require_writable(out)
     package = export_run(run, out, columns, unfinished=unfinished)
@@ -74,7 +74,7 @@ def import_(
     Example: `climlink import v4_unet_wrapper.pt --input-set host_v4_rh --grid grid-info.nc --legacy-postprocessing`
     """
     from climlink.data.files import require_writable
-    from climlink.importing import ImportRequest, import_package
+    from climlink.packages.import_wrapper import ImportRequest, import_package
 
     require_writable(out)
     request = ImportRequest(
@@ -115,7 +115,7 @@ def inspect(
 
     Example: `climlink inspect wrap_model.pt`
     """
-    from climlink.package import EmulatorPackage
+    from climlink.packages.read import EmulatorPackage
 
     read = EmulatorPackage.read(package)
     if as_json:
@@ -139,8 +139,8 @@ def verify(
 
     Example: `climlink verify wrap_model.pt --data DIR`
     """
-    from climlink.package import EmulatorPackage
-    from climlink.parity import verify as run_routes
+    from climlink.packages.read import EmulatorPackage
+    from climlink.packages.verify import verify as run_routes
 
     read = EmulatorPackage.read(package, trust_code=trust_code)
     columns = None if data is None else _real_columns(read, data, files)

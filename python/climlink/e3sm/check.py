@@ -14,8 +14,8 @@ from climlink.e3sm.entries import DEAD_NAMES, ENTRIES, GROUP
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.namelist import needed_spin_up, takes_relative_humidity, variable_combination
 from climlink.e3sm.settings import CaseSettings, read_settings
-from climlink.overrides import check_constraints_off
-from climlink.package import EmulatorPackage
+from climlink.packages.constraint_switches import check_constraints_off
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.errors import ClimlinkError, near_names
 from climlink.wrappers.manifest import Manifest
 

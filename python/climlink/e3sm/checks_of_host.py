@@ -14,7 +14,7 @@ from climlink.e3sm.scripts import CMAKE_FILE
 from climlink.e3sm.settings import CaseSettings
 from climlink.e3sm.sourcemods import EMULATOR_FILE, FOLDER
 from climlink.installation import InstallationError, cmake_prefix
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 
 
 def check_nodes(settings: CaseSettings) -> list[Finding]:

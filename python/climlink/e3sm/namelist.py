@@ -8,7 +8,7 @@ from pathlib import Path
 from climlink.e3sm.entries import ENTRIES, GROUP
 from climlink.e3sm.errors import E3SMError
 from climlink.online.launch import NamelistValue, namelist_text
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.manifest import Manifest
 

@@ -11,9 +11,9 @@ from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
 from climlink.e3sm.namelist import check_entries, package_entries, wrapper_entries
 from climlink.e3sm.sourcemods import Flavor
-from climlink.graph_examination import CONFIDENCE_SET
 from climlink.online.launch import NamelistValue, namelist_text
-from climlink.package import EmulatorPackage
+from climlink.packages.import_wrapper.graph_examination import CONFIDENCE_SET
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.variable_sets import variable_set
 
 HOST_OUTPUTS = "mmf368"

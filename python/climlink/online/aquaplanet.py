@@ -18,8 +18,8 @@ from climlink.data.stamp import SECONDS_PER_DAY, Stamp
 from climlink.installation import configuration, configuration_base, configurations, executable
 from climlink.mpi import LaunchError, failure_text, mpi_command, mpi_environment
 from climlink.online.launch import NamelistValue, Progress, namelist_text, now, package_record, run_recorded, versions
-from climlink.overrides import check_constraints_off
-from climlink.package import EmulatorPackage
+from climlink.packages.constraint_switches import check_constraints_off
+from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import LOCK_FILE, RECORD_FILE, new_run, read_record, run_log, write_record
 from climlink.wrappers.errors import near_names
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import torch
 
 from climlink.mpi import LaunchError, failure_text, run_job
-from climlink.package import EmulatorPackage
+from climlink.packages.read import EmulatorPackage
 from climlink.provenance import climlink_version, git_revision
 from climlink.run_folder import LOG_FILE, write_record
 

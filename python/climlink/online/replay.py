@@ -17,8 +17,8 @@ from climlink.data.stamp import Stamp
 from climlink.installation import executable
 from climlink.mpi import mpi_command
 from climlink.online.launch import NamelistValue, Progress, namelist_text, now, package_record, run_recorded, versions
-from climlink.overrides import check_constraints_off
-from climlink.package import EmulatorPackage
+from climlink.packages.constraint_switches import check_constraints_off
+from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import LOCK_FILE, new_run, write_record
 
 _PROGRESS = re.compile(r"climlink-replay: step (\d+) of (\d+) (\S+)")

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from climlink.export import eager_emulator
 from climlink.installation import NotBuiltError, executable
 from climlink.mpi import failure_text, mpi_command, run_job
-from climlink.package import EmulatorPackage, FloatRows
+from climlink.packages.export import eager_emulator
+from climlink.packages.read import EmulatorPackage, FloatRows
 from climlink.provenance import kernel_identity
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.wrappers.difference import scaled_difference

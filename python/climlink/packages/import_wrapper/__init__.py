@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from climlink.data.climsim import TIME_STEP_S
-from climlink.export import CANDIDATE_COUNT, golden_entry, raw_rows, tolerances, write_package
-from climlink.foreign_graph import ROW_MULTIPLE, CopyingGraph, ForeignGraph, GraphError, open_graph
-from climlink.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenColumns, choose_columns, graph_sensitivity
-from climlink.graph_examination import (
+from climlink.packages.export import CANDIDATE_COUNT, golden_entry, raw_rows, tolerances, write_package
+from climlink.packages.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenColumns, choose_columns, graph_sensitivity
+from climlink.packages.import_wrapper.foreign_graph import ROW_MULTIPLE, CopyingGraph, ForeignGraph, GraphError, open_graph
+from climlink.packages.import_wrapper.graph_examination import (
     COMPANY_ROWS,
     CONFIDENCE_SET,
     PROBE_ROWS,
@@ -29,9 +29,9 @@ from climlink.graph_examination import (
     NotFiniteError,
     examine,
 )
-from climlink.import_columns import ImportColumns, import_columns
-from climlink.input_order import finite_orders, order_finding, other_orders
-from climlink.package import EmulatorPackage
+from climlink.packages.import_wrapper.import_columns import ImportColumns, import_columns
+from climlink.packages.import_wrapper.input_order import finite_orders, order_finding, other_orders
+from climlink.packages.read import EmulatorPackage
 from climlink.provenance import climlink_version, git_revision, kernel_identity
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.wrappers.difference import SAME_KERNELS_TOLERANCE, scaled_difference

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from climlink.package import EmulatorPackage, PackageError
+from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.wrappers.errors import near_names
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from climlink.data.errors import DataError, StoreError
 from climlink.evaluation.kernels.rows import row_moments
 from climlink.evaluation.offline.scores import without_variance
-from climlink.foreign_graph import ForeignGraph, GraphError
-from climlink.import_columns import ImportColumns
+from climlink.packages.import_wrapper.foreign_graph import ForeignGraph, GraphError
+from climlink.packages.import_wrapper.import_columns import ImportColumns
 from climlink.wrappers.variable_sets import VariableSet, variable_set, variable_set_names
 
 Array = NDArray[np.float64]

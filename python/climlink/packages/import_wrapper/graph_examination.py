@@ -7,9 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from climlink.foreign_graph import ROW_MULTIPLE, ForeignGraph, GraphError
-from climlink.graph_code import operators_in_training, operators_on_cpu, prints, random_operators, written_attributes
-from climlink.graph_diagnosis import batches_taken, shape_hint, why_it_fails
+from climlink.packages.import_wrapper.foreign_graph import ROW_MULTIPLE, ForeignGraph, GraphError
+from climlink.packages.import_wrapper.graph_code import (
+    operators_in_training,
+    operators_on_cpu,
+    prints,
+    random_operators,
+    written_attributes,
+)
+from climlink.packages.import_wrapper.graph_diagnosis import batches_taken, shape_hint, why_it_fails
 from climlink.wrappers.difference import scaled_difference
 from climlink.wrappers.variable_sets import VariableSet, variable_set, variable_set_names
 

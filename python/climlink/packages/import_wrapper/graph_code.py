@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from climlink.foreign_graph import ROW_MULTIPLE, ForeignGraph
+from climlink.packages.import_wrapper.foreign_graph import ROW_MULTIPLE, ForeignGraph
 
 _MADE_FROM_NUMBERS = frozenset(("aten::tensor", "aten::scalar_tensor"))
 """Operators that make a tensor of one number: torch mixes such a tensor with any device."""

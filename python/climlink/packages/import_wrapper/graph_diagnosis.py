@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from climlink.foreign_graph import ROW_MULTIPLE, ForeignGraph, GraphError
-from climlink.graph_code import constant_devices
+from climlink.packages.import_wrapper.foreign_graph import ROW_MULTIPLE, ForeignGraph, GraphError
+from climlink.packages.import_wrapper.graph_code import constant_devices
 
 BATCHES = (*range(1, 33), 48, 64, 96, 100, 128, 256, 384, 512, 1024)
 """Numbers of rows that modules are traced with."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from climlink import _runtime
-from climlink.package import PackageError, check_archive, read_archive_file
+from climlink.packages.read import PackageError, check_archive, read_archive_file
 from climlink.wrappers.errors import ClimlinkError
 from climlink.wrappers.manifest import MANIFEST_ENTRY
 

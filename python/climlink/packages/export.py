@@ -17,8 +17,8 @@ from climlink.architectures import build
 from climlink.data.errors import StoreError
 from climlink.data.files import FileError, replacing
 from climlink.data.store import ColumnStore
-from climlink.golden import GoldenColumns, choose_golden
-from climlink.package import EmulatorPackage, PackageError
+from climlink.packages.golden import GoldenColumns, choose_golden
+from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.provenance import climlink_version, git_revision, kernel_identity
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.training.checkpoint import load_checkpoint, run_progress

@@ -1,0 +1,1 @@
+"""Packages: reading, export, import of foreign graphs, golden columns, verification, constraint switches."""
