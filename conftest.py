@@ -89,19 +89,22 @@ def _untrained_source(store: ColumnStore, input_set: str, architecture: str, con
     from climlink.architectures import build, resolve_configuration
     from climlink.data.statistics import compute_statistics
     from climlink.packages.export import ExportSource
+    from climlink.wrappers.column_emulator import trainable_parameters
     from climlink.wrappers.constraints import CONSTRAINTS
     from climlink.wrappers.contract import EmulatorContract
-    from climlink.wrappers.manifest import ConstraintEntry, NormalizationConfig
+    from climlink.wrappers.manifest import ArchitectureEntry, ConstraintEntry, NormalizationConfig
     from climlink.wrappers.normalization import output_scale
+    from climlink.wrappers.variable_sets import variable_set
     from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
-    contract = EmulatorContract(
-        input_set=input_set,
-        network_input_set="net_v2_mc",
-        network_output_set="net308",
-        level_count=store.level_count,
+    levels = store.level_count
+    contract = EmulatorContract.of(
+        inputs=variable_set(input_set, levels),
+        outputs=variable_set("mmf368", levels),
+        network_inputs=variable_set("net_v2_mc", levels),
+        network_outputs=variable_set("net308", levels),
         time_step_s=store.time_step_s,
-        hybrid=store.hybrid.entry(),
+        hybrid=store.hybrid,
         pruned_levels=15,
         normalization=NormalizationConfig(),
         constraints=[ConstraintEntry(name=n) for n in CONSTRAINTS if n != "output_mask"],
@@ -113,8 +116,11 @@ def _untrained_source(store: ColumnStore, input_set: str, architecture: str, con
     return ExportSource(
         name=f"{architecture}_{input_set}",
         emulator=emulator,
-        architecture=architecture,
-        configuration=resolve_configuration(architecture, configuration),
+        architecture=ArchitectureEntry(
+            name=architecture,
+            configuration=resolve_configuration(architecture, configuration),
+            trainable_parameters=trainable_parameters(emulator.network),
+        ),
         statistics_digest=statistics.digest,
         difference_scale={n: scale[contract.outputs.slice(n)].tolist() for n in contract.outputs.names},
         data_digest=store.digest,

@@ -13,7 +13,7 @@ from climlink.data.split import read_split
 from climlink.evaluation.offline import predict_package, r2_table
 from climlink.installation import configuration
 from climlink.packages.read import EmulatorPackage
-from climlink.wrappers.contract import host_sets
+from climlink.wrappers.contract import value_sets
 
 YARDSTICK = {
     "ptend_t": 0.52,
@@ -36,7 +36,7 @@ YARDSTICK = {
 def main(package: Path, data: Path) -> None:
     """Print one line per output: score, yardstick, whether it is reached."""
     read = EmulatorPackage.read(package)
-    inputs, outputs = host_sets(read.manifest)
+    inputs, outputs = value_sets(read.manifest)
     stamps = [str(s) for s in read_split(configuration("splits/climsim_sample.yaml")).test]
     rows = read_columns(data, inputs, outputs, stamps=stamps)
     scores = r2_table(rows.targets, predict_package(read, rows.inputs), outputs, first_level=read.manifest.pruned_levels or 0).summary()

@@ -38,7 +38,7 @@ class PackageSummary(StrictModel):
         m = package.manifest
         network = m.architecture
         sets = None if m.network_inputs is None else m.network_inputs.set
-        recipe = None if sets is None else ", ".join([sets, *(["confidence"] if m.confidence is not None else [])])
+        recipe = None if sets is None else ", ".join([sets, *(["confidence"] if m.has_confidence else [])])
         return cls(
             name=m.name,
             sha256=package.digest,

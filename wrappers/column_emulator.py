@@ -1,4 +1,4 @@
-"""The interface of every network that emulates columns."""
+"""The interfaces of networks: on columns (channels and levels), and on whole rows of any variables."""
 
 from __future__ import annotations
 
@@ -41,6 +41,24 @@ class ColumnEmulator(nn.Module):
     def forward(self, profiles: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return normalized profiles, scalars and confidence (see the class)."""
         raise TypeError(f"{type(self).__name__} must define forward(profiles, scalars)")
+
+
+class RowNetwork(nn.Module):
+    """A network on normalized rows; subclasses implement ``forward`` and script with ``torch.jit.script``.
+
+    ``forward(rows [batch, n_network_input])`` returns ``(rows [batch, n_network_output], confidence)``, confidence as a ColumnEmulator
+    gives it. Carried state stands last in both rows, with scale 1.
+    """
+
+    has_confidence = False
+
+    def initial_state(self, rows: Tensor, n_carried: int) -> Tensor:
+        """Return the carried state of samples that begin [batch, n_carried], from their rows, in which it is zero: zeros."""
+        return torch.zeros([rows.shape[0], n_carried], dtype=rows.dtype, device=rows.device)
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return normalized rows and confidence (see the class)."""
+        raise TypeError(f"{type(self).__name__} must define forward(rows)")
 
 
 def trainable_parameters(network: nn.Module) -> int:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.features import StaticEnergy, represent
 from climlink.wrappers.thermodynamics import liquid_fraction, relative_humidity, specific_humidity
-from climlink.wrappers.variable_sets import VariableSet, variable
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.variables import Variable, variable
 from climlink.wrappers.vertical import HybridCoordinate, PressureLevels
 
 _SUMS = {
@@ -21,6 +22,9 @@ _SUMS = {
     "tm_state_qn_prvphy": ("tm_state_q0002_prvphy", "tm_state_q0003_prvphy"),
 }
 """Total-cloud fields and their liquid and ice parts."""
+
+_PRESSURE_FIELDS = ("state_pmid", "state_rh", "state_q0001", "moist_static_energy_excess", "parcel_buoyancy")
+"""Fields that are made with the pressure at midpoints or interfaces."""
 
 _STATIC_ENERGIES = {"moist_static_energy_excess": False, "parcel_buoyancy": True}
 """Moist static energy fields, and whether they compare with saturated air."""
@@ -106,14 +110,27 @@ class SpecificHumidity(nn.Module):
         return specific_humidity(self.temperature(x), self.humidity(x), self.pressure(x))
 
 
-def field_module(name: str, host: VariableSet, hybrid: HybridCoordinate) -> nn.Module:
-    """Return the module that gives one named field from host rows; ContractError if the set cannot supply it."""
+def field_module(wanted: Variable, host: VariableSet, hybrid: HybridCoordinate | None) -> nn.Module:
+    """Return the module that gives one field from host rows; ContractError if the set cannot supply it."""
+    name = wanted.name
     if name in host:
         return HostField(host, name)
+    if wanted.representation:
+        base = _base_of(wanted, host)
+        return represent(wanted, base.units, field_module(base, host, hybrid))
     if name in _SUMS:
         return CloudSum(host, *_SUMS[name])
     if name == "liq_partition":
         return LiquidFraction(host)
+    if name in _PRESSURE_FIELDS:
+        return _of_pressure(name, host, hybrid)
+    raise ContractError(f"input set {host.name!r} neither holds {name!r} nor what it is derived from")
+
+
+def _of_pressure(name: str, host: VariableSet, hybrid: HybridCoordinate | None) -> nn.Module:
+    """Return the module of a field that needs pressure."""
+    if hybrid is None:
+        raise ContractError(f"{name} is derived from pressure: give the hybrid coefficients of the vertical grid")
     if name == "state_pmid":
         return Pressure(host, hybrid)
     if name == "state_rh" and "state_q0001" in host:
@@ -121,29 +138,28 @@ def field_module(name: str, host: VariableSet, hybrid: HybridCoordinate) -> nn.M
     if name == "state_q0001" and "state_rh" in host:
         return SpecificHumidity(host, hybrid)
     if name in _STATIC_ENERGIES:
-        temperature, humidity, pressure = (field_module(part, host, hybrid) for part in ("state_t", "state_q0001", "state_ps"))
+        parts = (field_module(variable(part), host, hybrid) for part in ("state_t", "state_q0001", "state_ps"))
+        temperature, humidity, pressure = parts
         return StaticEnergy(temperature, humidity, pressure, hybrid, saturated=_STATIC_ENERGIES[name])
-    known = variable(name)
-    if known.representation:
-        return represent(known, variable(known.base_name).units, field_module(known.base_name, host, hybrid))
     raise ContractError(f"input set {host.name!r} neither holds {name!r} nor what it is derived from")
 
 
-def _check_levels(host: VariableSet, hybrid: HybridCoordinate) -> None:
-    if host.level_count != hybrid.level_count:
+def _check_levels(host: VariableSet, hybrid: HybridCoordinate | None) -> None:
+    if hybrid is not None and host.level_count != hybrid.level_count:
         raise ContractError(f"input set {host.name!r} has {host.level_count} levels, the hybrid coefficients have {hybrid.level_count}")
 
 
 class NetworkFields(nn.Module):
     """The network's inputs in physical units, packed in the order of the network-side set."""
 
-    def __init__(self, host: VariableSet, network: VariableSet, hybrid: HybridCoordinate) -> None:
+    def __init__(self, host: VariableSet, network: VariableSet, hybrid: HybridCoordinate | None) -> None:
         super().__init__()
         _check_levels(host, hybrid)
         self.n_input = host.width
         # Encodings of one quantity share its field; the normalization makes them.
         names = list(dict.fromkeys(v.field_name for v in network.variables))
-        self.fields = nn.ModuleList(field_module(name, host, hybrid) for name in names)
+        fields = {v.field_name: v if v.name == v.field_name else _base_of(v, host) for v in network.variables}
+        self.fields = nn.ModuleList(field_module(fields[name], host, hybrid) for name in names)
         self.order = [names.index(v.field_name) for v in network.variables]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,14 +170,18 @@ class NetworkFields(nn.Module):
         return torch.cat([values[i] for i in self.order], dim=1)
 
 
+def _base_of(v: Variable, host: VariableSet) -> Variable:
+    return host[v.base_name] if v.base_name in host else variable(v.base_name)
+
+
 class StateFields(nn.Module):
     """The host state by name, for the physical constraints."""
 
-    def __init__(self, names: list[str], host: VariableSet, hybrid: HybridCoordinate) -> None:
+    def __init__(self, names: list[str], host: VariableSet, hybrid: HybridCoordinate | None) -> None:
         super().__init__()
         _check_levels(host, hybrid)
         self.names = list(names)
-        self.fields = nn.ModuleList(field_module(name, host, hybrid) for name in self.names)
+        self.fields = nn.ModuleList(field_module(variable(name), host, hybrid) for name in self.names)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return {name: [batch, width]}, float64, physical units, from host rows [batch, n_input]."""

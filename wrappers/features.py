@@ -13,7 +13,7 @@ from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR, LATENT_H
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.statistics import FILL_THRESHOLD
 from climlink.wrappers.thermodynamics import specific_humidity
-from climlink.wrappers.variable_sets import Variable
+from climlink.wrappers.variables import Variable
 from climlink.wrappers.vertical import HybridCoordinate, MidpointHeight
 
 LOG_FLOORS = {"kg/kg": 1e-9, "m": 1e-4}

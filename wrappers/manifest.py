@@ -7,11 +7,12 @@ import math
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from climlink.wrappers.errors import ManifestError
+from climlink.wrappers.layout import LEVEL, CarriedPair, Coordinate, Size, Strict, VariableLayout, check_rows
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 DEEPEST = 64
 """Objects and lists of a manifest inside each other; climlink writes 7."""
@@ -19,12 +20,6 @@ DEEPEST = 64
 MANIFEST_ENTRY = "climlink/manifest.json"
 GOLDEN_INPUTS_ENTRY = "climlink/golden_inputs.f32"
 GOLDEN_OUTPUTS_ENTRY = "climlink/golden_outputs.f32"
-
-
-class Strict(BaseModel):
-    """A record that refuses unknown keys, converts no type and cannot be changed once made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 def _plain(value: Any, where: str = "") -> Any:
@@ -49,39 +44,6 @@ Configuration = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 """SHA-256 as 64 lower-case hexadecimal digits."""
-
-
-class VariableEntry(Strict):
-    """One variable of a packed row: its ClimSim name, units, number of values and first position (0-based)."""
-
-    name: str
-    units: str
-    long_name: str
-    width: int = Field(ge=1)
-    offset: int = Field(ge=0)
-    lag: int = Field(ge=0, description="steps back in time the value belongs to")
-
-
-class VariableLayout(Strict):
-    """An ordered list of variables that fills a packed row without gaps."""
-
-    set: str = Field(description="name of the variable set, such as host_v2_q")
-    width: int = Field(ge=1)
-    variables: list[VariableEntry] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _contiguous(self) -> VariableLayout:
-        names = [v.name for v in self.variables]
-        if len(set(names)) != len(names):
-            raise ValueError(f"variable names repeat in set {self.set!r}: {sorted({n for n in names if names.count(n) > 1})}")
-        position = 0
-        for v in self.variables:
-            if v.offset != position:
-                raise ValueError(f"{v.name} starts at {v.offset} in set {self.set!r}, expected {position}: offsets must be contiguous")
-            position += v.width
-        if position != self.width:
-            raise ValueError(f"set {self.set!r} says width {self.width}, its variables fill {position}")
-        return self
 
 
 class HybridCoefficients(Strict):
@@ -112,7 +74,8 @@ class ConstraintEntry(Strict):
 class NormalizationConfig(Strict):
     """Choices of the normalization.
 
-    ``scheme``: ``range`` is the published (x - mean)/(max - min), ``moments`` is (x - mean)/std, both per level.
+    ``scheme``: ``range`` is the published (x - mean)/(max - min), ``moments`` is (x - mean)/std, both per level; ``given`` is
+    (x - subtract) * gain with the user's own numbers, ``none`` leaves physical units: the network normalizes by itself.
     ``cloud_transform``: 1 - exp(-lambda q) on total cloud. ``fill_policy``: ``flag`` turns a fill value into 1 and any other into 0,
     ``published`` keeps the published centre and spread. ``nonfinite_policy``: ``propagate`` lets NaN through (the Runtime refuses it),
     ``zero`` is the published replacement. ``zero_variance_policy``: an input that does not vary enters as zero. ``lagged_clip``: clip
@@ -120,7 +83,7 @@ class NormalizationConfig(Strict):
     (published). ``denormalize_float64``: multiply outputs by their scale in float64.
     """
 
-    scheme: Literal["range", "moments"] = "moments"
+    scheme: Literal["range", "moments", "given", "none"] = "moments"
     cloud_transform: bool = True
     fill_policy: Literal["flag", "published"] = "flag"
     nonfinite_policy: Literal["propagate", "zero"] = "propagate"
@@ -134,15 +97,18 @@ class NormalizationEntry(Strict):
     """The normalization in the graph: its choices, the SHA-256 of the statistics it was made from, and of the buffers themselves."""
 
     configuration: NormalizationConfig
-    statistics_digest: Sha256
+    statistics_digest: Sha256 | None = Field(description="null where no statistics were given")
     buffers_digest: Sha256
 
 
 class ArchitectureEntry(Strict):
-    """The network: registry name, its full configuration, and its number of trainable parameters."""
+    """The network: registry name, its full configuration, and its number of trainable parameters.
+
+    ``configuration`` is null for a network of no registered architecture, which runs and cannot be built again.
+    """
 
     name: str
-    configuration: Configuration
+    configuration: Configuration | None
     trainable_parameters: int = Field(ge=0)
 
 
@@ -156,14 +122,30 @@ class ToleranceEntry(Strict):
 
 
 class GoldenEntry(Strict):
-    """Golden columns stored beside the manifest as raw little-endian float32, C order: [column, n_input] and [column, n_output]."""
+    """Golden samples stored beside the manifest as raw little-endian float32, C order: [sample, n_input] and [sample, n_output].
 
-    column_count: int = Field(ge=2)
+    With carried state they are sequences, in the order [step][sequence]: ``start`` is 1 in the first step and 0 later, and the
+    carried inputs of a step are the golden outputs of the step before, byte for byte.
+    """
+
+    sample_count: int = Field(ge=2)
+    step_count: int = Field(default=1, ge=1, description="steps of each golden sequence; 1 where nothing is carried")
+    chained_tolerance: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="largest difference where outputs are fed back over all steps; null where nothing is carried"
+    )
     inputs_sha256: Sha256
     outputs_sha256: Sha256
     sensitivity: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="largest change of the outputs under rounding where too few calm columns were found"
+        default=None, description="largest change of the outputs under rounding where too few calm samples were found"
     )
+
+    @model_validator(mode="after")
+    def _sequences(self) -> GoldenEntry:
+        if self.sample_count % self.step_count:
+            raise ValueError(f"sample_count {self.sample_count} is not a multiple of step_count {self.step_count}")
+        if (self.step_count > 1) != (self.chained_tolerance is not None):
+            raise ValueError("golden sequences of several steps have a chained_tolerance, single samples have none")
+        return self
 
 
 class ProvenanceEntry(Strict):
@@ -190,32 +172,20 @@ class ImportedEntry(Strict):
     findings: list[str] = Field(description="what the import measured and a user should know")
 
 
-UNKNOWN_KEYS = (
-    "network_inputs",
-    "network_outputs",
-    "hybrid",
-    "pruned_levels",
-    "normalization",
-    "constraints",
-    "constants",
-    "architecture",
-)
-"""Keys that are null where an imported graph does not say; every other manifest has them."""
-
-
 class Manifest(Strict):
-    """The contract of one package. Version 1; readers refuse a newer version and unknown keys."""
+    """The contract of one package. Version 2; readers refuse other versions and unknown keys."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    kind: Literal["column"] = "column"
+    schema_version: Literal[2] = SCHEMA_VERSION
     name: str = Field(min_length=1)
+    dims: dict[str, Size] = Field(description="size of every dimension")
+    coordinates: dict[str, Coordinate] = Field(default_factory=dict, description="dimension -> its values, compared with the host's")
     inputs: VariableLayout
-    outputs: VariableLayout
-    confidence: VariableLayout | None = Field(default=None, description="appended to the output row after the outputs")
+    outputs: VariableLayout = Field(description="values, their confidence, carried state, in this order")
+    carried: list[CarriedPair] = Field(default_factory=list)
+    batch_granule: int = Field(ge=1, description="forwards are filled up to a multiple; 1: every sample by itself")
     network_inputs: VariableLayout | None
     network_outputs: VariableLayout | None
-    level_count: int = Field(ge=1)
-    time_step_s: float = Field(gt=0)
+    time_step_s: Annotated[float, Field(gt=0)] | None
     calendar: str = "noleap"
     hybrid: HybridCoefficients | None
     pruned_levels: Annotated[int, Field(ge=0)] | None = Field(description="levels from the top whose water and wind tendencies are zero")
@@ -224,11 +194,12 @@ class Manifest(Strict):
     constants: dict[str, float] | None
     architecture: ArchitectureEntry | None
     allowed_precisions: list[Literal["float32", "bfloat16"]] = Field(min_length=1)
-    difference_scale: dict[str, list[float]] = Field(description="s of the difference formula per output variable, [width]")
+    difference_scale: dict[str, list[float]] = Field(description="s of the difference formula per output: one number, or [width]")
     tolerances: list[ToleranceEntry] = Field(min_length=1)
     same_kernels_tolerance: float = Field(gt=0, description="between routes on one machine and torch version")
     training_ranges: dict[str, list[list[float]]] = Field(
-        default_factory=dict, description="input variable -> [minimum [width], maximum [width]] seen in training, fill values left out"
+        default_factory=dict,
+        description="input -> [minimum, maximum] seen in training, one number or [width] each; fill values left out",
     )
     operators: list[str] = Field(description="TorchScript operators of the graph, sorted")
     golden: GoldenEntry
@@ -236,44 +207,52 @@ class Manifest(Strict):
     imported: ImportedEntry | None = Field(default=None, description="where the graph was not made by `climlink export`")
 
     @model_validator(mode="after")
-    def _unknown(self) -> Manifest:
-        absent = [key for key in UNKNOWN_KEYS if getattr(self, key) is None]
-        if absent and self.imported is None:
-            raise ValueError(f"{absent[0]} is null, which only an imported package (key imported) may say")
+    def _rows(self) -> Manifest:
+        for layout in filter(None, (self.inputs, self.outputs, self.network_inputs, self.network_outputs)):
+            layout.check_dims(self.dims)
+        check_rows(self.inputs, self.outputs, self.carried)
+        if bool(self.carried) != (self.golden.step_count > 1):
+            raise ValueError("golden: step_count is above 1 if and only if state is carried")
+        for name, coordinate in self.coordinates.items():
+            if len(coordinate.values) != self.dims.get(name):
+                raise ValueError(f"coordinates: {name} has {len(coordinate.values)} values, dims say {self.dims.get(name, 'nothing')}")
         return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
         if self.hybrid is not None and len(self.hybrid.hyam) != self.level_count:
-            raise ValueError(f"level_count is {self.level_count} but the hybrid coefficients have {len(self.hybrid.hyam)} levels")
+            raise ValueError(f"dims: level is {self.level_count} but the hybrid coefficients have {len(self.hybrid.hyam)} levels")
         if self.pruned_levels is not None and self.pruned_levels > self.level_count:
             raise ValueError(f"pruned_levels is {self.pruned_levels} but there are only {self.level_count} levels")
-        for layout in filter(None, (self.inputs, self.outputs, self.network_inputs, self.network_outputs)):
-            for v in layout.variables:
-                if v.width not in (1, self.level_count):
-                    raise ValueError(f"{v.name} of set {layout.set!r} has width {v.width}, neither 1 nor level_count {self.level_count}")
-        if self.confidence is not None and self.confidence != self.network_outputs:
-            raise ValueError("confidence must be laid out as network_outputs, or be null")
+        declared = [(t.backend, t.device, t.precision) for t in self.tolerances]
+        if len(set(declared)) != len(declared):
+            raise ValueError("tolerances must name each backend, device and precision once")
         return self
 
     @model_validator(mode="after")
     def _scales_and_ranges(self) -> Manifest:
         for v in self.outputs.variables:
             scale = self.difference_scale.get(v.name)
-            if scale is None or len(scale) != v.width or min(scale) <= 0:
-                raise ValueError(f"difference_scale of {v.name} must be {v.width} positive numbers, got {scale!r:.80}")
-        widths = {v.name: v.width for v in self.inputs.variables}
+            if scale is None or len(scale) not in (1, v.width) or min(scale) <= 0:
+                raise ValueError(f"difference_scale of {v.name} must be 1 or {v.width} positive numbers, got {scale!r:.80}")
+            if v.role != "value" and scale != [1.0]:
+                raise ValueError(f"difference_scale of {v.name} must be [1.0]: its role is {v.role}")
+        _refuse_others("difference_scale", self.difference_scale, {v.name for v in self.outputs.variables})
+        widths = {v.name: v.width for v in self.inputs.of_role("value")}
         for name, pair in self.training_ranges.items():
-            if [len(part) for part in pair] != [widths.get(name)] * 2 or any(low > high for low, high in zip(*pair, strict=True)):
+            width = widths.get(name)
+            fits = len(pair) == 2 and len(pair[0]) == len(pair[1]) and len(pair[0]) in (1, width) and width is not None
+            if not fits or any(low > high for low, high in zip(*pair, strict=True)):
                 raise ValueError(
-                    f"training_ranges of {name} must be [minimum, maximum] with {widths.get(name, 'no (not an input)')} values each, "
+                    f"training_ranges of {name} must be [minimum, maximum] with 1 or {width or 'no (not an input value)'} numbers each, "
                     "none above its maximum"
                 )
-        _refuse_others("difference_scale", self.difference_scale, {v.name for v in self.outputs.variables})
-        declared = [(t.backend, t.device, t.precision) for t in self.tolerances]
-        if len(set(declared)) != len(declared):
-            raise ValueError("tolerances must name each backend, device and precision once")
         return self
+
+    @property
+    def level_count(self) -> int:
+        """Number of levels; 0 where there is no vertical dimension."""
+        return self.dims.get(LEVEL, 0)
 
     @property
     def n_input(self) -> int:
@@ -282,13 +261,18 @@ class Manifest(Strict):
 
     @property
     def n_output(self) -> int:
-        """Length of an output row, confidence included."""
-        return self.outputs.width + (self.confidence.width if self.confidence else 0)
+        """Length of an output row, confidence and carried state included."""
+        return self.outputs.width
 
     @property
-    def n_column_golden(self) -> int:
-        """Number of golden columns."""
-        return self.golden.column_count
+    def n_value(self) -> int:
+        """How many values of an output row are predictions: they come first."""
+        return self.outputs.width_of("value")
+
+    @property
+    def has_confidence(self) -> bool:
+        """Whether confidence follows the predictions."""
+        return bool(self.outputs.of_role("confidence"))
 
     def tolerance(self, backend: str, device: str, precision: str) -> float:
         """Return the golden tolerance of one backend, device type and precision; ManifestError if none is declared."""
@@ -296,6 +280,12 @@ class Manifest(Strict):
             if (entry.backend, entry.device, entry.precision) == (backend, device, precision):
                 return entry.tolerance
         raise ManifestError(f"the manifest of {self.name!r} declares no tolerance for {backend}/{device}/{precision}")
+
+    def require_time_step(self) -> float:
+        """Return the time step in seconds; ManifestError for a package that has none."""
+        if self.time_step_s is None:
+            raise ManifestError(f"{self.name!r} is not made for a time step; what is asked here needs tendencies over one")
+        return self.time_step_s
 
     def to_json(self) -> str:
         """Return the manifest as indented JSON text."""
@@ -342,6 +332,11 @@ def parse_manifest(text: str, origin: str) -> Manifest:
         raise ManifestError(f"{origin}: the manifest has no integer schema_version")
     if version > SCHEMA_VERSION:
         raise ManifestError(f"{origin}: manifest schema {version} is newer than the {SCHEMA_VERSION} this climlink reads; update climlink")
+    if version < SCHEMA_VERSION:
+        raise ManifestError(
+            f"{origin}: manifest schema {version}, this climlink reads {SCHEMA_VERSION}; make the package again with "
+            "`climlink export RUN --output FILE`, or `climlink import` where it was imported"
+        )
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:

@@ -8,6 +8,7 @@ the function _center_and_gain (docs/normalization.md shows the published choices
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import NormalizationConfig, NormalizationEntry
 from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES, Statistics, VariableStatistics
-from climlink.wrappers.variable_sets import FEATURES, Variable, VariableSet
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.variables import FEATURES, Variable
 
 OUTPUT_FLOORS = {"kg/kg/s": 3e-10, "m/s2": 1e-6, "K/s": 1e-9, "W/m2": 1e-3, "m/s": 1e-12}
 """Smallest output scale by units. Water and wind: the published floors. The rest only keep a scale positive."""
@@ -33,6 +35,9 @@ FEATURE_LIMIT = 10.0
 PUBLISHED_FILL = (8.8664e29, 1e30)
 """Centre and spread that the published files give to SNOWHICE, whose 1e30 fill values were averaged in."""
 
+_FROM_STATISTICS = ("range", "moments")
+"""Schemes that know fill values, cloud and lags; the others take a user's numbers as they are."""
+
 _PUBLISHED_UNSCALED = ("state_rh", "liq_partition", "cam_in_ICEFRAC", "cam_in_LANDFRAC", "cam_in_OCNFRAC", "clat", "slat")
 """Enter as they are: already between about 0 and 1 (published)."""
 
@@ -40,14 +45,38 @@ _PUBLISHED_UNCENTERED = ("pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX")
 """Divided by their range but not centred (published), as all *_dyn inputs are."""
 
 
+SMALLEST_FLOOR = 1e-30
+"""Floor of an output in units that OUTPUT_FLOORS does not know: it only keeps a scale positive."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A user's own normalization, float64 [n_network_input] and [n_network_output].
+
+    The network reads (x - subtract) * gain and its rows are multiplied by ``output_scale`` and shifted by ``output_mean``.
+    """
+
+    subtract: Tensor
+    gain: Tensor
+    output_scale: Tensor
+    output_mean: Tensor
+
+
 def output_floor(variable: Variable) -> float:
     """Return the smallest scale of an output variable, in its own units."""
-    return OUTPUT_FLOORS[variable.units]
+    return OUTPUT_FLOORS.get(variable.units, SMALLEST_FLOOR)
 
 
 def output_scale(variables: VariableSet, statistics: Statistics) -> Tensor:
-    """Return max(std, floor) of every output, float64 [n_output], physical units: the s of the difference formula too."""
-    parts = [statistics[v.name].std.clamp(min=output_floor(v)) for v in variables.variables]
+    """Return max(std, floor) of every output, float64 [n_output], physical units: the s of the difference formula too.
+
+    Carried state has scale 1.
+    """
+    ones = torch.ones(variables.width, dtype=torch.float64)
+    parts = [
+        ones[variables.slice(v.name)] if v.role == "carried" else statistics[v.name].std.clamp(min=output_floor(v))
+        for v in variables.variables
+    ]
     scale = torch.cat(parts)
     if not bool(torch.isfinite(scale).all()):
         raise ContractError(f"the statistics of {statistics.source} lack standard deviations of outputs of set {variables.name!r}")
@@ -101,10 +130,10 @@ class Normalization(nn.Module):
         for v in inputs.variables:
             where = inputs.slice(v.name)
             # The published networks hide cloud on the pruned levels; lagged inputs there are divided by floors of 1e-12.
-            if v.is_profile and (v.lag > 0 or v.name.endswith("_dyn") or _is_exponential(v, self._config)):
+            if _is_hidden_aloft(v, self._config):
                 kept[where.start : where.start + pruned_levels] = False
             log[where] = v.representation == "log"
-            flag[where] = self._config.fill_policy == "flag" and v.name in FILLED_VARIABLES
+            flag[where] = _is_flagged(v, self._config)
         self.register_buffer("kept", kept)
         self.register_buffer("is_log", log)
         self.register_buffer("is_flag", flag)
@@ -146,15 +175,27 @@ class Normalization(nn.Module):
         return self.normalize(rows)
 
     @torch.jit.unused
+    def give(self, scaling: Scaling) -> Normalization:
+        """Fill the buffers with the user's own numbers (scheme ``given``); ContractError for wrong lengths. Returns self."""
+        for name in ("subtract", "gain", "output_scale", "output_mean"):
+            buffer, value = getattr(self, name), getattr(scaling, name).to(torch.float64).flatten()
+            if value.shape != buffer.shape or not bool(torch.isfinite(value).all()):
+                raise ContractError(
+                    f"{name} must be {buffer.numel()} finite numbers, one per value of the network's row, got {value.numel()}"
+                )
+            buffer.copy_(value)
+        return self
+
+    @torch.jit.unused
     def fit(self, statistics: Statistics) -> Normalization:
         """Fill the buffers from statistics of the training split; ContractError if a needed number is missing. Returns self."""
-        for v in self._inputs.variables:
+        for v in self._inputs.of_role("value").variables:
             where = self._inputs.slice(v.name)
             subtract, gain = _center_and_gain(v, self._config, statistics)
             self.subtract[where] = subtract
             self.gain[where] = gain
             self._fit_special(v, where, statistics)
-        for v in self._outputs.variables:
+        for v in self._outputs.of_role("value").variables:
             if self._config.output_center == "mean":
                 self.output_mean[self._outputs.slice(v.name)] = statistics[v.name].mean
         self.output_scale.copy_(output_scale(self._outputs, statistics))
@@ -186,7 +227,7 @@ class Normalization(nn.Module):
             self.lower[where], self.upper[where] = low, high
 
     @torch.jit.unused
-    def entry(self, statistics_digest: str) -> NormalizationEntry:
+    def entry(self, statistics_digest: str | None) -> NormalizationEntry:
         """Return the manifest's record of this normalization."""
         return NormalizationEntry(configuration=self._config, statistics_digest=statistics_digest, buffers_digest=self.digest())
 
@@ -200,8 +241,22 @@ class Normalization(nn.Module):
         return sha.hexdigest()
 
 
+def _is_hidden_aloft(v: Variable, config: NormalizationConfig) -> bool:
+    """Say whether a network input is zero on pruned levels."""
+    if config.scheme not in _FROM_STATISTICS or not v.is_profile or v.role != "value":
+        return False
+    return v.lag > 0 or v.name.endswith("_dyn") or _is_exponential(v, config)
+
+
+def _is_flagged(v: Variable, config: NormalizationConfig) -> bool:
+    """Say whether a fill value enters as 1 and any other value as 0."""
+    return config.scheme in _FROM_STATISTICS and config.fill_policy == "flag" and v.name in FILLED_VARIABLES
+
+
 def _is_exponential(v: Variable, config: NormalizationConfig) -> bool:
     """Say whether a network input is cloud water through 1 - exp(-lambda q)."""
+    if config.scheme not in _FROM_STATISTICS:
+        return False
     return v.representation == "exponential" or (v.name == "state_qn" and config.cloud_transform)
 
 

@@ -1,7 +1,8 @@
-"""Variables and ordered variable sets: the only owner of names, order, widths and offsets."""
+"""Ordered variable sets: the only owner of order, widths and offsets."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,113 +14,53 @@ import yaml
 from torch import Tensor
 
 from climlink.wrappers.errors import ContractError, near_names
-from climlink.wrappers.manifest import VariableEntry, VariableLayout
+from climlink.wrappers.layout import LEVEL, Role, VariableEntry, VariableLayout
+from climlink.wrappers.variables import Variable, variable
 
 _FOLDER = Path(__file__).parent
 DEFAULT_LEVEL_COUNT = 60
-ENCODINGS = ("variable", "log", "exponential")
-"""Representations that the normalization makes: scaled by one number per variable, signed logarithm, exponential cloud transform."""
-
-FEATURES = ("log10", "step", "not_positive", "unfilled")
-"""Representations that are fields of their own: logarithm above a floor, difference to the level above, x <= 0, fill value as zero."""
-
-REPRESENTATIONS = ENCODINGS + FEATURES
-"""What a network input may be besides the value itself, written ``name@representation``."""
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One physical quantity: ClimSim name, units, meaning, ``profile`` or ``scalar``, lag in time steps.
-
-    ``representation`` is empty for the value itself; network inputs may carry the same quantity in another encoding,
-    written ``name@representation``.
-    """
-
-    name: str
-    units: str
-    long_name: str
-    kind: str
-    lag: int = 0
-    representation: str = ""
-    plausible: tuple[float, float] | None = None
-    """Smallest and largest value that a file may hold, in ``units``; None for what is computed."""
-
-    @property
-    def is_profile(self) -> bool:
-        """True for a value per level, False for one value per column."""
-        return self.kind == "profile"
-
-    @property
-    def base_name(self) -> str:
-        """Catalogue name without the representation."""
-        return self.name.split("@")[0]
-
-    @property
-    def field_name(self) -> str:
-        """Name of the physical field that is normalized, and of its statistics: encodings share the field of their base."""
-        return self.name if self.representation in FEATURES else self.base_name
-
-
-@cache
-def _catalogue() -> dict[str, Variable]:
-    raw = yaml.safe_load((_FOLDER / "variables.yaml").read_text(encoding="utf-8"))
-    return {
-        name: _variable(name, kind, entry)
-        for kind, section in (("profile", raw["profiles"]), ("scalar", raw["scalars"]))
-        for name, entry in section.items()
-    }
-
-
-def _variable(name: str, kind: str, entry: dict[str, Any]) -> Variable:
-    # YAML 1.1 takes 1e-4 for a text; float() reads both.
-    low, high = entry.get("range", (None, None))
-    plausible = None if low is None else (float(low), float(high))
-    meaning = (name, entry["units"], entry["long_name"], kind)
-    return Variable(*meaning, lag=entry.get("lag", 0), plausible=plausible)
-
-
-def variable(name: str) -> Variable:
-    """Return the catalogue's variable, or one of its representations (``state_t@log``); ContractError names the near ones."""
-    base, marked, representation = name.partition("@")
-    known = _catalogue().get(base)
-    if known is None:
-        raise ContractError(f"unknown variable {name!r}{near_names(base, _catalogue())}")
-    if not marked:
-        return known
-    if representation not in REPRESENTATIONS:
-        raise ContractError(f"unknown representation {representation!r} of {base}{near_names(representation, REPRESENTATIONS)}")
-    return Variable(name, "1", f"{known.long_name}, {representation} representation", known.kind, known.lag, representation)
-
-
-def variable_names() -> list[str]:
-    """Return every name of the catalogue, sorted."""
-    return sorted(_catalogue())
 
 
 @dataclass(frozen=True)
 class VariableSet:
-    """An ordered list of variables packed into one row, profiles with ``level_count`` values from the model top down."""
+    """An ordered list of variables packed into one row; ``sizes`` gives the length of each dimension, levels from the top down.
+
+    ContractError for a name that stands twice, a dimension without a size, or a size below 1.
+    """
 
     name: str
     variables: tuple[Variable, ...]
-    level_count: int = DEFAULT_LEVEL_COUNT
+    sizes: Mapping[str, int] = field(default_factory=lambda: {LEVEL: DEFAULT_LEVEL_COUNT})
     _offsets: dict[str, int] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.level_count < 1:
-            raise ContractError(f"variable set {self.name!r} needs at least one level, got level_count={self.level_count}")
+        small = [f"{d}={n}" for d, n in self.sizes.items() if n < 1]
+        if small:
+            raise ContractError(f"variable set {self.name!r} needs sizes of at least 1, got {', '.join(small)}")
         position = 0
         for v in self.variables:
             if v.name in self._offsets:
                 raise ContractError(f"variable {v.name!r} stands twice in set {self.name!r}")
+            lacking = [d for d in v.dims if d not in self.sizes]
+            if lacking:
+                raise ContractError(f"variable {v.name!r} of set {self.name!r} has dims {list(v.dims)}; no size is given for {lacking}")
             self._offsets[v.name] = position
-            position += self._width(v)
+            position += math.prod(self.shape_of(v))
+
+    def shape_of(self, v: Variable) -> tuple[int, ...]:
+        """Return the sizes of a variable's dimensions, () for one value."""
+        return tuple(self.sizes[d] for d in v.dims)
 
     def _width(self, v: Variable) -> int:
-        return self.level_count if v.is_profile else 1
+        return math.prod(self.shape_of(v))
 
     def __contains__(self, name: object) -> bool:
         return name in self._offsets
+
+    def __getitem__(self, name: str) -> Variable:
+        """Return a variable by name; ContractError names the near ones."""
+        self.offset(name)
+        return next(v for v in self.variables if v.name == name)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,14 +73,28 @@ class VariableSet:
         return sum(self._width(v) for v in self.variables)
 
     @property
+    def level_count(self) -> int:
+        """Number of levels; 0 where there is no vertical dimension."""
+        return self.sizes.get(LEVEL, 0)
+
+    @property
     def profiles(self) -> tuple[Variable, ...]:
         """The profile variables, in order."""
         return tuple(v for v in self.variables if v.is_profile)
 
     @property
     def scalars(self) -> tuple[Variable, ...]:
-        """The scalar variables, in order."""
-        return tuple(v for v in self.variables if not v.is_profile)
+        """The variables of one value, in order."""
+        return tuple(v for v in self.variables if not v.dims)
+
+    @property
+    def only_columns(self) -> bool:
+        """Whether every variable is a profile or one value."""
+        return all(v.is_profile or not v.dims for v in self.variables)
+
+    def of_role(self, *roles: Role) -> VariableSet:
+        """Return the set of the variables of some roles, in the same order."""
+        return VariableSet(self.name, tuple(v for v in self.variables if v.role in roles), self.sizes)
 
     def offset(self, name: str) -> int:
         """Return the first position (0-based) of a variable in the row; ContractError names the near ones."""
@@ -149,8 +104,7 @@ class VariableSet:
 
     def width_of(self, name: str) -> int:
         """Return the number of values of one variable."""
-        self.offset(name)
-        return next(self._width(v) for v in self.variables if v.name == name)
+        return self._width(self[name])
 
     def slice(self, name: str) -> slice:
         """Return the positions of one variable in the row."""
@@ -158,9 +112,9 @@ class VariableSet:
         return slice(start, start + self.width_of(name))
 
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Return rows ``[batch, width]`` from named tensors: profiles ``[batch, level]``, scalars ``[batch]`` or ``[batch, 1]``.
+        """Return rows ``[batch, width]`` from named tensors ``[batch, dims...]``; one value is ``[batch]`` or ``[batch, 1]``.
 
-        Raises ContractError for missing or unknown names, wrong shapes, and tensors that differ in type or number of columns.
+        Raises ContractError for missing or unknown names, wrong shapes, and tensors that differ in type or number of samples.
         """
         missing = [n for n in self.names if n not in values]
         unknown = [n for n in values if n not in self]
@@ -169,11 +123,11 @@ class VariableSet:
             raise ContractError(f"set {self.name!r}: missing {missing}, unknown {unknown}{hint}")
         columns = []
         for v in self.variables:
-            value = values[v.name]
-            value = value[:, None] if value.ndim == 1 and not v.is_profile else value
-            if value.ndim != 2 or value.shape[1] != self._width(v):
-                raise ContractError(f"{v.name} must have shape [batch, {self._width(v)}], got {list(values[v.name].shape)}")
-            columns.append(value)
+            value, shape = values[v.name], self.shape_of(v)
+            if (tuple(value.shape[1:]) != shape and not (not shape and tuple(value.shape[1:]) == (1,))) or value.ndim < 1:
+                wanted = ", ".join(["batch", *map(str, shape or (1,))])
+                raise ContractError(f"{v.name} must have shape [{wanted}], got {list(value.shape)}")
+            columns.append(value.reshape(value.shape[0], self._width(v)))
         batches = {c.shape[0] for c in columns}
         if len(batches) != 1:
             raise ContractError(f"set {self.name!r}: variables differ in their number of columns: {sorted(batches)}")
@@ -183,18 +137,32 @@ class VariableSet:
         return torch.cat(columns, dim=1)
 
     def unpack(self, rows: Tensor) -> dict[str, Tensor]:
-        """Return named views of rows ``[batch, width]``: profiles ``[batch, level]``, scalars ``[batch]``."""
+        """Return named views ``[batch, dims...]`` of rows ``[batch, width]``."""
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise ContractError(f"rows of set {self.name!r} must have shape [batch, {self.width}], got {list(rows.shape)}")
-        return {v.name: rows[:, self.slice(v.name)] if v.is_profile else rows[:, self.offset(v.name)] for v in self.variables}
+        return {v.name: rows[:, self.slice(v.name)].reshape(rows.shape[0], *self.shape_of(v)) for v in self.variables}
 
     def layout(self) -> VariableLayout:
         """Return the manifest's record of this set."""
         entries = [
-            VariableEntry(name=v.name, units=v.units, long_name=v.long_name, width=self._width(v), offset=self._offsets[v.name], lag=v.lag)
+            VariableEntry(
+                name=v.name,
+                units=v.units,
+                long_name=v.long_name,
+                dims=list(v.dims),
+                width=self._width(v),
+                offset=self._offsets[v.name],
+                lag=v.lag,
+                role=v.role,
+            )
             for v in self.variables
         ]
         return VariableLayout(set=self.name, width=self.width, variables=entries)
+
+    @classmethod
+    def from_layout(cls, layout: VariableLayout, sizes: Mapping[str, int]) -> VariableSet:
+        """Return the set that a manifest records."""
+        return cls(layout.set, tuple(Variable.from_entry(e) for e in layout.variables), dict(sizes))
 
 
 @cache
@@ -214,9 +182,14 @@ def variable_set_names(role: str | None = None) -> list[str]:
     return [name for name, (r, _) in _set_names().items() if role in (None, r)]
 
 
+def set_members(name: str) -> tuple[str, ...]:
+    """Return the names of the variables of a set in order; ContractError names the near sets."""
+    if name not in _set_names():
+        raise ContractError(f"unknown variable set {name!r}{near_names(name, _set_names())}; known: {', '.join(_set_names())}")
+    return _set_names()[name][1]
+
+
 @cache
 def variable_set(name: str, level_count: int = DEFAULT_LEVEL_COUNT) -> VariableSet:
     """Return a named set for a number of levels; ContractError names the near ones."""
-    if name not in _set_names():
-        raise ContractError(f"unknown variable set {name!r}{near_names(name, _set_names())}; known: {', '.join(_set_names())}")
-    return VariableSet(name, tuple(variable(n) for n in _set_names()[name][1]), level_count)
+    return VariableSet(name, tuple(variable(n) for n in set_members(name)), {LEVEL: level_count})

@@ -13,7 +13,7 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.figures.shown import shown_as
 from climlink.evaluation.figures.style import pressure_axis
 from climlink.evaluation.offline.scores import R2Table
-from climlink.wrappers.variable_sets import variable
+from climlink.wrappers.variables import variable
 
 Array = NDArray[np.float64]
 

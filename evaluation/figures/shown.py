@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from climlink.data.stamp import SECONDS_PER_DAY
-from climlink.wrappers.variable_sets import variable
+from climlink.wrappers.variables import variable
 
 _GRAM = 1e3
 _MILLIGRAM = 1e6

@@ -13,7 +13,7 @@ from climlink.data.store import ColumnStore
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.offline.prediction import Changes, Predictor
 from climlink.evaluation.weights import area_weights, layer_thickness
-from climlink.wrappers.contract import host_sets
+from climlink.wrappers.contract import value_sets
 from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import VariableSet
 
@@ -85,12 +85,13 @@ class Blocks:
         """Check package and store against each other; EvaluationError says what does not fit."""
         manifest = predictor.package.manifest
         check_fit(manifest, store, split)
-        self.inputs, self.outputs = host_sets(manifest)
+        self.inputs, self.outputs = value_sets(manifest)
         self.store = store
         self.indices = store.indices(split)
         self.misses = Misses(self.outputs)
         self.times_done = 0
         self._predictor = predictor
+        self._n_confidence = manifest.outputs.width_of("confidence")
 
     def __iter__(self) -> Iterator[Block]:
         step = min(self.store.time_chunk, max(1, BLOCK_ROWS // self.store.n_column))
@@ -117,7 +118,7 @@ class Blocks:
         return Block(
             truth=truth.reshape(*shape, -1),
             prediction=predicted[..., :width],
-            confidence=predicted[..., width:] if predicted.shape[2] > width else None,
+            confidence=predicted[..., width : width + self._n_confidence] if self._n_confidence else None,
             counted=counted,
             thickness=np.moveaxis(thickness, 1, 2),
             wind=wind.reshape(*shape, -1),
@@ -132,7 +133,7 @@ def check_fit(manifest: Manifest, store: ColumnStore, split: str) -> None:
             f"{manifest.name!r} was made for {manifest.level_count} levels, {store.path} has {store.level_count}; "
             "give a store of the grid it was trained on"
         )
-    if manifest.time_step_s != store.time_step_s:
+    if manifest.time_step_s is not None and manifest.time_step_s != store.time_step_s:
         raise EvaluationError(
             f"{manifest.name!r} was made for a time step of {manifest.time_step_s:g} s, the tendencies of {store.path} "
             f"are over {store.time_step_s:g} s"

@@ -18,7 +18,7 @@ from climlink.evaluation.offline.energy import energy_factors
 from climlink.evaluation.offline.prediction import Predictor
 from climlink.evaluation.report import Exclusion
 from climlink.wrappers.manifest import Manifest
-from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.variable_sets import VariableSet
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
@@ -119,14 +119,14 @@ def _cell_weights(block: Block, outputs: VariableSet, area: Array) -> Array:
 
 def _confidence(predictor: Predictor, outputs: VariableSet, excluded: list[Exclusion]) -> ConfidenceScores | None:
     manifest = predictor.package.manifest
-    if manifest.confidence is None:
+    if not manifest.has_confidence or manifest.network_outputs is None:
         excluded.append(Exclusion("confidence", "the package gives none"))
         return None
-    variables = variable_set(manifest.confidence.set, manifest.level_count)
+    variables = VariableSet.from_layout(manifest.network_outputs, manifest.dims).of_role("value")
     scale = predictor.output_scale()
     if scale is None:
         known = manifest.difference_scale
-        scale = np.concatenate([np.array(known.get(n, [0.0] * variables.width_of(n))) for n in variables.names])
+        scale = np.concatenate([np.resize(known.get(n, [0.0]), variables.width_of(n)) for n in variables.names])
         left_out = [n for n in variables.names if n not in known]
         if left_out:
             excluded.append(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR, WATER_DENSITY
-from climlink.wrappers.variable_sets import variable
+from climlink.wrappers.variables import variable
 
 Array = NDArray[np.float64]
 

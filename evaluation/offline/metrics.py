@@ -12,7 +12,8 @@ from climlink.evaluation.offline.leap import LEVEL_COUNT, TARGET_SET, leap_score
 from climlink.evaluation.offline.result import Array, OfflineResult
 from climlink.evaluation.offline.scores import without_variance
 from climlink.evaluation.summary import Metrics, finite_or_none
-from climlink.wrappers.variable_sets import variable, variable_set
+from climlink.wrappers.variable_sets import variable_set
+from climlink.wrappers.variables import variable
 
 
 def metrics(result: OfflineResult) -> Metrics:

@@ -9,7 +9,7 @@ from climlink.evaluation.offline.conservation import BUDGETS, UNITS
 from climlink.evaluation.offline.deciles import LABELS
 from climlink.evaluation.offline.metrics import climsim_scores, mean_column_r2, median_column_r2
 from climlink.evaluation.offline.result import Array, OfflineResult
-from climlink.wrappers.variable_sets import variable
+from climlink.wrappers.variables import variable
 
 _CLIMSIM_UNITS = {"mae": "W/m2", "rmse": "W/m2", "bias": "W/m2", "r2": "1"}
 

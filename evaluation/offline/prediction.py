@@ -68,8 +68,7 @@ class Predictor:
         graph = self._module
         for first, count, padded in self._batches(inputs):
             rows, confidence = graph.normalized_forward(padded)
-            outputs = graph.constrain(padded, rows).to(torch.float32)
-            predicted[first : first + count] = torch.cat([outputs, confidence.to(torch.float32)], dim=1).cpu().numpy()[:count]
+            predicted[first : first + count] = graph.output_rows(padded, rows, confidence).cpu().numpy()[:count]
             for name, value in graph.constraints.changes(graph.state(padded), graph.physical_outputs(rows)).items():
                 parts.setdefault(name, []).append(value.cpu().numpy()[:count])
         return predicted, {name: np.concatenate(values) for name, values in parts.items()}
@@ -96,7 +95,7 @@ def predict_package(
     Confidence values, where the package has them, are left out.
     """
     predictor = Predictor(package, batch_rows=batch_rows, device=device)
-    return predictor.rows(inputs)[:, : predictor.package.manifest.outputs.width]
+    return predictor.rows(inputs)[:, : predictor.package.manifest.n_value]
 
 
 def replay_outputs(

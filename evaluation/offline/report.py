@@ -17,7 +17,7 @@ from climlink.evaluation.offline.result import OfflineResult
 from climlink.evaluation.offline.words import words
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
 from climlink.evaluation.summary import Metrics, OfflineSummary, finite_or_none
-from climlink.wrappers.variable_sets import variable
+from climlink.wrappers.variables import variable
 
 
 def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -> Report:

@@ -13,7 +13,8 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.kernels.pairs import PairMoments
 from climlink.evaluation.kernels.rows import row_moments
 from climlink.wrappers.normalization import ZERO_VARIANCE, output_floor
-from climlink.wrappers.variable_sets import VariableSet, variable
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.variables import variable
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,7 @@ class Tropopause:
 
     def __init__(self, grid: HistoryGrid) -> None:
         hybrid = HybridCoordinate(grid.p0_pa, *(tuple(float(v) for v in values) for values in (grid.hyam, grid.hybm, grid.hyai, grid.hybi)))
-        rule = build_constraint(ConstraintEntry(name="stratospheric_water"), ConstraintContext(hybrid, 1200.0, 0))
+        rule = build_constraint(ConstraintEntry(name="stratospheric_water"), ConstraintContext(hybrid, 1200.0, 0, hybrid.level_count))
         assert isinstance(rule, StratosphericWater)
         self._rule, self._grid = rule, grid
         self._sum, self._count = np.zeros(len(grid.area)), 0

@@ -164,7 +164,7 @@ def _groups(store: ColumnStore, pool: Pool, linear: LinearizedPackage, options: 
 def _record(store: ColumnStore, linear: LinearizedPackage, options: StabilityOptions) -> Record:
     if options.pairs is None:
         return StoreRecord.of(store)
-    return PairsRecord(options.pairs, linear.inputs, options.grid, linear.package.manifest.time_step_s)
+    return PairsRecord(options.pairs, linear.inputs, options.grid, linear.package.manifest.require_time_step())
 
 
 def _replays(record: Record, linear: LinearizedPackage, options: StabilityOptions, progress: Callable[[], None]) -> dict[str, Replay]:
@@ -196,7 +196,7 @@ def _excluded(results: list[StateResult], moved: Sensitivity, record: Record, op
 
 
 def _summary(findings: StabilityFindings, options: StabilityOptions) -> StabilitySummary:
-    step = findings.package.manifest.time_step_s
+    step = findings.package.manifest.require_time_step()
     reasons = [f"{r.group.title}: {reason}" for r in findings.results for reason in r.reasons(findings.rules, step).values()]
     if findings.replays and findings.replays["emulator"].ended is not None:
         reasons.append(f"semi-online replay: {findings.replays['emulator'].ended}")

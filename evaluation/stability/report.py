@@ -60,7 +60,7 @@ class StabilityFindings:
     @property
     def time_step_s(self) -> float:
         """Time step of the package."""
-        return self.package.manifest.time_step_s
+        return self.package.manifest.require_time_step()
 
 
 def reference_pressure_hpa(store: ColumnStore) -> Array:

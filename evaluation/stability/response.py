@@ -17,7 +17,8 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.dynamics import HUMIDITY, TEMPERATURE, Array
 from climlink.packages.read import EmulatorPackage
 from climlink.wrappers import thermodynamics
-from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.contract import value_sets
+from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.vertical import HybridCoordinate, PressureLevels
 
 Rows = NDArray[np.float32]
@@ -47,7 +48,7 @@ class LinearizedPackage:
     def load(cls, package: EmulatorPackage) -> LinearizedPackage:
         """Load the graph of a package on the CPU."""
         m = package.manifest
-        inputs, outputs = variable_set(m.inputs.set, m.level_count), variable_set(m.outputs.set, m.level_count)
+        inputs, outputs = value_sets(m)
         return cls(package, package.load(), inputs, outputs, package.difference_scale.numpy()[: outputs.width])
 
     def predict(self, rows: Rows) -> Array:

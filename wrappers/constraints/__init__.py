@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint
 from climlink.wrappers.constraints.surface import NetShortwaveClosure, Night, NonNegativeSurface, SnowWithinPrecipitation
 from climlink.wrappers.constraints.water import LiquidIcePartition, OutputMask, Positivity, Prune, StratosphericWater
+from climlink.wrappers.derived import StateFields
 from climlink.wrappers.errors import ContractError, near_names
 from climlink.wrappers.manifest import ConstraintEntry
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.vertical import HybridCoordinate
 
 CONSTRAINTS: dict[str, type[PhysicalConstraint]] = {
     c.name: c
@@ -63,6 +67,17 @@ class ConstraintSequence(nn.Module):
         self.state_names = list(dict.fromkeys(n for rule in rules for n in rule.requires_state))
         self.names = [rule.name for rule in rules]
         self.rules = nn.ModuleList(rules)
+
+    @torch.jit.unused
+    def state_of(self, inputs: VariableSet, hybrid: HybridCoordinate | None) -> StateFields:
+        """Return the module that gives the state these rules need; ContractError names the rule whose inputs are lacking."""
+        for rule in self.rules:
+            assert isinstance(rule, PhysicalConstraint)
+            try:
+                StateFields(list(rule.requires_state), inputs, hybrid)
+            except ContractError as error:
+                raise ContractError(f"constraint {rule.name!r} cannot act here: {error}") from error
+        return StateFields(self.state_names, inputs, hybrid)
 
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return all outputs after all constraints; the arguments are not changed."""

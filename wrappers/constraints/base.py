@@ -7,17 +7,31 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from climlink.wrappers.manifest import Strict
+from climlink.wrappers.errors import ContractError
+from climlink.wrappers.layout import Strict
 from climlink.wrappers.vertical import HybridCoordinate
 
 
 @dataclass(frozen=True)
 class ConstraintContext:
-    """Where a constraint acts: vertical grid, time step in seconds, and how many levels from the top are pruned."""
+    """Where a constraint acts: levels, vertical grid, time step in seconds, and how many levels from the top are pruned."""
 
-    hybrid: HybridCoordinate
-    time_step_s: float
+    hybrid: HybridCoordinate | None
+    time_step_s: float | None
     pruned_levels: int
+    level_count: int
+
+    def require_hybrid(self, rule: str) -> HybridCoordinate:
+        """Return the vertical grid; ContractError names the rule that needs it."""
+        if self.hybrid is None:
+            raise ContractError(f"constraint {rule!r} needs pressure: give the hybrid coefficients of the vertical grid")
+        return self.hybrid
+
+    def require_time_step(self, rule: str) -> float:
+        """Return the time step in seconds; ContractError names the rule that needs it."""
+        if self.time_step_s is None:
+            raise ContractError(f"constraint {rule!r} needs the time step that tendencies are meant for: give time_step_s")
+        return self.time_step_s
 
 
 class NoParameters(Strict):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from climlink.wrappers.constants import RD_OVER_CP
 from climlink.wrappers.constraints.base import ConstraintContext, NoParameters, PhysicalConstraint
 from climlink.wrappers.errors import ContractError, near_names
-from climlink.wrappers.manifest import Strict
+from climlink.wrappers.layout import Strict
 from climlink.wrappers.thermodynamics import liquid_fraction
 from climlink.wrappers.vertical import MidpointHeight, PressureLevels
 
@@ -33,7 +33,7 @@ class Prune(PhysicalConstraint):
 
     def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
         super().__init__()
-        kept = torch.ones(context.hybrid.level_count, dtype=torch.float64)
+        kept = torch.ones(context.level_count, dtype=torch.float64)
         kept[: context.pruned_levels] = 0.0
         self.register_buffer("kept", kept)
         self.names = ["ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_qn", "ptend_u", "ptend_v"]
@@ -65,8 +65,8 @@ class LiquidIcePartition(PhysicalConstraint):
         self.requires_state = ["state_t", "state_q0002", "state_q0003"]
         self.requires_outputs = ["ptend_t", "ptend_qn"]
         self.produces = ["ptend_q0002", "ptend_q0003"]
-        self.time_step: float = context.time_step_s
-        kept = torch.ones(context.hybrid.level_count, dtype=torch.float64)
+        self.time_step: float = context.require_time_step(self.name)
+        kept = torch.ones(context.level_count, dtype=torch.float64)
         kept[: context.pruned_levels] = 0.0
         self.register_buffer("kept", kept)
 
@@ -101,9 +101,10 @@ class OutputMask(PhysicalConstraint):
                 raise ContractError(f"output_mask cannot {rule} {unknown}, only {list(allowed)}{near_names(unknown[0], allowed)}")
         self.requires_outputs = list(dict.fromkeys([*parameters.zero, *parameters.remove]))
         self.requires_state = [STATE_OF[n] for n in parameters.remove]
-        n = context.hybrid.level_count
-        zeros = [LevelMask(name, None, levels, n, context.time_step_s) for name, levels in parameters.zero.items()]
-        removals = [LevelMask(name, STATE_OF[name], levels, n, context.time_step_s) for name, levels in parameters.remove.items()]
+        n = context.level_count
+        step = context.require_time_step(self.name)
+        zeros = [LevelMask(name, None, levels, n, step) for name, levels in parameters.zero.items()]
+        removals = [LevelMask(name, STATE_OF[name], levels, n, step) for name, levels in parameters.remove.items()]
         self.tendencies = [*parameters.zero, *parameters.remove]
         self.masks = nn.ModuleList([*zeros, *removals])
 
@@ -161,13 +162,13 @@ class StratosphericWater(PhysicalConstraint):
 
     def __init__(self, context: ConstraintContext, parameters: StratosphericWaterParameters) -> None:
         super().__init__()
-        if context.hybrid.level_count < 3:
-            raise ContractError(f"stratospheric_water needs at least 3 levels, got {context.hybrid.level_count}")
+        if context.level_count < 3:
+            raise ContractError(f"stratospheric_water needs at least 3 levels, got {context.level_count}")
         self.requires_state = ["state_t", "state_q0001", "state_q0002", "state_q0003", "state_ps"]
         self.requires_outputs = ["ptend_q0001", "ptend_q0002", "ptend_q0003"]
-        self.levels = PressureLevels(context.hybrid)
-        self.height = MidpointHeight(context.hybrid)
-        self.time_step: float = context.time_step_s
+        self.levels = PressureLevels(context.require_hybrid(self.name))
+        self.height = MidpointHeight(context.require_hybrid(self.name))
+        self.time_step: float = context.require_time_step(self.name)
         self.stability: float = parameters.stability_k_per_km / 1000.0
         self.maximum_pressure: float = parameters.maximum_pressure_pa
         self.kappa: float = RD_OVER_CP
@@ -225,9 +226,9 @@ class Positivity(PhysicalConstraint):
         self.requires_outputs = list(self.names)
         self.repair: bool = parameters.repair == "column"
         self.requires_state = [*self.states, *(["state_ps"] if self.repair else [])]
-        self.levels = PressureLevels(context.hybrid)
-        self.time_step: float = context.time_step_s
-        gives = torch.ones(context.hybrid.level_count, dtype=torch.float64)
+        self.levels = PressureLevels(context.require_hybrid(self.name))
+        self.time_step: float = context.require_time_step(self.name)
+        gives = torch.ones(context.level_count, dtype=torch.float64)
         gives[: context.pruned_levels] = 0.0
         self.register_buffer("gives", gives)
 

@@ -11,7 +11,8 @@ from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape, no_co
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.manifest import ConstraintEntry, NormalizationConfig
 from climlink.wrappers.statistics import Statistics, VariableStatistics
-from climlink.wrappers.variable_sets import Variable, variable, variable_names
+from climlink.wrappers.variable_sets import variable_set
+from climlink.wrappers.variables import Variable, variable, variable_names
 from climlink.wrappers.vertical import HybridCoordinate
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
@@ -111,13 +112,13 @@ def make_contract(
     normalization: NormalizationConfig | None = None,
 ) -> EmulatorContract:
     """Return a contract on the synthetic grid."""
-    return EmulatorContract(
-        input_set=input_set,
-        network_input_set=network_input_set,
-        network_output_set="net308",
-        level_count=level_count,
+    return EmulatorContract.of(
+        inputs=variable_set(input_set, level_count),
+        outputs=variable_set("mmf368", level_count),
+        network_inputs=variable_set(network_input_set, level_count),
+        network_outputs=variable_set("net308", level_count),
         time_step_s=1200.0,
-        hybrid=make_hybrid(level_count).entry(),
+        hybrid=make_hybrid(level_count),
         pruned_levels=4,
         normalization=normalization or NormalizationConfig(),
         constraints=[ConstraintEntry(name=n, parameters={"zero": {"ptend_u": [5]}} if n == "output_mask" else {}) for n in constraints],

@@ -20,7 +20,7 @@ SURFACE = ("NETSW", "FLWDS", "PRECSC", "PRECC", *PARTS)
 
 @pytest.fixture
 def context(make) -> ConstraintContext:
-    return ConstraintContext(make.hybrid(make.levels), 1200.0, 4)
+    return ConstraintContext(make.hybrid(make.levels), 1200.0, 4, make.levels)
 
 
 def rule(context, name: str, **parameters):

@@ -19,7 +19,7 @@ PRUNED = 5
 
 @pytest.fixture(scope="module")
 def context(make) -> ConstraintContext:
-    return ConstraintContext(make.hybrid(L), DT, PRUNED)
+    return ConstraintContext(make.hybrid(L), DT, PRUNED, L)
 
 
 def rule(context: ConstraintContext, name: str, **parameters):
@@ -86,7 +86,7 @@ def test_partition_is_the_published_split_below_the_pruned_levels(context) -> No
 @given(seed=st.integers(0, 10_000))
 def test_partition_conserves_total_cloud(make, seed: int) -> None:
     state, outputs = columns(3, seed)
-    got = apply(rule(ConstraintContext(make.hybrid(L), DT, PRUNED), "liquid_ice_partition"), state, outputs)
+    got = apply(rule(ConstraintContext(make.hybrid(L), DT, PRUNED, L), "liquid_ice_partition"), state, outputs)
     total, wanted = got["ptend_q0002"] + got["ptend_q0003"], outputs["ptend_qn"]
     size = (state["state_q0002"] + state["state_q0003"]) / DT + np.abs(wanted)
     assert np.max((np.abs(total - wanted) / size)[:, PRUNED:]) < 1e-15
@@ -221,7 +221,7 @@ def test_a_column_without_tropopause_counts_its_top_level_only(context) -> None:
 
 def test_stratospheric_water_needs_three_levels(make) -> None:
     with pytest.raises(ContractError, match="at least 3 levels"):
-        rule(ConstraintContext(make.hybrid(2), DT, 0), "stratospheric_water")
+        rule(ConstraintContext(make.hybrid(2), DT, 0, 2), "stratospheric_water")
 
 
 def test_positivity_is_max_of_tendency_and_minus_state_over_step(context) -> None:
@@ -241,8 +241,8 @@ def test_column_repair_conserves_what_it_can(make, seed: int) -> None:
     hybrid = make.hybrid(L)
     state, outputs = columns(4, seed)
     outputs["ptend_q0002"][3] -= 1e-6  # more is asked for than the column holds
-    got = apply(rule(ConstraintContext(hybrid, DT, PRUNED), "positivity", repair="column"), state, outputs)
-    plain = apply(rule(ConstraintContext(hybrid, DT, PRUNED), "positivity"), state, outputs)
+    got = apply(rule(ConstraintContext(hybrid, DT, PRUNED, hybrid.level_count), "positivity", repair="column"), state, outputs)
+    plain = apply(rule(ConstraintContext(hybrid, DT, PRUNED, hybrid.level_count), "positivity"), state, outputs)
     dp = np.diff(hybrid.p0_pa * np.array(hybrid.hyai) + state["state_ps"] * np.array(hybrid.hybi), axis=1)
     for n in ("q0001", "q0002", "q0003"):
         q, wanted, tend = state[f"state_{n}"], outputs[f"ptend_{n}"], got[f"ptend_{n}"]

@@ -12,7 +12,8 @@ import torch
 from climlink.wrappers.derived import NetworkFields, StateFields, field_module
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.thermodynamics import relative_humidity
-from climlink.wrappers.variable_sets import VariableSet, variable, variable_set
+from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.variables import variable
 from climlink.wrappers.vertical import HybridCoordinate, MidpointHeight, PressureLevels
 
 
@@ -55,7 +56,7 @@ def test_hosts_that_send_q_or_rh_give_the_network_the_same_columns(make, version
     hybrid = make.hybrid(make.levels)
     with_q, with_rh = variable_set(f"host_{version}_q", make.levels), variable_set(f"host_{version}_rh", make.levels)
     rows = make.rows(make.contract(with_q.name, network.name), 6).double()
-    rh = field_module("state_rh", with_q, hybrid)(rows)
+    rh = field_module(variable("state_rh"), with_q, hybrid)(rows)
     other = rows.clone()
     other[:, with_rh.slice("state_rh")] = rh
     from_q, from_rh = NetworkFields(with_q, network, hybrid)(rows), NetworkFields(with_rh, network, hybrid)(other)
@@ -100,11 +101,11 @@ def test_fields_the_host_cannot_give_are_refused(make) -> None:
     hybrid = make.hybrid(60)
     short = VariableSet("short", tuple(variable(n) for n in ("state_t", "state_q0001", "state_q0002")))
     with pytest.raises(ContractError, match=r"'state_q0003' is not in set 'short'"):
-        field_module("state_qn", short, hybrid)
+        field_module(variable("state_qn"), short, hybrid)
     with pytest.raises(ContractError, match=r"'state_ps' is not in set 'short'"):
-        field_module("state_rh", short, hybrid)
+        field_module(variable("state_rh"), short, hybrid)
     with pytest.raises(ContractError, match="neither holds 'state_v' nor what it is derived from"):
-        field_module("state_v", short, hybrid)
+        field_module(variable("state_v"), short, hybrid)
     with pytest.raises(ContractError, match=r"state_t_dyn"):
         NetworkFields(variable_set("host_v2_q"), variable_set("net_v6_mc"), hybrid)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from climlink.wrappers import layout
 from climlink.wrappers import manifest as m
 from climlink.wrappers.constraints import CONSTRAINTS
 from climlink.wrappers.normalization import OUTPUT_FLOORS, RELATIVE_HUMIDITY_LIMIT
@@ -15,7 +16,9 @@ from climlink.wrappers.normalization import OUTPUT_FLOORS, RELATIVE_HUMIDITY_LIM
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TABLES = {
     "## Keys": m.Manifest,
-    "*layout*": (m.VariableLayout, m.VariableEntry),
+    "*layout*": (layout.VariableLayout, layout.VariableEntry),
+    "Entries of `carried`": layout.CarriedPair,
+    "Entries of `coordinates`": layout.Coordinate,
     "`hybrid`": m.HybridCoefficients,
     "`normalization`": (m.NormalizationEntry, m.NormalizationConfig),
     "Entries of `constraints`": m.ConstraintEntry,

@@ -16,12 +16,13 @@ from climlink.wrappers.manifest import NormalizationConfig
 from climlink.wrappers.normalization import FEATURE_LIMIT, Normalization
 from climlink.wrappers.statistics import Statistics, VariableStatistics
 from climlink.wrappers.thermodynamics import saturation_pressure
-from climlink.wrappers.variable_sets import VariableSet, variable, variable_set
+from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.variables import variable
 from climlink.wrappers.vertical import HybridCoordinate
 
 
 def _set(*names: str, level_count: int) -> VariableSet:
-    return VariableSet("features", tuple(variable(n) for n in names), level_count)
+    return VariableSet("features", tuple(variable(n) for n in names), {"level": level_count})
 
 
 def _fields(make, *names: str, batch: int = 5) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from climlink.wrappers.constants import RECORDED
-from climlink.wrappers.contract import EmulatorContract, host_sets
+from climlink.wrappers.contract import EmulatorContract, confidence_of, host_sets
 from climlink.wrappers.errors import ContractError, ManifestError
 from climlink.wrappers.manifest import (
     SCHEMA_VERSION,
-    UNKNOWN_KEYS,
     ArchitectureEntry,
     ConstraintEntry,
     Manifest,
@@ -34,15 +33,16 @@ def raw(make) -> dict:
     c = make.contract()
     one = lambda s: {v.name: [0.5] * s.width_of(v.name) for v in s.variables}  # noqa: E731
     return {
-        "schema_version": 1,
-        "kind": "column",
+        "schema_version": 2,
         "name": "small",
+        "dims": {"level": make.levels},
+        "coordinates": {},
         "inputs": c.inputs.layout().model_dump(),
         "outputs": c.outputs.layout().model_dump(),
-        "confidence": None,
+        "carried": [],
+        "batch_granule": 16,
         "network_inputs": c.network_inputs.layout().model_dump(),
         "network_outputs": c.network_outputs.layout().model_dump(),
-        "level_count": make.levels,
         "time_step_s": 1200.0,
         "calendar": "noleap",
         "hybrid": c.hybrid.model_dump(),
@@ -57,7 +57,14 @@ def raw(make) -> dict:
         "same_kernels_tolerance": 1e-6,
         "training_ranges": {"state_t": [[100.0] * make.levels, [400.0] * make.levels], "state_ps": [[5e4], [1.1e5]]},
         "operators": ["aten::add"],
-        "golden": {"column_count": 16, "inputs_sha256": DIGEST, "outputs_sha256": DIGEST, "sensitivity": None},
+        "golden": {
+            "sample_count": 16,
+            "step_count": 1,
+            "chained_tolerance": None,
+            "inputs_sha256": DIGEST,
+            "outputs_sha256": DIGEST,
+            "sensitivity": None,
+        },
         "provenance": {
             "climlink_version": "0.1.0",
             "git_revision": None,
@@ -90,15 +97,115 @@ def test_round_trip(raw) -> None:
     manifest = parse_manifest(json.dumps(raw), "a.pt")
     assert json.loads(manifest.to_json()) == raw
     assert parse_manifest(manifest.to_json(), "a.pt") == manifest
-    assert (manifest.n_input, manifest.n_output, manifest.n_column_golden) == (197, 128, 16)
+    assert (manifest.n_input, manifest.n_output, manifest.golden.sample_count) == (197, 128, 16)
     assert manifest.tolerance("torchscript", "cpu", "float32") == 2e-5
     with pytest.raises(ManifestError, match="'small' declares no tolerance for torchscript/cuda/float32"):
         manifest.tolerance("torchscript", "cuda", "float32")
 
 
-def test_confidence_makes_the_output_row_longer(raw) -> None:
-    manifest = parse_manifest(changed(raw, "confidence", raw["network_outputs"]), "a.pt")
-    assert manifest.n_output == 128 + 108
+def test_confidence_and_carried_state_follow_the_values(raw, make) -> None:
+    new = with_state(raw, make)
+    manifest = parse_manifest(json.dumps(new), "a.pt")
+    assert (manifest.n_value, manifest.n_output, manifest.n_input) == (128, 128 + 108 + 3, 197 + 4)
+    assert manifest.has_confidence
+    assert json.loads(manifest.to_json()) == new
+
+
+def with_state(raw: dict, make) -> dict:
+    """Return a manifest with confidence, and three numbers that are carried."""
+    new = copy.deepcopy(raw)
+    new["dims"]["unit"] = 3
+    confidence = confidence_of(make.contract().network_outputs).layout().model_dump()["variables"]
+    carried = {"units": "1", "long_name": "", "dims": ["unit"], "width": 3, "lag": 0, "role": "carried"}
+    start = {"name": "start", "units": "1", "long_name": "", "dims": [], "width": 1, "lag": 0, "role": "start"}
+    for side, more in (("inputs", [start, {"name": "memory", **carried}]), ("outputs", [*confidence, {"name": "memory_next", **carried}])):
+        for v in more:
+            new[side]["variables"].append({**v, "offset": new[side]["width"]})
+            new[side]["width"] += v["width"]
+    new["carried"] = [{"output": "memory_next", "input": "memory"}]
+    new["difference_scale"] |= {v["name"]: [1.0] for v in new["outputs"]["variables"] if v["role"] != "value"}
+    new["golden"] |= {"sample_count": 8, "step_count": 4, "chained_tolerance": 1e-5}
+    return new
+
+
+def _edit(new: dict, path: str, value) -> dict:
+    return json.loads(changed(new, path, value))
+
+
+BAD_STATE = {
+    "pairs of unequal width": (("outputs.variables.-1.dims", ["level"]), "has width 3, its dims say level 20"),
+    "pairs of other units": (("outputs.variables.-1.units", "K"), "dims, width and units must be equal"),
+    "start missing": (("inputs.variables.-2.name", "begin"), "'start' must be one input without dims"),
+    "start is a value": (("inputs.variables.-2.role", "value"), "'start' must be one input without dims"),
+    "nothing carried": (("carried", []), "nothing is carried"),
+    "an output that is not carried": (("carried.0.output", "ptend_t"), "carried must name every one of the outputs"),
+    "an input that is not carried": (("carried.0.input", "state_t"), "carried must name every one of the inputs"),
+    "a pair twice": (("carried", [{"output": "memory_next", "input": "memory"}] * 2), "once"),
+    "confidence among inputs": (("inputs.variables.0.role", "confidence"), "has role 'confidence'"),
+    "start among outputs": (("outputs.variables.0.role", "start"), "has role 'start'"),
+    "a value behind confidence": (("outputs.variables.20.role", "value"), "in the order value, confidence, carried"),
+    "carried with a scale": (("difference_scale.memory_next", [0.5]), "must be [1.0]: its role is carried"),
+    "a range of carried state": (("training_ranges.memory", [[0.0], [1.0]]), "training_ranges of memory"),
+    "one golden step": (("golden", None), "step_count is above 1 if and only if"),
+    "samples that fill no sequences": (("golden.sample_count", 9), "sample_count 9 is not a multiple of step_count 4"),
+    "no chained tolerance": (("golden.chained_tolerance", None), "have a chained_tolerance"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_STATE)
+def test_carried_state_that_does_not_fit_is_refused(raw, make, case: str) -> None:
+    (path, value), message = BAD_STATE[case]
+    new = with_state(raw, make)
+    if case == "one golden step":
+        path, value = "golden", raw["golden"]
+    if case == "a value behind confidence":
+        path = f"outputs.variables.{len(new['outputs']['variables']) - 2}.role"
+    path = re.sub(r"variables\.(-\d)", lambda m: f"variables.{len(new[path.split('.')[0]]['variables']) + int(m[1])}", path)
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        parse_manifest(json.dumps(_edit(new, path, value)), "a.pt")
+
+
+FIELD_COORDINATES = {"units": "degrees_north", "values": [-60.0, 0.0, 60.0]}
+
+
+def fields(raw: dict) -> dict:
+    """Return a manifest of fields: 3 x 4 points in, 6 x 8 out, nothing vertical."""
+    new = copy.deepcopy(raw)
+    new |= dict.fromkeys(("hybrid", "pruned_levels", "normalization", "architecture", "network_inputs", "network_outputs", "time_step_s"))
+    new |= {"dims": {"lat": 3, "lon": 4, "fine_lat": 6, "fine_lon": 8}, "coordinates": {"lat": FIELD_COORDINATES}, "batch_granule": 1}
+    one = {"units": "K", "long_name": "", "offset": 0, "lag": 0, "role": "value"}
+    for side, dims, width in (("inputs", ["lat", "lon"], 12), ("outputs", ["fine_lat", "fine_lon"], 48)):
+        new[side] = {"set": side, "width": width, "variables": [{**one, "name": f"t_{side}", "dims": dims, "width": width}]}
+    new |= {"difference_scale": {"t_outputs": [1.0]}, "training_ranges": {"t_inputs": [[200.0], [320.0]]}, "constraints": []}
+    return new
+
+
+def test_fields_have_coordinates_and_one_number_per_variable(raw) -> None:
+    manifest = parse_manifest(json.dumps(fields(raw)), "a.pt")
+    assert (manifest.n_input, manifest.n_output, manifest.level_count, manifest.time_step_s) == (12, 48, 0, None)
+    assert host_sets(manifest)[0].shape_of(host_sets(manifest)[0]["t_inputs"]) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("dims.lat", 4, "has width 12, its dims say lat 4 x lon 4"),
+        ("dims.lat", 0, "dims.lat"),
+        ("dims.lat", "DELETE", "has dims ['lat', 'lon']; expected each once"),
+        ("inputs.variables.0.dims", ["lat", "lat"], "expected each once"),
+        ("inputs.variables.0.dims", ["lat", "lon", "fine_lat", "fine_lon"], "inputs.variables.0.dims"),
+        ("inputs.variables.0.width", 13, "says width 12, its variables fill 13"),
+        ("coordinates.lat.values", [0.0, 1.0], "lat has 2 values, dims say 3"),
+        ("coordinates.lat.values", [0.0, 1.0, 1.0], "rise or fall strictly"),
+        ("coordinates.x", FIELD_COORDINATES, "x has 3 values, dims say nothing"),
+        ("batch_granule", 0, "batch_granule"),
+        ("pruned_levels", 1, "pruned_levels is 1 but there are only 0 levels"),
+        ("difference_scale.t_outputs", [1.0, 2.0], "must be 1 or 48 positive numbers"),
+    ],
+)
+def test_dims_that_do_not_fit_are_refused(raw, path: str, value, message: str) -> None:
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        parse_manifest(changed(fields(raw), path, value), "a.pt")
 
 
 _finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -124,8 +231,8 @@ def test_any_plain_record_survives_exactly(raw, free: dict, step: float, seed) -
 
 REFUSED = {
     "name": ("", "name"),
-    "kind": ("sequence", "kind"),
-    "level_count": ("20", "level_count"),
+    "dims.level": ("20", "dims.level"),
+    "batch_granule": (16.0, "batch_granule"),
     "time_step_s": (-1.0, "time_step_s"),
     "pruned_levels": (21, "pruned_levels is 21 but there are only 20 levels"),
     "hybrid.p0_pa": (0.0, "hybrid.p0_pa"),
@@ -137,7 +244,7 @@ REFUSED = {
     "inputs.variables.1.name": ("state_t", "repeat in set 'host_v2_q'"),
     "inputs.variables.0.units": ("DELETE", "inputs.variables.0.units"),
     "inputs.variables.0.lag": (-1, "inputs.variables.0.lag"),
-    "difference_scale.ptend_t": ([0.5] * 19, "difference_scale of ptend_t must be 20 positive numbers"),
+    "difference_scale.ptend_t": ([0.5] * 19, "difference_scale of ptend_t must be 1 or 20 positive numbers"),
     "difference_scale.ptend_u": ([0.0] * 20, "difference_scale of ptend_u"),
     "difference_scale.cam_out_PRECC": ("DELETE", "difference_scale of cam_out_PRECC"),
     "difference_scale.ptend_w": ([0.5] * 20, "difference_scale names ['ptend_w']"),
@@ -147,15 +254,13 @@ REFUSED = {
     "normalization.configuration.scheme": ("median", "normalization.configuration.scheme"),
     "normalization.configuration.cloud_transform": (1, "normalization.configuration.cloud_transform"),
     "normalization.buffers_digest": (DIGEST.upper(), "normalization.buffers_digest"),
-    "golden.column_count": (1, "golden.column_count"),
+    "golden.sample_count": (1, "golden.sample_count"),
     "golden.inputs_sha256": (DIGEST[:-1], "golden.inputs_sha256"),
     "allowed_precisions": ([], "allowed_precisions"),
     "tolerances": ([], "tolerances"),
     "tolerances.0.tolerance": (0.0, "tolerances.0.tolerance"),
     "tolerances.0.device": ("tpu", "tolerances.0.device"),
     "same_kernels_tolerance": (True, "same_kernels_tolerance"),
-    "confidence": ({"set": "x", "width": 1, "variables": [{"name": "a", "units": "1", "long_name": "", "width": 1, "offset": 0, "lag": 0}]},
-                   "confidence must be laid out as network_outputs"),
     "provenance.seed": (1.5, "provenance.seed"),
     "provenance.git_revision": ("DELETE", "provenance.git_revision"),
     "surprise": (1, "surprise"),
@@ -174,15 +279,6 @@ def test_what_breaks_the_contract_is_refused_with_file_and_key(raw, path: str) -
     assert str(caught.value).startswith("folder/wrap_model.pt: ")
 
 
-def test_widths_must_be_one_or_the_level_count(raw) -> None:
-    new = copy.deepcopy(raw)
-    last = new["inputs"]["variables"][-1]
-    last["width"] = 2
-    new["inputs"]["width"] += 1
-    with pytest.raises(ManifestError, match="has width 2, neither 1 nor level_count 20"):
-        parse_manifest(json.dumps(new), "a.pt")
-
-
 def test_twice_declared_tolerances_are_refused(raw) -> None:
     with pytest.raises(ManifestError, match="each backend, device and precision once"):
         parse_manifest(changed(raw, "tolerances", raw["tolerances"] * 2), "a.pt")
@@ -191,13 +287,18 @@ def test_twice_declared_tolerances_are_refused(raw) -> None:
 @pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, 99])
 def test_a_newer_schema_is_named_before_anything_else(raw, version: int) -> None:
     text = json.dumps({"schema_version": version, "all": "new"})
-    with pytest.raises(ManifestError, match=rf"a.pt: manifest schema {version} is newer than the 1 this climlink reads; update climlink"):
+    with pytest.raises(ManifestError, match=rf"a.pt: manifest schema {version} is newer than the 2 this climlink reads; update climlink"):
         parse_manifest(text, "a.pt")
 
 
-@pytest.mark.parametrize("version", [0, -1, True, None, 1.0])
+def test_schema_1_is_refused_with_the_command_that_renews_it(raw) -> None:
+    with pytest.raises(ManifestError, match=r"schema 1, this climlink reads 2; make the package again with `climlink export RUN"):
+        parse_manifest(changed(raw, "schema_version", 1), "a.pt")
+
+
+@pytest.mark.parametrize("version", [0, -1, True, None, 2.0])
 def test_other_versions_are_refused(raw, version) -> None:
-    with pytest.raises(ManifestError, match="schema_version"):
+    with pytest.raises(ManifestError, match="schema"):
         parse_manifest(changed(raw, "schema_version", version), "a.pt")
 
 
@@ -250,11 +351,12 @@ IMPORTED = {
 }
 
 
-@pytest.mark.parametrize("key", UNKNOWN_KEYS)
-def test_what_an_imported_graph_does_not_say_is_null_and_nothing_else_may_be(raw, key: str) -> None:
-    with pytest.raises(ManifestError, match=f"{key} is null, which only an imported package"):
-        parse_manifest(changed(raw, key, None), "a.pt")
-    manifest = parse_manifest(json.dumps({**raw, key: None, "imported": IMPORTED}), "a.pt")
+UNKNOWN = ("network_inputs", "network_outputs", "hybrid", "pruned_levels", "normalization", "constraints", "constants", "architecture")
+
+
+@pytest.mark.parametrize("key", UNKNOWN)
+def test_what_a_graph_does_not_say_is_null(raw, key: str) -> None:
+    manifest = parse_manifest(json.dumps({**raw, key: None}), "a.pt")
     assert getattr(manifest, key) is None
     assert parse_manifest(manifest.to_json(), "a.pt") == manifest
 
@@ -276,7 +378,7 @@ def test_what_is_said_of_an_import_is_checked(raw, path: str, value) -> None:
 
 
 def test_an_imported_graph_has_host_sets_and_no_contract(raw, make) -> None:
-    manifest = parse_manifest(json.dumps({**raw, **dict.fromkeys(UNKNOWN_KEYS), "imported": IMPORTED}), "a.pt")
+    manifest = parse_manifest(json.dumps({**raw, **dict.fromkeys(UNKNOWN), "imported": IMPORTED}), "a.pt")
     assert host_sets(manifest) == (make.contract().inputs, make.contract().outputs)
     with pytest.raises(ContractError, match="'small' is an imported graph"):
         EmulatorContract.from_manifest(manifest)
@@ -286,10 +388,9 @@ def test_contract_from_a_manifest(raw, make) -> None:
     assert EmulatorContract.from_manifest(parse_manifest(json.dumps(raw), "a.pt")) == make.contract()
 
 
-def test_a_layout_of_another_climlink_is_refused(raw) -> None:
+def test_a_set_of_any_order_is_carried_whole(raw) -> None:
     new = copy.deepcopy(raw)
     order = new["inputs"]["variables"]
-    order[2]["name"], order[3]["name"] = order[3]["name"], order[2]["name"]
-    manifest = parse_manifest(json.dumps(new), "a.pt")
-    with pytest.raises(ContractError, match="'small' lays out set 'host_v2_q' otherwise"):
-        EmulatorContract.from_manifest(manifest)
+    order[2]["name"], order[3]["name"] = order[3]["name"], "my_own_quantity"
+    contract = EmulatorContract.from_manifest(parse_manifest(json.dumps(new), "a.pt"))
+    assert contract.inputs.names[2:4] == ("state_q0003", "my_own_quantity")

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from climlink.wrappers.units import same_units
-from climlink.wrappers.variable_sets import variable, variable_names
+from climlink.wrappers.variables import variable, variable_names
 
 
 @pytest.mark.parametrize(

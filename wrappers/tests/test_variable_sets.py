@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from climlink.wrappers.errors import ContractError
-from climlink.wrappers.variable_sets import VariableSet, variable, variable_names, variable_set, variable_set_names
+from climlink.wrappers.variable_sets import VariableSet, variable_set, variable_set_names
+from climlink.wrappers.variables import variable, variable_names
 
 # The ranges below are literal on purpose: they are the published layouts, written down independently of the sets.
 WIDTHS = {
@@ -105,7 +106,7 @@ def test_climsim_order_is_not_the_host_order() -> None:
 
 def test_every_set_names_catalogued_variables_with_units() -> None:
     for name in variable_set_names():
-        assert all(v.units and v.long_name and v.kind in ("profile", "scalar") for v in variable_set(name).variables)
+        assert all(v.units and v.long_name and v.dims in (("level",), ()) for v in variable_set(name).variables)
 
 
 def test_lags() -> None:
@@ -129,7 +130,7 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
 def test_a_set_refuses_duplicates_and_no_levels() -> None:
     with pytest.raises(ContractError, match=r"'state_t' stands twice in set 'mine'"):
         VariableSet("mine", (variable("state_t"), variable("state_ps"), variable("state_t")))
-    with pytest.raises(ContractError, match="level_count=0"):
+    with pytest.raises(ContractError, match="at least 1, got level=0"):
         variable_set("host_v2_q", 0)
 
 
@@ -170,7 +171,7 @@ _names = st.lists(st.sampled_from(variable_names()), min_size=1, max_size=12, un
 @settings(max_examples=60, deadline=None)
 @given(names=_names, level_count=st.integers(1, 9), batch=st.integers(0, 4), seed=st.integers(0, 99))
 def test_pack_is_concatenation_and_unpack_its_inverse(names: list[str], level_count: int, batch: int, seed: int) -> None:
-    s = VariableSet("any", tuple(variable(n) for n in names), level_count)
+    s = VariableSet("any", tuple(variable(n) for n in names), {"level": level_count})
     values = _named(s, batch, seed)
     rows = s.pack(values)
     expected = np.concatenate([values[n].numpy().reshape(batch, level_count if values[n].ndim == 2 else 1) for n in names], axis=1)
@@ -184,10 +185,10 @@ def test_pack_is_concatenation_and_unpack_its_inverse(names: list[str], level_co
 @settings(max_examples=60, deadline=None)
 @given(names=_names, level_count=st.integers(1, 99))
 def test_offsets_fill_the_row_without_gaps(names: list[str], level_count: int) -> None:
-    s = VariableSet("any", tuple(variable(n) for n in names), level_count)
+    s = VariableSet("any", tuple(variable(n) for n in names), {"level": level_count})
     position = 0
     for n in names:
-        width = level_count if variable(n).kind == "profile" else 1
+        width = level_count if variable(n).is_profile else 1
         assert (s.offset(n), s.width_of(n), s.slice(n)) == (position, width, slice(position, position + width))
         position += width
     assert position == s.width == s.layout().width

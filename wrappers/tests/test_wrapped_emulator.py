@@ -15,8 +15,9 @@ from torch import nn
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import NormalizationConfig
+from climlink.wrappers.packing import Packing
 from climlink.wrappers.thermodynamics import relative_humidity
-from climlink.wrappers.wrapped_emulator import Packing, WrappedEmulator
+from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 SETS = [
     (host, network)
@@ -76,8 +77,8 @@ def test_the_answer_is_the_composition_in_numpy(make) -> None:
     """A network that returns zeros, no centre: every tendency is zero but what the constraints make of the state."""
     contract = make.contract(constraints=("prune", "liquid_ice_partition"))
     emulator = make.emulator(contract)
-    nn.init.zeros_(emulator.network.outer.weight)
-    nn.init.zeros_(emulator.network.outer.bias)
+    nn.init.zeros_(emulator.network.network.outer.weight)
+    nn.init.zeros_(emulator.network.network.outer.bias)
     x = make.rows(contract, 5)
     y = {k: v.detach().numpy() for k, v in contract.outputs.unpack(emulator(x)).items()}
     s = {k: v.numpy().astype(np.float64) for k, v in contract.inputs.unpack(x).items()}
@@ -271,10 +272,10 @@ def test_contract_round_trip_and_checks(make, contract) -> None:
     assert EmulatorContract.model_validate_json(contract.model_dump_json()) == contract
     raw = json.loads(contract.model_dump_json())
     for change, message in (
-        ({"input_set": "net_v2_mc"}, "'net_v2_mc' is not a host_input set"),
-        ({"network_output_set": "mmf368"}, "'mmf368' is not a network_output set"),
-        ({"level_count": 60}, "level_count is 60 but the hybrid coefficients have 20 levels"),
-        ({"level_count": "20"}, "valid integer"),
+        ({"dims": {"level": 60}}, "has width 20, its dims say level 60"),
+        ({"dims": {"level": "20"}}, "valid integer"),
+        ({"hybrid": make.hybrid(21).entry().model_dump()}, "there are 20 levels but the hybrid coefficients have 21"),
+        ({"carried": [{"output": "ptend_t", "input": "state_t"}]}, "carried state needs an input 'start'"),
         ({"time_step_s": 0.0}, "greater than 0"),
         ({"time_step_s": float("nan")}, "finite"),
         ({"extra": 1}, "Extra inputs"),

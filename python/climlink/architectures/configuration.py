@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from climlink.architectures.errors import ArchitectureError
 from climlink.wrappers.errors import near_names
-from climlink.wrappers.manifest import Strict
+from climlink.wrappers.layout import Strict
 
 Configuration = TypeVar("Configuration", bound="ArchitectureConfiguration")
 

@@ -160,10 +160,10 @@ def _real_columns(package: EmulatorPackage, data: Path, files: int) -> FloatRows
     from climlink.data.climsim import find_pairs
     from climlink.data.columns import read_columns
     from climlink.data.lags import needs_lags, with_history
-    from climlink.wrappers.contract import host_sets
+    from climlink.wrappers.contract import value_sets
 
-    inputs, outputs = host_sets(package.manifest)
-    step, pairs = package.manifest.time_step_s, find_pairs(data)
+    inputs, outputs = value_sets(package.manifest)
+    step, pairs = package.manifest.require_time_step(), find_pairs(data)
     pairs = with_history(pairs, step) if needs_lags(inputs.names, inputs.level_count) else pairs
     chosen = sorted({int(i) for i in np.linspace(0, len(pairs) - 1, min(files, len(pairs))).round()})
     stamps = [pairs[i].stamp for i in chosen]
@@ -176,12 +176,14 @@ def _show(package: EmulatorPackage) -> None:
     p = m.provenance
     for label, value in (
         ("SHA-256", package.digest),
-        ("manifest", f"schema {m.schema_version}, kind {m.kind}"),
+        ("manifest", f"schema {m.schema_version}"),
         ("inputs", f"{m.inputs.set}, {m.n_input} values"),
-        ("outputs", f"{m.outputs.set}, {m.n_output} values" + ("" if m.confidence is None else ", confidence included")),
+        ("outputs", f"{m.outputs.set}, {m.n_output} values" + (", confidence included" if m.has_confidence else "")),
         *_inside(m),
-        ("levels, time step", f"{m.level_count}, {m.time_step_s:g} s, calendar {m.calendar}"),
-        ("golden columns", "\n".join([str(m.golden.column_count), *_sensitive_columns(m)])),
+        ("dimensions", ", ".join(f"{name} {size}" for name, size in m.dims.items()) or "none"),
+        ("time step", "none" if m.time_step_s is None else f"{m.time_step_s:g} s, calendar {m.calendar}"),
+        ("carried", ", ".join(f"{p.output} -> {p.input}" for p in m.carried) or "nothing"),
+        ("golden samples", "\n".join([_golden(m), *_sensitive_columns(m)])),
         ("tolerances", ", ".join(f"{t.backend}/{t.device}/{t.precision} {t.tolerance:g}" for t in m.tolerances)),
         ("training data", p.data_digest or "not recorded"),
         ("seed", str(p.seed)),
@@ -190,10 +192,16 @@ def _show(package: EmulatorPackage) -> None:
         facts.add_row(label, value)
     output.print(facts)
     for title, layout in (("inputs", m.inputs), ("outputs", m.outputs)):
-        table = Table("variable", "units", "values", "offset", "lag", "meaning", title=title, title_justify="left")
+        table = Table("variable", "units", "dims", "values", "offset", "lag", "role", "meaning", title=title, title_justify="left")
         for v in layout.variables:
-            table.add_row(v.name, v.units, str(v.width), str(v.offset), str(v.lag), v.long_name)
+            table.add_row(v.name, v.units, ", ".join(v.dims), str(v.width), str(v.offset), str(v.lag), v.role, v.long_name)
         output.print(table)
+
+
+def _golden(m: Manifest) -> str:
+    """Return how many golden samples there are, as sequences where state is carried."""
+    g = m.golden
+    return str(g.sample_count) if g.step_count == 1 else f"{g.sample_count // g.step_count} sequences of {g.step_count} steps"
 
 
 def _inside(m: Manifest) -> list[tuple[str, str]]:
@@ -228,9 +236,10 @@ def _inside(m: Manifest) -> list[tuple[str, str]]:
 
 def _show_routes(package: EmulatorPackage, result: Verification, real: int) -> None:
     names = [r.route for r in result.routes]
-    columns = f"{package.manifest.golden.column_count} golden" + (f" and {real} real" if real else "") + " columns"
+    columns = f"{package.manifest.golden.sample_count} golden" + (f" and {real} real" if real else "") + " columns"
     table = Table("output", *names, title=f"largest |a-b|/(s+|b|), {columns}", title_justify="left")
-    variables = [v.name for v in package.manifest.outputs.variables] + (["confidence"] if package.manifest.confidence else [])
+    variables = [v.name for v in package.manifest.outputs.of_role("value", "carried")]
+    variables += ["confidence"] if package.manifest.has_confidence else []
     for v in variables:
         table.add_row(v, *(f"{r.differences[v]:.1e}" if v in r.differences else "-" for r in result.routes))
     table.add_section()

@@ -25,7 +25,8 @@ from climlink.data.stamp import Stamp
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES
 from climlink.wrappers.units import same_units
-from climlink.wrappers.variable_sets import Variable, variable, variable_names, variable_set
+from climlink.wrappers.variable_sets import variable_set
+from climlink.wrappers.variables import Variable, variable, variable_names
 
 TIME_STEP_S = 1200.0
 INPUT_SET = "host_v2_q"

@@ -19,7 +19,8 @@ from climlink.data.grid import Grid, find_grid, midpoint_pressure, read_grid
 from climlink.data.lags import LaggedReader, needs_lags, with_history
 from climlink.data.stamp import Stamp
 from climlink.wrappers import thermodynamics
-from climlink.wrappers.variable_sets import Variable, VariableSet
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.variables import Variable
 from climlink.wrappers.vertical import HybridCoordinate
 
 Named = Mapping[str, NDArray[np.floating]]

@@ -41,7 +41,7 @@ from climlink.data.store import (
     StoreConfig,
     open_group,
 )
-from climlink.wrappers.variable_sets import Variable
+from climlink.wrappers.variables import Variable
 
 Progress = Callable[[int, int], None]
 """Called with the pairs done and the pairs in all."""

@@ -18,7 +18,7 @@ from climlink.data.errors import DataError
 from climlink.data.netcdf import open_netcdf, read_numbers
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.statistics import MOMENTS, Statistics, VariableStatistics
-from climlink.wrappers.variable_sets import variable_names
+from climlink.wrappers.variables import variable_names
 
 _Arrays = dict[str, NDArray[np.float64]]
 _LAMBDA_FILES = {"state_qn": "qn", "state_q0002": "qc", "state_q0003": "qi"}

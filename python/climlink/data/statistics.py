@@ -18,7 +18,7 @@ from climlink.data.moments import CloudMean, Moments
 from climlink.data.netcdf import open_netcdf
 from climlink.data.store import ColumnStore
 from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES, MOMENTS, Statistics, VariableStatistics
-from climlink.wrappers.variable_sets import Variable, variable
+from climlink.wrappers.variables import Variable, variable
 
 Progress = Callable[[int, int], None]
 """Called with the times done and the times in all."""

@@ -24,7 +24,8 @@ from climlink.data.errors import StoreError
 from climlink.data.split import SPLIT_NAMES
 from climlink.data.stamp import Stamp
 from climlink.wrappers.errors import near_names
-from climlink.wrappers.variable_sets import Variable, VariableSet
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.variables import Variable
 from climlink.wrappers.vertical import HybridCoordinate
 
 STORE_VERSION = 1

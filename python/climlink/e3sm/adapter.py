@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from climlink.wrappers.manifest import Manifest
+
 CHANGES = ("DTPHYS", "DQ1PHYS", "DQ2PHYS", "DQ3PHYS", "DUPHYS", "DVPHYS")
 """Changes of temperature, vapour, cloud liquid, cloud ice and wind by the emulated part of the physics, whoever ran in it."""
 
@@ -27,6 +29,12 @@ LAGS_FIELD = "NN_LAGS"
 
 LEGACY_FIELDS = ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER", "TROP_IND")
 WEIGHT_FIELD = "NN_WEIGHT"
+
+
+def output_names(manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a package's outputs, and of the network outputs that it gives a confidence of."""
+    network = () if manifest.network_outputs is None else tuple(v.name for v in manifest.network_outputs.of_role("value"))
+    return tuple(v.name for v in manifest.outputs.of_role("value")), network if manifest.has_confidence else ()
 
 
 def emulator_fields(outputs: Iterable[str], confidence: Iterable[str], *, legacy: bool, fork_driver: bool) -> tuple[str, ...]:

@@ -98,11 +98,10 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
         problem = f"the package has {manifest.level_count} levels, the case {settings.level_count}"
         findings.append(Finding("package", problem, "take a package trained on the model's levels"))
     ncpl = settings.integer("ATM_NCPL", settings.case.atm_ncpl)
-    if ncpl < 1 or SECONDS_PER_DAY / ncpl != manifest.time_step_s:
-        problem = (
-            f"ATM_NCPL is {ncpl}, the package's time step of {manifest.time_step_s:g} s needs {SECONDS_PER_DAY / manifest.time_step_s:g}"
-        )
-        findings.append(Finding("time step", problem, f"./xmlchange ATM_NCPL={SECONDS_PER_DAY / manifest.time_step_s:g}"))
+    step = manifest.require_time_step()
+    if ncpl < 1 or SECONDS_PER_DAY / ncpl != step:
+        problem = f"ATM_NCPL is {ncpl}, the package's time step of {step:g} s needs {SECONDS_PER_DAY / step:g}"
+        findings.append(Finding("time step", problem, f"./xmlchange ATM_NCPL={SECONDS_PER_DAY / step:g}"))
     steps, least = settings.emulator.get("cb_spinup_step", ENTRIES["cb_spinup_step"].default), needed_spin_up(manifest)
     if isinstance(steps, int) and 0 <= steps < least:
         problem = f"cb_spinup_step is {steps}, but the lagged inputs of {manifest.inputs.set} exist after {least} steps"
@@ -129,7 +128,7 @@ def _wanted(manifest: Manifest) -> dict[str, Any]:
 
 
 def _names_in_lists(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
-    outputs = [v.name for v in manifest.outputs.variables]
+    outputs = [v.name for v in manifest.outputs.of_role("value")]
     # The old coupling names precipitation as the model does, the package as ClimSim does.
     accepted = {*outputs, "PRECC", "PRECSC"}
     findings = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from climlink.e3sm.adapter import CHANGES, CONFIDENCE_FIELDS, LEGACY_FIELDS, emulator_fields
+from climlink.e3sm.adapter import CHANGES, CONFIDENCE_FIELDS, LEGACY_FIELDS, emulator_fields, output_names
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.settings import CaseSettings
 from climlink.wrappers.errors import near_names
@@ -29,8 +29,7 @@ def check_tapes(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
 
 
 def _registered(settings: CaseSettings, manifest: Manifest) -> tuple[str, ...]:
-    outputs = [v.name for v in manifest.outputs.variables]
-    confidence = [] if manifest.confidence is None else [v.name for v in manifest.confidence.variables]
+    outputs, confidence = output_names(manifest)
     legacy = settings.emulator.get("climlink_legacy") is True
     fields = emulator_fields(outputs, confidence, legacy=legacy, fork_driver=settings.fork_driver)
     if settings.emulator.get("climlink_history", True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from climlink.e3sm.adapter import emulator_fields
+from climlink.e3sm.adapter import emulator_fields, output_names
 from climlink.e3sm.case import E3SMCase, EmulatorConfig
 from climlink.e3sm.entries import GROUP
 from climlink.e3sm.errors import E3SMError
@@ -62,10 +62,10 @@ def _require_fit(case: E3SMCase, package: EmulatorPackage) -> None:
     manifest = package.manifest
     if manifest.level_count != case.level_count:
         raise E3SMError(f"{package.path}: the package has {manifest.level_count} levels, the case {case.level_count}")
-    if manifest.time_step_s != case.time_step_s:
+    if manifest.require_time_step() != case.time_step_s:
         raise E3SMError(
-            f"{package.path}: the package was trained with steps of {manifest.time_step_s:g} s, atm_ncpl {case.atm_ncpl} gives "
-            f"{case.time_step_s:g} s: set atm_ncpl to {86400 / manifest.time_step_s:g}"
+            f"{package.path}: the package was trained with steps of {manifest.require_time_step():g} s, atm_ncpl {case.atm_ncpl} gives "
+            f"{case.time_step_s:g} s: set atm_ncpl to {86400 / manifest.require_time_step():g}"
         )
 
 
@@ -78,9 +78,7 @@ def _emulator_fields(
     outputs: tuple[str, ...] = variable_set(HOST_OUTPUTS, case.level_count).names
     confidence: tuple[str, ...] = ()
     if package is not None:
-        outputs = tuple(v.name for v in package.manifest.outputs.variables)
-        if package.manifest.confidence is not None:
-            confidence = tuple(v.name for v in package.manifest.confidence.variables)
+        outputs, confidence = output_names(package.manifest)
     elif entries["outputlength"] != variable_set(HOST_OUTPUTS, case.level_count).width:
         confidence = variable_set(CONFIDENCE_SET, case.level_count).names
     return emulator_fields(outputs, confidence, legacy=bool(entries.get("climlink_legacy")), fork_driver=flavor == "fork")

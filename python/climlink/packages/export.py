@@ -13,21 +13,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from climlink.architectures import build
+from climlink.architectures import architecture_names, build
 from climlink.data.errors import StoreError
 from climlink.data.files import FileError, replacing
 from climlink.data.store import ColumnStore
-from climlink.packages.golden import GoldenColumns, choose_golden
+from climlink.packages.golden import GoldenSamples, choose_golden
+from climlink.packages.golden_sequences import check_chain, choose_sequences
 from climlink.packages.read import EmulatorPackage, PackageError
+from climlink.packages.scripting import scripted
 from climlink.provenance import climlink_version, git_revision, kernel_identity
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.training.checkpoint import load_checkpoint, run_progress
 from climlink.training.errors import TrainingError
 from climlink.wrappers.column_emulator import trainable_parameters
 from climlink.wrappers.constants import RECORDED
-from climlink.wrappers.contract import EmulatorContract
+from climlink.wrappers.contract import EmulatorContract, confidence_of
 from climlink.wrappers.difference import CPU_TOLERANCE, CUDA_TOLERANCE, SAME_KERNELS_TOLERANCE
 from climlink.wrappers.errors import ManifestError
+from climlink.wrappers.layout import VariableLayout
 from climlink.wrappers.manifest import (
     GOLDEN_INPUTS_ENTRY,
     GOLDEN_OUTPUTS_ENTRY,
@@ -38,6 +41,7 @@ from climlink.wrappers.manifest import (
     ProvenanceEntry,
     ToleranceEntry,
 )
+from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 CANDIDATE_TIMES = 8
@@ -48,14 +52,14 @@ CANDIDATE_COUNT = 1024
 class ExportSource:
     """A trained emulator and what its manifest must say about it.
 
-    ``difference_scale`` gives s of the difference formula per host output; ``training_ranges`` minimum and maximum per host input.
+    ``difference_scale`` gives s of the difference formula per value output (confidence and carried state have 1); ``training_ranges``
+    minimum and maximum per host input. ``architecture`` is None for a network of which nothing can be said.
     """
 
     name: str
     emulator: WrappedEmulator
-    architecture: str
-    configuration: dict[str, Any]
-    statistics_digest: str
+    architecture: ArchitectureEntry | None
+    statistics_digest: str | None
     difference_scale: dict[str, list[float]]
     training_ranges: dict[str, list[list[float]]] = field(default_factory=dict)
     data_digest: str | None = None
@@ -67,24 +71,35 @@ class ExportSource:
 def export_package(source: ExportSource, candidates: Tensor, output: str | Path) -> EmulatorPackage:
     """Write ``wrap_model.pt`` beside ``output`` and rename it into place; an existing package survives any failure.
 
-    Golden columns are chosen and answered with the Runtime's number of threads.
-    ``candidates`` [row, n_input], float32, are host rows to choose the golden columns from. Raises ContractError if too few are away
-    from thresholds, PackageError if the file cannot be written.
+    Golden samples are chosen and answered with the Runtime's number of threads.
+    ``candidates`` [row, n_input], float32, are host rows to choose the golden samples from; with carried state, rows of the value inputs
+    in their order, [row, n_value_input]. Raises ContractError if too few are away from thresholds or the module does not script,
+    PackageError if the file cannot be written.
     """
     emulator = source.emulator.cpu().eval()
-    contract = emulator.contract
-    scale = torch.tensor([s for n in contract.outputs.names for s in source.difference_scale[n]], dtype=torch.float64)
     # Never frozen here: freezing folds the buffers away, and the Runtime freezes after it has placed the module.
-    script = torch.jit.script(emulator)
-    chosen = choose_golden(emulator, candidates, scale)
+    script = scripted(emulator)
+    scale = torch.tensor(_scale_of_values(source), dtype=torch.float64)
+    if emulator.contract.carried:
+        chosen = choose_sequences(emulator, script, candidates, scale)
+    else:
+        chosen = choose_golden(emulator, candidates, scale)
     with torch.no_grad():
         golden_outputs = script(chosen.rows)
+    check_chain(emulator.contract, chosen, golden_outputs)
     golden = {GOLDEN_INPUTS_ENTRY: raw_rows(chosen.rows), GOLDEN_OUTPUTS_ENTRY: raw_rows(golden_outputs)}
     manifest = _manifest(source, script, chosen, golden)
     buffer = io.BytesIO()
     torch.jit.save(script, buffer, _extra_files={MANIFEST_ENTRY: manifest.to_json().encode(), **golden})
     write_package(Path(output), buffer.getvalue())
     return EmulatorPackage.read(output)
+
+
+def _scale_of_values(source: ExportSource) -> list[float]:
+    """Return s of every value of an output row, [n_value]."""
+    outputs = source.emulator.contract.outputs.of_role("value")
+    known = ((source.difference_scale[v.name], outputs.width_of(v.name)) for v in outputs.variables)
+    return [s for scale, width in known for s in (scale * width if len(scale) == 1 else scale)]
 
 
 def export_run(run: str | Path, output: str | Path, columns: str | Path | None = None, *, unfinished: bool = False) -> EmulatorPackage:
@@ -105,8 +120,11 @@ def export_run(run: str | Path, output: str | Path, columns: str | Path | None =
     source = ExportSource(
         name=str(record.training["name"]),
         emulator=trained.emulator,
-        architecture=record.architecture,
-        configuration=record.architecture_configuration,
+        architecture=ArchitectureEntry(
+            name=record.architecture,
+            configuration=record.architecture_configuration,
+            trainable_parameters=trainable_parameters(trained.emulator.network),
+        ),
         statistics_digest=record.statistics_digest,
         difference_scale=record.difference_scale,
         training_ranges=record.training_ranges,
@@ -129,17 +147,25 @@ def spread_evenly(total: int, count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, total - 1, min(total, count)).round().astype(np.int64))
 
 
+def rebuildable(package: EmulatorPackage) -> bool:
+    """Say whether the package's network can be built here: its architecture is recorded and registered."""
+    m = package.manifest
+    if m.architecture is None or m.architecture.configuration is None or m.normalization is None:
+        return False
+    return m.architecture.name in architecture_names()
+
+
 def eager_emulator(package: EmulatorPackage) -> WrappedEmulator:
     """Return the package's emulator as plain Python modules, rebuilt from the manifest with the graph's parameters and buffers.
 
-    Raises ManifestError if manifest and graph do not belong together.
+    Raises ManifestError if manifest and graph do not belong together, or the network cannot be built here (see ``rebuildable``).
     """
     manifest = package.manifest
     contract = EmulatorContract.from_manifest(manifest)
-    if manifest.architecture is None or manifest.normalization is None:
+    network = manifest.architecture
+    if network is None or network.configuration is None or manifest.normalization is None:
         raise ManifestError(f"{package.path}: the manifest does not say which network is inside, so it cannot be rebuilt")
-    network = build(manifest.architecture.name, manifest.architecture.configuration, contract.network_shape)
-    emulator = WrappedEmulator(contract, network)
+    emulator = WrappedEmulator(contract, build(network.name, network.configuration, contract.network_shape))
     try:
         emulator.load_state_dict(package.load().state_dict())
     except RuntimeError as error:
@@ -149,18 +175,20 @@ def eager_emulator(package: EmulatorPackage) -> WrappedEmulator:
     return emulator.eval()
 
 
-def _manifest(source: ExportSource, script: torch.jit.ScriptModule, chosen: GoldenColumns, golden: dict[str, bytes]) -> Manifest:
+def _manifest(source: ExportSource, script: torch.jit.ScriptModule, chosen: GoldenSamples, golden: dict[str, bytes]) -> Manifest:
     emulator = source.emulator
     contract = emulator.contract
-    confidence = contract.network_outputs.layout() if emulator.network.has_confidence else None
+    outputs = output_layout(contract, has_confidence=emulator.network.has_confidence)
     return Manifest(
         name=source.name,
-        inputs=contract.inputs.layout(),
-        outputs=contract.outputs.layout(),
-        confidence=confidence,
-        network_inputs=contract.network_inputs.layout(),
-        network_outputs=contract.network_outputs.layout(),
-        level_count=contract.level_count,
+        dims=contract.dims,
+        coordinates=contract.coordinates,
+        inputs=contract.input_layout,
+        outputs=outputs,
+        carried=contract.carried,
+        batch_granule=contract.batch_granule,
+        network_inputs=contract.network_input_layout,
+        network_outputs=contract.network_output_layout,
         time_step_s=contract.time_step_s,
         calendar=contract.calendar,
         hybrid=contract.hybrid,
@@ -168,39 +196,52 @@ def _manifest(source: ExportSource, script: torch.jit.ScriptModule, chosen: Gold
         normalization=emulator.normalization.entry(source.statistics_digest),
         constraints=contract.constraints,
         constants=RECORDED,
-        architecture=ArchitectureEntry(
-            name=source.architecture, configuration=source.configuration, trainable_parameters=trainable_parameters(emulator.network)
-        ),
+        architecture=source.architecture,
         allowed_precisions=["float32"],
-        difference_scale=source.difference_scale,
+        difference_scale={v.name: source.difference_scale[v.name] if v.role == "value" else [1.0] for v in outputs.variables},
         tolerances=tolerances(chosen),
         same_kernels_tolerance=SAME_KERNELS_TOLERANCE,
         training_ranges=source.training_ranges,
         operators=sorted(torch.jit.export_opnames(script)),
         golden=golden_entry(chosen, golden),
-        provenance=ProvenanceEntry(
-            climlink_version=climlink_version(),
-            git_revision=git_revision(),
-            torch_version=torch.__version__,
-            exported_on=kernel_identity(),
-            data_digest=source.data_digest,
-            seed=source.seed,
-            training=source.training,
-        ),
+        provenance=provenance_entry(source.data_digest, source.seed, source.training),
     )
 
 
-def tolerances(chosen: GoldenColumns, factor: float = 1.0) -> list[ToleranceEntry]:
+def output_layout(contract: EmulatorContract, *, has_confidence: bool) -> VariableLayout:
+    """Return the whole output row: values, confidence where the network gives it, carried state."""
+    outputs = contract.outputs
+    confidence = confidence_of(contract.network_outputs).variables if has_confidence else ()
+    values, carried = outputs.of_role("value").variables, outputs.of_role("carried").variables
+    return VariableSet(outputs.name, values + confidence + carried, outputs.sizes).layout()
+
+
+def provenance_entry(data_digest: str | None, seed: int | None, training: dict[str, Any]) -> ProvenanceEntry:
+    """Return where a package comes from, made here and now."""
+    return ProvenanceEntry(
+        climlink_version=climlink_version(),
+        git_revision=git_revision(),
+        torch_version=torch.__version__,
+        exported_on=kernel_identity(),
+        data_digest=data_digest,
+        seed=seed,
+        training=training,
+    )
+
+
+def tolerances(chosen: GoldenSamples, factor: float = 1.0) -> list[ToleranceEntry]:
     """Return the tolerances of the golden replay on a CPU and a GPU: ``factor`` times the usual ones, or what the columns move by."""
     usual: tuple[tuple[Literal["cpu", "cuda"], float], ...] = (("cpu", CPU_TOLERANCE), ("cuda", CUDA_TOLERANCE))
     least = chosen.sensitivity or 0.0
     return [ToleranceEntry(backend="torchscript", device=d, precision="float32", tolerance=max(factor * t, least)) for d, t in usual]
 
 
-def golden_entry(chosen: GoldenColumns, golden: dict[str, bytes]) -> GoldenEntry:
+def golden_entry(chosen: GoldenSamples, golden: dict[str, bytes]) -> GoldenEntry:
     """Return the manifest's record of the golden columns, given as the entries of the package."""
     return GoldenEntry(
-        column_count=chosen.rows.shape[0],
+        sample_count=chosen.rows.shape[0],
+        step_count=chosen.step_count,
+        chained_tolerance=chosen.chained_tolerance(max(t.tolerance for t in tolerances(chosen))),
         inputs_sha256=hashlib.sha256(golden[GOLDEN_INPUTS_ENTRY]).hexdigest(),
         outputs_sha256=hashlib.sha256(golden[GOLDEN_OUTPUTS_ENTRY]).hexdigest(),
         sensitivity=chosen.sensitivity,

@@ -16,6 +16,9 @@ GOLDEN_COLUMN_COUNT = 16
 PERTURBATION = 1e-6
 """Relative size of the trial perturbations of the network's rows: what another machine's kernels may differ by, with a margin."""
 
+TRIALS = 4
+"""Perturbations tried of every column."""
+
 JUMP = 1e-3
 """A column whose outputs move by more than this under the trial perturbation sits on a threshold (a night, a tropopause)."""
 
@@ -27,14 +30,22 @@ MOST_SENSITIVITY = 1e-2
 
 
 @dataclass(frozen=True)
-class GoldenColumns:
+class GoldenSamples:
     """Golden rows [row, n_input], and the largest change of their outputs under the trial perturbations where that is beyond JUMP.
 
     Such columns are taken where too few are calm; the replay on another machine must then tolerate as much. None: all are calm.
+    With carried state the rows are sequences of ``step_count`` steps, [step][sequence], and ``growth`` is how many times more their
+    outputs move under the same perturbations when every step starts from the outputs of the step before.
     """
 
     rows: Tensor
     sensitivity: float | None
+    step_count: int = 1
+    growth: float = 1.0
+
+    def chained_tolerance(self, single: float) -> float | None:
+        """Return the tolerance of a chained replay where that of single steps is ``single``; None for single samples."""
+        return single * self.growth if self.step_count > 1 else None
 
 
 def sensitivity(emulator: WrappedEmulator, x: Tensor, scale: Tensor, seed: int = 0) -> Tensor:
@@ -46,15 +57,15 @@ def sensitivity(emulator: WrappedEmulator, x: Tensor, scale: Tensor, seed: int =
     rows, _ = emulator.normalized_forward(x)
     reference = emulator.constrain(x, rows)
     worst = torch.zeros(x.shape[0], dtype=torch.float64)
-    for _ in range(4):
-        moved_rows = rows + PERTURBATION * (1.0 + rows.abs()) * _signs(rows, generator)
-        moved_x = x * (1.0 + INPUT_PERTURBATION * _signs(x, generator))
+    for _ in range(TRIALS):
+        moved_rows = moved(rows, PERTURBATION, generator)
+        moved_x = x * (1.0 + INPUT_PERTURBATION * signs(x, generator))
         for candidate in (emulator.constrain(x, moved_rows), emulator.constrain(moved_x, rows)):
             worst = torch.maximum(worst, scaled_difference(candidate, reference, scale).amax(dim=1))
     return worst
 
 
-def choose_golden(emulator: WrappedEmulator, candidates: Tensor, scale: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> GoldenColumns:
+def choose_golden(emulator: WrappedEmulator, candidates: Tensor, scale: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> GoldenSamples:
     """Return ``count`` of ``candidates`` [row, n_input]; ContractError as ``choose_columns``.
 
     ``scale`` is the difference scale of the outputs without confidence.
@@ -64,7 +75,7 @@ def choose_golden(emulator: WrappedEmulator, candidates: Tensor, scale: Tensor, 
         return choose_columns(candidates, sensitivity(emulator, candidates, scale), every, count)
 
 
-def choose_columns(candidates: Tensor, moved: Tensor, usable: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> GoldenColumns:
+def choose_columns(candidates: Tensor, moved: Tensor, usable: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> GoldenSamples:
     """Return ``count`` of the ``usable`` rows of ``candidates`` [row, n_input] whose outputs move by ``moved`` [row].
 
     They are spread evenly over those below JUMP, away from thresholds; where these are too few, the rows that move least
@@ -78,7 +89,7 @@ def choose_columns(candidates: Tensor, moved: Tensor, usable: Tensor, count: int
     calm = possible[moved[possible] < JUMP]
     if calm.numel() >= count:
         spread = torch.linspace(0, calm.numel() - 1, count).round().to(torch.int64)
-        return GoldenColumns(candidates[calm[spread]].clone(), None)
+        return GoldenSamples(candidates[calm[spread]].clone(), None)
     least = possible[moved[possible].argsort(stable=True)[:count]].sort().values
     largest = float(moved[least].max())
     if not largest <= MOST_SENSITIVITY:
@@ -87,7 +98,7 @@ def choose_columns(candidates: Tensor, moved: Tensor, usable: Tensor, count: int
             f"the {count} that move least move by up to {largest:.1e} of their spread under perturbations of {PERTURBATION:g}, beyond "
             f"{MOST_SENSITIVITY:g}: they could not tell a fault from another machine's rounding; give more columns"
         )
-    return GoldenColumns(candidates[least].clone(), largest)
+    return GoldenSamples(candidates[least].clone(), largest)
 
 
 def graph_sensitivity(forward: Callable[[Tensor], Tensor], x: Tensor, reference: Tensor, scale: Tensor, seed: int = 0) -> Tensor:
@@ -99,10 +110,16 @@ def graph_sensitivity(forward: Callable[[Tensor], Tensor], x: Tensor, reference:
     generator = torch.Generator().manual_seed(seed)
     worst = torch.zeros(x.shape[0], dtype=torch.float64)
     for size in (INPUT_PERTURBATION, PERTURBATION) * 2:
-        moved = forward(x * (1.0 + size * _signs(x, generator)))
-        worst = torch.maximum(worst, scaled_difference(moved, reference, scale).amax(dim=1))
+        other = forward(x * (1.0 + size * signs(x, generator)))
+        worst = torch.maximum(worst, scaled_difference(other, reference, scale).amax(dim=1))
     return worst
 
 
-def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
+def moved(rows: Tensor, size: float, generator: torch.Generator) -> Tensor:
+    """Return rows moved up or down by ``size``, relative above 1 and absolute below."""
+    return rows + size * (1.0 + rows.abs()) * signs(rows, generator)
+
+
+def signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return plus and minus ones at random, of the shape and type of ``like``."""
     return (torch.randint(0, 2, like.shape, generator=generator) * 2 - 1).to(like.dtype)

@@ -24,11 +24,11 @@ class PackageError(ClimlinkError):
     """A file is not a climlink package, or is damaged."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EmulatorPackage:
-    """A package on disk: manifest, SHA-256 of the file, golden columns, float32.
+    """A package on disk: manifest, SHA-256 of the file, golden samples, float32.
 
-    The columns are [column, n_input] and [column, n_output]. ``trust_code``: its reader trusts the
+    The samples are [column, n_input] and [column, n_output]. ``trust_code``: its reader trusts the
     author, so what the graph may do is not checked wherever the package is loaded.
     """
 
@@ -53,7 +53,7 @@ class EmulatorPackage:
             raise PackageError(f"{path}: SHA-256 is {digest}, pinned is {pinned_digest}: this is not the package that was tested")
         check_archive(content, path)
         manifest = parse_manifest(_entry(content, path, MANIFEST_ENTRY).decode("utf-8", errors="replace"), str(path))
-        golden, rows = manifest.golden, manifest.golden.column_count
+        golden, rows = manifest.golden, manifest.golden.sample_count
         inputs = _golden(path, content, GOLDEN_INPUTS_ENTRY, golden.inputs_sha256, rows, manifest.n_input)
         outputs = _golden(path, content, GOLDEN_OUTPUTS_ENTRY, golden.outputs_sha256, rows, manifest.n_output)
         return cls(path, manifest, digest, inputs, outputs, trust_code)
@@ -78,9 +78,14 @@ class EmulatorPackage:
 
     @property
     def difference_scale(self) -> torch.Tensor:
-        """The s of the difference formula for every element of an output row, float64 [n_output]; 1 for confidence values."""
-        scale = [s for v in self.manifest.outputs.variables for s in self.manifest.difference_scale[v.name]]
-        return torch.tensor(scale + [1.0] * (self.manifest.n_output - len(scale)), dtype=torch.float64)
+        """The s of the difference formula for every element of an output row, float64 [n_output]; 1 for confidence and carried state."""
+        known = ((self.manifest.difference_scale[v.name], v.width) for v in self.manifest.outputs.variables)
+        return torch.tensor([s for scale, width in known for s in (scale * width if len(scale) == 1 else scale)], dtype=torch.float64)
+
+    def __repr__(self) -> str:
+        m = self.manifest
+        rows = f"{m.inputs.set} {m.n_input} -> {m.outputs.set} {m.n_output}"
+        return f"{type(self).__name__}({m.name!r}, {rows}, SHA-256 {self.digest[:12]}...)"
 
 
 def read_archive_file(path: Path) -> bytes:
@@ -127,7 +132,7 @@ def _entry(content: bytes, path: Path, name: str) -> bytes:
 def _golden(path: Path, content: bytes, name: str, sha256: str, rows: int, width: int) -> FloatRows:
     raw = _entry(content, path, name)
     if len(raw) != rows * width * 4:
-        raise PackageError(f"{path}: {name} has {len(raw)} bytes, the manifest says {rows} columns x {width} float32")
+        raise PackageError(f"{path}: {name} has {len(raw)} bytes, the manifest says {rows} samples x {width} float32")
     if hashlib.sha256(raw).hexdigest() != sha256:
         raise PackageError(f"{path}: {name} is damaged: its SHA-256 is not the manifest's")
     return np.frombuffer(raw, dtype="<f4").reshape(rows, width).astype(np.float32)

@@ -13,7 +13,7 @@ import torch
 
 from climlink.installation import NotBuiltError, executable
 from climlink.mpi import failure_text, mpi_command, run_job
-from climlink.packages.export import eager_emulator
+from climlink.packages.export import eager_emulator, rebuildable
 from climlink.packages.read import EmulatorPackage, FloatRows
 from climlink.provenance import kernel_identity
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
@@ -102,8 +102,8 @@ class Verification:
 
 @intra_op_threads(RUNTIME_THREADS)
 def _eager(package: EmulatorPackage, x: FloatRows) -> FloatRows:
-    if package.manifest.imported is not None:
-        # There is no Python source of an imported graph: it is run operator by operator, without what the TorchScript executor does to it.
+    if not rebuildable(package):
+        # There is no Python source of such a graph here: it is run operator by operator, without what the TorchScript executor does to it.
         with torch.no_grad(), torch.jit.optimized_execution(False):
             return package.load()(torch.from_numpy(x)).numpy()
     with torch.no_grad():
@@ -120,7 +120,7 @@ def _pybind(package: EmulatorPackage, x: FloatRows) -> FloatRows:
     from climlink.runtime import Emulator
 
     m = package.manifest
-    emulator = Emulator(package.path, level_count=m.level_count, time_step_s=m.time_step_s, trust_code=package.trust_code)
+    emulator = Emulator(package.path, level_count=m.level_count, time_step_s=m.time_step_s or 0.0, trust_code=package.trust_code)
     return emulator.run_packed(x)
 
 
@@ -170,7 +170,7 @@ def verify(package: EmulatorPackage, columns: FloatRows | None = None, progress:
 def _compared(package: EmulatorPackage, outputs: dict[str, FloatRows], name: str) -> RouteResult:
     """Return the route against its reference (see verify)."""
     manifest = package.manifest
-    golden_count = manifest.golden.column_count
+    golden_count = manifest.golden.sample_count
     same_kernels = _exported_here(package)
     script = outputs.get("torchscript")
     against_stored = same_kernels or script is None or name == "torchscript"
@@ -200,9 +200,10 @@ def _per_variable(package: EmulatorPackage, value: FloatRows, reference: FloatRo
     """Return the largest difference of every output variable (confidence under its own heading)."""
     difference = scaled_difference(torch.from_numpy(value), torch.from_numpy(reference), package.difference_scale)
     layout = package.manifest.outputs
-    result = {v.name: float(difference[:, v.offset : v.offset + v.width].max()) for v in layout.variables}
-    if package.manifest.confidence is not None:
-        result["confidence"] = float(difference[:, layout.width :].max())
+    result = {v.name: float(difference[:, v.offset : v.offset + v.width].max()) for v in layout.of_role("value", "carried")}
+    confidence = layout.of_role("confidence")
+    if confidence:
+        result["confidence"] = float(difference[:, confidence[0].offset : confidence[-1].offset + confidence[-1].width].max())
     return result
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from climlink.architectures import build
 from climlink.training.errors import TrainingError
 from climlink.wrappers.contract import EmulatorContract
-from climlink.wrappers.manifest import Strict
+from climlink.wrappers.layout import Strict
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 LAST = "last.ckpt"
@@ -26,10 +26,14 @@ _KEY = "climlink"
 _PREFIX = "emulator."
 
 
+RECORD_VERSION = 2
+"""Of the record in a checkpoint: 2 holds the variable sets whole."""
+
+
 class CheckpointRecord(Strict):
     """Everything besides weights that export needs, and what a resumed run is checked against."""
 
-    version: int = 1
+    version: int = RECORD_VERSION
     contract: EmulatorContract
     architecture: str
     architecture_configuration: dict[str, Any] = Field(description="explicit numbers, no preset")

@@ -119,6 +119,7 @@ class TrainingConfig(StrictModel):
     statistics: Path | None = Field(default=None, description="file of climlink data statistics; null: computed from the training split")
     output: Path | None = Field(default=None, description="run directory; null means runs/NAME")
     input_set: str = Field(default="host_v2_q", description="what the host sends")
+    output_set: str = Field(default="mmf368", description="what the host receives")
     network_input_set: str = Field(default="net_v2_mc", description="what the network reads")
     network_output_set: str = Field(default="net308", description="what the network writes")
     pruned_levels: int = Field(default=15, ge=0, description="levels from the top whose water and wind tendencies are zero")
@@ -160,13 +161,14 @@ class TrainingConfig(StrictModel):
 
     def contract(self, hybrid: HybridCoordinate, time_step_s: float) -> EmulatorContract:
         """Return the contract of the emulator on a vertical grid, with a time step in seconds."""
-        return EmulatorContract(
-            input_set=self.input_set,
-            network_input_set=self.network_input_set,
-            network_output_set=self.network_output_set,
-            level_count=hybrid.level_count,
+        levels = hybrid.level_count
+        return EmulatorContract.of(
+            inputs=variable_set(self.input_set, levels),
+            outputs=variable_set(self.output_set, levels),
+            network_inputs=variable_set(self.network_input_set, levels),
+            network_outputs=variable_set(self.network_output_set, levels),
             time_step_s=time_step_s,
-            hybrid=hybrid.entry(),
+            hybrid=hybrid,
             pruned_levels=self.pruned_levels,
             normalization=self.normalization,
             constraints=self.constraints,

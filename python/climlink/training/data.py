@@ -20,7 +20,9 @@ from climlink.data.store import ColumnStore
 from climlink.training.config import TrainingConfig, ValidationConfig
 from climlink.training.errors import TrainingError
 from climlink.training.mirror import Mirror
-from climlink.wrappers.variable_sets import VariableSet, variable
+from climlink.wrappers.layout import LEVEL
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.variables import variable
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 _GIB = 2**30
@@ -84,7 +86,7 @@ class HostOutputs:
 
 def host_outputs(names: list[str], level_count: int) -> VariableSet:
     """Return chosen host outputs as a set."""
-    return VariableSet("loss", tuple(variable(n) for n in names), level_count)
+    return VariableSet("loss", tuple(variable(n) for n in names), {LEVEL: level_count})
 
 
 class Encoder:

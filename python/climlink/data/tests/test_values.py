@@ -29,7 +29,8 @@ from climlink.data.prepare import prepare
 from climlink.data.split import Split
 from climlink.data.store import ColumnStore, StoreConfig
 from climlink.data.synthetic import replace_variable, write_dataset
-from climlink.wrappers.variable_sets import variable, variable_set
+from climlink.wrappers.variable_sets import variable_set
+from climlink.wrappers.variables import variable
 
 STAMPS = ["0008-01-01-00000", "0008-01-01-01200"]
 DEFAULT_FILL = netCDF4.default_fillvals["f8"]

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from climlink.data.climsim import TIME_STEP_S
-from climlink.packages.export import CANDIDATE_COUNT, golden_entry, raw_rows, tolerances, write_package
-from climlink.packages.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenColumns, choose_columns, graph_sensitivity
+from climlink.packages.export import CANDIDATE_COUNT, golden_entry, provenance_entry, raw_rows, tolerances, write_package
+from climlink.packages.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenSamples, choose_columns, graph_sensitivity
 from climlink.packages.import_wrapper.foreign_graph import ROW_MULTIPLE, CopyingGraph, ForeignGraph, GraphError, open_graph
 from climlink.packages.import_wrapper.graph_examination import (
     COMPANY_ROWS,
@@ -32,8 +32,8 @@ from climlink.packages.import_wrapper.graph_examination import (
 from climlink.packages.import_wrapper.import_columns import ImportColumns, import_columns
 from climlink.packages.import_wrapper.input_order import finite_orders, order_finding, other_orders
 from climlink.packages.read import EmulatorPackage
-from climlink.provenance import climlink_version, git_revision, kernel_identity
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
+from climlink.wrappers.contract import confidence_of
 from climlink.wrappers.difference import SAME_KERNELS_TOLERANCE, scaled_difference
 from climlink.wrappers.errors import ContractError, near_names
 from climlink.wrappers.manifest import (
@@ -43,7 +43,6 @@ from climlink.wrappers.manifest import (
     HybridCoefficients,
     ImportedEntry,
     Manifest,
-    ProvenanceEntry,
 )
 from climlink.wrappers.normalization import output_floor
 from climlink.wrappers.variable_sets import VariableSet, variable_set, variable_set_names
@@ -184,7 +183,7 @@ def _difference_scale(columns: ImportColumns, seen: Examination) -> Tensor:
 
 def _choose_golden(
     graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, outputs: Tensor, scale: Tensor, tolerance: float
-) -> GoldenColumns:
+) -> GoldenSamples:
     """Return golden rows that differently compiled graphs agree on within ``tolerance``, away from thresholds if there are enough."""
     spread = _spread_of_routes(graph, script, rows, outputs, scale)
     moved = graph_sensitivity(graph, rows, outputs, scale)
@@ -247,21 +246,23 @@ def _manifest(
     seen: Examination,
     findings: list[str],
     scale: Tensor,
-    chosen: GoldenColumns,
+    chosen: GoldenSamples,
     golden: dict[str, bytes],
 ) -> Manifest:
     inputs, outputs = columns.inputs, columns.outputs
     if request.without_prints:
         findings = [*findings, "statements that print were taken out on request"]
-    confidence = variable_set(CONFIDENCE_SET, inputs.level_count).layout() if seen.has_confidence else None
+    network_outputs = variable_set(CONFIDENCE_SET, inputs.level_count) if seen.has_confidence else None
+    confidence = () if network_outputs is None else confidence_of(network_outputs).variables
+    whole = VariableSet(outputs.name, outputs.variables + confidence, outputs.sizes).layout()
     return Manifest(
         name=request.name or graph.path.stem,
+        dims=dict(inputs.sizes),
         inputs=inputs.layout(),
-        outputs=outputs.layout(),
-        confidence=confidence,
+        outputs=whole,
+        batch_granule=ROW_MULTIPLE,
         network_inputs=None,
-        network_outputs=confidence,
-        level_count=inputs.level_count,
+        network_outputs=None if network_outputs is None else network_outputs.layout(),
         time_step_s=request.time_step_s,
         hybrid=_hybrid(columns),
         pruned_levels=None,
@@ -270,19 +271,12 @@ def _manifest(
         constants=None,
         architecture=None,
         allowed_precisions=["float32"],
-        difference_scale=_by_name(scale, outputs),
+        difference_scale=_by_name(scale, outputs) | {v.name: [1.0] for v in whole.of_role("confidence")},
         tolerances=tolerances(chosen, request.tolerance / SAME_KERNELS_TOLERANCE),
         same_kernels_tolerance=request.tolerance,
         operators=sorted(torch.jit.export_opnames(script)),
         golden=golden_entry(chosen, golden),
-        provenance=ProvenanceEntry(
-            climlink_version=climlink_version(),
-            git_revision=git_revision(),
-            torch_version=torch.__version__,
-            exported_on=kernel_identity(),
-            data_digest=None,
-            seed=None,
-        ),
+        provenance=provenance_entry(None, None, {}),
         imported=ImportedEntry(
             file=graph.path.name,
             sha256=graph.sha256,

@@ -27,7 +27,8 @@ from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
 from climlink.training.mirror import Mirror
 from climlink.training.run import RunResult, train
-from climlink.wrappers.variable_sets import VariableSet, variable
+from climlink.wrappers.variable_sets import VariableSet
+from climlink.wrappers.variables import variable
 
 _STAMPS = tuple(f"0008-{month:02d}-11-03600" for month in range(1, 9))
 _LEVELS = 16
