@@ -16,7 +16,7 @@ from climlink.cli.main import app
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import synthetic_hybrid, synthetic_rows
 from climlink.packages.export import ExportSource, export_package, tolerances
-from climlink.packages.golden import JUMP, MOST_SENSITIVITY, GoldenColumns, choose_columns, sensitivity
+from climlink.packages.golden import JUMP, MOST_SENSITIVITY, GoldenSamples, choose_columns, sensitivity
 from climlink.packages.import_wrapper import ImportRequest, import_package
 from climlink.packages.read import EmulatorPackage
 from climlink.runtime import Emulator
@@ -93,7 +93,7 @@ def test_golden_columns_are_spread_over_calm_ones_else_the_least_sensitive() -> 
 
 @pytest.mark.parametrize(("sensitivity", "expected"), [(None, (2e-5, 1e-4)), (3e-5, (3e-5, 1e-4)), (4e-3, (4e-3, 4e-3))])
 def test_other_machines_may_differ_by_what_the_columns_move(sensitivity: float | None, expected: tuple[float, float]) -> None:
-    entries = tolerances(GoldenColumns(torch.zeros(2, 1), sensitivity))
+    entries = tolerances(GoldenSamples(torch.zeros(2, 1), sensitivity))
     assert {e.device: e.tolerance for e in entries} == dict(zip(("cpu", "cuda"), expected, strict=True))
 
 

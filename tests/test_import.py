@@ -35,8 +35,11 @@ from climlink.packages.verify import verify
 from climlink.runtime import Emulator
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.errors import ContractError
-from climlink.wrappers.manifest import UNKNOWN_KEYS
 from climlink.wrappers.variable_sets import variable_set
+
+
+UNKNOWN_KEYS = ("network_inputs", "network_outputs", "hybrid", "pruned_levels", "normalization", "constraints", "constants", "architecture")
+"""What nobody can know of an imported graph."""
 
 
 class OldWrapper(nn.Module):

@@ -105,7 +105,7 @@ def test_not_torchscript_inside(linear_package: EmulatorPackage, tmp_path: Path)
 
 
 def test_newer_schema_unknown_key_and_damaged_golden(linear_package: EmulatorPackage, tmp_path: Path) -> None:
-    newer = _rewritten(linear_package, tmp_path / "newer.pt", {MANIFEST_ENTRY: _manifest_with(linear_package, schema_version=2)})
+    newer = _rewritten(linear_package, tmp_path / "newer.pt", {MANIFEST_ENTRY: _manifest_with(linear_package, schema_version=3)})
     with pytest.raises(ManifestError, match="newer"):
         EmulatorPackage.read(newer)
     unknown = _rewritten(linear_package, tmp_path / "unknown.pt", {MANIFEST_ENTRY: _manifest_with(linear_package, colour="red")})
@@ -154,4 +154,4 @@ def test_a_disk_that_fills_up_leaves_the_old_package(linear_package: EmulatorPac
 def test_extra_files_survive_a_plain_torch_load(linear_package: EmulatorPackage) -> None:
     extra = {MANIFEST_ENTRY: b""}
     torch.jit.load(io.BytesIO(linear_package.path.read_bytes()), _extra_files=extra)
-    assert json.loads(extra[MANIFEST_ENTRY])["schema_version"] == 1
+    assert json.loads(extra[MANIFEST_ENTRY])["schema_version"] == 2

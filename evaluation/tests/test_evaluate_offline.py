@@ -329,8 +329,7 @@ def doubting_package(
     source = ExportSource(
         name="doubting",
         emulator=emulator.eval(),
-        architecture="linear",
-        configuration=linear_source.configuration,
+        architecture=linear_source.architecture,
         statistics_digest=linear_source.statistics_digest,
         difference_scale=linear_source.difference_scale,
         data_digest="f" * 64,

@@ -323,4 +323,4 @@ def test_mirrored_columns_have_reversed_winds_and_nothing_else(configure: Callab
 
 def test_a_signed_logarithm_has_no_mirror() -> None:
     with pytest.raises(TrainingError, match="cannot reverse state_u@log"):
-        Mirror(VariableSet("winds", (variable("state_u@log"),), 4), torch.zeros(4))
+        Mirror(VariableSet("winds", (variable("state_u@log"),), {"level": 4}), torch.zeros(4))
