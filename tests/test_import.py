@@ -37,7 +37,6 @@ from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.variable_sets import variable_set
 
-
 UNKNOWN_KEYS = ("network_inputs", "network_outputs", "hybrid", "pruned_levels", "normalization", "constraints", "constants", "architecture")
 """What nobody can know of an imported graph."""
 
