@@ -8,8 +8,7 @@ the function _center_and_gain (docs/normalization.md shows the published choices
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -49,17 +48,24 @@ SMALLEST_FLOOR = 1e-30
 """Floor of an output in units that OUTPUT_FLOORS does not know: it only keeps a scale positive."""
 
 
-@dataclass(frozen=True)
 class Scaling:
-    """A user's own normalization, float64 [n_network_input] and [n_network_output].
+    """A user's own normalization: the network reads (x - input_offset) / input_divisor and gives (y - output_offset) / output_factor.
 
-    The network reads (x - subtract) * gain and its rows are multiplied by ``output_scale`` and shifted by ``output_mean``.
+    Each is one number or one per value of the network's row, [n_network_input] and [n_network_output], float64; an input whose
+    divisor is zero enters as zero. Carried state is not scaled: its numbers are 0 and 1.
     """
 
-    subtract: Tensor
-    gain: Tensor
-    output_scale: Tensor
-    output_mean: Tensor
+    def __init__(self, *, input_offset: Any = 0.0, input_divisor: Any = 1.0, output_factor: Any = 1.0, output_offset: Any = 0.0) -> None:
+        divisor = _vector(input_divisor)
+        used = divisor != 0.0
+        self.subtract = _vector(input_offset)
+        self.gain = torch.where(used, 1.0 / torch.where(used, divisor, torch.ones_like(divisor)), torch.zeros_like(divisor))
+        self.output_scale = _vector(output_factor)
+        self.output_mean = _vector(output_offset)
+
+
+def _vector(value: Any) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float64).flatten()
 
 
 def output_floor(variable: Variable) -> float:
@@ -178,12 +184,15 @@ class Normalization(nn.Module):
     def give(self, scaling: Scaling) -> Normalization:
         """Fill the buffers with the user's own numbers (scheme ``given``); ContractError for wrong lengths. Returns self."""
         for name in ("subtract", "gain", "output_scale", "output_mean"):
-            buffer, value = getattr(self, name), getattr(scaling, name).to(torch.float64).flatten()
-            if value.shape != buffer.shape or not bool(torch.isfinite(value).all()):
+            buffer, value = getattr(self, name), getattr(scaling, name)
+            if value.numel() not in (1, buffer.numel()) or not bool(torch.isfinite(value).all()):
                 raise ContractError(
-                    f"{name} must be {buffer.numel()} finite numbers, one per value of the network's row, got {value.numel()}"
+                    f"{name} of the scaling must be 1 or {buffer.numel()} finite numbers, as the network's row has; got {value.numel()}"
                 )
-            buffer.copy_(value)
+            buffer.copy_(value.expand_as(buffer))
+        for variables, values in ((self._inputs, (self.subtract, self.gain)), (self._outputs, (self.output_mean, self.output_scale))):
+            for v in variables.of_role("carried").variables:
+                values[0][variables.slice(v.name)], values[1][variables.slice(v.name)] = 0.0, 1.0
         return self
 
     @torch.jit.unused

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from climlink.architectures import architecture_names, build
@@ -19,6 +18,7 @@ from climlink.data.files import FileError, replacing
 from climlink.data.store import ColumnStore
 from climlink.packages.golden import GoldenSamples, choose_golden
 from climlink.packages.golden_sequences import check_chain, choose_sequences
+from climlink.packages.golden_sources import store_rows
 from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.packages.scripting import scripted
 from climlink.provenance import climlink_version, git_revision, kernel_identity
@@ -43,9 +43,6 @@ from climlink.wrappers.manifest import (
 )
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
-
-CANDIDATE_TIMES = 8
-CANDIDATE_COUNT = 1024
 
 
 @dataclass(frozen=True)
@@ -132,19 +129,7 @@ def export_run(run: str | Path, output: str | Path, columns: str | Path | None =
         seed=record.seed,
         training={**record.training, "epochs_done": trained.epochs, "finished": progress.finished},
     )
-    return export_package(source, _candidates(store, record.contract), output)
-
-
-def _candidates(store: ColumnStore, contract: EmulatorContract) -> Tensor:
-    """Return up to CANDIDATE_COUNT training columns [row, n_input], spread evenly over times and columns."""
-    times = store.indices("train")
-    rows = store.pack(contract.inputs, times[spread_evenly(len(times), CANDIDATE_TIMES)])
-    return torch.from_numpy(rows[spread_evenly(len(rows), CANDIDATE_COUNT)])
-
-
-def spread_evenly(total: int, count: int) -> NDArray[np.int64]:
-    """Return up to ``count`` positions spread evenly over ``total``."""
-    return np.unique(np.linspace(0, total - 1, min(total, count)).round().astype(np.int64))
+    return export_package(source, store_rows(store, record.contract.inputs), output)
 
 
 def rebuildable(package: EmulatorPackage) -> bool:

@@ -32,8 +32,8 @@ from climlink.training.data import ColumnData, Encoder, HostOutputs, host_output
 from climlink.training.errors import TrainingError
 from climlink.training.features import with_features
 from climlink.training.module import ColumnTraining
-from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.normalization import output_scale
+from climlink.wrappers.recorded_statistics import difference_scale, training_ranges
 from climlink.wrappers.statistics import Statistics
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
@@ -162,19 +162,6 @@ def _statistics(config: TrainingConfig, store: ColumnStore, emulator: WrappedEmu
     contract, times = emulator.contract, store.indices("train")
     blocks = (torch.from_numpy(store.pack(contract.inputs, times[i : i + 1])) for i in range(len(times)))
     return with_features(statistics, emulator.fields, contract.network_inputs, blocks)
-
-
-def training_ranges(contract: EmulatorContract, statistics: Statistics) -> dict[str, list[list[float]]]:
-    """Return {host input: [minimum [width], maximum [width]]} for the inputs whose range the statistics know."""
-    known = [n for n in contract.inputs.names if n in statistics.variables]
-    entries = {n: statistics[n] for n in known if statistics[n].has("minimum") and statistics[n].has("maximum")}
-    return {n: [e.minimum.tolist(), e.maximum.tolist()] for n, e in entries.items()}
-
-
-def difference_scale(contract: EmulatorContract, statistics: Statistics) -> dict[str, list[float]]:
-    """Return {host output: floored standard deviation [width]}: the s of the difference formula, in the output's units."""
-    scale = output_scale(contract.outputs, statistics)
-    return {n: scale[contract.outputs.slice(n)].tolist() for n in contract.outputs.names}
 
 
 def _check_resumable(last: Path, record: CheckpointRecord) -> None:

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from climlink.data.climsim import TIME_STEP_S
-from climlink.packages.export import CANDIDATE_COUNT, golden_entry, provenance_entry, raw_rows, tolerances, write_package
+from climlink.packages.export import golden_entry, provenance_entry, raw_rows, tolerances, write_package
 from climlink.packages.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenSamples, choose_columns, graph_sensitivity
+from climlink.packages.golden_sources import CANDIDATE_COUNT
 from climlink.packages.import_wrapper.foreign_graph import ROW_MULTIPLE, CopyingGraph, ForeignGraph, GraphError, open_graph
 from climlink.packages.import_wrapper.graph_examination import (
     COMPANY_ROWS,

@@ -18,7 +18,7 @@ from climlink.data.grid import find_grid, read_grid
 from climlink.data.lags import needs_lags, with_history
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import synthetic_hybrid, synthetic_rows
-from climlink.packages.export import CANDIDATE_COUNT, CANDIDATE_TIMES, spread_evenly
+from climlink.packages.golden_sources import CANDIDATE_COUNT, CANDIDATE_TIMES, spread_evenly
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT, VariableSet, variable_set
 from climlink.wrappers.vertical import HybridCoordinate
