@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +38,13 @@ class ModuleRows(RowNetwork):
 class StatefulModuleRows(ModuleRows):
     """A module that makes its own initial state: its method ``initial_state(rows)`` gives [batch, n_carried]."""
 
+    if TYPE_CHECKING:
+        module: Any
+
     def initial_state(self, rows: Tensor, n_carried: int) -> Tensor:
         """Return the module's initial state."""
-        return self.module.initial_state(rows)
+        state: Tensor = self.module.initial_state(rows)
+        return state
 
 
 def network_of(module: nn.Module, contract: EmulatorContract, *, confidence: bool) -> RowNetwork:
