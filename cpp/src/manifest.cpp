@@ -40,6 +40,10 @@ Layout read_layout(JsonRecord record, std::int64_t level_count) {
     if (v.width != 1 && v.width != level_count) {
       record.problem("variables", text(v.name, " has width ", v.width, ", neither 1 nor level_count ", level_count));
     }
+    if (v.width > 1) {
+      v.dims = {"level"};
+      v.sizes = {v.width};
+    }
     position += v.width;
     layout.variables.push_back(std::move(v));
   }
@@ -253,6 +257,7 @@ Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
   m.name = root.string("name");
   if (m.name.empty()) root.problem("name", "expected a text of at least one character");
   m.level_count = root.integer("level_count", 1);
+  m.dims["level"] = m.level_count;
   m.time_step_s = root.positive("time_step_s");
   refuse_unknown(root);
   if (!unknown(root, "pruned_levels") && root.integer("pruned_levels", 0) > m.level_count)
@@ -358,6 +363,16 @@ std::vector<std::string_view> Layout::names() const {
   std::vector<std::string_view> result;
   for (const auto& v : variables) result.emplace_back(v.name);
   return result;
+}
+
+const char* role_text(VariableRole role) noexcept {
+  constexpr std::array texts = {"value", "confidence", "carried", "start"};
+  return texts[static_cast<std::size_t>(role)];
+}
+
+std::int64_t Manifest::dim_size(std::string_view dim) const {
+  const auto found = dims.find(dim);
+  return found == dims.end() ? 0 : found->second;
 }
 
 double Manifest::tolerance(std::string_view backend, std::string_view device, std::string_view precision) const {

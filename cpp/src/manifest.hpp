@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,11 +12,20 @@ namespace climlink {
 
 constexpr int schema_version = 1;
 
+// What a variable is for.
+enum class VariableRole { value, confidence, carried, start };
+
+// "value", "confidence", "carried" or "start".
+const char* role_text(VariableRole role) noexcept;
+
 // One variable of a packed row.
 struct Variable {
   std::string name;
   std::string units;
-  std::int64_t width = 0;   // values per column: the level count for profiles, 1 for scalars
+  std::vector<std::string> dims;    // none for a scalar; the last is fastest in the row
+  std::vector<std::int64_t> sizes;  // of dims
+  VariableRole role = VariableRole::value;
+  std::int64_t width = 0;   // values per sample: the product of sizes
   std::int64_t offset = 0;  // first position in the row, 0-based
 };
 
@@ -31,6 +41,17 @@ struct Layout {
   std::vector<std::string_view> names() const;
 };
 
+// Variables by their indices: an output of a step is the input of the next one.
+struct CarriedPair {
+  std::size_t output = 0;
+  std::size_t input = 0;
+};
+
+struct Coordinate {
+  std::string units;
+  std::vector<double> values;  // strictly monotonic
+};
+
 struct Tolerance {
   std::string backend, device, precision;
   double value = 0;
@@ -41,6 +62,9 @@ struct Manifest {
   std::string name;
   Layout inputs;
   Layout outputs;  // the confidence block, where present, appended under names that begin with "confidence_"
+  std::map<std::string, std::int64_t, std::less<>> dims;
+  std::map<std::string, Coordinate, std::less<>> coordinates;  // of some dims
+  std::vector<CarriedPair> carried;
   std::int64_t level_count = 0;
   double time_step_s = 0;
   std::vector<double> difference_scale;  // s of |a-b|/(s+|b|), [outputs.width]
@@ -51,6 +75,8 @@ struct Manifest {
   std::int64_t golden_count = 0;
   std::string golden_inputs_sha256, golden_outputs_sha256;
 
+  // Size of a dimension; 0 where there is none of that name.
+  std::int64_t dim_size(std::string_view dim) const;
   // Golden tolerance; throws Error(GOLDEN) where the manifest declares none.
   double tolerance(std::string_view backend, std::string_view device, std::string_view precision) const;
 };
