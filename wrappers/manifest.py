@@ -17,6 +17,9 @@ SCHEMA_VERSION: Literal[2] = 2
 DEEPEST = 64
 """Objects and lists of a manifest inside each other; climlink writes 7."""
 
+LARGEST_GRANULE = 1024
+"""Far above what kernels need to give the same bits, and small enough that a forward of so many rows fits memory."""
+
 MANIFEST_ENTRY = "climlink/manifest.json"
 GOLDEN_INPUTS_ENTRY = "climlink/golden_inputs.f32"
 GOLDEN_OUTPUTS_ENTRY = "climlink/golden_outputs.f32"
@@ -182,7 +185,7 @@ class Manifest(Strict):
     inputs: VariableLayout
     outputs: VariableLayout = Field(description="values, their confidence, carried state, in this order")
     carried: list[CarriedPair] = Field(default_factory=list)
-    batch_granule: int = Field(ge=1, description="forwards are filled up to a multiple; 1: every sample by itself")
+    batch_granule: int = Field(ge=1, le=LARGEST_GRANULE, description="forwards are filled up to a multiple; 1: every sample by itself")
     network_inputs: VariableLayout | None
     network_outputs: VariableLayout | None
     time_step_s: Annotated[float, Field(gt=0)] | None

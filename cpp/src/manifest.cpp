@@ -71,9 +71,15 @@ std::string read_digest(JsonRecord& record, const std::string& key) {
   return digest;
 }
 
-void check_sequences(const JsonRecord& record, const Golden& golden) {
-  if (golden.sample_count % golden.step_count == 0) return;
-  record.problem("sample_count", text("expected a multiple of step_count ", golden.step_count, ", got ", golden.sample_count));
+// Where something is carried the golden rows are sequences of several steps, which are also run in a chain.
+void check_sequences(const JsonRecord& record, const Golden& golden, bool carried) {
+  const bool chained = golden.chained_tolerance != 0;
+  if (carried != (golden.step_count > 1))
+    record.problem("step_count", carried ? "expected 2 or more, as variables are carried" : "expected 1, as nothing is carried");
+  if (carried != chained)
+    record.problem("chained_tolerance", carried ? "expected a number, as variables are carried" : "expected null, as nothing is carried");
+  if (golden.sample_count % golden.step_count != 0)
+    record.problem("sample_count", text("expected a multiple of step_count ", golden.step_count, ", got ", golden.sample_count));
 }
 
 Golden read_golden(JsonRecord record, bool carried) {
@@ -85,10 +91,7 @@ Golden read_golden(JsonRecord record, bool carried) {
   golden.inputs_sha256 = read_digest(record, "inputs_sha256");
   golden.outputs_sha256 = read_digest(record, "outputs_sha256");
   record.optional_ignore("sensitivity");  // the tolerances already hold it
-  if (carried && golden.chained_tolerance == 0) record.problem("chained_tolerance", "expected a number, as variables are carried");
-  if (!carried && golden.chained_tolerance != 0) record.problem("chained_tolerance", "expected null, as nothing is carried");
-  if (!carried && golden.step_count != 1) record.problem("step_count", "expected 1, as nothing is carried");
-  check_sequences(record, golden);
+  check_sequences(record, golden, carried);
   record.finish();
   return golden;
 }

@@ -77,12 +77,13 @@ VariableRole role_of(JsonRecord& record, climlink_role row) {
 Variable read_variable(JsonRecord record, const Manifest& m, climlink_role row) {
   Variable v;
   v.name = record.string("name");
+  if (v.name.empty()) record.problem("name", "expected a text of at least one character");
   v.units = record.string("units");
   record.string("long_name");
   v.dims = record.strings("dims");
   v.width = record.integer("width", 1);
   v.offset = record.integer("offset", 0);
-  record.integer("lag", 0);
+  record.optional_ignore("lag");  // the host's coupling acts on it by name
   v.role = role_of(record, row);
   const std::int64_t width = width_of(record, m, v);
   if (v.width != width) record.problem("width", text("says ", v.width, ", but ", v.name, " ", shape_text(v), " has ", width, " values"));
@@ -117,6 +118,7 @@ void check_output_order(const JsonRecord& root, const Layout& outputs) {
     root.problem("outputs", text(v.name, " (", role_text(v.role), ") stands behind ", before.name, " (", role_text(before.role),
                                  "); the order is value, confidence, carried"));
   }
+  if (outputs.variables[0].role != VariableRole::value) root.problem("outputs", "expected a variable of role value first");
 }
 
 // The index of the variable of role carried that one side of a pair names.
@@ -161,13 +163,13 @@ void read_carried(JsonRecord& root, Manifest& m) {
 void read_start(const JsonRecord& root, Manifest& m) {
   for (std::size_t i = 0; i < m.inputs.variables.size(); ++i) {
     const Variable& v = m.inputs.variables[i];
-    if (v.role != VariableRole::start) continue;
-    if (m.start) root.problem("inputs", "two inputs have role start; expected one");
-    if (v.name != "start" || v.units != "1" || !v.dims.empty())
-      root.problem("inputs", text(v.name, " has role start: expected the name start, units \"1\" and dims []"));
+    if (v.role != VariableRole::start && v.name != "start") continue;
+    if (v.role != VariableRole::start || v.name != "start" || v.units != "1" || !v.dims.empty())
+      root.problem("inputs", text(v.name, " has role ", role_text(v.role), ", units \"", v.units, "\" and dims ", shape_text(v),
+                                  ": expected one input with name and role start, units \"1\" and dims []"));
     m.start = i;
   }
-  if (m.start && m.carried.empty()) root.problem("inputs", "start has role start, but nothing is carried");
+  if (m.start && m.carried.empty()) root.problem("inputs", "start is there, but nothing is carried");
   if (!m.start && !m.carried.empty()) root.problem("inputs", "variables are carried, but no input has role start");
 }
 

@@ -248,7 +248,7 @@ def main() -> None:
     make_judged(folder)
     make_hostile(folder)
     make_disagreeing(folder)
-    # check_against_python_reader(folder)
+    check_against_python_reader(folder)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ TEST_CASE("keys with a default may be left out", "[manifest]") {
   json document = good();
   for (const char* key : {"calendar", "training_ranges", "imported", "coordinates", "carried"}) document.erase(key);
   for (const char* key : {"step_count", "chained_tolerance", "sensitivity"}) document["golden"].erase(key);
-  for (auto& v : document["inputs"]["variables"]) v.erase("role");
+  for (auto& v : document["inputs"]["variables"]) v.erase("role"), v.erase("lag");
   CHECK(parse(document).outputs.width == 5);
 }
 
@@ -113,7 +113,7 @@ TEST_CASE("every key that the runtime acts on is missed by name, and every unkno
     CAPTURE(key);
     CHECK_THAT(refusal([&](json& d) { d.erase(key); }), Contains(key) && Contains("missing"));
   }
-  for (const char* key : {"name", "units", "long_name", "dims", "width", "offset", "lag"}) {
+  for (const char* key : {"name", "units", "long_name", "dims", "width", "offset"}) {
     CAPTURE(key);
     CHECK_THAT(refusal([&](json& d) { d["inputs"]["variables"][1].erase(key); }),
                Contains(std::string("inputs.variables[1].") + key) && Contains("missing"));

@@ -132,12 +132,17 @@ TEST_CASE("start exists if and only if something is carried", "[manifest]") {
       }
     }
   };
-  CHECK_THAT(memory([](json& d) { d["inputs"]["variables"][3]["role"] = "value"; }), Contains("carried, but no input has role start"));
-  CHECK_THAT(memory(no_pairs), Contains("start has role start, but nothing is carried"));
-  CHECK(memory([&](json& d) { no_pairs(d), d["inputs"]["variables"][3]["role"] = "value"; }) == "accepted");
-  CHECK_THAT(memory([](json& d) { d["inputs"]["variables"][1]["role"] = "start"; }), Contains("slope has role start: expected the name"));
-  CHECK_THAT(memory([](json& d) { d["inputs"]["variables"][3]["name"] = "begin"; }), Contains("begin has role start: expected the name"));
-  CHECK_THAT(memory([](json& d) { d["inputs"]["variables"][3]["units"] = "s"; }), Contains("units \"1\""));
+  CHECK_THAT(memory([](json& d) { d["inputs"]["variables"][3]["role"] = "value"; }),
+             Contains("start has role value, units \"1\" and dims []: expected"));
+  CHECK_THAT(memory([](json& d) { d["inputs"]["variables"][3]["role"] = "value", d["inputs"]["variables"][3]["name"] = "begin"; }),
+             Contains("variables are carried, but no input has role start"));
+  CHECK_THAT(memory(no_pairs), Contains("start is there, but nothing is carried"));
+  const auto renamed = [](json& d) { d["inputs"]["variables"][3]["role"] = "value", d["inputs"]["variables"][3]["name"] = "begin"; };
+  CHECK(memory([&](json& d) { no_pairs(d), renamed(d); }) == "accepted");
+  CHECK_THAT(memory([](json& d) { d["inputs"]["variables"][1]["role"] = "start"; }),
+             Contains("slope has role start") && Contains("expected one input with name and role start"));
+  CHECK_THAT(memory([](json& d) { d["inputs"]["variables"][3]["name"] = "begin"; }), Contains("begin has role start"));
+  CHECK_THAT(memory([](json& d) { d["inputs"]["variables"][3]["units"] = "s"; }), Contains("start has role start, units \"s\""));
   CHECK_THAT(memory([](json& d) { d["outputs"]["variables"][0]["role"] = "start"; }), Contains("outputs.variables[0].role"));
   CHECK_THAT(memory([](json& d) { d["inputs"]["variables"][0]["role"] = "memory"; }),
              Contains("inputs.variables[0].role: expected one of"));
@@ -153,6 +158,14 @@ TEST_CASE("outputs stand in the order value, confidence, carried", "[manifest]")
              Contains("trust (confidence) stands behind tendency (carried)"));
 }
 
+TEST_CASE("variables have names, and the first output is a value", "[manifest]") {
+  CHECK_THAT(field([](json& d) { d["inputs"]["variables"][0]["name"] = ""; }), Contains("inputs.variables[0].name: expected a text of at"));
+  CHECK_THAT(field([](json& d) {
+               for (auto& v : d["outputs"]["variables"]) v["role"] = "confidence", d["difference_scale"][v["name"]] = {1.0};
+             }),
+             Contains("outputs: expected a variable of role value first"));
+}
+
 TEST_CASE("golden sequences are whole, and only carried state has them", "[manifest]") {
   CHECK_THAT(memory([](json& d) { d["golden"]["step_count"] = 4; }),
              Contains("golden.sample_count: expected a multiple of step_count 4, got 6"));
@@ -160,6 +173,7 @@ TEST_CASE("golden sequences are whole, and only carried state has them", "[manif
   CHECK_THAT(memory([](json& d) { d["golden"].erase("chained_tolerance"); }), Contains("golden.chained_tolerance: expected a number"));
   CHECK_THAT(memory([](json& d) { d["golden"]["chained_tolerance"] = 0; }),
              Contains("golden.chained_tolerance: expected a positive number"));
+  CHECK_THAT(memory([](json& d) { d["golden"]["step_count"] = 1; }), Contains("golden.step_count: expected 2 or more"));
   CHECK_THAT(field([](json& d) { d["golden"]["step_count"] = 3; }), Contains("golden.step_count: expected 1, as nothing is carried"));
   CHECK_THAT(field([](json& d) { d["golden"]["chained_tolerance"] = 1e-6; }), Contains("expected null, as nothing is carried"));
 }
