@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from climlink.wrappers.errors import ManifestError
-from climlink.wrappers.layout import LEVEL, CarriedPair, Coordinate, Size, Strict, VariableLayout, check_rows
+from climlink.wrappers.layout import LEVEL, WIDEST_ROW, CarriedPair, Coordinate, Size, Strict, VariableLayout, check_rows
 
 SCHEMA_VERSION: Literal[2] = 2
 
@@ -131,7 +131,7 @@ class GoldenEntry(Strict):
     carried inputs of a step are the golden outputs of the step before, byte for byte.
     """
 
-    sample_count: int = Field(ge=2)
+    sample_count: int = Field(ge=2, le=WIDEST_ROW)
     step_count: int = Field(default=1, ge=1, description="steps of each golden sequence; 1 where nothing is carried")
     chained_tolerance: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="largest difference where outputs are fed back over all steps; null where nothing is carried"
