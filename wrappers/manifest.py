@@ -10,12 +10,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from climlink.wrappers.errors import ManifestError
-from climlink.wrappers.layout import LEVEL, CarriedPair, Coordinate, Size, Strict, VariableLayout, check_rows
+from climlink.wrappers.layout import LEVEL, WIDEST_ROW, CarriedPair, Coordinate, Size, Strict, VariableLayout, check_rows
 
 SCHEMA_VERSION: Literal[2] = 2
 
 DEEPEST = 64
 """Objects and lists of a manifest inside each other; climlink writes 7."""
+
+LARGEST_GRANULE = 1024
+"""Far above what kernels need to give the same bits, and small enough that a forward of so many rows fits memory."""
 
 MANIFEST_ENTRY = "climlink/manifest.json"
 GOLDEN_INPUTS_ENTRY = "climlink/golden_inputs.f32"
@@ -128,7 +131,7 @@ class GoldenEntry(Strict):
     carried inputs of a step are the golden outputs of the step before, byte for byte.
     """
 
-    sample_count: int = Field(ge=2)
+    sample_count: int = Field(ge=2, le=WIDEST_ROW)
     step_count: int = Field(default=1, ge=1, description="steps of each golden sequence; 1 where nothing is carried")
     chained_tolerance: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="largest difference where outputs are fed back over all steps; null where nothing is carried"
@@ -182,7 +185,7 @@ class Manifest(Strict):
     inputs: VariableLayout
     outputs: VariableLayout = Field(description="values, their confidence, carried state, in this order")
     carried: list[CarriedPair] = Field(default_factory=list)
-    batch_granule: int = Field(ge=1, description="forwards are filled up to a multiple; 1: every sample by itself")
+    batch_granule: int = Field(ge=1, le=LARGEST_GRANULE, description="forwards are filled up to a multiple; 1: every sample by itself")
     network_inputs: VariableLayout | None
     network_outputs: VariableLayout | None
     time_step_s: Annotated[float, Field(gt=0)] | None

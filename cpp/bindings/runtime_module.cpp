@@ -50,8 +50,10 @@ climlink_array view_of(const std::string& name, const py::array& array, bool wri
   if (!float32 && !py::isinstance<py::array_t<double>>(array)) {
     raise(CLIMLINK_ERROR_SHAPE, name + ": expected a float32 or float64 array, got " + shape_text(array));
   }
-  if (array.ndim() < 1 || array.ndim() > 2) {
-    raise(CLIMLINK_ERROR_SHAPE, name + ": expected a [column] or [column, level] array, got " + shape_text(array));
+  if (array.ndim() < 1 || array.ndim() > CLIMLINK_MAX_RANK) {
+    raise(CLIMLINK_ERROR_SHAPE,
+          name + ": expected an array of 1 to 4 dimensions such as [column], [column, level] or [sample, lat, lon], got " +
+              shape_text(array));
   }
   if (writeable && !array.writeable()) raise(CLIMLINK_ERROR_ARGUMENT, name + ": the output array is read-only");
   climlink_array view{};
@@ -66,6 +68,12 @@ climlink_array view_of(const std::string& name, const py::array& array, bool wri
 }
 
 using VariableRow = std::tuple<std::string, std::string, int64_t, int64_t>;
+
+climlink_role role_of(const std::string& role) {
+  if (role == "input") return CLIMLINK_INPUT;
+  if (role == "output") return CLIMLINK_OUTPUT;
+  raise(CLIMLINK_ERROR_ARGUMENT, "role is \"" + role + "\"; expected \"input\" or \"output\"");
+}
 
 // Owns a handle. A handle is for one thread at a time; run releases the GIL, so two Python threads need two emulators.
 class Emulator {
@@ -125,8 +133,15 @@ class Emulator {
   }
 
   void require_units(const std::string& role, const std::string& name, const std::string& units) const {
-    if (role != "input" && role != "output") raise(CLIMLINK_ERROR_ARGUMENT, "role is \"" + role + "\"; expected \"input\" or \"output\"");
-    check(climlink_require_units(handle_, role == "input" ? CLIMLINK_INPUT : CLIMLINK_OUTPUT, name.c_str(), units.c_str()));
+    check(climlink_require_units(handle_, role_of(role), name.c_str(), units.c_str()));
+  }
+  void require_coordinate(const std::string& dim, const std::vector<double>& values) const {
+    check(climlink_require_coordinate(handle_, dim.c_str(), values.data(), static_cast<int64_t>(values.size())));
+  }
+  int64_t dim_size(const std::string& dim) const {
+    int64_t size = 0;
+    check(climlink_dim_size(handle_, dim.c_str(), &size));
+    return size;
   }
 
   std::string manifest() const { return text(climlink_manifest); }
@@ -143,7 +158,25 @@ class Emulator {
   double time_step_s() const { return number<double>(climlink_time_step); }
   int32_t level_count() const { return number<int32_t>(climlink_level_count); }
 
-  std::vector<VariableRow> variables(climlink_role role) const {
+  py::list variables(const std::string& row) const {
+    const climlink_role role = role_of(row);
+    py::list result;
+    const std::vector<VariableRow> known = rows(role);
+    for (std::size_t i = 0; i < known.size(); ++i) result.append(described(role, static_cast<int32_t>(i), known[i]));
+    return result;
+  }
+
+  std::vector<std::pair<std::string, std::string>> carried() const {
+    std::vector<std::pair<std::string, std::string>> pairs(static_cast<std::size_t>(number<int32_t>(climlink_carried_count)));
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+      const char *output = nullptr, *input = nullptr;
+      check(climlink_carried(handle_, static_cast<int32_t>(i), &output, &input));
+      pairs[i] = {output, input};
+    }
+    return pairs;
+  }
+
+  std::vector<VariableRow> rows(climlink_role role) const {
     int32_t count = 0;
     int64_t total = 0;
     check(climlink_variable_count(handle_, role, &count, &total));
@@ -158,6 +191,20 @@ class Emulator {
   }
 
  private:
+  py::dict described(climlink_role role, int32_t index, const VariableRow& row) const {
+    int32_t n_dim = 0;
+    const char* const* names = nullptr;
+    const int64_t* sizes = nullptr;
+    const char* purpose = nullptr;
+    check(climlink_variable_dims(handle_, role, index, &n_dim, &names, &sizes));
+    check(climlink_variable_role(handle_, role, index, &purpose));
+    py::list dims;
+    for (int32_t d = 0; d < n_dim; ++d) dims.append(names[d]);
+    const auto& [name, units, variable_width, offset] = row;
+    return py::dict(py::arg("name") = name, py::arg("units") = units, py::arg("dims") = dims,
+                    py::arg("sizes") = std::vector<int64_t>(sizes, sizes + n_dim), py::arg("role") = purpose,
+                    py::arg("width") = variable_width, py::arg("offset") = offset);
+  }
   int64_t width(climlink_role role) const {
     int32_t count = 0;
     int64_t total = 0;
@@ -256,16 +303,22 @@ void define_emulator(py::module_& m) {
            py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu",
            py::arg("local_rank") = 0, py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
            py::arg("constraints_off") = std::vector<std::string>(), py::arg("trust_code") = false)
-      .def("begin", &Emulator::begin, py::arg("n_column"), "Start a step of n_column columns; forgets what was set before.")
+      .def("begin", &Emulator::begin, py::arg("n_column"), "Start a step of n_column samples; forgets what was set before.")
       .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
-           "Set columns of one input variable from a float32 or float64 array [column] or [column, level] of any strides.")
-      .def("run", &Emulator::run, "Run all columns; every column of every input must be set.")
+           "Set samples of one input variable from a float32 or float64 array [sample, dims...] of any strides.")
+      .def("run", &Emulator::run, "Run all samples; every input must be set for each, but carried ones only where start is 0.")
       .def("get", &Emulator::get, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
-           "Copy columns of one output variable into values, a writeable array like those of set.")
+           "Copy samples of one output variable into values, a writeable array like those of set.")
       .def("run_packed", &Emulator::run_packed, py::arg("x").noconvert(),
            "Return y [n_column, n_output] for packed rows x [n_column, n_input]; x must be C-contiguous float32.")
       .def("require_units", &Emulator::require_units, py::arg("role"), py::arg("name"), py::arg("units"),
            "Raise EmulatorError if the units of an \"input\" or \"output\" variable are others.")
+      .def("require_coordinate", &Emulator::require_coordinate, py::arg("dim"), py::arg("values"),
+           "Raise EmulatorError if the package has other coordinate values for a dimension; pass if it has none.")
+      .def("dim_size", &Emulator::dim_size, py::arg("dim"), "Size of a dimension; 0 where the package has none of that name.")
+      .def("variables", &Emulator::variables, py::arg("role"),
+           "List of the \"input\" or \"output\" variables: name, units, dims, sizes, role, width, offset.")
+      .def_property_readonly("carried", &Emulator::carried, "List of (output, input of the next step).")
       .def_property_readonly("manifest", &Emulator::manifest, "The manifest as JSON text.")
       .def_property_readonly("host_postprocessing", &Emulator::host_postprocessing, "What the graph asks of the host: none or legacy.")
       .def_property_readonly("digest", &Emulator::digest, "SHA-256 of the package, 64 hexadecimal digits.")
@@ -273,14 +326,13 @@ void define_emulator(py::module_& m) {
       .def_property_readonly("constraints_off", &Emulator::constraints_off,
                              "Constraints of the manifest that are switched off, in its order.")
       .def_property_readonly("golden_difference", &Emulator::golden_difference, "Largest difference of the golden replay at open.")
-      .def_property_readonly("level_count", &Emulator::level_count)
-      .def_property_readonly("time_step_s", &Emulator::time_step_s, "Time step in seconds.")
+      .def_property_readonly("level_count", &Emulator::level_count, "Size of the dimension level; 0 where the package has none.")
+      .def_property_readonly("time_step_s", &Emulator::time_step_s, "Time step in seconds; 0 where the package states none.")
       .def_property_readonly(
           "backend", [](const Emulator&) { return climlink_backend(); }, "\"torchscript\" or \"stub\".")
       .def_property_readonly(
-          "inputs", [](const Emulator& e) { return e.variables(CLIMLINK_INPUT); }, "List of (name, units, width, offset).")
-      .def_property_readonly(
-          "outputs", [](const Emulator& e) { return e.variables(CLIMLINK_OUTPUT); }, "List of (name, units, width, offset).");
+          "inputs", [](const Emulator& e) { return e.rows(CLIMLINK_INPUT); }, "List of (name, units, width, offset).")
+      .def_property_readonly("outputs", [](const Emulator& e) { return e.rows(CLIMLINK_OUTPUT); }, "List of (name, units, width, offset).");
 }
 
 // The bases of EmulatorError. Only the installed module has the package around it: tests of the build tree import it alone.

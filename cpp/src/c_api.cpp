@@ -5,17 +5,12 @@
 
 #include "backend.hpp"
 #include "c_guard.hpp"
-#include "climlink/climlink.h"
-#include "emulator.hpp"
-#include "error.hpp"
+#include "c_handle.hpp"
 #include "package.hpp"
-
-struct climlink_emulator {
-  climlink::Emulator emulator;
-};
 
 namespace {
 
+using climlink::checked;
 using climlink::fail;
 using climlink::guarded;
 using climlink::need;
@@ -23,16 +18,6 @@ using climlink::need;
 constexpr std::size_t longest_message = 4096;
 // Fixed storage: a message about exhausted memory must not need memory.
 thread_local char last_message[longest_message] = "";
-
-climlink::Emulator& checked(climlink_emulator* handle) {
-  if (handle == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, "emulator is a null pointer; open a package first");
-  return handle->emulator;
-}
-
-const climlink::Emulator& checked(const climlink_emulator* handle) {
-  if (handle == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, "emulator is a null pointer; open a package first");
-  return handle->emulator;
-}
 
 std::string_view checked_bytes(const void* bytes, int64_t size, const char* name) {
   need(bytes, "bytes");
@@ -52,7 +37,7 @@ void give(const std::string& contents, void** bytes, int64_t* size) {
 
 climlink_emulator* open_bytes(std::string_view bytes, const char* name, const climlink_options* options) {
   const climlink_options used = options != nullptr ? *options : climlink_options_default();
-  return new climlink_emulator{climlink::Emulator(bytes, name, used)};
+  return new climlink_emulator(bytes, name, used);
 }
 
 }  // namespace
@@ -171,103 +156,6 @@ climlink_status climlink_close(climlink_emulator** emulator) {
     need(emulator, "emulator");
     delete *emulator;
     *emulator = nullptr;
-  });
-}
-
-climlink_status climlink_manifest(const climlink_emulator* emulator, const char** json) {
-  return guarded([&] {
-    need(json, "json");
-    *json = checked(emulator).manifest().json.c_str();
-  });
-}
-
-climlink_status climlink_digest(const climlink_emulator* emulator, const char** sha256) {
-  return guarded([&] {
-    need(sha256, "sha256");
-    *sha256 = checked(emulator).digest().c_str();
-  });
-}
-
-climlink_status climlink_device(const climlink_emulator* emulator, const char** device) {
-  return guarded([&] {
-    need(device, "device");
-    *device = checked(emulator).device().c_str();
-  });
-}
-
-climlink_status climlink_constraints_off(const climlink_emulator* emulator, const char** names) {
-  return guarded([&] {
-    need(names, "names");
-    *names = checked(emulator).constraints_off().c_str();
-  });
-}
-
-climlink_status climlink_host_postprocessing(const climlink_emulator* emulator, const char** policy) {
-  return guarded([&] {
-    need(policy, "policy");
-    *policy = checked(emulator).manifest().host_postprocessing.c_str();
-  });
-}
-
-climlink_status climlink_level_count(const climlink_emulator* emulator, int32_t* level_count) {
-  return guarded([&] {
-    need(level_count, "level_count");
-    *level_count = static_cast<int32_t>(checked(emulator).manifest().level_count);
-  });
-}
-
-climlink_status climlink_time_step(const climlink_emulator* emulator, double* time_step_s) {
-  return guarded([&] {
-    need(time_step_s, "time_step_s");
-    *time_step_s = checked(emulator).manifest().time_step_s;
-  });
-}
-
-climlink_status climlink_golden_difference(const climlink_emulator* emulator, double* difference) {
-  return guarded([&] {
-    need(difference, "difference");
-    *difference = checked(emulator).golden_difference();
-  });
-}
-
-climlink_status climlink_variable_count(const climlink_emulator* emulator, climlink_role role, int32_t* count, int64_t* total_width) {
-  return guarded([&] {
-    need(count, "count");
-    need(total_width, "total_width");
-    const auto& layout = checked(emulator).layout(role);
-    *count = static_cast<int32_t>(layout.variables.size());
-    *total_width = layout.width;
-  });
-}
-
-climlink_status climlink_variable(const climlink_emulator* emulator, climlink_role role, int32_t index, const char** name,
-                                  const char** units, int64_t* width, int64_t* offset) {
-  return guarded([&] {
-    need(name, "name");
-    need(units, "units");
-    need(width, "width");
-    need(offset, "offset");
-    const auto& variables = checked(emulator).layout(role).variables;
-    if (index < 0 || static_cast<std::size_t>(index) >= variables.size()) {
-      fail(CLIMLINK_ERROR_ARGUMENT, "index is ", index, "; expected 0 to ", variables.size() - 1);
-    }
-    const auto& v = variables[static_cast<std::size_t>(index)];
-    *name = v.name.c_str();
-    *units = v.units.c_str();
-    *width = v.width;
-    *offset = v.offset;
-  });
-}
-
-climlink_status climlink_require_units(const climlink_emulator* emulator, climlink_role role, const char* name, const char* units) {
-  return guarded([&] {
-    need(name, "name");
-    need(units, "units");
-    const auto& v = checked(emulator).variable(role, name);
-    if (v.units != units) {
-      fail(CLIMLINK_ERROR_HOST, v.name, ": the host has units \"", units, "\", the package \"", v.units,
-           "\". Convert in the host, with one constant");
-    }
   });
 }
 

@@ -5,12 +5,12 @@
 namespace climlink {
 
 void ColumnRunner::run(const float* x, std::int64_t n_column, float* y) {
-  const std::int64_t batch = micro_batch_ > 0 ? micro_batch_ : whole_granules(n_column);
+  const std::int64_t batch = micro_batch_ > 0 ? micro_batch_ : whole_granules(n_column, granule_);
   for (std::int64_t first = 0; first < n_column; first += batch) {
     const std::int64_t count = std::min(batch, n_column - first);
     const float* rows = x + first * n_input_;
     float* results = y + first * n_output_;
-    if (count % row_granule == 0) {
+    if (count % granule_ == 0) {
       backend_.forward(rows, count, n_input_, results, n_output_);
     } else {
       run_padded(rows, count, results);
@@ -19,7 +19,7 @@ void ColumnRunner::run(const float* x, std::int64_t n_column, float* y) {
 }
 
 void ColumnRunner::run_padded(const float* x, std::int64_t n_column, float* y) {
-  const std::int64_t n_row = whole_granules(n_column);
+  const std::int64_t n_row = whole_granules(n_column, granule_);
   padded_x_.resize(static_cast<std::size_t>(n_row * n_input_));
   padded_y_.resize(static_cast<std::size_t>(n_row * n_output_));
   std::copy_n(x, n_column * n_input_, padded_x_.data());

@@ -24,10 +24,10 @@ void check_count(std::int64_t n_column, const Manifest& m) {
 
 [[noreturn]] void fail_nonfinite_input(const HostView& view, const Variable& v, std::int64_t first_column) {
   for (std::int64_t c = 0; c < view.n_column; ++c) {
-    for (std::int64_t l = 0; l < view.n_level; ++l) {
-      const double value = element(view, c, l);
+    for (std::int64_t i = 0; i < v.width; ++i) {
+      const double value = element(view, c, i);
       if (std::isfinite(static_cast<float>(value))) continue;
-      fail(CLIMLINK_ERROR_NONFINITE, place(v, first_column + c, l), ": ", shown_nonfinite(value),
+      fail(CLIMLINK_ERROR_NONFINITE, place(v, first_column + c, i), ": ", shown_nonfinite(value),
            " where a finite value is needed. Look for the cause in the host's state of that column");
     }
   }
@@ -57,6 +57,7 @@ void Emulator::load(std::string_view bytes, const climlink_options& options) {
   device_text_ = device.text();
   load_on(device, bytes, options, {});
   golden_difference_ = replay_golden(package_, *runner_, m.tolerance(backend_name(), device.type(), precision));
+  replay_chained(package_, *runner_);
   // The golden columns were recorded with every constraint on, so the graph proves itself unchanged before a constraint is left out.
   if (!constraints_off_.empty()) load_on(device, bytes, options, constraints_off_);
 }
@@ -66,9 +67,13 @@ void Emulator::load_on(const Device& device, std::string_view bytes, const climl
   runner_.reset();
   backend_.reset();  // before the next one takes memory
   backend_ = load_backend(bytes, package_.name, device, options.threads, constraints_off, options.trust_code != 0);
-  const std::int64_t micro_batch = whole_granules(options.micro_batch);
+  const Manifest& m = manifest();
+  // A granule of 1 promises nothing about bits across batches: every sample is a forward of its own, and so has always the same.
+  const bool one_by_one = m.batch_granule == 1;
+  const std::int64_t micro_batch = one_by_one ? 1 : whole_granules(options.micro_batch, m.batch_granule);
   warm_up(package_, *backend_, micro_batch);
-  runner_ = std::make_unique<ColumnRunner>(*backend_, manifest().inputs.width, manifest().outputs.width, device.cuda ? 0 : micro_batch);
+  const std::int64_t batch = device.cuda && !one_by_one ? 0 : micro_batch;
+  runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width, m.batch_granule, batch);
 }
 
 const Layout& Emulator::layout(climlink_role role) const {
@@ -116,15 +121,55 @@ void Emulator::set(std::string_view name, const climlink_array& values, std::int
   missing_count_[index] -= view.n_column;
 }
 
+bool Emulator::begins(std::int64_t sample) const {
+  const Manifest& m = manifest();
+  return x_[static_cast<std::size_t>(sample * m.inputs.width + m.inputs.variables[*m.start].offset)] == 1.0F;
+}
+
+std::int64_t Emulator::missing(std::size_t variable) const {
+  const Manifest& m = manifest();
+  if (missing_count_[variable] == 0 || m.inputs.variables[variable].role != VariableRole::carried) return missing_count_[variable];
+  if (missing_count_[*m.start] > 0) return 0;  // unknown before start is
+  std::int64_t count = 0;
+  for (std::int64_t c = 0; c < n_column_; ++c) {
+    if (is_set_[variable * static_cast<std::size_t>(n_column_) + static_cast<std::size_t>(c)] == 0 && !begins(c)) ++count;
+  }
+  return count;
+}
+
+void Emulator::check_start(const float* x, std::int64_t n_column) const {
+  const Manifest& m = manifest();
+  if (!m.start) return;
+  const Variable& start = m.inputs.variables[*m.start];
+  for (std::int64_t c = 0; c < n_column; ++c) {
+    const float value = x[c * m.inputs.width + start.offset];
+    if (value == 0.0F || value == 1.0F) continue;
+    fail(CLIMLINK_ERROR_ARGUMENT, start.name, ": sample ", c, " (0-based) has ", value,
+         "; expected 1 where a sample begins, or 0 where its carried inputs are the carried outputs of the step before");
+  }
+}
+
+void Emulator::complete_inputs() {
+  const Manifest& m = manifest();
+  if (m.start && missing_count_[*m.start] == 0) check_start(x_.data(), n_column_);
+  check_all_set();
+  for (const auto& pair : m.carried) {
+    const Variable& v = m.inputs.variables[pair.input];
+    for (std::int64_t c = 0; c < n_column_; ++c) {
+      if (begins(c)) std::fill_n(x_.data() + c * m.inputs.width + v.offset, v.width, 0.0F);
+    }
+  }
+}
+
 void Emulator::check_all_set() const {
   constexpr int most_listed = 5;
   std::string list;
   int unset = 0;
   for (std::size_t i = 0; i < missing_count_.size(); ++i) {
-    if (missing_count_[i] == 0) continue;
+    const std::int64_t count = missing(i);
+    if (count == 0) continue;
     if (++unset <= most_listed) {
-      list += text(list.empty() ? "" : ", ", manifest().inputs.variables[i].name, " (", missing_count_[i], " of ", n_column_,
-                   " columns missing)");
+      list += text(list.empty() ? "" : ", ", manifest().inputs.variables[i].name, " (", count, " of ", n_column_, " columns missing)");
     }
   }
   if (unset == 0) return;
@@ -146,7 +191,7 @@ void Emulator::check_outputs(const float* y, std::int64_t n_column) const {
 void Emulator::run() {
   if (stage_ != Stage::setting)
     fail(CLIMLINK_ERROR_STATE, "run needs climlink_begin and every input set; every step starts with climlink_begin");
-  check_all_set();
+  complete_inputs();
   stage_ = Stage::failed;
   runner_->run(x_.data(), n_column_, y_.data());
   check_outputs(y_.data(), n_column_);
@@ -183,6 +228,7 @@ void Emulator::run_packed(const float* x, std::int64_t n_column, std::int64_t n_
   if (n_column == 0) return;
   if (x == nullptr || y == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, "packed rows: ", x == nullptr ? "x" : "y", " is a null pointer");
   check_packed_inputs(x, n_column);
+  check_start(x, n_column);
   runner_->run(x, n_column, y);
   check_outputs(y, n_column);
 }

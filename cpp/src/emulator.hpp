@@ -42,7 +42,14 @@ class Emulator {
   void load(std::string_view bytes, const climlink_options& options);
   void load_on(const Device& device, std::string_view bytes, const climlink_options& options,
                const std::vector<std::string>& constraints_off);
+  // Sees to it that every sample has its inputs, with zeros for carried ones where the sample begins.
+  void complete_inputs();
   void check_all_set() const;
+  // Samples for which an input is needed but not set.
+  std::int64_t missing(std::size_t variable) const;
+  bool begins(std::int64_t sample) const;
+  // Every start is 0 or 1.
+  void check_start(const float* x, std::int64_t n_column) const;
   void check_packed_inputs(const float* x, std::int64_t n_column) const;
   void check_outputs(const float* y, std::int64_t n_column) const;
 

@@ -11,8 +11,8 @@ namespace climlink {
 // Throws Error: SHAPE, or ARGUMENT for a null pointer.
 HostView checked_view(const climlink_array& array, const Variable& variable, std::int64_t first_column, std::int64_t n_column);
 
-// "state_t: column 17 (0-based), level 3" ; scalars have no level.
-std::string place(const Variable& variable, std::int64_t column, std::int64_t level);
+// "state_t: column 17 (0-based), level 3" or "rain: sample 0 (0-based), lat 3, lon 5" for a position within the variable.
+std::string place(const Variable& variable, std::int64_t sample, std::int64_t position);
 
 // "NaN", "Inf", "-Inf", or the number with the remark that float32 cannot hold it.
 std::string shown_nonfinite(double value);

@@ -64,24 +64,10 @@ double JsonRecord::positive(const std::string& key) {
   return value.get<double>();
 }
 
-bool JsonRecord::boolean(const std::string& key) {
-  const auto& value = member(key);
-  if (!value.is_boolean()) problem(key, "expected true or false, got " + shown(value));
-  return value.get<bool>();
-}
-
 std::vector<double> JsonRecord::numbers(const std::string& key) {
   const auto& list = member(key);
   if (!is_number_list(list)) problem(key, "expected a list of numbers, got " + shown(list));
   return list.get<std::vector<double>>();
-}
-
-std::pair<std::vector<double>, std::vector<double>> JsonRecord::number_pair(const std::string& key) {
-  const auto& pair = member(key);
-  if (!pair.is_array() || pair.size() != 2 || !is_number_list(pair[0]) || !is_number_list(pair[1])) {
-    problem(key, "expected two lists of numbers, got " + shown(pair));
-  }
-  return {pair[0].get<std::vector<double>>(), pair[1].get<std::vector<double>>()};
 }
 
 std::vector<std::string> JsonRecord::strings(const std::string& key) {

@@ -6,12 +6,11 @@
 #include <set>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace climlink {
 
-// What is wrong and where ("golden.column_count: ..."); manifest.cpp adds the file and the status.
+// What is wrong and where ("golden.sample_count: ..."); manifest.cpp adds the file and the status.
 class JsonProblem : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -28,18 +27,16 @@ class JsonRecord {
   std::string string(const std::string& key);
   std::int64_t integer(const std::string& key, std::int64_t smallest);
   double positive(const std::string& key);
-  bool boolean(const std::string& key);
   std::vector<double> numbers(const std::string& key);
-  // A list of exactly two lists of numbers.
-  std::pair<std::vector<double>, std::vector<double>> number_pair(const std::string& key);
   std::vector<std::string> strings(const std::string& key);
   // One of the texts allowed.
   std::string choice(const std::string& key, const std::vector<std::string>& allowed);
-  // Any JSON object: parameters whose meaning the runtime does not need.
+  // Any JSON object, whose keys are names.
   const nlohmann::json& object(const std::string& key);
 
   // Marks a key as known whose value the runtime does not read; it must be there.
   void ignore(const std::string& key) { member(key); }
+  // The same for one that may be absent.
   void optional_ignore(const std::string& key) { known_.insert(key); }
   // Call last: refuses every key not asked for.
   void finish() const;

@@ -48,12 +48,12 @@ void check_digest(const std::string& digest, const std::string& name, const char
 }
 
 std::vector<float> read_golden(const ZipReader& zip, const std::string& name, const std::string& suffix, const std::string& sha256,
-                               std::int64_t n_column, std::int64_t width) {
+                               std::int64_t n_row, std::int64_t width) {
   const std::string raw = zip.read(suffix);
-  const auto expected = static_cast<std::uint64_t>(n_column) * static_cast<std::uint64_t>(width) * sizeof(float);
+  const auto expected = static_cast<std::uint64_t>(n_row) * static_cast<std::uint64_t>(width) * sizeof(float);
   if (raw.size() != expected) {
-    fail(CLIMLINK_ERROR_PACKAGE, name, ": entry *", suffix, " has ", raw.size(), " bytes; the manifest says float32 [", n_column, ", ",
-         width, "], ", expected, " bytes. Export the package again");
+    fail(CLIMLINK_ERROR_PACKAGE, name, ": entry *", suffix, " has ", raw.size(), " bytes; the manifest says float32 [", n_row, ", ", width,
+         "], ", expected, " bytes. Export the package again");
   }
   const std::string digest = sha256_hex(raw);
   if (digest != sha256) {
@@ -63,6 +63,38 @@ std::vector<float> read_golden(const ZipReader& zip, const std::string& name, co
   std::vector<float> values(raw.size() / sizeof(float));
   std::memcpy(values.data(), raw.data(), raw.size());
   return values;
+}
+
+// The next two hold golden row number `row`, which is sequence `row % n` of step `row / n`, to its chain.
+void check_golden_start(const Package& package, std::int64_t row) {
+  const Manifest& m = package.manifest;
+  const std::int64_t step = row / m.golden.sequence_count();
+  const float start = package.golden_inputs[static_cast<std::size_t>(row * m.inputs.width + m.inputs.variables[*m.start].offset)];
+  if (start == (step == 0 ? 1.0F : 0.0F)) return;
+  fail(CLIMLINK_ERROR_PACKAGE, package.name, ": start is ", start, " in step ", step, ", sequence ", row % m.golden.sequence_count(),
+       " (0-based) of the golden rows; expected 1 in the first step and 0 later. Export the package again");
+}
+
+void check_golden_link(const Package& package, std::int64_t row) {
+  const Manifest& m = package.manifest;
+  const std::int64_t n = m.golden.sequence_count();
+  const float* inputs = package.golden_inputs.data() + row * m.inputs.width;
+  const float* outputs_before = package.golden_outputs.data() + (row - n) * m.outputs.width;
+  for (const auto& pair : m.carried) {
+    const Variable &output = m.outputs.variables[pair.output], &input = m.inputs.variables[pair.input];
+    if (std::memcmp(inputs + input.offset, outputs_before + output.offset, static_cast<std::size_t>(input.width) * sizeof(float)) == 0)
+      continue;
+    fail(CLIMLINK_ERROR_PACKAGE, package.name, ": the golden sequences do not chain: ", input.name, " in step ", row / n, ", sequence ",
+         row % n, " (0-based) is not ", output.name, " of the step before. Export the package again");
+  }
+}
+
+void check_golden_chain(const Package& package) {
+  if (package.manifest.carried.empty()) return;
+  for (std::int64_t row = 0; row < package.manifest.golden.sample_count; ++row) {
+    check_golden_start(package, row);
+    if (row >= package.manifest.golden.sequence_count()) check_golden_link(package, row);
+  }
 }
 
 }  // namespace
@@ -106,9 +138,10 @@ Package read_package(std::string_view bytes, const std::string& name, const char
   package.manifest = parse_manifest(zip.read(manifest_entry), name);
   const Manifest& m = package.manifest;
   package.golden_inputs =
-      read_golden(zip, name, "/extra/climlink/golden_inputs.f32", m.golden_inputs_sha256, m.golden_count, m.inputs.width);
+      read_golden(zip, name, "/extra/climlink/golden_inputs.f32", m.golden.inputs_sha256, m.golden.sample_count, m.inputs.width);
   package.golden_outputs =
-      read_golden(zip, name, "/extra/climlink/golden_outputs.f32", m.golden_outputs_sha256, m.golden_count, m.outputs.width);
+      read_golden(zip, name, "/extra/climlink/golden_outputs.f32", m.golden.outputs_sha256, m.golden.sample_count, m.outputs.width);
+  check_golden_chain(package);
   return package;
 }
 

@@ -13,8 +13,8 @@ struct Package {
   std::string name;    // path or the caller's name, for messages
   std::string digest;  // SHA-256 of the whole file, lower-case hexadecimal
   Manifest manifest;
-  std::vector<float> golden_inputs;   // [golden_count, inputs.width]
-  std::vector<float> golden_outputs;  // [golden_count, outputs.width]
+  std::vector<float> golden_inputs;   // [golden.sample_count, inputs.width]
+  std::vector<float> golden_outputs;  // [golden.sample_count, outputs.width]
 };
 
 // Whole file in memory; Error(FILE) if it cannot be read, is no regular file (a pipe is not waited
@@ -29,7 +29,8 @@ void check_archive(std::string_view bytes, const std::string& name);
 // One entry of a package, the only one whose path ends in suffix. Throws Error: FILE or PACKAGE.
 std::string read_entry(std::string_view bytes, const std::string& name, std::string_view suffix);
 
-// Digest (against pinned_sha256 unless that is null), zip, manifest and golden columns of a package, in this order.
+// Digest (against pinned_sha256 unless that is null), zip, manifest and golden rows of a package, in this order; golden sequences must
+// chain: start is 1 in their first step and 0 later, and a step's carried inputs are the bytes of the carried outputs before.
 // Throws Error: ARGUMENT, DIGEST, FILE, PACKAGE or SCHEMA.
 Package read_package(std::string_view bytes, const std::string& name, const char* pinned_sha256);
 

@@ -100,20 +100,34 @@ bool unit_stride(const HostView& v) {
   return v.column_stride == static_cast<std::int64_t>(sizeof(T));
 }
 
+// Calls copy(plane [n_column, n_level], its first position in a row) for every index of the outer dimensions.
+template <class Copy>
+void each_plane(const HostView& v, const Copy& copy) {
+  if (v.n_column == 0) return;  // there may be no memory to point into
+  HostView plane = v;
+  std::int64_t first = 0;
+  for (std::int64_t i = 0; i < v.outer[0].extent; ++i) {
+    for (std::int64_t j = 0; j < v.outer[1].extent; ++j, first += v.n_level) {
+      plane.data = v.data + i * v.outer[0].stride + j * v.outer[1].stride;
+      copy(plane, first);
+    }
+  }
+}
+
 }  // namespace
 
 bool pack(const HostView& v, float* rows, std::int64_t row_width) {
-  if (v.float64)
-    return unit_stride<double>(v) ? pack_typed<double, true>(v, rows, row_width) : pack_typed<double, false>(v, rows, row_width);
-  return unit_stride<float>(v) ? pack_typed<float, true>(v, rows, row_width) : pack_typed<float, false>(v, rows, row_width);
+  const auto kernel = v.float64 ? (unit_stride<double>(v) ? pack_typed<double, true> : pack_typed<double, false>)
+                                : (unit_stride<float>(v) ? pack_typed<float, true> : pack_typed<float, false>);
+  bool finite = true;
+  each_plane(v, [&](const HostView& plane, std::int64_t first) { finite = kernel(plane, rows + first, row_width) && finite; });
+  return finite;
 }
 
 void unpack(const float* rows, std::int64_t row_width, const HostView& v) {
-  if (v.float64) {
-    unit_stride<double>(v) ? unpack_typed<double, true>(rows, row_width, v) : unpack_typed<double, false>(rows, row_width, v);
-  } else {
-    unit_stride<float>(v) ? unpack_typed<float, true>(rows, row_width, v) : unpack_typed<float, false>(rows, row_width, v);
-  }
+  const auto kernel = v.float64 ? (unit_stride<double>(v) ? unpack_typed<double, true> : unpack_typed<double, false>)
+                                : (unit_stride<float>(v) ? unpack_typed<float, true> : unpack_typed<float, false>);
+  each_plane(v, [&](const HostView& plane, std::int64_t first) { kernel(rows + first, row_width, plane); });
 }
 
 bool all_finite(const float* values, std::int64_t n) {
@@ -122,8 +136,10 @@ bool all_finite(const float* values, std::int64_t n) {
   return largest < first_nonfinite;
 }
 
-double element(const HostView& v, std::int64_t column, std::int64_t level) {
-  const std::byte* address = v.data + column * v.column_stride + level * v.level_stride;
+double element(const HostView& v, std::int64_t column, std::int64_t position) {
+  const std::int64_t level = position % v.n_level, plane = position / v.n_level;
+  const std::int64_t i = plane / v.outer[1].extent, j = plane % v.outer[1].extent;
+  const std::byte* address = v.data + column * v.column_stride + i * v.outer[0].stride + j * v.outer[1].stride + level * v.level_stride;
   return v.float64 ? load<double>(address) : static_cast<double>(load<float>(address));
 }
 

@@ -87,6 +87,9 @@ def test_opens_from_bytes_and_text() -> None:
         ("truncated.pt", {}, "file"),
         ("text.pt", {}, "package"),
         ("newer_schema.pt", {}, "schema"),
+        ("older_schema.pt", {}, "schema"),
+        ("chain_broken.pt", {}, "package"),
+        ("chain_drifts.pt", {}, "golden"),
         ("tiny.pt", {"pinned_sha256": "0" * 64}, "digest"),
         ("tiny.pt", {"level_count": 60}, "host"),
         ("tiny.pt", {"time_step_s": 1800.0}, "host"),
@@ -124,6 +127,10 @@ def test_wrong_arrays_and_order_are_refused(emulator: Any) -> None:
         emulator.set("state_t", np.zeros(2))
     with pytest.raises(runtime.EmulatorError, match=r"\[column, level\]"):
         emulator.set("state_t", np.zeros((2, 4, 1)))
+    with pytest.raises(runtime.EmulatorError, match="1 to 4 dimensions"):
+        emulator.set("state_t", np.zeros((2, 4, 1, 1, 1)))
+    with pytest.raises(runtime.EmulatorError, match="1 to 4 dimensions"):
+        emulator.set("state_t", np.zeros(()))
     with pytest.raises(runtime.EmulatorError, match="stride"):
         emulator.set("state_t", np.broadcast_to(np.float64(1), (2, 4)))
     with pytest.raises(runtime.EmulatorError, match="not set"):
@@ -140,6 +147,87 @@ def test_wrong_arrays_and_order_are_refused(emulator: Any) -> None:
         emulator.get("ptend_t", frozen)
     with pytest.raises(runtime.EmulatorError, match="role"):
         emulator.require_units("inputs", "state_t", "K")
+
+
+def fields(count: int) -> np.ndarray:
+    """Return random packed rows [count, 37] of the field package: sst [3, 4], soil [3, 4, 2], season."""
+    return np.random.default_rng(8).standard_normal((count, 37)).astype(np.float32)
+
+
+def field_by_field(x: np.ndarray) -> np.ndarray:
+    """Return what plain TorchScript makes of fields, one at a time."""
+    graph = torch.jit.load(str(FIXTURES / "field.pt"))
+    with torch.inference_mode():
+        return torch.cat([graph(row) for row in torch.from_numpy(x).split(1)]).numpy()
+
+
+def test_fields_of_any_axis_order_equal_torchscript() -> None:
+    emulator = runtime.Emulator(FIXTURES / "field.pt")
+    x = fields(5)
+    expected = field_by_field(x)
+    np.testing.assert_array_equal(emulator.run_packed(x), expected)
+    emulator.begin(5)
+    emulator.set("sst", np.asfortranarray(x[:, :12].reshape(5, 3, 4).astype(np.float64)))
+    lon_first = np.ascontiguousarray(x[:, 12:36].reshape(5, 3, 4, 2).transpose(2, 3, 0, 1))
+    emulator.set("soil", lon_first.transpose(2, 3, 0, 1))
+    emulator.set("season", x[::-1, 36][::-1])
+    emulator.run()
+    rain, moisture = np.zeros((5, 6, 8), order="F"), np.zeros((5, 4, 3, 2), dtype=np.float32)
+    emulator.get("rain", rain)
+    emulator.get("moisture", moisture.transpose(0, 3, 2, 1))
+    np.testing.assert_array_equal(rain.reshape(5, 48), expected[:, :48])
+    np.testing.assert_array_equal(moisture.transpose(0, 3, 2, 1).reshape(5, 24), expected[:, 48:])
+    with pytest.raises(runtime.EmulatorError, match=r"the package's order is \[sample, depth, lat, lon\]") as caught:
+        emulator.get("moisture", moisture)
+    assert caught.value.status == "shape"
+
+
+def test_fields_describe_themselves() -> None:
+    emulator = runtime.Emulator(FIXTURES / "field.pt", level_count=60, time_step_s=1800.0)
+    assert emulator.variables("input")[1] == {
+        "name": "soil",
+        "units": "1",
+        "dims": ["lat", "lon", "depth"],
+        "sizes": [3, 4, 2],
+        "role": "value",
+        "width": 24,
+        "offset": 12,
+    }
+    assert [v["dims"] for v in emulator.variables("output")] == [["lat_fine", "lon_fine"], ["depth", "lat", "lon"]]
+    assert emulator.variables("input")[2]["dims"] == emulator.variables("input")[2]["sizes"] == []
+    assert (emulator.level_count, emulator.time_step_s, emulator.carried) == (0, 0.0, [])
+    assert (emulator.dim_size("lon"), emulator.dim_size("level")) == (4, 0)
+    emulator.require_coordinate("lat", np.array([-60, 0, 60], dtype=np.float32))
+    emulator.require_coordinate("lon_fine", [1.0])
+    for dim, values, status in [("lat", [60.0, 0.0, -60.0], "host"), ("lat", [], "host"), ("latitude", [0.0], "variable")]:
+        with pytest.raises(runtime.EmulatorError) as caught:
+            emulator.require_coordinate(dim, values)
+        assert caught.value.status == status
+
+
+def test_a_rollout_by_name_follows_the_recurrence() -> None:
+    """memory' = memory / 2 + forcing, from the static slope where a sample begins; sample 1 begins again in step 2."""
+    emulator = runtime.Emulator(FIXTURES / "memory.pt")
+    assert emulator.carried == [("memory_next", "memory"), ("total_next", "total")]
+    assert [v["role"] for v in emulator.variables("input")] == ["value", "value", "carried", "start", "carried"]
+    random = np.random.default_rng(3)
+    slope = random.integers(-8, 9, 2) / 8
+    state, total, carried = np.tile(slope, (4, 1)).T.copy(), np.zeros(2), {"memory": np.zeros((2, 4)), "total": np.zeros(2)}
+    for step in range(4):
+        forcing = random.integers(-8, 9, (2, 4)) / 8
+        start = np.array([step == 0, step in (0, 2)], dtype=np.float64)
+        state[start == 1], total[start == 1] = slope[start == 1, None], 0
+        state, total = state / 2 + forcing, total + 1
+        emulator.begin(2)
+        for name, values in {"forcing": forcing, "slope": slope, "start": start}.items():
+            emulator.set(name, values)
+        for name, values in carried.items() if step > 0 else ():
+            emulator.set(name, values)
+        emulator.run()
+        for output, name in emulator.carried:
+            emulator.get(output, carried[name])
+        np.testing.assert_array_equal(carried["memory"], state)
+        np.testing.assert_array_equal(carried["total"], total)
 
 
 def test_threads_of_the_process_are_its_own() -> None:
@@ -182,6 +270,18 @@ def test_c_program_equals_python(emulator: Any, count: int, tmp_path: Path) -> N
     assert (result.returncode, result.stderr, result.stdout) == (0, "", "")
     y = np.fromfile(tmp_path / "y.f32", dtype=np.float32).reshape(count, 5)
     np.testing.assert_array_equal(y, emulator.run_packed(x))
+
+
+def test_c_program_takes_fields_and_carried_state(tmp_path: Path) -> None:
+    starts = np.random.default_rng(6).standard_normal((5, 11)).astype(np.float32)
+    starts[:, 9] = [1, 0, 0, 1, 0]
+    starts[starts[:, 9] == 1, 5:9] = starts[starts[:, 9] == 1, 10:] = 0  # what the runtime makes of them
+    for name, x in {"field.pt": fields(4), "memory.pt": starts}.items():
+        x.tofile(tmp_path / "x.f32")
+        result = c_route(FIXTURES / name, tmp_path / "x.f32", len(x), tmp_path / "y.f32")
+        assert (result.returncode, result.stderr) == (0, "")
+        y = np.fromfile(tmp_path / "y.f32", dtype=np.float32).reshape(len(x), -1)
+        np.testing.assert_array_equal(y, runtime.Emulator(FIXTURES / name).run_packed(x))
 
 
 def test_c_program_reports_failures(tmp_path: Path) -> None:

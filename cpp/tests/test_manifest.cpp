@@ -41,7 +41,9 @@ std::string refusal(const std::function<void(json&)>& edit) {
 TEST_CASE("a good manifest is read", "[manifest]") {
   const Manifest m = parse(good());
   CHECK(m.name == "fixture");
-  CHECK(m.level_count == 4);
+  CHECK(m.dim_size("level") == 4);
+  CHECK(m.dim_size("lat") == 0);
+  CHECK(m.batch_granule == 16);
   CHECK(m.time_step_s == 1200.0);
   CHECK(m.inputs.width == 9);
   REQUIRE(m.inputs.variables.size() == 3);
@@ -53,35 +55,47 @@ TEST_CASE("a good manifest is read", "[manifest]") {
   CHECK(m.inputs.owner(7).name == "state_q0001");
   CHECK(m.inputs.owner(8).name == "state_ps");
   CHECK(m.outputs.width == 5);
-  CHECK(m.difference_scale == std::vector<double>(5, 0.01));
-  CHECK(m.golden_count == 4);
+  CHECK(m.difference_scale == std::vector<std::vector<double>>{std::vector<double>(4, 0.01), {0.01}});
+  CHECK((m.golden.sample_count == 4 && m.golden.step_count == 1 && m.golden.sequence_count() == 4));
+  CHECK((m.carried.empty() && !m.start));
   CHECK(m.tolerance("torchscript", "cpu", "float32") == 2e-5);
   CHECK_THROWS_WITH(m.tolerance("torchscript", "cuda", "float32"), Contains("torchscript/cuda/float32"));
 }
 
 TEST_CASE("keys with a default may be left out", "[manifest]") {
   json document = good();
-  for (const char* key : {"kind", "confidence", "calendar", "training_ranges", "imported"}) document.erase(key);
-  document["provenance"].erase("training");
-  document["constraints"][0].erase("parameters");
-  document["normalization"]["configuration"] = json::object();
+  for (const char* key : {"calendar", "training_ranges", "imported", "coordinates", "carried"}) document.erase(key);
+  for (const char* key : {"step_count", "chained_tolerance", "sensitivity"}) document["golden"].erase(key);
+  for (auto& v : document["inputs"]["variables"]) v.erase("role"), v.erase("lag");
   CHECK(parse(document).outputs.width == 5);
 }
 
-TEST_CASE("the confidence block follows the outputs under its own names", "[manifest]") {
+TEST_CASE("confidence is an output with a role, its scale 1", "[manifest]") {
+  const auto trusting = [](json& d) {
+    d["outputs"]["width"] = 6;
+    d["outputs"]["variables"].push_back({{"name", "trust"},
+                                         {"units", "1"},
+                                         {"long_name", ""},
+                                         {"dims", json::array()},
+                                         {"width", 1},
+                                         {"offset", 5},
+                                         {"lag", 0},
+                                         {"role", "confidence"}});
+    d["difference_scale"]["trust"] = {1.0};
+  };
   json document = good();
-  document["confidence"] = document["network_outputs"];
+  trusting(document);
   const Manifest m = parse(document);
-  CHECK(m.outputs.width == 10);
-  REQUIRE(m.outputs.variables.size() == 4);
-  CHECK(m.outputs.variables[3].name == "confidence_cam_out_PRECC");
-  CHECK(m.outputs.variables[3].offset == 9);
-  CHECK(m.difference_scale[9] == 1.0);
-  CHECK_THAT(refusal([](json& d) { d["confidence"] = d["inputs"]; }), Contains("layout of network_outputs"));
+  CHECK(m.outputs.variables[2].role == climlink::VariableRole::confidence);
+  CHECK_THAT(refusal([&](json& d) { trusting(d), d["difference_scale"]["trust"] = {2.0}; }),
+             Contains("difference_scale.trust: expected [1.0] for an output of role confidence"));
+  CHECK_THAT(refusal([](json& d) { d["inputs"]["variables"][0]["role"] = "confidence"; }), Contains("inputs.variables[0].role"));
 }
 
 TEST_CASE("a newer schema is called newer, whatever else it holds", "[manifest]") {
-  CHECK_THAT(refusal(R"({"schema_version": 2, "all": "new"})"), Contains("newer") && Contains("update climlink"));
+  CHECK_THAT(refusal(R"({"schema_version": 3, "all": "new"})"), Contains("newer") && Contains("update climlink"));
+  CHECK_THAT(refusal(R"({"schema_version": 1, "all": "old"})"),
+             Contains("manifest schema 1 is older") && Contains("climlink export RUN --output FILE") && Contains("climlink import"));
   CHECK_THAT(refusal(R"({"schema_version": 0})"), Contains("does not exist"));
   CHECK_THAT(refusal(R"({"schema_version": "1"})"), Contains("no integer schema_version"));
   CHECK_THAT(refusal(R"({"schema_version": true})"), Contains("no integer schema_version"));
@@ -93,26 +107,47 @@ TEST_CASE("a newer schema is called newer, whatever else it holds", "[manifest]"
   CHECK_THAT(refusal(R"({"schema_version": 1, "schema_version": 1})"), Contains("stands twice"));
 }
 
-TEST_CASE("every required key is missed by name, and every unknown one refused", "[manifest]") {
-  const json base = good();
-  for (const auto& [key, value] : base.items()) {
-    if (key == "schema_version" || key == "kind" || key == "confidence" || key == "calendar" || key == "training_ranges" ||
-        key == "imported")
-      continue;
+TEST_CASE("every key that the runtime acts on is missed by name, and every unknown one refused", "[manifest]") {
+  for (const char* key : {"name", "dims", "inputs", "outputs", "batch_granule", "difference_scale", "allowed_precisions", "tolerances",
+                          "same_kernels_tolerance", "golden", "time_step_s", "constraints"}) {
     CAPTURE(key);
     CHECK_THAT(refusal([&](json& d) { d.erase(key); }), Contains(key) && Contains("missing"));
   }
+  for (const char* key : {"name", "units", "long_name", "dims", "width", "offset"}) {
+    CAPTURE(key);
+    CHECK_THAT(refusal([&](json& d) { d["inputs"]["variables"][1].erase(key); }),
+               Contains(std::string("inputs.variables[1].") + key) && Contains("missing"));
+  }
   CHECK_THAT(refusal([](json& d) { d["colour"] = 1; }), Contains("colour") && Contains("unknown key"));
+  CHECK_THAT(refusal([](json& d) { d["level_count"] = 4; }), Contains("level_count") && Contains("unknown key"));
   CHECK_THAT(refusal([](json& d) { d["golden"]["colour"] = 1; }), Contains("golden.colour"));
   CHECK_THAT(refusal([](json& d) { d["inputs"]["variables"][1]["colour"] = 1; }), Contains("inputs.variables[1].colour"));
-  CHECK_THAT(refusal([](json& d) { d["normalization"]["configuration"]["colour"] = 1; }), Contains("normalization.configuration.colour"));
+}
+
+TEST_CASE("what the runtime does not act on may be anything or absent", "[manifest]") {
+  for (const char* key : {"hybrid", "normalization", "architecture", "provenance", "training_ranges", "network_inputs", "network_outputs",
+                          "constants", "operators", "pruned_levels", "calendar"}) {
+    CAPTURE(key);
+    for (const json& anything : {json(nullptr), json(3), json("a"), json{{"of", "a later climlink"}}}) {
+      json document = good();
+      document[key] = anything;
+      CHECK(parse(document).name == "fixture");
+    }
+    json document = good();
+    document.erase(key);
+    CHECK(parse(document).name == "fixture");
+  }
+  json document = good();
+  document["golden"]["sensitivity"] = "any";
+  document["constraints"][0]["parameters"] = {1, 2};
+  CHECK(parse(document).constraints == std::vector<std::string>{"scale"});
 }
 
 TEST_CASE("layouts must be contiguous, without repetition, and of the right widths", "[manifest]") {
   CHECK_THAT(refusal([](json& d) { d["inputs"]["variables"][1]["offset"] = 5; }), Contains("state_q0001 starts at 5, expected 4"));
   CHECK_THAT(refusal([](json& d) { d["inputs"]["width"] = 10; }), Contains("inputs.width") && Contains("fill 9"));
   CHECK_THAT(refusal([](json& d) { d["inputs"]["variables"][1]["name"] = "state_t"; }), Contains("state_t occurs twice"));
-  CHECK_THAT(refusal([](json& d) { d["inputs"]["variables"][0]["width"] = 3; }), Contains("neither 1 nor level_count"));
+  CHECK_THAT(refusal([](json& d) { d["inputs"]["variables"][0]["width"] = 3; }), Contains("says 3, but state_t [level 4] has 4 values"));
   CHECK_THAT(refusal([](json& d) { d["outputs"]["variables"] = json::array(); }), Contains("at least one variable"));
   CHECK_THAT(refusal([](json& d) { d["outputs"]["variables"][0]["width"] = 0; }), Contains("whole number from 1"));
   CHECK_THAT(refusal([](json& d) { d["outputs"]["variables"][0]["width"] = 1e300; }), Contains("whole number from 1"));
@@ -121,59 +156,46 @@ TEST_CASE("layouts must be contiguous, without repetition, and of the right widt
   CHECK_THAT(refusal([](json& d) { d["outputs"]["variables"][0]["units"] = 3; }), Contains("expected a text"));
 }
 
-TEST_CASE("level counts must agree", "[manifest]") {
-  CHECK_THAT(refusal([](json& d) { d["level_count"] = 5; }), Contains("level_count 5"));
-  CHECK_THAT(refusal([](json& d) { d["hybrid"]["hyai"] = {1, 2}; }), Contains("hybrid.hyai: expected 5 values"));
-  CHECK_THAT(refusal([](json& d) { d["hybrid"]["hybm"] = "none"; }), Contains("list of numbers"));
-  CHECK_THAT(refusal([](json& d) { d["pruned_levels"] = 5; }), Contains("pruned_levels"));
+TEST_CASE("a time step is a number above 0, or null", "[manifest]") {
   CHECK_THAT(refusal([](json& d) { d["time_step_s"] = 0; }), Contains("time_step_s: expected a positive number"));
+  CHECK_THAT(refusal([](json& d) { d["time_step_s"] = "1200"; }), Contains("time_step_s: expected a positive number"));
+  json document = good();
+  document["time_step_s"] = nullptr;
+  CHECK(parse(document).time_step_s == 0.0);
 }
 
-TEST_CASE("difference scales, ranges and tolerances must be complete and unique", "[manifest]") {
+TEST_CASE("difference scales and tolerances must be complete and unique", "[manifest]") {
+  json document = good();
+  document["difference_scale"]["ptend_t"] = {0.5};
+  CHECK(parse(document).difference_scale[0] == std::vector<double>{0.5});
   CHECK_THAT(refusal([](json& d) { d["difference_scale"].erase("ptend_t"); }), Contains("difference_scale.ptend_t: required"));
   CHECK_THAT(refusal([](json& d) { d["difference_scale"]["ptend_t"][2] = 0; }), Contains("not all positive"));
-  CHECK_THAT(refusal([](json& d) { d["difference_scale"]["ptend_t"].push_back(1); }), Contains("expected 4 positive numbers, got 5"));
+  CHECK_THAT(refusal([](json& d) { d["difference_scale"]["ptend_t"].push_back(1); }), Contains("expected 1 or 4 positive numbers, got 5"));
+  CHECK_THAT(refusal([](json& d) { d["difference_scale"]["ptend_t"] = json::array(); }), Contains("got 0 numbers"));
+  CHECK_THAT(refusal([](json& d) { d["difference_scale"]["ptend_t"] = 1.0; }), Contains("expected a list of numbers"));
   CHECK_THAT(refusal([](json& d) { d["difference_scale"]["other"] = {1}; }), Contains("difference_scale.other"));
-  CHECK_THAT(refusal([](json& d) { d["training_ranges"]["state_ps"] = {{2}, {1}}; }), Contains("training_ranges.state_ps"));
-  CHECK_THAT(refusal([](json& d) { d["training_ranges"]["state_t"] = {{2}, {3}}; }), Contains("4 values each"));
-  CHECK_THAT(refusal([](json& d) { d["training_ranges"]["other"] = {{1}, {2}}; }), Contains("training_ranges.other"));
   CHECK_THAT(refusal([](json& d) { d["tolerances"].push_back(d["tolerances"][0]); }), Contains("occurs twice"));
   CHECK_THAT(refusal([](json& d) { d["tolerances"] = json::array(); }), Contains("at least one"));
   CHECK_THAT(refusal([](json& d) { d["tolerances"][0]["device"] = "tpu"; }), Contains("tolerances[0].device"));
   CHECK_THAT(refusal([](json& d) { d["allowed_precisions"] = {"float16"}; }), Contains("allowed_precisions"));
-  CHECK_THAT(refusal([](json& d) { d["golden"]["column_count"] = 1; }), Contains("golden.column_count"));
+  CHECK_THAT(refusal([](json& d) { d["golden"]["sample_count"] = 1; }), Contains("golden.sample_count"));
   CHECK_THAT(refusal([](json& d) { d["golden"]["inputs_sha256"] = "12"; }), Contains("golden.inputs_sha256"));
-  CHECK_THAT(refusal([](json& d) { d["golden"]["sensitivity"] = 0; }), Contains("golden.sensitivity"));
-  CHECK_THAT(refusal([](json& d) { d["kind"] = "field"; }), Contains("kind"));
-  CHECK_THAT(refusal([](json& d) { d["normalization"]["configuration"]["cloud_transform"] = "yes"; }), Contains("true or false"));
+  CHECK_THAT(refusal([](json& d) { d["batch_granule"] = 0; }), Contains("batch_granule: expected a whole number from 1"));
+  CHECK_THAT(refusal([](json& d) { d["batch_granule"] = 1025; }), Contains("batch_granule: expected at most 1024"));
 }
 
-TEST_CASE("an imported graph may leave open what it does not say, and only that", "[manifest]") {
-  const auto open_keys = {"network_inputs", "network_outputs", "hybrid",    "pruned_levels",
-                          "normalization",  "constraints",     "constants", "architecture"};
+TEST_CASE("an imported graph may leave open what it does not say", "[manifest]") {
   const json imported = json::parse(support::read_bytes(support::fixture("imported.json")));
-  for (const char* key : open_keys) CHECK(imported[key].is_null());
-  CHECK(parse(imported).outputs.width == 5);
-  json sensitive = imported;
-  sensitive["golden"]["sensitivity"] = 4e-3;
-  CHECK(parse(sensitive).golden_count == 4);
-  for (const char* key : open_keys) {
-    CAPTURE(key);
-    CHECK_THAT(refusal([&](json& d) { d[key] = nullptr; }), Contains(key) && Contains("only an imported package"));
-  }
+  CHECK(imported["constraints"].is_null());
+  const Manifest m = parse(imported);
+  CHECK((m.outputs.width == 5 && !m.constraints && m.host_postprocessing == "legacy"));
   const auto changed = [&](const std::function<void(json&)>& edit) {
     json document = imported;
     edit(document);
     return refusal(document.dump());
   };
   CHECK_THAT(changed([](json& d) { d["inputs"] = nullptr; }), Contains("inputs: expected an object"));
-  CHECK_THAT(changed([](json& d) { d["hybrid"] = json::object(); }), Contains("hybrid.p0_pa"));
-  CHECK_THAT(changed([](json& d) { d["confidence"] = d["outputs"]; }), Contains("layout of network_outputs"));
-  CHECK_THAT(changed([](json& d) { d["imported"]["golden_source"] = "invented"; }), Contains("imported.golden_source"));
   CHECK_THAT(changed([](json& d) { d["imported"]["host_postprocessing"] = "some"; }), Contains("imported.host_postprocessing"));
-  CHECK_THAT(changed([](json& d) { d["imported"]["sha256"] = "12"; }), Contains("imported.sha256"));
-  CHECK_THAT(changed([](json& d) { d["imported"]["file"] = ""; }), Contains("imported.file"));
-  CHECK_THAT(changed([](json& d) { d["imported"]["input_copied"] = 1; }), Contains("imported.input_copied"));
-  CHECK_THAT(changed([](json& d) { d["imported"]["findings"] = {1}; }), Contains("imported.findings"));
-  CHECK_THAT(changed([](json& d) { d["imported"]["colour"] = 1; }), Contains("imported.colour"));
+  CHECK_THAT(changed([](json& d) { d["imported"].erase("host_postprocessing"); }), Contains("imported.host_postprocessing"));
+  CHECK_THAT(changed([](json& d) { d["constraints"] = {{{"parameters", 1}}}; }), Contains("constraints[0].name"));
 }

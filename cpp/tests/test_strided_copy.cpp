@@ -1,9 +1,13 @@
 // pack and unpack against element-by-element loops, over random shapes, types and strides.
+#include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "strided_copy.hpp"
@@ -117,4 +121,40 @@ TEST_CASE("values that float32 cannot hold are found wherever they are", "[strid
   const float largest = std::numeric_limits<float>::max();
   CHECK(climlink::all_finite(&largest, 1));
   CHECK(climlink::all_finite(nullptr, 0));
+}
+
+TEST_CASE("three dimensions of a sample are packed in C order from memory of any axis order", "[strided]") {
+  std::mt19937 random(4);
+  for (int trial = 0; trial < 100; ++trial) {
+    const std::array<std::int64_t, 4> extent = {pick(random, 0, 20), pick(random, 1, 5), pick(random, 1, 5), pick(random, 1, 20)};
+    std::array<std::size_t, 4> order = {0, 1, 2, 3};  // from the fastest to the slowest axis in memory
+    std::shuffle(order.begin(), order.end(), random);
+    std::array<std::int64_t, 4> stride{};
+    std::int64_t count = 1;
+    for (const std::size_t axis : order) stride[axis] = 8 * std::exchange(count, count * std::max<std::int64_t>(extent[axis], 1));
+    std::vector<double> memory(static_cast<std::size_t>(count));
+    std::iota(memory.begin(), memory.end(), 0.0);
+    HostView v{reinterpret_cast<std::byte*>(memory.data()), true, extent[0], extent[3], stride[0], stride[3]};
+    v.outer = {{{extent[1], stride[1]}, {extent[2], stride[2]}}};
+    std::vector<float> expected;
+    for (std::int64_t c = 0; c < extent[0]; ++c) {
+      for (std::int64_t i = 0; i < extent[1]; ++i) {
+        for (std::int64_t j = 0; j < extent[2]; ++j) {
+          for (std::int64_t k = 0; k < extent[3]; ++k) {
+            const std::int64_t bytes = c * stride[0] + i * stride[1] + j * stride[2] + k * stride[3];
+            expected.push_back(static_cast<float>(memory[static_cast<std::size_t>(bytes / 8)]));
+          }
+        }
+      }
+    }
+    const std::int64_t width = extent[1] * extent[2] * extent[3];
+    std::vector<float> rows(expected.size());
+    REQUIRE(climlink::pack(v, rows.data(), width));
+    REQUIRE(rows == expected);
+    if (!rows.empty()) REQUIRE(climlink::element(v, extent[0] - 1, width - 1) == static_cast<double>(rows.back()));
+    std::vector<double> back(memory.size(), -1.0);
+    v.data = reinterpret_cast<std::byte*>(back.data());
+    climlink::unpack(rows.data(), width, v);
+    if (!rows.empty()) REQUIRE(back == memory);
+  }
 }

@@ -1,8 +1,8 @@
 /* climlink-c-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]
  *
- * Runs packed columns through a package by way of the C interface, variable by variable and by name, as a host model would: every
- * profile is handed over as a strided float64 array [column, level] with the column fastest. `climlink verify` uses it as its C route;
- * it is also the C example. INPUT and OUTPUT are raw little-endian float32 rows, [n_column, n_input] and [n_column, n_output].
+ * Runs packed rows through a package by way of the C interface, variable by variable and by name, as a host model would: every
+ * variable is handed over as a strided float64 array [sample, dimensions...] with the sample fastest. `climlink verify` uses it as its C
+ * route; it is also the C example. INPUT and OUTPUT are raw little-endian float32 rows, [n_column, n_input] and [n_column, n_output].
  * CONSTRAINTS_OFF are names of constraints to leave out, separated by commas; --trust-code leaves out
  * the check of what the graph may do. Exit code: 0 ok, 1 failed, 2 wrong usage. */
 #include <climlink/climlink.h>
@@ -47,44 +47,71 @@ static int write_rows(const char* path, const float* rows, int64_t count) {
   return written == (size_t)count && closed == 0 ? ok : complain_file(path, "could not be written in full");
 }
 
-/* A float64 array [column, level], column fastest: what a Fortran host has. */
-static climlink_array host_view(double* values, int64_t n_column, int64_t width) {
-  climlink_array array;
-  array.data = values;
-  array.type = CLIMLINK_FLOAT64;
-  array.rank = width > 1 ? 2 : 1;
-  array.extent[0] = n_column;
-  array.extent[1] = width;
-  array.stride[0] = (int64_t)sizeof(double);
-  array.stride[1] = (int64_t)sizeof(double) * n_column;
-  return array;
-}
+/* One variable: where it stands in a packed row, and its dimensions. */
+typedef struct {
+  const char* name;
+  int64_t width, offset;
+  int32_t n_dim;
+  const int64_t* sizes;
+} variable;
 
-static int set_inputs(climlink_emulator* emulator, const float* rows, int64_t n_column, int32_t n_variable, int64_t row_width,
-                      double* host) {
-  for (int32_t i = 0; i < n_variable; ++i) {
-    const char *name, *units;
-    int64_t width, offset;
-    if (climlink_variable(emulator, CLIMLINK_INPUT, i, &name, &units, &width, &offset) != CLIMLINK_OK) return complain("input variable");
-    for (int64_t c = 0; c < n_column; ++c) {
-      for (int64_t l = 0; l < width; ++l) host[l * n_column + c] = (double)rows[c * row_width + offset + l];
-    }
-    const climlink_array array = host_view(host, n_column, width);
-    if (climlink_set(emulator, name, &array, 0) != CLIMLINK_OK) return complain("set");
+static int describe(const climlink_emulator* emulator, climlink_role role, int32_t index, variable* v) {
+  const char* units;
+  const char* const* names;
+  if (climlink_variable(emulator, role, index, &v->name, &units, &v->width, &v->offset) != CLIMLINK_OK ||
+      climlink_variable_dims(emulator, role, index, &v->n_dim, &names, &v->sizes) != CLIMLINK_OK) {
+    return complain("variable");
   }
   return ok;
 }
 
-static int get_outputs(const climlink_emulator* emulator, float* rows, int64_t n_column, int32_t n_variable, int64_t row_width,
+/* A float64 array [sample, dimensions...], sample fastest: what a Fortran host has. */
+static climlink_array host_view(double* values, int64_t n_sample, const variable* v) {
+  climlink_array array = {values, CLIMLINK_FLOAT64, 1 + v->n_dim, {n_sample}, {(int64_t)sizeof(double)}};
+  for (int32_t d = 0; d < v->n_dim; ++d) {
+    array.extent[d + 1] = v->sizes[d];
+    array.stride[d + 1] = array.stride[d] * array.extent[d];
+  }
+  return array;
+}
+
+/* Where value number `position` of a packed variable lies in host_view's memory. */
+static double* host_value(double* values, int64_t n_sample, const variable* v, int64_t sample, int64_t position) {
+  int64_t index = 0;
+  int64_t slower = v->width;
+  int64_t stride = n_sample;
+  for (int32_t d = 0; d < v->n_dim; ++d) {
+    slower /= v->sizes[d];
+    index += position / slower * stride;
+    position %= slower;
+    stride *= v->sizes[d];
+  }
+  return values + index + sample;
+}
+
+static int set_inputs(climlink_emulator* emulator, const float* rows, int64_t n_sample, int32_t n_variable, int64_t row_width,
+                      double* host) {
+  for (int32_t i = 0; i < n_variable; ++i) {
+    variable v;
+    if (describe(emulator, CLIMLINK_INPUT, i, &v) != ok) return failed;
+    for (int64_t c = 0; c < n_sample; ++c) {
+      for (int64_t k = 0; k < v.width; ++k) *host_value(host, n_sample, &v, c, k) = rows[c * row_width + v.offset + k];
+    }
+    const climlink_array array = host_view(host, n_sample, &v);
+    if (climlink_set(emulator, v.name, &array, 0) != CLIMLINK_OK) return complain("set");
+  }
+  return ok;
+}
+
+static int get_outputs(const climlink_emulator* emulator, float* rows, int64_t n_sample, int32_t n_variable, int64_t row_width,
                        double* host) {
   for (int32_t i = 0; i < n_variable; ++i) {
-    const char *name, *units;
-    int64_t width, offset;
-    if (climlink_variable(emulator, CLIMLINK_OUTPUT, i, &name, &units, &width, &offset) != CLIMLINK_OK) return complain("output variable");
-    const climlink_array array = host_view(host, n_column, width);
-    if (climlink_get(emulator, name, &array, 0) != CLIMLINK_OK) return complain("get");
-    for (int64_t c = 0; c < n_column; ++c) {
-      for (int64_t l = 0; l < width; ++l) rows[c * row_width + offset + l] = (float)host[l * n_column + c];
+    variable v;
+    if (describe(emulator, CLIMLINK_OUTPUT, i, &v) != ok) return failed;
+    const climlink_array array = host_view(host, n_sample, &v);
+    if (climlink_get(emulator, v.name, &array, 0) != CLIMLINK_OK) return complain("get");
+    for (int64_t c = 0; c < n_sample; ++c) {
+      for (int64_t k = 0; k < v.width; ++k) rows[c * row_width + v.offset + k] = (float)*host_value(host, n_sample, &v, c, k);
     }
   }
   return ok;

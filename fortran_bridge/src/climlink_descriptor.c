@@ -32,10 +32,11 @@ static const char* type_name(const CFI_cdesc_t* values) {
 /* Arrays without elements may have no address and strides of 0; the runtime refuses both for arrays that have elements. */
 static void complete_empty(climlink_array* view, ptrdiff_t element) {
   static char nothing;
-  if (view->extent[0] > 0 && view->extent[1] > 0) return;
+  int empty = 0;
+  for (int i = 0; i < view->rank; ++i) empty |= view->extent[i] == 0;
+  if (!empty) return;
   view->data = &nothing;
-  view->stride[0] = element;
-  view->stride[1] = element;
+  for (int i = 0; i < view->rank; ++i) view->stride[i] = element;
 }
 
 static climlink_status view_of(const char* name, const CFI_cdesc_t* values, climlink_array* view, char* message, size_t capacity) {
@@ -43,14 +44,14 @@ static climlink_status view_of(const char* name, const CFI_cdesc_t* values, clim
     return refuse(message, capacity, CLIMLINK_ERROR_SHAPE, "%s: the values must be real32 or real64; they are %s (%zu bytes each)", name,
                   type_name(values), values->elem_len);
   }
-  if (values->rank != 1 && values->rank != 2) {
+  if (values->rank < 1 || values->rank > CLIMLINK_MAX_RANK) {
     return refuse(message, capacity, CLIMLINK_ERROR_SHAPE,
-                  "%s: the values must be an array of rank 1, [column], or rank 2, [column, level]; they have rank %d", name,
-                  (int)values->rank);
+                  "%s: the values must be an array of rank 1 to %d, such as [column], [column, level] or "
+                  "[sample, lat, lon]; they have rank %d",
+                  name, CLIMLINK_MAX_RANK, (int)values->rank);
   }
   const ptrdiff_t element = (ptrdiff_t)values->elem_len;
-  *view = (climlink_array){
-      values->base_addr, values->type == CFI_type_float ? CLIMLINK_FLOAT32 : CLIMLINK_FLOAT64, values->rank, {1, 1}, {element, element}};
+  *view = (climlink_array){values->base_addr, values->type == CFI_type_float ? CLIMLINK_FLOAT32 : CLIMLINK_FLOAT64, values->rank, {0}, {0}};
   for (int i = 0; i < values->rank; ++i) {
     view->extent[i] = values->dim[i].extent;
     view->stride[i] = values->dim[i].sm;

@@ -1,5 +1,6 @@
-/* climlink: one C99 interface to exported column emulators (wrap_model.pt).
+/* climlink: one C99 interface to exported emulators (wrap_model.pt) of columns, land cells or fields.
  *
+ * A sample is one of these: one row of the network. "column" in names and messages means the same.
  * Life cycle:   climlink_open* -> { climlink_begin -> climlink_set ... -> climlink_run -> climlink_get ... } -> climlink_close
  *
  * Every function returns a status and never exits, aborts, prints or lets a C++ exception through. After a failure,
@@ -59,19 +60,25 @@ typedef struct climlink_options {
   const char* device;  /* "cpu" (default), "cuda" (local_rank modulo device count), "cuda:N", or "auto" (cuda where present, else cpu) */
   int32_t local_rank;  /* rank on this node, used by "cuda" and "auto" */
   int32_t threads;     /* intra-operator threads; default 1 */
-  int32_t micro_batch; /* columns per forward on the CPU, at least 2, rounded up to a multiple of 16; default 64. On a GPU all at once. */
+  int32_t micro_batch; /* samples per forward on the CPU, at least 2, rounded up to a multiple of the package's batch granule; default 64.
+                          On a GPU all at once. A package of granule 1 (fields) runs one sample per forward, on any device. */
   const char* pinned_sha256;   /* 64 hexadecimal digits that the file must have, or NULL */
   const char* constraints_off; /* constraints of the manifest left out in this run, separated by commas; NULL or blank: none */
   int32_t trust_code;          /* 1: what the graph's code may do is not checked; for files whose author you trust. Default 0 */
 } climlink_options;
 
-/* A strided view of caller memory: index 0 is the column, index 1 (profiles only) the level. Strides are in bytes. */
+/* The sample and at most three dimensions of a variable. */
+#define CLIMLINK_MAX_RANK 4
+
+/* A strided view of caller memory: index 0 is the sample, the others the variable's dimensions in the
+ * order of climlink_variable_dims, whatever the order in memory. Extents and strides beyond rank are
+ * not read. A variable without dimensions has rank 1, or rank 2 with extent[1] = 1. */
 typedef struct climlink_array {
   void* data;
   climlink_type type;
-  int32_t rank;      /* 1 for scalars, 2 for profiles */
-  int64_t extent[2]; /* [column, level] */
-  int64_t stride[2]; /* bytes from one column to the next, from one level to the next */
+  int32_t rank;                      /* 1 + number of dimensions */
+  int64_t extent[CLIMLINK_MAX_RANK]; /* such as [sample, level] or [sample, lat, lon] */
+  int64_t stride[CLIMLINK_MAX_RANK]; /* bytes from one index to the next, also negative */
 } climlink_array;
 
 CLIMLINK_API const char* climlink_version(void);
@@ -118,7 +125,9 @@ CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator, 
 CLIMLINK_API climlink_status climlink_constraints_off(const climlink_emulator* emulator, const char** names);
 /* What the graph asks of the host: "none", or "legacy" for an imported wrapper that relies on E3SM's own post-processing. */
 CLIMLINK_API climlink_status climlink_host_postprocessing(const climlink_emulator* emulator, const char** policy);
+/* Size of the dimension "level"; 0 where the package has none. */
 CLIMLINK_API climlink_status climlink_level_count(const climlink_emulator* emulator, int32_t* level_count);
+/* Seconds; 0 where the package states none. */
 CLIMLINK_API climlink_status climlink_time_step(const climlink_emulator* emulator, double* time_step_s);
 /* Largest difference of the golden replay at open, in the manifest's measure. */
 CLIMLINK_API climlink_status climlink_golden_difference(const climlink_emulator* emulator, double* difference);
@@ -128,6 +137,23 @@ CLIMLINK_API climlink_status climlink_variable_count(const climlink_emulator* em
                                                      int64_t* total_width);
 CLIMLINK_API climlink_status climlink_variable(const climlink_emulator* emulator, climlink_role role, int32_t index, const char** name,
                                                const char** units, int64_t* width, int64_t* offset);
+/* Names and sizes [n_dim] of a variable's dimensions, in packed order (last fastest); n_dim is 0 for a scalar. Valid until close. */
+CLIMLINK_API climlink_status climlink_variable_dims(const climlink_emulator* emulator, climlink_role role, int32_t index, int32_t* n_dim,
+                                                    const char* const** names, const int64_t** sizes);
+/* What a variable is for: "value", "confidence" (outputs), "carried" (an output that is an input of the next step), "start" (the
+ * input that says whether a sample begins). */
+CLIMLINK_API climlink_status climlink_variable_role(const climlink_emulator* emulator, climlink_role role, int32_t index,
+                                                    const char** text);
+/* Size of a dimension; 0 where the package has none of that name. */
+CLIMLINK_API climlink_status climlink_dim_size(const climlink_emulator* emulator, const char* dim, int64_t* size);
+/* Compares the host's coordinate values [n] of a dimension with the package's; passes where the package has none. Fails with
+ * CLIMLINK_ERROR_HOST where n or a value differs (by more than 1e-3 of the smallest distance between neighbours), or with
+ * CLIMLINK_ERROR_VARIABLE for a dimension that the package does not have. */
+CLIMLINK_API climlink_status climlink_require_coordinate(const climlink_emulator* emulator, const char* dim, const double* values,
+                                                         int64_t n);
+/* The carried pairs: the output of a step that the host hands back as an input of the next one. Valid until close. */
+CLIMLINK_API climlink_status climlink_carried_count(const climlink_emulator* emulator, int32_t* count);
+CLIMLINK_API climlink_status climlink_carried(const climlink_emulator* emulator, int32_t index, const char** output, const char** input);
 /* Fails with CLIMLINK_ERROR_VARIABLE (naming near names) or CLIMLINK_ERROR_HOST (units differ). */
 CLIMLINK_API climlink_status climlink_require_units(const climlink_emulator* emulator, climlink_role role, const char* name,
                                                     const char* units);
@@ -135,16 +161,18 @@ CLIMLINK_API climlink_status climlink_require_units(const climlink_emulator* emu
 /* Starts a step of n_column columns (0 is legal); forgets what was set before. */
 CLIMLINK_API climlink_status climlink_begin(climlink_emulator* emulator, int64_t n_column);
 /* Copies (casting to float32) columns first_column .. first_column+extent[0]-1 (0-based) of one input variable. Refuses NaN, Inf and
- * values outside float32. May be called for the same variable with different columns: every column of every variable must be set once. */
+ * values outside float32. May be called for the same variable with different columns: every column of every variable must be set once.
+ * Carried inputs may be left unset where "start" is 1: run writes zeros there, over what was set too. */
 CLIMLINK_API climlink_status climlink_set(climlink_emulator* emulator, const char* name, const climlink_array* values,
                                           int64_t first_column);
-/* Runs all columns; fails if anything is unset or an output is not finite. */
+/* Runs all columns; fails if anything is unset, "start" is neither 0 nor 1, or an output is not finite. */
 CLIMLINK_API climlink_status climlink_run(climlink_emulator* emulator);
 /* Copies columns of one output variable into caller memory. */
 CLIMLINK_API climlink_status climlink_get(const climlink_emulator* emulator, const char* name, const climlink_array* values,
                                           int64_t first_column);
 
-/* One call for packed rows: x [n_column, n_input], y [n_column, n_output], C order, float32, same checks. */
+/* One call for packed rows: x [n_column, n_input], y [n_column, n_output], C order, float32, same checks. Rows run as they are: carried
+ * inputs are not zeroed where "start" is 1. */
 CLIMLINK_API climlink_status climlink_run_packed(climlink_emulator* emulator, const float* x, int64_t n_column, int64_t n_input, float* y,
                                                  int64_t n_output);
 

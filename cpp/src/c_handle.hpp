@@ -1,0 +1,48 @@
+// What a climlink_emulator handle points to, for the files of the C interface.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "climlink/climlink.h"
+#include "emulator.hpp"
+#include "error.hpp"
+
+struct climlink_emulator {
+  climlink_emulator(std::string_view bytes, const std::string& name, const climlink_options& options)
+      : emulator(bytes, name, options),
+        input_dim_names(dim_names(emulator.manifest().inputs)),
+        output_dim_names(dim_names(emulator.manifest().outputs)) {}
+
+  const std::vector<const char*>& dim_names_of(climlink_role role, std::size_t index) const {
+    return (role == CLIMLINK_INPUT ? input_dim_names : output_dim_names)[index];
+  }
+
+  climlink::Emulator emulator;
+
+ private:
+  using Names = std::vector<std::vector<const char*>>;  // [variable][dimension], into the manifest
+
+  static Names dim_names(const climlink::Layout& layout) {
+    Names names;
+    for (const auto& v : layout.variables) {
+      auto& row = names.emplace_back();
+      for (const auto& dim : v.dims) row.push_back(dim.c_str());
+    }
+    return names;
+  }
+
+  Names input_dim_names, output_dim_names;
+};
+
+namespace climlink {
+
+// The emulator behind a handle; Error(ARGUMENT) for a null pointer.
+template <class Handle>
+auto& checked(Handle* handle) {
+  if (handle == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, "emulator is a null pointer; open a package first");
+  return handle->emulator;
+}
+
+}  // namespace climlink
