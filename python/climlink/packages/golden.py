@@ -55,10 +55,11 @@ def sensitivity(emulator: WrappedEmulator, x: Tensor, scale: Tensor, seed: int =
     """
     generator = torch.Generator().manual_seed(seed)
     rows, _ = emulator.normalized_forward(x)
+    unit = row_unit(emulator, rows)
     reference = emulator.constrain(x, rows)
     worst = torch.zeros(x.shape[0], dtype=torch.float64)
     for _ in range(TRIALS):
-        moved_rows = moved(rows, PERTURBATION, generator)
+        moved_rows = moved(rows, PERTURBATION * unit, generator)
         moved_x = x * (1.0 + INPUT_PERTURBATION * signs(x, generator))
         for candidate in (emulator.constrain(x, moved_rows), emulator.constrain(moved_x, rows)):
             worst = torch.maximum(worst, scaled_difference(candidate, reference, scale).amax(dim=1))
@@ -115,9 +116,16 @@ def graph_sensitivity(forward: Callable[[Tensor], Tensor], x: Tensor, reference:
     return worst
 
 
-def moved(rows: Tensor, size: float, generator: torch.Generator) -> Tensor:
-    """Return rows moved up or down by ``size``, relative above 1 and absolute below."""
-    return rows + size * (1.0 + rows.abs()) * signs(rows, generator)
+def row_unit(emulator: WrappedEmulator, rows: Tensor) -> Tensor:
+    """Return the size of a network's outputs, [n_network_output]: 1 where climlink normalizes, else their spread over ``rows``."""
+    if emulator.contract.normalization.scheme in ("range", "moments"):
+        return torch.ones_like(rows[0])
+    return rows.std(dim=0, correction=0)
+
+
+def moved(rows: Tensor, size: Tensor, generator: torch.Generator) -> Tensor:
+    """Return rows moved up or down by ``size`` [width] and by a share of themselves, PERTURBATION."""
+    return rows + (size + PERTURBATION * rows.abs() * (size > 0)) * signs(rows, generator)
 
 
 def signs(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from climlink.packages.golden import PERTURBATION, GoldenSamples, choose_columns, moved, sensitivity
+from climlink.packages.golden import PERTURBATION, GoldenSamples, choose_columns, moved, row_unit, sensitivity
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.difference import scaled_difference
 from climlink.wrappers.errors import ContractError
@@ -107,9 +107,9 @@ def _growth(layout: Sequences, emulator: WrappedEmulator, values: Tensor, scale:
     """Return how many times more chained outputs move than those of a single step, at least 1."""
     generator = torch.Generator().manual_seed(0)
 
-    def answer(x: Tensor, size: float) -> Tensor:
+    def answer(x: Tensor, share: float) -> Tensor:
         rows, confidence = emulator.normalized_forward(x)
-        return emulator.output_rows(x, moved(rows, size, generator), confidence)
+        return emulator.output_rows(x, moved(rows, share * row_unit(emulator, rows), generator), confidence)
 
     single, chained = 0.0, 0.0
     exact = disturbed = None
