@@ -9,11 +9,13 @@ import typer
 from rich.table import Table
 
 from climlink.cli.console import output, print_json, progress_bar
+from climlink.cli.hub import download
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the command line."""
     group = typer.Typer(help="Prepare training data.", no_args_is_help=True)
+    group.command("download")(download)
     group.command("prepare")(prepare)
     group.command("statistics")(statistics)
     group.command("describe")(describe)

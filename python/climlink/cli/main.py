@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from climlink.cli import configs, data, doctor, e3sm, evaluate, online, package, quickstart, train
+from climlink.cli import configs, data, doctor, e3sm, evaluate, hub, online, package, quickstart, train
 from climlink.cli.console import errors, show_everything
 from climlink.data.files import explain
 from climlink.signals import Interrupted, interruptible
@@ -33,6 +33,7 @@ quickstart.register(app)
 data.register(app)
 train.register(app)
 package.register(app)
+hub.register(app)
 online.register(app)
 evaluate.register(app)
 e3sm.register(app)

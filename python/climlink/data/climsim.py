@@ -78,6 +78,12 @@ def stamp_of(path: Path) -> Stamp:
         raise DataError(f"{path}: {error}") from error
 
 
+def kind_of(path: Path) -> str | None:
+    """Return the kind that a file's name says, such as ``mli``; None for a name of another form."""
+    match = _FILE_NAME.fullmatch(path.name)
+    return match.group(2) if match else None
+
+
 def _case_of(path: Path) -> str:
     match = _FILE_NAME.fullmatch(path.name)
     return match.group(1) if match else ""

@@ -14,7 +14,9 @@ from climlink.data.netcdf import Range, open_netcdf, read_numbers
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.vertical import HybridCoordinate
 
-_PATTERN = "*grid-info.nc"
+GRID_PATTERN = "*grid-info.nc"
+"""Names of grid files."""
+
 _COEFFICIENTS = ("hyam", "hybm", "hyai", "hybi")
 _PLAUSIBLE: dict[str, Range] = {
     "P0": (8e4, 1.2e5),  # Pa
@@ -63,11 +65,11 @@ def find_grid(source: Path, grid: str | Path | None = None) -> Path:
         if not path.is_file():
             raise DataError(f"the grid file {path} does not exist")
         return path
-    found = sorted(source.glob(_PATTERN))
+    found = sorted(source.glob(GRID_PATTERN))
     if len(found) != 1:
         listed = ", ".join(p.name for p in found) or "none"
         raise DataError(
-            f"{source}: expected one grid file {_PATTERN} (such as ClimSim_low-res_grid-info.nc), found {listed}; name one with --grid"
+            f"{source}: expected one grid file {GRID_PATTERN} (such as ClimSim_low-res_grid-info.nc), found {listed}; name one with --grid"
         )
     return found[0]
 
