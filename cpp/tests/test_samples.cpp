@@ -163,6 +163,8 @@ TEST_CASE("a transposed field is refused by its extents, with the package's orde
   refuses("sst", {n_sample, 4, 3},
           "sst: expected [sample, lat 3, lon 4], got extents [3, 4, 3]; the package's order is [sample, lat, lon]");
   refuses("soil", {n_sample, 2, 3, 4}, "got extents [3, 2, 3, 4]; the package's order is [sample, lat, lon, depth]");
+  refuses("sst", {n_sample, 3, 5}, "got extents [3, 3, 5]");
+  refuses("soil", {n_sample, 3, 4, 1}, "got extents [3, 3, 4, 1]");
   refuses("sst", {n_sample, 12}, "expected an array of rank 3 [sample, lat, lon], got rank 2");
   refuses("soil", {n_sample, 3, 4}, "rank 4 [sample, lat, lon, depth], got rank 3");
   refuses("season", {n_sample, 2}, "rank 1 [column], got rank 2");
