@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from climlink._runtime import Emulator, EmulatorError
+from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.errors import ManifestError
 from climlink.wrappers.manifest import MANIFEST_ENTRY, parse_manifest
 
@@ -82,13 +83,18 @@ def _unread(path: Place) -> bool:
     return path[0] in ("inputs", "outputs") and path[-1] == "lag"
 
 
-def _cpp_accepts(text: str) -> bool:
-    """Say whether the Runtime takes a manifest; it stands alone in its archive, which is refused for that when the manifest is not."""
+def _archive(manifest: str | bytes) -> bytes:
+    """Return an archive that holds nothing but a manifest."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
-        zipped.writestr(f"x/extra/{MANIFEST_ENTRY}", text)
+        zipped.writestr(f"x/extra/{MANIFEST_ENTRY}", manifest)
+    return archive.getvalue()
+
+
+def _cpp_accepts(manifest: str | bytes) -> bool:
+    """Say whether the Runtime takes a manifest; it stands alone in its archive, which is refused for that when the manifest is not."""
     with pytest.raises(EmulatorError) as refusal:
-        Emulator(archive.getvalue())
+        Emulator(_archive(manifest))
     assert refusal.value.status in ("schema", "package"), refusal.value
     return refusal.value.status == "package"
 
@@ -125,3 +131,12 @@ def test_both_readers_refuse_unknown_keys(where: Place, manifests: dict[str, dic
     text = json.dumps(_changed(good, (*where, "colour"), 1))
     assert not _cpp_accepts(text)
     assert not _python_accepts(text)
+
+
+def test_both_readers_refuse_bytes_that_are_no_text(manifests: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    raw = json.dumps(manifests["columns"]).encode().replace(b"Pa", b"P\xff")
+    assert b"\xff" in raw
+    assert not _cpp_accepts(raw)
+    (tmp_path / "wrap_model.pt").write_bytes(_archive(raw))
+    with pytest.raises(ManifestError, match=r"not JSON in UTF-8.*0xff"):
+        EmulatorPackage.read(tmp_path / "wrap_model.pt")

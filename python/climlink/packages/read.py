@@ -52,7 +52,7 @@ class EmulatorPackage:
         if pinned_digest is not None and digest != pinned_digest.lower():
             raise PackageError(f"{path}: SHA-256 is {digest}, pinned is {pinned_digest}: this is not the package that was tested")
         check_archive(content, path)
-        manifest = parse_manifest(_entry(content, path, MANIFEST_ENTRY).decode("utf-8", errors="replace"), str(path))
+        manifest = parse_manifest(_text(_entry(content, path, MANIFEST_ENTRY), path), str(path))
         golden, rows = manifest.golden, manifest.golden.sample_count
         inputs = _golden(path, content, GOLDEN_INPUTS_ENTRY, golden.inputs_sha256, rows, manifest.n_input)
         outputs = _golden(path, content, GOLDEN_OUTPUTS_ENTRY, golden.outputs_sha256, rows, manifest.n_output)
@@ -127,6 +127,13 @@ def _refusals() -> Iterator[None]:
 def _entry(content: bytes, path: Path, name: str) -> bytes:
     with _refusals():
         return _runtime.read_entry(content, str(path), f"/extra/{name}")
+
+
+def _text(raw: bytes, path: Path) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: the manifest is not JSON in UTF-8 ({error}); export the package again") from error
 
 
 def _golden(path: Path, content: bytes, name: str, sha256: str, rows: int, width: int) -> FloatRows:
