@@ -115,8 +115,8 @@ def test_open_refuses_what_is_not_a_complete_store(store: ColumnStore, tmp_path:
         ColumnStore.open(tmp_path / "other.zarr")
     newer = tmp_path / "newer.zarr"
     shutil.copytree(store.path, newer)
-    zarr.open_group(newer, mode="r+").update_attributes({"climlink_store_version": 2})
-    with pytest.raises(StoreError, match="version 2 is newer than the 1 this climlink reads; update climlink"):
+    zarr.open_group(newer, mode="r+").update_attributes({"climlink_store_version": 3})
+    with pytest.raises(StoreError, match="version 3 is newer than the 2 this climlink reads; update climlink"):
         ColumnStore.open(newer)
 
 
