@@ -32,7 +32,7 @@ def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -
         _conservation(result),
         _constraints(result),
         _confidence(result),
-        _leap(summary.metrics),
+        _leap(result, summary.metrics),
         _levels(result),
     ]
     place = result.place
@@ -306,7 +306,7 @@ def _confidence(result: OfflineResult) -> Section | None:
     return Section("Confidence", text, pictures, [table])
 
 
-def _leap(metrics: Metrics) -> Section | None:
+def _leap(result: OfflineResult, metrics: Metrics) -> Section | None:
     if "leap.score" not in metrics:
         return None
     rows = {
@@ -319,7 +319,8 @@ def _leap(metrics: Metrics) -> Section | None:
     table = Table("leap", "Score of the LEAP competition", {"score": list(rows.values()), "value": [metrics[n] for n in rows]})
     text = (
         "The competition's own test times are others, so this compares packages with each other, not with its tables. A level whose truth "
-        "hardly varies can pull the mean far below 0; the first line is not moved by that."
+        "hardly varies can pull the mean far below 0; the first line is not moved by that. "
+        + ("Weights are those in the store." if result.place.target_weights else "The store holds no weights: 63 targets aloft have none.")
     )
     return Section("LEAP score", text, [], [table])
 

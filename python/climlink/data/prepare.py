@@ -307,12 +307,23 @@ def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
             done(block.stop)
             continue
         _mark(store, number).unlink(missing_ok=True)
-        columns, notes = plan.source.read(block, done)
-        _write_block(group, plan, block, columns)
+        notes = _copy_block(group, plan, block, done)
         with replacing(_mark(store, number)) as beside:
             beside.write_text(json.dumps(notes), encoding="utf-8")
         written += block.stop - block.start
     return written
+
+
+def _copy_block(
+    group: zarr.Group,
+    plan: _Plan,
+    block: slice,
+    done: Callable[[int], None],
+) -> list[Note]:
+    """Read and write one block, which is not in memory any more when the next one is read."""
+    columns, notes = plan.source.read(block, done)
+    _write_block(group, plan, block, columns)
+    return notes
 
 
 def _is_done(store: Path, plan: _Plan, number: int) -> bool:

@@ -15,7 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
+from typer.testing import CliRunner
 
+from climlink.cli.main import app
 from climlink.data.columns import read_columns
 from climlink.data.describe import describe
 from climlink.data.errors import DataError, SplitError, StoreError
@@ -29,7 +32,7 @@ from climlink.data.tables.config import Normalization, TableConfig
 from climlink.data.tables.csv_table import CsvTable
 from climlink.data.tables.layout import column_names
 from climlink.data.tables.source import TableSource
-from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.variable_sets import VariableSet, variable, variable_set
 
 STAMPS = [f"0008-02-0{day}-07200" for day in range(1, 9)]
 SPLIT = Split(train=(RowRange(rows=(0.0, 0.75)),), test=(RowRange(rows=(0.75, 1.0)),))
@@ -696,3 +699,41 @@ def test_a_killed_process_leaves_a_table_that_is_refused_and_resumes(
     done = make(path, split=Split(), row_chunk=7)
     assert (done.status, done.records_written) == ("resumed", ROWS - 14)
     check_rows(ColumnStore.open(tmp_path / "t.zarr"), rows)
+
+
+def test_the_first_releases_normalized_arrays_through_the_command_line(climsim_dir: Path, tmp_path: Path) -> None:
+    # The subsampled set: 124 inputs, 128 targets, normalized with the published files.
+    inputs = VariableSet("v1", tuple(map(variable, V1_INPUTS)))
+    outputs = VariableSet("v1", tuple(map(variable, V1_OUTPUTS)))
+    assert (inputs.width, outputs.width) == (124, 128)
+    rows = read_columns(climsim_dir, inputs, outputs, stamps=["0008-01-14-03600"])
+    folder = climsim_dir / "normalization"
+    files = {f"input_{part}": folder / "inputs" / f"input_{part}.nc" for part in ("mean", "max", "min")}
+    files["output_scale"] = folder / "outputs" / "output_scale.nc"
+    mean, high, low = (published(files[f"input_{part}"], inputs) for part in ("mean", "max", "min"))
+    np.save(tmp_path / "val_input.npy", ((rows.inputs - mean) / (high - low)).astype("f4"))
+    np.save(tmp_path / "val_target.npy", (rows.targets * published(files["output_scale"], outputs)).astype("f4"))
+    table = {"normalization": {name: str(path) for name, path in files.items()}}
+    (tmp_path / "store.yaml").write_text(yaml.safe_dump({"table": table}))
+    given = ["--inputs", ",".join(V1_INPUTS), "--outputs", ",".join(V1_OUTPUTS), "--values", "normalized"]
+    command = ["data", "prepare", tmp_path / "val_input.npy", "--out", tmp_path / "t.zarr", "--split", "rows_test"]
+    done = CliRunner().invoke(app, [*map(str, command), *given, "--config", str(tmp_path / "store.yaml")])
+    assert done.exit_code == 0, done.output
+    assert "384 rows (384 written now)" in done.output
+    store = ColumnStore.open(tmp_path / "t.zarr")
+    assert len(store.indices("test")) == 384
+    # Float32 rounds a normalized value to 6e-8 of itself: of its distance from the mean, in physical units; and the store once more.
+    distance = np.abs(rows.inputs - mean) + np.abs(rows.inputs)
+    assert (np.abs(store.pack(inputs, slice(None)) - rows.inputs) <= 2e-7 * distance).all()
+    tiny = 1e-37  # float32 takes what is smaller for 0
+    np.testing.assert_allclose(store.targets(outputs, slice(None)), rows.targets, rtol=1e-7, atol=tiny)
+
+
+V1_INPUTS = ("state_t", "state_q0001", "state_ps", "pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX")
+V1_OUTPUTS = ("ptend_t", "ptend_q0001", *(f"cam_out_{n}" for n in ("NETSW", "FLWDS", "PRECSC", "PRECC", "SOLS", "SOLL", "SOLSD", "SOLLD")))
+
+
+def published(path: Path, variables: VariableSet) -> np.ndarray:
+    """Return the numbers of a published file in the order of a set."""
+    with xr.open_dataset(path) as file:
+        return np.concatenate([np.atleast_1d(file[name].values) for name in variables.names])
