@@ -79,7 +79,7 @@ class Misses:
 
 
 class Blocks:
-    """Iterates over a split of a store, block by block; ``misses`` and ``times_done`` fill as it goes.
+    """Iterates over a split of a store, block by block; ``misses`` and ``times_done`` fill.
 
     ``area`` [column] weighs the columns; of a table, where it is not known, it is 1.
     """

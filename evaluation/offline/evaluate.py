@@ -67,8 +67,10 @@ def _result(blocks: Blocks, predictor: Predictor, collected: Collected, split: s
     if manifest.imported is not None and manifest.imported.host_postprocessing != "none":
         excluded.append(Exclusion("what the host does to the outputs", "scored is what the graph gives, before the host's own limits"))
     if not store.has_place:
-        why = f"the store was made of {store.attributes['source']}, whose rows say neither time nor place: every row weighs the same"
-        excluded.append(Exclusion("weights by area, means by latitude, and R² over time of columns", why))
+        made_of = f"the store was made of {store.attributes['source']}"
+        why = f"{made_of}, whose rows say neither time nor place: every row weighs the same"
+        lacking = "weights by area, means by latitude, and R² over time of columns"
+        excluded.append(Exclusion(lacking, why))
     trained = manifest.provenance.data_digest
     return OfflineResult(
         package=PackageSummary.of(predictor.package),

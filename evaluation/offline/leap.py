@@ -1,9 +1,10 @@
 """The score of the LEAP competition: R² of its 368 targets, averaged by weight.
 
 Rules as its participants' public code records them: every target is multiplied by a weight close to one over its standard deviation, or by
-0 where the example submission has 0, and R² is taken per target and averaged. A factor that is not 0 leaves R² as it is. A store may hold
-the weights (``climlink data prepare --weights``); without them the targets without weight are those of water vapour, ice and both winds on
-levels 0 to 11, and of cloud liquid on levels 0 to 14: 63 of 368 targets.
+0 where the example submission has 0, and R² is taken per target and averaged. A factor that is not
+0 leaves R² as it is. A store may hold the weights (``climlink data prepare --weights``); without
+them the targets without weight are those of water vapour, ice and both winds on levels 0 to 11, and
+of cloud liquid on levels 0 to 14: 63 of 368 targets.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ Weights = Mapping[str, NDArray[np.float64]]
 
 
 def has_weight(outputs: VariableSet, weights: Weights | None = None) -> NDArray[np.bool_]:
-    """Return which of the targets count, [width]: those whose given weight is not 0, or those of the module's rule.
+    """Return which of the targets count, [width]: those whose given weight is not 0, or those of
+    the module's rule.
 
     EvaluationError for outputs that are not the competition's.
     """
@@ -46,7 +48,8 @@ def leap_scores(
     outputs: VariableSet,
     weights: Weights | None = None,
 ) -> dict[str, float]:
-    """Return the competition's scores from R² [width], where the truth is constant [width], and the weights of the targets if known.
+    """Return the competition's scores from R² [width], where the truth is constant [width], and the
+    weights of the targets if known.
 
     ``leap.score``: mean R² of the targets with weight. ``leap.score_floored``: the same with every R² below 0 as 0, which is what a
     prediction of the mean would have had. ``leap.score_368``: over all 368, those without weight counted as exact, as an R² of two

@@ -20,6 +20,9 @@ from climlink.evaluation.report import Exclusion, Picture, Report, Section, Tabl
 from climlink.evaluation.summary import Metrics, OfflineSummary, finite_or_none
 from climlink.wrappers.variables import variable
 
+_WEIGHTS_GIVEN = "The weights are those in the store."
+_WEIGHTS_BY_RULE = "The store holds no weights: by the competition's rule 63 targets aloft have none."
+
 
 def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -> Report:
     """Return the whole report of a package; ``command`` is what made it."""
@@ -320,7 +323,7 @@ def _leap(result: OfflineResult, metrics: Metrics) -> Section | None:
     text = (
         "The competition's own test times are others, so this compares packages with each other, not with its tables. A level whose truth "
         "hardly varies can pull the mean far below 0; the first line is not moved by that. "
-        + ("Weights are those in the store." if result.place.target_weights else "The store holds no weights: 63 targets aloft have none.")
+        + (_WEIGHTS_GIVEN if result.place.target_weights else _WEIGHTS_BY_RULE)
     )
     return Section("LEAP score", text, [], [table])
 

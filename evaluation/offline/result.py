@@ -27,7 +27,8 @@ Array = NDArray[np.float64]
 class Place:
     """Where and when: store, split, its times, and the grid. Latitude in degrees and area [column].
 
-    Of a table neither time nor place is known: ``times`` counts its rows, latitude is None, and rows weigh the same (``area`` is 1).
+    Of a table neither time nor place is known: ``times`` counts its rows, latitude is None, and
+    rows weigh the same (``area`` is 1).
     """
 
     store: str
@@ -70,7 +71,8 @@ class Place:
         NaN where a bin has no column with a value. EvaluationError where no latitude is known.
         """
         if self.latitude is None:
-            raise EvaluationError(f"{self.store} was made of a table: no latitude is known, so there are no zonal means")
+            problem = f"{self.store} was made of a table:"
+            raise EvaluationError(f"{problem} no latitude is known, so there are no zonal means")
         centres, weights = zonal_weights(self.latitude, self.area)
         known = np.isfinite(values)
         total = weights @ known

@@ -1,4 +1,4 @@
-"""A package scores the same on a table as on the pairs its rows came from; what needs time or place is left out by name."""
+"""A package scores on a table as on the pairs of its rows; what needs time or place is left out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Regression(nn.Module):
 
 @pytest.fixture(scope="module")
 def package(climsim_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
-    """Return an imported ridge regression of two other snapshots, on the competition's 556 inputs."""
+    """Return an imported ridge regression of two other snapshots on the 556 inputs."""
     rows = read_columns(climsim_dir, INPUTS, OUTPUTS, stamps=("0008-05-02-44400", "0008-11-22-50400"))
     x, y = rows.inputs.astype(np.float64), rows.targets
     mean, spread, offset = x.mean(axis=0), x.std(axis=0), y.mean(axis=0)
@@ -92,13 +92,18 @@ def on_table(package: EmulatorPackage, stores: tuple[Path, Path]) -> OfflineEval
     return evaluate_offline(package.path, stores[1])
 
 
-def test_scores_on_a_table_are_those_on_its_pairs(package: EmulatorPackage, stores: tuple[Path, Path], on_table: OfflineEvaluation) -> None:
+def test_scores_on_a_table_are_those_on_its_pairs(
+    package: EmulatorPackage,
+    stores: tuple[Path, Path],
+    on_table: OfflineEvaluation,
+) -> None:
     pairs, table = evaluate_offline(package.path, stores[0]), on_table
     assert (table.result.rows, table.result.place.times) == (768, 768)
     scored = [n for n in pairs.summary.metrics if n.startswith(("r2.", "leap."))]
     assert len(scored) == 14 + 5
     for name in scored:
-        # Blocks of other lengths: sums in another order, and float32 rows of the network to its rounding.
+        # Blocks of other lengths: sums in another order, and float32 rows of the network to its
+        # rounding.
         assert table.summary.metrics[name] == pytest.approx(pairs.summary.metrics[name], rel=1e-5, abs=1e-6), name
     np.testing.assert_allclose(table.result.pooled.r2(), pairs.result.pooled.r2(), rtol=1e-5, atol=1e-6)
     known = [v for n, v in pairs.summary.metrics.items() if n.startswith("r2.") and v is not None]
@@ -111,7 +116,13 @@ def test_rows_of_a_table_weigh_the_same(
     evaluation = on_table
     store = ColumnStore.open(stores[1])
     with torch.no_grad():
-        predicted = package.load()(torch.from_numpy(store.pack(INPUTS, slice(None)))).numpy().astype(np.float64)
+        predicted = (
+            package.load()(torch.from_numpy(store.pack(INPUTS, slice(None))))
+            .numpy()
+            .astype(
+                np.float64,
+            )
+        )
     error = (predicted - store.targets(OUTPUTS, slice(None)))[:, OUTPUTS.offset("cam_out_FLWDS")]
     metrics = evaluation.summary.metrics
     assert metrics["rmse.cam_out_FLWDS"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)  # float32 rows, as above
@@ -137,7 +148,8 @@ def test_packages_are_compared_on_a_table(on_table: OfflineEvaluation) -> None:
 def test_what_needs_place_or_time_refuses_a_table(stores: tuple[Path, Path]) -> None:
     store = ColumnStore.open(stores[1])
     for need in (lambda: read_pool(store, INPUTS, "test"), lambda: StoreRecord.of(store)):
-        with pytest.raises(StoreError, match=r"made of the table train\.csv, whose rows say neither time nor place"):
+        message = r"made of the table train\.csv, whose rows say neither time nor place"
+        with pytest.raises(StoreError, match=message):
             need()
 
 
@@ -162,7 +174,11 @@ def test_targets_of_weight_zero_are_left_out_of_the_competitions_score(
 
 
 @pytest.mark.long
-def test_ten_thousand_rows_round_trip_and_score_as_the_pairs(package: EmulatorPackage, climsim_dir: Path, tmp_path: Path) -> None:
+def test_ten_thousand_rows_round_trip_and_score_as_the_pairs(
+    package: EmulatorPackage,
+    climsim_dir: Path,
+    tmp_path: Path,
+) -> None:
     stamps = tuple(sorted(p.name.split(".")[2] for p in climsim_dir.rglob("E3SM-MMF.mli.*.nc"))[:27])
     kaggle_csv(tmp_path / "train.csv", climsim_dir, stamps, 10_000)
     prepare(tmp_path / "train.csv", tmp_path / "t.zarr", split=TEST, grid=find_grid(climsim_dir))
@@ -171,7 +187,13 @@ def test_ten_thousand_rows_round_trip_and_score_as_the_pairs(package: EmulatorPa
     np.testing.assert_array_equal(store.pack(INPUTS, slice(None)), rows.inputs[:10_000])
     np.testing.assert_array_equal(store.targets(OUTPUTS, slice(None)), rows.targets[:10_000])
     with torch.no_grad():
-        predicted = package.load()(torch.from_numpy(rows.inputs[:10_000])).numpy().astype(np.float64)
+        predicted = (
+            package.load()(torch.from_numpy(rows.inputs[:10_000]))
+            .numpy()
+            .astype(
+                np.float64,
+            )
+        )
     result = evaluate_offline(package.path, tmp_path / "t.zarr").result
     varies = ~result.constant[0]
     expected = r2_score(rows.targets[:10_000, varies], predicted[:, varies], multioutput="raw_values")

@@ -1,4 +1,4 @@
-"""climlink data prepare, statistics, describe: from ClimSim files or tables to a store that training reads."""
+"""climlink data prepare, statistics, describe: from ClimSim files or tables to a store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def prepare(
     source: Annotated[
         Path,
-        typer.Argument(help="folder with mli/mlo pairs, flat or in monthly folders, and the grid file; or a table, or a folder of tables"),
+        typer.Argument(help="folder with mli/mlo pairs and the grid file; or a table, or a folder of tables"),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="store to write, such as climsim.zarr")],
     split: Annotated[Path, typer.Option(help="which stamps or rows train, validate and test: a file, or a shipped split by name")],
@@ -38,12 +38,12 @@ def prepare(
     pairs: Annotated[Literal["mli-mlo", "mlis-mlos", "mlisp-mlosp"] | None, typer.Option(help="files that make a pair")] = None,
     inputs: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="inputs of a table: a set, or variables in order, with commas between"),
+        typer.Option(metavar="SET", help="inputs of a table: a set, or variables with commas between"),
     ] = None,
     outputs: Annotated[str | None, typer.Option(metavar="SET", help="targets of a table, in the same way")] = None,
     values: Annotated[
         Literal["physical", "normalized"] | None,
-        typer.Option(help="what .npy and HDF5 files hold; normalized needs the files it was done with (--config)"),
+        typer.Option(help="what .npy and HDF5 files hold; normalized needs --config"),
     ] = None,
     targets: Annotated[Path | None, typer.Option(help="file with the targets of the rows of SOURCE, physical")] = None,
     weights: Annotated[Path | None, typer.Option(help="file with the weights of the targets in the LEAP score")] = None,
@@ -60,24 +60,30 @@ def prepare(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing store")] = False,
 ) -> None:
-    """Read pairs or a table into one chunked Zarr store; an interrupted call is resumed by repeating it.
+    """Read pairs or a table into one chunked Zarr store; an interrupted call is resumed by
+    repeating it.
 
-    SOURCE holds ClimSim files of any of its grids, or what an E3SM run built with -DMMF_ML_TRAINING wrote (CASE.eam.mli.STAMP.nc);
-    or it is a table: CSV, Parquet, X_input.npy with X_target.npy, X_input.h5 with X_target.h5.
+    SOURCE holds ClimSim files of any of its grids, or what an E3SM run built with -DMMF_ML_TRAINING
+    wrote (CASE.eam.mli.STAMP.nc); or it is a table: CSV, Parquet, X_input.npy with X_target.npy,
+    X_input.h5 with X_target.h5.
 
     Example: `climlink data prepare DIR --out stores/climsim_sample.zarr --split climsim_sample`
 
     Example: `climlink data prepare RUNDIR --out v6.zarr --split split.yaml --grid grid-info.nc --lags --pairs mlisp-mlosp`
 
-    Example (LEAP on Kaggle): `climlink data prepare train.csv --out leap.zarr --split rows --grid grid-info.nc --weights sample_submission.csv`
+    Kaggle: `climlink data prepare train.csv -o leap.zarr --split rows --grid grid-info.nc --weights
+    sample_submission.csv`
 
-    Example (its test): `climlink data prepare test.csv --targets solution.csv --ignore Usage --out test.zarr --split rows_test`
+    Its test: `climlink data prepare test.csv --targets solution.csv --ignore Usage -o test.zarr
+    --split rows_test`
 
-    Example (Parquet): `climlink data prepare PARQUET_DIR --out leap.zarr --split rows`
+    Parquet: `climlink data prepare PARQUET_DIR -o leap.zarr --split rows`
 
-    Example (.npy): `climlink data prepare NPY_DIR --inputs climsim_v2 --outputs mmf368 --values physical --out npy.zarr --split train_val_scoring`
+    NumPy: `climlink data prepare DIR --inputs climsim_v2 --outputs mmf368 --values physical -o
+    s.zarr --split train_val_scoring`
 
-    Example (HDF5): `climlink data prepare H5_DIR --inputs net_v2_mc --outputs net308 --values physical --out h5.zarr --split train_val_scoring`
+    HDF5: `climlink data prepare DIR --inputs net_v2_mc --outputs net308 --values physical -o s.zarr
+    --split train_val_scoring`
     """
     from climlink.config import load_config
     from climlink.data.prepare import prepare as run
@@ -112,7 +118,8 @@ def prepare(
             progress=bar,
             overwrite=overwrite,
         )
-    output.print(f"{done.path}: {done.status}, {done.records} {done.unit} ({done.records_written} written now), digest {done.digest[:16]}…")
+    size = f"{done.records} {done.unit} ({done.records_written} written now)"
+    output.print(f"{done.path}: {done.status}, {size}, digest {done.digest[:16]}…")
     if done.left_out:
         output.print(f"{done.left_out} pairs left out: without the two steps before them they have no lagged inputs")
     if done.implausible:

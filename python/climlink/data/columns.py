@@ -38,7 +38,8 @@ class _Derivation:
 def _relative_humidity(columns: Columns, hybrid: HybridCoordinate | None) -> NDArray[np.float64]:
     if hybrid is None:
         raise DataError(
-            "state_rh needs the pressure of the levels, and no vertical grid is known: prepare the table again with --grid GRID"
+            "state_rh needs the pressure of the levels, and no vertical grid is known: "
+            "prepare the table again with --grid GRID, the grid file of these data"
         )
     pressure = midpoint_pressure(hybrid, columns["state_ps"])
     t, q, p = (torch.from_numpy(a) for a in (columns["state_t"], columns["state_q0001"], pressure))
@@ -60,7 +61,7 @@ _DERIVED: dict[str, _Derivation] = {
 
 
 def derivable(stored: Iterable[Variable], *, has_pressure: bool = True) -> tuple[str, ...]:
-    """Return the variables that are not stored but can be computed, in float64, from those that are."""
+    """Return the variables that are not stored but can be computed, in float64."""
     there = {v.name for v in stored}
     possible = {n: d for n, d in _DERIVED.items() if n not in there and there.issuperset(d.needs)}
     return tuple(n for n, d in possible.items() if has_pressure or not d.needs_pressure)

@@ -39,9 +39,12 @@ def describe(path: str | Path, *, ranges: bool = True, progress: Progress | None
     complete = group.attrs.get("complete") is True
     variables = recorded_variables(attributes, path)
     store = ColumnStore.open(path) if complete and ranges else None
+    lags = lag_names(attributes["level_count"])
     found = {}
     for number, v in enumerate(variables):
-        found[v.name] = _variable(path, _array(group, v.name)) | ({} if store is None else _range(store, v.name))
+        found[v.name] = _variable(path, _array(group, v.name))
+        if store is not None:
+            found[v.name] |= _range(store, v.name)
         if progress:
             progress(number + 1, len(variables))
     return {
@@ -54,7 +57,7 @@ def describe(path: str | Path, *, ranges: bool = True, progress: Progress | None
         "levels": attributes["level_count"],
         "vertical_grid": "hyam" in group,
         "time_step_s": attributes.get("time_step_s"),
-        "lagged_inputs": not lag_names(attributes["level_count"]).isdisjoint(v.name for v in variables),
+        "lagged_inputs": not lags.isdisjoint(v.name for v in variables),
         "left_out_without_history": attributes.get("left_out_without_history", 0),
         IMPLAUSIBLE: {name: {"count": count} for name, count in kept.items()},
         "bytes_on_disk": _bytes(path),

@@ -1,6 +1,7 @@
 """A tree of mli/mlo pairs as a source of a store: every pair is one time of the grid's columns.
 
-The published trees differ in their grid file only: low resolution (384 columns), its aquaplanet, and high resolution (21,600).
+The published trees differ in their grid file only: low resolution (384 columns), its aquaplanet,
+and high resolution (21,600).
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ from climlink.wrappers.vertical import HybridCoordinate
 
 MOST_TIMES = 8
 BLOCK_COLUMNS = MOST_TIMES * 384
-"""Columns of a block where the configuration gives no time_chunk: 8 times of the low-resolution grid."""
+"""Columns of a block unless time_chunk is configured: 8 times of the low-resolution grid."""
 
 
 @dataclass(frozen=True)
 class PairSource:
-    """The pairs of a folder that a store is made of, and ``known``, those and the ones that only the steps before are taken from."""
+    """The pairs of a folder that a store is made of, and ``known``, those and the ones that only
+    the steps before are taken from.
+    """
 
     known: list[Pair]
     pairs: list[Pair]
@@ -95,7 +98,9 @@ class PairSource:
 
     @property
     def block_size(self) -> int:
-        """Times of a block: as configured, else up to 8, fewer on a grid of more columns, so that memory does not grow with it."""
+        """Times of a block: as configured, else up to 8, fewer on a grid of more columns, so that
+        memory does not grow with it.
+        """
         fitting = max(1, min(MOST_TIMES, BLOCK_COLUMNS // self.grid.n_column))
         return self.config.time_chunk or fitting
 
@@ -136,7 +141,8 @@ class PairSource:
 
     @cached_property
     def _reader(self) -> LaggedReader:
-        return LaggedReader(self.known, self.grid, self.config.time_step_s, self.config.allow_implausible)
+        c = self.config
+        return LaggedReader(self.known, self.grid, c.time_step_s, c.allow_implausible)
 
     @cached_property
     def _sha256(self) -> Callable[[Path], str]:
@@ -148,7 +154,9 @@ class PairSource:
         return read_pair(pair, self.grid, self.config.time_step_s, self.config.allow_implausible)
 
     def _files(self, pair: Pair) -> list[Path]:
-        """Return the files that a time is made of: its own, and those of the steps before where lags are asked for."""
+        """Return the files that a time is made of: its own, and those of the steps before where
+        lags are asked for.
+        """
         lags, step = self.config.lags, self.config.time_step_s
         earlier = predecessors(pair, self._by_stamp, step) if lags else []
         return [path for p in (pair, *earlier) for path in (p.mli, p.mlo)]

@@ -1,8 +1,9 @@
 """Make a column store from a source: in blocks, restartable, and never half-read.
 
 The skeleton (all metadata and coordinates) is built beside the store and renamed, so a store that exists is well formed. Each block of
-records is written whole and then marked; the attribute ``complete`` is set last. A second call with the same arguments goes
-on at the first block without a mark; a call with other arguments is refused.
+records is written whole and then marked; the attribute ``complete`` is set last. A second call with
+the same arguments goes on at the first block without a mark; a call with other arguments is
+refused.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ class _Plan:
     def dimensions(self) -> tuple[tuple[str, int], ...]:
         """What every variable begins with: name and size."""
         grid, n_record = self.source.grid, self.source.n_record
-        return (("row", n_record),) if grid is None else (("time", n_record), ("column", grid.n_column))
+        if grid is None:
+            return (("row", n_record),)
+        return (("time", n_record), ("column", grid.n_column))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -94,7 +97,9 @@ class _Plan:
     def arguments(self) -> dict[str, str]:
         """Return digests of the arguments, by the word a user knows each by."""
         found = self.source.arguments()
-        found["store configuration (dtypes, time_chunk, time step)"] = digest(self.config.model_dump_json())
+        found["store configuration (dtypes, time_chunk, time step)"] = digest(
+            self.config.model_dump_json(),
+        )
         return found if self.weights is None else found | {"weights": self.weights.sha256}
 
 
@@ -112,10 +117,12 @@ def prepare(
 ) -> Prepared:
     """Write the column store of ``source``; resume an interrupted one, leave a complete one alone.
 
-    ``source`` is a folder with mli/mlo pairs at or below it, or tables: CSV or Parquet files, ``X_input.npy`` or ``X_input.h5``
-    with ``X_target`` beside them (or a folder of these). ``targets`` is a table of the targets of the same rows, ``weights`` one of the
-    weights of the targets. Raises DataError (a source file does not fit; the finished blocks are kept), SplitError, or StoreError where
-    something else is at ``store`` or it was begun with other arguments, unless ``overwrite``; FileError where the system refuses to write.
+    ``source`` is a folder with mli/mlo pairs at or below it, or tables: CSV or Parquet files,
+    ``X_input.npy`` or ``X_input.h5`` with ``X_target`` beside them (or a folder of these).
+    ``targets`` is a table of the targets of the same rows, ``weights`` one of the weights of the
+    targets. Raises DataError (a source file does not fit; the finished blocks are kept),
+    SplitError, or StoreError where something else is at ``store`` or it was begun with other
+    arguments, unless ``overwrite``; FileError where the system refuses to write.
     """
     given = Path(store)
     plan = _plan(Path(source), split, grid, config or StoreConfig(), targets, weights)
@@ -166,9 +173,16 @@ def _plan(
     grid = None if grid is None else Path(grid)
     found: Source
     if holds_tables(source):
-        found = TableSource.find(source, split, grid, config, None if targets is None else Path(targets))
+        found = TableSource.find(
+            source,
+            split,
+            grid,
+            config,
+            None if targets is None else Path(targets),
+        )
     elif targets is not None:
-        raise DataError(f"{source} holds mli/mlo pairs, which have their targets: leave --targets out")
+        problem = f"{source} holds mli/mlo pairs,"
+        raise DataError(f"{problem} which have their targets: leave --targets out")
     else:
         found = PairSource.find(source, split, grid, config)
     config.check(found.variables)
@@ -177,7 +191,7 @@ def _plan(
 
 
 def _remove(store: Path) -> None:
-    """Remove an old store, of any version and behind a link too; StoreError if what is there is not one."""
+    """Remove a store of any version, behind a link too; StoreError if what is there is none."""
     if store.exists():
         store_version(store)
         remove_folder(store)
@@ -253,7 +267,9 @@ def _attributes(plan: _Plan) -> dict[str, Any]:
 
 
 def _create_coordinates(group: zarr.Group, plan: _Plan) -> list[str]:
-    """Write what is known of times, splits, column positions and hybrid coefficients; return the names but that of the dimension."""
+    """Write what is known of times, splits, column positions and hybrid coefficients; return the
+    names but that of the dimension.
+    """
     source, record = plan.source, plan.dimensions[0][0]
     meanings = {"flag_values": list(range(len(SPLIT_NAMES))), "flag_meanings": " ".join(SPLIT_NAMES)}
     _coordinate(group, "split", source.codes, record, **meanings)
@@ -330,11 +346,13 @@ def _is_done(store: Path, plan: _Plan, number: int) -> bool:
     """Say whether a block was written whole, from files that still have the length they had then."""
     if not _mark(store, number).exists():
         return False
-    return [note["sizes"] for note in _notes(store, number)] == plan.source.sizes(plan.blocks[number])
+    noted = [note["sizes"] for note in _notes(store, number)]
+    return noted == plan.source.sizes(plan.blocks[number])
 
 
 def _sizes_digest(plan: _Plan) -> str:
-    return digest(json.dumps([sizes for block in plan.blocks for sizes in plan.source.sizes(block)]))
+    whole = [sizes for block in plan.blocks for sizes in plan.source.sizes(block)]
+    return digest(json.dumps(whole))
 
 
 def _check_sizes(store: Path, attributes: dict[str, Any], plan: _Plan) -> None:
@@ -353,7 +371,8 @@ def _write_block(group: zarr.Group, plan: _Plan, block: slice, columns: Columns)
             values = columns[v.name].astype(dtype, copy=False)
         if not np.isfinite(values).all():
             bad = int(np.argwhere(~np.isfinite(values))[0][0])
-            raise DataError(f"{plan.source.where(block.start + bad)}: {v.name} does not fit {dtype}; declare it float64 in dtypes")
+            problem = f"{plan.source.where(block.start + bad)}: {v.name} does not fit {dtype};"
+            raise DataError(f"{problem} declare it float64 in dtypes")
         _array(group, v.name)[block] = values
 
 

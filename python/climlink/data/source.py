@@ -16,11 +16,14 @@ from climlink.wrappers.variables import Variable
 from climlink.wrappers.vertical import HybridCoordinate
 
 Note = dict[str, Any]
-"""What is noted of values that were read, as JSON: ``sizes`` of their files, ``implausible`` counts by name, and a source's own."""
+"""What is noted of values that were read, as JSON: ``sizes`` of their files, ``implausible`` counts
+by name, and a source's own.
+"""
 
 
 class Source(Protocol):
-    """Records in order: times that have the columns of a grid, or rows of a table that have neither stamp nor place.
+    """Records in order: times that have the columns of a grid, or rows of a table that have neither
+    stamp nor place.
 
     What a source does not know is None: nothing is invented for a store.
     """
@@ -47,7 +50,7 @@ class Source(Protocol):
 
     @property
     def grid(self) -> Grid | None:
-        """Where the columns of every record are, None where a record is one row of unknown place."""
+        """Where the columns of every record are, None where a record is a row of no known place."""
 
     @property
     def stamps(self) -> tuple[Stamp, ...] | None:
@@ -76,16 +79,20 @@ class Source(Protocol):
         """Return the lengths in bytes of the files of a block, one list per note."""
 
     def read(self, block: slice, done: Callable[[int], None]) -> tuple[Columns, list[Note]]:
-        """Return the values of a block by name, float64 [record, column, level] or [row, level], and notes of it.
+        """Return the values of a block by name, float64 [record, column, level] or [row, level],
+        and notes of it.
 
-        ``done`` is called with the number of the last record that was read. DataError: file and variable, column or line that do not fit.
+        ``done`` is called with the number of the last record that was read. DataError: file and
+        variable, column or line that do not fit.
         """
 
     def where(self, record: int) -> str:
         """Return file and line of a record, for messages."""
 
     def conclude(self, notes: Sequence[Note]) -> list[str]:
-        """Check what only all notes together show; return the SHA-256 of what was read: one per record, or one per file of a table."""
+        """Check what only all notes together show; return the SHA-256 of what was read: one per
+        record, or one per file of a table.
+        """
 
 
 def digest(text: str) -> str:

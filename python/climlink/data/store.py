@@ -1,10 +1,11 @@
 """The column store: a Zarr v3 group of named variables, split and digest, readable by xarray and read here into rows.
 
-Layout, version 2: each variable that the attribute ``variables`` lists (name, units, long_name, dims, width) under its own name, as
-``[time, column, level]`` or ``[time, column]`` where it was made of pairs, as ``[row, level]`` or ``[row]`` where it was made of a table.
-Coordinates: split ``[time]`` or ``[row]``; of pairs time, stamp, source_sha256 ``[time]``, latitude, longitude, area ``[column]``; and
-hyam, hybm ``[level]``, hyai, hybi ``[interface]`` where a grid file was given. What is not known is not there. ``prepare`` writes it and
-sets the attribute ``complete`` last.
+Layout, version 2: each variable that the attribute ``variables`` lists (name, units, long_name,
+dims, width) under its own name, as ``[time, column, level]`` or ``[time, column]`` where it was
+made of pairs, as ``[row, level]`` or ``[row]`` where it was made of a table. Coordinates: split
+``[time]`` or ``[row]``; of pairs time, stamp, source_sha256 ``[time]``, latitude, longitude, area
+``[column]``; and hyam, hybm ``[level]``, hyai, hybi ``[interface]`` where a grid file was given.
+What is not known is not there. ``prepare`` writes it and sets the attribute ``complete`` last.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from climlink.wrappers.vertical import HybridCoordinate
 STORE_VERSION = 2
 VERSION_ATTRIBUTE = "climlink_store_version"
 TARGET_WEIGHTS = "target_weights"
-"""Attribute: the weights of the targets in a score, by name, one number per level; absent where none were given."""
+"""Attribute: weights of the targets in a score, by name, one per level; absent if not given."""
 IMPLAUSIBLE = "implausible_values"
 """Attribute: how many values outside the plausible range were kept, by variable allowed them."""
 FloatName = Literal["float32", "float64"]
@@ -48,7 +49,7 @@ class StoreConfig(StrictModel):
     time_chunk: int | None = Field(
         default=None,
         ge=1,
-        description="times per chunk and per restartable block; 8, and fewer on grids of more than 384 columns, unless given",
+        description="times per chunk and restartable block; 8, and fewer on large grids, unless given",
     )
     input_dtype: FloatName = "float32"
     tendency_dtype: FloatName = Field(default="float64", description="tendencies are differenced in float64 whatever they are stored in")
@@ -89,7 +90,8 @@ def store_version(path: Path) -> int:
     if not path.exists():
         raise StoreError(f"{path}: no column store here; make one with: climlink data prepare SOURCE --out {path}")
     try:
-        version = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False).attrs.get(VERSION_ATTRIBUTE)
+        group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+        version = group.attrs.get(VERSION_ATTRIBUTE)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: not a column store: no readable Zarr v3 group ({type(error).__name__}: {error})") from error
     if not isinstance(version, int):
@@ -98,14 +100,16 @@ def store_version(path: Path) -> int:
 
 
 def open_group(path: Path) -> zarr.Group:
-    """Return the Zarr group of a store, complete or not; StoreError if there is none, or one of another version."""
+    """Return the Zarr group of a store, complete or not; StoreError if there is none, or one of
+    another version.
+    """
     version = store_version(path)
     if version > STORE_VERSION:
         raise StoreError(f"{path}: store version {version} is newer than the {STORE_VERSION} this climlink reads; update climlink")
     if version < STORE_VERSION:
         raise StoreError(
-            f"{path}: store version {version} is older than the {STORE_VERSION} this climlink reads; make it again from its source: "
-            f"climlink data prepare SOURCE --out {path} --split SPLIT --overwrite"
+            f"{path}: store version {version} is older than the {STORE_VERSION} this climlink reads; "
+            f"make it again from its source: climlink data prepare SOURCE --out {path} --split SPLIT --overwrite"
         )
     return zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
 
@@ -118,7 +122,7 @@ def record_of(v: Variable, sizes: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _variable_of(record: Mapping[str, Any], path: Path) -> Variable:
-    """Return the variable that a store's record says; StoreError if the catalogue has it otherwise."""
+    """Return a recorded variable; StoreError if the catalogue has it otherwise."""
     name, units, long_name = (str(record[key]) for key in ("name", "units", "long_name"))
     found = Variable(name, units, long_name, tuple(record["dims"]))
     if name not in variable_names():
@@ -138,10 +142,12 @@ def recorded_variables(attributes: Mapping[str, Any], path: Path) -> tuple[Varia
 
 
 class ColumnStore:
-    """A complete column store, read-only. Rows are numbered time * n_column + column, in the order of the time indices given.
+    """A complete column store, read-only. Rows are numbered time * n_column + column, in the order
+    of the time indices given.
 
-    A store made of a table has rows of unknown time and place: each is a time of one column here, and ``stamps``, ``latitude``,
-    ``longitude`` and ``area`` are StoreErrors; ask ``has_stamps`` and ``has_place`` first.
+    A store made of a table has rows of unknown time and place: each is a time of one column here,
+    and ``stamps``, ``latitude``, ``longitude`` and ``area`` are StoreErrors; ask ``has_stamps`` and
+    ``has_place`` first.
     """
 
     def __init__(self, path: Path, group: zarr.Group) -> None:
@@ -209,7 +215,7 @@ class ColumnStore:
 
     @property
     def target_weights(self) -> dict[str, NDArray[np.float64]] | None:
-        """Weights of the targets in a score, by name, [level] or [1]; None where none were given."""
+        """Weights of the targets in a score, by name, [level] or [1]; None where none are kept."""
         given = self.attributes.get(TARGET_WEIGHTS)
         return None if given is None else {name: np.array(values) for name, values in given.items()}
 
@@ -225,7 +231,9 @@ class ColumnStore:
 
     @property
     def read_together(self) -> int:
-        """Neighbouring times to read at once where order does not matter: 1, and of a table an eighth of a chunk."""
+        """Neighbouring times to read at once where order does not matter: 1, and of a table an
+        eighth of a chunk.
+        """
         return 1 if self.has_stamps else max(1, self.time_chunk // 8)
 
     def name_of(self, time_index: int) -> str:
@@ -240,7 +248,8 @@ class ColumnStore:
     @property
     def lags(self) -> bool:
         """Whether the inputs of earlier steps and of place are stored."""
-        return {v.name for v in self.variables}.issuperset(v.name for v in stored_variables(self.level_count, lags=True))
+        needed = {v.name for v in stored_variables(self.level_count, lags=True)}
+        return needed.issubset(v.name for v in self.variables)
 
     @property
     def digest(self) -> str:
@@ -255,7 +264,8 @@ class ColumnStore:
     @property
     def derived(self) -> tuple[Variable, ...]:
         """The variables that are not stored but can be computed from those that are."""
-        return tuple(variable(name) for name in derivable(self.variables, has_pressure=self.known_hybrid is not None))
+        has_pressure = self.known_hybrid is not None
+        return tuple(variable(n) for n in derivable(self.variables, has_pressure=has_pressure))
 
     def dtype_of(self, name: str) -> str:
         """Return the type that a variable is stored in."""
@@ -299,7 +309,8 @@ class ColumnStore:
         if indices.size and (indices.min() < 0 or indices.max() >= self.n_time):
             unit = "times" if self.has_stamps else "rows"
             there = f"{self.n_time} {unit} (0 to {self.n_time - 1})"
-            raise StoreError(f"{self.path} has {there}; asked for {indices.min()} to {indices.max()}")
+            problem = f"{self.path} has {there};"
+            raise StoreError(f"{problem} asked for {indices.min()} to {indices.max()}")
         return indices
 
     def _read_stored(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.floating]:
@@ -330,8 +341,8 @@ class ColumnStore:
     def _of_pairs(self, name: str, lacking: str) -> NDArray[Any]:
         if name not in self._group:
             raise StoreError(
-                f"{self.path} has {lacking}: it was made of {self.attributes['source']}, whose rows say neither time nor place; "
-                "for this give a store made of mli/mlo pairs"
+                f"{self.path} has {lacking}: it was made of {self.attributes['source']}, "
+                "whose rows say neither time nor place; for this give a store made of mli/mlo pairs"
             )
         return self._coordinate(name)
 

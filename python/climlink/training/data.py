@@ -185,7 +185,9 @@ class StreamedBatches(IterableDataset[Batch]):
             yield batch.mirrored(self._mirrors, generator) if self._mirrors else batch
 
     def _shuffled(self, generator: torch.Generator) -> NDArray[np.int64]:
-        """Return the times in random order; rows of a table move in groups of neighbours, for a chunk is read as a whole."""
+        """Return the times in random order; rows of a table move in groups of neighbours, for a
+        chunk is read as a whole.
+        """
         size = self._encoder.store.read_together
         groups = [self._times[first : first + size] for first in range(0, len(self._times), size)]
         return np.concatenate([groups[i] for i in torch.randperm(len(groups), generator=generator)])

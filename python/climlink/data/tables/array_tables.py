@@ -46,13 +46,16 @@ class NpyTable(_ArrayTable):
 
     @staticmethod
     def _map(path: Path) -> NDArray[np.generic]:
-        # Mapped anew for each block: pages of a map that stays open would count as this process's memory.
+        # Mapped anew for each block: pages of a map that stays open would count as this process's
+        # memory.
         try:
             array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: not a readable .npy file, or cut short ({error}); fetch it again") from error
+            problem = f"{path}: not a readable .npy file,"
+            raise DataError(f"{problem} or cut short ({error}); fetch it again") from error
         if not isinstance(array, np.ndarray):
-            raise DataError(f"{path}: several arrays in one file, expected one .npy array [row, column]")
+            problem = f"{path}: several arrays in one file,"
+            raise DataError(f"{problem} expected one .npy array [row, column]")
         return array
 
 
@@ -64,7 +67,8 @@ class Hdf5Table(_ArrayTable):
             if DATASET not in file.variables:
                 there = list(file.variables)
                 listed = ", ".join(there) or "none"
-                raise DataError(f"{path}: no dataset {DATASET!r}{near_names(DATASET, there)}; there are: {listed}")
+                problem = f"{path}: no dataset {DATASET!r}{near_names(DATASET, there)};"
+                raise DataError(f"{problem} there are: {listed}")
             entry = file[DATASET]
             super().__init__(path, entry.shape, np.dtype(entry.dtype))
 
@@ -74,7 +78,8 @@ class Hdf5Table(_ArrayTable):
             try:
                 values = np.asarray(file[DATASET][start:stop])
             except (OSError, RuntimeError) as error:
-                raise DataError(f"{self.where(start)} to {stop} cannot be read ({error}); fetch the file again") from error
+                problem = f"{self.where(start)} to {stop} cannot be read ({error});"
+                raise DataError(f"{problem} fetch the file again") from error
         return Block(values[:, columns].astype(np.float64), None)
 
 
@@ -82,6 +87,7 @@ def _open(path: Path) -> netCDF4.Dataset:
     try:
         file = netCDF4.Dataset(path)
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"{path}: not a readable HDF5 file, or cut short ({error}); fetch it again") from error
+        problem = f"{path}: not a readable HDF5 file,"
+        raise DataError(f"{problem} or cut short ({error}); fetch it again") from error
     file.set_auto_maskandscale(False)
     return file

@@ -14,7 +14,9 @@ from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES
 from climlink.wrappers.variables import variable
 
 _SLACK = 1e-6
-"""Of the width of a range: tables are often float32, whose rounding may lead a value at the end of its range out of it."""
+"""Of the width of a range: tables are often float32, whose rounding may lead a value at the end of
+its range out of it.
+"""
 
 
 def check_values(
@@ -22,9 +24,11 @@ def check_values(
     config: StoreConfig,
     where: Callable[[str, int], str],
 ) -> None:
-    """Raise DataError for values outside the plausible range of their variable, and for tendencies that lead a state out of it.
+    """Raise DataError for values outside the plausible range of their variable, and for tendencies
+    that lead a state out of it.
 
-    ``where`` says how people find a row of a variable. Normalized values, other units and weighted targets are noticed here.
+    ``where`` says how people find a row of a variable. Normalized values, other units and weighted
+    targets are noticed here.
     """
     for name, values in columns.items():
         if is_tendency(name) and state_name(name) in columns:
@@ -62,6 +66,8 @@ def _check(
     column = f"{name}_{first[1]}" if len(first) == 2 else name
     found = why.format(value=values[first])
     raise DataError(
-        f"{where(name, int(first[0]))}, column {column}: {found}, outside the plausible range {low:g} to {high:g} of {ranged} "
-        f"({int(bad.sum())} value(s) of the block): {remedy} Such values are kept and counted with --allow-implausible {ranged}"
+        f"{where(name, int(first[0]))}, column {column}: {found}, "
+        f"outside the plausible range {low:g} to {high:g} of {ranged} "
+        f"({int(bad.sum())} value(s) of the block): {remedy} "
+        f"Such values are kept and counted with --allow-implausible {ranged}"
     )

@@ -1,4 +1,4 @@
-"""A CSV file, read in blocks: one pass counts its lines, then each block is looked up by its position in the file."""
+"""A CSV file, read in blocks: one pass counts lines, then a block is found by its position."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class CsvTable:
         return f"{self.path}: line {row + 2}"
 
     def read(self, start: int, stop: int, columns: tuple[int, ...]) -> Block:
-        """Return columns of some rows; DataError with line and column of what is no number, and of lines of another length."""
+        """Return columns of some rows; DataError with line and column of what is no number, and of
+        lines of another length.
+        """
         lines = self._lines(start, stop)
         for row, line in enumerate(lines, start):
             found = line.count(",") + 1 if line else 0
@@ -62,14 +64,16 @@ class CsvTable:
             stream.seek(self._starts[start // _INDEX_STRIDE])
             raw = list(islice(stream, start % _INDEX_STRIDE, start % _INDEX_STRIDE + stop - start))
         if len(raw) != stop - start:
-            raise DataError(f"{self.path} became shorter while it was read: {self.n_row} rows were counted in it")
+            problem = f"{self.path} became shorter while it was read:"
+            raise DataError(f"{problem} {self.n_row} rows were counted in it")
         return [self._text(line, row + 2) for row, line in enumerate(raw, start)]
 
     def _text(self, line: bytes, number: int, encoding: str = "utf-8") -> str:
         try:
             return line.decode(encoding).rstrip("\r\n")
         except UnicodeDecodeError as error:
-            raise DataError(f"{self.path}: line {number}: expected UTF-8 text, byte {error.start + 1} of it is not") from error
+            problem = f"{self.path}: line {number}: expected UTF-8 text,"
+            raise DataError(f"{problem} byte {error.start + 1} of it is not") from error
 
     def _ids(self, lines: list[str]) -> list[str] | None:
         if self._id is None:
@@ -77,7 +81,13 @@ class CsvTable:
         place = self._id
         return [line.split(",", place + 1)[place].strip('" ') for line in lines]
 
-    def _no_number(self, lines: list[str], start: int, columns: tuple[int, ...], error: ValueError) -> DataError:
+    def _no_number(
+        self,
+        lines: list[str],
+        start: int,
+        columns: tuple[int, ...],
+        error: ValueError,
+    ) -> DataError:
         """Return the error that names the first value that is no number."""
         for row, line in enumerate(lines, start):
             fields = next(csv.reader([line]))
@@ -92,18 +102,22 @@ class CsvTable:
 
 
 def _index(path: Path) -> tuple[list[int], int]:
-    """Return where every 1024th row begins, in bytes, and the number of rows; DataError for an empty file or an unended last line."""
+    """Return where every 1024th row begins, in bytes, and the number of rows; DataError for an
+    empty file or an unended last line.
+    """
     starts: list[NDArray[np.int64]] = []
     lines, offset, last = 0, 0, b""
     with path.open("rb") as stream:
         while piece := stream.read(_PIECE_BYTES):
             ends = np.flatnonzero(np.frombuffer(piece, dtype=np.uint8) == ord("\n"))
-            # The n-th line end of the file, from 0, is where row n begins: the header is the line before row 0.
+            # The n-th line end of the file, from 0, is where row n begins: the header is the line
+            # before row 0.
             chosen = (np.arange(lines, lines + ends.size) % _INDEX_STRIDE) == 0
             starts.append(ends[chosen] + offset + 1)
             lines, offset, last = lines + ends.size, offset + len(piece), piece[-1:]
     if lines < 2:
-        raise DataError(f"{path}: no rows: expected a header and at least one line below it, each with its end")
+        problem = f"{path}: no rows: expected a header and at least one line below it,"
+        raise DataError(f"{problem} each with its end")
     if last != b"\n":
         raise DataError(
             f"{path}: line {lines + 1}, the last, has no end: the file seems cut short; fetch it again (or end it, if it is whole)"

@@ -1,4 +1,4 @@
-"""Which files are the parts of a table, and which of them hold inputs and targets of the same rows."""
+"""Which files are the parts of a table, and which hold inputs and targets of the same rows."""
 
 from __future__ import annotations
 
@@ -43,18 +43,19 @@ def open_table(path: Path) -> Table:
 
 
 def holds_tables(source: Path) -> bool:
-    """Say whether a source is a table, or a folder with tables and no mli/mlo files at or below it."""
+    """Say whether a source is a table, or a folder with tables and no mli files."""
     if source.is_file():
         return True
     found = _walk(source)
-    return bool(found) and not any(name.endswith(".nc") and ".mli" in name for name in _names(source))
+    return bool(found) and not any(p.suffix == ".nc" and ".mli" in p.name for p in _files(source))
 
 
 def find_files(source: Path) -> list[Files]:
-    """Return the parts of a table in order of their names: a file, or all files of one kind at or below a folder.
+    """Return the parts of a table in order of their names: a file, or all files of one kind at or
+    below a folder.
 
-    Arrays come in pairs, ``X_input`` and ``X_target`` with the same suffix; an input alone has no targets. DataError for
-    files of several kinds and for targets alone.
+    Arrays come in pairs, ``X_input`` and ``X_target`` with the same suffix; an input alone has no
+    targets. DataError for files of several kinds and for targets alone.
     """
     paths = [source] if source.is_file() else _walk(source)
     suffixes = sorted({p.suffix.lower() for p in paths})
@@ -89,11 +90,11 @@ def _part_name(root: Path, path: Path) -> str:
 
 
 def _walk(folder: Path) -> list[Path]:
-    return sorted(Path(top) / n for top, _, names in os.walk(folder, followlinks=True) for n in names if Path(n).suffix.lower() in _KINDS)
+    return [path for path in _files(folder) if path.suffix.lower() in _KINDS]
 
 
-def _names(folder: Path) -> list[str]:
-    return [n for _, _, names in os.walk(folder, followlinks=True) for n in names]
+def _files(folder: Path) -> list[Path]:
+    return sorted(Path(top) / n for top, _, names in os.walk(folder, followlinks=True) for n in names)
 
 
 def _listed(paths: list[Path]) -> str:

@@ -27,8 +27,14 @@ def variables_of(given: str | Sequence[str], level_count: int) -> VariableSet:
 
 
 def column_names(variables: VariableSet) -> tuple[str, ...]:
-    """Return the name of every value of a row: ``state_t_0`` to ``state_t_59`` for a profile, ``state_ps`` for a scalar."""
-    return tuple(f"{v.name}_{k}" if v.is_profile else v.name for v in variables.variables for k in range(variables.width_of(v.name)))
+    """Return the name of every value of a row: ``state_t_0`` to ``state_t_59`` for a profile,
+    ``state_ps`` for a scalar.
+    """
+    names: list[str] = []
+    for v in variables.variables:
+        levels = range(variables.width_of(v.name))
+        names += [f"{v.name}_{k}" for k in levels] if v.is_profile else [v.name]
+    return tuple(names)
 
 
 def match_columns(
@@ -39,19 +45,22 @@ def match_columns(
 ) -> tuple[VariableSet, ...]:
     """Return those of the sets that a header has whole.
 
-    Raises DataError for columns that stand twice, are unknown and not ignored, or are missing of a set that is there in part.
+    Raises DataError for columns that stand twice, are unknown and not ignored, or are missing of a
+    set that is there in part.
     """
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         places = [str(i + 1) for i, name in enumerate(header) if name == twice[0]]
-        raise DataError(f"{path}: line 1: column(s) twice: {_listed(twice)} ({twice[0]} is column {' and '.join(places)}); keep one")
+        problem = f"{path}: line 1: column(s) twice: {_listed(twice)}"
+        raise DataError(f"{problem} ({twice[0]} is column {' and '.join(places)}); keep one")
     expected = {name for s in sets for name in column_names(s)}
     unknown = [n for n in header if n not in expected and n != SAMPLE_ID and n not in ignore]
     if unknown:
         near = near_names(unknown[0], expected)
         raise DataError(
-            f"{path}: line 1: unknown column(s): {_listed(unknown)}{near}; expected {SAMPLE_ID} and the columns of "
-            f"{' and '.join(s.name for s in sets)}; name the sets with --inputs and --outputs, or leave columns out with --ignore"
+            f"{path}: line 1: unknown column(s): {_listed(unknown)}{near}; expected {SAMPLE_ID} and the "
+            f"columns of {' and '.join(s.name for s in sets)}; name the sets with --inputs and "
+            "--outputs, or leave columns out with --ignore"
         )
     there = set(header)
     found = []
@@ -59,7 +68,8 @@ def match_columns(
         names = column_names(s)
         missing = [n for n in names if n not in there]
         if missing and len(missing) < len(names):
-            raise DataError(f"{path}: line 1: missing column(s) of {s.name}: {_listed(missing)}; {len(names)} are expected")
+            problem = f"{path}: line 1: missing column(s) of {s.name}:"
+            raise DataError(f"{problem} {_listed(missing)}; {len(names)} are expected")
         if not missing:
             found.append(s)
     if not found:

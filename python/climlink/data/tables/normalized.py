@@ -1,4 +1,4 @@
-"""From the normalized values of ClimSim's arrays back to physical ones, with the files that they were made with."""
+"""From the normalized values of ClimSim's arrays back to physical ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ class Denormalizer:
     Source: Yu et al. 2023, arXiv 2306.08754, and the files' own arithmetic.
     """
 
-    def __init__(self, files: Normalization, inputs: VariableSet, outputs: VariableSet | None) -> None:
+    def __init__(
+        self,
+        files: Normalization,
+        inputs: VariableSet,
+        outputs: VariableSet | None,
+    ) -> None:
         paths = [Path(files.input_mean), Path(files.input_max), Path(files.input_min)]
         self.offset: dict[str, Numbers] = {}
         self.factor: dict[str, Numbers] = {}
@@ -33,11 +38,13 @@ class Denormalizer:
             self.offset[name], self.factor[name] = mean[name], high[name] - low[name]
         if outputs is not None:
             if files.output_scale is None:
-                raise DataError("the normalized targets need output_scale, the file that they were multiplied by")
+                problem = "the normalized targets need output_scale,"
+                raise DataError(f"{problem} the file that they were multiplied by")
             paths.append(Path(files.output_scale))
             for name, scale in _values(paths[-1], outputs).items():
                 if not (scale > 0.0).all():
-                    raise DataError(f"{paths[-1]}: the scale of {name} is {scale.min():g} somewhere, expected a positive one")
+                    problem = f"{paths[-1]}: the scale of {name} is {scale.min():g} somewhere,"
+                    raise DataError(f"{problem} expected a positive one")
                 self.offset[name], self.factor[name] = np.zeros(1), 1.0 / scale
         self.sha256 = " ".join(sha256_file(path) for path in paths)
 
@@ -55,7 +62,9 @@ def _values(path: Path, variables: VariableSet) -> dict[str, Numbers]:
     there = read_arrays(path)
     for name in variables.names:
         if name not in there:
-            raise DataError(f"{path}: no variable {name}, which {variables.name!r} has: values of another set, or another normalization")
+            problem = f"{path}: no variable {name}, which {variables.name!r} has:"
+            raise DataError(f"{problem} values of another set, or another normalization")
         if there[name].size not in (1, variables.width_of(name)):
-            raise DataError(f"{path}: {name} has {there[name].size} values, expected {variables.width_of(name)}")
+            problem = f"{path}: {name} has {there[name].size} values,"
+            raise DataError(f"{problem} expected {variables.width_of(name)}")
     return {name: there[name] for name in variables.names}

@@ -27,7 +27,8 @@ class ParquetTable:
         try:
             self._file = parquet.ParquetFile(path)
         except (OSError, self._error) as error:
-            raise DataError(f"{path}: not a readable Parquet file ({error}); fetch it again") from error
+            problem = f"{path}: not a readable Parquet file ({error});"
+            raise DataError(f"{problem} fetch it again") from error
         self.header: tuple[str, ...] = tuple(self._file.schema_arrow.names)
         self.width = len(self.header)
         self.n_row: int = self._file.metadata.num_rows
@@ -54,7 +55,8 @@ class ParquetTable:
             try:
                 more = next(self._batches)
             except (OSError, self._error) as error:
-                raise DataError(f"{self.where(start)} and the rows after it cannot be read ({error}); fetch it again") from error
+                problem = f"{self.where(start)} and the rows after it cannot be read ({error});"
+                raise DataError(f"{problem} fetch it again") from error
             values.append(more[0])
             ids += more[1] or []
         joined, cut = np.concatenate(values), stop - start
@@ -95,5 +97,6 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise DataError("Parquet files need pyarrow: pip install 'climlink[tables]', or write the table as CSV") from error
+        problem = "Parquet files need pyarrow: pip install 'climlink[tables]',"
+        raise DataError(f"{problem} or write the table as CSV") from error
     return pyarrow, pyarrow.parquet

@@ -1,4 +1,6 @@
-"""A table as a source of a store: its parts one after another, each row a column of unknown time and place."""
+"""A table as a source of a store: its parts one after another, each row a column of unknown time
+and place.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ _ID_TYPE = np.dtype(">u8")
 
 @dataclass(frozen=True)
 class Piece:
-    """A file of a part with the sets that it holds, and where the values of each stand in the file."""
+    """A file of a part with the sets that it holds, and where their values stand in it."""
 
     table: Table
     sets: tuple[VariableSet, ...]
@@ -114,13 +116,15 @@ class TableSource:
     ) -> TableSource:
         """Find and check everything that can be checked before a value is read."""
         if config.lags:
-            raise DataError(f"{source} is a table: its rows say neither time nor place, so steps before are not known; leave lags out")
+            problem = f"{source} is a table: its rows say neither time nor place,"
+            raise DataError(f"{problem} so steps before are not known; leave lags out")
         vertical = None if grid is None else read_grid(find_grid(source, grid))
         levels = DEFAULT_LEVEL_COUNT if vertical is None else vertical.level_count
         files = find_files(source)
         if targets is not None:
             if len(files) != 1 or len(files[0].paths) != 1:
-                raise DataError(f"{source} has {len(files)} part(s), some with targets: a file of targets needs one file without")
+                problem = f"{source} has {len(files)} part(s), some with targets:"
+                raise DataError(f"{problem} a file of targets needs one file without")
             files = [Files(files[0].name, (files[0].paths[0], targets))]
         parts = tuple(_part(f, config, levels) for f in files)
         sets = [s for piece in parts[0].pieces for s in piece.sets]
@@ -159,7 +163,7 @@ class TableSource:
         return self.config.table.row_chunk
 
     def arguments(self) -> dict[str, str]:
-        """Return digests of the arguments; the source counts by names, rows and columns of its parts."""
+        """Return digests of the arguments; the source counts by the names and rows of its parts."""
         parts = [[p.name, p.n_row, [piece.names for piece in p.pieces]] for p in self.parts]
         found = {
             "parts and columns of the source": digest(json.dumps(parts)),
@@ -197,7 +201,7 @@ class TableSource:
         return part.pieces[0].table.where(start)
 
     def conclude(self, notes: Sequence[Note]) -> list[str]:
-        """Check that no sample_id stands twice in the whole table; return the SHA-256 of every file."""
+        """Check that no sample_id stands twice in the whole; return the SHA-256 of every file."""
         self._refuse_twice(np.frombuffer(b"".join(_unpacked(n["ids"]) for n in notes), dtype=_ID_TYPE))
         return [sha256_file(piece.table.path) for part in self.parts for piece in part.pieces]
 
@@ -227,7 +231,7 @@ class TableSource:
         return columns, ids
 
     def _refuse_twice(self, hashes: NDArray[np.unsignedinteger]) -> None:
-        """Raise DataError if two rows have the same sample_id, given the hashes of all that were read."""
+        """Raise DataError if two rows have the same sample_id, given the hashes of some."""
         values, counts = np.unique(hashes, return_counts=True)
         doubled = set(values[counts > 1].tolist())
         if not doubled:
@@ -241,26 +245,33 @@ class TableSource:
                     if _hash(name) not in doubled:
                         continue
                     if name in seen:
-                        raise DataError(f"{piece.table.where(row)}, column {SAMPLE_ID}: {name!r} stands in {seen[name]} too; keep one")
+                        problem = f"{piece.table.where(row)}, column {SAMPLE_ID}:"
+                        raise DataError(f"{problem} {name!r} stands in {seen[name]} too; keep one")
                     seen[name] = piece.table.where(row)
 
 
 def _part(files: Files, config: StoreConfig, level_count: int) -> Part:
-    """Open the files of a part and match their columns; DataError for unequal rows and variables that stand twice."""
+    """Open the files of a part and match their columns; DataError for unequal rows and variables
+    that stand twice.
+    """
     tables = [open_table(path) for path in files.paths]
     if len({t.n_row for t in tables}) > 1:
         counts = ", ".join(f"{t.path} has {t.n_row}" for t in tables)
-        raise DataError(f"files of unequal rows: {counts}; expected inputs and targets of the same rows")
+        problem = f"files of unequal rows: {counts};"
+        raise DataError(f"{problem} expected inputs and targets of the same rows")
     pieces = tuple(_piece(t, number, config, level_count) for number, t in enumerate(tables))
     names = [name for piece in pieces for s in piece.sets for name in s.names]
     twice = [n for n in names if names.count(n) > 1]
     if twice:
-        raise DataError(f"{twice[0]} stands in {' and '.join(str(t.path) for t in tables)}; give it once")
+        problem = f"{twice[0]} stands in {' and '.join(str(t.path) for t in tables)};"
+        raise DataError(f"{problem} give it once")
     return Part(files.name, pieces)
 
 
 def _piece(table: Table, number: int, config: StoreConfig, level_count: int) -> Piece:
-    """Match the columns of a file: by name where they have names, else all of them in the order that the configuration says."""
+    """Match the columns of a file: by name where they have names, else all of them in the order
+    that the configuration says.
+    """
     t = config.table
     if table.header is not None:
         known = [
@@ -269,7 +280,8 @@ def _piece(table: Table, number: int, config: StoreConfig, level_count: int) -> 
         ]
         sets = match_columns(table.path, table.header, known, t.ignore)
         if number == 0 and known[0] not in sets:
-            raise DataError(f"{table.path} holds targets only: give the file of their inputs, and this one with --targets")
+            problem = f"{table.path} holds targets only:"
+            raise DataError(f"{problem} give the file of their inputs, and this one with --targets")
         place = {name: i for i, name in enumerate(table.header)}
         return Piece(table, sets, tuple(place[n] for s in sets for n in column_names(s)))
     given, option = (t.inputs, "--inputs") if number == 0 else (t.outputs, "--outputs")
@@ -288,24 +300,34 @@ def _require_alike(parts: Sequence[Part]) -> None:
     for part in parts[1:]:
         if [p.sets for p in part.pieces] != [p.sets for p in first.pieces]:
             a, b = (" and ".join(s.name for piece in p.pieces for s in piece.sets) for p in (first, part))
-            raise DataError(f"the part {first.name!r} holds {a}, {part.name!r} holds {b}: give files of the same columns")
+            problem = f"the part {first.name!r} holds {a},"
+            raise DataError(f"{problem} {part.name!r} holds {b}: give files of the same columns")
 
 
-def _denormalizer(parts: Sequence[Part], config: StoreConfig, sets: Sequence[VariableSet]) -> Denormalizer | None:
-    """Return what undoes the normalization, None where values are physical; DataError where that was not said."""
+def _denormalizer(
+    parts: Sequence[Part],
+    config: StoreConfig,
+    sets: Sequence[VariableSet],
+) -> Denormalizer | None:
+    """Return what undoes the normalization, None where values are physical; DataError where that
+    was not said.
+    """
     t, first = config.table, parts[0].pieces[0].table
     named = first.header is not None
     if t.values is None and not named:
         raise DataError(
-            f"{first.path} does not say whether its values are physical or normalized: say --values physical, or --values normalized "
-            "and in the configuration the files they were normalized with (table: normalization)"
+            f"{first.path} does not say whether its values are physical or normalized: "
+            "say --values physical, or --values normalized and in the configuration "
+            "the files they were normalized with (table: normalization)"
         )
     if t.values != "normalized":
         if t.normalization is not None:
-            raise DataError("normalization files are given, but the values are not said to be normalized: say --values normalized")
+            problem = "normalization files are given, but the values are"
+            raise DataError(f"{problem} not said to be normalized: say --values normalized")
         return None
     if t.normalization is None:
-        raise DataError("normalized values need the files they were normalized with: name them in the configuration (table: normalization)")
+        problem = "normalized values need the files they were normalized with:"
+        raise DataError(f"{problem} name them in the configuration (table: normalization)")
     return Denormalizer(t.normalization, sets[0], sets[1] if len(sets) > 1 else None)
 
 
@@ -314,16 +336,24 @@ def _require_finite(piece: Piece, block: Block, start: int) -> None:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         where = f"{piece.table.where(start + int(row))}, column {piece.names[column]}"
-        raise DataError(f"{where}: {block.values[row, column]} is not finite; mend it or leave the row out")
+        problem = f"{where}: {block.values[row, column]} is not finite;"
+        raise DataError(f"{problem} mend it or leave the row out")
 
 
-def _require_same_ids(first: Piece, piece: Piece, ids: list[str] | None, others: list[str] | None, start: int) -> None:
+def _require_same_ids(
+    first: Piece,
+    piece: Piece,
+    ids: list[str] | None,
+    others: list[str] | None,
+    start: int,
+) -> None:
     """Raise DataError if two files of a part name a row differently."""
     if ids is None or others is None or ids == others:
         return
     row = next(i for i, (a, b) in enumerate(zip(ids, others, strict=True)) if a != b)
     raise DataError(
-        f"{piece.table.where(start + row)}, column {SAMPLE_ID}: {others[row]!r}, but {first.table.where(start + row)} is {ids[row]!r}; "
+        f"{piece.table.where(start + row)}, column {SAMPLE_ID}: {others[row]!r}, "
+        f"but {first.table.where(start + row)} is {ids[row]!r}; "
         "both files need the same rows in the same order"
     )
 

@@ -40,7 +40,9 @@ class Table(Protocol):
         """Number of rows."""
 
     def read(self, start: int, stop: int, columns: tuple[int, ...]) -> Block:
-        """Return columns, by position, of the rows from ``start`` to before ``stop``; DataError with column and line of what is no number."""
+        """Return columns, by position, of the rows from ``start`` to before ``stop``; DataError
+        with column and line of what is no number.
+        """
 
     def where(self, row: int) -> str:
         """Return how an editor finds a row: file and line, or file and row from 1."""

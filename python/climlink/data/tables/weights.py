@@ -1,4 +1,6 @@
-"""The weights of a score's targets, as the LEAP competition gives them: in every row of its example submission."""
+"""The weights of a score's targets, as the LEAP competition gives them: in every row of its example
+submission.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,21 @@ class TargetWeights:
 def read_weights(path: Path, level_count: int) -> TargetWeights:
     """Return the weights in a CSV or Parquet file: one row, or many that are equal.
 
-    DataError for columns that are not those of mmf368, for rows that differ, and for a weight below 0 or not finite.
+    DataError for columns that are not those of mmf368, for rows that differ, and for a weight below
+    0 or not finite.
     """
     table, outputs = open_table(path), variable_set(OUTPUT_SET, level_count)
     if table.header is None:
-        raise DataError(f"{path}: expected weights with the names of their columns, as CSV or Parquet")
+        problem = f"{path}: expected weights with the names of their columns,"
+        raise DataError(f"{problem} as CSV or Parquet")
     match_columns(path, table.header, [outputs], ())
     names = column_names(outputs)
     columns = tuple(table.header.index(n) for n in names)
     first = table.read(0, 1, columns).values[0]
     bad = np.flatnonzero(~(np.isfinite(first) & (first >= 0.0)))
     if bad.size:
-        raise DataError(f"{table.where(0)}, column {names[bad[0]]}: the weight {first[bad[0]]:g}, expected 0 or more")
+        problem = f"{table.where(0)}, column {names[bad[0]]}:"
+        raise DataError(f"{problem} the weight {first[bad[0]]:g}, expected 0 or more")
     for start in range(0, table.n_row, _BLOCK_ROWS):
         differ = table.read(start, min(start + _BLOCK_ROWS, table.n_row), columns).values != first
         if differ.any():

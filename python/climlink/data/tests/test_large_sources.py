@@ -1,4 +1,6 @@
-"""Memory does not grow with a source: trees of the high-resolution grid, and tables of many rows."""
+"""Memory does not grow with a source: trees of the high-resolution grid, and tables of many
+rows.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
-def peak_bytes(source: Path, grid: Path, store: Path, table: dict[str, object] | None = None) -> int:
+def peak_bytes(
+    source: Path,
+    grid: Path,
+    store: Path,
+    table: dict[str, object] | None = None,
+) -> int:
     """Return the largest memory of a process that prepares a store."""
     command = [sys.executable, "-c", PREPARE, source, grid, store, json.dumps(table or {})]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -57,7 +64,11 @@ def test_trees_of_other_grids_are_read_alike(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("n_column", "expected"), [(6, 8), (384, 8), (385, 7), (3072, 1), (21600, 1)])
-def test_times_of_a_block_by_the_size_of_the_grid(n_column: int, expected: int, tmp_path: Path) -> None:
+def test_times_of_a_block_by_the_size_of_the_grid(
+    n_column: int,
+    expected: int,
+    tmp_path: Path,
+) -> None:
     write_dataset(tmp_path / "tree", STAMPS[:1], n_column=n_column, level_count=1)
     assert PairSource.find(tmp_path / "tree", Split(), None, StoreConfig()).block_size == expected
     assert PairSource.find(tmp_path / "tree", Split(), None, StoreConfig(time_chunk=3)).block_size == 3

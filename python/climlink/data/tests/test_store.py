@@ -116,7 +116,8 @@ def test_open_refuses_what_is_not_a_complete_store(store: ColumnStore, tmp_path:
     newer = tmp_path / "newer.zarr"
     shutil.copytree(store.path, newer)
     zarr.open_group(newer, mode="r+").update_attributes({"climlink_store_version": 3})
-    with pytest.raises(StoreError, match="version 3 is newer than the 2 this climlink reads; update climlink"):
+    message = "version 3 is newer than the 2 this climlink reads; update climlink"
+    with pytest.raises(StoreError, match=message):
         ColumnStore.open(newer)
 
 
@@ -159,7 +160,10 @@ def test_describe_an_unfinished_store(shared_source: Path, tmp_path: Path) -> No
     assert "minimum" not in description["variables"]["state_t"]
 
 
-def test_a_store_of_an_older_version_is_refused_with_the_command_that_renews_it(shared_source: Path, tmp_path: Path) -> None:
+def test_a_store_of_an_older_version_is_refused_with_the_command_that_renews_it(
+    shared_source: Path,
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "old.zarr"
     prepare(shared_source, path, split=Split())
     group = zarr.open_group(path, mode="r+")
@@ -190,5 +194,6 @@ def test_the_variables_are_those_that_the_store_lists(store: ColumnStore, tmp_pa
     with pytest.raises(DataError, match="cam_in_SNOWHICE: not in the data"):
         changed.pack(variable_set("host_v2_q", 8), [0])
     group.update_attributes({"variables": [{**listed[0], "units": "degC"}]})
-    with pytest.raises(StoreError, match="holds state_t in 'degC' over \\(level\\), the catalogue has it in 'K'"):
+    message = r"holds state_t in 'degC' over \['level'\], the catalogue has it in 'K'"
+    with pytest.raises(StoreError, match=message):
         ColumnStore.open(path)

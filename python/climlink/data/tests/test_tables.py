@@ -1,4 +1,6 @@
-"""Tables become stores: every kind of file against the pairs its rows came from, restart, what is not known, and bad input."""
+"""Tables become stores: every kind of file against the pairs its rows came from, restart, what is
+not known, and bad input.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ from climlink.data.tables.config import Normalization, TableConfig
 from climlink.data.tables.csv_table import CsvTable
 from climlink.data.tables.layout import column_names
 from climlink.data.tables.source import TableSource
-from climlink.wrappers.variable_sets import VariableSet, variable, variable_set
+from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.variables import variable
 
 STAMPS = [f"0008-02-0{day}-07200" for day in range(1, 9)]
 SPLIT = Split(train=(RowRange(rows=(0.0, 0.75)),), test=(RowRange(rows=(0.75, 1.0)),))
@@ -49,7 +52,9 @@ def pairs_as_rows(
     inputs: str = "climsim_v2_kaggle",
     outputs: str = "mmf368",
 ) -> Rows:
-    """Return the rows of pairs as the competition has them: sample_id, inputs in float32, targets in float64."""
+    """Return the rows of pairs as the competition has them: sample_id, inputs in float32, targets
+    in float64.
+    """
     sets = variable_set(inputs, level_count), variable_set(outputs, level_count)
     rows = read_columns(source, *sets)
     values = np.concatenate([rows.inputs.astype(np.float64), rows.targets], axis=1)
@@ -92,7 +97,9 @@ def rows(pairs: Path) -> Rows:
 
 @pytest.fixture
 def make(pairs: Path, tmp_path: Path) -> Callable[..., Prepared]:
-    """Return a function that prepares ``tmp_path / t.zarr`` from a table, with the grid of the pairs."""
+    """Return a function that prepares ``tmp_path / t.zarr`` from a table, with the grid of the
+    pairs.
+    """
 
     def run(
         source: Path,
@@ -102,7 +109,8 @@ def make(pairs: Path, tmp_path: Path) -> Callable[..., Prepared]:
         config: StoreConfig | None = None,
         **more: object,
     ) -> Prepared:
-        table = TableConfig(**{"row_chunk": ROW_CHUNK} | {n: more.pop(n) for n in list(more) if n in TableConfig.model_fields})
+        own = {n: more.pop(n) for n in list(more) if n in TableConfig.model_fields}
+        table = TableConfig.model_validate({"row_chunk": ROW_CHUNK} | own)
         base = config or StoreConfig()
         settings = base.model_copy(update={"table": table})
         at = find_grid(pairs) if grid else None
@@ -111,8 +119,16 @@ def make(pairs: Path, tmp_path: Path) -> Callable[..., Prepared]:
     return run
 
 
+def read_all(path: Path, pairs: Path) -> None:
+    """Read a table as prepare does, without a store."""
+    source = TableSource.find(path, SPLIT, find_grid(pairs), StoreConfig(), None)
+    source.read(slice(0, source.n_record), lambda row: None)
+
+
 def check_rows(store: ColumnStore, rows: Rows, index: slice = slice(None)) -> None:
-    """Compare the rows of a store with those a table was made of: inputs as float32, targets as float64."""
+    """Compare the rows of a store with those a table was made of: inputs as float32, targets as
+    float64.
+    """
     frame, inputs, outputs = rows
     values = frame.drop(columns="sample_id").to_numpy()[index]
     got = store.pack(inputs, slice(None)), store.targets(outputs, slice(None))
@@ -120,7 +136,11 @@ def check_rows(store: ColumnStore, rows: Rows, index: slice = slice(None)) -> No
     np.testing.assert_array_equal(got[1], values[:, inputs.width :])
 
 
-def test_csv_is_the_pairs_whatever_the_order_of_its_columns(rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_csv_is_the_pairs_whatever_the_order_of_its_columns(
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame = rows[0]
     done = make(write_csv(tmp_path / "train.csv", frame[[*frame.columns[:0:-1], "sample_id"]]))
     assert (done.status, done.records, done.records_written, done.unit) == (
@@ -140,7 +160,11 @@ def test_csv_is_the_pairs_whatever_the_order_of_its_columns(rows: Rows, make: Ca
         store.pack(variable_set("host_v2_q", LEVELS), [0])
 
 
-def test_windows_line_ends_quotes_and_spaces_are_read(rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_windows_line_ends_quotes_and_spaces_are_read(
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame = rows[0]
     path = tmp_path / "train.csv"
     frame.to_csv(path, index=False, lineterminator="\r\n", quoting=1)
@@ -149,7 +173,11 @@ def test_windows_line_ends_quotes_and_spaces_are_read(rows: Rows, make: Callable
     check_rows(ColumnStore.open(tmp_path / "t.zarr"), rows)
 
 
-def test_parquet_in_several_files_and_row_groups(rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_parquet_in_several_files_and_row_groups(
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame = rows[0]
     folder = tmp_path / "parts"
     folder.mkdir()
@@ -170,7 +198,12 @@ def test_parquet_in_several_files_and_row_groups(rows: Rows, make: Callable[...,
 
 
 @pytest.mark.parametrize("kind", ["npy", "npy, other byte order", "npy, Fortran order", "h5"])
-def test_arrays_in_pairs_of_files(kind: str, rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_arrays_in_pairs_of_files(
+    kind: str,
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame, inputs, _ = rows
     values = frame.drop(columns="sample_id").to_numpy()
     for name, part in (
@@ -203,7 +236,11 @@ def test_arrays_in_pairs_of_files(kind: str, rows: Rows, make: Callable[..., Pre
     assert store.indices("test").tolist() == list(range(40, 48))
 
 
-def test_normalized_arrays_are_undone_with_their_files(rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_normalized_arrays_are_undone_with_their_files(
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame, inputs, outputs = rows
     x = frame.drop(columns="sample_id").to_numpy()[:, : inputs.width]
     y = frame.drop(columns="sample_id").to_numpy()[:, inputs.width :]
@@ -235,7 +272,8 @@ def test_normalized_arrays_are_undone_with_their_files(rows: Rows, make: Callabl
     np.save(tmp_path / "train_input.npy", normalized)
     np.save(tmp_path / "train_target.npy", y * scale)
     given = {"inputs": "climsim_v2_kaggle", "outputs": "mmf368"}
-    with pytest.raises(DataError, match="does not say whether its values are physical or normalized"):
+    message = "does not say whether its values are physical or normalized"
+    with pytest.raises(DataError, match=message):
         make(tmp_path / "train_input.npy", **given)
     with pytest.raises(
         DataError,
@@ -257,7 +295,11 @@ def test_normalized_arrays_are_undone_with_their_files(rows: Rows, make: Callabl
     np.testing.assert_allclose(store.targets(outputs, slice(None)), y, rtol=1e-14, atol=0.0)
 
 
-def test_variables_that_other_stores_derive_are_stored_as_they_are(pairs: Path, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_variables_that_other_stores_derive_are_stored_as_they_are(
+    pairs: Path,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame, inputs, outputs = pairs_as_rows(pairs, LEVELS, inputs="net_v2_mc", outputs="net308")
     values = frame.drop(columns="sample_id").to_numpy()
     write_hdf5(tmp_path / "train_input.h5", values[:, : inputs.width].astype("f4"))
@@ -286,7 +328,11 @@ def test_variables_that_other_stores_derive_are_stored_as_they_are(pairs: Path, 
     assert set(statistics.cloud_lambda) == {"state_qn"}
 
 
-def test_what_a_table_does_not_know_is_absent(rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_what_a_table_does_not_know_is_absent(
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     make(write_csv(tmp_path / "train.csv", rows[0]))
     store = ColumnStore.open(tmp_path / "t.zarr")
     for name in ("stamps", "latitude", "longitude", "area"):
@@ -306,7 +352,8 @@ def test_what_a_table_does_not_know_is_absent(rows: Rows, make: Callable[..., Pr
     assert "first" not in found
     assert found["splits"]["test"] == {"rows": 12, "first": 37, "last": 48}
     assert found["variables"]["state_t"]["dimensions"] == "row level"
-    with pytest.raises(DataError, match="neither time nor place, so steps before are not known; leave lags out"):
+    message = "neither time nor place, so steps before are not known; leave lags out"
+    with pytest.raises(DataError, match=message):
         make(tmp_path / "train.csv", config=StoreConfig(lags=True), overwrite=True)
 
 
@@ -326,7 +373,11 @@ def test_a_table_without_a_grid_file_has_no_vertical_grid(tmp_path: Path) -> Non
     assert ColumnStore.open(tmp_path / "g.zarr").hybrid == read_grid(find_grid(source)).hybrid
 
 
-def test_inputs_without_targets_and_a_file_of_targets(rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_inputs_without_targets_and_a_file_of_targets(
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame, inputs, outputs = rows
     columns = frame.columns[1 + inputs.width :]
     test = write_csv(tmp_path / "test.csv", frame.drop(columns=columns))
@@ -337,7 +388,8 @@ def test_inputs_without_targets_and_a_file_of_targets(rows: Rows, make: Callable
         store.targets(outputs, [0])
     solution = frame[["sample_id", *columns]].assign(Usage="Public")
     write_csv(tmp_path / "solution.csv", solution)
-    with pytest.raises(DataError, match=r"solution\.csv: line 1: unknown column\(s\): Usage.*--ignore"):
+    message = r"solution\.csv: line 1: unknown column\(s\): Usage.*--ignore"
+    with pytest.raises(DataError, match=message):
         make(test, targets=tmp_path / "solution.csv", overwrite=True)
     make(test, targets=tmp_path / "solution.csv", ignore=("Usage",), overwrite=True)
     check_rows(ColumnStore.open(tmp_path / "t.zarr"), rows)
@@ -352,7 +404,11 @@ def test_inputs_without_targets_and_a_file_of_targets(rows: Rows, make: Callable
         make(test, targets=tmp_path / "solution.csv", ignore=("Usage",), overwrite=True)
 
 
-def test_an_interrupted_table_is_refused_and_resumed(rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_an_interrupted_table_is_refused_and_resumed(
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     path = write_csv(tmp_path / "train.csv", rows[0])
 
     def stop(row: int, total: int) -> None:
@@ -370,7 +426,8 @@ def test_an_interrupted_table_is_refused_and_resumed(rows: Rows, make: Callable[
     assert (done.status, done.records_written) == ("resumed", ROWS - 14)
     check_rows(ColumnStore.open(tmp_path / "t.zarr"), rows)
     assert make(path, row_chunk=7).status == "already complete"
-    path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[-1].replace(b"train_47", b"train_48"))
+    last = path.read_bytes().splitlines(keepends=True)[-1]
+    path.write_bytes(path.read_bytes() + last.replace(b"train_47", b"train_48"))
     with pytest.raises(StoreError, match="different: parts and columns of the source"):
         make(path, row_chunk=7)
 
@@ -419,12 +476,15 @@ def test_csv_that_does_not_fit(case: str, rows: Rows, pairs: Path, tmp_path: Pat
     change, message = BAD_CSV[case]
     path = write_csv(tmp_path / "train.csv", change(rows[0].copy()))
     with pytest.raises(DataError, match=message) as caught:
-        source = TableSource.find(path, SPLIT, find_grid(pairs), StoreConfig(), None)
-        source.read(slice(0, source.n_record), lambda row: None)
+        read_all(path, pairs)
     assert str(path) in str(caught.value)
 
 
-def test_a_sample_id_that_stands_twice_in_different_blocks_and_files(rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_a_sample_id_that_stands_twice_in_different_blocks_and_files(
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame = rows[0].copy()
     frame.loc[45, "sample_id"] = "train_2"
     folder = tmp_path / "parts"
@@ -478,9 +538,8 @@ def test_a_value_that_does_not_fit_is_told_by_line_and_column(
 ) -> None:
     path = write_csv(tmp_path / "train.csv", rows[0])
     edit_csv(path, line, column, value)
-    source = TableSource.find(path, SPLIT, find_grid(pairs), StoreConfig(), None)
     with pytest.raises(DataError, match=message) as caught:
-        source.read(slice(0, ROWS), lambda row: None)
+        read_all(path, pairs)
     assert str(path) in str(caught.value)
 
 
@@ -527,8 +586,7 @@ def test_a_csv_whose_lines_are_damaged(
     path = write_csv(tmp_path / "train.csv", rows[0])
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DataError, match=message) as caught:
-        source = TableSource.find(path, SPLIT, find_grid(pairs), StoreConfig(), None)
-        source.read(slice(0, source.n_record), lambda row: None)
+        read_all(path, pairs)
     assert str(path) in str(caught.value)
 
 
@@ -567,16 +625,22 @@ def test_arrays_that_do_not_fit(rows: Rows, make: Callable[..., Prepared], tmp_p
     with pytest.raises(DataError, match=r"train_input.npy: not a readable .npy file"):
         make(source, **given)
     source.unlink()
-    with pytest.raises(DataError, match=r"train_target.npy: expected X_input.npy, with its targets"):
+    message = r"train_target.npy: expected X_input.npy, with its targets"
+    with pytest.raises(DataError, match=message):
         make(target, **given)
 
 
-def test_nan_in_an_array_is_told_by_row_and_column(rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_nan_in_an_array_is_told_by_row_and_column(
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame, inputs, _ = rows
     x = frame.drop(columns="sample_id").to_numpy()[:, : inputs.width].copy()
     x[40, inputs.offset("pbuf_CH4") + 4] = np.nan
     np.save(tmp_path / "train_input.npy", x)
-    with pytest.raises(DataError, match=r"train_input.npy: row 41, column pbuf_CH4_4: nan is not finite"):
+    message = r"train_input.npy: row 41, column pbuf_CH4_4: nan is not finite"
+    with pytest.raises(DataError, match=message):
         make(tmp_path / "train_input.npy", inputs="climsim_v2_kaggle", values="physical")
     with pytest.raises(StoreError, match="incomplete"):
         ColumnStore.open(tmp_path / "t.zarr")
@@ -587,7 +651,8 @@ def test_hdf5_that_does_not_fit(rows: Rows, make: Callable[..., Prepared], tmp_p
     x = frame.drop(columns="sample_id").to_numpy()[:, : inputs.width]
     given = {"inputs": "climsim_v2_kaggle", "values": "physical"}
     path = write_hdf5(tmp_path / "train_input.h5", x, dataset="dat")
-    with pytest.raises(DataError, match=r"train_input.h5: no dataset 'data'; did you mean 'dat'\?; there are: dat"):
+    message = r"train_input.h5: no dataset 'data'; did you mean 'dat'\?; there are: dat"
+    with pytest.raises(DataError, match=message):
         make(path, **given)
     write_hdf5(path, x)
     os.truncate(path, path.stat().st_size // 2)
@@ -596,31 +661,45 @@ def test_hdf5_that_does_not_fit(rows: Rows, make: Callable[..., Prepared], tmp_p
     assert not (tmp_path / "t.zarr").exists()
 
 
-def test_parquet_that_does_not_fit(rows: Rows, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_parquet_that_does_not_fit(
+    rows: Rows,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "train.parquet"
     frame = rows[0].copy()
     frame.loc[30, "state_v_1"] = None
     frame.to_parquet(path)
-    with pytest.raises(DataError, match=r"train.parquet: row 31, column state_v_1: there is no value"):
+    message = r"train.parquet: row 31, column state_v_1: there is no value"
+    with pytest.raises(DataError, match=message):
         make(path)
     rows[0].assign(state_ps="high").to_parquet(path)
-    with pytest.raises(DataError, match=r"train.parquet: column state_ps is (large_)?string, expected numbers"):
+    message = r"train.parquet: column state_ps is (large_)?string, expected numbers"
+    with pytest.raises(DataError, match=message):
         make(path, overwrite=True)
     os.truncate(path, path.stat().st_size - 10)
     with pytest.raises(DataError, match=r"train.parquet: not a readable Parquet file"):
         make(path)
 
 
-def test_folders_and_splits_that_do_not_fit(rows: Rows, pairs: Path, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_folders_and_splits_that_do_not_fit(
+    rows: Rows,
+    pairs: Path,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame, inputs, _ = rows
     folder = tmp_path / "kaggle"
     folder.mkdir()
     write_csv(folder / "train.csv", frame)
-    with pytest.raises(SplitError, match=r"names stamps or dates \(test\), but rows of a table have none: .*rows: "):
+    message = r"names stamps or dates \(test\), but rows of a table have none: .*rows: "
+    with pytest.raises(SplitError, match=message):
         make(folder, split=Split(test=(STAMPS[0],)))
-    with pytest.raises(SplitError, match=r"no part of the table is named 'val' \(validation\); there are train"):
+    message = r"no part of the table is named 'val' \(validation\); there are train"
+    with pytest.raises(SplitError, match=message):
         make(folder, split=Split(validation=(RowRange(file="val"),)))
-    with pytest.raises(SplitError, match=r"12 row\(s\) stand in two splits: row 13 \(train and test\)"):
+    message = r"12 row\(s\) stand in two splits: row 13 \(train and test\)"
+    with pytest.raises(SplitError, match=message):
         make(
             folder,
             split=Split(train=(RowRange(rows=(0.0, 0.5)),), test=(RowRange(rows=(0.25, 0.75)),)),
@@ -641,7 +720,12 @@ def test_folders_and_splits_that_do_not_fit(rows: Rows, pairs: Path, make: Calla
     assert not (tmp_path / "t.zarr").exists()
 
 
-def test_weights_are_kept_and_those_that_do_not_fit_refused(rows: Rows, pairs: Path, make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_weights_are_kept_and_those_that_do_not_fit_refused(
+    rows: Rows,
+    pairs: Path,
+    make: Callable[..., Prepared],
+    tmp_path: Path,
+) -> None:
     frame, _, outputs = rows
     weights = np.linspace(0.0, 1.0, outputs.width)
     columns = frame.columns[-outputs.width :]
@@ -666,7 +750,8 @@ def test_weights_are_kept_and_those_that_do_not_fit_refused(rows: Rows, pairs: P
     ):
         make(table, weights=path)
     edit_csv(path, 2, "ptend_v_3", "-1")
-    with pytest.raises(DataError, match=r"line 2, column ptend_v_3: the weight -1, expected 0 or more"):
+    message = r"line 2, column ptend_v_3: the weight -1, expected 0 or more"
+    with pytest.raises(DataError, match=message):
         make(table, weights=path)
     write_csv(path, sample.drop(columns="ptend_v_3"))
     with pytest.raises(DataError, match=r"missing column\(s\) of mmf368: ptend_v_3"):
@@ -701,7 +786,10 @@ def test_a_killed_process_leaves_a_table_that_is_refused_and_resumes(
     check_rows(ColumnStore.open(tmp_path / "t.zarr"), rows)
 
 
-def test_the_first_releases_normalized_arrays_through_the_command_line(climsim_dir: Path, tmp_path: Path) -> None:
+def test_the_first_releases_normalized_arrays_through_the_command_line(
+    climsim_dir: Path,
+    tmp_path: Path,
+) -> None:
     # The subsampled set: 124 inputs, 128 targets, normalized with the published files.
     inputs = VariableSet("v1", tuple(map(variable, V1_INPUTS)))
     outputs = VariableSet("v1", tuple(map(variable, V1_OUTPUTS)))
@@ -722,7 +810,8 @@ def test_the_first_releases_normalized_arrays_through_the_command_line(climsim_d
     assert "384 rows (384 written now)" in done.output
     store = ColumnStore.open(tmp_path / "t.zarr")
     assert len(store.indices("test")) == 384
-    # Float32 rounds a normalized value to 6e-8 of itself: of its distance from the mean, in physical units; and the store once more.
+    # Float32 rounds a normalized value to 6e-8 of itself: of its distance from the mean, in
+    # physical units; and the store once more.
     distance = np.abs(rows.inputs - mean) + np.abs(rows.inputs)
     assert (np.abs(store.pack(inputs, slice(None)) - rows.inputs) <= 2e-7 * distance).all()
     tiny = 1e-37  # float32 takes what is smaller for 0
@@ -730,7 +819,8 @@ def test_the_first_releases_normalized_arrays_through_the_command_line(climsim_d
 
 
 V1_INPUTS = ("state_t", "state_q0001", "state_ps", "pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX")
-V1_OUTPUTS = ("ptend_t", "ptend_q0001", *(f"cam_out_{n}" for n in ("NETSW", "FLWDS", "PRECSC", "PRECC", "SOLS", "SOLL", "SOLSD", "SOLLD")))
+FLUXES = ("NETSW", "FLWDS", "PRECSC", "PRECC", "SOLS", "SOLL", "SOLSD", "SOLLD")
+V1_OUTPUTS = ("ptend_t", "ptend_q0001", *(f"cam_out_{n}" for n in FLUXES))
 
 
 def published(path: Path, variables: VariableSet) -> np.ndarray:

@@ -16,14 +16,17 @@ from climlink.data.split import RowRange, Split
 from climlink.data.store import ColumnStore, StoreConfig
 from climlink.data.tables.config import TableConfig
 from climlink.data.tables.layout import column_names
-from climlink.packages.export import ExportSource, _candidates
+from climlink.packages.export import ExportSource
+from climlink.packages.golden_sources import store_rows
 from climlink.training.data import Batch, Encoder, HostOutputs, OrderedBatches, StreamedBatches, host_outputs
 from climlink.wrappers.variable_sets import variable_set
 
 
 @pytest.fixture(scope="module")
 def table_store(synthetic_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> ColumnStore:
-    """Return the store of a table of the synthetic pairs with all 557 inputs, in chunks of 40 rows."""
+    """Return the store of a table of the synthetic pairs with all 557 inputs, in chunks of 40
+    rows.
+    """
     folder = tmp_path_factory.mktemp("table")
     inputs, outputs = variable_set("climsim_v2"), variable_set("mmf368")
     rows = read_columns(synthetic_dir, inputs, outputs)
@@ -38,7 +41,10 @@ def table_store(synthetic_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def encoder(table_store: ColumnStore, linear_source: ExportSource) -> Encoder:
-    nothing = HostOutputs(host_outputs([], table_store.level_count), torch.zeros(0, dtype=torch.float64))
+    nothing = HostOutputs(
+        host_outputs([], table_store.level_count),
+        torch.zeros(0, dtype=torch.float64),
+    )
     return Encoder(table_store, linear_source.emulator, nothing)
 
 
@@ -46,21 +52,35 @@ def rows_of(batches: list[Batch]) -> np.ndarray:
     return torch.cat([b.targets for b in batches]).numpy()
 
 
-def test_streamed_batches_hold_every_row_once_and_read_neighbours_together(encoder: Encoder, table_store: ColumnStore) -> None:
+def test_streamed_batches_hold_every_row_once_and_read_neighbours_together(
+    encoder: Encoder,
+    table_store: ColumnStore,
+) -> None:
     times = table_store.indices("train")
     assert (len(times), table_store.read_together) == (72, 5)
-    streamed = StreamedBatches(encoder, times, block_times=20, batch_size=16, seed=3, epoch=lambda: 0)
+    streamed = StreamedBatches(
+        encoder,
+        times,
+        block_times=20,
+        batch_size=16,
+        seed=3,
+        epoch=lambda: 0,
+    )
     batches = list(streamed)
     assert len(batches) == len(streamed) == 5
     whole = encoder.encode(times).targets.numpy()
     order = [int(np.flatnonzero((whole == row).all(axis=1))[0]) for row in rows_of(batches)]
     assert sorted(order) == list(range(72))
     assert order != sorted(order)
-    # The first block of 20 rows is 4 groups of 5 neighbours and the last, short one; one by one it would be 12 or so.
+    # The first block of 20 rows is 4 groups of 5 neighbours and the last, short one; one by one it
+    # would be 12 or so.
     assert len({row // 5 for row in order[:16]}) <= 5
 
 
-def test_validation_batches_are_neighbouring_rows_in_order(encoder: Encoder, table_store: ColumnStore) -> None:
+def test_validation_batches_are_neighbouring_rows_in_order(
+    encoder: Encoder,
+    table_store: ColumnStore,
+) -> None:
     times = table_store.indices("validation")
     ordered = OrderedBatches(encoder, times)
     batches = list(ordered)
@@ -70,6 +90,8 @@ def test_validation_batches_are_neighbouring_rows_in_order(encoder: Encoder, tab
     np.testing.assert_allclose(rows_of(batches), encoder.encode(times).targets.numpy(), rtol=0, atol=1e-6)
 
 
-def test_golden_columns_are_chosen_from_as_many_rows_as_from_pairs(table_store: ColumnStore, linear_source: ExportSource) -> None:
+def test_golden_columns_are_chosen_from_as_many_rows_as_from_pairs(
+    table_store: ColumnStore,
+) -> None:
     # A table's times are rows: eight times of it would be eight columns.
-    assert _candidates(table_store, linear_source.emulator.contract).shape == (72, 557)
+    assert store_rows(table_store, variable_set("host_v2_q")).shape == (72, 557)
