@@ -40,9 +40,10 @@ def describe(path: str | Path, *, ranges: bool = True, progress: Progress | None
     variables = recorded_variables(attributes, path)
     store = ColumnStore.open(path) if complete and ranges else None
     lags = lag_names(attributes["level_count"])
+    leading = ("time", "column") if "stamp" in group else ("row",)
     found = {}
     for number, v in enumerate(variables):
-        found[v.name] = _variable(path, _array(group, v.name))
+        found[v.name] = _variable(path, _array(group, v.name), (*leading, *v.dims))
         if store is not None:
             found[v.name] |= _range(store, v.name)
         if progress:
@@ -105,10 +106,10 @@ def _array(group: zarr.Group, name: str) -> zarr.Array:
     return array
 
 
-def _variable(path: Path, array: zarr.Array) -> dict[str, Any]:
+def _variable(path: Path, array: zarr.Array, dimensions: tuple[str, ...]) -> dict[str, Any]:
     return {
         "units": array.attrs.get("units"),
-        "dimensions": " ".join(map(str, array.metadata.dimension_names)),
+        "dimensions": " ".join(dimensions),
         "dtype": str(array.dtype),
         "bytes_on_disk": _bytes(path / array.basename),
     }

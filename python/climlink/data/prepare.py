@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from climlink.data.climsim import Columns
 from climlink.data.errors import DataError, StoreError
 from climlink.data.files import followed, make_folder, refusals, remove_folder, replacing
-from climlink.data.pairs import PairSource
-from climlink.data.source import Note, Source, digest
-from climlink.data.split import SPLIT_NAMES, Split, read_split
+from climlink.data.plan import Plan, make_plan
+from climlink.data.source import Note, digest
+from climlink.data.split import SPLIT_NAMES, Split
 from climlink.data.stamp import Stamp
 from climlink.data.store import (
     IMPLAUSIBLE,
@@ -36,10 +36,6 @@ from climlink.data.store import (
     record_of,
     store_version,
 )
-from climlink.data.tables.find import holds_tables
-from climlink.data.tables.source import TableSource
-from climlink.data.tables.weights import TargetWeights, read_weights
-from climlink.wrappers.layout import LEVEL
 
 Progress = Callable[[int, int], None]
 """Called with the records done and the records in all."""
@@ -67,42 +63,6 @@ class Prepared:
     """What the records are."""
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Everything that decides a store's content."""
-
-    source: Source
-    config: StoreConfig
-    split: Split
-    weights: TargetWeights | None
-
-    @property
-    def blocks(self) -> list[slice]:
-        size, total = self.source.block_size, self.source.n_record
-        return [slice(first, min(first + size, total)) for first in range(0, total, size)]
-
-    @property
-    def dimensions(self) -> tuple[tuple[str, int], ...]:
-        """What every variable begins with: name and size."""
-        grid, n_record = self.source.grid, self.source.n_record
-        if grid is None:
-            return (("row", n_record),)
-        return (("time", n_record), ("column", grid.n_column))
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The sizes of the dimensions of variables."""
-        return {LEVEL: self.source.level_count}
-
-    def arguments(self) -> dict[str, str]:
-        """Return digests of the arguments, by the word a user knows each by."""
-        found = self.source.arguments()
-        found["store configuration (dtypes, time_chunk, time step)"] = digest(
-            self.config.model_dump_json(),
-        )
-        return found if self.weights is None else found | {"weights": self.weights.sha256}
-
-
 def prepare(
     source: str | Path,
     store: str | Path,
@@ -125,7 +85,7 @@ def prepare(
     arguments, unless ``overwrite``; FileError where the system refuses to write.
     """
     given = Path(store)
-    plan = _plan(Path(source), split, grid, config or StoreConfig(), targets, weights)
+    plan = make_plan(Path(source), split, grid, config or StoreConfig(), targets, weights)
     if overwrite:
         _remove(given)
     place = followed(given)
@@ -147,47 +107,13 @@ def prepare(
 def _prepared(
     store: Path,
     status: Literal["made", "resumed", "already complete"],
-    plan: _Plan,
+    plan: Plan,
     written: int,
     attributes: dict[str, Any],
 ) -> Prepared:
     s = plan.source
     last = (attributes["data_digest"], s.left_out, attributes[IMPLAUSIBLE], s.unit)
     return Prepared(store, status, s.n_record, written, *last)
-
-
-def _plan(
-    source: Path,
-    split: Split | str | Path,
-    grid: str | Path | None,
-    config: StoreConfig,
-    targets: str | Path | None,
-    weights: str | Path | None,
-) -> _Plan:
-    """Find and check everything that can be checked before a value is read."""
-    split = split if isinstance(split, Split) else read_split(split)
-    if split.time_step_s != config.time_step_s:
-        raise StoreError(
-            f"the split counts steps of {split.time_step_s} s, the store's time step is {config.time_step_s:g} s; make them equal"
-        )
-    grid = None if grid is None else Path(grid)
-    found: Source
-    if holds_tables(source):
-        found = TableSource.find(
-            source,
-            split,
-            grid,
-            config,
-            None if targets is None else Path(targets),
-        )
-    elif targets is not None:
-        problem = f"{source} holds mli/mlo pairs,"
-        raise DataError(f"{problem} which have their targets: leave --targets out")
-    else:
-        found = PairSource.find(source, split, grid, config)
-    config.check(found.variables)
-    known = None if weights is None else read_weights(Path(weights), found.level_count)
-    return _Plan(found, config, split, known)
 
 
 def _remove(store: Path) -> None:
@@ -197,7 +123,7 @@ def _remove(store: Path) -> None:
         remove_folder(store)
 
 
-def _attributes_of_same(store: Path, plan: _Plan) -> dict[str, Any]:
+def _attributes_of_same(store: Path, plan: Plan) -> dict[str, Any]:
     """Return the attributes of an existing store; StoreError if it was begun with other arguments."""
     attributes: dict[str, Any] = dict(open_group(store).attrs)
     begun, asked = attributes.get("prepared_from", {}), plan.arguments()
@@ -210,7 +136,7 @@ def _attributes_of_same(store: Path, plan: _Plan) -> dict[str, Any]:
     return attributes
 
 
-def _create_skeleton(store: Path, plan: _Plan) -> None:
+def _create_skeleton(store: Path, plan: Plan) -> None:
     """Create the group with all coordinates and empty (NaN) variables, beside the store and then renamed."""
     beside = make_folder(store.parent) / f".{store.name}.new"
     remove_folder(beside)  # of a process that was killed
@@ -222,7 +148,7 @@ def _create_skeleton(store: Path, plan: _Plan) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write_skeleton(beside: Path, plan: _Plan) -> None:
+def _write_skeleton(beside: Path, plan: Plan) -> None:
     """Write the group, its coordinates and its variables without values."""
     group = zarr.create_group(beside, zarr_format=3, attributes=_attributes(plan))
     names = _create_coordinates(group, plan)
@@ -242,7 +168,7 @@ def _write_skeleton(beside: Path, plan: _Plan) -> None:
     (beside / _MARKS).mkdir()
 
 
-def _attributes(plan: _Plan) -> dict[str, Any]:
+def _attributes(plan: Plan) -> dict[str, Any]:
     source = plan.source
     found = {
         VERSION_ATTRIBUTE: STORE_VERSION,
@@ -266,7 +192,7 @@ def _attributes(plan: _Plan) -> dict[str, Any]:
     return found
 
 
-def _create_coordinates(group: zarr.Group, plan: _Plan) -> list[str]:
+def _create_coordinates(group: zarr.Group, plan: Plan) -> list[str]:
     """Write what is known of times, splits, column positions and hybrid coefficients; return the
     names but that of the dimension.
     """
@@ -309,7 +235,7 @@ def _coordinate(group: zarr.Group, name: str, values: NDArray[Any], dimension: s
     array[...] = values
 
 
-def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
+def _write_blocks(store: Path, plan: Plan, progress: Progress | None) -> int:
     """Write every block that is not done yet and return the number of records written."""
     group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
     total, written = plan.source.n_record, 0
@@ -332,7 +258,7 @@ def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
 
 def _copy_block(
     group: zarr.Group,
-    plan: _Plan,
+    plan: Plan,
     block: slice,
     done: Callable[[int], None],
 ) -> list[Note]:
@@ -342,7 +268,7 @@ def _copy_block(
     return notes
 
 
-def _is_done(store: Path, plan: _Plan, number: int) -> bool:
+def _is_done(store: Path, plan: Plan, number: int) -> bool:
     """Say whether a block was written whole, from files that still have the length they had then."""
     if not _mark(store, number).exists():
         return False
@@ -350,12 +276,12 @@ def _is_done(store: Path, plan: _Plan, number: int) -> bool:
     return noted == plan.source.sizes(plan.blocks[number])
 
 
-def _sizes_digest(plan: _Plan) -> str:
+def _sizes_digest(plan: Plan) -> str:
     whole = [sizes for block in plan.blocks for sizes in plan.source.sizes(block)]
     return digest(json.dumps(whole))
 
 
-def _check_sizes(store: Path, attributes: dict[str, Any], plan: _Plan) -> None:
+def _check_sizes(store: Path, attributes: dict[str, Any], plan: Plan) -> None:
     """Raise StoreError if a source file of a complete store has changed its length since."""
     if attributes.get("source_sizes_sha256") != _sizes_digest(plan):
         raise StoreError(
@@ -363,7 +289,7 @@ def _check_sizes(store: Path, attributes: dict[str, Any], plan: _Plan) -> None:
         )
 
 
-def _write_block(group: zarr.Group, plan: _Plan, block: slice, columns: Columns) -> None:
+def _write_block(group: zarr.Group, plan: Plan, block: slice, columns: Columns) -> None:
     """Write one block of every variable; DataError if a value overflows the declared type."""
     for v in plan.source.variables:
         dtype = plan.config.dtype_of(v)
@@ -392,7 +318,7 @@ def _notes(store: Path, number: int) -> list[Note]:
     return notes
 
 
-def _finish(store: Path, plan: _Plan) -> dict[str, Any]:
+def _finish(store: Path, plan: Plan) -> dict[str, Any]:
     """Record the source digests, declare the store complete in one write, drop the marks.
 
     Return the attributes that came last.

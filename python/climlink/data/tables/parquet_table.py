@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -94,9 +95,7 @@ class ParquetTable:
 def _pyarrow() -> tuple[ModuleType, ModuleType]:
     """Return pyarrow and its Parquet part; DataError where it is not installed."""
     try:
-        import pyarrow
-        import pyarrow.parquet
+        return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
         problem = "Parquet files need pyarrow: pip install 'climlink[tables]',"
         raise DataError(f"{problem} or write the table as CSV") from error
-    return pyarrow, pyarrow.parquet
