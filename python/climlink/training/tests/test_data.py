@@ -16,9 +16,11 @@ from climlink.data.split import RowRange, Split
 from climlink.data.store import ColumnStore, StoreConfig
 from climlink.data.tables.config import TableConfig
 from climlink.data.tables.layout import column_names
-from climlink.packages.export import ExportSource
+from climlink.packages.export import ExportSource, export_run
 from climlink.packages.golden_sources import store_rows
+from climlink.training.config import TrainingConfig
 from climlink.training.data import Batch, Encoder, HostOutputs, OrderedBatches, StreamedBatches, host_outputs
+from climlink.training.run import train
 from climlink.wrappers.variable_sets import variable_set
 
 
@@ -95,3 +97,29 @@ def test_golden_columns_are_chosen_from_as_many_rows_as_from_pairs(
 ) -> None:
     # A table's times are rows: eight times of it would be eight columns.
     assert store_rows(table_store, variable_set("host_v2_q")).shape == (72, 557)
+
+
+def test_a_network_is_trained_on_a_table_and_exported(table_store: ColumnStore, tmp_path: Path) -> None:
+    config = TrainingConfig.model_validate(
+        {
+            "name": "small",
+            "store": table_store.path,
+            "output": tmp_path / "run",
+            "architecture": {"name": "linear"},
+            "validation": {"source": "store"},
+            "epochs": 2,
+            "batch_size": 16,
+            "memory_limit_gib": 1e-4,  # streamed: 72 rows of 3.5 kB are more
+            "device": "cpu",
+            "threads": 1,
+        }
+    )
+    train(config, progress=False)
+    package = export_run(tmp_path / "run", tmp_path / "wrap_model.pt")
+    assert package.manifest.provenance.data_digest == table_store.digest
+    assert package.manifest.hybrid == table_store.hybrid.entry()
+    times = table_store.indices("validation")
+    with torch.no_grad():
+        predicted = package.load()(torch.from_numpy(table_store.pack(variable_set("host_v2_q"), times)))
+    assert predicted.shape == (24, 368)
+    assert bool(torch.isfinite(predicted).all())
