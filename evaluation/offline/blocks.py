@@ -79,7 +79,10 @@ class Misses:
 
 
 class Blocks:
-    """Iterates over a split of a store, block by block; ``misses`` and ``times_done`` fill as it goes."""
+    """Iterates over a split of a store, block by block; ``misses`` and ``times_done`` fill.
+
+    ``area`` [column] weighs the columns; of a table, where it is not known, it is 1.
+    """
 
     def __init__(self, predictor: Predictor, store: ColumnStore, split: str) -> None:
         """Check package and store against each other; EvaluationError says what does not fit."""
@@ -88,6 +91,7 @@ class Blocks:
         self.inputs, self.outputs = value_sets(manifest)
         self.store = store
         self.indices = store.indices(split)
+        self.area = store.area if store.has_place else np.ones(1)
         self.misses = Misses(self.outputs)
         self.times_done = 0
         self._predictor = predictor
@@ -107,7 +111,7 @@ class Blocks:
         truth = pack_targets({n: columns[n] for n in self.outputs.names}, self.outputs)
         rows, changes = self._predictor.rows_and_changes(inputs)
         predicted = rows.astype(np.float64).reshape(*shape, -1)
-        self.misses.note(predicted, [str(self.store.stamps[i]) for i in times])
+        self.misses.note(predicted, [self.store.name_of(int(i)) for i in times])
         counted = np.asarray(np.isfinite(predicted).all(axis=2), dtype=np.float64)
         predicted = np.where(counted[..., None] > 0.0, predicted, 0.0)
         hybrid = self.store.hybrid
@@ -149,4 +153,5 @@ def check_fit(manifest: Manifest, store: ColumnStore, split: str) -> None:
                 )
     if len(store.indices(split)) == 0:
         raise EvaluationError(f"{store.path} has no times in its split {split!r}; choose another with --split")
-    area_weights(store.area)
+    if store.has_place:
+        area_weights(store.area)

@@ -75,7 +75,7 @@ def collect(blocks: Blocks, predictor: Predictor, progress: Progress | None = No
     collected = _prepare(blocks, predictor)
     total = len(blocks.indices)
     for block in blocks:
-        collected.add(block, blocks.outputs, blocks.store.area)
+        collected.add(block, blocks.outputs, blocks.area)
         if progress is not None:
             progress(min(blocks.times_done + len(block.truth), total), total, predictor.package.manifest.name)
     return collected

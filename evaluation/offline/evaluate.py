@@ -66,6 +66,11 @@ def _result(blocks: Blocks, predictor: Predictor, collected: Collected, split: s
         excluded.append(Exclusion("the pruning depth", "the imported graph does not say it: every level counts in medians"))
     if manifest.imported is not None and manifest.imported.host_postprocessing != "none":
         excluded.append(Exclusion("what the host does to the outputs", "scored is what the graph gives, before the host's own limits"))
+    if not store.has_place:
+        made_of = f"the store was made of {store.attributes['source']}"
+        why = f"{made_of}, whose rows say neither time nor place: every row weighs the same"
+        lacking = "weights by area, means by latitude, and R² over time of columns"
+        excluded.append(Exclusion(lacking, why))
     trained = manifest.provenance.data_digest
     return OfflineResult(
         package=PackageSummary.of(predictor.package),
@@ -75,12 +80,13 @@ def _result(blocks: Blocks, predictor: Predictor, collected: Collected, split: s
             store=str(store.path),
             digest=store.digest,
             split=split,
-            first=str(store.stamps[blocks.indices[0]]),
-            last=str(store.stamps[blocks.indices[-1]]),
+            first=store.name_of(int(blocks.indices[0])),
+            last=store.name_of(int(blocks.indices[-1])),
             times=len(blocks.indices),
-            latitude=store.latitude,
-            area=store.area,
+            latitude=store.latitude if store.has_place else None,
+            area=blocks.area,
             hybrid=store.hybrid,
+            target_weights=store.target_weights,
         ),
         plain=collected.plain,
         energy=collected.energy,

@@ -23,7 +23,8 @@ def metrics(result: OfflineResult) -> Metrics:
     mean and median over columns, then the same median. ``rmse``, ``mae``, ``bias``: over dp and area, in units of the output.
     ``climsim_mae``, ``climsim_rmse``, ``climsim_bias``: ClimSim's in W/m2, mean over levels not pruned; ``climsim_r2`` their median.
     ``leap``: the competition's. ``bias`` and ``rmse`` of ``water_residual`` and ``energy_source``: of column sums. ``constraint``: share of
-    values changed. ``confidence``: see ConfidenceResult. What is over time is null where the split has one time.
+    values changed. ``confidence``: see ConfidenceResult. What is over time is null where the split
+    has one time, or the store was made of a table.
     """
     found: dict[str, float] = {f"r2.{n}": v for n, v in result.r2_table().summary().items()}
     columns, medians = mean_column_r2(result), median_column_r2(result)
@@ -37,10 +38,11 @@ def metrics(result: OfflineResult) -> Metrics:
         for metric, values in climsim.items():
             found[f"climsim_{metric}.{name}"] = over_levels(result, values, name, np.median if metric == "r2" else np.mean)
     if is_competition(result):
-        found |= leap_scores(result.pooled.r2()[0], result.constant[0], result.outputs)
+        r2, constant = result.pooled.r2()[0], result.constant[0]
+        found |= leap_scores(r2, constant, result.outputs, result.place.target_weights)
     found |= _budgets(result) | _constraints(result) | _confidence(result)
     found["nonfinite.rows"] = float(result.misses.rows)
-    if result.place.times < 2:
+    if not result.place.over_time:
         found |= {name: float("nan") for name in found if name.startswith(("r2_column", "climsim_r2"))}
     return {name: finite_or_none(value) for name, value in found.items()}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -16,13 +18,15 @@ _CLIMSIM_UNITS = {"mae": "W/m2", "rmse": "W/m2", "bias": "W/m2", "r2": "1"}
 
 def numbers(result: OfflineResult) -> xr.Dataset:
     """Return scores by level, by column and by latitude, groups of precipitation, and budgets, with units."""
-    dataset = _by_level(result) | _by_column(result) | _zonal(result) | _deciles(result) | _confidence(result)
-    grid = {
+    dataset = _by_level(result) | _deciles(result) | _confidence(result)
+    grid: dict[str, Any] = {
         "level": ("level", np.arange(result.outputs.level_count), {"long_name": "level from the model top"}),
         "pressure": ("level", result.place.pressure_hpa, {"units": "hPa", "long_name": "midpoint pressure where ps is P0"}),
-        "latitude": ("column", result.place.latitude, {"units": "degrees_north"}),
-        "area": ("column", result.place.area),
     }
+    if not result.place.of_table:
+        dataset |= _by_column(result) | _zonal(result)
+        grid["latitude"] = ("column", result.place.latitude, {"units": "degrees_north"})
+        grid["area"] = ("column", result.place.area)
     attributes = {
         "package": result.package.name,
         "package_sha256": result.package.sha256,
@@ -51,8 +55,9 @@ def _split(result: OfflineResult, prefix: str, values: Array, leading: tuple[str
 def _by_level(result: OfflineResult) -> Variables:
     pooled, mass = result.pooled, result.mass
     found = _split(result, "r2", pooled.r2()[0], (), "1", "R² over columns and times")
-    found |= _split(result, "r2_column", mean_column_r2(result), (), "1", "mean over columns of R² over time")
-    found |= _split(result, "r2_column_median", median_column_r2(result), (), "1", "median over columns of R² over time")
+    if not result.place.of_table:
+        found |= _split(result, "r2_column", mean_column_r2(result), (), "1", "mean over columns of R² over time")
+        found |= _split(result, "r2_column_median", median_column_r2(result), (), "1", "median over columns of R² over time")
     found |= _split(result, "constant", result.constant[0].astype(np.int8), (), "1", "1 where the truth is without variance")
     for name, values in (("rmse", mass.rmse()), ("mae", mass.mae()), ("bias", mass.bias())):
         found |= _split(result, name, values[0], (), None, f"{name} over mass or area")

@@ -79,7 +79,7 @@ def combined_report(evaluations: Sequence[OfflineEvaluation], command: str) -> R
         summary=summary.model_dump(mode="json"),
         numbers=_numbers(results),
         command=command,
-        sources={"store": f"{place.store}, split {place.split}, {place.times} times, digest {place.digest}"}
+        sources={"store": f"{place.store}, split {place.split}, {place.span}, digest {place.digest}"}
         | {label: f"SHA-256 {r.package.sha256}" for label, r in results.items()},
         excluded=[Exclusion(f"{label}: {x.what}", x.why) for label, r in results.items() for x in exclusions(r)],
     )
@@ -103,10 +103,7 @@ def _words(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str], grou
     outputs = [v.name for v in evaluations[0].result.outputs.profiles]
     mean = {label: _mean_r2(e, outputs) for label, e in zip(labels, evaluations, strict=True)}
     order = sorted((n for n in mean if not np.isnan(mean[n])), key=lambda n: -mean[n])
-    text = (
-        f"{len(labels)} packages were run on the split {place.split!r} of one store: {place.times} times from {place.first} to "
-        f"{place.last}."
-    )
+    text = f"{len(labels)} packages were run on the split {place.split!r} of one store: {place.span}."
     if order:
         text += (
             f" By R² on the median level, averaged over the profiles, {order[0]} is best with {mean[order[0]]:.3g} and {order[-1]} last "
@@ -175,9 +172,9 @@ def _scalars(results: dict[str, OfflineResult]) -> Section | None:
 
 def _conservation(results: dict[str, OfflineResult]) -> Section | None:
     budgets = {label: r.budgets for label, r in results.items() if r.budgets is not None}
-    if not budgets:
-        return None
     place = next(iter(results.values())).place
+    if not budgets or place.of_table:
+        return None
     shown = ("water_residual", "energy_source")
     values = {"truth": next(iter(budgets.values())).truth_mean()} | {label: b.prediction_mean() for label, b in budgets.items()}
     lines = {label: place.zonal_mean(v)[1] for label, v in values.items()}

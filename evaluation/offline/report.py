@@ -10,14 +10,18 @@ from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.evaluation.figures import sections as draw
 from climlink.evaluation.figures.offline import budget_lines, r2_lines, scalar_means
 from climlink.evaluation.figures.shown import shown_as
+from climlink.evaluation.kernels.pairs import PairMoments
 from climlink.evaluation.offline.conservation import BUDGETS, MEANINGS, UNITS
 from climlink.evaluation.offline.deciles import LABELS
 from climlink.evaluation.offline.numbers import numbers
-from climlink.evaluation.offline.result import OfflineResult
+from climlink.evaluation.offline.result import OfflineResult, Place
 from climlink.evaluation.offline.words import words
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
 from climlink.evaluation.summary import Metrics, OfflineSummary, finite_or_none
 from climlink.wrappers.variables import variable
+
+_WEIGHTS_GIVEN = "The weights are those in the store."
+_WEIGHTS_BY_RULE = "The store holds no weights: by the competition's rule 63 targets aloft have none."
 
 
 def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -> Report:
@@ -31,7 +35,7 @@ def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -
         _conservation(result),
         _constraints(result),
         _confidence(result),
-        _leap(summary.metrics),
+        _leap(result, summary.metrics),
         _levels(result),
     ]
     place = result.place
@@ -44,7 +48,7 @@ def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -
         command=command,
         sources={
             "package": f"{result.package.name}, SHA-256 {result.package.sha256}",
-            "store": f"{place.store}, split {place.split}, {place.times} times from {place.first} to {place.last}, digest {place.digest}",
+            "store": f"{place.store}, split {place.split}, {place.span}, digest {place.digest}",
         },
         excluded=exclusions(result),
     )
@@ -57,7 +61,7 @@ def exclusions(result: OfflineResult) -> list[Exclusion]:
         more = result.misses.rows - len(result.misses.places)
         text = "; ".join(result.misses.places) + (f"; and {more} more columns" if more > 0 else "")
         found.append(Exclusion(f"{result.misses.rows} columns with a prediction that is not finite", text))
-    if result.place.times < 2:
+    if result.place.times < 2 and not result.place.of_table:
         found.append(Exclusion("R² over time, of columns and by latitude", f"the split {result.place.split!r} has one time"))
     for name, levels in result.r2_table().constant_levels().items():
         where = f"levels {_ranges(levels)}" if variable(name).is_profile else "the whole output"
@@ -130,7 +134,7 @@ def _skill(result: OfflineResult, metrics: Metrics) -> Section:
 
 
 def _columns(result: OfflineResult) -> Section | None:
-    if result.place.times < 2:
+    if not result.place.over_time:
         return None
     floored = np.maximum(result.column_r2(), 0.0)
     centres, means = result.place.zonal_mean(floored)
@@ -145,7 +149,9 @@ def _columns(result: OfflineResult) -> Section | None:
     return Section("Skill by latitude", text, [Picture("zonal_r2", figure, caption)])
 
 
-def _zonal(result: OfflineResult) -> Section:
+def _zonal(result: OfflineResult) -> Section | None:
+    if result.place.of_table:
+        return None
     centres, truth = result.place.zonal_mean(result.plain.truth_mean())
     _, prediction = result.place.zonal_mean(result.plain.prediction_mean())
     pictures = []
@@ -202,12 +208,7 @@ def _conservation(result: OfflineResult) -> Section | None:
     if result.budgets is None:
         return None
     place, b = result.place, result.budgets
-    shown = ("water_residual", "energy_source")
-    lines = {}
-    for label, values in (("truth", b.truth_mean()), ("prediction", b.prediction_mean())):
-        centres, means = place.zonal_mean(values)
-        lines[label] = {n: means[:, BUDGETS.index(n)] for n in shown}
-    figure = budget_lines(centres, lines, {n: f"{MEANINGS[n]}\n({UNITS[n]})" for n in shown})
+    pictures = [] if place.of_table else [_budgets_by_latitude(place, b)]
     whole = b.over_columns(place.area)
     truth, bias = whole.truth_mean()[0], whole.bias()[0]
     spread = whole.truth_std()[0]
@@ -230,8 +231,18 @@ def _conservation(result: OfflineResult) -> Section | None:
         "The tendency of moist enthalpy, cp T + Lv q - Lf ice with the ice that falls as snow taken out, is what radiation and surface "
         "fluxes in the tendencies supply; outputs do not say how much that is, so it is compared with the truth."
     )
+    return Section("Conservation", text, pictures, [table])
+
+
+def _budgets_by_latitude(place: Place, budgets: PairMoments) -> Picture:
+    shown = ("water_residual", "energy_source")
+    lines = {}
+    for label, values in (("truth", budgets.truth_mean()), ("prediction", budgets.prediction_mean())):
+        centres, means = place.zonal_mean(values)
+        lines[label] = {n: means[:, BUDGETS.index(n)] for n in shown}
+    figure = budget_lines(centres, lines, {n: f"{MEANINGS[n]}\n({UNITS[n]})" for n in shown})
     caption = "Zonal means in bins of 10° latitude, weighted by area."
-    return Section("Conservation", text, [Picture("conservation_by_latitude", figure, caption)], [table])
+    return Picture("conservation_by_latitude", figure, caption)
 
 
 def _constraints(result: OfflineResult) -> Section | None:
@@ -298,7 +309,7 @@ def _confidence(result: OfflineResult) -> Section | None:
     return Section("Confidence", text, pictures, [table])
 
 
-def _leap(metrics: Metrics) -> Section | None:
+def _leap(result: OfflineResult, metrics: Metrics) -> Section | None:
     if "leap.score" not in metrics:
         return None
     rows = {
@@ -311,7 +322,8 @@ def _leap(metrics: Metrics) -> Section | None:
     table = Table("leap", "Score of the LEAP competition", {"score": list(rows.values()), "value": [metrics[n] for n in rows]})
     text = (
         "The competition's own test times are others, so this compares packages with each other, not with its tables. A level whose truth "
-        "hardly varies can pull the mean far below 0; the first line is not moved by that."
+        "hardly varies can pull the mean far below 0; the first line is not moved by that. "
+        + (_WEIGHTS_GIVEN if result.place.target_weights else _WEIGHTS_BY_RULE)
     )
     return Section("LEAP score", text, [], [table])
 

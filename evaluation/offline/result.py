@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.kernels.pairs import PairMoments
 from climlink.evaluation.offline.blocks import Misses
 from climlink.evaluation.offline.confidence import ConfidenceResult
@@ -24,7 +25,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Place:
-    """Where and when: store, split, its times, and the grid. Latitude in degrees and area [column]."""
+    """Where and when: store, split, its times, and the grid. Latitude in degrees and area [column].
+
+    Of a table neither time nor place is known: ``times`` counts its rows, latitude is None, and
+    rows weigh the same (``area`` is 1).
+    """
 
     store: str
     digest: str
@@ -32,9 +37,27 @@ class Place:
     first: str
     last: str
     times: int
-    latitude: Array
+    latitude: Array | None
     area: Array
     hybrid: HybridCoordinate
+    target_weights: dict[str, Array] | None = None
+    """Weights of the targets in the LEAP score, where the store holds them."""
+
+    @property
+    def of_table(self) -> bool:
+        """Whether the store was made of a table, whose rows say neither time nor place."""
+        return self.latitude is None
+
+    @property
+    def over_time(self) -> bool:
+        """Whether there are columns that are followed over several times."""
+        return not self.of_table and self.times > 1
+
+    @property
+    def span(self) -> str:
+        """How many times there are, and from when to when; or how many rows."""
+        unit = "rows" if self.of_table else "times"
+        return f"{self.times} {unit} from {self.first} to {self.last}"
 
     @property
     def pressure_hpa(self) -> Array:
@@ -45,8 +68,11 @@ class Place:
     def zonal_mean(self, values: Array) -> tuple[Array, Array]:
         """Return the centres [bin] in degrees and the area-weighted means [bin, feature] of values [column, feature] in latitude bins.
 
-        NaN where a bin has no column with a value.
+        NaN where a bin has no column with a value. EvaluationError where no latitude is known.
         """
+        if self.latitude is None:
+            problem = f"{self.store} was made of a table:"
+            raise EvaluationError(f"{problem} no latitude is known, so there are no zonal means")
         centres, weights = zonal_weights(self.latitude, self.area)
         known = np.isfinite(values)
         total = weights @ known

@@ -36,11 +36,11 @@ def _subject(result: OfflineResult) -> str:
     p, place = result.package, result.place
     size = "" if p.parameters is None else f" with {p.parameters:,} parameters"
     kind = f", {p.architecture}{size}," if p.architecture else ""
-    times = f"{place.times} times" if place.times > 1 else "one time"
-    span = f"{place.first} to {place.last}" if place.times > 1 else place.first
+    unit = "row" if place.of_table else "time"
+    span = place.span if place.times > 1 else f"one {unit} from {place.first}"
     trained = {True: " It was trained on this store.", False: " It was trained on another store.", None: ""}[result.trained_on_store]
     caution = " These are times it was trained on." if result.trained_on_store and place.split == "train" else ""
-    return f"{p.name}{kind} was run on {result.rows:,} columns of the split {place.split!r}: {times} from {span}.{trained}{caution}"
+    return f"{p.name}{kind} was run on {result.rows:,} columns of the split {place.split!r}: {span}.{trained}{caution}"
 
 
 def _skill(result: OfflineResult, metrics: Metrics) -> str:

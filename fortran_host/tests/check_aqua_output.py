@@ -115,7 +115,7 @@ def check_pairs(program: Program) -> None:
     config = StoreConfig(allow_implausible=ranged)
     split = Split(test=(str(pairs[1].stamp),))
     done = prepare(folder, program.folder / "store.zarr", split=split, config=config)
-    assert done.pairs == 2
+    assert done.records == 2
     store = ColumnStore.open(program.folder / "store.zarr")
     assert store.level_count == LEVELS
     check_grid(folder / "aqua_grid-info.nc")

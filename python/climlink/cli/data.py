@@ -1,4 +1,4 @@
-"""climlink data prepare, statistics, describe: from ClimSim files to a store that training reads."""
+"""climlink data prepare, statistics, describe: from ClimSim files or tables to a store."""
 
 from __future__ import annotations
 
@@ -23,13 +23,34 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    source: Annotated[Path, typer.Argument(help="folder with E3SM-MMF.mli/mlo pairs, flat or in monthly folders, and the grid file")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="folder with mli/mlo pairs and the grid file; or a table, or a folder of tables"),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="store to write, such as climsim.zarr")],
-    split: Annotated[Path, typer.Option(help="which stamps train, validate and test: a file, or a shipped split by name")],
-    grid: Annotated[Path | None, typer.Option(help="grid file, if not in SOURCE")] = None,
-    config: Annotated[Path | None, typer.Option(help="store configuration: dtypes, time_chunk, time_step_s, lags, pairs")] = None,
+    split: Annotated[Path, typer.Option(help="which stamps or rows train, validate and test: a file, or a shipped split by name")],
+    grid: Annotated[Path | None, typer.Option(help="grid file, if not in SOURCE; of a table it gives the levels' pressure")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="store configuration: dtypes, time_chunk, time_step_s, lags, pairs, table"),
+    ] = None,
     lags: Annotated[bool, typer.Option("--lags", help="store the inputs of earlier steps too (sets v4 and v6)")] = False,
     pairs: Annotated[Literal["mli-mlo", "mlis-mlos", "mlisp-mlosp"] | None, typer.Option(help="files that make a pair")] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option(metavar="SET", help="inputs of a table: a set, or variables with commas between"),
+    ] = None,
+    outputs: Annotated[str | None, typer.Option(metavar="SET", help="targets of a table, in the same way")] = None,
+    values: Annotated[
+        Literal["physical", "normalized"] | None,
+        typer.Option(help="what .npy and HDF5 files hold; normalized needs --config"),
+    ] = None,
+    targets: Annotated[Path | None, typer.Option(help="file with the targets of the rows of SOURCE, physical")] = None,
+    weights: Annotated[Path | None, typer.Option(help="file with the weights of the targets in the LEAP score")] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="column of a table to leave out; may be repeated"),
+    ] = None,
     allow_implausible: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,34 +60,76 @@ def prepare(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing store")] = False,
 ) -> None:
-    """Read all pairs into one chunked Zarr store; an interrupted call is resumed by repeating it.
+    """Read pairs or a table into one chunked Zarr store; an interrupted call is resumed by
+    repeating it.
 
-    SOURCE holds ClimSim files, or what an E3SM run built with -DMMF_ML_TRAINING wrote (CASE.eam.mli.STAMP.nc).
+    SOURCE holds ClimSim files of any of its grids, or what an E3SM run built with -DMMF_ML_TRAINING
+    wrote (CASE.eam.mli.STAMP.nc); or it is a table: CSV, Parquet, X_input.npy with X_target.npy,
+    X_input.h5 with X_target.h5.
 
     Example: `climlink data prepare DIR --out stores/climsim_sample.zarr --split climsim_sample`
 
     Example: `climlink data prepare RUNDIR --out v6.zarr --split split.yaml --grid grid-info.nc --lags --pairs mlisp-mlosp`
+
+    Kaggle: `climlink data prepare train.csv -o leap.zarr --split rows --grid grid-info.nc --weights
+    sample_submission.csv`
+
+    Its test: `climlink data prepare test.csv --targets solution.csv --ignore Usage -o test.zarr
+    --split rows_test`
+
+    Parquet: `climlink data prepare PARQUET_DIR -o leap.zarr --split rows`
+
+    NumPy: `climlink data prepare DIR --inputs climsim_v2 --outputs mmf368 --values physical -o
+    s.zarr --split train_val_scoring`
+
+    HDF5: `climlink data prepare DIR --inputs net_v2_mc --outputs net308 --values physical -o s.zarr
+    --split train_val_scoring`
     """
     from climlink.config import load_config
     from climlink.data.prepare import prepare as run
     from climlink.data.store import StoreConfig
 
     settings = StoreConfig() if config is None else load_config(config, StoreConfig)
+    table = settings.table
     settings = settings.model_copy(
         update={
             "lags": lags or settings.lags,
             "pairs": pairs or settings.pairs,
             "allow_implausible": tuple(allow_implausible or settings.allow_implausible),
+            "table": table.model_copy(
+                update={
+                    "inputs": _set(inputs) or table.inputs,
+                    "outputs": _set(outputs) or table.outputs,
+                    "values": values or table.values,
+                    "ignore": tuple(ignore or table.ignore),
+                }
+            ),
         }
     )
     with progress_bar("prepare") as bar:
-        done = run(source, out, split=split, grid=grid, config=settings, progress=bar, overwrite=overwrite)
-    output.print(f"{done.path}: {done.status}, {done.pairs} pairs ({done.pairs_written} written now), digest {done.digest[:16]}…")
+        done = run(
+            source,
+            out,
+            split=split,
+            grid=grid,
+            config=settings,
+            targets=targets,
+            weights=weights,
+            progress=bar,
+            overwrite=overwrite,
+        )
+    size = f"{done.records} {done.unit} ({done.records_written} written now)"
+    output.print(f"{done.path}: {done.status}, {size}, digest {done.digest[:16]}…")
     if done.left_out:
         output.print(f"{done.left_out} pairs left out: without the two steps before them they have no lagged inputs")
     if done.implausible:
         counts = ", ".join(f"{name} {count}" for name, count in done.implausible.items())
         output.print(f"values outside their plausible range were kept: {counts}")
+
+
+def _set(given: str | None) -> str | tuple[str, ...] | None:
+    """Return a set's name, or variables with commas between as their names."""
+    return tuple(given.split(",")) if given is not None and "," in given else given
 
 
 def statistics(

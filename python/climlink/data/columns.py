@@ -31,10 +31,16 @@ class _Derivation:
     """Stored variables that a derived one needs, and its float64 formula."""
 
     needs: tuple[str, ...]
-    formula: Callable[[Columns, HybridCoordinate], NDArray[np.float64]]
+    formula: Callable[[Columns, HybridCoordinate | None], NDArray[np.float64]]
+    needs_pressure: bool = False
 
 
-def _relative_humidity(columns: Columns, hybrid: HybridCoordinate) -> NDArray[np.float64]:
+def _relative_humidity(columns: Columns, hybrid: HybridCoordinate | None) -> NDArray[np.float64]:
+    if hybrid is None:
+        raise DataError(
+            "state_rh needs the pressure of the levels, and no vertical grid is known: "
+            "prepare the table again with --grid GRID, the grid file of these data"
+        )
     pressure = midpoint_pressure(hybrid, columns["state_ps"])
     t, q, p = (torch.from_numpy(a) for a in (columns["state_t"], columns["state_q0001"], pressure))
     return thermodynamics.relative_humidity(t, q, p).numpy()
@@ -45,7 +51,7 @@ def _sum(first: str, second: str) -> _Derivation:
 
 
 _DERIVED: dict[str, _Derivation] = {
-    "state_rh": _Derivation(("state_t", "state_q0001", "state_ps"), _relative_humidity),
+    "state_rh": _Derivation(("state_t", "state_q0001", "state_ps"), _relative_humidity, True),
     "state_qn": _sum("state_q0002", "state_q0003"),
     "liq_partition": _Derivation(("state_t",), lambda c, _: thermodynamics.liquid_fraction(torch.from_numpy(c["state_t"])).numpy()),
     "state_qn_prvphy": _sum("state_q0002_prvphy", "state_q0003_prvphy"),
@@ -54,32 +60,40 @@ _DERIVED: dict[str, _Derivation] = {
 }
 
 
-def derived_names(stored: Iterable[Variable]) -> tuple[str, ...]:
-    """Return the variables that can be computed, in float64, from the stored ones."""
+def derivable(stored: Iterable[Variable], *, has_pressure: bool = True) -> tuple[str, ...]:
+    """Return the variables that are not stored but can be computed, in float64."""
     there = {v.name for v in stored}
-    return tuple(name for name, derivation in _DERIVED.items() if there.issuperset(derivation.needs))
+    possible = {n: d for n, d in _DERIVED.items() if n not in there and there.issuperset(d.needs)}
+    return tuple(n for n, d in possible.items() if has_pressure or not d.needs_pressure)
 
 
 def source_names(names: Iterable[str], stored: Iterable[Variable]) -> tuple[str, ...]:
     """Return the ``stored`` variables needed for ``names``; DataError names those that neither exist nor can be derived."""
     stored = tuple(stored)
-    there = {v.name for v in stored}.union(derived_names(stored))
+    there = {v.name for v in stored}
     wanted = tuple(names)
-    impossible = [n for n in wanted if n not in there]
+    impossible = [n for n in wanted if n not in there.union(derivable(stored))]
     if impossible:
         raise DataError(
             f"{', '.join(impossible)}: not in the data and not derived from one time step; inputs of earlier steps (such as the v4 and "
             "v6 sets take) need consecutive files, prepared with lags: true"
         )
-    needed = [m for n in wanted for m in (_DERIVED[n].needs if n in _DERIVED else (n,))]
+    needed = [m for n in wanted for m in ((n,) if n in there else _DERIVED[n].needs)]
     return tuple(dict.fromkeys(needed))
 
 
-def derive(names: Iterable[str], stored: Named, hybrid: HybridCoordinate) -> dict[str, NDArray[np.floating]]:
-    """Return the named variables: stored ones as they are, derived ones in float64. Profiles [row, level], scalars [row]."""
+def derive(
+    names: Iterable[str],
+    stored: Named,
+    hybrid: HybridCoordinate | None,
+) -> dict[str, NDArray[np.floating]]:
+    """Return the named variables: stored ones as they are, derived ones in float64.
+
+    Profiles [row, level], scalars [row]; DataError for one that needs pressure without ``hybrid``.
+    """
     columns: dict[str, NDArray[np.floating]] = {}
     for name in names:
-        if name in _DERIVED:
+        if name not in stored:
             needed = {n: np.ascontiguousarray(stored[n], dtype=np.float64) for n in _DERIVED[name].needs}
             columns[name] = _DERIVED[name].formula(needed, hybrid)
         else:

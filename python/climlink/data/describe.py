@@ -10,10 +10,17 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from climlink.data.climsim import stored_variables
 from climlink.data.errors import StoreError
+from climlink.data.lags import lag_names
 from climlink.data.split import SPLIT_NAMES
-from climlink.data.store import IMPLAUSIBLE, VERSION_ATTRIBUTE, ColumnStore, holds_lags, open_group
+from climlink.data.store import (
+    IMPLAUSIBLE,
+    TARGET_WEIGHTS,
+    VERSION_ATTRIBUTE,
+    ColumnStore,
+    open_group,
+    recorded_variables,
+)
 
 Progress = Callable[[int, int], None]
 """Called with the variables done and the variables in all."""
@@ -30,35 +37,62 @@ def describe(path: str | Path, *, ranges: bool = True, progress: Progress | None
     attributes: dict[str, Any] = dict(group.attrs)
     kept = attributes.get(IMPLAUSIBLE, {})
     complete = group.attrs.get("complete") is True
-    stamps = [str(s) for s in _values(group, "stamp")]
-    codes = _values(group, "split")
-    level_count = len(_values(group, "hyam"))
-    names = [v.name for v in stored_variables(level_count, holds_lags(group.attrs.asdict()))]
+    variables = recorded_variables(attributes, path)
     store = ColumnStore.open(path) if complete and ranges else None
-    variables = {}
-    for number, name in enumerate(names):
-        variables[name] = _variable(path, name, _array(group, name)) | ({} if store is None else _range(store, name))
+    lags = lag_names(attributes["level_count"])
+    leading = ("time", "column") if "stamp" in group else ("row",)
+    found = {}
+    for number, v in enumerate(variables):
+        found[v.name] = _variable(path, _array(group, v.name), (*leading, *v.dims))
+        if store is not None:
+            found[v.name] |= _range(store, v.name)
         if progress:
-            progress(number + 1, len(names))
+            progress(number + 1, len(variables))
     return {
         "path": str(path),
         "complete": complete,
-        "version": group.attrs[VERSION_ATTRIBUTE],
-        "digest": group.attrs.get("data_digest") or None,
+        "version": attributes[VERSION_ATTRIBUTE],
+        "digest": attributes.get("data_digest") or None,
+        "source": attributes["source"],
+        **_size(group),
+        "levels": attributes["level_count"],
+        "vertical_grid": "hyam" in group,
+        "time_step_s": attributes.get("time_step_s"),
+        "lagged_inputs": not lags.isdisjoint(v.name for v in variables),
+        "left_out_without_history": attributes.get("left_out_without_history", 0),
+        IMPLAUSIBLE: {name: {"count": count} for name, count in kept.items()},
+        "bytes_on_disk": _bytes(path),
+        "target_weights": TARGET_WEIGHTS in attributes,
+        "splits": _splits(group),
+        "variables": found,
+    }
+
+
+def _size(group: zarr.Group) -> dict[str, Any]:
+    """Return times, columns and the span of time, or the number of rows."""
+    if "stamp" not in group:
+        return {"rows": len(_values(group, "split"))}
+    stamps = _values(group, "stamp")
+    return {
         "times": len(stamps),
         "columns": len(_values(group, "latitude")),
-        "levels": level_count,
-        "time_step_s": group.attrs.get("time_step_s"),
-        "lagged_inputs": holds_lags(group.attrs.asdict()),
-        "left_out_without_history": group.attrs.get("left_out_without_history", 0),
-        IMPLAUSIBLE: {name: {"count": count} for name, count in kept.items()},
         "calendar": group.attrs.get("calendar"),
-        "first": stamps[0],
-        "last": stamps[-1],
-        "bytes_on_disk": _bytes(path),
-        "splits": {name: _split([s for s, c in zip(stamps, codes, strict=True) if c == code]) for code, name in enumerate(SPLIT_NAMES)},
-        "variables": variables,
+        "first": str(stamps[0]),
+        "last": str(stamps[-1]),
     }
+
+
+def _splits(group: zarr.Group) -> dict[str, Any]:
+    """Return size and span of every split; rows are counted from 1."""
+    codes = _values(group, "split")
+    stamped = "stamp" in group
+    names = [str(s) for s in _values(group, "stamp")] if stamped else range(1, len(codes) + 1)
+    found = {}
+    for code, split in enumerate(SPLIT_NAMES):
+        members = np.flatnonzero(codes == code)
+        first, last = (names[members[0]], names[members[-1]]) if members.size else (None, None)
+        found[split] = {"times" if stamped else "rows": len(members), "first": first, "last": last}
+    return found
 
 
 def _values(group: zarr.Group, name: str) -> NDArray[Any]:
@@ -72,16 +106,12 @@ def _array(group: zarr.Group, name: str) -> zarr.Array:
     return array
 
 
-def _split(stamps: list[str]) -> dict[str, Any]:
-    return {"times": len(stamps), "first": stamps[0] if stamps else None, "last": stamps[-1] if stamps else None}
-
-
-def _variable(path: Path, name: str, array: zarr.Array) -> dict[str, Any]:
+def _variable(path: Path, array: zarr.Array, dimensions: tuple[str, ...]) -> dict[str, Any]:
     return {
         "units": array.attrs.get("units"),
-        "dimensions": " ".join(("time", "column", "level")[: array.ndim]),
+        "dimensions": " ".join(dimensions),
         "dtype": str(array.dtype),
-        "bytes_on_disk": _bytes(path / name),
+        "bytes_on_disk": _bytes(path / array.basename),
     }
 
 

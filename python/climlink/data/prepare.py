@@ -1,18 +1,17 @@
-"""Make a column store from mli/mlo pairs: in blocks, restartable, and never half-read.
+"""Make a column store from a source: in blocks, restartable, and never half-read.
 
 The skeleton (all metadata and coordinates) is built beside the store and renamed, so a store that exists is well formed. Each block of
-``time_chunk`` pairs is written whole and then marked; the attribute ``complete`` is set last. A second call with the same arguments goes
-on at the first block without a mark; a call with other arguments is refused.
+records is written whole and then marked; the attribute ``complete`` is set last. A second call with
+the same arguments goes on at the first block without a mark; a call with other arguments is
+refused.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,33 +19,29 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from climlink.data.climsim import (
-    Columns,
-    Pair,
-    count_implausible,
-    find_pairs,
-    read_pair,
-    stored_variables,
-)
+from climlink.data.climsim import Columns
 from climlink.data.errors import DataError, StoreError
-from climlink.data.files import followed, make_folder, refusals, remove_folder, replacing, sha256_file
-from climlink.data.grid import Grid, find_grid, read_grid
-from climlink.data.lags import LaggedReader, predecessors, with_history
-from climlink.data.split import SPLIT_NAMES, Split, read_split
+from climlink.data.files import followed, make_folder, refusals, remove_folder, replacing
+from climlink.data.plan import Plan, make_plan
+from climlink.data.source import Note, digest
+from climlink.data.split import SPLIT_NAMES, Split
 from climlink.data.stamp import Stamp
 from climlink.data.store import (
     IMPLAUSIBLE,
     STORE_VERSION,
+    TARGET_WEIGHTS,
     VERSION_ATTRIBUTE,
     StoreConfig,
     open_group,
+    record_of,
+    store_version,
 )
-from climlink.wrappers.variables import Variable
 
 Progress = Callable[[int, int], None]
-"""Called with the pairs done and the pairs in all."""
+"""Called with the records done and the records in all."""
 
 _MARKS = ".prepare"
+_SHA256 = "source_sha256"
 _EPOCH = Stamp(1, 1, 1)
 
 
@@ -56,56 +51,16 @@ class Prepared:
 
     path: Path
     status: Literal["made", "resumed", "already complete"]
-    pairs: int
-    pairs_written: int
+    records: int
+    """Pairs, or rows of a table."""
+    records_written: int
     digest: str
     left_out: int = 0
     """Pairs of the source that lack one of the two steps before, where lagged inputs are asked for."""
     implausible: dict[str, int] = field(default_factory=dict)
     """Values outside the plausible range that were kept, by variable that was allowed them."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Everything that decides a store's content."""
-
-    source: list[Pair]
-    pairs: list[Pair]
-    codes: NDArray[np.int8]
-    grid: Grid
-    config: StoreConfig
-    split: Split
-
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        return stored_variables(self.grid.level_count, self.config.lags)
-
-    @property
-    def left_out(self) -> int:
-        return len(self.source) - len(self.pairs)
-
-    @cached_property
-    def known(self) -> dict[Stamp, Pair]:
-        return {p.stamp: p for p in self.source}
-
-    def files(self, pair: Pair) -> list[Path]:
-        """Return the files that a time of the store is made of: its own pair, and those of the steps before where lags are asked for."""
-        earlier = predecessors(pair, self.known, self.config.time_step_s) if self.config.lags else []
-        return [path for p in (pair, *earlier) for path in (p.mli, p.mlo)]
-
-    @property
-    def blocks(self) -> list[slice]:
-        chunk = self.config.time_chunk
-        return [slice(first, min(first + chunk, len(self.pairs))) for first in range(0, len(self.pairs), chunk)]
-
-    def arguments(self) -> dict[str, str]:
-        """Return digests of the arguments, by the word a user knows each by; the source counts by its stamps, not by its place."""
-        return {
-            "stamps of the source": _digest("".join(f"{p.stamp}\n" for p in self.pairs)),
-            "grid file": self.grid.sha256,
-            "split": _digest(self.split.model_dump_json()),
-            "store configuration (dtypes, time_chunk, time step)": _digest(self.config.model_dump_json()),
-        }
+    unit: Literal["pairs", "rows"] = "pairs"
+    """What the records are."""
 
 
 def prepare(
@@ -115,16 +70,22 @@ def prepare(
     split: Split | str | Path,
     grid: str | Path | None = None,
     config: StoreConfig | None = None,
+    targets: str | Path | None = None,
+    weights: str | Path | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Prepared:
-    """Write the column store of all mli/mlo pairs at or below ``source``; resume an interrupted one, leave a complete one alone.
+    """Write the column store of ``source``; resume an interrupted one, leave a complete one alone.
 
-    Raises DataError (a source file does not fit; the finished blocks are kept), SplitError, or StoreError where something else is at
-    ``store`` or it was begun with other arguments, unless ``overwrite``; FileError where the system refuses to write.
+    ``source`` is a folder with mli/mlo pairs at or below it, or tables: CSV or Parquet files,
+    ``X_input.npy`` or ``X_input.h5`` with ``X_target`` beside them (or a folder of these).
+    ``targets`` is a table of the targets of the same rows, ``weights`` one of the weights of the
+    targets. Raises DataError (a source file does not fit; the finished blocks are kept),
+    SplitError, or StoreError where something else is at ``store`` or it was begun with other
+    arguments, unless ``overwrite``; FileError where the system refuses to write.
     """
-    source, given = Path(source), Path(store)
-    plan = _plan(source, split, grid, config or StoreConfig())
+    given = Path(store)
+    plan = make_plan(Path(source), split, grid, config or StoreConfig(), targets, weights)
     if overwrite:
         _remove(given)
     place = followed(given)
@@ -134,45 +95,39 @@ def prepare(
         if attributes["complete"]:
             _check_sizes(place, attributes, plan)
             shutil.rmtree(place / _MARKS, ignore_errors=True)
-            last = (attributes["data_digest"], plan.left_out, attributes[IMPLAUSIBLE])
-            return Prepared(given, "already complete", len(plan.pairs), 0, *last)
+            return _prepared(given, "already complete", plan, 0, attributes)
     else:
         _create_skeleton(place, plan)
     with refusals(given, kept="finished blocks are kept: repeat the command to go on with the others"):
         written = _write_blocks(place, plan, progress)
         found = _finish(place, plan)
-    last = (found["data_digest"], plan.left_out, found[IMPLAUSIBLE])
-    return Prepared(given, "resumed" if resumed else "made", len(plan.pairs), written, *last)
+    return _prepared(given, "resumed" if resumed else "made", plan, written, found)
 
 
-def _plan(source: Path, split: Split | str | Path, grid: str | Path | None, config: StoreConfig) -> _Plan:
-    """Find and check everything that can be checked before a file is read."""
-    found = find_pairs(source, config.pairs)
-    split = split if isinstance(split, Split) else read_split(split)
-    if split.time_step_s != config.time_step_s:
-        raise StoreError(
-            f"the split counts steps of {split.time_step_s} s, the store's time step is {config.time_step_s:g} s; make them equal"
-        )
-    codes = split.assign([p.stamp for p in found])
-    pairs = with_history(found, config.time_step_s) if config.lags else found
-    kept = np.isin([p.stamp.seconds for p in found], [p.stamp.seconds for p in pairs])
-    plan = _Plan(found, pairs, codes[kept], read_grid(find_grid(source, grid)), config, split)
-    config.check(plan.variables)
-    return plan
+def _prepared(
+    store: Path,
+    status: Literal["made", "resumed", "already complete"],
+    plan: Plan,
+    written: int,
+    attributes: dict[str, Any],
+) -> Prepared:
+    s = plan.source
+    last = (attributes["data_digest"], s.left_out, attributes[IMPLAUSIBLE], s.unit)
+    return Prepared(store, status, s.n_record, written, *last)
 
 
 def _remove(store: Path) -> None:
-    """Remove an old store, behind a link too; StoreError if what is there is not one."""
+    """Remove a store of any version, behind a link too; StoreError if what is there is none."""
     if store.exists():
-        open_group(store)
+        store_version(store)
         remove_folder(store)
 
 
-def _attributes_of_same(store: Path, plan: _Plan) -> dict[str, Any]:
+def _attributes_of_same(store: Path, plan: Plan) -> dict[str, Any]:
     """Return the attributes of an existing store; StoreError if it was begun with other arguments."""
     attributes: dict[str, Any] = dict(open_group(store).attrs)
     begun, asked = attributes.get("prepared_from", {}), plan.arguments()
-    different = [word for word, digest in asked.items() if begun.get(word) != digest]
+    different = [word for word in {**asked, **begun} if begun.get(word) != asked.get(word)]
     if different:
         raise StoreError(
             f"{store} was prepared with other arguments (different: {', '.join(different)}). Give the same ones to resume it, name another "
@@ -181,7 +136,7 @@ def _attributes_of_same(store: Path, plan: _Plan) -> dict[str, Any]:
     return attributes
 
 
-def _create_skeleton(store: Path, plan: _Plan) -> None:
+def _create_skeleton(store: Path, plan: Plan) -> None:
     """Create the group with all coordinates and empty (NaN) variables, beside the store and then renamed."""
     beside = make_folder(store.parent) / f".{store.name}.new"
     remove_folder(beside)  # of a process that was killed
@@ -193,58 +148,84 @@ def _create_skeleton(store: Path, plan: _Plan) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write_skeleton(beside: Path, plan: _Plan) -> None:
+def _write_skeleton(beside: Path, plan: Plan) -> None:
     """Write the group, its coordinates and its variables without values."""
     group = zarr.create_group(beside, zarr_format=3, attributes=_attributes(plan))
-    _create_coordinates(group, plan)
-    n_time, n_column, n_level = len(plan.pairs), plan.grid.n_column, plan.grid.level_count
-    for v in plan.variables:
+    names = _create_coordinates(group, plan)
+    group.update_attributes({"coordinates": " ".join(names)})
+    for v in plan.source.variables:
+        own = [(d, plan.sizes[d]) for d in v.dims]
+        dimensions, shape = zip(*plan.dimensions, *own, strict=True)
         group.create_array(
             v.name,
-            shape=(n_time, n_column, n_level) if v.is_profile else (n_time, n_column),
-            chunks=(plan.config.time_chunk, n_column, n_level) if v.is_profile else (plan.config.time_chunk, n_column),
+            shape=shape,
+            chunks=(plan.source.block_size, *shape[1:]),
             dtype=plan.config.dtype_of(v),
             fill_value=float("nan"),
-            dimension_names=("time", "column", "level") if v.is_profile else ("time", "column"),
+            dimension_names=dimensions,
             attributes={"units": v.units, "long_name": v.long_name},
         )
     (beside / _MARKS).mkdir()
 
 
-def _attributes(plan: _Plan) -> dict[str, Any]:
-    return {
+def _attributes(plan: Plan) -> dict[str, Any]:
+    source = plan.source
+    found = {
         VERSION_ATTRIBUTE: STORE_VERSION,
         "complete": False,
         "data_digest": "",
-        "source": f"ClimSim {plan.config.pairs} pairs",
-        "left_out_without_history": plan.left_out,
-        "calendar": "noleap",
+        "source": source.title,
+        "left_out_without_history": source.left_out,
+        "level_count": source.level_count,
+        "variables": [record_of(v, plan.sizes) for v in source.variables],
         "time_step_s": plan.config.time_step_s,
-        "p0_pa": plan.grid.hybrid.p0_pa,
         "split_declaration": json.loads(plan.split.model_dump_json()),
         "store_configuration": json.loads(plan.config.model_dump_json()),
         "prepared_from": plan.arguments(),
-        "coordinates": "stamp split source_sha256 latitude longitude area hyam hybm hyai hybi",
     }
+    if source.stamps is not None:
+        found["calendar"] = "noleap"
+    if source.hybrid is not None:
+        found["p0_pa"] = source.hybrid.p0_pa
+    if plan.weights is not None:
+        found[TARGET_WEIGHTS] = plan.weights.values
+    return found
 
 
-def _create_coordinates(group: zarr.Group, plan: _Plan) -> None:
-    """Write times, splits, column positions and hybrid coefficients."""
-    stamps = [p.stamp for p in plan.pairs]
-    seconds = np.array([s.since(_EPOCH) for s in stamps], dtype=np.int64)
-    _coordinate(group, "time", seconds, "time", units=f"seconds since {_EPOCH.year:04d}-01-01 00:00:00", calendar="noleap")
-    _coordinate(
-        group, "stamp", np.array([str(s) for s in stamps], dtype=np.dtypes.StringDType()), "time", long_name="stamp of the source files"
-    )
+def _create_coordinates(group: zarr.Group, plan: Plan) -> list[str]:
+    """Write what is known of times, splits, column positions and hybrid coefficients; return the
+    names but that of the dimension.
+    """
+    source, record = plan.source, plan.dimensions[0][0]
     meanings = {"flag_values": list(range(len(SPLIT_NAMES))), "flag_meanings": " ".join(SPLIT_NAMES)}
-    _coordinate(group, "split", plan.codes, "time", **meanings)
-    empty = np.full(len(stamps), "", dtype=np.dtypes.StringDType())
-    _coordinate(group, "source_sha256", empty, "time", long_name="SHA-256 of the mli and mlo files, those of earlier steps behind")
-    _coordinate(group, "latitude", plan.grid.latitude, "column", units="degrees_north")
-    _coordinate(group, "longitude", plan.grid.longitude, "column", units="degrees_east")
-    _coordinate(group, "area", plan.grid.area, "column", units="steradian")
-    for name, dimension in (("hyam", "level"), ("hybm", "level"), ("hyai", "interface"), ("hybi", "interface")):
-        _coordinate(group, name, np.array(getattr(plan.grid.hybrid, name)), dimension, units="1")
+    _coordinate(group, "split", source.codes, record, **meanings)
+    names = ["split"]
+    if source.stamps is not None:
+        names += _create_times(group, source.stamps)
+    if source.grid is not None:
+        _coordinate(group, "latitude", source.grid.latitude, "column", units="degrees_north")
+        _coordinate(group, "longitude", source.grid.longitude, "column", units="degrees_east")
+        _coordinate(group, "area", source.grid.area, "column", units="steradian")
+        names += ["latitude", "longitude", "area"]
+    if source.hybrid is not None:
+        for name, dimension in (("hyam", "level"), ("hybm", "level"), ("hyai", "interface"), ("hybi", "interface")):
+            _coordinate(group, name, np.array(getattr(source.hybrid, name)), dimension, units="1")
+            names.append(name)
+    return names
+
+
+def _create_times(group: zarr.Group, stamps: Sequence[Stamp]) -> list[str]:
+    """Write time, stamp and the place for the digests of source files."""
+    text = np.dtypes.StringDType()
+    seconds = np.array([s.since(_EPOCH) for s in stamps], dtype=np.int64)
+    since = f"seconds since {_EPOCH.year:04d}-01-01 00:00:00"
+    _coordinate(group, "time", seconds, "time", units=since, calendar="noleap")
+    written = np.array([str(s) for s in stamps], dtype=text)
+    _coordinate(group, "stamp", written, "time", long_name="stamp of the source files")
+    empty = np.full(len(stamps), "", dtype=text)
+    meaning = "SHA-256 of the mli and mlo files, those of earlier steps behind"
+    _coordinate(group, _SHA256, empty, "time", long_name=meaning)
+    return ["stamp", _SHA256]
 
 
 def _coordinate(group: zarr.Group, name: str, values: NDArray[Any], dimension: str, **attributes: Any) -> None:
@@ -254,64 +235,53 @@ def _coordinate(group: zarr.Group, name: str, values: NDArray[Any], dimension: s
     array[...] = values
 
 
-def _write_blocks(store: Path, plan: _Plan, progress: Progress | None) -> int:
-    """Write every block that is not done yet and return the number of pairs written."""
+def _write_blocks(store: Path, plan: Plan, progress: Progress | None) -> int:
+    """Write every block that is not done yet and return the number of records written."""
     group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
-    total, written = len(plan.pairs), 0
-    settings = (plan.grid, plan.config.time_step_s, plan.config.allow_implausible)
-    reader, digests = LaggedReader(plan.source, *settings), cache(sha256_file)
+    total, written = plan.source.n_record, 0
+
+    def done(record: int) -> None:
+        if progress:
+            progress(record, total)
+
     for number, block in enumerate(plan.blocks):
         if _is_done(store, plan, number):
-            if progress:
-                progress(block.stop, total)
+            done(block.stop)
             continue
         _mark(store, number).unlink(missing_ok=True)
-        columns, records = [], []
-        for position in range(block.start, block.stop):
-            pair = plan.pairs[position]
-            columns.append(reader.read(pair) if plan.config.lags else read_pair(pair, *settings))
-            records.append(_record(plan, pair, columns[-1], digests))
-            if progress:
-                progress(position + 1, total)
-        _write_block(group, plan, block, columns)
+        notes = _copy_block(group, plan, block, done)
         with replacing(_mark(store, number)) as beside:
-            beside.write_text(json.dumps(records), encoding="utf-8")
+            beside.write_text(json.dumps(notes), encoding="utf-8")
         written += block.stop - block.start
     return written
 
 
-def _record(
-    plan: _Plan,
-    pair: Pair,
-    columns: Columns,
-    digests: Callable[[Path], str],
-) -> dict[str, Any]:
-    """Return what is noted of a pair that was read."""
-    allowed, time_step_s = plan.config.allow_implausible, plan.config.time_step_s
-    return {
-        "sizes": _sizes(plan, pair),
-        "sha256": " ".join(digests(path) for path in plan.files(pair)),
-        "implausible": count_implausible(columns, allowed, time_step_s),
-    }
+def _copy_block(
+    group: zarr.Group,
+    plan: Plan,
+    block: slice,
+    done: Callable[[int], None],
+) -> list[Note]:
+    """Read and write one block, which is not in memory any more when the next one is read."""
+    columns, notes = plan.source.read(block, done)
+    _write_block(group, plan, block, columns)
+    return notes
 
 
-def _is_done(store: Path, plan: _Plan, number: int) -> bool:
+def _is_done(store: Path, plan: Plan, number: int) -> bool:
     """Say whether a block was written whole, from files that still have the length they had then."""
-    mark = _mark(store, number)
-    if not mark.exists():
+    if not _mark(store, number).exists():
         return False
-    return [r["sizes"] for r in json.loads(mark.read_text(encoding="utf-8"))] == [_sizes(plan, p) for p in plan.pairs[plan.blocks[number]]]
+    noted = [note["sizes"] for note in _notes(store, number)]
+    return noted == plan.source.sizes(plan.blocks[number])
 
 
-def _sizes(plan: _Plan, pair: Pair) -> list[int]:
-    return [path.stat().st_size for path in plan.files(pair)]
+def _sizes_digest(plan: Plan) -> str:
+    whole = [sizes for block in plan.blocks for sizes in plan.source.sizes(block)]
+    return digest(json.dumps(whole))
 
 
-def _sizes_digest(plan: _Plan) -> str:
-    return _digest(json.dumps([_sizes(plan, p) for p in plan.pairs]))
-
-
-def _check_sizes(store: Path, attributes: dict[str, Any], plan: _Plan) -> None:
+def _check_sizes(store: Path, attributes: dict[str, Any], plan: Plan) -> None:
     """Raise StoreError if a source file of a complete store has changed its length since."""
     if attributes.get("source_sizes_sha256") != _sizes_digest(plan):
         raise StoreError(
@@ -319,15 +289,16 @@ def _check_sizes(store: Path, attributes: dict[str, Any], plan: _Plan) -> None:
         )
 
 
-def _write_block(group: zarr.Group, plan: _Plan, block: slice, columns: Sequence[Columns]) -> None:
+def _write_block(group: zarr.Group, plan: Plan, block: slice, columns: Columns) -> None:
     """Write one block of every variable; DataError if a value overflows the declared type."""
-    for v in plan.variables:
+    for v in plan.source.variables:
         dtype = plan.config.dtype_of(v)
         with np.errstate(over="ignore"):
-            values = np.stack([c[v.name] for c in columns]).astype(dtype)
+            values = columns[v.name].astype(dtype, copy=False)
         if not np.isfinite(values).all():
             bad = int(np.argwhere(~np.isfinite(values))[0][0])
-            raise DataError(f"{plan.pairs[block.start + bad].mli}: {v.name} does not fit {dtype}; declare it float64 in dtypes")
+            problem = f"{plan.source.where(block.start + bad)}: {v.name} does not fit {dtype};"
+            raise DataError(f"{problem} declare it float64 in dtypes")
         _array(group, v.name)[block] = values
 
 
@@ -342,24 +313,26 @@ def _mark(store: Path, number: int) -> Path:
     return store / _MARKS / f"block-{number:06d}.json"
 
 
-def _finish(store: Path, plan: _Plan) -> dict[str, Any]:
+def _notes(store: Path, number: int) -> list[Note]:
+    notes: list[Note] = json.loads(_mark(store, number).read_text(encoding="utf-8"))
+    return notes
+
+
+def _finish(store: Path, plan: Plan) -> dict[str, Any]:
     """Record the source digests, declare the store complete in one write, drop the marks.
 
     Return the attributes that came last.
     """
-    marks = [json.loads(_mark(store, number).read_text(encoding="utf-8")) for number in range(len(plan.blocks))]
-    records = [record for mark in marks for record in mark]
-    digests = [r["sha256"] for r in records]
+    notes = [note for number in range(len(plan.blocks)) for note in _notes(store, number)]
+    digests = plan.source.conclude(notes)
     allowed = plan.config.allow_implausible
-    counts = {name: sum(r["implausible"][name] for r in records) for name in allowed}
-    digest = _digest("".join(f"{d}\n" for d in (plan.grid.sha256, *digests)))
+    counts = {name: sum(n["implausible"][name] for n in notes) for name in allowed}
+    grid = plan.source.arguments()["grid file"]
+    whole = digest("".join(f"{d}\n" for d in (grid, *digests)))
     group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
-    _array(group, "source_sha256")[...] = np.array(digests, dtype=np.dtypes.StringDType())
-    found = {"data_digest": digest, "source_sizes_sha256": _sizes_digest(plan), IMPLAUSIBLE: counts}
+    if plan.source.stamps is not None:
+        _array(group, _SHA256)[...] = np.array(digests, dtype=np.dtypes.StringDType())
+    found = {"data_digest": whole, "source_sizes_sha256": _sizes_digest(plan), IMPLAUSIBLE: counts}
     group.update_attributes({"complete": True, **found})
     shutil.rmtree(store / _MARKS)
     return found
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

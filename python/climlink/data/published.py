@@ -78,7 +78,7 @@ def read_published(directory: str | Path, which: str = "v2_rh_mc") -> Statistics
     return Statistics(variables, lambdas, source=f"the published ClimSim normalization {which}")
 
 
-def _read(path: Path) -> _Arrays:
+def read_arrays(path: Path) -> _Arrays:
     """Return the catalogue's variables of one published file, float64 [width] each; the files hold others that climlink does not use."""
     known = set(variable_names())
     with open_netcdf(path) as dataset:
@@ -96,14 +96,14 @@ def _entry(**moments: NDArray[np.float64] | None) -> VariableStatistics:
 
 
 def _inputs(folder: Path, files: _Files) -> dict[str, VariableStatistics]:
-    mean, maximum, minimum = (_read(folder / name) for name in (files.mean, files.maximum, files.minimum))
-    std = {} if files.std is None else _read(folder / files.std)
+    mean, maximum, minimum = (read_arrays(folder / name) for name in (files.mean, files.maximum, files.minimum))
+    std = {} if files.std is None else read_arrays(folder / files.std)
     return {n: _entry(mean=mean[n], std=std.get(n), minimum=minimum.get(n), maximum=maximum.get(n)) for n in mean}
 
 
 def _outputs(path: Path) -> dict[str, VariableStatistics]:
     """Return std = 1 / scale of every output."""
-    scales = _read(path)
+    scales = read_arrays(path)
     for name, scale in scales.items():
         if not (scale > 0.0).all():
             wanted = "expected one over a standard deviation"
@@ -112,9 +112,9 @@ def _outputs(path: Path) -> dict[str, VariableStatistics]:
 
 
 def _multirepresentation(folder: Path) -> dict[str, VariableStatistics]:
-    subtract, divide = _read(folder / "per_lev_sub.nc"), _read(folder / "per_lev_div.nc")
-    whole_mean, whole_std = _read(folder / "per_col_sub.nc"), _read(folder / "per_col_div.nc")
-    offset = _read(folder / "per_lev_min_norm.nc")
+    subtract, divide = read_arrays(folder / "per_lev_sub.nc"), read_arrays(folder / "per_lev_div.nc")
+    whole_mean, whole_std = read_arrays(folder / "per_col_sub.nc"), read_arrays(folder / "per_col_div.nc")
+    offset = read_arrays(folder / "per_lev_min_norm.nc")
     entries = {n: _entry(mean=subtract[n], std=divide[n]) for n in subtract}
     entries |= {f"{n}@variable": _entry(mean=whole_mean[n], std=whole_std[n]) for n in whole_mean}
     return entries | {f"{n}@log": _entry(minimum=offset[n]) for n in offset}

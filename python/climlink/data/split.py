@@ -1,8 +1,11 @@
-"""The split of a data set into train, validation and test, declared in YAML by stamps and date ranges."""
+"""The split of a data set into train, validation and test, declared in YAML: by stamps and date
+ranges, of tables by files and rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,18 +76,57 @@ class StampRange(StrictModel):
         return inside & (rest == 0) & (steps % self.stride == self.offset)
 
 
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class RowRange(StrictModel):
+    """Consecutive rows of a table: of one file (or of those whose names match a pattern), or of the
+    whole, from a fraction to another.
+    """
+
+    file: str | None = Field(default=None, description="name of a part, such as val or train_*")
+    rows: tuple[Fraction, Fraction] = Field(default=(0.0, 1.0), description="fractions")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RowRange:
+        if self.rows[1] <= self.rows[0]:
+            problem = f"the rows end ({self.rows[1]:g})"
+            raise ValueError(f"{problem} before they start ({self.rows[0]:g})")
+        return self
+
+    def selects(self, parts: Sequence[tuple[str, int]]) -> NDArray[np.bool_]:
+        """Say for each row of parts (name, rows) in order whether it belongs to the range; of the
+        whole table all parts are one.
+        """
+        if self.file is None:
+            return self._within(sum(rows for _, rows in parts))
+        pattern = self.file
+        chosen = [self._within(rows) & fnmatchcase(name, pattern) for name, rows in parts]
+        return np.concatenate(chosen)
+
+    def _within(self, total: int) -> NDArray[np.bool_]:
+        first, last = (round(fraction * total) for fraction in self.rows)
+        numbers = np.arange(total)
+        return (numbers >= first) & (numbers < last)
+
+
 def _entry_kind(value: Any) -> str:
+    keys = set(value) if isinstance(value, dict) else set()
+    if isinstance(value, RowRange) or not keys.isdisjoint(("file", "rows")):
+        return "rows"
     return "range" if isinstance(value, dict | StampRange) else "stamp"
 
 
 Entry = Annotated[
-    Annotated[str, AfterValidator(_is_stamp), Tag("stamp")] | Annotated[StampRange, Tag("range")],
+    Annotated[str, AfterValidator(_is_stamp), Tag("stamp")] | Annotated[StampRange, Tag("range")] | Annotated[RowRange, Tag("rows")],
     Discriminator(_entry_kind),
 ]
 
 
 class Split(StrictModel):
-    """Which stamps are for training, validation and test; what no entry names goes to ``remainder`` (train unless said otherwise)."""
+    """Which stamps or rows are for training, validation and test; what no entry names goes to
+    ``remainder`` (train unless said).
+    """
 
     train: tuple[Entry, ...] = ()
     validation: tuple[Entry, ...] = ()
@@ -97,13 +139,51 @@ class Split(StrictModel):
 
         Raises SplitError listing stamps that two splits claim and stamps that an entry names but the source does not have.
         """
+        hint = "pairs have stamps: name stamps or ranges of dates"
+        self._refuse_kind((RowRange,), "files or rows", hint)
         self._refuse_absent(stamps)
         seconds = np.array([s.seconds for s in stamps], dtype=np.int64)
         claims = np.stack([self._claims(name, seconds) for name in SPLIT_NAMES[1:]])
+        return self._codes(claims, lambda i: str(stamps[i]), "stamp(s)")
+
+    def assign_rows(self, parts: Sequence[tuple[str, int]]) -> NDArray[np.int8]:
+        """Return the split code [row] of the rows of a table's parts (name, rows), in order.
+
+        Raises SplitError for stamps, for a file that is not there, and for rows that two splits
+        claim.
+        """
+        hint = "rows of a table have none: name files, {file: NAME}, or rows, {rows: [0, 0.9]}"
+        self._refuse_kind((str, StampRange), "stamps or dates", hint)
+        names = [name for name, _ in parts]
+        claims = np.zeros((len(SPLIT_NAMES) - 1, sum(rows for _, rows in parts)), dtype=bool)
+        for claimed, split in zip(claims, SPLIT_NAMES[1:], strict=True):
+            for entry in getattr(self, split):
+                if entry.file is not None and not any(fnmatchcase(n, entry.file) for n in names):
+                    problem = f"no part of the table is named {entry.file!r} ({split});"
+                    raise SplitError(f"{problem} there are {_listed(names, len(names))}")
+                claimed |= entry.selects(parts)
+        return self._codes(claims, lambda i: f"row {i + 1}", "row(s)")
+
+    def _refuse_kind(self, kinds: tuple[type, ...], what: str, hint: str) -> None:
+        """Raise SplitError if an entry is of a kind that the source cannot be split by."""
+        for split in SPLIT_NAMES[1:]:
+            if any(isinstance(entry, kinds) for entry in getattr(self, split)):
+                raise SplitError(f"the split names {what} ({split}), but {hint}")
+
+    def _codes(
+        self,
+        claims: NDArray[np.bool_],
+        name: Callable[[int], str],
+        unit: str,
+    ) -> NDArray[np.int8]:
+        """Return the codes from claims [split, record]; SplitError where two splits claim one."""
         twice = np.flatnonzero(claims.sum(axis=0) > 1)
         if twice.size:
-            listed = [f"{stamps[i]} ({' and '.join(np.array(SPLIT_NAMES[1:])[claims[:, i]])})" for i in twice[: _SHOWN + 1]]
-            raise SplitError(f"{twice.size} stamp(s) stand in two splits: {_listed(listed, twice.size)}; each may stand in one only")
+            splits = np.array(SPLIT_NAMES[1:])
+            some = twice[: _SHOWN + 1]
+            listed = [f"{name(int(i))} ({' and '.join(splits[claims[:, i]])})" for i in some]
+            problem = f"{twice.size} {unit} stand in two splits:"
+            raise SplitError(f"{problem} {_listed(listed, twice.size)}; each may stand in one only")
         codes = np.where(claims.any(axis=0), claims.argmax(axis=0) + 1, SPLIT_NAMES.index(self.remainder))
         return codes.astype(np.int8)
 

@@ -11,7 +11,6 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from climlink.data.columns import derived_names
 from climlink.data.errors import DataError, StoreError
 from climlink.data.files import replacing
 from climlink.data.moments import CloudMean, Moments
@@ -41,9 +40,11 @@ def compute_statistics(
     indices = store.indices(split)
     if indices.size == 0:
         raise StoreError(f"{store.path}: the {split} split holds no times; the split was declared when the store was prepared")
-    variables = [*store.variables, *(variable(name) for name in derived_names(store.variables))]
+    variables = (*store.variables, *store.derived)
     moments = {v.name: Moments(_width(v, store.level_count)) for v in variables}
-    clouds = {name: CloudMean(store.level_count) for name in CLOUD_VARIABLES}
+    clouds = {name: CloudMean(store.level_count) for name in CLOUD_VARIABLES if name in moments}
+    times = f"{len(indices)} times, " if store.has_stamps else ""
+    size = f"{times}{len(indices) * store.n_column} columns"
     done = 0
     for block in _blocks(indices, store.time_chunk, times_per_block):
         for name, values in store.read(moments, block).items():
@@ -57,7 +58,7 @@ def compute_statistics(
     return Statistics(
         variables={name: m.statistics() for name, m in moments.items()},
         cloud_lambda={name: c.cloud_lambda() for name, c in clouds.items()},
-        source=f"the {split} split ({len(indices)} times, {len(indices) * store.n_column} columns) of {store.path.name}",
+        source=f"the {split} split ({size}) of {store.path.name}",
         data_digest=store.digest,
         split=split,
     )

@@ -1,14 +1,18 @@
 """The column store: a Zarr v3 group of named variables, split and digest, readable by xarray and read here into rows.
 
-Layout, version 1: dimensions time, column, level, interface. Every host input and host output of the catalogue, and where the
-configuration asks for lags every input of earlier steps, under its own name as ``[time, column, level]`` or ``[time, column]``; coordinates
-time, stamp, split, source_sha256 ``[time]``, latitude, longitude, area ``[column]``, hyam, hybm ``[level]``, hyai, hybi ``[interface]``.
-``prepare`` writes it and sets the attribute ``complete`` last.
+Layout, version 2: each variable that the attribute ``variables`` lists (name, units, long_name,
+dims, width) under its own name, as ``[time, column, level]`` or ``[time, column]`` where it was
+made of pairs, as ``[row, level]`` or ``[row]`` where it was made of a table. Coordinates: split
+``[time]`` or ``[row]``; of pairs time, stamp, source_sha256 ``[time]``, latitude, longitude, area
+``[column]``; and hyam, hybm ``[level]``, hyai, hybi ``[interface]`` where a grid file was given.
+What is not known is not there. ``prepare`` writes it and sets the attribute ``complete`` last.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,17 +23,20 @@ from pydantic import Field
 
 from climlink.config import StrictModel, TimeStep
 from climlink.data.climsim import TIME_STEP_S, PairKind, is_tendency, stored_variables
-from climlink.data.columns import derive, pack_inputs, pack_targets, source_names
+from climlink.data.columns import derivable, derive, pack_inputs, pack_targets, source_names
 from climlink.data.errors import StoreError
 from climlink.data.split import SPLIT_NAMES
 from climlink.data.stamp import Stamp
+from climlink.data.tables.config import TableConfig
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.variable_sets import VariableSet
-from climlink.wrappers.variables import Variable
+from climlink.wrappers.variables import Variable, variable, variable_names
 from climlink.wrappers.vertical import HybridCoordinate
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 VERSION_ATTRIBUTE = "climlink_store_version"
+TARGET_WEIGHTS = "target_weights"
+"""Attribute: weights of the targets in a score, by name, one per level; absent if not given."""
 IMPLAUSIBLE = "implausible_values"
 """Attribute: how many values outside the plausible range were kept, by variable allowed them."""
 FloatName = Literal["float32", "float64"]
@@ -39,7 +46,11 @@ TimeIndices = Sequence[int] | NDArray[np.integer] | slice
 class StoreConfig(StrictModel):
     """How a store is written: stored types, times per chunk, and the time step that tendencies are divided by."""
 
-    time_chunk: int = Field(default=8, ge=1, description="times per chunk and per restartable block")
+    time_chunk: int | None = Field(
+        default=None,
+        ge=1,
+        description="times per chunk and restartable block; 8, and fewer on large grids, unless given",
+    )
     input_dtype: FloatName = "float32"
     tendency_dtype: FloatName = Field(default="float64", description="tendencies are differenced in float64 whatever they are stored in")
     flux_dtype: FloatName = Field(default="float64", description="scalar outputs")
@@ -51,6 +62,7 @@ class StoreConfig(StrictModel):
         default=(),
         description="variables whose values outside the plausible range are kept and counted",
     )
+    table: TableConfig = Field(default=TableConfig(), description="what a table's file cannot say of itself")
 
     def dtype_of(self, variable: Variable) -> FloatName:
         """Return the type a variable is stored in."""
@@ -73,41 +85,82 @@ class StoreConfig(StrictModel):
                 raise StoreError(f"allow_implausible names {name!r}, which has no range{near}")
 
 
-def open_group(path: Path) -> zarr.Group:
-    """Return the Zarr group of a store, complete or not; StoreError if there is none or a newer climlink wrote it."""
+def store_version(path: Path) -> int:
+    """Return the version of the store at a path, complete or not; StoreError if there is none."""
     if not path.exists():
         raise StoreError(f"{path}: no column store here; make one with: climlink data prepare SOURCE --out {path}")
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+        version = group.attrs.get(VERSION_ATTRIBUTE)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: not a column store: no readable Zarr v3 group ({type(error).__name__}: {error})") from error
-    version = group.attrs.get(VERSION_ATTRIBUTE)
     if not isinstance(version, int):
         raise StoreError(f"{path}: a Zarr group, but not a column store: it has no integer attribute {VERSION_ATTRIBUTE}")
+    return version
+
+
+def open_group(path: Path) -> zarr.Group:
+    """Return the Zarr group of a store, complete or not; StoreError if there is none, or one of
+    another version.
+    """
+    version = store_version(path)
     if version > STORE_VERSION:
         raise StoreError(f"{path}: store version {version} is newer than the {STORE_VERSION} this climlink reads; update climlink")
-    return group
+    if version < STORE_VERSION:
+        raise StoreError(
+            f"{path}: store version {version} is older than the {STORE_VERSION} this climlink reads; "
+            f"make it again from its source: climlink data prepare SOURCE --out {path} --split SPLIT --overwrite"
+        )
+    return zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
 
 
-def holds_lags(attributes: Mapping[str, Any]) -> bool:
-    """Say whether a store with these attributes holds the inputs of earlier steps and of place."""
-    return bool(attributes.get("store_configuration", {}).get("lags", False))
+def record_of(v: Variable, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Return what a store says of a variable; ``sizes`` of its dimensions by name."""
+    width = math.prod(sizes[d] for d in v.dims)
+    meaning = {"name": v.name, "units": v.units, "long_name": v.long_name}
+    return meaning | {"dims": list(v.dims), "width": width}
+
+
+def _variable_of(record: Mapping[str, Any], path: Path) -> Variable:
+    """Return a recorded variable; StoreError if the catalogue has it otherwise."""
+    name, units, long_name = (str(record[key]) for key in ("name", "units", "long_name"))
+    found = Variable(name, units, long_name, tuple(record["dims"]))
+    if name not in variable_names():
+        return found
+    known = variable(name)
+    if (known.units, known.dims) != (found.units, found.dims):
+        raise StoreError(
+            f"{path} holds {name} in {units!r} over {list(found.dims)}, the catalogue has it in "
+            f"{known.units!r} over {list(known.dims)}: make the store again from its source"
+        )
+    return known
+
+
+def recorded_variables(attributes: Mapping[str, Any], path: Path) -> tuple[Variable, ...]:
+    """Return the variables that a store with these attributes says it holds."""
+    return tuple(_variable_of(record, path) for record in attributes["variables"])
 
 
 class ColumnStore:
-    """A complete column store, read-only. Rows are numbered time * n_column + column, in the order of the time indices given."""
+    """A complete column store, read-only. Rows are numbered time * n_column + column, in the order
+    of the time indices given.
+
+    A store made of a table has rows of unknown time and place: each is a time of one column here,
+    and ``stamps``, ``latitude``, ``longitude`` and ``area`` are StoreErrors; ask ``has_stamps`` and
+    ``has_place`` first.
+    """
 
     def __init__(self, path: Path, group: zarr.Group) -> None:
         self.path = path
         self._group = group
         self.attributes: dict[str, Any] = dict(group.attrs)
-        self.stamps: tuple[Stamp, ...] = tuple(Stamp.parse(str(s)) for s in self._coordinate("stamp"))
+        self.variables: tuple[Variable, ...] = recorded_variables(self.attributes, path)
+        """The stored variables, inputs first."""
+        self.level_count = int(self.attributes["level_count"])
+        """Number of levels."""
         self.split_codes: NDArray[np.int8] = self._coordinate("split")
-        self.latitude: NDArray[np.float64] = self._coordinate("latitude")
-        self.longitude: NDArray[np.float64] = self._coordinate("longitude")
-        self.area: NDArray[np.float64] = self._coordinate("area")
-        coefficients = (tuple(self._coordinate(name).tolist()) for name in ("hyam", "hybm", "hyai", "hybi"))
-        self.hybrid = HybridCoordinate(float(self.attributes["p0_pa"]), *coefficients)
+        self.has_stamps: bool = "stamp" in group
+        self.has_place: bool = "latitude" in group
 
     @classmethod
     def open(cls, path: str | Path) -> ColumnStore:
@@ -121,20 +174,71 @@ class ColumnStore:
             )
         return cls(path, group)
 
+    @cached_property
+    def stamps(self) -> tuple[Stamp, ...]:
+        """Stamps of the times; StoreError where the store was made of a table."""
+        return tuple(Stamp.parse(str(s)) for s in self._of_pairs("stamp", "no stamps"))
+
+    @cached_property
+    def latitude(self) -> NDArray[np.float64]:
+        """Latitude [column] in degrees north; StoreError where the store was made of a table."""
+        return self._of_pairs("latitude", "no latitude")
+
+    @cached_property
+    def longitude(self) -> NDArray[np.float64]:
+        """Longitude [column] in degrees east; StoreError where the store was made of a table."""
+        return self._of_pairs("longitude", "no longitude")
+
+    @cached_property
+    def area(self) -> NDArray[np.float64]:
+        """Area [column] in steradian; StoreError where the store was made of a table."""
+        return self._of_pairs("area", "no area of columns")
+
+    @cached_property
+    def hybrid(self) -> HybridCoordinate:
+        """The vertical grid; StoreError where no grid file was given."""
+        found = self.known_hybrid
+        if found is None:
+            raise StoreError(
+                f"{self.path} has no vertical grid, for it was made of a table without one: "
+                "prepare it again with --grid GRID, the grid file of these data"
+            )
+        return found
+
+    @cached_property
+    def known_hybrid(self) -> HybridCoordinate | None:
+        """The vertical grid, None where no grid file was given."""
+        if "hyam" not in self._group:
+            return None
+        coefficients = (tuple(self._coordinate(name).tolist()) for name in ("hyam", "hybm", "hyai", "hybi"))
+        return HybridCoordinate(float(self.attributes["p0_pa"]), *coefficients)
+
+    @property
+    def target_weights(self) -> dict[str, NDArray[np.float64]] | None:
+        """Weights of the targets in a score, by name, [level] or [1]; None where none are kept."""
+        given = self.attributes.get(TARGET_WEIGHTS)
+        return None if given is None else {name: np.array(values) for name, values in given.items()}
+
     @property
     def n_time(self) -> int:
-        """Number of times."""
-        return len(self.stamps)
+        """Number of times, or of rows where the store was made of a table."""
+        return len(self.split_codes)
 
-    @property
+    @cached_property
     def n_column(self) -> int:
-        """Number of columns per time."""
-        return len(self.latitude)
+        """Number of columns per time; 1 where the store was made of a table."""
+        return len(self.latitude) if self.has_place else 1
 
     @property
-    def level_count(self) -> int:
-        """Number of levels."""
-        return self.hybrid.level_count
+    def read_together(self) -> int:
+        """Neighbouring times to read at once where order does not matter: 1, and of a table an
+        eighth of a chunk.
+        """
+        return 1 if self.has_stamps else max(1, self.time_chunk // 8)
+
+    def name_of(self, time_index: int) -> str:
+        """Return how people know a time: its stamp, or the number of the row from 1."""
+        return str(self.stamps[time_index]) if self.has_stamps else f"row {time_index + 1}"
 
     @property
     def time_step_s(self) -> float:
@@ -144,7 +248,8 @@ class ColumnStore:
     @property
     def lags(self) -> bool:
         """Whether the inputs of earlier steps and of place are stored."""
-        return holds_lags(self.attributes)
+        needed = {v.name for v in stored_variables(self.level_count, lags=True)}
+        return needed.issubset(v.name for v in self.variables)
 
     @property
     def digest(self) -> str:
@@ -157,9 +262,10 @@ class ColumnStore:
         return int(self._array(self.variables[0].name).chunks[0])
 
     @property
-    def variables(self) -> tuple[Variable, ...]:
-        """The stored variables, inputs first."""
-        return stored_variables(self.level_count, self.lags)
+    def derived(self) -> tuple[Variable, ...]:
+        """The variables that are not stored but can be computed from those that are."""
+        has_pressure = self.known_hybrid is not None
+        return tuple(variable(n) for n in derivable(self.variables, has_pressure=has_pressure))
 
     def dtype_of(self, name: str) -> str:
         """Return the type that a variable is stored in."""
@@ -179,7 +285,7 @@ class ColumnStore:
         wanted = tuple(names)
         indices = self._indices(time_indices)
         stored = {name: self._read_stored(name, indices) for name in source_names(wanted, self.variables)}
-        return derive(wanted, stored, self.hybrid)
+        return derive(wanted, stored, self.known_hybrid)
 
     def pack(self, variables: VariableSet, time_indices: TimeIndices) -> NDArray[np.float32]:
         """Return input rows, float32 [row, width]; derived inputs such as state_rh are computed in float64 and cast last."""
@@ -201,7 +307,10 @@ class ColumnStore:
             return np.arange(self.n_time)[time_indices]
         indices = np.asarray(time_indices, dtype=np.int64).reshape(-1)
         if indices.size and (indices.min() < 0 or indices.max() >= self.n_time):
-            raise StoreError(f"{self.path} has {self.n_time} times (0 to {self.n_time - 1}); asked for {indices.min()} to {indices.max()}")
+            unit = "times" if self.has_stamps else "rows"
+            there = f"{self.n_time} {unit} (0 to {self.n_time - 1})"
+            problem = f"{self.path} has {there};"
+            raise StoreError(f"{problem} asked for {indices.min()} to {indices.max()}")
         return indices
 
     def _read_stored(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.floating]:
@@ -218,16 +327,24 @@ class ColumnStore:
         if not np.isfinite(values).all():
             bad = int(np.argwhere(~np.isfinite(values))[0][0])
             raise StoreError(
-                f"{self.path}: {name} is not finite at {self.stamps[indices[bad]]}; a chunk is "
+                f"{self.path}: {name} is not finite at {self.name_of(int(indices[bad]))}; a chunk is "
                 "missing: prepare the store again with overwrite"
             )
-        return values.reshape(-1, *values.shape[2:])
+        return values.reshape(-1, *values.shape[2:]) if self.has_place else values
 
     def _array(self, name: str) -> zarr.Array:
         array = self._group.get(name)
         if not isinstance(array, zarr.Array):
             raise StoreError(f"{self.path}: the store lacks {name}; prepare it again with overwrite")
         return array
+
+    def _of_pairs(self, name: str, lacking: str) -> NDArray[Any]:
+        if name not in self._group:
+            raise StoreError(
+                f"{self.path} has {lacking}: it was made of {self.attributes['source']}, "
+                "whose rows say neither time nor place; for this give a store made of mli/mlo pairs"
+            )
+        return self._coordinate(name)
 
     def _coordinate(self, name: str) -> NDArray[Any]:
         return np.asarray(self._array(name)[...])

@@ -48,7 +48,7 @@ def golden_source(given: Any, time_step_s: float | None = None) -> GoldenSource:
         path = Path(given)
         given = ColumnStore.open(path) if (path / "zarr.json").is_file() else path
     if isinstance(given, ColumnStore):
-        return GoldenSource("store", lambda s, _: store_rows(given, s), given.hybrid, given.time_step_s, given.digest)
+        return GoldenSource("store", lambda s, _: store_rows(given, s), given.known_hybrid, given.time_step_s, given.digest)
     if isinstance(given, Path):
         step = time_step_s or TIME_STEP_S
         return GoldenSource("pairs", lambda s, _: _pair_rows(given, s, step), read_grid(find_grid(given, None)).hybrid, step)
@@ -60,8 +60,13 @@ def golden_source(given: Any, time_step_s: float | None = None) -> GoldenSource:
 def store_rows(store: ColumnStore, variables: VariableSet) -> Tensor:
     """Return up to CANDIDATE_COUNT training columns [row, width], spread evenly over times and columns."""
     times = store.indices("train")
-    rows = store.pack(variables, times[spread_evenly(len(times), CANDIDATE_TIMES)])
+    rows = store.pack(variables, times[spread_evenly(len(times), candidate_times(store))])
     return torch.from_numpy(rows[spread_evenly(len(rows), CANDIDATE_COUNT)])
+
+
+def candidate_times(store: ColumnStore) -> int:
+    """Return how many times to take columns from; of a table, whose times are rows, one per row."""
+    return CANDIDATE_TIMES if store.has_place else CANDIDATE_COUNT
 
 
 def spread_evenly(total: int, count: int) -> NDArray[np.int64]:

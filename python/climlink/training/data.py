@@ -172,7 +172,7 @@ class StreamedBatches(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         generator = epoch_generator(self._seed, self._epoch())
-        shuffled = self._times[torch.randperm(len(self._times), generator=generator).numpy()]
+        shuffled = self._shuffled(generator)
         left: list[Batch] = []
         for first in range(0, len(shuffled), self._block_times):
             block = self._encoder.encode(np.sort(shuffled[first : first + self._block_times]))
@@ -184,20 +184,29 @@ class StreamedBatches(IterableDataset[Batch]):
         for batch in left:
             yield batch.mirrored(self._mirrors, generator) if self._mirrors else batch
 
+    def _shuffled(self, generator: torch.Generator) -> NDArray[np.int64]:
+        """Return the times in random order; rows of a table move in groups of neighbours, for a
+        chunk is read as a whole.
+        """
+        size = self._encoder.store.read_together
+        groups = [self._times[first : first + size] for first in range(0, len(self._times), size)]
+        return np.concatenate([groups[i] for i in torch.randperm(len(groups), generator=generator)])
+
 
 class OrderedBatches(IterableDataset[Batch]):
-    """Batches of whole times in order, for validation."""
+    """Batches of whole times in order, or of neighbouring rows of a table, for validation."""
 
     def __init__(self, encoder: Encoder, times: NDArray[np.int64]) -> None:
         self._encoder = encoder
         self._times = times
+        self._size = encoder.store.read_together
 
     def __len__(self) -> int:
-        return len(self._times)
+        return -(-len(self._times) // self._size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for time in self._times:
-            yield self._encoder.encode(np.asarray([time]))
+        for first in range(0, len(self._times), self._size):
+            yield self._encoder.encode(self._times[first : first + self._size])
 
 
 def split_times(store: ColumnStore, config: ValidationConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

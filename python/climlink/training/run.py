@@ -160,7 +160,9 @@ def _statistics(config: TrainingConfig, store: ColumnStore, emulator: WrappedEmu
             f"({store.digest:.12}...); compute them again or leave statistics out"
         )
     contract, times = emulator.contract, store.indices("train")
-    blocks = (torch.from_numpy(store.pack(contract.inputs, times[i : i + 1])) for i in range(len(times)))
+    size = store.read_together
+    parts = (times[i : i + size] for i in range(0, len(times), size))
+    blocks = (torch.from_numpy(store.pack(contract.inputs, part)) for part in parts)
     return with_features(statistics, emulator.fields, contract.network_inputs, blocks)
 
 

@@ -84,7 +84,7 @@ def test_lagged_inputs_are_those_of_a_straightforward_reference(source: Path, nu
 def test_pairs_without_history_are_left_out_and_counted(source: Path, tmp_path: Path) -> None:
     assert [p.stamp for p in with_history(find_pairs(source), 1200.0)] == [_stamp(n) for n in COMPLETE]
     done = prepare(source, tmp_path / "s.zarr", split=Split(test=(str(_stamp(4)), str(_stamp(7)))), config=DTYPES)
-    assert (done.status, done.pairs, done.left_out) == ("made", 3, 4)
+    assert (done.status, done.records, done.left_out) == ("made", 3, 4)
     store = ColumnStore.open(tmp_path / "s.zarr")
     assert store.stamps == tuple(_stamp(n) for n in COMPLETE)
     assert [int(i) for i in store.indices("test")] == [2]
@@ -131,7 +131,7 @@ def test_a_resumed_store_is_the_same(source: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         prepare(source, tmp_path / "parts.zarr", split=Split(), config=DTYPES, progress=stop)
     parts = prepare(source, tmp_path / "parts.zarr", split=Split(), config=DTYPES)
-    assert (parts.status, parts.pairs_written, parts.digest) == ("resumed", 1, whole.digest)
+    assert (parts.status, parts.records_written, parts.digest) == ("resumed", 1, whole.digest)
     for name in lag_names(8):
         a, b = (ColumnStore.open(tmp_path / f"{n}.zarr").read([name], slice(None))[name] for n in ("whole", "parts"))
         assert np.array_equal(a, b), name
@@ -154,7 +154,7 @@ def test_what_cannot_be_had_is_said(source: Path, tmp_path: Path) -> None:
 def test_a_predecessor_that_changed_is_noticed(tmp_path: Path) -> None:
     source = write_dataset(tmp_path / "source", [_stamp(n) for n in range(3)])
     done = prepare(source, tmp_path / "s.zarr", split=Split(), config=DTYPES)
-    assert done.pairs == 1
+    assert done.records == 1
     (first,) = source.rglob(file_name("mlo", _stamp(0)))
     first.write_bytes(first.read_bytes() + b" ")
     with pytest.raises(ClimlinkError, match="its source files have changed since"):

@@ -33,7 +33,7 @@ def content(path: Path) -> dict[str, bytes]:
 
 def test_store_holds_the_files_values(source: Path, tmp_path: Path) -> None:
     done = prepare(source, tmp_path / "s.zarr", split=SPLIT, config=CONFIG)
-    assert (done.status, done.pairs, done.pairs_written) == ("made", 11, 11)
+    assert (done.status, done.records, done.records_written) == ("made", 11, 11)
     store = ColumnStore.open(tmp_path / "s.zarr")
     assert store.digest == done.digest
     grid = read_grid(find_grid(source))
@@ -78,7 +78,7 @@ def test_second_call_does_nothing(source: Path, tmp_path: Path) -> None:
     first = prepare(source, tmp_path / "s.zarr", split=SPLIT, config=CONFIG)
     before = content(tmp_path / "s.zarr")
     again = prepare(source, tmp_path / "s.zarr", split=SPLIT, config=CONFIG)
-    assert (again.status, again.pairs_written, again.digest) == ("already complete", 0, first.digest)
+    assert (again.status, again.records_written, again.digest) == ("already complete", 0, first.digest)
     assert content(tmp_path / "s.zarr") == before
 
 
@@ -105,7 +105,7 @@ def test_exception_anywhere_leaves_a_store_that_is_refused_and_resumes(
     seen: list[int] = []
     done = prepare(source, store, split=SPLIT, config=CONFIG, progress=lambda pairs, total: seen.append(pairs))
     assert done.status == "resumed"
-    assert done.pairs_written == (0 if where == "_finish" else 7)
+    assert done.records_written == (0 if where == "_finish" else 7)
     assert seen[-1] == 11
     assert content(store) == content(whole)
 
@@ -165,7 +165,7 @@ def test_other_arguments_are_refused_and_named(source: Path, tmp_path: Path) -> 
     with pytest.raises(StoreError, match=r"different: stamps of the source\).*--overwrite"):
         prepare(source, store, split=SPLIT, config=CONFIG)
     done = prepare(source, store, split=SPLIT, config=CONFIG, overwrite=True)
-    assert (done.status, done.pairs) == ("made", 10)
+    assert (done.status, done.records) == ("made", 10)
 
 
 def test_moved_source_resumes(source: Path, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_broken_pair_stops_and_the_rest_goes_on_after_repair(source: Path, tmp_p
         ColumnStore.open(tmp_path / "s.zarr")
     path.write_bytes(whole)
     done = prepare(source, tmp_path / "s.zarr", split=SPLIT, config=CONFIG)
-    assert (done.status, done.pairs_written) == ("resumed", 5)
+    assert (done.status, done.records_written) == ("resumed", 5)
 
 
 def test_a_file_exchanged_after_its_block_was_done_is_read_again(source: Path, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_file_exchanged_after_its_block_was_done_is_read_again(source: Path, t
     interrupt(source, store)
     exchanged = find_pairs(source)[0].mli
     exchanged.write_bytes(exchanged.read_bytes() + bytes(4))
-    assert prepare(source, store, split=SPLIT, config=CONFIG).pairs_written == 9  # blocks 0 and 2 to 5
+    assert prepare(source, store, split=SPLIT, config=CONFIG).records_written == 9  # blocks 0 and 2 to 5
     exchanged.write_bytes(exchanged.read_bytes() + bytes(4))
     with pytest.raises(StoreError, match="complete, but its source files have changed"):
         prepare(source, store, split=SPLIT, config=CONFIG)

@@ -13,7 +13,7 @@ import climlink
 from climlink.config import ConfigError
 from climlink.data.climsim import find_pairs
 from climlink.data.errors import SplitError
-from climlink.data.split import SPLIT_NAMES, Split, StampRange, read_split
+from climlink.data.split import SPLIT_NAMES, RowRange, Split, StampRange, read_split
 from climlink.data.stamp import Stamp
 
 STEP = 1200
@@ -116,6 +116,10 @@ def test_absent_stamps_are_listed() -> None:
         ("train:\n  - {start: 0001-02-29, end: 0001-03-31}\n", "no-leap"),
         ("test: ['0001-01-01']\n", "not a time stamp"),
         ("remainder: test\n", "'train', 'validation' or 'unused'"),
+        ("test:\n  - {rows: [0.9, 0.1]}\n", "the rows end .0.1. before they start .0.9."),
+        ("test:\n  - {rows: [0, 90]}\n", "less than or equal to 1"),
+        ("test:\n  - {rows: [0.5]}\n", r"test\[0\]\.rows"),
+        ("test:\n  - {file: a, row: [0, 1]}\n", r"test\[0\]\.row: unknown key; did you mean 'rows'"),
     ],
 )
 def test_bad_declarations_are_explained(tmp_path: Path, text: str, message: str) -> None:
@@ -123,3 +127,16 @@ def test_bad_declarations_are_explained(tmp_path: Path, text: str, message: str)
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_split(path)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.floats(0.01, 0.99))
+def test_fractions_of_rows_meet_without_gap_or_overlap(sizes: list[int], cut: float) -> None:
+    parts = [(f"part_{i}", size) for i, size in enumerate(sizes)]
+    whole = Split(train=(RowRange(rows=(0.0, cut)),), test=(RowRange(rows=(cut, 1.0)),), remainder="unused")
+    codes = whole.assign_rows(parts)
+    assert (codes[:-1] <= codes[1:]).all()  # train before test
+    assert set(codes) <= {SPLIT_NAMES.index("train"), SPLIT_NAMES.index("test")}
+    assert abs((codes == SPLIT_NAMES.index("train")).sum() - cut * sum(sizes)) <= 0.5 + 1e-9
+    each = Split(train=(RowRange(file="part_*", rows=(0.0, cut)),), remainder="unused").assign_rows(parts)
+    for (_, size), codes_of_part in zip(parts, np.split(each, np.cumsum(sizes)[:-1]), strict=True):
+        assert codes_of_part.sum() == round(cut * size)

@@ -115,8 +115,9 @@ def test_open_refuses_what_is_not_a_complete_store(store: ColumnStore, tmp_path:
         ColumnStore.open(tmp_path / "other.zarr")
     newer = tmp_path / "newer.zarr"
     shutil.copytree(store.path, newer)
-    zarr.open_group(newer, mode="r+").update_attributes({"climlink_store_version": 2})
-    with pytest.raises(StoreError, match="version 2 is newer than the 1 this climlink reads; update climlink"):
+    zarr.open_group(newer, mode="r+").update_attributes({"climlink_store_version": 3})
+    message = "version 3 is newer than the 2 this climlink reads; update climlink"
+    with pytest.raises(StoreError, match=message):
         ColumnStore.open(newer)
 
 
@@ -157,3 +158,42 @@ def test_describe_an_unfinished_store(shared_source: Path, tmp_path: Path) -> No
     assert description["complete"] is False
     assert description["digest"] is None
     assert "minimum" not in description["variables"]["state_t"]
+
+
+def test_a_store_of_an_older_version_is_refused_with_the_command_that_renews_it(
+    shared_source: Path,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "old.zarr"
+    prepare(shared_source, path, split=Split())
+    group = zarr.open_group(path, mode="r+")
+    group.update_attributes({"climlink_store_version": 1})
+    message = r"version 1 is older than the 2 .*: climlink data prepare SOURCE --out .*old\.zarr --split SPLIT --overwrite"
+    with pytest.raises(StoreError, match=message):
+        ColumnStore.open(path)
+    with pytest.raises(StoreError, match=message):
+        prepare(shared_source, path, split=Split())
+    assert prepare(shared_source, path, split=Split(), overwrite=True).status == "made"
+    assert ColumnStore.open(path).n_time == 11
+
+
+def test_the_variables_are_those_that_the_store_lists(store: ColumnStore, tmp_path: Path) -> None:
+    path = tmp_path / "own.zarr"
+    shutil.copytree(store.path, path)
+    group = zarr.open_group(path, mode="r+")
+    listed = group.attrs["variables"]
+    assert [r["name"] for r in listed] == [v.name for v in store.variables]
+    assert listed[0] == {"name": "state_t", "units": "K", "long_name": "air temperature", "dims": ["level"], "width": 8}
+    own = {"name": "soil_moisture", "units": "m3/m3", "long_name": "soil moisture", "dims": [], "width": 1}
+    group.create_array("soil_moisture", data=np.ones((11, 6)))
+    group.update_attributes({"variables": [*(r for r in listed if r["name"] != "cam_in_SNOWHICE"), own]})
+    changed = ColumnStore.open(path)
+    assert changed.variables[-1].name == "soil_moisture"
+    assert (changed.variables[-1].units, changed.variables[-1].is_profile) == ("m3/m3", False)
+    assert changed.read(["soil_moisture"], [0])["soil_moisture"].tolist() == [1.0] * 6
+    with pytest.raises(DataError, match="cam_in_SNOWHICE: not in the data"):
+        changed.pack(variable_set("host_v2_q", 8), [0])
+    group.update_attributes({"variables": [{**listed[0], "units": "degC"}]})
+    message = r"holds state_t in 'degC' over \['level'\], the catalogue has it in 'K'"
+    with pytest.raises(StoreError, match=message):
+        ColumnStore.open(path)

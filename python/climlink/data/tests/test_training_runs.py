@@ -42,7 +42,7 @@ def _difference(folder: Path, before: str, after: str, variable: str, stamp: Sta
 def test_a_training_run_is_prepared_as_it_is(run: Path, tmp_path: Path, kind: str, before: str, after: str, lags: bool) -> None:
     config = StoreConfig(pairs=kind, lags=lags, input_dtype="float64")
     done = prepare(run, tmp_path / "s.zarr", split=Split(), config=config)
-    assert (done.pairs, done.left_out) == ((2, 2) if lags else (4, 0))
+    assert (done.records, done.left_out) == ((2, 2) if lags else (4, 0))
     store = ColumnStore.open(tmp_path / "s.zarr")
     assert store.attributes["source"] == f"ClimSim {kind} pairs"
     last = store.read(["ptend_q0002"], [store.n_time - 1])["ptend_q0002"]

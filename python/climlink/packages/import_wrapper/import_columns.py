@@ -18,7 +18,7 @@ from climlink.data.grid import find_grid, read_grid
 from climlink.data.lags import needs_lags, with_history
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import synthetic_hybrid, synthetic_rows
-from climlink.packages.golden_sources import CANDIDATE_COUNT, CANDIDATE_TIMES, spread_evenly
+from climlink.packages.golden_sources import CANDIDATE_COUNT, CANDIDATE_TIMES, candidate_times, spread_evenly
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT, VariableSet, variable_set
 from climlink.wrappers.vertical import HybridCoordinate
@@ -73,7 +73,7 @@ def _from_store(input_set: str, output_set: str, store: ColumnStore, time_step_s
             f"{store.path} has a time step of {store.time_step_s:g} s, the import one of {time_step_s:g} s; make them equal"
         )
     inputs, outputs = variable_set(input_set, store.level_count), variable_set(output_set, store.level_count)
-    times = spread_evenly(store.n_time, CANDIDATE_TIMES)
+    times = spread_evenly(store.n_time, candidate_times(store))
     kept = spread_evenly(len(times) * store.n_column, CANDIDATE_COUNT)
 
     def rows_of(variables: VariableSet) -> Tensor:

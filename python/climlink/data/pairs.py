@@ -1,0 +1,173 @@
+"""A tree of mli/mlo pairs as a source of a store: every pair is one time of the grid's columns.
+
+The published trees differ in their grid file only: low resolution (384 columns), its aquaplanet,
+and high resolution (21,600).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climlink.data.climsim import (
+    Columns,
+    Pair,
+    count_implausible,
+    find_pairs,
+    read_pair,
+    stored_variables,
+)
+from climlink.data.files import sha256_file
+from climlink.data.grid import Grid, find_grid, read_grid
+from climlink.data.lags import LaggedReader, predecessors, with_history
+from climlink.data.source import Note, digest
+from climlink.data.split import Split
+from climlink.data.stamp import Stamp
+from climlink.data.store import StoreConfig
+from climlink.wrappers.variables import Variable
+from climlink.wrappers.vertical import HybridCoordinate
+
+MOST_TIMES = 8
+BLOCK_COLUMNS = MOST_TIMES * 384
+"""Columns of a block unless time_chunk is configured: 8 times of the low-resolution grid."""
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """The pairs of a folder that a store is made of, and ``known``, those and the ones that only
+    the steps before are taken from.
+    """
+
+    known: list[Pair]
+    pairs: list[Pair]
+    codes: NDArray[np.int8]
+    grid: Grid
+    config: StoreConfig
+    split: Split
+    unit: Literal["pairs", "rows"] = "pairs"
+
+    @classmethod
+    def find(cls, folder: Path, split: Split, grid: Path | None, config: StoreConfig) -> PairSource:
+        """Find and check everything that can be checked before a file is read."""
+        found = find_pairs(folder, config.pairs)
+        codes = split.assign([p.stamp for p in found])
+        pairs = with_history(found, config.time_step_s) if config.lags else found
+        kept = np.isin([p.stamp.seconds for p in found], [p.stamp.seconds for p in pairs])
+        return cls(found, pairs, codes[kept], read_grid(find_grid(folder, grid)), config, split)
+
+    @property
+    def title(self) -> str:
+        """What the records come from."""
+        return f"ClimSim {self.config.pairs} pairs"
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """What a pair holds."""
+        return stored_variables(self.level_count, self.config.lags)
+
+    @property
+    def level_count(self) -> int:
+        """Levels of the grid."""
+        return self.grid.level_count
+
+    @property
+    def hybrid(self) -> HybridCoordinate:
+        """The vertical grid."""
+        return self.grid.hybrid
+
+    @property
+    def stamps(self) -> tuple[Stamp, ...]:
+        """The stamps of the pairs."""
+        return tuple(p.stamp for p in self.pairs)
+
+    @property
+    def n_record(self) -> int:
+        """Number of pairs."""
+        return len(self.pairs)
+
+    @property
+    def left_out(self) -> int:
+        """Pairs that lack one of the two steps before."""
+        return len(self.known) - len(self.pairs)
+
+    @property
+    def block_size(self) -> int:
+        """Times of a block: as configured, else up to 8, fewer on a grid of more columns, so that
+        memory does not grow with it.
+        """
+        fitting = max(1, min(MOST_TIMES, BLOCK_COLUMNS // self.grid.n_column))
+        return self.config.time_chunk or fitting
+
+    def arguments(self) -> dict[str, str]:
+        """Return digests of the arguments; the source counts by its stamps, not by its place."""
+        return {
+            "stamps of the source": digest("".join(f"{p.stamp}\n" for p in self.pairs)),
+            "grid file": self.grid.sha256,
+            "split": digest(self.split.model_dump_json()),
+        }
+
+    def sizes(self, block: slice) -> list[list[int]]:
+        """Return the lengths of the files of each pair."""
+        return [self._sizes(pair) for pair in self.pairs[block]]
+
+    def read(self, block: slice, done: Callable[[int], None]) -> tuple[Columns, list[Note]]:
+        """Return the values [time, column, level] of some pairs, and a note of each."""
+        columns, notes = [], []
+        for position in range(block.start, block.stop):
+            pair = self.pairs[position]
+            columns.append(self._read(pair))
+            notes.append(self._note(pair, columns[-1]))
+            done(position + 1)
+        # One variable after another leaves the list, so that a block is never in memory twice.
+        return {v.name: np.stack([c.pop(v.name) for c in columns]) for v in self.variables}, notes
+
+    def where(self, record: int) -> str:
+        """Return the mli file of a record."""
+        return str(self.pairs[record].mli)
+
+    def conclude(self, notes: Sequence[Note]) -> list[str]:
+        """Return the SHA-256 of the files of every pair."""
+        return [note["sha256"] for note in notes]
+
+    @cached_property
+    def _by_stamp(self) -> dict[Stamp, Pair]:
+        return {p.stamp: p for p in self.known}
+
+    @cached_property
+    def _reader(self) -> LaggedReader:
+        c = self.config
+        return LaggedReader(self.known, self.grid, c.time_step_s, c.allow_implausible)
+
+    @cached_property
+    def _sha256(self) -> Callable[[Path], str]:
+        return cache(sha256_file)
+
+    def _read(self, pair: Pair) -> Columns:
+        if self.config.lags:
+            return self._reader.read(pair)
+        return read_pair(pair, self.grid, self.config.time_step_s, self.config.allow_implausible)
+
+    def _files(self, pair: Pair) -> list[Path]:
+        """Return the files that a time is made of: its own, and those of the steps before where
+        lags are asked for.
+        """
+        lags, step = self.config.lags, self.config.time_step_s
+        earlier = predecessors(pair, self._by_stamp, step) if lags else []
+        return [path for p in (pair, *earlier) for path in (p.mli, p.mlo)]
+
+    def _sizes(self, pair: Pair) -> list[int]:
+        return [path.stat().st_size for path in self._files(pair)]
+
+    def _note(self, pair: Pair, columns: Columns) -> dict[str, Any]:
+        allowed, step = self.config.allow_implausible, self.config.time_step_s
+        return {
+            "sizes": self._sizes(pair),
+            "sha256": " ".join(self._sha256(path) for path in self._files(pair)),
+            "implausible": count_implausible(columns, allowed, step),
+        }
