@@ -17,8 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from climlink import architectures
-from climlink.architectures.configuration import ArchitectureConfiguration
+from climlink.architectures import ArchitectureConfiguration, register_architecture
 from climlink.data.store import ColumnStore
 from climlink.packages.export import export_package
 from climlink.packages.read import EmulatorPackage
@@ -123,8 +122,7 @@ def export(store: ColumnStore, seed: int, path: Path) -> EmulatorPackage:
     return export_package(source, torch.from_numpy(rows), path)
 
 
-_RANDOM = architectures._Architecture(RandomNetwork, RandomConfiguration)
-architectures._ARCHITECTURES["random"] = _RANDOM
+register_architecture("random", RandomNetwork, RandomConfiguration)
 
 
 def main() -> None:

@@ -130,7 +130,7 @@ def test_stores_of_shipped_training_files_are_made_by_documented_commands() -> N
 def test_configs_lists_prints_and_tells_json(elsewhere: Path) -> None:
     run = CliRunner().invoke
     listed = json.loads(run(app, ["configs", "--json"]).output)
-    assert sorted(listed) == configuration_kinds()
+    assert sorted(listed) == sorted([*configuration_kinds(), "architectures"])
     assert listed["splits"]["climsim_sample"]["purpose"].startswith("Fifty pairs")
     assert all(entry["purpose"] for entries in listed.values() for entry in entries.values())
     shown = run(app, ["configs", "cases"]).output

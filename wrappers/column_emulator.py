@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from climlink.wrappers.errors import ContractError
+from climlink.wrappers.variable_sets import VariableSet
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,26 @@ class ColumnShape:
     profile_outputs: int
     scalar_outputs: int
     level_count: int
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """What a network on whole rows reads and writes: variables in order, with their positions and
+    sizes.
+    """
+
+    inputs: VariableSet
+    outputs: VariableSet
+
+    @property
+    def n_input(self) -> int:
+        """Length of a row that the network reads."""
+        return self.inputs.width
+
+    @property
+    def n_output(self) -> int:
+        """Length of a row that the network writes."""
+        return self.outputs.width
 
 
 class ColumnEmulator(nn.Module):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from climlink.wrappers.column_emulator import ColumnShape
+from climlink.wrappers.column_emulator import ColumnShape, RowShape
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.layout import LEVEL, CarriedPair, Coordinate, Size, Strict, VariableLayout, check_rows
 from climlink.wrappers.manifest import ConstraintEntry, HybridCoefficients, Manifest, NormalizationConfig
@@ -113,6 +113,11 @@ class EmulatorContract(Strict):
         return None if self.hybrid is None else HybridCoordinate.from_manifest(self.hybrid)
 
     @property
+    def row_shape(self) -> RowShape:
+        """What a network on whole rows reads and writes."""
+        return RowShape(self.network_inputs, self.network_outputs)
+
+    @property
     def network_shape(self) -> ColumnShape:
         """Channels and levels of a column network; ContractError for variables that are neither profiles nor single values."""
         i, o = self.network_inputs, self.network_outputs
@@ -184,3 +189,12 @@ def confidence_of(network_outputs: VariableSet) -> VariableSet:
         for v in network_outputs.of_role("value").variables
     )
     return VariableSet(network_outputs.name, variables, network_outputs.sizes)
+
+
+def reordered(host: VariableLayout, network: VariableLayout) -> bool:
+    """Say whether variables that both rows have stand in another order in the network's than in
+    the host's.
+    """
+    taken = {v.name for v in network.variables}
+    both = [v.name for v in host.variables if v.name in taken]
+    return both != [v.name for v in network.variables if v.name in both]

@@ -13,7 +13,6 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.figures.shown import shown_as
 from climlink.evaluation.figures.style import pressure_axis
 from climlink.evaluation.offline.scores import R2Table
-from climlink.wrappers.variables import variable
 
 Array = NDArray[np.float64]
 
@@ -28,12 +27,12 @@ def r2_lines(groups: Mapping[str, Sequence[R2Table]], pressure_hpa: Array, *, ti
     outside the frame; levels of constant truth are gaps. EvaluationError for pressures of other levels.
     """
     first = next(iter(groups.values()))[0]
-    profiles = [n for n in first.values if variable(n).is_profile]
-    scalars = [n for n in first.values if not variable(n).is_profile]
+    profiles = [n for n in first.values if first.is_profile(n)]
+    scalars = [n for n, v in first.values.items() if len(v) == 1 and n not in profiles]
     wrong = [n for n in profiles if len(first.values[n]) != len(pressure_hpa)]
     if wrong:
         raise EvaluationError(f"pressure_hpa has {len(pressure_hpa)} levels, the scores of {', '.join(wrong)} have others")
-    rows = -(-len(profiles) // _COLUMNS)
+    rows = max(1, -(-len(profiles) // _COLUMNS))
     figure = Figure(figsize=(11.0, 3.2 * rows + 0.6), layout="constrained")
     figure.suptitle(title, fontsize=12)
     cells = figure.add_gridspec(rows, _COLUMNS + 1, width_ratios=[1.0] * _COLUMNS + [1.25])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from climlink.data.stamp import SECONDS_PER_DAY
-from climlink.wrappers.variables import variable
+from climlink.wrappers.variables import shipped_variables
 
 _GRAM = 1e3
 _MILLIGRAM = 1e6
@@ -34,6 +34,10 @@ _SHOWN = {
 
 
 def shown_as(name: str) -> Shown:
-    """Return how an output is shown; as the catalogue has it where nothing else is said."""
-    known = variable(name)
-    return _SHOWN.get(name, Shown(name.removeprefix("cam_out_"), known.units, 1.0))
+    """Return how an output is shown; as the catalogue has it where nothing else is said.
+
+    One of a user's own has its own unit, which only its package knows.
+    """
+    known = shipped_variables().get(name)
+    unit = "its own unit" if known is None else known.units
+    return _SHOWN.get(name, Shown(name.removeprefix("cam_out_"), unit, 1.0))

@@ -13,7 +13,6 @@ from climlink.evaluation.offline.result import Array, OfflineResult
 from climlink.evaluation.offline.scores import without_variance
 from climlink.evaluation.summary import Metrics, finite_or_none
 from climlink.wrappers.variable_sets import variable_set
-from climlink.wrappers.variables import variable
 
 
 def metrics(result: OfflineResult) -> Metrics:
@@ -86,7 +85,7 @@ def climsim_scores(result: OfflineResult) -> dict[str, Array]:
 def over_levels(result: OfflineResult, values: Array, name: str, reduce: Callable[[Array], Any]) -> float:
     """Return a mean or median over the levels of an output that are not pruned and whose truth varies; NaN where there is none."""
     where = result.outputs.slice(name)
-    start = where.start + (result.first_level if variable(name).is_profile else 0)
+    start = where.start + (result.first_level if result.outputs[name].is_profile else 0)
     varies = ~result.constant[0, start : where.stop]
     chosen = values[start : where.stop][varies]
     return float(reduce(chosen)) if chosen.size else float("nan")

@@ -11,7 +11,6 @@ from climlink.evaluation.offline.conservation import BUDGETS, UNITS
 from climlink.evaluation.offline.deciles import LABELS
 from climlink.evaluation.offline.metrics import climsim_scores, mean_column_r2, median_column_r2
 from climlink.evaluation.offline.result import Array, OfflineResult
-from climlink.wrappers.variables import variable
 
 _CLIMSIM_UNITS = {"mae": "W/m2", "rmse": "W/m2", "bias": "W/m2", "r2": "1"}
 
@@ -46,9 +45,9 @@ def _split(result: OfflineResult, prefix: str, values: Array, leading: tuple[str
     found = {}
     for v in result.outputs.variables:
         part = values[..., result.outputs.slice(v.name)]
-        dims = (*leading, "level") if v.is_profile else leading
-        attributes = {"units": variable(v.name).units if units is None else units, "long_name": f"{text} of {v.long_name}"}
-        found[f"{prefix}_{v.name}"] = xr.Variable(dims, part if v.is_profile else part[..., 0], attributes)
+        shaped = part.reshape((*part.shape[:-1], *result.outputs.shape_of(v)))
+        attributes = {"units": units or v.units, "long_name": f"{text} of {v.long_name}"}
+        found[f"{prefix}_{v.name}"] = xr.Variable((*leading, *v.dims), shaped, attributes)
     return found
 
 

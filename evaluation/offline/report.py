@@ -18,7 +18,6 @@ from climlink.evaluation.offline.result import OfflineResult, Place
 from climlink.evaluation.offline.words import words
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
 from climlink.evaluation.summary import Metrics, OfflineSummary, finite_or_none
-from climlink.wrappers.variables import variable
 
 _WEIGHTS_GIVEN = "The weights are those in the store."
 _WEIGHTS_BY_RULE = "The store holds no weights: by the competition's rule 63 targets aloft have none."
@@ -64,7 +63,7 @@ def exclusions(result: OfflineResult) -> list[Exclusion]:
     if result.place.times < 2 and not result.place.of_table:
         found.append(Exclusion("R² over time, of columns and by latitude", f"the split {result.place.split!r} has one time"))
     for name, levels in result.r2_table().constant_levels().items():
-        where = f"levels {_ranges(levels)}" if variable(name).is_profile else "the whole output"
+        where = f"levels {_ranges(levels)}" if result.outputs[name].is_profile else "the whole output"
         why = "the truth is without variance there, so R² says nothing; not in medians, means and scores"
         found.append(Exclusion(f"{name}, {where}", why))
     if result.first_level > 0:

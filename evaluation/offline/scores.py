@@ -14,7 +14,6 @@ from climlink.evaluation.kernels.pairs import PairMoments
 from climlink.evaluation.kernels.rows import row_moments
 from climlink.wrappers.normalization import ZERO_VARIANCE, output_floor
 from climlink.wrappers.variable_sets import VariableSet
-from climlink.wrappers.variables import variable
 
 
 @dataclass(frozen=True)
@@ -29,20 +28,26 @@ class R2Table:
     first_level: int
     rows: int
     constant: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    profiles: frozenset[str] | None = None
+    """Outputs with a value per level; None: all with several values."""
+
+    def is_profile(self, name: str) -> bool:
+        """Say whether an output has a value per level."""
+        return len(self.values[name]) > 1 if self.profiles is None else name in self.profiles
 
     def summary(self) -> dict[str, float]:
         """Return one number per output: the median over levels of a profile, the value of a scalar; NaN where all of it is constant."""
         return {name: self._summary(name) for name in self.values}
 
     def _summary(self, name: str) -> float:
-        first = self.first_level if variable(name).is_profile else 0
+        first = self.first_level if self.is_profile(name) else 0
         values = self.values[name]
         varies = values[first:][~self.constant.get(name, np.zeros(len(values), dtype=bool))[first:]]
         return float(np.median(varies)) if varies.size else float("nan")
 
     def constant_levels(self) -> dict[str, list[int]]:
         """Return the levels from ``first_level`` down (0 for a scalar) on which the truth of an output is constant, where there are any."""
-        first = {name: self.first_level if variable(name).is_profile else 0 for name in self.constant}
+        first = {name: self.first_level if self.is_profile(name) else 0 for name in self.constant}
         found = {name: [k for k in range(first[name], len(mask)) if mask[k]] for name, mask in self.constant.items()}
         return {name: levels for name, levels in found.items() if levels}
 
@@ -55,15 +60,19 @@ class R2Table:
             raise EvaluationError(f"two R² tables of different outputs: {sorted(self.values)} and {sorted(other.values)}")
         worst = 0.0
         for name, mine in self.values.items():
-            first = self.first_level if variable(name).is_profile else 0
+            first = self.first_level if self.is_profile(name) else 0
             a, b = mine[first:], other.values[name][first:]
             worst = max(worst, float(np.max(np.abs(a - b) / np.maximum(1.0, np.abs(b)))))
         return worst
 
     def to_dataset(self) -> xr.Dataset:
         """Return the table as labelled arrays: profiles over ``level``, scalars without dimension."""
-        entries = {n: xr.Variable(("level",), v) if variable(n).is_profile else xr.Variable((), v[0]) for n, v in self.values.items()}
-        return xr.Dataset(dict(entries), attrs={"score": "R2", "first_level": self.first_level, "rows": self.rows})
+        entries = {}
+        for name, values in self.values.items():
+            along = "level" if self.is_profile(name) else f"{name}_value"
+            single = len(values) == 1 and not self.is_profile(name)
+            entries[name] = xr.Variable((), values[0]) if single else xr.Variable((along,), values)
+        return xr.Dataset(entries, attrs={"score": "R2", "first_level": self.first_level, "rows": self.rows})
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON: the summary and every level."""
@@ -89,7 +98,8 @@ def table_of(moments: PairMoments, outputs: VariableSet, *, first_level: int, ro
     """Return R² of every output variable from moments [1, width] of all rows together."""
     scores, constant = moments.r2()[0], without_variance(moments, outputs)[0]
     by_name = [{name: values[outputs.slice(name)] for name in outputs.names} for values in (scores, constant)]
-    return R2Table(by_name[0], first_level, rows, by_name[1])
+    profiles = frozenset(v.name for v in outputs.profiles)
+    return R2Table(by_name[0], first_level, rows, by_name[1], profiles)
 
 
 def without_variance(moments: PairMoments, outputs: VariableSet) -> NDArray[np.bool_]:

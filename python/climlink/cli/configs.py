@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from climlink.cli.console import output, print_json
+
+ARCHITECTURES = "architectures"
+"""A kind that is no folder of files: networks, built in or of installed projects."""
 
 
 def register(app: typer.Typer) -> None:
@@ -21,32 +25,79 @@ def configs(
     name: Annotated[str | None, typer.Argument(help="print this one, to copy and change it")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print names, purposes and paths as JSON")] = False,
 ) -> None:
-    """List the shipped training files, cases, splits, machines and comparisons; commands take them by name.
+    """List the shipped training files, cases, splits, machines and comparisons, and the
+    architectures; commands take them by name.
 
-    Paths inside a shipped file are relative to where the command runs; inside a file of your own, to that file
-    (training files: always to where the command runs).
+    Paths inside a shipped file are relative to where the command runs; inside a file of your own,
+    to that file (training files: always to where the command runs).
+
+    Architectures are those of climlink and of installed projects (docs/add-an-architecture.md).
 
     Example: `climlink configs` or `climlink configs cases aquaplanet > my_case.yaml`
     """
-    from climlink.installation import configuration_kinds, configurations, find_configuration
+    from climlink.installation import configuration_kinds, find_configuration
     from climlink.wrappers.errors import near_names
 
-    kinds = configuration_kinds()
+    kinds = [*configuration_kinds(), ARCHITECTURES]
     if kind is not None and kind not in kinds:
         raise typer.BadParameter(f"no kind {kind!r}{near_names(kind, kinds)}; kinds: {', '.join(kinds)}")
     if kind is not None and name is not None:
+        if kind == ARCHITECTURES:
+            typer.echo(_architecture_text(name), nl=False)
+            return
         # Not the console: rich would read brackets as markup.
         typer.echo(find_configuration(kind, name).read_text(encoding="utf-8"), nl=False)
         return
-    found = {k: configurations(k) for k in ([kind] if kind else kinds)}
+    found = {k: _entries(k) for k in ([kind] if kind else kinds)}
     if as_json:
-        print_json({k: {n: {"purpose": _purpose(p), "path": str(p)} for n, p in files.items()} for k, files in found.items()})
+        print_json(found)
         return
     table = Table("kind", "name", "purpose")
-    for k, files in found.items():
-        for position, (n, path) in enumerate(files.items()):
-            table.add_row("" if position else k, n, _purpose(path))
+    for k, entries in found.items():
+        for position, (n, entry) in enumerate(entries.items()):
+            table.add_row("" if position else k, n, escape(entry["purpose"]))
     output.print(table)
+
+
+def _entries(kind: str) -> dict[str, dict[str, str]]:
+    """Return what is there of a kind: purpose and path of a shipped file, purpose and origin of an
+    architecture.
+    """
+    from climlink.installation import configurations
+
+    if kind != ARCHITECTURES:
+        files = configurations(kind).items()
+        return {name: {"purpose": _purpose(path), "path": str(path)} for name, path in files}
+    from climlink.architectures.registry import every_architecture
+
+    found, problems = every_architecture()
+    entries = {a.name: {"purpose": _first_line(a.network), "origin": str(a.origin)} for a in found}
+    for name, problem in problems.items():
+        known = entries.get(name, {"purpose": "", "origin": ""})
+        purpose = f"{known['purpose']} [{problem}]".strip()
+        entries[name] = {**known, "purpose": purpose, "problem": problem}
+    return entries
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+
+
+def _architecture_text(name: str) -> str:
+    """Return the part of a training file that chooses an architecture, every field with its
+    meaning.
+    """
+    from climlink.architectures import find, preset_names
+    from climlink.architectures.configuration import PRESET_KEY
+
+    known = find(name)
+    presets = preset_names(name)
+    lines = [f"# {_first_line(known.network)}. Of {known.origin}.", "architecture:"]
+    lines += [f"  name: {name}", "  configuration:"]
+    lines.append(f"    {PRESET_KEY}: {presets[0]}  # one of {', '.join(presets)}")
+    for key, field in known.configuration.model_fields.items():
+        lines.append(f"    # {key}: {field.description or ''}".rstrip())
+    return "\n".join(lines) + "\n"
 
 
 def _purpose(path: Path) -> str:

@@ -36,6 +36,10 @@ def prepare(
     ] = None,
     lags: Annotated[bool, typer.Option("--lags", help="store the inputs of earlier steps too (sets v4 and v6)")] = False,
     pairs: Annotated[Literal["mli-mlo", "mlis-mlos", "mlisp-mlosp"] | None, typer.Option(help="files that make a pair")] = None,
+    variables: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of own variables that the pairs hold too, to be stored with the others"),
+    ] = None,
     inputs: Annotated[
         str | None,
         typer.Option(metavar="SET", help="inputs of a table: a set, or variables with commas between"),
@@ -95,6 +99,7 @@ def prepare(
         update={
             "lags": lags or settings.lags,
             "pairs": pairs or settings.pairs,
+            "variables": variables or settings.variables,
             "allow_implausible": tuple(allow_implausible or settings.allow_implausible),
             "table": table.model_copy(
                 update={

@@ -179,7 +179,7 @@ def _show(package: EmulatorPackage) -> None:
         ("manifest", f"schema {m.schema_version}"),
         ("inputs", f"{m.inputs.set}, {m.n_input} values"),
         ("outputs", f"{m.outputs.set}, {m.n_output} values" + (", confidence included" if m.has_confidence else "")),
-        *_inside(m),
+        *_inside(package),
         ("dimensions", ", ".join(f"{name} {size}" for name, size in m.dims.items()) or "none"),
         ("time step", "none" if m.time_step_s is None else f"{m.time_step_s:g} s, calendar {m.calendar}"),
         ("carried", ", ".join(f"{p.output} -> {p.input}" for p in m.carried) or "nothing"),
@@ -204,8 +204,12 @@ def _golden(m: Manifest) -> str:
     return str(g.sample_count) if g.step_count == 1 else f"{g.sample_count // g.step_count} sequences of {g.step_count} steps"
 
 
-def _inside(m: Manifest) -> list[tuple[str, str]]:
+def _inside(package: EmulatorPackage) -> list[tuple[str, str]]:
     """Return the facts about the graph: what the manifest says is inside, or that it was imported and what was found out."""
+    from climlink.packages.export import obstacle_to_rebuilding
+    from climlink.wrappers.contract import reordered
+
+    m, obstacle = package.manifest, obstacle_to_rebuilding(package)
     unknown = "unknown, inside the imported graph"
     network = "" if m.architecture is None else f"{m.architecture.name}, {m.architecture.trainable_parameters:,} trainable parameters"
     sets = [unknown if s is None else f"{s.set} ({s.width})" for s in (m.network_inputs, m.network_outputs)]
@@ -216,6 +220,11 @@ def _inside(m: Manifest) -> list[tuple[str, str]]:
         ("pruned levels", unknown if m.pruned_levels is None else str(m.pruned_levels)),
         ("normalization", unknown if scheme is None else f"{scheme.configuration.scheme}, buffers {scheme.buffers_digest[:12]}…"),
     ]
+    if m.architecture is not None and obstacle is not None:
+        facts.insert(1, ("runs", f"as its graph only: {obstacle}"))
+    if m.network_inputs is not None and reordered(m.inputs, m.network_inputs):
+        rows = f"host rows: {m.inputs.set} order; the network reads {m.network_inputs.set} order"
+        facts.append(("input order", f"{rows}: permuted in the graph"))
     if m.constraints is None:
         facts.append(("constraints", unknown))
     else:
@@ -251,6 +260,8 @@ def _show_routes(package: EmulatorPackage, result: Verification, real: int) -> N
     for line in _sensitive_columns(package.manifest):
         output.print(line, markup=False, highlight=False)
     for r in result.routes:
+        if r.note is not None:
+            output.print(f"{r.route} is {r.note}", markup=False, highlight=False)
         if r.error is not None:
             errors.print(f"{r.route}: {r.error}", markup=False, highlight=False)
         if r.missing is not None:

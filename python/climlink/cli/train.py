@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from climlink.cli.console import errors, output
 from climlink.data.files import FileError
@@ -14,7 +15,19 @@ from climlink.signals import Interrupted
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the command line."""
-    app.command("train")(train)
+    app.command("train", cls=_Train)(train)
+
+
+class _Train(TyperCommand):
+    """Tells in its help which architectures there are; they are looked for only then."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from climlink.architectures import architecture_names
+
+        names = ", ".join(f"`{name}`" for name in architecture_names())
+        self.epilog = f"Architectures: {names} (`climlink configs architectures`)"
+        super().format_help(ctx, formatter)
 
 
 def train(

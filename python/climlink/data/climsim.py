@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from climlink.data.grid import Grid
 from climlink.data.netcdf import is_packed, open_netcdf, read_numbers
 from climlink.data.stamp import Stamp
 from climlink.wrappers.errors import near_names
+from climlink.wrappers.layout import LEVEL
 from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES
 from climlink.wrappers.units import same_units
 from climlink.wrappers.variable_sets import variable_set
@@ -173,6 +174,21 @@ def read_inputs(
     return columns
 
 
+def read_variables(
+    path: Path,
+    variables: Sequence[Variable],
+    grid: Grid,
+    stamp: Stamp | None = None,
+    allowed: Collection[str] = (),
+    dims: Mapping[str, int] | None = None,
+) -> Columns:
+    """Return some variables [column, dims...] of one file; ``dims`` has the sizes of those that are
+    not levels. Refusals as in read_inputs.
+    """
+    with _open(path, stamp) as dataset:
+        return {v.name: _read(dataset, path, v, grid, allowed, dims) for v in variables}
+
+
 def read_after(
     path: Path,
     grid: Grid,
@@ -224,14 +240,19 @@ def read_outputs(path: Path, before: Columns, grid: Grid, stamp: Stamp | None = 
     return outputs_of(before, after, grid.level_count, time_step_s)
 
 
-def count_implausible(columns: Columns, names: Iterable[str], time_step_s: float) -> dict[str, int]:
+def count_implausible(
+    columns: Columns,
+    variables: Iterable[Variable],
+    time_step_s: float,
+) -> dict[str, int]:
     """Return by name how many values of a pair, before and after physics, are outside the range."""
     counts = {}
-    for name in names:
+    for v in variables:
+        name = v.name
         found, tendency = columns[name], name.replace(_STATE, _TENDENCY, 1)
         if tendency in columns and tendency != name:
             found = np.stack([found, found + time_step_s * columns[tendency]])
-        low, high = variable(name).plausible or (-np.inf, np.inf)
+        low, high = v.plausible or (-np.inf, np.inf)
         flagged = found >= FILL_THRESHOLD if name in FILLED_VARIABLES else np.False_
         counts[name] = int((((found < low) | (found > high)) & ~flagged).sum())
     return counts
@@ -285,13 +306,16 @@ def _read(
     wanted: Variable,
     grid: Grid,
     allowed: Collection[str],
+    dims: Mapping[str, int] | None = None,
 ) -> NDArray[np.float64]:
-    """Return one variable as finite, plausible float64 [column, level] or [column]."""
+    """Return one variable as finite, plausible float64 [column, dims...]."""
     name = wanted.name
+    sizes = {LEVEL: grid.level_count, **(dims or {})}
+    shape = [sizes[d] for d in wanted.dims]
     if name not in dataset.variables:
         raise DataError(f"{path}: variable {name} is missing{near_names(name, dataset.variables)}")
     entry = dataset[name]
-    _check_declaration(entry, path, wanted, grid)
+    _check_declaration(entry, path, wanted, grid, shape)
     values = read_numbers(
         path,
         entry,
@@ -300,14 +324,21 @@ def _read(
         remedy="fetch the file again or leave this stamp out",
         remedy_of_range=f"check its units, or keep and count them with --allow-implausible {name}",
     )
-    return np.ascontiguousarray(values.reshape(values.shape[-2:] if wanted.is_profile else -1).T)
+    return np.ascontiguousarray(np.moveaxis(values.reshape(*shape, grid.n_column), -1, 0))
 
 
-def _check_declaration(entry: netCDF4.Variable, path: Path, wanted: Variable, grid: Grid) -> None:
+def _check_declaration(
+    entry: netCDF4.Variable,
+    path: Path,
+    wanted: Variable,
+    grid: Grid,
+    shape: Sequence[int],
+) -> None:
     """Raise DataError unless dimensions, type and, where given, units are as expected."""
     where = f"{path}: variable {wanted.name}"
     sizes = list(zip(entry.dimensions, entry.shape, strict=True))
-    expected = [("lev", grid.level_count), ("ncol", grid.n_column)][0 if wanted.is_profile else 1 :]
+    names = ["lev" if d == LEVEL else d for d in wanted.dims]
+    expected = [*zip(names, shape, strict=True), ("ncol", grid.n_column)]
     n_time = next((size for name, size in sizes[:1] if name == "time"), 1)
     if n_time > 1:
         one = "expected one time per file, named by its stamp"

@@ -6,7 +6,8 @@ and high resolution (21,600).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -26,10 +27,14 @@ from climlink.data.climsim import (
 from climlink.data.files import sha256_file
 from climlink.data.grid import Grid, find_grid, read_grid
 from climlink.data.lags import LaggedReader, predecessors, with_history
+from climlink.data.own_variables import NOTHING_OWN, OwnVariables
 from climlink.data.source import Note, digest
 from climlink.data.split import Split
 from climlink.data.stamp import Stamp
-from climlink.data.store import StoreConfig
+from climlink.data.store import StoreConfig, record_of
+from climlink.wrappers.catalogue import read_catalogue
+from climlink.wrappers.layout import LEVEL
+from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT
 from climlink.wrappers.variables import Variable
 from climlink.wrappers.vertical import HybridCoordinate
 
@@ -50,6 +55,7 @@ class PairSource:
     grid: Grid
     config: StoreConfig
     split: Split
+    own: OwnVariables = NOTHING_OWN
     unit: Literal["pairs", "rows"] = "pairs"
 
     @classmethod
@@ -59,7 +65,12 @@ class PairSource:
         codes = split.assign([p.stamp for p in found])
         pairs = with_history(found, config.time_step_s) if config.lags else found
         kept = np.isin([p.stamp.seconds for p in found], [p.stamp.seconds for p in pairs])
-        return cls(found, pairs, codes[kept], read_grid(find_grid(folder, grid)), config, split)
+        own = NOTHING_OWN
+        if config.variables is not None:
+            stored = stored_variables(DEFAULT_LEVEL_COUNT, config.lags)
+            own = OwnVariables.find(read_catalogue(config.variables), stored, pairs[0])
+        found_grid = read_grid(find_grid(folder, grid))
+        return cls(found, pairs, codes[kept], found_grid, config, split, own)
 
     @property
     def title(self) -> str:
@@ -69,7 +80,12 @@ class PairSource:
     @property
     def variables(self) -> tuple[Variable, ...]:
         """What a pair holds."""
-        return stored_variables(self.level_count, self.config.lags)
+        return stored_variables(self.level_count, self.config.lags) + self.own.variables
+
+    @property
+    def dims(self) -> Mapping[str, int]:
+        """Levels, and the user's own dimensions."""
+        return {LEVEL: self.level_count, **self.own.dims}
 
     @property
     def level_count(self) -> int:
@@ -106,11 +122,13 @@ class PairSource:
 
     def arguments(self) -> dict[str, str]:
         """Return digests of the arguments; the source counts by its stamps, not by its place."""
-        return {
+        found = {
             "stamps of the source": digest("".join(f"{p.stamp}\n" for p in self.pairs)),
             "grid file": self.grid.sha256,
             "split": digest(self.split.model_dump_json()),
         }
+        own = json.dumps([record_of(v, self.dims) for v in self.own.variables])
+        return found | ({"own variables": digest(own)} if self.own.variables else {})
 
     def sizes(self, block: slice) -> list[list[int]]:
         """Return the lengths of the files of each pair."""
@@ -149,9 +167,11 @@ class PairSource:
         return cache(sha256_file)
 
     def _read(self, pair: Pair) -> Columns:
-        if self.config.lags:
-            return self._reader.read(pair)
-        return read_pair(pair, self.grid, self.config.time_step_s, self.config.allow_implausible)
+        c = self.config
+        own = self.own.read(pair, self.grid, c.time_step_s, c.allow_implausible)
+        if c.lags:
+            return self._reader.read(pair) | own
+        return read_pair(pair, self.grid, c.time_step_s, c.allow_implausible) | own
 
     def _files(self, pair: Pair) -> list[Path]:
         """Return the files that a time is made of: its own, and those of the steps before where
@@ -165,7 +185,8 @@ class PairSource:
         return [path.stat().st_size for path in self._files(pair)]
 
     def _note(self, pair: Pair, columns: Columns) -> dict[str, Any]:
-        allowed, step = self.config.allow_implausible, self.config.time_step_s
+        step = self.config.time_step_s
+        allowed = [v for v in self.variables if v.name in self.config.allow_implausible]
         return {
             "sizes": self._sizes(pair),
             "sha256": " ".join(self._sha256(path) for path in self._files(pair)),

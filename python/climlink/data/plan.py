@@ -13,7 +13,6 @@ from climlink.data.store import StoreConfig
 from climlink.data.tables.find import holds_tables
 from climlink.data.tables.source import TableSource
 from climlink.data.tables.weights import TargetWeights, read_weights
-from climlink.wrappers.layout import LEVEL
 
 
 @dataclass(frozen=True)
@@ -39,16 +38,11 @@ class Plan:
             return (("row", n_record),)
         return (("time", n_record), ("column", grid.n_column))
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The sizes of the dimensions of variables."""
-        return {LEVEL: self.source.level_count}
-
     def arguments(self) -> dict[str, str]:
         """Return digests of the arguments, by the word a user knows each by."""
         found = self.source.arguments()
         found["store configuration (dtypes, time_chunk, time step)"] = digest(
-            self.config.model_dump_json(),
+            self.config.model_dump_json(exclude={"variables"}),
         )
         return found if self.weights is None else found | {"weights": self.weights.sha256}
 
@@ -70,6 +64,9 @@ def make_plan(
     grid = None if grid is None else Path(grid)
     found: Source
     if holds_tables(source):
+        if config.variables is not None:
+            what = f"{source} is a table, whose variables are its columns"
+            raise DataError(f"{what}: leave --variables out")
         found = TableSource.find(
             source,
             split,

@@ -154,7 +154,7 @@ def _write_skeleton(beside: Path, plan: Plan) -> None:
     names = _create_coordinates(group, plan)
     group.update_attributes({"coordinates": " ".join(names)})
     for v in plan.source.variables:
-        own = [(d, plan.sizes[d]) for d in v.dims]
+        own = [(d, plan.source.dims[d]) for d in v.dims]
         dimensions, shape = zip(*plan.dimensions, *own, strict=True)
         group.create_array(
             v.name,
@@ -177,7 +177,7 @@ def _attributes(plan: Plan) -> dict[str, Any]:
         "source": source.title,
         "left_out_without_history": source.left_out,
         "level_count": source.level_count,
-        "variables": [record_of(v, plan.sizes) for v in source.variables],
+        "variables": [record_of(v, plan.source.dims) for v in source.variables],
         "time_step_s": plan.config.time_step_s,
         "split_declaration": json.loads(plan.split.model_dump_json()),
         "store_configuration": json.loads(plan.config.model_dump_json()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -43,6 +43,10 @@ class Source(Protocol):
     @property
     def level_count(self) -> int:
         """Number of levels of a profile."""
+
+    @property
+    def dims(self) -> Mapping[str, int]:
+        """Sizes of the dimensions of the variables."""
 
     @property
     def hybrid(self) -> HybridCoordinate | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -17,7 +18,7 @@ from climlink.data.moments import CloudMean, Moments
 from climlink.data.netcdf import open_netcdf
 from climlink.data.store import ColumnStore
 from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES, MOMENTS, Statistics, VariableStatistics
-from climlink.wrappers.variables import Variable, variable
+from climlink.wrappers.variables import shipped_variables, variable
 
 Progress = Callable[[int, int], None]
 """Called with the times done and the times in all."""
@@ -41,15 +42,16 @@ def compute_statistics(
     if indices.size == 0:
         raise StoreError(f"{store.path}: the {split} split holds no times; the split was declared when the store was prepared")
     variables = (*store.variables, *store.derived)
-    moments = {v.name: Moments(_width(v, store.level_count)) for v in variables}
-    clouds = {name: CloudMean(store.level_count) for name in CLOUD_VARIABLES if name in moments}
+    names = [v.name for v in variables]
+    moments: dict[str, Moments] = {}
+    clouds = {name: CloudMean(store.level_count) for name in CLOUD_VARIABLES if name in names}
     times = f"{len(indices)} times, " if store.has_stamps else ""
     size = f"{times}{len(indices) * store.n_column} columns"
     done = 0
     for block in _blocks(indices, store.time_chunk, times_per_block):
-        for name, values in store.read(moments, block).items():
+        for name, values in store.read(names, block).items():
             rows = values.astype(np.float64).reshape(len(values), -1)
-            _add(moments[name], name, rows)
+            _add(moments.setdefault(name, Moments(rows.shape[1])), name, rows)
             if name in clouds:
                 clouds[name].add(rows)
         done += len(block)
@@ -62,10 +64,6 @@ def compute_statistics(
         data_digest=store.digest,
         split=split,
     )
-
-
-def _width(v: Variable, level_count: int) -> int:
-    return level_count if v.is_profile else 1
 
 
 def _blocks(indices: NDArray[np.int64], time_chunk: int, times_per_block: int | None) -> Iterator[NDArray[np.int64]]:
@@ -92,10 +90,16 @@ def write_statistics(statistics: Statistics, path: str | Path) -> None:
     dataset = xr.Dataset(coords={_MOMENT: list(MOMENTS)})
     for name, entry in statistics.variables.items():
         values = np.stack([getattr(entry, moment).numpy() for moment in MOMENTS])
-        known = variable(name)
-        attributes = {"units": known.units, "long_name": known.long_name, "count": entry.count, "left_out": entry.left_out}
-        shape = (_MOMENT, "level") if known.is_profile else (_MOMENT,)
-        dataset[name] = xr.Variable(shape, values if known.is_profile else values[:, 0], attributes)
+        attributes: dict[str, Any] = {"count": entry.count, "left_out": entry.left_out}
+        own = name.split("@")[0] not in shipped_variables()
+        if not own:
+            known = variable(name)
+            attributes |= {"units": known.units, "long_name": known.long_name}
+        # The values of an own variable are numbered as in a row: here nobody knows its dimensions.
+        several = f"{name}_value" if own else "level"
+        single = entry.width == 1 if own else not known.is_profile
+        shape = (_MOMENT,) if single else (_MOMENT, several)
+        dataset[name] = xr.Variable(shape, values[:, 0] if single else values, attributes)
     for name, inverse_mean in statistics.cloud_lambda.items():
         attributes = {"units": "1", "long_name": f"1 / mean of {name} above 1e-7 kg/kg"}
         dataset[name + _LAMBDA_SUFFIX] = xr.Variable(("level",), inverse_mean.numpy(), attributes)

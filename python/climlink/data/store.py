@@ -62,6 +62,7 @@ class StoreConfig(StrictModel):
         default=(),
         description="variables whose values outside the plausible range are kept and counted",
     )
+    variables: Path | None = Field(default=None, description="YAML file of own variables that pairs hold")
     table: TableConfig = Field(default=TableConfig(), description="what a table's file cannot say of itself")
 
     def dtype_of(self, variable: Variable) -> FloatName:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from climlink.architectures import architecture_names, build
+from climlink.architectures import ArchitectureError, architecture_names, find
 from climlink.data.errors import StoreError
 from climlink.data.files import FileError, replacing
 from climlink.data.store import ColumnStore
@@ -132,25 +132,45 @@ def export_run(run: str | Path, output: str | Path, columns: str | Path | None =
     return export_package(source, store_rows(store, record.contract.inputs), output)
 
 
-def rebuildable(package: EmulatorPackage) -> bool:
-    """Say whether the package's network can be built here: its architecture is recorded and registered."""
+def obstacle_to_rebuilding(package: EmulatorPackage) -> str | None:
+    """Return why the package's network cannot be built from Python here; None where its
+    architecture is recorded and installed.
+    """
     m = package.manifest
     if m.architecture is None or m.architecture.configuration is None or m.normalization is None:
-        return False
-    return m.architecture.name in architecture_names()
+        return "the manifest does not say how its network is built"
+    chosen = m.provenance.training.get("architecture")
+    file = chosen.get("file") if isinstance(chosen, dict) else None
+    if file is not None:
+        made = f"its network {m.architecture.name!r} was made from the file {Path(file).name}"
+        return f"{made}, which is not in a package"
+    if m.architecture.name not in architecture_names():
+        return f"its architecture {m.architecture.name!r} is not installed here"
+    try:
+        find(m.architecture.name)
+    except ArchitectureError as error:
+        return str(error)
+    return None
 
 
 def eager_emulator(package: EmulatorPackage) -> WrappedEmulator:
-    """Return the package's emulator as plain Python modules, rebuilt from the manifest with the graph's parameters and buffers.
+    """Return the package's emulator as plain Python modules, rebuilt from the manifest with the
+    graph's parameters and buffers.
 
-    Raises ManifestError if manifest and graph do not belong together, or the network cannot be built here (see ``rebuildable``).
+    Raises ManifestError if manifest and graph do not belong together, or the network cannot be
+    built here.
     """
     manifest = package.manifest
     contract = EmulatorContract.from_manifest(manifest)
-    network = manifest.architecture
-    if network is None or network.configuration is None or manifest.normalization is None:
-        raise ManifestError(f"{package.path}: the manifest does not say which network is inside, so it cannot be rebuilt")
-    emulator = WrappedEmulator(contract, build(network.name, network.configuration, contract.network_shape))
+    obstacle = obstacle_to_rebuilding(package)
+    if obstacle is not None:
+        raise ManifestError(f"{package.path} cannot be rebuilt from Python: {obstacle}")
+    assert manifest.architecture is not None
+    assert manifest.architecture.configuration is not None
+    assert manifest.normalization is not None
+    architecture = find(manifest.architecture.name)
+    network = architecture.build_for(contract, manifest.architecture.configuration)
+    emulator = WrappedEmulator(contract, network)
     try:
         emulator.load_state_dict(package.load().state_dict())
     except RuntimeError as error:

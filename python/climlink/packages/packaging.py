@@ -21,6 +21,7 @@ from climlink.wrappers.contract import COLUMN_GRANULE, EmulatorContract
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.layout import START, Coordinate
 from climlink.wrappers.manifest import ArchitectureEntry, ConstraintEntry, NormalizationConfig
+from climlink.wrappers.network_check import check_network
 from climlink.wrappers.normalization import Scaling, output_floor
 from climlink.wrappers.recorded_statistics import difference_scale, training_ranges
 from climlink.wrappers.statistics import Statistics
@@ -187,6 +188,7 @@ def _statistics(given: Statistics | ColumnStore | str | Path) -> Statistics:
 
 def _emulator(module: nn.Module | str | Path, contract: EmulatorContract, *, confidence: bool) -> WrappedEmulator:
     if isinstance(module, ColumnEmulator | RowNetwork):
+        check_network(module, contract)
         return WrappedEmulator(contract, module).eval()
     graph = module if isinstance(module, nn.Module) else _load(Path(module))
     return WrappedEmulator(contract, network_of(graph, contract, confidence=confidence)).eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 
 from climlink.installation import NotBuiltError, executable
 from climlink.mpi import failure_text, mpi_command, run_job
-from climlink.packages.export import eager_emulator, rebuildable
+from climlink.packages.export import eager_emulator, obstacle_to_rebuilding
 from climlink.packages.read import EmulatorPackage, FloatRows
 from climlink.provenance import kernel_identity
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
@@ -34,7 +34,8 @@ class RouteError(ClimlinkError):
 class RouteResult:
     """One route against the reference: largest difference over columns, per variable and overall.
 
-    ``missing`` says why this installation lacks the route: neither passed nor failed.
+    ``missing`` says why this installation lacks the route: neither passed nor failed. ``note``
+    says what stood in for it.
     """
 
     route: str
@@ -42,6 +43,7 @@ class RouteResult:
     tolerance: float
     error: str | None = None
     missing: str | None = None
+    note: str | None = None
 
     @property
     def max_difference(self) -> float:
@@ -64,8 +66,10 @@ class RouteResult:
             "tolerance": self.tolerance,
             "error": self.error,
             "missing": self.missing,
+            "note": self.note,
         }
-        return {k: v for k, v in entry.items() if k not in ("error", "missing") or v is not None}
+        told = ("error", "missing", "note")
+        return {k: v for k, v in entry.items() if k not in told or v is not None}
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Verification:
 
 @intra_op_threads(RUNTIME_THREADS)
 def _eager(package: EmulatorPackage, x: FloatRows) -> FloatRows:
-    if not rebuildable(package):
+    if obstacle_to_rebuilding(package) is not None:
         # There is no Python source of such a graph here: it is run operator by operator, without what the TorchScript executor does to it.
         with torch.no_grad(), torch.jit.optimized_execution(False):
             return package.load()(torch.from_numpy(x)).numpy()
@@ -164,6 +168,10 @@ def verify(package: EmulatorPackage, columns: FloatRows | None = None, progress:
         except (ClimlinkError, RuntimeError, OSError) as error:
             failed[name] = RouteResult(name, {}, usual, error=str(error))
     results = [failed[n] if n in failed else _compared(package, outputs, n) for n in ROUTES]
+    obstacle = obstacle_to_rebuilding(package)
+    if obstacle is not None:
+        note = f"the unoptimized graph, for {obstacle}"
+        results = [replace(r, note=note) if r.route == "python_eager" else r for r in results]
     return Verification(str(package.path), tuple(results), _unequal_values(outputs))
 
 

@@ -15,7 +15,7 @@ from climlink.config import ConfigError, StrictModel, load_config, parse_config
 from climlink.data.store import StoreConfig
 from climlink.online.aquaplanet import AquaplanetConfig
 from climlink.online.replay import ReplayConfig
-from climlink.strict_yaml import MAX_DEPTH, MAX_REPEATED
+from climlink.wrappers.strict_yaml import MAX_DEPTH, MAX_REPEATED
 
 
 class Optimizer(StrictModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import shlex
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from pydantic import Field, ValidationError
 
-from climlink.architectures import build
+from climlink.architectures import Architecture, ArchitectureError, ArchitectureOrigin, find
 from climlink.training.errors import TrainingError
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.layout import Strict
@@ -36,6 +37,7 @@ class CheckpointRecord(Strict):
     version: int = RECORD_VERSION
     contract: EmulatorContract
     architecture: str
+    architecture_origin: ArchitectureOrigin
     architecture_configuration: dict[str, Any] = Field(description="explicit numbers, no preset")
     seed: int
     data_digest: str
@@ -135,7 +137,8 @@ def load_checkpoint(run: str | Path) -> TrainedEmulator:
     """Return the trained emulator of a run directory or checkpoint file."""
     path = find_checkpoint(run)
     checkpoint, record = read_checkpoint(path)
-    network = build(record.architecture, record.architecture_configuration, record.contract.network_shape)
+    architecture = _architecture(path, record)
+    network = architecture.build_for(record.contract, record.architecture_configuration)
     emulator = WrappedEmulator(record.contract, network)
     weights = {k.removeprefix(_PREFIX): v for k, v in checkpoint["state_dict"].items() if k.startswith(_PREFIX)}
     try:
@@ -143,3 +146,34 @@ def load_checkpoint(run: str | Path) -> TrainedEmulator:
     except RuntimeError as error:
         raise TrainingError(f"{path}: the weights do not fit the recorded network: {str(error).splitlines()[-1].strip():.200}") from error
     return TrainedEmulator(emulator.eval(), record, path, int(checkpoint["epoch"]) + 1)
+
+
+def _architecture(path: Path, record: CheckpointRecord) -> Architecture:
+    """Return the architecture of a checkpoint, from where the run had it; TrainingError if it is
+    no longer there.
+    """
+    origin = record.architecture_origin
+    try:
+        return find(record.architecture, _file_of(path, origin) if origin.kind == "file" else None)
+    except ArchitectureError as error:
+        again = {
+            "plug_in": f"; it came from {origin}: install it",
+            "module": f"; it came from {origin}: import that first, or register it in a file or project",
+        }
+        raise TrainingError(f"{path}: {error}{again.get(origin.kind, '')}") from error
+
+
+def _file_of(path: Path, origin: ArchitectureOrigin) -> Path:
+    """Return the file that a run's network was made from: the run's own copy, or the original
+    where it is unchanged.
+    """
+    original = Path(origin.where)
+    places = (path.parent.parent / original.name, original)
+    for place in places:
+        if place.is_file() and hashlib.sha256(place.read_bytes()).hexdigest() == origin.sha256:
+            return place
+    raise TrainingError(
+        f"{path}: its network was made from {original.name} (SHA-256 {origin.sha256}), which is "
+        f"neither at {places[0]} nor at {places[1]} as it was then; put it back, or train again with "
+        "the changed file"
+    )

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from climlink.architectures import ArchitectureError, resolve_configuration
+from climlink.architectures import Architecture, ArchitectureError, find
 from climlink.config import ConfigError, StrictModel, load_config
 from climlink.installation import find_configuration
+from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
 from climlink.wrappers.constraints import CONSTRAINTS
 from climlink.wrappers.contract import EmulatorContract
+from climlink.wrappers.errors import ContractError, near_names
 from climlink.wrappers.manifest import ConstraintEntry, NormalizationConfig
-from climlink.wrappers.variable_sets import variable_set, variable_set_names
+from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.vertical import HybridCoordinate
+from climlink.wrappers.yaml_file import misfit
 
+_Problem = tuple[tuple[str, ...], str]
+"""Keys of a training file, and what is wrong there."""
+_HOST_SETS = ("input_set", "output_set")
+_SETS = (*_HOST_SETS, "network_input_set", "network_output_set")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -26,22 +33,28 @@ def default_constraints() -> list[ConstraintEntry]:
 
 
 class ArchitectureConfig(StrictModel):
-    """Which network: a name of the registry and its configuration (``preset`` and any field of it)."""
+    """Which network, by name, and its configuration (``preset`` and any field of it)."""
 
-    name: str = Field(description="linear, mlp or unet")
+    name: str = Field(description="as `climlink configs architectures` lists it, or as ``file`` registers it")
+    file: Path | None = Field(default=None, description="Python file that registers an own architecture")
     configuration: dict[str, Any] = Field(default_factory=dict, description="fields of the architecture; preset: standard or small")
 
     @model_validator(mode="after")
     def _resolves(self) -> ArchitectureConfig:
         try:
-            resolve_configuration(self.name, self.configuration)
+            self.find().resolved(self.configuration)
         except ArchitectureError as error:
             raise ValueError(str(error)) from error
         return self
 
+    def find(self) -> Architecture:
+        """Return the architecture; ArchitectureError if there is none of that name."""
+        return find(self.name, self.file)
+
     def resolved(self) -> ArchitectureConfig:
         """Return the same architecture with its preset replaced by explicit numbers."""
-        return ArchitectureConfig(name=self.name, configuration=resolve_configuration(self.name, self.configuration))
+        explicit = self.find().resolved(self.configuration).model_dump()
+        return self.model_copy(update={"configuration": explicit})
 
 
 class LossConfig(StrictModel):
@@ -63,17 +76,30 @@ class LossConfig(StrictModel):
     )
 
     @model_validator(mode="after")
-    def _known_outputs(self) -> LossConfig:
-        known = variable_set("mmf368").names
-        outputs = {*known, *(n for s in variable_set_names("network_output") for n in variable_set(s).names)}
+    def _positive(self) -> LossConfig:
         for key, values in (("huber_delta_of", self.huber_delta_of), ("weight_of", self.weight_of)):
-            bad = [n for n, value in values.items() if n not in outputs or value <= 0]
+            bad = [n for n, value in values.items() if value <= 0]
             if bad:
-                raise ValueError(f"{key} must give positive numbers to outputs out of {', '.join(sorted(outputs))}; {bad} do not fit")
-        unknown = [n for n in self.host_outputs if n not in known]
-        if unknown or len(set(self.host_outputs)) != len(self.host_outputs):
-            raise ValueError(f"host_outputs must be different names out of {', '.join(known)}; got {self.host_outputs}")
+                raise ValueError(f"{key} must give positive numbers, not so to {', '.join(bad)}")
+        if len(set(self.host_outputs)) != len(self.host_outputs):
+            raise ValueError(f"host_outputs must be different names; got {self.host_outputs}")
         return self
+
+    def unknown_names(self, host: Collection[str], network: Collection[str]) -> Iterator[_Problem]:
+        """Yield the keys that name an output which neither host nor network has (``host_outputs``:
+        the host), and what is wrong.
+        """
+        either = sorted({*host, *network})
+        for key, names, known in (
+            ("huber_delta_of", self.huber_delta_of, either),
+            ("weight_of", self.weight_of, either),
+            ("host_outputs", self.host_outputs, list(host)),
+        ):
+            unknown = [n for n in names if n not in known]
+            if unknown:
+                near = near_names(unknown[0], known)
+                wrong = f"{', '.join(unknown)} is none{near}"
+                yield ("loss", key), f"expected outputs out of {', '.join(known)}; {wrong}"
 
 
 class OptimizerConfig(StrictModel):
@@ -118,6 +144,7 @@ class TrainingConfig(StrictModel):
     store: Path = Field(description="column store made by climlink data prepare")
     statistics: Path | None = Field(default=None, description="file of climlink data statistics; null: computed from the training split")
     output: Path | None = Field(default=None, description="run directory; null means runs/NAME")
+    variables: Path | None = Field(default=None, description="YAML file of own variables and sets")
     input_set: str = Field(default="host_v2_q", description="what the host sends")
     output_set: str = Field(default="mmf368", description="what the host receives")
     network_input_set: str = Field(default="net_v2_mc", description="what the network reads")
@@ -144,15 +171,41 @@ class TrainingConfig(StrictModel):
     memory_limit_gib: float = Field(default=4.0, gt=0, description="training columns that need more than this are streamed from the store")
 
     @model_validator(mode="after")
-    def _known_sets(self) -> TrainingConfig:
-        for role, name in (
-            ("host_input", self.input_set),
-            ("network_input", self.network_input_set),
-            ("network_output", self.network_output_set),
-        ):
-            if name not in variable_set_names(role):
-                raise ValueError(f"{name!r} is not a {role} set; choose one of {', '.join(variable_set_names(role))}")
+    def _sets_fit(self) -> TrainingConfig:
+        problems = list(self._problems_of_sets())
+        if problems:
+            raise misfit(problems)
         return self
+
+    def _problems_of_sets(self) -> Iterator[_Problem]:
+        """Yield what is wrong with the sets and with what the loss says of them, with its key."""
+        found: dict[str, VariableSet] = {}
+        try:
+            catalogue = self._catalogue()
+        except ConfigError as error:
+            yield ("variables",), str(error)
+            return
+        for key in _SETS:
+            try:
+                found[key] = catalogue.variable_set(getattr(self, key))
+            except ContractError as error:
+                yield (key,), str(error)
+        for key in (k for k in _HOST_SETS if k in found):
+            encoded = [v.name for v in found[key].variables if v.representation]
+            if encoded:
+                wrong = f"a host does not send or take {encoded[0]}"
+                yield (key,), f"{wrong}: representations are made in the graph"
+        if len(found) < len(_SETS):
+            return
+        inputs, outputs, _, network_outputs = found.values()
+        both = [n for n in inputs.names if n in outputs]
+        if both:
+            wrong = f"{', '.join(both)} stand in output_set {outputs.name!r} too"
+            yield ("input_set",), f"{wrong}: the truth would be an input"
+        yield from self.loss.unknown_names(outputs.names, network_outputs.names)
+
+    def _catalogue(self) -> Catalogue:
+        return SHIPPED if self.variables is None else read_catalogue(self.variables)
 
     @property
     def run_directory(self) -> Path:
@@ -161,12 +214,15 @@ class TrainingConfig(StrictModel):
 
     def contract(self, hybrid: HybridCoordinate, time_step_s: float) -> EmulatorContract:
         """Return the contract of the emulator on a vertical grid, with a time step in seconds."""
+        catalogue = self._catalogue()
         levels = hybrid.level_count
+        sets = (catalogue.variable_set(getattr(self, key), levels) for key in _SETS)
+        inputs, outputs, network_inputs, network_outputs = sets
         return EmulatorContract.of(
-            inputs=variable_set(self.input_set, levels),
-            outputs=variable_set(self.output_set, levels),
-            network_inputs=variable_set(self.network_input_set, levels),
-            network_outputs=variable_set(self.network_output_set, levels),
+            inputs=inputs,
+            outputs=outputs,
+            network_inputs=network_inputs,
+            network_outputs=network_outputs,
             time_step_s=time_step_s,
             hybrid=hybrid,
             pruned_levels=self.pruned_levels,

@@ -20,9 +20,7 @@ from climlink.data.store import ColumnStore
 from climlink.training.config import TrainingConfig, ValidationConfig
 from climlink.training.errors import TrainingError
 from climlink.training.mirror import Mirror
-from climlink.wrappers.layout import LEVEL
 from climlink.wrappers.variable_sets import VariableSet
-from climlink.wrappers.variables import variable
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 _GIB = 2**30
@@ -84,9 +82,9 @@ class HostOutputs:
         return self.variables.names
 
 
-def host_outputs(names: list[str], level_count: int) -> VariableSet:
+def host_outputs(names: list[str], outputs: VariableSet) -> VariableSet:
     """Return chosen host outputs as a set."""
-    return VariableSet("loss", tuple(variable(n) for n in names), {LEVEL: level_count})
+    return VariableSet("loss", tuple(outputs[n] for n in names), outputs.sizes)
 
 
 class Encoder:

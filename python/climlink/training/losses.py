@@ -19,7 +19,7 @@ def output_weights(variables: VariableSet, config: LossConfig, pruned_levels: in
     weights = torch.ones(variables.width)
     for v in variables.variables:
         where = variables.slice(v.name)
-        weights[where] = config.weight_of.get(v.name, 1.0 if v.is_profile else config.scalar_weight)
+        weights[where] = config.weight_of.get(v.name, 1.0 if v.dims else config.scalar_weight)
         if v.name in _PRUNED:
             weights[where.start : where.start + pruned_levels] = 0.0
     return weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import time
 import warnings
@@ -19,10 +20,12 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgre
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from climlink.architectures import build
+from climlink.data.columns import source_names
+from climlink.data.errors import DataError
 from climlink.data.files import make_folder, replacing
 from climlink.data.statistics import compute_statistics, read_statistics, write_statistics
 from climlink.data.store import ColumnStore
+from climlink.packages.scripting import scripted
 from climlink.signals import Interrupted
 from climlink.threads import intra_op_threads
 from climlink.training.callbacks import EpochCheckpoint, MetricsFile, PlainCheckpointIO, read_metrics
@@ -32,6 +35,7 @@ from climlink.training.data import ColumnData, Encoder, HostOutputs, host_output
 from climlink.training.errors import TrainingError
 from climlink.training.features import with_features
 from climlink.training.module import ColumnTraining
+from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.normalization import output_scale
 from climlink.wrappers.recorded_statistics import difference_scale, training_ranges
 from climlink.wrappers.statistics import Statistics
@@ -39,7 +43,8 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 METRICS_FILE = "metrics.csv"
 STATISTICS_FILE = "statistics.nc"
-_FREE_ON_RESUME = ("device", "threads", "memory_limit_gib", "output", "store", "statistics")
+_PLACES = ("output", "store", "statistics", "variables")
+_FREE_ON_RESUME = ("device", "threads", "memory_limit_gib", *_PLACES)
 """Settings that may differ between a run and its continuation: where it runs, not what it computes (the store's digest is compared)."""
 
 _REFRESH = 5  # batches between updates of the progress bar
@@ -97,7 +102,7 @@ def train(
         if resume and last.exists():
             _check_resumable(last, parts.record)
         else:
-            _start_directory(directory, config, parts.statistics)
+            _start_directory(directory, config, parts)
         _fit(config, parts, directory, last if resume and last.exists() else None, progress, stop_after)
     lines = read_metrics(directory / METRICS_FILE)
     metrics = {k: float(v) for k, v in lines[-1].items() if v != ""}
@@ -114,14 +119,20 @@ def _check_directory(directory: Path, resume: bool, overwrite: bool) -> None:
         raise TrainingError(f"{directory} is not empty and holds no run; choose another name or output directory")
 
 
-def _start_directory(directory: Path, config: TrainingConfig, statistics: Statistics) -> None:
-    """Write what the run starts from, after removing what an overwritten run left."""
+def _start_directory(directory: Path, config: TrainingConfig, parts: _Parts) -> None:
+    """Write what the run starts from, the file of its architecture included, after removing what
+    an overwritten run left.
+    """
     for name in (CONFIG_FILE, METRICS_FILE, STATISTICS_FILE):
         (directory / name).unlink(missing_ok=True)
     for file in (directory / CHECKPOINT_FOLDER).glob("*.ckpt"):
         file.unlink()
     make_folder(directory)
-    write_statistics(statistics, directory / STATISTICS_FILE)
+    write_statistics(parts.statistics, directory / STATISTICS_FILE)
+    source = config.architecture.file
+    if source is not None and source.resolve() != (directory / source.name).resolve():
+        with replacing(directory / source.name) as beside:
+            shutil.copyfile(source, beside)
     with replacing(directory / CONFIG_FILE) as beside:
         beside.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=120), encoding="utf-8")
 
@@ -130,16 +141,21 @@ def _assemble(config: TrainingConfig, progress: bool) -> _Parts:
     """Return store, statistics, fitted emulator and data of a run."""
     store = ColumnStore.open(config.store)
     contract = config.contract(store.hybrid, store.time_step_s)
-    network = build(config.architecture.name, config.architecture.configuration, contract.network_shape)
+    _require_variables(store, contract)
+    architecture = config.architecture.find()
+    network = architecture.build_for(contract, config.architecture.configuration)
     emulator = WrappedEmulator(contract, network)
+    if architecture.origin.kind != "built_in":
+        scripted(emulator)  # now, not at export, after hours of training
     statistics = _statistics(config, store, emulator)
     emulator.fit(statistics)
-    chosen = host_outputs(config.loss.host_outputs, store.level_count)
+    chosen = host_outputs(config.loss.host_outputs, contract.outputs)
     host = HostOutputs(chosen, output_scale(chosen, statistics) if chosen.variables else torch.zeros(0, dtype=torch.float64))
     data = ColumnData(Encoder(store, emulator, host), config)
     record = CheckpointRecord(
         contract=contract,
-        architecture=config.architecture.name,
+        architecture=architecture.name,
+        architecture_origin=architecture.origin,
         architecture_configuration=config.architecture.configuration,
         seed=config.seed,
         data_digest=store.digest,
@@ -149,6 +165,20 @@ def _assemble(config: TrainingConfig, progress: bool) -> _Parts:
         difference_scale=difference_scale(contract, statistics),
     )
     return _Parts(store, statistics, record, ColumnTraining(emulator, config, record, host, data.steps_per_epoch), data)
+
+
+def _require_variables(store: ColumnStore, contract: EmulatorContract) -> None:
+    """Raise TrainingError naming the set whose variables the store neither holds nor can derive."""
+    for what, variables in (
+        ("input_set", contract.inputs),
+        ("output_set", contract.outputs),
+        ("network_output_set", contract.network_outputs),
+    ):
+        try:
+            source_names(variables.names, store.variables)
+        except DataError as error:
+            cannot = f"{store.path} cannot serve {what} {variables.name!r}"
+            raise TrainingError(f"{cannot}: {error}") from error
 
 
 def _statistics(config: TrainingConfig, store: ColumnStore, emulator: WrappedEmulator) -> Statistics:
@@ -175,10 +205,26 @@ def _check_resumable(last: Path, record: CheckpointRecord) -> None:
     ):
         if before != now:
             raise TrainingError(f"cannot resume {last}: {what} was {before}, now {now}; use the same store or start a new run")
-    changed = [k for k in record.training if k not in _FREE_ON_RESUME and record.training[k] != old.training.get(k)]
+    begun, asked = _settings(old), _settings(record)
+    changed = [k for k in asked if asked[k] != begun.get(k)]
     if changed:
-        details = ", ".join(f"{k} was {old.training.get(k)!r:.80}, now {record.training[k]!r:.80}" for k in changed)
+        details = ", ".join(f"{k} was {begun.get(k)!r:.80}, now {asked[k]!r:.80}" for k in changed)
         raise TrainingError(f"cannot resume {last} with another configuration: {details}; restore it or start a new run")
+    if old.architecture_origin.sha256 != record.architecture_origin.sha256:
+        changed_file = f"{record.architecture_origin.where} is not what it was when the run began"
+        raise TrainingError(f"cannot resume {last}: {changed_file}; restore it or start a new run")
+    if old.contract != record.contract:
+        what = "its variables, sets or grid have changed"
+        raise TrainingError(f"cannot resume {last}: {what}; restore them or start a new run")
+
+
+def _settings(record: CheckpointRecord) -> dict[str, Any]:
+    """Return the settings of a run that its continuation must share; what files hold is compared,
+    not where they lie.
+    """
+    settings = {k: v for k, v in record.training.items() if k not in _FREE_ON_RESUME}
+    architecture = {k: v for k, v in settings["architecture"].items() if k != "file"}
+    return {**settings, "architecture": architecture}
 
 
 def _fit(config: TrainingConfig, parts: _Parts, directory: Path, resume_from: Path | None, progress: bool, stop_after: int | None) -> None:

@@ -30,6 +30,7 @@ from climlink.data.tables.layout import SAMPLE_ID
 from climlink.data.tables.normalized import Denormalizer
 from climlink.data.tables.parts import Part, Piece, open_part, require_alike
 from climlink.data.tables.table import Block
+from climlink.wrappers.layout import LEVEL
 from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT, VariableSet
 from climlink.wrappers.variables import Variable
 from climlink.wrappers.vertical import HybridCoordinate
@@ -123,6 +124,11 @@ class TableSource:
         }
         return found if self.denormalizer is None else found | {"normalization files": self.denormalizer.sha256}
 
+    @property
+    def dims(self) -> dict[str, int]:
+        """Sizes of the dimensions of the variables."""
+        return {LEVEL: self.level_count}
+
     def sizes(self, block: slice) -> list[list[int]]:
         """Return the lengths of the files that a block is read from."""
         return [[size for part, _, _ in self._of(block) for size in part.sizes]]
@@ -136,7 +142,8 @@ class TableSource:
             found.append(columns)
             ids += known or []
         whole = {v.name: np.concatenate([c.pop(v.name) for c in found]) for v in self.variables}
-        allowed, step = self.config.allow_implausible, self.config.time_step_s
+        step = self.config.time_step_s
+        allowed = [v for v in self.variables if v.name in self.config.allow_implausible]
         hashes = _packed(ids)
         note: Note = {
             "sizes": self.sizes(block)[0],

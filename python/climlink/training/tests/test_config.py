@@ -36,7 +36,12 @@ def test_defaults_are_the_documented_ones() -> None:
     [
         ("epoch: 3\n", ["line 5", "epoch", "'epochs'"]),
         ("batch_size: 0\n", ["batch_size", "greater than or equal to 1", "got 0"]),
-        ("network_input_set: host_v2_q\n", ["not a network_input set", "net_v2_mc"]),
+        ("network_input_set: net_v2\n", ["unknown variable set 'net_v2'", "did you mean 'net_v2_mc'"]),
+        ("input_set: mmf368\n", ["line 5: input_set", "ptend_t", "output_set 'mmf368'", "the truth would be an input"]),
+        ("input_set: net_multirep\n", ["line 5: input_set", "state_t@variable", "representations are made in the graph"]),
+        ("variables: absent.yaml\n", ["absent.yaml", "cannot be read"]),
+        ("architecture: {name: mine, file: absent.py}\n", ["absent.py", "of architecture 'mine'", "cannot be read"]),
+        ("loss: {weight_of: {ptend_t: 0.0}}\n", ["weight_of", "positive", "ptend_t"]),
         ("loss: {host_outputs: [ptend_qn]}\n", ["host_outputs", "ptend_q0002", "ptend_qn"]),
         ("loss: {huber_delta_of: {ptend_x: 1.0}}\n", ["huber_delta_of", "ptend_x"]),
         ("optimizer: {learning_rate: -1.0}\n", ["optimizer.learning_rate", "greater than 0"]),

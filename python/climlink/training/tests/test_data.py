@@ -44,7 +44,7 @@ def table_store(synthetic_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def encoder(table_store: ColumnStore, linear_source: ExportSource) -> Encoder:
     nothing = HostOutputs(
-        host_outputs([], table_store.level_count),
+        host_outputs([], linear_source.emulator.contract.outputs),
         torch.zeros(0, dtype=torch.float64),
     )
     return Encoder(table_store, linear_source.emulator, nothing)

@@ -36,7 +36,7 @@ def _setting(store: ColumnStore, names: list[str]) -> Setting:
     contract = config.contract(store.hybrid, store.time_step_s)
     statistics = compute_statistics(store)
     emulator = WrappedEmulator(contract, build("linear", {}, contract.network_shape)).fit(statistics)
-    chosen = host_outputs(names, store.level_count)
+    chosen = host_outputs(names, contract.outputs)
     host = HostOutputs(chosen, output_scale(chosen, statistics) if names else torch.zeros(0, dtype=torch.float64))
     return Setting(emulator, Encoder(store, emulator, host).encode(store.indices("train")[:1]), host)
 

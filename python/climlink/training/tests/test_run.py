@@ -302,7 +302,7 @@ def test_mirrored_columns_have_reversed_winds_and_nothing_else(configure: Callab
     store = ColumnStore.open(store_path)
     config = configure(normalization={"output_center": "mean"}, network_input_set="net_v2_features", epochs=1, mirror_winds=True)
     emulator = load_checkpoint(_train(config).directory).emulator
-    host = training_data.host_outputs(["ptend_v"], store.level_count)
+    host = training_data.host_outputs(["ptend_v"], emulator.contract.outputs)
     encoder = training_data.Encoder(store, emulator, training_data.HostOutputs(host, torch.ones(_LEVELS, dtype=torch.float64)))
     batch = encoder.encode(store.indices("train")[:1])
     mirrored = batch.mirrored(encoder.mirrors(), torch.Generator().manual_seed(0))
