@@ -160,7 +160,7 @@ def _last_restart(folder: Path) -> bytes:
     return aquaplanet.newest_restart(folder).read_bytes()
 
 
-@pytest.mark.parametrize("n_step", [8, pytest.param(STEPS_PER_DAY, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_step", [6, pytest.param(STEPS_PER_DAY, marks=pytest.mark.long)])
 def test_offline_replay_and_embedded_run_agree_at_every_step(
     slow_climate: EmulatorPackage,
     tmp_path: Path,

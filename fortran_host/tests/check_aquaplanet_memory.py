@@ -69,21 +69,18 @@ def check_what_is_carried(restart: Path) -> None:
 
 def check_memory_matters(folder: Path, restart: Path) -> None:
     """Without its memory the same run goes another way."""
-    n_step = STEPS[PART][1] + 1
-    kept, emptied = folder / "kept", folder / "emptied"
-    forgetful = folder / "forgetful.nc"
+    emptied, forgetful = folder / "emptied", folder / "forgetful.nc"
+    emptied.mkdir()
     forgetful.write_bytes(restart.read_bytes())
     with netCDF4.Dataset(forgetful, "a") as data:
         data["carried_state"][:, 1:] = 0.0
-    for place, start in ((kept, restart), (emptied, forgetful)):
-        place.mkdir()
-        finished(hybrid(place, n_step=n_step, restart_from=str(start)))
+    finished(hybrid(emptied, n_step=STEPS[PART][0], restart_from=str(forgetful)))
     states = []
-    for place in (kept, emptied):
-        (path,) = (place / "out/restart").glob("*.nc")
-        with netCDF4.Dataset(path) as data:
+    for place in (folder / "whole", emptied):
+        last = max((place / "out/restart").glob("*.nc"))
+        with netCDF4.Dataset(last) as data:
             states.append(np.asarray(data["carried_state"][:, 1:]))
-    assert np.abs(states[0] - states[1]).max() > 0.1
+    assert np.abs(states[0] - states[1]).max() > 1e-2
 
 
 def check_branches(folder: Path, restart: Path) -> None:
