@@ -53,13 +53,31 @@ contains
     type(climlink_status) :: status
     character(len=:), allocatable :: error
 
-    call check_layout(emulator, lags, error)
+    call check_shapes(emulator, error)
+    if (len(error) == 0) call check_layout(emulator, lags, error)
     if (len(error) == 0) call find_inputs(emulator, error)
     if (len(error) == 0) call find_outputs(emulator, error)
     if (len(error) == 0 .and. cb_spinup_step >= 0) call policy%check(emulator, status)
     if (.not. status%ok()) error = status%message
     if (len(error) > 0) call stop_together(package_path() // ': ' // error)
   end subroutine check_package
+
+  !> error is '' if the package is one of columns whose steps do not hang together.
+  subroutine check_shapes(emulator, error)
+    type(climlink_emulator), intent(in) :: emulator
+    character(len=:), allocatable, intent(out) :: error
+    type(climlink_status) :: status
+
+    error = ''
+    call emulator%require_columns(status)
+    if (.not. status%ok()) then
+      error = status%message
+    else if (emulator%carried_count() > 0) then
+      error = 'the package has a memory (' // emulator%carried_output(1) // ' of a step is ' // &
+              emulator%carried_input(1) // ' of the next one), which this adapter does not ' // &
+              'carry from step to step nor keep in a restart; take a package without carried state'
+    end if
+  end subroutine check_shapes
 
   !> error is '' if the package's inputs are those that E3SM has and the namelist says.
   subroutine check_layout(emulator, lags, error)

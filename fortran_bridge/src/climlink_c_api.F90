@@ -13,6 +13,8 @@ module climlink_c_api
   public :: climlink_manifest_c, climlink_digest_c, climlink_device_c, climlink_level_count_c, climlink_time_step_c
   public :: climlink_host_postprocessing_c, climlink_constraints_off_c
   public :: climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, climlink_require_units_c
+  public :: climlink_variable_dims_c, climlink_variable_role_c, climlink_dim_size_c
+  public :: climlink_require_coordinate_c, climlink_carried_count_c, climlink_carried_c
   public :: climlink_begin_c, climlink_run_c, climlink_fortran_set_c, climlink_fortran_get_c
   public :: c_text, c_characters
 
@@ -202,6 +204,71 @@ module climlink_c_api
       character(kind=c_char), intent(in) :: units(*)
       integer(c_int) :: status
     end function climlink_require_units_c
+
+    function climlink_variable_dims_c(emulator, role, index, n_dim, names, sizes) result(status) &
+      bind(c, name='climlink_variable_dims')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int), value, intent(in) :: role
+      integer(c_int32_t), value, intent(in) :: index
+      integer(c_int32_t), intent(out) :: n_dim
+      type(c_ptr), intent(out) :: names
+      type(c_ptr), intent(out) :: sizes
+      integer(c_int) :: status
+    end function climlink_variable_dims_c
+
+    function climlink_variable_role_c(emulator, role, index, text) result(status) &
+      bind(c, name='climlink_variable_role')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int), value, intent(in) :: role
+      integer(c_int32_t), value, intent(in) :: index
+      type(c_ptr), intent(out) :: text
+      integer(c_int) :: status
+    end function climlink_variable_role_c
+
+    function climlink_dim_size_c(emulator, dim, size) result(status) &
+      bind(c, name='climlink_dim_size')
+      import :: c_char, c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      character(kind=c_char), intent(in) :: dim(*)
+      integer(c_int64_t), intent(out) :: size
+      integer(c_int) :: status
+    end function climlink_dim_size_c
+
+    function climlink_require_coordinate_c(emulator, dim, values, n) result(status) &
+      bind(c, name='climlink_require_coordinate')
+      import :: c_char, c_double, c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      character(kind=c_char), intent(in) :: dim(*)
+      integer(c_int64_t), value, intent(in) :: n
+      real(c_double), intent(in) :: values(n)
+      integer(c_int) :: status
+    end function climlink_require_coordinate_c
+
+    function climlink_carried_count_c(emulator, count) result(status) &
+      bind(c, name='climlink_carried_count')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int32_t), intent(out) :: count
+      integer(c_int) :: status
+    end function climlink_carried_count_c
+
+    function climlink_carried_c(emulator, index, output, input) result(status) &
+      bind(c, name='climlink_carried')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int32_t), value, intent(in) :: index
+      type(c_ptr), intent(out) :: output
+      type(c_ptr), intent(out) :: input
+      integer(c_int) :: status
+    end function climlink_carried_c
 
     function climlink_begin_c(emulator, n_column) result(status) bind(c, name='climlink_begin')
       import :: c_int, c_int64_t, c_ptr

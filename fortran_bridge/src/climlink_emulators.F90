@@ -4,24 +4,26 @@
 !! All chunks of a rank go through one run: begin takes the columns of the whole rank, and set and get take one chunk at a time,
 !! with the position of its first column.
 !!
-!! Arrays are [column] for variables of width 1 and [column, level] for profiles, real32 or real64, contiguous or sections.
+!! Arrays are [sample, dims...] by index, with the dims that the package gives the variable:
+!! [column] for one number per column, [column, level] for profiles, [field, lat, lon]; real32 or
+!! real64, contiguous or sections.
 !!
 !! Every call takes an optional status. With it, nothing ends the process. Without it, an error writes its message, with the rank
 !! and the variable, to the error unit and ends the whole program (MPI_Abort where MPI runs).
 module climlink_emulators
-  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_int, c_int32_t, c_int64_t, c_loc, c_null_char, c_null_ptr, c_ptr, &
-                                         c_size_t
+  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_int, c_int32_t, c_int64_t, c_loc, &
+                                         c_null_char, c_ptr, c_size_t
   use, intrinsic :: iso_fortran_env, only: real64
-  use climlink_c_api, only: c_characters, c_options, c_role_input, c_role_output, c_text, climlink_begin_c, climlink_close_c, &
-                            climlink_constraints_off_c, climlink_device_c, climlink_digest_c, climlink_fortran_get_c, &
-                            climlink_fortran_set_c, climlink_golden_difference_c, climlink_host_postprocessing_c, &
-                            climlink_level_count_c, climlink_manifest_c, climlink_open_c, climlink_options_default_c, &
-                            climlink_require_units_c, climlink_run_c, climlink_time_step_c
-  use climlink_errors, only: climlink_error_argument, climlink_error_state, climlink_ok, climlink_status, failure, &
-                             outcome_of
+  use climlink_c_api, only: c_characters, c_options, c_role_input, c_role_output, &
+                            climlink_begin_c, climlink_close_c, climlink_fortran_get_c, &
+                            climlink_fortran_set_c, climlink_open_c, climlink_options_default_c, &
+                            climlink_require_coordinate_c, climlink_require_units_c, climlink_run_c
+  use climlink_errors, only: climlink_error_argument, climlink_error_host, climlink_error_state, &
+                             climlink_ok, climlink_status, failure, outcome_of
   use climlink_opening, only: open_together
   use climlink_parallel, only: check_communicator, communicator_rank, process_rank, settle
-  use climlink_queries, only: has_variable, variable, variable_count, variable_entry
+  use climlink_queries, only: handle_of, keep_handle, opened_package
+  use climlink_variables, only: beyond_columns
   implicit none (type, external)
   private
 
@@ -31,10 +33,10 @@ module climlink_emulators
   integer, parameter :: message_capacity = 4096
 
   !> One opened package. It is closed by close, or when it goes out of scope. An emulator cannot be copied: assignment leaves the
-  !! left side closed, so no package is ever closed twice.
-  type :: climlink_emulator
+  !! left side closed, so no package is ever closed twice. What it can be asked is in
+  !! opened_package.
+  type, extends(opened_package) :: climlink_emulator
     private
-    type(c_ptr) :: handle = c_null_ptr
     integer :: rank = -1   !! Rank named in messages; negative before the first open.
   contains
     procedure :: open => emulator_open
@@ -43,26 +45,8 @@ module climlink_emulators
     procedure :: run => emulator_run
     procedure :: get => emulator_get
     procedure :: close => emulator_close
-
-    procedure :: is_open
-    procedure :: n_input
-    procedure :: n_output
-    procedure :: input_name
-    procedure :: input_width
-    procedure :: input_units
-    procedure :: output_name
-    procedure :: output_width
-    procedure :: output_units
-    procedure :: has_input
-    procedure :: has_output
-    procedure :: level_count
-    procedure :: time_step
-    procedure :: golden_difference
-    procedure :: digest
-    procedure :: host_postprocessing
-    procedure :: device
-    procedure :: constraints_off
-    procedure :: manifest
+    procedure :: require_coordinate => emulator_require_coordinate
+    procedure :: require_columns => emulator_require_columns
 
     procedure, private :: assign_nothing
     generic :: assignment(=) => assign_nothing
@@ -90,6 +74,7 @@ contains
     type(climlink_status) :: outcome
     type(c_options) :: options
     character(kind=c_char), allocatable, target :: device_text(:), pinned_text(:), off_text(:)
+    type(c_ptr) :: handle
 
     options = climlink_options_default_c()
     if (present(n_level)) options%level_count = int(n_level, c_int32_t)
@@ -112,12 +97,14 @@ contains
     if (present(trust_code)) options%trust_code = merge(1_c_int32_t, 0_c_int32_t, trust_code)
 
     call locate(self, outcome, comm)
+    handle = handle_of(self)
     ! An emulator that is open already is a matter for all ranks; a communicator of no use cannot carry an agreement.
     if (present(comm) .and. outcome%code /= climlink_error_argument) then
-      call open_together(path, options, comm, self%rank, self%handle, outcome)
+      call open_together(path, options, comm, self%rank, handle, outcome)
     else if (outcome%ok()) then
-      outcome = outcome_of(climlink_open_c(c_characters(path), options, self%handle), self%rank, 'open')
+      outcome = outcome_of(climlink_open_c(c_characters(path), options, handle), self%rank, 'open')
     end if
+    call keep_handle(self, handle)
     call settle(outcome, status)
   end subroutine emulator_open
 
@@ -141,9 +128,13 @@ contains
     integer, intent(in) :: n_column                            !! Columns of all chunks of this rank together.
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     type(climlink_status) :: outcome
+    integer(c_int) :: code
 
     call check_open(self, 'begin', outcome)
-    if (outcome%ok()) outcome = outcome_of(climlink_begin_c(self%handle, int(n_column, c_int64_t)), self%rank, 'begin')
+    if (outcome%ok()) then
+      code = climlink_begin_c(handle_of(self), int(n_column, c_int64_t))
+      outcome = outcome_of(code, self%rank, 'begin')
+    end if
     call settle(outcome, status)
   end subroutine emulator_begin
 
@@ -151,7 +142,7 @@ contains
   subroutine emulator_set(self, name, values, first_column, status, units)
     class(climlink_emulator), intent(inout) :: self
     character(len=*), intent(in) :: name                       !! Variable name, such as state_t.
-    type(*), dimension(..), intent(in) :: values               !! [column] or [column, level], real32 or real64.
+    type(*), dimension(..), intent(in) :: values               !! [sample, dims...], a real kind.
     integer, intent(in) :: first_column                        !! Position of the first of these columns, from 1.
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     character(len=*), intent(in), optional :: units            !! Units of the host, checked against the package.
@@ -163,7 +154,8 @@ contains
     if (outcome%ok()) call check_units(self, c_role_input, name, 'set', outcome, units)
     if (outcome%ok()) then
       message(1) = c_null_char
-      code = climlink_fortran_set_c(self%handle, c_characters(name), values, int(first_column, c_int64_t), message, &
+      code = climlink_fortran_set_c(handle_of(self), c_characters(name), values, &
+                                    int(first_column, c_int64_t), message, &
                                     int(message_capacity, c_size_t))
       if (code /= climlink_ok) outcome = failure(code, self%rank, 'set: ' // text_of(message))
     end if
@@ -177,7 +169,7 @@ contains
     type(climlink_status) :: outcome
 
     call check_open(self, 'run', outcome)
-    if (outcome%ok()) outcome = outcome_of(climlink_run_c(self%handle), self%rank, 'run')
+    if (outcome%ok()) outcome = outcome_of(climlink_run_c(handle_of(self)), self%rank, 'run')
     call settle(outcome, status)
   end subroutine emulator_run
 
@@ -185,7 +177,7 @@ contains
   subroutine emulator_get(self, name, values, first_column, status, units)
     class(climlink_emulator), intent(in) :: self
     character(len=*), intent(in) :: name                       !! Variable name, such as ptend_t.
-    type(*), dimension(..), intent(inout) :: values            !! [column] or [column, level], real32 or real64.
+    type(*), dimension(..), intent(inout) :: values            !! [sample, dims...], a real kind.
     integer, intent(in) :: first_column                        !! Position of the first of these columns, from 1.
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     character(len=*), intent(in), optional :: units            !! Units of the host, checked against the package.
@@ -197,7 +189,8 @@ contains
     if (outcome%ok()) call check_units(self, c_role_output, name, 'get', outcome, units)
     if (outcome%ok()) then
       message(1) = c_null_char
-      code = climlink_fortran_get_c(self%handle, c_characters(name), values, int(first_column, c_int64_t), message, &
+      code = climlink_fortran_get_c(handle_of(self), c_characters(name), values, &
+                                    int(first_column, c_int64_t), message, &
                                     int(message_capacity, c_size_t))
       if (code /= climlink_ok) outcome = failure(code, self%rank, 'get: ' // text_of(message))
     end if
@@ -209,194 +202,51 @@ contains
     class(climlink_emulator), intent(inout) :: self
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     type(climlink_status) :: outcome
+    type(c_ptr) :: handle
 
-    outcome = outcome_of(climlink_close_c(self%handle), self%rank, 'close')
+    handle = handle_of(self)
+    outcome = outcome_of(climlink_close_c(handle), self%rank, 'close')
+    call keep_handle(self, handle)
     call settle(outcome, status)
   end subroutine emulator_close
 
-  !> True between a successful open and close.
-  function is_open(self) result(yes)
+  !> Fails unless the host's positions along a dimension, such as lat in degrees_north, are the
+  !! package's.
+  subroutine emulator_require_coordinate(self, dim, values, status)
     class(climlink_emulator), intent(in) :: self
-    logical :: yes
+    character(len=*), intent(in) :: dim                        !! Dimension of the package.
+    real(real64), intent(in) :: values(:)                      !! In the package's units and order.
+    type(climlink_status), intent(out), optional :: status     !! What became of the call.
+    type(climlink_status) :: outcome
+    integer(c_int) :: code
 
-    yes = c_associated(self%handle)
-  end function is_open
+    call check_open(self, 'require_coordinate ' // trim(dim), outcome)
+    if (outcome%ok()) then
+      code = climlink_require_coordinate_c(handle_of(self), c_characters(dim), values, &
+                                           size(values, kind=c_int64_t))
+      outcome = outcome_of(code, self%rank, 'require_coordinate')
+    end if
+    call settle(outcome, status)
+  end subroutine emulator_require_coordinate
 
-  !> Number of input variables; 0 if closed.
-  function n_input(self) result(n)
+  !> Fails where an input or output is more than one number or one profile per column. For hosts
+  !! that have columns only.
+  subroutine emulator_require_columns(self, status)
     class(climlink_emulator), intent(in) :: self
-    integer :: n
+    type(climlink_status), intent(out), optional :: status     !! What became of the call.
+    type(climlink_status) :: outcome
+    character(len=:), allocatable :: found
 
-    n = variable_count(self%handle, c_role_input)
-  end function n_input
-
-  !> Number of output variables; 0 if closed.
-  function n_output(self) result(n)
-    class(climlink_emulator), intent(in) :: self
-    integer :: n
-
-    n = variable_count(self%handle, c_role_output)
-  end function n_output
-
-  !> Name of input variable i, from 1 in the package's order; '' if there is none.
-  function input_name(self, i) result(name)
-    class(climlink_emulator), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: name
-    type(variable_entry) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    name = entry%name
-  end function input_name
-
-  !> Values per column of input variable i: 1 for scalars, the level count for profiles; 0 if there is none.
-  function input_width(self, i) result(width)
-    class(climlink_emulator), intent(in) :: self
-    integer, intent(in) :: i
-    integer :: width
-    type(variable_entry) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    width = entry%width
-  end function input_width
-
-  !> Units of input variable i; '' if there is none.
-  function input_units(self, i) result(units)
-    class(climlink_emulator), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: units
-    type(variable_entry) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    units = entry%units
-  end function input_units
-
-  !> Name of output variable i, from 1 in the package's order; '' if there is none.
-  function output_name(self, i) result(name)
-    class(climlink_emulator), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: name
-    type(variable_entry) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    name = entry%name
-  end function output_name
-
-  !> Values per column of output variable i: 1 for scalars, the level count for profiles; 0 if there is none.
-  function output_width(self, i) result(width)
-    class(climlink_emulator), intent(in) :: self
-    integer, intent(in) :: i
-    integer :: width
-    type(variable_entry) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    width = entry%width
-  end function output_width
-
-  !> Units of output variable i; '' if there is none.
-  function output_units(self, i) result(units)
-    class(climlink_emulator), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: units
-    type(variable_entry) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    units = entry%units
-  end function output_units
-
-  !> True if the package takes an input variable of this name.
-  function has_input(self, name) result(yes)
-    class(climlink_emulator), intent(in) :: self
-    character(len=*), intent(in) :: name
-    logical :: yes
-
-    yes = has_variable(self%handle, c_role_input, name)
-  end function has_input
-
-  !> True if the package gives an output variable of this name.
-  function has_output(self, name) result(yes)
-    class(climlink_emulator), intent(in) :: self
-    character(len=*), intent(in) :: name
-    logical :: yes
-
-    yes = has_variable(self%handle, c_role_output, name)
-  end function has_output
-
-  !> Model levels the package was made for; 0 if closed.
-  function level_count(self) result(n)
-    class(climlink_emulator), intent(in) :: self
-    integer :: n
-    integer(c_int32_t) :: levels
-
-    n = 0
-    if (climlink_level_count_c(self%handle, levels) == climlink_ok) n = int(levels)
-  end function level_count
-
-  !> Time step the package was made for [s]; 0 if closed.
-  function time_step(self) result(seconds)
-    class(climlink_emulator), intent(in) :: self
-    real(real64) :: seconds
-
-    if (climlink_time_step_c(self%handle, seconds) /= climlink_ok) seconds = 0.0_real64
-  end function time_step
-
-  !> Largest difference of the golden replay at open, in the manifest's measure; 0 if closed.
-  function golden_difference(self) result(difference)
-    class(climlink_emulator), intent(in) :: self
-    real(real64) :: difference
-
-    if (climlink_golden_difference_c(self%handle, difference) /= climlink_ok) difference = 0.0_real64
-  end function golden_difference
-
-  !> SHA-256 of the package file, 64 hexadecimal digits; '' if closed.
-  function digest(self) result(text)
-    class(climlink_emulator), intent(in) :: self
-    character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
-
-    text = ''
-    if (climlink_digest_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
-  end function digest
-
-  !> Device in use, such as cpu or cuda:1; '' if closed.
-  function device(self) result(text)
-    class(climlink_emulator), intent(in) :: self
-    character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
-
-    text = ''
-    if (climlink_device_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
-  end function device
-
-  !> Constraints that are switched off, in the package's order, separated by commas; '' for none.
-  function constraints_off(self) result(text)
-    class(climlink_emulator), intent(in) :: self
-    character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
-
-    text = ''
-    if (climlink_constraints_off_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
-  end function constraints_off
-
-  !> What the graph asks of the host: none, or legacy for an imported wrapper that relies on E3SM's post-processing; '' if closed.
-  function host_postprocessing(self) result(text)
-    class(climlink_emulator), intent(in) :: self
-    character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
-
-    text = ''
-    if (climlink_host_postprocessing_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
-  end function host_postprocessing
-
-  !> The package's manifest as JSON text; '' if closed.
-  function manifest(self) result(text)
-    class(climlink_emulator), intent(in) :: self
-    character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
-
-    text = ''
-    if (climlink_manifest_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
-  end function manifest
+    call check_open(self, 'require_columns', outcome)
+    found = ''
+    if (outcome%ok()) found = beyond_columns(handle_of(self))
+    if (len(found) > 0) then
+      outcome = failure(climlink_error_host, self%rank, &
+                        'this host has columns, [level] or one number each; the package has ' // &
+                        found // ': it is for a host that has these dims')
+    end if
+    call settle(outcome, status)
+  end subroutine emulator_require_columns
 
   !> Finds out which rank this is, and what stands against opening: a communicator of no use, or an emulator that is open already.
   subroutine locate(self, outcome, comm)
@@ -438,9 +288,11 @@ contains
     character(len=*), intent(in) :: doing
     type(climlink_status), intent(inout) :: outcome
     character(len=*), intent(in), optional :: units
+    integer(c_int) :: code
 
     if (.not. present(units)) return
-    outcome = outcome_of(climlink_require_units_c(self%handle, role, c_characters(name), c_characters(units)), self%rank, doing)
+    code = climlink_require_units_c(handle_of(self), role, c_characters(name), c_characters(units))
+    outcome = outcome_of(code, self%rank, doing)
   end subroutine check_units
 
   !> The text before the first NUL.
@@ -462,7 +314,7 @@ contains
     class(climlink_emulator), intent(in) :: right
     type(climlink_status) :: closing
 
-    if (c_associated(left%handle, right%handle)) return
+    if (c_associated(handle_of(left), handle_of(right))) return
     call left%close(closing)
   end subroutine assign_nothing
 

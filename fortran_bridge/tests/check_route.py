@@ -1,6 +1,7 @@
-"""Checks climlink-fortran-route against the package in Python: check_route.py PACKAGE PROGRAM MPIEXEC [FLAGS...].
+"""Checks climlink-fortran-route against Python: check_route.py FIXTURES PROGRAM MPIEXEC [FLAGS...].
 
-Columns come out as TorchScript gives them, bit for bit, for every number of ranks and chunk size, also with more ranks than columns.
+Rows come out as TorchScript gives them, bit for bit, for every number of ranks and chunk size, also
+with more ranks than rows.
 """
 
 from __future__ import annotations
@@ -13,23 +14,44 @@ from pathlib import Path
 import numpy as np
 import torch
 
+Decomposition = tuple[int, int, str]  # rows, ranks, rows in a chunk
+
 
 def run(mpiexec: list[str], ranks: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run the route on some ranks."""
     return subprocess.run([*mpiexec, str(ranks), *arguments], capture_output=True, text=True, timeout=120, check=False)
 
 
-def check_values(package: str, program: str, mpiexec: list[str], folder: Path) -> None:
+PLACES = {"climsim_q.pt": 557, "climsim_memory.pt": 678, "field.pt": 40}
+"""Values in the input rows of each package.
+
+Outputs of field.pt are inputs from other places, times the place: an array that is not
+[sample, dims...] by index shows.
+"""
+
+
+def check_values(
+    package: Path,
+    decompositions: list[Decomposition],
+    program: str,
+    mpiexec: list[str],
+    folder: Path,
+) -> None:
     """Compare with TorchScript for several decompositions."""
-    width = 557
-    for n_column, ranks, pcols in [(37, 1, "16"), (37, 3, "7"), (2, 3, "16"), (0, 2, "16")]:
-        x = np.random.default_rng(n_column).uniform(0.1, 300.0, (n_column, width)).astype("<f4")
-        x.tofile(folder / "x.f32")
-        done = run(mpiexec, ranks, [program, package, str(folder / "x.f32"), str(n_column), str(folder / "y.f32"), pcols])
+    graph = torch.jit.load(str(package))
+    source, target = folder / "x.f32", folder / "y.f32"
+    for n_row, ranks, pcols in decompositions:
+        shape = (n_row, PLACES[package.name])
+        x = np.random.default_rng(n_row).uniform(0.1, 300.0, shape).astype("<f4")
+        if package.name == "climsim_memory.pt":
+            x[:, 557] = np.arange(n_row) % 2  # start
+        x.tofile(source)
+        arguments = [str(package), str(source), str(n_row), str(target), pcols]
+        done = run(mpiexec, ranks, [program, *arguments])
         assert done.returncode == 0, done.stderr
-        got = np.fromfile(folder / "y.f32", "<f4").reshape(n_column, -1 if n_column else 368)
-        expected = torch.jit.load(package)(torch.from_numpy(x)).numpy()
-        assert np.array_equal(got, expected), f"{n_column} columns on {ranks} ranks in chunks of {pcols} differ"
+        expected = graph(torch.from_numpy(x)).numpy()
+        got = np.fromfile(target, "<f4").reshape(expected.shape)
+        assert np.array_equal(got, expected), (package.name, n_row, ranks, pcols)
     assert not list(folder.glob("*.part"))
 
 
@@ -50,12 +72,18 @@ def check_errors(package: str, program: str, mpiexec: list[str], folder: Path) -
     assert not (folder / "z.f32").exists()
 
 
-def main(package: str, program: str, mpiexec: list[str]) -> None:
+def main(fixtures: Path, program: str, mpiexec: list[str]) -> None:
     """Run all checks in a folder of their own."""
+    cases: dict[str, list[Decomposition]] = {
+        "climsim_q.pt": [(37, 1, "16"), (37, 3, "7"), (2, 3, "16"), (0, 2, "16")],
+        "climsim_memory.pt": [(37, 3, "7")],
+        "field.pt": [(5, 1, "2"), (5, 2, "16")],
+    }
     with tempfile.TemporaryDirectory() as name:
-        check_values(package, program, mpiexec, Path(name))
-        check_errors(package, program, mpiexec, Path(name))
+        for package, decompositions in cases.items():
+            check_values(fixtures / package, decompositions, program, mpiexec, Path(name))
+        check_errors(str(fixtures / "climsim_q.pt"), program, mpiexec, Path(name))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

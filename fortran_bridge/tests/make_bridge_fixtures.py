@@ -6,13 +6,18 @@ y[k] = float32(x[source[k]] * gain[k]).
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import torch
+
+# The manifests of test packages are written in one place; this file is also loaded by its path.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "cpp" / "tests"))
+import fixture_networks as networks
+from fixture_packages import add_golden, layout, manifest
 
 SCALARS = [
     ("state_ps", "Pa"),
@@ -134,17 +139,6 @@ class RandomWeights(torch.nn.Module):
         return torch.tanh(x @ self.first) @ self.second
 
 
-def runtime_fixtures() -> ModuleType:
-    """Return the fixture maker of the C++ tests: manifests for tests are written in one place."""
-    path = Path(__file__).resolve().parents[2] / "cpp" / "tests" / "make_fixtures.py"
-    spec = importlib.util.spec_from_file_location("runtime_fixtures", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def write_package(
     path: Path,
     inputs: list[Entry],
@@ -166,15 +160,15 @@ def write_package(
     network: torch.nn.Module = Gains(source, gain)
     if graph is not None:
         network = graph(network, position, len(source))
-    fixtures = runtime_fixtures()
     if doubled_by:
-        network = fixtures.Constrained(network, {name: fixtures.Doubled() for name in doubled_by})
+        network = networks.Constrained(network, {name: networks.Doubled() for name in doubled_by})
     model = torch.jit.script(network.eval())
     x = torch.rand(4, position, generator=torch.Generator().manual_seed(7)) + 0.5
-    record = fixtures.manifest(fixtures.layout("test_inputs", inputs), fixtures.layout("test_outputs", [e for e, _, _ in outputs]), levels)
+    made = layout("test_outputs", [e for e, _, _ in outputs])
+    record = manifest(layout("test_inputs", inputs), made, levels)
     if doubled_by:
-        record = fixtures.with_constraints(record, doubled_by)
-    torch.jit.save(model, str(path), _extra_files=fixtures.add_golden(record, x, model(x)))
+        record["constraints"] = [{"name": name, "parameters": {}} for name in doubled_by]
+    torch.jit.save(model, str(path), _extra_files=add_golden(record, x, model(x)))
 
 
 def column_package(path: Path, doubled_by: Sequence[str] = ()) -> None:
@@ -267,6 +261,7 @@ def main(folder: Path) -> None:
     for name, units in OTHER_UNITS.items():
         climsim_package(folder / f"climsim_{name}_units.pt", 60, units={name: units})
     lagged_package(folder / "lagged.pt")
+    importlib.import_module("memory_fixtures").main(folder)
 
 
 if __name__ == "__main__":

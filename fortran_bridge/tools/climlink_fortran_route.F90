@@ -1,20 +1,23 @@
-!> Sends packed columns through the Fortran module under MPI, the way a model would: every variable by name, chunk by chunk, in
-!! real64.
+!> Sends packed rows through the Fortran module under MPI, the way a model would: every variable by
+!! name, by index [sample, dims...], chunk by chunk, in real64. A row is a column, a land cell or a
+!! field.
 !!
 !!     mpirun -np 2 climlink-fortran-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 &
 !!       [PCOLS [CONSTRAINTS_OFF]]
 !!
 !! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and [N_COLUMN, n_output]. Each rank takes a
-!! contiguous block of columns (possibly none) and cuts it into chunks of PCOLS columns (default 16) with a shorter last one.
+!! contiguous block of rows (possibly none) and cuts it into chunks of PCOLS rows (default 16) with
+!! a shorter last one.
 !! CONSTRAINTS_OFF are names of constraints to leave out, separated by commas.
 !! --trust-code leaves out the check of what the graph may do.
 !! `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on failure, or 2 on wrong usage.
 program climlink_fortran_route
-  use, intrinsic :: iso_fortran_env, only: error_unit, real32, real64
+  use, intrinsic :: iso_fortran_env, only: error_unit, real32
   use mpi_f08, only: MPI_Abort, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, MPI_Init, MPI_REAL4, MPI_Recv, &
                      MPI_Send, MPI_STATUS_IGNORE
   use climlink, only: climlink_emulator, climlink_status
   use climlink_files, only: remove_file, replace_file
+  use packed_chunks, only: get_chunk, set_chunk
   use raw_rows, only: check_size, read_rows, rows_of_rank, write_rows
   implicit none (type, external)
 
@@ -121,49 +124,30 @@ contains
     allocate (rows(width, n))
   end subroutine resize
 
-  !> Widens each variable to real64 [column, level], as models hold it, and binds it by name.
   subroutine set_all()
-    real(real64), allocatable :: chunk(:, :)
-    integer :: i, width, offset, from, to, ncol
+    integer :: i, width, offset, from, to
 
     offset = 0
     do i = 1, emulator%n_input()
       width = emulator%input_width(i)
-      allocate (chunk(pcols, width))
       do from = 1, count, pcols
         to = min(from + pcols - 1, count)
-        ncol = to - from + 1
-        chunk(:ncol, :) = real(transpose(inputs(offset + 1:offset + width, from:to)), real64)
-        if (width == 1) then
-          call emulator%set(emulator%input_name(i), chunk(:ncol, 1), from, units=emulator%input_units(i))
-        else
-          call emulator%set(emulator%input_name(i), chunk(:ncol, :), from, units=emulator%input_units(i))
-        end if
+        call set_chunk(emulator, i, inputs(offset + 1:offset + width, from:to), from, pcols)
       end do
-      deallocate (chunk)
       offset = offset + width
     end do
   end subroutine set_all
 
   subroutine get_all()
-    real(real64), allocatable :: chunk(:, :)
-    integer :: i, width, offset, from, to, ncol
+    integer :: i, width, offset, from, to
 
     offset = 0
     do i = 1, emulator%n_output()
       width = emulator%output_width(i)
-      allocate (chunk(pcols, width))
       do from = 1, count, pcols
         to = min(from + pcols - 1, count)
-        ncol = to - from + 1
-        if (width == 1) then
-          call emulator%get(emulator%output_name(i), chunk(:ncol, 1), from, units=emulator%output_units(i))
-        else
-          call emulator%get(emulator%output_name(i), chunk(:ncol, :), from, units=emulator%output_units(i))
-        end if
-        outputs(offset + 1:offset + width, from:to) = real(transpose(chunk(:ncol, :)), real32)
+        call get_chunk(emulator, i, outputs(offset + 1:offset + width, from:to), from, pcols)
       end do
-      deallocate (chunk)
       offset = offset + width
     end do
   end subroutine get_all

@@ -1,7 +1,8 @@
 !> Writes and reads the restart of a run: everything from which the model goes on as if it had not stopped.
 module aqua_checkpoint
-  use aqua_calendar, only: stamp
+  use host_calendar, only: stamp
   use aqua_constants, only: r8
+  use aqua_hybrid, only: coupling_state
   use aqua_model, only: aquaplanet_model
   use aqua_output, only: model_output
   use aqua_restart, only: restart_file, restart_identity
@@ -9,6 +10,10 @@ module aqua_checkpoint
   private
 
   public :: checkpoint_path, write_checkpoint, read_checkpoint, read_history
+
+  !> Names in the file; the state that a package carries means nothing to another one.
+  character(len=*), parameter :: lags_name = 'coupling', carried_name = 'carried_state', &
+                                 package_name = 'carried_state_of_sha256'
 
 contains
 
@@ -35,7 +40,7 @@ contains
     character(len=*), intent(in) :: path
     type(aquaplanet_model), intent(in) :: model
     type(model_output), intent(in) :: output
-    real(r8), intent(in) :: coupling(:, :)
+    type(coupling_state), intent(in) :: coupling
     character(len=:), allocatable, intent(out) :: error
     type(restart_file) :: file
     real(r8), allocatable :: state(:)
@@ -50,7 +55,11 @@ contains
     call file%put('tracers', model%tracers, error)
     call file%put('surface_fluxes', model%fluxes, error)
     call file%put('energy', model%energy, error)
-    call file%put('coupling', coupling, error)
+    if (allocated(coupling%lags)) call file%put(lags_name, coupling%lags, error)
+    if (allocated(coupling%carried)) then
+      call file%put(carried_name, coupling%carried, error)
+      call file%put(package_name, model%hybrid%emulator%digest(), error)
+    end if
     do i = 1, size(output%streams)
       deallocate (state)
       allocate (state(output%streams(i)%state_size()))
@@ -71,11 +80,10 @@ contains
   subroutine read_checkpoint(path, model, coupling, error)
     character(len=*), intent(in) :: path
     type(aquaplanet_model), intent(inout) :: model
-    real(r8), intent(inout) :: coupling(:, :)                  !! As it was given to write_checkpoint; kept if the file has none.
+    type(coupling_state), intent(out) :: coupling              !! As written, as far as it fits.
     character(len=:), allocatable, intent(out) :: error
     type(restart_file) :: file
     real(r8), allocatable :: state(:)
-    character(len=160) :: text
 
     call file%open(path, identity_of(model), error)
     if (len(error) > 0) return
@@ -85,19 +93,43 @@ contains
     call file%get('tracers', model%tracers, error)
     call file%get('surface_fluxes', model%fluxes, error)
     call file%get('energy', model%energy, error)
-    ! A run that branches off from one without lagged inputs begins with an empty memory.
-    if (size(coupling) > 0) then
-      if (file%length('coupling') > 0) then
-        call file%get('coupling', coupling, error)
-      else if (len(error) == 0 .and. model%step_number + 2 > model%settings%emulator%spin_up_steps) then
-        write (text, '(a,i0,a)') 'the emulator needs two steps of history, and this restart has none: set spin_up_steps to ', &
-          model%step_number + 2, ' or more in /emulator/'
-        error = path // ': ' // trim(text)
-      end if
-    end if
+    call read_coupling(file, path, model, coupling, error)
     call file%close()
     if (len(error) == 0) call model%core%unpack_state(state)
   end subroutine read_checkpoint
+
+  !> A run that branches off from one without lagged inputs, or with another package, begins with an
+  !! empty memory; lags not allocated, carried not allocated say so.
+  subroutine read_coupling(file, path, model, coupling, error)
+    type(restart_file), intent(inout) :: file
+    character(len=*), intent(in) :: path
+    type(aquaplanet_model), intent(in) :: model
+    type(coupling_state), intent(inout) :: coupling
+    character(len=:), allocatable, intent(inout) :: error
+    character(len=:), allocatable :: package
+    character(len=12) :: text
+    integer :: n_column
+
+    n_column = model%grid%n_column
+    associate (hybrid => model%hybrid)
+      if (len(error) == 0 .and. hybrid%has_lags) then
+        if (file%length(lags_name) > 0) then
+          allocate (coupling%lags(hybrid%lags%state_size(), n_column))
+          call file%get(lags_name, coupling%lags, error)
+        else if (model%step_number + 2 > model%settings%emulator%spin_up_steps) then
+          write (text, '(i0)') model%step_number + 2
+          error = path // ': the emulator needs two steps of history, and this restart has ' // &
+                  'none: set spin_up_steps to ' // trim(text) // ' or more in /emulator/'
+        end if
+      end if
+      if (len(error) > 0 .or. .not. hybrid%carried%has_state() .or. &
+          file%length(carried_name) == 0) return
+      call file%get(package_name, package, error)
+      if (len(error) > 0 .or. package /= hybrid%emulator%digest()) return
+      allocate (coupling%carried(hybrid%carried%state_size(), n_column))
+      call file%get(carried_name, coupling%carried, error)
+    end associate
+  end subroutine read_coupling
 
   !> Takes up the history where the run left it. A restart of another run's folder is where this run branches off: its history
   !! begins here.

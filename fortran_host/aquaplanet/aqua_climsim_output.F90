@@ -2,7 +2,7 @@
 !! lev, float64, profiles (lev, ncol), scalars (ncol), and the variables of the published files in their order.
 module aqua_climsim_output
   use netcdf, only: nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_global, nf90_int, nf90_put_att, nf90_put_var
-  use aqua_calendar, only: model_time, stamp, tod, ymd
+  use host_calendar, only: model_time, stamp, tod, ymd
   use aqua_column_table, only: column_table, name_length
   use aqua_constants, only: r8
   use aqua_coordinates, only: write_grid_file

@@ -4,7 +4,7 @@
 !! the sums of the period in progress go to the restart (pack_state) and come back (unpack_state), and the files are as if it had
 !! not.
 module aqua_history
-  use aqua_calendar, only: model_time, stamp, starts_day, starts_hour, starts_month, time_after
+  use host_calendar, only: model_time, stamp, starts_day, starts_hour, starts_month, time_after
   use aqua_constants, only: r8
   use aqua_grid, only: gaussian_grid
   use aqua_history_file, only: history_description, history_field, history_file

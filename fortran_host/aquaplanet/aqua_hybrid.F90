@@ -1,9 +1,11 @@
-!> The emulator in the embedded model: which variables the host has for it, its lagged inputs, and what of its answer is applied.
+!> The emulator in the embedded model: which variables the host has for it, its lagged inputs, the
+!! state it carries, and what of its answer is applied.
 !! Uses the public Fortran modules only, as any host would.
 module aqua_hybrid
   use aqua_column_table, only: column_table, host_units, name_length, output_profiles, output_scalars
   use aqua_constants, only: r8
   use climlink, only: climlink_emulator, climlink_status
+  use climlink_carried_state, only: climlink_carried
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
   use climlink_lagged_memory, only: climlink_lags
   use climlink_humidity, only: relative_humidity
@@ -11,7 +13,7 @@ module aqua_hybrid
   implicit none (type, external)
   private
 
-  public :: hybrid_physics
+  public :: hybrid_physics, coupling_state
 
   !> Inputs that are made on demand: relative humidity, cosine and sine of latitude, and the number of the column from 1.
   character(len=*), parameter :: derived_inputs(4) = [character(len=name_length) :: 'state_rh', 'clat', 'slat', 'icol']
@@ -20,10 +22,17 @@ module aqua_hybrid
   character(len=*), parameter :: lagged_scalars(5) = [character(len=name_length) :: 'state_ps', 'pbuf_SOLIN', 'pbuf_LHFLX', &
     'pbuf_SHFLX', 'pbuf_COSZRS']
 
+  !> What a restart keeps of the coupling, of all columns [number, column]; not allocated: nothing.
+  type :: coupling_state
+    real(r8), allocatable :: lags(:, :)
+    real(r8), allocatable :: carried(:, :)
+  end type coupling_state
+
   type :: hybrid_physics
     type(climlink_coupling_policy) :: policy
     type(climlink_emulator) :: emulator
     type(climlink_lags) :: lags
+    type(climlink_carried) :: carried
     logical :: has_emulator = .false.
     logical :: has_lags = .false.
     integer :: step = 0                          !! Of the host, from 1.
@@ -42,11 +51,11 @@ module aqua_hybrid
     procedure :: combine
     procedure :: other
     procedure :: finish
-    procedure :: state_size
     procedure :: gather
     procedure :: scatter
     procedure, private :: set_input
     procedure, private :: check_inputs
+    procedure, private :: get_outputs
   end type hybrid_physics
 
 contains
@@ -79,6 +88,8 @@ contains
                             threads=threads, micro_batch=micro_batch, pinned_sha256=pinned, &
                             constraints_off=constraints_off)
     if (status%ok()) call policy%check(self%emulator, status)
+    if (status%ok()) call self%emulator%require_columns(status)
+    if (status%ok()) call self%carried%initialize(self%emulator, inputs%n_column, status)
     if (.not. status%ok()) then
       error = status%message
       return
@@ -94,16 +105,21 @@ contains
     type(column_table), intent(in) :: inputs
     character(len=*), intent(in) :: path
     character(len=:), allocatable, intent(out) :: error
-    character(len=:), allocatable :: name, missing, units
+    character(len=:), allocatable :: name, missing, doubled, units
+    logical :: is_of_host
     integer :: i
 
     missing = ''
+    doubled = ''
     units = ''
     do i = 1, self%emulator%n_input()
       name = self%emulator%input_name(i)
-      if (self%lags%has(name)) then
+      is_of_host = inputs%has(name) .or. any(derived_inputs == name) .or. self%lags%has(name)
+      if (self%carried%owns(name)) then
+        if (is_of_host) doubled = doubled // ' ' // name
+      else if (self%lags%has(name)) then
         self%has_lags = .true.
-      else if (.not. (inputs%has(name) .or. any(derived_inputs == name))) then
+      else if (.not. is_of_host) then
         missing = missing // ' ' // name
       end if
       call compare_units(name, self%emulator%input_units(i), units)
@@ -113,6 +129,10 @@ contains
     end do
     error = ''
     if (len(missing) > 0) error = path // ': this host cannot provide the inputs' // missing
+    if (len(doubled) > 0) then
+      error = path // ': a carried variable that the host also sets:' // doubled // &
+              ': give it another name in the package'
+    end if
     if (len(error) == 0 .and. len(units) > 0) error = path // ': this host has other units:' // units
     missing = ''
     do i = 1, size(output_profiles)
@@ -145,6 +165,8 @@ contains
     integer :: i
 
     self%step = step
+    ! What an emulator carried is of the step before only.
+    if (.not. self%needs_emulator()) call self%carried%begin_again()
     if (.not. self%has_lags) return
     do i = 1, size(lagged_scalars)
       scalars(:, i) = inputs%values(inputs%row(lagged_scalars(i)), :)
@@ -221,15 +243,30 @@ contains
     type(column_table), intent(in) :: inputs
     type(column_table), intent(inout) :: emulated
     character(len=:), allocatable, intent(out) :: error
-    real(r8) :: values(inputs%n_column, self%n_level)
     type(climlink_status) :: status
-    integer :: i, first, last
+    character(len=:), allocatable :: name
+    integer :: i
 
     call self%emulator%begin(inputs%n_column, status)
     do i = 1, self%emulator%n_input()
-      if (status%ok()) call self%set_input(self%emulator%input_name(i), inputs, status)
+      name = self%emulator%input_name(i)
+      if (status%ok() .and. .not. self%carried%owns(name)) call self%set_input(name, inputs, status)
     end do
+    if (status%ok() .and. self%carried%has_state()) call self%carried%send(self%emulator, status)
     if (status%ok()) call self%emulator%run(status)
+    if (status%ok()) call self%get_outputs(emulated, status)
+    if (status%ok() .and. self%carried%has_state()) call self%carried%receive(self%emulator, status)
+    error = ''
+    if (.not. status%ok()) error = status%message
+  end subroutine run
+
+  subroutine get_outputs(self, emulated, status)
+    class(hybrid_physics), intent(in) :: self
+    type(column_table), intent(inout) :: emulated
+    type(climlink_status), intent(out) :: status
+    real(r8) :: values(emulated%n_column, self%n_level)
+    integer :: i, first, last
+
     do i = 1, size(emulated%names)
       first = emulated%first(i)
       last = first + emulated%width(i) - 1
@@ -237,9 +274,7 @@ contains
       if (status%ok() .and. first < last) call self%emulator%get(trim(emulated%names(i)), values, 1, status)
       if (status%ok()) emulated%values(first:last, :) = transpose(values(:, :last - first + 1))
     end do
-    error = ''
-    if (.not. status%ok()) error = status%message
-  end subroutine run
+  end subroutine get_outputs
 
   !> Gives the emulator one of its inputs: from the columns, the lagged memory, or made here.
   subroutine set_input(self, name, inputs, status)
@@ -310,38 +345,52 @@ contains
     end if
   end function other
 
-  !> Numbers per column that a restart keeps.
-  pure function state_size(self) result(n)
-    class(hybrid_physics), intent(in) :: self
-    integer :: n
-
-    n = 0
-    if (self%has_lags) n = self%lags%state_size()
-  end function state_size
-
-  !> The state of the coupling [state_size, column] of all columns on rank 0. Collective.
+  !> What a restart keeps, of all columns on rank 0. Collective.
   subroutine gather(self, state)
     class(hybrid_physics), intent(in) :: self
-    real(r8), allocatable, intent(out) :: state(:, :)
-    real(r8), allocatable :: mine(:, :), all_columns(:, :)
+    type(coupling_state), intent(out) :: state
+    real(r8), allocatable :: mine(:, :)
 
-    if (.not. self%has_lags) then
-      allocate (state(0, 0))
-      return
+    if (self%has_lags) then
+      allocate (mine(self%lags%state_size(), size(self%latitude)))
+      call self%lags%pack_state(mine)
+      call gather_rows(mine, state%lags)
+      deallocate (mine)
     end if
-    allocate (mine(self%state_size(), size(self%latitude)))
-    call self%lags%pack_state(mine)
-    call gather_columns(transpose(mine), all_columns)
-    state = transpose(all_columns)
+    if (self%carried%has_state()) then
+      allocate (mine(self%carried%state_size(), size(self%latitude)))
+      call self%carried%pack_state(mine)
+      call gather_rows(mine, state%carried)
+    end if
   end subroutine gather
 
-  !> Goes on from the state of all columns, of which this rank takes its own, from first on.
-  subroutine scatter(self, state, first)
-    class(hybrid_physics), intent(inout) :: self
-    real(r8), intent(in) :: state(:, :)
-    integer, intent(in) :: first
+  !> The vectors [number, column] of all ranks' columns, in order, on rank 0. Collective.
+  subroutine gather_rows(mine, state)
+    real(r8), intent(in) :: mine(:, :)
+    real(r8), allocatable, intent(out) :: state(:, :)
+    real(r8), allocatable :: all_columns(:, :)
 
-    if (self%has_lags) call self%lags%unpack_state(state(:, first:first + size(self%latitude) - 1))
+    call gather_columns(transpose(mine), all_columns)
+    state = transpose(all_columns)
+  end subroutine gather_rows
+
+  !> Goes on from the state of all columns, of which this rank takes its own, from first on. What
+  !! the restart has not begins anew. error is '' or says why the numbers cannot be a state.
+  subroutine scatter(self, state, first, error)
+    class(hybrid_physics), intent(inout) :: self
+    type(coupling_state), intent(in) :: state
+    integer, intent(in) :: first
+    character(len=:), allocatable, intent(out) :: error
+    type(climlink_status) :: status
+    integer :: last
+
+    last = first + size(self%latitude) - 1
+    if (allocated(state%lags)) call self%lags%unpack_state(state%lags(:, first:last), status)
+    if (status%ok() .and. allocated(state%carried)) then
+      call self%carried%unpack_state(state%carried(:, first:last), status)
+    end if
+    error = ''
+    if (.not. status%ok()) error = status%message
   end subroutine scatter
 
 end module aqua_hybrid

@@ -2,7 +2,7 @@
 !! columns, which are shared out; so the results do not depend on the number of ranks.
 module aqua_model
   use aqua_budgets, only: angular_momentum, budget_row, column_energy, column_water, global_mean
-  use aqua_calendar, only: calendar_day, model_time, parse_stamp, time_after
+  use host_calendar, only: calendar_day, model_time, parse_stamp, time_after
   use aqua_checks, only: state_error
   use aqua_column_step, only: column_worker
   use aqua_column_table, only: column_table, input_table

@@ -3,7 +3,7 @@
 module aqua_output
   use aqua_budgets, only: find_budget_row, write_budget_header, write_budget_row
   use aqua_climsim_output, only: write_climsim_pair, write_grid_file
-  use aqua_calendar, only: civil_date, model_time, stamp
+  use host_calendar, only: civil_date, model_time, stamp
   use aqua_constants, only: r8
   use aqua_fields, only: profile_fields, profile_values, surface_fields, surface_values
   use aqua_history, only: history_field, history_stream

@@ -3,6 +3,7 @@ module aqua_run
   use, intrinsic :: iso_fortran_env, only: error_unit, int64, output_unit
   use aqua_checkpoint, only: checkpoint_path, read_checkpoint, read_history, write_checkpoint
   use aqua_constants, only: r8, seconds_per_day
+  use aqua_hybrid, only: coupling_state
   use aqua_model, only: aquaplanet_model
   use aqua_output, only: model_output
   use aqua_settings, only: aquaplanet_settings
@@ -52,17 +53,13 @@ contains
     type(aquaplanet_model), intent(inout) :: model
     type(model_output), intent(inout) :: output
     character(len=:), allocatable, intent(out) :: error
-    real(r8), allocatable :: coupling(:, :)
-
     call hold_folder(trim(settings%run%lock_file), error)
     call require(error)
     call model%initialize(settings, error)
     call require(error)
     call report_constraints(model)
     if (len_trim(settings%run%restart_from) > 0) then
-      allocate (coupling(model%hybrid%state_size(), model%grid%n_column), source=0.0_r8)
-      call read_checkpoint(trim(settings%run%restart_from), model, coupling, error)
-      if (len(error) == 0) call model%hybrid%scatter(coupling, model%worker%first)
+      call go_on_from(trim(settings%run%restart_from), model, error)
       if (len(error) == 0 .and. settings%run%restart_perturbation_k > 0.0_r8) call model%perturb_state()
     else
       call model%set_initial(error)
@@ -76,6 +73,24 @@ contains
       if (len(error) == 0 .and. model%step_number > 0) call read_history(trim(settings%run%restart_from), model, output, error)
     end if
   end subroutine start
+
+  !> Takes the state of a restart, and says where the memory of an emulator is not in it.
+  subroutine go_on_from(path, model, error)
+    character(len=*), intent(in) :: path
+    type(aquaplanet_model), intent(inout) :: model
+    character(len=:), allocatable, intent(out) :: error
+    type(coupling_state) :: coupling
+
+    call read_checkpoint(path, model, coupling, error)
+    if (len(error) > 0) return
+    call model%hybrid%scatter(coupling, model%worker%first, error)
+    if (len(error) > 0) error = path // ': ' // error
+    if (len(error) > 0 .or. rank > 0) return
+    if (allocated(coupling%carried) .or. .not. model%hybrid%carried%has_state()) return
+    write (output_unit, '(4a)') program_name, ': carried state begins anew: ', path, &
+      ' holds none of this package'
+    flush (output_unit)
+  end subroutine go_on_from
 
   !> One line where the emulator runs without some of its constraints: it is another function then than the one that was scored.
   subroutine report_constraints(model)
@@ -91,7 +106,7 @@ contains
     type(aquaplanet_model), intent(inout) :: model
     type(model_output), intent(inout) :: output
     character(len=:), allocatable, intent(out) :: error
-    real(r8), allocatable :: coupling(:, :)
+    type(coupling_state) :: coupling
     logical :: due
 
     error = ''

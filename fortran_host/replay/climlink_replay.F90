@@ -3,7 +3,9 @@
 !!     mpirun -np 2 climlink-replay NAMELIST
 !!
 !! Each mli file is one step: its columns are split over the ranks and into chunks of pcols columns, bound to the package by name,
-!! run, and the tendencies applied over one time step; the result is a file in the mlo format. Settings: replay_config.F90.
+!! run, and the tendencies applied over one time step; the result is a file in the mlo format. A
+!! package with memory keeps it over files that are one time step apart. Settings:
+!! replay_config.F90.
 !! Exit code 0, or 1 on failure, or 2 on wrong usage; a failed step leaves no file.
 program climlink_replay
   use, intrinsic :: iso_fortran_env, only: output_unit, real64
@@ -13,6 +15,7 @@ program climlink_replay
                            read_hybrid_midpoints
   use replay_config, only: base_name, output_path, read_settings, replay_settings
   use replay_coupling, only: check_outputs, find_inputs, read_fields, run_step, step_seconds
+  use replay_memory, only: carried_memory
   use replay_output, only: write_mlo
   use host_lock, only: hold_folder
   use host_provenance, only: new_provenance
@@ -22,6 +25,7 @@ program climlink_replay
   type(replay_settings) :: settings
   type(climlink_emulator) :: emulator
   type(climlink_status) :: status
+  type(carried_memory) :: memory
   type(hybrid_midpoints) :: hybrid
   type(step_seconds) :: seconds
   real(real64) :: reading, writing
@@ -39,8 +43,8 @@ program climlink_replay
   do step = 1, size(settings%files)
     call replay_file(settings%files(step)%path)
     if (rank == 0) then
-      write (output_unit, '(a,i0,a,i0,2a)') 'climlink-replay: step ', step, ' of ', size(settings%files), ' ', &
-        base_name(settings%files(step)%path)
+      write (output_unit, '(a,i0,a,i0,3a)') 'climlink-replay: step ', step, ' of ', &
+        size(settings%files), ' ', base_name(settings%files(step)%path), memory%remark()
       flush (output_unit)
     end if
   end do
@@ -73,6 +77,7 @@ contains
     call emulator%open(settings%package, status, comm=world(), n_level=file%n_level, time_step=settings%time_step_s, &
                        device=settings%device, threads=settings%threads, micro_batch=settings%micro_batch, &
                        pinned_sha256=settings%pinned_sha256, constraints_off=settings%constraints_off)
+    if (status%ok()) call emulator%require_columns(status)
     if (.not. status%ok()) error = status%message
     call require(error)
     call close_climsim_file(file, error)
@@ -93,23 +98,26 @@ contains
     start = MPI_Wtime()
     call open_climsim_file(path, file, error)
     if (len(error) == 0) call check_levels(path, file%n_level)
-    if (len(error) == 0) call find_inputs(emulator, file, allocated(hybrid%hyam), names, error)
     if (len(error) == 0) then
       call share_of(file%n_column, first, count)
-      call read_fields(file, names, first, count, fields, error)
+      call memory%follow(emulator, file, count, settings%time_step_s, error)
     end if
+    if (len(error) == 0) call find_inputs(emulator, memory%state, file, allocated(hybrid%hyam), &
+                                          names, error)
+    if (len(error) == 0) call read_fields(file, names, first, count, fields, error)
     call require(error)
     n_column = n_column + file%n_column
     reading = reading + MPI_Wtime() - start
 
-    call run_step(emulator, fields, hybrid, settings%pcols, results, seconds, error)
+    call run_step(emulator, memory%state, fields, hybrid, settings%pcols, settings%time_step_s, &
+                  results, seconds, error)
     if (len(error) > 0) error = path // ': ' // error
     call require(error)
 
     start = MPI_Wtime()
     call write_mlo(output_path(settings, path), file, results, &
                    new_provenance(settings%created, settings%package_name, emulator%digest(), &
-                                  emulator%constraints_off()), error)
+                                  emulator%constraints_off()), memory%origin, error)
     call require(error)
     call close_climsim_file(file, error)
     call require(error)

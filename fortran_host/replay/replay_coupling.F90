@@ -3,6 +3,7 @@ module replay_coupling
   use, intrinsic :: iso_fortran_env, only: real64
   use mpi_f08, only: MPI_Wtime
   use climlink, only: climlink_emulator, climlink_status
+  use climlink_carried_state, only: climlink_carried
   use climsim_files, only: climsim_field, climsim_file, field_index, has_variable, hybrid_midpoints, read_field
   use climlink_humidity, only: pressure_at_midpoints, relative_humidity
   implicit none (type, external)
@@ -64,23 +65,27 @@ contains
   end function check_outputs
 
   !> The names of the variables to read from a file: inputs of the package, what they are derived from, and the state.
-  subroutine find_inputs(emulator, file, has_grid, names, error)
+  subroutine find_inputs(emulator, carried, file, has_grid, names, error)
     type(climlink_emulator), intent(in) :: emulator
+    type(climlink_carried), intent(in) :: carried                    !! Keeps what is not read.
     type(climsim_file), intent(in) :: file
     logical, intent(in) :: has_grid                                  !! Pressure comes from hybrid coefficients, not from the file.
     character(len=name_length), allocatable, intent(out) :: names(:)
     character(len=:), allocatable, intent(out) :: error
-    character(len=:), allocatable :: name
+    character(len=:), allocatable :: name, doubled
     integer :: i
 
     error = ''
+    doubled = ''
     allocate (names(0))
     do i = 1, size(prognostics)
       call add(names, prognostics(i)%state)
     end do
     do i = 1, emulator%n_input()
       name = emulator%input_name(i)
-      if (name == humidity) then
+      if (carried%owns(name)) then
+        if (name == humidity .or. has_variable(file, name)) doubled = doubled // ' ' // name
+      else if (name == humidity) then
         call add(names, merge('state_ps  ', 'state_pmid', has_grid))
       else if (has_variable(file, name)) then
         call add(names, name)
@@ -92,6 +97,9 @@ contains
       error = file%path // ': the package needs inputs that the file does not hold: ' // error(3:) // &
               '. A replay of single snapshots supplies what a file holds and ' // humidity // &
               '; inputs from earlier time steps or of the host''s own need a host that keeps them'
+    else if (len(doubled) > 0) then
+      error = file%path // ': a carried variable that the host also sets:' // doubled // &
+              ': give it another name in the package'
     end if
   end subroutine find_inputs
 
@@ -115,11 +123,13 @@ contains
 
   !> Sends this rank's columns through the package in chunks and makes the fields of an mlo file. The lines before `get` run on
   !! every rank, also one without columns.
-  subroutine run_step(emulator, fields, hybrid, pcols, results, seconds, error)
+  subroutine run_step(emulator, carried, fields, hybrid, pcols, time_step, results, seconds, error)
     type(climlink_emulator), intent(inout) :: emulator
+    type(climlink_carried), intent(inout) :: carried
     type(climsim_field), intent(in) :: fields(:)
     type(hybrid_midpoints), intent(in) :: hybrid                     !! Not allocated if pressure is among the fields.
     integer, intent(in) :: pcols
+    real(real64), intent(in) :: time_step                            !! [s]
     type(climsim_field), allocatable, intent(out) :: results(:)
     type(step_seconds), intent(inout) :: seconds
     character(len=:), allocatable, intent(out) :: error
@@ -131,17 +141,20 @@ contains
     n_column = size(fields(1)%values, 1)
     start = MPI_Wtime()
     call emulator%begin(n_column, status)
-    if (status%ok()) call set_inputs(emulator, fields, hybrid, n_column, pcols, status)
+    if (status%ok()) call set_inputs(emulator, carried, fields, hybrid, n_column, pcols, status)
+    if (status%ok() .and. carried%has_state()) call carried%send(emulator, status)
     call count_time(start, seconds%pack)
     if (status%ok()) call emulator%run(status)
     call count_time(start, seconds%forward)
-    if (status%ok()) call get_results(emulator, fields, n_column, pcols, results, status)
+    if (status%ok()) call get_results(emulator, fields, n_column, pcols, time_step, results, status)
+    if (status%ok() .and. carried%has_state()) call carried%receive(emulator, status)
     call count_time(start, seconds%unpack)
     if (.not. status%ok()) error = status%message
   end subroutine run_step
 
-  subroutine set_inputs(emulator, fields, hybrid, n_column, pcols, status)
+  subroutine set_inputs(emulator, carried, fields, hybrid, n_column, pcols, status)
     type(climlink_emulator), intent(inout) :: emulator
+    type(climlink_carried), intent(in) :: carried
     type(climsim_field), intent(in) :: fields(:)
     type(hybrid_midpoints), intent(in) :: hybrid
     integer, intent(in) :: n_column
@@ -153,6 +166,7 @@ contains
 
     do i = 1, emulator%n_input()
       name = emulator%input_name(i)
+      if (carried%owns(name)) cycle
       if (name == humidity) then
         field = humidity_field(fields, hybrid)
       else
@@ -207,11 +221,12 @@ contains
   end function humidity_field
 
   !> The state after one time step, and the diagnostics.
-  subroutine get_results(emulator, fields, n_column, pcols, results, status)
+  subroutine get_results(emulator, fields, n_column, pcols, time_step, results, status)
     type(climlink_emulator), intent(in) :: emulator
     type(climsim_field), intent(in) :: fields(:)
     integer, intent(in) :: n_column
     integer, intent(in) :: pcols
+    real(real64), intent(in) :: time_step                            !! Of the replay [s].
     type(climsim_field), allocatable, intent(out) :: results(:)
     type(climlink_status), intent(out) :: status
     type(climsim_field) :: before
@@ -232,7 +247,7 @@ contains
         allocate (after%values, mold=before%values)
         call get_chunks(emulator, prognostics(i)%tendency, prognostics(i)%tendency_units, pcols, after, status)
         if (.not. status%ok()) return
-        after%values = before%values + emulator%time_step() * after%values
+        after%values = before%values + time_step * after%values
       end associate
     end do
   end subroutine get_results

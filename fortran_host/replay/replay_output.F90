@@ -26,25 +26,27 @@ module replay_output
 contains
 
   !> Gathers the fields of all ranks and writes them on rank 0. Collective; error is set on rank 0 only.
-  subroutine write_mlo(path, input, fields, made_by, error)
+  subroutine write_mlo(path, input, fields, made_by, memory, error)
     character(len=*), intent(in) :: path                  !! Final name.
     type(climsim_file), intent(in) :: input               !! The mli file, still open.
     type(climsim_field), intent(in) :: fields(:)          !! In file order; this rank's columns.
     type(run_provenance), intent(in) :: made_by
+    character(len=*), intent(in) :: memory                !! Origin of the carried state, or ''.
     character(len=:), allocatable, intent(out) :: error
     type(output_file) :: output
 
     error = ''
-    if (rank == 0) call create(path, input, fields, made_by, output, error)
+    if (rank == 0) call create(path, input, fields, made_by, memory, output, error)
     call write_fields(output, fields, error)
     if (rank == 0) call complete(output%netcdf_file, error)
   end subroutine write_mlo
 
-  subroutine create(path, input, fields, made_by, output, error)
+  subroutine create(path, input, fields, made_by, memory, output, error)
     character(len=*), intent(in) :: path
     type(climsim_file), intent(in) :: input
     type(climsim_field), intent(in) :: fields(:)
     type(run_provenance), intent(in) :: made_by
+    character(len=*), intent(in) :: memory
     type(output_file), intent(out) :: output
     character(len=:), allocatable, intent(out) :: error
     integer :: column, level, i
@@ -64,6 +66,10 @@ contains
       end if
     end do
     call write_attributes(output, input, made_by, error)
+    if (len(memory) > 0) then
+      call attempt(error, path, nf90_put_att(output%id, nf90_global, 'climlink_carried_state', &
+                                             memory))
+    end if
     call attempt(error, path, nf90_enddef(output%id))
     if (len(error) == 0) call write_date(output, input, error)
   end subroutine create

@@ -394,5 +394,6 @@ CHECKS = {
     "rows": check_rows,
 }
 
-with tempfile.TemporaryDirectory() as scratch:
-    CHECKS[PART](Path(scratch))
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        CHECKS[PART](Path(scratch))

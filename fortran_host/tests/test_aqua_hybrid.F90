@@ -2,23 +2,18 @@
 !! The packages multiply an input by a gain (make_bridge_fixtures.py), so every answer is known to the last bit of real32.
 program test_aqua_hybrid
   use, intrinsic :: iso_fortran_env, only: real32
-  use mpi_f08, only: MPI_Bcast, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION
-  use aqua_column_table, only: column_table, input_table, output_table
+  use aqua_column_table, only: column_table, output_table
   use aqua_constants, only: r8
-  use aqua_hybrid, only: hybrid_physics
+  use aqua_hybrid, only: coupling_state, hybrid_physics
   use climlink_coupling, only: climlink_coupling_policy
   use climlink_humidity, only: relative_humidity
-  use host_parallel, only: end_parallel, rank, require, share_of, start_parallel
+  use host_parallel, only: end_parallel, rank, require
+  use hybrid_test_columns, only: advance, check, check_error, dt, equal, failures, first, &
+    inputs_of, latitudes, n, n_level, &
+                                 open_package, product_of, reference_of, refused, share, start_test
   implicit none (type, external)
 
-  integer, parameter :: n_level = 60, n_global = 3
-  real(r8), parameter :: dt = 1200.0_r8
-  integer :: first, n
-  character(len=:), allocatable :: failures
-
-  call start_parallel('test_aqua_hybrid')
-  call share_of(n_global, first, n)
-  failures = ''
+  call start_test('test_aqua_hybrid')
   call answers('climsim_q.pt', 'state_q0001')
   call answers('climsim_rh.pt', 'state_rh')
   call answers('climsim_v6.pt', 'state_q0001')
@@ -33,96 +28,6 @@ program test_aqua_hybrid
   call end_parallel()
 
 contains
-
-  subroutine check(passed, what)
-    logical, intent(in) :: passed
-    character(len=*), intent(in) :: what
-
-    if (.not. passed) failures = failures // ' [' // what // ']'
-  end subroutine check
-
-  subroutine check_error(error, text)
-    character(len=*), intent(in) :: error, text
-
-    call check(index(error, text) > 0, 'expected "' // text // '", got "' // error // '"')
-  end subroutine check_error
-
-  !> What the emulator makes of a value.
-  elemental function product_of(value, gain) result(answer)
-    real(r8), intent(in) :: value
-    real(real32), intent(in) :: gain
-    real(r8) :: answer
-
-    answer = real(real(value, real32) * gain, r8)
-  end function product_of
-
-  pure function equal(a, b) result(yes)
-    real(r8), intent(in) :: a(:, :), b(:, :)
-    logical :: yes
-
-    yes = all(abs(a - b) <= 0.0_r8)
-  end function equal
-
-  function latitudes() result(latitude)
-    real(r8) :: latitude(n)
-    integer :: i
-
-    latitude = [(0.2_r8 * real(first + i - 1, r8), i=1, n)]
-  end function latitudes
-
-  !> Inputs of a step: every value differs between variables, levels, columns and steps.
-  function inputs_of(step) result(inputs)
-    integer, intent(in) :: step
-    type(column_table) :: inputs
-    integer :: row, i
-
-    inputs = input_table(n_level, n)
-    do i = 1, n
-      do row = 1, size(inputs%values, 1)
-        inputs%values(row, i) = 200.0_r8 + 0.1_r8 * row + 3.0_r8 * (first + i - 1) + 0.7_r8 * step**2
-      end do
-    end do
-  end function inputs_of
-
-  !> A stand-in for the reference physics.
-  function reference_of(step) result(outputs)
-    integer, intent(in) :: step
-    type(column_table) :: outputs
-
-    outputs = output_table(n_level, n)
-    outputs%values = 1e-3_r8 / real(step, r8)
-  end function reference_of
-
-  !> Opens a fixture; its error.
-  subroutine open_package(hybrid, name, policy, error)
-    type(hybrid_physics), intent(inout) :: hybrid
-    character(len=*), intent(in) :: name
-    type(climlink_coupling_policy), intent(in) :: policy
-    character(len=:), allocatable, intent(out) :: error
-    character(len=1024) :: folder
-
-    call get_command_argument(1, folder)
-    call hybrid%open(trim(folder) // '/' // name, '', 'cpu', 1, 64, [' '], policy, inputs_of(1), latitudes(), &
-                     dt, error)
-  end subroutine open_package
-
-  !> One step as the model's columns do it: what is applied, and what the emulator answered.
-  subroutine advance(hybrid, step, applied, emulated)
-    type(hybrid_physics), intent(inout) :: hybrid
-    integer, intent(in) :: step
-    type(column_table), intent(out) :: applied, emulated
-    character(len=:), allocatable :: error
-
-    applied = output_table(n_level, n)
-    emulated = output_table(n_level, n)
-    call hybrid%begin(step, inputs_of(step))
-    if (hybrid%needs_emulator()) then
-      call hybrid%run(inputs_of(step), emulated, error)
-      call check(error == '', error)
-    end if
-    call hybrid%combine(reference_of(step), emulated, applied)
-    call hybrid%finish(inputs_of(step), applied)
-  end subroutine advance
 
   !> State variable of inputs_of after the reference's or other tendencies of a step.
   function after(step, name, tendency) result(values)
@@ -208,7 +113,7 @@ contains
     type(climlink_coupling_policy) :: policy
     type(column_table) :: applied, emulated, again
     character(len=:), allocatable :: error
-    real(r8), allocatable :: state(:, :), kept(:, :)
+    type(coupling_state) :: state
     integer :: stop_at, step
 
     policy%spin_up_steps = 2
@@ -221,11 +126,9 @@ contains
         call advance(whole, step, applied, emulated)
       end do
       call whole%gather(state)
-      if (allocated(kept)) deallocate (kept)
-      allocate (kept(whole%state_size(), n_global))
-      if (rank == 0) kept = state
-      call MPI_Bcast(kept, size(kept), MPI_DOUBLE_PRECISION, 0, MPI_COMM_WORLD)
-      call resumed%scatter(kept, first)
+      call share(whole%lags%state_size(), state%lags)
+      call resumed%scatter(state, first, error)
+      call check(error == '', 'scatter: ' // error)
       do step = stop_at + 1, n_last
         call advance(whole, step, applied, emulated)
         call advance(resumed, step, again, emulated)
@@ -283,14 +186,15 @@ contains
   subroutine without_package()
     type(hybrid_physics) :: hybrid
     type(column_table) :: applied, emulated, reference
-    real(r8), allocatable :: state(:, :)
+    type(coupling_state) :: state
 
     call advance(hybrid, 1, applied, emulated)
     reference = reference_of(1)
     call check(hybrid%needs_reference() .and. .not. (hybrid%needs_emulator() .or. hybrid%shadows()), 'no package: the reference')
     call check(equal(applied%values, reference%values) .and. hybrid%reference_feeds_back(), 'no package: the reference is applied')
     call hybrid%gather(state)
-    call check(hybrid%state_size() == 0 .and. size(state) == 0, 'no package: nothing to keep')
+    call check(.not. (allocated(state%lags) .or. allocated(state%carried)), &
+               'no package: nothing to keep')
   end subroutine without_package
 
   !> What stands against a run is said when the package is opened, alike on all ranks.
@@ -305,16 +209,6 @@ contains
     partial%variables = ['ptend_w']
     call refused('climsim_q.pt', partial, "no output 'ptend_w'")
   end subroutine refusals
-
-  subroutine refused(name, policy, text)
-    character(len=*), intent(in) :: name, text
-    type(climlink_coupling_policy), intent(in) :: policy
-    type(hybrid_physics) :: hybrid
-    character(len=:), allocatable :: error
-
-    call open_package(hybrid, name, policy, error)
-    call check_error(error, text)
-  end subroutine refused
 
   !> Its ptend_v does not fit into real32: the message names rank, variable and column. A rank without columns has none that fails.
   subroutine broken_emulator()

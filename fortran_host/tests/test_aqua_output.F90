@@ -7,7 +7,8 @@
 !!     test_aqua_output restart PATH TRUNCATION LEVELS CONFIGURATION   opens a restart
 program test_aqua_output
   use, intrinsic :: iso_fortran_env, only: error_unit, input_unit, output_unit
-  use aqua_calendar, only: calendar_day, days_since_start, model_time, operator(==), parse_stamp, stamp, starts_day, starts_hour, &
+  use host_calendar, only: calendar_day, days_since_start, model_time, operator(==), parse_stamp, &
+    stamp, starts_day, starts_hour, &
                            starts_month, time_after, tod, ymd
   use aqua_climsim_output, only: climsim_record, write_climsim_pair, write_grid_file
   use aqua_column_table, only: column_table, input_table, output_table

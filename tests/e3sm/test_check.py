@@ -18,6 +18,7 @@ from climlink.e3sm.check import check_against_manifest, check_case
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.settings import read_settings, read_user_namelist
 from climlink.packages.read import EmulatorPackage
+from climlink.wrappers.layout import CarriedPair
 from climlink.wrappers.variable_sets import variable_set
 
 MakeCase = Callable[..., Path]
@@ -166,8 +167,19 @@ def test_too_little_spin_up_and_other_levels(make_case: MakeCase, packages: dict
     (finding,) = check_against_manifest(read_settings(folder), lagged)
     assert "cb_spinup_step is 1, but the lagged inputs of host_v4_q exist after 2 steps" in finding.problem
     edit(folder, "cb_spinup_step = 1", "cb_spinup_step = 2")
-    (finding,) = check_against_manifest(read_settings(folder), lagged.model_copy(update={"level_count": 72}))
+    other = lagged.model_copy(update={"dims": {"level": 72}})
+    (finding,) = check_against_manifest(read_settings(folder), other)
     assert finding.problem == "the package has 72 levels, the case 60"
+
+
+def test_a_package_with_memory_is_found(
+    make_case: MakeCase,
+    packages: dict[str, EmulatorPackage],
+) -> None:
+    carried = [CarriedPair(output="memory_next", input="memory")]
+    manifest = packages["host_v2_q"].manifest.model_copy(update={"carried": carried})
+    (finding,) = check_against_manifest(read_settings(make_case()), manifest)
+    assert "carries memory_next from step to step, which E3SM's adapter" in finding.problem
 
 
 def test_variables_of_a_reference_folder_are_resolved(make_case: MakeCase, tmp_path: Path) -> None:

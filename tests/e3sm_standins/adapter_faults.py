@@ -128,6 +128,8 @@ def faults_of_packages(fixtures: Path) -> list[Case]:
         (named("truncated.pt"), {}, "truncated.pt"),
         (named("climsim_26.pt"), {}, "26"),
         (named("climsim_unknown.pt"), {}, "E3SM does not have the inputs state_omega cam_in_SST"),
+        (named("climsim_memory.pt"), {}, "(memory_next of a step is memory of the next one)"),
+        (named("climsim_neighbours.pt"), {}, "the package has the input neighbours [level, unit]"),
         (named("climsim_mm_day.pt"), {}, "the package gives cam_out_PRECC in mm/day, E3SM takes m/s"),
         *[(named(f"climsim_{text.split()[3]}_units.pt"), {}, text) for text in WRONG_UNITS],
         (named("climsim_double.pt"), {}, "the graph returns Double"),

@@ -78,19 +78,26 @@ def variables(set_name: str) -> list[tuple[str, str, int]]:
 
 def write_mixed(path: Path, set_name: str, confidence: bool = False, scale: float = 1.0, rules: Sequence[str] = ()) -> None:
     """Write a package on an input set with 368 outputs, or 676 with confidence; ``scale`` makes outputs larger, ``rules`` are of RULES."""
-    fixtures = bridge_fixtures().runtime_fixtures()
+    bridge_fixtures()  # from here on the makers of test packages are found
+    networks = importlib.import_module("fixture_networks")
+    packages = importlib.import_module("fixture_packages")
     inputs, outputs, network = variables(set_name), variables("mmf368"), variables("net308")
     sizes = [SIZES.get(n) or SIZES_OF_UNITS[u] for n, u, width in inputs for _ in range(width)]
     output_sizes = [OUTPUT_SIZES[u] * scale for _, u, width in outputs for _ in range(width)]
     confidence_sizes = torch.ones(sum(width for _, _, width in network) if confidence else 0)
     mixed = Mixed(torch.tensor(sizes), torch.tensor(output_sizes), confidence_sizes)
-    model = torch.jit.script(fixtures.Constrained(mixed, {n: Rule(*RULES[n]) for n in rules}).eval() if rules else mixed.eval())
+    chosen = {n: Rule(*RULES[n]) for n in rules}
+    model = torch.jit.script((networks.Constrained(mixed, chosen) if rules else mixed).eval())
     x = torch.tensor(sizes) * (torch.rand(4, len(sizes), generator=torch.Generator().manual_seed(3)) + 0.5)
-    record = fixtures.manifest(fixtures.layout(set_name, inputs), fixtures.layout("mmf368", outputs), LEVELS)
+    made = [*outputs]
+    if confidence:
+        shapes = [(f"confidence_{n}", ["level"] if width > 1 else []) for n, _, width in network]
+        made += [(n, "1", dims, "confidence") for n, dims in shapes]
+    answers = packages.layout("mmf368", made, {"level": LEVELS})
+    record = packages.manifest(packages.layout(set_name, inputs), answers, LEVELS)
     if rules:
-        record = fixtures.with_constraints(record, rules)
+        record["constraints"] = [{"name": name, "parameters": {}} for name in rules]
     # One millionth of an output's size is what two kernels may differ by.
-    record["difference_scale"] = {n: [OUTPUT_SIZES[u] * scale] * width for n, u, width in outputs}
-    record["network_outputs"] = fixtures.layout("net308", network)
-    record["confidence"] = record["network_outputs"] if confidence else None
-    torch.jit.save(model, str(path), _extra_files=fixtures.add_golden(record, x, model(x)))
+    record["difference_scale"] |= {n: [OUTPUT_SIZES[u] * scale] * width for n, u, width in outputs}
+    record["network_outputs"] = packages.layout("net308", network)
+    torch.jit.save(model, str(path), _extra_files=packages.add_golden(record, x, model(x)))

@@ -82,10 +82,7 @@ def layout(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     with zipfile.ZipFile(path) as archive:
         name = next(n for n in archive.namelist() if n.endswith("climlink/manifest.json"))
         record = json.loads(archive.read(name))
-    outputs = list(record["outputs"]["variables"])
-    if record["confidence"]:
-        outputs += [dict(v, name="confidence_" + v["name"]) for v in record["confidence"]["variables"]]
-    return record["inputs"]["variables"], outputs
+    return record["inputs"]["variables"], record["outputs"]["variables"]
 
 
 @dataclass

@@ -67,16 +67,23 @@ climlink_options c_options(const PackageSettings& settings) {
   return options;
 }
 
-// Some channels of rows [n_column, row_width] as climlink sees a variable: index 0 the column, index 1 the level.
-climlink_array view(double* rows, std::int64_t row_width, std::int64_t offset, std::int64_t width, std::int64_t n_column) {
+using Sizes = std::vector<std::int64_t>;
+
+// Some channels of rows [n, row_width], from first on, as climlink sees a variable: index 0 is the
+// row, then come the dimensions, the last one fastest.
+climlink_array view(double* first, std::int64_t row_width, const Sizes& sizes, std::int64_t n) {
   climlink_array array{};
-  array.data = rows + offset;
+  array.data = first;
   array.type = CLIMLINK_FLOAT64;
-  array.rank = width > 1 ? 2 : 1;
-  array.extent[0] = n_column;
-  array.extent[1] = width;
+  array.rank = 1 + static_cast<std::int32_t>(sizes.size());
+  array.extent[0] = n;
   array.stride[0] = row_width * static_cast<std::int64_t>(sizeof(double));
-  array.stride[1] = sizeof(double);
+  std::int64_t stride = sizeof(double);
+  for (std::size_t i = sizes.size(); i > 0; --i) {
+    array.extent[i] = sizes[i - 1];
+    array.stride[i] = stride;
+    stride *= sizes[i - 1];
+  }
   return array;
 }
 
@@ -133,7 +140,11 @@ std::vector<Package::Field> Package::fields(climlink_role role) const {
     const char *name = nullptr, *units = nullptr;
     std::int64_t width = 0, offset = 0;
     require(climlink_variable(emulator_.get(), role, i, &name, &units, &width, &offset));
-    result.push_back({name, width, offset});
+    std::int32_t n_dim = 0;
+    const char* const* dims = nullptr;
+    const std::int64_t* sizes = nullptr;
+    require(climlink_variable_dims(emulator_.get(), role, i, &n_dim, &dims, &sizes));
+    result.push_back({name, offset, std::vector<std::int64_t>(sizes, sizes + n_dim)});
   }
   return result;
 }
@@ -148,12 +159,13 @@ void Package::infer(const double* inputs, double* outputs, std::int64_t n_column
   require(climlink_begin(emulator_.get(), n_column));
   for (const Field& f : inputs_) {
     // climlink_array has one kind of address; climlink_set only reads.
-    const climlink_array array = view(const_cast<double*>(inputs), n_input_, f.offset, f.width, n_column);
+    double* first = const_cast<double*>(inputs) + f.offset;
+    const climlink_array array = view(first, n_input_, f.sizes, n_column);
     require(climlink_set(emulator_.get(), f.name.c_str(), &array, 0));
   }
   require(climlink_run(emulator_.get()));
   for (const Field& f : outputs_) {
-    const climlink_array array = view(outputs, n_output_, f.offset, f.width, n_column);
+    const climlink_array array = view(outputs + f.offset, n_output_, f.sizes, n_column);
     require(climlink_get(emulator_.get(), f.name.c_str(), &array, 0));
   }
 }

@@ -59,10 +59,11 @@ class Package {
   struct Close {
     void operator()(climlink_emulator* emulator) const noexcept { climlink_close(&emulator); }
   };
-  // Channels offset .. offset + width - 1 of a row.
+  // A variable: the channels of a row from offset on, one for each combination of its dimensions.
   struct Field {
     std::string name;
-    std::int64_t width, offset;
+    std::int64_t offset;
+    std::vector<std::int64_t> sizes;
   };
 
   void check_channels(climlink_role role, const char* option, std::int64_t given) const;

@@ -97,6 +97,10 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
     if manifest.level_count != settings.level_count:
         problem = f"the package has {manifest.level_count} levels, the case {settings.level_count}"
         findings.append(Finding("package", problem, "take a package trained on the model's levels"))
+    if manifest.carried:
+        kept = ", ".join(pair.output for pair in manifest.carried)
+        problem = f"the package carries {kept} from step to step, which E3SM's adapter does not"
+        findings.append(Finding("package", problem, "take a package without carried state"))
     ncpl = settings.integer("ATM_NCPL", settings.case.atm_ncpl)
     step = manifest.require_time_step()
     if ncpl < 1 or SECONDS_PER_DAY / ncpl != step:

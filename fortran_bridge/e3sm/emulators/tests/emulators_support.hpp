@@ -23,6 +23,8 @@ struct Fixture {
   int n_input, n_output;
 };
 constexpr Fixture tiny{"tiny.pt", 9, 5}, mlp{"mlp.pt", 557, 368}, convolution{"convolution.pt", 557, 368};
+// Variables of two and three dimensions, each row a forward of its own.
+constexpr Fixture field{"field.pt", 37, 72};
 
 inline InferenceConfig configuration(const Fixture& f) {
   InferenceConfig config;

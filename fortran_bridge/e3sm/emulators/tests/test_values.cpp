@@ -9,7 +9,7 @@ using namespace emulators;
 using Catch::Matchers::Contains;
 
 TEST_CASE("values are those of climlink's own runtime to the bit", "[emulators_values]") {
-  const Fixture f = GENERATE(tiny, mlp, convolution);
+  const Fixture f = GENERATE(tiny, mlp, convolution, field);
   const int n = GENERATE(1, 7, 384);
   CAPTURE(f.name, n);
   const auto b = backend(f);

@@ -1,12 +1,12 @@
-!> Model time in the no-leap calendar: every year has 365 days, and the first day is 0001-01-01. Integer arithmetic only, so that
-!! times are exact for runs of any length.
-module aqua_calendar
-  use, intrinsic :: iso_fortran_env, only: int64
-  use aqua_constants, only: r8
+!> Time in the no-leap calendar, the models' and ClimSim's: every year has 365 days, and the first
+!! day is 0001-01-01. Integer arithmetic only, so that times are exact for runs of any length.
+module host_calendar
+  use, intrinsic :: iso_fortran_env, only: int64, r8 => real64
   implicit none (type, external)
   private
 
   public :: model_time, operator(==), time_after, civil_date, ymd, tod, calendar_day, days_since_start, stamp, parse_stamp
+  public :: time_of, seconds_between
   public :: starts_hour, starts_day, starts_month
 
   integer, parameter :: day_seconds = 86400
@@ -124,12 +124,46 @@ contains
       end if
     end do
     read (text, '(i4,1x,i2,1x,i2,1x,i5)') year, month, day, time%second
-    error = "'" // text // "' is not a time of the no-leap calendar: it begins with 0001-01-01, and February has 28 days"
-    if (year < 1 .or. month < 1 .or. month > 12 .or. day < 1 .or. time%second >= day_seconds) return
-    if (day > month_days(month)) return
+    call set_date(year, month, day, time, error)
+    if (len(error) > 0) error = "'" // text // "'" // error
+  end subroutine parse_stamp
+
+  !> The time that the files give as ymd, such as 10131, and tod, the second of the day; error is ''
+  !! or says what is wrong with them.
+  pure subroutine time_of(date, second, time, error)
+    integer, intent(in) :: date, second
+    type(model_time), intent(out) :: time
+    character(len=:), allocatable, intent(out) :: error
+    character(len=48) :: text
+
+    time%second = second
+    call set_date(date / 10000, modulo(date / 100, 100), modulo(date, 100), time, error)
+    write (text, '(2(a,i0))') 'ymd ', date, ' with tod ', second
+    if (len(error) > 0) error = trim(text) // error
+  end subroutine time_of
+
+  !> Sets the day; error is '' or continues a sentence that begins with the date.
+  pure subroutine set_date(year, month, day, time, error)
+    integer, intent(in) :: year, month, day
+    type(model_time), intent(inout) :: time                !! Its second is set.
+    character(len=:), allocatable, intent(out) :: error
+
+    error = &
+      ' is not a time of the no-leap calendar: it begins with 0001-01-01, and February has 28 days'
+    if (year < 1 .or. month < 1 .or. month > 12 .or. day < 1) return
+    if (day > month_days(month) .or. time%second < 0 .or. time%second >= day_seconds) return
     time%day_number = (year - 1) * year_days + sum(month_days(:month - 1)) + day - 1
     error = ''
-  end subroutine parse_stamp
+  end subroutine set_date
+
+  !> Seconds from one time to another, negative if the other is earlier.
+  elemental function seconds_between(earlier, later) result(seconds)
+    type(model_time), intent(in) :: earlier, later
+    integer(int64) :: seconds
+
+    seconds = (int(later%day_number, int64) - earlier%day_number) * day_seconds + &
+      later%second - earlier%second
+  end function seconds_between
 
   elemental function starts_hour(time) result(yes)
     type(model_time), intent(in) :: time
@@ -152,4 +186,4 @@ contains
     yes = time%second == 0 .and. modulo(ymd(time), 100) == 1
   end function starts_month
 
-end module aqua_calendar
+end module host_calendar

@@ -1,0 +1,146 @@
+!> Columns in which an emulator is tried: inputs that differ everywhere, a stand-in for the
+!! reference physics, and a step as the model's columns do it.
+module hybrid_test_columns
+  use, intrinsic :: iso_fortran_env, only: real32
+  use mpi_f08, only: MPI_Bcast, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION
+  use aqua_column_table, only: column_table, input_table, output_table
+  use aqua_constants, only: r8
+  use aqua_hybrid, only: hybrid_physics
+  use climlink_coupling, only: climlink_coupling_policy
+  use host_parallel, only: rank, share_of, start_parallel
+  implicit none (type, external)
+  private
+
+  public :: start_test, check, check_error, product_of, equal, latitudes, inputs_of, reference_of
+  public :: open_package, refused, advance, share
+
+  integer, parameter, public :: n_level = 60, n_global = 3
+  real(r8), parameter, public :: dt = 1200.0_r8
+
+  integer, protected, public :: first = 1, n = 0                  !! This rank's columns.
+  character(len=:), allocatable, protected, public :: failures    !! Of all checks; '' for none.
+
+contains
+
+  subroutine start_test(name)
+    character(len=*), intent(in) :: name
+
+    call start_parallel(name)
+    call share_of(n_global, first, n)
+    failures = ''
+  end subroutine start_test
+
+  subroutine check(passed, what)
+    logical, intent(in) :: passed
+    character(len=*), intent(in) :: what
+
+    if (.not. passed) failures = failures // ' [' // what // ']'
+  end subroutine check
+
+  subroutine check_error(error, text)
+    character(len=*), intent(in) :: error, text
+
+    call check(index(error, text) > 0, 'expected "' // text // '", got "' // error // '"')
+  end subroutine check_error
+
+  !> What the emulator makes of a value.
+  elemental function product_of(value, gain) result(answer)
+    real(r8), intent(in) :: value
+    real(real32), intent(in) :: gain
+    real(r8) :: answer
+
+    answer = real(real(value, real32) * gain, r8)
+  end function product_of
+
+  pure function equal(a, b) result(yes)
+    real(r8), intent(in) :: a(:, :), b(:, :)
+    logical :: yes
+
+    yes = all(abs(a - b) <= 0.0_r8)
+  end function equal
+
+  function latitudes() result(latitude)
+    real(r8) :: latitude(n)
+    integer :: i
+
+    latitude = [(0.2_r8 * real(first + i - 1, r8), i=1, n)]
+  end function latitudes
+
+  !> Inputs of a step: every value differs between variables, levels, columns and steps.
+  function inputs_of(step) result(inputs)
+    integer, intent(in) :: step
+    type(column_table) :: inputs
+    integer :: row, i
+
+    inputs = input_table(n_level, n)
+    do i = 1, n
+      do row = 1, size(inputs%values, 1)
+        inputs%values(row, i) = 200.0_r8 + 0.1_r8 * row + 3.0_r8 * (first + i - 1) + &
+          0.7_r8 * step**2
+      end do
+    end do
+  end function inputs_of
+
+  !> A stand-in for the reference physics.
+  function reference_of(step) result(outputs)
+    integer, intent(in) :: step
+    type(column_table) :: outputs
+
+    outputs = output_table(n_level, n)
+    outputs%values = 1e-3_r8 / real(step, r8)
+  end function reference_of
+
+  !> Opens a fixture; its error.
+  subroutine open_package(hybrid, name, policy, error)
+    type(hybrid_physics), intent(inout) :: hybrid
+    character(len=*), intent(in) :: name
+    type(climlink_coupling_policy), intent(in) :: policy
+    character(len=:), allocatable, intent(out) :: error
+    character(len=1024) :: folder
+
+    call get_command_argument(1, folder)
+    call hybrid%open(trim(folder) // '/' // name, '', 'cpu', 1, 64, [' '], policy, inputs_of(1), &
+                     latitudes(), &
+                     dt, error)
+  end subroutine open_package
+
+  !> One step as the model's columns do it: what is applied, and what the emulator answered.
+  subroutine advance(hybrid, step, applied, emulated)
+    type(hybrid_physics), intent(inout) :: hybrid
+    integer, intent(in) :: step
+    type(column_table), intent(out) :: applied, emulated
+    character(len=:), allocatable :: error
+
+    applied = output_table(n_level, n)
+    emulated = output_table(n_level, n)
+    call hybrid%begin(step, inputs_of(step))
+    if (hybrid%needs_emulator()) then
+      call hybrid%run(inputs_of(step), emulated, error)
+      call check(error == '', error)
+    end if
+    call hybrid%combine(reference_of(step), emulated, applied)
+    call hybrid%finish(inputs_of(step), applied)
+  end subroutine advance
+
+  subroutine refused(name, policy, text)
+    character(len=*), intent(in) :: name, text
+    type(climlink_coupling_policy), intent(in) :: policy
+    type(hybrid_physics) :: hybrid
+    character(len=:), allocatable :: error
+
+    call open_package(hybrid, name, policy, error)
+    call check_error(error, text)
+  end subroutine refused
+
+  !> Gives all ranks what rank 0 has [n, column].
+  subroutine share(n_number, state)
+    integer, intent(in) :: n_number
+    real(r8), allocatable, intent(inout) :: state(:, :)
+    real(r8) :: kept(n_number, n_global)
+
+    if (rank == 0) kept = state
+    call MPI_Bcast(kept, size(kept), MPI_DOUBLE_PRECISION, 0, MPI_COMM_WORLD)
+    state = kept
+  end subroutine share
+
+end module hybrid_test_columns
