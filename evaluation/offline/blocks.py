@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from climlink.data.columns import pack_inputs, pack_targets
 from climlink.data.store import ColumnStore
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.offline.prediction import Changes, Predictor
 from climlink.evaluation.weights import area_weights, layer_thickness
+from climlink.packages.prediction import Changes, Predictor
 from climlink.wrappers.contract import value_sets
 from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import VariableSet

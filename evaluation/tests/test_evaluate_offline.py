@@ -25,14 +25,13 @@ from climlink.data.store import ColumnStore
 from climlink.data.synthetic import write_dataset
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.offline import blocks as blocks_module
-from climlink.evaluation.offline import predict_package
 from climlink.evaluation.offline.blocks import Blocks
 from climlink.evaluation.offline.evaluate import OfflineEvaluation, evaluate_offline
 from climlink.evaluation.offline.packages import OfflineSetSummary, combined_report, package_labels, seeds_together
-from climlink.evaluation.offline.prediction import Predictor
 from climlink.evaluation.summary import OfflineSummary, read_summary
 from climlink.packages.export import ExportSource, export_package
 from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.prediction import Predictor, predict_package
 from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape
 from climlink.wrappers.errors import ClimlinkError
