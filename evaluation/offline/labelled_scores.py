@@ -1,4 +1,5 @@
-"""R², RMSE and bias of every output as labelled arrays: of a store's evaluation, or of any two datasets."""
+"""R², RMSE and bias of every output as labelled arrays: of a store's evaluation, or of any two
+datasets."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ BLOCK_ROWS = 8192
 
 
 def result_scores(result: OfflineResult) -> xr.Dataset:
-    """Return r2_X, rmse_X and bias_X of every output X of an evaluation on a store, as its numbers.nc has them."""
+    """Return r2_X, rmse_X and bias_X of every output X of an evaluation on a store, as its
+    numbers.nc has them."""
     attributes = {
         "rows": result.rows,
         "nonfinite_rows": result.misses.rows,
@@ -31,13 +33,17 @@ def result_scores(result: OfflineResult) -> xr.Dataset:
 
 
 def dataset_scores(
-    prediction: xr.Dataset, truth: xr.Dataset, outputs: VariableSet, weights: xr.DataArray | None = None
+    prediction: xr.Dataset,
+    truth: xr.Dataset,
+    outputs: VariableSet,
+    weights: xr.DataArray | None = None,
 ) -> xr.Dataset:
-    """Return r2_X, rmse_X and bias_X of every output X, [dims of X], over all samples of two datasets.
+    """Return r2_X, rmse_X and bias_X of every output X, [dims of X], over all samples of two
+    datasets.
 
-    R² counts every sample alike, RMSE and bias by ``weights`` [sample dims], alike without. Samples with a prediction that is
-    not finite are left out and counted. EvaluationError where dims or coordinates of the two differ, for weights that are
-    negative, and where no sample is left.
+    R² counts every sample alike, RMSE and bias by ``weights`` [sample dims], alike without. Samples
+    with a prediction that is not finite are left out and counted. EvaluationError where dims or
+    coordinates of the two differ, for weights that are negative, and where no sample is left.
     """
     pooled, weighted = PairMoments.empty(1, outputs.width), PairMoments.empty(1, outputs.width)
     missed = 0
@@ -58,10 +64,14 @@ def dataset_scores(
 def _blocks(
     prediction: xr.Dataset, truth: xr.Dataset, outputs: VariableSet, weights: xr.DataArray | None
 ) -> Iterator[tuple[Array, Array, Array | None]]:
-    """Yield prediction and truth [row, width] and weights [row], chunk by chunk along the first dimension that has chunks."""
+    """Yield prediction and truth [row, width] and weights [row], chunk by chunk along the first
+    dimension that has chunks."""
     first = outputs.variables[0]
     dims = [str(d) for d in prediction[first.name].dims if d not in first.dims]
-    pairs = [prediction[list(outputs.names)].reset_coords(drop=True), truth[list(outputs.names)].reset_coords(drop=True)]
+    pairs = [
+        prediction[list(outputs.names)].reset_coords(drop=True),
+        truth[list(outputs.names)].reset_coords(drop=True),
+    ]
     for name in outputs.names:
         if set(pairs[0][name].dims) != set(pairs[1][name].dims):
             raise EvaluationError(f"truth of {name} has the dimensions {pairs[1][name].dims}, the prediction {pairs[0][name].dims}")
@@ -121,6 +131,9 @@ def _labelled_scores(outputs: VariableSet, pooled: PairMoments, weighted: PairMo
     found = {}
     for v in outputs.variables:
         for name, values in scores.items():
-            told = {"units": "1" if name == "r2" else v.units, "long_name": f"{name} of {v.long_name}"}
+            told = {
+                "units": "1" if name == "r2" else v.units,
+                "long_name": f"{name} of {v.long_name}",
+            }
             found[f"{name}_{v.name}"] = xr.Variable(v.dims, values[outputs.slice(v.name)].reshape(outputs.shape_of(v)), told)
     return xr.Dataset(found, attrs=attributes)

@@ -1,6 +1,7 @@
 """climlink: trained emulators of cloud and convection physics inside Fortran climate models.
 
-What a script needs stands here; it is imported when it is first used, so that ``import climlink`` takes no time.
+What a script needs stands here; it is imported when it is first used, so that ``import climlink``
+takes no time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from climlink.packages.package import open_package as open
     from climlink.packages.packaging import package as package
     from climlink.wrappers.catalogue import read_catalogue as read_catalogue
+    from climlink.wrappers.layout import Coordinate as Coordinate
+    from climlink.wrappers.normalization import Scaling as Scaling
     from climlink.wrappers.variable_sets import VariableSet as VariableSet
     from climlink.wrappers.variables import Variable as Variable
 
@@ -28,14 +31,18 @@ _PUBLIC = {
     "Store": ("climlink.data.store", "ColumnStore"),
     "evaluate": ("climlink.evaluation.offline.evaluate", "evaluate_offline"),
     "register_architecture": ("climlink.architectures", "register_architecture"),
+    "Coordinate": ("climlink.wrappers.layout", "Coordinate"),
+    "Scaling": ("climlink.wrappers.normalization", "Scaling"),
     "Variable": ("climlink.wrappers.variables", "Variable"),
     "VariableSet": ("climlink.wrappers.variable_sets", "VariableSet"),
     "read_catalogue": ("climlink.wrappers.catalogue", "read_catalogue"),
 }
 """Public name -> module and name there."""
 
-__all__ = [  # noqa: F822, PLE0604: made by __getattr__
+__all__ = [
+    "Coordinate",
     "Package",
+    "Scaling",
     "Store",
     "Variable",
     "VariableSet",

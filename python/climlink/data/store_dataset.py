@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from climlink.data.store import ColumnStore
 
 CHUNK_ROWS = 8192
-"""Rows (times * columns) of a chunk, in whole chunks of the store: few tasks, and little of it in memory at once."""
+"""Rows (times * columns) of a chunk, in whole chunks of the store: few tasks, and little of it in
+memory at once."""
 
 _INTERNAL = ("stamp", "source_sha256")
 
@@ -19,16 +20,22 @@ _INTERNAL = ("stamp", "source_sha256")
 def store_dataset(store: ColumnStore, split: str | None = None) -> xr.Dataset:
     """Return the variables of a store [time, column, level], lazily, of one split or of all times.
 
-    Coordinates: time (no-leap calendar), split, latitude, longitude and area of columns, pressure of levels in hPa where ps is P0, and
-    the hybrid coefficients. StoreError for an unknown split.
+    Coordinates: time (no-leap calendar), split, latitude, longitude and area of columns, pressure
+    of levels in hPa where ps is P0, and the hybrid coefficients. StoreError for an unknown split.
     """
-    together = max(1, CHUNK_ROWS // (store.n_column * store.time_chunk)) * store.time_chunk
-    dataset = xr.open_zarr(store.path, chunks={"time": together}, consolidated=False, zarr_format=3)
+    dataset = xr.open_zarr(store.path, chunks=None, consolidated=False, zarr_format=3)
     hybrid = store.hybrid
     pressure = hybrid.p0_pa / 100.0 * (np.array(hybrid.hyam) + np.array(hybrid.hybm))
     told = {"units": "hPa", "long_name": "midpoint pressure where ps is P0"}
     coordinates = {n: c.load() for n, c in dataset.coords.items() if n not in _INTERNAL}
     dataset = dataset[[v.name for v in store.variables]].drop_vars(_INTERNAL, errors="ignore")
     dataset = dataset.assign_coords(coordinates | {"pressure": ("level", pressure, told)})
-    dataset.attrs = {"store": str(store.path), "digest": store.digest, "time_step_s": store.time_step_s, "p0_pa": hybrid.p0_pa}
-    return dataset if split is None else dataset.isel(time=store.indices(split))
+    dataset.attrs = {
+        "store": str(store.path),
+        "digest": store.digest,
+        "time_step_s": store.time_step_s,
+        "p0_pa": hybrid.p0_pa,
+    }
+    chosen = dataset if split is None else dataset.isel(time=store.indices(split))
+    together = max(1, CHUNK_ROWS // (store.n_column * store.time_chunk)) * store.time_chunk
+    return chosen.chunk(time=together)

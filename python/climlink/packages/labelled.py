@@ -1,4 +1,5 @@
-"""Named arrays as rows of a package, and its rows as named arrays: datasets, mappings and packed arrays."""
+"""Named arrays as rows of a package, and its rows as named arrays: datasets, mappings and packed
+arrays."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 def as_dataset(data: Any, manifest: Manifest) -> xr.Dataset:
-    """Return data as a dataset: as it is, a mapping of arrays by name, or packed rows [sample, n_input].
+    """Return data as a dataset: as it is, a mapping of arrays by name, or packed rows [sample,
+    n_input].
 
     Arrays without names of dimensions are [sample..., dims...] with a variable's own dims as the
     manifest has them. PredictionError for anything else.
@@ -81,9 +83,11 @@ def _by_position(arrays: Mapping[str, Any], known: Mapping[str, Variable]) -> xr
 
 @dataclass(frozen=True)
 class RowPacker:
-    """Makes rows of a package from arrays of ``variables``, in this order; ``derived`` inputs are computed from them.
+    """Makes rows of a package from arrays of ``variables``, in this order; ``derived`` inputs are
+    computed from them.
 
-    Inputs that are ``absent`` (start, carried state) are zero. ``dims`` names the dimensions of samples.
+    Inputs that are ``absent`` (start, carried state) are zero. ``dims`` names the dimensions of
+    samples.
     """
 
     inputs: VariableSet
@@ -94,14 +98,16 @@ class RowPacker:
     dims: tuple[str, ...]
 
     def flat(self, arrays: Sequence[NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], tuple[int, ...]]:
-        """Return arrays [sample..., dims...] as [row, dims...] by name, and the sizes of the samples' dimensions."""
+        """Return arrays [sample..., dims...] as [row, dims...] by name, and the sizes of the
+        samples' dimensions."""
         own = [a.shape[a.ndim - len(v.dims) :] for v, a in zip(self.variables, arrays, strict=True)]
         shape = np.broadcast_shapes(*(a.shape[: a.ndim - len(o)] for a, o in zip(arrays, own, strict=True)))
         whole = (np.broadcast_to(a, (*shape, *o)).reshape(-1, *o) for a, o in zip(arrays, own, strict=True))
         return dict(zip((v.name for v in self.variables), whole, strict=True)), shape
 
     def rows(self, columns: Columns, shape: tuple[int, ...], part: slice) -> FloatRows:
-        """Return the rows of a part of flat arrays, float32 [row, n_input]; PredictionError for what is not finite, and where."""
+        """Return the rows of a part of flat arrays, float32 [row, n_input]; PredictionError for
+        what is not finite, and where."""
         # A part that cannot be written to is copied: torch takes no others.
         taken = self._begun({n: np.require(a[part], requirements="W") for n, a in columns.items()})
         for v in self.variables:
@@ -114,7 +120,8 @@ class RowPacker:
         return pack_inputs(taken, self.inputs)
 
     def _begun(self, columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return columns whose carried state is zero where a sample begins, whatever was left over there."""
+        """Return columns whose carried state is zero where a sample begins, whatever was left over
+        there."""
         if START not in columns:
             return columns
         begins = columns[START] == 1.0
@@ -139,7 +146,8 @@ class RowPacker:
 
 @dataclass(frozen=True)
 class Sources:
-    """What of a dataset goes into a package: arrays [sample dims..., own dims...] in the order of the packer's variables."""
+    """What of a dataset goes into a package: arrays [sample dims..., own dims...] in the order of
+    the packer's variables."""
 
     packer: RowPacker
     arrays: tuple[xr.DataArray, ...]
@@ -158,8 +166,9 @@ class Sources:
 def find_sources(dataset: xr.Dataset, manifest: Manifest, may_lack: Sequence[str] = ()) -> Sources:
     """Return what a package takes out of a dataset; other variables are ignored.
 
-    Inputs that are not there and follow from others (relative humidity from T, q and ps) are derived. PredictionError
-    names what is missing, in other units, of other dimensions or sizes, on another grid, or no number.
+    Inputs that are not there and follow from others (relative humidity from T, q and ps) are
+    derived. PredictionError names what is missing, in other units, of other dimensions or sizes, on
+    another grid, or no number.
     """
     inputs = host_sets(manifest)[0]
     _check_grid(dataset, manifest)
@@ -184,7 +193,8 @@ def find_sources(dataset: xr.Dataset, manifest: Manifest, may_lack: Sequence[str
 def checked_array(array: xr.DataArray, v: Variable, sizes: Mapping[str, int]) -> xr.DataArray:
     """Return the array of a variable with its own dims last, in their order, in one chunk each.
 
-    PredictionError for dims that are missing, of other sizes, or of another variable; other units; values that are no numbers.
+    PredictionError for dims that are missing, of other sizes, or of another variable; other units;
+    values that are no numbers.
     """
     expected = "(" + ", ".join(f"{d}: {sizes[d]}" for d in v.dims) + ")"
     came = "(" + ", ".join(f"{d}: {n}" for d, n in array.sizes.items()) + ")"
@@ -196,10 +206,14 @@ def checked_array(array: xr.DataArray, v: Variable, sizes: Mapping[str, int]) ->
     foreign = [str(d) for d in array.dims if d in sizes and d not in v.dims]
     wrong = [d for d in v.dims if array.sizes[d] != sizes[d]]
     if foreign or wrong:
-        raise PredictionError(f"{v.name} has the dimensions {came}, expected {expected} besides those of samples, {(foreign + wrong)[0]!r} differs")
+        raise PredictionError(
+            f"{v.name} has the dimensions {came}, expected {expected} besides those of samples, {(foreign + wrong)[0]!r} differs"
+        )
     units = array.attrs.get("units")
     if units is not None and not same_units(str(units), v.units):
-        raise PredictionError(f"{v.name} is in {str(units)!r}, the package has it in {v.units!r}: convert the values and set .attrs['units']")
+        raise PredictionError(
+            f"{v.name} is in {str(units)!r}, the package has it in {v.units!r}: convert the values and set .attrs['units']"
+        )
     if array.dtype.kind not in "fiub":
         raise PredictionError(f"{v.name} must hold numbers, it is of type {array.dtype}")
     ordered = array.transpose(..., *v.dims)

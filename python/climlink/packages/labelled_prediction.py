@@ -1,4 +1,5 @@
-"""Predictions as labelled datasets: every sample by itself and lazily, or rolled out along a dimension of time."""
+"""Predictions as labelled datasets: every sample by itself and lazily, or rolled out along a
+dimension of time."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ STEP_TOLERANCE_S = 1e-3
 def predict_dataset(predictor: Predictor, dataset: xr.Dataset) -> xr.Dataset:
     """Return all outputs for every sample of a dataset, lazily and chunk by chunk where it is lazy.
 
-    PredictionError where the dataset does not fit the package (see ``find_sources``), for lazy values when they are computed.
+    PredictionError where the dataset does not fit the package (see ``find_sources``), for lazy
+    values when they are computed.
     """
     manifest = predictor.package.manifest
     sources = find_sources(dataset, manifest)
@@ -42,7 +44,11 @@ def predict_dataset(predictor: Predictor, dataset: xr.Dataset) -> xr.Dataset:
         dask_gufunc_kwargs={"output_sizes": {d: n for d, n in manifest.dims.items() if d not in known}},
     )
     arrays = results if isinstance(results, tuple) else (results,)
-    return _labelled(dict(zip(outputs.names, (a.variable for a in arrays), strict=True)), dataset, predictor.package)
+    return _labelled(
+        dict(zip(outputs.names, (a.variable for a in arrays), strict=True)),
+        dataset,
+        predictor.package,
+    )
 
 
 class _Forward:
@@ -64,7 +70,7 @@ class _Forward:
             rows = self._predictor.rows(self._packer.rows(columns, shape, part))
             for v in self._outputs.variables:
                 found[v.name][part] = rows[:, self._outputs.slice(v.name)].reshape(-1, *self._outputs.shape_of(v))
-        results = tuple(a.reshape(*shape, *a.shape[1:]) for a in found.values())
+        results = tuple(a.reshape((*shape, *a.shape[1:])) for a in found.values())
         return results if len(results) > 1 else results[0]
 
 
@@ -74,16 +80,24 @@ def _pieces(total: int, predictor: Predictor) -> Iterator[slice]:
     return (slice(first, min(first + size, total)) for first in range(0, total, size))
 
 
-def roll_out_dataset(predictor: Predictor, dataset: xr.Dataset, dim: str, state: Mapping[str, Any] | xr.Dataset | None = None) -> xr.Dataset:
+def roll_out_dataset(
+    predictor: Predictor,
+    dataset: xr.Dataset,
+    dim: str,
+    state: Mapping[str, Any] | xr.Dataset | None = None,
+) -> xr.Dataset:
     """Return all outputs of the steps along ``dim``, each with the state that the step before left.
 
-    The first step begins (``start`` is 1), or goes on from ``state``: the carried outputs of an earlier result at its last step. The data
-    may hold ``start`` themselves. They are read some steps at a time; the result is in memory. PredictionError as in ``predict_dataset``,
-    for a package that carries nothing, and for steps that are not as far apart as the package's.
+    The first step begins (``start`` is 1), or goes on from ``state``: the carried outputs of an
+    earlier result at its last step. The data may hold ``start`` themselves. They are read some
+    steps at a time; the result is in memory. PredictionError as in ``predict_dataset``, for a
+    package that carries nothing, and for steps that are not as far apart as the package's.
     """
     manifest = predictor.package.manifest
     if predictor.carried is None:
-        raise PredictionError(f"{manifest.name!r} carries no state from step to step: leave out dim={dim!r}, every sample stands for itself")
+        raise PredictionError(
+            f"{manifest.name!r} carries no state from step to step: leave out dim={dim!r}, every sample stands for itself"
+        )
     inputs, outputs = host_sets(manifest)
     lacks = (*inputs.of_role("carried").names, START)
     values = dataset.drop_vars(inputs.of_role("carried").names, errors="ignore")
@@ -106,7 +120,10 @@ def roll_out_dataset(predictor: Predictor, dataset: xr.Dataset, dim: str, state:
         for v in outputs.variables:
             found[v.name][part] = answers[:, :, outputs.slice(v.name)].reshape(-1, total, *outputs.shape_of(v))
     variables = {
-        v.name: xr.Variable((dim, *sizes, *v.dims), found[v.name].reshape(n_step, *sizes.values(), *outputs.shape_of(v)))
+        v.name: xr.Variable(
+            (dim, *sizes, *v.dims),
+            found[v.name].reshape(n_step, *sizes.values(), *outputs.shape_of(v)),
+        )
         for v in outputs.variables
     }
     return _labelled(variables, dataset, predictor.package)
@@ -124,7 +141,8 @@ def _step_blocks(sources: Sources, dim: str, n_step: int, n_sample: int, predict
 
 
 def _step_rows(sources: Sources, dim: str, sizes: Mapping[str, int], part: slice) -> FloatRows:
-    """Return the input rows [step * sample, n_input] of some steps; start and state that are absent are zero."""
+    """Return the input rows [step * sample, n_input] of some steps; start and state that are absent
+    are zero."""
     chosen = [a.isel({dim: part}) if dim in a.dims else a for a in sources.arrays]
     loaded = dask.compute(*(a.variable for a in chosen))
     shape = {dim: part.stop - part.start, **sizes}
@@ -138,17 +156,22 @@ def _step_rows(sources: Sources, dim: str, sizes: Mapping[str, int], part: slice
 
 
 def _state_rows(predictor: Predictor, state: xr.Dataset, sizes: Mapping[str, int]) -> FloatRows:
-    """Return output rows [sample, n_output] that hold a given state; PredictionError for what is missing or of another shape."""
+    """Return output rows [sample, n_output] that hold a given state; PredictionError for what is
+    missing or of another shape."""
     manifest = predictor.package.manifest
     outputs = host_sets(manifest)[1]
     rows = np.zeros((int(np.prod(list(sizes.values()), dtype=np.int64)), outputs.width), dtype=np.float32)
     for v in outputs.of_role("carried").variables:
         if v.name not in state:
-            raise PredictionError(f"state lacks {v.name}; give the carried outputs of an earlier step: {', '.join(outputs.of_role('carried').names)}")
+            raise PredictionError(
+                f"state lacks {v.name}; give the carried outputs of an earlier step: {', '.join(outputs.of_role('carried').names)}"
+            )
         array = checked_array(state[v.name], v, manifest.dims)
         samples = {str(d): int(n) for d, n in array.sizes.items() if d not in v.dims}
         if samples != dict(sizes):
-            raise PredictionError(f"state {v.name} has samples {samples}, the data have {dict(sizes)}; of a result take one step: .isel(time=-1)")
+            raise PredictionError(
+                f"state {v.name} has samples {samples}, the data have {dict(sizes)}; of a result take one step: .isel(time=-1)"
+            )
         values = array.transpose(*sizes, *v.dims).values.reshape(len(rows), -1)
         if not np.isfinite(values).all():
             raise PredictionError(f"state {v.name} holds values that are not finite")
@@ -157,7 +180,8 @@ def _state_rows(predictor: Predictor, state: xr.Dataset, sizes: Mapping[str, int
 
 
 def _check_steps(dataset: xr.Dataset, dim: str, step_s: float | None) -> None:
-    """Raise PredictionError where a coordinate of time says that steps are not as far apart as the package's."""
+    """Raise PredictionError where a coordinate of time says that steps are not as far apart as the
+    package's."""
     if step_s is None or dim not in dataset.indexes:
         return
     apart = np.diff(dataset[dim].values)

@@ -1,4 +1,5 @@
-"""Package: a wrap_model.pt as a notebook or script uses it. Predicts, scores, verifies, and tells what it is."""
+"""Package: a wrap_model.pt as a notebook or script uses it. Predicts, scores, verifies, and tells
+what it is."""
 
 from __future__ import annotations
 
@@ -27,8 +28,9 @@ DEFAULT_SPLIT = "test"
 def open_package(path: str | Path, pinned_digest: str | None = None, trust_code: bool = False) -> Package:
     """Return the package at ``path``; its graph is loaded when it is first needed.
 
-    ``pinned_digest`` is the SHA-256 that the file must have. ``trust_code`` loads a graph that does more than compute. PackageError for a
-    file that is missing, damaged, no package, or not the pinned one; ManifestError for a manifest that is not valid.
+    ``pinned_digest`` is the SHA-256 that the file must have. ``trust_code`` loads a graph that does
+    more than compute. PackageError for a file that is missing, damaged, no package, or not the
+    pinned one; ManifestError for a manifest that is not valid.
     """
     return Package.read(path, pinned_digest, trust_code=trust_code)
 
@@ -36,8 +38,9 @@ def open_package(path: str | Path, pinned_digest: str | None = None, trust_code:
 class Package(EmulatorPackage):
     """A package that predicts from labelled data.
 
-    Data are an xarray Dataset or a mapping of arrays by variable names, with any dimensions of samples; packed rows [sample, n_input]; or a
-    ``climlink.Store``. Units, sizes and coordinates are checked, other variables ignored, relative humidity and the like derived.
+    Data are an xarray Dataset or a mapping of arrays by variable names, with any dimensions of
+    samples; packed rows [sample, n_input]; or a ``climlink.Store``. Units, sizes and coordinates
+    are checked, other variables ignored, relative humidity and the like derived.
     """
 
     @cached_property
@@ -56,12 +59,14 @@ class Package(EmulatorPackage):
         dim: str | None = None,
         state: Mapping[str, Any] | xr.Dataset | None = None,
     ) -> xr.Dataset:
-        """Return all outputs for every sample, float32, confidence and carried state among them, with units and coordinates.
+        """Return all outputs for every sample, float32, confidence and carried state among them,
+        with units and coordinates.
 
-        Lazy data give a lazy result, computed chunk by chunk. ``split`` is of a store, "test" by default. With ``dim`` a package that
-        carries state is rolled out along that dimension from its start, or from ``state``, the carried outputs of an earlier result at
-        its last step; that result is in memory. PredictionError names what is missing, of another size, in other units, on another grid or
-        not finite.
+        Lazy data give a lazy result, computed chunk by chunk. ``split`` is of a store, "test" by
+        default. With ``dim`` a package that carries state is rolled out along that dimension from
+        its start, or from ``state``, the carried outputs of an earlier result at its last step;
+        that result is in memory. PredictionError names what is missing, of another size, in other
+        units, on another grid or not finite.
         """
         dataset = self._dataset(data, split)
         if dim is not None:
@@ -81,9 +86,11 @@ class Package(EmulatorPackage):
     ) -> xr.Dataset:
         """Return r2_X, rmse_X and bias_X of every output X, with its dims.
 
-        Of a store these are the numbers of ``climlink evaluate offline``: R² over all columns and times alike, RMSE and bias by mass and
-        area. Of a dataset every sample counts alike, or RMSE and bias by ``weights``; ``truth`` is ``data`` itself unless given. ``dim``
-        is that of ``predict``. PredictionError as there, EvaluationError where truth and prediction do not fit each other.
+        Of a store these are the numbers of ``climlink evaluate offline``: R² over all columns and
+        times alike, RMSE and bias by mass and area. Of a dataset every sample counts alike, or RMSE
+        and bias by ``weights``; ``truth`` is ``data`` itself unless given. ``dim`` is that of
+        ``predict``. PredictionError as there, EvaluationError where truth and prediction do not fit
+        each other.
         """
         from climlink.evaluation.offline.evaluate import offline_result
         from climlink.evaluation.offline.labelled_scores import dataset_scores, result_scores
@@ -94,17 +101,27 @@ class Package(EmulatorPackage):
             return result_scores(offline_result(self, data, split or DEFAULT_SPLIT))
         dataset = self._dataset(data, split)
         prediction = self.predict(dataset, dim=dim)
-        return dataset_scores(prediction, self._truth(dataset if truth is None else truth), value_sets(self.manifest)[1], weights)
+        return dataset_scores(
+            prediction,
+            self._truth(dataset if truth is None else truth),
+            value_sets(self.manifest)[1],
+            weights,
+        )
 
-    def verify(self, columns: FloatRows | None = None, progress: Callable[[str], None] | None = None) -> Verification:
-        """Send the golden samples, and rows [sample, n_input] where given, down five routes and compare them (docs/verify.md)."""
+    def verify(self, rows: FloatRows | None = None, progress: Callable[[str], None] | None = None) -> Verification:
+        """Send the golden samples, and rows [sample, n_input] where given, down five routes and
+        compare them (docs/verify.md)."""
         from climlink.packages.verify import verify
 
-        return verify(self, columns, progress)
+        return verify(self, rows, progress)
 
     def inspect(self) -> dict[str, Any]:
         """Return what `climlink inspect --json` prints: path, SHA-256 and the whole manifest."""
-        return {"package": str(self.path), "sha256": self.digest, "manifest": self.manifest.model_dump(mode="json")}
+        return {
+            "package": str(self.path),
+            "sha256": self.digest,
+            "manifest": self.manifest.model_dump(mode="json"),
+        }
 
     def _dataset(self, data: Any, split: str | None) -> xr.Dataset:
         if isinstance(data, ColumnStore):

@@ -1,4 +1,5 @@
-"""The one prediction path: rows through a package's graph, in batches that round as the Runtime's do."""
+"""The one prediction path: rows through a package's graph, in batches that round as the Runtime's
+do."""
 
 from __future__ import annotations
 
@@ -113,9 +114,10 @@ class Predictor:
     def roll_out(self, inputs: FloatRows, before: FloatRows | None = None) -> FloatRows:
         """Return output rows [step, sample, n_output] of steps whose state is handed on.
 
-        ``inputs`` [step, sample, n_input]: where ``start`` is 0 their carried values are overwritten
-        by those of the step before, ``before`` [sample, n_output] at the first step; where it is 1
-        by zeros. PredictionError for a package that carries nothing, and a first step without state.
+        ``inputs`` [step, sample, n_input]: where ``start`` is 0 their carried values are
+        overwritten by those of the step before, ``before`` [sample, n_output] at the first step;
+        where it is 1 by zeros. PredictionError for a package that carries nothing, and a first step
+        without state.
         """
         if self.carried is None:
             raise PredictionError(f"{self.package.path} carries no state from step to step; predict every row by itself")
@@ -134,9 +136,7 @@ class Predictor:
     def _check(self, inputs: FloatRows) -> None:
         width = self.package.manifest.n_input
         if inputs.ndim != 2 or inputs.shape[1] != width or inputs.dtype != np.float32:
-            raise PredictionError(
-                f"{self.package.path} takes float32 rows [row, {width}], got {inputs.dtype} {list(inputs.shape)}"
-            )
+            raise PredictionError(f"{self.package.path} takes float32 rows [row, {width}], got {inputs.dtype} {list(inputs.shape)}")
         if self.carried is not None:
             start = inputs[:, self.carried.start]
             bad = (start != 0.0) & (start != 1.0)
