@@ -132,6 +132,11 @@ class Blocks:
 
 def check_fit(manifest: Manifest, store: ColumnStore, split: str) -> None:
     """Raise EvaluationError unless levels, time step and vertical grid of package and store agree and the split has times."""
+    if manifest.carried:
+        raise EvaluationError(
+            f"{manifest.name!r} carries state from step to step: give Package.score of climlink consecutive times in a dataset, "
+            "such as store.to_xarray(split), with dim='time'"
+        )
     if manifest.level_count != store.level_count:
         raise EvaluationError(
             f"{manifest.name!r} was made for {manifest.level_count} levels, {store.path} has {store.level_count}; "

@@ -4,6 +4,7 @@ datasets."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dask
 import numpy as np
@@ -76,7 +77,7 @@ def _blocks(
         if set(pairs[0][name].dims) != set(pairs[1][name].dims):
             raise EvaluationError(f"truth of {name} has the dimensions {pairs[1][name].dims}, the prediction {pairs[0][name].dims}")
     try:
-        aligned = xr.align(*pairs, *([] if weights is None else [weights]), join="exact")
+        aligned: tuple[Any, ...] = xr.align(*pairs, *([] if weights is None else [weights]), join="exact")
     except ValueError as error:
         raise EvaluationError(f"prediction, truth and weights must have the same coordinates: {error}") from error
     along, ends = _cuts(aligned[0], dims)

@@ -127,7 +127,8 @@ class Package(EmulatorPackage):
         if isinstance(data, ColumnStore):
             from climlink.evaluation.offline.blocks import check_fit
 
-            check_fit(self.manifest, data, split or DEFAULT_SPLIT)
+            if not self.manifest.carried:
+                check_fit(self.manifest, data, split or DEFAULT_SPLIT)
             return data.to_xarray(split or DEFAULT_SPLIT)
         if split is not None:
             raise PredictionError(f"split={split!r} is for a store; of a dataset choose times with .sel or .isel")
