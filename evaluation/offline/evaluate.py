@@ -62,9 +62,7 @@ def evaluate_offline(
     return OfflineEvaluation(result, summary, report)
 
 
-def offline_result(
-    package: EmulatorPackage, store: ColumnStore, split: str, progress: Progress | None = None
-) -> OfflineResult:
+def offline_result(package: EmulatorPackage, store: ColumnStore, split: str, progress: Progress | None = None) -> OfflineResult:
     """Return what one pass over a split of a store finds (see ``evaluate_offline``)."""
     predictor = Predictor(package)
     blocks = Blocks(predictor, store, split)
