@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from climlink.data.columns import derive, derived_names, pack_inputs, source_names
+from climlink.data.columns import derivable, derive, pack_inputs, source_names
 from climlink.packages.prediction import PredictionError
 from climlink.packages.read import FloatRows
 from climlink.wrappers.contract import host_sets
@@ -114,7 +114,6 @@ class RowPacker:
             self._require_finite(v, taken[v.name], shape, part.start)
         count = len(taken[self.variables[0].name])
         if self.derived:
-            assert self.hybrid is not None
             taken |= derive(self.derived, taken, self.hybrid)
         taken |= {n: np.zeros((count, *self.inputs.shape_of(self.inputs[n])), dtype=np.float32) for n in self.absent}
         return pack_inputs(taken, self.inputs)
@@ -176,8 +175,7 @@ def find_sources(dataset: xr.Dataset, manifest: Manifest, may_lack: Sequence[str
     absent = tuple(n for n in inputs.names if n not in dataset.variables and n in may_lack)
     missing = [n for n in inputs.names if n not in dataset.variables and n not in absent]
     known = [v for v in shipped_variables().values() if v.name in dataset.variables]
-    # Derived inputs need the pressure of levels, which only a vertical grid gives.
-    possible = derived_names(known) if manifest.hybrid is not None else ()
+    possible = derivable(known, has_pressure=manifest.hybrid is not None)
     lacking = [n for n in missing if n not in possible]
     if lacking:
         raise PredictionError(_lacking(lacking, inputs, dataset, manifest))

@@ -18,8 +18,8 @@ from climlink.packages.read import EmulatorPackage, FloatRows
 from climlink.wrappers.contract import host_sets
 from climlink.wrappers.layout import START
 
-PIECE_VALUES = 2**22
-"""Values of inputs and outputs packed at once: 16 MiB in float32, whatever the size of a chunk."""
+PIECE_VALUES = 2**21
+"""Values of inputs and outputs packed at once: 8 MiB in float32, whatever the size of a chunk."""
 
 STEP_TOLERANCE_S = 1e-3
 
