@@ -44,6 +44,7 @@ def test_importing_climlink_takes_no_time_and_loads_nothing_heavy() -> None:
 
 
 def test_public_names_are_those_of_their_modules() -> None:
+    assert all(getattr(climlink, name) is not None for name in climlink.__all__)
     assert climlink.Store is ColumnStore
     assert climlink.Variable is Variable
     assert climlink.VariableSet is VariableSet

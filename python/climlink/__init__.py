@@ -10,11 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from climlink.architectures import register_architecture as register_architecture
     from climlink.data.store import ColumnStore as Store
     from climlink.evaluation.offline.evaluate import evaluate_offline as evaluate
     from climlink.packages.package import Package as Package
     from climlink.packages.package import open_package as open
     from climlink.packages.packaging import package as package
+    from climlink.wrappers.catalogue import read_catalogue as read_catalogue
     from climlink.wrappers.layout import Coordinate as Coordinate
     from climlink.wrappers.normalization import Scaling as Scaling
     from climlink.wrappers.variable_sets import VariableSet as VariableSet
