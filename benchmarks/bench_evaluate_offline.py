@@ -16,7 +16,7 @@ from timing import ratio, report
 from climlink.data.store import ColumnStore
 from climlink.evaluation.offline.blocks import Blocks
 from climlink.evaluation.offline.collect import collect
-from climlink.evaluation.offline.prediction import Predictor
+from climlink.packages.prediction import Predictor
 
 SPLIT = "train"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from climlink.data.columns import read_columns
 from climlink.data.split import read_split
-from climlink.evaluation.offline import predict_package, r2_table
+from climlink.evaluation.offline import r2_table
 from climlink.installation import configuration
+from climlink.packages.prediction import predict_package
 from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.contract import value_sets
 

@@ -13,10 +13,11 @@ import xarray as xr
 from climlink.config import ConfigError
 from climlink.data.climsim import find_pairs
 from climlink.data.columns import read_columns
-from climlink.evaluation.offline import predict_package, r2_table, replay_outputs
+from climlink.evaluation.offline import r2_table, replay_outputs
 from climlink.mpi import LaunchError
 from climlink.online.case import load_case
 from climlink.online.replay import ReplayConfig, SelectionConfig, run_replay
+from climlink.packages.prediction import predict_package
 from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.wrappers.contract import EmulatorContract
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from climlink.data.columns import pack_inputs, pack_targets
 from climlink.data.store import ColumnStore
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.offline.prediction import Changes, Predictor
 from climlink.evaluation.weights import area_weights, layer_thickness
+from climlink.packages.prediction import Changes, Predictor
 from climlink.wrappers.contract import value_sets
 from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import VariableSet
@@ -132,6 +132,11 @@ class Blocks:
 
 def check_fit(manifest: Manifest, store: ColumnStore, split: str) -> None:
     """Raise EvaluationError unless levels, time step and vertical grid of package and store agree and the split has times."""
+    if manifest.carried:
+        raise EvaluationError(
+            f"{manifest.name!r} carries state from step to step: give Package.score of climlink consecutive times in a dataset, "
+            "such as store.to_xarray(split), with dim='time'"
+        )
     if manifest.level_count != store.level_count:
         raise EvaluationError(
             f"{manifest.name!r} was made for {manifest.level_count} levels, {store.path} has {store.level_count}; "

@@ -15,8 +15,8 @@ from climlink.evaluation.offline.conservation import BUDGETS, REQUIRED, column_b
 from climlink.evaluation.offline.constraints import ConstraintActivity
 from climlink.evaluation.offline.deciles import PrecipitationGroups
 from climlink.evaluation.offline.energy import energy_factors
-from climlink.evaluation.offline.prediction import Predictor
 from climlink.evaluation.report import Exclusion
+from climlink.packages.prediction import Predictor
 from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import VariableSet
 

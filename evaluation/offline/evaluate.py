@@ -10,11 +10,11 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.offline.blocks import Blocks
 from climlink.evaluation.offline.collect import Collected, Progress, collect
 from climlink.evaluation.offline.metrics import metrics
-from climlink.evaluation.offline.prediction import Predictor
 from climlink.evaluation.offline.report import build_report
 from climlink.evaluation.offline.result import OfflineResult, Place
-from climlink.evaluation.report import Exclusion, Report
+from climlink.evaluation.report import Exclusion, Report, write_report
 from climlink.evaluation.summary import OfflineSummary, PackageSummary
+from climlink.packages.prediction import Predictor
 from climlink.packages.read import EmulatorPackage
 
 
@@ -28,29 +28,45 @@ class OfflineEvaluation:
 
 
 def evaluate_offline(
-    package: Path, store: Path, *, split: str = "test", pinned_digest: str | None = None, progress: Progress | None = None
+    package: EmulatorPackage | str | Path,
+    store: ColumnStore | str | Path,
+    *,
+    split: str = "test",
+    output: str | Path | None = None,
+    pinned_digest: str | None = None,
+    progress: Progress | None = None,
 ) -> OfflineEvaluation:
     """Run a package over a split of a store, block by block, and return its scores and report.
+
+    With ``output`` the report is written to that folder too. ``pinned_digest`` is that of a path.
 
     Columns with a prediction that is not finite are counted, named and left out of the scores; a package that has none but these is an
     EvaluationError, and so are levels, time step or vertical grid that do not fit and an empty split. PackageError: no package, or not the
     one of ``pinned_digest``. StoreError or DataError: no store, or not the inputs that the package takes.
     """
-    predictor = Predictor(EmulatorPackage.read(package, pinned_digest))
-    opened = ColumnStore.open(store)
-    blocks = Blocks(predictor, opened, split)
-    collected = collect(blocks, predictor, progress)
-    result = _result(blocks, predictor, collected, split)
+    read = package if isinstance(package, EmulatorPackage) else EmulatorPackage.read(package, pinned_digest)
+    opened = store if isinstance(store, ColumnStore) else ColumnStore.open(store)
+    result = offline_result(read, opened, split, progress)
     summary = OfflineSummary(
         package=result.package,
-        store=str(store),
+        store=str(opened.path),
         store_digest=opened.digest,
         split=split,
         rows=result.rows,
         metrics=metrics(result),
     )
-    command = f"climlink evaluate offline {package} --data {store}" + ("" if split == "test" else f" --split {split}")
-    return OfflineEvaluation(result, summary, build_report(result, summary, command))
+    command = f"climlink evaluate offline {read.path} --data {opened.path}" + ("" if split == "test" else f" --split {split}")
+    report = build_report(result, summary, command)
+    if output is not None:
+        write_report(report, Path(output))
+    return OfflineEvaluation(result, summary, report)
+
+
+def offline_result(package: EmulatorPackage, store: ColumnStore, split: str, progress: Progress | None = None) -> OfflineResult:
+    """Return what one pass over a split of a store finds (see ``evaluate_offline``)."""
+    predictor = Predictor(package)
+    blocks = Blocks(predictor, store, split)
+    return _result(blocks, predictor, collect(blocks, predictor, progress), split)
 
 
 def _result(blocks: Blocks, predictor: Predictor, collected: Collected, split: str) -> OfflineResult:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.dynamics import HUMIDITY, TEMPERATURE, Array
+from climlink.packages.prediction import Predictor
 from climlink.packages.read import EmulatorPackage
 from climlink.wrappers import thermodynamics
 from climlink.wrappers.contract import value_sets
@@ -39,7 +40,7 @@ class LinearizedPackage:
     """A package loaded for differentiation: its graph, its sets, and the scale of every output [width] in the outputs' units."""
 
     package: EmulatorPackage
-    module: torch.jit.ScriptModule
+    predictor: Predictor
     inputs: VariableSet
     outputs: VariableSet
     output_scale: Array
@@ -49,13 +50,11 @@ class LinearizedPackage:
         """Load the graph of a package on the CPU."""
         m = package.manifest
         inputs, outputs = value_sets(m)
-        return cls(package, package.load(), inputs, outputs, package.difference_scale.numpy()[: outputs.width])
+        return cls(package, Predictor(package), inputs, outputs, package.difference_scale.numpy()[: outputs.width])
 
     def predict(self, rows: Rows) -> Array:
         """Return the outputs, float64 [row, width], without confidence."""
-        # Not inference_mode: TorchScript has specialized the graph for gradients by the time it comes here.
-        with torch.no_grad():
-            return self.module(torch.from_numpy(rows)).numpy()[:, : self.outputs.width].astype(np.float64)
+        return self.predictor.rows(rows)[:, : self.outputs.width].astype(np.float64)
 
     def jacobians(self, rows: Rows, outputs: NDArray[np.int64], batch_rows: int = DEFAULT_BATCH_ROWS) -> Iterator[Array]:
         """Yield the Jacobian of every row, float64 [output, n_input] in physical units, for the outputs at these positions.
@@ -67,7 +66,8 @@ class LinearizedPackage:
             part = torch.from_numpy(rows[first : first + chunk])
             x = part.repeat_interleave(len(outputs), dim=0).requires_grad_(True)
             wanted = torch.from_numpy(np.tile(outputs, len(part)))[:, None]
-            y = self.module(x).gather(1, wanted)
+            # Called by hand: the prediction path keeps no gradients.
+            y = self.predictor.module(x).gather(1, wanted)
             if not y.requires_grad:
                 raise EvaluationError(
                     f"{self.package.path}: the graph has no derivative with regard to its inputs (its outputs are constant, or it turns "

@@ -24,7 +24,7 @@ from climlink.data.columns import derive, pack_inputs
 from climlink.data.lags import lagged_inputs, needs_lags
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.records import STATES, Record
-from climlink.evaluation.stability.response import DEFAULT_BATCH_ROWS, LinearizedPackage, tendency_name
+from climlink.evaluation.stability.response import LinearizedPackage, tendency_name
 from climlink.evaluation.weights import area_weights, mass_weights
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.vertical import HybridCoordinate
@@ -61,8 +61,7 @@ def package_tendencies(linear: LinearizedPackage, hybrid: HybridCoordinate) -> T
 
     def tendencies(columns: Columns) -> Columns:
         rows = pack_inputs(derive(linear.inputs.names, columns, hybrid), linear.inputs)
-        parts = [linear.predict(rows[i : i + DEFAULT_BATCH_ROWS]) for i in range(0, len(rows), DEFAULT_BATCH_ROWS)]
-        values = np.concatenate(parts)
+        values = linear.predict(rows)
         return {name: values[:, linear.outputs.slice(tendency_name(name))] for name in STATES}
 
     return tendencies

@@ -18,6 +18,7 @@ import zarr
 from sklearn.metrics import r2_score
 from typer.testing import CliRunner
 
+import climlink
 from climlink.cli.main import app
 from climlink.data.prepare import prepare
 from climlink.data.split import Split
@@ -25,14 +26,13 @@ from climlink.data.store import ColumnStore
 from climlink.data.synthetic import write_dataset
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.offline import blocks as blocks_module
-from climlink.evaluation.offline import predict_package
 from climlink.evaluation.offline.blocks import Blocks
 from climlink.evaluation.offline.evaluate import OfflineEvaluation, evaluate_offline
 from climlink.evaluation.offline.packages import OfflineSetSummary, combined_report, package_labels, seeds_together
-from climlink.evaluation.offline.prediction import Predictor
 from climlink.evaluation.summary import OfflineSummary, read_summary
 from climlink.packages.export import ExportSource, export_package
 from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.prediction import Predictor, predict_package
 from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape
 from climlink.wrappers.errors import ClimlinkError
@@ -43,8 +43,13 @@ CP, LV, G = 1004.64, 2.501e6, 9.80616
 
 
 @pytest.fixture(scope="module")
-def evaluation(linear_package: EmulatorPackage, synthetic_store: ColumnStore) -> OfflineEvaluation:
-    return evaluate_offline(linear_package.path, synthetic_store.path, split="train")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluation") / "report"
+
+
+@pytest.fixture(scope="module")
+def evaluation(linear_package: EmulatorPackage, synthetic_store: ColumnStore, folder: Path) -> OfflineEvaluation:
+    return evaluate_offline(linear_package.path, synthetic_store.path, split="train", output=folder)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,23 @@ def rows(linear_package: EmulatorPackage, synthetic_store: ColumnStore, evaluati
         "wind": np.hypot(state["state_u"].astype(np.float64), state["state_v"].astype(np.float64)),
         "inputs": inputs,
     }
+
+
+def test_scores_in_a_notebook_are_those_of_the_report(
+    evaluation: OfflineEvaluation, folder: Path, linear_package: EmulatorPackage, synthetic_store: ColumnStore
+) -> None:
+    assert climlink.evaluate is evaluate_offline
+    scores = climlink.open(linear_package.path).score(synthetic_store, split="train")
+    numbers = xr.open_dataset(folder / "numbers.nc")
+    for name in evaluation.result.outputs.names:
+        for score in ("r2", "rmse", "bias"):
+            mine, theirs = scores[f"{score}_{name}"], numbers[f"{score}_{name}"]
+            # the same sums: nothing but the file stands between them
+            np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=0.0)
+            assert mine.attrs["units"] == theirs.attrs["units"]
+    summary = read_summary(folder, OfflineSummary)
+    assert float(scores.r2_ptend_t[15:].median()) == pytest.approx(summary.metrics["r2.ptend_t"], rel=1e-12)
+    assert (scores.attrs["rows"], scores.attrs["nonfinite_rows"]) == (72, 0)
 
 
 def test_r2_is_that_of_all_rows(evaluation: OfflineEvaluation, rows: dict[str, np.ndarray]) -> None:

@@ -16,7 +16,8 @@ from climlink.data.grid import find_grid, read_grid
 from climlink.data.synthetic import write_dataset, write_file
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.figures.offline import r2_lines
-from climlink.evaluation.offline import R2Table, predict_package, r2_table, replay_outputs
+from climlink.evaluation.offline import R2Table, r2_table, replay_outputs
+from climlink.packages.prediction import PredictionError, predict_package
 from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.variable_sets import VariableSet, variable_set
 
@@ -125,11 +126,11 @@ def test_prediction_in_batches_is_the_packages_own(linear_package: EmulatorPacka
 
 
 def test_prediction_refuses_what_the_package_does_not_take(linear_package: EmulatorPackage) -> None:
-    with pytest.raises(EvaluationError, match=r"takes float32 rows \[row, 557\], got float64"):
+    with pytest.raises(PredictionError, match=r"takes float32 rows \[row, 557\], got float64"):
         predict_package(linear_package, linear_package.golden_inputs.astype(np.float64))  # type: ignore[arg-type]
-    with pytest.raises(EvaluationError, match=r"got float32 \[2, 556\]"):
+    with pytest.raises(PredictionError, match=r"got float32 \[2, 556\]"):
         predict_package(linear_package, np.zeros((2, 556), dtype=np.float32))
-    with pytest.raises(EvaluationError, match="multiple of 16"):
+    with pytest.raises(PredictionError, match="multiple of 16"):
         predict_package(linear_package, linear_package.golden_inputs, batch_rows=9)
 
 

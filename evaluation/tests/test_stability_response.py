@@ -16,6 +16,7 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.response import CLOUD, PROGNOSTIC, LinearizedPackage, directional_error, mean_response
 from climlink.evaluation.stability.sensitivity import by_variable, input_spread, sensitivity, share_from_above
 from climlink.evaluation.stability.states import given_column, read_pool, state_groups
+from climlink.packages.prediction import Predictor
 from climlink.packages.read import EmulatorPackage
 
 
@@ -45,7 +46,9 @@ def linear(linear_package: EmulatorPackage) -> LinearizedPackage:
 
 
 def planted(linear: LinearizedPackage, module: nn.Module) -> LinearizedPackage:
-    return replace(linear, module=torch.jit.script(module.eval()))
+    predictor = Predictor(linear.package)
+    predictor.module = torch.jit.script(module.eval())
+    return replace(linear, predictor=predictor)
 
 
 def random_matrix(seed: int = 0) -> np.ndarray:

@@ -115,11 +115,11 @@ def inspect(
 
     Example: `climlink inspect wrap_model.pt`
     """
-    from climlink.packages.read import EmulatorPackage
+    import climlink
 
-    read = EmulatorPackage.read(package)
+    read = climlink.open(package)
     if as_json:
-        print_json({"package": str(package), "sha256": read.digest, "manifest": read.manifest.model_dump(mode="json")})
+        print_json(read.inspect())
     else:
         _show(read)
 
@@ -139,13 +139,12 @@ def verify(
 
     Example: `climlink verify wrap_model.pt --data DIR`
     """
-    from climlink.packages.read import EmulatorPackage
-    from climlink.packages.verify import verify as run_routes
+    import climlink
 
-    read = EmulatorPackage.read(package, trust_code=trust_code)
+    read = climlink.open(package, trust_code=trust_code)
     columns = None if data is None else _real_columns(read, data, files)
     with errors.status("verifying") as status:
-        result = run_routes(read, columns, progress=lambda route: status.update(f"verifying: {route}"))
+        result = read.verify(columns, progress=lambda route: status.update(f"verifying: {route}"))
     if as_json:
         print_json(result.as_dict())
     else:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import zarr
@@ -32,6 +32,9 @@ from climlink.wrappers.errors import near_names
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.variables import Variable, variable, variable_names
 from climlink.wrappers.vertical import HybridCoordinate
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 STORE_VERSION = 2
 VERSION_ATTRIBUTE = "climlink_store_version"
@@ -297,6 +300,12 @@ class ColumnStore:
         """Return output rows, float64 [row, width]: tendencies per second, fluxes in W/m2, precipitation in m/s."""
         self._check_levels(variables)
         return pack_targets(self.read(variables.names, time_indices), variables)
+
+    def to_xarray(self, split: str | None = None) -> xr.Dataset:
+        """Return the store as a lazy dataset [time, column, level], of one split or of all times; see ``store_dataset``."""
+        from climlink.data.store_dataset import store_dataset
+
+        return store_dataset(self, split)
 
     def _check_levels(self, variables: VariableSet) -> None:
         if variables.level_count != self.level_count:

@@ -15,7 +15,8 @@ from climlink.data.store import ColumnStore
 from climlink.packages.export import ExportSource, export_package
 from climlink.packages.golden_sources import golden_source
 from climlink.packages.module_rows import check_module, network_of
-from climlink.packages.read import EmulatorPackage, check_code, read_archive_file
+from climlink.packages.package import Package, open_package
+from climlink.packages.read import check_code, read_archive_file
 from climlink.wrappers.column_emulator import ColumnEmulator, RowNetwork, trainable_parameters
 from climlink.wrappers.contract import COLUMN_GRANULE, EmulatorContract
 from climlink.wrappers.errors import ContractError
@@ -58,7 +59,7 @@ def package(
     batch_granule: int | None = None,
     seed: int | None = None,
     training: Mapping[str, Any] | None = None,
-) -> EmulatorPackage:
+) -> Package:
     """Write a package made of a network of any kind, and return it.
 
     ``module`` takes float32 rows [row, n_input] in the order of ``inputs`` and gives rows in the order of ``outputs``: an nn.Module, a
@@ -112,7 +113,7 @@ def package(
         seed=seed,
         training=dict(training or {}) | {"golden": source.kind},
     )
-    return export_package(made, candidates, output)
+    return open_package(export_package(made, candidates, output).path)
 
 
 def _contract(**parts: Any) -> EmulatorContract:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ class EmulatorPackage:
     trust_code: bool = False
 
     @classmethod
-    def read(cls, path: str | Path, pinned_digest: str | None = None, *, trust_code: bool = False) -> EmulatorPackage:
+    def read(cls, path: str | Path, pinned_digest: str | None = None, *, trust_code: bool = False) -> Self:
         """Read manifest and golden columns from the zip; nothing is deserialized.
 
         Every entry is read to its end, where its CRC is checked.

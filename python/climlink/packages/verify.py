@@ -114,6 +114,7 @@ def _eager(package: EmulatorPackage, x: FloatRows) -> FloatRows:
         return eager_emulator(package)(torch.from_numpy(x)).numpy()
 
 
+# Raw, as the eager route is: what any TorchScript host gets, and what the path of predictions is held against.
 @intra_op_threads(RUNTIME_THREADS)
 def _torchscript(package: EmulatorPackage, x: FloatRows) -> FloatRows:
     with torch.no_grad():

@@ -39,8 +39,8 @@ def offline(
 
     Example: `climlink evaluate offline seed_*.pt --data climsim.zarr --split validation --json`
     """
+    import climlink
     from climlink.data.files import require_writable
-    from climlink.evaluation.offline.evaluate import evaluate_offline
     from climlink.evaluation.offline.packages import combined_report, package_labels
     from climlink.evaluation.report import write_report
 
@@ -48,10 +48,11 @@ def offline(
         raise typer.BadParameter(f"{len(pinned)} digests for {len(packages)} packages; give one for each", param_hint="--pinned-sha256")
     require_writable(folder)
     found = []
+    store = climlink.Store.open(data)
     for number, package in enumerate(packages):
         with progress_bar(f"{number + 1}/{len(packages)}", hidden=as_json) as bar:
-            digest = pinned[number] if pinned else None
-            found.append(evaluate_offline(package, data, split=split, pinned_digest=digest, progress=bar))
+            opened = climlink.open(package, pinned[number] if pinned else None)
+            found.append(climlink.evaluate(opened, store, split=split, progress=bar))
     report = found[0].report
     if len(found) > 1:
         report = combined_report(found, shlex.join(["climlink", *sys.argv[1:]]))
