@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from climlink.cli.main import app
+from climlink.config import parse_config
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import synthetic_hybrid, synthetic_rows
 from climlink.packages.import_wrapper import ImportRequest, import_package
+from climlink.packages.import_wrapper.signature import Signature
 from climlink.packages.read import EmulatorPackage
 from climlink.packages.verify import verify
 from climlink.runtime import Emulator
@@ -342,6 +344,39 @@ def test_tensors_without_state(tmp_path: Path) -> None:
     assert torch.equal(out["cam_out_NETSW"], ps * 2.0)
     runtime = Emulator(package.path, level_count=LEVELS, time_step_s=1200.0)
     assert np.array_equal(runtime.run_packed(package.golden_inputs), package.golden_outputs)
+
+
+class Surface(nn.Module):
+    """Single values only: there is no level."""
+
+    def forward(self, x: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+        total = 0.5 * total + x[:, 0] * 1e-3
+        return (total + x[:, 1]) * 2.0, total
+
+
+SURFACE_ONLY = """
+arguments:
+  - {name: x, axes: [variable], variables: [pbuf_SOLIN, pbuf_LHFLX]}
+  - {name: total, axes: [], carried: total}
+results:
+  - {axes: [], variables: [cam_out_NETSW]}
+  - {axes: [], carried: total}
+"""
+
+
+def test_a_graph_without_levels_has_no_dimension(tmp_path: Path) -> None:
+    package = imported(Surface(), SURFACE_ONLY, tmp_path)
+    assert package.manifest.dims == {}
+    runtime = Emulator(package.path)
+    assert np.array_equal(runtime.run_packed(package.golden_inputs), package.golden_outputs)
+
+
+def test_the_signature_in_the_documentation_is_one() -> None:
+    text = (Path(__file__).parents[1] / "docs/import.md").read_text(encoding="utf-8")
+    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert example
+    signature = parse_config(example[1], Signature, "docs/import.md")
+    assert [s.width for s in signature.at(60)] == [4 * 60 + 3, 2 * 60 + 2]
 
 
 def test_a_named_set_gives_the_variables_of_the_axes(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.wrappers.contract import confidence_of
 from climlink.wrappers.difference import SAME_KERNELS_TOLERANCE, scaled_difference
 from climlink.wrappers.errors import ContractError, near_names
+from climlink.wrappers.layout import LEVEL
 from climlink.wrappers.manifest import (
     GOLDEN_INPUTS_ENTRY,
     GOLDEN_OUTPUTS_ENTRY,
@@ -326,10 +327,12 @@ def _manifest(
     confidence = () if network_outputs is None else confidence_of(network_outputs).variables
     parts = outputs.of_role("value").variables + confidence + outputs.of_role("carried").variables
     whole = VariableSet(outputs.name, parts, outputs.sizes).layout()
+    used = {d for v in inputs.variables + parts for d in v.dims}
+    used |= {LEVEL} if columns.hybrid else set()
     replay = tolerances(chosen, request.tolerance / SAME_KERNELS_TOLERANCE)
     return Manifest(
         name=request.name or graph.path.stem,
-        dims=dict(inputs.sizes),
+        dims={d: n for d, n in inputs.sizes.items() if d in used},
         inputs=inputs.layout(),
         outputs=whole,
         carried=list(columns.carried),
