@@ -622,7 +622,7 @@ REFUSED = {
         ("", ""),
         r"result 3 \(carried memory\) is float64; a host reads float32",
     ),
-    "results by name": (ByName, ("", ""), r"forward gives Dict.*gives a tuple \(return y"),
+    "results by name": (ByName, ("", ""), r"forward gives Dict.*give a tuple \(return y"),
     "results in a list": (
         Listed,
         ("", ""),

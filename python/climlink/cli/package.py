@@ -49,7 +49,7 @@ def import_(
     old: Annotated[Path, typer.Argument(help="TorchScript file (torch.jit.save), such as a published wrapper")],
     input_set: Annotated[
         str | None,
-        typer.Option(help="what the graph takes, in physical units: host_v2_q, host_v2_rh, host_v4_rh, …"),
+        typer.Option(help="what the graph takes, in physical units: host_v2_q, host_v4_rh, …"),
     ] = None,
     output_set: Annotated[
         str | None,
@@ -57,7 +57,7 @@ def import_(
     ] = None,
     signature: Annotated[
         Path | None,
-        typer.Option(help="YAML file that says what several tensors hold, instead of the two sets (docs/import.md)"),
+        typer.Option(help="YAML file: what several tensors hold, instead of sets (docs/import.md)"),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="prepared store or folder of ClimSim pairs for golden columns; else synthetic")] = None,
     grid: Annotated[Path | None, typer.Option(help="grid file with the vertical coordinate, if not with --data")] = None,
@@ -73,10 +73,10 @@ def import_(
 ) -> None:
     """Make a package out of a TorchScript wrapper that climlink did not train: no retraining, the same outputs to the bit.
 
-    The graph must take one float32 tensor [column, n_input] and give one [column, n_output]; one that takes or gives several,
-    or carries state from step to step, is packed into rows by its --signature. It is checked for width, type, random
-    numbers, memory, NaN and mixing of columns, and with --data for the order of its inputs; what cannot be known of it is
-    null in the manifest.
+    The graph must take one float32 tensor [column, n_input] and give one [column, n_output]; one
+    with several, or with state carried from step to step, is packed into rows by its --signature.
+    It is checked for width, type, random numbers, memory, NaN and mixing of columns, and with
+    --data for the order of its inputs; what cannot be known of it is null in the manifest.
 
     Example: `climlink import wrapped_model.pt --input-set host_v2_rh --data DIR -o wrap_model.pt`
 
@@ -87,8 +87,9 @@ def import_(
     from climlink.data.files import require_writable
     from climlink.packages.import_wrapper import ImportRequest, import_package
 
-    if (input_set is None) == (signature is None) or (signature is not None and output_set is not None):
-        raise typer.BadParameter("give --input-set (and --output-set), or --signature for a graph with several tensors")
+    named = input_set is not None
+    if named == (signature is not None) or (output_set is not None and not named):
+        raise typer.BadParameter("give --input-set (and --output-set), or --signature instead")
     require_writable(out)
     request = ImportRequest(
         input_set=input_set,

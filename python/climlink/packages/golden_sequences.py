@@ -67,7 +67,7 @@ class Sequences:
 
 
 Judge = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Gives for input rows [row, n_input] how far outputs move under perturbations, and which may be golden, [row]."""
+"""Gives for input rows [row, n_input] how far outputs move, and which may be golden, [row]."""
 
 Disturbed = Callable[[Tensor, float], Tensor]
 """Gives the outputs for input rows when something inside moves by a relative size."""
@@ -76,7 +76,8 @@ Disturbed = Callable[[Tensor, float], Tensor]
 def choose_sequences(emulator: WrappedEmulator, script: torch.jit.ScriptModule, candidates: Tensor, scale: Tensor) -> GoldenSamples:
     """Return golden sequences of an emulator, made of ``candidates`` [row, n_value].
 
-    Steps are in the order of the rows. ``scale`` is the difference scale of the values. Raises ContractError as ``choose_columns`` does.
+    Steps are in the order of the rows. ``scale`` is the difference scale of the values. Raises
+    ContractError as ``choose_columns`` does.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -100,7 +101,7 @@ def chosen_sequences(
     judge: Judge,
     disturbed: Disturbed,
 ) -> GoldenSamples:
-    """Return golden sequences of any graph; ``scale`` [n_output] is that of whole rows (see ``choose_sequences``)."""
+    """Return golden sequences of any graph (see ``choose_sequences``); ``scale`` is [n_output]."""
     if candidates.ndim != 2 or candidates.shape[1] != layout.n_value:
         raise ContractError(f"candidates must have shape [row, {layout.n_value}], got {list(candidates.shape)}")
     count = candidates.shape[0] // STEP_COUNT

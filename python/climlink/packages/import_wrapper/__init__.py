@@ -19,12 +19,19 @@ from torch import Tensor
 
 from climlink.data.climsim import TIME_STEP_S
 from climlink.packages.export import golden_entry, provenance_entry, raw_rows, tolerances, write_package
-from climlink.packages.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenSamples, choose_columns, graph_sensitivity, signs
-from climlink.packages.golden_sequences import check_chain, chosen_sequences
+from climlink.packages.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenSamples
+from climlink.packages.golden_sequences import check_chain
 from climlink.packages.golden_sources import CANDIDATE_COUNT
 from climlink.packages.import_wrapper.adapter import adapter, check_tensors
-from climlink.packages.import_wrapper.carried_state import first_rows, forwards_of_state, sequences, state_findings, with_state
+from climlink.packages.import_wrapper.carried_state import (
+    first_rows,
+    forwards_of_state,
+    sequences,
+    state_findings,
+    with_state,
+)
 from climlink.packages.import_wrapper.foreign_graph import ROW_MULTIPLE, CopyingGraph, ForeignGraph, GraphError, open_graph
+from climlink.packages.import_wrapper.golden_rows import choose_golden
 from climlink.packages.import_wrapper.graph_examination import (
     COMPANY_ROWS,
     CONFIDENCE_SET,
@@ -33,13 +40,18 @@ from climlink.packages.import_wrapper.graph_examination import (
     NotFiniteError,
     examine,
 )
-from climlink.packages.import_wrapper.import_columns import ImportColumns, NamedSets, RowSets, import_columns
+from climlink.packages.import_wrapper.import_columns import (
+    ImportColumns,
+    NamedSets,
+    RowSets,
+    import_columns,
+)
 from climlink.packages.import_wrapper.input_order import finite_orders, order_finding, other_orders
 from climlink.packages.import_wrapper.signature import PackedRows, Signature
 from climlink.packages.read import EmulatorPackage
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.wrappers.contract import confidence_of
-from climlink.wrappers.difference import SAME_KERNELS_TOLERANCE, scaled_difference
+from climlink.wrappers.difference import SAME_KERNELS_TOLERANCE
 from climlink.wrappers.errors import ContractError, near_names
 from climlink.wrappers.layout import LEVEL
 from climlink.wrappers.manifest import (
@@ -58,9 +70,6 @@ Progress = Callable[[int, int, str], None]
 
 FULL_FORWARDS = 9
 """Forwards of all candidate rows in an import without other orders: 1 to examine, 4 perturbed, 3 routes, 1 of the package."""
-
-USUAL = 0.9
-"""Share of the columns away from thresholds on which ways to run a graph must agree: fewer could be chosen by luck."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ def import_package(old: str | Path, request: ImportRequest, output: str | Path, 
     findings.append(order_finding(graph, columns, seen.outputs))
     meter.begin("choosing golden columns")
     script = torch.jit.script(CopyingGraph(graph.module).eval()) if seen.writes_argument else graph.module
-    chosen = _choose_golden(graph, script, columns, seen.outputs, scale, request.tolerance)
+    chosen = choose_golden(graph, script, columns, seen.outputs, scale, request.tolerance)
     golden = _golden_entries(script, columns, chosen)
     manifest = _manifest(request, graph, script, columns, seen, findings, scale, chosen, golden)
     content = _with_entries(_archive(graph, script), {MANIFEST_ENTRY: manifest.to_json().encode(), **golden})
@@ -137,7 +146,12 @@ def _adapted(
     return packed, with_state(packed, rows, columns), made.sentence()
 
 
-def _golden_entries(script: torch.jit.ScriptModule, columns: ImportColumns, chosen: GoldenSamples) -> dict[str, bytes]:
+def _golden_entries(
+    script: torch.jit.ScriptModule,
+    columns: ImportColumns,
+    chosen: GoldenSamples,
+) -> dict[str, bytes]:
+    """Return the golden rows and outputs as entries of the package."""
     with torch.no_grad():
         outputs = script(chosen.rows)
     if columns.carried:
@@ -223,65 +237,6 @@ def _difference_scale(columns: ImportColumns, seen: Examination) -> Tensor:
     floors = [output_floor(v) for v in values.variables for _ in range(values.width_of(v.name))]
     scale = torch.maximum(truth.to(torch.float64).std(dim=0, correction=0), torch.tensor(floors, dtype=torch.float64))
     return torch.cat([scale, torch.ones(seen.outputs.shape[1] - len(scale), dtype=torch.float64)])
-
-
-def _choose_golden(
-    graph: ForeignGraph,
-    script: torch.jit.ScriptModule,
-    columns: ImportColumns,
-    outputs: Tensor,
-    scale: Tensor,
-    tolerance: float,
-) -> GoldenSamples:
-    """Return golden rows or sequences that differently compiled graphs agree on, calm ones if possible."""
-    if columns.values is None:
-        return choose_columns(columns.rows, *_judged(graph, script, columns.rows, outputs, scale, tolerance))
-    generator = torch.Generator().manual_seed(0)
-
-    def judge(rows: Tensor) -> tuple[Tensor, Tensor]:
-        return _judged(graph, script, rows, graph(rows), scale, tolerance)
-
-    def disturbed(x: Tensor, size: float) -> Tensor:
-        return graph(x * (1.0 + size * signs(x, generator)))
-
-    return chosen_sequences(sequences(columns), graph, columns.values, scale, judge, disturbed)
-
-
-def _judged(
-    graph: ForeignGraph,
-    script: torch.jit.ScriptModule,
-    rows: Tensor,
-    outputs: Tensor,
-    scale: Tensor,
-    tolerance: float,
-) -> tuple[Tensor, Tensor]:
-    """Return how far outputs move with their inputs, and where differently compiled graphs agree, [row]."""
-    spread = _spread_of_routes(graph, script, rows, outputs, scale)
-    moved = graph_sensitivity(graph, rows, outputs, scale)
-    calm = moved < JUMP
-    judged = calm if int(calm.sum()) >= GOLDEN_COLUMN_COUNT else torch.ones_like(calm)
-    usual = float(spread[judged].quantile(USUAL))
-    if usual > tolerance:
-        raise GraphError(
-            f"{graph.path}: frozen, unoptimized and differently batched runs differ by {usual:.1e} in one column of ten, beyond "
-            f"the tolerance {tolerance:g}: its arithmetic amplifies rounding; accept this with --tolerance {2 * usual:.1e}"
-        )
-    return moved, spread <= tolerance
-
-
-def _spread_of_routes(graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, outputs: Tensor, scale: Tensor) -> Tensor:
-    """Return for each row the largest difference from ``outputs`` of other ways to run the graph on this machine, [row]."""
-    try:
-        frozen = replace(graph, module=torch.jit.freeze(script))
-    except RuntimeError as error:
-        raise GraphError(
-            f"{graph.path}: libtorch cannot freeze the graph, as the Runtime does: {str(error).strip().splitlines()[-1]}"
-        ) from error
-    whole = frozen(rows)
-    parts = torch.cat([frozen(part) for part in rows.split(GOLDEN_COLUMN_COUNT)])
-    with torch.jit.optimized_execution(False):
-        plain = graph(rows)
-    return torch.stack([scaled_difference(y, outputs, scale).amax(dim=1) for y in (whole, parts, plain)]).amax(dim=0)
 
 
 def _archive(graph: ForeignGraph, script: torch.jit.ScriptModule) -> bytes:

@@ -56,7 +56,13 @@ class ForeignGraph:
         return replace(self, module=load_graph(self.path, self.content, trust_code=True).eval())
 
 
-def open_graph(path: str | Path, *, without_prints: bool = False, trust_code: bool = False, several: bool = False) -> ForeignGraph:
+def open_graph(
+    path: str | Path,
+    *,
+    without_prints: bool = False,
+    trust_code: bool = False,
+    several: bool = False,
+) -> ForeignGraph:
     """Return the graph of a TorchScript file on the CPU, if asked for without the statements that print.
 
     ``several``: it need not take one tensor and give one. GraphError if it is none, is a package
@@ -129,7 +135,7 @@ def _check_archive(path: Path, content: bytes) -> None:
 
 
 def _check_signature(path: Path, module: torch.jit.ScriptModule, several: bool) -> None:
-    """Raise GraphError unless forward is there, and takes and gives one tensor if not ``several``."""
+    """Raise GraphError unless forward takes one tensor and gives one, or any where ``several``."""
     try:
         schema = module._c._get_method("forward").schema
     except RuntimeError as error:
@@ -148,8 +154,9 @@ def _check_signature(path: Path, module: torch.jit.ScriptModule, several: bool) 
         named = "y = module(x), then " if given.startswith("Dict") else ""
         joined = '(y["prediction"], y["confidence"])' if named else "(prediction, confidence)"
         raise GraphError(
-            f"{path}: forward gives {given}; expected one tensor [column, n_output]: describe several with --signature, or "
-            f"wrap the module so that it joins its results with {named}torch.cat({joined}, dim=1), 368 predictions first"
+            f"{path}: forward gives {given}; expected one tensor [column, n_output]: describe several "
+            "with --signature, or wrap the module so that it joins its results with "
+            f"{named}torch.cat({joined}, dim=1), 368 predictions first"
         )
 
 

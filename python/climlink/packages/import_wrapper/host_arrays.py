@@ -47,7 +47,8 @@ def _fitted(path: Path, known: dict[str, Array], name: str, shape: tuple[int, ..
         whole = np.broadcast_to(values, shape)
     except ValueError as error:
         expected = f"{list(shape)}, or what broadcasts to it"
-        raise ContractError(f"{path}: {name} is {list(values.shape)}; expected {expected}") from error
+        got = f"{path}: {name} is {list(values.shape)}"
+        raise ContractError(f"{got}; expected {expected}") from error
     return torch.from_numpy(whole.astype(np.float32).reshape(1, -1))
 
 

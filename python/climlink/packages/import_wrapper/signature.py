@@ -120,7 +120,7 @@ class ArgumentEntry(TensorEntry):
 
 
 class ResultEntry(TensorEntry):
-    """A result of forward, in its order; ``scale`` names an array that multiplied it in the host."""
+    """A result of forward, in its order; ``scale`` names an array to multiply it by."""
 
     scale: str | None = None
 
@@ -175,7 +175,7 @@ class Signature(StrictModel):
             if sorted(a.dims) != sorted(given[name].dims):
                 raise ValueError(f"carried {name} goes in as {taken_as}, comes out as {given_as}")
             if len(a.dims) > MOST_DIMS:
-                raise ValueError(f"carried {name} is {taken_as}; a host takes {MOST_DIMS} dims at most")
+                raise ValueError(f"carried {name} is {taken_as}; at most {MOST_DIMS} dims fit a host")
             if name == START:
                 raise ValueError(f"carried {START}: this name marks the first step; take another")
 

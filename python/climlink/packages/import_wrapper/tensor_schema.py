@@ -11,8 +11,8 @@ from climlink.packages.import_wrapper.foreign_graph import ForeignGraph, GraphEr
 from climlink.packages.import_wrapper.signature import Signature
 
 _CURES = {
-    "DictType": 'names have no order: wrap the module so that it gives a tuple (return y["a"], y["b"])',
-    "ListType": "a list has no fixed length: wrap the module so that it takes and gives a tuple",
+    "DictType": 'names have no order: make the module give a tuple (return y["a"], y["b"])',
+    "ListType": "a list has no fixed length: make the module take and give a tuple",
 }
 
 
@@ -56,7 +56,7 @@ def _leaves(
     *,
     result: bool = False,
 ) -> Iterator[tuple[str, str]]:
-    """Yield name and type of every tensor of an argument or result; those of a tuple h are h.0, h.1."""
+    """Yield name and type of every tensor of an argument or result; of a tuple h they are h.0, h.1."""
     if kind.kind() == "TupleType":
         for i, inner in enumerate(kind.elements()):
             yield from _leaves(graph, inner, f"{name}.{i}", result=result)
