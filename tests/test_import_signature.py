@@ -379,6 +379,68 @@ def test_the_signature_in_the_documentation_is_one() -> None:
     assert [s.width for s in signature.at(60)] == [4 * 60 + 3, 2 * 60 + 2]
 
 
+OWN = """
+dims: {layer: 3}
+variables:
+  soil_t: {units: K, dims: [layer], range: [250, 310]}
+  rain: {units: kg/m2/s, range: [0, 1.0e-3]}
+  drought: {units: "1"}
+  soil_heat: {units: W/m2, dims: [layer]}
+sets:
+  land_in: [soil_t, rain, pbuf_SOLIN]
+"""
+
+
+class Land(nn.Module):
+    """A land cell of own variables: its carbon is carried."""
+
+    def forward(self, soil: Tensor, surface: Tensor, carbon: Tensor) -> tuple[Tensor, Tensor]:
+        carbon = 0.9 * carbon + surface[:, :1] * 1e3 * (soil / 300.0).mean(1, keepdim=True)
+        return (soil - 280.0) * carbon, carbon
+
+
+LAND = """
+variables: own.yaml
+dims: {pool: 1}
+arguments:
+  - {name: soil, axes: [layer], variables: [soil_t]}
+  - {name: surface, axes: [variable], variables: land_in}
+  - {name: carbon, axes: [pool], carried: carbon}
+results:
+  - {axes: [layer], variables: [soil_heat]}
+  - {axes: [pool], carried: carbon}
+"""
+
+
+def test_own_variables_and_sets(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(OWN)
+    package = imported(Land(), LAND, tmp_path)
+    manifest = package.manifest
+    assert manifest.dims == {"layer": 3, "pool": 1}
+    named = {v.name: (v.units, v.dims) for v in manifest.inputs.of_role("value")}
+    assert named == {
+        "soil_t": ("K", ["layer"]),
+        "rain": ("kg/m2/s", []),
+        "pbuf_SOLIN": ("W/m2", []),
+    }
+    inputs, _ = value_sets(manifest)
+    golden = inputs.unpack(torch.from_numpy(package.golden_inputs[:, : inputs.width]))
+    assert 250.0 <= float(golden["soil_t"].min()) < float(golden["soil_t"].max()) <= 310.0
+    for old, new, message in (
+        ("rain, pbuf", "drought, pbuf", "drought has no range to draw golden samples from"),
+        ("units: K,", "units: K, dimensions: [layer],", "own.yaml"),
+        ("  soil_t: {units: K", "  state_t: {units: C", "state_t"),
+    ):
+        (tmp_path / "own.yaml").write_text(OWN.replace(old, new))
+        with pytest.raises(ClimlinkError, match=message):
+            imported(Land(), LAND, tmp_path)
+    (tmp_path / "own.yaml").write_text(OWN)
+    with pytest.raises(ContractError, match="layer has another size in"):
+        imported(Land(), LAND.replace("pool: 1", "pool: 1, layer: 4"), tmp_path)
+    with pytest.raises(ContractError, match="axis 'pool' of carried carbon has no size"):
+        imported(Land(), LAND.replace("dims: {pool: 1}\n", ""), tmp_path)
+
+
 def test_a_named_set_gives_the_variables_of_the_axes(tmp_path: Path) -> None:
     class Whole(nn.Module):
         def forward(self, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:

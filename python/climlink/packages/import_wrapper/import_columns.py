@@ -22,6 +22,7 @@ from climlink.packages.golden_sources import CANDIDATE_COUNT, CANDIDATE_TIMES, c
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.layout import CarriedPair
 from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT, VariableSet, variable_set
+from climlink.wrappers.variables import shipped_variables
 from climlink.wrappers.vertical import HybridCoordinate
 
 SYNTHETIC_COUNT = 256
@@ -92,10 +93,30 @@ def _synthetic(sets: RowSets, hybrid: HybridCoordinate | None) -> ImportColumns:
     coordinate = hybrid or synthetic_hybrid(level_count)
 
     def rows_of(variables: VariableSet) -> Tensor:
-        return torch.from_numpy(synthetic_rows(variables, coordinate, SYNTHETIC_COUNT))
+        return _synthetic_rows(variables, coordinate)
 
     snapshots = np.zeros(SYNTHETIC_COUNT, dtype=np.int64)
     return ImportColumns(inputs, outputs, rows_of(inputs), "synthetic", hybrid, rows_of, snapshots)
+
+
+def _synthetic_rows(variables: VariableSet, hybrid: HybridCoordinate) -> Tensor:
+    """Return rows [row, width]: shipped variables as columns, own ones drawn in their ranges.
+
+    ContractError for an own variable without a range.
+    """
+    known = tuple(v for v in variables.variables if v.name in shipped_variables())
+    shipped = VariableSet(variables.name, known, variables.sizes)
+    values: dict[str, Tensor] = {}
+    if known:
+        values = shipped.unpack(torch.from_numpy(synthetic_rows(shipped, hybrid, SYNTHETIC_COUNT)))
+    generator = torch.Generator().manual_seed(0)
+    for v in (v for v in variables.variables if v not in known):
+        if v.plausible is None:
+            raise ContractError(f"{v.name} has no range to draw golden samples from: give one, or data")
+        low, high = v.plausible
+        drawn = torch.rand([SYNTHETIC_COUNT, *variables.shape_of(v)], generator=generator)
+        values[v.name] = low + (high - low) * drawn
+    return variables.pack(values)
 
 
 def _from_store(sets: RowSets, store: ColumnStore, time_step_s: float) -> ImportColumns:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from climlink.config import StrictModel, load_config
+from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
 from climlink.wrappers.errors import ContractError, near_names
 from climlink.wrappers.layout import LEVEL, MOST_DIMS, START, CarriedPair, Size
-from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT, VariableSet, set_members
-from climlink.wrappers.variables import Variable, variable
+from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT, VariableSet
+from climlink.wrappers.variables import Variable
 
 SAMPLE, VARIABLE, ROW = "sample", "variable", "row"
 """Axes that are no dimension of a variable: the batch, variables side by side, a packed row."""
@@ -77,13 +78,13 @@ class TensorEntry(StrictModel):
         names = listed if isinstance(listed, str) else ", ".join(listed)
         return names if len(names) <= SHOWN else f"{names[:SHOWN]}…"
 
-    def named_variables(self) -> tuple[Variable, ...]:
+    def named_variables(self, known: Catalogue) -> tuple[Variable, ...]:
         """Return the variables in order; ContractError for unknown ones, and dims the axes lack."""
         if isinstance(self.variables, str):
-            members = [variable(n) for n in set_members(self.variables)]
+            members = [known.variable(n) for n in known.members(self.variables)]
             found = [v for v in members if ROW in self.axes or v.dims == self.dims]
         else:
-            found = [variable(n) for n in self.variables or ()]
+            found = [known.variable(n) for n in self.variables or ()]
         if _twice(v.name for v in found):
             raise ContractError(f"{_twice(v.name for v in found)} stands twice in one tensor")
         if len(found) != 1 and not {VARIABLE, ROW} & set(self.axes):
@@ -134,30 +135,38 @@ class ResultEntry(TensorEntry):
 class Signature(StrictModel):
     """What a graph takes and gives: sizes of dimensions, arguments by name, results in order.
 
-    ``arrays`` is the npz or netCDF file with the arrays that arguments and results name.
+    ``variables`` is a file of own variables and sets beside the shipped ones. ``arrays`` is the npz
+    or netCDF file with the arrays that arguments and results name.
     """
 
     dims: dict[str, Size] = Field(default_factory=dict)
+    variables: Path | None = None
     arrays: Path | None = None
     arguments: list[ArgumentEntry] = Field(min_length=1)
     results: list[ResultEntry] = Field(min_length=1)
+    _catalogue: Catalogue = PrivateAttr(default=SHIPPED)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Signature:
         reserved = sorted({SAMPLE, VARIABLE, ROW} & set(self.dims))
         if reserved:
             raise ValueError(f"dims: {', '.join(reserved)} cannot be the name of a dimension")
-        known = {LEVEL, *self.dims}
-        for entry in (*self.arguments, *self.results):
-            for axis in (a for a in entry.dims if a not in known):
-                near = near_names(axis, known | {SAMPLE, VARIABLE, ROW})
-                what = f"axis {axis!r} of {entry.label}"
-                raise ValueError(f"{what} has no size: give it in dims{near}")
+        if self.variables is None and self._without_size():
+            raise ValueError(self._without_size())
         if _twice(a.name for a in self.arguments):
             raise ValueError(f"arguments: {_twice(a.name for a in self.arguments)} stands twice")
         self._check_carried()
         self._check_arrays()
         return self
+
+    def _without_size(self) -> str:
+        """Return a sentence on an axis whose size is not known, empty if there is none."""
+        known = {LEVEL, *self.dims, *self._catalogue.dims}
+        for entry in (*self.arguments, *self.results):
+            for axis in (a for a in entry.dims if a not in known):
+                near = near_names(axis, known | {SAMPLE, VARIABLE, ROW})
+                return f"axis {axis!r} of {entry.label} has no size: give it in dims{near}"
+        return ""
 
     def _check_carried(self) -> None:
         taken = {a.carried: a for a in self.arguments if a.carried is not None}
@@ -195,14 +204,21 @@ class Signature(StrictModel):
 
     @classmethod
     def read(cls, path: Path) -> Signature:
-        """Return the signature in a YAML file; ``arrays`` is relative to it.
+        """Return the signature in a YAML file; the files that it names are relative to it.
 
-        ConfigError names the line that does not fit.
+        ConfigError names the line that does not fit, ContractError what own variables clash with.
         """
         read = load_config(path, cls)
-        if read.arrays is None:
-            return read
-        return read.model_copy(update={"arrays": path.parent / read.arrays})
+        named = {"arrays": read.arrays, "variables": read.variables}
+        beside = {k: path.parent / f for k, f in named.items() if f is not None}
+        read = read.model_copy(update=beside)
+        if read.variables is not None:
+            read._catalogue = read_catalogue(read.variables)
+        return read
+
+    def named_variables(self, entry: TensorEntry) -> tuple[Variable, ...]:
+        """Return a tensor's variables in order, shipped or own."""
+        return entry.named_variables(self._catalogue)
 
     @property
     def level_count(self) -> int:
@@ -218,8 +234,10 @@ class Signature(StrictModel):
         if self.dims.get(LEVEL, level_count) != level_count:
             said = f"the signature says level: {self.dims[LEVEL]}"
             raise ContractError(f"{said}, the data have {level_count} levels")
-        taken = [v for a in self.arguments if a.carried is None for v in a.named_variables()]
-        given = [(v, r) for r in self.results if r.carried is None for v in r.named_variables()]
+        if self._without_size():
+            raise ContractError(self._without_size())
+        taken = [v for a in self.arguments if a.carried is None for v in self.named_variables(a)]
+        given = [(v, r) for r in self.results if r.carried is None for v in self.named_variables(r)]
         for v, r in given:
             if ROW not in r.axes and set(v.dims) != set(r.dims):
                 has = f"{v.name} has dims {list(v.dims)}"
@@ -229,7 +247,10 @@ class Signature(StrictModel):
         if not taken or not given:
             lacking = "result" if taken else "argument"
             raise ContractError(f"no {lacking} has variables: there is nothing but carried state")
-        sizes = {**self.dims, LEVEL: level_count}
+        sizes = {**self._catalogue.dims, **self.dims, LEVEL: level_count}
+        other = [d for d, n in self._catalogue.dims.items() if sizes[d] != n]
+        if other:
+            raise ContractError(f"dims: {other[0]} has another size in {self.variables}")
         outputs = VariableSet("signature_outputs", tuple(v for v, _ in given), sizes)
         return VariableSet("signature_inputs", tuple(dict.fromkeys(taken)), sizes), outputs
 
@@ -263,17 +284,16 @@ class PackedRows:
 
     def taken(self, entry: ArgumentEntry) -> NDArray[np.int64]:
         """Return an argument's positions in an input row, [its axes without the batch]."""
-        return _positions(entry, _names(entry, ""), self.inputs)
+        return _positions(entry, self._names(entry, ""), self.inputs)
 
     def given(self, entry: ResultEntry) -> NDArray[np.int64]:
         """Return a result's positions in an output row, [its axes without the batch]."""
-        return _positions(entry, _names(entry, NEXT), self.outputs)
+        return _positions(entry, self._names(entry, NEXT), self.outputs)
 
-
-def _names(entry: TensorEntry, suffix: str) -> list[str]:
-    if entry.carried is not None:
-        return [entry.carried + suffix]
-    return [v.name for v in entry.named_variables()]
+    def _names(self, entry: TensorEntry, suffix: str) -> list[str]:
+        if entry.carried is not None:
+            return [entry.carried + suffix]
+        return [v.name for v in self.signature.named_variables(entry)]
 
 
 def _positions(entry: TensorEntry, names: Sequence[str], row: VariableSet) -> NDArray[np.int64]:
