@@ -48,9 +48,17 @@ def export(
 def import_(
     old: Annotated[Path, typer.Argument(help="TorchScript file (torch.jit.save), such as a published wrapper")],
     input_set: Annotated[
-        str, typer.Option(help="what the graph takes, in physical units: host_v2_q, host_v2_rh, host_v4_rh, host_v6_rh, …")
-    ],
-    output_set: Annotated[str, typer.Option(help="what it gives; confidence values behind are recognized")] = "mmf368",
+        str | None,
+        typer.Option(help="what the graph takes, in physical units: host_v2_q, host_v4_rh, …"),
+    ] = None,
+    output_set: Annotated[
+        str | None,
+        typer.Option(help="what it gives, default mmf368; confidence values behind are recognized"),
+    ] = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option(help="YAML file: what several tensors hold, instead of sets (docs/import.md)"),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="prepared store or folder of ClimSim pairs for golden columns; else synthetic")] = None,
     grid: Annotated[Path | None, typer.Option(help="grid file with the vertical coordinate, if not with --data")] = None,
     out: Annotated[Path, typer.Option("-o", "--output", help="package to write")] = Path("wrap_model.pt"),
@@ -65,21 +73,28 @@ def import_(
 ) -> None:
     """Make a package out of a TorchScript wrapper that climlink did not train: no retraining, the same outputs to the bit.
 
-    The graph must take one float32 tensor [column, n_input] and give one [column, n_output]. It is checked for width, type, random
-    numbers, memory, NaN and mixing of columns, and with --data for the order of its inputs; what cannot be known of it is null in the
-    manifest.
+    The graph must take one float32 tensor [column, n_input] and give one [column, n_output]; one
+    with several, or with state carried from step to step, is packed into rows by its --signature.
+    It is checked for width, type, random numbers, memory, NaN and mixing of columns, and with
+    --data for the order of its inputs; what cannot be known of it is null in the manifest.
 
     Example: `climlink import wrapped_model.pt --input-set host_v2_rh --data DIR -o wrap_model.pt`
 
     Example: `climlink import v4_unet_wrapper.pt --input-set host_v4_rh --grid grid-info.nc --legacy-postprocessing`
+
+    Example: `climlink import rnn_with_memory.pt --signature signature.yaml --data DIR`
     """
     from climlink.data.files import require_writable
     from climlink.packages.import_wrapper import ImportRequest, import_package
 
+    named = input_set is not None
+    if named == (signature is not None) or (output_set is not None and not named):
+        raise typer.BadParameter("give --input-set (and --output-set), or --signature instead")
     require_writable(out)
     request = ImportRequest(
         input_set=input_set,
-        output_set=output_set,
+        output_set=output_set or "mmf368",
+        signature=signature,
         data=data,
         grid=grid,
         name=name,

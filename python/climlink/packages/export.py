@@ -17,7 +17,7 @@ from climlink.data.errors import StoreError
 from climlink.data.files import FileError, replacing
 from climlink.data.store import ColumnStore
 from climlink.packages.golden import GoldenSamples, choose_golden
-from climlink.packages.golden_sequences import check_chain, choose_sequences
+from climlink.packages.golden_sequences import Sequences, check_chain, choose_sequences
 from climlink.packages.golden_sources import store_rows
 from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.packages.scripting import scripted
@@ -83,7 +83,8 @@ def export_package(source: ExportSource, candidates: Tensor, output: str | Path)
         chosen = choose_golden(emulator, candidates, scale)
     with torch.no_grad():
         golden_outputs = script(chosen.rows)
-    check_chain(emulator.contract, chosen, golden_outputs)
+    if emulator.contract.carried:
+        check_chain(Sequences.of(emulator), chosen, golden_outputs)
     golden = {GOLDEN_INPUTS_ENTRY: raw_rows(chosen.rows), GOLDEN_OUTPUTS_ENTRY: raw_rows(golden_outputs)}
     manifest = _manifest(source, script, chosen, golden)
     buffer = io.BytesIO()
@@ -182,7 +183,7 @@ def eager_emulator(package: EmulatorPackage) -> WrappedEmulator:
 
 def _manifest(source: ExportSource, script: torch.jit.ScriptModule, chosen: GoldenSamples, golden: dict[str, bytes]) -> Manifest:
     emulator = source.emulator
-    contract = emulator.contract
+    contract, replay = emulator.contract, tolerances(chosen)
     outputs = output_layout(contract, has_confidence=emulator.network.has_confidence)
     return Manifest(
         name=source.name,
@@ -204,11 +205,11 @@ def _manifest(source: ExportSource, script: torch.jit.ScriptModule, chosen: Gold
         architecture=source.architecture,
         allowed_precisions=["float32"],
         difference_scale={v.name: source.difference_scale[v.name] if v.role == "value" else [1.0] for v in outputs.variables},
-        tolerances=tolerances(chosen),
+        tolerances=replay,
         same_kernels_tolerance=SAME_KERNELS_TOLERANCE,
         training_ranges=source.training_ranges,
         operators=sorted(torch.jit.export_opnames(script)),
-        golden=golden_entry(chosen, golden),
+        golden=golden_entry(chosen, golden, replay),
         provenance=provenance_entry(source.data_digest, source.seed, source.training),
     )
 
@@ -241,12 +242,16 @@ def tolerances(chosen: GoldenSamples, factor: float = 1.0) -> list[ToleranceEntr
     return [ToleranceEntry(backend="torchscript", device=d, precision="float32", tolerance=max(factor * t, least)) for d, t in usual]
 
 
-def golden_entry(chosen: GoldenSamples, golden: dict[str, bytes]) -> GoldenEntry:
-    """Return the manifest's record of the golden columns, given as the entries of the package."""
+def golden_entry(
+    chosen: GoldenSamples,
+    golden: dict[str, bytes],
+    replay: list[ToleranceEntry],
+) -> GoldenEntry:
+    """Return the manifest's record of golden samples, given as entries, and of their replay."""
     return GoldenEntry(
         sample_count=chosen.rows.shape[0],
         step_count=chosen.step_count,
-        chained_tolerance=chosen.chained_tolerance(max(t.tolerance for t in tolerances(chosen))),
+        chained_tolerance=chosen.chained_tolerance(max(t.tolerance for t in replay)),
         inputs_sha256=hashlib.sha256(golden[GOLDEN_INPUTS_ENTRY]).hexdigest(),
         outputs_sha256=hashlib.sha256(golden[GOLDEN_OUTPUTS_ENTRY]).hexdigest(),
         sensitivity=chosen.sensitivity,

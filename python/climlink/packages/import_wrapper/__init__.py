@@ -19,9 +19,19 @@ from torch import Tensor
 
 from climlink.data.climsim import TIME_STEP_S
 from climlink.packages.export import golden_entry, provenance_entry, raw_rows, tolerances, write_package
-from climlink.packages.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenSamples, choose_columns, graph_sensitivity
+from climlink.packages.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenSamples
+from climlink.packages.golden_sequences import check_chain
 from climlink.packages.golden_sources import CANDIDATE_COUNT
+from climlink.packages.import_wrapper.adapter import adapter, check_tensors
+from climlink.packages.import_wrapper.carried_state import (
+    first_rows,
+    forwards_of_state,
+    sequences,
+    state_findings,
+    with_state,
+)
 from climlink.packages.import_wrapper.foreign_graph import ROW_MULTIPLE, CopyingGraph, ForeignGraph, GraphError, open_graph
+from climlink.packages.import_wrapper.golden_rows import choose_golden
 from climlink.packages.import_wrapper.graph_examination import (
     COMPANY_ROWS,
     CONFIDENCE_SET,
@@ -30,13 +40,20 @@ from climlink.packages.import_wrapper.graph_examination import (
     NotFiniteError,
     examine,
 )
-from climlink.packages.import_wrapper.import_columns import ImportColumns, import_columns
+from climlink.packages.import_wrapper.import_columns import (
+    ImportColumns,
+    NamedSets,
+    RowSets,
+    import_columns,
+)
 from climlink.packages.import_wrapper.input_order import finite_orders, order_finding, other_orders
+from climlink.packages.import_wrapper.signature import PackedRows, Signature
 from climlink.packages.read import EmulatorPackage
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.wrappers.contract import confidence_of
-from climlink.wrappers.difference import SAME_KERNELS_TOLERANCE, scaled_difference
+from climlink.wrappers.difference import SAME_KERNELS_TOLERANCE
 from climlink.wrappers.errors import ContractError, near_names
+from climlink.wrappers.layout import LEVEL
 from climlink.wrappers.manifest import (
     GOLDEN_INPUTS_ENTRY,
     GOLDEN_OUTPUTS_ENTRY,
@@ -54,21 +71,20 @@ Progress = Callable[[int, int, str], None]
 FULL_FORWARDS = 9
 """Forwards of all candidate rows in an import without other orders: 1 to examine, 4 perturbed, 3 routes, 1 of the package."""
 
-USUAL = 0.9
-"""Share of the columns away from thresholds on which ways to run a graph must agree: fewer could be chosen by luck."""
-
 
 @dataclass(frozen=True)
 class ImportRequest:
     """What the user knows of the file: its sets, the time step its tendencies are meant for [s], and the host's part.
 
+    A graph with several tensors has a file ``signature`` instead of the sets (docs/import.md).
     ``data`` is a prepared store or a folder of ClimSim pairs; ``grid`` a grid file for the vertical coordinate. ``tolerance`` replaces the
     largest difference between routes on one machine, for graphs whose kernels round more. ``without_prints`` takes out the statements that
     print, which the published wrappers do at every forward. ``trust_code`` leaves out the check of what the graph may do.
     """
 
-    input_set: str
+    input_set: str | None = None
     output_set: str = "mmf368"
+    signature: Path | None = None
     data: Path | None = None
     grid: Path | None = None
     name: str | None = None
@@ -87,23 +103,29 @@ def import_package(old: str | Path, request: ImportRequest, output: str | Path, 
     unknown set or too few columns, PackageError if the file cannot be written.
     """
     old = Path(old)
-    _check_request(request)
+    signature = None if request.signature is None else Signature.read(request.signature)
+    sets = _sets(request, signature)
     meter = _Meter(progress)
-    graph = open_graph(old, without_prints=request.without_prints, trust_code=request.trust_code)
+    options = {"without_prints": request.without_prints, "trust_code": request.trust_code}
+    graph = open_graph(old, **options, several=signature is not None)
     graph = replace(graph, on_rows=meter.ran)
     meter.begin("reading the columns")
-    columns = import_columns(request.input_set, request.output_set, request.data, request.grid, request.time_step_s)
+    columns = import_columns(sets, request.data, request.grid, request.time_step_s)
     _check_enough(columns)
+    findings: list[str] = []
+    if signature is not None:
+        graph, columns, done = _adapted(graph, signature, columns, request.trust_code)
+        findings.append(done)
     meter.begin("examining the graph", columns)
     seen = _examined(graph, columns)
+    scale = _difference_scale(columns, seen)
+    findings += seen.findings + (state_findings(graph, columns, scale) if columns.carried else [])
     meter.begin("scoring the order of inputs")
-    findings = [*seen.findings, order_finding(graph, columns, seen.outputs)]
+    findings.append(order_finding(graph, columns, seen.outputs))
     meter.begin("choosing golden columns")
     script = torch.jit.script(CopyingGraph(graph.module).eval()) if seen.writes_argument else graph.module
-    scale = _difference_scale(columns, seen)
-    chosen = _choose_golden(graph, script, columns.rows, seen.outputs, scale, request.tolerance)
-    with torch.no_grad():
-        golden = {GOLDEN_INPUTS_ENTRY: raw_rows(chosen.rows), GOLDEN_OUTPUTS_ENTRY: raw_rows(script(chosen.rows))}
+    chosen = choose_golden(graph, script, columns, seen.outputs, scale, request.tolerance)
+    golden = _golden_entries(script, columns, chosen)
     manifest = _manifest(request, graph, script, columns, seen, findings, scale, chosen, golden)
     content = _with_entries(_archive(graph, script), {MANIFEST_ENTRY: manifest.to_json().encode(), **golden})
     meter.begin("checking the package")
@@ -111,6 +133,30 @@ def import_package(old: str | Path, request: ImportRequest, output: str | Path, 
     write_package(Path(output), content)
     meter.end()
     return EmulatorPackage.read(output)
+
+
+def _adapted(
+    graph: ForeignGraph, signature: Signature, columns: ImportColumns, trust_code: bool
+) -> tuple[ForeignGraph, ImportColumns, str]:
+    """Return the graph on rows, the columns with whole rows, and a sentence on the adapter."""
+    rows = PackedRows.of(signature, columns.inputs, columns.outputs)
+    made = adapter(graph, rows)
+    check_tensors(made, first_rows(rows, columns.rows[:PROBE_ROWS]))
+    packed = made.packed(trust_code)
+    return packed, with_state(packed, rows, columns), made.sentence()
+
+
+def _golden_entries(
+    script: torch.jit.ScriptModule,
+    columns: ImportColumns,
+    chosen: GoldenSamples,
+) -> dict[str, bytes]:
+    """Return the golden rows and outputs as entries of the package."""
+    with torch.no_grad():
+        outputs = script(chosen.rows)
+    if columns.carried:
+        check_chain(sequences(columns), chosen, outputs)
+    return {GOLDEN_INPUTS_ENTRY: raw_rows(chosen.rows), GOLDEN_OUTPUTS_ENTRY: raw_rows(outputs)}
 
 
 class _Meter:
@@ -143,7 +189,8 @@ class _Meter:
 def _rows_of_small_checks(columns: ImportColumns) -> int:
     """Return about how many rows the checks run that need a part of the columns only."""
     whole, part = min(COMPANY_ROWS, columns.rows.shape[0]), ROW_MULTIPLE
-    return whole + 4 * PROBE_ROWS + part * (6 + len(columns.inputs.variables))
+    of_state = forwards_of_state(columns) if columns.carried else 0
+    return whole + 4 * PROBE_ROWS + part * (6 + len(columns.inputs.variables)) + of_state
 
 
 def _check_enough(columns: ImportColumns) -> None:
@@ -163,55 +210,33 @@ def _examined(graph: ForeignGraph, columns: ImportColumns) -> Examination:
         raise GraphError(f"{error}; in the order of {' or '.join(elsewhere)} all outputs are finite") from error
 
 
-def _check_request(request: ImportRequest) -> None:
-    for role, name in (("host_input", request.input_set), ("host_output", request.output_set)):
-        known = variable_set_names(role)
-        if name not in known:
-            raise ContractError(f"{name!r} is not a {role} set{near_names(name, known)}; choose one of {', '.join(known)}")
+def _sets(request: ImportRequest, signature: Signature | None) -> RowSets:
+    """Return the quantities of the rows; ContractError for a request that cannot be met."""
     if not request.time_step_s > 0:
         raise ContractError(f"the time step must be a positive number of seconds, got {request.time_step_s:g}")
     if not SAME_KERNELS_TOLERANCE <= request.tolerance <= JUMP:
         raise ContractError(f"the tolerance must be {SAME_KERNELS_TOLERANCE:g} to {JUMP:g}, got {request.tolerance:g}")
+    if signature is not None and request.input_set is None:
+        return signature
+    if signature is not None or request.input_set is None:
+        raise ContractError("give the name of an input set, or a signature for several tensors")
+    for role, name in (("host_input", request.input_set), ("host_output", request.output_set)):
+        known = variable_set_names(role)
+        if name not in known:
+            raise ContractError(f"{name!r} is not a {role} set{near_names(name, known)}; choose one of {', '.join(known)}")
+    return NamedSets(request.input_set, request.output_set)
 
 
 def _difference_scale(columns: ImportColumns, seen: Examination) -> Tensor:
-    """Return s of the difference formula, float64 [n_output]: spread of targets, else of the outputs; 1 for confidence."""
-    truth = seen.outputs[:, : columns.outputs.width] if columns.targets is None else columns.targets
-    floors = [output_floor(v) for v in columns.outputs.variables for _ in range(columns.outputs.width_of(v.name))]
+    """Return s of the difference formula, float64 [n_output].
+
+    Values have the spread of targets, else of outputs; confidence and carried state have 1.
+    """
+    values = columns.outputs.of_role("value")
+    truth = seen.outputs[:, : values.width] if columns.targets is None else columns.targets
+    floors = [output_floor(v) for v in values.variables for _ in range(values.width_of(v.name))]
     scale = torch.maximum(truth.to(torch.float64).std(dim=0, correction=0), torch.tensor(floors, dtype=torch.float64))
     return torch.cat([scale, torch.ones(seen.outputs.shape[1] - len(scale), dtype=torch.float64)])
-
-
-def _choose_golden(
-    graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, outputs: Tensor, scale: Tensor, tolerance: float
-) -> GoldenSamples:
-    """Return golden rows that differently compiled graphs agree on within ``tolerance``, away from thresholds if there are enough."""
-    spread = _spread_of_routes(graph, script, rows, outputs, scale)
-    moved = graph_sensitivity(graph, rows, outputs, scale)
-    calm = moved < JUMP
-    judged = calm if int(calm.sum()) >= GOLDEN_COLUMN_COUNT else torch.ones_like(calm)
-    usual = float(spread[judged].quantile(USUAL))
-    if usual > tolerance:
-        raise GraphError(
-            f"{graph.path}: frozen, unoptimized and differently batched runs differ by {usual:.1e} in one column of ten, beyond "
-            f"the tolerance {tolerance:g}: its arithmetic amplifies rounding; accept this with --tolerance {2 * usual:.1e}"
-        )
-    return choose_columns(rows, moved, spread <= tolerance)
-
-
-def _spread_of_routes(graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, outputs: Tensor, scale: Tensor) -> Tensor:
-    """Return for each row the largest difference from ``outputs`` of other ways to run the graph on this machine, [row]."""
-    try:
-        frozen = replace(graph, module=torch.jit.freeze(script))
-    except RuntimeError as error:
-        raise GraphError(
-            f"{graph.path}: libtorch cannot freeze the graph, as the Runtime does: {str(error).strip().splitlines()[-1]}"
-        ) from error
-    whole = frozen(rows)
-    parts = torch.cat([frozen(part) for part in rows.split(GOLDEN_COLUMN_COUNT)])
-    with torch.jit.optimized_execution(False):
-        plain = graph(rows)
-    return torch.stack([scaled_difference(y, outputs, scale).amax(dim=1) for y in (whole, parts, plain)]).amax(dim=0)
 
 
 def _archive(graph: ForeignGraph, script: torch.jit.ScriptModule) -> bytes:
@@ -255,12 +280,17 @@ def _manifest(
         findings = [*findings, "statements that print were taken out on request"]
     network_outputs = variable_set(CONFIDENCE_SET, inputs.level_count) if seen.has_confidence else None
     confidence = () if network_outputs is None else confidence_of(network_outputs).variables
-    whole = VariableSet(outputs.name, outputs.variables + confidence, outputs.sizes).layout()
+    parts = outputs.of_role("value").variables + confidence + outputs.of_role("carried").variables
+    whole = VariableSet(outputs.name, parts, outputs.sizes).layout()
+    used = {d for v in inputs.variables + parts for d in v.dims}
+    used |= {LEVEL} if columns.hybrid else set()
+    replay = tolerances(chosen, request.tolerance / SAME_KERNELS_TOLERANCE)
     return Manifest(
         name=request.name or graph.path.stem,
-        dims=dict(inputs.sizes),
+        dims={d: n for d, n in inputs.sizes.items() if d in used},
         inputs=inputs.layout(),
         outputs=whole,
+        carried=list(columns.carried),
         batch_granule=ROW_MULTIPLE,
         network_inputs=None,
         network_outputs=None if network_outputs is None else network_outputs.layout(),
@@ -272,11 +302,12 @@ def _manifest(
         constants=None,
         architecture=None,
         allowed_precisions=["float32"],
-        difference_scale=_by_name(scale, outputs) | {v.name: [1.0] for v in whole.of_role("confidence")},
-        tolerances=tolerances(chosen, request.tolerance / SAME_KERNELS_TOLERANCE),
+        difference_scale=_by_name(scale, outputs.of_role("value"))
+        | {v.name: [1.0] for v in whole.of_role("confidence", "carried")},  # no units
+        tolerances=replay,
         same_kernels_tolerance=request.tolerance,
         operators=sorted(torch.jit.export_opnames(script)),
-        golden=golden_entry(chosen, golden),
+        golden=golden_entry(chosen, golden, replay),
         provenance=provenance_entry(None, None, {}),
         imported=ImportedEntry(
             file=graph.path.name,

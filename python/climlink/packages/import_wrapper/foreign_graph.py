@@ -53,13 +53,20 @@ class ForeignGraph:
 
     def fresh(self) -> ForeignGraph:
         """Return the graph as it was read: a graph that keeps memory has forgotten everything."""
-        return replace(self, module=_load(self.path, self.content, trust_code=True).eval())
+        return replace(self, module=load_graph(self.path, self.content, trust_code=True).eval())
 
 
-def open_graph(path: str | Path, *, without_prints: bool = False, trust_code: bool = False) -> ForeignGraph:
+def open_graph(
+    path: str | Path,
+    *,
+    without_prints: bool = False,
+    trust_code: bool = False,
+    several: bool = False,
+) -> ForeignGraph:
     """Return the graph of a TorchScript file on the CPU, if asked for without the statements that print.
 
-    GraphError if it is none, is a package already, cannot be loaded here, or does more than compute (unless ``trust_code``).
+    ``several``: it need not take one tensor and give one. GraphError if it is none, is a package
+    already, cannot be loaded here, or does more than compute (unless ``trust_code``).
     """
     path = Path(path)
     if not path.is_file():
@@ -71,13 +78,14 @@ def open_graph(path: str | Path, *, without_prints: bool = False, trust_code: bo
         raise GraphError(str(error)) from error
     _check_archive(path, original)
     content = _without_prints(original) if without_prints else original
-    module = _load(path, content, trust_code)
-    _check_signature(path, module)
+    module = load_graph(path, content, trust_code)
+    _check_signature(path, module, several)
     was_training = bool(getattr(module, "training", False))
     return ForeignGraph(path, module.eval(), content, hashlib.sha256(original).hexdigest(), was_training)
 
 
-def _load(path: Path, content: bytes, trust_code: bool) -> torch.jit.ScriptModule:
+def load_graph(path: Path, content: bytes, trust_code: bool) -> torch.jit.ScriptModule:
+    """Return an archive's graph; GraphError if it cannot be loaded, or does more than compute."""
     try:
         if not trust_code:
             _runtime.check_code(content, str(path))
@@ -86,7 +94,7 @@ def _load(path: Path, content: bytes, trust_code: bool) -> torch.jit.ScriptModul
         if getattr(error, "status", "package") == "graph":
             raise GraphError(str(error)) from error
         raise GraphError(
-            f"{path}: torch {torch.__version__} cannot load the graph: {_reason(error)}. A graph that prints the number of GPUs loads on a "
+            f"{path}: torch {torch.__version__} cannot load the graph: {reason(error)}. A graph that prints the number of GPUs loads on a "
             "CPU with --without-prints; one that computes with CUDA needs a torch with CUDA; one of a newer torch needs that torch"
         ) from error
 
@@ -126,22 +134,28 @@ def _check_archive(path: Path, content: bytes) -> None:
         )
 
 
-def _check_signature(path: Path, module: torch.jit.ScriptModule) -> None:
-    """Raise GraphError unless forward takes one tensor and gives one."""
+def _check_signature(path: Path, module: torch.jit.ScriptModule, several: bool) -> None:
+    """Raise GraphError unless forward takes one tensor and gives one, or any where ``several``."""
     try:
         schema = module._c._get_method("forward").schema
     except RuntimeError as error:
-        raise GraphError(f"{path}: the graph has no forward ({_reason(error)})") from error
+        raise GraphError(f"{path}: the graph has no forward ({reason(error)})") from error
+    if several:
+        return
     taken = [a for a in schema.arguments[1:] if not a.has_default_value()]
     if len(taken) != 1 or str(taken[0].type) != "Tensor":
         listed = ", ".join(f"{a.name}: {a.type}" for a in taken) or "nothing"
-        raise GraphError(f"{path}: forward takes {listed}; expected one tensor [column, n_input]: wrap the module so that it takes one row")
+        raise GraphError(
+            f"{path}: forward takes {listed}; expected one tensor [column, n_input]: describe them "
+            "with --signature, or wrap the module so that it takes one row"
+        )
     given = ", ".join(str(r.type) for r in schema.returns)
     if given != "Tensor":
         named = "y = module(x), then " if given.startswith("Dict") else ""
         joined = '(y["prediction"], y["confidence"])' if named else "(prediction, confidence)"
         raise GraphError(
-            f"{path}: forward gives {given}; expected one tensor [column, n_output]: wrap the module so that it joins its results with "
+            f"{path}: forward gives {given}; expected one tensor [column, n_output]: describe several "
+            "with --signature, or wrap the module so that it joins its results with "
             f"{named}torch.cat({joined}, dim=1), 368 predictions first"
         )
 
@@ -152,13 +166,13 @@ def _forward(module: torch.jit.ScriptModule, x: Tensor, path: Path) -> Tensor:
             result = module(x)
     except Exception as error:  # torch.jit.Error of a `raise` in the graph is no RuntimeError
         offered = f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
-        raise GraphError(f"{path}: the graph fails on {offered} on the CPU: {_reason(error)}") from error
+        raise GraphError(f"{path}: the graph fails on {offered} on the CPU: {reason(error)}") from error
     if not isinstance(result, Tensor):
         raise GraphError(f"{path}: forward gives a {type(result).__name__}; expected one tensor [column, n_output]")
     return result
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return what a TorchScript error says, without its pages of traceback: the last line that names an error, else the first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("The following operation failed", "Traceback of"))] or [type(error).__name__]

@@ -19,7 +19,7 @@ MOST_CHANNELS = 64
 
 def why_it_fails(graph: ForeignGraph, x: Tensor, level_count: int) -> str:
     """Return what the graph takes instead of float32 ``x`` [row, n_input], as a sentence; empty if nothing tried says it."""
-    return batches_taken(graph, x) or _type_taken(graph, x) or _shape_taken(graph, x, level_count) or _device(graph)
+    return batches_taken(graph, x) or _type_taken(graph, x) or _shape_taken(graph, x, level_count) or device_asked(graph)
 
 
 def batches_taken(graph: ForeignGraph, x: Tensor) -> str:
@@ -34,7 +34,8 @@ def batches_taken(graph: ForeignGraph, x: Tensor) -> str:
     )
 
 
-def _device(graph: ForeignGraph) -> str:
+def device_asked(graph: ForeignGraph) -> str:
+    """Return a sentence if operators of the graph ask for another device than the CPU."""
     for device, kinds in constant_devices(graph.module).items():
         if device != "cpu":
             return (

@@ -244,7 +244,8 @@ def _findings(graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet, x:
         found.append("the file was saved in training mode; its outputs are the same as in evaluation mode")
     if prints(graph.module):
         found.append("the graph prints at every forward, on every rank")
-    hidden = [v.name for v in inputs.variables if _hides_nan(graph, x, inputs.slice(v.name).stop - 1)]
+    names = inputs.of_role("value", "carried").names
+    hidden = [n for n in names if _hides_nan(graph, x, inputs.slice(n).stop - 1)]
     if hidden:
         found.append(f"NaN in one value of {', '.join(hidden)} gives finite outputs: only a check of the inputs can see it")
     return [*found, *_single_column(graph, x, outputs), *_on_a_gpu(graph, inputs)]

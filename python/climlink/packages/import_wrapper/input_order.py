@@ -57,7 +57,9 @@ class OrderScore:
 
 
 def other_orders(columns: ImportColumns) -> list[VariableSet]:
-    """Return the host input sets of the same width as the declared one."""
+    """Return the host input sets of the declared one's width; none for a user's own order."""
+    if columns.inputs.name not in variable_set_names("host_input"):
+        return []
     sets = [variable_set(n, columns.inputs.level_count) for n in variable_set_names("host_input")]
     return [s for s in sets if s.width == columns.inputs.width and s.name != columns.inputs.name]
 
@@ -70,7 +72,7 @@ def order_finding(graph: ForeignGraph, columns: ImportColumns, predicted: Tensor
     if columns.targets is None:
         return f"nothing checks that the graph was made for the order of {columns.inputs.name}: give data to have it scored"
     truth, weights = columns.targets.numpy(), _resamples(columns.snapshots)
-    varies = ~without_variance(row_moments(truth, truth), columns.outputs)[0]
+    varies = ~without_variance(row_moments(truth, truth), columns.outputs.of_role("value"))[0]
     declared = _score(columns.inputs.name, truth, varies, predicted, weights)
     tried = ((other.name, _outputs(graph, columns, other)) for other in other_orders(columns))
     others = [_score(name, truth, varies, y, weights) for name, y in tried if y is not None]
