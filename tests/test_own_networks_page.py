@@ -12,6 +12,7 @@ from torch import nn
 
 import climlink
 from climlink.data.store import ColumnStore
+from climlink.online.aquaplanet import AquaplanetConfig, newest_restart, run_aquaplanet
 from climlink.packages.verify import verify
 from climlink.wrappers.variable_sets import variable_set
 
@@ -49,11 +50,30 @@ def test_the_ten_lines_of_the_readme(
     assert package.manifest.provenance.data_digest == synthetic_store.digest
 
 
+@pytest.mark.long
+def test_what_the_ten_lines_make_runs_online_with_constraints_to_choose(
+    synthetic_store: ColumnStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _own_files(synthetic_store)
+    exec(compile(_code("README.md", "## Your own network")[0], "README.md", "exec"), {})
+    restarts = []
+    for off in ((), ("prune", "night")):
+        emulator = {"package": "wrap_model.pt", "spin_up_steps": 1, "constraints_off": off}
+        case = AquaplanetConfig.model_validate(
+            {"host": "aquaplanet", "name": "two", "days": 2, "output": tmp_path / f"run{len(off)}", "emulator": emulator}
+        )
+        run = run_aquaplanet(case)
+        assert (run.status, run.day) == ("finished", 2)
+        restarts.append(newest_restart(run.folder).read_bytes())
+    assert restarts[0] != restarts[1]
+
+
 def test_the_page_on_own_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("Fields", "Memory"):
         (tmp_path / name).mkdir()
-    whole = "\n".join(block for name in ("## Fields", "## Memory") for block in _code("docs/own_networks.md", name))
+    whole = "\n".join(block for name in ("## Fields", "## Memory") for block in _code("docs/own-networks.md", name))
     script = tmp_path / "page.py"  # TorchScript reads the source of a module from its file
     script.write_text(whole, encoding="utf-8")
     exec(compile(whole, str(script), "exec"), {"__name__": "page"})
