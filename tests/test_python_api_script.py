@@ -1,4 +1,4 @@
-"""The script of docs/python_api.md, as it stands there: it runs, and its memory does not grow with the store."""
+"""The script of docs/python-api.md, as it stands there: it runs, and its memory does not grow with the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from climlink.data.store import ColumnStore
 from climlink.data.synthetic import write_dataset
 from climlink.packages.read import EmulatorPackage
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "python_api.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "python-api.md"
 PEAK = "\nimport resource\nprint('peak_kib', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
 TEST_SPLIT = 3
 
