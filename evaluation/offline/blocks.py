@@ -84,8 +84,11 @@ class Blocks:
     ``area`` [column] weighs the columns; of a table, where it is not known, it is 1.
     """
 
-    def __init__(self, predictor: Predictor, store: ColumnStore, split: str) -> None:
-        """Check package and store against each other; EvaluationError says what does not fit."""
+    def __init__(self, predictor: Predictor, store: ColumnStore, split: str, *, changes: bool = True) -> None:
+        """Check package and store against each other; EvaluationError says what does not fit.
+
+        Without ``changes`` blocks do not tell what constraints added, and need half the memory.
+        """
         manifest = predictor.package.manifest
         check_fit(manifest, store, split)
         self.inputs, self.outputs = value_sets(manifest)
@@ -95,6 +98,7 @@ class Blocks:
         self.misses = Misses(self.outputs)
         self.times_done = 0
         self._predictor = predictor
+        self.tells_changes = changes and predictor.splits_constraints
         self._n_confidence = manifest.outputs.width_of("confidence")
 
     def __iter__(self) -> Iterator[Block]:
@@ -109,7 +113,7 @@ class Blocks:
         shape = (len(times), self.store.n_column)
         inputs = pack_inputs({n: columns[n] for n in self.inputs.names}, self.inputs)
         truth = pack_targets({n: columns[n] for n in self.outputs.names}, self.outputs)
-        rows, changes = self._predictor.rows_and_changes(inputs)
+        rows, changes = self._predictor.rows_and_changes(inputs) if self.tells_changes else (self._predictor.rows(inputs), None)
         predicted = rows.astype(np.float64).reshape(*shape, -1)
         self.misses.note(predicted, [self.store.name_of(int(i)) for i in times])
         counted = np.asarray(np.isfinite(predicted).all(axis=2), dtype=np.float64)

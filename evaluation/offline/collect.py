@@ -104,7 +104,7 @@ def _prepare(blocks: Blocks, predictor: Predictor) -> Collected:
         budgets=PairMoments.empty(columns, len(BUDGETS)) if has_budgets else None,
         groups=PrecipitationGroups(len(profile_features(outputs))) if has_rain else None,
         confidence=_confidence(predictor, outputs, excluded),
-        activity=ConstraintActivity() if predictor.splits_constraints else None,
+        activity=ConstraintActivity() if blocks.tells_changes else None,
         excluded=excluded,
     )
 

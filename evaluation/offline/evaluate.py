@@ -62,10 +62,12 @@ def evaluate_offline(
     return OfflineEvaluation(result, summary, report)
 
 
-def offline_result(package: EmulatorPackage, store: ColumnStore, split: str, progress: Progress | None = None) -> OfflineResult:
-    """Return what one pass over a split of a store finds (see ``evaluate_offline``)."""
+def offline_result(
+    package: EmulatorPackage, store: ColumnStore, split: str, progress: Progress | None = None, *, changes: bool = True
+) -> OfflineResult:
+    """Return what one pass over a split of a store finds (see ``evaluate_offline``), constraint activity with ``changes`` only."""
     predictor = Predictor(package)
-    blocks = Blocks(predictor, store, split)
+    blocks = Blocks(predictor, store, split, changes=changes)
     return _result(blocks, predictor, collect(blocks, predictor, progress), split)
 
 

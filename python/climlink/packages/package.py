@@ -98,7 +98,7 @@ class Package(EmulatorPackage):
         if isinstance(data, ColumnStore) and truth is None and dim is None:
             if weights is not None:
                 raise PredictionError("a store brings its own weights, mass and area; of data.to_xarray(split) give others")
-            return result_scores(offline_result(self, data, split or DEFAULT_SPLIT))
+            return result_scores(offline_result(self, data, split or DEFAULT_SPLIT, changes=False))
         dataset = self._dataset(data, split)
         prediction = self.predict(dataset, dim=dim)
         return dataset_scores(
