@@ -184,8 +184,8 @@ def test_a_folder_that_can_only_be_read_is_told_before_the_work(tmp_path: Path, 
 
 
 def test_an_error_without_a_name_of_ours_has_path_and_reason(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(number: int) -> Callable[[Path], None]:
-        def read(package: Path) -> None:
+    def refuse(number: int) -> Callable[..., None]:
+        def read(package: Path, *_: object, **__: object) -> None:
             raise OSError(number, os.strerror(number), str(package))
 
         return read

@@ -136,7 +136,7 @@ def test_export_and_import_compute_with_one_thread(
 @pytest.mark.parametrize("name", ["python_eager", "torchscript"])
 def test_routes_of_torch_compute_with_one_thread(two_threads: None, name: str) -> None:
     package = SimpleNamespace(
-        manifest=SimpleNamespace(imported=True),
+        manifest=SimpleNamespace(architecture=None),
         load=lambda: lambda x: x + torch.get_num_threads(),
     )
     y = ROUTES[name](cast(EmulatorPackage, package), np.zeros((2, 3), np.float32))
