@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 BLOCK_ROWS = 8192
 """Rows of a block: what is in memory does not grow with the store."""
 
+LEAN_BLOCK_ROWS = 3072
+"""Rows of a block where memory counts more than time: half a chunk of ClimSim's low-resolution grid."""
+
 _STATE = ("state_ps", "state_u", "state_v")
 _COORDINATE_TOLERANCE = 1e-6
 _MISSES_NAMED = 20
@@ -87,7 +90,7 @@ class Blocks:
     def __init__(self, predictor: Predictor, store: ColumnStore, split: str, *, changes: bool = True) -> None:
         """Check package and store against each other; EvaluationError says what does not fit.
 
-        Without ``changes`` blocks do not tell what constraints added, and need half the memory.
+        Without ``changes`` blocks do not tell what constraints added, are smaller, and need a fraction of the memory.
         """
         manifest = predictor.package.manifest
         check_fit(manifest, store, split)
@@ -99,10 +102,11 @@ class Blocks:
         self.times_done = 0
         self._predictor = predictor
         self.tells_changes = changes and predictor.splits_constraints
+        self._block_rows = BLOCK_ROWS if changes else LEAN_BLOCK_ROWS
         self._n_confidence = manifest.outputs.width_of("confidence")
 
     def __iter__(self) -> Iterator[Block]:
-        step = min(self.store.time_chunk, max(1, BLOCK_ROWS // self.store.n_column))
+        step = min(self.store.time_chunk, max(1, self._block_rows // self.store.n_column))
         for first in range(0, len(self.indices), step):
             part = self.indices[first : first + step]
             yield self._block(part)
