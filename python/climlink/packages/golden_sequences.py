@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from climlink.packages.golden import PERTURBATION, GoldenSamples, choose_columns, moved, row_unit, sensitivity
+from climlink.wrappers.carried import CarriedPositions
 from climlink.wrappers.difference import scaled_difference
 from climlink.wrappers.errors import ContractError
-from climlink.wrappers.layout import START, CarriedPair
+from climlink.wrappers.layout import CarriedPair
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
@@ -38,12 +39,11 @@ class Sequences:
         values = inputs.of_role("value")
         self.n_value: int = values.width
         self._values = _positions([inputs.slice(n) for n in values.names])
-        self._start = inputs.offset(START)
-        # Carried outputs stand last in the row, behind any confidence, in the order of the set without it.
-        shift = n_output - outputs.width
-        pairs = [(outputs.slice(p.output), inputs.slice(p.input)) for p in carried]
-        self.given = _positions([slice(o.start + shift, o.stop + shift) for o, _ in pairs])
-        self.taken = _positions([i for _, i in pairs])
+        places = CarriedPositions.of(inputs.layout(), outputs.layout(), carried)
+        self._start = places.start
+        # Carried outputs stand last in the row, behind any confidence, which the set lacks.
+        self.given = torch.tensor(places.given) + (n_output - outputs.width)
+        self.taken = torch.tensor(places.taken)
 
     @classmethod
     def of(cls, emulator: WrappedEmulator) -> Sequences:

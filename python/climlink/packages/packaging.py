@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from climlink.data.statistics import compute_statistics, read_statistics
 from climlink.data.store import ColumnStore
 from climlink.packages.export import ExportSource, export_package
+from climlink.packages.golden_sequences import Sequences
 from climlink.packages.golden_sources import golden_source
 from climlink.packages.module_rows import check_module, network_of
 from climlink.packages.package import Package, open_package
@@ -99,7 +100,7 @@ def package(
     _normalize(emulator, normalization, known)
     candidates = source.rows(contract.inputs.of_role("value"), known)
     if not isinstance(module, ColumnEmulator | RowNetwork):
-        check_module(emulator, _host_rows(contract, candidates))
+        check_module(emulator, _host_rows(emulator, candidates))
     made = ExportSource(
         name=name,
         emulator=emulator,
@@ -210,19 +211,9 @@ def _name_of(module: nn.Module | str | Path) -> str:
     return type(module).__name__ if isinstance(module, nn.Module) else Path(module).name
 
 
-def _host_rows(contract: EmulatorContract, values: Tensor) -> Tensor:
+def _host_rows(emulator: WrappedEmulator, values: Tensor) -> Tensor:
     """Return host rows [row, n_input] of samples that begin, from their value inputs."""
-    inputs = contract.inputs
-    rows = torch.zeros([values.shape[0], inputs.width], dtype=torch.float32)
-    position = 0
-    for v in inputs.variables:
-        width = inputs.width_of(v.name)
-        if v.role == "value":
-            rows[:, inputs.slice(v.name)] = values[:, position : position + width]
-            position += width
-        elif v.role == START:
-            rows[:, inputs.slice(v.name)] = 1.0
-    return rows
+    return Sequences.of(emulator).first(values) if emulator.contract.carried else values
 
 
 def _difference_scale(emulator: WrappedEmulator, values: Tensor, statistics: Statistics | None) -> dict[str, list[float]]:
@@ -231,7 +222,7 @@ def _difference_scale(emulator: WrappedEmulator, values: Tensor, statistics: Sta
     if statistics is not None and all(n in statistics.variables and statistics[n].has("std") for n in outputs.names):
         return difference_scale(emulator.contract, statistics)
     with torch.no_grad():
-        y = emulator(_host_rows(emulator.contract, values))[:, : outputs.width].to(torch.float64)
+        y = emulator(_host_rows(emulator, values))[:, : outputs.width].to(torch.float64)
     floors = [output_floor(v) for v in outputs.variables for _ in range(outputs.width_of(v.name))]
     scale = torch.maximum(y.std(dim=0, correction=0), torch.tensor(floors, dtype=torch.float64))
     return {n: scale[outputs.slice(n)].tolist() for n in outputs.names}
