@@ -1,4 +1,5 @@
-// climlink._runtime: the C interface for Python. It goes through climlink.h only, as every other host does.
+// climlink._runtime: the C interface for Python. It goes through climlink.h only, as every other
+// host does.
 #include <climlink/climlink.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -24,8 +25,8 @@ PyObject* emulator_error = nullptr;
 
 [[noreturn]] void raise(climlink_status status, const std::string& message) {
   // A message may quote bytes of a damaged file, which are no UTF-8.
-  const auto words =
-      py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(message.data(), static_cast<py::ssize_t>(message.size()), "replace"));
+  const auto words = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(message.data(), static_cast<py::ssize_t>(message.size()), "replace"));
   const py::object error = py::reinterpret_borrow<py::object>(emulator_error)(words);
   error.attr("status") = climlink_status_name(status);
   PyErr_SetObject(emulator_error, error.ptr());
@@ -42,20 +43,26 @@ climlink_status without_gil(const Call& call) {
   return call();
 }
 
-std::string shape_text(const py::array& array) { return py::str("{} {}").format(array.attr("shape"), array.dtype()).cast<std::string>(); }
+std::string shape_text(const py::array& array) {
+  return py::str("{} {}").format(array.attr("shape"), array.dtype()).cast<std::string>();
+}
 
-// A numpy array as a climlink_array; the Python side declares shape and type, so that nothing is cast or broadcast on the way.
+// A numpy array as a climlink_array; the Python side declares shape and type, so that nothing is
+// cast or broadcast on the way.
 climlink_array view_of(const std::string& name, const py::array& array, bool writeable) {
   const bool float32 = py::isinstance<py::array_t<float>>(array);
   if (!float32 && !py::isinstance<py::array_t<double>>(array)) {
-    raise(CLIMLINK_ERROR_SHAPE, name + ": expected a float32 or float64 array, got " + shape_text(array));
+    raise(CLIMLINK_ERROR_SHAPE,
+          name + ": expected a float32 or float64 array, got " + shape_text(array));
   }
   if (array.ndim() < 1 || array.ndim() > CLIMLINK_MAX_RANK) {
-    raise(CLIMLINK_ERROR_SHAPE,
-          name + ": expected an array of 1 to 4 dimensions such as [column], [column, level] or [sample, lat, lon], got " +
-              shape_text(array));
+    raise(CLIMLINK_ERROR_SHAPE, name +
+                                    ": expected an array of 1 to 4 dimensions such as [column], "
+                                    "[column, level] or [sample, lat, lon], got " +
+                                    shape_text(array));
   }
-  if (writeable && !array.writeable()) raise(CLIMLINK_ERROR_ARGUMENT, name + ": the output array is read-only");
+  if (writeable && !array.writeable())
+    raise(CLIMLINK_ERROR_ARGUMENT, name + ": the output array is read-only");
   climlink_array view{};
   view.data = const_cast<void*>(array.data());  // set reads only; get has checked writeable
   view.type = float32 ? CLIMLINK_FLOAT32 : CLIMLINK_FLOAT64;
@@ -75,11 +82,13 @@ climlink_role role_of(const std::string& role) {
   raise(CLIMLINK_ERROR_ARGUMENT, "role is \"" + role + "\"; expected \"input\" or \"output\"");
 }
 
-// Owns a handle. A handle is for one thread at a time; run releases the GIL, so two Python threads need two emulators.
+// Owns a handle. A handle is for one thread at a time; run releases the GIL, so two Python threads
+// need two emulators.
 class Emulator {
  public:
-  Emulator(const std::variant<py::bytes, std::string>& source, int level_count, double time_step_s, const std::string& device,
-           int local_rank, int threads, int micro_batch, const std::optional<std::string>& pinned_sha256,
+  Emulator(const std::variant<py::bytes, std::string>& source, int level_count, double time_step_s,
+           const std::string& device, int local_rank, int threads, int micro_batch,
+           const std::optional<std::string>& pinned_sha256,
            const std::vector<std::string>& constraints_off, bool trust_code) {
     climlink_options options = climlink_options_default();
     options.level_count = level_count;
@@ -97,8 +106,10 @@ class Emulator {
       check(without_gil([&] { return climlink_open(path->c_str(), &options, &handle_); }));
     } else {
       const std::string_view bytes = std::get<py::bytes>(source);
-      check(without_gil(
-          [&] { return climlink_open_bytes(bytes.data(), static_cast<int64_t>(bytes.size()), "<bytes>", &options, &handle_); }));
+      check(without_gil([&] {
+        return climlink_open_bytes(bytes.data(), static_cast<int64_t>(bytes.size()), "<bytes>",
+                                   &options, &handle_);
+      }));
     }
   }
   ~Emulator() { climlink_close(&handle_); }
@@ -120,23 +131,30 @@ class Emulator {
 
   FloatRows run_packed(const py::array& x) {
     if (!py::isinstance<FloatRows>(x) || x.ndim() != 2) {
-      raise(CLIMLINK_ERROR_SHAPE, "expected a C-contiguous float32 array [n_column, " + std::to_string(width(CLIMLINK_INPUT)) + "], got " +
-                                      shape_text(x) + (x.ndim() == 2 && py::isinstance<py::array_t<float>>(x) ? ", not C-contiguous" : ""));
+      raise(
+          CLIMLINK_ERROR_SHAPE,
+          "expected a C-contiguous float32 array [n_column, " +
+              std::to_string(width(CLIMLINK_INPUT)) + "], got " + shape_text(x) +
+              (x.ndim() == 2 && py::isinstance<py::array_t<float>>(x) ? ", not C-contiguous" : ""));
     }
     const auto rows = py::reinterpret_borrow<FloatRows>(x);
     const int64_t n_output = width(CLIMLINK_OUTPUT);
     FloatRows y({static_cast<py::ssize_t>(rows.shape(0)), static_cast<py::ssize_t>(n_output)});
     const float* in = rows.data();
     float* out = y.mutable_data();
-    check(without_gil([&] { return climlink_run_packed(handle_, in, rows.shape(0), rows.shape(1), out, n_output); }));
+    check(without_gil([&] {
+      return climlink_run_packed(handle_, in, rows.shape(0), rows.shape(1), out, n_output);
+    }));
     return y;
   }
 
-  void require_units(const std::string& role, const std::string& name, const std::string& units) const {
+  void require_units(const std::string& role, const std::string& name,
+                     const std::string& units) const {
     check(climlink_require_units(handle_, role_of(role), name.c_str(), units.c_str()));
   }
   void require_coordinate(const std::string& dim, const std::vector<double>& values) const {
-    check(climlink_require_coordinate(handle_, dim.c_str(), values.data(), static_cast<int64_t>(values.size())));
+    check(climlink_require_coordinate(handle_, dim.c_str(), values.data(),
+                                      static_cast<int64_t>(values.size())));
   }
   int64_t dim_size(const std::string& dim) const {
     int64_t size = 0;
@@ -162,12 +180,14 @@ class Emulator {
     const climlink_role role = role_of(row);
     py::list result;
     const std::vector<VariableRow> known = rows(role);
-    for (std::size_t i = 0; i < known.size(); ++i) result.append(described(role, static_cast<int32_t>(i), known[i]));
+    for (std::size_t i = 0; i < known.size(); ++i)
+      result.append(described(role, static_cast<int32_t>(i), known[i]));
     return result;
   }
 
   std::vector<std::pair<std::string, std::string>> carried() const {
-    std::vector<std::pair<std::string, std::string>> pairs(static_cast<std::size_t>(number<int32_t>(climlink_carried_count)));
+    std::vector<std::pair<std::string, std::string>> pairs(
+        static_cast<std::size_t>(number<int32_t>(climlink_carried_count)));
     for (std::size_t i = 0; i < pairs.size(); ++i) {
       const char *output = nullptr, *input = nullptr;
       check(climlink_carried(handle_, static_cast<int32_t>(i), &output, &input));
@@ -202,8 +222,9 @@ class Emulator {
     for (int32_t d = 0; d < n_dim; ++d) dims.append(names[d]);
     const auto& [name, units, variable_width, offset] = row;
     return py::dict(py::arg("name") = name, py::arg("units") = units, py::arg("dims") = dims,
-                    py::arg("sizes") = std::vector<int64_t>(sizes, sizes + n_dim), py::arg("role") = purpose,
-                    py::arg("width") = variable_width, py::arg("offset") = offset);
+                    py::arg("sizes") = std::vector<int64_t>(sizes, sizes + n_dim),
+                    py::arg("role") = purpose, py::arg("width") = variable_width,
+                    py::arg("offset") = offset);
   }
   int64_t width(climlink_role role) const {
     int32_t count = 0;
@@ -228,7 +249,9 @@ class Emulator {
 };
 
 // The path as the file system has it, whatever its encoding.
-std::string path_text(const py::object& path) { return py::module_::import("os").attr("fsencode")(path).cast<std::string>(); }
+std::string path_text(const py::object& path) {
+  return py::module_::import("os").attr("fsencode")(path).cast<std::string>();
+}
 
 // Accepts str, bytes and os.PathLike, which std::variant alone would not.
 std::variant<py::bytes, std::string> source_of(const py::object& source) {
@@ -253,93 +276,135 @@ void define_archives(py::module_& m) {
       "read_file",
       [](const py::object& path) {
         const std::string text = path_text(path);
-        return given([&](void** bytes, int64_t* size) { return climlink_read_file(text.c_str(), bytes, size); });
+        return given([&](void** bytes, int64_t* size) {
+          return climlink_read_file(text.c_str(), bytes, size);
+        });
       },
       py::arg("path"), "Return the bytes of a regular file below 2 GiB.");
   m.def(
       "check_archive",
       [](const py::bytes& archive, const std::string& name) {
         const std::string_view bytes = archive;
-        check(without_gil([&] { return climlink_check_archive(bytes.data(), static_cast<int64_t>(bytes.size()), name.c_str()); }));
+        check(without_gil([&] {
+          return climlink_check_archive(bytes.data(), static_cast<int64_t>(bytes.size()),
+                                        name.c_str());
+        }));
       },
-      py::arg("archive"), py::arg("name"), "Read every entry of a zip to its end; raise EmulatorError if one is damaged, twice or huge.");
+      py::arg("archive"), py::arg("name"),
+      "Read every entry of a zip to its end; raise EmulatorError if one is damaged, twice or "
+      "huge.");
   m.def(
       "check_code",
       [](const py::bytes& archive, const std::string& name) {
         const std::string_view bytes = archive;
-        check(without_gil([&] { return climlink_check_code(bytes.data(), static_cast<int64_t>(bytes.size()), name.c_str()); }));
+        check(without_gil([&] {
+          return climlink_check_code(bytes.data(), static_cast<int64_t>(bytes.size()),
+                                     name.c_str());
+        }));
       },
-      py::arg("archive"), py::arg("name"), "Raise EmulatorError if TorchScript does more than compute.");
+      py::arg("archive"), py::arg("name"),
+      "Raise EmulatorError if TorchScript does more than compute.");
   m.def(
       "read_entry",
       [](const py::bytes& archive, const std::string& name, const std::string& suffix) {
         const std::string_view bytes = archive;
         return given([&](void** contents, int64_t* size) {
-          return climlink_read_entry(bytes.data(), static_cast<int64_t>(bytes.size()), name.c_str(), suffix.c_str(), contents, size);
+          return climlink_read_entry(bytes.data(), static_cast<int64_t>(bytes.size()), name.c_str(),
+                                     suffix.c_str(), contents, size);
         });
       },
-      py::arg("archive"), py::arg("name"), py::arg("suffix"), "Return the only entry whose path ends in suffix.");
+      py::arg("archive"), py::arg("name"), py::arg("suffix"),
+      "Return the only entry whose path ends in suffix.");
 }
 
 constexpr const char* class_doc = R"(One opened package: the C++ runtime behind Python.
 
-Emulator(source, level_count=0, time_step_s=0.0, device="cpu", local_rank=0, threads=1, micro_batch=64, pinned_sha256=None,
-         constraints_off=(), trust_code=False)
+Emulator(source, level_count=0, time_step_s=0.0, device="cpu", local_rank=0, threads=1,
+         micro_batch=64, pinned_sha256=None, constraints_off=(), trust_code=False)
 
-source is a path or the bytes of a package. level_count and time_step_s (s) are the host's claims, 0 for none. Opening checks the
-digest, the manifest and the claims before anything is deserialized, loads and freezes the graph, and replays the golden columns.
-constraints_off names constraints of the manifest that this run leaves out; the golden columns are replayed with all of them on.
-A package is code: one whose graph does more than compute is refused before it acts, unless trust_code is true.
+source is a path or the bytes of a package. level_count and time_step_s (s) are the host's claims,
+0 for none. Opening checks the digest, the manifest and the claims before anything is deserialized,
+loads and freezes the graph, and replays the golden columns. constraints_off names constraints of
+the manifest that this run leaves out; the golden columns are replayed with all of them on.
+A package is code: one whose graph does more than compute is refused before it acts, unless
+trust_code is true.
 Use it from one thread at a time.)";
 
 void define_emulator(py::module_& m) {
   py::class_<Emulator>(m, "Emulator", class_doc)
-      .def(py::init([](const py::object& source, int level_count, double time_step_s, const std::string& device, int local_rank,
-                       int threads, int micro_batch, const std::optional<std::string>& pinned_sha256,
+      .def(py::init([](const py::object& source, int level_count, double time_step_s,
+                       const std::string& device, int local_rank, int threads, int micro_batch,
+                       const std::optional<std::string>& pinned_sha256,
                        const std::vector<std::string>& constraints_off, bool trust_code) {
-             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device, local_rank, threads, micro_batch,
-                                               pinned_sha256, constraints_off, trust_code);
+             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device,
+                                               local_rank, threads, micro_batch, pinned_sha256,
+                                               constraints_off, trust_code);
            }),
-           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0, py::arg("device") = "cpu",
-           py::arg("local_rank") = 0, py::arg("threads") = 1, py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
+           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0,
+           py::arg("device") = "cpu", py::arg("local_rank") = 0, py::arg("threads") = 1,
+           py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
            py::arg("constraints_off") = std::vector<std::string>(), py::arg("trust_code") = false)
-      .def("begin", &Emulator::begin, py::arg("n_column"), "Start a step of n_column samples; forgets what was set before.")
-      .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
-           "Set samples of one input variable from a float32 or float64 array [sample, dims...] of any strides.")
-      .def("run", &Emulator::run, "Run all samples; every input must be set for each, but carried ones only where start is 0.")
-      .def("get", &Emulator::get, py::arg("name"), py::arg("values").noconvert(), py::arg("first_column") = 0,
+      .def("begin", &Emulator::begin, py::arg("n_column"),
+           "Start a step of n_column samples; forgets what was set before.")
+      .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(),
+           py::arg("first_column") = 0,
+           "Set samples of one input variable from a float32 or float64 array [sample, dims...] of "
+           "any strides.")
+      .def("run", &Emulator::run,
+           "Run all samples; every input must be set for each, but carried ones only where start "
+           "is 0.")
+      .def("get", &Emulator::get, py::arg("name"), py::arg("values").noconvert(),
+           py::arg("first_column") = 0,
            "Copy samples of one output variable into values, a writeable array like those of set.")
       .def("run_packed", &Emulator::run_packed, py::arg("x").noconvert(),
-           "Return y [n_column, n_output] for packed rows x [n_column, n_input]; x must be C-contiguous float32.")
-      .def("require_units", &Emulator::require_units, py::arg("role"), py::arg("name"), py::arg("units"),
+           "Return y [n_column, n_output] for packed rows x [n_column, n_input]; x must be "
+           "C-contiguous float32.")
+      .def("require_units", &Emulator::require_units, py::arg("role"), py::arg("name"),
+           py::arg("units"),
            "Raise EmulatorError if the units of an \"input\" or \"output\" variable are others.")
       .def("require_coordinate", &Emulator::require_coordinate, py::arg("dim"), py::arg("values"),
-           "Raise EmulatorError if the package has other coordinate values for a dimension; pass if it has none.")
-      .def("dim_size", &Emulator::dim_size, py::arg("dim"), "Size of a dimension; 0 where the package has none of that name.")
+           "Raise EmulatorError if the package has other coordinate values for a dimension; pass "
+           "if it has none.")
+      .def("dim_size", &Emulator::dim_size, py::arg("dim"),
+           "Size of a dimension; 0 where the package has none of that name.")
       .def("variables", &Emulator::variables, py::arg("role"),
-           "List of the \"input\" or \"output\" variables: name, units, dims, sizes, role, width, offset.")
-      .def_property_readonly("carried", &Emulator::carried, "List of (output, input of the next step).")
+           "List of the \"input\" or \"output\" variables: name, units, dims, sizes, role, width, "
+           "offset.")
+      .def_property_readonly("carried", &Emulator::carried,
+                             "List of (output, input of the next step).")
       .def_property_readonly("manifest", &Emulator::manifest, "The manifest as JSON text.")
-      .def_property_readonly("host_postprocessing", &Emulator::host_postprocessing, "What the graph asks of the host: none or legacy.")
-      .def_property_readonly("digest", &Emulator::digest, "SHA-256 of the package, 64 hexadecimal digits.")
-      .def_property_readonly("device", &Emulator::device, "Device in use, such as \"cpu\" or \"cuda:1\".")
+      .def_property_readonly("host_postprocessing", &Emulator::host_postprocessing,
+                             "What the graph asks of the host: none or legacy.")
+      .def_property_readonly("digest", &Emulator::digest,
+                             "SHA-256 of the package, 64 hexadecimal digits.")
+      .def_property_readonly("device", &Emulator::device,
+                             "Device in use, such as \"cpu\" or \"cuda:1\".")
       .def_property_readonly("constraints_off", &Emulator::constraints_off,
                              "Constraints of the manifest that are switched off, in its order.")
-      .def_property_readonly("golden_difference", &Emulator::golden_difference, "Largest difference of the golden replay at open.")
-      .def_property_readonly("level_count", &Emulator::level_count, "Size of the dimension level; 0 where the package has none.")
-      .def_property_readonly("time_step_s", &Emulator::time_step_s, "Time step in seconds; 0 where the package states none.")
+      .def_property_readonly("golden_difference", &Emulator::golden_difference,
+                             "Largest difference of the golden replay at open.")
+      .def_property_readonly("level_count", &Emulator::level_count,
+                             "Size of the dimension level; 0 where the package has none.")
+      .def_property_readonly("time_step_s", &Emulator::time_step_s,
+                             "Time step in seconds; 0 where the package states none.")
       .def_property_readonly(
-          "backend", [](const Emulator&) { return climlink_backend(); }, "\"torchscript\" or \"stub\".")
+          "backend", [](const Emulator&) { return climlink_backend(); },
+          "\"torchscript\" or \"stub\".")
       .def_property_readonly(
-          "inputs", [](const Emulator& e) { return e.rows(CLIMLINK_INPUT); }, "List of (name, units, width, offset).")
-      .def_property_readonly("outputs", [](const Emulator& e) { return e.rows(CLIMLINK_OUTPUT); }, "List of (name, units, width, offset).");
+          "inputs", [](const Emulator& e) { return e.rows(CLIMLINK_INPUT); },
+          "List of (name, units, width, offset).")
+      .def_property_readonly(
+          "outputs", [](const Emulator& e) { return e.rows(CLIMLINK_OUTPUT); },
+          "List of (name, units, width, offset).");
 }
 
-// The bases of EmulatorError. Only the installed module has the package around it: tests of the build tree import it alone.
+// The bases of EmulatorError. Only the installed module has the package around it: tests of the
+// build tree import it alone.
 py::object error_bases(const std::string& module) {
   const py::object runtime_error = py::reinterpret_borrow<py::object>(PyExc_RuntimeError);
   if (module.rfind("climlink.", 0) != 0) return runtime_error;
-  return py::make_tuple(py::module_::import("climlink.wrappers.errors").attr("ClimlinkError"), runtime_error);
+  return py::make_tuple(py::module_::import("climlink.wrappers.errors").attr("ClimlinkError"),
+                        runtime_error);
 }
 
 }  // namespace
@@ -347,9 +412,10 @@ py::object error_bases(const std::string& module) {
 PYBIND11_MODULE(_runtime, m) {
   m.doc() = "The climlink runtime (C interface) for Python.";
   const py::object bases = error_bases(py::str(m.attr("__name__")));
-  emulator_error =
-      PyErr_NewExceptionWithDoc("climlink._runtime.EmulatorError",
-                                "A call of the runtime failed; .status is its short name, such as \"nonfinite\".", bases.ptr(), nullptr);
+  emulator_error = PyErr_NewExceptionWithDoc(
+      "climlink._runtime.EmulatorError",
+      "A call of the runtime failed; .status is its short name, such as \"nonfinite\".",
+      bases.ptr(), nullptr);
   if (emulator_error == nullptr) throw py::error_already_set();
   m.add_object("EmulatorError", py::reinterpret_borrow<py::object>(emulator_error));
   m.attr("__version__") = climlink_version();

@@ -37,7 +37,8 @@ class PickleScan {
   std::uint64_t number(int n_byte) {  // little-endian
     std::uint64_t value = 0;
     const std::string_view part = take(static_cast<std::uint64_t>(n_byte));
-    for (int i = n_byte; i-- > 0;) value = (value << 8U) | static_cast<unsigned char>(part[static_cast<std::size_t>(i)]);
+    for (int i = n_byte; i-- > 0;)
+      value = (value << 8U) | static_cast<unsigned char>(part[static_cast<std::size_t>(i)]);
     return value;
   }
 
@@ -63,7 +64,8 @@ class PickleScan {
   }
 
   std::size_t since_mark() {
-    if (marks_.empty() || marks_.back() > stack_.size()) throw ScanProblem("an instruction without its mark");
+    if (marks_.empty() || marks_.back() > stack_.size())
+      throw ScanProblem("an instruction without its mark");
     const std::size_t count = stack_.size() - marks_.back();
     marks_.pop_back();
     return count;
@@ -85,7 +87,8 @@ class PickleScan {
   }
 
   void store(std::uint64_t index) {
-    if (index > memo_.size()) throw ScanProblem(text("memo number ", index, " after ", memo_.size(), " values"));
+    if (index > memo_.size())
+      throw ScanProblem(text("memo number ", index, " after ", memo_.size(), " values"));
     if (stack_.empty()) throw ScanProblem("an instruction without its values");
     stack_.back().shared = true;
     if (index == memo_.size()) memo_.emplace_back();
@@ -190,7 +193,8 @@ void PickleScan::step(unsigned char instruction) {
     case 'u':  // SETITEMS
       return put_into(since_mark());
     default:
-      throw ScanProblem(text("instruction ", static_cast<int>(instruction), ", which TorchScript does not write"));
+      throw ScanProblem(text("instruction ", static_cast<int>(instruction),
+                             ", which TorchScript does not write"));
   }
 }
 
@@ -210,7 +214,9 @@ std::size_t literal_length(std::string_view code, std::size_t start) {
 
 std::size_t count_of(std::string_view code, std::string_view word) {
   std::size_t count = 0;
-  for (std::size_t at = code.find(word); at != std::string_view::npos; at = code.find(word, at + word.size())) ++count;
+  for (std::size_t at = code.find(word); at != std::string_view::npos;
+       at = code.find(word, at + word.size()))
+    ++count;
   return count;
 }
 
@@ -223,7 +229,8 @@ void scan_code(std::string_view code) {
   constexpr std::size_t longest = 4096;
   constexpr std::size_t widest = 2 * deepest;
   int depth = 0;
-  std::size_t run = 0;     // characters since the last comma or end of statement: operators in a row have no other bound
+  std::size_t run = 0;  // characters since the last comma or end of statement: operators in a row
+                        // have no other bound
   std::size_t indent = 0;  // blanks at the start of this line
   bool at_start = true;
   for (std::size_t i = 0; i < code.size(); ++i) {
@@ -236,10 +243,13 @@ void scan_code(std::string_view code) {
     run = ends || c == ',' ? 0 : run + 1;
     at_start = ends || (at_start && (c == ' ' || c == '\t'));
     indent = ends ? 0 : indent + (at_start ? 1 : 0);
-    if (depth > deepest || indent > widest) throw ScanProblem(text("code nested deeper than ", deepest, " levels"));
-    if (run > longest) throw ScanProblem(text("an expression of more than ", longest, " characters"));
+    if (depth > deepest || indent > widest)
+      throw ScanProblem(text("code nested deeper than ", deepest, " levels"));
+    if (run > longest)
+      throw ScanProblem(text("an expression of more than ", longest, " characters"));
   }
-  if (count_of(code, "elif") > deepest) throw ScanProblem(text("more than ", deepest, " branches in a row"));
+  if (count_of(code, "elif") > deepest)
+    throw ScanProblem(text("more than ", deepest, " branches in a row"));
 }
 
 }  // namespace climlink

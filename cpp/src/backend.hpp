@@ -1,4 +1,5 @@
-// What the runtime needs from a machine-learning library. One backend is compiled in: backend_torchscript.cpp or backend_stub.cpp.
+// What the runtime needs from a machine-learning library. One backend is compiled in:
+// backend_torchscript.cpp or backend_stub.cpp.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +20,11 @@ class Backend {
   Backend(const Backend&) = delete;
   Backend& operator=(const Backend&) = delete;
 
-  // y [n_row, n_output] = network(x [n_row, n_input]), float32 rows in C order in host memory. Throws Error: GRAPH if the result is not
-  // one float32 tensor of that shape, BACKEND if the library fails.
-  virtual void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y, std::int64_t n_output) = 0;
+  // y [n_row, n_output] = network(x [n_row, n_input]), float32 rows in C order in host memory.
+  // Throws Error: GRAPH if the result is not one float32 tensor of that shape, BACKEND if the
+  // library fails.
+  virtual void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y,
+                       std::int64_t n_output) = 0;
 };
 
 // "torchscript" or "stub".
@@ -36,8 +39,10 @@ int backend_device_count();
 // checked. Throws Error: PACKAGE if the bytes are not a TorchScript module, GRAPH if its code does
 // more than compute, ARGUMENT if the graph has no switch for a constraint or an output needs it,
 // BACKEND otherwise.
-std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads,
-                                      const std::vector<std::string>& constraints_off, bool trust_code);
+std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name,
+                                      const Device& device, int threads,
+                                      const std::vector<std::string>& constraints_off,
+                                      bool trust_code);
 
 // The check of a graph's code that load_backend makes, by itself. Throws Error: PACKAGE, GRAPH or
 // BACKEND.

@@ -8,16 +8,20 @@ std::string_view backend_name() noexcept { return "stub"; }
 
 int backend_device_count() { return 0; }
 
-std::unique_ptr<Backend> load_backend(std::string_view /*bytes*/, const std::string& name, const Device& /*device*/, int /*threads*/,
-                                      const std::vector<std::string>& /*constraints_off*/, bool /*trust_code*/) {
+std::unique_ptr<Backend> load_backend(std::string_view /*bytes*/, const std::string& name,
+                                      const Device& /*device*/, int /*threads*/,
+                                      const std::vector<std::string>& /*constraints_off*/,
+                                      bool /*trust_code*/) {
   fail(CLIMLINK_ERROR_BACKEND, name,
-       ": the package is valid, but this climlink was built without libtorch (backend \"stub\") and cannot run it. ",
+       ": the package is valid, but this climlink was built without libtorch (backend \"stub\") "
+       "and cannot run it. ",
        "Build climlink with -DCLIMLINK_TORCH=ON");
 }
 
 void check_code(std::string_view /*bytes*/, const std::string& name) {
   fail(CLIMLINK_ERROR_BACKEND, name,
-       ": this climlink was built without libtorch (backend \"stub\"), so it cannot check what the graph does. ",
+       ": this climlink was built without libtorch (backend \"stub\"), so it cannot check what the "
+       "graph does. ",
        "Build climlink with -DCLIMLINK_TORCH=ON");
 }
 

@@ -17,7 +17,8 @@
 namespace climlink {
 namespace {
 
-// Sets the intra-operator threads for one scope, so that a Python process or another library keeps its own number.
+// Sets the intra-operator threads for one scope, so that a Python process or another library keeps
+// its own number.
 class ThreadScope {
  public:
   explicit ThreadScope(int threads) : before_(at::get_num_threads()), changed_(before_ != threads) {
@@ -37,22 +38,30 @@ class ThreadScope {
 class TorchScriptBackend final : public Backend {
  public:
   TorchScriptBackend(torch::jit::Module module, const Device& device, int threads)
-      : functions_(module._ivalue()->compilation_unit()), module_(frozen(module)), device_(torch_device(device)), threads_(threads) {}
+      : functions_(module._ivalue()->compilation_unit()),
+        module_(frozen(module)),
+        device_(torch_device(device)),
+        threads_(threads) {}
 
-  void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y, std::int64_t n_output) override {
+  void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y,
+               std::int64_t n_output) override {
     const c10::InferenceMode inference;
     const ThreadScope threads(threads_);
     const Float32Scope precision(device_.is_cuda());
     try {
-      // from_blob takes void*, but the wrapped graph never writes its input; a graph that did would be caught by the golden replay.
-      const auto input = at::from_blob(const_cast<float*>(x), {n_row, n_input}, at::kFloat).to(device_);
+      // from_blob takes void*, but the wrapped graph never writes its input; a graph that did would
+      // be caught by the golden replay.
+      const auto input =
+          at::from_blob(const_cast<float*>(x), {n_row, n_input}, at::kFloat).to(device_);
       const at::Tensor output = checked(module_.forward({input}), n_row, n_output);
       const at::Tensor rows = output.to(at::kCPU).contiguous();
-      std::memcpy(y, rows.const_data_ptr<float>(), static_cast<std::size_t>(n_row * n_output) * sizeof(float));
+      std::memcpy(y, rows.const_data_ptr<float>(),
+                  static_cast<std::size_t>(n_row * n_output) * sizeof(float));
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      fail(CLIMLINK_ERROR_BACKEND, "libtorch failed on float32 [", n_row, ", ", n_input, "]: ", reason(error));
+      fail(CLIMLINK_ERROR_BACKEND, "libtorch failed on float32 [", n_row, ", ", n_input,
+           "]: ", reason(error));
     }
   }
 
@@ -67,11 +76,14 @@ class TorchScriptBackend final : public Backend {
 
   static at::Tensor checked(const c10::IValue& result, std::int64_t n_row, std::int64_t n_output) {
     if (!result.isTensor()) {
-      fail(CLIMLINK_ERROR_GRAPH, "the graph returns a ", result.tagKind(), "; expected one float32 tensor [", n_row, ", ", n_output, "]");
+      fail(CLIMLINK_ERROR_GRAPH, "the graph returns a ", result.tagKind(),
+           "; expected one float32 tensor [", n_row, ", ", n_output, "]");
     }
     const at::Tensor& t = result.toTensor();
-    if (t.scalar_type() != at::kFloat || t.dim() != 2 || t.size(0) != n_row || t.size(1) != n_output) {
-      fail(CLIMLINK_ERROR_GRAPH, "the graph returns ", shape_of(t), "; the manifest says Float [", n_row, ", ", n_output, "]");
+    if (t.scalar_type() != at::kFloat || t.dim() != 2 || t.size(0) != n_row ||
+        t.size(1) != n_output) {
+      fail(CLIMLINK_ERROR_GRAPH, "the graph returns ", shape_of(t), "; the manifest says Float [",
+           n_row, ", ", n_output, "]");
     }
     return t;
   }
@@ -82,17 +94,20 @@ class TorchScriptBackend final : public Backend {
   int threads_;
 };
 
-// The submodule of one constraint; wrappers/constraints keeps rules and their names in one order. Throws what libtorch throws if there
-// is none.
+// The submodule of one constraint; wrappers/constraints keeps rules and their names in one order.
+// Throws what libtorch throws if there is none.
 torch::jit::Module rule_of(const torch::jit::Module& module, const std::string& constraint) {
   const torch::jit::Module sequence = module.attr("constraints").toModule();
   const auto names = sequence.attr("names").toListRef();
-  const auto found = std::find_if(names.begin(), names.end(), [&](const c10::IValue& n) { return n.toStringRef() == constraint; });
+  const auto found = std::find_if(names.begin(), names.end(), [&](const c10::IValue& n) {
+    return n.toStringRef() == constraint;
+  });
   return sequence.attr("rules").toModule().attr(std::to_string(found - names.begin())).toModule();
 }
 
 // Outputs that exist through this constraint only; "" if its switch is now off.
-std::string switched_off(const torch::jit::Module& module, const std::string& constraint, const std::string& name) {
+std::string switched_off(const torch::jit::Module& module, const std::string& constraint,
+                         const std::string& name) {
   try {
     torch::jit::Module rule = rule_of(module, constraint);
     std::string makes = rule.attr("makes").toStringRef();
@@ -100,15 +115,18 @@ std::string switched_off(const torch::jit::Module& module, const std::string& co
     return makes;
   } catch (const std::exception&) {
     fail(CLIMLINK_ERROR_ARGUMENT, name, ": the constraint \"", constraint,
-         "\" cannot be switched off: the graph has no switch for it, as it was exported by an older climlink. Export the package again");
+         "\" cannot be switched off: the graph has no switch for it, as it was exported by an "
+         "older climlink. Export the package again");
   }
 }
 
-void switch_off(const torch::jit::Module& module, const std::vector<std::string>& constraints, const std::string& name) {
+void switch_off(const torch::jit::Module& module, const std::vector<std::string>& constraints,
+                const std::string& name) {
   for (const auto& constraint : constraints) {
     const std::string makes = switched_off(module, constraint, name);
     if (makes.empty()) continue;
-    fail(CLIMLINK_ERROR_ARGUMENT, name, ": the constraint \"", constraint, "\" cannot be switched off: ", makes,
+    fail(CLIMLINK_ERROR_ARGUMENT, name, ": the constraint \"", constraint,
+         "\" cannot be switched off: ", makes,
          " would not exist without it. Take it out of constraints_off");
   }
 }
@@ -119,11 +137,14 @@ std::string_view backend_name() noexcept { return "torchscript"; }
 
 int backend_device_count() { return static_cast<int>(torch::cuda::device_count()); }
 
-std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name, const Device& device, int threads,
-                                      const std::vector<std::string>& constraints_off, bool trust_code) {
+std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name,
+                                      const Device& device, int threads,
+                                      const std::vector<std::string>& constraints_off,
+                                      bool trust_code) {
   const c10::InferenceMode inference;
   const ThreadScope scope(threads);
-  torch::jit::Module module = deserialize(bytes, name, torch_device(device), trust_code ? Code::trusted : Code::checked);
+  torch::jit::Module module =
+      deserialize(bytes, name, torch_device(device), trust_code ? Code::trusted : Code::checked);
   switch_off(module, constraints_off, name);
   try {
     module.eval();
@@ -134,6 +155,8 @@ std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string&
   }
 }
 
-void check_code(std::string_view bytes, const std::string& name) { deserialize(bytes, name, c10::Device(c10::kCPU), Code::checked); }
+void check_code(std::string_view bytes, const std::string& name) {
+  deserialize(bytes, name, c10::Device(c10::kCPU), Code::checked);
+}
 
 }  // namespace climlink

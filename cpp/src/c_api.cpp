@@ -22,7 +22,8 @@ thread_local char last_message[longest_message] = "";
 std::string_view checked_bytes(const void* bytes, int64_t size, const char* name) {
   need(bytes, "bytes");
   need(name, "name");
-  if (size < 0) fail(CLIMLINK_ERROR_ARGUMENT, "size is ", size, "; expected the number of bytes, 0 or more");
+  if (size < 0)
+    fail(CLIMLINK_ERROR_ARGUMENT, "size is ", size, "; expected the number of bytes, 0 or more");
   return {static_cast<const char*>(bytes), static_cast<std::size_t>(size)};
 }
 
@@ -35,7 +36,8 @@ void give(const std::string& contents, void** bytes, int64_t* size) {
   *size = static_cast<int64_t>(contents.size());
 }
 
-climlink_emulator* open_bytes(std::string_view bytes, const char* name, const climlink_options* options) {
+climlink_emulator* open_bytes(std::string_view bytes, const char* name,
+                              const climlink_options* options) {
   const climlink_options used = options != nullptr ? *options : climlink_options_default();
   return new climlink_emulator(bytes, name, used);
 }
@@ -121,19 +123,21 @@ climlink_status climlink_check_code(const void* bytes, int64_t size, const char*
   return guarded([&] { climlink::check_code(checked_bytes(bytes, size, name), name); });
 }
 
-climlink_status climlink_read_entry(const void* bytes, int64_t size, const char* name, const char* suffix, void** contents,
-                                    int64_t* contents_size) {
+climlink_status climlink_read_entry(const void* bytes, int64_t size, const char* name,
+                                    const char* suffix, void** contents, int64_t* contents_size) {
   return guarded([&] {
     need(contents, "contents");
     need(contents_size, "contents_size");
     need(suffix, "suffix");
     *contents = nullptr;
     *contents_size = 0;
-    give(climlink::read_entry(checked_bytes(bytes, size, name), name, suffix), contents, contents_size);
+    give(climlink::read_entry(checked_bytes(bytes, size, name), name, suffix), contents,
+         contents_size);
   });
 }
 
-climlink_status climlink_open(const char* path, const climlink_options* options, climlink_emulator** emulator) {
+climlink_status climlink_open(const char* path, const climlink_options* options,
+                              climlink_emulator** emulator) {
   return guarded([&] {
     need(emulator, "emulator");
     *emulator = nullptr;
@@ -142,8 +146,8 @@ climlink_status climlink_open(const char* path, const climlink_options* options,
   });
 }
 
-climlink_status climlink_open_bytes(const void* bytes, int64_t size, const char* name, const climlink_options* options,
-                                    climlink_emulator** emulator) {
+climlink_status climlink_open_bytes(const void* bytes, int64_t size, const char* name,
+                                    const climlink_options* options, climlink_emulator** emulator) {
   return guarded([&] {
     need(emulator, "emulator");
     *emulator = nullptr;
@@ -163,7 +167,8 @@ climlink_status climlink_begin(climlink_emulator* emulator, int64_t n_column) {
   return guarded([&] { checked(emulator).begin(n_column); });
 }
 
-climlink_status climlink_set(climlink_emulator* emulator, const char* name, const climlink_array* values, int64_t first_column) {
+climlink_status climlink_set(climlink_emulator* emulator, const char* name,
+                             const climlink_array* values, int64_t first_column) {
   return guarded([&] {
     need(name, "name");
     need(values, "values");
@@ -175,7 +180,8 @@ climlink_status climlink_run(climlink_emulator* emulator) {
   return guarded([&] { checked(emulator).run(); });
 }
 
-climlink_status climlink_get(const climlink_emulator* emulator, const char* name, const climlink_array* values, int64_t first_column) {
+climlink_status climlink_get(const climlink_emulator* emulator, const char* name,
+                             const climlink_array* values, int64_t first_column) {
   return guarded([&] {
     need(name, "name");
     need(values, "values");
@@ -183,7 +189,7 @@ climlink_status climlink_get(const climlink_emulator* emulator, const char* name
   });
 }
 
-climlink_status climlink_run_packed(climlink_emulator* emulator, const float* x, int64_t n_column, int64_t n_input, float* y,
-                                    int64_t n_output) {
+climlink_status climlink_run_packed(climlink_emulator* emulator, const float* x, int64_t n_column,
+                                    int64_t n_input, float* y, int64_t n_output) {
   return guarded([&] { checked(emulator).run_packed(x, n_column, n_input, y, n_output); });
 }

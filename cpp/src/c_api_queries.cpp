@@ -13,12 +13,14 @@ using climlink::need;
 template <class Item>
 const Item& item_at(const std::vector<Item>& items, int32_t index) {
   if (index < 0 || static_cast<std::size_t>(index) >= items.size()) {
-    fail(CLIMLINK_ERROR_ARGUMENT, "index is ", index, "; expected 0 or more and less than ", items.size());
+    fail(CLIMLINK_ERROR_ARGUMENT, "index is ", index, "; expected 0 or more and less than ",
+         items.size());
   }
   return items[static_cast<std::size_t>(index)];
 }
 
-const climlink::Variable& variable_at(const climlink_emulator* emulator, climlink_role role, int32_t index) {
+const climlink::Variable& variable_at(const climlink_emulator* emulator, climlink_role role,
+                                      int32_t index) {
   return item_at(checked(emulator).layout(role).variables, index);
 }
 
@@ -52,7 +54,8 @@ climlink_status climlink_constraints_off(const climlink_emulator* emulator, cons
   });
 }
 
-climlink_status climlink_host_postprocessing(const climlink_emulator* emulator, const char** policy) {
+climlink_status climlink_host_postprocessing(const climlink_emulator* emulator,
+                                             const char** policy) {
   return guarded([&] {
     need(policy, "policy");
     *policy = checked(emulator).manifest().host_postprocessing.c_str();
@@ -80,7 +83,8 @@ climlink_status climlink_golden_difference(const climlink_emulator* emulator, do
   });
 }
 
-climlink_status climlink_variable_count(const climlink_emulator* emulator, climlink_role role, int32_t* count, int64_t* total_width) {
+climlink_status climlink_variable_count(const climlink_emulator* emulator, climlink_role role,
+                                        int32_t* count, int64_t* total_width) {
   return guarded([&] {
     need(count, "count");
     need(total_width, "total_width");
@@ -90,8 +94,9 @@ climlink_status climlink_variable_count(const climlink_emulator* emulator, climl
   });
 }
 
-climlink_status climlink_variable(const climlink_emulator* emulator, climlink_role role, int32_t index, const char** name,
-                                  const char** units, int64_t* width, int64_t* offset) {
+climlink_status climlink_variable(const climlink_emulator* emulator, climlink_role role,
+                                  int32_t index, const char** name, const char** units,
+                                  int64_t* width, int64_t* offset) {
   return guarded([&] {
     need(name, "name");
     need(units, "units");
@@ -105,8 +110,9 @@ climlink_status climlink_variable(const climlink_emulator* emulator, climlink_ro
   });
 }
 
-climlink_status climlink_variable_dims(const climlink_emulator* emulator, climlink_role role, int32_t index, int32_t* n_dim,
-                                       const char* const** names, const int64_t** sizes) {
+climlink_status climlink_variable_dims(const climlink_emulator* emulator, climlink_role role,
+                                       int32_t index, int32_t* n_dim, const char* const** names,
+                                       const int64_t** sizes) {
   return guarded([&] {
     need(n_dim, "n_dim");
     need(names, "names");
@@ -118,14 +124,16 @@ climlink_status climlink_variable_dims(const climlink_emulator* emulator, climli
   });
 }
 
-climlink_status climlink_variable_role(const climlink_emulator* emulator, climlink_role role, int32_t index, const char** text) {
+climlink_status climlink_variable_role(const climlink_emulator* emulator, climlink_role role,
+                                       int32_t index, const char** text) {
   return guarded([&] {
     need(text, "text");
     *text = climlink::role_text(variable_at(emulator, role, index).role);
   });
 }
 
-climlink_status climlink_dim_size(const climlink_emulator* emulator, const char* dim, int64_t* size) {
+climlink_status climlink_dim_size(const climlink_emulator* emulator, const char* dim,
+                                  int64_t* size) {
   return guarded([&] {
     need(dim, "dim");
     need(size, "size");
@@ -133,10 +141,13 @@ climlink_status climlink_dim_size(const climlink_emulator* emulator, const char*
   });
 }
 
-climlink_status climlink_require_coordinate(const climlink_emulator* emulator, const char* dim, const double* values, int64_t n) {
+climlink_status climlink_require_coordinate(const climlink_emulator* emulator, const char* dim,
+                                            const double* values, int64_t n) {
   return guarded([&] {
     need(dim, "dim");
-    if (n < 0) fail(CLIMLINK_ERROR_ARGUMENT, dim, ": n is ", n, "; expected the number of values, 0 or more");
+    if (n < 0)
+      fail(CLIMLINK_ERROR_ARGUMENT, dim, ": n is ", n,
+           "; expected the number of values, 0 or more");
     if (n > 0) need(values, "values");
     climlink::check_host_coordinate(checked(emulator).manifest(), dim, values, n);
   });
@@ -149,7 +160,8 @@ climlink_status climlink_carried_count(const climlink_emulator* emulator, int32_
   });
 }
 
-climlink_status climlink_carried(const climlink_emulator* emulator, int32_t index, const char** output, const char** input) {
+climlink_status climlink_carried(const climlink_emulator* emulator, int32_t index,
+                                 const char** output, const char** input) {
   return guarded([&] {
     need(output, "output");
     need(input, "input");
@@ -160,14 +172,15 @@ climlink_status climlink_carried(const climlink_emulator* emulator, int32_t inde
   });
 }
 
-climlink_status climlink_require_units(const climlink_emulator* emulator, climlink_role role, const char* name, const char* units) {
+climlink_status climlink_require_units(const climlink_emulator* emulator, climlink_role role,
+                                       const char* name, const char* units) {
   return guarded([&] {
     need(name, "name");
     need(units, "units");
     const auto& v = checked(emulator).variable(role, name);
     if (v.units != units) {
-      fail(CLIMLINK_ERROR_HOST, v.name, ": the host has units \"", units, "\", the package \"", v.units,
-           "\". Convert in the host, with one constant");
+      fail(CLIMLINK_ERROR_HOST, v.name, ": the host has units \"", units, "\", the package \"",
+           v.units, "\". Convert in the host, with one constant");
     }
   });
 }

@@ -25,11 +25,13 @@ climlink_status guarded(const Call& call) noexcept {
   } catch (const Error& error) {
     return remember(error.status(), error.what());
   } catch (const std::bad_alloc&) {
-    return remember(CLIMLINK_ERROR_INTERNAL, "out of memory; use fewer columns at once, or more memory");
+    return remember(CLIMLINK_ERROR_INTERNAL,
+                    "out of memory; use fewer columns at once, or more memory");
   } catch (const std::exception& error) {
     return remember(CLIMLINK_ERROR_INTERNAL, error.what());
   } catch (...) {
-    return remember(CLIMLINK_ERROR_INTERNAL, "an exception of unknown type; this is a defect in climlink");
+    return remember(CLIMLINK_ERROR_INTERNAL,
+                    "an exception of unknown type; this is a defect in climlink");
   }
 }
 

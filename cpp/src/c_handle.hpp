@@ -10,7 +10,8 @@
 #include "error.hpp"
 
 struct climlink_emulator {
-  climlink_emulator(std::string_view bytes, const std::string& name, const climlink_options& options)
+  climlink_emulator(std::string_view bytes, const std::string& name,
+                    const climlink_options& options)
       : emulator(bytes, name, options),
         input_dim_names(dim_names(emulator.manifest().inputs)),
         output_dim_names(dim_names(emulator.manifest().outputs)) {}
@@ -41,7 +42,8 @@ namespace climlink {
 // The emulator behind a handle; Error(ARGUMENT) for a null pointer.
 template <class Handle>
 auto& checked(Handle* handle) {
-  if (handle == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, "emulator is a null pointer; open a package first");
+  if (handle == nullptr)
+    fail(CLIMLINK_ERROR_ARGUMENT, "emulator is a null pointer; open a package first");
   return handle->emulator;
 }
 

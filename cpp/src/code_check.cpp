@@ -20,12 +20,14 @@ using torch::jit::Block;
 using torch::jit::Node;
 
 const char* const way_out =
-    ". A package is code: ask its author what this is for; where you trust the file, open it with trust_code (--trust-code)";
+    ". A package is code: ask its author what this is for; where you trust the file, open it with "
+    "trust_code (--trust-code)";
 
 // aten:: computes, but for these: files, and what other processes hold.
-const std::set<std::string_view> refused_aten = {"aten::save",         "aten::from_file",  "aten::to_here",  "aten::local_value",
-                                                 "aten::owner",        "aten::owner_name", "aten::is_owner", "aten::confirmed_by_owner",
-                                                 "aten::dist_backward"};
+const std::set<std::string_view> refused_aten = {
+    "aten::save",         "aten::from_file",  "aten::to_here",  "aten::local_value",
+    "aten::owner",        "aten::owner_name", "aten::is_owner", "aten::confirmed_by_owner",
+    "aten::dist_backward"};
 
 // Of prim::, the language itself: values, control flow, attributes, calls of functions that are
 // checked as well, and print, which published wrappers do. Left out: fork and await (threads), rpc,
@@ -78,9 +80,12 @@ const std::set<std::string_view> allowed_prim = {"prim::CallFunction",
                                                  "prim::unchecked_unwrap_optional"};
 
 // Counts and numbers of devices, which published wrappers print.
-const std::set<std::string_view> allowed_cuda = {"cuda::device_count", "cuda::current_device", "cuda::_current_device"};
+const std::set<std::string_view> allowed_cuda = {"cuda::device_count", "cuda::current_device",
+                                                 "cuda::_current_device"};
 
-bool starts_with(std::string_view text, std::string_view start) { return text.substr(0, start.size()) == start; }
+bool starts_with(std::string_view text, std::string_view start) {
+  return text.substr(0, start.size()) == start;
+}
 
 bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
@@ -91,7 +96,8 @@ bool ends_with(std::string_view text, std::string_view end) {
 // anything.
 bool only_computes(std::string_view kind) {
   if (starts_with(kind, "aten::")) return refused_aten.count(kind) == 0;
-  return starts_with(kind, "prim::is_") || allowed_prim.count(kind) > 0 || allowed_cuda.count(kind) > 0;
+  return starts_with(kind, "prim::is_") || allowed_prim.count(kind) > 0 ||
+         allowed_cuda.count(kind) > 0;
 }
 
 // C++ classes that libtorch or a library has registered.
@@ -102,12 +108,14 @@ bool is_foreign_class(const c10::TypePtr& type) {
     return class_type->name() && starts_with(class_type->name()->qualifiedName(), foreign_classes);
   }
   const auto inner = type->containedTypes();
-  return std::any_of(inner.begin(), inner.end(), [](const c10::TypePtr& t) { return is_foreign_class(t); });
+  return std::any_of(inner.begin(), inner.end(),
+                     [](const c10::TypePtr& t) { return is_foreign_class(t); });
 }
 
 class FunctionCheck {
  public:
-  FunctionCheck(std::string package, std::string function) : package_(std::move(package)), function_(std::move(function)) {}
+  FunctionCheck(std::string package, std::string function)
+      : package_(std::move(package)), function_(std::move(function)) {}
 
   void check(const Block* block) const {
     for (const Node* node : block->nodes()) {
@@ -126,8 +134,8 @@ class FunctionCheck {
     }
     for (const auto* value : node->outputs()) {
       if (!is_foreign_class(value->type())) continue;
-      fail(CLIMLINK_ERROR_GRAPH, package_, ": the graph has an object of the C++ class ", value->type()->repr_str(), " in ", function_,
-           way_out);
+      fail(CLIMLINK_ERROR_GRAPH, package_, ": the graph has an object of the C++ class ",
+           value->type()->repr_str(), " in ", function_, way_out);
     }
   }
 
@@ -143,7 +151,8 @@ class FunctionCheck {
 };
 
 [[noreturn]] void fail_on_load(const std::string& place, const std::string& word) {
-  fail(CLIMLINK_ERROR_GRAPH, place, " names ", word, ", which runs while the file is loaded", way_out);
+  fail(CLIMLINK_ERROR_GRAPH, place, " names ", word, ", which runs while the file is loaded",
+       way_out);
 }
 
 void check_names(const std::vector<std::string>& names, const std::string& place) {
@@ -166,7 +175,8 @@ void check_code_entries(caffe2::serialize::PyTorchStreamReader& archive, const s
     const std::string lower = lower_case(entry);  // libtorch finds entries in any case
     if (lower == "model.json") {
       fail(CLIMLINK_ERROR_GRAPH, name,
-           ": is TorchScript of a torch before 1.4, whose code cannot be checked. Load and save it with a newer "
+           ": is TorchScript of a torch before 1.4, whose code cannot be checked. Load and save it "
+           "with a newer "
            "torch");
     }
     const bool pickle = ends_with(lower, ".pkl");
@@ -177,7 +187,8 @@ void check_code_entries(caffe2::serialize::PyTorchStreamReader& archive, const s
       if (pickle) check_names(scan_pickle(contents), name + ": entry " + entry);
       if (!pickle) check_source(contents, name + ": entry " + entry);
     } catch (const ScanProblem& problem) {
-      fail(CLIMLINK_ERROR_PACKAGE, name, ": entry ", entry, " is damaged or was not written by TorchScript: ", problem.what(),
+      fail(CLIMLINK_ERROR_PACKAGE, name, ": entry ", entry,
+           " is damaged or was not written by TorchScript: ", problem.what(),
            ". Export the package again");
     }
   }
@@ -186,13 +197,15 @@ void check_code_entries(caffe2::serialize::PyTorchStreamReader& archive, const s
 void check_operators(const torch::jit::Module& module, const std::string& name) {
   const auto unit = module._ivalue()->compilation_unit();
   std::set<const torch::jit::Function*> checked;
-  for (std::size_t before = 1; checked.size() != before;) {  // compiling one function may define others
+  for (std::size_t before = 1;
+       checked.size() != before;) {  // compiling one function may define others
     before = checked.size();
     for (torch::jit::Function* function : unit->get_functions()) {
       if (!checked.insert(function).second) continue;
       auto* graph_function = torch::jit::tryToGraphFunction(*function);
       if (graph_function == nullptr) continue;
-      FunctionCheck(name, function->qualname().qualifiedName()).check(graph_function->graph()->block());
+      FunctionCheck(name, function->qualname().qualifiedName())
+          .check(graph_function->graph()->block());
     }
   }
 }

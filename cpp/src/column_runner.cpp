@@ -24,7 +24,8 @@ void ColumnRunner::run_padded(const float* x, std::int64_t n_column, float* y) {
   padded_y_.resize(static_cast<std::size_t>(n_row * n_output_));
   std::copy_n(x, n_column * n_input_, padded_x_.data());
   const float* last = x + (n_column - 1) * n_input_;
-  for (std::int64_t row = n_column; row < n_row; ++row) std::copy_n(last, n_input_, padded_x_.data() + row * n_input_);
+  for (std::int64_t row = n_column; row < n_row; ++row)
+    std::copy_n(last, n_input_, padded_x_.data() + row * n_input_);
   backend_.forward(padded_x_.data(), n_row, n_input_, padded_y_.data(), n_output_);
   std::copy_n(padded_y_.data(), n_column * n_output_, y);
 }

@@ -15,8 +15,9 @@ struct Device {
   std::string text() const { return cuda ? "cuda:" + std::to_string(index) : "cpu"; }
 };
 
-// policy: "cpu", "cuda" (local_rank modulo device_count), "cuda:N", or "auto" (cuda where device_count > 0, else cpu).
-// Throws Error: ARGUMENT for another text or a negative rank, DEVICE where the device is not there.
+// policy: "cpu", "cuda" (local_rank modulo device_count), "cuda:N", or "auto" (cuda where
+// device_count > 0, else cpu). Throws Error: ARGUMENT for another text or a negative rank, DEVICE
+// where the device is not there.
 Device choose_device(std::string_view policy, int local_rank, int device_count);
 
 }  // namespace climlink

@@ -17,68 +17,87 @@ const char* role_name(climlink_role role) { return role == CLIMLINK_INPUT ? "inp
 
 // Columns from which a packed buffer could not be addressed; memory runs out long before.
 void check_count(std::int64_t n_column, const Manifest& m) {
-  if (n_column < 0) fail(CLIMLINK_ERROR_ARGUMENT, "n_column is ", n_column, "; expected a number of columns, 0 or more");
+  if (n_column < 0)
+    fail(CLIMLINK_ERROR_ARGUMENT, "n_column is ", n_column,
+         "; expected a number of columns, 0 or more");
   const std::int64_t largest = (std::int64_t{1} << 58) / std::max(m.inputs.width, m.outputs.width);
-  if (n_column > largest) fail(CLIMLINK_ERROR_ARGUMENT, "n_column is ", n_column, "; expected at most ", largest);
+  if (n_column > largest)
+    fail(CLIMLINK_ERROR_ARGUMENT, "n_column is ", n_column, "; expected at most ", largest);
 }
 
-[[noreturn]] void fail_nonfinite_input(const HostView& view, const Variable& v, std::int64_t first_column) {
+[[noreturn]] void fail_nonfinite_input(const HostView& view, const Variable& v,
+                                       std::int64_t first_column) {
   for (std::int64_t c = 0; c < view.n_column; ++c) {
     for (std::int64_t i = 0; i < v.width; ++i) {
       const double value = element(view, c, i);
       if (std::isfinite(static_cast<float>(value))) continue;
-      fail(CLIMLINK_ERROR_NONFINITE, place(v, first_column + c, i), ": ", shown_nonfinite(value),
-           " where a finite value is needed. Look for the cause in the host's state of that column");
+      fail(
+          CLIMLINK_ERROR_NONFINITE, place(v, first_column + c, i), ": ", shown_nonfinite(value),
+          " where a finite value is needed. Look for the cause in the host's state of that column");
     }
   }
-  fail(CLIMLINK_ERROR_INTERNAL, v.name, ": a value changed while it was being copied; set must not run beside writes to the host's array");
+  fail(CLIMLINK_ERROR_INTERNAL, v.name,
+       ": a value changed while it was being copied; set must not run beside writes to the host's "
+       "array");
 }
 
 }  // namespace
 
-Emulator::Emulator(std::string_view bytes, const std::string& name, const climlink_options& options) {
+Emulator::Emulator(std::string_view bytes, const std::string& name,
+                   const climlink_options& options) {
   check_options(options);
   package_ = read_package(bytes, name, options.pinned_sha256);
   check_host_claims(options, manifest(), name);
   constraints_off_ = constraints_to_switch_off(options.constraints_off, manifest(), name);
-  for (const auto& constraint : constraints_off_) constraints_off_text_ += (constraints_off_text_.empty() ? "" : ",") + constraint;
+  for (const auto& constraint : constraints_off_)
+    constraints_off_text_ += (constraints_off_text_.empty() ? "" : ",") + constraint;
   load(bytes, options);
 }
 
 void Emulator::load(std::string_view bytes, const climlink_options& options) {
   const Manifest& m = manifest();
   constexpr std::string_view precision = "float32";
-  if (std::find(m.allowed_precisions.begin(), m.allowed_precisions.end(), precision) == m.allowed_precisions.end()) {
-    fail(CLIMLINK_ERROR_BACKEND, package_.name, ": the manifest does not allow float32, the precision of this climlink. Export it again");
+  if (std::find(m.allowed_precisions.begin(), m.allowed_precisions.end(), precision) ==
+      m.allowed_precisions.end()) {
+    fail(CLIMLINK_ERROR_BACKEND, package_.name,
+         ": the manifest does not allow float32, the precision of this climlink. Export it again");
   }
   // Counting devices starts the CUDA driver, which a run on the CPU should not do.
   const int device_count = std::string_view(options.device) == "cpu" ? 0 : backend_device_count();
   const Device device = choose_device(options.device, options.local_rank, device_count);
   device_text_ = device.text();
   load_on(device, bytes, options, {});
-  golden_difference_ = replay_golden(package_, *runner_, m.tolerance(backend_name(), device.type(), precision));
+  golden_difference_ =
+      replay_golden(package_, *runner_, m.tolerance(backend_name(), device.type(), precision));
   replay_chained(package_, *runner_);
-  // The golden columns were recorded with every constraint on, so the graph proves itself unchanged before a constraint is left out.
+  // The golden columns were recorded with every constraint on, so the graph proves itself unchanged
+  // before a constraint is left out.
   if (!constraints_off_.empty()) load_on(device, bytes, options, constraints_off_);
 }
 
-void Emulator::load_on(const Device& device, std::string_view bytes, const climlink_options& options,
+void Emulator::load_on(const Device& device, std::string_view bytes,
+                       const climlink_options& options,
                        const std::vector<std::string>& constraints_off) {
   runner_.reset();
   backend_.reset();  // before the next one takes memory
-  backend_ = load_backend(bytes, package_.name, device, options.threads, constraints_off, options.trust_code != 0);
+  backend_ = load_backend(bytes, package_.name, device, options.threads, constraints_off,
+                          options.trust_code != 0);
   const Manifest& m = manifest();
-  // A granule of 1 promises nothing about bits across batches: every sample is a forward of its own, and so has always the same.
+  // A granule of 1 promises nothing about bits across batches: every sample is a forward of its
+  // own, and so has always the same.
   const bool one_by_one = m.batch_granule == 1;
-  const std::int64_t micro_batch = one_by_one ? 1 : whole_granules(options.micro_batch, m.batch_granule);
+  const std::int64_t micro_batch =
+      one_by_one ? 1 : whole_granules(options.micro_batch, m.batch_granule);
   warm_up(package_, *backend_, micro_batch);
   const std::int64_t batch = device.cuda && !one_by_one ? 0 : micro_batch;
-  runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width, m.batch_granule, batch);
+  runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width,
+                                           m.batch_granule, batch);
 }
 
 const Layout& Emulator::layout(climlink_role role) const {
   if (role != CLIMLINK_INPUT && role != CLIMLINK_OUTPUT) {
-    fail(CLIMLINK_ERROR_ARGUMENT, "role is ", static_cast<int>(role), "; expected CLIMLINK_INPUT (1) or CLIMLINK_OUTPUT (2)");
+    fail(CLIMLINK_ERROR_ARGUMENT, "role is ", static_cast<int>(role),
+         "; expected CLIMLINK_INPUT (1) or CLIMLINK_OUTPUT (2)");
   }
   return role == CLIMLINK_INPUT ? manifest().inputs : manifest().outputs;
 }
@@ -89,9 +108,13 @@ const Variable& Emulator::variable(climlink_role role, std::string_view name) co
   if (index >= 0) return variables.variables[static_cast<std::size_t>(index)];
   const Layout& others = layout(role == CLIMLINK_INPUT ? CLIMLINK_OUTPUT : CLIMLINK_INPUT);
   const std::string other_role =
-      others.find(name) >= 0 ? text(" It is an ", role_name(role == CLIMLINK_INPUT ? CLIMLINK_OUTPUT : CLIMLINK_INPUT), ".") : "";
-  fail(CLIMLINK_ERROR_VARIABLE, "\"", name, "\" is not an ", role_name(role), " of ", manifest().name, ", which has ",
-       variables.variables.size(), ".", other_role, near_names(name, variables.names()));
+      others.find(name) >= 0
+          ? text(" It is an ", role_name(role == CLIMLINK_INPUT ? CLIMLINK_OUTPUT : CLIMLINK_INPUT),
+                 ".")
+          : "";
+  fail(CLIMLINK_ERROR_VARIABLE, "\"", name, "\" is not an ", role_name(role), " of ",
+       manifest().name, ", which has ", variables.variables.size(), ".", other_role,
+       near_names(name, variables.names()));
 }
 
 void Emulator::begin(std::int64_t n_column) {
@@ -107,32 +130,40 @@ void Emulator::begin(std::int64_t n_column) {
 }
 
 void Emulator::set(std::string_view name, const climlink_array& values, std::int64_t first_column) {
-  if (stage_ != Stage::setting) fail(CLIMLINK_ERROR_STATE, name, ": set needs climlink_begin first; every step starts with it");
+  if (stage_ != Stage::setting)
+    fail(CLIMLINK_ERROR_STATE, name, ": set needs climlink_begin first; every step starts with it");
   const Variable& v = variable(CLIMLINK_INPUT, name);
   const HostView view = checked_view(values, v, first_column, n_column_);
   const auto index = static_cast<std::size_t>(&v - manifest().inputs.variables.data());
-  const auto flags = is_set_.begin() + static_cast<std::ptrdiff_t>(index) * n_column_ + first_column;
+  const auto flags =
+      is_set_.begin() + static_cast<std::ptrdiff_t>(index) * n_column_ + first_column;
   // Cleared before the copy: columns of a refused call count as unset.
   missing_count_[index] += std::count(flags, flags + view.n_column, std::uint8_t{1});
   std::fill_n(flags, view.n_column, std::uint8_t{0});
   const std::int64_t row_width = manifest().inputs.width;
-  if (!pack(view, x_.data() + first_column * row_width + v.offset, row_width)) fail_nonfinite_input(view, v, first_column);
+  if (!pack(view, x_.data() + first_column * row_width + v.offset, row_width))
+    fail_nonfinite_input(view, v, first_column);
   std::fill_n(flags, view.n_column, std::uint8_t{1});
   missing_count_[index] -= view.n_column;
 }
 
 bool Emulator::begins(std::int64_t sample) const {
   const Manifest& m = manifest();
-  return x_[static_cast<std::size_t>(sample * m.inputs.width + m.inputs.variables[*m.start].offset)] == 1.0F;
+  return x_[static_cast<std::size_t>(sample * m.inputs.width +
+                                     m.inputs.variables[*m.start].offset)] == 1.0F;
 }
 
 std::int64_t Emulator::missing(std::size_t variable) const {
   const Manifest& m = manifest();
-  if (missing_count_[variable] == 0 || m.inputs.variables[variable].role != VariableRole::carried) return missing_count_[variable];
+  if (missing_count_[variable] == 0 || m.inputs.variables[variable].role != VariableRole::carried)
+    return missing_count_[variable];
   if (missing_count_[*m.start] > 0) return 0;  // unknown before start is
   std::int64_t count = 0;
   for (std::int64_t c = 0; c < n_column_; ++c) {
-    if (is_set_[variable * static_cast<std::size_t>(n_column_) + static_cast<std::size_t>(c)] == 0 && !begins(c)) ++count;
+    if (is_set_[variable * static_cast<std::size_t>(n_column_) + static_cast<std::size_t>(c)] ==
+            0 &&
+        !begins(c))
+      ++count;
   }
   return count;
 }
@@ -145,7 +176,8 @@ void Emulator::check_start(const float* x, std::int64_t n_column) const {
     const float value = x[c * m.inputs.width + start.offset];
     if (value == 0.0F || value == 1.0F) continue;
     fail(CLIMLINK_ERROR_ARGUMENT, start.name, ": sample ", c, " (0-based) has ", value,
-         "; expected 1 where a sample begins, or 0 where its carried inputs are the carried outputs of the step before");
+         "; expected 1 where a sample begins, or 0 where its carried inputs are the carried "
+         "outputs of the step before");
   }
 }
 
@@ -169,28 +201,33 @@ void Emulator::check_all_set() const {
     const std::int64_t count = missing(i);
     if (count == 0) continue;
     if (++unset <= most_listed) {
-      list += text(list.empty() ? "" : ", ", manifest().inputs.variables[i].name, " (", count, " of ", n_column_, " columns missing)");
+      list += text(list.empty() ? "" : ", ", manifest().inputs.variables[i].name, " (", count,
+                   " of ", n_column_, " columns missing)");
     }
   }
   if (unset == 0) return;
   if (unset > most_listed) list += text(" and ", unset - most_listed, " more");
-  fail(CLIMLINK_ERROR_VARIABLE, unset, " input variable(s) of ", manifest().name, " are not set: ", list,
-       ". Set every column of every input before run");
+  fail(CLIMLINK_ERROR_VARIABLE, unset, " input variable(s) of ", manifest().name,
+       " are not set: ", list, ". Set every column of every input before run");
 }
 
 void Emulator::check_outputs(const float* y, std::int64_t n_column) const {
   const std::int64_t width = manifest().outputs.width;
   if (all_finite(y, n_column * width)) return;
-  const float* bad = std::find_if(y, y + n_column * width, [](float value) { return !std::isfinite(value); });
+  const float* bad =
+      std::find_if(y, y + n_column * width, [](float value) { return !std::isfinite(value); });
   const std::int64_t position = (bad - y) % width;
   const Variable& v = manifest().outputs.owner(position);
-  fail(CLIMLINK_ERROR_NONFINITE, place(v, (bad - y) / width, position - v.offset), ": the network's output is ", shown_nonfinite(*bad),
-       " although every input was finite. The inputs of that column are probably far outside the training range");
+  fail(CLIMLINK_ERROR_NONFINITE, place(v, (bad - y) / width, position - v.offset),
+       ": the network's output is ", shown_nonfinite(*bad),
+       " although every input was finite. The inputs of that column are probably far outside the "
+       "training range");
 }
 
 void Emulator::run() {
   if (stage_ != Stage::setting)
-    fail(CLIMLINK_ERROR_STATE, "run needs climlink_begin and every input set; every step starts with climlink_begin");
+    fail(CLIMLINK_ERROR_STATE,
+         "run needs climlink_begin and every input set; every step starts with climlink_begin");
   complete_inputs();
   stage_ = Stage::failed;
   runner_->run(x_.data(), n_column_, y_.data());
@@ -198,10 +235,14 @@ void Emulator::run() {
   stage_ = Stage::done;
 }
 
-void Emulator::get(std::string_view name, const climlink_array& values, std::int64_t first_column) const {
+void Emulator::get(std::string_view name, const climlink_array& values,
+                   std::int64_t first_column) const {
   if (stage_ == Stage::failed)
-    fail(CLIMLINK_ERROR_STATE, name, ": the last climlink_run failed, so there is no output; start a new step with climlink_begin");
-  if (stage_ != Stage::done) fail(CLIMLINK_ERROR_STATE, name, ": get needs a climlink_run of this step first");
+    fail(CLIMLINK_ERROR_STATE, name,
+         ": the last climlink_run failed, so there is no output; start a new step with "
+         "climlink_begin");
+  if (stage_ != Stage::done)
+    fail(CLIMLINK_ERROR_STATE, name, ": get needs a climlink_run of this step first");
   const Variable& v = variable(CLIMLINK_OUTPUT, name);
   const HostView view = checked_view(values, v, first_column, n_column_);
   const std::int64_t row_width = manifest().outputs.width;
@@ -211,22 +252,26 @@ void Emulator::get(std::string_view name, const climlink_array& values, std::int
 void Emulator::check_packed_inputs(const float* x, std::int64_t n_column) const {
   const std::int64_t width = manifest().inputs.width;
   if (all_finite(x, n_column * width)) return;
-  const float* bad = std::find_if(x, x + n_column * width, [](float value) { return !std::isfinite(value); });
+  const float* bad =
+      std::find_if(x, x + n_column * width, [](float value) { return !std::isfinite(value); });
   const std::int64_t position = (bad - x) % width;
   const Variable& v = manifest().inputs.owner(position);
-  fail(CLIMLINK_ERROR_NONFINITE, place(v, (bad - x) / width, position - v.offset), ": ", shown_nonfinite(*bad),
+  fail(CLIMLINK_ERROR_NONFINITE, place(v, (bad - x) / width, position - v.offset), ": ",
+       shown_nonfinite(*bad),
        " where a finite value is needed. Look for the cause in the host's state of that column");
 }
 
-void Emulator::run_packed(const float* x, std::int64_t n_column, std::int64_t n_input, float* y, std::int64_t n_output) {
+void Emulator::run_packed(const float* x, std::int64_t n_column, std::int64_t n_input, float* y,
+                          std::int64_t n_output) {
   const Manifest& m = manifest();
   check_count(n_column, m);
   if (n_input != m.inputs.width || n_output != m.outputs.width) {
-    fail(CLIMLINK_ERROR_SHAPE, "packed rows: expected ", m.inputs.width, " inputs and ", m.outputs.width, " outputs per column, got ",
-         n_input, " and ", n_output);
+    fail(CLIMLINK_ERROR_SHAPE, "packed rows: expected ", m.inputs.width, " inputs and ",
+         m.outputs.width, " outputs per column, got ", n_input, " and ", n_output);
   }
   if (n_column == 0) return;
-  if (x == nullptr || y == nullptr) fail(CLIMLINK_ERROR_ARGUMENT, "packed rows: ", x == nullptr ? "x" : "y", " is a null pointer");
+  if (x == nullptr || y == nullptr)
+    fail(CLIMLINK_ERROR_ARGUMENT, "packed rows: ", x == nullptr ? "x" : "y", " is a null pointer");
   check_packed_inputs(x, n_column);
   check_start(x, n_column);
   runner_->run(x, n_column, y);

@@ -34,7 +34,8 @@ class Emulator {
   void run();
   void get(std::string_view name, const climlink_array& values, std::int64_t first_column) const;
   // x [n_column, n_input] -> y [n_column, n_output]; independent of begin, set and get.
-  void run_packed(const float* x, std::int64_t n_column, std::int64_t n_input, float* y, std::int64_t n_output);
+  void run_packed(const float* x, std::int64_t n_column, std::int64_t n_input, float* y,
+                  std::int64_t n_output);
 
  private:
   enum class Stage { idle, setting, done, failed };
@@ -42,7 +43,8 @@ class Emulator {
   void load(std::string_view bytes, const climlink_options& options);
   void load_on(const Device& device, std::string_view bytes, const climlink_options& options,
                const std::vector<std::string>& constraints_off);
-  // Sees to it that every sample has its inputs, with zeros for carried ones where the sample begins.
+  // Sees to it that every sample has its inputs, with zeros for carried ones where the sample
+  // begins.
   void complete_inputs();
   void check_all_set() const;
   // Samples for which an input is needed but not set.

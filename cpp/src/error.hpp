@@ -13,14 +13,16 @@ namespace climlink {
 // Thrown inside the library only; c_api.cpp turns it into its status and message.
 class Error : public std::runtime_error {
  public:
-  Error(climlink_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  Error(climlink_status status, const std::string& message)
+      : std::runtime_error(message), status_(status) {}
   climlink_status status() const noexcept { return status_; }
 
  private:
   climlink_status status_;
 };
 
-// Joins the parts into one text; floating-point numbers keep 9 digits, enough to tell two float32 values apart.
+// Joins the parts into one text; floating-point numbers keep 9 digits, enough to tell two float32
+// values apart.
 template <class... Parts>
 std::string text(const Parts&... parts) {
   std::ostringstream stream;

@@ -30,7 +30,9 @@ Worst worst_of(const Manifest& m, const float* got, const float* expected, std::
       const auto& scale = m.difference_scale[i];
       for (std::int64_t k = 0; k < v.width; ++k) {
         const std::int64_t at = row * m.outputs.width + v.offset + k;
-        const double d = difference(got[at], expected[at], scale.size() == 1 ? scale[0] : scale[static_cast<std::size_t>(k)]);
+        const double d =
+            difference(got[at], expected[at],
+                       scale.size() == 1 ? scale[0] : scale[static_cast<std::size_t>(k)]);
         if (d > worst.difference) worst = {d, row, v.offset + k};
       }
     }
@@ -38,23 +40,28 @@ Worst worst_of(const Manifest& m, const float* got, const float* expected, std::
   return worst;
 }
 
-// "place: got .., expected ..; difference .. is beyond the tolerance .." of rows [n_row, outputs.width].
-std::string judgement(const Manifest& m, const float* got, const float* expected, const Worst& worst, double tolerance) {
+// "place: got .., expected ..; difference .. is beyond the tolerance .." of rows [n_row,
+// outputs.width].
+std::string judgement(const Manifest& m, const float* got, const float* expected,
+                      const Worst& worst, double tolerance) {
   const Variable& v = m.outputs.owner(worst.position);
   const std::int64_t at = worst.row * m.outputs.width + worst.position;
-  return text(place(v, worst.row, worst.position - v.offset), ": got ", got[at], ", expected ", expected[at], "; difference ",
-              worst.difference, " is beyond the tolerance ", tolerance);
+  return text(place(v, worst.row, worst.position - v.offset), ": got ", got[at], ", expected ",
+              expected[at], "; difference ", worst.difference, " is beyond the tolerance ",
+              tolerance);
 }
 
 constexpr const char* golden_advice =
-    ". The graph, this libtorch or this device gives other results than the export: export the package again, or check the device";
+    ". The graph, this libtorch or this device gives other results than the export: export the "
+    "package again, or check the device";
 
 // Hands the carried outputs of a step to the inputs of the next one.
 void carry(const Manifest& m, const float* y, float* x, std::int64_t n_row) {
   for (const auto& pair : m.carried) {
     const Variable &from = m.outputs.variables[pair.output], &to = m.inputs.variables[pair.input];
     for (std::int64_t row = 0; row < n_row; ++row) {
-      std::copy_n(y + row * m.outputs.width + from.offset, from.width, x + row * m.inputs.width + to.offset);
+      std::copy_n(y + row * m.outputs.width + from.offset, from.width,
+                  x + row * m.inputs.width + to.offset);
     }
   }
 }
@@ -67,9 +74,8 @@ double replay_golden(const Package& package, ColumnRunner& runner, double tolera
   runner.run(package.golden_inputs.data(), m.golden.sample_count, got.data());
   const Worst worst = worst_of(m, got.data(), package.golden_outputs.data(), m.golden.sample_count);
   if (worst.difference > tolerance) {
-    fail(CLIMLINK_ERROR_GOLDEN, package.name,
-         ": the golden columns do not come out as recorded: ", judgement(m, got.data(), package.golden_outputs.data(), worst, tolerance),
-         golden_advice);
+    fail(CLIMLINK_ERROR_GOLDEN, package.name, ": the golden columns do not come out as recorded: ",
+         judgement(m, got.data(), package.golden_outputs.data(), worst, tolerance), golden_advice);
   }
   return worst.difference;
 }
@@ -78,7 +84,8 @@ void replay_chained(const Package& package, ColumnRunner& runner) {
   const Manifest& m = package.manifest;
   if (m.carried.empty()) return;
   const std::int64_t n = m.golden.sequence_count();
-  std::vector<float> x(static_cast<std::size_t>(n * m.inputs.width)), y(static_cast<std::size_t>(n * m.outputs.width));
+  std::vector<float> x(static_cast<std::size_t>(n * m.inputs.width)),
+      y(static_cast<std::size_t>(n * m.outputs.width));
   for (std::int64_t step = 0; step < m.golden.step_count; ++step) {
     std::copy_n(package.golden_inputs.data() + step * n * m.inputs.width, x.size(), x.data());
     if (step > 0) carry(m, y.data(), x.data(), n);
@@ -86,8 +93,10 @@ void replay_chained(const Package& package, ColumnRunner& runner) {
     const float* expected = package.golden_outputs.data() + step * n * m.outputs.width;
     const Worst worst = worst_of(m, y.data(), expected, n);
     if (worst.difference <= m.golden.chained_tolerance) continue;
-    fail(CLIMLINK_ERROR_GOLDEN, package.name, ": the golden sequences, run on their own carried outputs, leave the record at step ", step,
-         " (0-based) of ", m.golden.step_count, ": ", judgement(m, y.data(), expected, worst, m.golden.chained_tolerance), golden_advice);
+    fail(CLIMLINK_ERROR_GOLDEN, package.name,
+         ": the golden sequences, run on their own carried outputs, leave the record at step ",
+         step, " (0-based) of ", m.golden.step_count, ": ",
+         judgement(m, y.data(), expected, worst, m.golden.chained_tolerance), golden_advice);
   }
 }
 
@@ -96,16 +105,18 @@ void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch)
   std::vector<float> x(static_cast<std::size_t>(micro_batch * m.inputs.width));
   std::vector<float> y(static_cast<std::size_t>(micro_batch * m.outputs.width));
   for (std::int64_t row = 0; row < micro_batch; ++row) {
-    std::copy_n(package.golden_inputs.data() + (row % m.golden.sample_count) * m.inputs.width, m.inputs.width,
-                x.data() + row * m.inputs.width);
+    std::copy_n(package.golden_inputs.data() + (row % m.golden.sample_count) * m.inputs.width,
+                m.inputs.width, x.data() + row * m.inputs.width);
   }
   try {
     for (const std::int64_t n_row : {micro_batch, micro_batch, m.batch_granule}) {
       backend.forward(x.data(), n_row, m.inputs.width, y.data(), m.outputs.width);
     }
   } catch (const Error& error) {
-    // Nothing but the graph can be wrong before its first rows: golden rows of the manifest's own width went in.
-    fail(CLIMLINK_ERROR_GRAPH, package.name, ": the graph disagrees with the manifest, which says [n, ", m.inputs.width, "] -> [n, ",
+    // Nothing but the graph can be wrong before its first rows: golden rows of the manifest's own
+    // width went in.
+    fail(CLIMLINK_ERROR_GRAPH, package.name,
+         ": the graph disagrees with the manifest, which says [n, ", m.inputs.width, "] -> [n, ",
          m.outputs.width, "]: ", error.what(), ". Export the package again");
   }
 }

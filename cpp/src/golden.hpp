@@ -6,16 +6,19 @@
 
 namespace climlink {
 
-// Runs the golden rows, each as recorded, and returns the largest difference |a-b| / (s + |b|), b as recorded, s the manifest's
-// difference_scale. Throws Error(GOLDEN) beyond tolerance, naming the worst variable, sample and place in it.
+// Runs the golden rows, each as recorded, and returns the largest difference |a-b| / (s + |b|), b
+// as recorded, s the manifest's difference_scale. Throws Error(GOLDEN) beyond tolerance, naming the
+// worst variable, sample and place in it.
 double replay_golden(const Package& package, ColumnRunner& runner, double tolerance);
 
-// Runs the golden sequences step by step on their own carried outputs. Throws Error(GOLDEN) where a step is off by more than the
-// manifest's chained_tolerance, naming step, sample and variable. Without carried variables there is nothing to do.
+// Runs the golden sequences step by step on their own carried outputs. Throws Error(GOLDEN) where a
+// step is off by more than the manifest's chained_tolerance, naming step, sample and variable.
+// Without carried variables there is nothing to do.
 void replay_chained(const Package& package, ColumnRunner& runner);
 
-// First forwards, so that the first time step is not slower than the others: two at a full micro-batch, one at the smallest.
-// Throws Error(GRAPH) if the graph does not take or give rows of the manifest's widths.
+// First forwards, so that the first time step is not slower than the others: two at a full
+// micro-batch, one at the smallest. Throws Error(GRAPH) if the graph does not take or give rows of
+// the manifest's widths.
 void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch);
 
 }  // namespace climlink

@@ -1,4 +1,5 @@
-// Objects behind numbers: a handle that was deleted, or is of another sort, is found out instead of dereferenced.
+// Objects behind numbers: a handle that was deleted, or is of another sort, is found out instead of
+// dereferenced.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,8 @@
 
 namespace climlink {
 
-// Handle is an incomplete type of the C interface; its pointers are never followed. Sorts with different tags (1 to 3) have different
-// numbers. Numbers are never used again.
+// Handle is an incomplete type of the C interface; its pointers are never followed. Sorts with
+// different tags (1 to 3) have different numbers. Numbers are never used again.
 template <class Handle, class Object, std::uintptr_t tag>
 class HandleTable {
  public:
@@ -27,7 +28,8 @@ class HandleTable {
     return reinterpret_cast<Handle*>(number);
   }
 
-  // Shared, so that an object in use by one thread survives its deletion by another. Throws Error: STATE.
+  // Shared, so that an object in use by one thread survives its deletion by another. Throws Error:
+  // STATE.
   std::shared_ptr<Object> at(const Handle* handle) const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return found(handle)->second;
@@ -46,14 +48,17 @@ class HandleTable {
   using Objects = std::unordered_map<std::uintptr_t, std::shared_ptr<Object>>;
 
   typename Objects::const_iterator found(const Handle* handle) const {
-    if (handle == nullptr) fail(CLIMLINK_ERROR_STATE, "the ", noun_, " is not set; make or load it first");
+    if (handle == nullptr)
+      fail(CLIMLINK_ERROR_STATE, "the ", noun_, " is not set; make or load it first");
     const auto number = reinterpret_cast<std::uintptr_t>(handle);
     const auto place = objects_.find(number);
     if (place != objects_.end()) return place;
     if (number % 4 == tag && number / 4 <= count_) {
-      fail(CLIMLINK_ERROR_STATE, "the ", noun_, " was deleted before this call; delete it later, or make it again");
+      fail(CLIMLINK_ERROR_STATE, "the ", noun_,
+           " was deleted before this call; delete it later, or make it again");
     }
-    fail(CLIMLINK_ERROR_STATE, "the handle is no ", noun_, " of climlink; pass one that climlink made");
+    fail(CLIMLINK_ERROR_STATE, "the handle is no ", noun_,
+         " of climlink; pass one that climlink made");
   }
 
   const char* noun_;

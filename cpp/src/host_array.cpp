@@ -10,7 +10,9 @@ namespace {
 
 // Columns are samples along whose variables only the level runs.
 const char* sample_word(const Variable& v) {
-  return std::all_of(v.dims.begin(), v.dims.end(), [](const auto& dim) { return dim == "level"; }) ? "column" : "sample";
+  return std::all_of(v.dims.begin(), v.dims.end(), [](const auto& dim) { return dim == "level"; })
+             ? "column"
+             : "sample";
 }
 
 // "[column, level]", "[sample, lat, lon]"
@@ -22,63 +24,84 @@ std::string axes_text(const Variable& v) {
 
 void check_rank(const climlink_array& array, const Variable& v) {
   const auto rank = static_cast<std::int32_t>(1 + v.dims.size());
-  // A scalar passed as [column, 1] is unambiguous; everything else must have the rank of the variable.
+  // A scalar passed as [column, 1] is unambiguous; everything else must have the rank of the
+  // variable.
   if (array.rank == rank || (rank == 1 && array.rank == 2 && array.extent[1] == 1)) return;
-  fail(CLIMLINK_ERROR_SHAPE, v.name, ": expected an array of rank ", rank, " ", axes_text(v), ", got rank ", array.rank);
+  fail(CLIMLINK_ERROR_SHAPE, v.name, ": expected an array of rank ", rank, " ", axes_text(v),
+       ", got rank ", array.rank);
 }
 
 void check_extents(const climlink_array& array, const Variable& v) {
   if (std::equal(v.sizes.begin(), v.sizes.end(), array.extent + 1)) return;
   if (v.dims.size() == 1) {
     const std::string what = v.dims[0] == "level" ? "levels" : "values of " + v.dims[0];
-    fail(CLIMLINK_ERROR_SHAPE, v.name, ": expected ", v.sizes[0], " ", what, " in extent[1], got ", array.extent[1]);
+    fail(CLIMLINK_ERROR_SHAPE, v.name, ": expected ", v.sizes[0], " ", what, " in extent[1], got ",
+         array.extent[1]);
   }
   std::string expected, got;
   for (std::size_t d = 0; d < v.sizes.size(); ++d) {
     expected += text(", ", v.dims[d], " ", v.sizes[d]);
     got += text(", ", array.extent[1 + d]);
   }
-  fail(CLIMLINK_ERROR_SHAPE, v.name, ": expected [sample", expected, "], got extents [", array.extent[0], got, "]; the package's order is ",
-       axes_text(v), " by index, whatever the order in memory");
+  fail(CLIMLINK_ERROR_SHAPE, v.name, ": expected [sample", expected, "], got extents [",
+       array.extent[0], got, "]; the package's order is ", axes_text(v),
+       " by index, whatever the order in memory");
 }
 
-void check_columns(const climlink_array& array, const Variable& v, std::int64_t first_column, std::int64_t n_column) {
+void check_columns(const climlink_array& array, const Variable& v, std::int64_t first_column,
+                   std::int64_t n_column) {
   const std::int64_t count = array.extent[0];
-  if (count < 0) fail(CLIMLINK_ERROR_SHAPE, v.name, ": extent[0] is ", count, "; expected a number of columns, 0 or more");
+  if (count < 0)
+    fail(CLIMLINK_ERROR_SHAPE, v.name, ": extent[0] is ", count,
+         "; expected a number of columns, 0 or more");
   if (first_column < 0 || first_column > n_column || count > n_column - first_column) {
-    fail(CLIMLINK_ERROR_SHAPE, v.name, ": ", count, " columns from column ", first_column, " (0-based) do not lie within the ", n_column,
-         " columns given to climlink_begin");
+    fail(CLIMLINK_ERROR_SHAPE, v.name, ": ", count, " columns from column ", first_column,
+         " (0-based) do not lie within the ", n_column, " columns given to climlink_begin");
   }
 }
 
-// Stride 0 would read one value for many samples (a silent broadcast) or write many samples into one place.
+// Stride 0 would read one value for many samples (a silent broadcast) or write many samples into
+// one place.
 void check_strides(const climlink_array& array, const Variable& v) {
   for (std::int32_t axis = 0; axis < array.rank; ++axis) {
     if (array.extent[axis] <= 1 || array.stride[axis] != 0) continue;
-    const std::string name = axis == 0 ? sample_word(v) : v.dims[static_cast<std::size_t>(axis - 1)];
-    fail(CLIMLINK_ERROR_SHAPE, v.name, ": the stride from one ", name, " to the next is 0; expected bytes between them");
+    const std::string name =
+        axis == 0 ? sample_word(v) : v.dims[static_cast<std::size_t>(axis - 1)];
+    fail(CLIMLINK_ERROR_SHAPE, v.name, ": the stride from one ", name,
+         " to the next is 0; expected bytes between them");
   }
 }
 
 }  // namespace
 
-HostView checked_view(const climlink_array& array, const Variable& v, std::int64_t first_column, std::int64_t n_column) {
+HostView checked_view(const climlink_array& array, const Variable& v, std::int64_t first_column,
+                      std::int64_t n_column) {
   if (array.type != CLIMLINK_FLOAT32 && array.type != CLIMLINK_FLOAT64) {
-    fail(CLIMLINK_ERROR_SHAPE, v.name, ": expected type CLIMLINK_FLOAT32 (1) or CLIMLINK_FLOAT64 (2), got ", static_cast<int>(array.type));
+    fail(CLIMLINK_ERROR_SHAPE, v.name,
+         ": expected type CLIMLINK_FLOAT32 (1) or CLIMLINK_FLOAT64 (2), got ",
+         static_cast<int>(array.type));
   }
   check_rank(array, v);
   check_extents(array, v);
   check_columns(array, v, first_column, n_column);
-  if (array.extent[0] > 0) check_strides(array, v);  // without samples neither strides nor the address mean anything
+  if (array.extent[0] > 0)
+    check_strides(array, v);  // without samples neither strides nor the address mean anything
   if (array.data == nullptr && array.extent[0] > 0) {
-    fail(CLIMLINK_ERROR_ARGUMENT, v.name, ": data is a null pointer; expected ", array.extent[0], " columns");
+    fail(CLIMLINK_ERROR_ARGUMENT, v.name, ": data is a null pointer; expected ", array.extent[0],
+         " columns");
   }
-  HostView view{static_cast<std::byte*>(array.data), array.type == CLIMLINK_FLOAT64, array.extent[0], 1, array.stride[0], 0};
+  HostView view{static_cast<std::byte*>(array.data),
+                array.type == CLIMLINK_FLOAT64,
+                array.extent[0],
+                1,
+                array.stride[0],
+                0};
   const std::size_t n_dim = v.sizes.size();
   if (n_dim == 0) return view;
   view.n_level = v.sizes[n_dim - 1];
   view.level_stride = array.stride[n_dim];
-  for (std::size_t d = 0; d + 1 < n_dim; ++d) view.outer[view.outer.size() + 1 - n_dim + d] = {v.sizes[d], array.stride[d + 1]};
+  for (std::size_t d = 0; d + 1 < n_dim; ++d)
+    view.outer[view.outer.size() + 1 - n_dim + d] = {v.sizes[d], array.stride[d + 1]};
   return view;
 }
 

@@ -44,7 +44,8 @@ struct Runtimes {
 
  private:
   void look_in(void* scope, std::size_t i) noexcept {
-    const OpenMp runtime{found<int (*)()>(scope, "omp_get_max_threads"), found<void (*)(int)>(scope, "omp_set_num_threads")};
+    const OpenMp runtime{found<int (*)()>(scope, "omp_get_max_threads"),
+                         found<void (*)(int)>(scope, "omp_set_num_threads")};
     if (runtime.get != nullptr && runtime.set != nullptr) openmp[i] = runtime;
     mkl[i] = found<MklExchange>(scope, "MKL_Set_Num_Threads_Local");
   }

@@ -13,16 +13,22 @@ std::string shown(const nlohmann::json& value) {
 }
 
 bool is_number_list(const nlohmann::json& value) {
-  return value.is_array() && std::all_of(value.begin(), value.end(), [](const auto& v) { return v.is_number(); });
+  return value.is_array() &&
+         std::all_of(value.begin(), value.end(), [](const auto& v) { return v.is_number(); });
 }
 
 }  // namespace
 
-JsonRecord::JsonRecord(const nlohmann::json& value, std::string path) : object_(value), path_(std::move(path)) {
-  if (!value.is_object()) throw JsonProblem((path_.empty() ? "manifest" : path_) + ": expected an object, got " + shown(value));
+JsonRecord::JsonRecord(const nlohmann::json& value, std::string path)
+    : object_(value), path_(std::move(path)) {
+  if (!value.is_object())
+    throw JsonProblem((path_.empty() ? "manifest" : path_) + ": expected an object, got " +
+                      shown(value));
 }
 
-void JsonRecord::problem(const std::string& key, const std::string& what) const { throw JsonProblem(path_of(key) + ": " + what); }
+void JsonRecord::problem(const std::string& key, const std::string& what) const {
+  throw JsonProblem(path_of(key) + ": " + what);
+}
 
 const nlohmann::json& JsonRecord::member(const std::string& key) {
   known_.insert(key);
@@ -36,7 +42,8 @@ std::vector<JsonRecord> JsonRecord::records(const std::string& key) {
   if (!list.is_array()) problem(key, "expected a list of objects, got " + shown(list));
   std::vector<JsonRecord> result;
   result.reserve(list.size());
-  for (std::size_t i = 0; i < list.size(); ++i) result.emplace_back(list[i], path_of(key) + "[" + std::to_string(i) + "]");
+  for (std::size_t i = 0; i < list.size(); ++i)
+    result.emplace_back(list[i], path_of(key) + "[" + std::to_string(i) + "]");
   return result;
 }
 
@@ -50,17 +57,20 @@ std::int64_t JsonRecord::integer(const std::string& key, std::int64_t smallest) 
   const auto& value = member(key);
   // Far above any width or count, and small enough that sums and products of them cannot overflow.
   constexpr std::int64_t largest = 2'000'000'000;
-  const bool fits =
-      value.is_number_unsigned() ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(largest) : value.is_number_integer();
+  const bool fits = value.is_number_unsigned()
+                        ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(largest)
+                        : value.is_number_integer();
   if (!fits || value.get<std::int64_t>() < smallest) {
-    problem(key, "expected a whole number from " + std::to_string(smallest) + " to " + std::to_string(largest) + ", got " + shown(value));
+    problem(key, "expected a whole number from " + std::to_string(smallest) + " to " +
+                     std::to_string(largest) + ", got " + shown(value));
   }
   return value.get<std::int64_t>();
 }
 
 double JsonRecord::positive(const std::string& key) {
   const auto& value = member(key);
-  if (!value.is_number() || !(value.get<double>() > 0)) problem(key, "expected a positive number, got " + shown(value));
+  if (!value.is_number() || !(value.get<double>() > 0))
+    problem(key, "expected a positive number, got " + shown(value));
   return value.get<double>();
 }
 
@@ -72,7 +82,8 @@ std::vector<double> JsonRecord::numbers(const std::string& key) {
 
 std::vector<std::string> JsonRecord::strings(const std::string& key) {
   const auto& list = member(key);
-  if (!list.is_array() || !std::all_of(list.begin(), list.end(), [](const auto& v) { return v.is_string(); })) {
+  if (!list.is_array() ||
+      !std::all_of(list.begin(), list.end(), [](const auto& v) { return v.is_string(); })) {
     problem(key, "expected a list of texts, got " + shown(list));
   }
   return list.get<std::vector<std::string>>();

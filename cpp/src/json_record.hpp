@@ -1,4 +1,5 @@
-// Strict reading of one JSON object: every key is required or optional by declaration, and any other key is refused.
+// Strict reading of one JSON object: every key is required or optional by declaration, and any
+// other key is refused.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +46,9 @@ class JsonRecord {
 
  private:
   const nlohmann::json& member(const std::string& key);
-  std::string path_of(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
+  std::string path_of(const std::string& key) const {
+    return path_.empty() ? key : path_ + "." + key;
+  }
 
   const nlohmann::json& object_;
   std::string path_;

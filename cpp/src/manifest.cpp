@@ -14,12 +14,15 @@
 namespace climlink {
 namespace {
 
-// Far above what any kernel needs to give the same bits, and small enough that a forward of so many rows fits memory.
+// Far above what any kernel needs to give the same bits, and small enough that a forward of so many
+// rows fits memory.
 constexpr std::int64_t largest_granule = 1024;
 
 // Keys of which the runtime acts on nothing: Python checks them where a package is made.
-constexpr std::array descriptive_keys = {"calendar",  "network_inputs", "network_outputs", "hybrid",     "pruned_levels",  "normalization",
-                                         "constants", "architecture",   "operators",       "provenance", "training_ranges"};
+constexpr std::array descriptive_keys = {"calendar",   "network_inputs", "network_outputs",
+                                         "hybrid",     "pruned_levels",  "normalization",
+                                         "constants",  "architecture",   "operators",
+                                         "provenance", "training_ranges"};
 
 // The scale of one output. What a network says of itself or to itself is of order one.
 std::vector<double> read_scale(JsonRecord& record, const Variable& v) {
@@ -29,7 +32,8 @@ std::vector<double> read_scale(JsonRecord& record, const Variable& v) {
   const auto count = static_cast<std::int64_t>(values.size());
   const bool positive = std::all_of(values.begin(), values.end(), [](double s) { return s > 0; });
   if ((count != 1 && count != v.width) || !positive) {
-    record.problem(v.name, text("expected 1 or ", v.width, " positive numbers, got ", count, positive ? " numbers" : ", not all positive"));
+    record.problem(v.name, text("expected 1 or ", v.width, " positive numbers, got ", count,
+                                positive ? " numbers" : ", not all positive"));
   }
   return values;
 }
@@ -71,15 +75,19 @@ std::string read_digest(JsonRecord& record, const std::string& key) {
   return digest;
 }
 
-// Where something is carried the golden rows are sequences of several steps, which are also run in a chain.
+// Where something is carried the golden rows are sequences of several steps, which are also run in
+// a chain.
 void check_sequences(const JsonRecord& record, const Golden& golden, bool carried) {
   const bool chained = golden.chained_tolerance != 0;
   if (carried != (golden.step_count > 1))
-    record.problem("step_count", carried ? "expected 2 or more, as variables are carried" : "expected 1, as nothing is carried");
+    record.problem("step_count", carried ? "expected 2 or more, as variables are carried"
+                                         : "expected 1, as nothing is carried");
   if (carried != chained)
-    record.problem("chained_tolerance", carried ? "expected a number, as variables are carried" : "expected null, as nothing is carried");
+    record.problem("chained_tolerance", carried ? "expected a number, as variables are carried"
+                                                : "expected null, as nothing is carried");
   if (golden.sample_count % golden.step_count != 0)
-    record.problem("sample_count", text("expected a multiple of step_count ", golden.step_count, ", got ", golden.sample_count));
+    record.problem("sample_count", text("expected a multiple of step_count ", golden.step_count,
+                                        ", got ", golden.sample_count));
 }
 
 Golden read_golden(JsonRecord record, bool carried) {
@@ -106,7 +114,8 @@ std::vector<std::string> read_constraints(JsonRecord& root) {
 std::vector<std::string> read_precisions(JsonRecord& root) {
   auto precisions = root.strings("allowed_precisions");
   for (const auto& p : precisions) {
-    if (p != "float32" && p != "bfloat16") root.problem("allowed_precisions", "expected \"float32\" or \"bfloat16\", got \"" + p + "\"");
+    if (p != "float32" && p != "bfloat16")
+      root.problem("allowed_precisions", "expected \"float32\" or \"bfloat16\", got \"" + p + "\"");
   }
   if (precisions.empty()) root.problem("allowed_precisions", "expected at least one");
   return precisions;
@@ -114,7 +123,8 @@ std::vector<std::string> read_precisions(JsonRecord& root) {
 
 std::int64_t read_granule(JsonRecord& root) {
   const std::int64_t granule = root.integer("batch_granule", 1);
-  if (granule > largest_granule) root.problem("batch_granule", text("expected at most ", largest_granule, ", got ", granule));
+  if (granule > largest_granule)
+    root.problem("batch_granule", text("expected at most ", largest_granule, ", got ", granule));
   return granule;
 }
 
@@ -133,7 +143,8 @@ Manifest read_manifest(JsonRecord root, std::string text_of_manifest) {
   root.positive("same_kernels_tolerance");
   m.golden = read_golden(root.record("golden"), !m.carried.empty());
   if (root.has("imported") && !root.is_null("imported"))
-    m.host_postprocessing = root.record("imported").choice("host_postprocessing", {"none", "legacy"});
+    m.host_postprocessing =
+        root.record("imported").choice("host_postprocessing", {"none", "legacy"});
   if (!root.is_null("constraints")) m.constraints = read_constraints(root);
   for (const char* key : descriptive_keys) root.optional_ignore(key);
   root.finish();
@@ -156,12 +167,14 @@ std::string Variable::position_text(std::int64_t position) const {
 }
 
 std::int64_t Layout::find(std::string_view name) const {
-  const auto found = std::find_if(variables.begin(), variables.end(), [&](const Variable& v) { return v.name == name; });
+  const auto found = std::find_if(variables.begin(), variables.end(),
+                                  [&](const Variable& v) { return v.name == name; });
   return found == variables.end() ? -1 : found - variables.begin();
 }
 
 const Variable& Layout::owner(std::int64_t position) const {
-  return *std::find_if(variables.begin(), variables.end(), [&](const Variable& v) { return position < v.offset + v.width; });
+  return *std::find_if(variables.begin(), variables.end(),
+                       [&](const Variable& v) { return position < v.offset + v.width; });
 }
 
 std::vector<std::string_view> Layout::names() const {
@@ -175,12 +188,15 @@ std::int64_t Manifest::dim_size(std::string_view dim) const {
   return found == dims.end() ? 0 : found->second;
 }
 
-double Manifest::tolerance(std::string_view backend, std::string_view device, std::string_view precision) const {
+double Manifest::tolerance(std::string_view backend, std::string_view device,
+                           std::string_view precision) const {
   for (const auto& t : tolerances) {
     if (t.backend == backend && t.device == device && t.precision == precision) return t.value;
   }
-  fail(CLIMLINK_ERROR_GOLDEN, "the manifest of ", name, " declares no tolerance for ", backend, "/", device, "/", precision,
-       ", so its golden columns cannot be judged there. Export it with one, or choose another device");
+  fail(CLIMLINK_ERROR_GOLDEN, "the manifest of ", name, " declares no tolerance for ", backend, "/",
+       device, "/", precision,
+       ", so its golden columns cannot be judged there. Export it with one, or choose another "
+       "device");
 }
 
 Manifest parse_manifest(std::string json_text, const std::string& origin) {
@@ -188,7 +204,8 @@ Manifest parse_manifest(std::string json_text, const std::string& origin) {
   try {
     return read_manifest(JsonRecord(document, ""), std::move(json_text));
   } catch (const JsonProblem& problem) {
-    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest is not valid: ", problem.what(), ". Export the package again");
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest is not valid: ", problem.what(),
+         ". Export the package again");
   }
 }
 

@@ -1,4 +1,5 @@
-// The manifest as the runtime needs it: the C++ reader of what it acts on (docs/manifest.md; the whole schema is wrappers/manifest.py).
+// The manifest as the runtime needs it: the C++ reader of what it acts on (docs/manifest.md; the
+// whole schema is wrappers/manifest.py).
 #pragma once
 
 #include <cstdint>
@@ -82,20 +83,24 @@ struct Manifest {
   Layout inputs;
   Layout outputs;
   std::vector<CarriedPair> carried;
-  std::optional<std::size_t> start;                   // index of the input that says whether a sample begins
-  std::int64_t batch_granule = 1;                     // every forward gets a multiple of this many rows
-  double time_step_s = 0;                             // 0 where the package states none
-  std::vector<std::vector<double>> difference_scale;  // s of |a-b|/(s+|b|) of each output: one, or one per value
+  std::optional<std::size_t> start;  // index of the input that says whether a sample begins
+  std::int64_t batch_granule = 1;    // every forward gets a multiple of this many rows
+  double time_step_s = 0;            // 0 where the package states none
+  std::vector<std::vector<double>>
+      difference_scale;  // s of |a-b|/(s+|b|) of each output: one, or one per value
   std::vector<std::string> allowed_precisions;
   std::vector<Tolerance> tolerances;
-  std::optional<std::vector<std::string>> constraints;  // names in their order; nothing where an imported graph does not say
-  std::string host_postprocessing = "none";             // what an imported graph asks of the host: "none" or "legacy"
+  std::optional<std::vector<std::string>>
+      constraints;  // names in their order; nothing where an imported graph does not say
+  std::string host_postprocessing =
+      "none";  // what an imported graph asks of the host: "none" or "legacy"
   Golden golden;
 
   // Size of a dimension; 0 where there is none of that name.
   std::int64_t dim_size(std::string_view dim) const;
   // Golden tolerance; throws Error(GOLDEN) where the manifest declares none.
-  double tolerance(std::string_view backend, std::string_view device, std::string_view precision) const;
+  double tolerance(std::string_view backend, std::string_view device,
+                   std::string_view precision) const;
 };
 
 // Reads and validates JSON text; origin is the file named in messages. Throws Error(SCHEMA).

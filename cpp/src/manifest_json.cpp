@@ -26,7 +26,8 @@ class StrictReader final : public nlohmann::json_sax<json> {
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
   bool key(string_t& name) override {
-    if (!keys_.back().insert(name).second) throw JsonProblem("the key \"" + name + "\" stands twice in one object");
+    if (!keys_.back().insert(name).second)
+      throw JsonProblem("the key \"" + name + "\" stands twice in one object");
     return true;
   }
   bool null() override { return true; }
@@ -37,7 +38,8 @@ class StrictReader final : public nlohmann::json_sax<json> {
   bool string(string_t& /*value*/) override { return true; }
   bool binary(binary_t& /*value*/) override { return true; }
   // Left to json::parse, which says where.
-  bool parse_error(std::size_t /*position*/, const std::string& /*token*/, const nlohmann::detail::exception& /*error*/) override {
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+                   const nlohmann::detail::exception& /*error*/) override {
     return false;
   }
 
@@ -64,7 +66,8 @@ json parse_json(const std::string& text_of_manifest, const std::string& origin) 
   try {
     return parse_strictly(text_of_manifest);
   } catch (const std::exception& error) {
-    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest is not JSON (", error.what(), "). Export the package again");
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest is not JSON (", error.what(),
+         "). Export the package again");
   }
 }
 
@@ -72,20 +75,23 @@ json parse_json(const std::string& text_of_manifest, const std::string& origin) 
 void check_version(const json& document, const std::string& origin) {
   const auto version = document.is_object() ? document.find("schema_version") : document.end();
   if (version == document.end() || !version->is_number_integer()) {
-    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest has no integer schema_version; expected ", schema_version,
-         ". Export the package again");
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": the manifest has no integer schema_version; expected ",
+         schema_version, ". Export the package again");
   }
   const auto value = version->get<std::int64_t>();
   if (value > schema_version) {
-    fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema ", value, " is newer than the ", schema_version, " this climlink ",
-         CLIMLINK_VERSION, " reads; update climlink");
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema ", value, " is newer than the ",
+         schema_version, " this climlink ", CLIMLINK_VERSION, " reads; update climlink");
   }
   if (value == 1) {
-    fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema 1 is older than the ", schema_version, " this climlink ", CLIMLINK_VERSION,
-         " reads; make the package again with `climlink export RUN --output FILE` (or `climlink import`)");
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema 1 is older than the ", schema_version,
+         " this climlink ", CLIMLINK_VERSION,
+         " reads; make the package again with `climlink export RUN --output FILE` (or `climlink "
+         "import`)");
   }
   if (value < schema_version) {
-    fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema ", value, " does not exist; this climlink reads ", schema_version);
+    fail(CLIMLINK_ERROR_SCHEMA, origin, ": manifest schema ", value,
+         " does not exist; this climlink reads ", schema_version);
   }
 }
 

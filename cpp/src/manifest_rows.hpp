@@ -1,4 +1,5 @@
-// The part of the manifest that says what a row is: dimensions, variables, their roles and what is carried.
+// The part of the manifest that says what a row is: dimensions, variables, their roles and what is
+// carried.
 #pragma once
 
 #include "json_record.hpp"

@@ -26,12 +26,15 @@ std::string near_names(std::string_view wanted, const std::vector<std::string_vi
     const std::size_t distance = edit_distance(wanted, name);
     const bool contains = !wanted.empty() && name.find(wanted) != std::string_view::npos;
     // Farther than half the longer name is a different word, unless one contains the other.
-    if (contains || 2 * distance <= std::max(wanted.size(), name.size())) ranked.emplace_back(distance, name);
+    if (contains || 2 * distance <= std::max(wanted.size(), name.size()))
+      ranked.emplace_back(distance, name);
   }
-  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& x, const auto& y) { return x.first < y.first; });
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& x, const auto& y) { return x.first < y.first; });
   if (ranked.size() > 3) ranked.resize(3);
   std::string list;
-  for (const auto& [distance, name] : ranked) list += (list.empty() ? " Near names: " : ", ") + std::string(name);
+  for (const auto& [distance, name] : ranked)
+    list += (list.empty() ? " Near names: " : ", ") + std::string(name);
   return list.empty() ? list : list + ".";
 }
 

@@ -7,7 +7,8 @@
 
 namespace climlink {
 
-// Levenshtein distance: the fewest single-character insertions, deletions and replacements from a to b.
+// Levenshtein distance: the fewest single-character insertions, deletions and replacements from a
+// to b.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
 // " Near names: x, y, z." with at most three of names that resemble wanted; "" if none does.

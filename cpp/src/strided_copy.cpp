@@ -7,8 +7,9 @@
 namespace climlink {
 namespace {
 
-// A tile of 16 columns and 16 levels of float64 is 2 kB: host memory is read along columns and rows are written along levels, both
-// in whole cache lines, and the transposition itself happens inside the first-level cache.
+// A tile of 16 columns and 16 levels of float64 is 2 kB: host memory is read along columns and rows
+// are written along levels, both in whole cache lines, and the transposition itself happens inside
+// the first-level cache.
 constexpr std::int64_t tile_size = 16;
 using Tile = std::array<std::array<float, tile_size>, tile_size>;  // [level][column]
 
@@ -33,10 +34,11 @@ void store(std::byte* address, T value) {
   std::memcpy(address, &value, sizeof value);
 }
 
-// Reads n_level x n_column values along columns; UnitStride lets the compiler vectorize the usual case. Returns the largest magnitude.
+// Reads n_level x n_column values along columns; UnitStride lets the compiler vectorize the usual
+// case. Returns the largest magnitude.
 template <class T, bool UnitStride>
-std::uint32_t read_tile(const HostView& v, std::int64_t column, std::int64_t level, std::int64_t n_column, std::int64_t n_level,
-                        Tile& tile) {
+std::uint32_t read_tile(const HostView& v, std::int64_t column, std::int64_t level,
+                        std::int64_t n_column, std::int64_t n_level, Tile& tile) {
   const std::int64_t stride = UnitStride ? static_cast<std::int64_t>(sizeof(T)) : v.column_stride;
   std::uint32_t largest = 0;
   for (std::int64_t l = 0; l < n_level; ++l) {
@@ -62,7 +64,8 @@ bool pack_typed(const HostView& v, float* rows, std::int64_t row_width) {
       largest = std::max(largest, read_tile<T, UnitStride>(v, c0, l0, n_column, n_level, tile));
       for (std::int64_t c = 0; c < n_column; ++c) {
         float* row = rows + (c0 + c) * row_width + l0;
-        for (std::int64_t l = 0; l < n_level; ++l) row[l] = tile[static_cast<std::size_t>(l)][static_cast<std::size_t>(c)];
+        for (std::int64_t l = 0; l < n_level; ++l)
+          row[l] = tile[static_cast<std::size_t>(l)][static_cast<std::size_t>(c)];
       }
     }
   }
@@ -70,12 +73,14 @@ bool pack_typed(const HostView& v, float* rows, std::int64_t row_width) {
 }
 
 template <class T, bool UnitStride>
-void write_tile(const HostView& v, std::int64_t column, std::int64_t level, std::int64_t n_column, std::int64_t n_level, const Tile& tile) {
+void write_tile(const HostView& v, std::int64_t column, std::int64_t level, std::int64_t n_column,
+                std::int64_t n_level, const Tile& tile) {
   const std::int64_t stride = UnitStride ? static_cast<std::int64_t>(sizeof(T)) : v.column_stride;
   for (std::int64_t l = 0; l < n_level; ++l) {
     std::byte* target = v.data + (level + l) * v.level_stride + column * stride;
     const auto& line = tile[static_cast<std::size_t>(l)];
-    for (std::int64_t c = 0; c < n_column; ++c) store(target + c * stride, static_cast<T>(line[static_cast<std::size_t>(c)]));
+    for (std::int64_t c = 0; c < n_column; ++c)
+      store(target + c * stride, static_cast<T>(line[static_cast<std::size_t>(c)]));
   }
 }
 
@@ -88,7 +93,8 @@ void unpack_typed(const float* rows, std::int64_t row_width, const HostView& v) 
       const std::int64_t n_level = std::min(tile_size, v.n_level - l0);
       for (std::int64_t c = 0; c < n_column; ++c) {
         const float* row = rows + (c0 + c) * row_width + l0;
-        for (std::int64_t l = 0; l < n_level; ++l) tile[static_cast<std::size_t>(l)][static_cast<std::size_t>(c)] = row[l];
+        for (std::int64_t l = 0; l < n_level; ++l)
+          tile[static_cast<std::size_t>(l)][static_cast<std::size_t>(c)] = row[l];
       }
       write_tile<T, UnitStride>(v, c0, l0, n_column, n_level, tile);
     }
@@ -100,7 +106,8 @@ bool unit_stride(const HostView& v) {
   return v.column_stride == static_cast<std::int64_t>(sizeof(T));
 }
 
-// Calls copy(plane [n_column, n_level], its first position in a row) for every index of the outer dimensions.
+// Calls copy(plane [n_column, n_level], its first position in a row) for every index of the outer
+// dimensions.
 template <class Copy>
 void each_plane(const HostView& v, const Copy& copy) {
   if (v.n_column == 0) return;  // there may be no memory to point into
@@ -117,17 +124,24 @@ void each_plane(const HostView& v, const Copy& copy) {
 }  // namespace
 
 bool pack(const HostView& v, float* rows, std::int64_t row_width) {
-  const auto kernel = v.float64 ? (unit_stride<double>(v) ? pack_typed<double, true> : pack_typed<double, false>)
-                                : (unit_stride<float>(v) ? pack_typed<float, true> : pack_typed<float, false>);
+  const auto kernel =
+      v.float64 ? (unit_stride<double>(v) ? pack_typed<double, true> : pack_typed<double, false>)
+                : (unit_stride<float>(v) ? pack_typed<float, true> : pack_typed<float, false>);
   bool finite = true;
-  each_plane(v, [&](const HostView& plane, std::int64_t first) { finite = kernel(plane, rows + first, row_width) && finite; });
+  each_plane(v, [&](const HostView& plane, std::int64_t first) {
+    finite = kernel(plane, rows + first, row_width) && finite;
+  });
   return finite;
 }
 
 void unpack(const float* rows, std::int64_t row_width, const HostView& v) {
-  const auto kernel = v.float64 ? (unit_stride<double>(v) ? unpack_typed<double, true> : unpack_typed<double, false>)
-                                : (unit_stride<float>(v) ? unpack_typed<float, true> : unpack_typed<float, false>);
-  each_plane(v, [&](const HostView& plane, std::int64_t first) { kernel(rows + first, row_width, plane); });
+  const auto kernel =
+      v.float64
+          ? (unit_stride<double>(v) ? unpack_typed<double, true> : unpack_typed<double, false>)
+          : (unit_stride<float>(v) ? unpack_typed<float, true> : unpack_typed<float, false>);
+  each_plane(v, [&](const HostView& plane, std::int64_t first) {
+    kernel(rows + first, row_width, plane);
+  });
 }
 
 bool all_finite(const float* values, std::int64_t n) {
@@ -139,7 +153,8 @@ bool all_finite(const float* values, std::int64_t n) {
 double element(const HostView& v, std::int64_t column, std::int64_t position) {
   const std::int64_t level = position % v.n_level, plane = position / v.n_level;
   const std::int64_t i = plane / v.outer[1].extent, j = plane % v.outer[1].extent;
-  const std::byte* address = v.data + column * v.column_stride + i * v.outer[0].stride + j * v.outer[1].stride + level * v.level_stride;
+  const std::byte* address = v.data + column * v.column_stride + i * v.outer[0].stride +
+                             j * v.outer[1].stride + level * v.level_stride;
   return v.float64 ? load<double>(address) : static_cast<double>(load<float>(address));
 }
 

@@ -1,4 +1,5 @@
-// Copies between a host's strided arrays (usually sample fastest, float32 or float64) and packed float32 rows (last dimension fastest).
+// Copies between a host's strided arrays (usually sample fastest, float32 or float64) and packed
+// float32 rows (last dimension fastest).
 #pragma once
 
 #include <array>
@@ -12,8 +13,9 @@ struct Axis {
   std::int64_t stride = 0;
 };
 
-// A strided view [n_column, outer dimensions.., n_level] of host memory, strides in bytes: the sample and up to three dimensions, the last
-// of which is called level whatever it is. Scalars have n_level 1. Elements need no alignment.
+// A strided view [n_column, outer dimensions.., n_level] of host memory, strides in bytes: the
+// sample and up to three dimensions, the last of which is called level whatever it is. Scalars have
+// n_level 1. Elements need no alignment.
 struct HostView {
   std::byte* data = nullptr;
   bool float64 = false;
@@ -24,8 +26,9 @@ struct HostView {
   std::array<Axis, 2> outer{};
 };
 
-// rows[c * row_width + i] = float(view[c, i]), i counting the values of a sample in packed order, the last dimension fastest. False if any
-// value is not finite as float32; the rows are then written all the same.
+// rows[c * row_width + i] = float(view[c, i]), i counting the values of a sample in packed order,
+// the last dimension fastest. False if any value is not finite as float32; the rows are then
+// written all the same.
 bool pack(const HostView& view, float* rows, std::int64_t row_width);
 
 // view[c, i] = rows[c * row_width + i].

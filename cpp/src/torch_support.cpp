@@ -50,7 +50,8 @@ const std::array<std::string, 3> operations = {"conv", "rnn", "matmul"};
 // TorchScript wraps the reason in pages of traceback; the reason is its last "...Error: " line.
 std::string reason(const std::exception& error) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  const std::string whole = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+  const std::string whole =
+      torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
   const std::size_t marker = whole.rfind("Error: ");
   const std::size_t start = marker == std::string::npos ? 0 : marker + 7;
   const std::size_t first = whole.find_first_not_of(" \n", start);
@@ -59,12 +60,16 @@ std::string reason(const std::exception& error) {
 }
 
 c10::Device torch_device(const Device& device) {
-  return device.cuda ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index)) : c10::Device(c10::kCPU);
+  return device.cuda ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index))
+                     : c10::Device(c10::kCPU);
 }
 
-std::string shape_of(const at::Tensor& t) { return text(c10::toString(t.scalar_type()), " ", t.sizes()); }
+std::string shape_of(const at::Tensor& t) {
+  return text(c10::toString(t.scalar_type()), " ", t.sizes());
+}
 
-torch::jit::Module deserialize(std::string_view bytes, const std::string& name, c10::Device device, Code code) {
+torch::jit::Module deserialize(std::string_view bytes, const std::string& name, c10::Device device,
+                               Code code) {
   try {
     const auto reader = std::make_shared<MemoryReader>(bytes);
     if (code == Code::checked) {
@@ -77,15 +82,19 @@ torch::jit::Module deserialize(std::string_view bytes, const std::string& name, 
   } catch (const Error&) {
     throw;
   } catch (const c10::OutOfMemoryError& error) {
-    fail(CLIMLINK_ERROR_BACKEND, name, ": no memory for the network on ", device.str(), ": ", reason(error));
+    fail(CLIMLINK_ERROR_BACKEND, name, ": no memory for the network on ", device.str(), ": ",
+         reason(error));
 #if TORCH_VERSION_MINOR >= 8
   } catch (const c10::AcceleratorError& error) {
-    fail(CLIMLINK_ERROR_BACKEND, name, ": the network could not be placed on ", device.str(), ": ", reason(error));
+    fail(CLIMLINK_ERROR_BACKEND, name, ": the network could not be placed on ", device.str(), ": ",
+         reason(error));
 #endif
   } catch (const std::exception& error) {
     fail(CLIMLINK_ERROR_PACKAGE, name,
-         ": the file does not hold a TorchScript module that this libtorch reads (no TorchScript module at all, or one of a newer torch): ",
-         reason(error), ". Export it again, with a torch no newer than the one climlink is built with");
+         ": the file does not hold a TorchScript module that this libtorch reads (no TorchScript "
+         "module at all, or one of a newer torch): ",
+         reason(error),
+         ". Export it again, with a torch no newer than the one climlink is built with");
   }
 }
 

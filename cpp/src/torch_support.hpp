@@ -28,7 +28,8 @@ enum class Code { checked, trusted };
 
 // The module in these bytes, on a device; name is used in messages. Throws Error: PACKAGE if they
 // hold none, GRAPH if their code does more than compute, BACKEND if the device fails.
-torch::jit::Module deserialize(std::string_view bytes, const std::string& name, c10::Device device, Code code);
+torch::jit::Module deserialize(std::string_view bytes, const std::string& name, c10::Device device,
+                               Code code);
 
 // Keeps float32 arithmetic float32 for one scope (no TF32, no bfloat16 inside), whatever the
 // process has chosen for its own use.

@@ -28,18 +28,23 @@ at::Tensor operand(const climlink_value* value, const char* name) {
     case CLIMLINK_VALUE_INTEGER:
       return at::native::wrapped_scalar_tensor(value->integer);
   }
-  fail(CLIMLINK_ERROR_ARGUMENT, name, " has the value kind ", static_cast<int>(value->kind), "; expected 0 to 2");
+  fail(CLIMLINK_ERROR_ARGUMENT, name, " has the value kind ", static_cast<int>(value->kind),
+       "; expected 0 to 2");
 }
 
-bool stands_for_all(const at::Tensor& one, const at::Tensor& other) { return one.numel() == 1 && one.dim() <= other.dim(); }
+bool stands_for_all(const at::Tensor& one, const at::Tensor& other) {
+  return one.numel() == 1 && one.dim() <= other.dim();
+}
 
 void check_operands(const at::Tensor& left, const at::Tensor& right) {
   if (left.dim() > 0 && right.dim() > 0 && left.device() != right.device()) {
-    fail(CLIMLINK_ERROR_DEVICE, "the left tensor is on ", left.device().str(), " and the right one on ", right.device().str(),
-         "; copy one of them first");
+    fail(CLIMLINK_ERROR_DEVICE, "the left tensor is on ", left.device().str(),
+         " and the right one on ", right.device().str(), "; copy one of them first");
   }
-  if (left.sizes() == right.sizes() || stands_for_all(left, right) || stands_for_all(right, left)) return;
-  fail(CLIMLINK_ERROR_SHAPE, "the left tensor is ", shape_of(left), " and the right one ", shape_of(right),
+  if (left.sizes() == right.sizes() || stands_for_all(left, right) || stands_for_all(right, left))
+    return;
+  fail(CLIMLINK_ERROR_SHAPE, "the left tensor is ", shape_of(left), " and the right one ",
+       shape_of(right),
        "; expected equal shapes, or one element on one side, because nothing else is broadcast");
 }
 
@@ -54,7 +59,9 @@ at::Tensor combined(climlink_operation operation, const at::Tensor& left, const 
     case CLIMLINK_DIVIDE:
       return at::div(left, right);
     case CLIMLINK_POWER:
-      return at::pow(left, right.item());  // unlike a tensor's, a number's negative power of integers is refused
+      return at::pow(
+          left,
+          right.item());  // unlike a tensor's, a number's negative power of integers is refused
   }
   fail(CLIMLINK_ERROR_ARGUMENT, "operation is ", static_cast<int>(operation), "; expected 0 to 4");
 }
@@ -66,7 +73,8 @@ at::Tensor reduced(climlink_reduction reduction, const at::Tensor& source) {
     case CLIMLINK_MEAN:
       return at::mean(source);
   }
-  fail(CLIMLINK_ERROR_ARGUMENT, "reduction is ", static_cast<int>(reduction), "; expected 0 (sum) or 1 (mean)");
+  fail(CLIMLINK_ERROR_ARGUMENT, "reduction is ", static_cast<int>(reduction),
+       "; expected 0 (sum) or 1 (mean)");
 }
 
 bool holds(at::ScalarType type, std::int64_t number) {
@@ -76,14 +84,16 @@ bool holds(at::ScalarType type, std::int64_t number) {
 
 void reduce(climlink_reduction reduction, const at::Tensor& source, const at::Tensor& target) {
   if (target.dim() != 1 || target.numel() != 1 || target.scalar_type() != source.scalar_type()) {
-    fail(CLIMLINK_ERROR_SHAPE, "the target is ", shape_of(target), " for the source ", shape_of(source),
-         "; expected a tensor of the source's kind with the shape [1]");
+    fail(CLIMLINK_ERROR_SHAPE, "the target is ", shape_of(target), " for the source ",
+         shape_of(source), "; expected a tensor of the source's kind with the shape [1]");
   }
-  const at::Tensor result = with_torch("to reduce a tensor", [&] { return reduced(reduction, source).reshape({1}); });
+  const at::Tensor result =
+      with_torch("to reduce a tensor", [&] { return reduced(reduction, source).reshape({1}); });
   if (!at::isFloatingType(source.scalar_type())) {
     const auto number = with_torch("to read a sum", [&] { return result.item<std::int64_t>(); });
     if (!holds(target.scalar_type(), number)) {
-      fail(CLIMLINK_ERROR_SHAPE, "the sum ", number, " does not fit into the target, which is ", shape_of(target));
+      fail(CLIMLINK_ERROR_SHAPE, "the sum ", number, " does not fit into the target, which is ",
+           shape_of(target));
     }
   }
   copy_values(result, target, /*convert=*/true, /*non_blocking=*/false);
@@ -96,26 +106,31 @@ using climlink::guarded;
 using climlink::need;
 using climlink::tensors;
 
-climlink_status climlink_tensor_combine(climlink_operation operation, const climlink_value* left, const climlink_value* right,
-                                        climlink_tensor** result) {
+climlink_status climlink_tensor_combine(climlink_operation operation, const climlink_value* left,
+                                        const climlink_value* right, climlink_tensor** result) {
   return guarded([&] {
     need(result, "result");
     *result = nullptr;
     const auto a = climlink::operand(left, "left"), b = climlink::operand(right, "right");
     if (left->kind != CLIMLINK_VALUE_TENSOR && right->kind != CLIMLINK_VALUE_TENSOR) {
-      climlink::fail(CLIMLINK_ERROR_ARGUMENT, "left and right are numbers; expected a tensor on one side at least");
+      climlink::fail(CLIMLINK_ERROR_ARGUMENT,
+                     "left and right are numbers; expected a tensor on one side at least");
     }
     if (operation == CLIMLINK_POWER && right->kind == CLIMLINK_VALUE_TENSOR) {
       climlink::fail(CLIMLINK_ERROR_ARGUMENT, "right is a tensor; expected a number as exponent");
     }
     climlink::check_operands(a, b);
-    const auto c = climlink::with_torch("in arithmetic", [&] { return climlink::combined(operation, a, b); });
+    const auto c =
+        climlink::with_torch("in arithmetic", [&] { return climlink::combined(operation, a, b); });
     climlink::kind_of(c);
-    if (at::isFloatingType(c.scalar_type())) climlink::require_gradient(c, a.requires_grad() || b.requires_grad());
+    if (at::isFloatingType(c.scalar_type()))
+      climlink::require_gradient(c, a.requires_grad() || b.requires_grad());
     *result = tensors().add(c);
   });
 }
 
-climlink_status climlink_tensor_reduce(climlink_reduction reduction, const climlink_tensor* source, const climlink_tensor* target) {
-  return guarded([&] { climlink::reduce(reduction, *tensors().at(source), *tensors().at(target)); });
+climlink_status climlink_tensor_reduce(climlink_reduction reduction, const climlink_tensor* source,
+                                       const climlink_tensor* target) {
+  return guarded(
+      [&] { climlink::reduce(reduction, *tensors().at(source), *tensors().at(target)); });
 }

@@ -38,10 +38,12 @@ at::ScalarType scalar_type(climlink_kind kind) {
 
 climlink_kind kind_of(const at::Tensor& t) {
   for (const climlink_kind kind :
-       {CLIMLINK_KIND_INT8, CLIMLINK_KIND_INT16, CLIMLINK_KIND_INT32, CLIMLINK_KIND_INT64, CLIMLINK_KIND_FLOAT32, CLIMLINK_KIND_FLOAT64}) {
+       {CLIMLINK_KIND_INT8, CLIMLINK_KIND_INT16, CLIMLINK_KIND_INT32, CLIMLINK_KIND_INT64,
+        CLIMLINK_KIND_FLOAT32, CLIMLINK_KIND_FLOAT64}) {
     if (t.scalar_type() == scalar_type(kind)) return kind;
   }
-  fail(CLIMLINK_ERROR_SHAPE, "the tensor is ", shape_of(t), "; a host takes int8, int16, int32, int64, float32 and float64 only");
+  fail(CLIMLINK_ERROR_SHAPE, "the tensor is ", shape_of(t),
+       "; a host takes int8, int16, int32, int64, float32 and float64 only");
 }
 
 void keep_host_threads() noexcept {
@@ -49,21 +51,23 @@ void keep_host_threads() noexcept {
   at::get_num_threads();
 }
 
-void copy_values(const at::Tensor& source, const at::Tensor& target, bool convert, bool non_blocking) {
+void copy_values(const at::Tensor& source, const at::Tensor& target, bool convert,
+                 bool non_blocking) {
   if (source.sizes() != target.sizes()) {
-    fail(CLIMLINK_ERROR_SHAPE, "the source is ", shape_of(source), " and the target ", shape_of(target),
-         "; expected equal shapes, because nothing is broadcast");
+    fail(CLIMLINK_ERROR_SHAPE, "the source is ", shape_of(source), " and the target ",
+         shape_of(target), "; expected equal shapes, because nothing is broadcast");
   }
   if (!convert && source.scalar_type() != target.scalar_type()) {
-    fail(CLIMLINK_ERROR_SHAPE, "the source is ", shape_of(source), " and the target ", shape_of(target),
-         "; expected equal kinds, because nothing is cast");
+    fail(CLIMLINK_ERROR_SHAPE, "the source is ", shape_of(source), " and the target ",
+         shape_of(target), "; expected equal kinds, because nothing is cast");
   }
   with_torch("to copy values", [&] { target.copy_(source, non_blocking); });
 }
 
 void require_gradient(const at::Tensor& t, bool required) {
   if (required && !at::isFloatingType(t.scalar_type())) {
-    fail(CLIMLINK_ERROR_SHAPE, "the tensor is ", shape_of(t), "; a gradient is defined for float32 and float64 only");
+    fail(CLIMLINK_ERROR_SHAPE, "the tensor is ", shape_of(t),
+         "; a gradient is defined for float32 and float64 only");
   }
   with_torch("to mark a tensor", [&] { t.requires_grad_(required); });
 }

@@ -23,7 +23,8 @@ struct LoadedModule {
   std::string path;
   c10::Device device;
   std::string device_text;
-  std::vector<std::pair<std::string, at::Tensor>> parameters;  // by name, in the module's order; they share its memory
+  std::vector<std::pair<std::string, at::Tensor>>
+      parameters;  // by name, in the module's order; they share its memory
 };
 
 using TensorTable = HandleTable<climlink_tensor, at::Tensor, 1>;
@@ -61,7 +62,8 @@ auto with_torch(const std::string& doing, const Call& call) {
 
 // Copies values between tensors of one shape. Throws Error: SHAPE, also where kinds differ and
 // convert is false.
-void copy_values(const at::Tensor& source, const at::Tensor& target, bool convert, bool non_blocking);
+void copy_values(const at::Tensor& source, const at::Tensor& target, bool convert,
+                 bool non_blocking);
 
 // Marks a tensor as one whose gradient is wanted, which no graph follows. Throws Error: SHAPE if
 // the tensor holds integers.

@@ -27,23 +27,28 @@ class ZipError {
   zip_error_t error_{};
 };
 
-// Every zip starts with a local file header, so this tells a cut package from a file of another kind.
+// Every zip starts with a local file header, so this tells a cut package from a file of another
+// kind.
 bool starts_like_zip(std::string_view bytes) { return bytes.substr(0, 4) == "PK\x03\x04"; }
 
-[[noreturn]] void fail_open(std::string_view bytes, const std::string& name, const std::string& reason) {
+[[noreturn]] void fail_open(std::string_view bytes, const std::string& name,
+                            const std::string& reason) {
   if (starts_like_zip(bytes)) {
-    fail(CLIMLINK_ERROR_FILE, name, ": not a readable zip archive (", reason, "): the package of ", bytes.size(),
-         " bytes is truncated or damaged. Copy or export it again");
+    fail(CLIMLINK_ERROR_FILE, name, ": not a readable zip archive (", reason, "): the package of ",
+         bytes.size(), " bytes is truncated or damaged. Copy or export it again");
   }
   fail(CLIMLINK_ERROR_PACKAGE, name, ": not a readable zip archive (", reason,
-       "), so not a package or another TorchScript file. Make one with `climlink export` or torch.jit.save");
+       "), so not a package or another TorchScript file. Make one with `climlink export` or "
+       "torch.jit.save");
 }
 
 bool ends_with(std::string_view path, std::string_view suffix) {
   return path.size() >= suffix.size() && path.substr(path.size() - suffix.size()) == suffix;
 }
 
-zip_uint64_t count_of(zip* archive) { return static_cast<zip_uint64_t>(zip_get_num_entries(archive, 0)); }
+zip_uint64_t count_of(zip* archive) {
+  return static_cast<zip_uint64_t>(zip_get_num_entries(archive, 0));
+}
 
 std::string path_of(zip* archive, zip_uint64_t index) {
   const char* path = zip_get_name(archive, index, 0);
@@ -62,7 +67,8 @@ zip_stat_t stat_of(zip* archive, const std::string& name, zip_uint64_t index) {
 
 [[noreturn]] void fail_twice(const std::string& name, const std::string& path) {
   fail(CLIMLINK_ERROR_PACKAGE, name, ": the archive holds ", path,
-       " twice (libtorch does not tell upper from lower case), so that two readers may read two packages. Export it again");
+       " twice (libtorch does not tell upper from lower case), so that two readers may read two "
+       "packages. Export it again");
 }
 
 void check_names(zip* archive, const std::string& name) {
@@ -83,8 +89,9 @@ void check_sizes(zip* archive, const std::string& name, std::uint64_t file_size)
     const std::uint64_t size = stat_of(archive, name, i).size;
     total = size > largest ? size : total + size;
     if (total <= largest) continue;
-    fail(CLIMLINK_ERROR_PACKAGE, name, ": the archive of ", file_size, " bytes claims to hold ", total, " or more (entry ",
-         path_of(archive, i), "); expected at most ", largest, " bytes. Export the package again");
+    fail(CLIMLINK_ERROR_PACKAGE, name, ": the archive of ", file_size, " bytes claims to hold ",
+         total, " or more (entry ", path_of(archive, i), "); expected at most ", largest,
+         " bytes. Export the package again");
   }
 }
 
@@ -94,9 +101,11 @@ template <class Take>
 void read_to_end(zip* archive, const std::string& name, zip_uint64_t index, const Take& take) {
   const std::string path = path_of(archive, index);
   const auto damaged = [&](const std::string& reason) {
-    fail(CLIMLINK_ERROR_FILE, name, ": entry ", path, " is damaged (", reason, "). Copy or export the package again");
+    fail(CLIMLINK_ERROR_FILE, name, ": entry ", path, " is damaged (", reason,
+         "). Copy or export the package again");
   };
-  const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(zip_fopen_index(archive, index, 0), zip_fclose);
+  const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(zip_fopen_index(archive, index, 0),
+                                                               zip_fclose);
   if (!file) damaged(zip_strerror(archive));
   std::array<char, 65536> part;
   std::uint64_t total = 0;
@@ -117,11 +126,13 @@ void ZipReader::Close::operator()(zip* archive) const noexcept { zip_discard(arc
 
 ZipReader::ZipReader(std::string_view bytes, std::string name) : name_(std::move(name)) {
   if (bytes.empty()) {  // libzip would take it for an archive without entries
-    fail(CLIMLINK_ERROR_FILE, name_, ": the file is empty; expected a package such as wrap_model.pt. Copy or export it again");
+    fail(CLIMLINK_ERROR_FILE, name_,
+         ": the file is empty; expected a package such as wrap_model.pt. Copy or export it again");
   }
   ZipError error;
   zip_source_t* source = zip_source_buffer_create(bytes.data(), bytes.size(), 0, error.get());
-  if (source == nullptr) fail(CLIMLINK_ERROR_INTERNAL, name_, ": libzip could not take the bytes: ", error.message());
+  if (source == nullptr)
+    fail(CLIMLINK_ERROR_INTERNAL, name_, ": libzip could not take the bytes: ", error.message());
   archive_.reset(zip_open_from_source(source, ZIP_RDONLY | ZIP_CHECKCONS, error.get()));
   if (!archive_) {
     zip_source_free(source);
@@ -142,12 +153,16 @@ std::uint64_t ZipReader::only(std::string_view suffix) const {
   zip_int64_t found = -1;
   for (zip_uint64_t i = 0; i < count_of(archive_.get()); ++i) {
     if (!ends_with(path_of(archive_.get(), i), suffix)) continue;
-    if (found >= 0) fail(CLIMLINK_ERROR_PACKAGE, name_, ": the package holds more than one entry *", suffix, "; expected exactly one");
+    if (found >= 0)
+      fail(CLIMLINK_ERROR_PACKAGE, name_, ": the package holds more than one entry *", suffix,
+           "; expected exactly one");
     found = static_cast<zip_int64_t>(i);
   }
   if (found < 0) {
-    fail(CLIMLINK_ERROR_PACKAGE, name_, ": not a climlink package: the archive has no entry *", suffix,
-         ". A plain TorchScript file, or a package re-saved with plain TorchScript, has none: use `climlink export` or `climlink import`");
+    fail(CLIMLINK_ERROR_PACKAGE, name_, ": not a climlink package: the archive has no entry *",
+         suffix,
+         ". A plain TorchScript file, or a package re-saved with plain TorchScript, has none: use "
+         "`climlink export` or `climlink import`");
   }
   return static_cast<std::uint64_t>(found);
 }
@@ -159,11 +174,14 @@ bool ZipReader::has(std::string_view suffix) const {
   return false;
 }
 
-std::uint64_t ZipReader::size_of(std::string_view suffix) const { return stat_of(archive_.get(), name_, only(suffix)).size; }
+std::uint64_t ZipReader::size_of(std::string_view suffix) const {
+  return stat_of(archive_.get(), name_, only(suffix)).size;
+}
 
 std::string ZipReader::read(std::string_view suffix) const {
   std::string contents;
-  read_to_end(archive_.get(), name_, only(suffix), [&](const char* bytes, std::size_t count) { contents.append(bytes, count); });
+  read_to_end(archive_.get(), name_, only(suffix),
+              [&](const char* bytes, std::size_t count) { contents.append(bytes, count); });
   return contents;
 }
 

@@ -21,7 +21,8 @@ class ZipReader {
   // Reads every entry once to its end, where its CRC is checked; FILE if one fails.
   void check_contents() const;
   bool has(std::string_view suffix) const;
-  // Contents of the only entry whose path ends in suffix; PACKAGE if there is none or more than one, FILE if its CRC fails.
+  // Contents of the only entry whose path ends in suffix; PACKAGE if there is none or more than
+  // one, FILE if its CRC fails.
   std::string read(std::string_view suffix) const;
   // Bytes of that entry when read.
   std::uint64_t size_of(std::string_view suffix) const;

@@ -14,7 +14,9 @@
 namespace support {
 
 // Path of a file made by make_fixtures.py.
-inline std::string fixture(const std::string& name) { return std::string(CLIMLINK_FIXTURES) + "/" + name; }
+inline std::string fixture(const std::string& name) {
+  return std::string(CLIMLINK_FIXTURES) + "/" + name;
+}
 
 inline std::string read_bytes(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -26,8 +28,10 @@ inline std::string read_bytes(const std::string& path) {
 class Handle {
  public:
   Handle() = default;
-  explicit Handle(const std::string& name, const climlink_options& options = climlink_options_default()) {
-    if (climlink_open(fixture(name).c_str(), &options, &emulator) != CLIMLINK_OK) throw std::runtime_error(climlink_last_message());
+  explicit Handle(const std::string& name,
+                  const climlink_options& options = climlink_options_default()) {
+    if (climlink_open(fixture(name).c_str(), &options, &emulator) != CLIMLINK_OK)
+      throw std::runtime_error(climlink_last_message());
   }
   ~Handle() { climlink_close(&emulator); }
   Handle(const Handle&) = delete;
@@ -38,21 +42,27 @@ class Handle {
 };
 
 // Status and message of opening a fixture; the message is "" if it opens.
-inline std::pair<climlink_status, std::string> opening(const std::string& name,
-                                                       const climlink_options& options = climlink_options_default()) {
+inline std::pair<climlink_status, std::string> opening(
+    const std::string& name, const climlink_options& options = climlink_options_default()) {
   Handle handle;
   const climlink_status status = climlink_open(fixture(name).c_str(), &options, &handle.emulator);
-  if ((status == CLIMLINK_OK) != (handle.emulator != nullptr)) throw std::runtime_error("a handle and a failure at once");
+  if ((status == CLIMLINK_OK) != (handle.emulator != nullptr))
+    throw std::runtime_error("a handle and a failure at once");
   return {status, status == CLIMLINK_OK ? "" : climlink_last_message()};
 }
 
-// [n_column, n_level] with the column fastest, as a Fortran host has it; n_level 0 makes a scalar [n_column].
+// [n_column, n_level] with the column fastest, as a Fortran host has it; n_level 0 makes a scalar
+// [n_column].
 template <class T>
 struct Field {
   Field(std::int64_t columns, std::int64_t levels, T value = T())
-      : n_column(columns), n_level(levels), values(static_cast<std::size_t>(columns * (levels > 0 ? levels : 1)), value) {}
+      : n_column(columns),
+        n_level(levels),
+        values(static_cast<std::size_t>(columns * (levels > 0 ? levels : 1)), value) {}
 
-  T& operator()(std::int64_t c, std::int64_t l = 0) { return values[static_cast<std::size_t>(l * n_column + c)]; }
+  T& operator()(std::int64_t c, std::int64_t l = 0) {
+    return values[static_cast<std::size_t>(l * n_column + c)];
+  }
   climlink_array view() {
     climlink_array array{};
     array.data = values.data();
@@ -76,7 +86,8 @@ inline void one_step(climlink_emulator* emulator, int64_t n) {
     if (status != CLIMLINK_OK) throw std::runtime_error(climlink_last_message());
   };
   ok(climlink_begin(emulator, n));
-  for (auto [name, field] : {std::pair{"state_t", &t}, std::pair{"state_q0001", &q}, std::pair{"state_ps", &ps}}) {
+  for (auto [name, field] :
+       {std::pair{"state_t", &t}, std::pair{"state_q0001", &q}, std::pair{"state_ps", &ps}}) {
     const climlink_array view = field->view();
     ok(climlink_set(emulator, name, &view, 0));
   }

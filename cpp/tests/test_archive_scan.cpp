@@ -74,8 +74,8 @@ TEST_CASE("code may nest 256 deep in each way a parser recurses", "[scan]") {
   refuses_code("if a:\n  pass\n" + repeated("elif b:\n  pass\n", 300), "more than 256 branches");
   // A long list is flat, and what stands in a text or a comment nests nothing.
   CHECK_NOTHROW(scan_code("x = [" + repeated("1.5, ", 100'000) + "]\n"));
-  CHECK_NOTHROW(
-      scan_code("x = \"" + repeated("(", 1'000) + "\\\"((\"\n# " + repeated("(", 1'000) + "\n" + repeated("y = '''('\n'''\n", 300)));
+  CHECK_NOTHROW(scan_code("x = \"" + repeated("(", 1'000) + "\\\"((\"\n# " + repeated("(", 1'000) +
+                          "\n" + repeated("y = '''('\n'''\n", 300)));
   // A closing bracket in a text closes none.
   refuses_code("x = " + repeated("f(\")\", ", 300), "nested deeper than 256");
 }

@@ -1,5 +1,6 @@
-// A column's bits depend on the column alone: not on how many others run with it, in which order, at which address, or in which
-// micro-batches. Multilayer perceptron (with a one-output layer), convolutions, LSTM.
+// A column's bits depend on the column alone: not on how many others run with it, in which order,
+// at which address, or in which micro-batches. Multilayer perceptron (with a one-output layer),
+// convolutions, LSTM.
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <numeric>
@@ -44,7 +45,8 @@ TEST_CASE("a column's bits do not depend on the batch around it", "[batches]") {
     for (int64_t n = 1; n <= 70; ++n) {
       for (const int64_t first : {int64_t{0}, int64_t{1}, int64_t{33}, n_all - n}) {
         CAPTURE(n, first);
-        REQUIRE(same_bits(run(handle, x.data() + first * n_input, n).data(), expected.data() + first * n_output, n));
+        REQUIRE(same_bits(run(handle, x.data() + first * n_input, n).data(),
+                          expected.data() + first * n_output, n));
       }
     }
   }
@@ -63,10 +65,12 @@ TEST_CASE("a column's bits do not depend on the batch around it", "[batches]") {
     std::shuffle(order.begin(), order.end(), std::mt19937(3));
     std::vector<float> shuffled(x.size());
     for (int64_t i = 0; i < n_all; ++i)
-      std::copy_n(x.data() + order[static_cast<std::size_t>(i)] * n_input, n_input, shuffled.data() + i * n_input);
+      std::copy_n(x.data() + order[static_cast<std::size_t>(i)] * n_input, n_input,
+                  shuffled.data() + i * n_input);
     const auto y = run(handle, shuffled.data(), n_all);
     for (int64_t i = 0; i < n_all; ++i)
-      REQUIRE(same_bits(y.data() + i * n_output, expected.data() + order[static_cast<std::size_t>(i)] * n_output, 1));
+      REQUIRE(same_bits(y.data() + i * n_output,
+                        expected.data() + order[static_cast<std::size_t>(i)] * n_output, 1));
   }
   SECTION("any address") {
     std::vector<float> moved(x.size() + 16);

@@ -1,4 +1,5 @@
-// State that the host carries from step to step: start, unset and zeroed inputs, and golden sequences.
+// State that the host carries from step to step: start, unset and zeroed inputs, and golden
+// sequences.
 #include <catch2/catch.hpp>
 
 #include "support.hpp"
@@ -12,7 +13,8 @@ namespace {
 
 constexpr int64_t n_column = 3, n_level = 4;
 
-// The host of memory_bare.pt, whose graph takes its carried inputs as they come: memory' = memory / 2 + forcing, total' = total + 1.
+// The host of memory_bare.pt, whose graph takes its carried inputs as they come: memory' = memory /
+// 2 + forcing, total' = total + 1.
 struct Host {
   explicit Host(const char* package) : handle(package) {}
 
@@ -20,7 +22,8 @@ struct Host {
     const climlink_status status = climlink_begin(handle, n_column);
     return status == CLIMLINK_OK ? set("forcing", forcing) : status;
   }
-  climlink_status set(const char* name, Field<double>& values, int64_t first = 0, int64_t count = n_column) {
+  climlink_status set(const char* name, Field<double>& values, int64_t first = 0,
+                      int64_t count = n_column) {
     climlink_array view = values.view();
     view.data = &values(first);
     view.extent[0] = count;
@@ -42,12 +45,14 @@ struct Host {
   }
 
   Handle handle;
-  Field<double> forcing{n_column, n_level, 1.0}, memory{n_column, n_level, 99.0}, start{n_column, 0, 1.0}, total{n_column, 0, 99.0};
+  Field<double> forcing{n_column, n_level, 1.0}, memory{n_column, n_level, 99.0},
+      start{n_column, 0, 1.0}, total{n_column, 0, 99.0};
 };
 
 }  // namespace
 
-TEST_CASE("carried outputs are the next step's inputs; a sample begins with zeros whatever was set", "[carried]") {
+TEST_CASE("carried outputs are the next step's inputs; a sample begins with zeros whatever was set",
+          "[carried]") {
   Host host("memory_bare.pt");
   host.step();
   CHECK((host.memory(2, 3) == 1.0 && host.total(2) == 1.0));  // from zeros, not from 99
@@ -74,11 +79,14 @@ TEST_CASE("carried inputs may stay unset where a sample begins, and only there",
   REQUIRE(host.begin() == CLIMLINK_OK);
   REQUIRE(host.set("start", host.start) == CLIMLINK_OK);
   CHECK(climlink_run(host.handle) == CLIMLINK_ERROR_VARIABLE);
-  CHECK_THAT(climlink_last_message(), Contains("2 input variable(s)") && Contains("memory (2 of 3 columns missing), total (2 of 3"));
+  CHECK_THAT(climlink_last_message(),
+             Contains("2 input variable(s)") &&
+                 Contains("memory (2 of 3 columns missing), total (2 of 3"));
   REQUIRE(host.set("memory", host.memory, 0, 1) == CLIMLINK_OK);
   REQUIRE(host.set("memory", host.memory, 2, 1) == CLIMLINK_OK);
   CHECK(climlink_run(host.handle) == CLIMLINK_ERROR_VARIABLE);
-  CHECK_THAT(climlink_last_message(), Contains("1 input variable(s)") && Contains("total (2 of 3 columns missing)"));
+  CHECK_THAT(climlink_last_message(),
+             Contains("1 input variable(s)") && Contains("total (2 of 3 columns missing)"));
   REQUIRE(host.set("total", host.total) == CLIMLINK_OK);
   REQUIRE(climlink_run(host.handle) == CLIMLINK_OK);
   REQUIRE(host.get("total_next", host.total) == CLIMLINK_OK);
@@ -89,12 +97,14 @@ TEST_CASE("start itself is never optional, and is 0 or 1", "[carried]") {
   Host host("memory_bare.pt");
   REQUIRE(host.begin() == CLIMLINK_OK);
   CHECK(climlink_run(host.handle) == CLIMLINK_ERROR_VARIABLE);
-  CHECK_THAT(climlink_last_message(), Contains("1 input variable(s)") && Contains("start (3 of 3 columns missing)"));
+  CHECK_THAT(climlink_last_message(),
+             Contains("1 input variable(s)") && Contains("start (3 of 3 columns missing)"));
   for (const double wrong : {0.5, -1.0, 2.0}) {
     host.start(1) = wrong;
     REQUIRE(host.set("start", host.start) == CLIMLINK_OK);
     CHECK(climlink_run(host.handle) == CLIMLINK_ERROR_ARGUMENT);
-    CHECK_THAT(climlink_last_message(), Contains("start: sample 1 (0-based) has ") && Contains("expected 1 where a sample begins"));
+    CHECK_THAT(climlink_last_message(), Contains("start: sample 1 (0-based) has ") &&
+                                            Contains("expected 1 where a sample begins"));
   }
   host.start(1) = 1.0;
   REQUIRE(host.set("start", host.start) == CLIMLINK_OK);  // the step can still be saved
@@ -152,18 +162,23 @@ TEST_CASE("golden rows of carried state are sequences", "[carried]") {
     CHECK(got == status);
     CHECK_THAT(message, Contains(words));
   };
-  refuses("chain_broken.pt", CLIMLINK_ERROR_PACKAGE, "memory in step 1, sequence 1 (0-based) is not memory_next of the step before");
-  refuses("chain_total_broken.pt", CLIMLINK_ERROR_PACKAGE, "total in step 2, sequence 0 (0-based) is not total_next");
-  refuses("chain_half_start.pt", CLIMLINK_ERROR_PACKAGE, "start is 0.5 in step 0, sequence 1 (0-based)");
-  refuses("chain_late_start.pt", CLIMLINK_ERROR_PACKAGE, "start is 1 in step 1, sequence 0 (0-based)");
+  refuses("chain_broken.pt", CLIMLINK_ERROR_PACKAGE,
+          "memory in step 1, sequence 1 (0-based) is not memory_next of the step before");
+  refuses("chain_total_broken.pt", CLIMLINK_ERROR_PACKAGE,
+          "total in step 2, sequence 0 (0-based) is not total_next");
+  refuses("chain_half_start.pt", CLIMLINK_ERROR_PACKAGE,
+          "start is 0.5 in step 0, sequence 1 (0-based)");
+  refuses("chain_late_start.pt", CLIMLINK_ERROR_PACKAGE,
+          "start is 1 in step 1, sequence 0 (0-based)");
 }
 
-// Recorded 0.04 off in every step and doubled from step to step: each row by itself is within the tolerance of 0.05, the chain is
-// off by 0.12 / 1.12 in its second step.
+// Recorded 0.04 off in every step and doubled from step to step: each row by itself is within the
+// tolerance of 0.05, the chain is off by 0.12 / 1.12 in its second step.
 TEST_CASE("golden sequences are also run on their own outputs", "[carried]") {
   const auto [status, message] = opening("chain_drifts.pt");
   CHECK(status == CLIMLINK_ERROR_GOLDEN);
-  CHECK_THAT(message, Contains("step 1 (0-based) of 3: memory_next: column 0 (0-based), level 0: got 0, expected 0.119999997") &&
+  CHECK_THAT(message, Contains("step 1 (0-based) of 3: memory_next: column 0 (0-based), level 0: "
+                               "got 0, expected 0.119999997") &&
                           Contains("difference 0.107") && Contains("beyond the tolerance 0.05"));
   double difference = -1;
   const Handle exact("memory.pt");

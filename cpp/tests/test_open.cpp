@@ -1,4 +1,5 @@
-// Opening packages: what is refused, with which status and message. Cases tagged [torch] need the TorchScript backend.
+// Opening packages: what is refused, with which status and message. Cases tagged [torch] need the
+// TorchScript backend.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,7 +35,8 @@ climlink_options options_with(const Edit& edit) {
 
 std::string digest_of_tiny() {
   const std::string zeros(64, '0');
-  const auto [status, message] = opening("tiny.pt", options_with([&](auto& o) { o.pinned_sha256 = zeros.c_str(); }));
+  const auto [status, message] =
+      opening("tiny.pt", options_with([&](auto& o) { o.pinned_sha256 = zeros.c_str(); }));
   return message.substr(message.find("SHA-256 is ") + 11, 64);
 }
 
@@ -65,21 +67,26 @@ TEST_CASE("a flipped bit anywhere in a package is refused before torch sees it",
 TEST_CASE("what is no file of a package's size is refused unread", "[open]") {
   REQUIRE(mkfifo("pipe.pt", 0600) == 0);
   climlink_emulator* emulator = nullptr;
-  CHECK(climlink_open("pipe.pt", nullptr, &emulator) == CLIMLINK_ERROR_FILE);  // nobody writes: a blocking open would wait for ever
+  CHECK(climlink_open("pipe.pt", nullptr, &emulator) ==
+        CLIMLINK_ERROR_FILE);  // nobody writes: a blocking open would wait for ever
   CHECK_THAT(climlink_last_message(), Contains("not a regular file"));
   unlink("pipe.pt");
   std::ofstream("sparse.pt", std::ios::binary).seekp(3'000'000'000).put('x');
   CHECK(climlink_open("sparse.pt", nullptr, &emulator) == CLIMLINK_ERROR_FILE);
-  CHECK_THAT(climlink_last_message(), Contains("3000000001 bytes; expected a package below 2147483648 bytes"));
+  CHECK_THAT(climlink_last_message(),
+             Contains("3000000001 bytes; expected a package below 2147483648 bytes"));
   unlink("sparse.pt");
 }
 
 TEST_CASE("archives that exhaust or confuse their reader are refused", "[open]") {
   refuses("nested_65.pt", CLIMLINK_ERROR_SCHEMA, "nested deeper than 64 levels");
   refuses("nested_100000.pt", CLIMLINK_ERROR_SCHEMA, "nested deeper than 64 levels");
-  refuses("huge_manifest.pt", CLIMLINK_ERROR_SCHEMA, "the manifest has 5242880 bytes; expected at most 4194304");
-  refuses("inflated.pt", CLIMLINK_ERROR_PACKAGE, "claims to hold 83886080 or more (entry tiny/data.pkl)");
-  refuses("twice_in_capitals.pt", CLIMLINK_ERROR_PACKAGE, "the archive holds the entry TINY/DATA.PKL twice");
+  refuses("huge_manifest.pt", CLIMLINK_ERROR_SCHEMA,
+          "the manifest has 5242880 bytes; expected at most 4194304");
+  refuses("inflated.pt", CLIMLINK_ERROR_PACKAGE,
+          "claims to hold 83886080 or more (entry tiny/data.pkl)");
+  refuses("twice_in_capitals.pt", CLIMLINK_ERROR_PACKAGE,
+          "the archive holds the entry TINY/DATA.PKL twice");
 }
 
 TEST_CASE("archives can be checked and read without being opened", "[open]") {
@@ -95,10 +102,12 @@ TEST_CASE("archives can be checked and read without being opened", "[open]") {
   const auto size = static_cast<int64_t>(bytes.size());
   void* contents = nullptr;
   int64_t count = 0;
-  REQUIRE(climlink_read_entry(bytes.data(), size, "tiny.pt", "/golden_outputs.f32", &contents, &count) == CLIMLINK_OK);
+  REQUIRE(climlink_read_entry(bytes.data(), size, "tiny.pt", "/golden_outputs.f32", &contents,
+                              &count) == CLIMLINK_OK);
   CHECK(count == 4 * 5 * 4);
   climlink_free(contents);
-  CHECK(climlink_read_entry(bytes.data(), size, "tiny.pt", "/no_such_entry", &contents, &count) == CLIMLINK_ERROR_PACKAGE);
+  CHECK(climlink_read_entry(bytes.data(), size, "tiny.pt", "/no_such_entry", &contents, &count) ==
+        CLIMLINK_ERROR_PACKAGE);
   CHECK(contents == nullptr);
   CHECK(climlink_check_archive(nullptr, 0, "x") == CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_check_code(bytes.data(), -1, "x") == CLIMLINK_ERROR_ARGUMENT);
@@ -109,7 +118,8 @@ TEST_CASE("every truncation of a package is refused", "[open]") {
   for (std::size_t size = 0; size < whole.size(); size += 97) {
     CAPTURE(size);
     climlink_emulator* emulator = nullptr;
-    CHECK(climlink_open_bytes(whole.data(), static_cast<int64_t>(size), "cut", nullptr, &emulator) != CLIMLINK_OK);
+    CHECK(climlink_open_bytes(whole.data(), static_cast<int64_t>(size), "cut", nullptr,
+                              &emulator) != CLIMLINK_OK);
     CHECK(emulator == nullptr);
   }
 }
@@ -117,26 +127,39 @@ TEST_CASE("every truncation of a package is refused", "[open]") {
 TEST_CASE("the host's claims are held against the manifest", "[open]") {
   refuses("tiny.pt", CLIMLINK_ERROR_HOST, "the host has 60 levels, the package was trained for 4",
           options_with([](auto& o) { o.level_count = 60; }));
-  refuses("tiny.pt", CLIMLINK_ERROR_HOST, "time step is 1800 s", options_with([](auto& o) { o.time_step_s = 1800; }));
-  refuses("tiny.pt", CLIMLINK_ERROR_HOST, "time step is", options_with([](auto& o) { o.time_step_s = 1200.00001; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_HOST, "time step is 1800 s",
+          options_with([](auto& o) { o.time_step_s = 1800; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_HOST, "time step is",
+          options_with([](auto& o) { o.time_step_s = 1200.00001; }));
 }
 
 TEST_CASE("options outside their range are refused", "[open]") {
-  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "level_count", options_with([](auto& o) { o.level_count = -1; }));
-  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "time_step_s", options_with([](auto& o) { o.time_step_s = -1; }));
-  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "time_step_s", options_with([](auto& o) { o.time_step_s = std::nan(""); }));
-  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "threads", options_with([](auto& o) { o.threads = 0; }));
-  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "micro_batch", options_with([](auto& o) { o.micro_batch = 1; }));
-  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "local_rank", options_with([](auto& o) { o.local_rank = -1; }));
-  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "options.device", options_with([](auto& o) { o.device = nullptr; }));
-  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "\"gpu\" is not known", options_with([](auto& o) { o.device = "gpu"; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "level_count",
+          options_with([](auto& o) { o.level_count = -1; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "time_step_s",
+          options_with([](auto& o) { o.time_step_s = -1; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "time_step_s",
+          options_with([](auto& o) { o.time_step_s = std::nan(""); }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "threads",
+          options_with([](auto& o) { o.threads = 0; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "micro_batch",
+          options_with([](auto& o) { o.micro_batch = 1; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "local_rank",
+          options_with([](auto& o) { o.local_rank = -1; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "options.device",
+          options_with([](auto& o) { o.device = nullptr; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "\"gpu\" is not known",
+          options_with([](auto& o) { o.device = "gpu"; }));
   refuses("tiny.pt", CLIMLINK_ERROR_ARGUMENT, "climlink_options_default", climlink_options{});
 }
 
 TEST_CASE("a pinned digest is checked before anything else of the file", "[open]") {
   const std::string digest = digest_of_tiny();
-  const auto pinned = [](const std::string& text) { return options_with([&](auto& o) { o.pinned_sha256 = text.c_str(); }); };
-  const std::string other = digest_of_tiny().replace(0, 2, digest.substr(0, 2) == "00" ? "11" : "00");
+  const auto pinned = [](const std::string& text) {
+    return options_with([&](auto& o) { o.pinned_sha256 = text.c_str(); });
+  };
+  const std::string other =
+      digest_of_tiny().replace(0, 2, digest.substr(0, 2) == "00" ? "11" : "00");
   refuses("tiny.pt", CLIMLINK_ERROR_DIGEST, digest, pinned(other));
   refuses("text.pt", CLIMLINK_ERROR_DIGEST, "expected the pinned", pinned(digest));
   const std::string short_text = "abc";
@@ -167,7 +190,8 @@ TEST_CASE("read_file gives the bytes of a file", "[open]") {
   void* bytes = nullptr;
   int64_t size = 0;
   REQUIRE(climlink_read_file(fixture("text.pt").c_str(), &bytes, &size) == CLIMLINK_OK);
-  CHECK(std::string(static_cast<const char*>(bytes), static_cast<std::size_t>(size)) == support::read_bytes(fixture("text.pt")));
+  CHECK(std::string(static_cast<const char*>(bytes), static_cast<std::size_t>(size)) ==
+        support::read_bytes(fixture("text.pt")));
   climlink_free(bytes);
   CHECK(climlink_read_file(fixture("absent").c_str(), &bytes, &size) == CLIMLINK_ERROR_FILE);
   CHECK(bytes == nullptr);
@@ -185,22 +209,28 @@ TEST_CASE("every status has a short name", "[open]") {
 TEST_CASE("a build without libtorch reads, validates and says why it cannot run", "[stub]") {
   CHECK(std::string(climlink_backend()) == "stub");
   refuses("tiny.pt", CLIMLINK_ERROR_BACKEND, "CLIMLINK_TORCH=ON");
-  refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no CUDA device", options_with([](auto& o) { o.device = "cuda"; }));
+  refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no CUDA device",
+          options_with([](auto& o) { o.device = "cuda"; }));
   CHECK(climlink_check_code("x", 1, "x") == CLIMLINK_ERROR_BACKEND);
 }
 
-TEST_CASE("a graph that does more than compute is refused before it acts, unless the host trusts it", "[torch]") {
+TEST_CASE(
+    "a graph that does more than compute is refused before it acts, unless the host trusts it",
+    "[torch]") {
   const char* written = "written_by_graph";
   unlink(written);
-  refuses("acting.pt", CLIMLINK_ERROR_GRAPH, "the graph calls aten::save in __torch__.Acting.forward");
-  refuses("acting_on_load.pt", CLIMLINK_ERROR_GRAPH, "names __setstate__, which runs while the file is loaded");
+  refuses("acting.pt", CLIMLINK_ERROR_GRAPH,
+          "the graph calls aten::save in __torch__.Acting.forward");
+  refuses("acting_on_load.pt", CLIMLINK_ERROR_GRAPH,
+          "names __setstate__, which runs while the file is loaded");
   CHECK(access(written, F_OK) != 0);
   const climlink_options trusting = options_with([](auto& o) { o.trust_code = 1; });
   CHECK(opening("acting.pt", trusting).first == CLIMLINK_OK);
   CHECK(opening("acting_on_load.pt", trusting).first == CLIMLINK_OK);
   CHECK(access(written, F_OK) == 0);  // so the refusals above prevented something
   unlink(written);
-  refuses("acting.pt", CLIMLINK_ERROR_ARGUMENT, "options.trust_code is 2", options_with([](auto& o) { o.trust_code = 2; }));
+  refuses("acting.pt", CLIMLINK_ERROR_ARGUMENT, "options.trust_code is 2",
+          options_with([](auto& o) { o.trust_code = 2; }));
 }
 
 TEST_CASE("a graph may raise in any of its methods, in any emulator of a process", "[torch]") {
@@ -219,29 +249,37 @@ TEST_CASE("code and pickles that would exhaust libtorch's parsers are refused", 
 
 TEST_CASE("graphs that disagree with their manifest are refused", "[torch]") {
   refuses("not_torchscript.pt", CLIMLINK_ERROR_PACKAGE, "does not hold a TorchScript module");
-  refuses("wide_output.pt", CLIMLINK_ERROR_GRAPH, "the graph returns Float [64, 5]; the manifest says Float [64, 6]");
+  refuses("wide_output.pt", CLIMLINK_ERROR_GRAPH,
+          "the graph returns Float [64, 5]; the manifest says Float [64, 6]");
   refuses("wide_input.pt", CLIMLINK_ERROR_GRAPH, "cannot be multiplied (64x10 and 9x5)");
   refuses("pair.pt", CLIMLINK_ERROR_GRAPH, "returns a Tuple");
   refuses("double.pt", CLIMLINK_ERROR_GRAPH, "returns Double");
 }
 
-TEST_CASE("a golden replay outside the tolerance names variable, column, got and expected", "[torch]") {
-  refuses("golden_tampered.pt", CLIMLINK_ERROR_GOLDEN, "ptend_t: column 2 (0-based), level 3: got ");
+TEST_CASE("a golden replay outside the tolerance names variable, column, got and expected",
+          "[torch]") {
+  refuses("golden_tampered.pt", CLIMLINK_ERROR_GOLDEN,
+          "ptend_t: column 2 (0-based), level 3: got ");
   refuses("golden_tampered.pt", CLIMLINK_ERROR_GOLDEN, "beyond the tolerance 2e-05");
   refuses("no_tolerance.pt", CLIMLINK_ERROR_GOLDEN, "no tolerance for torchscript/cpu/float32");
 }
 
-TEST_CASE("the golden difference is the largest |a - b| / (s + |b|), with the scale of its own output", "[torch]") {
+TEST_CASE(
+    "the golden difference is the largest |a - b| / (s + |b|), with the scale of its own output",
+    "[torch]") {
   const Handle handle("off_by_hand.pt");
   double difference = 0;
   REQUIRE(climlink_golden_difference(handle, &difference) == CLIMLINK_OK);
-  // Column 1, level 2 has -3 where -3.5 was recorded, s = 0.03; 0.125 / (0.01 + 1.125) of column 0, level 0 is smaller.
+  // Column 1, level 2 has -3 where -3.5 was recorded, s = 0.03; 0.125 / (0.01 + 1.125) of column 0,
+  // level 0 is smaller.
   CHECK(difference == Approx(0.5 / 3.53).epsilon(1e-14));
-  refuses("off_beyond.pt", CLIMLINK_ERROR_GOLDEN, "ptend_t: column 1 (0-based), level 2: got -3, expected -3.5; difference 0.14164");
+  refuses("off_beyond.pt", CLIMLINK_ERROR_GOLDEN,
+          "ptend_t: column 1 (0-based), level 2: got -3, expected -3.5; difference 0.14164");
 }
 
 TEST_CASE("a golden replay that gives no number is refused", "[torch]") {
-  refuses("golden_nan.pt", CLIMLINK_ERROR_GOLDEN, "ptend_t: column 0 (0-based), level 3: got nan, expected 4");
+  refuses("golden_nan.pt", CLIMLINK_ERROR_GOLDEN,
+          "ptend_t: column 0 (0-based), level 3: got nan, expected 4");
   refuses("both_nan.pt", CLIMLINK_ERROR_GOLDEN, "level 3: got nan, expected nan");
 }
 
@@ -260,7 +298,8 @@ TEST_CASE("a good package opens, from a file and from memory, and describes itse
   options.pinned_sha256 = digest.c_str();
   const std::string bytes = support::read_bytes(fixture("tiny.pt"));
   Handle handle;
-  REQUIRE(climlink_open_bytes(bytes.data(), static_cast<int64_t>(bytes.size()), "broadcast", &options, &handle.emulator) == CLIMLINK_OK);
+  REQUIRE(climlink_open_bytes(bytes.data(), static_cast<int64_t>(bytes.size()), "broadcast",
+                              &options, &handle.emulator) == CLIMLINK_OK);
   const char* text = nullptr;
   CHECK(climlink_digest(handle, &text) == CLIMLINK_OK);
   CHECK(text == digest);
@@ -275,7 +314,8 @@ TEST_CASE("a good package opens, from a file and from memory, and describes itse
   double number = 0;
   CHECK((climlink_level_count(handle, &level_count) == CLIMLINK_OK && level_count == 4));
   CHECK((climlink_time_step(handle, &number) == CLIMLINK_OK && number == 1200));
-  CHECK((climlink_golden_difference(handle, &number) == CLIMLINK_OK && number >= 0 && number <= 1e-6));
+  CHECK((climlink_golden_difference(handle, &number) == CLIMLINK_OK && number >= 0 &&
+         number <= 1e-6));
   CHECK(climlink_close(&handle.emulator) == CLIMLINK_OK);
   CHECK(handle.emulator == nullptr);
 }
@@ -287,28 +327,38 @@ TEST_CASE("variables are listed by role, and units can be required", "[torch]") 
   const char *name = nullptr, *units = nullptr;
   REQUIRE(climlink_variable_count(handle, CLIMLINK_INPUT, &count, &width) == CLIMLINK_OK);
   CHECK((count == 3 && width == 9));
-  REQUIRE(climlink_variable(handle, CLIMLINK_INPUT, 2, &name, &units, &width, &offset) == CLIMLINK_OK);
-  CHECK((std::string(name) == "state_ps" && std::string(units) == "Pa" && width == 1 && offset == 8));
-  CHECK(climlink_variable(handle, CLIMLINK_INPUT, 3, &name, &units, &width, &offset) == CLIMLINK_ERROR_ARGUMENT);
-  CHECK(climlink_variable(handle, CLIMLINK_INPUT, -1, &name, &units, &width, &offset) == CLIMLINK_ERROR_ARGUMENT);
-  CHECK(climlink_variable_count(handle, static_cast<climlink_role>(3), &count, &width) == CLIMLINK_ERROR_ARGUMENT);
+  REQUIRE(climlink_variable(handle, CLIMLINK_INPUT, 2, &name, &units, &width, &offset) ==
+          CLIMLINK_OK);
+  CHECK(
+      (std::string(name) == "state_ps" && std::string(units) == "Pa" && width == 1 && offset == 8));
+  CHECK(climlink_variable(handle, CLIMLINK_INPUT, 3, &name, &units, &width, &offset) ==
+        CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_variable(handle, CLIMLINK_INPUT, -1, &name, &units, &width, &offset) ==
+        CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_variable_count(handle, static_cast<climlink_role>(3), &count, &width) ==
+        CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_require_units(handle, CLIMLINK_OUTPUT, "ptend_t", "K/s") == CLIMLINK_OK);
   CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_ps", "hPa") == CLIMLINK_ERROR_HOST);
   CHECK_THAT(climlink_last_message(), Contains("the host has units \"hPa\", the package \"Pa\""));
   for (const char* as_long : {"hP", "pa", "aP", "Pb"}) {
-    CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_ps", as_long) == CLIMLINK_ERROR_HOST);
+    CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_ps", as_long) ==
+          CLIMLINK_ERROR_HOST);
   }
   CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_t", "m") == CLIMLINK_ERROR_HOST);
   CHECK(climlink_require_units(handle, CLIMLINK_OUTPUT, "ptend_t", "m/s") == CLIMLINK_ERROR_HOST);
-  CHECK(climlink_require_units(handle, CLIMLINK_OUTPUT, "cam_out_PRECC", "K/s") == CLIMLINK_ERROR_HOST);
+  CHECK(climlink_require_units(handle, CLIMLINK_OUTPUT, "cam_out_PRECC", "K/s") ==
+        CLIMLINK_ERROR_HOST);
   CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "state_p", "Pa") == CLIMLINK_ERROR_VARIABLE);
   CHECK_THAT(climlink_last_message(), Contains("Near names: state_t, state_ps"));
-  CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "ptend_t", "K/s") == CLIMLINK_ERROR_VARIABLE);
+  CHECK(climlink_require_units(handle, CLIMLINK_INPUT, "ptend_t", "K/s") ==
+        CLIMLINK_ERROR_VARIABLE);
   CHECK_THAT(climlink_last_message(), Contains("It is an output."));
 }
 
 TEST_CASE("\"auto\" falls to the CPU where there is no CUDA device, \"cuda\" does not", "[torch]") {
-  if (opening("tiny.pt", options_with([](auto& o) { o.device = "cuda"; })).first == CLIMLINK_OK) return;  // there is one here
-  refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no CUDA device", options_with([](auto& o) { o.device = "cuda:0"; }));
+  if (opening("tiny.pt", options_with([](auto& o) { o.device = "cuda"; })).first == CLIMLINK_OK)
+    return;  // there is one here
+  refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no CUDA device",
+          options_with([](auto& o) { o.device = "cuda:0"; }));
   CHECK(opening("tiny.pt", options_with([](auto& o) { o.device = "auto"; })).first == CLIMLINK_OK);
 }

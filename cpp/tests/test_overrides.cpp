@@ -1,4 +1,5 @@
-// Constraints that a host switches off. What a graph without the constraint gives is another package of the same network.
+// Constraints that a host switches off. What a graph without the constraint gives is another
+// package of the same network.
 #include <catch2/catch.hpp>
 #include <vector>
 
@@ -34,14 +35,17 @@ std::vector<float> outputs(climlink_emulator* emulator) {
   constexpr std::int64_t n_column = 33, n_input = 9, n_output = 5;
   std::vector<float> x(n_column * n_input), y(n_column * n_output);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = 1.0F + static_cast<float>(i % 23) * 0.125F;
-  REQUIRE(climlink_run_packed(emulator, x.data(), n_column, n_input, y.data(), n_output) == CLIMLINK_OK);
+  REQUIRE(climlink_run_packed(emulator, x.data(), n_column, n_input, y.data(), n_output) ==
+          CLIMLINK_OK);
   return y;
 }
 
 }  // namespace
 
-TEST_CASE("names of constraints to switch off are held against the manifest, in every build", "[open]") {
-  refuses("switched.pt", "raisd", "\"raisd\", which is no constraint of this package. Near names: raised.");
+TEST_CASE("names of constraints to switch off are held against the manifest, in every build",
+          "[open]") {
+  refuses("switched.pt", "raisd",
+          "\"raisd\", which is no constraint of this package. Near names: raised.");
   refuses("switched.pt", "raisd", "It has: doubled, raised, rain_from_cloud");
   refuses("switched.pt", "doubled,Raised", "\"Raised\"");
   refuses("switched.pt", "doubled, raised, doubled", "names \"doubled\" 2 times");
@@ -51,7 +55,8 @@ TEST_CASE("names of constraints to switch off are held against the manifest, in 
 }
 
 TEST_CASE("a graph without the constraint gives the same bits", "[torch]") {
-  const Handle whole("switched.pt"), not_doubled("not_doubled.pt"), not_raised("not_raised.pt"), neither("rain.pt");
+  const Handle whole("switched.pt"), not_doubled("not_doubled.pt"), not_raised("not_raised.pt"),
+      neither("rain.pt");
   const Handle doubled_off("switched.pt", without("doubled"));
   const Handle raised_off("switched.pt", without(" raised\t"));
   const Handle both_off("switched.pt", without("raised, doubled"));
@@ -75,7 +80,9 @@ TEST_CASE("what is switched off can be asked, in the manifest's order", "[torch]
   CHECK(climlink_constraints_off(nullptr, nullptr) == CLIMLINK_ERROR_ARGUMENT);
   double difference = -1;
   REQUIRE(climlink_golden_difference(handle, &difference) == CLIMLINK_OK);
-  CHECK((difference >= 0 && difference <= 1e-6));  // of the graph with all constraints: without one it would be of order 1
+  CHECK((difference >= 0 &&
+         difference <=
+             1e-6));  // of the graph with all constraints: without one it would be of order 1
 }
 
 TEST_CASE("constraints that cannot be left out are refused", "[torch]") {

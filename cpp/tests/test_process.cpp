@@ -48,7 +48,8 @@ void choose(Precision p) { at::globalContext().setFloat32MatmulPrecision(p); }
 
 }  // namespace
 
-TEST_CASE("the process keeps its own number of threads and its own float32 precision", "[process]") {
+TEST_CASE("the process keeps its own number of threads and its own float32 precision",
+          "[process]") {
   at::set_num_threads(2);
   choose(reduced);
   climlink_options options = climlink_options_default();
@@ -66,11 +67,15 @@ TEST_CASE("the process keeps its own number of threads and its own float32 preci
 #if defined(__linux__)
 // libtorch's pool of a thread is as large as its first parallel operation asks; ATen's own choice
 // would be another number than 4.
-TEST_CASE("the first forward on a thread has the thread's own number of OpenMP threads", "[process]") {
-  const auto set_threads = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+TEST_CASE("the first forward on a thread has the thread's own number of OpenMP threads",
+          "[process]") {
+  const auto set_threads =
+      reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
   REQUIRE(set_threads != nullptr);
   at::set_num_threads(2);  // what ATen gives to threads that it meets for the first time
-  const auto tasks = [] { return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}); };
+  const auto tasks = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+  };
   long added = 0;
   climlink_status status = CLIMLINK_OK;
   std::thread([&] {
@@ -97,7 +102,8 @@ TEST_CASE("the first forward on a thread has the thread's own number of OpenMP t
 
 TEST_CASE("100,000 steps hold memory flat", "[memory]") {
 #if defined(__SANITIZE_ADDRESS__)
-  constexpr int steps = 2000;  // AddressSanitizer keeps freed memory on purpose; it finds leaks in its own way
+  constexpr int steps =
+      2000;  // AddressSanitizer keeps freed memory on purpose; it finds leaks in its own way
 #else
   constexpr int steps = 100'000;
 #endif
@@ -106,7 +112,8 @@ TEST_CASE("100,000 steps hold memory flat", "[memory]") {
   const long before = resident_kib();
   for (int step = 0; step < steps; ++step) one_step(handle, 1 + step % 20);
   const long growth = resident_kib() - before;
-  WARN("resident memory " << before << " KiB after 2,000 steps, " << growth << " KiB more after " << steps << " further steps");
+  WARN("resident memory " << before << " KiB after 2,000 steps, " << growth << " KiB more after "
+                          << steps << " further steps");
 #if !defined(__SANITIZE_ADDRESS__)
   CHECK(growth <= 256);  // 100,000 leaked bytes would be 98 KiB: less than three bytes a step
 #endif

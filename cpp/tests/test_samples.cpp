@@ -1,4 +1,5 @@
-// Samples that are no columns: fields of several dimensions, one forward each, coordinates, and other batch granules.
+// Samples that are no columns: fields of several dimensions, one forward each, coordinates, and
+// other batch granules.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <limits>
@@ -12,9 +13,11 @@ namespace {
 
 constexpr int64_t n_sample = 3;
 
-// [sample, dims...] by index; the axes lie in memory as a Fortran host (sample fastest) or a C host (last fastest) has them.
+// [sample, dims...] by index; the axes lie in memory as a Fortran host (sample fastest) or a C host
+// (last fastest) has them.
 struct Box {
-  Box(std::vector<int64_t> shape, bool sample_fastest) : extent(std::move(shape)), stride(extent.size()) {
+  Box(std::vector<int64_t> shape, bool sample_fastest)
+      : extent(std::move(shape)), stride(extent.size()) {
     int64_t count = 1;
     for (std::size_t i = 0; i < extent.size(); ++i) {
       const std::size_t axis = sample_fastest ? i : extent.size() - 1 - i;
@@ -46,7 +49,9 @@ struct Box {
 };
 
 // A multiple of 1/8 below 2 that differs from place to place.
-double some(int64_t a, int64_t b, int64_t c, int64_t d) { return static_cast<double>((7 * a + 5 * b + 3 * c + d) % 16) / 8; }
+double some(int64_t a, int64_t b, int64_t c, int64_t d) {
+  return static_cast<double>((7 * a + 5 * b + 3 * c + d) % 16) / 8;
+}
 
 climlink_status set(climlink_emulator* emulator, const char* name, Box& box) {
   const climlink_array view = box.view();
@@ -60,7 +65,9 @@ climlink_status get(climlink_emulator* emulator, const char* name, Box& box) {
 
 struct FieldInputs {
   explicit FieldInputs(bool sample_fastest)
-      : sst({n_sample, 3, 4}, sample_fastest), soil({n_sample, 3, 4, 2}, sample_fastest), season({n_sample}, sample_fastest) {
+      : sst({n_sample, 3, 4}, sample_fastest),
+        soil({n_sample, 3, 4, 2}, sample_fastest),
+        season({n_sample}, sample_fastest) {
     for (int64_t n = 0; n < n_sample; ++n) {
       season({n}) = some(n, 1, 2, 3);
       for (int64_t i = 0; i < 3; ++i) {
@@ -80,13 +87,15 @@ std::string dims_text(climlink_emulator* emulator, climlink_role role, int32_t i
   const int64_t* sizes = nullptr;
   REQUIRE(climlink_variable_dims(emulator, role, index, &n_dim, &names, &sizes) == CLIMLINK_OK);
   std::string text;
-  for (int32_t d = 0; d < n_dim; ++d) text += std::string(names[d]) + " " + std::to_string(sizes[d]) + " ";
+  for (int32_t d = 0; d < n_dim; ++d)
+    text += std::string(names[d]) + " " + std::to_string(sizes[d]) + " ";
   return text;
 }
 
 }  // namespace
 
-// The formulae are those of Fields in fixture_networks.py; with multiples of 1/8 they are exact in float32.
+// The formulae are those of Fields in fixture_networks.py; with multiples of 1/8 they are exact in
+// float32.
 TEST_CASE("fields go in and out by index, whatever the axis order in memory", "[fields]") {
   const bool sample_fastest = GENERATE(true, false);
   CAPTURE(sample_fastest);
@@ -96,19 +105,23 @@ TEST_CASE("fields go in and out by index, whatever the axis order in memory", "[
   REQUIRE(set(handle, "sst", in.sst) == CLIMLINK_OK);
   REQUIRE(set(handle, "soil", in.soil) == CLIMLINK_OK);
   REQUIRE(set(handle, "season", in.season) == CLIMLINK_OK);
-  REQUIRE(climlink_run(handle) == CLIMLINK_OK);  // the graph raises for more than one field at a time
+  REQUIRE(climlink_run(handle) ==
+          CLIMLINK_OK);  // the graph raises for more than one field at a time
   Box rain({n_sample, 6, 8}, sample_fastest), moisture({n_sample, 2, 3, 4}, sample_fastest);
   REQUIRE(get(handle, "rain", rain) == CLIMLINK_OK);
   REQUIRE(get(handle, "moisture", moisture) == CLIMLINK_OK);
   for (int64_t n = 0; n < n_sample; ++n) {
     for (int64_t i = 0; i < 6; ++i) {
       for (int64_t j = 0; j < 8; ++j)
-        REQUIRE(rain({n, i, j}) == some(n, i / 2, j / 2, 0) * (1 + static_cast<double>(8 * i + j) / 64) + some(n, 1, 2, 3));
+        REQUIRE(rain({n, i, j}) ==
+                some(n, i / 2, j / 2, 0) * (1 + static_cast<double>(8 * i + j) / 64) +
+                    some(n, 1, 2, 3));
     }
     for (int64_t k = 0; k < 2; ++k) {
       for (int64_t i = 0; i < 3; ++i) {
         for (int64_t j = 0; j < 4; ++j)
-          REQUIRE(moisture({n, k, i, j}) == some(n, i, j, k + 1) * (1 + static_cast<double>(12 * k + 4 * i + j) / 32));
+          REQUIRE(moisture({n, k, i, j}) ==
+                  some(n, i, j, k + 1) * (1 + static_cast<double>(12 * k + 4 * i + j) / 32));
       }
     }
   }
@@ -123,7 +136,8 @@ TEST_CASE("a field is set in parts, from negative strides too", "[fields]") {
     std::copy_n(in.soil.values.data() + n * 24, 24, rows.data() + n * 37 + 12);
     rows[static_cast<std::size_t>(n * 37 + 36)] = static_cast<float>(in.season({n}));
   }
-  REQUIRE(climlink_run_packed(handle, rows.data(), n_sample, 37, expected.data(), 72) == CLIMLINK_OK);
+  REQUIRE(climlink_run_packed(handle, rows.data(), n_sample, 37, expected.data(), 72) ==
+          CLIMLINK_OK);
   REQUIRE(climlink_begin(handle, n_sample) == CLIMLINK_OK);
   // The same field stored from south to north and passed from its other end.
   Box turned({n_sample, 3, 4}, false);
@@ -148,7 +162,8 @@ TEST_CASE("a field is set in parts, from negative strides too", "[fields]") {
   REQUIRE(get(handle, "rain", rain) == CLIMLINK_OK);
   for (int64_t n = 0; n < n_sample; ++n) {
     for (int64_t k = 0; k < 48; ++k)
-      REQUIRE(rain.values[static_cast<std::size_t>(n * 48 + k)] == expected[static_cast<std::size_t>(n * 72 + k)]);
+      REQUIRE(rain.values[static_cast<std::size_t>(n * 48 + k)] ==
+              expected[static_cast<std::size_t>(n * 72 + k)]);
   }
 }
 
@@ -161,8 +176,10 @@ TEST_CASE("a transposed field is refused by its extents, with the package's orde
     CHECK_THAT(climlink_last_message(), Contains(words));
   };
   refuses("sst", {n_sample, 4, 3},
-          "sst: expected [sample, lat 3, lon 4], got extents [3, 4, 3]; the package's order is [sample, lat, lon]");
-  refuses("soil", {n_sample, 2, 3, 4}, "got extents [3, 2, 3, 4]; the package's order is [sample, lat, lon, depth]");
+          "sst: expected [sample, lat 3, lon 4], got extents [3, 4, 3]; the package's order is "
+          "[sample, lat, lon]");
+  refuses("soil", {n_sample, 2, 3, 4},
+          "got extents [3, 2, 3, 4]; the package's order is [sample, lat, lon, depth]");
   refuses("sst", {n_sample, 3, 5}, "got extents [3, 3, 5]");
   refuses("soil", {n_sample, 3, 4, 1}, "got extents [3, 3, 4, 1]");
   refuses("sst", {n_sample, 12}, "expected an array of rank 3 [sample, lat, lon], got rank 2");
@@ -179,7 +196,8 @@ TEST_CASE("a transposed field is refused by its extents, with the package's orde
   Box soil({n_sample, 3, 4, 2}, true);
   soil({1, 2, 0, 1}) = 1e39;
   CHECK(set(handle, "soil", soil) == CLIMLINK_ERROR_NONFINITE);
-  CHECK_THAT(climlink_last_message(), Contains("soil: sample 1 (0-based), lat 2, lon 0, depth 1: 1e+39"));
+  CHECK_THAT(climlink_last_message(),
+             Contains("soil: sample 1 (0-based), lat 2, lon 0, depth 1: 1e+39"));
 }
 
 TEST_CASE("a package says what its dimensions are", "[fields]") {
@@ -197,7 +215,8 @@ TEST_CASE("a package says what its dimensions are", "[fields]") {
   CHECK((climlink_time_step(handle, &time_step_s) == CLIMLINK_OK && time_step_s == 0.0));
   CHECK((climlink_carried_count(handle, &n_pair) == CLIMLINK_OK && n_pair == 0));
   const char* text = nullptr;
-  CHECK((climlink_variable_role(handle, CLIMLINK_OUTPUT, 0, &text) == CLIMLINK_OK && std::string(text) == "value"));
+  CHECK((climlink_variable_role(handle, CLIMLINK_OUTPUT, 0, &text) == CLIMLINK_OK &&
+         std::string(text) == "value"));
   CHECK(climlink_variable_role(handle, CLIMLINK_OUTPUT, 2, &text) == CLIMLINK_ERROR_ARGUMENT);
   CHECK_THAT(climlink_last_message(), Contains("index is 2"));
   CHECK(climlink_carried(handle, 0, &text, &text) == CLIMLINK_ERROR_ARGUMENT);
@@ -211,22 +230,25 @@ TEST_CASE("a package says what its dimensions are", "[fields]") {
 TEST_CASE("the host's coordinates are compared with the package's", "[fields]") {
   const Handle handle("field.pt");
   const auto require = [&](const char* dim, const std::vector<double>& values) {
-    return climlink_require_coordinate(handle, dim, values.data(), static_cast<int64_t>(values.size()));
+    return climlink_require_coordinate(handle, dim, values.data(),
+                                       static_cast<int64_t>(values.size()));
   };
   CHECK(require("lat", {-60, 0, 60}) == CLIMLINK_OK);
   CHECK(require("lat", {-60.05, 0.05, 59.95}) == CLIMLINK_OK);  // 1e-3 of 60 degrees is 0.06
   CHECK(require("lon", {0, 90, 180, 270.05}) == CLIMLINK_OK);
   CHECK(require("depth", {1, 2, 3, 4, 5}) == CLIMLINK_OK);  // the package has no values for it
   CHECK(require("lat", {-60, 0.07, 60}) == CLIMLINK_ERROR_HOST);
-  CHECK_THAT(climlink_last_message(),
-             Contains("lat: at position 1 (0-based) the host has 0.07") && Contains("the package 0 degrees_north"));
+  CHECK_THAT(climlink_last_message(), Contains("lat: at position 1 (0-based) the host has 0.07") &&
+                                          Contains("the package 0 degrees_north"));
   CHECK(require("lat", {60, 0, -60}) == CLIMLINK_ERROR_HOST);
-  CHECK_THAT(climlink_last_message(), Contains("position 0 (0-based) the host has 60, the package -60"));
+  CHECK_THAT(climlink_last_message(),
+             Contains("position 0 (0-based) the host has 60, the package -60"));
   CHECK(require("lat", {-60, std::numeric_limits<double>::quiet_NaN(), 60}) == CLIMLINK_ERROR_HOST);
   CHECK(require("lat", {-60, 0}) == CLIMLINK_ERROR_HOST);
   CHECK_THAT(climlink_last_message(), Contains("the host has 2 values, the package 3"));
   CHECK(require("latitude", {-60, 0, 60}) == CLIMLINK_ERROR_VARIABLE);
-  CHECK_THAT(climlink_last_message(), Contains("\"latitude\" is not a dimension of fixture") && Contains("Near names: lat"));
+  CHECK_THAT(climlink_last_message(),
+             Contains("\"latitude\" is not a dimension of fixture") && Contains("Near names: lat"));
   CHECK(climlink_require_coordinate(handle, "lat", nullptr, 3) == CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_require_coordinate(handle, "lat", nullptr, -1) == CLIMLINK_ERROR_ARGUMENT);
 }

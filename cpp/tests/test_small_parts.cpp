@@ -25,7 +25,8 @@ TEST_CASE("edit distance counts insertions, deletions and replacements", "[parts
 }
 
 TEST_CASE("near names lists the closest first and nothing far", "[parts]") {
-  const std::vector<std::string_view> names = {"state_q0001", "state_q0002", "state_t", "state_ps", "cam_in_ASDIR"};
+  const std::vector<std::string_view> names = {"state_q0001", "state_q0002", "state_t", "state_ps",
+                                               "cam_in_ASDIR"};
   CHECK_THAT(near_names("state_T", names), Contains("Near names: state_t"));
   CHECK_THAT(near_names("ASDIR", names), Contains("cam_in_ASDIR"));
   CHECK(near_names("zzzzzzzzzzzz", names).empty());
@@ -54,7 +55,8 @@ TEST_CASE("a device that is not there, or not known, is refused", "[parts]") {
   CHECK(status_of("cuda", 0, 0) == CLIMLINK_ERROR_DEVICE);
   CHECK(status_of("cuda:0", 0, 0) == CLIMLINK_ERROR_DEVICE);
   CHECK(status_of("cuda:4", 0, 4) == CLIMLINK_ERROR_DEVICE);
-  for (const char* policy : {"", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda: 1", "cuda:99999999999", "cpu:0"}) {
+  for (const char* policy : {"", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda: 1",
+                             "cuda:99999999999", "cpu:0"}) {
     CAPTURE(policy);
     CHECK(status_of(policy, 0, 4) == CLIMLINK_ERROR_ARGUMENT);
   }

@@ -27,9 +27,11 @@ struct TinyInputs {
     }
   }
   climlink_status set(climlink_emulator* e, int64_t first = 0) {
-    for (auto [name, field] : {std::pair{"state_t", &t}, std::pair{"state_q0001", &q}, std::pair{"state_ps", &ps}}) {
+    for (auto [name, field] :
+         {std::pair{"state_t", &t}, std::pair{"state_q0001", &q}, std::pair{"state_ps", &ps}}) {
       const climlink_array view = field->view();
-      if (const auto status = climlink_set(e, name, &view, first); status != CLIMLINK_OK) return status;
+      if (const auto status = climlink_set(e, name, &view, first); status != CLIMLINK_OK)
+        return status;
     }
     return CLIMLINK_OK;
   }
@@ -47,26 +49,30 @@ struct TinyInputs {
 };
 
 template <class T>
-climlink_status set_one(climlink_emulator* e, const char* name, Field<T>& field, int64_t first = 0) {
+climlink_status set_one(climlink_emulator* e, const char* name, Field<T>& field,
+                        int64_t first = 0) {
   const climlink_array view = field.view();
   return climlink_set(e, name, &view, first);
 }
 
 template <class T>
-climlink_status get_one(climlink_emulator* e, const char* name, Field<T>& field, int64_t first = 0) {
+climlink_status get_one(climlink_emulator* e, const char* name, Field<T>& field,
+                        int64_t first = 0) {
   const climlink_array view = field.view();
   return climlink_get(e, name, &view, first);
 }
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("outputs by name equal the packed rows, for float32 and float64 hosts", "[torch]", float, double) {
+TEMPLATE_TEST_CASE("outputs by name equal the packed rows, for float32 and float64 hosts",
+                   "[torch]", float, double) {
   const Handle handle("tiny.pt");
   for (const int64_t n : {1, 2, 7, 64, 65, 130}) {
     CAPTURE(n);
     TinyInputs<TestType> inputs(n);
     std::vector<float> packed(static_cast<std::size_t>(n * 5));
-    REQUIRE(climlink_run_packed(handle, inputs.rows().data(), n, 9, packed.data(), 5) == CLIMLINK_OK);
+    REQUIRE(climlink_run_packed(handle, inputs.rows().data(), n, 9, packed.data(), 5) ==
+            CLIMLINK_OK);
     REQUIRE(climlink_begin(handle, n) == CLIMLINK_OK);
     REQUIRE(inputs.set(handle) == CLIMLINK_OK);
     REQUIRE(climlink_run(handle) == CLIMLINK_OK);
@@ -74,7 +80,9 @@ TEMPLATE_TEST_CASE("outputs by name equal the packed rows, for float32 and float
     REQUIRE(get_one(handle, "ptend_t", tendency) == CLIMLINK_OK);
     REQUIRE(get_one(handle, "cam_out_PRECC", rain) == CLIMLINK_OK);
     for (int64_t c = 0; c < n; ++c) {
-      for (int64_t l = 0; l < levels; ++l) REQUIRE(tendency(c, l) == static_cast<TestType>(packed[static_cast<std::size_t>(c * 5 + l)]));
+      for (int64_t l = 0; l < levels; ++l)
+        REQUIRE(tendency(c, l) ==
+                static_cast<TestType>(packed[static_cast<std::size_t>(c * 5 + l)]));
       REQUIRE(rain(c) == static_cast<TestType>(packed[static_cast<std::size_t>(c * 5 + 4)]));
     }
   }
@@ -85,11 +93,13 @@ TEST_CASE("chunks of columns set one by one give the bits of one set", "[torch]"
   constexpr int64_t n = 23;
   TinyInputs<double> whole(n);
   std::vector<float> expected(n * 5);
-  REQUIRE(climlink_run_packed(handle, whole.rows().data(), n, 9, expected.data(), 5) == CLIMLINK_OK);
+  REQUIRE(climlink_run_packed(handle, whole.rows().data(), n, 9, expected.data(), 5) ==
+          CLIMLINK_OK);
   for (const int64_t chunk : {1, 4, 16}) {
     REQUIRE(climlink_begin(handle, n) == CLIMLINK_OK);
     for (int64_t first = 0; first < n; first += chunk) {
-      for (auto [name, field] : {std::pair{"state_ps", &whole.ps}, std::pair{"state_t", &whole.t}, std::pair{"state_q0001", &whole.q}}) {
+      for (auto [name, field] : {std::pair{"state_ps", &whole.ps}, std::pair{"state_t", &whole.t},
+                                 std::pair{"state_q0001", &whole.q}}) {
         climlink_array view = field->view();
         view.data = &(*field)(first);
         view.extent[0] = std::min(chunk, n - first);
@@ -100,7 +110,8 @@ TEST_CASE("chunks of columns set one by one give the bits of one set", "[torch]"
     Field<float> one(1, levels);
     for (int64_t c = n - 1; c >= 0; --c) {
       REQUIRE(get_one(handle, "ptend_t", one, c) == CLIMLINK_OK);
-      for (int64_t l = 0; l < levels; ++l) REQUIRE(one(0, l) == expected[static_cast<std::size_t>(c * 5 + l)]);
+      for (int64_t l = 0; l < levels; ++l)
+        REQUIRE(one(0, l) == expected[static_cast<std::size_t>(c * 5 + l)]);
     }
   }
 }
@@ -126,8 +137,9 @@ TEST_CASE("unset variables are listed with the columns that miss", "[torch]") {
   REQUIRE(set_one(handle, "state_t", part.t, 3) == CLIMLINK_OK);
   REQUIRE(set_one(handle, "state_t", part.t, 5) == CLIMLINK_OK);  // overlaps: 3 to 8 are set
   CHECK(climlink_run(handle) == CLIMLINK_ERROR_VARIABLE);
-  CHECK_THAT(climlink_last_message(), Contains("3 input variable(s)") && Contains("state_t (4 of 10 columns missing)") &&
-                                          Contains("state_q0001 (10 of 10 columns missing)") && Contains("state_ps"));
+  CHECK_THAT(climlink_last_message(),
+             Contains("3 input variable(s)") && Contains("state_t (4 of 10 columns missing)") &&
+                 Contains("state_q0001 (10 of 10 columns missing)") && Contains("state_ps"));
   TinyInputs<double> whole(10);
   REQUIRE(whole.set(handle) == CLIMLINK_OK);  // what was missing may follow
   CHECK(climlink_run(handle) == CLIMLINK_OK);
@@ -142,7 +154,8 @@ TEST_CASE("one column that is not set is enough, whichever it is", "[torch]") {
       REQUIRE(climlink_begin(handle, n) == CLIMLINK_OK);
       TinyInputs<double> whole(n), before(absent), after(n - 1 - absent);
       for (auto [name, all, left, right] :
-           {std::tuple{"state_t", &whole.t, &before.t, &after.t}, std::tuple{"state_q0001", &whole.q, &before.q, &after.q},
+           {std::tuple{"state_t", &whole.t, &before.t, &after.t},
+            std::tuple{"state_q0001", &whole.q, &before.q, &after.q},
             std::tuple{"state_ps", &whole.ps, &before.ps, &after.ps}}) {
         if (missing != name) {
           REQUIRE(set_one(handle, name, *all) == CLIMLINK_OK);
@@ -152,7 +165,8 @@ TEST_CASE("one column that is not set is enough, whichever it is", "[torch]") {
         if (absent < n - 1) REQUIRE(set_one(handle, name, *right, absent + 1) == CLIMLINK_OK);
       }
       CHECK(climlink_run(handle) == CLIMLINK_ERROR_VARIABLE);
-      CHECK_THAT(climlink_last_message(), Contains("1 input variable(s)") && Contains(missing + " (1 of 40 columns missing)"));
+      CHECK_THAT(climlink_last_message(), Contains("1 input variable(s)") &&
+                                              Contains(missing + " (1 of 40 columns missing)"));
     }
   }
 }
@@ -180,7 +194,8 @@ TEST_CASE("wrong names, shapes, types and ranges are refused", "[torch]") {
   const Handle handle("tiny.pt");
   REQUIRE(climlink_begin(handle, 6) == CLIMLINK_OK);
   TinyInputs<double> inputs(6);
-  const auto refuses = [&](const char* name, climlink_status status, const char* words, const auto& edit, int64_t first = 0) {
+  const auto refuses = [&](const char* name, climlink_status status, const char* words,
+                           const auto& edit, int64_t first = 0) {
     climlink_array view = inputs.t.view();
     edit(view);
     CHECK(climlink_set(handle, name, &view, first) == status);
@@ -189,20 +204,31 @@ TEST_CASE("wrong names, shapes, types and ranges are refused", "[torch]") {
   const auto nothing = [](climlink_array&) {};
   refuses("state_T", CLIMLINK_ERROR_VARIABLE, "Near names: state_t", nothing);
   refuses("ptend_t", CLIMLINK_ERROR_VARIABLE, "It is an output", nothing);
-  refuses("state_t", CLIMLINK_ERROR_SHAPE, "expected type CLIMLINK_FLOAT32", [](auto& v) { v.type = static_cast<climlink_type>(9); });
-  refuses("state_t", CLIMLINK_ERROR_SHAPE, "rank 2 [column, level], got rank 1", [](auto& v) { v.rank = 1; });
+  refuses("state_t", CLIMLINK_ERROR_SHAPE, "expected type CLIMLINK_FLOAT32",
+          [](auto& v) { v.type = static_cast<climlink_type>(9); });
+  refuses("state_t", CLIMLINK_ERROR_SHAPE, "rank 2 [column, level], got rank 1",
+          [](auto& v) { v.rank = 1; });
   refuses("state_t", CLIMLINK_ERROR_SHAPE, "got rank 3", [](auto& v) { v.rank = 3; });
   refuses("state_ps", CLIMLINK_ERROR_SHAPE, "rank 1 [column], got rank 2", nothing);
-  refuses("state_t", CLIMLINK_ERROR_SHAPE, "expected 4 levels in extent[1], got 60", [](auto& v) { v.extent[1] = 60; });
+  refuses("state_t", CLIMLINK_ERROR_SHAPE, "expected 4 levels in extent[1], got 60",
+          [](auto& v) { v.extent[1] = 60; });
   refuses("state_t", CLIMLINK_ERROR_SHAPE, "extent[0] is -2", [](auto& v) { v.extent[0] = -2; });
-  refuses("state_t", CLIMLINK_ERROR_SHAPE, "do not lie within the 6 columns", [](auto& v) { v.extent[0] = 7; });
+  refuses("state_t", CLIMLINK_ERROR_SHAPE, "do not lie within the 6 columns",
+          [](auto& v) { v.extent[0] = 7; });
   refuses("state_t", CLIMLINK_ERROR_SHAPE, "do not lie within", nothing, 1);
   refuses("state_t", CLIMLINK_ERROR_SHAPE, "do not lie within", nothing, -1);
-  refuses("state_t", CLIMLINK_ERROR_SHAPE, "do not lie within", [](auto& v) { v.extent[0] = 1; }, std::numeric_limits<int64_t>::max());
-  refuses("state_t", CLIMLINK_ERROR_SHAPE, "do not lie within", [](auto& v) { v.extent[0] = std::numeric_limits<int64_t>::max(); }, 3);
-  refuses("state_t", CLIMLINK_ERROR_SHAPE, "from one column to the next is 0", [](auto& v) { v.stride[0] = 0; });
-  refuses("state_t", CLIMLINK_ERROR_SHAPE, "from one level to the next is 0", [](auto& v) { v.stride[1] = 0; });
-  refuses("state_t", CLIMLINK_ERROR_ARGUMENT, "data is a null pointer", [](auto& v) { v.data = nullptr; });
+  refuses(
+      "state_t", CLIMLINK_ERROR_SHAPE, "do not lie within", [](auto& v) { v.extent[0] = 1; },
+      std::numeric_limits<int64_t>::max());
+  refuses(
+      "state_t", CLIMLINK_ERROR_SHAPE, "do not lie within",
+      [](auto& v) { v.extent[0] = std::numeric_limits<int64_t>::max(); }, 3);
+  refuses("state_t", CLIMLINK_ERROR_SHAPE, "from one column to the next is 0",
+          [](auto& v) { v.stride[0] = 0; });
+  refuses("state_t", CLIMLINK_ERROR_SHAPE, "from one level to the next is 0",
+          [](auto& v) { v.stride[1] = 0; });
+  refuses("state_t", CLIMLINK_ERROR_ARGUMENT, "data is a null pointer",
+          [](auto& v) { v.data = nullptr; });
   CHECK(climlink_set(handle, nullptr, nullptr, 0) == CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_set(handle, "state_t", nullptr, 0) == CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_begin(handle, -1) == CLIMLINK_ERROR_ARGUMENT);
@@ -216,7 +242,8 @@ TEST_CASE("packed rows of another width are refused", "[torch]") {
   std::vector<float> x(18, 1.0F), y(10);
   CHECK(climlink_run_packed(handle, x.data(), 2, 8, y.data(), 5) == CLIMLINK_ERROR_SHAPE);
   CHECK(climlink_run_packed(handle, x.data(), 2, 9, y.data(), 4) == CLIMLINK_ERROR_SHAPE);
-  CHECK_THAT(climlink_last_message(), Contains("expected 9 inputs and 5 outputs per column, got 9 and 4"));
+  CHECK_THAT(climlink_last_message(),
+             Contains("expected 9 inputs and 5 outputs per column, got 9 and 4"));
   CHECK(climlink_run_packed(handle, x.data(), -2, 9, y.data(), 5) == CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_run_packed(handle, nullptr, 2, 9, y.data(), 5) == CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_run_packed(handle, x.data(), 2, 9, nullptr, 5) == CLIMLINK_ERROR_ARGUMENT);
@@ -237,14 +264,16 @@ TEST_CASE("inputs that are not finite are refused with their first column and le
     CHECK_THAT(climlink_last_message(), Contains(words));
   };
   const double infinity = std::numeric_limits<double>::infinity();
-  refuses(std::nan(""), "state_t: column 21 (0-based), level 3: NaN where a finite value is needed");
+  refuses(std::nan(""),
+          "state_t: column 21 (0-based), level 3: NaN where a finite value is needed");
   refuses(infinity, "level 3: Inf");
   refuses(-infinity, "level 3: -Inf");
   refuses(1e39, "level 3: 1e+39, which float32 cannot hold");
   inputs.ps(4) = std::nan("");
   CHECK(set_one(handle, "state_ps", inputs.ps, 10) == CLIMLINK_ERROR_NONFINITE);
   CHECK_THAT(climlink_last_message(), Contains("state_ps: column 14 (0-based): NaN"));
-  CHECK(climlink_run(handle) == CLIMLINK_ERROR_VARIABLE);  // columns of a refused call count as unset, even where they were set before
+  CHECK(climlink_run(handle) == CLIMLINK_ERROR_VARIABLE);  // columns of a refused call count as
+                                                           // unset, even where they were set before
   CHECK_THAT(climlink_last_message(), Contains("state_ps (20 of 30 columns missing)"));
   inputs.t(17, 1) = inputs.t(11, 3) = 1e30;
   CHECK(set_one(handle, "state_t", inputs.t, 10) == CLIMLINK_OK);
@@ -259,7 +288,8 @@ TEST_CASE("a failed run names the cause and the next step works", "[torch]") {
     REQUIRE(climlink_begin(handle, 9) == CLIMLINK_OK);
     REQUIRE(inputs.set(handle) == CLIMLINK_OK);
     CHECK(climlink_run(handle) == CLIMLINK_ERROR_NONFINITE);
-    CHECK_THAT(climlink_last_message(), Contains("ptend_t: column 5 (0-based), level 0: the network's output is"));
+    CHECK_THAT(climlink_last_message(),
+               Contains("ptend_t: column 5 (0-based), level 0: the network's output is"));
   }
   SECTION("a graph that raises") {
     inputs.t(3, 2) = 2e6;

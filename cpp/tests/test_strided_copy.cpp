@@ -26,7 +26,8 @@ std::int64_t pick(std::mt19937& random, std::int64_t low, std::int64_t high) {
   return std::uniform_int_distribution<std::int64_t>(low, high)(random);
 }
 
-// Column or level fastest, with gaps (not only of whole elements) and either direction along both axes.
+// Column or level fastest, with gaps (not only of whole elements) and either direction along both
+// axes.
 HostMemory random_memory(std::mt19937& random) {
   HostMemory m;
   HostView& v = m.view;
@@ -38,13 +39,16 @@ HostMemory random_memory(std::mt19937& random) {
   const std::int64_t outer_gap = pick(random, 0, 1) * pick(random, 0, 9);
   const bool column_fastest = pick(random, 0, 3) > 0;
   const std::int64_t inner = size + inner_gap;
-  const std::int64_t outer = inner * std::max<std::int64_t>(column_fastest ? v.n_column : v.n_level, 1) + outer_gap;
+  const std::int64_t outer =
+      inner * std::max<std::int64_t>(column_fastest ? v.n_column : v.n_level, 1) + outer_gap;
   v.column_stride = column_fastest ? inner : outer;
   v.level_stride = column_fastest ? outer : inner;
-  m.bytes.assign(static_cast<std::size_t>(v.column_stride * std::max<std::int64_t>(v.n_column, 1) + v.level_stride * v.n_level),
+  m.bytes.assign(static_cast<std::size_t>(v.column_stride * std::max<std::int64_t>(v.n_column, 1) +
+                                          v.level_stride * v.n_level),
                  std::byte{0x5a});
   std::int64_t start = 0;
-  for (auto [stride, n] : {std::pair{&v.column_stride, v.n_column}, std::pair{&v.level_stride, v.n_level}}) {
+  for (auto [stride, n] :
+       {std::pair{&v.column_stride, v.n_column}, std::pair{&v.level_stride, v.n_level}}) {
     if (pick(random, 0, 3) != 0 || n == 0) continue;
     start += *stride * (n - 1);
     *stride = -*stride;
@@ -76,7 +80,8 @@ TEST_CASE("pack equals the element-by-element copy for any shape and stride", "[
     std::vector<float> expected = rows;
     for (std::int64_t c = 0; c < v.n_column; ++c) {
       for (std::int64_t l = 0; l < v.n_level; ++l) {
-        expected[static_cast<std::size_t>(c * row_width + offset + l)] = static_cast<float>(climlink::element(v, c, l));
+        expected[static_cast<std::size_t>(c * row_width + offset + l)] =
+            static_cast<float>(climlink::element(v, c, l));
       }
     }
     CHECK(climlink::pack(v, rows.data() + offset, row_width));
@@ -97,7 +102,8 @@ TEST_CASE("unpack undoes pack and touches nothing else", "[strided]") {
     expected.view.data = expected.bytes.data() + (v.data - m.bytes.data());
     for (std::int64_t c = 0; c < v.n_column; ++c) {
       for (std::int64_t l = 0; l < v.n_level; ++l)
-        put(expected.view, c, l, static_cast<double>(rows[static_cast<std::size_t>(c * row_width + l)]));
+        put(expected.view, c, l,
+            static_cast<double>(rows[static_cast<std::size_t>(c * row_width + l)]));
     }
     climlink::unpack(rows.data(), row_width, v);
     REQUIRE(m.bytes == expected.bytes);
@@ -123,25 +129,35 @@ TEST_CASE("values that float32 cannot hold are found wherever they are", "[strid
   CHECK(climlink::all_finite(nullptr, 0));
 }
 
-TEST_CASE("three dimensions of a sample are packed in C order from memory of any axis order", "[strided]") {
+TEST_CASE("three dimensions of a sample are packed in C order from memory of any axis order",
+          "[strided]") {
   std::mt19937 random(4);
   for (int trial = 0; trial < 100; ++trial) {
-    const std::array<std::int64_t, 4> extent = {pick(random, 0, 20), pick(random, 1, 5), pick(random, 1, 5), pick(random, 1, 20)};
-    std::array<std::size_t, 4> order = {0, 1, 2, 3};  // from the fastest to the slowest axis in memory
+    const std::array<std::int64_t, 4> extent = {pick(random, 0, 20), pick(random, 1, 5),
+                                                pick(random, 1, 5), pick(random, 1, 20)};
+    std::array<std::size_t, 4> order = {0, 1, 2,
+                                        3};  // from the fastest to the slowest axis in memory
     std::shuffle(order.begin(), order.end(), random);
     std::array<std::int64_t, 4> stride{};
     std::int64_t count = 1;
-    for (const std::size_t axis : order) stride[axis] = 8 * std::exchange(count, count * std::max<std::int64_t>(extent[axis], 1));
+    for (const std::size_t axis : order)
+      stride[axis] = 8 * std::exchange(count, count * std::max<std::int64_t>(extent[axis], 1));
     std::vector<double> memory(static_cast<std::size_t>(count));
     std::iota(memory.begin(), memory.end(), 0.0);
-    HostView v{reinterpret_cast<std::byte*>(memory.data()), true, extent[0], extent[3], stride[0], stride[3]};
+    HostView v{reinterpret_cast<std::byte*>(memory.data()),
+               true,
+               extent[0],
+               extent[3],
+               stride[0],
+               stride[3]};
     v.outer = {{{extent[1], stride[1]}, {extent[2], stride[2]}}};
     std::vector<float> expected;
     for (std::int64_t c = 0; c < extent[0]; ++c) {
       for (std::int64_t i = 0; i < extent[1]; ++i) {
         for (std::int64_t j = 0; j < extent[2]; ++j) {
           for (std::int64_t k = 0; k < extent[3]; ++k) {
-            const std::int64_t bytes = c * stride[0] + i * stride[1] + j * stride[2] + k * stride[3];
+            const std::int64_t bytes =
+                c * stride[0] + i * stride[1] + j * stride[2] + k * stride[3];
             expected.push_back(static_cast<float>(memory[static_cast<std::size_t>(bytes / 8)]));
           }
         }
@@ -151,7 +167,8 @@ TEST_CASE("three dimensions of a sample are packed in C order from memory of any
     std::vector<float> rows(expected.size());
     REQUIRE(climlink::pack(v, rows.data(), width));
     REQUIRE(rows == expected);
-    if (!rows.empty()) REQUIRE(climlink::element(v, extent[0] - 1, width - 1) == static_cast<double>(rows.back()));
+    if (!rows.empty())
+      REQUIRE(climlink::element(v, extent[0] - 1, width - 1) == static_cast<double>(rows.back()));
     std::vector<double> back(memory.size(), -1.0);
     v.data = reinterpret_cast<std::byte*>(back.data());
     climlink::unpack(rows.data(), width, v);

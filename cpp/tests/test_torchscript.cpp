@@ -14,14 +14,18 @@ namespace {
 
 std::string file(const std::string& name) { return std::string(CLIMLINK_TORCHSCRIPT) + "/" + name; }
 
-climlink_tensor* wrapped(std::vector<float>& values, const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& stride) {
+climlink_tensor* wrapped(std::vector<float>& values, const std::vector<std::int64_t>& shape,
+                         const std::vector<std::int64_t>& stride) {
   climlink_tensor* tensor = nullptr;
   const auto rank = static_cast<std::int32_t>(shape.size());
-  REQUIRE(climlink_tensor_wrap(values.data(), CLIMLINK_KIND_FLOAT32, rank, shape.data(), stride.data(), "cpu", &tensor) == CLIMLINK_OK);
+  REQUIRE(climlink_tensor_wrap(values.data(), CLIMLINK_KIND_FLOAT32, rank, shape.data(),
+                               stride.data(), "cpu", &tensor) == CLIMLINK_OK);
   return tensor;
 }
 
-climlink_tensor* row(std::vector<float>& values) { return wrapped(values, {static_cast<std::int64_t>(values.size())}, {1}); }
+climlink_tensor* row(std::vector<float>& values) {
+  return wrapped(values, {static_cast<std::int64_t>(values.size())}, {1});
+}
 
 climlink_module* loaded(const std::string& name) {
   climlink_module* module = nullptr;
@@ -30,17 +34,23 @@ climlink_module* loaded(const std::string& name) {
   return module;
 }
 
-climlink_value value(const climlink_tensor* tensor) { return {CLIMLINK_VALUE_TENSOR, tensor, 0.0, 0}; }
+climlink_value value(const climlink_tensor* tensor) {
+  return {CLIMLINK_VALUE_TENSOR, tensor, 0.0, 0};
+}
 
-climlink_status forward(const climlink_module* module, const climlink_tensor* input, const climlink_tensor* output) {
+climlink_status forward(const climlink_module* module, const climlink_tensor* input,
+                        const climlink_tensor* output) {
   const climlink_value argument = value(input);
   return climlink_module_forward(module, &argument, 1, &output, 1);
 }
 
-bool says(const std::string& text) { return std::string(climlink_last_message()).find(text) != std::string::npos; }
+bool says(const std::string& text) {
+  return std::string(climlink_last_message()).find(text) != std::string::npos;
+}
 
 // Strides for a random order of axes, with gaps between elements.
-std::vector<std::int64_t> random_strides(const std::vector<std::int64_t>& shape, std::mt19937& random) {
+std::vector<std::int64_t> random_strides(const std::vector<std::int64_t>& shape,
+                                         std::mt19937& random) {
   std::vector<std::size_t> order(shape.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::shuffle(order.begin(), order.end(), random);
@@ -66,13 +76,16 @@ void each_index(const std::vector<std::int64_t>& shape, const Visit& visit) {
   }
 }
 
-std::size_t offset(const std::vector<std::int64_t>& index, const std::vector<std::int64_t>& stride) {
-  return static_cast<std::size_t>(std::inner_product(index.begin(), index.end(), stride.begin(), std::int64_t{0}));
+std::size_t offset(const std::vector<std::int64_t>& index,
+                   const std::vector<std::int64_t>& stride) {
+  return static_cast<std::size_t>(
+      std::inner_product(index.begin(), index.end(), stride.begin(), std::int64_t{0}));
 }
 
 }  // namespace
 
-TEST_CASE("any layout on both sides: elements keep their index, gaps are not written", "[torchscript]") {
+TEST_CASE("any layout on both sides: elements keep their index, gaps are not written",
+          "[torchscript]") {
   std::mt19937 random(1);
   climlink_module* numbered = loaded("numbered.pt");
   const std::array<std::int64_t, 5> weights{1, 2, 6, 12, 36};
@@ -88,7 +101,8 @@ TEST_CASE("any layout on both sides: elements keep their index, gaps are not wri
     REQUIRE(forward(numbered, input, output) == CLIMLINK_OK);
     std::size_t written = 0;
     each_index(shape, [&](const std::vector<std::int64_t>& index) {
-      const auto expected = 5 + std::inner_product(index.begin(), index.end(), weights.begin(), std::int64_t{0});
+      const auto expected =
+          5 + std::inner_product(index.begin(), index.end(), weights.begin(), std::int64_t{0});
       CHECK(y[offset(index, to)] == static_cast<float>(expected));
       ++written;
     });
@@ -115,9 +129,11 @@ TEST_CASE("a handle is refused after deletion and as something else", "[torchscr
   CHECK(forward(twice, again, other) == CLIMLINK_ERROR_STATE);
   CHECK(forward(twice, other, again) == CLIMLINK_ERROR_STATE);
   CHECK(climlink_tensor_delete(&again) == CLIMLINK_ERROR_STATE);
-  CHECK(climlink_tensor_zero(reinterpret_cast<const climlink_tensor*>(twice)) == CLIMLINK_ERROR_STATE);
+  CHECK(climlink_tensor_zero(reinterpret_cast<const climlink_tensor*>(twice)) ==
+        CLIMLINK_ERROR_STATE);
   CHECK(says("the handle is no tensor of climlink"));
-  CHECK(climlink_tensor_zero(reinterpret_cast<const climlink_tensor*>(&info)) == CLIMLINK_ERROR_STATE);
+  CHECK(climlink_tensor_zero(reinterpret_cast<const climlink_tensor*>(&info)) ==
+        CLIMLINK_ERROR_STATE);
   CHECK(climlink_tensor_zero(nullptr) == CLIMLINK_ERROR_STATE);
   climlink_module* stale = twice;
   CHECK(climlink_module_delete(&twice) == CLIMLINK_OK);
@@ -131,7 +147,8 @@ TEST_CASE("shared memory lives as long as one of its handles", "[torchscript]") 
   climlink_tensor* tensor = nullptr;
   climlink_tensor* shared = nullptr;
   climlink_tensor_info info;
-  REQUIRE(climlink_tensor_create(CLIMLINK_KIND_INT64, 2, shape, CLIMLINK_FILL_ONES, "cpu", &tensor) == CLIMLINK_OK);
+  REQUIRE(climlink_tensor_create(CLIMLINK_KIND_INT64, 2, shape, CLIMLINK_FILL_ONES, "cpu",
+                                 &tensor) == CLIMLINK_OK);
   REQUIRE(climlink_tensor_share(tensor, &shared) == CLIMLINK_OK);
   REQUIRE(climlink_tensor_delete(&tensor) == CLIMLINK_OK);
   REQUIRE(climlink_tensor_describe(shared, &info) == CLIMLINK_OK);
@@ -152,14 +169,16 @@ TEST_CASE("shared memory lives as long as one of its handles", "[torchscript]") 
 TEST_CASE("what is no tensor is refused", "[torchscript]") {
   float x[4] = {};
   climlink_tensor* tensor = nullptr;
-  const auto wrap = [&](void* data, int kind, std::int32_t rank, std::vector<std::int64_t> shape, std::vector<std::int64_t> stride,
-                        const char* device) {
-    return climlink_tensor_wrap(data, static_cast<climlink_kind>(kind), rank, shape.data(), stride.data(), device, &tensor);
+  const auto wrap = [&](void* data, int kind, std::int32_t rank, std::vector<std::int64_t> shape,
+                        std::vector<std::int64_t> stride, const char* device) {
+    return climlink_tensor_wrap(data, static_cast<climlink_kind>(kind), rank, shape.data(),
+                                stride.data(), device, &tensor);
   };
   CHECK(wrap(x, 6, 1, {4}, {0}, "cpu") == CLIMLINK_ERROR_SHAPE);
   CHECK(wrap(x, 6, 1, {4}, {-1}, "cpu") == CLIMLINK_ERROR_SHAPE);
   CHECK(wrap(x, 6, 1, {-4}, {1}, "cpu") == CLIMLINK_ERROR_SHAPE);
-  CHECK(wrap(x, 6, 9, {1, 1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1, 1, 1, 1}, "cpu") == CLIMLINK_ERROR_SHAPE);
+  CHECK(wrap(x, 6, 9, {1, 1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1, 1, 1, 1}, "cpu") ==
+        CLIMLINK_ERROR_SHAPE);
   CHECK(wrap(x, 5, 1, {4}, {1}, "cpu") == CLIMLINK_ERROR_ARGUMENT);
   CHECK(wrap(x, 6, 1, {4}, {1}, "gpu") == CLIMLINK_ERROR_ARGUMENT);
   CHECK(wrap(x, 6, 1, {4}, {1}, "cuda:63") == CLIMLINK_ERROR_DEVICE);
@@ -167,8 +186,10 @@ TEST_CASE("what is no tensor is refused", "[torchscript]") {
   CHECK(tensor == nullptr);
   CHECK(wrap(nullptr, 6, 2, {0, 4}, {1, 1}, "cpu") == CLIMLINK_OK);
   CHECK(climlink_tensor_delete(&tensor) == CLIMLINK_OK);
-  CHECK(climlink_tensor_wrap(x, CLIMLINK_KIND_FLOAT32, 0, nullptr, nullptr, "cpu", nullptr) == CLIMLINK_ERROR_ARGUMENT);
-  CHECK(climlink_tensor_create(CLIMLINK_KIND_INT8, 1, nullptr, CLIMLINK_FILL_NONE, "cpu", &tensor) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_tensor_wrap(x, CLIMLINK_KIND_FLOAT32, 0, nullptr, nullptr, "cpu", nullptr) ==
+        CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_tensor_create(CLIMLINK_KIND_INT8, 1, nullptr, CLIMLINK_FILL_NONE, "cpu",
+                               &tensor) == CLIMLINK_ERROR_ARGUMENT);
 }
 
 TEST_CASE("outputs that do not all fit are not written", "[torchscript]") {
@@ -181,8 +202,10 @@ TEST_CASE("outputs that do not all fit are not written", "[torchscript]") {
   CHECK(says("output 2 of 2: the module returns Float [2], the output tensor is Float [5]"));
   CHECK(ya == std::vector<float>(3, -1.0F));
   CHECK(climlink_module_forward(both, inputs.data(), 2, outputs.data(), 1) == CLIMLINK_ERROR_SHAPE);
-  CHECK(climlink_module_forward(both, inputs.data(), 1, outputs.data(), 2) == CLIMLINK_ERROR_BACKEND);
-  CHECK(climlink_module_forward(both, inputs.data(), -1, outputs.data(), 2) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_module_forward(both, inputs.data(), 1, outputs.data(), 2) ==
+        CLIMLINK_ERROR_BACKEND);
+  CHECK(climlink_module_forward(both, inputs.data(), -1, outputs.data(), 2) ==
+        CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_module_forward(both, nullptr, 2, outputs.data(), 2) == CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_module_forward(both, inputs.data(), 2, nullptr, 2) == CLIMLINK_ERROR_ARGUMENT);
   for (climlink_tensor* tensor : t) climlink_tensor_delete(&tensor);
@@ -194,7 +217,8 @@ TEST_CASE("call makes its outputs, and takes numbers", "[torchscript]") {
   climlink_module* affine = loaded("affine.pt");
   climlink_tensor* input = row(x);
   climlink_tensor* output = nullptr;
-  std::array<climlink_value, 3> arguments{value(input), climlink_value{CLIMLINK_VALUE_REAL, nullptr, 0.5, 0},
+  std::array<climlink_value, 3> arguments{value(input),
+                                          climlink_value{CLIMLINK_VALUE_REAL, nullptr, 0.5, 0},
                                           climlink_value{CLIMLINK_VALUE_INTEGER, nullptr, 0.0, 3}};
   REQUIRE(climlink_module_call(affine, arguments.data(), 3, &output, 1) == CLIMLINK_OK);
   climlink_tensor_info info;
@@ -218,7 +242,8 @@ TEST_CASE("a copy converts only when told to", "[torchscript]") {
   climlink_tensor* target = nullptr;
   climlink_tensor* copy = nullptr;
   const std::int64_t shape[] = {2};
-  REQUIRE(climlink_tensor_create(CLIMLINK_KIND_FLOAT64, 1, shape, CLIMLINK_FILL_ZEROS, "cpu", &target) == CLIMLINK_OK);
+  REQUIRE(climlink_tensor_create(CLIMLINK_KIND_FLOAT64, 1, shape, CLIMLINK_FILL_ZEROS, "cpu",
+                                 &target) == CLIMLINK_OK);
   climlink_tensor_info info;
   REQUIRE(climlink_tensor_describe(target, &info) == CLIMLINK_OK);
   CHECK(climlink_tensor_copy(source, target, 0, 0) == CLIMLINK_ERROR_SHAPE);
@@ -236,8 +261,10 @@ TEST_CASE("files that are no modules", "[torchscript]") {
   climlink_module* module = nullptr;
   CHECK(climlink_module_load(file("absent.pt").c_str(), "cpu", &module) == CLIMLINK_ERROR_FILE);
   CHECK(climlink_module_load(file("no_zip.pt").c_str(), "cpu", &module) == CLIMLINK_ERROR_PACKAGE);
-  CHECK(climlink_module_load(file("twice.pt").c_str(), "cuda:63", &module) == CLIMLINK_ERROR_DEVICE);
-  CHECK(climlink_module_load(file("twice.pt").c_str(), nullptr, &module) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_module_load(file("twice.pt").c_str(), "cuda:63", &module) ==
+        CLIMLINK_ERROR_DEVICE);
+  CHECK(climlink_module_load(file("twice.pt").c_str(), nullptr, &module) ==
+        CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_module_load(nullptr, "cpu", &module) == CLIMLINK_ERROR_ARGUMENT);
   CHECK(module == nullptr);
 }
@@ -272,15 +299,18 @@ TEST_CASE("arithmetic on tensors and numbers", "[torchscript]") {
   std::vector<float> x = {1.0F, 2.0F, 4.0F}, y = {0.5F, 4.0F, -1.0F};
   climlink_tensor* left = row(x);
   climlink_tensor* right = row(y);
-  const climlink_value a = value(left), b = value(right), two = {CLIMLINK_VALUE_INTEGER, nullptr, 0.0, 2};
-  const auto first_of = [](climlink_operation operation, const climlink_value& l, const climlink_value& r) {
+  const climlink_value a = value(left), b = value(right),
+                       two = {CLIMLINK_VALUE_INTEGER, nullptr, 0.0, 2};
+  const auto first_of = [](climlink_operation operation, const climlink_value& l,
+                           const climlink_value& r) {
     climlink_tensor* result = nullptr;
     climlink_tensor_info info{};
     INFO(climlink_last_message());
     REQUIRE(climlink_tensor_combine(operation, &l, &r, &result) == CLIMLINK_OK);
     REQUIRE(climlink_tensor_describe(result, &info) == CLIMLINK_OK);
     CHECK(info.kind == CLIMLINK_KIND_FLOAT32);
-    const std::vector<float> values(static_cast<const float*>(info.data), static_cast<const float*>(info.data) + info.shape[0]);
+    const std::vector<float> values(static_cast<const float*>(info.data),
+                                    static_cast<const float*>(info.data) + info.shape[0]);
     climlink_tensor_delete(&result);
     return values;
   };
@@ -293,8 +323,10 @@ TEST_CASE("arithmetic on tensors and numbers", "[torchscript]") {
   CHECK(climlink_tensor_combine(CLIMLINK_POWER, &a, &b, &result) == CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_tensor_combine(CLIMLINK_ADD, &two, &two, &result) == CLIMLINK_ERROR_ARGUMENT);
   CHECK(climlink_tensor_combine(CLIMLINK_ADD, &a, nullptr, &result) == CLIMLINK_ERROR_ARGUMENT);
-  CHECK(climlink_tensor_combine(static_cast<climlink_operation>(5), &a, &b, &result) == CLIMLINK_ERROR_ARGUMENT);
-  CHECK(climlink_tensor_reduce(static_cast<climlink_reduction>(2), left, right) == CLIMLINK_ERROR_SHAPE);
+  CHECK(climlink_tensor_combine(static_cast<climlink_operation>(5), &a, &b, &result) ==
+        CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_tensor_reduce(static_cast<climlink_reduction>(2), left, right) ==
+        CLIMLINK_ERROR_SHAPE);
   CHECK(result == nullptr);
   for (climlink_tensor* tensor : {left, right}) climlink_tensor_delete(&tensor);
 }
@@ -331,7 +363,8 @@ TEST_CASE("without libtorch there are no tensors and modules", "[stub]") {
   CHECK(module == nullptr);
   CHECK(climlink_module_delete(&module) == CLIMLINK_OK);
   climlink_tensor* tensor = nullptr;
-  CHECK(climlink_tensor_create(CLIMLINK_KIND_INT8, 0, nullptr, CLIMLINK_FILL_ZEROS, "cpu", &tensor) == CLIMLINK_ERROR_BACKEND);
+  CHECK(climlink_tensor_create(CLIMLINK_KIND_INT8, 0, nullptr, CLIMLINK_FILL_ZEROS, "cpu",
+                               &tensor) == CLIMLINK_ERROR_BACKEND);
   CHECK(climlink_tensor_delete(&tensor) == CLIMLINK_OK);
   tensor = reinterpret_cast<climlink_tensor*>(1);
   CHECK(climlink_tensor_combine(CLIMLINK_ADD, nullptr, nullptr, &tensor) == CLIMLINK_ERROR_BACKEND);

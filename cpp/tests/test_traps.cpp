@@ -1,4 +1,5 @@
-// Hosts that trap floating-point exceptions, as debug builds of models do. Only glibc can arm traps from C.
+// Hosts that trap floating-point exceptions, as debug builds of models do. Only glibc can arm traps
+// from C.
 #include <catch2/catch.hpp>
 #include <cfenv>
 
@@ -46,7 +47,10 @@ double quotient(volatile double divisor) { return 1.0 / divisor; }
 
 }  // namespace
 
-TEST_CASE("packages open and run in a host with traps, also where NaN and overflow arise inside and are masked", "[traps]") {
+TEST_CASE(
+    "packages open and run in a host with traps, also where NaN and overflow arise inside and are "
+    "masked",
+    "[traps]") {
   int traps_after = 0, flags_after = 0;
   {
     const Armed armed;

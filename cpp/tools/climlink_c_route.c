@@ -1,10 +1,12 @@
 /* climlink-c-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]
  *
- * Runs packed rows through a package by way of the C interface, variable by variable and by name, as a host model would: every
- * variable is handed over as a strided float64 array [sample, dimensions...] with the sample fastest. `climlink verify` uses it as its C
- * route; it is also the C example. INPUT and OUTPUT are raw little-endian float32 rows, [n_column, n_input] and [n_column, n_output].
- * CONSTRAINTS_OFF are names of constraints to leave out, separated by commas; --trust-code leaves out
- * the check of what the graph may do. Exit code: 0 ok, 1 failed, 2 wrong usage. */
+ * Runs packed rows through a package by way of the C interface, variable by variable and by name,
+ * as a host model would: every variable is handed over as a strided float64 array [sample,
+ * dimensions...] with the sample fastest. `climlink verify` uses it as its C route; it is also the
+ * C example. INPUT and OUTPUT are raw little-endian float32 rows, [n_column, n_input] and
+ * [n_column, n_output]. CONSTRAINTS_OFF are names of constraints to leave out, separated by commas;
+ * --trust-code leaves out the check of what the graph may do. Exit code: 0 ok, 1 failed, 2 wrong
+ * usage. */
 #include <climlink/climlink.h>
 #include <errno.h>
 #include <stdio.h>
@@ -36,7 +38,8 @@ static int read_rows(const char* path, float* rows, int64_t count) {
   const int more = fgetc(file) != EOF;
   fclose(file);
   if (read == (size_t)count && !more) return ok;
-  return complain_file(path, more ? "holds more float32 values than N_COLUMN rows" : "holds fewer float32 values than N_COLUMN rows");
+  return complain_file(path, more ? "holds more float32 values than N_COLUMN rows"
+                                  : "holds fewer float32 values than N_COLUMN rows");
 }
 
 static int write_rows(const char* path, const float* rows, int64_t count) {
@@ -44,7 +47,9 @@ static int write_rows(const char* path, const float* rows, int64_t count) {
   if (file == NULL) return complain_file(path, strerror(errno));
   const size_t written = fwrite(rows, sizeof *rows, (size_t)count, file);
   const int closed = fclose(file);
-  return written == (size_t)count && closed == 0 ? ok : complain_file(path, "could not be written in full");
+  return written == (size_t)count && closed == 0
+             ? ok
+             : complain_file(path, "could not be written in full");
 }
 
 /* One variable: where it stands in a packed row, and its dimensions. */
@@ -55,10 +60,12 @@ typedef struct {
   const int64_t* sizes;
 } variable;
 
-static int describe(const climlink_emulator* emulator, climlink_role role, int32_t index, variable* v) {
+static int describe(const climlink_emulator* emulator, climlink_role role, int32_t index,
+                    variable* v) {
   const char* units;
   const char* const* names;
-  if (climlink_variable(emulator, role, index, &v->name, &units, &v->width, &v->offset) != CLIMLINK_OK ||
+  if (climlink_variable(emulator, role, index, &v->name, &units, &v->width, &v->offset) !=
+          CLIMLINK_OK ||
       climlink_variable_dims(emulator, role, index, &v->n_dim, &names, &v->sizes) != CLIMLINK_OK) {
     return complain("variable");
   }
@@ -67,7 +74,8 @@ static int describe(const climlink_emulator* emulator, climlink_role role, int32
 
 /* A float64 array [sample, dimensions...], sample fastest: what a Fortran host has. */
 static climlink_array host_view(double* values, int64_t n_sample, const variable* v) {
-  climlink_array array = {values, CLIMLINK_FLOAT64, 1 + v->n_dim, {n_sample}, {(int64_t)sizeof(double)}};
+  climlink_array array = {
+      values, CLIMLINK_FLOAT64, 1 + v->n_dim, {n_sample}, {(int64_t)sizeof(double)}};
   for (int32_t d = 0; d < v->n_dim; ++d) {
     array.extent[d + 1] = v->sizes[d];
     array.stride[d + 1] = array.stride[d] * array.extent[d];
@@ -76,7 +84,8 @@ static climlink_array host_view(double* values, int64_t n_sample, const variable
 }
 
 /* Where value number `position` of a packed variable lies in host_view's memory. */
-static double* host_value(double* values, int64_t n_sample, const variable* v, int64_t sample, int64_t position) {
+static double* host_value(double* values, int64_t n_sample, const variable* v, int64_t sample,
+                          int64_t position) {
   int64_t index = 0;
   int64_t slower = v->width;
   int64_t stride = n_sample;
@@ -89,13 +98,14 @@ static double* host_value(double* values, int64_t n_sample, const variable* v, i
   return values + index + sample;
 }
 
-static int set_inputs(climlink_emulator* emulator, const float* rows, int64_t n_sample, int32_t n_variable, int64_t row_width,
-                      double* host) {
+static int set_inputs(climlink_emulator* emulator, const float* rows, int64_t n_sample,
+                      int32_t n_variable, int64_t row_width, double* host) {
   for (int32_t i = 0; i < n_variable; ++i) {
     variable v;
     if (describe(emulator, CLIMLINK_INPUT, i, &v) != ok) return failed;
     for (int64_t c = 0; c < n_sample; ++c) {
-      for (int64_t k = 0; k < v.width; ++k) *host_value(host, n_sample, &v, c, k) = rows[c * row_width + v.offset + k];
+      for (int64_t k = 0; k < v.width; ++k)
+        *host_value(host, n_sample, &v, c, k) = rows[c * row_width + v.offset + k];
     }
     const climlink_array array = host_view(host, n_sample, &v);
     if (climlink_set(emulator, v.name, &array, 0) != CLIMLINK_OK) return complain("set");
@@ -103,21 +113,23 @@ static int set_inputs(climlink_emulator* emulator, const float* rows, int64_t n_
   return ok;
 }
 
-static int get_outputs(const climlink_emulator* emulator, float* rows, int64_t n_sample, int32_t n_variable, int64_t row_width,
-                       double* host) {
+static int get_outputs(const climlink_emulator* emulator, float* rows, int64_t n_sample,
+                       int32_t n_variable, int64_t row_width, double* host) {
   for (int32_t i = 0; i < n_variable; ++i) {
     variable v;
     if (describe(emulator, CLIMLINK_OUTPUT, i, &v) != ok) return failed;
     const climlink_array array = host_view(host, n_sample, &v);
     if (climlink_get(emulator, v.name, &array, 0) != CLIMLINK_OK) return complain("get");
     for (int64_t c = 0; c < n_sample; ++c) {
-      for (int64_t k = 0; k < v.width; ++k) rows[c * row_width + v.offset + k] = (float)*host_value(host, n_sample, &v, c, k);
+      for (int64_t k = 0; k < v.width; ++k)
+        rows[c * row_width + v.offset + k] = (float)*host_value(host, n_sample, &v, c, k);
     }
   }
   return ok;
 }
 
-static int run_rows(climlink_emulator* emulator, const char* input, int64_t n_column, const char* output) {
+static int run_rows(climlink_emulator* emulator, const char* input, int64_t n_column,
+                    const char* output) {
   int32_t n_in = 0, n_out = 0;
   int64_t in_width = 0, out_width = 0;
   if (climlink_variable_count(emulator, CLIMLINK_INPUT, &n_in, &in_width) != CLIMLINK_OK ||
@@ -125,11 +137,14 @@ static int run_rows(climlink_emulator* emulator, const char* input, int64_t n_co
     return complain("variables");
   }
   const int64_t widest = in_width > out_width ? in_width : out_width;
-  if (n_column > INT64_MAX / widest) return complain_file(input, "N_COLUMN is too large for this machine");
+  if (n_column > INT64_MAX / widest)
+    return complain_file(input, "N_COLUMN is too large for this machine");
   float* x = new_array(n_column * in_width, sizeof *x);
   float* y = new_array(n_column * out_width, sizeof *y);
   double* host = new_array(n_column * widest, sizeof *host); /* one variable at a time */
-  int status = x != NULL && y != NULL && host != NULL ? ok : complain_file(input, "not enough memory for N_COLUMN rows");
+  int status = x != NULL && y != NULL && host != NULL
+                   ? ok
+                   : complain_file(input, "not enough memory for N_COLUMN rows");
   if (status == ok) status = read_rows(input, x, n_column * in_width);
   if (status == ok && climlink_begin(emulator, n_column) != CLIMLINK_OK) status = complain("begin");
   if (status == ok) status = set_inputs(emulator, x, n_column, n_in, in_width, host);
@@ -154,7 +169,8 @@ int main(int argc, char** argv) {
   const long long n_column = argc == 5 || argc == 6 ? strtoll(argv[3], &end, 10) : -1;
   if (n_column < 0 || errno != 0 || end == argv[3] || *end != '\0') {
     fputs(
-        "usage: climlink-c-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]\n"
+        "usage: climlink-c-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 "
+        "[CONSTRAINTS_OFF]\n"
         "example: climlink-c-route wrap_model.pt columns.f32 384 tendencies.f32\n",
         stderr);
     return wrong_usage;

@@ -9,8 +9,8 @@
 
 enum { LOCKED = 0, TAKEN = 1, FAILED = 2 };
 
-/* Locks a file, made where it is missing, for as long as this process lives: alone, or together with
- * others that share the lock. A second call for the same file changes the kind. After FAILED,
+/* Locks a file, made where it is missing, for as long as this process lives: alone, or together
+ * with others that share the lock. A second call for the same file changes the kind. After FAILED,
  * reason [size] says why. */
 int climlink_host_lock(const char* path, int shared, char* reason, int size) {
   static int held = -1;

@@ -1,12 +1,15 @@
-/* climlink: one C99 interface to exported emulators (wrap_model.pt) of columns, land cells or fields.
+/* climlink: one C99 interface to exported emulators (wrap_model.pt) of columns, land cells or
+ * fields.
  *
  * A sample is one of these: one row of the network. "column" in names and messages means the same.
- * Life cycle:   climlink_open* -> { climlink_begin -> climlink_set ... -> climlink_run -> climlink_get ... } -> climlink_close
+ * Life cycle:   climlink_open* -> { climlink_begin -> climlink_set ... -> climlink_run ->
+ * climlink_get ... } -> climlink_close
  *
- * Every function returns a status and never exits, aborts, prints or lets a C++ exception through. After a failure,
- * climlink_last_message() holds, for the calling thread, a sentence that says what was expected, what came and what to do.
- * A handle may be used by one thread at a time; different handles are independent.
- * The host's floating-point traps are off inside a call; traps, flags and rounding are as before after it.
+ * Every function returns a status and never exits, aborts, prints or lets a C++ exception through.
+ * After a failure, climlink_last_message() holds, for the calling thread, a sentence that says what
+ * was expected, what came and what to do. A handle may be used by one thread at a time; different
+ * handles are independent. The host's floating-point traps are off inside a call; traps, flags and
+ * rounding are as before after it.
  */
 #ifndef CLIMLINK_H
 #define CLIMLINK_H
@@ -20,7 +23,8 @@
 #define CLIMLINK_API __attribute__((visibility("default")))
 #endif
 
-/* In C++ the enumerations have a fixed type, so that a wrong number from a caller is a value to refuse and not undefined behaviour. */
+/* In C++ the enumerations have a fixed type, so that a wrong number from a caller is a value to
+ * refuse and not undefined behaviour. */
 #ifdef __cplusplus
 #define CLIMLINK_ENUM(name) enum name : int
 extern "C" {
@@ -33,21 +37,24 @@ typedef struct climlink_emulator climlink_emulator;
 
 typedef CLIMLINK_ENUM(climlink_status){
     CLIMLINK_OK = 0,
-    CLIMLINK_ERROR_ARGUMENT = 1,  /* null pointer, negative count, unknown device text, ... */
-    CLIMLINK_ERROR_FILE = 2,      /* missing, unreadable or truncated file */
-    CLIMLINK_ERROR_PACKAGE = 3,   /* not a package: no zip, no manifest, no golden columns, not TorchScript */
-    CLIMLINK_ERROR_SCHEMA = 4,    /* manifest newer than this library, or not valid */
-    CLIMLINK_ERROR_DIGEST = 5,    /* the file's SHA-256 is not the pinned one */
-    CLIMLINK_ERROR_HOST = 6,      /* level count, time step or units of the host disagree with the manifest */
+    CLIMLINK_ERROR_ARGUMENT = 1, /* null pointer, negative count, unknown device text, ... */
+    CLIMLINK_ERROR_FILE = 2,     /* missing, unreadable or truncated file */
+    CLIMLINK_ERROR_PACKAGE =
+        3, /* not a package: no zip, no manifest, no golden columns, not TorchScript */
+    CLIMLINK_ERROR_SCHEMA = 4, /* manifest newer than this library, or not valid */
+    CLIMLINK_ERROR_DIGEST = 5, /* the file's SHA-256 is not the pinned one */
+    CLIMLINK_ERROR_HOST =
+        6, /* level count, time step or units of the host disagree with the manifest */
     CLIMLINK_ERROR_VARIABLE = 7,  /* unknown variable name, or input variables left unset */
     CLIMLINK_ERROR_SHAPE = 8,     /* wrong rank, extent, type or column range */
     CLIMLINK_ERROR_NONFINITE = 9, /* NaN or Inf in an input or an output */
     CLIMLINK_ERROR_GOLDEN = 10,   /* the golden columns do not come out as recorded */
-    CLIMLINK_ERROR_GRAPH = 11,    /* the graph disagrees with the manifest, or its code does more than compute */
-    CLIMLINK_ERROR_DEVICE = 12,   /* the device asked for is not there */
-    CLIMLINK_ERROR_BACKEND = 13,  /* the backend (libtorch) failed, or was not built in */
-    CLIMLINK_ERROR_STATE = 14,    /* calls out of order, for example get before run */
-    CLIMLINK_ERROR_INTERNAL = 15  /* out of memory, or a defect in climlink */
+    CLIMLINK_ERROR_GRAPH =
+        11, /* the graph disagrees with the manifest, or its code does more than compute */
+    CLIMLINK_ERROR_DEVICE = 12,  /* the device asked for is not there */
+    CLIMLINK_ERROR_BACKEND = 13, /* the backend (libtorch) failed, or was not built in */
+    CLIMLINK_ERROR_STATE = 14,   /* calls out of order, for example get before run */
+    CLIMLINK_ERROR_INTERNAL = 15 /* out of memory, or a defect in climlink */
 } climlink_status;
 
 typedef CLIMLINK_ENUM(climlink_type){CLIMLINK_FLOAT32 = 1, CLIMLINK_FLOAT64 = 2} climlink_type;
@@ -57,22 +64,26 @@ typedef CLIMLINK_ENUM(climlink_role){CLIMLINK_INPUT = 1, CLIMLINK_OUTPUT = 2} cl
 typedef struct climlink_options {
   int32_t level_count; /* number of model levels of the host; 0: the host makes no claim */
   double time_step_s;  /* physics time step of the host in seconds; 0: the host makes no claim */
-  const char* device;  /* "cpu" (default), "cuda" (local_rank modulo device count), "cuda:N", or "auto" (cuda where present, else cpu) */
+  const char* device;  /* "cpu" (default), "cuda" (local_rank modulo device count), "cuda:N", or
+                          "auto" (cuda where present, else cpu) */
   int32_t local_rank;  /* rank on this node, used by "cuda" and "auto" */
   int32_t threads;     /* intra-operator threads; default 1 */
-  int32_t micro_batch; /* samples per forward on the CPU, at least 2, rounded up to a multiple of the package's batch granule; default 64.
-                          On a GPU all at once. A package of granule 1 (fields) runs one sample per forward, on any device. */
+  int32_t micro_batch; /* samples per forward on the CPU, at least 2, rounded up to a multiple of
+                          the package's batch granule; default 64. On a GPU all at once. A package
+                          of granule 1 (fields) runs one sample per forward, on any device. */
   const char* pinned_sha256;   /* 64 hexadecimal digits that the file must have, or NULL */
-  const char* constraints_off; /* constraints of the manifest left out in this run, separated by commas; NULL or blank: none */
-  int32_t trust_code;          /* 1: what the graph's code may do is not checked; for files whose author you trust. Default 0 */
+  const char* constraints_off; /* constraints of the manifest left out in this run, separated by
+                                  commas; NULL or blank: none */
+  int32_t trust_code; /* 1: what the graph's code may do is not checked; for files whose author you
+                         trust. Default 0 */
 } climlink_options;
 
 /* The sample and at most three dimensions of a variable. */
 #define CLIMLINK_MAX_RANK 4
 
-/* A strided view of caller memory: index 0 is the sample, the others the variable's dimensions in the
- * order of climlink_variable_dims, whatever the order in memory. Extents and strides beyond rank are
- * not read. A variable without dimensions has rank 1, or rank 2 with extent[1] = 1. */
+/* A strided view of caller memory: index 0 is the sample, the others the variable's dimensions in
+ * the order of climlink_variable_dims, whatever the order in memory. Extents and strides beyond
+ * rank are not read. A variable without dimensions has rank 1, or rank 2 with extent[1] = 1. */
 typedef struct climlink_array {
   void* data;
   climlink_type type;
@@ -86,94 +97,128 @@ CLIMLINK_API const char* climlink_version(void);
 CLIMLINK_API const char* climlink_backend(void);
 /* Short name of a status, such as "nonfinite"; never NULL. */
 CLIMLINK_API const char* climlink_status_name(climlink_status status);
-/* Message of this thread's last failed call; "" before any. Valid until this thread's next climlink call. */
+/* Message of this thread's last failed call; "" before any. Valid until this thread's next climlink
+ * call. */
 CLIMLINK_API const char* climlink_last_message(void);
 CLIMLINK_API climlink_options climlink_options_default(void);
 
-/* Reads a whole regular file below 2 GiB into memory owned by climlink; free it with climlink_free. */
+/* Reads a whole regular file below 2 GiB into memory owned by climlink; free it with climlink_free.
+ */
 CLIMLINK_API climlink_status climlink_read_file(const char* path, void** bytes, int64_t* size);
 CLIMLINK_API void climlink_free(void* bytes);
 
-/* The checks of climlink_open for whoever loads an archive (a package or plain TorchScript) by other
- * means; name is used in messages.
- * check_archive: no entry twice, sizes and manifest in bounds, every entry read to its end (CRC).
- * Errors: FILE, PACKAGE, SCHEMA. check_code: nothing runs on load and every operator only computes.
- * Errors: PACKAGE, GRAPH, BACKEND. */
-CLIMLINK_API climlink_status climlink_check_archive(const void* bytes, int64_t size, const char* name);
+/* The checks of climlink_open for whoever loads an archive (a package or plain TorchScript) by
+ * other means; name is used in messages. check_archive: no entry twice, sizes and manifest in
+ * bounds, every entry read to its end (CRC). Errors: FILE, PACKAGE, SCHEMA. check_code: nothing
+ * runs on load and every operator only computes. Errors: PACKAGE, GRAPH, BACKEND. */
+CLIMLINK_API climlink_status climlink_check_archive(const void* bytes, int64_t size,
+                                                    const char* name);
 CLIMLINK_API climlink_status climlink_check_code(const void* bytes, int64_t size, const char* name);
-/* Contents of the only entry whose path ends in suffix, such as "/extra/climlink/manifest.json"; free them with climlink_free. */
-CLIMLINK_API climlink_status climlink_read_entry(const void* bytes, int64_t size, const char* name, const char* suffix, void** contents,
+/* Contents of the only entry whose path ends in suffix, such as "/extra/climlink/manifest.json";
+ * free them with climlink_free. */
+CLIMLINK_API climlink_status climlink_read_entry(const void* bytes, int64_t size, const char* name,
+                                                 const char* suffix, void** contents,
                                                  int64_t* contents_size);
 
-/* Opens a package: digest, archive, manifest (before any deserialization), host claims, device, load, code, freeze, warm-up, golden
- * replay. A package is code: one whose graph does more than compute is refused before it acts,
- * unless options.trust_code is 1.
- * With constraints_off the golden columns are replayed with every constraint on, then the graph is loaded again without these.
- * On failure *emulator is NULL. options may be NULL (defaults). */
-CLIMLINK_API climlink_status climlink_open(const char* path, const climlink_options* options, climlink_emulator** emulator);
-/* The same from memory (one rank reads, the others receive by broadcast); name is used in messages only. */
-CLIMLINK_API climlink_status climlink_open_bytes(const void* bytes, int64_t size, const char* name, const climlink_options* options,
+/* Opens a package: digest, archive, manifest (before any deserialization), host claims, device,
+ * load, code, freeze, warm-up, golden replay. A package is code: one whose graph does more than
+ * compute is refused before it acts, unless options.trust_code is 1. With constraints_off the
+ * golden columns are replayed with every constraint on, then the graph is loaded again without
+ * these. On failure *emulator is NULL. options may be NULL (defaults). */
+CLIMLINK_API climlink_status climlink_open(const char* path, const climlink_options* options,
+                                           climlink_emulator** emulator);
+/* The same from memory (one rank reads, the others receive by broadcast); name is used in messages
+ * only. */
+CLIMLINK_API climlink_status climlink_open_bytes(const void* bytes, int64_t size, const char* name,
+                                                 const climlink_options* options,
                                                  climlink_emulator** emulator);
 /* Frees the emulator and sets *emulator to NULL; closing NULL is allowed. */
 CLIMLINK_API climlink_status climlink_close(climlink_emulator** emulator);
 
-/* Manifest as JSON text, package SHA-256 (64 hexadecimal digits), device in use such as "cpu" or "cuda:1". Valid until close. */
-CLIMLINK_API climlink_status climlink_manifest(const climlink_emulator* emulator, const char** json);
-CLIMLINK_API climlink_status climlink_digest(const climlink_emulator* emulator, const char** sha256);
-CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator, const char** device);
-/* Constraints that options.constraints_off switched off, in the manifest's order, separated by commas; "" for none. */
-CLIMLINK_API climlink_status climlink_constraints_off(const climlink_emulator* emulator, const char** names);
-/* What the graph asks of the host: "none", or "legacy" for an imported wrapper that relies on E3SM's own post-processing. */
-CLIMLINK_API climlink_status climlink_host_postprocessing(const climlink_emulator* emulator, const char** policy);
+/* Manifest as JSON text, package SHA-256 (64 hexadecimal digits), device in use such as "cpu" or
+ * "cuda:1". Valid until close. */
+CLIMLINK_API climlink_status climlink_manifest(const climlink_emulator* emulator,
+                                               const char** json);
+CLIMLINK_API climlink_status climlink_digest(const climlink_emulator* emulator,
+                                             const char** sha256);
+CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator,
+                                             const char** device);
+/* Constraints that options.constraints_off switched off, in the manifest's order, separated by
+ * commas; "" for none. */
+CLIMLINK_API climlink_status climlink_constraints_off(const climlink_emulator* emulator,
+                                                      const char** names);
+/* What the graph asks of the host: "none", or "legacy" for an imported wrapper that relies on
+ * E3SM's own post-processing. */
+CLIMLINK_API climlink_status climlink_host_postprocessing(const climlink_emulator* emulator,
+                                                          const char** policy);
 /* Size of the dimension "level"; 0 where the package has none. */
-CLIMLINK_API climlink_status climlink_level_count(const climlink_emulator* emulator, int32_t* level_count);
+CLIMLINK_API climlink_status climlink_level_count(const climlink_emulator* emulator,
+                                                  int32_t* level_count);
 /* Seconds; 0 where the package states none. */
-CLIMLINK_API climlink_status climlink_time_step(const climlink_emulator* emulator, double* time_step_s);
+CLIMLINK_API climlink_status climlink_time_step(const climlink_emulator* emulator,
+                                                double* time_step_s);
 /* Largest difference of the golden replay at open, in the manifest's measure. */
-CLIMLINK_API climlink_status climlink_golden_difference(const climlink_emulator* emulator, double* difference);
+CLIMLINK_API climlink_status climlink_golden_difference(const climlink_emulator* emulator,
+                                                        double* difference);
 
 /* The variables of one role, in manifest order. total_width is the packed row length. */
-CLIMLINK_API climlink_status climlink_variable_count(const climlink_emulator* emulator, climlink_role role, int32_t* count,
+CLIMLINK_API climlink_status climlink_variable_count(const climlink_emulator* emulator,
+                                                     climlink_role role, int32_t* count,
                                                      int64_t* total_width);
-CLIMLINK_API climlink_status climlink_variable(const climlink_emulator* emulator, climlink_role role, int32_t index, const char** name,
+CLIMLINK_API climlink_status climlink_variable(const climlink_emulator* emulator,
+                                               climlink_role role, int32_t index, const char** name,
                                                const char** units, int64_t* width, int64_t* offset);
-/* Names and sizes [n_dim] of a variable's dimensions, in packed order (last fastest); n_dim is 0 for a scalar. Valid until close. */
-CLIMLINK_API climlink_status climlink_variable_dims(const climlink_emulator* emulator, climlink_role role, int32_t index, int32_t* n_dim,
-                                                    const char* const** names, const int64_t** sizes);
-/* What a variable is for: "value", "confidence" (outputs), "carried" (an output that is an input of the next step), "start" (the
- * input that says whether a sample begins). */
-CLIMLINK_API climlink_status climlink_variable_role(const climlink_emulator* emulator, climlink_role role, int32_t index,
+/* Names and sizes [n_dim] of a variable's dimensions, in packed order (last fastest); n_dim is 0
+ * for a scalar. Valid until close. */
+CLIMLINK_API climlink_status climlink_variable_dims(const climlink_emulator* emulator,
+                                                    climlink_role role, int32_t index,
+                                                    int32_t* n_dim, const char* const** names,
+                                                    const int64_t** sizes);
+/* What a variable is for: "value", "confidence" (outputs), "carried" (an output that is an input of
+ * the next step), "start" (the input that says whether a sample begins). */
+CLIMLINK_API climlink_status climlink_variable_role(const climlink_emulator* emulator,
+                                                    climlink_role role, int32_t index,
                                                     const char** text);
 /* Size of a dimension; 0 where the package has none of that name. */
-CLIMLINK_API climlink_status climlink_dim_size(const climlink_emulator* emulator, const char* dim, int64_t* size);
-/* Compares the host's coordinate values [n] of a dimension with the package's; passes where the package has none. Fails with
- * CLIMLINK_ERROR_HOST where n or a value differs (by more than 1e-3 of the smallest distance between neighbours), or with
- * CLIMLINK_ERROR_VARIABLE for a dimension that the package does not have. */
-CLIMLINK_API climlink_status climlink_require_coordinate(const climlink_emulator* emulator, const char* dim, const double* values,
+CLIMLINK_API climlink_status climlink_dim_size(const climlink_emulator* emulator, const char* dim,
+                                               int64_t* size);
+/* Compares the host's coordinate values [n] of a dimension with the package's; passes where the
+ * package has none. Fails with CLIMLINK_ERROR_HOST where n or a value differs (by more than 1e-3 of
+ * the smallest distance between neighbours), or with CLIMLINK_ERROR_VARIABLE for a dimension that
+ * the package does not have. */
+CLIMLINK_API climlink_status climlink_require_coordinate(const climlink_emulator* emulator,
+                                                         const char* dim, const double* values,
                                                          int64_t n);
-/* The carried pairs: the output of a step that the host hands back as an input of the next one. Valid until close. */
-CLIMLINK_API climlink_status climlink_carried_count(const climlink_emulator* emulator, int32_t* count);
-CLIMLINK_API climlink_status climlink_carried(const climlink_emulator* emulator, int32_t index, const char** output, const char** input);
+/* The carried pairs: the output of a step that the host hands back as an input of the next one.
+ * Valid until close. */
+CLIMLINK_API climlink_status climlink_carried_count(const climlink_emulator* emulator,
+                                                    int32_t* count);
+CLIMLINK_API climlink_status climlink_carried(const climlink_emulator* emulator, int32_t index,
+                                              const char** output, const char** input);
 /* Fails with CLIMLINK_ERROR_VARIABLE (naming near names) or CLIMLINK_ERROR_HOST (units differ). */
-CLIMLINK_API climlink_status climlink_require_units(const climlink_emulator* emulator, climlink_role role, const char* name,
+CLIMLINK_API climlink_status climlink_require_units(const climlink_emulator* emulator,
+                                                    climlink_role role, const char* name,
                                                     const char* units);
 
 /* Starts a step of n_column columns (0 is legal); forgets what was set before. */
 CLIMLINK_API climlink_status climlink_begin(climlink_emulator* emulator, int64_t n_column);
-/* Copies (casting to float32) columns first_column .. first_column+extent[0]-1 (0-based) of one input variable. Refuses NaN, Inf and
- * values outside float32. May be called for the same variable with different columns: every column of every variable must be set once.
- * Carried inputs may be left unset where "start" is 1: run writes zeros there, over what was set too. */
-CLIMLINK_API climlink_status climlink_set(climlink_emulator* emulator, const char* name, const climlink_array* values,
-                                          int64_t first_column);
-/* Runs all columns; fails if anything is unset, "start" is neither 0 nor 1, or an output is not finite. */
+/* Copies (casting to float32) columns first_column .. first_column+extent[0]-1 (0-based) of one
+ * input variable. Refuses NaN, Inf and values outside float32. May be called for the same variable
+ * with different columns: every column of every variable must be set once. Carried inputs may be
+ * left unset where "start" is 1: run writes zeros there, over what was set too. */
+CLIMLINK_API climlink_status climlink_set(climlink_emulator* emulator, const char* name,
+                                          const climlink_array* values, int64_t first_column);
+/* Runs all columns; fails if anything is unset, "start" is neither 0 nor 1, or an output is not
+ * finite. */
 CLIMLINK_API climlink_status climlink_run(climlink_emulator* emulator);
 /* Copies columns of one output variable into caller memory. */
-CLIMLINK_API climlink_status climlink_get(const climlink_emulator* emulator, const char* name, const climlink_array* values,
-                                          int64_t first_column);
+CLIMLINK_API climlink_status climlink_get(const climlink_emulator* emulator, const char* name,
+                                          const climlink_array* values, int64_t first_column);
 
-/* One call for packed rows: x [n_column, n_input], y [n_column, n_output], C order, float32, same checks. Rows run as they are: carried
- * inputs are not zeroed where "start" is 1. */
-CLIMLINK_API climlink_status climlink_run_packed(climlink_emulator* emulator, const float* x, int64_t n_column, int64_t n_input, float* y,
+/* One call for packed rows: x [n_column, n_input], y [n_column, n_output], C order, float32, same
+ * checks. Rows run as they are: carried inputs are not zeroed where "start" is 1. */
+CLIMLINK_API climlink_status climlink_run_packed(climlink_emulator* emulator, const float* x,
+                                                 int64_t n_column, int64_t n_input, float* y,
                                                  int64_t n_output);
 
 #ifdef __cplusplus

@@ -1,4 +1,5 @@
-// Settings for a package that one rank reads for all. Optional: for components that have MPI, which E3SM's do.
+// Settings for a package that one rank reads for all. Optional: for components that have MPI, which
+// E3SM's do.
 #pragma once
 
 #include <mpi.h>
@@ -13,7 +14,8 @@ namespace climlink_e3sm {
 inline void broadcast_bytes(MPI_Comm comm, char* bytes, std::int64_t size) {
   constexpr std::int64_t largest_piece = std::int64_t{1} << 30;
   for (std::int64_t first = 0; first < size; first += largest_piece) {
-    MPI_Bcast(bytes + first, static_cast<int>(std::min(largest_piece, size - first)), MPI_CHAR, 0, comm);
+    MPI_Bcast(bytes + first, static_cast<int>(std::min(largest_piece, size - first)), MPI_CHAR, 0,
+              comm);
   }
 }
 
@@ -30,13 +32,14 @@ inline std::string read_package_file(const std::string& path) {
   void* bytes = nullptr;
   std::int64_t size = 0;
   const climlink_status status = climlink_read_file(path.c_str(), &bytes, &size);
-  if (status != CLIMLINK_OK) throw PackageError(status, std::string("climlink: rank 0: open: ") + climlink_last_message());
+  if (status != CLIMLINK_OK)
+    throw PackageError(status, std::string("climlink: rank 0: open: ") + climlink_last_message());
   const std::unique_ptr<void, decltype(&climlink_free)> owner(bytes, &climlink_free);
   return {static_cast<const char*>(bytes), static_cast<std::size_t>(size)};
 }
 
-// Collective over comm, the component's communicator: rank and local_rank are this rank's, contents what rank 0 read from path. If
-// rank 0 cannot read the file, every rank throws its PackageError.
+// Collective over comm, the component's communicator: rank and local_rank are this rank's, contents
+// what rank 0 read from path. If rank 0 cannot read the file, every rank throws its PackageError.
 inline PackageSettings settings_over(MPI_Comm comm, PackageSettings settings) {
   int rank = 0, local_rank = 0;
   MPI_Comm_rank(comm, &rank);

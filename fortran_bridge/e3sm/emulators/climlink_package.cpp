@@ -6,10 +6,14 @@
 namespace climlink_e3sm {
 namespace {
 
-std::string speaker(std::int32_t rank) { return rank < 0 ? "climlink: " : "climlink: rank " + std::to_string(rank) + ": "; }
+std::string speaker(std::int32_t rank) {
+  return rank < 0 ? "climlink: " : "climlink: rank " + std::to_string(rank) + ": ";
+}
 
-[[noreturn]] void fail_option(const std::string& key, const std::string& value, const std::string& expected) {
-  throw PackageError(CLIMLINK_ERROR_ARGUMENT, "climlink: option " + key + " is \"" + value + "\"; expected " + expected);
+[[noreturn]] void fail_option(const std::string& key, const std::string& value,
+                              const std::string& expected) {
+  throw PackageError(CLIMLINK_ERROR_ARGUMENT,
+                     "climlink: option " + key + " is \"" + value + "\"; expected " + expected);
 }
 
 // The whole text as a number; independent of the locale.
@@ -19,7 +23,8 @@ Number number(const std::string& key, const std::string& value, const char* expe
   text.imbue(std::locale::classic());
   Number result{};
   text >> result;
-  if (text.fail() || text.peek() != std::istringstream::traits_type::eof()) fail_option(key, value, expected);
+  if (text.fail() || text.peek() != std::istringstream::traits_type::eof())
+    fail_option(key, value, expected);
   return result;
 }
 
@@ -89,7 +94,8 @@ climlink_array view(double* first, std::int64_t row_width, const Sizes& sizes, s
 
 }  // namespace
 
-PackageSettings settings_from_options(const std::string& path, const std::map<std::string, std::string>& options) {
+PackageSettings settings_from_options(const std::string& path,
+                                      const std::map<std::string, std::string>& options) {
   PackageSettings settings;
   settings.path = path;
   for (const auto& [key, value] : options) {
@@ -97,7 +103,8 @@ PackageSettings settings_from_options(const std::string& path, const std::map<st
     if (setter == setters().end()) {
       std::string known;
       for (const auto& entry : setters()) known += (known.empty() ? "" : ", ") + entry.first;
-      throw PackageError(CLIMLINK_ERROR_ARGUMENT, "climlink: option \"" + key + "\" is not known; expected one of " + known);
+      throw PackageError(CLIMLINK_ERROR_ARGUMENT,
+                         "climlink: option \"" + key + "\" is not known; expected one of " + known);
     }
     setter->second(settings, key, value);
   }
@@ -105,14 +112,20 @@ PackageSettings settings_from_options(const std::string& path, const std::map<st
 }
 
 Package::Package(const PackageSettings& settings, std::int64_t n_input, std::int64_t n_output)
-    : path_(settings.path), prefix_(speaker(settings.rank) + "open: "), n_input_(n_input), n_output_(n_output) {
-  if (path_.empty()) fail(CLIMLINK_ERROR_ARGUMENT, "the path of the package is empty; expected the path of a wrap_model.pt");
+    : path_(settings.path),
+      prefix_(speaker(settings.rank) + "open: "),
+      n_input_(n_input),
+      n_output_(n_output) {
+  if (path_.empty())
+    fail(CLIMLINK_ERROR_ARGUMENT,
+         "the path of the package is empty; expected the path of a wrap_model.pt");
   const climlink_options options = c_options(settings);
   climlink_emulator* opened = nullptr;
   const std::string* bytes = settings.contents.get();
   require(bytes == nullptr
               ? climlink_open(path_.c_str(), &options, &opened)
-              : climlink_open_bytes(bytes->data(), static_cast<std::int64_t>(bytes->size()), path_.c_str(), &options, &opened));
+              : climlink_open_bytes(bytes->data(), static_cast<std::int64_t>(bytes->size()),
+                                    path_.c_str(), &options, &opened));
   emulator_.reset(opened);
   check_channels(CLIMLINK_INPUT, "input_channels", n_input);
   check_channels(CLIMLINK_OUTPUT, "output_channels", n_output);
@@ -126,8 +139,10 @@ void Package::check_channels(climlink_role role, const char* option, std::int64_
   std::int64_t width = 0;
   require(climlink_variable_count(emulator_.get(), role, &count, &width));
   if (width == given) return;
-  fail(CLIMLINK_ERROR_SHAPE, path_ + ": " + option + " is " + std::to_string(given) + ", the package has " + std::to_string(width) +
-                                 " channels (" + std::to_string(count) + " variables). Set " + option + " to " + std::to_string(width) +
+  fail(CLIMLINK_ERROR_SHAPE, path_ + ": " + option + " is " + std::to_string(given) +
+                                 ", the package has " + std::to_string(width) + " channels (" +
+                                 std::to_string(count) + " variables). Set " + option + " to " +
+                                 std::to_string(width) +
                                  ", or take the package that the host's rows were laid out for");
 }
 
@@ -150,10 +165,13 @@ std::vector<Package::Field> Package::fields(climlink_role role) const {
 }
 
 void Package::infer(const double* inputs, double* outputs, std::int64_t n_column) {
-  if (n_column < 0) fail(CLIMLINK_ERROR_ARGUMENT, "the batch has " + std::to_string(n_column) + " columns; expected 0 or more");
+  if (n_column < 0)
+    fail(CLIMLINK_ERROR_ARGUMENT,
+         "the batch has " + std::to_string(n_column) + " columns; expected 0 or more");
   if (n_column == 0) return;
   if (inputs == nullptr || outputs == nullptr) {
-    fail(CLIMLINK_ERROR_ARGUMENT, std::string(inputs == nullptr ? "inputs" : "outputs") + " is a null pointer; expected rows of " +
+    fail(CLIMLINK_ERROR_ARGUMENT, std::string(inputs == nullptr ? "inputs" : "outputs") +
+                                      " is a null pointer; expected rows of " +
                                       std::to_string(n_column) + " columns");
   }
   require(climlink_begin(emulator_.get(), n_column));
@@ -174,14 +192,17 @@ std::string Package::description() const {
   const char *sha256 = nullptr, *device = nullptr;
   require(climlink_digest(emulator_.get(), &sha256));
   require(climlink_device(emulator_.get(), &device));
-  return "climlink " + std::string(climlink_version()) + " (" + climlink_backend() + "): " + path_ + ", sha256 " + sha256 + ", " + device +
-         ", " + std::to_string(n_input_) + " -> " + std::to_string(n_output_) + " channels";
+  return "climlink " + std::string(climlink_version()) + " (" + climlink_backend() + "): " + path_ +
+         ", sha256 " + sha256 + ", " + device + ", " + std::to_string(n_input_) + " -> " +
+         std::to_string(n_output_) + " channels";
 }
 
 void Package::require(climlink_status status) const {
   if (status != CLIMLINK_OK) fail(status, climlink_last_message());
 }
 
-void Package::fail(climlink_status status, const std::string& message) const { throw PackageError(status, prefix_ + message); }
+void Package::fail(climlink_status status, const std::string& message) const {
+  throw PackageError(status, prefix_ + message);
+}
 
 }  // namespace climlink_e3sm

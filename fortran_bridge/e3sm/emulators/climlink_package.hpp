@@ -1,5 +1,6 @@
-// A climlink package behind flat rows of float64. Nothing in this file or its source knows E3SM's classes; they are in
-// climlink_inference_backend.hpp alone. C++17, over climlink's C interface only.
+// A climlink package behind flat rows of float64. Nothing in this file or its source knows E3SM's
+// classes; they are in climlink_inference_backend.hpp alone. C++17, over climlink's C interface
+// only.
 #pragma once
 
 #include <climlink/climlink.h>
@@ -13,10 +14,12 @@
 
 namespace climlink_e3sm {
 
-// A failure: climlink's status for the program, what() for the reader ("climlink: rank 3: infer: FILE: ...").
+// A failure: climlink's status for the program, what() for the reader ("climlink: rank 3: infer:
+// FILE: ...").
 class PackageError : public std::runtime_error {
  public:
-  PackageError(climlink_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  PackageError(climlink_status status, const std::string& message)
+      : std::runtime_error(message), status_(status) {}
   climlink_status status() const noexcept { return status_; }
 
  private:
@@ -26,30 +29,39 @@ class PackageError : public std::runtime_error {
 // Which package to open and how; the defaults are climlink's own.
 struct PackageSettings {
   std::string path;
-  std::shared_ptr<const std::string> contents;  // the file's bytes, path then being a name in messages; null: the file is read
-  std::string pinned_sha256;                    // 64 hexadecimal digits that the file must have; "": any file
-  std::string constraints_off;                  // constraints of the manifest to leave out, separated by commas; "": none
+  std::shared_ptr<const std::string>
+      contents;  // the file's bytes, path then being a name in messages; null: the file is read
+  std::string pinned_sha256;  // 64 hexadecimal digits that the file must have; "": any file
+  std::string
+      constraints_off;  // constraints of the manifest to leave out, separated by commas; "": none
   std::string device = climlink_options_default().device;
-  std::int32_t local_rank = climlink_options_default().local_rank;  // rank on its node, from 0: which GPU "cuda" and "auto" take
+  std::int32_t local_rank =
+      climlink_options_default()
+          .local_rank;  // rank on its node, from 0: which GPU "cuda" and "auto" take
   std::int32_t threads = climlink_options_default().threads;
-  std::int32_t micro_batch = climlink_options_default().micro_batch;  // columns per forward on the CPU
-  std::int32_t level_count = 0;                                       // levels of the host; 0: no claim
-  double time_step_s = 0;                                             // physics time step of the host; 0: no claim
-  std::int32_t rank = -1;                                             // named in messages; -1: not named
+  std::int32_t micro_batch =
+      climlink_options_default().micro_batch;  // columns per forward on the CPU
+  std::int32_t level_count = 0;                // levels of the host; 0: no claim
+  double time_step_s = 0;                      // physics time step of the host; 0: no claim
+  std::int32_t rank = -1;                      // named in messages; -1: not named
 };
 
-// Settings from key and value texts, the keys being the members' names. Throws PackageError for an unknown key or a value that is
-// not a number where one is needed; what a number may be is climlink's to say when it opens.
-PackageSettings settings_from_options(const std::string& path, const std::map<std::string, std::string>& options);
+// Settings from key and value texts, the keys being the members' names. Throws PackageError for an
+// unknown key or a value that is not a number where one is needed; what a number may be is
+// climlink's to say when it opens.
+PackageSettings settings_from_options(const std::string& path,
+                                      const std::map<std::string, std::string>& options);
 
-// An opened package for rows [column, channel] of float64 in the manifest's order. One thread at a time; packages are independent.
+// An opened package for rows [column, channel] of float64 in the manifest's order. One thread at a
+// time; packages are independent.
 class Package {
  public:
   // Opens the package and compares the channel counts with its manifest. Throws PackageError.
   Package(const PackageSettings& settings, std::int64_t n_input, std::int64_t n_output);
 
-  // inputs [n_column, n_input] -> outputs [n_column, n_output]; 0 columns are legal, the pointers then unused. Throws PackageError for
-  // values that are not finite as float32, for a failing network and for null pointers; outputs are then as they were.
+  // inputs [n_column, n_input] -> outputs [n_column, n_output]; 0 columns are legal, the pointers
+  // then unused. Throws PackageError for values that are not finite as float32, for a failing
+  // network and for null pointers; outputs are then as they were.
   void infer(const double* inputs, double* outputs, std::int64_t n_column);
 
   // One line for the host's log: file, digest, device, channels.

@@ -2,7 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Opens the package named by the first argument. A climlink built without libtorch can only check it, and says so. */
+/* Opens the package named by the first argument. A climlink built without libtorch can only check
+ * it, and says so. */
 int main(int argc, char** argv) {
   climlink_emulator* emulator = NULL;
   if (argc != 2) return 2;

@@ -1,4 +1,5 @@
-// For benchmarks/bench_emulators.py: the backend and climlink's packed call on the same rows, callable from Python. 0 is success.
+// For benchmarks/bench_emulators.py: the backend and climlink's packed call on the same rows,
+// callable from Python. 0 is success.
 #include <string>
 #include <vector>
 
@@ -24,7 +25,8 @@ std::string message;
 BENCH_API const char* bench_message() { return message.c_str(); }
 
 // Opens the package on both sides for rows [n_column, n_input].
-BENCH_API int bench_open(const char* path, const float* rows, int n_column, int n_input, int n_output) {
+BENCH_API int bench_open(const char* path, const float* rows, int n_column, int n_input,
+                         int n_output) {
   if (climlink_open(path, nullptr, &bench.emulator) != CLIMLINK_OK) {
     message = climlink_last_message();
     return 1;
@@ -47,11 +49,16 @@ BENCH_API int bench_open(const char* path, const float* rows, int n_column, int 
   return 0;
 }
 
-BENCH_API int bench_infer(int n_column) { return bench.backend->infer(bench.x.data(), bench.y.data(), n_column) ? 0 : 1; }
+BENCH_API int bench_infer(int n_column) {
+  return bench.backend->infer(bench.x.data(), bench.y.data(), n_column) ? 0 : 1;
+}
 
 BENCH_API int bench_packed(int n_column) {
-  return climlink_run_packed(bench.emulator, bench.narrow_x.data(), n_column, bench.n_input, bench.narrow_y.data(), bench.n_output);
+  return climlink_run_packed(bench.emulator, bench.narrow_x.data(), n_column, bench.n_input,
+                             bench.narrow_y.data(), bench.n_output);
 }
 
 // 0 if both last answers are equal in all their values.
-BENCH_API int bench_differ() { return std::vector<double>(bench.narrow_y.begin(), bench.narrow_y.end()) == bench.y ? 0 : 1; }
+BENCH_API int bench_differ() {
+  return std::vector<double>(bench.narrow_y.begin(), bench.narrow_y.end()) == bench.y ? 0 : 1;
+}

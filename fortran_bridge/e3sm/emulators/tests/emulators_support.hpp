@@ -1,4 +1,5 @@
-// What the tests of the backend share: a backend on a fixture, rows of float64, and the same rows through climlink's C interface.
+// What the tests of the backend share: a backend on a fixture, rows of float64, and the same rows
+// through climlink's C interface.
 #pragma once
 
 #include <catch2/catch.hpp>
@@ -22,7 +23,8 @@ struct Fixture {
   const char* name;
   int n_input, n_output;
 };
-constexpr Fixture tiny{"tiny.pt", 9, 5}, mlp{"mlp.pt", 557, 368}, convolution{"convolution.pt", 557, 368};
+constexpr Fixture tiny{"tiny.pt", 9, 5}, mlp{"mlp.pt", 557, 368},
+    convolution{"convolution.pt", 557, 368};
 // Variables of two and three dimensions, each row a forward of its own.
 constexpr Fixture field{"field.pt", 37, 72};
 
@@ -43,20 +45,23 @@ inline std::unique_ptr<ClimlinkBackend> backend(const Fixture& f) {
   return std::make_unique<ClimlinkBackend>(configuration(f), settings(f));
 }
 
-// Rows [n, n_input]; channel 8, the divisor of tiny.pt, is not near zero. The values have bits that float32 drops.
+// Rows [n, n_input]; channel 8, the divisor of tiny.pt, is not near zero. The values have bits that
+// float32 drops.
 inline std::vector<double> rows(const Fixture& f, int n, unsigned seed = 1) {
   std::mt19937 random(seed);
   std::normal_distribution<double> normal;
   std::vector<double> x(static_cast<std::size_t>(n) * static_cast<std::size_t>(f.n_input));
   for (double& value : x) value = normal(random);
-  for (std::size_t i = 8; i < x.size(); i += static_cast<std::size_t>(f.n_input)) x[i] = 1 + std::abs(x[i]);
+  for (std::size_t i = 8; i < x.size(); i += static_cast<std::size_t>(f.n_input))
+    x[i] = 1 + std::abs(x[i]);
   return x;
 }
 
 // Outputs [n, n_output] filled with a value that no network gives.
 constexpr double untouched = -12345.678;
 inline std::vector<double> room(const Fixture& f, int n) {
-  return std::vector<double>(static_cast<std::size_t>(n) * static_cast<std::size_t>(f.n_output), untouched);
+  return std::vector<double>(static_cast<std::size_t>(n) * static_cast<std::size_t>(f.n_output),
+                             untouched);
 }
 
 // climlink's own answer: rows cast here, one packed call.
@@ -83,7 +88,8 @@ inline Refusal refusal(ClimlinkBackend& b, const Fixture& f, const std::vector<d
 }
 
 // Status and message of an opening that must fail.
-inline std::pair<climlink_status, std::string> opening_failure(const InferenceConfig& config, const PackageSettings& how) {
+inline std::pair<climlink_status, std::string> opening_failure(const InferenceConfig& config,
+                                                               const PackageSettings& how) {
   try {
     const ClimlinkBackend opened(config, how);
   } catch (const PackageError& error) {

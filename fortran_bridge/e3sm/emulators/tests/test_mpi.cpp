@@ -1,5 +1,6 @@
-// Under mpirun: one rank reads for all, every rank gets the same values, and a missing file is every rank's error. Arguments: the package
-// tiny.pt, a path where no file is. Exit code 0, or 1 with what failed.
+// Under mpirun: one rank reads for all, every rank gets the same values, and a missing file is
+// every rank's error. Arguments: the package tiny.pt, a path where no file is. Exit code 0, or 1
+// with what failed.
 #include <cstdio>
 #include <vector>
 
@@ -16,7 +17,8 @@ void check(bool good, const char* what, const std::string& detail = "") {
   std::fprintf(stderr, "failed: %s %s\n", what, detail.c_str());
 }
 
-// The fixture's rows on this rank: rank + 1 columns that are equal on all ranks where both have them.
+// The fixture's rows on this rank: rank + 1 columns that are equal on all ranks where both have
+// them.
 void compare_ranks(const std::string& path, int rank) {
   emulator::inference::InferenceConfig config;
   config.input_channels = 9;
@@ -25,7 +27,8 @@ void compare_ranks(const std::string& path, int rank) {
   named.path = path;
   const auto shared = climlink_e3sm::settings_over(MPI_COMM_WORLD, named);
   check(shared.rank == rank, "rank");
-  check(shared.local_rank == rank, "rank on the node (the test runs on one)", std::to_string(shared.local_rank));
+  check(shared.local_rank == rank, "rank on the node (the test runs on one)",
+        std::to_string(shared.local_rank));
   check(shared.contents != nullptr && !shared.contents->empty(), "the file's bytes");
 
   // Where rank 0 alone has seen the file, a name that is no file is enough for all.
@@ -55,7 +58,9 @@ void refuse_missing(const std::string& path) {
   } catch (const climlink_e3sm::PackageError& error) {
     const std::string message = error.what();
     check(error.status() == CLIMLINK_ERROR_FILE, "status of a missing file");
-    check(message.find("rank 0: open: ") != std::string::npos && message.find(path) != std::string::npos, "message", message);
+    check(message.find("rank 0: open: ") != std::string::npos &&
+              message.find(path) != std::string::npos,
+          "message", message);
   }
 }
 

@@ -1,4 +1,5 @@
-// Every refusal: what the message names, that outputs stay as they were, and that the backend can be used again.
+// Every refusal: what the message names, that outputs stay as they were, and that the backend can
+// be used again.
 #include <limits>
 
 #include "emulators_support.hpp"
@@ -6,17 +7,20 @@
 using namespace emulators;
 using Catch::Matchers::Contains;
 
-TEST_CASE("channel counts that are not the manifest's are refused at opening", "[emulators_refusals]") {
+TEST_CASE("channel counts that are not the manifest's are refused at opening",
+          "[emulators_refusals]") {
   const auto failure = [](int n_input, int n_output) {
     return opening_failure(configuration({"tiny.pt", n_input, n_output}), settings(tiny));
   };
   const auto wrong_input = failure(557, 5);
   CHECK(wrong_input.first == CLIMLINK_ERROR_SHAPE);
-  CHECK_THAT(wrong_input.second, Contains("tiny.pt") && Contains("input_channels is 557") && Contains("has 9 channels"));
+  CHECK_THAT(wrong_input.second, Contains("tiny.pt") && Contains("input_channels is 557") &&
+                                     Contains("has 9 channels"));
   const auto wrong_output = failure(9, 368);
   CHECK(wrong_output.first == CLIMLINK_ERROR_SHAPE);
   CHECK_THAT(wrong_output.second, Contains("output_channels is 368") && Contains("has 5 channels"));
-  CHECK_THAT(failure(0, 0).second, Contains("input_channels is 0"));  // E3SM's default is no claim to be let through
+  CHECK_THAT(failure(0, 0).second,
+             Contains("input_channels is 0"));  // E3SM's default is no claim to be let through
   CHECK(failure(-9, 5).first == CLIMLINK_ERROR_SHAPE);
 }
 
@@ -27,7 +31,8 @@ TEST_CASE("a file that is no good package is refused at opening", "[emulators_re
     how.path = support::fixture("no_such_file.pt");
     how.rank = 3;
     CHECK(failure().first == CLIMLINK_ERROR_FILE);
-    CHECK_THAT(failure().second, Contains("climlink: rank 3: open: ") && Contains("no_such_file.pt"));
+    CHECK_THAT(failure().second,
+               Contains("climlink: rank 3: open: ") && Contains("no_such_file.pt"));
   }
   SECTION("no path") {
     how.path = "";
@@ -62,10 +67,12 @@ TEST_CASE("a file that is no good package is refused at opening", "[emulators_re
   }
 }
 
-TEST_CASE("a value that is not finite is named, outputs stay, and the next batch runs", "[emulators_refusals]") {
-  const auto [value, text] = GENERATE(table<double, std::string>({{std::numeric_limits<double>::quiet_NaN(), "NaN"},
-                                                                  {-std::numeric_limits<double>::infinity(), "-Inf"},
-                                                                  {1e39, "float32 cannot hold"}}));
+TEST_CASE("a value that is not finite is named, outputs stay, and the next batch runs",
+          "[emulators_refusals]") {
+  const auto [value, text] =
+      GENERATE(table<double, std::string>({{std::numeric_limits<double>::quiet_NaN(), "NaN"},
+                                           {-std::numeric_limits<double>::infinity(), "-Inf"},
+                                           {1e39, "float32 cannot hold"}}));
   const auto b = backend(tiny);
   const auto good = rows(tiny, 7);
   auto x = good;
@@ -73,15 +80,17 @@ TEST_CASE("a value that is not finite is named, outputs stay, and the next batch
   const Refusal refused = refusal(*b, tiny, x, 7);
   CHECK_FALSE(refused.accepted);
   CHECK(refused.outputs_untouched);
-  CHECK_THAT(refused.message,
-             Contains("infer: ") && Contains("tiny.pt") && Contains("state_q0001: column 5 (0-based), level 2") && Contains(text));
+  CHECK_THAT(refused.message, Contains("infer: ") && Contains("tiny.pt") &&
+                                  Contains("state_q0001: column 5 (0-based), level 2") &&
+                                  Contains(text));
   auto y = room(tiny, 7);
   REQUIRE(b->infer(good.data(), y.data(), 7));
   CHECK(b->error().empty());
   CHECK(y == packed_answer(tiny, good, 7));
 }
 
-TEST_CASE("a network that fails or gives no finite value is an error of that batch", "[emulators_refusals]") {
+TEST_CASE("a network that fails or gives no finite value is an error of that batch",
+          "[emulators_refusals]") {
   const auto b = backend(tiny);
   auto x = rows(tiny, 3);
   SECTION("raises") {

@@ -50,8 +50,10 @@ TEST_CASE("an unknown option and a value that is no number are refused", "[emula
   CHECK_THROWS_AS(settings_from_options("a.pt", {{"time_step_s", "20 min"}}), PackageError);
 }
 
-TEST_CASE("numbers out of range are refused by climlink itself when it opens", "[emulators_settings]") {
-  const std::string key = GENERATE("threads", "micro_batch", "local_rank", "level_count", "time_step_s");
+TEST_CASE("numbers out of range are refused by climlink itself when it opens",
+          "[emulators_settings]") {
+  const std::string key =
+      GENERATE("threads", "micro_batch", "local_rank", "level_count", "time_step_s");
   const auto how = settings_from_options(support::fixture("tiny.pt"), {{key, "-1"}});
   const auto failure = opening_failure(configuration(tiny), how);
   CHECK(failure.first == CLIMLINK_ERROR_ARGUMENT);

@@ -30,7 +30,8 @@ TEST_CASE("a batch of no columns succeeds, without addresses too", "[emulators_v
   CHECK(y == untouched);
 }
 
-TEST_CASE("the batch size is 1 where none is given, and may change from call to call", "[emulators_values]") {
+TEST_CASE("the batch size is 1 where none is given, and may change from call to call",
+          "[emulators_values]") {
   const auto b = backend(mlp);
   const auto x = rows(mlp, 20);
   const auto expected = packed_answer(mlp, x, 20);
@@ -58,7 +59,8 @@ TEST_CASE("micro-batch and threads do not change a bit", "[emulators_values]") {
 }
 
 TEST_CASE("constraints that are left out are those of a graph without them", "[emulators_values]") {
-  const Fixture whole{"switched.pt", tiny.n_input, tiny.n_output}, bare{"not_doubled.pt", tiny.n_input, tiny.n_output};
+  const Fixture whole{"switched.pt", tiny.n_input, tiny.n_output},
+      bare{"not_doubled.pt", tiny.n_input, tiny.n_output};
   const auto x = rows(tiny, 20);
   PackageSettings how = settings(whole);
   how.constraints_off = "doubled";
@@ -72,7 +74,8 @@ TEST_CASE("constraints that are left out are those of a graph without them", "[e
 TEST_CASE("two backends at once do not disturb each other", "[emulators_values]") {
   const auto one = backend(mlp), other = backend(convolution);
   const auto x = rows(mlp, 7, 3);
-  const auto expected_one = packed_answer(mlp, x, 7), expected_other = packed_answer(convolution, x, 7);
+  const auto expected_one = packed_answer(mlp, x, 7),
+             expected_other = packed_answer(convolution, x, 7);
   auto y_one = room(mlp, 7), y_other = room(mlp, 7);
   SECTION("in turn, and after one of them has ended") {
     REQUIRE(one->infer(x.data(), y_one.data(), 7));
@@ -87,7 +90,8 @@ TEST_CASE("two backends at once do not disturb each other", "[emulators_values]"
   SECTION("in two threads") {
     bool good = true;
     std::thread second([&] {
-      for (int i = 0; i < 20; ++i) good = other->infer(x.data(), y_other.data(), 7) && y_other == expected_other && good;
+      for (int i = 0; i < 20; ++i)
+        good = other->infer(x.data(), y_other.data(), 7) && y_other == expected_other && good;
     });
     for (int i = 0; i < 20; ++i) {
       CHECK(one->infer(x.data(), y_one.data(), 7));
@@ -101,7 +105,8 @@ TEST_CASE("two backends at once do not disturb each other", "[emulators_values]"
 TEST_CASE("the backend has E3SM's life cycle", "[emulators_values]") {
   const auto b = backend(tiny);
   CHECK(b->name() == "libtorch");
-  CHECK_THAT(b->description(), Contains("tiny.pt") && Contains("cpu") && Contains("9 -> 5") && Contains("sha256"));
+  CHECK_THAT(b->description(),
+             Contains("tiny.pt") && Contains("cpu") && Contains("9 -> 5") && Contains("sha256"));
   const auto x = rows(tiny, 2);
   auto y = room(tiny, 2);
   b->finalize();
@@ -114,7 +119,8 @@ TEST_CASE("the backend has E3SM's life cycle", "[emulators_values]") {
   CHECK(b->name() == "libtorch");
 }
 
-TEST_CASE("a pinned file opens, with the rank's claims about levels and time step", "[emulators_values]") {
+TEST_CASE("a pinned file opens, with the rank's claims about levels and time step",
+          "[emulators_values]") {
   const support::Handle handle("tiny.pt");
   const char* sha256 = nullptr;
   REQUIRE(climlink_digest(handle, &sha256) == CLIMLINK_OK);
@@ -127,7 +133,8 @@ TEST_CASE("a pinned file opens, with the rank's claims about levels and time ste
 }
 
 #if defined(__GLIBC__)
-TEST_CASE("a host that traps floating-point exceptions survives, and traps afterwards as before", "[emulators_values]") {
+TEST_CASE("a host that traps floating-point exceptions survives, and traps afterwards as before",
+          "[emulators_values]") {
   constexpr int traps = FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW;
   auto x = rows(tiny, 3);
   auto y = room(tiny, 3);

@@ -1,4 +1,5 @@
-// Runs the package named by the first argument through create_backend. The component knows E3SM's interface only.
+// Runs the package named by the first argument through create_backend. The component knows E3SM's
+// interface only.
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
@@ -43,17 +44,20 @@ void run(const char* package) {
   check(create_backend(BackendType::STUB, {})->name() == "Stub", "the stub is still the stub");
   const std::vector<double> x(18, 1.5);
   std::vector<double> y(10, -1.0);
-  check(backend->infer(x.data(), y.data(), 2) && y[0] != -1.0 && y[0] == y[5], climlink_e3sm::last_error(*backend));
+  check(backend->infer(x.data(), y.data(), 2) && y[0] != -1.0 && y[0] == y[5],
+        climlink_e3sm::last_error(*backend));
   backend->finalize();
   check(!backend->infer(x.data(), y.data(), 2), "infer after finalize");
-  check(climlink_e3sm::last_error(*backend).find("finalized") != std::string::npos, "message after finalize");
+  check(climlink_e3sm::last_error(*backend).find("finalized") != std::string::npos,
+        "message after finalize");
 }
 
 void refuse(const char* package) {
   InferenceConfig config = configuration(package);
   config.options["thread"] = "1";
   check(refusal(config).find("\"thread\" is not known") != std::string::npos, "unknown option");
-  check(refusal(configuration("no_such_file.pt")).find("no_such_file.pt") != std::string::npos, "missing package");
+  check(refusal(configuration("no_such_file.pt")).find("no_such_file.pt") != std::string::npos,
+        "missing package");
 }
 
 }  // namespace
@@ -63,7 +67,8 @@ int main(int argc, char** argv) {
   try {
     refuse(argv[1]);
     // A climlink without libtorch can only check the package, and says so.
-    if (std::strcmp(climlink_backend(), "stub") == 0) return refusal(configuration(argv[1])).empty();
+    if (std::strcmp(climlink_backend(), "stub") == 0)
+      return refusal(configuration(argv[1])).empty();
     run(argv[1]);
     return 0;
   } catch (const std::exception& error) {

@@ -1,4 +1,5 @@
-// A framework with the insertions, built without the option, refuses the type instead of taking the stub.
+// A framework with the insertions, built without the option, refuses the type instead of taking the
+// stub.
 #include <stdexcept>
 #include <string>
 
