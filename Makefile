@@ -1,4 +1,5 @@
-# The project's daily commands. Each does the set-up it needs; a second run does none. `make help` lists them.
+# The project's daily commands. Each does the set-up it needs; a second run does none.
+# `make help` lists them.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -10,7 +11,9 @@ export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 export OMP_NUM_THREADS ?= 1
 
-NATIVE := $(shell find cpp fortran_bridge fortran_host cmake -type f -not -path '*/.*' 2>/dev/null) CMakeLists.txt
+NATIVE := \
+  $(shell find cpp fortran_bridge fortran_host cmake -type f -not -path '*/.*' 2>/dev/null) \
+  CMakeLists.txt
 
 .PHONY: help setup quickstart test test-long lint bench clean
 
@@ -28,12 +31,13 @@ $(VENV)/.python: $(VENV)/.system scripts/setup-python.sh pyproject.toml
 # C++ and Fortran are compiled by the editable install; CMake recompiles only what changed.
 $(VENV)/.native: $(VENV)/.python $(NATIVE)
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e . \
-	  --config-settings=cmake.define.CLIMLINK_TESTS=ON --config-settings=cmake.define.CLIMLINK_PYTHON=ON
+	  --config-settings=cmake.define.CLIMLINK_TESTS=ON \
+	  --config-settings=cmake.define.CLIMLINK_PYTHON=ON
 	@touch $@
 
 setup: $(VENV)/.native ## system packages, virtual environment, C++ and Fortran build
 
-quickstart: setup ## data from the embedded model, train, export, verify, replay, hybrid run, reports (about 4 minutes)
+quickstart: setup ## data, train, export, verify, replay, hybrid run, reports (about 4 minutes)
 	env -u OMP_NUM_THREADS $(PY) -m climlink quickstart
 
 test: setup ## Python, C++, Fortran and sanitizer tests

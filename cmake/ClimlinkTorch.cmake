@@ -1,10 +1,12 @@
-# Finds libtorch: Torch_DIR or CMAKE_PREFIX_PATH if given, else the torch package of the Python interpreter in use.
-# Gives the target climlink_libtorch.
+# Finds libtorch: Torch_DIR or CMAKE_PREFIX_PATH if given, else the torch package of the Python
+# interpreter in use. Gives the target climlink_libtorch.
 if(NOT Torch_DIR AND NOT DEFINED ENV{Torch_DIR})
   find_package(Python COMPONENTS Interpreter QUIET)
   if(Python_FOUND)
     execute_process(
-      COMMAND "${Python_EXECUTABLE}" -c "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] + '/share/cmake' if s else '')"
+      COMMAND "${Python_EXECUTABLE}" -c
+        "import importlib.util as u; s = u.find_spec('torch');\
+ print(s.submodule_search_locations[0] + '/share/cmake' if s else '')"
       OUTPUT_VARIABLE climlink_torch_prefix OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
     if(climlink_torch_prefix)
       list(APPEND CMAKE_PREFIX_PATH "${climlink_torch_prefix}")

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Style and structure: ruff, mypy, import rules, clang-format, Fortran style.   usage: scripts/lint.sh .venv
+# Style and structure: ruff, mypy, import rules, clang-format, Fortran style.
+# usage: scripts/lint.sh .venv
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$PWD/$1/bin
 "$bin/ruff" check .
 "$bin/ruff" format --check .
-# mypy and import-linter see the package as it is installed: wrappers/ and evaluation/ inside climlink/.
+# mypy and import-linter see the package as it is installed: wrappers/ and evaluation/ inside
+# climlink/.
 tree=build/package
 rm -rf "$tree" && mkdir -p "$tree/climlink"
 for entry in python/climlink/*; do ln -s "$PWD/$entry" "$tree/climlink/"; done

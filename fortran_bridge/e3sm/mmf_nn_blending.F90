@@ -1,9 +1,11 @@
-!> Partial coupling: the emulator's answer is held while the model runs its own physics, and blended in afterwards by output.
+!> Partial coupling: the emulator's answer is held while the model runs its own physics, and blended
+!! in afterwards by output.
 module mmf_nn_blending
   use camsrfexch, only: cam_in_t, cam_out_t
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
   use constituents, only: pcnst
-  use mmf_nn_outputs, only: chunk_outputs, constituent, fill_surface, surface_names, surface_of_model, tendency_names
+  use mmf_nn_outputs, only: chunk_outputs, constituent, fill_surface, surface_names, &
+                            surface_of_model, tendency_names
   use physconst, only: cpair
   use physics_buffer, only: physics_buffer_desc
   use physics_types, only: physics_ptend, physics_ptend_init, physics_state, physics_tend
@@ -17,7 +19,8 @@ module mmf_nn_blending
 
   !> What the emulator would have made of one chunk.
   type :: held_chunk
-    real(r8), allocatable :: state(:, :, :)                  !! t, three waters, u, v after the step [column, level, 6].
+    real(r8), allocatable :: state(:, :, :)                  !! t, three waters, u, v after the step
+                                                             !! [column, level, 6].
     real(r8), allocatable :: surface(:, :)                   !! [column, 8]
   end type held_chunk
 
@@ -49,8 +52,9 @@ contains
     fields(:, :, 6) = state%v(:n, :)
   end function fields_of
 
-  !> Blends what is held into a chunk that the model's physics has changed, with the policy's weights of this step. The model's own
-  !! physics_update does it, so that energy, heights and tendencies follow.
+  !> Blends what is held into a chunk that the model's physics has changed, with the policy's
+  !! weights of this step. The model's own physics_update does it, so that energy, heights and
+  !! tendencies follow.
   subroutine blend(held, policy, step, time_step, state, tend, cam_in, cam_out, pbuf)
     type(held_chunk), intent(in) :: held
     type(climlink_coupling_policy), intent(in) :: policy
@@ -69,11 +73,14 @@ contains
       rate(:, :, i) = policy%weight_of(trim(tendency_names(i)), step)
     end do
     rate = rate * (held%state - fields_of(state)) / time_step
-    call fill_rates(ptend, state, rate, [(policy%weight_of(trim(tendency_names(i)), step) > 0.0_r8, i=1, size(tendency_names))])
+    call fill_rates(ptend, state, rate, &
+                    [(policy%weight_of(trim(tendency_names(i)), step) > 0.0_r8, i=1, &
+                      size(tendency_names))])
     call physics_update(state, ptend, time_step, tend)
     surface = surface_of_model(state%ncol, cam_out, pbuf)
     do i = 1, size(surface_names)
-      surface(:, i) = climlink_blend(surface(:, i), held%surface(:, i), policy%weight_of(trim(surface_names(i)), step))
+      surface(:, i) = climlink_blend(surface(:, i), held%surface(:, i), &
+                                     policy%weight_of(trim(surface_names(i)), step))
     end do
     call fill_surface(surface, cam_in, cam_out, pbuf)
   end subroutine blend
@@ -90,7 +97,8 @@ contains
     n = state%ncol
     lq = .false.
     lq(constituent) = is_on(2:4)
-    call physics_ptend_init(ptend, state%psetcols, 'neural-net', ls=is_on(1), lu=is_on(5), lv=is_on(6), lq=lq)
+    call physics_ptend_init(ptend, state%psetcols, 'neural-net', ls=is_on(1), lu=is_on(5), &
+                            lv=is_on(6), lq=lq)
     if (is_on(1)) ptend%s(:n, :) = cpair * rate(:, :, 1)
     do i = 1, 3
       if (is_on(1 + i)) ptend%q(:n, :, constituent(i)) = rate(:, :, 1 + i)

@@ -1,5 +1,6 @@
-!> What the physics of a step made of the state, whoever ran in it: the history fields DTPHYS, DQ1PHYS and so on, which evaluation
-!! compares between runs. The ClimSim fork's own diagnostics have fields of these names; a build for its driver leaves them alone.
+!> What the physics of a step made of the state, whoever ran in it: the history fields DTPHYS,
+!! DQ1PHYS and so on, which evaluation compares between runs. The ClimSim fork's own diagnostics
+!! have fields of these names; a build for its driver leaves them alone.
 module mmf_nn_changes
   use cam_history, only: addfld, outfld
   use mmf_nn_blending, only: fields_of
@@ -13,7 +14,8 @@ module mmf_nn_changes
   public :: add_changes, note_state, write_changes
 
   !> In the order of fields_of.
-  character(len=*), parameter :: names(6) = [character(len=7) :: 'DTPHYS', 'DQ1PHYS', 'DQ2PHYS', 'DQ3PHYS', 'DUPHYS', 'DVPHYS']
+  character(len=*), parameter :: names(6) = [character(len=7) :: 'DTPHYS', 'DQ1PHYS', 'DQ2PHYS', &
+    'DQ3PHYS', 'DUPHYS', 'DVPHYS']
 
 #ifdef CLIMLINK_FORK_HISTORY
   logical, parameter :: others_write_them = .true.
@@ -37,7 +39,8 @@ contains
     if (others_write_them) return
     added = .true.
     do i = 1, size(names)
-      call addfld(trim(names(i)), ['lev'], 'A', trim(tendency_units(i)), 'change by the emulated part of the physics')
+      call addfld(trim(names(i)), ['lev'], 'A', trim(tendency_units(i)), &
+                  'change by the emulated part of the physics')
     end do
   end subroutine add_changes
 

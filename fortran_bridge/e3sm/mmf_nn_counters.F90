@@ -1,5 +1,6 @@
-!> How often the emulator answered and what the old post-processing did to its answers: counted on each rank, summed over all ranks
-!! at an interval, and written by the master as one line of the log.
+!> How often the emulator answered and what the old post-processing did to its answers: counted on
+!! each rank, summed over all ranks at an interval, and written by the master as one line of the
+!! log.
 module mmf_nn_counters
   use cam_logfile, only: iulog
   use mmf_nn_errors, only: sum_on_master
@@ -16,7 +17,8 @@ module mmf_nn_counters
 
   integer, parameter :: day = 86400                          !! [s]
 
-  !> Positions in sums: columns answered for, fields clipped, fields limited, and what the limiter added times area, and area.
+  !> Positions in sums: columns answered for, fields clipped, fields limited, and what the limiter
+  !! added times area, and area.
   integer, parameter :: columns = 1, clipped = 2, limited = 3, heat = 4, water = 5, area = 6
 
   real(r8) :: sums(6) = 0.0_r8                               !! Of this rank, since the last line.
@@ -70,12 +72,14 @@ contains
     real(r8), intent(in) :: totals(:)
     character(len=:), allocatable :: text
 
-    text = 'mmf_nn_emulator: to step ' // number_text(get_nstep()) // ': answered in ' // number_text(n_answered) // ' of ' // &
-           number_text(n_step) // ' steps, ' // count_text(totals(columns)) // ' columns'
+    text = 'mmf_nn_emulator: to step ' // number_text(get_nstep()) // ': answered in ' &
+           // number_text(n_answered) // ' of ' // number_text(n_step) // ' steps, ' &
+           // count_text(totals(columns)) // ' columns'
     if (.not. climlink_legacy) return
-    text = text // '; surface fields clipped ' // count_text(totals(clipped)) // ', levels limited ' // &
-           count_text(totals(limited)) // ', heat added ' // mean_text(totals(heat), totals(area)) // ' W/m2, water added ' // &
-           mean_text(totals(water), totals(area)) // ' kg/m2/s'
+    text = text // '; surface fields clipped ' // count_text(totals(clipped)) &
+           // ', levels limited ' // count_text(totals(limited)) // ', heat added ' &
+           // mean_text(totals(heat), totals(area)) // ' W/m2, water added ' &
+           // mean_text(totals(water), totals(area)) // ' kg/m2/s'
   end function line
 
   !> A count, which may be larger than an integer.

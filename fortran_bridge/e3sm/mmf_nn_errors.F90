@@ -1,5 +1,5 @@
-!> How the adapter ends the model, with one message from one rank, how the master's settings reach the other ranks, and how their
-!! sums reach the master.
+!> How the adapter ends the model, with one message from one rank, how the master's settings reach
+!! the other ranks, and how their sums reach the master.
 module mmf_nn_errors
   use cam_abortutils, only: endrun
   use climlink, only: climlink_status
@@ -9,8 +9,8 @@ module mmf_nn_errors
   implicit none (type, external)
   private
 
-  public :: stop_here, stop_together, stop_if_failed, stop_if_any_failed, share_integers, share_reals, share_text, &
-            sum_on_master
+  public :: stop_here, stop_together, stop_if_failed, stop_if_any_failed, share_integers, &
+            share_reals, share_text, sum_on_master
 
   external :: mpiallmaxint, mpibcast, mpisum
 
@@ -23,7 +23,8 @@ contains
     call endrun('mmf_nn_emulator: ' // message)
   end subroutine stop_here
 
-  !> Ends the model where all ranks know the error: the master says it, the others wait for what it never sends and are ended.
+  !> Ends the model where all ranks know the error: the master says it, the others wait for what it
+  !! never sends and are ended.
   subroutine stop_together(message)
     character(len=*), intent(in) :: message
     character(len=1) :: nothing(1)
@@ -35,13 +36,13 @@ contains
   !> Ends the model from this rank if the status is an error.
   subroutine stop_if_failed(status, context)
     type(climlink_status), intent(in) :: status
-    character(len=*), intent(in) :: context                  !! What was being done; '' if the message says it.
+    character(len=*), intent(in) :: context       !! What was being done; '' if the message says it.
 
     if (.not. status%ok()) call stop_here(context // status%message)
   end subroutine stop_if_failed
 
-  !> Ends the model if the status of any rank is an error: the lowest of these ranks says it, the others wait to be ended.
-  !! Collective.
+  !> Ends the model if the status of any rank is an error: the lowest of these ranks says it, the
+  !! others wait to be ended. Collective.
   subroutine stop_if_any_failed(status)
     type(climlink_status), intent(in) :: status
     integer :: mine(1), first(1)
@@ -65,8 +66,8 @@ contains
 #endif
   end function largest
 
-  ! Everything is broadcast as characters: E3SM's mpibcast has no interface, and a compiler that sees calls with several types in
-  ! one file takes the second for an error.
+  ! Everything is broadcast as characters: E3SM's mpibcast has no interface, and a compiler that
+  ! sees calls with several types in one file takes the second for an error.
 
   !> Gives all ranks the master's integers.
   subroutine share_integers(values)

@@ -1,5 +1,5 @@
-!> Lagged inputs as the driver of the ClimSim fork keeps them, in members of physics_state that E3SM itself does not have. So this
-!! is compiled with CLIMLINK_FORK_HISTORY only.
+!> Lagged inputs as the driver of the ClimSim fork keeps them, in members of physics_state that E3SM
+!! itself does not have. So this is compiled with CLIMLINK_FORK_HISTORY only.
 module mmf_nn_fork
 #ifdef CLIMLINK_FORK_HISTORY
   use climlink, only: climlink_emulator, climlink_status
@@ -25,10 +25,10 @@ contains
   !> Sets the lagged inputs of one chunk that is run by itself.
   subroutine pack_fork_lags(emulator, lags, state, state_aphys1, time_step)
     type(climlink_emulator), intent(inout) :: emulator
-    type(climlink_lags), intent(in) :: lags                  !! Knows which inputs are lagged.
+    type(climlink_lags), intent(in) :: lags           !! Knows which inputs are lagged.
     type(physics_state), intent(in) :: state
-    type(physics_state), intent(in) :: state_aphys1          !! State after the physics of the step before.
-    real(r8), intent(in) :: time_step                        !! [s]
+    type(physics_state), intent(in) :: state_aphys1   !! State after the physics of the step before.
+    real(r8), intent(in) :: time_step                 !! [s]
     real(r8) :: nothing(state%ncol)
     character(len=:), allocatable :: name
     type(climlink_status) :: status
@@ -41,7 +41,8 @@ contains
       if (sent_as_zero(name)) then
         call emulator%set(name, nothing, 1, status)
       else if (lags%width(name) == 1) then
-        call stop_here('the driver of the fork does not keep ' // name // ': set climlink_legacy to send 0, as it does')
+        call stop_here('the driver of the fork does not keep ' // name &
+                       // ': set climlink_legacy to send 0, as it does')
       else
         call emulator%set(name, lagged_profile(name, state, state_aphys1, time_step), 1, status)
       end if
@@ -65,7 +66,8 @@ contains
     case ('state_u_dyn')
       values = (state%u(:n, :) - state_aphys1%u(:n, :)) / time_step
     case ('state_q0_dyn')
-      values = sum(state%q(:n, :, constituent) - state_aphys1%q(:n, :, constituent), dim=3) / time_step
+      values = sum(state%q(:n, :, constituent) - state_aphys1%q(:n, :, constituent), &
+                   dim=3) / time_step
     case ('tm_state_t_dyn')
       values = state%t_adv(2, :n, :) * (fork_time_step / time_step)
     case ('tm_state_u_dyn')

@@ -1,6 +1,7 @@
-!> History fields of the adapter: raw answers of the package with its confidence, the weight of the emulator, and what the old
-!! post-processing did. Their names are NN_ with the output's name. Confidence in profiles has the names of the confidence study,
-!! that in surface fields NN_conf_ with the output's name.
+!> History fields of the adapter: raw answers of the package with its confidence, the weight of the
+!! emulator, and what the old post-processing did. Their names are NN_ with the output's name.
+!! Confidence in profiles has the names of the confidence study, that in surface fields NN_conf_
+!! with the output's name.
 module mmf_nn_history
   use cam_history, only: addfld, horiz_only, outfld
   use climlink, only: climlink_emulator, climlink_status
@@ -13,10 +14,10 @@ module mmf_nn_history
 
   public :: add_history, write_raw_history, write_weight, write_legacy_history
 
-  character(len=*), parameter :: confidence_of(5) = [character(len=22) :: 'confidence_ptend_t', 'confidence_ptend_q0001', &
-    'confidence_ptend_qn', 'confidence_ptend_u', 'confidence_ptend_v']
-  character(len=*), parameter :: study_names(5) = [character(len=11) :: 'DTPHYSCONF', 'DQ1PHYSCONF', 'DQNPHYSCONF', 'DUPHYSCONF', &
-    'DVPHYSCONF']
+  character(len=*), parameter :: confidence_of(5) = [character(len=22) :: 'confidence_ptend_t', &
+    'confidence_ptend_q0001', 'confidence_ptend_qn', 'confidence_ptend_u', 'confidence_ptend_v']
+  character(len=*), parameter :: study_names(5) = [character(len=11) :: 'DTPHYSCONF', &
+    'DQ1PHYSCONF', 'DQNPHYSCONF', 'DUPHYSCONF', 'DVPHYSCONF']
 
 contains
 
@@ -29,16 +30,21 @@ contains
     do i = 1, emulator%n_output()
       if (emulator%output_width(i) > 1) then
         call addfld(field_name(emulator%output_name(i)), ['lev'], 'A', emulator%output_units(i), &
-                    'answer of the emulator before anything is done to it: ' // emulator%output_name(i))
+                    'answer of the emulator before anything is done to it: ' &
+                    // emulator%output_name(i))
       else
-        call addfld(field_name(emulator%output_name(i)), horiz_only, 'A', emulator%output_units(i), &
-                    'answer of the emulator before anything is done to it: ' // emulator%output_name(i))
+        call addfld(field_name(emulator%output_name(i)), horiz_only, 'A', &
+                    emulator%output_units(i), &
+                    'answer of the emulator before anything is done to it: ' &
+                    // emulator%output_name(i))
       end if
     end do
     call addfld('NN_WEIGHT', horiz_only, 'A', '1', 'weight of the emulator in what is applied')
     if (.not. with_legacy) return
-    call addfld('NN_CLIPPED', horiz_only, 'A', '1', 'negative surface fields that were set to zero, per step')
-    call addfld('NN_LIMITED', horiz_only, 'A', '1', 'levels and fields that the limiter changed, per step')
+    call addfld('NN_CLIPPED', horiz_only, 'A', '1', &
+                'negative surface fields that were set to zero, per step')
+    call addfld('NN_LIMITED', horiz_only, 'A', '1', &
+                'levels and fields that the limiter changed, per step')
     call addfld('NN_LIMITER_HEAT', horiz_only, 'A', 'W/m2', 'heat that the limiter added')
     call addfld('NN_LIMITER_WATER', horiz_only, 'A', 'kg/m2/s', 'water that the limiter added')
     call addfld('TROP_IND', horiz_only, 'A', '1', 'level of the tropopause')
@@ -60,7 +66,7 @@ contains
   !> Writes one chunk of all outputs as the package gave them.
   subroutine write_raw_history(emulator, first, n_column, lchnk)
     type(climlink_emulator), intent(in) :: emulator
-    integer, intent(in) :: first                             !! Position of the chunk's first column.
+    integer, intent(in) :: first                            !! Position of the chunk's first column.
     integer, intent(in) :: n_column, lchnk
     real(r8) :: values(n_column, pver)
     type(climlink_status) :: status

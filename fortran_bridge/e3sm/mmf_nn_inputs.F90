@@ -1,4 +1,5 @@
-!> The inputs of a package that E3SM holds at one time: by their names, chunk by chunk. Lagged inputs are in mmf_nn_memory.
+!> The inputs of a package that E3SM holds at one time: by their names, chunk by chunk. Lagged
+!! inputs are in mmf_nn_memory.
 module mmf_nn_inputs
   use camsrfexch, only: cam_in_t
   use climlink, only: climlink_emulator, climlink_status
@@ -16,7 +17,8 @@ module mmf_nn_inputs
 
   integer, parameter :: name_length = 16
 
-  !> One input: its name, the units in which E3SM has it, and the physics buffer field that holds it, if one does.
+  !> One input: its name, the units in which E3SM has it, and the physics buffer field that holds
+  !! it, if one does.
   type :: host_input
     character(len=name_length) :: name
     character(len=name_length) :: units
@@ -24,20 +26,26 @@ module mmf_nn_inputs
   end type host_input
 
   type(host_input), parameter :: inputs(29) = [ &
-    host_input('state_t', 'K', ''), host_input('state_rh', '1', ''), host_input('state_q0001', 'kg/kg', ''), &
-    host_input('state_q0002', 'kg/kg', ''), host_input('state_q0003', 'kg/kg', ''), host_input('state_u', 'm/s', ''), &
-    host_input('state_v', 'm/s', ''), host_input('pbuf_ozone', 'kg/kg', 'ozone'), host_input('pbuf_CH4', 'kg/kg', 'CH4'), &
-    host_input('pbuf_N2O', 'kg/kg', 'N2O'), host_input('state_ps', 'Pa', ''), host_input('pbuf_SOLIN', 'W/m2', ''), &
+    host_input('state_t', 'K', ''), host_input('state_rh', '1', ''), &
+    host_input('state_q0001', 'kg/kg', ''), host_input('state_q0002', 'kg/kg', ''), &
+    host_input('state_q0003', 'kg/kg', ''), host_input('state_u', 'm/s', ''), &
+    host_input('state_v', 'm/s', ''), host_input('pbuf_ozone', 'kg/kg', 'ozone'), &
+    host_input('pbuf_CH4', 'kg/kg', 'CH4'), host_input('pbuf_N2O', 'kg/kg', 'N2O'), &
+    host_input('state_ps', 'Pa', ''), host_input('pbuf_SOLIN', 'W/m2', ''), &
     host_input('pbuf_LHFLX', 'W/m2', 'LHFLX'), host_input('pbuf_SHFLX', 'W/m2', 'SHFLX'), &
-    host_input('pbuf_TAUX', 'N/m2', 'TAUX'), host_input('pbuf_TAUY', 'N/m2', 'TAUY'), host_input('pbuf_COSZRS', '1', ''), &
-    host_input('cam_in_ALDIF', '1', ''), host_input('cam_in_ALDIR', '1', ''), host_input('cam_in_ASDIF', '1', ''), &
-    host_input('cam_in_ASDIR', '1', ''), host_input('cam_in_LWUP', 'W/m2', ''), host_input('cam_in_ICEFRAC', '1', ''), &
-    host_input('cam_in_LANDFRAC', '1', ''), host_input('cam_in_OCNFRAC', '1', ''), host_input('cam_in_SNOWHICE', 'm', ''), &
-    host_input('cam_in_SNOWHLAND', 'm', ''), host_input('clat', '1', ''), host_input('slat', '1', '')]
+    host_input('pbuf_TAUX', 'N/m2', 'TAUX'), host_input('pbuf_TAUY', 'N/m2', 'TAUY'), &
+    host_input('pbuf_COSZRS', '1', ''), host_input('cam_in_ALDIF', '1', ''), &
+    host_input('cam_in_ALDIR', '1', ''), host_input('cam_in_ASDIF', '1', ''), &
+    host_input('cam_in_ASDIR', '1', ''), host_input('cam_in_LWUP', 'W/m2', ''), &
+    host_input('cam_in_ICEFRAC', '1', ''), host_input('cam_in_LANDFRAC', '1', ''), &
+    host_input('cam_in_OCNFRAC', '1', ''), host_input('cam_in_SNOWHICE', 'm', ''), &
+    host_input('cam_in_SNOWHLAND', 'm', ''), host_input('clat', '1', ''), &
+    host_input('slat', '1', '')]
 
-  !> Position of each input's field in the physics buffer; 0 where there is none or it is not needed.
+  !> Position of each input's field in the physics buffer; 0 where there is none or it is not
+  !! needed.
   integer :: field_index(size(inputs)) = 0
-  integer :: liquid = 0                                      !! Of cloud liquid among the constituents.
+  integer :: liquid = 0                                   !! Of cloud liquid among the constituents.
   integer :: ice = 0
 
 contains
@@ -55,10 +63,12 @@ contains
     character(len=*), intent(in) :: name
     logical :: yes
 
-    yes = climlink_legacy .and. (name == 'icol' .or. name == 'tm_state_ps' .or. index(name, 'tm_pbuf_') == 1)
+    yes = climlink_legacy .and. (name == 'icol' .or. name == 'tm_state_ps' &
+                                 .or. index(name, 'tm_pbuf_') == 1)
   end function sent_as_zero
 
-  !> Finds the fields and checks the units of what the package takes. error is '' or says what does not fit.
+  !> Finds the fields and checks the units of what the package takes. error is '' or says what does
+  !! not fit.
   subroutine find_inputs(emulator, error)
     type(climlink_emulator), intent(in) :: emulator          !! Open.
     character(len=:), allocatable, intent(out) :: error
@@ -71,15 +81,15 @@ contains
       at = findloc(inputs%name, emulator%input_name(i), dim=1)
       if (at == 0) cycle
       if (emulator%input_units(i) /= inputs(at)%units) then
-        error = 'the package takes ' // trim(inputs(at)%name) // ' in ' // emulator%input_units(i) // ', E3SM has it in ' // &
-                trim(inputs(at)%units)
+        error = 'the package takes ' // trim(inputs(at)%name) // ' in ' // emulator%input_units(i) &
+                // ', E3SM has it in ' // trim(inputs(at)%units)
         return
       end if
       if (len_trim(inputs(at)%field) == 0) cycle
       field_index(at) = pbuf_get_index(trim(inputs(at)%field), errcode=code)
       if (field_index(at) < 1) then
-        error = 'the package takes ' // trim(inputs(at)%name) // ', but there is no field ' // trim(inputs(at)%field) // &
-                ' in the physics buffer'
+        error = 'the package takes ' // trim(inputs(at)%name) // ', but there is no field ' &
+                // trim(inputs(at)%field) // ' in the physics buffer'
         if (any(inputs(at)%field == [character(len=5) :: 'LHFLX', 'SHFLX', 'TAUX', 'TAUY'])) then
           error = error // ': set srf_flux_avg = 1 in &phys_ctl_nl'
         end if
@@ -139,7 +149,8 @@ contains
     case ('state_t')
       call emulator%set(name, state%t(:n, :), first, status)
     case ('state_rh')
-      call emulator%set(name, relative_humidity(state%t(:n, :), state%q(:n, :, 1), state%pmid(:n, :)), first, status)
+      call emulator%set(name, relative_humidity(state%t(:n, :), state%q(:n, :, 1), &
+                                                state%pmid(:n, :)), first, status)
     case ('state_q0001')
       call emulator%set(name, state%q(:n, :, 1), first, status)
     case ('state_q0002')

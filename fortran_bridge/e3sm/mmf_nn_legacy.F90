@@ -1,5 +1,6 @@
-!> The post-processing of the existing coupling, in its order, for wrappers that were made for it. It acts on the variables by name,
-!! so a confidence block is never touched. New packages have their constraints in their graph and need none of this.
+!> The post-processing of the existing coupling, in its order, for wrappers that were made for it.
+!! It acts on the variables by name, so a confidence block is never touched. New packages have their
+!! constraints in their graph and need none of this.
 module mmf_nn_legacy
   use mmf_nn_outputs, only: chunk_outputs, first_solar, netsw
   use physconst, only: cpair, gravit
@@ -18,36 +19,39 @@ module mmf_nn_legacy
 
   !> What the post-processing did to each column of a chunk.
   type :: legacy_counts
-    real(r8), allocatable :: clipped(:)                      !! Surface fields that were negative.
-    real(r8), allocatable :: limited(:)                      !! Levels and fields that the limiter changed.
-    real(r8), allocatable :: heat_source(:)                  !! What the limiter added [W/m2].
-    real(r8), allocatable :: water_source(:)                 !! What the limiter added [kg/m2/s].
-    real(r8), allocatable :: tropopause(:)                   !! Level, 1 if none was found or looked for.
+    real(r8), allocatable :: clipped(:)               !! Surface fields that were negative.
+    real(r8), allocatable :: limited(:)               !! Levels and fields that the limiter changed.
+    real(r8), allocatable :: heat_source(:)           !! What the limiter added [W/m2].
+    real(r8), allocatable :: water_source(:)          !! What the limiter added [kg/m2/s].
+    real(r8), allocatable :: tropopause(:)            !! Level, 1 if none was found or looked for.
   end type legacy_counts
 
 contains
 
   !> Changes the outputs of a chunk as the existing coupling would.
-  subroutine apply_legacy(state, liquid, ice, coszrs, time_step, with_stratosphere, threshold, outputs, counts)
+  subroutine apply_legacy(state, liquid, ice, coszrs, time_step, with_stratosphere, threshold, &
+                          outputs, counts)
     type(physics_state), intent(in) :: state
-    integer, intent(in) :: liquid, ice                       !! Constituents.
+    integer, intent(in) :: liquid, ice             !! Constituents.
     real(r8), intent(in) :: coszrs(:)
-    real(r8), intent(in) :: time_step                        !! [s]
-    logical, intent(in) :: with_stratosphere                 !! Whether water is kept out of the stratosphere.
-    real(r8), intent(in) :: threshold                        !! Stability that makes a tropopause [K/km].
+    real(r8), intent(in) :: time_step              !! [s]
+    logical, intent(in) :: with_stratosphere       !! Whether water is kept out of the stratosphere.
+    real(r8), intent(in) :: threshold              !! Stability that makes a tropopause [K/km].
     type(chunk_outputs), intent(inout) :: outputs
     type(legacy_counts), intent(out) :: counts
     integer :: i, n
 
     n = state%ncol
-    allocate (counts%clipped(n), counts%limited(n), counts%heat_source(n), counts%water_source(n), source=0.0_r8)
+    allocate (counts%clipped(n), counts%limited(n), counts%heat_source(n), counts%water_source(n), &
+              source=0.0_r8)
     allocate (counts%tropopause(n), source=1.0_r8)
     counts%clipped = real(count(outputs%surface < 0.0_r8, dim=2), r8)
     outputs%surface = max(outputs%surface, 0.0_r8)
     do i = 1, n
       if (coszrs(i) <= 0.0_r8) call darken(outputs%surface(i, :))
     end do
-    if (with_stratosphere) call dry_stratosphere(state, liquid, ice, time_step, threshold, outputs%tendency, counts%tropopause)
+    if (with_stratosphere) call dry_stratosphere(state, liquid, ice, time_step, threshold, &
+                                                 outputs%tendency, counts%tropopause)
     call limit(state, liquid, ice, time_step, outputs%tendency, counts)
     ! After the stratosphere, as there: in these levels its removal of cloud has no effect.
     outputs%tendency(:, :n_dropped, 2:6) = 0.0_r8
@@ -71,7 +75,8 @@ contains
     integer :: i, k
 
     do i = 1, state%ncol
-      k = tropopause_level(state%t(i, :) * state%exner(i, :), state%zm(i, :), state%pmid(i, :), threshold)
+      k = tropopause_level(state%t(i, :) * state%exner(i, :), state%zm(i, :), state%pmid(i, :), &
+                           threshold)
       tropopause(i) = real(k, r8)
       tendency(i, :k, 2) = 0.0_r8
       tendency(i, :k, 3) = -state%q(i, :k, liquid) / time_step
@@ -79,7 +84,8 @@ contains
     end do
   end subroutine dry_stratosphere
 
-  !> The lowest level at or above 400 hPa where potential temperature grows faster with height than the threshold; 1 if none.
+  !> The lowest level at or above 400 hPa where potential temperature grows faster with height than
+  !! the threshold; 1 if none.
   pure function tropopause_level(theta, height, pressure, threshold) result(level)
     real(r8), intent(in) :: theta(:)                         !! [K]
     real(r8), intent(in) :: height(:)                        !! [m]
@@ -91,11 +97,13 @@ contains
     level = 1
     do k = 2, pver - 1
       if (pressure(k) > lowest_tropopause) cycle
-      if ((theta(k - 1) - theta(k + 1)) / (height(k - 1) - height(k + 1)) * per_kilometre > threshold) level = k
+      if ((theta(k - 1) - theta(k + 1)) / (height(k - 1) - height(k + 1)) * per_kilometre &
+          > threshold) level = k
     end do
   end function tropopause_level
 
-  !> No field may become negative within the step: energy, vapour, liquid, ice. What that adds is counted.
+  !> No field may become negative within the step: energy, vapour, liquid, ice. What that adds is
+  !! counted.
   subroutine limit(state, liquid, ice, time_step, tendency, counts)
     type(physics_state), intent(in) :: state
     integer, intent(in) :: liquid, ice

@@ -1,12 +1,14 @@
-!> For a driver without places for an emulator, as E3SM's own phys_run1: two calls, one before and one after the model's physics.
+!> For a driver without places for an emulator, as E3SM's own phys_run1: two calls, one before and
+!! one after the model's physics.
 !!
 !!     call mmf_nn_emulator_run1(phys_state, ztodt, phys_tend, pbuf2d, cam_in, cam_out, emulated)
 !!     if (emulated) return
 !!     ...                                                        ! the rest of phys_run1
 !!     call mmf_nn_emulator_end_run1(phys_state, ztodt, phys_tend, pbuf2d, cam_in, cam_out)
 !!
-!! In a step of the emulator alone the first call does all that is left to do of phys_run1: energy of the global mean, the state
-!! that tphysac takes for its diagnostics, the emulator, history, export to the surface.
+!! In a step of the emulator alone the first call does all that is left to do of phys_run1: energy
+!! of the global mean, the state that tphysac takes for its diagnostics, the emulator, history,
+!! export to the surface.
 module mmf_nn_master
   use cam_control_mod, only: eccen, lambm0, mvelpp, obliqr
   use cam_diagnostics, only: diag_conv, diag_export, diag_phys_writeout
@@ -37,7 +39,8 @@ module mmf_nn_master
 
 contains
 
-  !> Does the whole step if the emulator alone runs in it; else leaves it to the model, and holds the emulator's answer if both run.
+  !> Does the whole step if the emulator alone runs in it; else leaves it to the model, and holds
+  !! the emulator's answer if both run.
   subroutine mmf_nn_emulator_run1(phys_state, ztodt, phys_tend, pbuf2d, cam_in, cam_out, emulated)
     type(physics_state), intent(inout) :: phys_state(begchunk:)
     real(r8), intent(in) :: ztodt                            !! Time step [s].
@@ -54,7 +57,8 @@ contains
     emulated = .not. run_model
     blends = run_model .and. run_emulator
     if (emulated) call open_step(phys_state, ztodt, phys_tend, pbuf2d, cam_in)
-    if (run_emulator) call mmf_nn_emulator_run(phys_state, phys_tend, pbuf2d, cam_in, cam_out, coszrs, solin, ztodt)
+    if (run_emulator) call mmf_nn_emulator_run(phys_state, phys_tend, pbuf2d, cam_in, cam_out, &
+                                               coszrs, solin, ztodt)
     if (.not. emulated) return
     call mmf_nn_emulator_end(phys_state, phys_tend, pbuf2d, cam_in, cam_out, ztodt)
     call close_step(phys_state, ztodt, pbuf2d, cam_out)
@@ -79,8 +83,8 @@ contains
     end do
   end subroutine mmf_nn_emulator_end_run1
 
-  !> Sun of the step before, which is the one that radiation used when training data were written: cosine of the zenith angle,
-  !! averaged over the step, and downward shortwave at the top.
+  !> Sun of the step before, which is the one that radiation used when training data were written:
+  !! cosine of the zenith angle, averaged over the step, and downward shortwave at the top.
   subroutine find_sun(phys_state, coszrs, solin)
     type(physics_state), intent(in) :: phys_state(begchunk:)
     real(r8), intent(out) :: coszrs(:, begchunk:)            !! [pcols, chunk]
@@ -123,8 +127,10 @@ contains
       phys_tend(c)%dvdt(:n, :) = 0.0_r8
       call keep_profile('TINI', phys_state(c)%t(:n, :), pbuf_get_chunk(pbuf2d, c))
       call keep_profile('QINI', phys_state(c)%q(:n, :, constituent(1)), pbuf_get_chunk(pbuf2d, c))
-      call keep_profile('CLDLIQINI', phys_state(c)%q(:n, :, constituent(2)), pbuf_get_chunk(pbuf2d, c))
-      call keep_profile('CLDICEINI', phys_state(c)%q(:n, :, constituent(3)), pbuf_get_chunk(pbuf2d, c))
+      call keep_profile('CLDLIQINI', phys_state(c)%q(:n, :, constituent(2)), &
+                        pbuf_get_chunk(pbuf2d, c))
+      call keep_profile('CLDICEINI', phys_state(c)%q(:n, :, constituent(3)), &
+                        pbuf_get_chunk(pbuf2d, c))
     end do
   end subroutine open_step
 

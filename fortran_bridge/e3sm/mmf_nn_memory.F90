@@ -1,9 +1,10 @@
-!> When coupling began, and what lagged inputs need of earlier steps: kept per rank, and in E3SM's restart files as two fields of
-!! the physics buffer with global persistence.
+!> When coupling began, and what lagged inputs need of earlier steps: kept per rank, and in E3SM's
+!! restart files as two fields of the physics buffer with global persistence.
 !!
-!! A branch run reads the restart files of another case, and E3SM stops where a field of the buffer is not in them. So a branch run
-!! has no fields unless the namelist says that those files hold them (climlink_branch_memory): without, it counts spin-up from its
-!! first step, and cannot be continued. A hybrid run begins spin-up too, and can be continued.
+!! A branch run reads the restart files of another case, and E3SM stops where a field of the buffer
+!! is not in them. So a branch run has no fields unless the namelist says that those files hold them
+!! (climlink_branch_memory): without, it counts spin-up from its first step, and cannot be
+!! continued. A hybrid run begins spin-up too, and can be continued.
 module mmf_nn_memory
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use cam_control_mod, only: nsrest
@@ -14,7 +15,8 @@ module mmf_nn_memory
   use mmf_nn_outputs, only: constituent
   use mmf_nn_settings, only: climlink_branch_memory
   use phys_grid, only: get_ncols_p
-  use physics_buffer, only: dtype_r8, pbuf_add_field, pbuf_get_chunk, pbuf_get_field, physics_buffer_desc
+  use physics_buffer, only: dtype_r8, pbuf_add_field, pbuf_get_chunk, pbuf_get_field, &
+                            physics_buffer_desc
   use physics_types, only: physics_state
   use ppgrid, only: begchunk, endchunk, pcols, pver
   use shr_kind_mod, only: r8 => shr_kind_r8
@@ -29,12 +31,13 @@ module mmf_nn_memory
   integer, parameter :: n_scalar = 5                         !! ps, SOLIN, LHFLX, SHFLX, COSZRS
 
   type(climlink_lags) :: lags
-  logical, protected :: has_lags = .false.                   !! Whether the package has lagged inputs.
-  integer, allocatable, protected :: first_of_chunk(:)       !! Position of each chunk's first column in the rank.
+  logical, protected :: has_lags = .false.             !! Whether the package has lagged inputs.
+  integer, allocatable, protected :: first_of_chunk(:)  !! Position of each chunk's first column in
+                                                        !! the rank.
   integer, protected :: n_column_of_rank = 0
-  logical, protected :: registered = .false.                 !! Whether the driver called register_memory.
+  logical, protected :: registered = .false.           !! Whether the driver called register_memory.
   logical :: start_known = .false.
-  integer :: start = 0                                       !! Model step in which spin-up began.
+  integer :: start = 0                                 !! Model step in which spin-up began.
   integer :: start_index = 0
   integer :: lags_index = 0
 
@@ -99,7 +102,8 @@ contains
     step = get_nstep() - start + 1
   end function coupling_step
 
-  !> Starts a step with the state before the physics. In the first step of a run, takes up what the restart files hold.
+  !> Starts a step with the state before the physics. In the first step of a run, takes up what the
+  !! restart files hold.
   subroutine begin_memory_step(state, pbuf2d, coszrs, solin)
     type(physics_state), intent(in) :: state(begchunk:)
     type(physics_buffer_desc), pointer, intent(in) :: pbuf2d(:, :)
@@ -110,7 +114,8 @@ contains
     type(climlink_status) :: status
     integer :: c, n, first, last
 
-    if (.not. registered) call stop_together('mmf_nn_emulator_register was not called: call it in phys_register')
+    if (.not. registered) call stop_together( &
+      'mmf_nn_emulator_register was not called: call it in phys_register')
     if (.not. start_known) call recall_memory(pbuf2d)
     if (.not. has_lags) return
     do c = begchunk, endchunk
@@ -180,7 +185,7 @@ contains
     do c = begchunk, endchunk
       buffer => pbuf_get_chunk(pbuf2d, c)
       call pbuf_get_field(buffer, start_index, steps)
-      steps = real(start + 1, r8)                            ! from 1, so that a field nobody wrote is told from one of step 0
+      steps = real(start + 1, r8)  ! from 1, so that a field nobody wrote is told from one of step 0
       if (.not. has_lags) cycle
       n = get_ncols_p(c)
       call pbuf_get_field(buffer, lags_index, columns)
@@ -189,7 +194,8 @@ contains
     end do
   end subroutine keep_memory
 
-  !> In the first step of a run: when did spin-up begin, and what do the restart files hold of the lagged inputs.
+  !> In the first step of a run: when did spin-up begin, and what do the restart files hold of the
+  !! lagged inputs.
   subroutine recall_memory(pbuf2d)
     type(physics_buffer_desc), pointer, intent(in) :: pbuf2d(:, :)
     integer :: found(1)
@@ -200,8 +206,9 @@ contains
     found = start_in_buffer(pbuf2d)
     call share_integers(found)
     if (found(1) < 0) then
-      call stop_together('this run continues a case, but its restart files hold no memory of the emulator (NN_START): go on ' // &
-                         'from restart files of a run with this adapter, or begin a hybrid or branch run from them')
+      call stop_together('this run continues a case, but its restart files hold no memory of ' // &
+                         'the emulator (NN_START): go on from restart files of a run with ' // &
+                         'this adapter, or begin a hybrid or branch run from them')
     end if
     start = found(1)
     if (has_lags) call recall_lags(pbuf2d)
@@ -223,7 +230,8 @@ contains
       call pbuf_get_field(buffer, start_index, steps)
       ! To compare a NaN would end a model that traps invalid operations.
       if (.not. all(ieee_is_finite(steps(:n)))) return
-      if (minval(steps(:n)) >= 1.0_r8 .and. maxval(steps(:n)) <= real(get_nstep() + 1, r8)) step = nint(steps(1)) - 1
+      if (minval(steps(:n)) >= 1.0_r8 .and. maxval(steps(:n)) <= real(get_nstep() + 1, r8)) step = &
+        nint(steps(1)) - 1
       if (step < 0) return
     end do
   end function start_in_buffer

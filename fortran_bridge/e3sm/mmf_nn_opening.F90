@@ -1,4 +1,5 @@
-!> Opens the package that the namelist names and checks that namelist, package and model fit together, before the first step.
+!> Opens the package that the namelist names and checks that namelist, package and model fit
+!! together, before the first step.
 module mmf_nn_opening
   use cam_logfile, only: iulog
   use climlink, only: climlink_emulator, climlink_status
@@ -7,11 +8,13 @@ module mmf_nn_opening
   use mmf_nn_errors, only: stop_together
   use mmf_nn_inputs, only: find_inputs, known_input, sent_as_zero
   use mmf_nn_outputs, only: find_outputs
-  use mmf_nn_settings, only: cb_do_ramp, cb_nn_var_combo, cb_partial_coupling, cb_partial_coupling_vars, cb_ramp_factor, &
-                             cb_ramp_linear_steps, cb_ramp_option, cb_ramp_step_0steps, cb_ramp_step_1steps, cb_spinup_step, &
-                             climlink_constraints_off, climlink_device, climlink_micro_batch, climlink_package_digest, &
-                             climlink_threads, input_rh, input_rh_given, inputlength, not_given, number_text, outputlength, &
-                             package_path
+  use mmf_nn_settings, only: cb_do_ramp, cb_nn_var_combo, cb_partial_coupling, &
+                             cb_partial_coupling_vars, cb_ramp_factor, cb_ramp_linear_steps, &
+                             cb_ramp_option, cb_ramp_step_0steps, cb_ramp_step_1steps, &
+                             cb_spinup_step, climlink_constraints_off, climlink_device, &
+                             climlink_micro_batch, climlink_package_digest, climlink_threads, &
+                             input_rh, input_rh_given, inputlength, not_given, number_text, &
+                             outputlength, package_path
   use mpishorthand, only: mpicom
   use ppgrid, only: pver
   use shr_kind_mod, only: r8 => shr_kind_r8
@@ -22,7 +25,7 @@ module mmf_nn_opening
 
   public :: open_package, check_package, policy_of_namelist
 
-  integer, parameter :: needed_spin_up = 2                   !! Steps before lagged inputs have a value.
+  integer, parameter :: needed_spin_up = 2               !! Steps before lagged inputs have a value.
 
 contains
 
@@ -34,14 +37,17 @@ contains
     character(len=len(climlink_package_digest)), allocatable :: digest
 
     if (emulator%is_open()) return
-    if (climlink_micro_batch > 0) micro_batch = climlink_micro_batch           ! not allocated is not present
+    if (climlink_micro_batch > 0) micro_batch = climlink_micro_batch  ! not allocated is not present
     if (climlink_package_digest /= ' ') digest = climlink_package_digest
-    call emulator%open(package_path(), status, comm=mpicom, n_level=pver, time_step=real(get_step_size(), r8), &
-                       device=trim(climlink_device), threads=climlink_threads, micro_batch=micro_batch, pinned_sha256=digest, &
+    call emulator%open(package_path(), status, comm=mpicom, n_level=pver, &
+                       time_step=real(get_step_size(), r8), device=trim(climlink_device), &
+                       threads=climlink_threads, micro_batch=micro_batch, pinned_sha256=digest, &
                        constraints_off=climlink_constraints_off)
     if (.not. status%ok()) call stop_together(status%message)
     if (masterproc .and. len(emulator%constraints_off()) > 0) then
-      write (iulog, '(2a)') 'mmf_nn_emulator: constraints of the package that this run leaves out: ', emulator%constraints_off()
+      write (iulog, &
+             '(2a)') 'mmf_nn_emulator: constraints of the package that this run leaves out: ', &
+             emulator%constraints_off()
     end if
   end subroutine open_package
 
@@ -102,18 +108,23 @@ contains
     if (len(missing) > 0) then
       error = 'E3SM does not have the inputs' // missing
     else if (inputlength /= not_given .and. inputlength /= n_in) then
-      error = 'inputlength is ' // number_text(inputlength) // ', but the package takes ' // number_text(n_in) // ' inputs'
+      error = 'inputlength is ' // number_text(inputlength) // ', but the package takes ' &
+        // number_text(n_in) // ' inputs'
     else if (outputlength /= not_given .and. outputlength /= n_out) then
-      error = 'outputlength is ' // number_text(outputlength) // ', but the package gives ' // number_text(n_out) // ' outputs'
+      error = 'outputlength is ' // number_text(outputlength) // ', but the package gives ' &
+        // number_text(n_out) // ' outputs'
     else if (input_rh_given .and. (input_rh .neqv. emulator%has_input('state_rh'))) then
-      error = 'input_rh is ' // trim(merge('.true. ', '.false.', input_rh)) // ', but the package takes ' // &
-              trim(merge('specific humidity', 'relative humidity', input_rh))
-    else if (cb_nn_var_combo /= ' ' .and. trim(cb_nn_var_combo) /= combination(emulator, is_lagged)) then
-      error = "cb_nn_var_combo is '" // trim(cb_nn_var_combo) // "', but the package takes the inputs of " // &
-              combination(emulator, is_lagged)
+      error = 'input_rh is ' // trim(merge('.true. ', '.false.', input_rh)) &
+              // ', but the package takes ' &
+              // trim(merge('specific humidity', 'relative humidity', input_rh))
+    else if (cb_nn_var_combo /= ' ' .and. trim(cb_nn_var_combo) &
+             /= combination(emulator, is_lagged)) then
+      error = "cb_nn_var_combo is '" // trim(cb_nn_var_combo) &
+              // "', but the package takes the inputs of " // combination(emulator, is_lagged)
     else if (is_lagged .and. cb_spinup_step >= 0 .and. cb_spinup_step < needed_spin_up) then
-      error = 'cb_spinup_step is ' // number_text(cb_spinup_step) // ', but the lagged inputs of the package need ' // &
-              number_text(needed_spin_up) // ' steps of the model''s own physics first'
+      error = 'cb_spinup_step is ' // number_text(cb_spinup_step) &
+              // ', but the lagged inputs of the package need ' // number_text(needed_spin_up) &
+              // ' steps of the model''s own physics first'
     end if
   end subroutine check_layout
 
@@ -128,7 +139,8 @@ contains
     if (is_lagged .and. emulator%has_input('icol')) name = 'v4'
   end function combination
 
-  !> The coupling policy in the words of the namelist. A negative cb_spinup_step means never; see mmf_nn_emulator.
+  !> The coupling policy in the words of the namelist. A negative cb_spinup_step means never; see
+  !! mmf_nn_emulator.
   function policy_of_namelist() result(policy)
     type(climlink_coupling_policy) :: policy
 

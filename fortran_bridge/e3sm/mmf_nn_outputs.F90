@@ -1,4 +1,5 @@
-!> What a package answers for one chunk, and where E3SM has it: ptend, the physics buffer's PREC_DP and SNOW_DP, cam_out.
+!> What a package answers for one chunk, and where E3SM has it: ptend, the physics buffer's PREC_DP
+!! and SNOW_DP, cam_out.
 module mmf_nn_outputs
   use camsrfexch, only: cam_in_t, cam_out_t
   use climlink, only: climlink_emulator, climlink_status
@@ -11,30 +12,35 @@ module mmf_nn_outputs
   implicit none (type, external)
   private
 
-  public :: chunk_outputs, find_outputs, get_outputs, fill_ptend, surface_of_model, fill_surface, constituent
+  public :: chunk_outputs, find_outputs, get_outputs, fill_ptend, surface_of_model, fill_surface, &
+            constituent
 
   integer, parameter :: name_length = 16
 
   !> In the order of the third index of chunk_outputs%tendency.
-  character(len=*), parameter, public :: tendency_names(6) = [character(len=name_length) :: 'ptend_t', 'ptend_q0001', &
+  character(len=*), parameter, public :: tendency_names(6) = &
+    [character(len=name_length) :: 'ptend_t', 'ptend_q0001', &
     'ptend_q0002', 'ptend_q0003', 'ptend_u', 'ptend_v']
-  character(len=*), parameter, public :: tendency_units(6) = [character(len=8) :: 'K/s', 'kg/kg/s', 'kg/kg/s', 'kg/kg/s', 'm/s2', &
-    'm/s2']
+  character(len=*), parameter, public :: tendency_units(6) = [character(len=8) :: 'K/s', &
+    'kg/kg/s', 'kg/kg/s', 'kg/kg/s', 'm/s2', 'm/s2']
 
   !> In the order of the second index of chunk_outputs%surface.
-  character(len=*), parameter, public :: surface_names(8) = [character(len=name_length) :: 'cam_out_NETSW', 'cam_out_FLWDS', &
-    'cam_out_PRECSC', 'cam_out_PRECC', 'cam_out_SOLS', 'cam_out_SOLL', 'cam_out_SOLSD', 'cam_out_SOLLD']
-  character(len=*), parameter, public :: surface_units(8) = [character(len=8) :: 'W/m2', 'W/m2', 'm/s', 'm/s', 'W/m2', 'W/m2', &
-    'W/m2', 'W/m2']
+  character(len=*), parameter, public :: surface_names(8) = &
+    [character(len=name_length) :: 'cam_out_NETSW', 'cam_out_FLWDS', &
+    'cam_out_PRECSC', 'cam_out_PRECC', 'cam_out_SOLS', 'cam_out_SOLL', 'cam_out_SOLSD', &
+    'cam_out_SOLLD']
+  character(len=*), parameter, public :: surface_units(8) = [character(len=8) :: 'W/m2', 'W/m2', &
+    'm/s', 'm/s', 'W/m2', 'W/m2', 'W/m2', 'W/m2']
   integer, parameter, public :: netsw = 1
-  integer, parameter, public :: first_solar = 5              !! From here on: the four kinds of sunlight at the surface.
+  integer, parameter, public :: first_solar = 5              !! From here on: the four kinds of
+                                                             !! sunlight at the surface.
   integer, parameter, public :: snow = 3
   integer, parameter, public :: precipitation = 4
 
   !> The 368 outputs of a chunk.
   type :: chunk_outputs
-    real(r8), allocatable :: tendency(:, :, :)               !! [column, level, 6]; temperature in K/s.
-    real(r8), allocatable :: surface(:, :)                   !! [column, 8]
+    real(r8), allocatable :: tendency(:, :, :)            !! [column, level, 6]; temperature in K/s.
+    real(r8), allocatable :: surface(:, :)                !! [column, 8]
   end type chunk_outputs
 
 #ifdef MMF_NN_EMULATOR_OCN_ONLY
@@ -49,7 +55,8 @@ module mmf_nn_outputs
 
 contains
 
-  !> Finds the destinations and checks that the package gives all that they need. error is '' or says what is missing.
+  !> Finds the destinations and checks that the package gives all that they need. error is '' or
+  !! says what is missing.
   subroutine find_outputs(emulator, error)
     type(climlink_emulator), intent(in) :: emulator          !! Open.
     character(len=:), allocatable, intent(out) :: error
@@ -64,7 +71,9 @@ contains
     rain_index = pbuf_get_index('PREC_DP', errcode=code)
     snow_index = pbuf_get_index('SNOW_DP', errcode=code)
     if (len(error) == 0 .and. min(rain_index, snow_index) < 1) then
-      error = 'there is no field PREC_DP or SNOW_DP in the physics buffer, where precipitation goes: build E3SM with the MMF'
+      error = &
+        'there is no field PREC_DP or SNOW_DP in the physics buffer, where precipitation ' // &
+        'goes: build E3SM with the MMF'
     end if
   end subroutine find_outputs
 
@@ -81,10 +90,12 @@ contains
         if (emulator%output_name(k) /= names(i)) cycle
         found = .true.
         if (emulator%output_units(k) /= units(i)) then
-          error = 'the package gives ' // trim(names(i)) // ' in ' // emulator%output_units(k) // ', E3SM takes ' // trim(units(i))
+          error = 'the package gives ' // trim(names(i)) // ' in ' // emulator%output_units(k) &
+            // ', E3SM takes ' // trim(units(i))
         end if
       end do
-      if (.not. found) error = 'the package has no output ' // trim(names(i)) // ', which E3SM needs'
+      if (.not. found) error = 'the package has no output ' // trim(names(i)) &
+        // ', which E3SM needs'
       if (len(error) > 0) return
     end do
   end subroutine check_names
@@ -97,12 +108,15 @@ contains
     type(climlink_status), intent(out) :: status
     integer :: i
 
-    allocate (outputs%tendency(n_column, pver, size(tendency_names)), outputs%surface(n_column, size(surface_names)))
+    allocate (outputs%tendency(n_column, pver, size(tendency_names)), &
+              outputs%surface(n_column, size(surface_names)))
     do i = 1, size(tendency_names)
-      if (status%ok()) call emulator%get(trim(tendency_names(i)), outputs%tendency(:, :, i), first, status)
+      if (status%ok()) call emulator%get(trim(tendency_names(i)), outputs%tendency(:, :, i), &
+                                         first, status)
     end do
     do i = 1, size(surface_names)
-      if (status%ok()) call emulator%get(trim(surface_names(i)), outputs%surface(:, i), first, status)
+      if (status%ok()) call emulator%get(trim(surface_names(i)), outputs%surface(:, i), first, &
+                                         status)
     end do
   end subroutine get_outputs
 
@@ -117,7 +131,8 @@ contains
     n = state%ncol
     lq = .false.
     lq(constituent) = .true.
-    call physics_ptend_init(ptend, state%psetcols, 'neural-net', ls=.true., lu=.true., lv=.true., lq=lq)
+    call physics_ptend_init(ptend, state%psetcols, 'neural-net', ls=.true., lu=.true., lv=.true., &
+                            lq=lq)
     ptend%s(:n, :) = cpair * outputs%tendency(:, :, 1)
     do i = 1, 3
       ptend%q(:n, :, constituent(i)) = outputs%tendency(:, :, 1 + i)
@@ -148,7 +163,8 @@ contains
     surface(:, 8) = cam_out%solld(:n)
   end function surface_of_model
 
-  !> Puts surface fields [n, 8] where the model takes them; with MMF_NN_EMULATOR_OCN_ONLY, over nothing but ocean.
+  !> Puts surface fields [n, 8] where the model takes them; with MMF_NN_EMULATOR_OCN_ONLY, over
+  !! nothing but ocean.
   subroutine fill_surface(surface, cam_in, cam_out, pbuf)
     real(r8), intent(in) :: surface(:, :)
     type(cam_in_t), intent(in) :: cam_in

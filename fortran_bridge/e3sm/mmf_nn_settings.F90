@@ -1,5 +1,5 @@
-!> The namelist group mmf_nn_emulator_nl: the entries of the existing coupling with their names, meanings and defaults, and those of
-!! climlink. docs/e3sm-adapter.md has the table.
+!> The namelist group mmf_nn_emulator_nl: the entries of the existing coupling with their names,
+!! meanings and defaults, and those of climlink. docs/e3sm-adapter.md has the table.
 module mmf_nn_settings
   use cam_history_support, only: fieldname_lenp2, pflds
   use mmf_nn_errors, only: share_integers, share_reals, share_text, stop_here
@@ -49,19 +49,23 @@ module mmf_nn_settings
   logical, public :: climlink_legacy = .false.
   logical, public :: climlink_history = .true.
   logical, public :: climlink_branch_memory = .false.
-  integer, public :: climlink_log_steps = 0                  !! Steps between lines of counters; 0: a day; negative: none.
+  integer, public :: climlink_log_steps = 0                  !! Steps between lines of counters; 0:
+                                                             !! a day; negative: none.
 
-  namelist /mmf_nn_emulator_nl/ inputlength, outputlength, input_rh, cb_nn_var_combo, cb_torch_model, cb_spinup_step, &
-    cb_use_input_prectm1, cb_partial_coupling, cb_partial_coupling_vars, cb_do_ramp, cb_ramp_option, cb_ramp_factor, &
-    cb_ramp_linear_steps, cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, climlink_package, &
-    climlink_package_digest, climlink_device, climlink_threads, climlink_micro_batch, climlink_constraints_off, climlink_legacy, &
-    climlink_history, climlink_log_steps, climlink_branch_memory
+  namelist /mmf_nn_emulator_nl/ inputlength, outputlength, input_rh, cb_nn_var_combo, &
+    cb_torch_model, cb_spinup_step, cb_use_input_prectm1, cb_partial_coupling, &
+    cb_partial_coupling_vars, cb_do_ramp, cb_ramp_option, cb_ramp_factor, cb_ramp_linear_steps, &
+    cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, &
+    climlink_package, climlink_package_digest, climlink_device, climlink_threads, &
+    climlink_micro_batch, climlink_constraints_off, climlink_legacy, climlink_history, &
+    climlink_log_steps, climlink_branch_memory
 
 contains
 
-  !> Reads the group on the master and gives it to all ranks. Ends the model if the group is wrong or asks for what cannot be.
+  !> Reads the group on the master and gives it to all ranks. Ends the model if the group is wrong
+  !! or asks for what cannot be.
   subroutine mmf_nn_emulator_readnl(nlfile)
-    character(len=*), intent(in) :: nlfile                   !! File with the namelists of the atmosphere.
+    character(len=*), intent(in) :: nlfile             !! File with the namelists of the atmosphere.
 
     if (masterproc) then
       call read_group(nlfile)
@@ -70,7 +74,8 @@ contains
     call share_entries()
   end subroutine mmf_nn_emulator_readnl
 
-  !> Reads the group twice: input_rh was given if its value does not depend on what stood there before.
+  !> Reads the group twice: input_rh was given if its value does not depend on what stood there
+  !! before.
   subroutine read_group(nlfile)
     character(len=*), intent(in) :: nlfile
     integer :: unit, found, outcome
@@ -80,14 +85,17 @@ contains
     message = ' '
     unit = getunit()
     open (unit, file=trim(nlfile), status='old', action='read', iostat=outcome, iomsg=message)
-    if (outcome /= 0) call stop_here('cannot read the namelist file ' // trim(nlfile) // ': ' // trim(message))
+    if (outcome /= 0) call stop_here('cannot read the namelist file ' // trim(nlfile) // ': ' &
+                                     // trim(message))
     call find_group_name(unit, 'mmf_nn_emulator_nl', status=found)
     if (found /= 0) then
-      call stop_here(trim(nlfile) // ' has no group &mmf_nn_emulator_nl; it must at least name the package: climlink_package')
+      call stop_here(trim(nlfile) &
+        // ' has no group &mmf_nn_emulator_nl; it must at least name the package: climlink_package')
     end if
     input_rh = .false.
     read (unit, nml=mmf_nn_emulator_nl, iostat=outcome, iomsg=message)
-    if (outcome /= 0) call stop_here('&mmf_nn_emulator_nl in ' // trim(nlfile) // ' cannot be read: ' // trim(message))
+    if (outcome /= 0) call stop_here('&mmf_nn_emulator_nl in ' // trim(nlfile) &
+                                     // ' cannot be read: ' // trim(message))
     first_value = input_rh
     input_rh = .true.
     rewind (unit)
@@ -105,19 +113,23 @@ contains
 
     cb_ramp_option = to_lower(trim(cb_ramp_option))
     device = trim(climlink_device)
-    if (len(package_path()) == 0) call refuse('climlink_package and cb_torch_model are blank: name the package to run')
-    if (device /= 'auto' .and. device /= 'cpu' .and. device /= 'cuda' .and. index(device, 'cuda:') /= 1) then
+    if (len(package_path()) == 0) call refuse( &
+      'climlink_package and cb_torch_model are blank: name the package to run')
+    if (device /= 'auto' .and. device /= 'cpu' .and. device /= 'cuda' .and. index(device, 'cuda:') &
+        /= 1) then
       call refuse("climlink_device must be 'auto', 'cpu' or 'cuda', not '" // device // "'")
     end if
-    if (climlink_threads < 1) call refuse('climlink_threads must be 1 or more, not ' // number_text(climlink_threads))
+    if (climlink_threads < 1) call refuse('climlink_threads must be 1 or more, not ' &
+                                          // number_text(climlink_threads))
     if (climlink_micro_batch < 0 .or. climlink_micro_batch == 1) then
-      call refuse('climlink_micro_batch must be 0 (the choice of the library) or at least 2, not ' // &
-                  number_text(climlink_micro_batch))
+      call refuse('climlink_micro_batch must be 0 (the choice of the library) or at least 2, not ' &
+                  // number_text(climlink_micro_batch))
     end if
-    if (cb_do_ramp .and. .not. cb_partial_coupling) call refuse('cb_do_ramp acts in partial coupling only: set cb_partial_coupling')
+    if (cb_do_ramp .and. .not. cb_partial_coupling) call refuse( &
+      'cb_do_ramp acts in partial coupling only: set cb_partial_coupling')
     if (cb_strato_water_constraint .and. .not. climlink_legacy) then
-      call refuse('cb_strato_water_constraint is part of the old post-processing: set climlink_legacy, or use a package with ' // &
-                  'the constraint stratospheric_water')
+      call refuse('cb_strato_water_constraint is part of the old post-processing: set ' // &
+                  'climlink_legacy, or use a package with the constraint stratospheric_water')
     end if
   end subroutine check_entries
 
@@ -150,9 +162,11 @@ contains
     real(r8) :: reals(2)
     character(len=text_length) :: texts(6)
 
-    numbers = [inputlength, outputlength, cb_spinup_step, cb_ramp_linear_steps, cb_ramp_step_0steps, cb_ramp_step_1steps, &
-               climlink_threads, climlink_micro_batch, merge(1, 0, [input_rh, input_rh_given, cb_use_input_prectm1, &
-               cb_partial_coupling, cb_do_ramp, cb_strato_water_constraint, climlink_legacy, climlink_history])]
+    numbers = [inputlength, outputlength, cb_spinup_step, cb_ramp_linear_steps, &
+               cb_ramp_step_0steps, cb_ramp_step_1steps, climlink_threads, climlink_micro_batch, &
+               merge(1, 0, [input_rh, input_rh_given, cb_use_input_prectm1, &
+               cb_partial_coupling, cb_do_ramp, cb_strato_water_constraint, climlink_legacy, &
+               climlink_history])]
     call share_integers(numbers)
     call take_numbers(numbers)
     further = [climlink_log_steps, merge(1, 0, climlink_branch_memory)]

@@ -13,12 +13,13 @@ module mmf_nn_steps
   use mmf_nn_history, only: add_history, write_legacy_history, write_raw_history, write_weight
   use mmf_nn_inputs, only: known_input, sent_as_zero, set_input
   use mmf_nn_legacy, only: apply_legacy, legacy_counts
-  use mmf_nn_memory, only: begin_memory_step, coupling_step, end_memory_step, first_of_chunk, has_lags, initialize_memory, lags, &
-                           n_column_of_rank, register_memory, registered
+  use mmf_nn_memory, only: begin_memory_step, coupling_step, end_memory_step, first_of_chunk, &
+                           has_lags, initialize_memory, lags, n_column_of_rank, register_memory, &
+                           registered
   use mmf_nn_opening, only: check_package, open_package, policy_of_namelist
   use mmf_nn_outputs, only: chunk_outputs, constituent, fill_ptend, fill_surface, get_outputs
-  use mmf_nn_settings, only: cb_spinup_step, cb_strato_water_constraint, climlink_history, climlink_legacy, dtheta_thred, &
-                             number_text
+  use mmf_nn_settings, only: cb_spinup_step, cb_strato_water_constraint, climlink_history, &
+                             climlink_legacy, dtheta_thred, number_text
   use perf_mod, only: t_startf, t_stopf
   use physics_buffer, only: pbuf_get_chunk, physics_buffer_desc
   use physics_types, only: physics_ptend, physics_state, physics_tend
@@ -34,17 +35,19 @@ module mmf_nn_steps
 
   type(climlink_emulator) :: emulator
   type(climlink_coupling_policy) :: policy
-  type(held_chunk), allocatable :: held(:)       !! Of the chunks, in a step in which the model runs too.
+  type(held_chunk), allocatable :: held(:)  !! Of the chunks, in a step in which the model runs too.
 
 contains
 
-  !> Opens the package and adds to the physics buffer what restarts need. In phys_register; collective.
+  !> Opens the package and adds to the physics buffer what restarts need. In phys_register;
+  !! collective.
   subroutine mmf_nn_emulator_register()
     call open_package(emulator)
     call register_memory(emulator)
   end subroutine mmf_nn_emulator_register
 
-  !> Opens the package, if register has not, and checks it against model and namelist. At the end of phys_init; collective.
+  !> Opens the package, if register has not, and checks it against model and namelist. At the end of
+  !! phys_init; collective.
   subroutine init_neural_net()
     call open_package(emulator)
     call initialize_memory(emulator)
@@ -66,9 +69,9 @@ contains
   subroutine mmf_nn_emulator_begin(state, pbuf2d, coszrs, solin, run_model, run_emulator)
     type(physics_state), intent(in) :: state(begchunk:)
     type(physics_buffer_desc), pointer, intent(in) :: pbuf2d(:, :)
-    real(r8), intent(in) :: coszrs(:, begchunk:)             !! [pcols, chunk]
-    real(r8), intent(in) :: solin(:, begchunk:)              !! [pcols, chunk], W/m2
-    logical, intent(out) :: run_model                        !! Whether the model's own physics is needed.
+    real(r8), intent(in) :: coszrs(:, begchunk:)       !! [pcols, chunk]
+    real(r8), intent(in) :: solin(:, begchunk:)        !! [pcols, chunk], W/m2
+    logical, intent(out) :: run_model                  !! Whether the model's own physics is needed.
     logical, intent(out) :: run_emulator
 
     call begin_memory_step(state, pbuf2d, coszrs, solin)
@@ -80,8 +83,8 @@ contains
     run_model = policy%needs_reference(coupling_step())
   end subroutine mmf_nn_emulator_begin
 
-  !> Runs the emulator for all chunks. Where the model's physics is not needed its answer is applied; else it is held for
-  !! mmf_nn_emulator_end, and nothing changes here.
+  !> Runs the emulator for all chunks. Where the model's physics is not needed its answer is
+  !! applied; else it is held for mmf_nn_emulator_end, and nothing changes here.
   subroutine mmf_nn_emulator_run(state, tend, pbuf2d, cam_in, cam_out, coszrs, solin, ztodt)
     type(physics_state), intent(inout) :: state(begchunk:)
     type(physics_tend), intent(inout) :: tend(begchunk:)
@@ -109,7 +112,8 @@ contains
     end if
   end subroutine mmf_nn_emulator_run
 
-  !> Ends a step: blends what is held into what the model's physics made, and keeps what lagged inputs and restarts need.
+  !> Ends a step: blends what is held into what the model's physics made, and keeps what lagged
+  !! inputs and restarts need.
   subroutine mmf_nn_emulator_end(state, tend, pbuf2d, cam_in, cam_out, ztodt)
     type(physics_state), intent(inout) :: state(begchunk:)
     type(physics_tend), intent(inout) :: tend(begchunk:)
@@ -121,7 +125,8 @@ contains
 
     if (allocated(held)) then
       do c = begchunk, endchunk
-        call blend(held(c), policy, coupling_step(), ztodt, state(c), tend(c), cam_in(c), cam_out(c), pbuf_get_chunk(pbuf2d, c))
+        call blend(held(c), policy, coupling_step(), ztodt, state(c), tend(c), cam_in(c), &
+                   cam_out(c), pbuf_get_chunk(pbuf2d, c))
       end do
       deallocate (held)
     end if
@@ -143,7 +148,8 @@ contains
     end do
   end subroutine write_weights
 
-  !> All chunks of the rank in one forward: the tendencies of each, and its surface fields where the model takes them.
+  !> All chunks of the rank in one forward: the tendencies of each, and its surface fields where the
+  !! model takes them.
   subroutine neural_net_all_chunks(ptend, state, pbuf2d, cam_in, cam_out, coszrs, solin, ztodt)
     type(physics_ptend), intent(out) :: ptend(begchunk:)
     type(physics_state), intent(in) :: state(begchunk:)
@@ -179,7 +185,8 @@ contains
     if (status%ok()) call pack_lags(status)
     do c = begchunk, endchunk
       if (.not. status%ok()) exit
-      call pack_chunk(first_of_chunk(c), state(c), pbuf_get_chunk(pbuf2d, c), cam_in(c), coszrs(:, c), solin(:, c), status)
+      call pack_chunk(first_of_chunk(c), state(c), pbuf_get_chunk(pbuf2d, c), cam_in(c), &
+                      coszrs(:, c), solin(:, c), status)
     end do
     call t_stopf('nn_pack')
     call t_startf('nn_forward')
@@ -218,12 +225,12 @@ contains
 
   !> Sets one chunk of all other inputs.
   subroutine pack_chunk(first, state, pbuf, cam_in, coszrs, solin, status)
-    integer, intent(in) :: first                             !! Position of the chunk's first column.
+    integer, intent(in) :: first                            !! Position of the chunk's first column.
     type(physics_state), intent(in) :: state
     type(physics_buffer_desc), pointer, intent(in) :: pbuf(:)
     type(cam_in_t), intent(in) :: cam_in
     real(r8), intent(in) :: coszrs(:), solin(:)
-    type(climlink_status), intent(inout) :: status           !! No error before.
+    type(climlink_status), intent(inout) :: status          !! No error before.
     real(r8) :: nothing(state%ncol)
     character(len=:), allocatable :: name
     integer :: i
@@ -239,15 +246,15 @@ contains
       end if
       if (status%ok()) cycle
       ! Columns count from 0 in the message that follows.
-      status%message = 'chunk ' // number_text(state%lchnk) // ', whose first column is column ' // number_text(first - 1) // &
-                       ' of the rank: ' // status%message
+      status%message = 'chunk ' // number_text(state%lchnk) // ', whose first column is column ' &
+                       // number_text(first - 1) // ' of the rank: ' // status%message
       return
     end do
   end subroutine pack_chunk
 
   !> Takes one chunk of the outputs and does to them what the old coupling did, in legacy mode.
   subroutine unpack_chunk(first, state, coszrs, ztodt, outputs)
-    integer, intent(in) :: first                             !! Position of the chunk's first column.
+    integer, intent(in) :: first                            !! Position of the chunk's first column.
     type(physics_state), intent(in) :: state
     real(r8), intent(in) :: coszrs(:)
     real(r8), intent(in) :: ztodt
@@ -260,33 +267,37 @@ contains
     call count_answers(state%ncol)
     if (climlink_history) call write_raw_history(emulator, first, state%ncol, state%lchnk)
     if (.not. climlink_legacy) return
-    call apply_legacy(state, constituent(2), constituent(3), coszrs, ztodt, cb_strato_water_constraint, dtheta_thred, outputs, &
-                      counts)
+    call apply_legacy(state, constituent(2), constituent(3), coszrs, ztodt, &
+                      cb_strato_water_constraint, dtheta_thred, outputs, counts)
     call count_legacy(counts, state%lchnk)
     if (climlink_history) call write_legacy_history(counts, state%ncol, state%lchnk)
   end subroutine unpack_chunk
 
-  !> One chunk in a forward of its own, as drivers of the existing coupling call it, from several threads or not.
-  subroutine neural_net(ptend, state, state_aphys1, pbuf, cam_in, cam_out, coszrs, solin, ztodt, lchnk)
+  !> One chunk in a forward of its own, as drivers of the existing coupling call it, from several
+  !! threads or not.
+  subroutine neural_net(ptend, state, state_aphys1, pbuf, cam_in, cam_out, coszrs, solin, ztodt, &
+                        lchnk)
     type(physics_ptend), intent(out) :: ptend
     type(physics_state), intent(in) :: state
-    type(physics_state), intent(in) :: state_aphys1          !! State after the physics of the step before.
+    type(physics_state), intent(in) :: state_aphys1   !! State after the physics of the step before.
     type(physics_buffer_desc), pointer, intent(in) :: pbuf(:)
     type(cam_in_t), intent(in) :: cam_in
     type(cam_out_t), intent(inout) :: cam_out
-    real(r8), intent(in) :: coszrs(:)                        !! [pcols]
-    real(r8), intent(in) :: solin(:)                         !! [pcols], W/m2
-    real(r8), intent(in) :: ztodt                            !! Time step [s].
+    real(r8), intent(in) :: coszrs(:)                 !! [pcols]
+    real(r8), intent(in) :: solin(:)                  !! [pcols], W/m2
+    real(r8), intent(in) :: ztodt                     !! Time step [s].
     integer, intent(in) :: lchnk
     type(chunk_outputs) :: outputs
     type(climlink_status) :: status
 
-    if (state%lchnk /= lchnk) call stop_here('neural_net: state is not that of chunk ' // number_text(lchnk))
+    if (state%lchnk /= lchnk) call stop_here('neural_net: state is not that of chunk ' &
+                                             // number_text(lchnk))
     if (.not. allocated(state_aphys1%t)) call stop_here('neural_net: state_aphys1 has no fields')
 #ifndef CLIMLINK_FORK_HISTORY
     if (has_lags) then
-      call stop_here('the package has lagged inputs: build with -DCLIMLINK_FORK_HISTORY if the driver keeps them in ' // &
-                     'physics_state, as that of the ClimSim fork does, or let the driver call mmf_nn_emulator_begin, run and end')
+      call stop_here('the package has lagged inputs: build with -DCLIMLINK_FORK_HISTORY if ' // &
+                     'the driver keeps them in physics_state, as that of the ClimSim fork ' // &
+                     'does, or let the driver call mmf_nn_emulator_begin, run and end')
     end if
 #endif
     !$omp critical (mmf_nn_forward)

@@ -5,7 +5,8 @@
 !! type(climlink_status) :: status
 !! call emu%open('wrap_model.pt', status, comm=comm, n_level=60, time_step=1200.0_r8)
 !! call emu%begin(n_column, status)
-!! call emu%set('state_t', t(:ncol, :), first_column, status)    ! one chunk: [column, level], real32 or real64
+!! ! one chunk: [column, level], real32 or real64
+!! call emu%set('state_t', t(:ncol, :), first_column, status)
 !! call emu%run(status)
 !! call emu%get('ptend_t', dtdt(:ncol, :), first_column, status)
 !! call emu%close(status)
@@ -13,17 +14,23 @@
 module climlink
   use climlink_c_api, only: c_text, climlink_backend_c, climlink_version_c
   use climlink_emulators, only: climlink_emulator
-  use climlink_errors, only: climlink_error_argument, climlink_error_backend, climlink_error_device, climlink_error_digest, &
-                             climlink_error_file, climlink_error_golden, climlink_error_graph, climlink_error_host, &
-                             climlink_error_internal, climlink_error_nonfinite, climlink_error_package, climlink_error_schema, &
-                             climlink_error_shape, climlink_error_state, climlink_error_variable, climlink_ok, climlink_status
+  use climlink_errors, only: climlink_error_argument, climlink_error_backend, &
+                             climlink_error_device, climlink_error_digest, climlink_error_file, &
+                             climlink_error_golden, climlink_error_graph, climlink_error_host, &
+                             climlink_error_internal, climlink_error_nonfinite, &
+                             climlink_error_package, climlink_error_schema, climlink_error_shape, &
+                             climlink_error_state, climlink_error_variable, climlink_ok, &
+                             climlink_status
   implicit none (type, external)
   private
 
   public :: climlink_emulator, climlink_status, climlink_version, climlink_backend
-  public :: climlink_ok, climlink_error_argument, climlink_error_file, climlink_error_package, climlink_error_schema
-  public :: climlink_error_digest, climlink_error_host, climlink_error_variable, climlink_error_shape, climlink_error_nonfinite
-  public :: climlink_error_golden, climlink_error_graph, climlink_error_device, climlink_error_backend, climlink_error_state
+  public :: climlink_ok, climlink_error_argument, climlink_error_file, climlink_error_package, &
+            climlink_error_schema
+  public :: climlink_error_digest, climlink_error_host, climlink_error_variable, &
+            climlink_error_shape, climlink_error_nonfinite
+  public :: climlink_error_golden, climlink_error_graph, climlink_error_device, &
+            climlink_error_backend, climlink_error_state
   public :: climlink_error_internal
 
 contains

@@ -1,18 +1,24 @@
-!> The C interface of climlink (climlink.h) as Fortran sees it, and the passage of text between the two languages.
+!> The C interface of climlink (climlink.h) as Fortran sees it, and the passage of text between the
+!! two languages.
 !!
 !! Hosts use the module `climlink`; nothing here is meant for them.
 module climlink_c_api
-  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_f_pointer, c_int, c_int32_t, c_int64_t, c_null_char, &
-                                         c_null_ptr, c_ptr, c_size_t
+  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_f_pointer, c_int, &
+                                         c_int32_t, c_int64_t, c_null_char, c_null_ptr, c_ptr, &
+                                         c_size_t
   implicit none (type, external)
   private
 
   public :: c_options, c_role_input, c_role_output
-  public :: climlink_version_c, climlink_backend_c, climlink_status_name_c, climlink_last_message_c, climlink_options_default_c
-  public :: climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c, climlink_close_c
-  public :: climlink_manifest_c, climlink_digest_c, climlink_device_c, climlink_level_count_c, climlink_time_step_c
+  public :: climlink_version_c, climlink_backend_c, climlink_status_name_c, &
+            climlink_last_message_c, climlink_options_default_c
+  public :: climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c, &
+            climlink_close_c
+  public :: climlink_manifest_c, climlink_digest_c, climlink_device_c, climlink_level_count_c, &
+            climlink_time_step_c
   public :: climlink_host_postprocessing_c, climlink_constraints_off_c
-  public :: climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, climlink_require_units_c
+  public :: climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, &
+            climlink_require_units_c
   public :: climlink_variable_dims_c, climlink_variable_role_c, climlink_dim_size_c
   public :: climlink_require_coordinate_c, climlink_carried_count_c, climlink_carried_c
   public :: climlink_begin_c, climlink_run_c, climlink_fortran_set_c, climlink_fortran_get_c
@@ -66,7 +72,8 @@ module climlink_c_api
       type(c_options) :: options
     end function climlink_options_default_c
 
-    function climlink_read_file_c(path, bytes, size) result(status) bind(c, name='climlink_read_file')
+    function climlink_read_file_c(path, bytes, size) result(status) &
+      bind(c, name='climlink_read_file')
       import :: c_char, c_int, c_int64_t, c_ptr
       implicit none (type, external)
       character(kind=c_char), intent(in) :: path(*)
@@ -90,7 +97,8 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_open_c
 
-    function climlink_open_bytes_c(bytes, size, name, options, emulator) result(status) bind(c, name='climlink_open_bytes')
+    function climlink_open_bytes_c(bytes, size, name, options, emulator) result(status) &
+      bind(c, name='climlink_open_bytes')
       import :: c_char, c_int, c_int64_t, c_options, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: bytes
@@ -132,7 +140,8 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_device_c
 
-    function climlink_host_postprocessing_c(emulator, text) result(status) bind(c, name='climlink_host_postprocessing')
+    function climlink_host_postprocessing_c(emulator, text) result(status) &
+      bind(c, name='climlink_host_postprocessing')
       import :: c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
@@ -140,7 +149,8 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_host_postprocessing_c
 
-    function climlink_constraints_off_c(emulator, names) result(status) bind(c, name='climlink_constraints_off')
+    function climlink_constraints_off_c(emulator, names) result(status) &
+      bind(c, name='climlink_constraints_off')
       import :: c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
@@ -148,7 +158,8 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_constraints_off_c
 
-    function climlink_level_count_c(emulator, level_count) result(status) bind(c, name='climlink_level_count')
+    function climlink_level_count_c(emulator, level_count) result(status) &
+      bind(c, name='climlink_level_count')
       import :: c_int, c_int32_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
@@ -156,7 +167,8 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_level_count_c
 
-    function climlink_time_step_c(emulator, time_step_s) result(status) bind(c, name='climlink_time_step')
+    function climlink_time_step_c(emulator, time_step_s) result(status) &
+      bind(c, name='climlink_time_step')
       import :: c_double, c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
@@ -164,7 +176,8 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_time_step_c
 
-    function climlink_golden_difference_c(emulator, difference) result(status) bind(c, name='climlink_golden_difference')
+    function climlink_golden_difference_c(emulator, difference) result(status) &
+      bind(c, name='climlink_golden_difference')
       import :: c_double, c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
@@ -172,7 +185,8 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_golden_difference_c
 
-    function climlink_variable_count_c(emulator, role, count, total_width) result(status) bind(c, name='climlink_variable_count')
+    function climlink_variable_count_c(emulator, role, count, total_width) result(status) &
+      bind(c, name='climlink_variable_count')
       import :: c_int, c_int32_t, c_int64_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
@@ -182,7 +196,8 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_variable_count_c
 
-    function climlink_variable_c(emulator, role, index, name, units, width, offset) result(status) bind(c, name='climlink_variable')
+    function climlink_variable_c(emulator, role, index, name, units, width, offset) result(status) &
+      bind(c, name='climlink_variable')
       import :: c_int, c_int32_t, c_int64_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
@@ -195,7 +210,8 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_variable_c
 
-    function climlink_require_units_c(emulator, role, name, units) result(status) bind(c, name='climlink_require_units')
+    function climlink_require_units_c(emulator, role, name, units) result(status) &
+      bind(c, name='climlink_require_units')
       import :: c_char, c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
@@ -285,9 +301,10 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_run_c
 
-    !> climlink_set for a Fortran array: any kind, rank and stride arrives as a descriptor (climlink_descriptor.c).
-    function climlink_fortran_set_c(emulator, name, values, first_column, message, capacity) result(status) &
-      bind(c, name='climlink_fortran_set')
+    !> climlink_set for a Fortran array: any kind, rank and stride arrives as a descriptor
+    !! (climlink_descriptor.c).
+    function climlink_fortran_set_c(emulator, name, values, first_column, message, capacity) &
+      result(status) bind(c, name='climlink_fortran_set')
       import :: c_char, c_int, c_int64_t, c_ptr, c_size_t
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
@@ -300,8 +317,8 @@ module climlink_c_api
     end function climlink_fortran_set_c
 
     !> climlink_get for a Fortran array.
-    function climlink_fortran_get_c(emulator, name, values, first_column, message, capacity) result(status) &
-      bind(c, name='climlink_fortran_get')
+    function climlink_fortran_get_c(emulator, name, values, first_column, message, capacity) &
+      result(status) bind(c, name='climlink_fortran_get')
       import :: c_char, c_int, c_int64_t, c_ptr, c_size_t
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator

@@ -1,15 +1,17 @@
 !> The emulator as a Fortran host sees it.
 !!
-!! Life cycle: open, then per physics step begin, set every input variable by name, run, get the outputs by name; at the end close.
-!! All chunks of a rank go through one run: begin takes the columns of the whole rank, and set and get take one chunk at a time,
-!! with the position of its first column.
+!! Life cycle: open, then per physics step begin, set every input variable by name, run, get the
+!! outputs by name; at the end close. All chunks of a rank go through one run: begin takes the
+!! columns of the whole rank, and set and get take one chunk at a time, with the position of its
+!! first column.
 !!
 !! Arrays are [sample, dims...] by index, with the dims that the package gives the variable:
 !! [column] for one number per column, [column, level] for profiles, [field, lat, lon]; real32 or
 !! real64, contiguous or sections.
 !!
-!! Every call takes an optional status. With it, nothing ends the process. Without it, an error writes its message, with the rank
-!! and the variable, to the error unit and ends the whole program (MPI_Abort where MPI runs).
+!! Every call takes an optional status. With it, nothing ends the process. Without it, an error
+!! writes its message, with the rank and the variable, to the error unit and ends the whole program
+!! (MPI_Abort where MPI runs).
 module climlink_emulators
   use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_int, c_int32_t, c_int64_t, c_loc, &
                                          c_null_char, c_ptr, c_size_t
@@ -32,9 +34,9 @@ module climlink_emulators
   !> Room for one message of the C layer.
   integer, parameter :: message_capacity = 4096
 
-  !> One opened package. It is closed by close, or when it goes out of scope. An emulator cannot be copied: assignment leaves the
-  !! left side closed, so no package is ever closed twice. What it can be asked is in
-  !! opened_package.
+  !> One opened package. It is closed by close, or when it goes out of scope. An emulator cannot be
+  !! copied: assignment leaves the left side closed, so no package is ever closed twice. What it can
+  !! be asked is in opened_package.
   type, extends(opened_package) :: climlink_emulator
     private
     integer :: rank = -1   !! Rank named in messages; negative before the first open.
@@ -55,22 +57,31 @@ module climlink_emulators
 
 contains
 
-  !> Opens a package: checks its digest and manifest against what the host declares, loads it on the device and replays its golden
-  !! columns. With comm this is collective: rank 0 of comm reads the file, all ranks receive it, and all return the same status.
-  subroutine emulator_open(self, path, status, comm, n_level, time_step, device, threads, micro_batch, pinned_sha256, &
-                           constraints_off, trust_code)
+  !> Opens a package: checks its digest and manifest against what the host declares, loads it on the
+  !! device and replays its golden columns. With comm this is collective: rank 0 of comm reads the
+  !! file, all ranks receive it, and all return the same status.
+  subroutine emulator_open(self, path, status, comm, n_level, time_step, device, threads, &
+                           micro_batch, pinned_sha256, constraints_off, trust_code)
     class(climlink_emulator), intent(inout) :: self
-    character(len=*), intent(in) :: path                       !! Package file, such as wrap_model.pt.
-    type(climlink_status), intent(out), optional :: status     !! What became of the call.
-    integer, intent(in), optional :: comm                      !! MPI communicator handle; without it this process reads by itself.
-    integer, intent(in), optional :: n_level                   !! Levels of the host, checked against the package.
-    real(real64), intent(in), optional :: time_step            !! Physics time step of the host [s], checked against the package.
-    character(len=*), intent(in), optional :: device           !! cpu (default), cuda, cuda:N or auto.
-    integer, intent(in), optional :: threads                   !! Threads within one operation; 1 by default.
-    integer, intent(in), optional :: micro_batch               !! Columns per forward on a CPU, at least 2; 64 by default.
-    character(len=*), intent(in), optional :: pinned_sha256    !! SHA-256 the file must have, 64 hexadecimal digits.
-    character(len=*), intent(in), optional :: constraints_off(:)  !! Constraints to leave out; blank names do not count.
-    logical, intent(in), optional :: trust_code                !! Do not check what the graph's code may do; false by default.
+    character(len=*), intent(in) :: path                     !! Package file, such as wrap_model.pt.
+    type(climlink_status), intent(out), optional :: status   !! What became of the call.
+    integer, intent(in), optional :: comm                    !! MPI communicator handle; without it
+                                                             !! this process reads by itself.
+    integer, intent(in), optional :: n_level                 !! Levels of the host, checked against
+                                                             !! the package.
+    real(real64), intent(in), optional :: time_step          !! Physics time step of the host [s],
+                                                             !! checked against the package.
+    character(len=*), intent(in), optional :: device         !! cpu (default), cuda, cuda:N or auto.
+    integer, intent(in), optional :: threads                 !! Threads within one operation; 1 by
+                                                             !! default.
+    integer, intent(in), optional :: micro_batch             !! Columns per forward on a CPU, at
+                                                             !! least 2; 64 by default.
+    character(len=*), intent(in), optional :: pinned_sha256  !! SHA-256 the file must have, 64
+                                                             !! hexadecimal digits.
+    !> Constraints to leave out; blank names do not count.
+    character(len=*), intent(in), optional :: constraints_off(:)
+    logical, intent(in), optional :: trust_code                !! Do not check what the graph's code
+                                                               !! may do; false by default.
     type(climlink_status) :: outcome
     type(c_options) :: options
     character(kind=c_char), allocatable, target :: device_text(:), pinned_text(:), off_text(:)
@@ -98,7 +109,8 @@ contains
 
     call locate(self, outcome, comm)
     handle = handle_of(self)
-    ! An emulator that is open already is a matter for all ranks; a communicator of no use cannot carry an agreement.
+    ! An emulator that is open already is a matter for all ranks; a communicator of no use cannot
+    ! carry an agreement.
     if (present(comm) .and. outcome%code /= climlink_error_argument) then
       call open_together(path, options, comm, self%rank, handle, outcome)
     else if (outcome%ok()) then
@@ -125,8 +137,8 @@ contains
   !> Starts a step with n_column columns on this rank; 0 is legal. What was set before is forgotten.
   subroutine emulator_begin(self, n_column, status)
     class(climlink_emulator), intent(inout) :: self
-    integer, intent(in) :: n_column                            !! Columns of all chunks of this rank together.
-    type(climlink_status), intent(out), optional :: status     !! What became of the call.
+    integer, intent(in) :: n_column                  !! Columns of all chunks of this rank together.
+    type(climlink_status), intent(out), optional :: status  !! What became of the call.
     type(climlink_status) :: outcome
     integer(c_int) :: code
 
@@ -138,14 +150,17 @@ contains
     call settle(outcome, status)
   end subroutine emulator_begin
 
-  !> Gives the emulator some columns of one input variable. Values that are not finite as real32 are refused.
+  !> Gives the emulator some columns of one input variable. Values that are not finite as real32 are
+  !! refused.
   subroutine emulator_set(self, name, values, first_column, status, units)
     class(climlink_emulator), intent(inout) :: self
     character(len=*), intent(in) :: name                       !! Variable name, such as state_t.
     type(*), dimension(..), intent(in) :: values               !! [sample, dims...], a real kind.
-    integer, intent(in) :: first_column                        !! Position of the first of these columns, from 1.
+    integer, intent(in) :: first_column                        !! Position of the first of these
+                                                               !! columns, from 1.
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
-    character(len=*), intent(in), optional :: units            !! Units of the host, checked against the package.
+    character(len=*), intent(in), optional :: units            !! Units of the host, checked against
+                                                               !! the package.
     character(kind=c_char) :: message(message_capacity)
     type(climlink_status) :: outcome
     integer :: code
@@ -178,9 +193,11 @@ contains
     class(climlink_emulator), intent(in) :: self
     character(len=*), intent(in) :: name                       !! Variable name, such as ptend_t.
     type(*), dimension(..), intent(inout) :: values            !! [sample, dims...], a real kind.
-    integer, intent(in) :: first_column                        !! Position of the first of these columns, from 1.
+    integer, intent(in) :: first_column                        !! Position of the first of these
+                                                               !! columns, from 1.
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
-    character(len=*), intent(in), optional :: units            !! Units of the host, checked against the package.
+    character(len=*), intent(in), optional :: units            !! Units of the host, checked against
+                                                               !! the package.
     character(kind=c_char) :: message(message_capacity)
     type(climlink_status) :: outcome
     integer :: code
@@ -248,7 +265,8 @@ contains
     call settle(outcome, status)
   end subroutine emulator_require_columns
 
-  !> Finds out which rank this is, and what stands against opening: a communicator of no use, or an emulator that is open already.
+  !> Finds out which rank this is, and what stands against opening: a communicator of no use, or an
+  !! emulator that is open already.
   subroutine locate(self, outcome, comm)
     class(climlink_emulator), intent(inout) :: self
     type(climlink_status), intent(out) :: outcome
@@ -258,7 +276,8 @@ contains
     if (present(comm)) outcome = check_communicator(comm)
     if (.not. outcome%ok()) return
     if (self%is_open()) then
-      outcome = failure(climlink_error_state, self%rank, 'open: this emulator is open already; close it first, or use another one')
+      outcome = failure(climlink_error_state, self%rank, &
+                        'open: this emulator is open already; close it first, or use another one')
     else if (present(comm)) then
       self%rank = communicator_rank(comm)
     else
@@ -276,8 +295,10 @@ contains
     if (.not. self%is_open()) then
       rank = self%rank
       if (rank < 0) rank = process_rank()
-      outcome = failure(climlink_error_state, rank, doing // ': the emulator is not open; call open first ' // &
-                        '(assignment does not copy an emulator)')
+      outcome = failure(climlink_error_state, rank, &
+                        doing &
+                        // ': the emulator is not open; call open first (assignment does not ' // &
+                        'copy an emulator)')
     end if
   end subroutine check_open
 

@@ -28,7 +28,8 @@ module climlink_files
 
 contains
 
-  !> Gives the file `temporary` the name `final`, in one step, replacing what had that name. Both lie in one folder.
+  !> Gives the file `temporary` the name `final`, in one step, replacing what had that name. Both
+  !! lie in one folder.
   subroutine replace_file(temporary, final, status)
     character(len=*), intent(in) :: temporary
     character(len=*), intent(in) :: final
@@ -38,7 +39,9 @@ contains
       status%message = ''
     else
       status = failure(climlink_error_file, process_rank(), &
-                       trim(final) // ': could not be put in place of an older file or made; is the folder writable?')
+                       trim(final) &
+                       // ': could not be put in place of an older file or made; is the ' // &
+                       'folder writable?')
     end if
   end subroutine replace_file
 

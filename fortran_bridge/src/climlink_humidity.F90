@@ -1,4 +1,5 @@
-!> Relative humidity as a host that sends it computes it by itself, and pressure of midpoints, in real64.
+!> Relative humidity as a host that sends it computes it by itself, and pressure of midpoints, in
+!! real64.
 module climlink_humidity
   use, intrinsic :: iso_fortran_env, only: real64
   implicit none (type, external)
@@ -7,24 +8,29 @@ module climlink_humidity
   public :: saturation_vapor_pressure, relative_humidity, pressure_at_midpoints
 
   real(real64), parameter :: pascal_per_hectopascal = 100.0_real64
-  real(real64), parameter :: gas_constant_dry_air = 287.0_real64          !! [J/kg/K], as rounded in the published formula.
-  real(real64), parameter :: gas_constant_vapor = 461.0_real64            !! [J/kg/K], as rounded in the published formula.
-  real(real64), parameter :: triple_point = 273.16_real64                 !! [K]
-  real(real64), parameter :: freezing_point = 273.15_real64               !! [K]
-  real(real64), parameter :: all_ice_below = 253.16_real64                !! [K]
-  real(real64), parameter :: mixed_range = 20.0_real64                    !! [K]
-  real(real64), parameter :: coldest_polynomial_ice = 185.0_real64        !! [K]
+  !> [J/kg/K], as rounded in the published formula.
+  real(real64), parameter :: gas_constant_dry_air = 287.0_real64
+  real(real64), parameter :: gas_constant_vapor = 461.0_real64  !! [J/kg/K], as rounded in the
+                                                                !! published formula.
+  real(real64), parameter :: triple_point = 273.16_real64       !! [K]
+  real(real64), parameter :: freezing_point = 273.15_real64     !! [K]
+  real(real64), parameter :: all_ice_below = 253.16_real64      !! [K]
+  real(real64), parameter :: mixed_range = 20.0_real64          !! [K]
+  real(real64), parameter :: coldest_polynomial_ice = 185.0_real64  !! [K]
 
   !> Saturation over liquid water [hPa], powers 0 to 8 of the temperature above the triple point.
   real(real64), parameter :: liquid_coefficients(0:8) = [ &
-    6.11239921_real64, 0.443987641_real64, 0.142986287e-1_real64, 0.264847430e-3_real64, 0.302950461e-5_real64, &
-    0.206739458e-7_real64, 0.640689451e-10_real64, -0.952447341e-13_real64, -0.976195544e-15_real64]
+    6.11239921_real64, 0.443987641_real64, 0.142986287e-1_real64, 0.264847430e-3_real64, &
+    0.302950461e-5_real64, 0.206739458e-7_real64, 0.640689451e-10_real64, -0.952447341e-13_real64, &
+    -0.976195544e-15_real64]
   !> Saturation over ice [hPa], powers 0 to 8.
   real(real64), parameter :: ice_coefficients(0:8) = [ &
-    6.11147274_real64, 0.503160820_real64, 0.188439774e-1_real64, 0.420895665e-3_real64, 0.615021634e-5_real64, &
-    0.602588177e-7_real64, 0.385852041e-9_real64, 0.146898966e-11_real64, 0.252751365e-14_real64]
+    6.11147274_real64, 0.503160820_real64, 0.188439774e-1_real64, 0.420895665e-3_real64, &
+    0.615021634e-5_real64, 0.602588177e-7_real64, 0.385852041e-9_real64, 0.146898966e-11_real64, &
+    0.252751365e-14_real64]
   !> Saturation over very cold ice [hPa], powers 0 to 2.
-  real(real64), parameter :: cold_ice_coefficients(0:2) = [0.00763685_real64, 0.000151069_real64, 7.48215e-7_real64]
+  real(real64), parameter :: cold_ice_coefficients(0:2) = [0.00763685_real64, 0.000151069_real64, &
+    7.48215e-7_real64]
 
 contains
 
@@ -46,12 +52,14 @@ contains
     real(real64) :: humidity
     real(real64) :: saturation
 
-    saturation = gas_constant_dry_air * saturation_vapor_pressure(temperature) / (gas_constant_vapor * pressure)
+    saturation = gas_constant_dry_air &
+      * saturation_vapor_pressure(temperature) / (gas_constant_vapor * pressure)
     humidity = specific_humidity / saturation
   end function relative_humidity
 
   !> Pressure [Pa] at level midpoints, [column, level].
-  pure function pressure_at_midpoints(reference_pressure, hyam, hybm, surface_pressure) result(pressure)
+  pure function pressure_at_midpoints(reference_pressure, hyam, hybm, surface_pressure) &
+    result(pressure)
     real(real64), intent(in) :: reference_pressure     !! P0 [Pa]
     real(real64), intent(in) :: hyam(:)                !! [level]
     real(real64), intent(in) :: hybm(:)                !! [level]
@@ -68,7 +76,8 @@ contains
     real(real64), intent(in) :: temperature
     real(real64) :: pressure
 
-    pressure = pascal_per_hectopascal * polynomial(liquid_coefficients, max(-80.0_real64, temperature - triple_point))
+    pressure = pascal_per_hectopascal * polynomial(liquid_coefficients, &
+                                                   max(-80.0_real64, temperature - triple_point))
   end function over_liquid
 
   pure function over_ice(temperature) result(pressure)
@@ -82,7 +91,8 @@ contains
     else if (temperature > coldest_polynomial_ice) then
       pressure = pascal_per_hectopascal * polynomial(ice_coefficients, distance)
     else
-      pressure = pascal_per_hectopascal * polynomial(cold_ice_coefficients, max(-100.0_real64, distance))
+      pressure = pascal_per_hectopascal * polynomial(cold_ice_coefficients, &
+                                                     max(-100.0_real64, distance))
     end if
   end function over_ice
 

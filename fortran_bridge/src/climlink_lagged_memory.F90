@@ -1,9 +1,10 @@
-!> The lagged inputs of the sets v4 and v6: what dynamics and physics did in the steps before. The host owns them and keeps them in
-!! its restart; this module is how any host does it.
+!> The lagged inputs of the sets v4 and v6: what dynamics and physics did in the steps before. The
+!! host owns them and keeps them in its restart; this module is how any host does it.
 !!
 !! Per physics step of the host:
 !!
-!!     call memory%begin_step(t, q, u, scalars)     ! state before the physics: the dynamics tendency is now known
+!!     call memory%begin_step(t, q, u, scalars)     ! state before the physics: the dynamics
+!!                                                  ! tendency is now known
 !!     call memory%get('state_t_dyn', values, status)
 !!     call memory%end_step(t, q, u)                ! state after what the emulator replaces
 !!
@@ -12,17 +13,18 @@
 !!     X_dyn        = (b(n) - a(n-1)) / dt          tm_X_dyn    = (b(n-1) - a(n-2)) / dt
 !!     X_prvphy     = (a(n-1) - b(n-1)) / dt        tm_X_prvphy = (a(n-2) - b(n-2)) / dt
 !!
-!! Water in state_q0_dyn is vapour, liquid and ice together. The scalars tm_state_ps, tm_pbuf_SOLIN, tm_pbuf_LHFLX, tm_pbuf_SHFLX
-!! and tm_pbuf_COSZRS are those given to the step before. All of this has a value from the third step on; a host lets its own
-!! physics make the first two.
+!! Water in state_q0_dyn is vapour, liquid and ice together. The scalars tm_state_ps, tm_pbuf_SOLIN,
+!! tm_pbuf_LHFLX, tm_pbuf_SHFLX and tm_pbuf_COSZRS are those given to the step before. All of this
+!! has a value from the third step on; a host lets its own physics make the first two.
 !!
-!! Between steps, pack_state gives everything a restart needs as one vector per column, which may be gathered in the order of all
-!! columns and spread over other ranks. Every call takes an optional status, as those of the emulator do.
+!! Between steps, pack_state gives everything a restart needs as one vector per column, which may be
+!! gathered in the order of all columns and spread over other ranks. Every call takes an optional
+!! status, as those of the emulator do.
 module climlink_lagged_memory
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use, intrinsic :: iso_fortran_env, only: real64
-  use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_error_state, climlink_error_variable, &
-                             climlink_status, failure
+  use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_error_state, &
+                             climlink_error_variable, climlink_status, failure
   use climlink_parallel, only: process_rank, settle
   implicit none (type, external)
   private
@@ -34,8 +36,8 @@ module climlink_lagged_memory
 
   integer, parameter :: n_state = 5      ! t, q0001, q0002, q0003, u
   integer, parameter :: n_scalar = 5     ! ps, SOLIN, LHFLX, SHFLX, COSZRS
-  character(len=*), parameter :: scalar_names(n_scalar) = [character(len=14) :: 'tm_state_ps', 'tm_pbuf_SOLIN', 'tm_pbuf_LHFLX', &
-    'tm_pbuf_SHFLX', 'tm_pbuf_COSZRS']
+  character(len=*), parameter :: scalar_names(n_scalar) = [character(len=14) :: 'tm_state_ps', &
+    'tm_pbuf_SOLIN', 'tm_pbuf_LHFLX', 'tm_pbuf_SHFLX', 'tm_pbuf_COSZRS']
 
   type :: climlink_lags
     private
@@ -44,9 +46,12 @@ module climlink_lagged_memory
     logical :: within_step = .false.
     real(real64), allocatable :: before(:, :, :)             !! b(n) [column, level, state]
     real(real64), allocatable :: after(:, :, :)              !! a(n-1)
-    real(real64), allocatable :: dynamics(:, :, :, :)        !! X_dyn and tm_X_dyn of t, water, u [column, level, 3, 2]
-    real(real64), allocatable :: physics(:, :, :, :)         !! X_prvphy and tm_X_prvphy [column, level, state, 2]
-    real(real64), allocatable :: scalars(:, :, :)            !! Given to this step, and to the one before [column, 5, 2]
+    real(real64), allocatable :: dynamics(:, :, :, :)        !! X_dyn and tm_X_dyn of t, water, u
+                                                             !! [column, level, 3, 2]
+    real(real64), allocatable :: physics(:, :, :, :)         !! X_prvphy and tm_X_prvphy [column,
+                                                             !! level, state, 2]
+    real(real64), allocatable :: scalars(:, :, :)            !! Given to this step, and to the one
+                                                             !! before [column, 5, 2]
   contains
     procedure :: initialize
     procedure :: begin_step
@@ -74,8 +79,8 @@ contains
 
     outcome%message = ''
     if (n_column < 0 .or. n_level < 1 .or. .not. time_step > 0.0_real64) then
-      write (text, '(2(a,i0),a,es12.4,a)') 'initialize: ', n_column, ' columns of ', n_level, ' levels and a time step of', &
-        time_step, ' s make no memory'
+      write (text, '(2(a,i0),a,es12.4,a)') 'initialize: ', n_column, ' columns of ', n_level, &
+        ' levels and a time step of', time_step, ' s make no memory'
       outcome = refusal(climlink_error_argument, trim(text))
     else
       call allocate_memory(self, n_column, n_level, time_step)
@@ -91,14 +96,15 @@ contains
     self%time_step = time_step
     self%completed = 0
     self%within_step = .false.
-    if (allocated(self%before)) deallocate (self%before, self%after, self%dynamics, self%physics, self%scalars)
+    if (allocated(self%before)) deallocate (self%before, self%after, self%dynamics, self%physics, &
+                                            self%scalars)
     allocate (self%before(n_column, n_level, n_state), self%after(n_column, n_level, n_state), &
               self%dynamics(n_column, n_level, 3, 2), self%physics(n_column, n_level, n_state, 2), &
               self%scalars(n_column, n_scalar, 2), source=0.0_real64)
   end subroutine allocate_memory
 
-  !> Takes the state before the physics [column, level], with q of vapour, liquid and ice [column, level, 3], and the scalars
-  !! ps [Pa], SOLIN, LHFLX, SHFLX [W/m2] and COSZRS [column, 5].
+  !> Takes the state before the physics [column, level], with q of vapour, liquid and ice [column,
+  !! level, 3], and the scalars ps [Pa], SOLIN, LHFLX, SHFLX [W/m2] and COSZRS [column, 5].
   subroutine begin_step(self, t, q, u, scalars, status)
     class(climlink_lags), intent(inout) :: self
     real(real64), intent(in) :: t(:, :)
@@ -110,7 +116,8 @@ contains
 
     call check_call(self, 'begin_step', .false., outcome)
     if (outcome%ok()) call check_state(self, 'begin_step', t, q, u, outcome)
-    if (outcome%ok()) call check_shape('begin_step: scalars', shape(scalars), [size(self%before, 1), n_scalar], outcome)
+    if (outcome%ok()) call check_shape('begin_step: scalars', shape(scalars), &
+                                       [size(self%before, 1), n_scalar], outcome)
     if (outcome%ok()) call take_before(self, t, q, u, scalars)
     call settle(outcome, status)
   end subroutine begin_step
@@ -127,7 +134,8 @@ contains
     if (self%completed > 0) then
       self%dynamics(:, :, :, 2) = self%dynamics(:, :, :, 1)
       self%dynamics(:, :, 1, 1) = (t - self%after(:, :, 1)) / self%time_step
-      self%dynamics(:, :, 2, 1) = (sum(q, dim=3) - sum(self%after(:, :, 2:4), dim=3)) / self%time_step
+      self%dynamics(:, :, 2, &
+                    1) = (sum(q, dim=3) - sum(self%after(:, :, 2:4), dim=3)) / self%time_step
       self%dynamics(:, :, 3, 1) = (u - self%after(:, :, 5)) / self%time_step
     end if
     self%within_step = .true.
@@ -156,8 +164,8 @@ contains
     call settle(outcome, status)
   end subroutine end_step
 
-  !> True once two steps have ended: from the third on, every lagged input has a value. Without columns there is nothing to wait
-  !! for.
+  !> True once two steps have ended: from the third on, every lagged input has a value. Without
+  !! columns there is nothing to wait for.
   pure function ready(self) result(yes)
     class(climlink_lags), intent(in) :: self
     logical :: yes
@@ -204,13 +212,15 @@ contains
     call check_call(self, 'get ' // trim(name), .true., outcome)
     call locate(name, kind, state, lag)
     if (kind == 0) then
-      outcome = refusal(climlink_error_variable, "get: there is no lagged input '" // trim(name) // "'")
+      outcome = refusal(climlink_error_variable, "get: there is no lagged input '" // trim(name) &
+                        // "'")
     else if (outcome%ok() .and. .not. self%ready()) then
-      write (text, '(2(a,i0),a)') ' needs ', needed_steps, ' steps of history, there are ', self%completed, &
-        ': let the host run its own physics first (spin_up_steps)'
+      write (text, '(2(a,i0),a)') ' needs ', needed_steps, ' steps of history, there are ', &
+        self%completed, ': let the host run its own physics first (spin_up_steps)'
       outcome = refusal(climlink_error_state, 'get: ' // trim(name) // trim(text))
     end if
-    if (outcome%ok()) call check_shape('get: ' // trim(name), shape(values), [size(self%before, 1), self%width(name)], outcome)
+    if (outcome%ok()) call check_shape('get: ' // trim(name), shape(values), &
+                                       [size(self%before, 1), self%width(name)], outcome)
     if (outcome%ok()) then
       select case (kind)
       case (1)
@@ -228,9 +238,10 @@ contains
   pure subroutine locate(name, kind, state, lag)
     character(len=*), intent(in) :: name
     integer, intent(out) :: kind, state, lag
-    character(len=*), parameter :: moved(3) = [character(len=16) :: 'state_t_dyn', 'state_q0_dyn', 'state_u_dyn']
-    character(len=*), parameter :: made(n_state) = [character(len=20) :: 'state_t_prvphy', 'state_q0001_prvphy', &
-      'state_q0002_prvphy', 'state_q0003_prvphy', 'state_u_prvphy']
+    character(len=*), parameter :: moved(3) = [character(len=16) :: 'state_t_dyn', 'state_q0_dyn', &
+      'state_u_dyn']
+    character(len=*), parameter :: made(n_state) = [character(len=20) :: 'state_t_prvphy', &
+      'state_q0001_prvphy', 'state_q0002_prvphy', 'state_q0003_prvphy', 'state_u_prvphy']
     character(len=len(name)) :: bare
 
     kind = 3
@@ -260,7 +271,8 @@ contains
     n = 1 + size(self%before, 2) * (n_state + 3 + n_state * 2) + n_scalar
   end function state_size
 
-  !> All that an exact restart needs [state_size, column], between steps. Columns may be gathered and spread over other ranks.
+  !> All that an exact restart needs [state_size, column], between steps. Columns may be gathered
+  !! and spread over other ranks.
   subroutine pack_state(self, buffer, status)
     class(climlink_lags), intent(in) :: self
     real(real64), intent(out) :: buffer(:, :)
@@ -269,14 +281,18 @@ contains
     integer :: column, at
 
     call check_call(self, 'pack_state', .false., outcome)
-    if (outcome%ok()) call check_shape('pack_state: buffer', shape(buffer), [self%state_size(), size(self%before, 1)], outcome)
+    if (outcome%ok()) call check_shape('pack_state: buffer', shape(buffer), &
+                                       [self%state_size(), size(self%before, 1)], outcome)
     if (outcome%ok()) then
       do column = 1, size(self%before, 1)
         at = 0
         call append(buffer(:, column), at, [real(self%completed, real64)])
-        call append(buffer(:, column), at, reshape(self%after(column, :, :), [size(self%after(column, :, :))]))
-        call append(buffer(:, column), at, reshape(self%dynamics(column, :, :, 1), [size(self%dynamics(column, :, :, 1))]))
-        call append(buffer(:, column), at, reshape(self%physics(column, :, :, :), [size(self%physics(column, :, :, :))]))
+        call append(buffer(:, column), at, &
+                    reshape(self%after(column, :, :), [size(self%after(column, :, :))]))
+        call append(buffer(:, column), at, &
+                    reshape(self%dynamics(column, :, :, 1), [size(self%dynamics(column, :, :, 1))]))
+        call append(buffer(:, column), at, &
+                    reshape(self%physics(column, :, :, :), [size(self%physics(column, :, :, :))]))
         call append(buffer(:, column), at, self%scalars(column, :, 1))
       end do
     end if
@@ -301,7 +317,8 @@ contains
     integer :: column, l, at
 
     call check_call(self, 'unpack_state', .false., outcome)
-    if (outcome%ok()) call check_shape('unpack_state: buffer', shape(buffer), [self%state_size(), size(self%before, 1)], outcome)
+    if (outcome%ok()) call check_shape('unpack_state: buffer', shape(buffer), &
+                                       [self%state_size(), size(self%before, 1)], outcome)
     if (outcome%ok() .and. size(buffer, 2) > 0) call take_completed(self, buffer(1, :), outcome)
     if (outcome%ok()) then
       l = size(self%before, 2)
@@ -311,7 +328,8 @@ contains
         at = at + n_state * l
         self%dynamics(column, :, :, 1) = reshape(buffer(at + 1:at + 3 * l, column), [l, 3])
         at = at + 3 * l
-        self%physics(column, :, :, :) = reshape(buffer(at + 1:at + 2 * n_state * l, column), [l, n_state, 2])
+        self%physics(column, :, :, :) = reshape(buffer(at + 1:at + 2 * n_state * l, column), &
+                                                [l, n_state, 2])
         at = at + 2 * n_state * l
         self%scalars(column, :, 1) = buffer(at + 1:at + n_scalar, column)
       end do
@@ -326,14 +344,17 @@ contains
     type(climlink_status), intent(inout) :: outcome
     logical :: is_count
 
-    ! An unwritten or foreign restart holds anything, and to compare a NaN would end a host that traps invalid operations.
+    ! An unwritten or foreign restart holds anything, and to compare a NaN would end a host that
+    ! traps invalid operations.
     is_count = all(ieee_is_finite(completed))
-    if (is_count) is_count = minval(completed) >= 0.0_real64 .and. maxval(completed) <= minval(completed) .and. &
-                             all(completed < huge(1)) .and. all(abs(completed - anint(completed)) <= 0.0_real64)
+    if (is_count) is_count = minval(completed) >= 0.0_real64 .and. maxval(completed) &
+                             <= minval(completed) .and. all(completed < huge(1)) &
+                             .and. all(abs(completed - anint(completed)) <= 0.0_real64)
     if (is_count) then
       self%completed = nint(completed(1))
     else
-      outcome = refusal(climlink_error_argument, 'unpack_state: the columns are not those of one restart of a lagged memory')
+      outcome = refusal(climlink_error_argument, &
+        'unpack_state: the columns are not those of one restart of a lagged memory')
     end if
   end subroutine take_completed
 

@@ -1,10 +1,13 @@
 !> Opening one package on all ranks of a communicator.
 module climlink_opening
-  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int, c_int32_t, c_int64_t, c_loc, c_null_ptr, c_ptr
+  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int, c_int32_t, c_int64_t, &
+                                         c_loc, c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: int64, int8
-  use climlink_c_api, only: c_characters, c_options, c_text, climlink_close_c, climlink_constraints_off_c, climlink_free_c, &
-                            climlink_open_bytes_c, climlink_read_file_c
-  use climlink_errors, only: climlink_error_argument, climlink_error_internal, climlink_ok, climlink_status, failure, outcome_of
+  use climlink_c_api, only: c_characters, c_options, c_text, climlink_close_c, &
+                            climlink_constraints_off_c, climlink_free_c, climlink_open_bytes_c, &
+                            climlink_read_file_c
+  use climlink_errors, only: climlink_error_argument, climlink_error_internal, climlink_ok, &
+                             climlink_status, failure, outcome_of
   use climlink_parallel, only: agree, broadcast_bytes, broadcast_count, node_rank
   implicit none (type, external)
   private
@@ -13,8 +16,9 @@ module climlink_opening
 
 contains
 
-  !> Rank 0 of comm reads the file, every rank opens its bytes. Each phase ends with an agreement, so that a failure anywhere is an
-  !! error everywhere and nobody waits; also what this rank knows beforehand (outcome) goes in. On failure the handle is null.
+  !> Rank 0 of comm reads the file, every rank opens its bytes. Each phase ends with an agreement,
+  !! so that a failure anywhere is an error everywhere and nobody waits; also what this rank knows
+  !! beforehand (outcome) goes in. On failure the handle is null.
   subroutine open_together(path, options, comm, rank, handle, outcome)
     character(len=*), intent(in) :: path
     type(c_options), intent(inout) :: options
@@ -29,7 +33,8 @@ contains
     if (outcome%ok()) call share_file(path, comm, rank, bytes, outcome)
     if (.not. outcome%ok()) return
     options%local_rank = int(node_rank(comm), c_int32_t)
-    code = climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), c_characters(path), options, handle)
+    code = climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), c_characters(path), &
+                                 options, handle)
     outcome = outcome_of(code, rank, 'open')
     call agree(comm, outcome)
     if (outcome%ok()) call check_same_constraints(handle, comm, rank, outcome)
@@ -57,13 +62,14 @@ contains
     call broadcast_bytes(comm, bytes)
     first = transfer(bytes, repeat(' ', int(n_byte)))
     if (own /= first .or. len(own) /= len(first)) then
-      outcome = failure(climlink_error_argument, rank, 'open: constraints_off is "' // own // '" here but "' // first // &
-                        '" on rank 0; give all ranks the same')
+      outcome = failure(climlink_error_argument, rank, 'open: constraints_off is "' // own &
+                        // '" here but "' // first // '" on rank 0; give all ranks the same')
     end if
     call agree(comm, outcome)
   end subroutine check_same_constraints
 
-  !> Rank 0 of comm reads the file; every rank ends with its bytes, or every rank with the same error.
+  !> Rank 0 of comm reads the file; every rank ends with its bytes, or every rank with the same
+  !! error.
   subroutine share_file(path, comm, rank, bytes, outcome)
     character(len=*), intent(in) :: path
     integer, intent(in) :: comm
@@ -77,12 +83,14 @@ contains
 
     file = c_null_ptr
     n_byte = 0
-    if (rank == 0) outcome = outcome_of(climlink_read_file_c(c_characters(path), file, n_byte), rank, 'open')
+    if (rank == 0) outcome = outcome_of(climlink_read_file_c(c_characters(path), file, n_byte), &
+                                        rank, 'open')
     call agree(comm, outcome)
     if (.not. outcome%ok()) return
     call broadcast_count(comm, n_byte)
     allocate (bytes(n_byte), stat=allocation)
-    if (allocation /= 0) outcome = failure(climlink_error_internal, rank, 'open: no memory to receive the package ' // trim(path))
+    if (allocation /= 0) outcome = failure(climlink_error_internal, rank, &
+                                           'open: no memory to receive the package ' // trim(path))
     if (rank == 0) then
       call c_f_pointer(file, file_bytes, [n_byte])
       if (allocation == 0) bytes = file_bytes

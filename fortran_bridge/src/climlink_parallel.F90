@@ -1,15 +1,17 @@
-!> What the emulator needs from MPI, and nothing more. Two submodules implement it: climlink_parallel_mpi and
-!! climlink_parallel_serial; the build takes one of them (CLIMLINK_MPI), so no host-facing module depends on MPI's own modules.
+!> What the emulator needs from MPI, and nothing more. Two submodules implement it:
+!! climlink_parallel_mpi and climlink_parallel_serial; the build takes one of them (CLIMLINK_MPI),
+!! so no host-facing module depends on MPI's own modules.
 !!
-!! A communicator is an integer handle, as models pass it. Procedures that take one are collective over it, unless noted.
-!! Errors inside MPI itself go to the communicator's error handler.
+!! A communicator is an integer handle, as models pass it. Procedures that take one are collective
+!! over it, unless noted. Errors inside MPI itself go to the communicator's error handler.
 module climlink_parallel
   use, intrinsic :: iso_fortran_env, only: int8, int64
   use climlink_errors, only: climlink_status
   implicit none (type, external)
   private
 
-  public :: process_rank, communicator_rank, check_communicator, agree, node_rank, broadcast_count, broadcast_bytes, stop_program
+  public :: process_rank, communicator_rank, check_communicator, agree, node_rank, &
+            broadcast_count, broadcast_bytes, stop_program
   public :: settle
 
   interface
@@ -26,14 +28,16 @@ module climlink_parallel
       integer :: rank
     end function communicator_rank
 
-    !> Refuses a communicator that cannot be used: no MPI in this build, MPI not running, null communicator. Not collective.
+    !> Refuses a communicator that cannot be used: no MPI in this build, MPI not running, null
+    !! communicator. Not collective.
     module function check_communicator(comm) result(status)
       implicit none (type, external)
       integer, intent(in) :: comm
       type(climlink_status) :: status
     end function check_communicator
 
-    !> Gives all ranks the same status: that of the lowest rank that failed, or their own if none did.
+    !> Gives all ranks the same status: that of the lowest rank that failed, or their own if none
+    !! did.
     module subroutine agree(comm, status)
       implicit none (type, external)
       integer, intent(in) :: comm
@@ -59,10 +63,12 @@ module climlink_parallel
       implicit none (type, external)
       integer, intent(in) :: comm
       integer(int8), contiguous, intent(inout) :: bytes(:)
-      integer(int64), intent(in), optional :: chunk    !! Bytes per message; by default as many as MPI's counts allow.
+      integer(int64), intent(in), optional :: chunk    !! Bytes per message; by default as many as
+                                                       !! MPI's counts allow.
     end subroutine broadcast_bytes
 
-    !> Writes the message to the error unit and ends the whole program with a non-zero exit code. Not collective.
+    !> Writes the message to the error unit and ends the whole program with a non-zero exit code.
+    !! Not collective.
     module subroutine stop_program(message)
       implicit none (type, external)
       character(len=*), intent(in) :: message
@@ -71,7 +77,8 @@ module climlink_parallel
 
 contains
 
-  !> Hands the outcome to the caller, or ends the program if the caller took no status and it is an error.
+  !> Hands the outcome to the caller, or ends the program if the caller took no status and it is an
+  !! error.
   subroutine settle(outcome, status)
     type(climlink_status), intent(in) :: outcome
     type(climlink_status), intent(out), optional :: status

@@ -1,9 +1,11 @@
 !> climlink_parallel on MPI.
 submodule(climlink_parallel) climlink_parallel_mpi
   use, intrinsic :: iso_fortran_env, only: error_unit
-  use mpi_f08, only: MPI_Abort, MPI_Allreduce, MPI_Bcast, MPI_BYTE, MPI_CHARACTER, MPI_Comm, MPI_COMM_NULL, MPI_Comm_free, &
-                     MPI_Comm_rank, MPI_Comm_size, MPI_Comm_split_type, MPI_COMM_TYPE_SHARED, MPI_COMM_WORLD, MPI_Finalized, &
-                     MPI_IN_PLACE, MPI_INFO_NULL, MPI_Initialized, MPI_INTEGER, MPI_INTEGER8, MPI_MIN
+  use mpi_f08, only: MPI_Abort, MPI_Allreduce, MPI_Bcast, MPI_BYTE, MPI_CHARACTER, MPI_Comm, &
+                     MPI_COMM_NULL, MPI_Comm_free, MPI_Comm_rank, MPI_Comm_size, &
+                     MPI_Comm_split_type, MPI_COMM_TYPE_SHARED, MPI_COMM_WORLD, MPI_Finalized, &
+                     MPI_IN_PLACE, MPI_INFO_NULL, MPI_Initialized, MPI_INTEGER, MPI_INTEGER8, &
+                     MPI_MIN
   use climlink_errors, only: climlink_error_argument, failure
   implicit none (type, external)
 
@@ -34,11 +36,13 @@ contains
 
   module procedure check_communicator
     if (.not. mpi_runs()) then
-      status = failure(climlink_error_argument, 0, 'open: a communicator was given but MPI is not running; ' // &
-                       'call MPI_Init first, or leave out comm to let this process open the file by itself')
+      status = failure(climlink_error_argument, 0, &
+                       'open: a communicator was given but MPI is not running; call MPI_Init ' // &
+                       'first, or leave out comm to let this process open the file by itself')
     else if (comm == MPI_COMM_NULL%mpi_val) then
-      status = failure(climlink_error_argument, process_rank(), 'open: the communicator is MPI_COMM_NULL; ' // &
-                       'a process outside the communicator must not open the emulator with it')
+      status = failure(climlink_error_argument, process_rank(), &
+                       'open: the communicator is MPI_COMM_NULL; a process outside the ' // &
+                       'communicator must not open the emulator with it')
     end if
   end procedure check_communicator
 

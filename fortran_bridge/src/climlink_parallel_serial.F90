@@ -18,11 +18,13 @@ contains
     character(len=12) :: handle
 
     write (handle, '(i0)') comm
-    status = failure(climlink_error_argument, 0, 'open: the communicator ' // trim(handle) // ' was given, but this climlink ' // &
-                     'was built without MPI; build it with -DCLIMLINK_MPI=ON, or leave out comm')
+    status = failure(climlink_error_argument, 0, 'open: the communicator ' // trim(handle) &
+                     // ' was given, but this climlink was built without MPI; build it with ' // &
+                     '-DCLIMLINK_MPI=ON, or leave out comm')
   end procedure check_communicator
 
-  ! check_communicator lets no communicator pass; one process alone agrees with itself and has nothing to send.
+  ! check_communicator lets no communicator pass; one process alone agrees with itself and has
+  ! nothing to send.
   module procedure agree
   end procedure agree
 

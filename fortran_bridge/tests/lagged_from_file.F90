@@ -1,7 +1,9 @@
-!> The lagged memory fed from a file: states before and after some steps, written by check_lags.py; the answers go to a second file.
+!> The lagged memory fed from a file: states before and after some steps, written by check_lags.py;
+!! the answers go to a second file.
 !!
-!! Raw stream: integers columns, levels, steps; the time step; per step b [column, level, 5], scalars [column, 5] and, but for the
-!! last, a [column, level, 5]. Answers: for each name in a text file of names, its values in the order of get.
+!! Raw stream: integers columns, levels, steps; the time step; per step b [column, level, 5],
+!! scalars [column, 5] and, but for the last, a [column, level, 5]. Answers: for each name in a text
+!! file of names, its values in the order of get.
 program lagged_from_file
   use, intrinsic :: iso_fortran_env, only: int32, real64
   use climlink, only: climlink_status
@@ -17,11 +19,13 @@ program lagged_from_file
   integer :: source, target, names, step, ended
 
   call get_command_argument(1, path)
-  open (newunit=source, file=trim(path), access='stream', form='unformatted', status='old', action='read')
+  open (newunit=source, file=trim(path), access='stream', form='unformatted', status='old', &
+        action='read')
   call get_command_argument(2, path)
   open (newunit=names, file=trim(path), status='old', action='read')
   call get_command_argument(3, path)
-  open (newunit=target, file=trim(path), access='stream', form='unformatted', status='replace', action='write')
+  open (newunit=target, file=trim(path), access='stream', form='unformatted', status='replace', &
+        action='write')
   read (source) sizes, time_step
   allocate (before(sizes(1), sizes(2), 5), after(sizes(1), sizes(2), 5), scalars(sizes(1), 5))
   call memory%initialize(int(sizes(1)), int(sizes(2)), time_step)

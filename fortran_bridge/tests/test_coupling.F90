@@ -2,7 +2,8 @@
 program test_coupling
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
   use, intrinsic :: iso_fortran_env, only: real64
-  use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_variable, climlink_status
+  use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_variable, &
+                      climlink_status
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
   use test_support, only: check, check_error, finish, fixture, n_level, same => same_bits
   implicit none (type, external)
@@ -26,18 +27,21 @@ program test_coupling
 
 contains
 
-  !> The emulator alone from the first step by default; after spin_up_steps steps of the reference alone otherwise.
+  !> The emulator alone from the first step by default; after spin_up_steps steps of the reference
+  !! alone otherwise.
   subroutine spin_up()
     type(climlink_coupling_policy) :: policy
     integer :: step
 
     call accepted(policy, 'the default')
-    call check(same(policy%weight(1), one) .and. .not. policy%needs_reference(1) .and. policy%needs_emulator(1), 'default: step 1')
+    call check(same(policy%weight(1), one) .and. .not. policy%needs_reference(1) &
+               .and. policy%needs_emulator(1), 'default: step 1')
     policy%spin_up_steps = 5
     call accepted(policy, 'spin-up')
     do step = 0, 9
       call check(same(policy%weight(step), merge(one, zero, step > 5)), 'spin-up: weight')
-      call check(same(policy%weight_of('ptend_t', step), merge(one, zero, step > 5)), 'spin-up: weight of a variable')
+      call check(same(policy%weight_of('ptend_t', step), merge(one, zero, step > 5)), &
+                 'spin-up: weight of a variable')
       call check(policy%needs_reference(step) .eqv. step <= 5, 'spin-up: reference')
       call check(policy%needs_emulator(step) .eqv. step > 5, 'spin-up: emulator')
       call check(.not. policy%is_shadow(step), 'spin-up: no shadow')
@@ -49,11 +53,13 @@ contains
 
     policy%ramp_factor = 0.25_real64
     call accepted(policy, 'constant factor')
-    call check(same(policy%weight(1), 0.25_real64) .and. same(policy%weight(1000), 0.25_real64), 'constant: weight')
+    call check(same(policy%weight(1), 0.25_real64) .and. same(policy%weight(1000), 0.25_real64), &
+               'constant: weight')
     call check(policy%needs_reference(1) .and. policy%needs_emulator(1), 'constant: both')
     policy%ramp_factor = zero
     call accepted(policy, 'factor 0')
-    call check(policy%needs_reference(1) .and. .not. policy%needs_emulator(1), 'factor 0: the reference alone')
+    call check(policy%needs_reference(1) .and. .not. policy%needs_emulator(1), &
+               'factor 0: the reference alone')
   end subroutine constant_factor
 
   !> ramp_factor n / ramp_steps in the n-th step of the emulator, then ramp_factor.
@@ -70,12 +76,15 @@ contains
     do n = 1, 4
       call check(same(policy%weight(3 + n), 0.125_real64 * n), 'linear: rise')
     end do
-    call check(same(policy%weight(8), 0.5_real64) .and. same(policy%weight(10**9), 0.5_real64), 'linear: after the rise')
+    call check(same(policy%weight(8), 0.5_real64) .and. same(policy%weight(10**9), 0.5_real64), &
+               'linear: after the rise')
     policy%ramp_factor = one
-    call check(policy%needs_reference(6) .and. .not. policy%needs_reference(7), 'linear: the reference ends where the weight is 1')
+    call check(policy%needs_reference(6) .and. .not. policy%needs_reference(7), &
+               'linear: the reference ends where the weight is 1')
   end subroutine linear_ramp
 
-  !> The emulator in exactly ramp_on_steps of each ramp_on_steps + ramp_off_steps, first in each period.
+  !> The emulator in exactly ramp_on_steps of each ramp_on_steps + ramp_off_steps, first in each
+  !! period.
   subroutine step_ramp()
     integer, parameter :: n_on = 20, n_off = 10, n_first = 7, n_period = 4
     type(climlink_coupling_policy) :: policy
@@ -93,7 +102,8 @@ contains
       call check(policy%needs_reference(n_first + n) .neqv. on(n), 'step ramp: reference')
     end do
     call check(count(on) == n_period * n_on, 'step ramp: steps that are on')
-    call check(all(on(:n_on)) .and. .not. any(on(n_on + 1:n_on + n_off)) .and. on(n_on + n_off + 1), 'step ramp: first period')
+    call check(all(on(:n_on)) .and. .not. any(on(n_on + 1:n_on + n_off)) &
+               .and. on(n_on + n_off + 1), 'step ramp: first period')
     policy%ramp_off_steps = 0
     call accepted(policy, 'step ramp that is never off')
     call check(all([(policy%weight(n_first + n) > 0.5_real64, n=1, 100)]), 'step ramp: never off')
@@ -110,9 +120,11 @@ contains
     call check(same(policy%weight_of('ptend_t', 1), zero), 'partial: spin-up')
     call check(same(policy%weight_of('ptend_t', 2), 0.75_real64), 'partial: listed')
     call check(same(policy%weight_of('cam_out_PRECC  ', 2), 0.75_real64), 'partial: listed, padded')
-    call check(same(policy%weight_of('ptend_q0001', 2), zero) .and. same(policy%weight_of('ptend', 2), zero), 'partial: not listed')
+    call check(same(policy%weight_of('ptend_q0001', 2), zero) &
+               .and. same(policy%weight_of('ptend', 2), zero), 'partial: not listed')
     policy%ramp_factor = one
-    call check(policy%needs_reference(2) .and. policy%needs_emulator(2), 'partial: both, also at full weight')
+    call check(policy%needs_reference(2) .and. policy%needs_emulator(2), &
+               'partial: both, also at full weight')
   end subroutine partial_coupling
 
   subroutine shadow_mode()
@@ -131,12 +143,14 @@ contains
     policy%feedback = 'emulator'
     call accepted(policy, 'shadow, the emulator feeds back')
     do step = 1, 4
-      call check(same(policy%weight_of('ptend_t', step), merge(one, zero, step > 2)), 'shadow: the emulator feeds back')
+      call check(same(policy%weight_of('ptend_t', step), merge(one, zero, step > 2)), &
+                 'shadow: the emulator feeds back')
       call check(policy%needs_reference(step), 'shadow of the reference: it runs')
     end do
   end subroutine shadow_mode
 
-  !> One side bit for bit at weights 0 and 1, whatever the other side holds; between them the mean with these weights.
+  !> One side bit for bit at weights 0 and 1, whatever the other side holds; between them the mean
+  !! with these weights.
   subroutine blends()
     real(real64) :: reference(3), emulated(3), table(2, 2), broken
 
@@ -145,12 +159,16 @@ contains
     emulated = [1.0_real64 / 3.0_real64, huge(one), -0.0_real64]
     call check(all(same(climlink_blend(reference, emulated, zero), reference)), 'blend at 0')
     call check(all(same(climlink_blend(reference, emulated, one), emulated)), 'blend at 1')
-    call check(all(same(climlink_blend(reference, broken, zero), reference)), 'blend at 0 beside NaN')
+    call check(all(same(climlink_blend(reference, broken, zero), reference)), &
+               'blend at 0 beside NaN')
     call check(all(same(climlink_blend(broken, emulated, one), emulated)), 'blend at 1 beside NaN')
-    call check(same(climlink_blend(8.0_real64, 16.0_real64, 0.25_real64), 10.0_real64), 'blend of scalars')
-    table = climlink_blend(reshape([1.0_real64, 2.0_real64, 3.0_real64, 4.0_real64], [2, 2]), 10.0_real64, &
-                           reshape([zero, 0.5_real64, 0.5_real64, one], [2, 2]))
-    call check(all(same(table, reshape([1.0_real64, 6.0_real64, 6.5_real64, 10.0_real64], [2, 2]))), 'blend of a table')
+    call check(same(climlink_blend(8.0_real64, 16.0_real64, 0.25_real64), 10.0_real64), &
+               'blend of scalars')
+    table = climlink_blend(reshape([1.0_real64, 2.0_real64, 3.0_real64, 4.0_real64], [2, 2]), &
+                           10.0_real64, reshape([zero, 0.5_real64, 0.5_real64, one], [2, 2]))
+    call check(all(same(table, &
+                        reshape([1.0_real64, 6.0_real64, 6.5_real64, 10.0_real64], [2, 2]))), &
+                        'blend of a table')
   end subroutine blends
 
   subroutine accepted(policy, what)
@@ -172,15 +190,22 @@ contains
   subroutine refusals()
     type(climlink_coupling_policy) :: policy
 
-    call refused(climlink_coupling_policy(mode='half'), "mode must be full, partial or shadow, not 'half'")
-    call refused(climlink_coupling_policy(mode='shadow', feedback='both'), "feedback must be reference or emulator, not 'both'")
-    call refused(climlink_coupling_policy(ramp='cubic'), "ramp must be constant, linear or step, not 'cubic'")
-    call refused(climlink_coupling_policy(ramp_factor=1.5_real64), 'ramp_factor must be between 0 and 1')
-    call refused(climlink_coupling_policy(ramp_factor=ieee_value(one, ieee_quiet_nan)), 'ramp_factor must be between 0 and 1')
+    call refused(climlink_coupling_policy(mode='half'), &
+                 "mode must be full, partial or shadow, not 'half'")
+    call refused(climlink_coupling_policy(mode='shadow', feedback='both'), &
+                 "feedback must be reference or emulator, not 'both'")
+    call refused(climlink_coupling_policy(ramp='cubic'), &
+                 "ramp must be constant, linear or step, not 'cubic'")
+    call refused(climlink_coupling_policy(ramp_factor=1.5_real64), &
+                 'ramp_factor must be between 0 and 1')
+    call refused(climlink_coupling_policy(ramp_factor=ieee_value(one, ieee_quiet_nan)), &
+                 'ramp_factor must be between 0 and 1')
     call refused(climlink_coupling_policy(spin_up_steps=-1), 'spin_up_steps must be 0 or more')
     call refused(climlink_coupling_policy(ramp='linear'), 'a linear ramp needs ramp_steps')
-    call refused(climlink_coupling_policy(ramp='step', ramp_off_steps=3), 'a step ramp needs ramp_on_steps')
-    call refused(climlink_coupling_policy(mode='shadow', ramp='linear', ramp_steps=3), 'shadow mode')
+    call refused(climlink_coupling_policy(ramp='step', ramp_off_steps=3), &
+                 'a step ramp needs ramp_on_steps')
+    call refused(climlink_coupling_policy(mode='shadow', ramp='linear', ramp_steps=3), &
+                 'shadow mode')
     call refused(climlink_coupling_policy(mode='shadow', ramp_factor=0.5_real64), 'shadow mode')
     call refused(climlink_coupling_policy(mode='partial'), 'partial coupling needs variables')
     policy%variables = [character(len=8) ::]
@@ -194,7 +219,8 @@ contains
     policy%variables = [character(len=8) :: 'ptend_t', 'ptend_x']
     call policy%check(emulator, status)
     call check_error(status, climlink_error_variable, &
-                     "the package has no output 'ptend_x' to blend; it has ptend_t ptend_q0001 cam_out_PRECC cam_out_NETSW")
+                     "the package has no output 'ptend_x' to blend; it has ptend_t " // &
+                     'ptend_q0001 cam_out_PRECC cam_out_NETSW')
   end subroutine refusals
 
 end program test_coupling

@@ -2,9 +2,10 @@
 program test_errors
   use, intrinsic :: ieee_arithmetic, only: ieee_positive_inf, ieee_quiet_nan, ieee_value
   use, intrinsic :: iso_fortran_env, only: int32, real32, real64
-  use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_device, climlink_error_digest, &
-                      climlink_error_file, climlink_error_host, climlink_error_nonfinite, climlink_error_package, &
-                      climlink_error_shape, climlink_error_state, climlink_error_variable, climlink_status
+  use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_device, &
+                      climlink_error_digest, climlink_error_file, climlink_error_host, &
+                      climlink_error_nonfinite, climlink_error_package, climlink_error_shape, &
+                      climlink_error_state, climlink_error_variable, climlink_status
   use test_support, only: check, check_error, finish, fixture, n_level, time_step
   implicit none (type, external)
 
@@ -41,8 +42,10 @@ contains
     call check_error(status, climlink_error_state, 'get ptend_t: the emulator is not open')
     call emulator%close(status)
     call check(status%ok(), 'closing a closed emulator is allowed')
-    call check(emulator%n_input() == 0 .and. emulator%input_name(1) == '' .and. emulator%digest() == '', 'queries of a closed one')
-    call check(emulator%level_count() == 0 .and. .not. emulator%has_input('state_t'), 'more queries of a closed one')
+    call check(emulator%n_input() == 0 .and. emulator%input_name(1) == '' .and. emulator%digest() &
+               == '', 'queries of a closed one')
+    call check(emulator%level_count() == 0 .and. .not. emulator%has_input('state_t'), &
+               'more queries of a closed one')
   end subroutine closed_emulator
 
   subroutine refused_packages()
@@ -62,7 +65,8 @@ contains
     call check_error(status, climlink_error_host, '60')
     call emulator%open(fixture('column.pt'), status, time_step=1800.0_real64)
     call check_error(status, climlink_error_host, '1800')
-    call emulator%open(fixture('column.pt'), status, n_level=n_level, time_step=time_step, device='abacus')
+    call emulator%open(fixture('column.pt'), status, n_level=n_level, time_step=time_step, &
+                       device='abacus')
     call check_error(status, climlink_error_argument, 'abacus')
     call emulator%open(fixture('column.pt'), status, device='cuda:7')
     call check_error(status, climlink_error_device, 'cuda')
@@ -108,7 +112,8 @@ contains
     cube = 1.0_real32
     call emulator%begin(n_column, status)
     call emulator%set('state_t', whole, 1, status)
-    call check_error(status, climlink_error_shape, 'state_t: the values must be real32 or real64; they are integer (4 bytes each)')
+    call check_error(status, climlink_error_shape, &
+      'state_t: the values must be real32 or real64; they are integer (4 bytes each)')
     call emulator%set('state_t', waves, 1, status)
     call check_error(status, climlink_error_shape, 'complex')
     call emulator%set('state_t', flags, 1, status)
@@ -127,7 +132,8 @@ contains
     call wrong_columns()
   end subroutine wrong_arrays
 
-  !> The last extent of an assumed-size array is unknown, so a whole one is refused; a section is not.
+  !> The last extent of an assumed-size array is unknown, so a whole one is refused; a section is
+  !! not.
   subroutine assumed_size(values)
     real(real64), intent(in) :: values(n_column, *)
 

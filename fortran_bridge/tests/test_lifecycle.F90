@@ -1,14 +1,16 @@
 !> Emulators open again after close, live side by side, close themselves, and are not copied.
 program test_lifecycle
   use, intrinsic :: iso_fortran_env, only: real64
-  use climlink, only: climlink_backend, climlink_emulator, climlink_error_state, climlink_status, climlink_version
+  use climlink, only: climlink_backend, climlink_emulator, climlink_error_state, climlink_status, &
+                      climlink_version
   use test_support, only: check, check_error, finish, fixture, gain_ps, n_level
   implicit none (type, external)
 
   type(climlink_emulator) :: first, second
   type(climlink_status) :: status
 
-  call check(len(climlink_version()) > 0 .and. climlink_backend() == 'torchscript', 'version and backend')
+  call check(len(climlink_version()) > 0 .and. climlink_backend() == 'torchscript', &
+             'version and backend')
   call first%open(fixture('column.pt'), status, n_level=n_level)
   call step(first, 1e5_real64)
   call first%close(status)
@@ -43,14 +45,16 @@ contains
     call emulator%run(status)
     call emulator%get('cam_out_PRECC', scalar, 1, status)
     call check(status%ok(), 'step: ' // status%message)
-    call check(abs(scalar(1) - gain_ps * pressure) < 1e-6_real64 * gain_ps * pressure, 'step of one column')
+    call check(abs(scalar(1) - gain_ps * pressure) < 1e-6_real64 * gain_ps * pressure, &
+               'step of one column')
   end subroutine step
 
   subroutine assignment_copies_nothing()
     type(climlink_emulator) :: copy
 
     copy = first
-    call check(first%is_open() .and. .not. copy%is_open(), 'assignment leaves the right side open and the left side closed')
+    call check(first%is_open() .and. .not. copy%is_open(), &
+               'assignment leaves the right side open and the left side closed')
     call copy%begin(1, status)
     call check_error(status, climlink_error_state, 'assignment does not copy an emulator')
     call step(first, 8e4_real64)
@@ -85,11 +89,14 @@ contains
     character(len=16) :: names(3)
 
     names = ''
-    call check(abs(answer(names) - 4 * gain_ps * 1e5_real64) < 1e-6_real64 * gain_ps * 1e5_real64, 'blank names switch nothing off')
+    call check(abs(answer(names) - 4 * gain_ps * 1e5_real64) < 1e-6_real64 * gain_ps * 1e5_real64, &
+               'blank names switch nothing off')
     names(2) = 'doubled_again'
-    call check(abs(answer(names) - 2 * gain_ps * 1e5_real64) < 1e-6_real64 * gain_ps * 1e5_real64, 'one constraint off')
+    call check(abs(answer(names) - 2 * gain_ps * 1e5_real64) < 1e-6_real64 * gain_ps * 1e5_real64, &
+               'one constraint off')
     names(3) = 'doubled'
-    call check(abs(answer(names) - gain_ps * 1e5_real64) < 1e-6_real64 * gain_ps * 1e5_real64, 'both constraints off')
+    call check(abs(answer(names) - gain_ps * 1e5_real64) < 1e-6_real64 * gain_ps * 1e5_real64, &
+               'both constraints off')
   end subroutine constraints_switched_off
 
   !> Precipitation of one column without these constraints; the emulator says which they are.
@@ -106,7 +113,8 @@ contains
     if (any(names == 'doubled')) expected = 'doubled'
     if (any(names == 'doubled') .and. any(names == 'doubled_again')) expected = expected // ','
     if (any(names == 'doubled_again')) expected = expected // 'doubled_again'
-    call check(switched%constraints_off() == expected, 'constraints_off: ' // switched%constraints_off())
+    call check(switched%constraints_off() == expected, &
+               'constraints_off: ' // switched%constraints_off())
     profile = 1.0_real64
     scalar = 1e5_real64
     call switched%begin(1, status)

@@ -1,11 +1,13 @@
-!> Collective opening, ranks without columns, and failures on one rank: nobody hangs and everybody knows.
+!> Collective opening, ranks without columns, and failures on one rank: nobody hangs and everybody
+!! knows.
 program test_parallel
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
   use, intrinsic :: iso_fortran_env, only: int64, int8, real64
-  use mpi_f08, only: MPI_Allreduce, MPI_Comm, MPI_COMM_NULL, MPI_Comm_rank, MPI_Comm_size, MPI_Comm_split, MPI_COMM_WORLD, &
-                     MPI_Finalize, MPI_Init, MPI_INTEGER, MPI_SUM
-  use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_digest, climlink_error_file, climlink_error_host, &
-                      climlink_error_nonfinite, climlink_error_package, climlink_error_state, climlink_status
+  use mpi_f08, only: MPI_Allreduce, MPI_Comm, MPI_COMM_NULL, MPI_Comm_rank, MPI_Comm_size, &
+                     MPI_Comm_split, MPI_COMM_WORLD, MPI_Finalize, MPI_Init, MPI_INTEGER, MPI_SUM
+  use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_digest, &
+                      climlink_error_file, climlink_error_host, climlink_error_nonfinite, &
+                      climlink_error_package, climlink_error_state, climlink_status
   use climlink_parallel, only: broadcast_bytes
   use test_support, only: check, check_error, finish, fixture, gain_t, n_level, time_step
   implicit none (type, external)
@@ -77,13 +79,15 @@ contains
     pinned = emulator%digest()
     call emulator%close(status)
     if (rank == n_rank - 1) pinned = repeat('f', 64)
-    call emulator%open(fixture('column.pt'), status, comm=MPI_COMM_WORLD%mpi_val, pinned_sha256=pinned)
+    call emulator%open(fixture('column.pt'), status, comm=MPI_COMM_WORLD%mpi_val, &
+                       pinned_sha256=pinned)
     call check_error(status, climlink_error_digest, 'rank ' // trim(last_rank))
 
     call other_physics_on_one_rank()
     if (rank == n_rank - 1) call emulator%open(fixture('column.pt'), status)
     call emulator%open(fixture('column.pt'), status, comm=MPI_COMM_WORLD%mpi_val)
-    call check_error(status, climlink_error_state, 'rank ' // trim(last_rank) // ': open: this emulator is open already')
+    call check_error(status, climlink_error_state, &
+                     'rank ' // trim(last_rank) // ': open: this emulator is open already')
     call check(emulator%is_open() .eqv. rank == n_rank - 1, 'the emulator that was open stays open')
     call emulator%close(status)
   end subroutine failures_of_one_rank
@@ -93,17 +97,22 @@ contains
     character(len=16) :: off(1)
 
     off = 'doubled'
-    call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, constraints_off=off)
-    call check(status%ok() .and. emulator%constraints_off() == 'doubled', 'the same on all ranks: ' // status%message)
+    call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, &
+                       constraints_off=off)
+    call check(status%ok() .and. emulator%constraints_off() == 'doubled', &
+               'the same on all ranks: ' // status%message)
     call emulator%close(status)
     if (n_rank == 1) return
     if (rank < n_rank - 1) off = ''
-    call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, constraints_off=off)
-    call check_error(status, climlink_error_argument, 'rank ' // trim(last_rank) // ': open: constraints_off is "doubled" here')
+    call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, &
+                       constraints_off=off)
+    call check_error(status, climlink_error_argument, &
+                     'rank ' // trim(last_rank) // ': open: constraints_off is "doubled" here')
     call check_error(status, climlink_error_argument, 'but "" on rank 0')
     call check(.not. emulator%is_open(), 'closed where the constraints differ')
     if (rank == n_rank - 1) off = 'doubeld'
-    call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, constraints_off=off)
+    call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, &
+                       constraints_off=off)
     call check_error(status, climlink_error_argument, 'rank ' // trim(last_rank) // ': open: ')
   end subroutine other_physics_on_one_rank
 
@@ -114,7 +123,8 @@ contains
     integer :: i, my_rank, mine, total
 
     call MPI_Comm_rank(comm, my_rank)
-    call emulator%open(fixture('column.pt'), status, comm=comm%mpi_val, n_level=n_level, time_step=time_step)
+    call emulator%open(fixture('column.pt'), status, comm=comm%mpi_val, n_level=n_level, &
+                       time_step=time_step)
     call check(status%ok(), 'collective open: ' // status%message)
     allocate (t(my_rank, n_level), scalar(my_rank))
     do i = 1, my_rank
@@ -132,7 +142,8 @@ contains
     call emulator%get('ptend_t', t, 1, status)
     call check(status%ok(), 'get: ' // status%message)
     do i = 1, my_rank
-      call check(all(abs(t(i, :) - gain_t * (200.0_real64 + 10 * my_rank + i)) < 1e-9_real64), 'values')
+      call check(all(abs(t(i, :) - gain_t * (200.0_real64 + 10 * my_rank + i)) < 1e-9_real64), &
+                 'values')
     end do
     mine = my_rank
     call MPI_Allreduce(mine, total, 1, MPI_INTEGER, MPI_SUM, comm)
@@ -148,7 +159,8 @@ contains
     call open_and_run(half)
   end subroutine open_in_half_of_the_ranks
 
-  !> The message names the rank within the communicator, the variable and the column; other ranks are not affected.
+  !> The message names the rank within the communicator, the variable and the column; other ranks
+  !! are not affected.
   subroutine not_a_number()
     real(real64) :: t(3, n_level)
 
@@ -158,7 +170,8 @@ contains
     call emulator%begin(3, status)
     call emulator%set('state_t', t, 1, status)
     if (rank == n_rank - 1) then
-      call check_error(status, climlink_error_nonfinite, 'rank ' // trim(last_rank) // ': set: state_t: column 1 (0-based)')
+      call check_error(status, climlink_error_nonfinite, &
+                       'rank ' // trim(last_rank) // ': set: state_t: column 1 (0-based)')
     else
       call check(status%ok(), 'ranks with finite values')
     end if

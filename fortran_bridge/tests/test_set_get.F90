@@ -1,8 +1,10 @@
-!> Values go in and come out by name: every kind, rank and stride that a model has, checked to the last bit.
+!> Values go in and come out by name: every kind, rank and stride that a model has, checked to the
+!! last bit.
 program test_set_get
   use, intrinsic :: iso_fortran_env, only: int64, real32, real64
   use climlink, only: climlink_emulator, climlink_status
-  use test_support, only: check, finish, fixture, gain_ps, gain_q, gain_solar, gain_t, n_level, time_step
+  use test_support, only: check, finish, fixture, gain_ps, gain_q, gain_solar, gain_t, n_level, &
+                          time_step
   implicit none (type, external)
 
   integer, parameter :: n_column = 11
@@ -37,14 +39,22 @@ contains
 
   subroutine queries()
     call check(emulator%n_input() == 4 .and. emulator%n_output() == 4, 'counts')
-    call check(emulator%input_name(2) == 'state_q0001' .and. emulator%input_units(2) == 'kg/kg', 'input 2')
-    call check(emulator%input_width(2) == n_level .and. emulator%input_width(3) == 1, 'input widths')
-    call check(emulator%output_name(1) == 'ptend_t' .and. emulator%output_units(1) == 'K/s', 'output 1')
-    call check(emulator%output_width(1) == n_level .and. emulator%output_width(4) == 1, 'output widths')
-    call check(emulator%input_name(0) == '' .and. emulator%input_name(5) == '', 'names outside the list')
-    call check(emulator%output_width(5) == 0 .and. emulator%output_units(-1) == '', 'outside the list of outputs')
-    call check(emulator%has_input('state_t') .and. emulator%has_input('state_t  '), 'has_input, also padded')
-    call check(.not. emulator%has_input('ptend_t') .and. emulator%has_output('ptend_t'), 'roles are apart')
+    call check(emulator%input_name(2) == 'state_q0001' .and. emulator%input_units(2) == 'kg/kg', &
+               'input 2')
+    call check(emulator%input_width(2) == n_level .and. emulator%input_width(3) == 1, &
+               'input widths')
+    call check(emulator%output_name(1) == 'ptend_t' .and. emulator%output_units(1) == 'K/s', &
+               'output 1')
+    call check(emulator%output_width(1) == n_level .and. emulator%output_width(4) == 1, &
+               'output widths')
+    call check(emulator%input_name(0) == '' .and. emulator%input_name(5) == '', &
+               'names outside the list')
+    call check(emulator%output_width(5) == 0 .and. emulator%output_units(-1) == '', &
+               'outside the list of outputs')
+    call check(emulator%has_input('state_t') .and. emulator%has_input('state_t  '), &
+               'has_input, also padded')
+    call check(.not. emulator%has_input('ptend_t') .and. emulator%has_output('ptend_t'), &
+               'roles are apart')
     call check(emulator%level_count() == n_level, 'level_count')
     call check(abs(emulator%time_step() - time_step) < tiny(time_step), 'time_step')
     call check(emulator%golden_difference() < 1e-6_real64, 'golden_difference')
@@ -116,7 +126,8 @@ contains
 
   !> Every second column, columns in the middle of a rank-3 array, and outputs into strided memory.
   subroutine strided_sections()
-    real(real64) :: wide(2 * n_column, n_level), fields(n_column, 3, n_level), two_scalars(2, n_column)
+    real(real64) :: wide(2 * n_column, n_level), fields(n_column, 3, n_level), &
+                    two_scalars(2, n_column)
     real(real32) :: spaced(3 * n_column, n_level)
 
     wide = huge(wide)
@@ -134,7 +145,8 @@ contains
     spaced = -1.0_real32
     call emulator%get('ptend_t', spaced(2::3, :), 1, status)
     call check(all(same(real(spaced(2::3, :), real64), t, gain_t)), 'strided: get')
-    call check(all(spaced(1::3, :) < -0.5_real32) .and. all(spaced(3::3, :) < -0.5_real32), 'strided: get touches nothing else')
+    call check(all(spaced(1::3, :) < -0.5_real32) .and. all(spaced(3::3, :) < -0.5_real32), &
+               'strided: get touches nothing else')
   end subroutine strided_sections
 
   !> Negative strides (a model that counts levels from the ground) and some columns only.

@@ -1,4 +1,5 @@
-!> A build without libtorch links, reads manifests, and says what it lacks when asked to run a package.
+!> A build without libtorch links, reads manifests, and says what it lacks when asked to run a
+!! package.
 program test_stub
   use climlink, only: climlink_backend, climlink_emulator, climlink_error_file, climlink_status
   use test_support, only: check, check_error, finish

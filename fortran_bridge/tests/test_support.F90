@@ -1,4 +1,5 @@
-!> Checks for test programs: every failed check is reported, and finish ends the program with exit code 1 if there was one.
+!> Checks for test programs: every failed check is reported, and finish ends the program with exit
+!! code 1 if there was one.
 module test_support
   use, intrinsic :: iso_fortran_env, only: error_unit, int64, real32, real64
   use climlink, only: climlink_status
@@ -39,11 +40,12 @@ contains
     if (allocated(status%message)) message = status%message
     if (status%code == code .and. index(message, text) > 0) return
     n_failed = n_failed + 1
-    write (error_unit, '(a,i0,4a,i0,2a)') 'FAILED: expected code ', code, ' and "', text, '", got code', ' ', status%code, ': ', &
-      message
+    write (error_unit, '(a,i0,4a,i0,2a)') 'FAILED: expected code ', code, ' and "', text, &
+      '", got code', ' ', status%code, ': ', message
   end subroutine check_error
 
-  !> True where both values are the same to the last bit, the sign of zero and the kind of NaN included.
+  !> True where both values are the same to the last bit, the sign of zero and the kind of NaN
+  !! included.
   elemental function same_bits(a, b) result(yes)
     real(real64), intent(in) :: a
     real(real64), intent(in) :: b

@@ -1,7 +1,9 @@
-!> A host built with -ffpe-trap=invalid,zero,overflow opens and runs packages, gets failures as statuses, and has its
-!! traps afterwards. With a second argument it divides by zero at the end, which must end it.
+!> A host built with -ffpe-trap=invalid,zero,overflow opens and runs packages, gets failures as
+!! statuses, and has its traps afterwards. With a second argument it divides by zero at the end,
+!! which must end it.
 program test_traps
-  use, intrinsic :: ieee_arithmetic, only: ieee_divide_by_zero, ieee_get_halting_mode, ieee_invalid, ieee_overflow
+  use, intrinsic :: ieee_arithmetic, only: ieee_divide_by_zero, ieee_get_halting_mode, &
+                                           ieee_invalid, ieee_overflow
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink, only: climlink_emulator, climlink_error_nonfinite, climlink_status
   use test_support, only: check, check_error, finish, fixture
@@ -41,7 +43,8 @@ contains
     call ieee_get_halting_mode([ieee_invalid, ieee_divide_by_zero, ieee_overflow], modes)
   end function armed
 
-  !> One step with every input 1 but the temperature; leaves the status of the first call that fails.
+  !> One step with every input 1 but the temperature; leaves the status of the first call that
+  !! fails.
   subroutine step(emulator, temperature)
     type(climlink_emulator), intent(inout) :: emulator
     real(real64), intent(in) :: temperature
@@ -62,7 +65,8 @@ contains
     if (status%ok()) call emulator%run(status)
     if (.not. status%ok()) return
     call emulator%get('ptend_t', heating, 1, status)
-    call check(all(abs(heating - 1e-6_real64 * temperature) < 1e-12_real64 * temperature), 'the answer beside the masked NaN')
+    call check(all(abs(heating - 1e-6_real64 * temperature) < 1e-12_real64 * temperature), &
+               'the answer beside the masked NaN')
   end subroutine step
 
 end program test_traps

@@ -5,16 +5,16 @@
 !!     mpirun -np 2 climlink-fortran-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 &
 !!       [PCOLS [CONSTRAINTS_OFF]]
 !!
-!! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and [N_COLUMN, n_output]. Each rank takes a
-!! contiguous block of rows (possibly none) and cuts it into chunks of PCOLS rows (default 16) with
-!! a shorter last one.
-!! CONSTRAINTS_OFF are names of constraints to leave out, separated by commas.
-!! --trust-code leaves out the check of what the graph may do.
-!! `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on failure, or 2 on wrong usage.
+!! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and
+!! [N_COLUMN, n_output]. Each rank takes a contiguous block of rows (possibly none) and cuts it into
+!! chunks of PCOLS rows (default 16) with a shorter last one. CONSTRAINTS_OFF are names of
+!! constraints to leave out, separated by commas. --trust-code leaves out the check of what the
+!! graph may do. `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on
+!! failure, or 2 on wrong usage.
 program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32
-  use mpi_f08, only: MPI_Abort, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, MPI_Init, MPI_REAL4, MPI_Recv, &
-                     MPI_Send, MPI_STATUS_IGNORE
+  use mpi_f08, only: MPI_Abort, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, &
+                     MPI_Init, MPI_REAL4, MPI_Recv, MPI_Send, MPI_STATUS_IGNORE
   use climlink, only: climlink_emulator, climlink_status
   use climlink_files, only: remove_file, replace_file
   use packed_chunks, only: get_chunk, set_chunk
@@ -94,7 +94,8 @@ contains
 
     read (text, *, iostat=failed) value
     if (failed /= 0) value = least - 1
-    if (value < least) call give_up(name // ' must be a whole number, not too small; it is ' // text // '. ' // usage, 2)
+    if (value < least) call give_up(name // ' must be a whole number, not too small; it is ' &
+                                    // text // '. ' // usage, 2)
   end function number
 
   !> Values in a packed row: the widths of all input or all output variables together.
@@ -152,7 +153,8 @@ contains
     end do
   end subroutine get_all
 
-  !> Rank 0 receives the blocks in rank order and writes them beside the output file, which appears whole or not at all.
+  !> Rank 0 receives the blocks in rank order and writes them beside the output file, which appears
+  !! whole or not at all.
   subroutine write_in_order()
     character(len=:), allocatable :: temporary
     character(len=256) :: message
@@ -164,14 +166,15 @@ contains
       return
     end if
     temporary = output_path // '.part'
-    open (newunit=unit, file=temporary, access='stream', form='unformatted', status='replace', action='write', iostat=failed, &
-          iomsg=message)
+    open (newunit=unit, file=temporary, access='stream', form='unformatted', status='replace', &
+          action='write', iostat=failed, iomsg=message)
     if (failed /= 0) call give_up(output_path // ': ' // trim(message), 1)
     do source = 0, n_rank - 1
       if (source > 0) then
         call rows_of_rank(n_column, source, n_rank, block_first, block_count)
         call resize(outputs, block_count)
-        call MPI_Recv(outputs, size(outputs), MPI_REAL4, source, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE)
+        call MPI_Recv(outputs, size(outputs), MPI_REAL4, source, 0, MPI_COMM_WORLD, &
+                      MPI_STATUS_IGNORE)
       end if
       call write_rows(unit, outputs, error)
       if (len(error) > 0) exit

@@ -41,7 +41,8 @@ contains
       error = path // ': there is no such file'
       return
     end if
-    write (text, '(4(i0,a))') found, ' bytes; expected ', expected, ' for ', n_row, ' rows of ', width, ' float32 values'
+    write (text, '(4(i0,a))') found, ' bytes; expected ', expected, ' for ', n_row, ' rows of ', &
+      width, ' float32 values'
     error = path // ': the file has ' // trim(text)
   end subroutine check_size
 
@@ -58,7 +59,8 @@ contains
     error = ''
     if (size(rows) == 0) return
     position = 1_int64 + int(first - 1, int64) * size(rows, 1) * bytes_per_value
-    open (newunit=unit, file=path, access='stream', form='unformatted', status='old', action='read', iostat=failed, iomsg=message)
+    open (newunit=unit, file=path, access='stream', form='unformatted', status='old', &
+          action='read', iostat=failed, iomsg=message)
     if (failed == 0) read (unit, pos=position, iostat=failed, iomsg=message) rows
     if (failed /= 0) error = path // ': ' // trim(message)
     if (failed == 0) close (unit)

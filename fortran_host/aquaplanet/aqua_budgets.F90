@@ -1,47 +1,56 @@
-!> Global budgets of energy, water and axial angular momentum, as sums over the whole grid in one order on every rank.
+!> Global budgets of energy, water and axial angular momentum, as sums over the whole grid in one
+!! order on every rank.
 !!
-!! Energy of a column [J/m2]: sum of (cp T + K + phi_s + Lv q - Lf q_ice) dp/g, with liquid water as the reference; its change over
-!! a step is what crosses the top and the surface. With pressure as coordinate and a lid at constant pressure, cp T + phi_s stands
-!! for internal plus potential energy (Kasahara 1974, Mon. Wea. Rev. 102, 509).
+!! Energy of a column [J/m2]: sum of (cp T + K + phi_s + Lv q - Lf q_ice) dp/g, with liquid water as
+!! the reference; its change over a step is what crosses the top and the surface. With pressure as
+!! coordinate and a lid at constant pressure, cp T + phi_s stands for internal plus potential energy
+!! (Kasahara 1974, Mon. Wea. Rev. 102, 509).
 module aqua_budgets
-  use aqua_constants, only: earth_radius, earth_rotation, gravity, heat_capacity, latent_fusion, latent_vaporization, pi, r8
+  use aqua_constants, only: earth_radius, earth_rotation, gravity, heat_capacity, latent_fusion, &
+                            latent_vaporization, pi, r8
   use aqua_grid, only: gaussian_grid
   use aqua_levels, only: hybrid_levels, interface_pressure
   implicit none (type, external)
   private
 
-  public :: global_mean, column_energy, column_water, angular_momentum, zonal_torque, layer_mass, budget_row, budget_names, &
-            write_budget_header, write_budget_row, find_budget_row
+  public :: global_mean, column_energy, column_water, angular_momentum, zonal_torque, layer_mass, &
+            budget_row, budget_names, write_budget_header, write_budget_row, find_budget_row
 
   !> What is recorded of one step; the order is that of budget_names.
   type :: budget_row
     integer :: step = 0
-    real(r8) :: day = 0.0_r8                       !! Since the start of the case.
-    real(r8) :: energy = 0.0_r8                    !! After the step [J/m2].
-    real(r8) :: toa_net = 0.0_r8                   !! Absorbed sunlight less outgoing longwave [W/m2].
-    real(r8) :: surface_net = 0.0_r8               !! Into the surface: radiation less turbulent fluxes less melting of snow [W/m2].
-    real(r8) :: energy_fixer = 0.0_r8              !! Given back for what the dynamics lost [W/m2].
-    real(r8) :: emulated_energy_residual = 0.0_r8  !! Column energy that the emulated part made from nothing [W/m2].
-    real(r8) :: water = 0.0_r8                     !! Vapour and cloud after the step [kg/m2].
-    real(r8) :: precipitation = 0.0_r8             !! [mm/day]
-    real(r8) :: evaporation = 0.0_r8               !! [mm/day]
-    real(r8) :: transport_water = 0.0_r8           !! What transport added to the water [mm/day].
-    real(r8) :: emulated_water_residual = 0.0_r8   !! Column water that the emulated part made from nothing [mm/day].
-    real(r8) :: limiter_water = 0.0_r8             !! Added by the host where a tendency would have made water negative [mm/day].
-    real(r8) :: limited_cells = 0.0_r8             !! Number of cells and species so limited.
-    real(r8) :: angular_momentum = 0.0_r8          !! Axial, after the step [kg/s per m2 of surface].
-    real(r8) :: surface_torque = 0.0_r8            !! By surface stress [N/m].
-    real(r8) :: emulated_torque = 0.0_r8           !! By the emulated part [N/m].
-    real(r8) :: temperature_min = 0.0_r8           !! [K]
-    real(r8) :: temperature_max = 0.0_r8           !! [K]
-    real(r8) :: wind_max = 0.0_r8                  !! [m/s]
-    real(r8) :: surface_pressure = 0.0_r8          !! Global mean [Pa].
+    real(r8) :: day = 0.0_r8                     !! Since the start of the case.
+    real(r8) :: energy = 0.0_r8                  !! After the step [J/m2].
+    real(r8) :: toa_net = 0.0_r8                 !! Absorbed sunlight less outgoing longwave [W/m2].
+    real(r8) :: surface_net = 0.0_r8             !! Into the surface: radiation less turbulent
+                                                 !! fluxes less melting of snow [W/m2].
+    real(r8) :: energy_fixer = 0.0_r8            !! Given back for what the dynamics lost [W/m2].
+    real(r8) :: emulated_energy_residual = 0.0_r8  !! Column energy that the emulated part made from
+                                                   !! nothing [W/m2].
+    real(r8) :: water = 0.0_r8                   !! Vapour and cloud after the step [kg/m2].
+    real(r8) :: precipitation = 0.0_r8           !! [mm/day]
+    real(r8) :: evaporation = 0.0_r8             !! [mm/day]
+    real(r8) :: transport_water = 0.0_r8         !! What transport added to the water [mm/day].
+    real(r8) :: emulated_water_residual = 0.0_r8  !! Column water that the emulated part made from
+                                                  !! nothing [mm/day].
+    real(r8) :: limiter_water = 0.0_r8           !! Added by the host where a tendency would have
+                                                 !! made water negative [mm/day].
+    real(r8) :: limited_cells = 0.0_r8           !! Number of cells and species so limited.
+    real(r8) :: angular_momentum = 0.0_r8        !! Axial, after the step [kg/s per m2 of surface].
+    real(r8) :: surface_torque = 0.0_r8          !! By surface stress [N/m].
+    real(r8) :: emulated_torque = 0.0_r8         !! By the emulated part [N/m].
+    real(r8) :: temperature_min = 0.0_r8         !! [K]
+    real(r8) :: temperature_max = 0.0_r8         !! [K]
+    real(r8) :: wind_max = 0.0_r8                !! [m/s]
+    real(r8) :: surface_pressure = 0.0_r8        !! Global mean [Pa].
   end type budget_row
 
-  character(len=*), parameter :: budget_names = 'step,day,energy_J_m2,toa_net_W_m2,surface_net_W_m2,energy_fixer_W_m2,' // &
-    'emulated_energy_residual_W_m2,water_kg_m2,precipitation_mm_day,evaporation_mm_day,transport_water_mm_day,' // &
-    'emulated_water_residual_mm_day,limiter_water_mm_day,limited_cells,angular_momentum_kg_s,surface_torque_N_m,' // &
-    'emulated_torque_N_m,temperature_min_K,temperature_max_K,wind_max_m_s,surface_pressure_Pa'
+  character(len=*), parameter :: budget_names = &
+    'step,day,energy_J_m2,toa_net_W_m2,surface_net_W_m2,energy_fixer_W_m2,' // &
+    'emulated_energy_residual_W_m2,water_kg_m2,precipitation_mm_day,evaporation_mm_day,' // &
+    'transport_water_mm_day,emulated_water_residual_mm_day,limiter_water_mm_day,' // &
+    'limited_cells,angular_momentum_kg_s,surface_torque_N_m,emulated_torque_N_m,' // &
+    'temperature_min_K,temperature_max_K,wind_max_m_s,surface_pressure_Pa'
 
   integer, parameter :: row_length = 1024          ! more than any row has
 
@@ -85,9 +94,11 @@ contains
 
     do column = 1, size(ps)
       mass = layer_mass(levels, ps(column))
-      energy(column) = sum(mass * (heat_capacity * t(:, column) + 0.5_r8 * (u(:, column)**2 + v(:, column)**2) &
+      energy(column) = sum(mass * (heat_capacity * t(:, column) &
+                                   + 0.5_r8 * (u(:, column)**2 + v(:, column)**2) &
                                    + surface_geopotential(column) &
-                                   + latent_vaporization * tracers(1, :, column) - latent_fusion * tracers(3, :, column)))
+                                   + latent_vaporization * tracers(1, :, column) &
+                                   - latent_fusion * tracers(3, :, column)))
     end do
   end function column_energy
 
@@ -116,7 +127,8 @@ contains
 
     do column = 1, grid%n_column
       arm = earth_radius * cos(grid%latitude((column - 1) / grid%n_lon + 1))
-      of_column(column) = arm * sum(layer_mass(levels, ps(column)) * (u(:, column) + earth_rotation * arm))
+      of_column(column) = arm &
+        * sum(layer_mass(levels, ps(column)) * (u(:, column) + earth_rotation * arm))
     end do
     momentum = global_mean(grid, of_column)
   end function angular_momentum
@@ -130,7 +142,8 @@ contains
     integer :: column
 
     do column = 1, grid%n_column
-      of_column(column) = stress(column) * earth_radius * cos(grid%latitude((column - 1) / grid%n_lon + 1))
+      of_column(column) = stress(column) * earth_radius &
+        * cos(grid%latitude((column - 1) / grid%n_lon + 1))
     end do
     torque = global_mean(grid, of_column)
   end function zonal_torque
@@ -168,14 +181,15 @@ contains
   subroutine write_budget_row(unit, row, failed, message)
     integer, intent(in) :: unit
     type(budget_row), intent(in) :: row
-    integer, intent(out) :: failed                   !! 0, or why the line could not be written, in message.
+    integer, intent(out) :: failed           !! 0, or why the line could not be written, in message.
     character(len=*), intent(inout) :: message
 
     write (unit, '(i0,20(",",es24.16e3))', iostat=failed, iomsg=message) row%step, row%day, &
-      row%energy, row%toa_net, row%surface_net, row%energy_fixer, row%emulated_energy_residual, row%water, &
-      row%precipitation, row%evaporation, row%transport_water, &
-      row%emulated_water_residual, row%limiter_water, row%limited_cells, row%angular_momentum, row%surface_torque, &
-      row%emulated_torque, row%temperature_min, row%temperature_max, row%wind_max, row%surface_pressure
+      row%energy, row%toa_net, row%surface_net, row%energy_fixer, row%emulated_energy_residual, &
+      row%water, row%precipitation, row%evaporation, row%transport_water, &
+      row%emulated_water_residual, row%limiter_water, row%limited_cells, row%angular_momentum, &
+      row%surface_torque, row%emulated_torque, row%temperature_min, row%temperature_max, &
+      row%wind_max, row%surface_pressure
   end subroutine write_budget_row
 
 end module aqua_budgets

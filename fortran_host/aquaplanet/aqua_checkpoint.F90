@@ -1,4 +1,5 @@
-!> Writes and reads the restart of a run: everything from which the model goes on as if it had not stopped.
+!> Writes and reads the restart of a run: everything from which the model goes on as if it had not
+!! stopped.
 module aqua_checkpoint
   use host_calendar, only: stamp
   use aqua_constants, only: r8
@@ -31,11 +32,13 @@ contains
     type(aquaplanet_model), intent(in) :: model
     character(len=:), allocatable :: path
 
-    path = trim(model%settings%run%output_directory) // '/restart/' // trim(model%settings%run%case_name) // '.r.' &
+    path = trim(model%settings%run%output_directory) // '/restart/' &
+           // trim(model%settings%run%case_name) // '.r.' &
            // stamp(model%time(model%step_number)) // '.nc'
   end function checkpoint_path
 
-  !> Rank 0 writes; coupling is the state of the coupling in the order of all columns, as hybrid%gather made it.
+  !> Rank 0 writes; coupling is the state of the coupling in the order of all columns, as
+  !! hybrid%gather made it.
   subroutine write_checkpoint(path, model, output, coupling, error)
     character(len=*), intent(in) :: path
     type(aquaplanet_model), intent(in) :: model
@@ -131,8 +134,8 @@ contains
     end associate
   end subroutine read_coupling
 
-  !> Takes up the history where the run left it. A restart of another run's folder is where this run branches off: its history
-  !! begins here.
+  !> Takes up the history where the run left it. A restart of another run's folder is where this run
+  !! branches off: its history begins here.
   subroutine read_history(path, model, output, error)
     character(len=*), intent(in) :: path
     type(aquaplanet_model), intent(in) :: model

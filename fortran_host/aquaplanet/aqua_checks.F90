@@ -7,13 +7,15 @@ module aqua_checks
 
   public :: check_bounds, state_error
 
-  real(r8), parameter :: temperature_bounds(2) = [100.0_r8, 400.0_r8]      ! [K]; the model's own range is 150 to 330
-  real(r8), parameter :: wind_bound = 350.0_r8                             ! [m/s]; at 1200 s and T10 far from the CFL limit
+  ! [K]; the model's own range is 150 to 330
+  real(r8), parameter :: temperature_bounds(2) = [100.0_r8, 400.0_r8]
+  real(r8), parameter :: wind_bound = 350.0_r8  ! [m/s]; at 1200 s and T10 far from the CFL limit
   real(r8), parameter :: pressure_bounds(2) = [5.0e4_r8, 1.2e5_r8]         ! [Pa]
 
 contains
 
-  !> '' or the first variable out of bounds or not finite, with column, level, latitude, longitude and value.
+  !> '' or the first variable out of bounds or not finite, with column, level, latitude, longitude
+  !! and value.
   pure function state_error(grid, u, v, t, ps) result(error)
     type(gaussian_grid), intent(in) :: grid
     real(r8), intent(in) :: u(:, :), v(:, :), t(:, :)     !! [level, column]
@@ -23,7 +25,8 @@ contains
     error = check_bounds(grid, 'T', 'K', t, temperature_bounds)
     if (len(error) == 0) error = check_bounds(grid, 'U', 'm/s', u, [-wind_bound, wind_bound])
     if (len(error) == 0) error = check_bounds(grid, 'V', 'm/s', v, [-wind_bound, wind_bound])
-    if (len(error) == 0) error = check_bounds(grid, 'PS', 'Pa', reshape(ps, [1, size(ps)]), pressure_bounds)
+    if (len(error) == 0) error = check_bounds(grid, 'PS', 'Pa', reshape(ps, [1, size(ps)]), &
+                                              pressure_bounds)
   end function state_error
 
   !> '' or the first value of one field that is not within bounds; NaN is not.
@@ -44,8 +47,9 @@ contains
         if (field(k, column) >= bounds(1) .and. field(k, column) <= bounds(2)) cycle
         i = mod(column - 1, grid%n_lon) + 1
         j = (column - 1) / grid%n_lon + 1
-        write (text, '(2a,es12.4,3a,i0,a,i0,a,f6.1,a,f6.1,a)') name, ' is ', field(k, column), ' ', units, ' at column ', column, &
-          ', level ', k, ' (latitude ', grid%latitude(j) * 180.0_r8 / pi, ', longitude ', grid%longitude(i) * 180.0_r8 / pi, ')'
+        write (text, '(2a,es12.4,3a,i0,a,i0,a,f6.1,a,f6.1,a)') name, ' is ', field(k, column), &
+          ' ', units, ' at column ', column, ', level ', k, ' (latitude ', &
+          grid%latitude(j) * 180.0_r8 / pi, ', longitude ', grid%longitude(i) * 180.0_r8 / pi, ')'
         error = trim(text)
         return
       end do

@@ -1,7 +1,9 @@
-!> Writes pairs in the format of ClimSim: mli, the state before the emulated part, and mlo, after it. CDF-5, dimensions ncol and
-!! lev, float64, profiles (lev, ncol), scalars (ncol), and the variables of the published files in their order.
+!> Writes pairs in the format of ClimSim: mli, the state before the emulated part, and mlo, after
+!! it. CDF-5, dimensions ncol and lev, float64, profiles (lev, ncol), scalars (ncol), and the
+!! variables of the published files in their order.
 module aqua_climsim_output
-  use netcdf, only: nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_global, nf90_int, nf90_put_att, nf90_put_var
+  use netcdf, only: nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_global, nf90_int, &
+                    nf90_put_att, nf90_put_var
   use host_calendar, only: model_time, stamp, tod, ymd
   use aqua_column_table, only: column_table, name_length
   use aqua_constants, only: r8
@@ -12,19 +14,25 @@ module aqua_climsim_output
 
   public :: climsim_record, write_climsim_pair, write_grid_file, climsim_file_name
 
-  character(len=*), parameter :: mli_variables(27) = [character(len=name_length) :: 'cam_in_ALDIF', 'cam_in_ALDIR', &
-    'cam_in_ASDIF', 'cam_in_ASDIR', 'cam_in_ICEFRAC', 'cam_in_LANDFRAC', 'cam_in_LWUP', 'cam_in_OCNFRAC', 'cam_in_SNOWHICE', &
-    'cam_in_SNOWHLAND', 'pbuf_COSZRS', 'pbuf_LHFLX', 'pbuf_SHFLX', 'pbuf_SOLIN', 'pbuf_TAUX', 'pbuf_TAUY', 'state_pmid', &
-    'state_ps', 'state_q0001', 'state_q0002', 'state_q0003', 'state_t', 'state_u', 'state_v', 'pbuf_CH4', 'pbuf_N2O', 'pbuf_ozone']
-  character(len=*), parameter :: mlo_variables(14) = [character(len=name_length) :: 'cam_out_FLWDS', 'cam_out_NETSW', &
-    'cam_out_PRECC', 'cam_out_PRECSC', 'cam_out_SOLL', 'cam_out_SOLLD', 'cam_out_SOLS', 'cam_out_SOLSD', 'state_q0001', &
-    'state_q0002', 'state_q0003', 'state_t', 'state_u', 'state_v']
-  character(len=*), parameter :: profiles(10) = [character(len=name_length) :: 'state_pmid', 'state_q0001', 'state_q0002', &
-    'state_q0003', 'state_t', 'state_u', 'state_v', 'pbuf_CH4', 'pbuf_N2O', 'pbuf_ozone']
+  character(len=*), parameter :: mli_variables(27) = &
+    [character(len=name_length) :: 'cam_in_ALDIF', 'cam_in_ALDIR', &
+    'cam_in_ASDIF', 'cam_in_ASDIR', 'cam_in_ICEFRAC', 'cam_in_LANDFRAC', 'cam_in_LWUP', &
+    'cam_in_OCNFRAC', 'cam_in_SNOWHICE', 'cam_in_SNOWHLAND', 'pbuf_COSZRS', 'pbuf_LHFLX', &
+    'pbuf_SHFLX', 'pbuf_SOLIN', 'pbuf_TAUX', 'pbuf_TAUY', 'state_pmid', 'state_ps', 'state_q0001', &
+    'state_q0002', 'state_q0003', 'state_t', 'state_u', 'state_v', 'pbuf_CH4', 'pbuf_N2O', &
+    'pbuf_ozone']
+  character(len=*), parameter :: mlo_variables(14) = &
+    [character(len=name_length) :: 'cam_out_FLWDS', 'cam_out_NETSW', &
+    'cam_out_PRECC', 'cam_out_PRECSC', 'cam_out_SOLL', 'cam_out_SOLLD', 'cam_out_SOLS', &
+    'cam_out_SOLSD', 'state_q0001', 'state_q0002', 'state_q0003', 'state_t', 'state_u', 'state_v']
+  character(len=*), parameter :: profiles(10) = [character(len=name_length) :: 'state_pmid', &
+    'state_q0001', 'state_q0002', 'state_q0003', 'state_t', 'state_u', 'state_v', 'pbuf_CH4', &
+    'pbuf_N2O', 'pbuf_ozone']
 
   !> Values of one variable.
   type :: climsim_values
-    real(r8), allocatable :: of(:, :)        !! [column, level] or [column, 1]; not allocated: not given yet.
+    real(r8), allocatable :: of(:, :)        !! [column, level] or [column, 1]; not allocated: not
+                                             !! given yet.
     integer :: id = -1                       !! In the file.
   end type climsim_values
 
@@ -61,7 +69,8 @@ contains
     name = 'E3SM-MMF.' // kind // '.' // stamp(time) // '.nc'
   end function climsim_file_name
 
-  !> Writes the pair of one step: what the emulated part was given, and the state and fluxes that it made of it.
+  !> Writes the pair of one step: what the emulated part was given, and the state and fluxes that it
+  !! made of it.
   subroutine write_climsim_pair(folder, time, before, made, dt, error)
     character(len=*), intent(in) :: folder
     type(model_time), intent(in) :: time
@@ -79,7 +88,8 @@ contains
     call mlo%begin('mlo', n_level, before%n_column)
     call mlo%add_table(made)
     call add_state_after(mlo, before, made, dt)
-    ! The partners get their names one right after the other: a lone file would stop whoever reads the folder.
+    ! The partners get their names one right after the other: a lone file would stop whoever reads
+    ! the folder.
     call mli%create(folder, time, input, error)
     if (len(error) == 0) call mlo%create(folder, time, output, error)
     if (len(error) > 0) then
@@ -96,13 +106,16 @@ contains
     type(column_table), intent(in) :: before
     type(column_table), intent(in) :: made
     real(r8), intent(in) :: dt
-    character(len=*), parameter :: names(6) = [character(len=5) :: 't', 'q0001', 'q0002', 'q0003', 'u', 'v']
+    character(len=*), parameter :: names(6) = [character(len=5) :: 't', 'q0001', 'q0002', 'q0003', &
+      'u', 'v']
     real(r8), allocatable :: after(:, :)
     integer :: i
 
     do i = 1, size(names)
-      after = before%section('state_' // trim(names(i))) + dt * made%section('ptend_' // trim(names(i)))
-      ! Taking all of a species leaves a little less than nothing, by rounding; ClimSim's files have no negative water.
+      after = before%section('state_' // trim(names(i))) &
+        + dt * made%section('ptend_' // trim(names(i)))
+      ! Taking all of a species leaves a little less than nothing, by rounding; ClimSim's files have
+      ! no negative water.
       if (names(i)(1:1) == 'q') after = max(after, 0.0_r8)
       call record%add('state_' // trim(names(i)), after)
     end do
@@ -172,8 +185,8 @@ contains
   subroutine place(self, name, values, fits)
     class(climsim_record), intent(inout) :: self
     character(len=*), intent(in) :: name
-    real(r8), intent(in) :: values(:, :)                  !! [column, level or 1]
-    logical, intent(in) :: fits                           !! The variable is of that kind, profile or scalar.
+    real(r8), intent(in) :: values(:, :)         !! [column, level or 1]
+    logical, intent(in) :: fits                  !! The variable is of that kind, profile or scalar.
     integer :: at
 
     at = findloc(self%names == name, .true., dim=1)
@@ -210,7 +223,8 @@ contains
 
     path = folder // '/' // climsim_file_name(self%kind, time)
     do i = 1, size(self%names)
-      if (.not. allocated(self%values(i)%of) .and. len(self%error) == 0) self%error = trim(self%names(i)) // ' was not given'
+      if (.not. allocated(self%values(i)%of) .and. len(self%error) == 0) self%error = &
+        trim(self%names(i)) // ' was not given'
     end do
     error = self%error
     if (len(error) > 0) error = path // ': ' // error
@@ -238,13 +252,16 @@ contains
     do i = 1, size(self%names)
       if (any(profiles == self%names(i))) then
         call attempt(error, file%path, &
-                     nf90_def_var(file%id, trim(self%names(i)), nf90_double, [column, level], self%values(i)%id))
+                     nf90_def_var(file%id, trim(self%names(i)), nf90_double, [column, level], &
+                                  self%values(i)%id))
       else
-        call attempt(error, file%path, nf90_def_var(file%id, trim(self%names(i)), nf90_double, [column], self%values(i)%id))
+        call attempt(error, file%path, nf90_def_var(file%id, trim(self%names(i)), nf90_double, &
+                                                    [column], self%values(i)%id))
       end if
     end do
     call attempt(error, file%path, nf90_put_att(file%id, nf90_global, 'calendar', 'NO_LEAP'))
-    call attempt(error, file%path, nf90_put_att(file%id, nf90_global, 'source', 'climlink aquaplanet'))
+    call attempt(error, file%path, nf90_put_att(file%id, nf90_global, 'source', &
+                                                'climlink aquaplanet'))
     call attempt(error, file%path, nf90_enddef(file%id))
   end subroutine define_variables
 
@@ -257,9 +274,11 @@ contains
     do i = 1, size(self%names)
       associate (values => self%values(i))
         if (any(profiles == self%names(i))) then
-          call attempt(error, file%path, nf90_put_var(file%id, values%id, values%of), trim(self%names(i)))
+          call attempt(error, file%path, nf90_put_var(file%id, values%id, values%of), &
+                       trim(self%names(i)))
         else
-          call attempt(error, file%path, nf90_put_var(file%id, values%id, values%of(:, 1)), trim(self%names(i)))
+          call attempt(error, file%path, nf90_put_var(file%id, values%id, values%of(:, 1)), &
+                       trim(self%names(i)))
         end if
       end associate
     end do

@@ -1,4 +1,5 @@
-!> The reference physics: what an emulator of the embedded model replaces. A pure function of one column; no memory between calls.
+!> The reference physics: what an emulator of the embedded model replaces. A pure function of one
+!! column; no memory between calls.
 module aqua_column_physics
   use aqua_column_types, only: column_inputs, column_outputs, physics_parameters
   use aqua_condensation, only: cloud_fraction_of, condense, precipitate, settle_phase
@@ -11,14 +12,17 @@ module aqua_column_physics
 
   public :: reference_physics, freeze_convective, total_cover
 
-  !> Share of snow in convective precipitation by the temperature of the lowest level: 1 below, 0 above [K], as in ClimSim's files.
+  !> Share of snow in convective precipitation by the temperature of the lowest level: 1 below, 0
+  !! above [K], as in ClimSim's files.
   real(r8), parameter :: all_snow = 268.0_r8, all_rain = 281.0_r8
   real(r8), parameter :: gram = 1.0e3_r8               !! [g/kg]
-  real(r8), parameter :: liquid_absorption = 90.3_r8   !! Of longwave radiation (Stephens 1978, J. Atmos. Sci. 35, 2123) [m2/kg]
+  real(r8), parameter :: liquid_absorption = 90.3_r8   !! Of longwave radiation (Stephens 1978, J.
+                                                       !! Atmos. Sci. 35, 2123) [m2/kg]
 
 contains
 
-  !> All tendencies and fluxes of one column over dt [s]: radiation, convection, condensation, precipitation, one after the other.
+  !> All tendencies and fluxes of one column over dt [s]: radiation, convection, condensation,
+  !! precipitation, one after the other.
   pure subroutine reference_physics(parameters, inputs, dt, outputs)
     type(physics_parameters), intent(in) :: parameters
     type(column_inputs), intent(in) :: inputs
@@ -40,9 +44,11 @@ contains
     before = sum(liquid * inputs%dp) + sum(ice * inputs%dp)
     call convect(parameters, inputs%p_mid, inputs%dp, dt, t, q, liquid, ice, convective, top)
     before = (sum(liquid * inputs%dp) + sum(ice * inputs%dp) - before) / gravity
-    call mix_momentum(parameters%convective_momentum, convective + before, base_vapor, inputs%dp, top, t, u, v)
+    call mix_momentum(parameters%convective_momentum, convective + before, base_vapor, inputs%dp, &
+                      top, t, u, v)
     call condense(parameters%critical_humidity, inputs%p_mid, t, q, liquid, ice, outputs%cloud)
-    call precipitate(parameters, inputs%p_mid, inputs%dp, dt, outputs%cloud, t, q, liquid, ice, rain, snow)
+    call precipitate(parameters, inputs%p_mid, inputs%dp, dt, outputs%cloud, t, q, liquid, ice, &
+                     rain, snow)
     call freeze_convective(inputs%dp, convective, top, t, frozen)
     call settle_phase(t, liquid, ice)
 
@@ -57,7 +63,8 @@ contains
     outputs%precsc = (frozen + snow) / (water_density * dt)
   end subroutine reference_physics
 
-  !> Radiative heating [level] in W/m2 per layer, of the state at the start, and the fluxes at both ends.
+  !> Radiative heating [level] in W/m2 per layer, of the state at the start, and the fluxes at both
+  !! ends.
   pure subroutine radiate(parameters, inputs, outputs, heating)
     type(physics_parameters), intent(in) :: parameters
     type(column_inputs), intent(in) :: inputs
@@ -67,23 +74,27 @@ contains
     type(shortwave_result) :: sun
     real(r8) :: cover
 
-    cloud = cloud_fraction_of(parameters%critical_humidity, inputs%p_mid, inputs%t, inputs%qc, inputs%qi)
+    cloud = cloud_fraction_of(parameters%critical_humidity, inputs%p_mid, inputs%t, inputs%qc, &
+                              inputs%qi)
     cover = total_cover(cloud)
-    ! All water is in the covered part. There a layer fills the share cloud / cover, and its water counts by the square root of that
-    ! (Kiehl et al. 1996, NCAR/TN-420).
+    ! All water is in the covered part. There a layer fills the share cloud / cover, and its water
+    ! counts by the square root of that (Kiehl et al. 1996, NCAR/TN-420).
     filled = 0.0_r8
     if (cover > 0.0_r8) filled = parameters%cloud_uniformity * sqrt(cloud / cover) / cover
     liquid = filled * inputs%qc * inputs%dp / gravity
     ice = filled * inputs%qi * inputs%dp / gravity
-    ! Crystals absorb longwave radiation, and scatter and absorb sunlight, after Ebert and Curry (1992, J. Geophys. Res. 97, 3831).
-    call longwave(inputs%t, inputs%q, inputs%p_mid, inputs%dp, inputs%ozone, parameters%co2_ppm, cover, &
-                  liquid_absorption * liquid + gram * (0.005_r8 + 1.0_r8 / parameters%ice_radius_um) * ice, inputs%lwup, heating, &
-                  outputs%flwds, outputs%flut)
+    ! Crystals absorb longwave radiation, and scatter and absorb sunlight, after Ebert and Curry
+    ! (1992, J. Geophys. Res. 97, 3831).
+    call longwave(inputs%t, inputs%q, inputs%p_mid, inputs%dp, inputs%ozone, parameters%co2_ppm, &
+                  cover, liquid_absorption * liquid &
+                  + gram * (0.005_r8 + 1.0_r8 / parameters%ice_radius_um) * ice, inputs%lwup, &
+                  heating, outputs%flwds, outputs%flut)
     outputs%flns = inputs%lwup - outputs%flwds
     if (inputs%coszrs > 0.0_r8 .and. inputs%solin > 0.0_r8) then
       ! Optical depth 3/2 water path / (density radius) of droplets.
-      call shortwave(inputs%solin, inputs%coszrs, [inputs%asdir, inputs%aldir], [inputs%asdif, inputs%aldif], inputs%p_mid, &
-                     inputs%dp, inputs%q, inputs%ozone, cover, 1.5_r8 * gram * liquid / parameters%liquid_radius_um, &
+      call shortwave(inputs%solin, inputs%coszrs, [inputs%asdir, inputs%aldir], &
+                     [inputs%asdif, inputs%aldif], inputs%p_mid, inputs%dp, inputs%q, &
+                     inputs%ozone, cover, 1.5_r8 * gram * liquid / parameters%liquid_radius_um, &
                      (0.003448_r8 + 2.431_r8 / parameters%ice_radius_um) * gram * ice, by_sun, sun)
       heating = heating + by_sun
     end if
@@ -91,13 +102,15 @@ contains
     outputs%soll = sun%direct(2)
     outputs%solsd = sun%diffuse(1)
     outputs%solld = sun%diffuse(2)
-    outputs%netsw = outputs%sols * (1.0_r8 - inputs%asdir) + outputs%soll * (1.0_r8 - inputs%aldir) &
-                    + outputs%solsd * (1.0_r8 - inputs%asdif) + outputs%solld * (1.0_r8 - inputs%aldif)
+    outputs%netsw = outputs%sols * (1.0_r8 - inputs%asdir) &
+                    + outputs%soll * (1.0_r8 - inputs%aldir) &
+                    + outputs%solsd * (1.0_r8 - inputs%asdif) &
+                    + outputs%solld * (1.0_r8 - inputs%aldif)
     outputs%fsnt = sun%net_top
   end subroutine radiate
 
-  !> Share of the column under cloud: neighbours overlap as far as they can, layers with clear ones between them at random (Geleyn
-  !! and Hollingsworth 1979, Contrib. Atmos. Phys. 52, 1).
+  !> Share of the column under cloud: neighbours overlap as far as they can, layers with clear ones
+  !! between them at random (Geleyn and Hollingsworth 1979, Contrib. Atmos. Phys. 52, 1).
   pure function total_cover(cloud) result(cover)
     real(r8), intent(in) :: cloud(:)                 !! Fraction [level]
     real(r8) :: cover
@@ -113,8 +126,8 @@ contains
     cover = 1.0_r8 - clear
   end function total_cover
 
-  !> The part of convective precipitation that reaches the surface as snow [kg/m2] froze on its way: the heat goes evenly to
-  !! the layers that convect.
+  !> The part of convective precipitation that reaches the surface as snow [kg/m2] froze on its way:
+  !! the heat goes evenly to the layers that convect.
   pure subroutine freeze_convective(dp, convective, top, t, frozen)
     real(r8), intent(in) :: dp(:), convective
     integer, intent(in) :: top                     !! Highest convecting level
@@ -122,7 +135,8 @@ contains
     real(r8), intent(out) :: frozen
 
     frozen = convective * min(1.0_r8, max(0.0_r8, (all_rain - t(size(t))) / (all_rain - all_snow)))
-    if (frozen > 0.0_r8) t(top:) = t(top:) + latent_fusion * frozen * gravity / (heat_capacity * sum(dp(top:)))
+    if (frozen > 0.0_r8) t(top:) = t(top:) + latent_fusion * frozen &
+      * gravity / (heat_capacity * sum(dp(top:)))
   end subroutine freeze_convective
 
 end module aqua_column_physics

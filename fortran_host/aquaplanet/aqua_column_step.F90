@@ -1,11 +1,14 @@
-!> Everything that happens in columns during a step, on this rank's share of them: the emulated part (reference physics, emulator,
-!! or a blend of both), then the host's surface fluxes and boundary layer. The results of all ranks are then brought to every rank.
+!> Everything that happens in columns during a step, on this rank's share of them: the emulated part
+!! (reference physics, emulator, or a blend of both), then the host's surface fluxes and boundary
+!! layer. The results of all ranks are then brought to every rank.
 module aqua_column_step
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
   use aqua_boundary_layer, only: surface_and_boundary_layer
   use aqua_column_physics, only: reference_physics
-  use aqua_column_table, only: column_table, make_table, name_length, output_profiles, output_scalars, output_table
-  use aqua_column_types, only: allocate_inputs, allocate_outputs, column_inputs, column_outputs, physics_parameters
+  use aqua_column_table, only: column_table, make_table, name_length, output_profiles, &
+                               output_scalars, output_table
+  use aqua_column_types, only: allocate_inputs, allocate_outputs, column_inputs, column_outputs, &
+                               physics_parameters
   use aqua_constants, only: gravity, r8
   use aqua_hybrid, only: hybrid_physics
   use aqua_levels, only: hybrid_levels, interface_pressure
@@ -16,11 +19,14 @@ module aqua_column_step
   public :: column_worker
 
   !> What the host itself adds after the emulated part, over one step.
-  character(len=*), parameter, public :: host_profiles(4) = [character(len=name_length) :: 'host_t', 'host_q0001', 'host_u', &
+  character(len=*), parameter, public :: host_profiles(4) = &
+    [character(len=name_length) :: 'host_t', 'host_q0001', 'host_u', &
     'host_v']
 
-  !> Fluxes of this step that the next step's emulated part reads; top-of-atmosphere fluxes and other diagnostics [column].
-  character(len=*), parameter, public :: host_scalars(10) = [character(len=name_length) :: 'pbuf_LHFLX', 'pbuf_SHFLX', &
+  !> Fluxes of this step that the next step's emulated part reads; top-of-atmosphere fluxes and
+  !! other diagnostics [column].
+  character(len=*), parameter, public :: host_scalars(10) = &
+    [character(len=name_length) :: 'pbuf_LHFLX', 'pbuf_SHFLX', &
     'pbuf_TAUX', 'pbuf_TAUY', 'FSNT', 'FLUT', 'FLNS', 'PRECL', 'limiter_water', 'limited_cells']
 
   !> A species of which all is taken may lack this share of itself, by rounding.
@@ -29,8 +35,10 @@ module aqua_column_step
   type :: column_worker
     integer :: first = 1                        !! First column of this rank.
     integer :: count = 0
-    type(column_table) :: results               !! Of all columns: outputs of the emulated part, host profiles and scalars.
-    type(column_table) :: shadow                !! Of all columns: outputs of the part that does not feed back, in shadow mode.
+    type(column_table) :: results               !! Of all columns: outputs of the emulated part,
+                                                !! host profiles and scalars.
+    type(column_table) :: shadow                !! Of all columns: outputs of the part that does not
+                                                !! feed back, in shadow mode.
     type(column_table) :: inputs                !! This rank's columns.
     type(column_table) :: reference, emulated   !! This rank's columns.
     type(column_table) :: applied               !! This rank's columns: what of both feeds back.
@@ -59,7 +67,8 @@ contains
     n_level = inputs%width(1)
     n = inputs%n_column
     call share_of(n, self%first, self%count)
-    self%results = make_table([output_profiles, host_profiles], [output_scalars, host_scalars], n_level, n)
+    self%results = make_table([output_profiles, host_profiles], [output_scalars, host_scalars], &
+                              n_level, n)
     self%first_scalar = self%results%row('cam_out_NETSW')
     self%host_rows = self%results%row('host_t')
     self%flux_rows = self%results%row('pbuf_LHFLX')
@@ -75,8 +84,10 @@ contains
     call allocate_outputs(n_level, self%outcome)
   end subroutine initialize
 
-  !> One step of all columns. error is '' or names rank, column and variable; it may differ between ranks.
-  subroutine step(self, step_number, levels, parameters, inputs, sea_surface_temperature, dt, hybrid, error)
+  !> One step of all columns. error is '' or names rank, column and variable; it may differ between
+  !! ranks.
+  subroutine step(self, step_number, levels, parameters, inputs, sea_surface_temperature, dt, &
+                  hybrid, error)
     class(column_worker), intent(inout) :: self
     integer, intent(in) :: step_number                              !! From the start of the case.
     type(hybrid_levels), intent(in) :: levels
@@ -96,12 +107,13 @@ contains
       call self%run_reference(levels, parameters, dt)
     else
       ! An emulator does not say what crosses the top of the atmosphere: not known is not zero.
-      self%results%values(self%diagnostic_rows:self%diagnostic_rows + 3, :) = ieee_value(1.0_r8, ieee_quiet_nan)
+      self%results%values(self%diagnostic_rows:self%diagnostic_rows + 3, :) = ieee_value(1.0_r8, &
+        ieee_quiet_nan)
     end if
     if (hybrid%needs_emulator()) then
       call hybrid%run(self%inputs, self%emulated, error)
-      write (where, '(2(a,i0),a)') ' (column 0 of this rank is column ', self%first - 1, ' of the ', inputs%n_column, &
-        ' of the model)'
+      write (where, '(2(a,i0),a)') ' (column 0 of this rank is column ', self%first - 1, &
+        ' of the ', inputs%n_column, ' of the model)'
       if (len(error) > 0) error = error // trim(where)
     end if
     call agree(error)
@@ -112,10 +124,12 @@ contains
     end do
     call hybrid%finish(self%inputs, self%applied)
     if (hybrid%shadows()) then
-      self%shadow%values(:, self%first:self%first + self%count - 1) = hybrid%other(self%reference, self%emulated)
+      self%shadow%values(:, self%first:self%first + self%count - 1) = hybrid%other(self%reference, &
+        self%emulated)
     end if
     call complete_shares(size(self%results%values, 1), self%results%n_column, self%results%values)
-    if (hybrid%shadows()) call complete_shares(size(self%shadow%values, 1), self%shadow%n_column, self%shadow%values)
+    if (hybrid%shadows()) call complete_shares(size(self%shadow%values, 1), self%shadow%n_column, &
+                                               self%shadow%values)
   end subroutine step
 
   !> The reference physics of this rank's columns, into reference and the diagnostics of results.
@@ -132,9 +146,11 @@ contains
       call reference_physics(parameters, self%column, dt, self%outcome)
       associate (made => self%outcome, rows => self%reference%values(:, i))
         rows(:6 * n) = [made%dtdt, made%dqdt, made%dqcdt, made%dqidt, made%dudt, made%dvdt]
-        rows(6 * n + 1:) = [made%netsw, made%flwds, made%precsc, made%precc, made%sols, made%soll, made%solsd, made%solld]
+        rows(6 * n + 1:) = [made%netsw, made%flwds, made%precsc, made%precc, made%sols, made%soll, &
+                            made%solsd, made%solld]
         associate (at => self%diagnostic_rows)
-          self%results%values(at:at + 3, self%first + i - 1) = [made%fsnt, made%flut, made%flns, made%precl]
+          self%results%values(at:at + 3, self%first + i - 1) = [made%fsnt, made%flut, made%flns, &
+                                                                made%precl]
         end associate
       end associate
     end do
@@ -182,32 +198,37 @@ contains
     real(r8), intent(in) :: sea_surface_temperature
     real(r8), intent(in) :: dt
     integer, intent(in) :: i
-    real(r8) :: state(levels%n_level, 6), p_mid(levels%n_level), p_int(levels%n_level + 1), lhflx, shflx, taux, tauy
+    real(r8) :: state(levels%n_level, 6), p_mid(levels%n_level), p_int(levels%n_level + 1), lhflx, &
+                shflx, taux, tauy
     integer :: n, at
 
     n = levels%n_level
     at = self%host_rows
-    associate (given => self%inputs%values(:, i), made => self%results%values(:, self%first + i - 1))
+    associate (given => self%inputs%values(:, i), &
+               made => self%results%values(:, self%first + i - 1))
       p_int = interface_pressure(levels, given(10 * n + 1))
       p_mid = given(6 * n + 1:7 * n)
       state = reshape(given(:6 * n), [n, 6])
       associate (added => made(self%limiter_rows), cells => made(self%limiter_rows + 1))
-        call limit_water((p_int(2:) - p_int(:n)) / gravity, given(n + 1:4 * n), dt, self%applied%values(n + 1:4 * n, i), added, &
-                         cells)
+        call limit_water((p_int(2:) - p_int(:n)) / gravity, given(n + 1:4 * n), dt, &
+                         self%applied%values(n + 1:4 * n, i), added, cells)
       end associate
       made(:6 * n) = self%applied%values(:6 * n, i)
       made(self%first_scalar:self%flux_rows - 1) = self%applied%values(6 * n + 1:, i)
       state = state + dt * reshape(made(:6 * n), [n, 6])
-      call surface_and_boundary_layer(state(:, 1), state(:, 2), state(:, 5), state(:, 6), p_mid, p_int, p_int(2:) - p_int(:n), &
-                                      sea_surface_temperature, dt, made(at:at + n - 1), made(at + n:at + 2 * n - 1), &
-                                      made(at + 2 * n:at + 3 * n - 1), made(at + 3 * n:at + 4 * n - 1), lhflx, shflx, taux, tauy)
+      call surface_and_boundary_layer(state(:, 1), state(:, 2), state(:, 5), state(:, 6), p_mid, &
+                                      p_int, p_int(2:) - p_int(:n), sea_surface_temperature, dt, &
+                                      made(at:at + n - 1), made(at + n:at + 2 * n - 1), &
+                                      made(at + 2 * n:at + 3 * n - 1), &
+                                      made(at + 3 * n:at + 4 * n - 1), lhflx, shflx, taux, tauy)
       at = self%flux_rows
       made(at:at + 3) = [lhflx, shflx, taux, tauy]
     end associate
   end subroutine finish_column
 
-  !> Raises tendencies of water that would take more of a species than there is; counts cells and the water so made. The reference
-  !! physics and a package with the positivity constraint leave nothing to do, but for blends of tendencies of both.
+  !> Raises tendencies of water that would take more of a species than there is; counts cells and
+  !! the water so made. The reference physics and a package with the positivity constraint leave
+  !! nothing to do, but for blends of tendencies of both.
   pure subroutine limit_water(mass, water, dt, tendency, added, cells)
     real(r8), intent(in) :: mass(:)                  !! [level], kg/m2
     real(r8), intent(in) :: water(:)                 !! [level of vapour, of liquid, of ice], kg/kg

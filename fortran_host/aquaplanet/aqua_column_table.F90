@@ -1,5 +1,6 @@
-!> Named variables of many columns in one array [row, column]: a profile takes one row per level, a scalar one. A column is
-!! contiguous, so columns are sent between ranks as they lie. The names are ClimSim's (variables.yaml of climlink.wrappers).
+!> Named variables of many columns in one array [row, column]: a profile takes one row per level, a
+!! scalar one. A column is contiguous, so columns are sent between ranks as they lie. The names are
+!! ClimSim's (variables.yaml of climlink.wrappers).
 module aqua_column_table
   use aqua_constants, only: r8
   implicit none (type, external)
@@ -9,15 +10,22 @@ module aqua_column_table
 
   integer, parameter, public :: name_length = 24
 
-  character(len=*), parameter, public :: input_profiles(10) = [character(len=name_length) :: 'state_t', 'state_q0001', &
-    'state_q0002', 'state_q0003', 'state_u', 'state_v', 'state_pmid', 'pbuf_ozone', 'pbuf_CH4', 'pbuf_N2O']
-  character(len=*), parameter, public :: input_scalars(17) = [character(len=name_length) :: 'state_ps', 'pbuf_SOLIN', &
-    'pbuf_LHFLX', 'pbuf_SHFLX', 'pbuf_TAUX', 'pbuf_TAUY', 'pbuf_COSZRS', 'cam_in_ALDIF', 'cam_in_ALDIR', 'cam_in_ASDIF', &
-    'cam_in_ASDIR', 'cam_in_LWUP', 'cam_in_ICEFRAC', 'cam_in_LANDFRAC', 'cam_in_OCNFRAC', 'cam_in_SNOWHICE', 'cam_in_SNOWHLAND']
-  character(len=*), parameter, public :: output_profiles(6) = [character(len=name_length) :: 'ptend_t', 'ptend_q0001', &
+  character(len=*), parameter, public :: input_profiles(10) = &
+    [character(len=name_length) :: 'state_t', 'state_q0001', &
+    'state_q0002', 'state_q0003', 'state_u', 'state_v', 'state_pmid', 'pbuf_ozone', 'pbuf_CH4', &
+    'pbuf_N2O']
+  character(len=*), parameter, public :: input_scalars(17) = &
+    [character(len=name_length) :: 'state_ps', 'pbuf_SOLIN', &
+    'pbuf_LHFLX', 'pbuf_SHFLX', 'pbuf_TAUX', 'pbuf_TAUY', 'pbuf_COSZRS', 'cam_in_ALDIF', &
+    'cam_in_ALDIR', 'cam_in_ASDIF', 'cam_in_ASDIR', 'cam_in_LWUP', 'cam_in_ICEFRAC', &
+    'cam_in_LANDFRAC', 'cam_in_OCNFRAC', 'cam_in_SNOWHICE', 'cam_in_SNOWHLAND']
+  character(len=*), parameter, public :: output_profiles(6) = &
+    [character(len=name_length) :: 'ptend_t', 'ptend_q0001', &
     'ptend_q0002', 'ptend_q0003', 'ptend_u', 'ptend_v']
-  character(len=*), parameter, public :: output_scalars(8) = [character(len=name_length) :: 'cam_out_NETSW', 'cam_out_FLWDS', &
-    'cam_out_PRECSC', 'cam_out_PRECC', 'cam_out_SOLS', 'cam_out_SOLL', 'cam_out_SOLSD', 'cam_out_SOLLD']
+  character(len=*), parameter, public :: output_scalars(8) = &
+    [character(len=name_length) :: 'cam_out_NETSW', 'cam_out_FLWDS', &
+    'cam_out_PRECSC', 'cam_out_PRECC', 'cam_out_SOLS', 'cam_out_SOLL', 'cam_out_SOLSD', &
+    'cam_out_SOLLD']
 
   type :: column_table
     integer :: n_column = 0
@@ -34,7 +42,8 @@ module aqua_column_table
 
 contains
 
-  !> Units in which this host has a variable, as manifests write them; blank for names it does not know.
+  !> Units in which this host has a variable, as manifests write them; blank for names it does not
+  !! know.
   pure function host_units(name) result(units)
     character(len=*), intent(in) :: name
     character(len=8) :: units
@@ -50,8 +59,8 @@ contains
       units = 'm/s'
     case ('state_pmid', 'state_ps')
       units = 'Pa'
-    case ('pbuf_SOLIN', 'pbuf_LHFLX', 'pbuf_SHFLX', 'cam_in_LWUP', 'cam_out_NETSW', 'cam_out_FLWDS', 'cam_out_SOLS', &
-          'cam_out_SOLL', 'cam_out_SOLSD', 'cam_out_SOLLD')
+    case ('pbuf_SOLIN', 'pbuf_LHFLX', 'pbuf_SHFLX', 'cam_in_LWUP', 'cam_out_NETSW', &
+          'cam_out_FLWDS', 'cam_out_SOLS', 'cam_out_SOLL', 'cam_out_SOLSD', 'cam_out_SOLLD')
       units = 'W/m2'
     case ('pbuf_TAUX', 'pbuf_TAUY')
       units = 'N/m2'
@@ -59,13 +68,14 @@ contains
       units = 'm'
     case ('ptend_t', 'state_t_dyn', 'state_t_prvphy')
       units = 'K/s'
-    case ('ptend_q0001', 'ptend_q0002', 'ptend_q0003', 'state_q0_dyn', 'state_q0001_prvphy', 'state_q0002_prvphy', &
-          'state_q0003_prvphy')
+    case ('ptend_q0001', 'ptend_q0002', 'ptend_q0003', 'state_q0_dyn', 'state_q0001_prvphy', &
+          'state_q0002_prvphy', 'state_q0003_prvphy')
       units = 'kg/kg/s'
     case ('ptend_u', 'ptend_v', 'state_u_dyn', 'state_u_prvphy')
       units = 'm/s2'
-    case ('state_rh', 'pbuf_COSZRS', 'cam_in_ALDIF', 'cam_in_ALDIR', 'cam_in_ASDIF', 'cam_in_ASDIR', 'cam_in_ICEFRAC', &
-          'cam_in_LANDFRAC', 'cam_in_OCNFRAC', 'clat', 'slat', 'icol')
+    case ('state_rh', 'pbuf_COSZRS', 'cam_in_ALDIF', 'cam_in_ALDIR', 'cam_in_ASDIF', &
+          'cam_in_ASDIR', 'cam_in_ICEFRAC', 'cam_in_LANDFRAC', 'cam_in_OCNFRAC', 'clat', 'slat', &
+          'icol')
       units = '1'
     case default
       units = ''

@@ -1,31 +1,37 @@
-!> Cloud of resolved ascent. Total water varies evenly within a layer, so cloud begins below saturation of the mean (Smith 1990, Q.
-!! J. R. Meteorol. Soc. 116, 435, with an even distribution as in Le Treut and Li 1991, Clim. Dyn. 5, 175). Dense liquid turns to
-!! rain (Sundqvist, Berge and Kristjansson 1989, Mon. Wea. Rev. 117, 1641), ice falls out (Heymsfield and Donner 1990, J. Atmos.
-!! Sci. 47, 1865), and what falls evaporates in dry air and melts in warm air.
+!> Cloud of resolved ascent. Total water varies evenly within a layer, so cloud begins below
+!! saturation of the mean (Smith 1990, Q. J. R. Meteorol. Soc. 116, 435, with an even distribution
+!! as in Le Treut and Li 1991, Clim. Dyn. 5, 175). Dense liquid turns to rain (Sundqvist, Berge and
+!! Kristjansson 1989, Mon. Wea. Rev. 117, 1641), ice falls out (Heymsfield and Donner 1990, J.
+!! Atmos. Sci. 47, 1865), and what falls evaporates in dry air and melts in warm air.
 module aqua_condensation
   use aqua_column_types, only: physics_parameters
-  use aqua_constants, only: dry_air_gas, gravity, heat_capacity, latent_fusion, latent_vaporization, r8
-  use aqua_saturation, only: all_ice, condensation_heat, freezing, liquid_fraction, saturation_with_slope
+  use aqua_constants, only: dry_air_gas, gravity, heat_capacity, latent_fusion, &
+                            latent_vaporization, r8
+  use aqua_saturation, only: all_ice, condensation_heat, freezing, liquid_fraction, &
+                             saturation_with_slope
   implicit none (type, external)
   private
 
   public :: condense, precipitate, settle_phase, cloud_fraction_of
 
-  real(r8), parameter :: highest = 1.0e3_r8            !! No cloud forms at lower pressure [Pa]; what is there evaporates.
+  real(r8), parameter :: highest = 1.0e3_r8            !! No cloud forms at lower pressure [Pa];
+                                                       !! what is there evaporates.
   real(r8), parameter :: smallest = 1.0e-12_r8         !! Cloud that is none [kg/kg]
-  real(r8), parameter :: evaporation_coefficient = 1.0e-5_r8   !! Sundqvist (1988): E = k (1 - RH) sqrt(P), P in kg/m2/s, E in 1/s
+  real(r8), parameter :: evaporation_coefficient = 1.0e-5_r8   !! Sundqvist (1988): E = k (1 - RH)
+                                                               !! sqrt(P), P in kg/m2/s, E in 1/s
 
 contains
 
-  !> Puts the water of every level in equilibrium: t, q, liquid and ice are updated, cloud is its fraction. Enthalpy is kept
-  !! exactly.
+  !> Puts the water of every level in equilibrium: t, q, liquid and ice are updated, cloud is its
+  !! fraction. Enthalpy is kept exactly.
   elemental subroutine condense(critical_humidity, p, t, q, liquid, ice, cloud)
     real(r8), intent(in) :: critical_humidity
     real(r8), intent(in) :: p                          !! [Pa]
     real(r8), intent(inout) :: t                       !! [K]
     real(r8), intent(inout) :: q, liquid, ice          !! [kg/kg]
     real(r8), intent(out) :: cloud
-    real(r8) :: total, cold, saturation, heat, slope, factor, excess, width, condensed, enthalpy, warm
+    real(r8) :: total, cold, saturation, heat, slope, factor, excess, width, condensed, enthalpy, &
+                warm
 
     cloud = 0.0_r8
     condensed = 0.0_r8
@@ -53,9 +59,10 @@ contains
     t = (enthalpy - latent_vaporization * q + latent_fusion * ice) / heat_capacity
   end subroutine condense
 
-  !> Gives cloud the phase of its temperature, liquid_fraction, with the heat that this takes or gives: both hold at once, which on
-  !! a linear ramp is one equation for temperature. So ice and liquid follow from temperature and total cloud, as in E3SM's own
-  !! microphysics of one moment (Khairoutdinov and Randall 2003, J. Atmos. Sci. 60, 607).
+  !> Gives cloud the phase of its temperature, liquid_fraction, with the heat that this takes or
+  !! gives: both hold at once, which on a linear ramp is one equation for temperature. So ice and
+  !! liquid follow from temperature and total cloud, as in E3SM's own microphysics of one moment
+  !! (Khairoutdinov and Randall 2003, J. Atmos. Sci. 60, 607).
   elemental subroutine settle_phase(t, liquid, ice)
     real(r8), intent(inout) :: t                       !! [K]
     real(r8), intent(inout) :: liquid, ice             !! [kg/kg]
@@ -85,7 +92,8 @@ contains
     cloud = min(1.0_r8, max(0.1_r8, sqrt((liquid + ice) / max(width, smallest))))
   end function cloud_fraction_of
 
-  !> Turns cloud to rain and snow and lets them fall. t, q, liquid and ice are updated; rain and snow reach the surface [kg/m2].
+  !> Turns cloud to rain and snow and lets them fall. t, q, liquid and ice are updated; rain and
+  !! snow reach the surface [kg/m2].
   pure subroutine precipitate(parameters, p, dp, dt, cloud, t, q, liquid, ice, rain, snow)
     type(physics_parameters), intent(in) :: parameters
     real(r8), intent(in) :: p(:), dp(:), dt
@@ -107,7 +115,8 @@ contains
       end if
       if (ice(k) > smallest) then
         density = p(k) / (dry_air_gas * t(k))
-        speed = parameters%ice_fall_speed * (density * ice(k) / max(cloud(k), 0.05_r8) / 1.0e-3_r8)**0.16_r8
+        speed = parameters%ice_fall_speed &
+          * (density * ice(k) / max(cloud(k), 0.05_r8) / 1.0e-3_r8)**0.16_r8
         made = ice(k) * (1.0_r8 - exp(-dt * speed * density * gravity / dp(k)))
         ice(k) = ice(k) - made
         snow = snow + mass * made
@@ -117,7 +126,8 @@ contains
     end do
   end subroutine precipitate
 
-  !> Evaporation of what falls into the clear part of a layer, at most to saturation at half of the difference.
+  !> Evaporation of what falls into the clear part of a layer, at most to saturation at half of the
+  !! difference.
   elemental subroutine evaporate(strength, p, mass, dt, cloud, t, q, rain, snow)
     real(r8), intent(in) :: strength, p, mass, dt, cloud
     real(r8), intent(inout) :: t, q, rain, snow
@@ -127,8 +137,10 @@ contains
     if (falling <= 0.0_r8 .or. p <= highest) return
     call saturation_with_slope(t, p, saturation, heat, slope)
     if (q >= saturation) return
-    gained = strength * evaporation_coefficient * (1.0_r8 - q / saturation) * sqrt(falling / dt) * dt * (1.0_r8 - cloud)
-    gained = min(gained, 0.5_r8 * (saturation - q) / (1.0_r8 + heat / heat_capacity * slope), falling / mass)
+    gained = strength * evaporation_coefficient * (1.0_r8 - q / saturation) * sqrt(falling / dt) &
+      * dt * (1.0_r8 - cloud)
+    gained = min(gained, 0.5_r8 * (saturation - q) / (1.0_r8 + heat / heat_capacity * slope), &
+                 falling / mass)
     of_snow = gained * snow / falling
     q = q + gained
     t = t - (latent_vaporization * gained + latent_fusion * of_snow) / heat_capacity

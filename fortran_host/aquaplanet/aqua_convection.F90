@@ -1,10 +1,12 @@
-!> Simplified Betts-Miller convection (Frierson 2007, J. Atmos. Sci. 64, 1959): where a parcel lifted from the lowest level is
-!! buoyant, temperature relaxes to its moist adiabat and vapour to a fixed relative humidity on it. Deep convection rains; where too
-!! little vapour is left for rain, convection is shallow and only stirs. Part of the condensate stays behind as cloud, and wind is
+!> Simplified Betts-Miller convection (Frierson 2007, J. Atmos. Sci. 64, 1959): where a parcel
+!! lifted from the lowest level is buoyant, temperature relaxes to its moist adiabat and vapour to a
+!! fixed relative humidity on it. Deep convection rains; where too little vapour is left for rain,
+!! convection is shallow and only stirs. Part of the condensate stays behind as cloud, and wind is
 !! mixed.
 module aqua_convection
   use aqua_column_types, only: physics_parameters
-  use aqua_constants, only: dry_air_gas, gravity, heat_capacity, kappa, latent_fusion, latent_vaporization, r8, water_vapor_gas
+  use aqua_constants, only: dry_air_gas, gravity, heat_capacity, kappa, latent_fusion, &
+                            latent_vaporization, r8, water_vapor_gas
   use aqua_saturation, only: liquid_fraction, saturation_specific_humidity
   implicit none (type, external)
   private
@@ -15,8 +17,8 @@ module aqua_convection
 
 contains
 
-  !> One step of convection; t, q, liquid and ice are updated [level]. rain is what falls [kg/m2] and top the highest convecting
-  !! level, size(t) + 1 without convection.
+  !> One step of convection; t, q, liquid and ice are updated [level]. rain is what falls [kg/m2]
+  !! and top the highest convecting level, size(t) + 1 without convection.
   pure subroutine convect(parameters, p_mid, dp, dt, t, q, liquid, ice, rain, top)
     type(physics_parameters), intent(in) :: parameters
     real(r8), intent(in) :: p_mid(:), dp(:)             !! [Pa]
@@ -38,7 +40,9 @@ contains
     warming = 0.0_r8
     moistening = 0.0_r8
     warming(top:) = share * (adiabat(top:) - t(top:))
-    moistening(top:) = share * (parameters%convection_humidity * saturation_specific_humidity(adiabat(top:), p_mid(top:)) - q(top:))
+    moistening(top:) = share &
+      * (parameters%convection_humidity * saturation_specific_humidity(adiabat(top:), p_mid(top:)) &
+         - q(top:))
     drying = -sum(mass(top:) * moistening(top:))
     available = sum(mass(top:) * warming(top:))
     if (available <= 0.0_r8) then
@@ -49,14 +53,16 @@ contains
     if (top > n) return
     rain = max(-sum(mass(top:) * moistening(top:)), 0.0_r8)
     ! The reference profile is shifted so that warming is what condensation gives.
-    warming(top:) = warming(top:) + (latent_vaporization * rain / heat_capacity - sum(mass(top:) * warming(top:))) / sum(mass(top:))
+    warming(top:) = warming(top:) + (latent_vaporization * rain / heat_capacity &
+                                     - sum(mass(top:) * warming(top:))) / sum(mass(top:))
     t = t + warming
     q = q + moistening
     call detrain(parameters%detrained_fraction, mass, top, t, liquid, ice, rain)
   end subroutine convect
 
-  !> Temperature of a parcel from the lowest level [level], and the level where it stops to be warmer than the air around, size(t) +
-  !! 1 if it never is. Dry below condensation, then pseudo-adiabatic, dT / dln p = (R T + L qs) / (cp + L^2 qs / (Rv T^2)).
+  !> Temperature of a parcel from the lowest level [level], and the level where it stops to be
+  !! warmer than the air around, size(t) + 1 if it never is. Dry below condensation, then
+  !! pseudo-adiabatic, dT / dln p = (R T + L qs) / (cp + L^2 qs / (Rv T^2)).
   pure subroutine lift_parcel(p_mid, t, q, adiabat, top)
     real(r8), intent(in) :: p_mid(:), t(:), q(:)
     real(r8), intent(out) :: adiabat(:)
@@ -102,7 +108,8 @@ contains
             / (heat_capacity + latent_vaporization**2 * vapor / (water_vapor_gas * t**2))
   end function lapse
 
-  !> Lowers the top to where vapour is only moved, without rain: the highest level down to which drying and moistening balance.
+  !> Lowers the top to where vapour is only moved, without rain: the highest level down to which
+  !! drying and moistening balance.
   pure subroutine make_shallow(mass, top, warming, moistening)
     real(r8), intent(in) :: mass(:)
     integer, intent(inout) :: top
@@ -125,11 +132,13 @@ contains
     end if
     ! What is left of drying is taken out of the drying levels in proportion, so that nothing rains.
     associate (dry => sum(mass(top:) * max(-moistening(top:), 0.0_r8)))
-      if (dry > 0.0_r8) moistening(top:) = moistening(top:) + drying / dry * max(-moistening(top:), 0.0_r8)
+      if (dry > 0.0_r8) moistening(top:) = &
+        moistening(top:) + drying / dry * max(-moistening(top:), 0.0_r8)
     end associate
   end subroutine make_shallow
 
-  !> Leaves a part of the rain as cloud in the upper half of the convecting layer, liquid or ice by temperature; freezing warms.
+  !> Leaves a part of the rain as cloud in the upper half of the convecting layer, liquid or ice by
+  !! temperature; freezing warms.
   pure subroutine detrain(fraction, mass, top, t, liquid, ice, rain)
     real(r8), intent(in) :: fraction, mass(:)
     integer, intent(in) :: top
@@ -157,8 +166,8 @@ contains
     rain = (1.0_r8 - fraction) * rain
   end subroutine detrain
 
-  !> Mixes wind in the convecting layer toward its mean, as fast as the air that carries the rain's vapour overturns it; the kinetic
-  !! energy that goes is returned as heat. Momentum is kept.
+  !> Mixes wind in the convecting layer toward its mean, as fast as the air that carries the rain's
+  !! vapour overturns it; the kinetic energy that goes is returned as heat. Momentum is kept.
   pure subroutine mix_momentum(strength, condensed, base_vapor, dp, top, t, u, v)
     real(r8), intent(in) :: strength                    !! Relative to the overturning
     real(r8), intent(in) :: condensed                   !! By convection in this step [kg/m2]

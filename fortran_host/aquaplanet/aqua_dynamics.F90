@@ -1,7 +1,9 @@
-!> Dry dynamics: the primitive equations for vorticity, divergence, temperature and ln ps by the spectral transform method.
+!> Dry dynamics: the primitive equations for vorticity, divergence, temperature and ln ps by the
+!! spectral transform method.
 !!
-!! Leapfrog with semi-implicit gravity waves; the filter of Williams (2009, Mon. Wea. Rev. 137, 2538), implicit hyperdiffusion,
-!! Rayleigh drag aloft. Virtual temperature is formed on the grid. Everything is replicated on all ranks and deterministic.
+!! Leapfrog with semi-implicit gravity waves; the filter of Williams (2009, Mon. Wea. Rev. 137,
+!! 2538), implicit hyperdiffusion, Rayleigh drag aloft. Virtual temperature is formed on the grid.
+!! Everything is replicated on all ranks and deterministic.
 module aqua_dynamics
   use aqua_constants, only: earth_radius, pi, r8, seconds_per_day
   use aqua_grid, only: gaussian_grid
@@ -18,13 +20,15 @@ module aqua_dynamics
 
   type :: dynamics_settings
     real(r8) :: time_step_s = 1200.0_r8
-    integer :: diffusion_order = 8                   !! Power of the gradient: 4 or 8.
-    real(r8) :: diffusion_time_d = 1.0_r8            !! e-folding time of the smallest wave [day]
-    real(r8) :: sponge_top_pa = 100.0_r8             !! Drag on winds at lower pressure than this [Pa]
-    real(r8) :: sponge_time_d = 0.5_r8               !! e-folding time of the drag on the top level [day]
-    real(r8) :: reference_temperature_k = 300.0_r8   !! Of the semi-implicit terms; no colder than the atmosphere.
-    real(r8) :: filter_nu = 0.1_r8                   !! Strength of the time filter.
-    real(r8) :: filter_alpha = 0.53_r8               !! Share of it that acts on the middle time level; 1 is Robert and Asselin's.
+    integer :: diffusion_order = 8              !! Power of the gradient: 4 or 8.
+    real(r8) :: diffusion_time_d = 1.0_r8       !! e-folding time of the smallest wave [day]
+    real(r8) :: sponge_top_pa = 100.0_r8        !! Drag on winds at lower pressure than this [Pa]
+    real(r8) :: sponge_time_d = 0.5_r8          !! e-folding time of the drag on the top level [day]
+    real(r8) :: reference_temperature_k = 300.0_r8  !! Of the semi-implicit terms; no colder than
+                                                    !! the atmosphere.
+    real(r8) :: filter_nu = 0.1_r8              !! Strength of the time filter.
+    real(r8) :: filter_alpha = 0.53_r8          !! Share of it that acts on the middle time level; 1
+                                                !! is Robert and Asselin's.
   end type dynamics_settings
 
   real(r8), parameter :: reference_pressure = 1.0e5_r8     !! Of the semi-implicit terms [Pa]
@@ -44,13 +48,16 @@ module aqua_dynamics
     type(semi_implicit), private :: gravity_waves
     type(linear_operators), private :: linear
     type(grid_workspace), private :: work
-    real(r8), allocatable, private :: old(:, :, :), new(:, :, :)    !! [row, 2, coefficient]: vorticity, divergence, T, ln ps
+    !> [row, 2, coefficient]: vorticity, divergence, T, ln ps
+    real(r8), allocatable, private :: old(:, :, :), new(:, :, :)
     real(r8), allocatable, private :: next(:, :, :)                 !! In work
-    real(r8), allocatable, private :: given(:, :), given_spectra(:, :, :)  !! States and increments, as in to_spectra
-    logical, private :: fields_are_current = .true.                 !! The grid fields in work are those of new.
-    real(r8), allocatable, private :: damping(:, :)                 !! Rayleigh drag and hyperdiffusion [1/s], [level, n]
-    real(r8), allocatable, private :: diffusion(:)                  !! [n], 1/s
-    real(r8), private :: mean_pressure = 0.0_r8                     !! Kept by every step [Pa]
+    !> States and increments, as in to_spectra
+    real(r8), allocatable, private :: given(:, :), given_spectra(:, :, :)
+    logical, private :: fields_are_current = .true.     !! The grid fields in work are those of new.
+    real(r8), allocatable, private :: damping(:, :)     !! Rayleigh drag and hyperdiffusion [1/s],
+                                                        !! [level, n]
+    real(r8), allocatable, private :: diffusion(:)      !! [n], 1/s
+    real(r8), private :: mean_pressure = 0.0_r8         !! Kept by every step [Pa]
   contains
     procedure :: initialize
     procedure :: set_state
@@ -76,10 +83,14 @@ contains
     integer :: l, c
 
     error = ''
-    if (settings%diffusion_order < 2 .or. modulo(settings%diffusion_order, 2) /= 0) error = 'diffusion_order must be even'
-    if (.not. (settings%time_step_s > 0.0_r8 .and. settings%diffusion_time_d > 0.0_r8 .and. settings%sponge_time_d > 0.0_r8 &
-               .and. settings%reference_temperature_k > 0.0_r8)) error = 'times and temperatures must be positive'
-    if (settings%filter_nu < 0.0_r8 .or. settings%filter_alpha < 0.5_r8 .or. settings%filter_alpha > 1.0_r8) then
+    if (settings%diffusion_order < 2 .or. modulo(settings%diffusion_order, 2) /= 0) error = &
+      'diffusion_order must be even'
+    if (.not. (settings%time_step_s > 0.0_r8 .and. settings%diffusion_time_d > 0.0_r8 &
+               .and. settings%sponge_time_d > 0.0_r8 &
+               .and. settings%reference_temperature_k &
+               > 0.0_r8)) error = 'times and temperatures must be positive'
+    if (settings%filter_nu < 0.0_r8 .or. settings%filter_alpha < 0.5_r8 .or. settings%filter_alpha &
+        > 1.0_r8) then
       error = 'filter_nu must be 0 or more and filter_alpha between 0.5 and 1'
     end if
     if (len(error) > 0) then
@@ -94,8 +105,9 @@ contains
     call self%transform%initialize(grid)
     call make_linear(levels, settings%reference_temperature_k, reference_pressure, self%linear)
     call self%gravity_waves%initialize(self%linear, grid%truncation, settings%time_step_s, error)
-    allocate (self%u(l, c), self%v(l, c), self%t(l, c), self%ps(c), self%u_start(l, c), self%v_start(l, c), self%ps_start(c), &
-              self%omega(l, c), self%surface_geopotential(c), source=0.0_r8)
+    allocate (self%u(l, c), self%v(l, c), self%t(l, c), self%ps(c), self%u_start(l, c), &
+              self%v_start(l, c), self%ps_start(c), self%omega(l, c), &
+              self%surface_geopotential(c), source=0.0_r8)
     allocate (self%old(3 * l + 1, 2, self%transform%n_coefficient), source=0.0_r8)
     allocate (self%new, self%next, self%given_spectra, source=self%old)
     allocate (self%given(3 * l + 1, c), source=0.0_r8)
@@ -103,7 +115,8 @@ contains
     call set_damping(self)
   end subroutine initialize
 
-  !> Rates of hyperdiffusion by total wavenumber, and of drag by level: (ln(p_s / p) / ln(p_s / p_1))^2 above p_s.
+  !> Rates of hyperdiffusion by total wavenumber, and of drag by level: (ln(p_s / p) / ln(p_s /
+  !! p_1))^2 above p_s.
   subroutine set_damping(self)
     type(dynamical_core), intent(inout) :: self
     real(r8) :: p(self%levels%n_level), share(self%levels%n_level)
@@ -117,13 +130,17 @@ contains
     end associate
     allocate (self%diffusion(0:n_trunc + 1), self%damping(self%levels%n_level, 0:n_trunc + 1))
     do n = 0, n_trunc + 1
-      self%diffusion(n) = (real(n * (n + 1), r8) / real(n_trunc * (n_trunc + 1), r8))**(self%settings%diffusion_order / 2) &
+      self%diffusion(n) = &
+                          (real(n * (n + 1), r8) / real(n_trunc &
+                          * (n_trunc + 1), r8))**(self%settings%diffusion_order / 2) &
                           / (self%settings%diffusion_time_d * seconds_per_day)
-      self%damping(:, n) = self%diffusion(n) + share / (self%settings%sponge_time_d * seconds_per_day)
+      self%damping(:, n) = self%diffusion(n) &
+        + share / (self%settings%sponge_time_d * seconds_per_day)
     end do
   end subroutine set_damping
 
-  !> Starts from a state on the grid [level, column]; both time levels hold it, and the first step is a forward one.
+  !> Starts from a state on the grid [level, column]; both time levels hold it, and the first step
+  !! is a forward one.
   subroutine set_state(self, u, v, t, ps, surface_geopotential)
     class(dynamical_core), intent(inout) :: self
     real(r8), intent(in) :: u(:, :), v(:, :), t(:, :)
@@ -157,8 +174,10 @@ contains
         fields(3 * l + 1, column) = ln_ps(column)
       end do
       call self%transform%analyze(fields, spectra)
-      call curl_of(self%transform, spectra(:l, :, :), spectra(l + 1:2 * l, :, :), self%next(:l, :, :))
-      call divergence_of(self%transform, spectra(:l, :, :), spectra(l + 1:2 * l, :, :), self%next(l + 1:2 * l, :, :))
+      call curl_of(self%transform, spectra(:l, :, :), spectra(l + 1:2 * l, :, :), &
+                   self%next(:l, :, :))
+      call divergence_of(self%transform, spectra(:l, :, :), spectra(l + 1:2 * l, :, :), &
+                         self%next(l + 1:2 * l, :, :))
       self%next(2 * l + 1:, :, :) = spectra(2 * l + 1:, :, :)
     end associate
     call truncate(self%transform, self%next)
@@ -175,8 +194,8 @@ contains
     end do
   end subroutine truncate
 
-  !> One step of the dynamics. vapor is specific humidity [level, column] at the present time. The first step after set_state is
-  !! forward: a leap of half the length from equal time levels.
+  !> One step of the dynamics. vapor is specific humidity [level, column] at the present time. The
+  !! first step after set_state is forward: a leap of half the length from equal time levels.
   subroutine step(self, vapor)
     class(dynamical_core), intent(inout) :: self
     real(r8), intent(in) :: vapor(:, :)
@@ -192,8 +211,9 @@ contains
     self%v_start = self%v
     self%ps_start = self%ps
     if (.not. self%fields_are_current) call self%update_grid()
-    call grid_tendencies(self%transform, self%levels, self%work, self%settings%reference_temperature_k, vapor, &
-                         self%surface_geopotential, self%next, self%omega)
+    call grid_tendencies(self%transform, self%levels, self%work, &
+                         self%settings%reference_temperature_k, vapor, self%surface_geopotential, &
+                         self%next, self%omega)
     call truncate(self%transform, self%next)
     call self%gravity_waves%subtract_linear(self%transform, self%new, self%next)
     self%next = self%old + dt * self%next
@@ -204,8 +224,8 @@ contains
     call self%update_grid()
   end subroutine step
 
-  !> From the mean of both ends of the leap in next to the new time levels: implicit hyperdiffusion of winds and temperature and
-  !! drag on winds, then the filter.
+  !> From the mean of both ends of the leap in next to the new time levels: implicit hyperdiffusion
+  !! of winds and temperature and drag on winds, then the filter.
   subroutine leap(self, dt)
     class(dynamical_core), intent(inout) :: self
     real(r8), intent(in) :: dt                       !! Length of the leap [s]
@@ -225,9 +245,11 @@ contains
         damped(2 * l + 1:3 * l) = 1.0_r8 / (1.0_r8 + dt * self%diffusion(n))
       end associate
       do part = 1, 2
-        associate (old => self%old(:, part, c), new => self%new(:, part, c), next => self%next(:, part, c))
+        associate (old => self%old(:, part, c), new => self%new(:, part, c), &
+                   next => self%next(:, part, c))
           next = damped * (2.0_r8 * next - old)
-          ! Williams (2009): the curvature in time is shared between the middle and the newest level.
+          ! Williams (2009): the curvature in time is shared between the middle and the newest
+          ! level.
           change = nu * (old - 2.0_r8 * new + next)
           old = new + alpha * change
           new = next + (alpha - 1.0_r8) * change
@@ -236,7 +258,8 @@ contains
     end do
   end subroutine leap
 
-  !> Scales ps to its first global mean: ln ps as a prognostic variable does not conserve mass by itself.
+  !> Scales ps to its first global mean: ln ps as a prognostic variable does not conserve mass by
+  !! itself.
   subroutine keep_mass(self)
     class(dynamical_core), intent(inout) :: self
     real(r8) :: ln_ps(1, self%grid%n_column), mean
@@ -258,8 +281,8 @@ contains
     self%fields_are_current = .true.
   end subroutine update_grid
 
-  !> Adds increments [level, column] of wind and temperature to both time levels: a physics step of full strength, since the leap
-  !! from the old level would otherwise halve it.
+  !> Adds increments [level, column] of wind and temperature to both time levels: a physics step of
+  !! full strength, since the leap from the old level would otherwise halve it.
   subroutine add_increments(self, du, dv, dt)
     class(dynamical_core), intent(inout) :: self
     real(r8), intent(in) :: du(:, :), dv(:, :), dt(:, :)
@@ -301,8 +324,8 @@ contains
     class(dynamical_core), intent(in) :: self
     real(r8), intent(out) :: buffer(:)
 
-    buffer = [real(self%n_step, r8), self%mean_pressure, reshape(self%old, [size(self%old)]), reshape(self%new, [size(self%new)]), &
-              self%surface_geopotential]
+    buffer = [real(self%n_step, r8), self%mean_pressure, reshape(self%old, [size(self%old)]), &
+              reshape(self%new, [size(self%new)]), self%surface_geopotential]
   end subroutine pack_state
 
   subroutine unpack_state(self, buffer)

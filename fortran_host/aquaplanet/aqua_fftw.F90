@@ -1,4 +1,5 @@
-!> The Fortran 2003 interface of FFTW, which comes as an include file and declares everything itself.
+!> The Fortran 2003 interface of FFTW, which comes as an include file and declares everything
+!! itself.
 module aqua_fftw
   use, intrinsic :: iso_c_binding
   implicit none

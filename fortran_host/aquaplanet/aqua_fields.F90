@@ -1,4 +1,5 @@
-!> The history fields of the embedded model: E3SM's names and units, and how each is made of the model's state after a step.
+!> The history fields of the embedded model: E3SM's names and units, and how each is made of the
+!! model's state after a step.
 module aqua_fields
   use aqua_column_table, only: column_table
   use aqua_constants, only: dry_air_gas, gravity, r8, virtual_factor
@@ -9,7 +10,8 @@ module aqua_fields
   implicit none (type, external)
   private
 
-  public :: profile_fields, surface_fields, profile_values, surface_values, moist_profiles, moist_scalars
+  public :: profile_fields, surface_fields, profile_values, surface_values, moist_profiles, &
+            moist_scalars
 
   integer, parameter :: moist_profiles = 14    ! without moist physics the first three remain
   integer, parameter :: moist_scalars = 19     ! without moist physics the first remains
@@ -31,10 +33,13 @@ contains
              history_field('CLDICE', 'Grid box averaged cloud ice amount', 'kg/kg', .true.), &
              history_field('DTPHYS', 'Temperature tendency of the emulated part', 'K/s', .true.), &
              history_field('DQ1PHYS', 'Vapour tendency of the emulated part', 'kg/kg/s', .true.), &
-             history_field('DQ2PHYS', 'Cloud liquid tendency of the emulated part', 'kg/kg/s', .true.), &
-             history_field('DQ3PHYS', 'Cloud ice tendency of the emulated part', 'kg/kg/s', .true.), &
+             history_field('DQ2PHYS', 'Cloud liquid tendency of the emulated part', 'kg/kg/s', &
+                           .true.), &
+             history_field('DQ3PHYS', 'Cloud ice tendency of the emulated part', 'kg/kg/s', &
+                           .true.), &
              history_field('DUPHYS', 'Zonal wind tendency of the emulated part', 'm/s2', .true.), &
-             history_field('DVPHYS', 'Meridional wind tendency of the emulated part', 'm/s2', .true.)]
+             history_field('DVPHYS', 'Meridional wind tendency of the emulated part', 'm/s2', &
+                           .true.)]
   end function profile_fields
 
   !> Fields [column], in the order of surface_values.
@@ -44,10 +49,13 @@ contains
     fields = [ &
              history_field('PS', 'Surface pressure', 'Pa', .false.), &
              history_field('TS', 'Surface temperature (radiative)', 'K', .false.), &
-             history_field('TMQ', 'Total (vertically integrated) precipitable water', 'kg/m2', .false.), &
-             history_field('TGCLDLWP', 'Total grid-box cloud liquid water path', 'kg/m2', .false.), &
+             history_field('TMQ', 'Total (vertically integrated) precipitable water', 'kg/m2', &
+                           .false.), &
+             history_field('TGCLDLWP', 'Total grid-box cloud liquid water path', 'kg/m2', &
+                           .false.), &
              history_field('TGCLDIWP', 'Total grid-box cloud ice water path', 'kg/m2', .false.), &
-             history_field('PRECT', 'Total (convective and large-scale) precipitation rate', 'm/s', .false.), &
+             history_field('PRECT', 'Total (convective and large-scale) precipitation rate', &
+                           'm/s', .false.), &
              history_field('PRECSC', 'Snow rate (water equivalent)', 'm/s', .false.), &
              history_field('FSNT', 'Net solar flux at top of model', 'W/m2', .false.), &
              history_field('FLUT', 'Upwelling longwave flux at top of model', 'W/m2', .false.), &
@@ -58,9 +66,11 @@ contains
              history_field('LHFLX', 'Surface latent heat flux', 'W/m2', .false.), &
              history_field('SHFLX', 'Surface sensible heat flux', 'W/m2', .false.), &
              history_field('TAUX', 'Zonal surface stress on the atmosphere', 'N/m2', .false.), &
-             history_field('TAUY', 'Meridional surface stress on the atmosphere', 'N/m2', .false.), &
+             history_field('TAUY', 'Meridional surface stress on the atmosphere', 'N/m2', &
+                           .false.), &
              history_field('SOLSD', 'Solar downward visible diffuse to surface', 'W/m2', .false.), &
-             history_field('SOLLD', 'Solar downward near infrared diffuse to surface', 'W/m2', .false.)]
+             history_field('SOLLD', 'Solar downward near infrared diffuse to surface', 'W/m2', &
+                           .false.)]
   end function surface_fields
 
   !> Values of the profile field of this position [level, column].
@@ -150,11 +160,13 @@ contains
     integer :: column
 
     do column = 1, model%grid%n_column
-      path(column) = sum(layer_mass(model%levels, model%core%ps(column)) * model%tracers(tracer, :, column))
+      path(column) = sum(layer_mass(model%levels, model%core%ps(column)) * model%tracers(tracer, &
+        :, column))
     end do
   end function paths
 
-  !> Height of midpoints [level, column] in m, by the hydrostatic relation (Simmons and Burridge 1981, eq. 3.21).
+  !> Height of midpoints [level, column] in m, by the hydrostatic relation (Simmons and Burridge
+  !! 1981, eq. 3.21).
   function heights(model) result(z)
     type(aquaplanet_model), intent(in) :: model
     real(r8) :: z(model%levels%n_level, model%grid%n_column)
@@ -165,7 +177,8 @@ contains
       p = interface_pressure(model%levels, model%core%ps(column))
       below = model%core%surface_geopotential(column)
       do k = model%levels%n_level, 1, -1
-        thickness = dry_air_gas * model%core%t(k, column) * (1.0_r8 + virtual_factor * model%tracers(1, k, column))
+        thickness = dry_air_gas * model%core%t(k, &
+          column) * (1.0_r8 + virtual_factor * model%tracers(1, k, column))
         alpha = 1.0_r8 - p(k) / (p(k + 1) - p(k)) * log(p(k + 1) / p(k))
         z(k, column) = (below + alpha * thickness) / gravity
         below = below + thickness * log(p(k + 1) / p(k))

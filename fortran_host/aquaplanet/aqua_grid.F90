@@ -1,6 +1,8 @@
-!> The Gaussian grid of a triangular truncation, quadratic: products of two fields are transformed without aliasing.
+!> The Gaussian grid of a triangular truncation, quadratic: products of two fields are transformed
+!! without aliasing.
 !!
-!! Columns are numbered by longitude first, from the southernmost latitude: column = i + (j - 1) n_lon.
+!! Columns are numbered by longitude first, from the southernmost latitude: column = i + (j - 1)
+!! n_lon.
 module aqua_grid
   use aqua_constants, only: pi, r8
   implicit none (type, external)
@@ -48,10 +50,12 @@ contains
     call gauss_legendre(grid%sin_latitude, grid%weight)
     grid%latitude = asin(grid%sin_latitude)
     grid%longitude = [(2.0_r8 * pi * real(i, r8) / real(grid%n_lon, r8), i = 0, grid%n_lon - 1)]
-    grid%area = [((grid%weight(j) * 2.0_r8 * pi / real(grid%n_lon, r8), i = 1, grid%n_lon), j = 1, grid%n_lat)]
+    grid%area = [((grid%weight(j) * 2.0_r8 * pi / real(grid%n_lon, r8), i = 1, grid%n_lon), j = 1, &
+                  grid%n_lat)]
   end subroutine make_grid
 
-  !> Nodes (south to north, exactly antisymmetric) and weights of Gauss-Legendre quadrature on [-1, 1], by Newton's method.
+  !> Nodes (south to north, exactly antisymmetric) and weights of Gauss-Legendre quadrature on [-1,
+  !! 1], by Newton's method.
   pure subroutine gauss_legendre(node, weight)
     real(r8), intent(out) :: node(:)
     real(r8), intent(out) :: weight(:)

@@ -1,4 +1,5 @@
-!> Nonlinear tendencies of the primitive equations on the grid, column by column, and their transform.
+!> Nonlinear tendencies of the primitive equations on the grid, column by column, and their
+!! transform.
 module aqua_grid_tendencies
   use aqua_constants, only: dry_air_gas, earth_radius, earth_rotation, kappa, r8, virtual_factor
   use aqua_grid, only: gaussian_grid
@@ -31,7 +32,8 @@ contains
 
     allocate (self%spectra(5 * levels%n_level + 3, 2, transform%n_coefficient), source=0.0_r8)
     allocate (self%fields(5 * levels%n_level + 3, transform%grid%n_column), source=0.0_r8)
-    allocate (self%product_spectra(6 * levels%n_level + 1, 2, transform%n_coefficient), source=0.0_r8)
+    allocate (self%product_spectra(6 * levels%n_level + 1, 2, transform%n_coefficient), &
+              source=0.0_r8)
     allocate (self%products(6 * levels%n_level + 1, transform%grid%n_column), source=0.0_r8)
   end subroutine allocate_for
 
@@ -53,12 +55,15 @@ contains
     end do
   end subroutine unpack
 
-  !> Tendencies [3 level + 1, 2, coefficient] of vorticity, divergence, T and ln ps, and omega [level, column] in Pa/s.
-  subroutine grid_tendencies(transform, levels, work, reference_temperature, vapor, surface_geopotential, tendency, omega)
+  !> Tendencies [3 level + 1, 2, coefficient] of vorticity, divergence, T and ln ps, and omega
+  !! [level, column] in Pa/s.
+  subroutine grid_tendencies(transform, levels, work, reference_temperature, vapor, &
+                             surface_geopotential, tendency, omega)
     type(spectral_transform), intent(inout) :: transform
     type(hybrid_levels), intent(in) :: levels
     type(grid_workspace), intent(inout) :: work
-    real(r8), intent(in) :: reference_temperature        !! Taken from T before products with divergence are formed [K]
+    real(r8), intent(in) :: reference_temperature        !! Taken from T before products with
+                                                         !! divergence are formed [K]
     real(r8), intent(in) :: vapor(:, :)                  !! [level, column], kg/kg
     real(r8), intent(in) :: surface_geopotential(:)      !! [column], m2/s2
     real(r8), intent(out) :: tendency(:, :, :)
@@ -74,18 +79,21 @@ contains
       per_cosine = 1.0_r8 / cos(transform%grid%latitude(j))
       associate (f => work%fields(:, column), rows => work%products(:, column))
         call column_pressures(levels, exp(f(5 * l + 1)), geometry)
-        call column_products(levels, geometry, f, sine, per_cosine, vapor(:, column), surface_geopotential(column), &
-                             reference_temperature, rows, omega(:, column))
+        call column_products(levels, geometry, f, sine, per_cosine, vapor(:, column), &
+                             surface_geopotential(column), reference_temperature, rows, &
+                             omega(:, column))
       end associate
     end do
     call transform%analyze(work%products, work%product_spectra)
     call assemble(transform, l, work%product_spectra, tendency)
   end subroutine grid_tendencies
 
-  !> One column: fields f as of fill_synthesis. Rows are, by level, the forces on the wind without the gradient of energy and the
-  !! flux of temperature, both divided by cos(lat) and eastward before northward; geopotential and kinetic energy; heating without
-  !! the divergence of that flux. The last is the tendency of ln ps.
-  pure subroutine column_products(levels, geometry, f, sine, per_cosine, vapor, surface, reference_temperature, rows, omega)
+  !> One column: fields f as of fill_synthesis. Rows are, by level, the forces on the wind without
+  !! the gradient of energy and the flux of temperature, both divided by cos(lat) and eastward
+  !! before northward; geopotential and kinetic energy; heating without the divergence of that flux.
+  !! The last is the tendency of ln ps.
+  pure subroutine column_products(levels, geometry, f, sine, per_cosine, vapor, surface, &
+                                  reference_temperature, rows, omega)
     type(hybrid_levels), intent(in) :: levels
     type(column_geometry), intent(in) :: geometry
     real(r8), intent(in) :: f(:), sine, per_cosine, vapor(:), surface, reference_temperature
@@ -101,25 +109,30 @@ contains
     u = per_cosine * f(:l)
     v = per_cosine * f(l + 1:2 * l)
     flow = u * gradient_x + v * gradient_y
-    call continuity(levels, geometry, ps, flow, f(3 * l + 1:4 * l), flux, pressure_work, rows(6 * l + 1))
+    call continuity(levels, geometry, ps, flow, f(3 * l + 1:4 * l), flux, pressure_work, &
+                    rows(6 * l + 1))
     omega = pressure_work * (levels%p0 * levels%hyam + levels%hybm * ps)
-    associate (t => f(4 * l + 1:5 * l), vorticity => f(2 * l + 1:3 * l), divergence => f(3 * l + 1:4 * l))
+    associate (t => f(4 * l + 1:5 * l), vorticity => f(2 * l + 1:3 * l), &
+               divergence => f(3 * l + 1:4 * l))
       tv = t * (1.0_r8 + virtual_factor * vapor)
       warmer = t - reference_temperature
       force = dry_air_gas * tv * geometry%gradient
-      rows(:l) = per_cosine * ((vorticity + 2.0_r8 * earth_rotation * sine) * v - force * gradient_x &
+      rows(:l) = per_cosine * ((vorticity + 2.0_r8 * earth_rotation * sine) * v &
+                               - force * gradient_x &
                                - vertical_advection(u, flux, geometry%dp))
-      rows(l + 1:2 * l) = -per_cosine * ((vorticity + 2.0_r8 * earth_rotation * sine) * u + force * gradient_y &
+      rows(l + 1:2 * l) = -per_cosine * ((vorticity + 2.0_r8 * earth_rotation * sine) * u &
+                                         + force * gradient_y &
                                          + vertical_advection(v, flux, geometry%dp))
       rows(2 * l + 1:3 * l) = per_cosine * u * warmer
       rows(3 * l + 1:4 * l) = per_cosine * v * warmer
       rows(4 * l + 1:5 * l) = geopotential(geometry, surface, tv) + 0.5_r8 * (u**2 + v**2)
-      rows(5 * l + 1:6 * l) = warmer * divergence + kappa * tv * pressure_work - vertical_advection(t, flux, geometry%dp)
+      rows(5 * l + 1:6 * l) = warmer * divergence + kappa * tv * pressure_work &
+        - vertical_advection(t, flux, geometry%dp)
     end associate
   end subroutine column_products
 
-  !> Downward mass flux at interfaces [Pa/s], omega / p on levels [1/s] (eq. 3.13 of Simmons and Burridge 1981) and the tendency of
-  !! ln ps [1/s].
+  !> Downward mass flux at interfaces [Pa/s], omega / p on levels [1/s] (eq. 3.13 of Simmons and
+  !! Burridge 1981) and the tendency of ln ps [1/s].
   pure subroutine continuity(levels, geometry, ps, flow, divergence, flux, pressure_work, ln_ps)
     type(hybrid_levels), intent(in) :: levels
     type(column_geometry), intent(in) :: geometry
@@ -136,7 +149,8 @@ contains
     do k = 1, l
       mass = divergence(k) * geometry%dp(k) + (levels%hybi(k + 1) - levels%hybi(k)) * ps * flow(k)
       pressure_work(k) = geometry%gradient(k) * flow(k) &
-                         - (geometry%log_ratio(k) * above + geometry%alpha(k) * mass) / geometry%dp(k)
+                         - (geometry%log_ratio(k) * above &
+                            + geometry%alpha(k) * mass) / geometry%dp(k)
       above = above + mass
       flux(k) = -above
     end do
@@ -144,7 +158,8 @@ contains
     ln_ps = -above / ps
   end subroutine continuity
 
-  !> Half-sums over both interfaces of a layer (Simmons and Burridge 1981, eq. 2.13); flux is downward at interfaces [Pa/s].
+  !> Half-sums over both interfaces of a layer (Simmons and Burridge 1981, eq. 2.13); flux is
+  !! downward at interfaces [Pa/s].
   pure function vertical_advection(x, flux, dp) result(tendency)
     real(r8), intent(in) :: x(:)
     real(r8), intent(in) :: flux(0:)
@@ -170,12 +185,16 @@ contains
     integer :: c
 
     call curl_of(transform, spectra(:l, :, :), spectra(l + 1:2 * l, :, :), tendency(:l, :, :))
-    call divergence_of(transform, spectra(:l, :, :), spectra(l + 1:2 * l, :, :), tendency(l + 1:2 * l, :, :))
-    call divergence_of(transform, spectra(2 * l + 1:3 * l, :, :), spectra(3 * l + 1:4 * l, :, :), tendency(2 * l + 1:3 * l, :, :))
+    call divergence_of(transform, spectra(:l, :, :), spectra(l + 1:2 * l, :, :), &
+                       tendency(l + 1:2 * l, :, :))
+    call divergence_of(transform, spectra(2 * l + 1:3 * l, :, :), spectra(3 * l + 1:4 * l, :, :), &
+                       tendency(2 * l + 1:3 * l, :, :))
     do c = 1, transform%n_coefficient
       eigenvalue = real(transform%total(c) * (transform%total(c) + 1), r8) / earth_radius**2
-      tendency(l + 1:2 * l, :, c) = tendency(l + 1:2 * l, :, c) + eigenvalue * spectra(4 * l + 1:5 * l, :, c)
-      tendency(2 * l + 1:3 * l, :, c) = spectra(5 * l + 1:6 * l, :, c) - tendency(2 * l + 1:3 * l, :, c)
+      tendency(l + 1:2 * l, :, c) = tendency(l + 1:2 * l, :, c) &
+        + eigenvalue * spectra(4 * l + 1:5 * l, :, c)
+      tendency(2 * l + 1:3 * l, :, c) = spectra(5 * l + 1:6 * l, :, c) &
+        - tendency(2 * l + 1:3 * l, :, c)
       tendency(3 * l + 1, :, c) = spectra(6 * l + 1, :, c)
     end do
   end subroutine assemble

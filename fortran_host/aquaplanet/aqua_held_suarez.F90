@@ -1,4 +1,5 @@
-!> The forcing of Held and Suarez (1994, Bull. Amer. Meteor. Soc. 75, 1825) for tests of dry dynamics.
+!> The forcing of Held and Suarez (1994, Bull. Amer. Meteor. Soc. 75, 1825) for tests of dry
+!! dynamics.
 module aqua_held_suarez
   use aqua_constants, only: kappa, r8, seconds_per_day
   use aqua_levels, only: hybrid_levels, midpoint_pressure
@@ -28,7 +29,8 @@ contains
     p = midpoint_pressure(levels, ps)
     depth = max(0.0_r8, (p / ps - boundary_sigma) / (1.0_r8 - boundary_sigma))
     rate = free_rate + (surface_rate - free_rate) * depth * cos(latitude)**4
-    equilibrium = (315.0_r8 - meridional_k * sin(latitude)**2 - vertical_k * log(p / levels%p0) * cos(latitude)**2) &
+    equilibrium = (315.0_r8 - meridional_k * sin(latitude)**2 - vertical_k * log(p / levels%p0) &
+                   * cos(latitude)**2) &
                   * (p / levels%p0)**kappa
     dudt = -drag_rate * depth * u
     dvdt = -drag_rate * depth * v

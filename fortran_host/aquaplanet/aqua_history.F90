@@ -1,8 +1,9 @@
-!> History as E3SM writes it: monthly means (h0), daily means (h1), hourly means or values (h2), each with files of its own.
+!> History as E3SM writes it: monthly means (h0), daily means (h1), hourly means or values (h2),
+!! each with files of its own.
 !!
-!! Every step: accumulate every field, then end_step. A period that ends at the step is written at once. A run may stop anywhere:
-!! the sums of the period in progress go to the restart (pack_state) and come back (unpack_state), and the files are as if it had
-!! not.
+!! Every step: accumulate every field, then end_step. A period that ends at the step is written at
+!! once. A run may stop anywhere: the sums of the period in progress go to the restart (pack_state)
+!! and come back (unpack_state), and the files are as if it had not.
 module aqua_history
   use host_calendar, only: model_time, stamp, starts_day, starts_hour, starts_month, time_after
   use aqua_constants, only: r8
@@ -25,19 +26,19 @@ module aqua_history
 
   type :: history_stream
     private
-    logical, public :: is_active = .false.      !! Initialized; a stream that is not does nothing.
+    logical, public :: is_active = .false.     !! Initialized; a stream that is not does nothing.
     character(len=2) :: kind = ''
     character(len=:), allocatable :: folder
     type(history_description) :: description
     integer :: samples_per_file = 1
     type(history_file) :: file
-    type(accumulator), allocatable :: sums(:)   !! [field]
-    integer :: n_added = 0                      !! Steps in the period in progress.
-    integer :: n_sample = 0                     !! In the file in progress.
-    type(model_time) :: period_start            !! Of the period in progress.
-    type(model_time) :: file_start              !! Begin of the first sample of the file in progress.
-    type(model_time) :: last_sample             !! End of the latest sample.
-    character(len=:), allocatable :: error      !! Of accumulate, for end_step.
+    type(accumulator), allocatable :: sums(:)  !! [field]
+    integer :: n_added = 0                     !! Steps in the period in progress.
+    integer :: n_sample = 0                    !! In the file in progress.
+    type(model_time) :: period_start           !! Of the period in progress.
+    type(model_time) :: file_start             !! Begin of the first sample of the file in progress.
+    type(model_time) :: last_sample            !! End of the latest sample.
+    character(len=:), allocatable :: error     !! Of accumulate, for end_step.
   contains
     procedure :: initialize
     procedure, private :: accumulate_profile
@@ -62,23 +63,25 @@ contains
   subroutine initialize(self, kind, folder, case_name, fields, grid, levels, error, &
                         samples_per_file, instantaneous, made_by)
     class(history_stream), intent(inout) :: self
-    character(len=*), intent(in) :: kind                       !! h0 monthly, h1 daily, h2 hourly
+    character(len=*), intent(in) :: kind                     !! h0 monthly, h1 daily, h2 hourly
     character(len=*), intent(in) :: folder
-    character(len=*), intent(in) :: case_name                  !! Begins the file names.
+    character(len=*), intent(in) :: case_name                !! Begins the file names.
     type(history_field), intent(in) :: fields(:)
     type(gaussian_grid), intent(in) :: grid
     type(hybrid_levels), intent(in) :: levels
     character(len=:), allocatable, intent(out) :: error
-    integer, intent(in), optional :: samples_per_file          !! Default: 1 month, 30 days, 24 hours.
-    logical, intent(in), optional :: instantaneous             !! Values at the end of each period. Default: means over it.
-    type(run_provenance), intent(in), optional :: made_by      !! For attributes. Default: none.
+    integer, intent(in), optional :: samples_per_file        !! Default: 1 month, 30 days, 24 hours.
+    logical, intent(in), optional :: instantaneous           !! Values at the end of each period.
+                                                             !! Default: means over it.
+    type(run_provenance), intent(in), optional :: made_by    !! For attributes. Default: none.
     integer :: i
 
     error = ''
     self%kind = kind
     self%folder = folder
     self%error = ''
-    self%description = history_description(case_name=case_name, frequency='', fields=fields, grid=grid, levels=levels)
+    self%description = history_description(case_name=case_name, frequency='', fields=fields, &
+                                           grid=grid, levels=levels)
     if (present(made_by)) self%description%made_by = made_by
     if (present(instantaneous)) self%description%instantaneous = instantaneous
     select case (kind)
@@ -99,12 +102,14 @@ contains
     if (len(error) > 0) return
     allocate (self%sums(size(fields)))
     do i = 1, size(fields)
-      allocate (self%sums(i)%values(merge(levels%n_level, 1, fields(i)%has_levels), grid%n_column), source=0.0_r8)
+      allocate (self%sums(i)%values(merge(levels%n_level, 1, fields(i)%has_levels), &
+                                    grid%n_column), source=0.0_r8)
     end do
     self%is_active = .true.
   end subroutine initialize
 
-  !> Whether the step that ends at this time needs values: of means every step, of instantaneous values the last of a period.
+  !> Whether the step that ends at this time needs values: of means every step, of instantaneous
+  !! values the last of a period.
   pure function needs_values(self, time) result(yes)
     class(history_stream), intent(in) :: self
     type(model_time), intent(in) :: time
@@ -131,7 +136,8 @@ contains
     if (.not. self%is_active) return
     associate (sum => self%sums(field))
       if (any(shape(values) /= shape(sum%values))) then
-        self%error = trim(self%description%fields(field)%name) // ' has not the shape (level, column)'
+        self%error = trim(self%description%fields(field)%name) &
+          // ' has not the shape (level, column)'
       else if (self%n_added == 0 .or. self%description%instantaneous) then
         sum%values = values
       else
@@ -159,8 +165,8 @@ contains
     end associate
   end subroutine accumulate_scalar
 
-  !> Ends a step; a sample is written if a period ends with it. error is '' or names the file and what is wrong; the samples before
-  !! stay readable.
+  !> Ends a step; a sample is written if a period ends with it. error is '' or names the file and
+  !! what is wrong; the samples before stay readable.
   subroutine end_step(self, time, dt, error)
     class(history_stream), intent(inout) :: self
     type(model_time), intent(in) :: time                       !! At the end of the step.
@@ -184,7 +190,8 @@ contains
 
     missing = findloc(self%sums%given, .false., dim=1)
     if (missing > 0 .and. len(self%error) == 0) then
-      self%error = self%kind // ': ' // trim(self%description%fields(missing)%name) // ' was not given in this step'
+      self%error = self%kind // ': ' // trim(self%description%fields(missing)%name) &
+        // ' was not given in this step'
     end if
   end subroutine check_given
 
@@ -203,7 +210,8 @@ contains
     end select
   end function period_ends
 
-  !> E3SM's names: CASE.eam.h0.0001-01.nc, CASE.eam.h1.0001-01-01-00000.nc, after the begin of the first sample.
+  !> E3SM's names: CASE.eam.h0.0001-01.nc, CASE.eam.h1.0001-01-01-00000.nc, after the begin of the
+  !! first sample.
   function path(self) result(name)
     class(history_stream), intent(in) :: self
     character(len=:), allocatable :: name
@@ -250,7 +258,8 @@ contains
     if (self%n_sample == self%samples_per_file) call self%close(error)
   end subroutine write_sample
 
-  !> Closes the file in progress; its samples are complete. What is left of a period lives on in the restart only.
+  !> Closes the file in progress; its samples are complete. What is left of a period lives on in the
+  !! restart only.
   subroutine close_stream(self, error)
     class(history_stream), intent(inout) :: self
     character(len=:), allocatable, intent(inout) :: error
@@ -276,8 +285,9 @@ contains
     integer :: i, at
 
     if (.not. self%is_active) return
-    buffer(:n_counter) = real([self%n_added, self%n_sample, self%samples_per_file, self%period_start%day_number, &
-                               self%period_start%second, self%file_start%day_number, self%file_start%second, &
+    buffer(:n_counter) = real([self%n_added, self%n_sample, self%samples_per_file, &
+                               self%period_start%day_number, self%period_start%second, &
+                               self%file_start%day_number, self%file_start%second, &
                                self%last_sample%day_number, self%last_sample%second], r8)
     at = n_counter
     do i = 1, size(self%sums)
@@ -288,8 +298,9 @@ contains
     end do
   end subroutine pack_state
 
-  !> Goes on from a packed state. The file in progress is reopened and samples after the restart are dropped from it; where it is
-  !! not in the folder, a new one is begun. error is '' or names the file and what does not fit.
+  !> Goes on from a packed state. The file in progress is reopened and samples after the restart are
+  !! dropped from it; where it is not in the folder, a new one is begun. error is '' or names the
+  !! file and what does not fit.
   subroutine unpack_state(self, buffer, error)
     class(history_stream), intent(inout) :: self
     real(r8), intent(in) :: buffer(:)                          !! [state_size]

@@ -1,13 +1,15 @@
-!> One history file: E3SM's dimensions, coordinates and attributes, and one record per sample. CDF-5, fields in single precision.
+!> One history file: E3SM's dimensions, coordinates and attributes, and one record per sample.
+!! CDF-5, fields in single precision.
 !!
-!! A file appears with its first record, and every record counts only once it is whole and handed to the system: who reads while the
-!! run goes on, or after it was killed, sees complete samples.
+!! A file appears with its first record, and every record counts only once it is whole and handed to
+!! the system: who reads while the run goes on, or after it was killed, sees complete samples.
 module aqua_history_file
   use, intrinsic :: iso_fortran_env, only: real32
-  use netcdf, only: nf90_close, nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_float, nf90_get_var, nf90_global, &
-                    nf90_inq_dimid, nf90_inq_varid, nf90_inquire, nf90_inquire_dimension, nf90_inquire_variable, nf90_int, &
-                    nf90_max_name, nf90_max_var_dims, nf90_nofill, nf90_nowrite, nf90_put_att, nf90_put_var, nf90_set_fill, &
-                    nf90_sync, nf90_unlimited, nf90_write
+  use netcdf, only: nf90_close, nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_float, &
+                    nf90_get_var, nf90_global, nf90_inq_dimid, nf90_inq_varid, nf90_inquire, &
+                    nf90_inquire_dimension, nf90_inquire_variable, nf90_int, nf90_max_name, &
+                    nf90_max_var_dims, nf90_nofill, nf90_nowrite, nf90_put_att, nf90_put_var, &
+                    nf90_set_fill, nf90_sync, nf90_unlimited, nf90_write
   use host_calendar, only: days_since_start, model_time, tod, ymd
   use aqua_constants, only: r8
   use aqua_coordinates, only: coordinate_variables, define_coordinates, write_coordinates
@@ -15,7 +17,8 @@ module aqua_history_file
   use aqua_levels, only: hybrid_levels
   use classic_netcdf, only: set_record_count
   use host_provenance, only: put_provenance, run_provenance
-  use netcdf_files, only: attempt, close_file, complete, create_beside, discard, netcdf_file, open_whole, put_in_place
+  use netcdf_files, only: attempt, close_file, complete, create_beside, discard, netcdf_file, &
+                          open_whole, put_in_place
   implicit none (type, external)
   private
 
@@ -32,8 +35,10 @@ module aqua_history_file
   !> What the files of a stream have in common.
   type :: history_description
     character(len=:), allocatable :: case_name
-    character(len=:), allocatable :: frequency           !! E3SM's time_period_freq: month_1, day_1 or hour_1.
-    logical :: instantaneous = .false.                   !! Samples are values at a time, not means over a period.
+    character(len=:), allocatable :: frequency           !! E3SM's time_period_freq: month_1, day_1
+                                                         !! or hour_1.
+    logical :: instantaneous = .false.                   !! Samples are values at a time, not means
+                                                         !! over a period.
     type(history_field), allocatable :: fields(:)
     type(run_provenance), allocatable :: made_by         !! Not allocated: the files do not say.
     type(gaussian_grid) :: grid
@@ -85,7 +90,8 @@ contains
     self%n_record = 0
     call define_coordinates(self%file, description%grid, description%levels, coordinates, error)
     if (len(error) == 0) call self%define_time(coordinates, description, error)
-    if (len(error) == 0) call write_coordinates(self%file, description%grid, description%levels, coordinates, error)
+    if (len(error) == 0) call write_coordinates(self%file, description%grid, description%levels, &
+                                                coordinates, error)
     if (len(error) > 0) call discard(self%file)
   end subroutine create_file
 
@@ -101,15 +107,19 @@ contains
       call attempt(error, path, nf90_def_dim(id, 'nbnd', 2, bound))
       call attempt(error, path, nf90_def_var(id, 'time', nf90_double, [time], self%time))
       call attempt(error, path, nf90_put_att(id, self%time, 'long_name', 'time'))
-      call attempt(error, path, nf90_put_att(id, self%time, 'units', 'days since 0001-01-01 00:00:00'))
+      call attempt(error, path, &
+                   nf90_put_att(id, self%time, 'units', 'days since 0001-01-01 00:00:00'))
       call attempt(error, path, nf90_put_att(id, self%time, 'calendar', 'noleap'))
       call attempt(error, path, nf90_put_att(id, self%time, 'bounds', 'time_bnds'))
-      call attempt(error, path, nf90_def_var(id, 'time_bnds', nf90_double, [bound, time], self%bounds))
-      call attempt(error, path, nf90_put_att(id, self%bounds, 'long_name', 'time interval endpoints'))
+      call attempt(error, path, nf90_def_var(id, 'time_bnds', nf90_double, [bound, time], &
+                                             self%bounds))
+      call attempt(error, path, nf90_put_att(id, self%bounds, 'long_name', &
+                                             'time interval endpoints'))
       call attempt(error, path, nf90_def_var(id, 'date', nf90_int, [time], self%date))
       call attempt(error, path, nf90_put_att(id, self%date, 'long_name', 'current date (YYYYMMDD)'))
       call attempt(error, path, nf90_def_var(id, 'datesec', nf90_int, [time], self%second))
-      call attempt(error, path, nf90_put_att(id, self%second, 'long_name', 'current seconds of current date'))
+      call attempt(error, path, nf90_put_att(id, self%second, 'long_name', &
+                                             'current seconds of current date'))
     end associate
     if (len(error) == 0) call self%define_fields(coordinates, time, description, error)
   end subroutine define_time
@@ -129,28 +139,36 @@ contains
       do i = 1, size(fields)
         dimensions = [coordinates%n_column, time]
         if (fields(i)%has_levels) dimensions = [coordinates%n_column, coordinates%level, time]
-        call attempt(error, path, nf90_def_var(id, trim(fields(i)%name), nf90_float, dimensions, self%variables(i)), &
+        call attempt(error, path, nf90_def_var(id, trim(fields(i)%name), nf90_float, dimensions, &
+                                               self%variables(i)), &
                      trim(fields(i)%name))
         if (len(error) > 0) return
-        call attempt(error, path, nf90_put_att(id, self%variables(i), 'long_name', trim(fields(i)%long_name)))
-        call attempt(error, path, nf90_put_att(id, self%variables(i), 'units', trim(fields(i)%units)))
+        call attempt(error, path, nf90_put_att(id, self%variables(i), 'long_name', &
+                                               trim(fields(i)%long_name)))
+        call attempt(error, path, nf90_put_att(id, self%variables(i), 'units', &
+                                               trim(fields(i)%units)))
         call attempt(error, path, nf90_put_att(id, self%variables(i), 'cell_methods', &
-                                               'time: ' // trim(merge('point', 'mean ', description%instantaneous))))
+                                               'time: ' &
+                                               // trim(merge('point', 'mean ', &
+                                                             description%instantaneous))))
       end do
       call attempt(error, path, nf90_put_att(id, nf90_global, 'Conventions', 'CF-1.7'))
-      call attempt(error, path, nf90_put_att(id, nf90_global, 'title', 'history of the climlink aquaplanet'))
+      call attempt(error, path, &
+                   nf90_put_att(id, nf90_global, 'title', 'history of the climlink aquaplanet'))
       call attempt(error, path, nf90_put_att(id, nf90_global, 'source', 'climlink aquaplanet'))
       call attempt(error, path, nf90_put_att(id, nf90_global, 'product', 'model-output'))
       call attempt(error, path, nf90_put_att(id, nf90_global, 'realm', 'atmos'))
       call attempt(error, path, nf90_put_att(id, nf90_global, 'case', description%case_name))
-      call attempt(error, path, nf90_put_att(id, nf90_global, 'time_period_freq', description%frequency))
+      call attempt(error, path, nf90_put_att(id, nf90_global, 'time_period_freq', &
+                                             description%frequency))
       if (allocated(description%made_by)) call put_provenance(self%file, description%made_by, error)
       call attempt(error, path, nf90_enddef(id))
     end associate
   end subroutine define_fields
 
-  !> Opens a file to go on after its first n_keep records, the last of which is of time `last`; later ones are dropped. error says
-  !! what does not fit. If there is no such file, the stream is left closed.
+  !> Opens a file to go on after its first n_keep records, the last of which is of time `last`;
+  !! later ones are dropped. error says what does not fit. If there is no such file, the stream is
+  !! left closed.
   subroutine append(self, path, description, n_keep, last, error)
     class(history_file), intent(inout) :: self
     character(len=*), intent(in) :: path
@@ -199,7 +217,8 @@ contains
       call attempt(error, path, nf90_inq_varid(id, 'date', self%date), 'date')
       call attempt(error, path, nf90_inq_varid(id, 'datesec', self%second), 'datesec')
       do i = 1, size(fields)
-        call attempt(error, path, nf90_inq_varid(id, trim(fields(i)%name), self%variables(i)), trim(fields(i)%name))
+        call attempt(error, path, nf90_inq_varid(id, trim(fields(i)%name), self%variables(i)), &
+                     trim(fields(i)%name))
       end do
       if (len(error) > 0) return
       if (n_column /= description%grid%n_column .or. n_level /= description%levels%n_level) then
@@ -216,8 +235,11 @@ contains
     integer :: dimension_id
 
     length = 0
-    call attempt(error, file%path, nf90_inq_dimid(file%id, name, dimension_id), 'dimension ' // name)
-    if (len(error) == 0) call attempt(error, file%path, nf90_inquire_dimension(file%id, dimension_id, len=length), name)
+    call attempt(error, file%path, nf90_inq_dimid(file%id, name, dimension_id), &
+                 'dimension ' // name)
+    if (len(error) == 0) call attempt(error, file%path, &
+                                      nf90_inquire_dimension(file%id, dimension_id, len=length), &
+                                      name)
   end subroutine read_length
 
   subroutine check_last_record(self, n_keep, n_found, last, error)
@@ -230,19 +252,22 @@ contains
     real(r8) :: days
 
     if (n_found < n_keep) then
-      write (text, '(2(a,i0))') 'the restart follows sample ', n_keep, ' of this file, which has ', n_found
+      write (text, '(2(a,i0))') 'the restart follows sample ', n_keep, &
+        ' of this file, which has ', n_found
       error = self%file%path // ': ' // trim(text)
       return
     end if
-    call attempt(error, self%file%path, nf90_get_var(self%file%id, self%time, days, start=[n_keep]), 'time')
+    call attempt(error, self%file%path, &
+                 nf90_get_var(self%file%id, self%time, days, start=[n_keep]), 'time')
     if (len(error) == 0 .and. abs(days - days_since_start(last)) > 0.0_r8) then
-      write (text, '(a,i0,2(a,f0.5))') 'sample ', n_keep, ' is of day ', days, ', the restart follows one of day ', &
-        days_since_start(last)
+      write (text, '(a,i0,2(a,f0.5))') 'sample ', n_keep, ' is of day ', days, &
+        ', the restart follows one of day ', days_since_start(last)
       error = self%file%path // ': ' // trim(text)
     end if
   end subroutine check_last_record
 
-  !> Replaces the file, open for reading, by one that has its first n_keep records only, and closes both.
+  !> Replaces the file, open for reading, by one that has its first n_keep records only, and closes
+  !! both.
   subroutine keep_records(self, n_keep, description, error)
     class(history_file), intent(inout) :: self
     integer, intent(in) :: n_keep
@@ -262,7 +287,8 @@ contains
     call complete(kept%file, error)
   end subroutine keep_records
 
-  !> Copies the first records of one variable; nothing, if it has none. Float and int pass through double precision unchanged.
+  !> Copies the first records of one variable; nothing, if it has none. Float and int pass through
+  !! double precision unchanged.
   subroutine copy_records(old, variable, new, n_keep, error)
     type(netcdf_file), intent(in) :: old
     integer, intent(in) :: variable                      !! In the old file.
@@ -275,7 +301,8 @@ contains
     integer :: n, i, record_dimension, new_variable
 
     call attempt(error, old%path, nf90_inquire(old%id, unlimitedDimId=record_dimension))
-    call attempt(error, old%path, nf90_inquire_variable(old%id, variable, name=name, ndims=n, dimids=dimensions))
+    call attempt(error, old%path, nf90_inquire_variable(old%id, variable, name=name, ndims=n, &
+                                                        dimids=dimensions))
     if (len(error) > 0 .or. n == 0) return
     if (dimensions(n) /= record_dimension) return
     call attempt(error, old%path, nf90_inq_varid(new%id, trim(name), new_variable), trim(name))
@@ -287,8 +314,10 @@ contains
     allocate (values(product(counts(:n))))
     do i = 1, n_keep
       starts(n) = i
-      call attempt(error, old%path, nf90_get_var(old%id, variable, values, starts(:n), counts(:n)), trim(name))
-      call attempt(error, old%path, nf90_put_var(new%id, new_variable, values, starts(:n), counts(:n)), trim(name))
+      call attempt(error, old%path, nf90_get_var(old%id, variable, values, starts(:n), &
+                                                 counts(:n)), trim(name))
+      call attempt(error, old%path, nf90_put_var(new%id, new_variable, values, starts(:n), &
+                                                 counts(:n)), trim(name))
       if (len(error) > 0) return
     end do
   end subroutine copy_records
@@ -304,7 +333,8 @@ contains
     at = self%n_record + 1
     associate (id => self%file%id, path => self%file%path)
       call attempt(error, path, nf90_put_var(id, self%time, days_since_start(end), start=[at]))
-      call attempt(error, path, nf90_put_var(id, self%bounds, days_since_start([begin, end]), start=[1, at], count=[2, 1]))
+      call attempt(error, path, nf90_put_var(id, self%bounds, days_since_start([begin, end]), &
+                                             start=[1, at], count=[2, 1]))
       call attempt(error, path, nf90_put_var(id, self%date, ymd(end), start=[at]))
       call attempt(error, path, nf90_put_var(id, self%second, tod(end), start=[at]))
     end associate
@@ -314,7 +344,8 @@ contains
   subroutine put(self, field, values, n_added, error)
     class(history_file), intent(inout) :: self
     integer, intent(in) :: field
-    real(r8), intent(in) :: values(:, :)                 !! [level, column], or [1, column] for a field without levels
+    real(r8), intent(in) :: values(:, :)                 !! [level, column], or [1, column] for a
+                                                         !! field without levels
     integer, intent(in) :: n_added
     character(len=:), allocatable, intent(inout) :: error
     real(real32) :: sample(size(values, 2), size(values, 1))
@@ -324,13 +355,16 @@ contains
     at = self%n_record + 1
     sample = real(transpose(values) / real(n_added, r8), real32)
     if (size(values, 1) > 1) then
-      call attempt(error, self%file%path, nf90_put_var(self%file%id, self%variables(field), sample, start=[1, 1, at]))
+      call attempt(error, self%file%path, &
+                   nf90_put_var(self%file%id, self%variables(field), sample, start=[1, 1, at]))
     else
-      call attempt(error, self%file%path, nf90_put_var(self%file%id, self%variables(field), sample(:, 1), start=[1, at]))
+      call attempt(error, self%file%path, &
+                   nf90_put_var(self%file%id, self%variables(field), sample(:, 1), start=[1, at]))
     end if
   end subroutine put
 
-  !> Ends the record: hands it to the system and counts it. After an error the file has its earlier records, and is given up.
+  !> Ends the record: hands it to the system and counts it. After an error the file has its earlier
+  !! records, and is given up.
   subroutine end_record(self, error)
     class(history_file), intent(inout) :: self
     character(len=:), allocatable, intent(inout) :: error

@@ -2,7 +2,8 @@
 !! state it carries, and what of its answer is applied.
 !! Uses the public Fortran modules only, as any host would.
 module aqua_hybrid
-  use aqua_column_table, only: column_table, host_units, name_length, output_profiles, output_scalars
+  use aqua_column_table, only: column_table, host_units, name_length, output_profiles, &
+                               output_scalars
   use aqua_constants, only: r8
   use climlink, only: climlink_emulator, climlink_status
   use climlink_carried_state, only: climlink_carried
@@ -15,12 +16,14 @@ module aqua_hybrid
 
   public :: hybrid_physics, coupling_state
 
-  !> Inputs that are made on demand: relative humidity, cosine and sine of latitude, and the number of the column from 1.
-  character(len=*), parameter :: derived_inputs(4) = [character(len=name_length) :: 'state_rh', 'clat', 'slat', 'icol']
+  !> Inputs that are made on demand: relative humidity, cosine and sine of latitude, and the number
+  !! of the column from 1.
+  character(len=*), parameter :: derived_inputs(4) = [character(len=name_length) :: 'state_rh', &
+    'clat', 'slat', 'icol']
 
   !> What climlink_lags takes besides the state.
-  character(len=*), parameter :: lagged_scalars(5) = [character(len=name_length) :: 'state_ps', 'pbuf_SOLIN', 'pbuf_LHFLX', &
-    'pbuf_SHFLX', 'pbuf_COSZRS']
+  character(len=*), parameter :: lagged_scalars(5) = [character(len=name_length) :: 'state_ps', &
+    'pbuf_SOLIN', 'pbuf_LHFLX', 'pbuf_SHFLX', 'pbuf_COSZRS']
 
   !> What a restart keeps of the coupling, of all columns [number, column]; not allocated: nothing.
   type :: coupling_state
@@ -60,19 +63,21 @@ module aqua_hybrid
 
 contains
 
-  !> Opens the package on all ranks. error is '' or says what the package wants that this host has not.
-  subroutine open_package(self, path, pinned_sha256, device, threads, micro_batch, constraints_off, policy, inputs, latitude, &
-                          time_step, error)
+  !> Opens the package on all ranks. error is '' or says what the package wants that this host has
+  !! not.
+  subroutine open_package(self, path, pinned_sha256, device, threads, micro_batch, &
+                          constraints_off, policy, inputs, latitude, time_step, error)
     class(hybrid_physics), intent(inout) :: self
     character(len=*), intent(in) :: path
-    character(len=*), intent(in) :: pinned_sha256              !! '' if any package will do
+    character(len=*), intent(in) :: pinned_sha256             !! '' if any package will do
     character(len=*), intent(in) :: device
     integer, intent(in) :: threads, micro_batch
-    character(len=*), intent(in) :: constraints_off(:)         !! Constraints of the package to leave out; blank ones do not count.
+    character(len=*), intent(in) :: constraints_off(:)        !! Constraints of the package to leave
+                                                              !! out; blank ones do not count.
     type(climlink_coupling_policy), intent(in) :: policy
-    type(column_table), intent(in) :: inputs                   !! Of this rank's columns.
-    real(r8), intent(in) :: latitude(:)                        !! [column of this rank], rad
-    real(r8), intent(in) :: time_step                          !! [s]
+    type(column_table), intent(in) :: inputs                  !! Of this rank's columns.
+    real(r8), intent(in) :: latitude(:)                       !! [column of this rank], rad
+    real(r8), intent(in) :: time_step                         !! [s]
     character(len=:), allocatable, intent(out) :: error
     type(climlink_status) :: status
     character(len=:), allocatable :: pinned
@@ -84,9 +89,9 @@ contains
     self%first_column = first_column(inputs%n_column)
     self%policy = policy
     if (len(pinned_sha256) > 0) pinned = pinned_sha256         ! not allocated is not present
-    call self%emulator%open(path, status, comm=world(), n_level=self%n_level, time_step=time_step, device=device, &
-                            threads=threads, micro_batch=micro_batch, pinned_sha256=pinned, &
-                            constraints_off=constraints_off)
+    call self%emulator%open(path, status, comm=world(), n_level=self%n_level, time_step=time_step, &
+                            device=device, threads=threads, micro_batch=micro_batch, &
+                            pinned_sha256=pinned, constraints_off=constraints_off)
     if (status%ok()) call policy%check(self%emulator, status)
     if (status%ok()) call self%emulator%require_columns(status)
     if (status%ok()) call self%carried%initialize(self%emulator, inputs%n_column, status)
@@ -99,7 +104,8 @@ contains
     call self%check_inputs(inputs, path, error)
   end subroutine open_package
 
-  !> Every input of the package must be one of the host's, and every output one that the host applies.
+  !> Every input of the package must be one of the host's, and every output one that the host
+  !! applies.
   subroutine check_inputs(self, inputs, path, error)
     class(hybrid_physics), intent(inout) :: self
     type(column_table), intent(in) :: inputs
@@ -133,21 +139,28 @@ contains
       error = path // ': a carried variable that the host also sets:' // doubled // &
               ': give it another name in the package'
     end if
-    if (len(error) == 0 .and. len(units) > 0) error = path // ': this host has other units:' // units
+    if (len(error) == 0 .and. len(units) > 0) error = path // ': this host has other units:' &
+      // units
     missing = ''
     do i = 1, size(output_profiles)
-      if (.not. self%emulator%has_output(trim(output_profiles(i)))) missing = missing // ' ' // trim(output_profiles(i))
+      if (.not. self%emulator%has_output(trim(output_profiles(i)))) missing = missing // ' ' &
+        // trim(output_profiles(i))
     end do
     do i = 1, size(output_scalars)
-      if (.not. self%emulator%has_output(trim(output_scalars(i)))) missing = missing // ' ' // trim(output_scalars(i))
+      if (.not. self%emulator%has_output(trim(output_scalars(i)))) missing = missing // ' ' &
+        // trim(output_scalars(i))
     end do
-    if (len(error) == 0 .and. len(missing) > 0) error = path // ': the package lacks the outputs' // missing
+    if (len(error) == 0 .and. len(missing) > 0) error = path // ': the package lacks the outputs' &
+      // missing
     if (len(error) == 0 .and. self%has_lags .and. self%policy%spin_up_steps < 2) then
-      error = path // ': lagged inputs need two steps of the reference physics first: set spin_up_steps to 2 or more in /emulator/'
+      error = path &
+        // ': lagged inputs need two steps of the reference physics first: set spin_up_steps ' // &
+        'to 2 or more in /emulator/'
     end if
   end subroutine check_inputs
 
-  !> Adds to text what the package has in other units than this host; names that the host does not know are another matter.
+  !> Adds to text what the package has in other units than this host; names that the host does not
+  !! know are another matter.
   subroutine compare_units(name, wanted, text)
     character(len=*), intent(in) :: name, wanted
     character(len=:), allocatable, intent(inout) :: text
@@ -188,7 +201,8 @@ contains
     end do
   end function waters
 
-  !> Ends a step with the tendencies that were applied: the lagged memory keeps the realised change, limiter and blend included.
+  !> Ends a step with the tendencies that were applied: the lagged memory keeps the realised change,
+  !! limiter and blend included.
   subroutine finish(self, inputs, applied)
     class(hybrid_physics), intent(inout) :: self
     type(column_table), intent(in) :: inputs
@@ -200,7 +214,8 @@ contains
     n = self%n_level
     ! Both tables begin with t, vapour, liquid, ice, u and v.
     after = inputs%values(:6 * n, :) + self%time_step * applied%values(:6 * n, :)
-    call self%lags%end_step(transpose(after(:n, :)), waters(inputs, after), transpose(after(4 * n + 1:5 * n, :)))
+    call self%lags%end_step(transpose(after(:n, :)), waters(inputs, after), &
+                            transpose(after(4 * n + 1:5 * n, :)))
   end subroutine finish
 
   pure function needs_reference(self) result(yes)
@@ -270,8 +285,10 @@ contains
     do i = 1, size(emulated%names)
       first = emulated%first(i)
       last = first + emulated%width(i) - 1
-      if (status%ok() .and. first == last) call self%emulator%get(trim(emulated%names(i)), values(:, 1), 1, status)
-      if (status%ok() .and. first < last) call self%emulator%get(trim(emulated%names(i)), values, 1, status)
+      if (status%ok() .and. first == last) call self%emulator%get(trim(emulated%names(i)), &
+                                                                  values(:, 1), 1, status)
+      if (status%ok() .and. first < last) call self%emulator%get(trim(emulated%names(i)), values, &
+                                                                 1, status)
       if (status%ok()) emulated%values(first:last, :) = transpose(values(:, :last - first + 1))
     end do
   end subroutine get_outputs
@@ -290,18 +307,21 @@ contains
     is_profile = .true.
     if (at > 0) then
       is_profile = inputs%width(at) > 1
-      values(:, :inputs%width(at)) = transpose(inputs%values(inputs%first(at):inputs%first(at) + inputs%width(at) - 1, :))
+      values(:, :inputs%width(at)) = transpose(inputs%values(inputs%first(at):inputs%first(at) &
+                                                             + inputs%width(at) - 1, :))
     else if (self%lags%has(name)) then
       is_profile = self%lags%width(name) > 1
       call self%lags%get(name, values(:, :self%lags%width(name)), status)
     else if (name == 'state_rh') then
-      values = relative_humidity(transpose(inputs%section('state_t')), transpose(inputs%section('state_q0001')), &
+      values = relative_humidity(transpose(inputs%section('state_t')), &
+                                 transpose(inputs%section('state_q0001')), &
                                  transpose(inputs%section('state_pmid')))
     else
       is_profile = .false.
       if (name == 'clat') values(:, 1) = cos(self%latitude)
       if (name == 'slat') values(:, 1) = sin(self%latitude)
-      if (name == 'icol') values(:, 1) = [(real(self%first_column + i - 1, r8), i = 1, inputs%n_column)]
+      if (name == 'icol') values(:, 1) = [(real(self%first_column + i - 1, r8), i = 1, &
+                                           inputs%n_column)]
     end if
     if (.not. status%ok()) return
     if (is_profile) then
@@ -326,8 +346,9 @@ contains
     do i = 1, size(reference%names)
       first = reference%first(i)
       last = first + reference%width(i) - 1
-      applied%values(first:last, :) = climlink_blend(reference%values(first:last, :), emulated%values(first:last, :), &
-                                                     self%policy%weight_of(trim(reference%names(i)), self%step))
+      applied%values(first:last, :) = climlink_blend( &
+        reference%values(first:last, :), emulated%values(first:last, :), &
+        self%policy%weight_of(trim(reference%names(i)), self%step))
     end do
   end subroutine combine
 

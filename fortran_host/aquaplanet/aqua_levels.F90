@@ -1,4 +1,5 @@
-!> The hybrid vertical coordinate: p(k+1/2) = p0 hyai(k) + hybi(k) ps, from the model top down (Simmons and Burridge 1981).
+!> The hybrid vertical coordinate: p(k+1/2) = p0 hyai(k) + hybi(k) ps, from the model top down
+!! (Simmons and Burridge 1981).
 module aqua_levels
   use aqua_constants, only: r8
   implicit none (type, external)

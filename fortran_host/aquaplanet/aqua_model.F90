@@ -1,5 +1,6 @@
-!> The state of the embedded model and its step: dynamics, transport, columns, increments. Replicated on every rank but for the
-!! columns, which are shared out; so the results do not depend on the number of ranks.
+!> The state of the embedded model and its step: dynamics, transport, columns, increments.
+!! Replicated on every rank but for the columns, which are shared out; so the results do not depend
+!! on the number of ranks.
 module aqua_model
   use aqua_budgets, only: angular_momentum, budget_row, column_energy, column_water, global_mean
   use host_calendar, only: calendar_day, model_time, parse_stamp, time_after
@@ -37,15 +38,15 @@ module aqua_model
     type(hybrid_physics) :: hybrid
     type(model_time) :: start
     integer :: step_number = 0
-    real(r8), allocatable :: tracers(:, :, :)          !! [vapour liquid ice, level, column], kg/kg
-    real(r8), allocatable :: sst(:)                    !! [column], K
-    real(r8), allocatable :: fluxes(:, :)              !! [LHFLX SHFLX TAUX TAUY, column] of the last step
-    type(column_table) :: before                       !! What the emulated part of the last step was given.
-    logical :: has_gases = .false.                     !! before has gases on all levels.
-    real(r8) :: water = 0.0_r8                         !! Global mean after the last step [kg/m2], if has_water
+    real(r8), allocatable :: tracers(:, :, :)  !! [vapour liquid ice, level, column], kg/kg
+    real(r8), allocatable :: sst(:)    !! [column], K
+    real(r8), allocatable :: fluxes(:, :)  !! [LHFLX SHFLX TAUX TAUY, column] of the last step
+    type(column_table) :: before       !! What the emulated part of the last step was given.
+    logical :: has_gases = .false.     !! before has gases on all levels.
+    real(r8) :: water = 0.0_r8         !! Global mean after the last step [kg/m2], if has_water
     logical :: has_water = .false.
-    real(r8) :: energy = 0.0_r8                        !! Global mean after the last step, before truncation [J/m2].
-    type(budget_row) :: budget                         !! Of the last step.
+    real(r8) :: energy = 0.0_r8        !! Global mean after the last step, before truncation [J/m2].
+    type(budget_row) :: budget         !! Of the last step.
   contains
     procedure :: initialize
     procedure :: set_initial
@@ -67,7 +68,8 @@ module aqua_model
 
 contains
 
-  !> Builds grid, levels, dynamics, transport and columns; the state is then set by set_initial or from a restart.
+  !> Builds grid, levels, dynamics, transport and columns; the state is then set by set_initial or
+  !! from a restart.
   subroutine initialize(self, settings, error)
     class(aquaplanet_model), intent(inout) :: self
     type(aquaplanet_settings), intent(in) :: settings
@@ -115,9 +117,10 @@ contains
       policy%ramp_steps = wanted%ramp_steps
       policy%ramp_on_steps = wanted%ramp_on_steps
       policy%ramp_off_steps = wanted%ramp_off_steps
-      call self%hybrid%open(trim(wanted%package), trim(wanted%pinned_sha256), trim(wanted%device), wanted%threads, &
-                            wanted%micro_batch, wanted%constraints_off, policy, worker%inputs, &
-                            latitude(worker%first:worker%first + worker%count - 1), self%settings%run%time_step_s, error)
+      call self%hybrid%open(trim(wanted%package), trim(wanted%pinned_sha256), trim(wanted%device), &
+                            wanted%threads, wanted%micro_batch, wanted%constraints_off, policy, &
+                            worker%inputs, latitude(worker%first:worker%first + worker%count - 1), &
+                            self%settings%run%time_step_s, error)
     end associate
   end subroutine open_emulator
 
@@ -160,7 +163,8 @@ contains
     real(r8) :: ps(self%grid%n_column), geopotential(self%grid%n_column)
 
     associate (run => self%settings%run)
-      call initial_state(trim(run%initial), self%grid, self%levels, run%seed, run%perturbation_k, u, v, t, ps, geopotential, error)
+      call initial_state(trim(run%initial), self%grid, self%levels, run%seed, run%perturbation_k, &
+                         u, v, t, ps, geopotential, error)
     end associate
     if (len(error) > 0) return
     call self%core%set_state(u, v, t, ps, geopotential)
@@ -168,7 +172,8 @@ contains
     self%energy = self%global_energy(self%core%t, self%core%u, self%core%v)
   end subroutine set_initial
 
-  !> Adds the random perturbation of a twin to a state that was read. Its energy is then what the budgets begin with.
+  !> Adds the random perturbation of a twin to a state that was read. Its energy is then what the
+  !! budgets begin with.
   subroutine perturb_state(self)
     class(aquaplanet_model), intent(inout) :: self
     real(r8), dimension(self%levels%n_level, self%grid%n_column) :: noise, none
@@ -177,16 +182,19 @@ contains
     noise = 0.0_r8
     none = 0.0_r8
     do column = 1, self%grid%n_column
-      call perturb(self%settings%run%seed, column, self%settings%run%restart_perturbation_k, noise(:, column))
+      call perturb(self%settings%run%seed, column, self%settings%run%restart_perturbation_k, &
+                   noise(:, column))
     end do
     self%energy = self%global_energy(self%core%t + noise, self%core%u, self%core%v)
     call self%core%add_increments(none, none, noise)
   end subroutine perturb_state
 
-  !> Vapour at 60 % of saturation below 100 hPa, and little above: a start from dry air rains only after days.
+  !> Vapour at 60 % of saturation below 100 hPa, and little above: a start from dry air rains only
+  !! after days.
   subroutine set_moist_tracers(self)
     class(aquaplanet_model), intent(inout) :: self
-    real(r8), parameter :: humidity = 0.6_r8, top_pa = 1.0e4_r8, stratospheric = 3.0e-6_r8   ! [kg/kg]
+    ! [kg/kg]
+    real(r8), parameter :: humidity = 0.6_r8, top_pa = 1.0e4_r8, stratospheric = 3.0e-6_r8
     real(r8) :: p(self%levels%n_level)
     integer :: column, k
 
@@ -195,21 +203,26 @@ contains
       do k = 1, self%levels%n_level
         self%tracers(1, k, column) = stratospheric
         if (p(k) < top_pa) cycle
-        self%tracers(1, k, column) = max(stratospheric, humidity * saturation_specific_humidity(self%core%t(k, column), p(k)))
+        self%tracers(1, k, column) = max(stratospheric, &
+                                         humidity * saturation_specific_humidity(self%core%t(k, &
+                                         column), p(k)))
       end do
     end do
   end subroutine set_moist_tracers
 
-  !> Global mean energy in J/m2 of temperatures and winds [level, column] with the model's water and surface pressure.
+  !> Global mean energy in J/m2 of temperatures and winds [level, column] with the model's water and
+  !! surface pressure.
   function global_energy(self, t, u, v) result(energy)
     class(aquaplanet_model), intent(in) :: self
     real(r8), intent(in) :: t(:, :), u(:, :), v(:, :)
     real(r8) :: energy
 
-    energy = global_mean(self%grid, column_energy(self%levels, self%core%ps, self%core%surface_geopotential, t, u, v, self%tracers))
+    energy = global_mean(self%grid, column_energy(self%levels, self%core%ps, &
+      self%core%surface_geopotential, t, u, v, self%tracers))
   end function global_energy
 
-  !> One time step. error is the same on all ranks: '' or what went wrong, with rank, column and variable.
+  !> One time step. error is the same on all ranks: '' or what went wrong, with rank, column and
+  !! variable.
   subroutine advance(self, error)
     class(aquaplanet_model), intent(inout) :: self
     character(len=:), allocatable, intent(out) :: error
@@ -232,18 +245,22 @@ contains
     real(r8) :: dt, water
 
     dt = self%settings%run%time_step_s
-    if (.not. self%has_water) self%water = global_mean(self%grid, column_water(self%levels, self%core%ps, self%tracers))
+    if (.not. self%has_water) self%water = global_mean(self%grid, &
+      column_water(self%levels, self%core%ps, self%tracers))
     call self%core%step(self%tracers(1, :, :))
     error = state_error(self%grid, self%core%u, self%core%v, self%core%t, self%core%ps)
     if (len(error) > 0) return
-    call self%transport%advect(self%core%u_start, self%core%v_start, self%core%ps_start, self%core%u, self%core%v, self%core%ps, &
-                               dt, self%step_number, self%tracers, error)
+    call self%transport%advect(self%core%u_start, self%core%v_start, self%core%ps_start, &
+                               self%core%u, self%core%v, self%core%ps, dt, self%step_number, &
+                               self%tracers, error)
     if (len(error) > 0) return
-    water = global_mean(self%grid, column_water(self%levels, self%core%ps, self%tracers)) - self%water
+    water = global_mean(self%grid, column_water(self%levels, self%core%ps, self%tracers)) &
+      - self%water
     self%budget%transport_water = mm_per_day(water, dt)
     call self%fix_energy(dt)
     call self%fill_inputs()
-    call self%worker%step(self%step_number, self%levels, self%settings%physics, self%before, self%sst, dt, self%hybrid, error)
+    call self%worker%step(self%step_number, self%levels, self%settings%physics, self%before, &
+                          self%sst, dt, self%hybrid, error)
     if (len(error) == 0) call self%apply_columns(dt)
   end subroutine advance_moist
 
@@ -260,8 +277,9 @@ contains
     if (len(error) > 0 .or. self%settings%run%physics == 'none') return
     latitude = self%latitudes()
     do column = 1, self%grid%n_column
-      call held_suarez_tendencies(self%levels, latitude(column), self%core%ps(column), self%core%u(:, column), &
-                                  self%core%v(:, column), self%core%t(:, column), du(:, column), dv(:, column), &
+      call held_suarez_tendencies(self%levels, latitude(column), self%core%ps(column), &
+                                  self%core%u(:, column), self%core%v(:, column), &
+                                  self%core%t(:, column), du(:, column), dv(:, column), &
                                   dtemperature(:, column))
     end do
     associate (dt => self%settings%run%time_step_s)
@@ -269,20 +287,23 @@ contains
     end associate
   end subroutine advance_dry
 
-  !> Gives back as heat, the same everywhere, what diffusion, sponge, time filter, transport and the truncation of increments took
-  !! from the energy (as CAM's global energy fixer: Williamson, Olson and Jablonowski 2009, Mon. Wea. Rev. 137, 1494).
+  !> Gives back as heat, the same everywhere, what diffusion, sponge, time filter, transport and the
+  !! truncation of increments took from the energy (as CAM's global energy fixer: Williamson, Olson
+  !! and Jablonowski 2009, Mon. Wea. Rev. 137, 1494).
   subroutine fix_energy(self, dt)
     class(aquaplanet_model), intent(inout) :: self
     real(r8), intent(in) :: dt
     real(r8) :: lost, mass
 
     lost = self%energy - self%global_energy(self%core%t, self%core%u, self%core%v)
-    mass = (global_mean(self%grid, self%core%ps) * (1.0_r8 - self%levels%hybi(1)) - self%levels%p0 * self%levels%hyai(1)) / gravity
+    mass = (global_mean(self%grid, self%core%ps) * (1.0_r8 - self%levels%hybi(1)) &
+            - self%levels%p0 * self%levels%hyai(1)) / gravity
     call self%core%add_uniform_temperature(lost / (heat_capacity * mass))
     self%budget%energy_fixer = lost / dt
   end subroutine fix_energy
 
-  !> What the emulated part is given: the state, sun, gases and surface, and the surface fluxes of the step before.
+  !> What the emulated part is given: the state, sun, gases and surface, and the surface fluxes of
+  !! the step before.
   subroutine fill_inputs(self)
     class(aquaplanet_model), intent(inout) :: self
     real(r8) :: latitude(self%grid%n_column), longitude(self%grid%n_column), day
@@ -292,21 +313,24 @@ contains
     latitude = self%latitudes()
     longitude = self%longitudes()
     day = calendar_day(self%time(self%step_number))
-    ! Gases follow pressure: where that does not change, they stay as the first step of the run has them.
+    ! Gases follow pressure: where that does not change, they stay as the first step of the run has
+    ! them.
     k = 1
     if (self%has_gases) k = findloc(self%levels%hybm > 0.0_r8, .true., dim=1)
     self%has_gases = .true.
     do column = 1, self%grid%n_column
-      associate (rows => self%before%values(:, column), core => self%core, q => self%tracers(:, :, column))
+      associate (rows => self%before%values(:, column), core => self%core, &
+                 q => self%tracers(:, :, column))
         rows(:n) = core%t(:, column)
         rows(n + 1:4 * n) = [q(1, :), q(2, :), q(3, :)]
         rows(4 * n + 1:6 * n) = [core%u(:, column), core%v(:, column)]
         rows(6 * n + 1:7 * n) = midpoint_pressure(self%levels, core%ps(column))
-        call gas_profiles(rows(6 * n + k:7 * n), latitude(column), rows(7 * n + k:8 * n), rows(8 * n + k:9 * n), &
-                          rows(9 * n + k:10 * n))
+        call gas_profiles(rows(6 * n + k:7 * n), latitude(column), rows(7 * n + k:8 * n), &
+                          rows(8 * n + k:9 * n), rows(9 * n + k:10 * n))
         rows(10 * n + 1) = core%ps(column)
         rows(10 * n + 3:10 * n + 6) = self%fluxes(:, column)
-        call fill_surface(day, latitude(column), longitude(column), self%sst(column), rows(10 * n + 1:))
+        call fill_surface(day, latitude(column), longitude(column), self%sst(column), &
+                          rows(10 * n + 1:))
       end associate
     end do
   end subroutine fill_inputs
@@ -323,7 +347,8 @@ contains
     scalars(7) = coszrs
     scalars(8:11) = [diffuse, direct, diffuse, direct]
     scalars(12) = stefan_boltzmann * sst**4
-    scalars(13:17) = [0.0_r8, 0.0_r8, 1.0_r8, 0.0_r8, 0.0_r8]     ! ice, land, ocean, snow on ice and on land: all is sea
+    ! ice, land, ocean, snow on ice and on land: all is sea
+    scalars(13:17) = [0.0_r8, 0.0_r8, 1.0_r8, 0.0_r8, 0.0_r8]
   end subroutine fill_surface
 
   !> Adds what the columns made to the model's state and completes the budgets.
@@ -341,9 +366,12 @@ contains
         du(:, column) = dt * rows(4 * n + 1:5 * n) + rows(at + 2 * n:at + 3 * n - 1)
         dv(:, column) = dt * rows(5 * n + 1:6 * n) + rows(at + 3 * n:at + 4 * n - 1)
         ! Tendencies take all of a species at most, up to rounding in dt * (-q / dt).
-        self%tracers(1, :, column) = max(self%tracers(1, :, column) + dt * rows(n + 1:2 * n) + rows(at + n:at + 2 * n - 1), 0.0_r8)
-        self%tracers(2, :, column) = max(self%tracers(2, :, column) + dt * rows(2 * n + 1:3 * n), 0.0_r8)
-        self%tracers(3, :, column) = max(self%tracers(3, :, column) + dt * rows(3 * n + 1:4 * n), 0.0_r8)
+        self%tracers(1, :, column) = max(self%tracers(1, :, column) + dt * rows(n + 1:2 * n) &
+                                         + rows(at + n:at + 2 * n - 1), 0.0_r8)
+        self%tracers(2, :, column) = max(self%tracers(2, :, column) + dt * rows(2 * n + 1:3 * n), &
+                                         0.0_r8)
+        self%tracers(3, :, column) = max(self%tracers(3, :, column) + dt * rows(3 * n + 1:4 * n), &
+                                         0.0_r8)
       end associate
     end do
     at = self%worker%results%row('pbuf_LHFLX')
@@ -367,8 +395,8 @@ contains
       self%has_water = .true.
       row%water = self%water
       row%angular_momentum = angular_momentum(self%grid, self%levels, core%ps, core%u)
-      call summarize_columns(self%grid, self%levels, self%before, self%worker%results, self%settings%run%time_step_s, &
-                             self%hybrid%reference_feeds_back(), row)
+      call summarize_columns(self%grid, self%levels, self%before, self%worker%results, &
+                             self%settings%run%time_step_s, self%hybrid%reference_feeds_back(), row)
     end associate
   end subroutine complete_budget
 

@@ -1,9 +1,11 @@
-!> The namelist file of a run. Its groups, declared here and nowhere else, are read from a file, or written as the list of what may
-!! be set: `climlink-aquaplanet --list-settings` is made from the same declarations that read the file.
+!> The namelist file of a run. Its groups, declared here and nowhere else, are read from a file, or
+!! written as the list of what may be set: `climlink-aquaplanet --list-settings` is made from the
+!! same declarations that read the file.
 module aqua_namelists
   use aqua_constants, only: r8
-  use aqua_settings, only: aquaplanet_settings, emulator_settings, level_settings, max_interfaces, max_variables, output_settings, &
-                           path_length, run_settings, settings_error, text_length
+  use aqua_settings, only: aquaplanet_settings, emulator_settings, level_settings, max_interfaces, &
+                           max_variables, output_settings, path_length, run_settings, &
+                           settings_error, text_length
   use aqua_column_types, only: physics_parameters
   use aqua_dynamics, only: dynamics_settings
   implicit none (type, external)
@@ -12,12 +14,13 @@ module aqua_namelists
   public :: read_settings, list_settings
 
   integer, parameter :: line_length = 65536    ! of a scratch record: the longest group on one line
-  character(len=*), parameter :: groups(6) = [character(len=8) :: 'run', 'levels', 'dynamics', 'physics', 'output', 'emulator']
+  character(len=*), parameter :: groups(6) = [character(len=8) :: 'run', 'levels', 'dynamics', &
+    'physics', 'output', 'emulator']
 
 contains
 
-  !> Reads and checks a namelist file. error is '' or says what is wrong in which group. Groups may be left out, /run/ and /levels/
-  !! excepted; a group of another name is an error.
+  !> Reads and checks a namelist file. error is '' or says what is wrong in which group. Groups may
+  !! be left out, /run/ and /levels/ excepted; a group of another name is an error.
   subroutine read_settings(file, settings, error)
     character(len=*), intent(in) :: file
     type(aquaplanet_settings), intent(out) :: settings
@@ -40,7 +43,8 @@ contains
       if (failed /= 0) error = '/' // trim(groups(i)) // '/: ' // trim(message)
     end do
     close (unit)
-    if (len(error) == 0 .and. .not. all(present_groups(1:2))) error = 'the groups /run/ and /levels/ are needed'
+    if (len(error) == 0 .and. .not. all(present_groups(1:2))) error = &
+      'the groups /run/ and /levels/ are needed'
     if (len(error) == 0) error = settings_error(settings)
     if (len(error) > 0) error = file // ': ' // error
   end subroutine read_settings
@@ -63,7 +67,8 @@ contains
       name = lower(line(2:scan(line // ' ', ' ,/') - 1))
       at = findloc(groups, name, dim=1)
       if (at == 0) then
-        error = 'there is no group /' // trim(name) // '/; the groups are run, levels, dynamics, physics, output, emulator'
+        error = 'there is no group /' // trim(name) &
+          // '/; the groups are run, levels, dynamics, physics, output, emulator'
         return
       end if
       found(at) = .true.
@@ -78,7 +83,8 @@ contains
     integer :: scratch, failed, i
 
     do i = 1, size(groups)
-      open (newunit=scratch, status='scratch', action='readwrite', delim='apostrophe', recl=line_length)
+      open (newunit=scratch, status='scratch', action='readwrite', delim='apostrophe', &
+            recl=line_length)
       call transfer_group(groups(i), scratch, .true., settings, failed, message)
       rewind (scratch)
       call list_group(scratch, trim(groups(i)), unit)
@@ -186,8 +192,9 @@ contains
     character(len=path_length) :: output_directory, restart_from, lock_file
     integer :: n_step, truncation, seed, restart_every_steps
     real(r8) :: time_step_s, perturbation_k, restart_perturbation_k
-    namelist /run/ case_name, output_directory, start, n_step, time_step_s, truncation, physics, initial, seed, perturbation_k, &
-      restart_perturbation_k, restart_from, restart_every_steps, identity, lock_file, created
+    namelist /run/ case_name, output_directory, start, n_step, time_step_s, truncation, physics, &
+      initial, seed, perturbation_k, restart_perturbation_k, restart_from, restart_every_steps, &
+      identity, lock_file, created
 
     case_name = settings%case_name
     output_directory = settings%output_directory
@@ -210,9 +217,9 @@ contains
     else
       read (unit, nml=run, iostat=failed, iomsg=message)
     end if
-    settings = run_settings(case_name, output_directory, start, n_step, time_step_s, truncation, physics, initial, seed, &
-                            perturbation_k, restart_perturbation_k, restart_from, &
-                            restart_every_steps, identity, lock_file, created)
+    settings = run_settings(case_name, output_directory, start, n_step, time_step_s, truncation, &
+                            physics, initial, seed, perturbation_k, restart_perturbation_k, &
+                            restart_from, restart_every_steps, identity, lock_file, created)
   end subroutine transfer_run
 
   subroutine transfer_levels(unit, writing, settings, failed, message)
@@ -242,9 +249,10 @@ contains
     integer, intent(out) :: failed
     character(len=*), intent(inout) :: message
     integer :: diffusion_order
-    real(r8) :: diffusion_time_d, sponge_top_pa, sponge_time_d, reference_temperature_k, filter_nu, filter_alpha
-    namelist /dynamics/ diffusion_order, diffusion_time_d, sponge_top_pa, sponge_time_d, reference_temperature_k, filter_nu, &
-      filter_alpha
+    real(r8) :: diffusion_time_d, sponge_top_pa, sponge_time_d, reference_temperature_k, &
+                filter_nu, filter_alpha
+    namelist /dynamics/ diffusion_order, diffusion_time_d, sponge_top_pa, sponge_time_d, &
+      reference_temperature_k, filter_nu, filter_alpha
 
     diffusion_order = settings%diffusion_order
     diffusion_time_d = settings%diffusion_time_d
@@ -273,11 +281,13 @@ contains
     type(physics_parameters), intent(inout) :: settings
     integer, intent(out) :: failed
     character(len=*), intent(inout) :: message
-    real(r8) :: co2_ppm, convection_time_s, convection_humidity, detrained_fraction, convective_momentum, critical_humidity, &
-      rain_time_s, rain_threshold, ice_fall_speed, rain_evaporation, liquid_radius_um, ice_radius_um, cloud_uniformity
+    real(r8) :: co2_ppm, convection_time_s, convection_humidity, detrained_fraction, &
+      convective_momentum, critical_humidity, rain_time_s, rain_threshold, ice_fall_speed, &
+      rain_evaporation, liquid_radius_um, ice_radius_um, cloud_uniformity
     namelist /physics/ &
-      co2_ppm, convection_time_s, convection_humidity, detrained_fraction, convective_momentum, critical_humidity, &
-      rain_time_s, rain_threshold, ice_fall_speed, rain_evaporation, liquid_radius_um, ice_radius_um, cloud_uniformity
+      co2_ppm, convection_time_s, convection_humidity, detrained_fraction, convective_momentum, &
+      critical_humidity, rain_time_s, rain_threshold, ice_fall_speed, rain_evaporation, &
+      liquid_radius_um, ice_radius_um, cloud_uniformity
 
     co2_ppm = settings%co2_ppm
     convection_time_s = settings%convection_time_s
@@ -297,8 +307,9 @@ contains
     else
       read (unit, nml=physics, iostat=failed, iomsg=message)
     end if
-    settings = physics_parameters(co2_ppm, convection_time_s, convection_humidity, detrained_fraction, convective_momentum, &
-                                  critical_humidity, rain_time_s, rain_threshold, ice_fall_speed, rain_evaporation, &
+    settings = physics_parameters(co2_ppm, convection_time_s, convection_humidity, &
+                                  detrained_fraction, convective_momentum, critical_humidity, &
+                                  rain_time_s, rain_threshold, ice_fall_speed, rain_evaporation, &
                                   liquid_radius_um, ice_radius_um, cloud_uniformity)
   end subroutine transfer_physics
 
@@ -310,8 +321,8 @@ contains
     character(len=*), intent(inout) :: message
     integer :: climsim_every_steps, climsim_from_step
     logical :: history_monthly, history_daily, history_hourly, history_daily_instantaneous
-    namelist /output/ climsim_every_steps, climsim_from_step, history_monthly, history_daily, history_hourly, &
-      history_daily_instantaneous
+    namelist /output/ climsim_every_steps, climsim_from_step, history_monthly, history_daily, &
+      history_hourly, history_daily_instantaneous
 
     climsim_every_steps = settings%climsim_every_steps
     climsim_from_step = settings%climsim_from_step
@@ -324,8 +335,8 @@ contains
     else
       read (unit, nml=output, iostat=failed, iomsg=message)
     end if
-    settings = output_settings(climsim_every_steps, climsim_from_step, history_monthly, history_daily, history_hourly, &
-                               history_daily_instantaneous)
+    settings = output_settings(climsim_every_steps, climsim_from_step, history_monthly, &
+                               history_daily, history_hourly, history_daily_instantaneous)
   end subroutine transfer_output
 
   subroutine transfer_emulator(unit, writing, settings, failed, message)

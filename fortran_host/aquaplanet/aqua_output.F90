@@ -1,5 +1,5 @@
-!> What a run writes on its way: ClimSim pairs, history, budgets. Rank 0 writes, since it has all fields; nothing here waits for
-!! others.
+!> What a run writes on its way: ClimSim pairs, history, budgets. Rank 0 writes, since it has all
+!! fields; nothing here waits for others.
 module aqua_output
   use aqua_budgets, only: find_budget_row, write_budget_header, write_budget_row
   use aqua_climsim_output, only: write_climsim_pair, write_grid_file
@@ -38,8 +38,8 @@ module aqua_output
 
 contains
 
-  !> Makes the folders and files of a run, or goes on with those of the run that is resumed. error is '' or
-  !! names what cannot be written.
+  !> Makes the folders and files of a run, or goes on with those of the run that is resumed. error
+  !! is '' or names what cannot be written.
   subroutine output_open(self, model, error)
     class(model_output), intent(inout) :: self
     type(aquaplanet_model), intent(in) :: model
@@ -59,24 +59,29 @@ contains
     self%n_scalar = merge(size(scalars), dry_scalars, moist)
     error = ''
     call make_folder(self%folder // '/history', error)
-    associate (wanted => model%settings%output, fields => [profiles(:self%n_profile), scalars(:self%n_scalar)])
+    associate (wanted => model%settings%output, &
+               fields => [profiles(:self%n_profile), scalars(:self%n_scalar)])
       if (len(error) == 0 .and. wanted%history_monthly) then
         call self%streams(1)%initialize('h0', self%folder // '/history', name, fields, &
-                                        model%grid, model%levels, error, made_by=provenance_of(model))
+                                        model%grid, model%levels, error, &
+                                        made_by=provenance_of(model))
       end if
       if (len(error) == 0 .and. wanted%history_daily) then
-        call self%streams(2)%initialize('h1', self%folder // '/history', name, fields, model%grid, model%levels, error, &
+        call self%streams(2)%initialize('h1', self%folder // '/history', name, fields, model%grid, &
+                                        model%levels, error, &
                                         instantaneous=wanted%history_daily_instantaneous, &
                                         made_by=provenance_of(model))
       end if
       if (len(error) == 0 .and. wanted%history_hourly) then
-        call self%streams(3)%initialize('h2', self%folder // '/history', name, scalars(:self%n_scalar), model%grid, model%levels, &
-                                        error, made_by=provenance_of(model))
+        call self%streams(3)%initialize('h2', self%folder // '/history', name, &
+                                        scalars(:self%n_scalar), model%grid, model%levels, error, &
+                                        made_by=provenance_of(model))
       end if
       if (len(error) == 0 .and. wanted%climsim_every_steps > 0) then
         call make_folder(self%folder // '/climsim', error)
-        if (len(error) == 0) call write_grid_file(self%folder // '/climsim/' // name // '_grid-info.nc', model%grid, &
-                                                  model%levels, error)
+        if (len(error) == 0) call write_grid_file(self%folder // '/climsim/' // name &
+                                                  // '_grid-info.nc', model%grid, model%levels, &
+                                                  error)
       end if
     end associate
     if (len(error) == 0) call make_folder(self%folder // '/restart', error)
@@ -93,7 +98,8 @@ contains
     end associate
   end function provenance_of
 
-  !> Makes a folder and those above it, where it is not there yet: a new process is no small thing under MPI.
+  !> Makes a folder and those above it, where it is not there yet: a new process is no small thing
+  !! under MPI.
   subroutine make_folder(path, error)
     character(len=*), intent(in) :: path
     character(len=:), allocatable, intent(inout) :: error
@@ -199,7 +205,8 @@ contains
     end do
   end subroutine record_history
 
-  !> The mli/mlo pair of this step, if it is one that is sampled; in shadow mode the other physics' pair of the same input too.
+  !> The mli/mlo pair of this step, if it is one that is sampled; in shadow mode the other physics'
+  !! pair of the same input too.
   subroutine record_pair(self, model, error)
     class(model_output), intent(inout) :: self
     type(aquaplanet_model), intent(in) :: model
@@ -212,7 +219,8 @@ contains
     error = ''
     associate (wanted => model%settings%output)
       if (wanted%climsim_every_steps < 1 .or. model%step_number < wanted%climsim_from_step) return
-      if (modulo(model%step_number - wanted%climsim_from_step, wanted%climsim_every_steps) /= 0) return
+      if (modulo(model%step_number - wanted%climsim_from_step, wanted%climsim_every_steps) &
+          /= 0) return
     end associate
     now = model%time(model%step_number)
     call civil_date(now, year, of_year, day)
@@ -220,11 +228,13 @@ contains
     folder = self%folder // '/climsim/train/' // trim(month)
     call make_folder(folder, error)
     associate (dt => model%settings%run%time_step_s, worker => model%worker)
-      if (len(error) == 0) call write_climsim_pair(folder, now, model%before, worker%results, dt, error)
+      if (len(error) == 0) call write_climsim_pair(folder, now, model%before, worker%results, dt, &
+                                                   error)
       if (len(error) > 0 .or. .not. model%hybrid%shadows()) return
       folder = self%folder // '/climsim/shadow/' // trim(month)
       call make_folder(folder, error)
-      if (len(error) == 0) call write_climsim_pair(folder, now, model%before, worker%shadow, dt, error)
+      if (len(error) == 0) call write_climsim_pair(folder, now, model%before, worker%shadow, dt, &
+                                                   error)
     end associate
   end subroutine record_pair
 

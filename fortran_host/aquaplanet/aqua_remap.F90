@@ -1,6 +1,7 @@
-!> Conservative transport along one line of cells, in mass: the tracer that crosses a face is what lies within the crossing mass of
-!! air upstream of it, by the piecewise parabolic method (Colella and Woodward 1984, J. Comput. Phys. 54, 174). A crossing mass may
-!! span many cells, so there is no limit on the Courant number (Lin and Rood 1996, Mon. Wea. Rev. 124, 2046). One routine serves
+!> Conservative transport along one line of cells, in mass: the tracer that crosses a face is what
+!! lies within the crossing mass of air upstream of it, by the piecewise parabolic method (Colella
+!! and Woodward 1984, J. Comput. Phys. 54, 174). A crossing mass may span many cells, so there is no
+!! limit on the Courant number (Lin and Rood 1996, Mon. Wea. Rev. 124, 2046). One routine serves
 !! longitude, latitude and the vertical.
 module aqua_remap
   use aqua_constants, only: r8
@@ -13,14 +14,15 @@ module aqua_remap
 
 contains
 
-  !> Moves tracers along a line. Air crosses from cell i to i + 1 (from the last to the first of a periodic line; the last face of a
-  !! closed line is a wall, its flux 0). mass and q are updated. failed is true if a cell would lose all of its air.
+  !> Moves tracers along a line. Air crosses from cell i to i + 1 (from the last to the first of a
+  !! periodic line; the last face of a closed line is a wall, its flux 0). mass and q are updated.
+  !! failed is true if a cell would lose all of its air.
   pure subroutine advance_line(n, periodic, crossing, mass, q, failed)
-    integer, intent(in) :: n                         !! Cells
+    integer, intent(in) :: n               !! Cells
     logical, intent(in) :: periodic
-    real(r8), intent(in) :: crossing(n)              !! [face], in the units of mass, positive toward higher i
-    real(r8), intent(inout) :: mass(n)               !! [cell]
-    real(r8), intent(inout) :: q(n_tracer, n)        !! [tracer, cell], mixing ratio
+    real(r8), intent(in) :: crossing(n)    !! [face], in the units of mass, positive toward higher i
+    real(r8), intent(inout) :: mass(n)     !! [cell]
+    real(r8), intent(inout) :: q(n_tracer, n)  !! [tracer, cell], mixing ratio
     logical, intent(out) :: failed
     real(r8) :: left(n_tracer, n), right(n_tracer, n), flux(n_tracer, 0:n)
     real(r8) :: content(n_tracer), new_mass
@@ -37,7 +39,8 @@ contains
       new_mass = mass(i) + crossing(merge(n, i - 1, i == 1)) - crossing(i)
       failed = failed .or. .not. new_mass > 0.0_r8
       mass(i) = new_mass
-      ! Rounding leaves at most a few units in the last place below zero where all of a tracer has left.
+      ! Rounding leaves at most a few units in the last place below zero where all of a tracer has
+      ! left.
       q(:, i) = max(content / new_mass, 0.0_r8)
     end do
   end subroutine advance_line
@@ -64,19 +67,22 @@ contains
       x = taken / mass(cell)
       if (crossing > 0.0_r8) then
         flux = flux + taken * (right(:, cell) - 0.5_r8 * x * (right(:, cell) - left(:, cell) &
-               - (1.0_r8 - 2.0_r8 / 3.0_r8 * x) * (6.0_r8 * q(:, cell) - 3.0_r8 * (left(:, cell) + right(:, cell)))))
+               - (1.0_r8 - 2.0_r8 / 3.0_r8 * x) * (6.0_r8 * q(:, cell) &
+                                                   - 3.0_r8 * (left(:, cell) + right(:, cell)))))
         cell = cell - 1
       else
         flux = flux - taken * (left(:, cell) + 0.5_r8 * x * (right(:, cell) - left(:, cell) &
-               + (1.0_r8 - 2.0_r8 / 3.0_r8 * x) * (6.0_r8 * q(:, cell) - 3.0_r8 * (left(:, cell) + right(:, cell)))))
+               + (1.0_r8 - 2.0_r8 / 3.0_r8 * x) * (6.0_r8 * q(:, cell) &
+                                                   - 3.0_r8 * (left(:, cell) + right(:, cell)))))
         cell = cell + 1
       end if
       remaining = remaining - taken
     end do
   end function carried
 
-  !> Monotone parabolas: edge values of fourth order, kept between the neighbours' means (Colella and Woodward 1984, eq. 1.6 on an
-  !! even line and 1.10). The first and last cell of a closed line are constant toward the wall.
+  !> Monotone parabolas: edge values of fourth order, kept between the neighbours' means (Colella
+  !! and Woodward 1984, eq. 1.6 on an even line and 1.10). The first and last cell of a closed line
+  !! are constant toward the wall.
   pure subroutine edge_values(n, periodic, q, left, right)
     integer, intent(in) :: n
     logical, intent(in) :: periodic

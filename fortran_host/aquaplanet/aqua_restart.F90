@@ -1,17 +1,20 @@
-!> Restart files: named arrays in full precision, and what they belong to. CDF-5, float64: the same state gives the same bytes.
+!> Restart files: named arrays in full precision, and what they belong to. CDF-5, float64: the same
+!! state gives the same bytes.
 !!
 !!     call file%create(path, identity, error)         call file%open(path, identity, error)
 !!     call file%put(name, value, error)               call file%get(name, value, error)
 !!     call file%finish(error)                         call file%close()
 !!
-!! value is an array of rank 1 to 3 or a number, real(r8), or an integer or a text. A file appears under its name whole or not at
-!! all, so an older one stays good until then.
+!! value is an array of rank 1 to 3 or a number, real(r8), or an integer or a text. A file appears
+!! under its name whole or not at all, so an older one stays good until then.
 module aqua_restart
-  use netcdf, only: nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_get_att, nf90_get_var, nf90_global, nf90_inq_dimid, &
-                    nf90_inq_varid, nf90_inquire_attribute, nf90_inquire_dimension, nf90_inquire_variable, nf90_max_var_dims, &
-                    nf90_noerr, nf90_put_att, nf90_put_var, nf90_redef
+  use netcdf, only: nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_get_att, &
+                    nf90_get_var, nf90_global, nf90_inq_dimid, nf90_inq_varid, &
+                    nf90_inquire_attribute, nf90_inquire_dimension, nf90_inquire_variable, &
+                    nf90_max_var_dims, nf90_noerr, nf90_put_att, nf90_put_var, nf90_redef
   use aqua_constants, only: r8
-  use netcdf_files, only: attempt, close_file, complete, create_beside, discard, netcdf_file, open_whole, problem
+  use netcdf_files, only: attempt, close_file, complete, create_beside, discard, netcdf_file, &
+                          open_whole, problem
   implicit none (type, external)
   private
 
@@ -20,7 +23,8 @@ module aqua_restart
   !> Changes whenever what the model keeps changes its meaning.
   integer, parameter :: format_version = 1
   character(len=*), parameter :: version_name = 'climlink_aquaplanet_restart'
-  integer, parameter :: header_reserve = 65536    ! bytes for variables that are yet to come: adding one moves no data
+  ! bytes for variables that are yet to come: adding one moves no data
+  integer, parameter :: header_reserve = 65536
 
   !> What a restart must fit.
   type :: restart_identity
@@ -60,7 +64,8 @@ contains
     if (len(error) > 0) return
     associate (id => self%file%id)
       call attempt(error, path, nf90_put_att(id, nf90_global, version_name, format_version))
-      call attempt(error, path, nf90_put_att(id, nf90_global, 'configuration', identity%configuration))
+      call attempt(error, path, nf90_put_att(id, nf90_global, 'configuration', &
+                                             identity%configuration))
       call attempt(error, path, nf90_put_att(id, nf90_global, 'truncation', identity%truncation))
       call attempt(error, path, nf90_put_att(id, nf90_global, 'n_level', identity%n_level))
       call attempt(error, path, nf90_enddef(id, header_reserve, 4, 0, 4))
@@ -69,7 +74,8 @@ contains
     if (len(error) > 0) call self%close()
   end subroutine create
 
-  !> Closes the file and gives it its name. Given an error, the first of the calls of put, drops the file instead.
+  !> Closes the file and gives it its name. Given an error, the first of the calls of put, drops the
+  !! file instead.
   subroutine finish(self, error)
     class(restart_file), intent(inout) :: self
     character(len=:), allocatable, intent(inout) :: error
@@ -104,15 +110,17 @@ contains
     call compare(self%file%path, 'format version', found, format_version, error)
     if (len(error) > 0) return
     call self%get('truncation', found, error)
-    if (len(error) == 0) call compare(self%file%path, 'truncation', found, identity%truncation, error)
+    if (len(error) == 0) call compare(self%file%path, 'truncation', found, identity%truncation, &
+                                      error)
     if (len(error) > 0) return
     call self%get('n_level', found, error)
-    if (len(error) == 0) call compare(self%file%path, 'number of levels', found, identity%n_level, error)
+    if (len(error) == 0) call compare(self%file%path, 'number of levels', found, identity%n_level, &
+                                      error)
     if (len(error) > 0) return
     call self%get('configuration', configuration, error)
     if (len(error) == 0 .and. configuration /= identity%configuration) then
-      error = self%file%path // ": the restart was written by another configuration: it carries '" // configuration // &
-              "', this case is '" // identity%configuration // "'"
+      error = self%file%path // ": the restart was written by another configuration: it carries '" &
+              // configuration // "', this case is '" // identity%configuration // "'"
     end if
   end subroutine refuse_other
 
@@ -180,7 +188,8 @@ contains
     integer :: variable
 
     call self%define(name, shape(value), variable, error)
-    if (size(value) > 0) call attempt(error, self%file%path, nf90_put_var(self%file%id, variable, value), name)
+    if (size(value) > 0) call attempt(error, self%file%path, &
+                                      nf90_put_var(self%file%id, variable, value), name)
   end subroutine put_1d
 
   subroutine put_2d(self, name, value, error)
@@ -191,7 +200,8 @@ contains
     integer :: variable
 
     call self%define(name, shape(value), variable, error)
-    if (size(value) > 0) call attempt(error, self%file%path, nf90_put_var(self%file%id, variable, value), name)
+    if (size(value) > 0) call attempt(error, self%file%path, &
+                                      nf90_put_var(self%file%id, variable, value), name)
   end subroutine put_2d
 
   subroutine put_3d(self, name, value, error)
@@ -202,10 +212,12 @@ contains
     integer :: variable
 
     call self%define(name, shape(value), variable, error)
-    if (size(value) > 0) call attempt(error, self%file%path, nf90_put_var(self%file%id, variable, value), name)
+    if (size(value) > 0) call attempt(error, self%file%path, &
+                                      nf90_put_var(self%file%id, variable, value), name)
   end subroutine put_3d
 
-  !> Defines a variable on dimensions that are called after their lengths. An empty array is left out, but for its dimensions.
+  !> Defines a variable on dimensions that are called after their lengths. An empty array is left
+  !! out, but for its dimensions.
   subroutine define(self, name, extents, variable, error)
     class(restart_file), intent(inout) :: self
     character(len=*), intent(in) :: name
@@ -221,9 +233,12 @@ contains
     do i = 1, size(extents)
       write (dimension_name, '(a,i0)') 'n', extents(i)
       if (nf90_inq_dimid(self%file%id, trim(dimension_name), dimensions(i)) == nf90_noerr) cycle
-      call attempt(error, self%file%path, nf90_def_dim(self%file%id, trim(dimension_name), extents(i), dimensions(i)), name)
+      call attempt(error, self%file%path, &
+                   nf90_def_dim(self%file%id, trim(dimension_name), extents(i), dimensions(i)), &
+                   name)
     end do
-    call attempt(error, self%file%path, nf90_def_var(self%file%id, name, nf90_double, dimensions, variable), name)
+    call attempt(error, self%file%path, &
+                 nf90_def_var(self%file%id, name, nf90_double, dimensions, variable), name)
     call attempt(error, self%file%path, nf90_enddef(self%file%id), name)
   end subroutine define
 
@@ -245,10 +260,12 @@ contains
     integer :: length_of_text
 
     value = ''
-    call attempt(error, self%file%path, nf90_inquire_attribute(self%file%id, nf90_global, name, len=length_of_text), name)
+    call attempt(error, self%file%path, &
+                 nf90_inquire_attribute(self%file%id, nf90_global, name, len=length_of_text), name)
     if (len(error) > 0) return
     value = repeat(' ', length_of_text)
-    if (length_of_text > 0) call attempt(error, self%file%path, nf90_get_att(self%file%id, nf90_global, name, value), name)
+    if (length_of_text > 0) call attempt(error, self%file%path, &
+                                         nf90_get_att(self%file%id, nf90_global, name, value), name)
   end subroutine get_text
 
   subroutine get_0d(self, name, value, error)
@@ -271,7 +288,8 @@ contains
 
     value = 0.0_r8
     call self%find(name, shape(value), variable, error)
-    if (variable /= -1) call attempt(error, self%file%path, nf90_get_var(self%file%id, variable, value), name)
+    if (variable /= -1) call attempt(error, self%file%path, &
+                                     nf90_get_var(self%file%id, variable, value), name)
   end subroutine get_1d
 
   subroutine get_2d(self, name, value, error)
@@ -283,7 +301,8 @@ contains
 
     value = 0.0_r8
     call self%find(name, shape(value), variable, error)
-    if (variable /= -1) call attempt(error, self%file%path, nf90_get_var(self%file%id, variable, value), name)
+    if (variable /= -1) call attempt(error, self%file%path, &
+                                     nf90_get_var(self%file%id, variable, value), name)
   end subroutine get_2d
 
   subroutine get_3d(self, name, value, error)
@@ -295,7 +314,8 @@ contains
 
     value = 0.0_r8
     call self%find(name, shape(value), variable, error)
-    if (variable /= -1) call attempt(error, self%file%path, nf90_get_var(self%file%id, variable, value), name)
+    if (variable /= -1) call attempt(error, self%file%path, &
+                                     nf90_get_var(self%file%id, variable, value), name)
   end subroutine get_3d
 
   !> Length of an array of rank 1 in an opened file, 0 if there is none of that name.
@@ -325,16 +345,20 @@ contains
     variable = -1
     if (any(extents == 0) .or. len(error) > 0) return
     error = problem(self%file%path, nf90_inq_varid(self%file%id, name, variable), name)
-    call attempt(error, self%file%path, nf90_inquire_variable(self%file%id, variable, ndims=n_dimension, dimids=dimensions), name)
+    call attempt(error, self%file%path, &
+                 nf90_inquire_variable(self%file%id, variable, ndims=n_dimension, &
+                                       dimids=dimensions), name)
     if (len(error) == 0) then
       fits = n_dimension == size(extents)
       do i = 1, merge(n_dimension, 0, fits)
-        call attempt(error, self%file%path, nf90_inquire_dimension(self%file%id, dimensions(i), len=found(i)), name)
+        call attempt(error, self%file%path, &
+                     nf90_inquire_dimension(self%file%id, dimensions(i), len=found(i)), name)
       end do
       if (fits) fits = all(found == extents)
       if (.not. fits .and. len(error) == 0) then
         write (text, '(*(i0,:," x "))') extents
-        error = self%file%path // ': ' // name // ': the array has another shape than this case needs, ' // trim(text)
+        error = self%file%path // ': ' // name &
+          // ': the array has another shape than this case needs, ' // trim(text)
       end if
     end if
     if (len(error) > 0) variable = -1

@@ -19,8 +19,8 @@ module aqua_run
 
 contains
 
-  !> exit_code is 0 when the run finished, 1 when something could not be read or written, 3 when the model blew up; the message of a
-  !! failure is on the error unit. Collective.
+  !> exit_code is 0 when the run finished, 1 when something could not be read or written, 3 when the
+  !! model blew up; the message of a failure is on the error unit. Collective.
   subroutine run_case(settings, exit_code)
     type(aquaplanet_settings), intent(in) :: settings
     integer, intent(out) :: exit_code
@@ -60,7 +60,8 @@ contains
     call report_constraints(model)
     if (len_trim(settings%run%restart_from) > 0) then
       call go_on_from(trim(settings%run%restart_from), model, error)
-      if (len(error) == 0 .and. settings%run%restart_perturbation_k > 0.0_r8) call model%perturb_state()
+      if (len(error) == 0 .and. settings%run%restart_perturbation_k &
+          > 0.0_r8) call model%perturb_state()
     else
       call model%set_initial(error)
     end if
@@ -70,7 +71,8 @@ contains
     call require(error)
     if (rank == 0) then
       call output%open(model, error)
-      if (len(error) == 0 .and. model%step_number > 0) call read_history(trim(settings%run%restart_from), model, output, error)
+      if (len(error) == 0 .and. model%step_number &
+          > 0) call read_history(trim(settings%run%restart_from), model, output, error)
     end if
   end subroutine start
 
@@ -92,12 +94,14 @@ contains
     flush (output_unit)
   end subroutine go_on_from
 
-  !> One line where the emulator runs without some of its constraints: it is another function then than the one that was scored.
+  !> One line where the emulator runs without some of its constraints: it is another function then
+  !! than the one that was scored.
   subroutine report_constraints(model)
     type(aquaplanet_model), intent(in) :: model
 
     if (rank > 0 .or. len(model%hybrid%emulator%constraints_off()) == 0) return
-    write (output_unit, '(3a)') program_name, ': constraints off: ', model%hybrid%emulator%constraints_off()
+    write (output_unit, '(3a)') program_name, ': constraints off: ', &
+      model%hybrid%emulator%constraints_off()
     flush (output_unit)
   end subroutine report_constraints
 
@@ -113,14 +117,16 @@ contains
     if (rank == 0) call output%record(model, error)
     associate (run => model%settings%run)
       due = model%step_number == run%n_step
-      if (run%restart_every_steps > 0) due = due .or. modulo(model%step_number, run%restart_every_steps) == 0
+      if (run%restart_every_steps > 0) due = due &
+        .or. modulo(model%step_number, run%restart_every_steps) == 0
     end associate
     if (due) then
       call model%hybrid%gather(coupling)
       if (rank == 0) call output%hand_over(error)
       if (rank == 0 .and. len(error) == 0) then
         call write_checkpoint(checkpoint_path(model), model, output, coupling, error)
-        if (len(error) == 0) write (output_unit, '(3a)') program_name, ': restart ', checkpoint_path(model)
+        if (len(error) == 0) write (output_unit, '(3a)') program_name, ': restart ', &
+          checkpoint_path(model)
       end if
     end if
     call agree(error)
@@ -142,7 +148,8 @@ contains
     end if
     associate (run => model%settings%run)
       day = real(model%step_number, r8) * run%time_step_s / seconds_per_day
-      if (abs(modulo(real(model%step_number, r8) * run%time_step_s, seconds_per_day)) > 0.0_r8) return
+      if (abs(modulo(real(model%step_number, r8) * run%time_step_s, seconds_per_day)) &
+          > 0.0_r8) return
       days = real(model%step_number - first_step, r8) * run%time_step_s / seconds_per_day
       seconds = max(real(now - first_count, r8) / real(rate, r8), tiny(1.0_r8))
       write (output_unit, '(2a,i0,a,f0.3,a,f0.3)') program_name, ': day ', nint(day), ' of ', &
@@ -159,10 +166,12 @@ contains
     character(len=32) :: day
 
     if (rank > 0) return
-    write (day, '(f32.3)') real(model%step_number, r8) * model%settings%run%time_step_s / seconds_per_day
+    write (day, '(f32.3)') real(model%step_number, r8) &
+      * model%settings%run%time_step_s / seconds_per_day
     day = adjustl(day)
     if (exit_code /= 0) write (error_unit, '(5a)') program_name, ': on day ', trim(day), ': ', error
-    write (output_unit, '(5a,i0)') program_name, ': outcome ', outcome(exit_code), ' day ' // trim(day), ' step ', model%step_number
+    write (output_unit, '(5a,i0)') program_name, ': outcome ', outcome(exit_code), &
+      ' day ' // trim(day), ' step ', model%step_number
     flush (output_unit)
     flush (error_unit)
   end subroutine report_outcome

@@ -1,9 +1,11 @@
-!> Transport of vapour, cloud liquid and cloud ice: conservative, positive and without new extrema along each direction.
+!> Transport of vapour, cloud liquid and cloud ice: conservative, positive and without new extrema
+!! along each direction.
 !!
-!! Sweeps along longitude and latitude move air and tracers through the faces of cells, which are bounded by the sines of latitude
-!! -1 + the sum of the Gaussian weights; layers drift with the air and are mapped back to the hybrid levels at the end (Lin 2004,
-!! Mon. Wea. Rev. 132, 2293). Air mass is carried along (Easter 1993, Mon. Wea. Rev. 121, 297), so a constant stays a constant.
-!! The sweeps of levels, then the mapping of columns, are shared out over the ranks.
+!! Sweeps along longitude and latitude move air and tracers through the faces of cells, which are
+!! bounded by the sines of latitude -1 + the sum of the Gaussian weights; layers drift with the air
+!! and are mapped back to the hybrid levels at the end (Lin 2004, Mon. Wea. Rev. 132, 2293). Air
+!! mass is carried along (Easter 1993, Mon. Wea. Rev. 121, 297), so a constant stays a constant. The
+!! sweeps of levels, then the mapping of columns, are shared out over the ranks.
 module aqua_transport
   use aqua_constants, only: earth_radius, pi, r8
   use aqua_grid, only: gaussian_grid
@@ -20,10 +22,12 @@ module aqua_transport
     type(gaussian_grid) :: grid
     type(hybrid_levels) :: levels
     type(pressure_fixer) :: fixer
-    real(r8), allocatable :: fixed_dp(:)         !! Thickness of layers: fixed_dp + sigma_dp * ps [level], Pa
+    real(r8), allocatable :: fixed_dp(:)         !! Thickness of layers: fixed_dp + sigma_dp * ps
+                                                 !! [level], Pa
     real(r8), allocatable :: sigma_dp(:)
     real(r8), allocatable :: cell_area(:)        !! Per a^2 [column]
-    real(r8), allocatable :: east_factor(:)      !! Air through the eastern face per wind, thickness and time [column], 1/m
+    real(r8), allocatable :: east_factor(:)      !! Air through the eastern face per wind, thickness
+                                                 !! and time [column], 1/m
     real(r8), allocatable :: north_factor(:)     !! The same for the northern face; 0 at the pole
   contains
     procedure :: initialize
@@ -51,7 +55,8 @@ contains
       self%fixed_dp = self%fixed_dp(2:n + 1) - self%fixed_dp(:n)
       self%sigma_dp = levels%hybi(2:n + 1) - levels%hybi(:n)
     end associate
-    allocate (self%cell_area(grid%n_column), self%east_factor(grid%n_column), self%north_factor(grid%n_column), source=0.0_r8)
+    allocate (self%cell_area(grid%n_column), self%east_factor(grid%n_column), &
+              self%north_factor(grid%n_column), source=0.0_r8)
     width = 2.0_r8 * pi / real(grid%n_lon, r8)
     edge = -1.0_r8
     do j = 1, grid%n_lat
@@ -60,29 +65,34 @@ contains
       edge = edge + grid%weight(j)
       self%cell_area(first:last) = grid%weight(j) * width
       self%east_factor(first:last) = grid%weight(j) / cos(grid%latitude(j)) / earth_radius
-      if (j < grid%n_lat) self%north_factor(first:last) = sqrt(1.0_r8 - edge**2) * width / earth_radius
+      if (j < grid%n_lat) self%north_factor(first:last) = sqrt(1.0_r8 - edge**2) &
+        * width / earth_radius
     end do
   end subroutine initialize
 
-  !> Moves tracers with the mean of the winds at the start and the end of a step; afterwards they belong to the air mass of ps_end.
-  !! Sweeps begin with longitude in even steps and with latitude in odd ones. error is '' or says where air ran out, the same on all
-  !! ranks. Collective.
-  subroutine advect(self, u_start, v_start, ps_start, u_end, v_end, ps_end, dt, step_number, tracers, error)
+  !> Moves tracers with the mean of the winds at the start and the end of a step; afterwards they
+  !! belong to the air mass of ps_end. Sweeps begin with longitude in even steps and with latitude
+  !! in odd ones. error is '' or says where air ran out, the same on all ranks. Collective.
+  subroutine advect(self, u_start, v_start, ps_start, u_end, v_end, ps_end, dt, step_number, &
+                    tracers, error)
     class(tracer_transport), intent(in) :: self
-    real(r8), intent(in) :: u_start(:, :), v_start(:, :), u_end(:, :), v_end(:, :)     !! [level, column], m/s
-    real(r8), intent(in) :: ps_start(:), ps_end(:)                                     !! [column], Pa
-    real(r8), intent(in) :: dt                                                         !! [s]
+    !> [level, column], m/s
+    real(r8), intent(in) :: u_start(:, :), v_start(:, :), u_end(:, :), v_end(:, :)
+    real(r8), intent(in) :: ps_start(:), ps_end(:)                 !! [column], Pa
+    real(r8), intent(in) :: dt                                     !! [s]
     integer, intent(in) :: step_number
-    real(r8), intent(inout) :: tracers(:, :, :)                                        !! [tracer, level, column], kg/kg
+    real(r8), intent(inout) :: tracers(:, :, :)                    !! [tracer, level, column], kg/kg
     character(len=:), allocatable, intent(out) :: error
     real(r8), dimension(self%grid%n_column, self%levels%n_level) :: mass, east, north
     real(r8) :: on_levels(n_tracer, self%grid%n_column, self%levels%n_level)
     integer :: first, count
 
     associate (n_column => self%grid%n_column, n_level => self%levels%n_level)
-      call self%mass_fluxes(transpose(0.5_r8 * (u_start + u_end)), transpose(0.5_r8 * (v_start + v_end)), ps_start, ps_end, dt, &
-                            mass, east, north)
-      call self%sweep_levels(modulo(step_number, 2) == 0, east, north, mass, tracers, on_levels, error)
+      call self%mass_fluxes(transpose(0.5_r8 * (u_start + u_end)), &
+                            transpose(0.5_r8 * (v_start + v_end)), ps_start, ps_end, dt, mass, &
+                            east, north)
+      call self%sweep_levels(modulo(step_number, 2) == 0, east, north, mass, tracers, on_levels, &
+                             error)
       call agree(error)
       if (len(error) > 0) return
       call complete_shares(n_column, n_level, mass)
@@ -93,8 +103,9 @@ contains
     end associate
   end subroutine advect
 
-  !> Air in the cells and the air that crosses their faces in a step, per a^2 g. The columns' sums of what crosses are completed by
-  !! the fixer, spread over levels like hybi, so that they change the surface pressure from ps_start to ps_end.
+  !> Air in the cells and the air that crosses their faces in a step, per a^2 g. The columns' sums
+  !! of what crosses are completed by the fixer, spread over levels like hybi, so that they change
+  !! the surface pressure from ps_start to ps_end.
   subroutine mass_fluxes(self, u, v, ps_start, ps_end, dt, mass, east, north)
     class(tracer_transport), intent(in) :: self
     real(r8), intent(in) :: u(:, :), v(:, :)         !! [column, level]
@@ -110,7 +121,8 @@ contains
     n_lon = self%grid%n_lon
     n = self%grid%n_column
     eastern = [(i + merge(1 - n_lon, 1, modulo(i, n_lon) == 0), i = 1, n)]
-    northern = [(min(i + n_lon, n), i = 1, n)]       ! at the pole, where nothing crosses, any column will do
+    ! at the pole, where nothing crosses, any column will do
+    northern = [(min(i + n_lon, n), i = 1, n)]
     ps = 0.5_r8 * (ps_start + ps_end)
     ps_east = 0.5_r8 * (ps + ps(eastern))
     ps_north = 0.5_r8 * (ps + ps(northern))
@@ -118,8 +130,10 @@ contains
     do k = 1, self%levels%n_level
       associate (fixed => self%fixed_dp(k), sigma => self%sigma_dp(k))
         mass(:, k) = (fixed + sigma * ps_start) * self%cell_area
-        east(:, k) = 0.5_r8 * (u(:, k) + u(eastern, k)) * (fixed + sigma * ps_east) * dt * self%east_factor
-        north(:, k) = 0.5_r8 * (v(:, k) + v(northern, k)) * (fixed + sigma * ps_north) * dt * self%north_factor
+        east(:, k) = 0.5_r8 * (u(:, k) + u(eastern, k)) * (fixed + sigma * ps_east) * dt &
+          * self%east_factor
+        north(:, k) = 0.5_r8 * (v(:, k) + v(northern, k)) * (fixed + sigma * ps_north) * dt &
+          * self%north_factor
       end associate
       call subtract_divergence(n_lon, self%grid%n_lat, east(:, k), north(:, k), source)
     end do
@@ -161,9 +175,11 @@ contains
     call share_of(self%levels%n_level, first, count)
     do k = first, first + count - 1
       on_levels(:, :, k) = tracers(:, k, :)
-      call self%sweep_level(longitude_first, east(:, k), north(:, k), mass(:, k), on_levels(:, :, k), failed)
+      call self%sweep_level(longitude_first, east(:, k), north(:, k), mass(:, k), &
+                            on_levels(:, :, k), failed)
       if (failed) then
-        write (text, '(a,i0,a)') 'transport: a cell of level ', k, ' loses all of its air in one step: the wind is too strong'
+        write (text, '(a,i0,a)') 'transport: a cell of level ', k, &
+          ' loses all of its air in one step: the wind is too strong'
         error = trim(text)
         return
       end if
@@ -189,7 +205,8 @@ contains
         do j = 1, self%grid%n_lat
           first = (j - 1) * n_lon + 1
           last = j * n_lon
-          call advance_line(n_lon, .true., east(first:last), mass(first:last), q(:, first:last), one)
+          call advance_line(n_lon, .true., east(first:last), mass(first:last), q(:, first:last), &
+                            one)
           failed = failed .or. one
         end do
       else
@@ -223,7 +240,8 @@ contains
       drifted = mass(column, :)
       excess = 0.0_r8
       do k = 1, n
-        excess = excess + drifted(k) - (self%fixed_dp(k) + self%sigma_dp(k) * ps(column)) * self%cell_area(column)
+        excess = excess + drifted(k) - (self%fixed_dp(k) + self%sigma_dp(k) * ps(column)) &
+          * self%cell_area(column)
         crossing(k) = excess
       end do
       crossing(n) = 0.0_r8

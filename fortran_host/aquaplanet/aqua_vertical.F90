@@ -1,5 +1,6 @@
-!> Vertical finite differences of Simmons and Burridge (1981, Mon. Wea. Rev. 109, 758) on hybrid levels, and their linear form about
-!! an isothermal state of rest, on which the semi-implicit step stands.
+!> Vertical finite differences of Simmons and Burridge (1981, Mon. Wea. Rev. 109, 758) on hybrid
+!! levels, and their linear form about an isothermal state of rest, on which the semi-implicit step
+!! stands.
 module aqua_vertical
   use aqua_constants, only: dry_air_gas, kappa, r8
   use aqua_levels, only: hybrid_levels, interface_pressure
@@ -58,7 +59,8 @@ contains
     end do
   end function geopotential
 
-  !> The operators gamma, tau and nu; the pressure gradient of an isothermal column is R T grad ln ps on every level.
+  !> The operators gamma, tau and nu; the pressure gradient of an isothermal column is R T grad ln
+  !! ps on every level.
   subroutine make_linear(levels, temperature, ps, linear)
     type(hybrid_levels), intent(in) :: levels
     real(r8), intent(in) :: temperature                   !! [K]
@@ -75,7 +77,8 @@ contains
       linear%gamma(k, k) = dry_air_gas * geometry%alpha(k)
       linear%gamma(k, k + 1:) = dry_air_gas * geometry%log_ratio(k + 1:)
       linear%tau(k, k) = kappa * temperature * geometry%alpha(k)
-      linear%tau(k, :k - 1) = kappa * temperature * geometry%log_ratio(k) * geometry%dp(:k - 1) / geometry%dp(k)
+      linear%tau(k, :k - 1) = kappa * temperature * geometry%log_ratio(k) * geometry%dp(:k &
+        - 1) / geometry%dp(k)
     end do
     linear%nu = geometry%dp / ps
   end subroutine make_linear

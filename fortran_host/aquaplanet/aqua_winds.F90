@@ -1,5 +1,5 @@
-!> Winds and gradients in spectral space, through (1 - mu^2) dP(n)/dmu = (n + 1) eps(n) P(n-1) - n eps(n+1) P(n+1), mu the sine of
-!! latitude (e.g. Machenhauer 1979, GARP Publications 17).
+!> Winds and gradients in spectral space, through (1 - mu^2) dP(n)/dmu = (n + 1) eps(n) P(n-1) - n
+!! eps(n+1) P(n+1), mu the sine of latitude (e.g. Machenhauer 1979, GARP Publications 17).
 module aqua_winds
   use aqua_constants, only: earth_radius, r8
   use aqua_transform, only: spectral_transform
@@ -10,8 +10,9 @@ module aqua_winds
 
 contains
 
-  !> What the grid needs of a state (vorticity, divergence, T, ln ps): u cos(lat), v cos(lat), vorticity, divergence, T by level;
-  !! then ln ps and its derivatives by longitude and, times 1 - mu^2, by mu.
+  !> What the grid needs of a state (vorticity, divergence, T, ln ps): u cos(lat), v cos(lat),
+  !! vorticity, divergence, T by level; then ln ps and its derivatives by longitude and, times 1 -
+  !! mu^2, by mu.
   subroutine fill_synthesis(transform, state, spectra)
     class(spectral_transform), intent(in) :: transform
     real(r8), intent(in) :: state(:, :, :)           !! [3 level + 1, 2, coefficient]
@@ -24,7 +25,8 @@ contains
       spectra(2 * l + 1:5 * l + 1, :, c) = state(:, :, c)
       spectra(5 * l + 2, 1, c) = -real(transform%zonal(c), r8) * state(3 * l + 1, 2, c)
       spectra(5 * l + 2, 2, c) = real(transform%zonal(c), r8) * state(3 * l + 1, 1, c)
-      spectra(5 * l + 3, :, c) = sum_of_neighbours(transform, c, state(3 * l + 1:3 * l + 1, :, :), 1)
+      spectra(5 * l + 3, :, c) = sum_of_neighbours(transform, c, state(3 * l + 1:3 * l + 1, :, :), &
+                                                   1)
     end do
   end subroutine fill_synthesis
 
@@ -39,11 +41,14 @@ contains
 
     n = transform%total(c)
     derivative = 0.0_r8
-    if (n < transform%grid%truncation) derivative = real(n + 2, r8) * transform%epsilon(c + 1) * field(row, :, c + 1)
-    if (n > transform%zonal(c)) derivative = derivative - real(n - 1, r8) * transform%epsilon(c) * field(row, :, c - 1)
+    if (n < transform%grid%truncation) derivative = real(n + 2, r8) * transform%epsilon(c + 1) &
+      * field(row, :, c + 1)
+    if (n > transform%zonal(c)) derivative = derivative - real(n - 1, r8) * transform%epsilon(c) &
+      * field(row, :, c - 1)
   end function sum_of_neighbours
 
-  !> u cos(lat) and v cos(lat) [2 level, 2] of one coefficient, from stream function and velocity potential.
+  !> u cos(lat) and v cos(lat) [2 level, 2] of one coefficient, from stream function and velocity
+  !! potential.
   pure subroutine wind_from_state(transform, c, l, state, wind)
     class(spectral_transform), intent(in) :: transform
     integer, intent(in) :: c, l
@@ -76,8 +81,8 @@ contains
     end if
   end subroutine wind_from_state
 
-  !> Divergence [row, 2, coefficient] of vectors whose components divided by cos(lat) were analyzed. A product with dP/dmu was
-  !! integrated by parts.
+  !> Divergence [row, 2, coefficient] of vectors whose components divided by cos(lat) were analyzed.
+  !! A product with dP/dmu was integrated by parts.
   subroutine divergence_of(transform, east, north, divergence)
     class(spectral_transform), intent(in) :: transform
     real(r8), intent(in) :: east(:, :, :), north(:, :, :)
@@ -87,7 +92,8 @@ contains
 
     do c = 1, transform%n_coefficient
       call factors(transform, c, im, up, down, below, above)
-      divergence(:, 1, c) = -im * east(:, 2, c) - down * north(:, 1, below) + up * north(:, 1, above)
+      divergence(:, 1, c) = -im * east(:, 2, c) - down * north(:, 1, below) &
+        + up * north(:, 1, above)
       divergence(:, 2, c) = im * east(:, 1, c) - down * north(:, 2, below) + up * north(:, 2, above)
     end do
   end subroutine divergence_of
@@ -107,8 +113,8 @@ contains
     end do
   end subroutine curl_of
 
-  !> Factors of derivatives of coefficient c [1/m]: m, n eps(n+1) and (n + 1) eps(n), with the coefficients of degree n - 1 and
-  !! n + 1 where the latter two are not 0.
+  !> Factors of derivatives of coefficient c [1/m]: m, n eps(n+1) and (n + 1) eps(n), with the
+  !! coefficients of degree n - 1 and n + 1 where the latter two are not 0.
   pure subroutine factors(transform, c, im, up, down, below, above)
     class(spectral_transform), intent(in) :: transform
     integer, intent(in) :: c

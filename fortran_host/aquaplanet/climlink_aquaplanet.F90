@@ -1,10 +1,12 @@
-!> The embedded climate model: an idealized moist aquaplanet, alone or with an emulator in place of its column physics.
+!> The embedded climate model: an idealized moist aquaplanet, alone or with an emulator in place of
+!! its column physics.
 !!
 !!     mpirun -np 2 climlink-aquaplanet NAMELIST
 !!     climlink-aquaplanet --list-settings
 !!
-!! Settings: aqua_namelists.F90. Exit code 0 when the run finished, 1 on failure, 2 on wrong usage, 3 when the model left its bounds
-!! or the emulator failed; what was written until then stays readable.
+!! Settings: aqua_namelists.F90. Exit code 0 when the run finished, 1 on failure, 2 on wrong usage,
+!! 3 when the model left its bounds or the emulator failed; what was written until then stays
+!! readable.
 program climlink_aquaplanet
   use, intrinsic :: iso_fortran_env, only: output_unit
   use aqua_namelists, only: list_settings, read_settings
@@ -19,7 +21,8 @@ program climlink_aquaplanet
 
   call start_parallel('climlink-aquaplanet')
   error = ''
-  if (command_argument_count() /= 1) error = 'usage: climlink-aquaplanet NAMELIST, or climlink-aquaplanet --list-settings'
+  if (command_argument_count() /= 1) error = &
+    'usage: climlink-aquaplanet NAMELIST, or climlink-aquaplanet --list-settings'
   call require(error, exit_usage)
   call get_command_argument(1, length=length)
   allocate (character(len=length) :: argument)

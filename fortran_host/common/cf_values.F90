@@ -1,6 +1,6 @@
-!> What the numbers of a netCDF variable mean by its attributes: packed values are unpacked in real64.
-!! Values that are marked as missing, that were never written, or that lie outside the variable's
-!! own limits are refused, with the place of the first.
+!> What the numbers of a netCDF variable mean by its attributes: packed values are unpacked in
+!! real64. Values that are marked as missing, that were never written, or that lie outside the
+!! variable's own limits are refused, with the place of the first.
 !!
 !! Source: CF conventions 1.11, sections 2.5.1 and 8.1; netCDF User's Guide, appendix A "Attribute
 !! Conventions". climlink.data.netcdf does the same in Python.
@@ -48,8 +48,8 @@ contains
   end function is_packed
 
   !> Turns stored values into those that are meant. Values from flag_from on are a flag of the
-  !! variable: of them only those that were never written are refused. Values that are not finite are
-  !! left to who uses them.
+  !! variable: of them only those that were never written are refused. Values that are not finite
+  !! are left to who uses them.
   subroutine apply_attributes(file, variable, name, axes, first, values, error, flag_from)
     class(netcdf_file), intent(in) :: file
     integer, intent(in) :: variable

@@ -1,6 +1,7 @@
-!> Notices truncated netCDF files of the classic formats (CDF-1, 2 and 5): the netCDF library reads zeros beyond their end and says
-!! nothing. The header tells where each variable lies; the file must reach as far. Format: the netCDF User's Guide, "File Format
-!! Specifications". HDF5-based files are left to the library, which notices by itself.
+!> Notices truncated netCDF files of the classic formats (CDF-1, 2 and 5): the netCDF library reads
+!! zeros beyond their end and says nothing. The header tells where each variable lies; the file must
+!! reach as far. Format: the netCDF User's Guide, "File Format Specifications". HDF5-based files are
+!! left to the library, which notices by itself.
 module classic_netcdf
   use, intrinsic :: iso_fortran_env, only: int64, int8
   implicit none (type, external)
@@ -32,7 +33,8 @@ contains
     character(len=120) :: text
 
     error = ''
-    open (newunit=header%unit, file=path, access='stream', form='unformatted', status='old', action='read', iostat=failed)
+    open (newunit=header%unit, file=path, access='stream', form='unformatted', status='old', &
+          action='read', iostat=failed)
     if (failed /= 0) return
     if (int(next(header, 3)) == ichar('C') * 65536 + ichar('D') * 256 + ichar('F')) then
       version = int(next(header, 1))
@@ -41,26 +43,30 @@ contains
       needed = end_of_data(header)
       inquire (unit=header%unit, size=found)
       if (header%failed .or. found < needed) then
-        write (text, '(2(a,i0),a)') 'the file is truncated: it has ', found, ' bytes, its header needs ', needed, ' or more'
+        write (text, '(2(a,i0),a)') 'the file is truncated: it has ', found, &
+          ' bytes, its header needs ', needed, ' or more'
         error = path // ': ' // trim(text)
       end if
     end if
     close (header%unit)
   end subroutine check_length
 
-  !> Gives a CDF-5 file that is not open the number of records that are whole, after writing one more has failed: the library counts
-  !! a record as soon as its first value is written.
+  !> Gives a CDF-5 file that is not open the number of records that are whole, after writing one
+  !! more has failed: the library counts a record as soon as its first value is written.
   subroutine set_record_count(path, n_record, done)
     character(len=*), intent(in) :: path
     integer, intent(in) :: n_record
     logical, intent(out) :: done
-    integer, parameter :: position = 5, n_byte = 8    ! after the four bytes of the format; most significant first
+    ! after the four bytes of the format; most significant first
+    integer, parameter :: position = 5, n_byte = 8
     integer :: unit, failed, i
 
-    open (newunit=unit, file=path, access='stream', form='unformatted', status='old', action='readwrite', iostat=failed)
+    open (newunit=unit, file=path, access='stream', form='unformatted', status='old', &
+          action='readwrite', iostat=failed)
     done = failed == 0
     if (.not. done) return
-    write (unit, pos=position, iostat=failed) [(char(ibits(int(n_record, int64), 8 * (n_byte - i), 8)), i = 1, n_byte)]
+    write (unit, pos=position, &
+           iostat=failed) [(char(ibits(int(n_record, int64), 8 * (n_byte - i), 8)), i = 1, n_byte)]
     done = failed == 0
     close (unit, iostat=failed)
     done = done .and. failed == 0
@@ -100,7 +106,8 @@ contains
     end do
   end subroutine read_dimensions
 
-  !> Reads one entry of the variable list; 0 for variables along the record dimension, whose length is 0 in the header.
+  !> Reads one entry of the variable list; 0 for variables along the record dimension, whose length
+  !! is 0 in the header.
   function end_of_variable(header, lengths) result(position)
     type(header_reader), intent(inout) :: header
     integer(int64), intent(in) :: lengths(:)
@@ -122,7 +129,8 @@ contains
     call skip(header, int(header%count_bytes, int64))    ! the size rounded up
     begin = next(header, header%offset_bytes)
     position = 0
-    if (n_value > 0 .and. .not. header%failed) position = begin + n_value * type_bytes(kind_of_number)
+    if (n_value > 0 .and. .not. header%failed) position = begin &
+      + n_value * type_bytes(kind_of_number)
   end function end_of_variable
 
   subroutine skip_attributes(header)

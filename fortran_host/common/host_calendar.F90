@@ -5,7 +5,8 @@ module host_calendar
   implicit none (type, external)
   private
 
-  public :: model_time, operator(==), time_after, civil_date, ymd, tod, calendar_day, days_since_start, stamp, parse_stamp
+  public :: model_time, operator(==), time_after, civil_date, ymd, tod, calendar_day, &
+            days_since_start, stamp, parse_stamp
   public :: time_of, seconds_between
   public :: starts_hour, starts_day, starts_month
 
@@ -32,7 +33,8 @@ contains
     same = a%day_number == b%day_number .and. a%second == b%second
   end function same_time
 
-  !> The time some steps after start (before it if step is negative); dt is a whole number of seconds.
+  !> The time some steps after start (before it if step is negative); dt is a whole number of
+  !! seconds.
   elemental function time_after(start, step, dt) result(time)
     type(model_time), intent(in) :: start
     integer, intent(in) :: step
@@ -84,7 +86,8 @@ contains
     type(model_time), intent(in) :: time
     real(r8) :: day
 
-    day = real(modulo(time%day_number, year_days) + 1, r8) + real(time%second, r8) / real(day_seconds, r8)
+    day = real(modulo(time%day_number, year_days) + 1, r8) &
+      + real(time%second, r8) / real(day_seconds, r8)
   end function calendar_day
 
   !> Days since 0001-01-01-00000, the time coordinate of history files.
@@ -114,7 +117,8 @@ contains
     integer, parameter :: dashes(3) = [5, 8, 11]
     integer :: year, month, day, i
 
-    error = "'" // text // "' is not a time stamp: expected YYYY-MM-DD-SSSSS, such as 0001-01-01-00000"
+    error = "'" // text &
+      // "' is not a time stamp: expected YYYY-MM-DD-SSSSS, such as 0001-01-01-00000"
     if (len(text) /= 16) return
     do i = 1, len(text)
       if (any(i == dashes)) then

@@ -27,8 +27,8 @@ module host_lock
 contains
 
   !> Takes the lock, '' for none, until this process ends: rank 0 alone first, so that no other job
-  !! can have it, then all ranks together, so that it outlives the last of them. error is the same on
-  !! all ranks. Collective.
+  !! can have it, then all ranks together, so that it outlives the last of them. error is the same
+  !! on all ranks. Collective.
   subroutine hold_folder(lock_file, error)
     character(len=*), intent(in) :: lock_file
     character(len=:), allocatable, intent(out) :: error

@@ -1,14 +1,16 @@
-!> The hosts' use of MPI: a share of columns per rank, errors that end all ranks together, and gathering.
+!> The hosts' use of MPI: a share of columns per rank, errors that end all ranks together, and
+!! gathering.
 module host_parallel
   use, intrinsic :: iso_fortran_env, only: error_unit, real64
-  use mpi_f08, only: MPI_Allgatherv, MPI_Allreduce, MPI_Barrier, MPI_Bcast, MPI_CHARACTER, MPI_Comm_rank, MPI_Comm_size, &
-                     MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_Exscan, MPI_Finalize, &
-                     MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, MPI_INTEGER, MPI_MAX, MPI_MIN, MPI_SUM
+  use mpi_f08, only: MPI_Allgatherv, MPI_Allreduce, MPI_Barrier, MPI_Bcast, MPI_CHARACTER, &
+                     MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, &
+                     MPI_Exscan, MPI_Finalize, MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, &
+                     MPI_INTEGER, MPI_MAX, MPI_MIN, MPI_SUM
   implicit none (type, external)
   private
 
-  public :: start_parallel, end_parallel, world, agree, require, share_of, first_column, complete_shares, &
-            gather_columns, maxima_over_ranks
+  public :: start_parallel, end_parallel, world, agree, require, share_of, first_column, &
+            complete_shares, gather_columns, maxima_over_ranks
 
   integer, parameter, public :: exit_failed = 1
   integer, parameter, public :: exit_usage = 2
@@ -58,7 +60,8 @@ contains
     call MPI_Bcast(error, length, MPI_CHARACTER, lowest, MPI_COMM_WORLD)
   end subroutine agree
 
-  !> Goes on if error is '' on every rank; else the lowest rank that failed writes its error and all ranks end. Collective.
+  !> Goes on if error is '' on every rank; else the lowest rank that failed writes its error and all
+  !! ranks end. Collective.
   subroutine require(error, exit_code)
     character(len=*), intent(in) :: error
     integer, intent(in), optional :: exit_code
@@ -78,8 +81,8 @@ contains
     stop code, quiet=.true.
   end subroutine require
 
-  !> The contiguous share of columns (or of anything that is counted) of this rank: counts differ by at most one, and ranks may have
-  !! none.
+  !> The contiguous share of columns (or of anything that is counted) of this rank: counts differ by
+  !! at most one, and ranks may have none.
   pure subroutine share_of(n_column, first, count)
     integer, intent(in) :: n_column
     integer, intent(out) :: first    !! First column of this rank, from 1.
@@ -110,11 +113,12 @@ contains
     integer :: counts(n_rank), starts(n_rank)
 
     call shares(n, counts, starts)
-    call MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE_PRECISION, values, width * counts, width * starts, MPI_DOUBLE_PRECISION, &
-                        MPI_COMM_WORLD)
+    call MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE_PRECISION, values, width * counts, &
+                        width * starts, MPI_DOUBLE_PRECISION, MPI_COMM_WORLD)
   end subroutine complete_shares
 
-  !> Number of the first column of this rank, from 1, among the columns of all ranks, of which this one has count. Collective.
+  !> Number of the first column of this rank, from 1, among the columns of all ranks, of which this
+  !! one has count. Collective.
   function first_column(count) result(first)
     integer, intent(in) :: count
     integer :: first
@@ -126,7 +130,8 @@ contains
     if (rank > 0) first = before + 1       ! on rank 0, MPI leaves the sum undefined
   end function first_column
 
-  !> Brings the columns of all ranks, in order, to rank 0; elsewhere the result has no columns. Collective.
+  !> Brings the columns of all ranks, in order, to rank 0; elsewhere the result has no columns.
+  !! Collective.
   subroutine gather_columns(local, global)
     real(real64), intent(in) :: local(:, :)                    !! [column of this rank, level]
     real(real64), allocatable, intent(out) :: global(:, :)     !! [column, level] on rank 0
@@ -141,7 +146,8 @@ contains
       starts(i) = starts(i - 1) + counts(i - 1)
     end do
     allocate (received(size(local, 2), sum(counts) / size(local, 2)))
-    call MPI_Gatherv(sent, size(sent), MPI_DOUBLE_PRECISION, received, counts, starts, MPI_DOUBLE_PRECISION, 0, MPI_COMM_WORLD)
+    call MPI_Gatherv(sent, size(sent), MPI_DOUBLE_PRECISION, received, counts, starts, &
+                     MPI_DOUBLE_PRECISION, 0, MPI_COMM_WORLD)
     allocate (global, source=transpose(received))
   end subroutine gather_columns
 
@@ -149,7 +155,8 @@ contains
   subroutine maxima_over_ranks(values)
     real(real64), intent(inout) :: values(:)
 
-    call MPI_Allreduce(MPI_IN_PLACE, values, size(values), MPI_DOUBLE_PRECISION, MPI_MAX, MPI_COMM_WORLD)
+    call MPI_Allreduce(MPI_IN_PLACE, values, size(values), MPI_DOUBLE_PRECISION, MPI_MAX, &
+                       MPI_COMM_WORLD)
   end subroutine maxima_over_ranks
 
 end module host_parallel

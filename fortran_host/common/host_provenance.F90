@@ -10,7 +10,8 @@ module host_provenance
   public :: run_provenance, new_provenance, put_provenance
 
   type :: run_provenance
-    character(len=:), allocatable :: created   !! Date of the run's first job, UTC; '' if nobody said.
+    character(len=:), allocatable :: created   !! Date of the run's first job, UTC; '' if nobody
+                                               !! said.
     character(len=:), allocatable :: package_name     !! '' if nobody said.
     character(len=:), allocatable :: package_sha256   !! '' without a package.
     character(len=:), allocatable :: constraints_off  !! Those that were left out; '' for none.

@@ -1,21 +1,24 @@
-!> netCDF files of the hosts: new ones appear under their name whole or not at all, old ones are checked before they are believed.
+!> netCDF files of the hosts: new ones appear under their name whole or not at all, old ones are
+!! checked before they are believed.
 !!
 !! Errors are texts that name the file and, where there is one, the variable; '' means none.
 module netcdf_files
-  use netcdf, only: nf90_64bit_data, nf90_clobber, nf90_close, nf90_create, nf90_noerr, nf90_nofill, nf90_nowrite, nf90_open, &
-                    nf90_set_fill, nf90_strerror, nf90_sync
+  use netcdf, only: nf90_64bit_data, nf90_clobber, nf90_close, nf90_create, nf90_noerr, &
+                    nf90_nofill, nf90_nowrite, nf90_open, nf90_set_fill, nf90_strerror, nf90_sync
   use classic_netcdf, only: check_length
   use climlink_files, only: remove_file, replace_file
   use climlink, only: climlink_status
   implicit none (type, external)
   private
 
-  public :: netcdf_file, create_beside, put_in_place, complete, discard, open_whole, close_file, attempt, problem
+  public :: netcdf_file, create_beside, put_in_place, complete, discard, open_whole, close_file, &
+            attempt, problem
 
   !> What a file is called until it is whole: its name and this.
   character(len=*), parameter :: unfinished = '.part'
 
-  !> Bytes that the library moves at once. Its own choice, a block of the file system (4096), halves the speed of writing.
+  !> Bytes that the library moves at once. Its own choice, a block of the file system (4096), halves
+  !! the speed of writing.
   integer, parameter :: transfer_size = 65536
 
   type :: netcdf_file
@@ -25,7 +28,8 @@ module netcdf_files
 
 contains
 
-  !> Begins a CDF-5 file beside its final name, in define mode. Values that are never written stay undefined.
+  !> Begins a CDF-5 file beside its final name, in define mode. Values that are never written stay
+  !! undefined.
   subroutine create_beside(path, file, error)
     character(len=*), intent(in) :: path                  !! Final name.
     type(netcdf_file), intent(out) :: file
@@ -35,7 +39,8 @@ contains
     file%path = path
     size_hint = transfer_size
     error = problem(path // unfinished, &
-                    nf90_create(path // unfinished, ior(nf90_clobber, nf90_64bit_data), file%id, chunksize=size_hint))
+                    nf90_create(path // unfinished, ior(nf90_clobber, nf90_64bit_data), file%id, &
+                                chunksize=size_hint))
     if (len(error) > 0) then
       file%id = -1
       call remove_file(path // unfinished)
@@ -44,7 +49,8 @@ contains
     end if
   end subroutine create_beside
 
-  !> Gives the file its final name, replacing what had it, and leaves it open for more records. After an error nothing is left.
+  !> Gives the file its final name, replacing what had it, and leaves it open for more records.
+  !! After an error nothing is left.
   subroutine put_in_place(file, error)
     type(netcdf_file), intent(inout) :: file
     character(len=:), allocatable, intent(inout) :: error
@@ -55,7 +61,8 @@ contains
     if (len(error) > 0) call discard(file)
   end subroutine put_in_place
 
-  !> Closes the file and gives it its final name, replacing what had it; after an error nothing remains of it.
+  !> Closes the file and gives it its final name, replacing what had it; after an error nothing
+  !! remains of it.
   subroutine complete(file, error)
     type(netcdf_file), intent(inout) :: file
     character(len=:), allocatable, intent(inout) :: error
@@ -88,7 +95,8 @@ contains
     if (.not. status%ok()) error = status%message
   end subroutine rename_finished
 
-  !> Opens a file for reading, or with another mode; one that is shorter than its header says is refused.
+  !> Opens a file for reading, or with another mode; one that is shorter than its header says is
+  !! refused.
   subroutine open_whole(path, file, error, mode)
     character(len=*), intent(in) :: path
     type(netcdf_file), intent(out) :: file

@@ -2,24 +2,25 @@
 !!
 !!     mpirun -np 2 climlink-replay NAMELIST
 !!
-!! Each mli file is one step: its columns are split over the ranks and into chunks of pcols columns, bound to the package by name,
-!! run, and the tendencies applied over one time step; the result is a file in the mlo format. A
-!! package with memory keeps it over files that are one time step apart. Settings:
-!! replay_config.F90.
-!! Exit code 0, or 1 on failure, or 2 on wrong usage; a failed step leaves no file.
+!! Each mli file is one step: its columns are split over the ranks and into chunks of pcols columns,
+!! bound to the package by name, run, and the tendencies applied over one time step; the result is a
+!! file in the mlo format. A package with memory keeps it over files that are one time step apart.
+!! Settings: replay_config.F90. Exit code 0, or 1 on failure, or 2 on wrong usage; a failed step
+!! leaves no file.
 program climlink_replay
   use, intrinsic :: iso_fortran_env, only: output_unit, real64
   use mpi_f08, only: MPI_Wtime
   use climlink, only: climlink_emulator, climlink_status
-  use climsim_files, only: climsim_field, climsim_file, close_climsim_file, hybrid_midpoints, open_climsim_file, &
-                           read_hybrid_midpoints
+  use climsim_files, only: climsim_field, climsim_file, close_climsim_file, hybrid_midpoints, &
+                           open_climsim_file, read_hybrid_midpoints
   use replay_config, only: base_name, output_path, read_settings, replay_settings
   use replay_coupling, only: check_outputs, find_inputs, read_fields, run_step, step_seconds
   use replay_memory, only: carried_memory
   use replay_output, only: write_mlo
   use host_lock, only: hold_folder
   use host_provenance, only: new_provenance
-  use host_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, share_of, start_parallel, world
+  use host_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, &
+                           share_of, start_parallel, world
   implicit none (type, external)
 
   type(replay_settings) :: settings
@@ -74,15 +75,18 @@ contains
 
     call open_climsim_file(settings%files(1)%path, file, error)
     call require(error)
-    call emulator%open(settings%package, status, comm=world(), n_level=file%n_level, time_step=settings%time_step_s, &
-                       device=settings%device, threads=settings%threads, micro_batch=settings%micro_batch, &
-                       pinned_sha256=settings%pinned_sha256, constraints_off=settings%constraints_off)
+    call emulator%open(settings%package, status, comm=world(), n_level=file%n_level, &
+                       time_step=settings%time_step_s, device=settings%device, &
+                       threads=settings%threads, micro_batch=settings%micro_batch, &
+                       pinned_sha256=settings%pinned_sha256, &
+                       constraints_off=settings%constraints_off)
     if (status%ok()) call emulator%require_columns(status)
     if (.not. status%ok()) error = status%message
     call require(error)
     call close_climsim_file(file, error)
     if (len(error) == 0) error = check_outputs(emulator, settings%package)
-    if (len(error) == 0 .and. len(settings%grid_file) > 0) call read_hybrid_midpoints(settings%grid_file, hybrid, error)
+    if (len(error) == 0 .and. len(settings%grid_file) &
+        > 0) call read_hybrid_midpoints(settings%grid_file, hybrid, error)
     if (len(error) == 0) call check_levels(settings%grid_file, size_of(hybrid))
     call require(error)
   end subroutine open_package
@@ -146,7 +150,8 @@ contains
   end function size_of
 
   subroutine report_times()
-    character(len=*), parameter :: parts(5) = [character(len=7) :: 'read', 'pack', 'forward', 'unpack', 'write']
+    character(len=*), parameter :: parts(5) = [character(len=7) :: 'read', 'pack', 'forward', &
+      'unpack', 'write']
     character(len=12) :: number
     character(len=:), allocatable :: line
     real(real64) :: times(size(parts))
@@ -160,8 +165,8 @@ contains
       write (number, '(f12.3)') times(i)
       line = line // ', ' // trim(parts(i)) // ' ' // trim(adjustl(number))
     end do
-    write (output_unit, '(3(a,i0),2a)') 'climlink-replay: done: files ', size(settings%files), ', columns ', n_column, &
-      ', ranks ', n_rank, '; seconds: ', line(3:)
+    write (output_unit, '(3(a,i0),2a)') 'climlink-replay: done: files ', size(settings%files), &
+      ', columns ', n_column, ', ranks ', n_rank, '; seconds: ', line(3:)
   end subroutine report_times
 
 end program climlink_replay

@@ -1,19 +1,22 @@
-!> Reads ClimSim snapshot files (mli) and the grid file: netCDF with dimensions ncol and lev, profiles (lev, ncol), scalars (ncol).
+!> Reads ClimSim snapshot files (mli) and the grid file: netCDF with dimensions ncol and lev,
+!! profiles (lev, ncol), scalars (ncol).
 !!
 !! Every rank reads its own columns. Errors are texts that name file and variable; '' means none.
 module climsim_files
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use, intrinsic :: iso_fortran_env, only: int64, real64
-  use netcdf, only: nf90_close, nf90_double, nf90_float, nf90_get_att, nf90_get_var, nf90_inq_dimid, nf90_inq_varid, &
-                    nf90_inquire_attribute, nf90_inquire_dimension, nf90_inquire_variable, nf90_max_name, nf90_max_var_dims, &
-                    nf90_noerr
+  use netcdf, only: nf90_close, nf90_double, nf90_float, nf90_get_att, nf90_get_var, &
+                    nf90_inq_dimid, nf90_inq_varid, nf90_inquire_attribute, &
+                    nf90_inquire_dimension, nf90_inquire_variable, nf90_max_name, &
+                    nf90_max_var_dims, nf90_noerr
   use cf_values, only: apply_attributes, is_packed
   use netcdf_files, only: netcdf_file, open_whole, problem
   implicit none (type, external)
   private
 
   public :: climsim_file, climsim_field, hybrid_midpoints
-  public :: open_climsim_file, close_climsim_file, has_variable, read_field, read_integer, read_hybrid_midpoints, field_index
+  public :: open_climsim_file, close_climsim_file, has_variable, read_field, read_integer, &
+            read_hybrid_midpoints, field_index
 
   !> The one variable whose large values are a flag (no sea-ice point), and from where on, as
   !! climlink.wrappers.statistics has it.
@@ -74,8 +77,9 @@ contains
     yes = nf90_inq_varid(file%id, name, variable) == nf90_noerr
   end function has_variable
 
-  !> Reads columns first .. first+count-1 of a variable; count may be 0, the variable is then only checked.
-  !! Packed values are unpacked; fill values, and values outside the variable's own limits, are errors.
+  !> Reads columns first .. first+count-1 of a variable; count may be 0, the variable is then only
+  !! checked. Packed values are unpacked; fill values, and values outside the variable's own limits,
+  !! are errors.
   subroutine read_field(file, name, first, count, field, error)
     type(climsim_file), intent(in) :: file
     character(len=*), intent(in) :: name
@@ -94,9 +98,11 @@ contains
     allocate (field%values(count, n_level))
     if (count == 0) return
     if (field%is_profile) then
-      error = problem(file%path, nf90_get_var(file%id, variable, field%values, start=[first, 1], count=[count, n_level]), name)
+      error = problem(file%path, nf90_get_var(file%id, variable, field%values, start=[first, 1], &
+                                              count=[count, n_level]), name)
     else
-      error = problem(file%path, nf90_get_var(file%id, variable, field%values(:, 1), start=[first], count=[count]), name)
+      error = problem(file%path, nf90_get_var(file%id, variable, field%values(:, 1), &
+                                              start=[first], count=[count]), name)
     end if
     if (len(error) > 0) return
     axes = ['column', merge('level ', '      ', field%is_profile)]
@@ -159,11 +165,13 @@ contains
 
     length = 0
     error = problem(file%path, nf90_inq_dimid(file%id, name, dimension_id), 'dimension ' // name)
-    if (len(error) == 0) error = problem(file%path, nf90_inquire_dimension(file%id, dimension_id, len=length), 'dimension ' // name)
+    if (len(error) == 0) error = problem(file%path, &
+                                         nf90_inquire_dimension(file%id, dimension_id, &
+                                                                len=length), 'dimension ' // name)
   end subroutine read_dimension
 
-  !> Finds a floating-point or packed variable with dimensions (lev, ncol) or (ncol), perhaps after a
-  !! time of length 1.
+  !> Finds a floating-point or packed variable with dimensions (lev, ncol) or (ncol), perhaps after
+  !! a time of length 1.
   subroutine find_variable(file, name, variable, is_profile, error)
     type(climsim_file), intent(in) :: file
     character(len=*), intent(in) :: name
@@ -175,19 +183,22 @@ contains
     is_profile = .false.
     error = problem(file%path, nf90_inq_varid(file%id, name, variable), name)
     if (len(error) > 0) return
-    code = nf90_inquire_variable(file%id, variable, xtype=kind_of_number, ndims=n_dimension, dimids=dimensions)
+    code = nf90_inquire_variable(file%id, variable, xtype=kind_of_number, ndims=n_dimension, &
+                                 dimids=dimensions)
     error = problem(file%path, code, name)
     if (len(error) == 0) call leave_time_out(file, name, dimensions, n_dimension, error)
     if (len(error) > 0) return
     ! Fortran sees the dimensions of a file in reverse order.
-    if (n_dimension == 2) is_profile = all(dimensions(:2) == [file%column_dimension, file%level_dimension])
-    if (.not. is_profile .and. .not. (n_dimension == 1 .and. dimensions(1) == file%column_dimension)) then
-      error = file%path // ': ' // name // ': expected dimensions (lev, ncol) or (ncol), found (' // &
-              dimension_names(file, dimensions(:n_dimension)) // ')'
+    if (n_dimension == 2) is_profile = all(dimensions(:2) == [file%column_dimension, &
+                                                              file%level_dimension])
+    if (.not. is_profile &
+        .and. .not. (n_dimension == 1 .and. dimensions(1) == file%column_dimension)) then
+      error = file%path // ': ' // name // ': expected dimensions (lev, ncol) or (ncol), found (' &
+              // dimension_names(file, dimensions(:n_dimension)) // ')'
     else if (kind_of_number /= nf90_double .and. kind_of_number /= nf90_float .and. &
              .not. is_packed(file, variable)) then
-      error = file%path // ': ' // name // ': expected floating-point numbers, or integers with ' // &
-              'scale_factor and add_offset'
+      error = file%path // ': ' // name // ': expected floating-point numbers, or integers with ' &
+              // 'scale_factor and add_offset'
     end if
   end subroutine find_variable
 

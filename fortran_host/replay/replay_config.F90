@@ -20,12 +20,15 @@ module replay_config
     character(len=:), allocatable :: package_name        !! For attributes; '' if nobody said.
     character(len=:), allocatable :: output_directory    !! An existing folder.
     character(len=:), allocatable :: lock_file  !! Held by all ranks while they live; '' for none.
-    character(len=:), allocatable :: created    !! Date of the run, for attributes; '' if nobody said.
+    character(len=:), allocatable :: created  !! Date of the run, for attributes; '' if nobody said.
     character(len=:), allocatable :: device              !! cpu, cuda, cuda:N or auto.
-    character(len=:), allocatable :: grid_file           !! File with P0, hyam, hybm; '' to read state_pmid from each file.
-    character(len=:), allocatable :: pinned_sha256       !! SHA-256 the package must have; not allocated if any will do.
+    character(len=:), allocatable :: grid_file           !! File with P0, hyam, hybm; '' to read
+                                                         !! state_pmid from each file.
+    character(len=:), allocatable :: pinned_sha256       !! SHA-256 the package must have; not
+                                                         !! allocated if any will do.
     type(path_entry), allocatable :: files(:)            !! One mli file per step.
-    character(len=name_length), allocatable :: constraints_off(:)  !! Constraints of the package that are left out.
+    !> Constraints of the package that are left out.
+    character(len=name_length), allocatable :: constraints_off(:)
     integer :: pcols = 16                                !! Columns per chunk.
     integer :: threads = 1                               !! Threads within one operation.
     integer :: micro_batch = 64                          !! Columns per forward on a CPU.
@@ -103,7 +106,9 @@ contains
     else if (settings%pcols < 1) then
       error = 'pcols must be 1 or more'
     else if (.not. settings%time_step_s > 0.0_real64) then
-      error = 'time_step_s is missing or not positive: give the physics time step in seconds, 1200.0 for ClimSim'
+      error = &
+        'time_step_s is missing or not positive: give the physics time step in seconds, ' // &
+        '1200.0 for ClimSim'
     else if (max(len(settings%package), len(files), len(settings%output_directory), &
                  len(settings%grid_file), len(settings%lock_file)) == path_length) then
       error = 'a path is too long'
@@ -147,12 +152,14 @@ contains
     if (size(files) == 0) error = list // ': the list of mli files is empty'
     do i = 1, size(files)
       if (index(base_name(files(i)%path), '.mli.') == 0) then
-        error = list // ': ' // files(i)%path // ' is not named like an mli file (E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc)'
+        error = list // ': ' // files(i)%path &
+          // ' is not named like an mli file (E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc)'
         return
       end if
       do j = 1, i - 1
         if (base_name(files(j)%path) == base_name(files(i)%path)) then
-          error = list // ': ' // base_name(files(i)%path) // ' is listed twice: both outputs would have one name'
+          error = list // ': ' // base_name(files(i)%path) &
+            // ' is listed twice: both outputs would have one name'
           return
         end if
       end do

@@ -1,10 +1,12 @@
-!> Binds the variables of a snapshot to a package by name, runs it, and applies its tendencies over one time step.
+!> Binds the variables of a snapshot to a package by name, runs it, and applies its tendencies over
+!! one time step.
 module replay_coupling
   use, intrinsic :: iso_fortran_env, only: real64
   use mpi_f08, only: MPI_Wtime
   use climlink, only: climlink_emulator, climlink_status
   use climlink_carried_state, only: climlink_carried
-  use climsim_files, only: climsim_field, climsim_file, field_index, has_variable, hybrid_midpoints, read_field
+  use climsim_files, only: climsim_field, climsim_file, field_index, has_variable, &
+                           hybrid_midpoints, read_field
   use climlink_humidity, only: pressure_at_midpoints, relative_humidity
   implicit none (type, external)
   private
@@ -28,12 +30,14 @@ module replay_coupling
 
   !> In the order of the mlo files.
   type(prognostic), parameter :: prognostics(6) = [ &
-    prognostic('state_q0001', 'ptend_q0001', 'kg/kg/s'), prognostic('state_q0002', 'ptend_q0002', 'kg/kg/s'), &
+    prognostic('state_q0001', 'ptend_q0001', 'kg/kg/s'), &
+    prognostic('state_q0002', 'ptend_q0002', 'kg/kg/s'), &
     prognostic('state_q0003', 'ptend_q0003', 'kg/kg/s'), prognostic('state_t', 'ptend_t', 'K/s'), &
     prognostic('state_u', 'ptend_u', 'm/s2'), prognostic('state_v', 'ptend_v', 'm/s2')]
   type(diagnostic), parameter :: diagnostics(8) = [ &
-    diagnostic('cam_out_FLWDS', 'W/m2'), diagnostic('cam_out_NETSW', 'W/m2'), diagnostic('cam_out_PRECC', 'm/s'), &
-    diagnostic('cam_out_PRECSC', 'm/s'), diagnostic('cam_out_SOLL', 'W/m2'), diagnostic('cam_out_SOLLD', 'W/m2'), &
+    diagnostic('cam_out_FLWDS', 'W/m2'), diagnostic('cam_out_NETSW', 'W/m2'), &
+    diagnostic('cam_out_PRECC', 'm/s'), diagnostic('cam_out_PRECSC', 'm/s'), &
+    diagnostic('cam_out_SOLL', 'W/m2'), diagnostic('cam_out_SOLLD', 'W/m2'), &
     diagnostic('cam_out_SOLS', 'W/m2'), diagnostic('cam_out_SOLSD', 'W/m2')]
 
   character(len=*), parameter :: humidity = 'state_rh'
@@ -56,20 +60,24 @@ contains
 
     error = ''
     do i = 1, size(prognostics)
-      if (.not. emulator%has_output(prognostics(i)%tendency)) error = error // ', ' // trim(prognostics(i)%tendency)
+      if (.not. emulator%has_output(prognostics(i)%tendency)) error = error // ', ' &
+        // trim(prognostics(i)%tendency)
     end do
     do i = 1, size(diagnostics)
-      if (.not. emulator%has_output(diagnostics(i)%name)) error = error // ', ' // trim(diagnostics(i)%name)
+      if (.not. emulator%has_output(diagnostics(i)%name)) error = error // ', ' &
+        // trim(diagnostics(i)%name)
     end do
-    if (len(error) > 0) error = package // ': the package lacks outputs that an mlo file needs: ' // error(3:)
+    if (len(error) > 0) error = package // ': the package lacks outputs that an mlo file needs: ' &
+      // error(3:)
   end function check_outputs
 
-  !> The names of the variables to read from a file: inputs of the package, what they are derived from, and the state.
+  !> The names of the variables to read from a file: inputs of the package, what they are derived
+  !! from, and the state.
   subroutine find_inputs(emulator, carried, file, has_grid, names, error)
     type(climlink_emulator), intent(in) :: emulator
-    type(climlink_carried), intent(in) :: carried                    !! Keeps what is not read.
+    type(climlink_carried), intent(in) :: carried  !! Keeps what is not read.
     type(climsim_file), intent(in) :: file
-    logical, intent(in) :: has_grid                                  !! Pressure comes from hybrid coefficients, not from the file.
+    logical, intent(in) :: has_grid   !! Pressure comes from hybrid coefficients, not from the file.
     character(len=name_length), allocatable, intent(out) :: names(:)
     character(len=:), allocatable, intent(out) :: error
     character(len=:), allocatable :: name, doubled
@@ -94,8 +102,8 @@ contains
       end if
     end do
     if (len(error) > 0) then
-      error = file%path // ': the package needs inputs that the file does not hold: ' // error(3:) // &
-              '. A replay of single snapshots supplies what a file holds and ' // humidity // &
+      error = file%path // ': the package needs inputs that the file does not hold: ' // error(3:) &
+              // '. A replay of single snapshots supplies what a file holds and ' // humidity // &
               '; inputs from earlier time steps or of the host''s own need a host that keeps them'
     else if (len(doubled) > 0) then
       error = file%path // ': a carried variable that the host also sets:' // doubled // &
@@ -121,15 +129,15 @@ contains
     end do
   end subroutine read_fields
 
-  !> Sends this rank's columns through the package in chunks and makes the fields of an mlo file. The lines before `get` run on
-  !! every rank, also one without columns.
+  !> Sends this rank's columns through the package in chunks and makes the fields of an mlo file.
+  !! The lines before `get` run on every rank, also one without columns.
   subroutine run_step(emulator, carried, fields, hybrid, pcols, time_step, results, seconds, error)
     type(climlink_emulator), intent(inout) :: emulator
     type(climlink_carried), intent(inout) :: carried
     type(climsim_field), intent(in) :: fields(:)
-    type(hybrid_midpoints), intent(in) :: hybrid                     !! Not allocated if pressure is among the fields.
+    type(hybrid_midpoints), intent(in) :: hybrid   !! Not allocated if pressure is among the fields.
     integer, intent(in) :: pcols
-    real(real64), intent(in) :: time_step                            !! [s]
+    real(real64), intent(in) :: time_step          !! [s]
     type(climsim_field), allocatable, intent(out) :: results(:)
     type(step_seconds), intent(inout) :: seconds
     character(len=:), allocatable, intent(out) :: error
@@ -236,7 +244,8 @@ contains
     do i = 1, size(diagnostics)
       results(i)%name = trim(diagnostics(i)%name)
       allocate (results(i)%values(n_column, 1))
-      call get_chunks(emulator, diagnostics(i)%name, diagnostics(i)%units, pcols, results(i), status)
+      call get_chunks(emulator, diagnostics(i)%name, diagnostics(i)%units, pcols, results(i), &
+                      status)
       if (.not. status%ok()) return
     end do
     do i = 1, size(prognostics)
@@ -245,7 +254,8 @@ contains
         after%name = before%name
         after%is_profile = .true.
         allocate (after%values, mold=before%values)
-        call get_chunks(emulator, prognostics(i)%tendency, prognostics(i)%tendency_units, pcols, after, status)
+        call get_chunks(emulator, prognostics(i)%tendency, prognostics(i)%tendency_units, pcols, &
+                        after, status)
         if (.not. status%ok()) return
         after%values = before%values + time_step * after%values
       end associate

@@ -1,9 +1,10 @@
-!> Writes files in the mlo format of ClimSim: CDF-5, dimensions ncol and lev, float64. A file appears under its name whole or not
-!! at all.
+!> Writes files in the mlo format of ClimSim: CDF-5, dimensions ncol and lev, float64. A file
+!! appears under its name whole or not at all.
 module replay_output
   use, intrinsic :: iso_fortran_env, only: real64
-  use netcdf, only: nf90_copy_att, nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_global, nf90_inquire_attribute, &
-                    nf90_int, nf90_noerr, nf90_put_att, nf90_put_var
+  use netcdf, only: nf90_copy_att, nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, &
+                    nf90_global, nf90_inquire_attribute, nf90_int, nf90_noerr, nf90_put_att, &
+                    nf90_put_var
   use climsim_files, only: climsim_field, climsim_file, read_integer
   use host_parallel, only: gather_columns, rank
   use host_provenance, only: put_provenance, run_provenance
@@ -14,7 +15,8 @@ module replay_output
   public :: write_mlo
 
   !> Attributes that ClimSim files carry.
-  character(len=*), parameter :: copied_attributes(3) = [character(len=8) :: 'ne', 'fv_nphys', 'calendar']
+  character(len=*), parameter :: copied_attributes(3) = [character(len=8) :: 'ne', 'fv_nphys', &
+    'calendar']
 
   !> What is known of a file being written.
   type, extends(netcdf_file) :: output_file
@@ -25,7 +27,8 @@ module replay_output
 
 contains
 
-  !> Gathers the fields of all ranks and writes them on rank 0. Collective; error is set on rank 0 only.
+  !> Gathers the fields of all ranks and writes them on rank 0. Collective; error is set on rank 0
+  !! only.
   subroutine write_mlo(path, input, fields, made_by, memory, error)
     character(len=*), intent(in) :: path                  !! Final name.
     type(climsim_file), intent(in) :: input               !! The mli file, still open.
@@ -60,9 +63,11 @@ contains
     call attempt(error, path, nf90_def_var(output%id, 'tod', nf90_int, output%tod))
     do i = 1, size(fields)
       if (fields(i)%is_profile) then
-        call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, [column, level], output%variables(i)))
+        call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, &
+                                               [column, level], output%variables(i)))
       else
-        call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, [column], output%variables(i)))
+        call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, [column], &
+                                               output%variables(i)))
       end if
     end do
     call write_attributes(output, input, made_by, error)
@@ -82,12 +87,16 @@ contains
     integer :: i
 
     do i = 1, size(copied_attributes)
-      if (nf90_inquire_attribute(input%id, nf90_global, trim(copied_attributes(i))) /= nf90_noerr) cycle
-      call attempt(error, output%path, nf90_copy_att(input%id, nf90_global, trim(copied_attributes(i)), output%id, nf90_global))
+      if (nf90_inquire_attribute(input%id, nf90_global, trim(copied_attributes(i))) &
+          /= nf90_noerr) cycle
+      call attempt(error, output%path, &
+                   nf90_copy_att(input%id, nf90_global, trim(copied_attributes(i)), output%id, &
+                                 nf90_global))
     end do
     call put_provenance(output%netcdf_file, made_by, error)
     call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_source_file', &
-                                                  input%path(index(input%path, '/', back=.true.) + 1:)))
+                                                  input%path(index(input%path, '/', back=.true.) &
+                                                             + 1:)))
   end subroutine write_attributes
 
   subroutine write_date(output, input, error)
@@ -115,9 +124,11 @@ contains
       call gather_columns(fields(i)%values, columns)
       if (rank > 0 .or. len(error) > 0) cycle
       if (fields(i)%is_profile) then
-        call attempt(error, output%path, nf90_put_var(output%id, output%variables(i), columns), fields(i)%name)
+        call attempt(error, output%path, nf90_put_var(output%id, output%variables(i), columns), &
+                     fields(i)%name)
       else
-        call attempt(error, output%path, nf90_put_var(output%id, output%variables(i), columns(:, 1)), fields(i)%name)
+        call attempt(error, output%path, &
+                     nf90_put_var(output%id, output%variables(i), columns(:, 1)), fields(i)%name)
       end if
     end do
   end subroutine write_fields

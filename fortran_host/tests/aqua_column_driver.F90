@@ -1,11 +1,14 @@
-!> The reference physics of the embedded model on columns of a file, for benchmarks/radiation.py: aqua_column_driver IN OUT.
+!> The reference physics of the embedded model on columns of a file, for benchmarks/radiation.py:
+!! aqua_column_driver IN OUT.
 !!
-!! IN is raw: a 32-bit integer, the number of columns, then for each t, q, liquid, ice, ozone [60], interface pressures [61], SOLIN,
-!! COSZRS, the albedos ASDIR, ASDIF, ALDIR, ALDIF, and LWUP in real64. OUT has for each column the heating [60] in K/day, FLWDS,
-!! NETSW, SOLS, SOLL, SOLSD, SOLLD and the flux out at the top.
+!! IN is raw: a 32-bit integer, the number of columns, then for each t, q, liquid, ice, ozone [60],
+!! interface pressures [61], SOLIN, COSZRS, the albedos ASDIR, ASDIF, ALDIR, ALDIF, and LWUP in
+!! real64. OUT has for each column the heating [60] in K/day, FLWDS, NETSW, SOLS, SOLL, SOLSD, SOLLD
+!! and the flux out at the top.
 program aqua_column_driver
   use aqua_column_physics, only: reference_physics
-  use aqua_column_types, only: allocate_inputs, allocate_outputs, column_inputs, column_outputs, physics_parameters
+  use aqua_column_types, only: allocate_inputs, allocate_outputs, column_inputs, column_outputs, &
+                               physics_parameters
   use aqua_constants, only: r8, seconds_per_day
   implicit none (type, external)
 
@@ -22,8 +25,10 @@ program aqua_column_driver
   call get_command_argument(2, paths(2))
   call allocate_inputs(n, column)
   call allocate_outputs(n, made)
-  open (newunit=source, file=paths(1), access='stream', form='unformatted', status='old', action='read')
-  open (newunit=target, file=paths(2), access='stream', form='unformatted', status='replace', action='write')
+  open (newunit=source, file=paths(1), access='stream', form='unformatted', status='old', &
+        action='read')
+  open (newunit=target, file=paths(2), access='stream', form='unformatted', status='replace', &
+        action='write')
   read (source) n_column
   do i = 1, n_column
     read (source) profiles, p_int, scalars
@@ -43,7 +48,8 @@ program aqua_column_driver
     column%aldif = scalars(6)
     column%lwup = scalars(7)
     call reference_physics(parameters, column, dt, made)
-    write (target) made%dtdt * seconds_per_day, made%flwds, made%netsw, made%sols, made%soll, made%solsd, made%solld, made%flut
+    write (target) made%dtdt * seconds_per_day, made%flwds, made%netsw, made%sols, made%soll, &
+      made%solsd, made%solld, made%flut
   end do
   close (target)
 end program aqua_column_driver

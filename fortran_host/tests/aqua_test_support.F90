@@ -98,7 +98,8 @@ contains
     end do
   end function random_numbers
 
-  !> A tropical sounding at pressures [level] in Pa; a seed above 0 disturbs it by up to 2 K and three tenths of its vapour.
+  !> A tropical sounding at pressures [level] in Pa; a seed above 0 disturbs it by up to 2 K and
+  !! three tenths of its vapour.
   subroutine sounding(p_mid, surface_k, humidity, seed, t, q)
     real(r8), intent(in) :: p_mid(:)
     real(r8), intent(in) :: surface_k, humidity
@@ -138,7 +139,8 @@ contains
     end do
   end function random_spectra
 
-  !> Winds, fields and gradients of a state (vorticity, divergence and T by level, then ln ps) on the grid of work.
+  !> Winds, fields and gradients of a state (vorticity, divergence and T by level, then ln ps) on
+  !! the grid of work.
   subroutine synthesize_state(transform, state, work)
     type(spectral_transform), intent(inout) :: transform
     real(r8), intent(in) :: state(:, :, :)

@@ -279,7 +279,8 @@ contains
       call fall_through(strength(i), mixed, [1.0e4_r8, 5.0e3_r8], 0.0_r8, t, q, water, rain(i), &
                         snow(i))
     end do
-    call check(rain(1) > 1.0e-3_r8 .and. snow(2) < 0.999_r8 * snow(1), 'evaporation: of rain and snow')
+    call check(rain(1) > 1.0e-3_r8 .and. snow(2) < 0.999_r8 * snow(1), &
+               'evaporation: of rain and snow')
     call check_value(rain(2) / rain(1), snow(2) / snow(1), 'evaporation: shares of rain and snow')
   end subroutine check_shares
 

@@ -1,10 +1,10 @@
-!> Convection, mixing of momentum, condensation and precipitation of the embedded model against closed forms. The first argument is
-!! the file of levels.
+!> Convection, mixing of momentum, condensation and precipitation of the embedded model against
+!! closed forms. The first argument is the file of levels.
 program test_aqua_columns
   use aqua_column_types, only: physics_parameters
   use aqua_condensation, only: cloud_fraction_of, condense, precipitate, settle_phase
-  use aqua_constants, only: dry_air_gas, gravity, heat_capacity, latent_fusion, latent_vaporization, r8, &
-                            water_vapor_gas
+  use aqua_constants, only: dry_air_gas, gravity, heat_capacity, latent_fusion, &
+                            latent_vaporization, r8, water_vapor_gas
   use aqua_convection, only: convect, mix_momentum
   use aqua_levels, only: hybrid_levels, interface_pressure, midpoint_pressure
   use aqua_saturation, only: liquid_fraction, saturation_specific_humidity
@@ -13,8 +13,8 @@ program test_aqua_columns
 
   integer, parameter :: n = 60
   real(r8), parameter :: ps = 1.0e5_r8, dt = 1200.0_r8
-  real(r8), parameter :: joules = 1.0e-6_r8              !! Rounding of sums of 1e9 J/m2 over 60 levels
-  real(r8), parameter :: water_kg = 1.0e-12_r8           !! Rounding of sums of 50 kg/m2
+  real(r8), parameter :: joules = 1.0e-6_r8           !! Rounding of sums of 1e9 J/m2 over 60 levels
+  real(r8), parameter :: water_kg = 1.0e-12_r8        !! Rounding of sums of 50 kg/m2
   type(hybrid_levels) :: levels
   type(physics_parameters) :: parameters
   real(r8), dimension(n) :: p_mid, dp, mass
@@ -42,7 +42,8 @@ contains
     enthalpy = sum(mass * (heat_capacity * t + latent_vaporization * q - latent_fusion * ice))
   end function enthalpy
 
-  !> Enthalpy and water are kept; the reference is the pseudo-adiabat, here integrated in small steps.
+  !> Enthalpy and water are kept; the reference is the pseudo-adiabat, here integrated in small
+  !! steps.
   subroutine check_deep_convection()
     real(r8), dimension(n) :: t, q, liquid, ice
     real(r8) :: before, water, rain, rained, warmth, p, vapor, shift
@@ -59,17 +60,21 @@ contains
       water = sum(mass * q)
       call convect(parameters, p_mid, dp, dt, t, q, liquid, ice, rain, top)
       call check_close(enthalpy(t, q, ice), before, joules * 1.0e3_r8, 'enthalpy in convection')
-      call check_close(sum(mass * (q + liquid + ice)) + rain, water, water_kg * 100.0_r8, 'water in convection')
-      call check(minval(liquid) >= 0.0_r8 .and. minval(ice) >= 0.0_r8 .and. rain >= 0.0_r8, 'negative water in convection')
+      call check_close(sum(mass * (q + liquid + ice)) + rain, water, water_kg * 100.0_r8, &
+                       'water in convection')
+      call check(minval(liquid) >= 0.0_r8 .and. minval(ice) >= 0.0_r8 .and. rain >= 0.0_r8, &
+                 'negative water in convection')
       rained = max(rained, rain)
     end do
     call check(rained > 0.01_r8, 'no convection rains')
 
-    ! At once: up to one shift of all levels, temperature is that of the parcel, and vapour has its share of saturation there.
+    ! At once: up to one shift of all levels, temperature is that of the parcel, and vapour has its
+    ! share of saturation there.
     at_once%convection_time_s = 1.0_r8
     at_once%convection_humidity = 0.5_r8
     call sounding(p_mid, 296.0_r8, 0.9_r8, 0, t, q)
-    q(n) = 1.0001_r8 * saturation_specific_humidity(t(n), p_mid(n))     ! the parcel condenses from the start
+    ! the parcel condenses from the start
+    q(n) = 1.0001_r8 * saturation_specific_humidity(t(n), p_mid(n))
     warmth = t(n)
     p = p_mid(n)
     vapor = q(n)
@@ -82,7 +87,8 @@ contains
       end do
       ! Two stages of a level are within a tenth of a degree of many small ones.
       call check_close(t(k) - shift, warmth, 0.15_r8, 'temperature after convection at once')
-      call check_close(q(k) / saturation_specific_humidity(t(k) - shift, p_mid(k)), at_once%convection_humidity, 1.0e-9_r8, &
+      call check_close(q(k) / saturation_specific_humidity(t(k) - shift, p_mid(k)), &
+                       at_once%convection_humidity, 1.0e-9_r8, &
                        'relative humidity after convection at once')
     end do
   end subroutine check_deep_convection
@@ -96,7 +102,8 @@ contains
     saturation = saturation_specific_humidity(t, p)
     slope = dry_air_gas * t / heat_capacity
     if (vapor > saturation) slope = (dry_air_gas * t + latent_vaporization * saturation) &
-                                    / (heat_capacity + latent_vaporization**2 * saturation / (water_vapor_gas * t**2))
+                                    / (heat_capacity + latent_vaporization**2 &
+                                       * saturation / (water_vapor_gas * t**2))
     t = t + slope * log(ratio)
     p = p * ratio
   end subroutine lift
@@ -113,7 +120,8 @@ contains
     ice = 0.0_r8
     old = t
     call convect(parameters, p_mid, dp, dt, t, q, liquid, ice, rain, top)
-    call check(top == n + 1 .and. rain <= 0.0_r8 .and. maxval(abs(t - old)) <= 0.0_r8, 'stable air convects')
+    call check(top == n + 1 .and. rain <= 0.0_r8 .and. maxval(abs(t - old)) <= 0.0_r8, &
+               'stable air convects')
     call sounding(p_mid, 300.0_r8, 0.0_r8, 0, t, q)
     q = 0.0_r8
     old = t
@@ -136,8 +144,10 @@ contains
     call convect(parameters, p_mid, dp, dt, t, q, liquid, ice, rain, top)
     call check(top <= n .and. rain <= 0.0_r8, 'shallow convection rains, or there is none')
     call check(any(q > old) .and. any(q < old), 'shallow convection moves no vapour')
-    call check_close(sum(mass * q), sum(mass * old), water_kg * 100.0_r8, 'vapour in shallow convection')
-    call check_close(enthalpy(t, q, ice), before, joules * 1.0e3_r8, 'enthalpy in shallow convection')
+    call check_close(sum(mass * q), sum(mass * old), water_kg * 100.0_r8, &
+                     'vapour in shallow convection')
+    call check_close(enthalpy(t, q, ice), before, joules * 1.0e3_r8, &
+                     'enthalpy in shallow convection')
   end subroutine check_shallow_convection
 
   !> Momentum is kept and kinetic energy becomes heat; without rain nothing moves.
@@ -153,19 +163,23 @@ contains
     old_t = t
     call mix_momentum(0.3_r8, 0.2_r8, 0.015_r8, dp, 25, t, u, v)
     call check_close(sum(mass * u), sum(mass * old_u), 1.0e-8_r8, 'eastward momentum in convection')
-    call check_close(sum(mass * v), sum(mass * old_v), 1.0e-8_r8, 'northward momentum in convection')
-    change = sum(mass * (heat_capacity * (t - old_t) + 0.5_r8 * (u**2 + v**2 - old_u**2 - old_v**2)))
+    call check_close(sum(mass * v), sum(mass * old_v), 1.0e-8_r8, &
+                     'northward momentum in convection')
+    change = sum(mass * (heat_capacity * (t - old_t) &
+                         + 0.5_r8 * (u**2 + v**2 - old_u**2 - old_v**2)))
     call check_close(change, 0.0_r8, joules * 1.0e2_r8, 'energy in momentum mixing')
     call check(maxval(abs(u(25:) - sum(mass(25:) * u(25:)) / sum(mass(25:)))) < &
-               maxval(abs(old_u(25:) - sum(mass(25:) * u(25:)) / sum(mass(25:)))), 'mixing does not mix')
+               maxval(abs(old_u(25:) - sum(mass(25:) * u(25:)) / sum(mass(25:)))), &
+               'mixing does not mix')
     call check(maxval(abs(u(:24) - old_u(:24))) <= 0.0_r8, 'wind changes above convection')
     old_u = u
     call mix_momentum(0.3_r8, 0.0_r8, 0.015_r8, dp, 25, t, u, v)
     call check(maxval(abs(u - old_u)) <= 0.0_r8, 'wind is mixed without rain')
   end subroutine check_momentum
 
-  !> An even distribution of total water: half cloud at saturation of the mean, with a quarter of the half width as cloud water; all
-  !! cloud beyond, none below. Enthalpy and water are kept; radiation finds the same fraction from the cloud.
+  !> An even distribution of total water: half cloud at saturation of the mean, with a quarter of
+  !! the half width as cloud water; all cloud beyond, none below. Enthalpy and water are kept;
+  !! radiation finds the same fraction from the cloud.
   subroutine check_condensation()
     real(r8), parameter :: critical = 0.8_r8, p = 8.0e4_r8
     real(r8) :: t, q, liquid, ice, cloud, before, saturation, total, width
@@ -179,9 +193,11 @@ contains
     call condense(critical, p, t, q, liquid, ice, cloud)
     call check_close(cloud, 0.5_r8, 1.0e-12_r8, 'cloud where the mean is saturated')
     width = 0.25_r8 * (1.0_r8 - critical) * saturation &
-            / (1.0_r8 + latent_vaporization**2 / heat_capacity * saturation / (water_vapor_gas * 285.0_r8**2))
+            / (1.0_r8 + latent_vaporization**2 / heat_capacity &
+               * saturation / (water_vapor_gas * 285.0_r8**2))
     call check_close(liquid, width, 1.0e-9_r8, 'cloud water where the mean is saturated')
-    call check_close(cloud_fraction_of(critical, p, t, liquid, ice), 0.5_r8, 0.02_r8, 'fraction that radiation sees')
+    call check_close(cloud_fraction_of(critical, p, t, liquid, ice), 0.5_r8, 0.02_r8, &
+                     'fraction that radiation sees')
     do i = 1, 30
       t = 230.0_r8 + 2.0_r8 * real(i, r8)
       saturation = saturation_specific_humidity(t, p)
@@ -192,12 +208,14 @@ contains
       before = heat_capacity * t + latent_vaporization * q - latent_fusion * ice
       call condense(critical, p, t, q, liquid, ice, cloud)
       call check_close(q + liquid + ice, total, 1.0e-15_r8, 'water in condensation')
-      call check_close(heat_capacity * t + latent_vaporization * q - latent_fusion * ice, before, 1.0e-8_r8, &
-                       'enthalpy in condensation')
-      call check(min(q, liquid, ice) >= 0.0_r8 .and. cloud >= 0.0_r8 .and. cloud <= 1.0_r8, 'condensation out of bounds')
+      call check_close(heat_capacity * t + latent_vaporization * q - latent_fusion * ice, before, &
+                       1.0e-8_r8, 'enthalpy in condensation')
+      call check(min(q, liquid, ice) >= 0.0_r8 .and. cloud >= 0.0_r8 .and. cloud <= 1.0_r8, &
+                 'condensation out of bounds')
       if (cloud <= 0.0_r8) call check(liquid + ice <= 0.0_r8, 'cloud water outside of cloud')
       ! One Newton step of Clausius and Clapeyron: within five percent where a fifth is in excess.
-      if (cloud >= 1.0_r8) call check_close(q / saturation_specific_humidity(t, p), 1.0_r8, 0.05_r8, 'vapour in full cloud')
+      if (cloud >= 1.0_r8) call check_close(q / saturation_specific_humidity(t, p), 1.0_r8, &
+                                            0.05_r8, 'vapour in full cloud')
     end do
   end subroutine check_condensation
 
@@ -213,12 +231,14 @@ contains
       before = heat_capacity * t - latent_fusion * ice
       call settle_phase(t, liquid, ice)
       call check_close(liquid + ice, 3.0e-3_r8, 1.0e-17_r8, 'cloud in change of phase')
-      call check_close(heat_capacity * t - latent_fusion * ice, before, 1.0e-9_r8, 'enthalpy in change of phase')
+      call check_close(heat_capacity * t - latent_fusion * ice, before, 1.0e-9_r8, &
+                       'enthalpy in change of phase')
       call check_close(liquid, 3.0e-3_r8 * liquid_fraction(t), 1.0e-12_r8, 'liquid by temperature')
     end do
   end subroutine check_phase
 
-  !> What falls comes out of the column, snow with its heat of fusion; in warm air snow melts, and dry air takes rain up.
+  !> What falls comes out of the column, snow with its heat of fusion; in warm air snow melts, and
+  !! dry air takes rain up.
   subroutine check_precipitation()
     real(r8), dimension(n) :: t, q, liquid, ice, cloud
     real(r8) :: rain, snow, before, water, humid
@@ -232,9 +252,12 @@ contains
       before = enthalpy(t, q, ice)
       water = sum(mass * (q + liquid + ice))
       call precipitate(parameters, p_mid, dp, dt, cloud, t, q, liquid, ice, rain, snow)
-      call check_close(sum(mass * (q + liquid + ice)) + rain + snow, water, water_kg * 100.0_r8, 'water in precipitation')
-      call check_close(enthalpy(t, q, ice) - latent_fusion * snow, before, joules * 1.0e3_r8, 'enthalpy in precipitation')
-      call check(min(minval(q), minval(liquid), minval(ice), rain, snow) >= 0.0_r8, 'negative water in precipitation')
+      call check_close(sum(mass * (q + liquid + ice)) + rain + snow, water, water_kg * 100.0_r8, &
+                       'water in precipitation')
+      call check_close(enthalpy(t, q, ice) - latent_fusion * snow, before, joules * 1.0e3_r8, &
+                       'enthalpy in precipitation')
+      call check(min(minval(q), minval(liquid), minval(ice), rain, snow) >= 0.0_r8, &
+                 'negative water in precipitation')
       if (t(n) > 278.0_r8) call check(snow <= 0.0_r8, 'snow reaches a warm sea')
     end do
     call sounding(p_mid, 300.0_r8, 0.9_r8, 0, t, q)

@@ -1,4 +1,5 @@
-!> The dynamical core as its users see it: rest, balance, mass, strength of the physics, restarts, forcings, refusals.
+!> The dynamical core as its users see it: rest, balance, mass, strength of the physics, restarts,
+!! forcings, refusals.
 program test_aqua_dynamics
   use aqua_constants, only: pi, r8, seconds_per_day
   use aqua_dynamics, only: dynamical_core, dynamics_settings
@@ -86,14 +87,16 @@ contains
 
     call start(truncation, initial, core)
     call advance(core, n_day * steps_per_day)
-    write (text, '(a,es9.2,a)') initial // ': wind of ', max(maxval(abs(core%u)), maxval(abs(core%v))), ' m/s'
+    write (text, '(a,es9.2,a)') initial // ': wind of ', &
+      max(maxval(abs(core%u)), maxval(abs(core%v))), ' m/s'
     call check(max(maxval(abs(core%u)), maxval(abs(core%v))) < 1.0e-9_r8, trim(text))
     call check(maxval(core%ps) - minval(core%ps) < 1.0e-6_r8, initial // ': surface pressure')
     call check(maxval(abs(core%omega)) < 1.0e-10_r8, initial // ': omega')
   end subroutine rest
 
-  !> The state of Jablonowski and Williamson (2006) is nearly balanced, over its own orography: in a day the jet stays, surface
-  !! pressure moves by the wave of a small gust only, and mass is kept to the last bits.
+  !> The state of Jablonowski and Williamson (2006) is nearly balanced, over its own orography: in a
+  !! day the jet stays, surface pressure moves by the wave of a small gust only, and mass is kept to
+  !! the last bits.
   subroutine baroclinic_wave()
     type(dynamical_core) :: core
     integer, parameter :: below_sponge = 11      ! from 10 hPa down
@@ -106,16 +109,18 @@ contains
     call check_close(maxval(core%u), 35.0_r8, 1.0_r8, 'wave: jet')
     allocate (u, source=core%u)
     call advance(core, steps_per_day)
-    call check_close(mean_pressure(core), mass, 2.0e-14_r8 * mass * real(steps_per_day, r8), 'wave: mass')
-    call check(maxval(abs(core%ps - 1.0e5_r8)) < 50.0_r8, 'wave: surface pressure moves by more than 0.5 hPa in a day')
+    call check_close(mean_pressure(core), mass, 2.0e-14_r8 * mass * real(steps_per_day, r8), &
+                     'wave: mass')
+    call check(maxval(abs(core%ps - 1.0e5_r8)) < 50.0_r8, &
+               'wave: surface pressure moves by more than 0.5 hPa in a day')
     associate (change => maxval(abs(core%u(below_sponge:, :) - u(below_sponge:, :))))
       call check(change < 1.0_r8, 'wave: the wind changes by more than the gust in a day')
       call check(change > 1.0e-2_r8, 'wave: nothing moves')
     end associate
   end subroutine baroclinic_wave
 
-  !> Four days of the wave do not hang on the time step, on the temperature of the semi-implicit terms, or on hybrid levels:
-  !! extremes of the wind below the sponge stay within 1 m/s.
+  !> Four days of the wave do not hang on the time step, on the temperature of the semi-implicit
+  !! terms, or on hybrid levels: extremes of the wind below the sponge stay within 1 m/s.
   subroutine variants()
     type(hybrid_levels) :: hybrid
     character(len=:), allocatable :: error
@@ -123,14 +128,18 @@ contains
 
     expected = extremes(dynamics_settings())
     call check(expected(1) > 30.0_r8, 'variants: no jet')
-    call check(maxval(abs(extremes(dynamics_settings(time_step_s=600.0_r8)) - expected)) < 1.0_r8, 'variants: half the time step')
-    call check(maxval(abs(extremes(dynamics_settings(time_step_s=2400.0_r8)) - expected)) < 1.0_r8, 'variants: twice the time step')
-    call check(maxval(abs(extremes(dynamics_settings(reference_temperature_k=350.0_r8)) - expected)) < 1.0_r8, &
+    call check(maxval(abs(extremes(dynamics_settings(time_step_s=600.0_r8)) - expected)) < 1.0_r8, &
+               'variants: half the time step')
+    call check(maxval(abs(extremes(dynamics_settings(time_step_s=2400.0_r8)) - expected)) &
+               < 1.0_r8, 'variants: twice the time step')
+    call check(maxval(abs(extremes(dynamics_settings(reference_temperature_k=350.0_r8)) &
+                          - expected)) < 1.0_r8, &
                'variants: reference temperature')
     hybrid = levels
     call make_levels(0.0_r8 * hybrid%hyai, hybrid%hyai + hybrid%hybi, hybrid%p0, levels, error)
     call check(len(error) == 0, error)
-    call check(maxval(abs(extremes(dynamics_settings()) - expected)) < 1.0_r8, 'variants: sigma levels')
+    call check(maxval(abs(extremes(dynamics_settings()) - expected)) < 1.0_r8, &
+               'variants: sigma levels')
     levels = hybrid
   end subroutine variants
 
@@ -148,7 +157,8 @@ contains
     end associate
   end function extremes
 
-  !> Cooling by 1 K/day cools by 1 K in a day, and a uniform warming is added whole: increments act on both time levels.
+  !> Cooling by 1 K/day cools by 1 K in a day, and a uniform warming is added whole: increments act
+  !! on both time levels.
   subroutine physics_strength()
     type(dynamical_core) :: core
     real(r8), allocatable :: none(:, :), cooling(:, :), t(:, :)
@@ -172,7 +182,8 @@ contains
     call check(maxval(abs(core%t - t)) < 1.0e-10_r8, 'physics: uniform warming, a step later')
   end subroutine physics_strength
 
-  !> Increments within the truncation arrive as they are: a solid rotation and a field of temperature of degree 2.
+  !> Increments within the truncation arrive as they are: a solid rotation and a field of
+  !! temperature of degree 2.
   subroutine increments()
     type(dynamical_core) :: core
     real(r8), allocatable :: none(:, :), du(:, :), dt(:, :), t(:, :)
@@ -192,7 +203,8 @@ contains
     call check(maxval(abs(core%t - t - dt)) < 1.0e-11_r8, 'increments: temperature')
   end subroutine increments
 
-  !> Vapour acts through Tv = T (1 + 0.608 q): a moist column among drier ones is light, and air flows toward it below.
+  !> Vapour acts through Tv = T (1 + 0.608 q): a moist column among drier ones is light, and air
+  !! flows toward it below.
   subroutine virtual_temperature()
     type(dynamical_core) :: core
     real(r8), allocatable :: vapor(:, :), warm(:, :), v_moist(:, :), none(:, :)
@@ -209,12 +221,13 @@ contains
     call start(10, 'rest_isothermal', core)
     call core%add_increments(none, none, warm)
     call core%step(none)
-    call check(maxval(abs(v_moist - core%v)) < 1.0e-2_r8 * maxval(abs(core%v)), 'virtual temperature: force')
+    call check(maxval(abs(v_moist - core%v)) < 1.0e-2_r8 * maxval(abs(core%v)), &
+               'virtual temperature: force')
     call check(maxval(abs(core%v)) > 1.0e-4_r8, 'virtual temperature: nothing moves')
   end subroutine virtual_temperature
 
-  !> A core started from another's packed state goes on with the same bits, also from before the first step, and after a change of
-  !! temperature that the other has not synthesized.
+  !> A core started from another's packed state goes on with the same bits, also from before the
+  !! first step, and after a change of temperature that the other has not synthesized.
   subroutine restarts()
     type(dynamical_core) :: core, other
     real(r8), allocatable :: buffer(:), noise(:, :), none(:, :)
@@ -237,17 +250,22 @@ contains
       call check(other%n_step == n_before, 'restart: number of steps')
       call advance(core, 3)
       call advance(other, 3)
-      call check(all(abs(core%u - other%u) <= 0.0_r8) .and. all(abs(core%v - other%v) <= 0.0_r8), 'restart: winds')
-      call check(all(abs(core%t - other%t) <= 0.0_r8) .and. all(abs(core%ps - other%ps) <= 0.0_r8), 'restart: mass and heat')
-      call check(all(abs(core%u_start - other%u_start) <= 0.0_r8) .and. all(abs(core%v_start - other%v_start) <= 0.0_r8) .and. &
-                 all(abs(core%ps_start - other%ps_start) <= 0.0_r8), 'restart: start of the step')
+      call check(all(abs(core%u - other%u) <= 0.0_r8) .and. all(abs(core%v - other%v) <= 0.0_r8), &
+                 'restart: winds')
+      call check(all(abs(core%t - other%t) <= 0.0_r8) &
+                 .and. all(abs(core%ps - other%ps) <= 0.0_r8), 'restart: mass and heat')
+      call check(all(abs(core%u_start - other%u_start) <= 0.0_r8) &
+                 .and. all(abs(core%v_start - other%v_start) <= 0.0_r8) &
+                 .and. all(abs(core%ps_start - other%ps_start) <= 0.0_r8), &
+                 'restart: start of the step')
       call check(all(abs(core%omega - other%omega) <= 0.0_r8), 'restart: omega')
-      call check(all(abs(core%surface_geopotential - other%surface_geopotential) <= 0.0_r8), 'restart: surface')
+      call check(all(abs(core%surface_geopotential - other%surface_geopotential) <= 0.0_r8), &
+                 'restart: surface')
     end do
   end subroutine restarts
 
-  !> Held and Suarez (1994): relaxation to 315 K at the equator's surface in 4 days, none of drag above sigma = 0.7, 200 K aloft in
-  !! 40 days.
+  !> Held and Suarez (1994): relaxation to 315 K at the equator's surface in 4 days, none of drag
+  !! above sigma = 0.7, 200 K aloft in 40 days.
   subroutine held_suarez_closed_forms()
     real(r8), dimension(60) :: u, t, p, dudt, dvdt, dtdt
     real(r8), parameter :: ps = 1.0e5_r8
@@ -257,18 +275,21 @@ contains
     t = 250.0_r8
     p = midpoint_pressure(levels, ps)
     call held_suarez_tendencies(levels, 0.0_r8, ps, u, -u, t, dudt, dvdt, dtdt)
-    call check_close(dtdt(1) * 40.0_r8 * seconds_per_day, -50.0_r8, 1.0e-9_r8, 'Held-Suarez: stratosphere')
+    call check_close(dtdt(1) * 40.0_r8 * seconds_per_day, -50.0_r8, 1.0e-9_r8, &
+                     'Held-Suarez: stratosphere')
     call check(maxval(abs(dudt(:size(p)) + dvdt)) <= 0.0_r8, 'Held-Suarez: drag on both components')
     call check(all(abs(pack(dudt, p < 0.7_r8 * ps)) <= 0.0_r8), 'Held-Suarez: no drag aloft')
     depth = (p(60) / ps - 0.7_r8) / 0.3_r8
     call check_close(dudt(60) * seconds_per_day, -10.0_r8 * depth, 1.0e-9_r8, 'Held-Suarez: drag')
     equilibrium = (315.0_r8 - 10.0_r8 * log(p(60) / ps)) * (p(60) / ps)**(2.0_r8 / 7.0_r8)
-    call check_close(dtdt(60) * seconds_per_day, (equilibrium - 250.0_r8) * (0.025_r8 + 0.225_r8 * depth), 1.0e-3_r8, &
+    call check_close(dtdt(60) * seconds_per_day, &
+                     (equilibrium - 250.0_r8) * (0.025_r8 + 0.225_r8 * depth), 1.0e-3_r8, &
                      'Held-Suarez: warming at the surface')
     call held_suarez_tendencies(levels, pi / 3.0_r8, ps, u, -u, t, dudt, dvdt, dtdt)
     equilibrium = (270.0_r8 - 2.5_r8 * log(p(60) / ps)) * (p(60) / ps)**(2.0_r8 / 7.0_r8)
-    call check_close(dtdt(60) * seconds_per_day, (equilibrium - 250.0_r8) * (0.025_r8 + 0.225_r8 * depth / 16.0_r8), 1.0e-3_r8, &
-                     'Held-Suarez: warming at 60 degrees')
+    call check_close(dtdt(60) * seconds_per_day, &
+                     (equilibrium - 250.0_r8) * (0.025_r8 + 0.225_r8 * depth / 16.0_r8), &
+                     1.0e-3_r8, 'Held-Suarez: warming at 60 degrees')
   end subroutine held_suarez_closed_forms
 
   !> Ten forced days from the moist start: everything stays in bounds and mass is kept.
@@ -284,9 +305,10 @@ contains
     do i = 1, 10 * steps_per_day
       call core%step(dry(core))
       do column = 1, core%grid%n_column
-        call held_suarez_tendencies(levels, core%grid%latitude((column - 1) / core%grid%n_lon + 1), core%ps(column), &
-                                    core%u(:, column), core%v(:, column), core%t(:, column), du(:, column), dv(:, column), &
-                                    dt(:, column))
+        call held_suarez_tendencies(levels, &
+                                    core%grid%latitude((column - 1) / core%grid%n_lon + 1), &
+                                    core%ps(column), core%u(:, column), core%v(:, column), &
+                                    core%t(:, column), du(:, column), dv(:, column), dt(:, column))
       end do
       call core%add_increments(1200.0_r8 * du, 1200.0_r8 * dv, 1200.0_r8 * dt)
     end do
@@ -310,11 +332,15 @@ contains
     call initial_state('moist', grid, levels, 2, 0.5_r8, u, v, other, ps, geopotential, error)
     call check(all(abs(noisy - smooth) <= 0.5_r8), 'noise: amplitude')
     call check_close(sum(noisy - smooth) / real(size(noisy), r8), 0.0_r8, 0.01_r8, 'noise: mean')
-    call check_close(sum((noisy - smooth)**2) / real(size(noisy), r8), 0.25_r8 / 3.0_r8, 0.005_r8, 'noise: variance')
-    call check_close(sum((noisy - smooth) * (other - smooth)) / real(size(noisy), r8), 0.0_r8, 0.005_r8, 'noise: other seeds')
+    call check_close(sum((noisy - smooth)**2) / real(size(noisy), r8), 0.25_r8 / 3.0_r8, 0.005_r8, &
+                     'noise: variance')
+    call check_close(sum((noisy - smooth) * (other - smooth)) / real(size(noisy), r8), 0.0_r8, &
+                     0.005_r8, 'noise: other seeds')
     noisy = noisy - smooth
-    call check_close(sum(noisy(2:, :) * noisy(:59, :)) / real(size(noisy), r8), 0.0_r8, 0.005_r8, 'noise: neighbouring levels')
-    call check_close(sum(noisy(:, 2:) * noisy(:, :511)) / real(size(noisy), r8), 0.0_r8, 0.005_r8, 'noise: neighbouring columns')
+    call check_close(sum(noisy(2:, :) * noisy(:59, :)) / real(size(noisy), r8), 0.0_r8, 0.005_r8, &
+                     'noise: neighbouring levels')
+    call check_close(sum(noisy(:, 2:) * noisy(:, :511)) / real(size(noisy), r8), 0.0_r8, 0.005_r8, &
+                     'noise: neighbouring columns')
     call initial_state('rest', grid, levels, 1, 0.0_r8, u, v, smooth, ps, geopotential, error)
     call check(index(error, "no initial state 'rest'") > 0, 'initial states: unknown name')
   end subroutine initial_states

@@ -1,5 +1,6 @@
-!> The emulator in the embedded model's columns: every kind of input, blends, shadow runs, restarts, faults, on any number of ranks.
-!! The packages multiply an input by a gain (make_bridge_fixtures.py), so every answer is known to the last bit of real32.
+!> The emulator in the embedded model's columns: every kind of input, blends, shadow runs, restarts,
+!! faults, on any number of ranks. The packages multiply an input by a gain
+!! (make_bridge_fixtures.py), so every answer is known to the last bit of real32.
 program test_aqua_hybrid
   use, intrinsic :: iso_fortran_env, only: real32
   use aqua_column_table, only: column_table, output_table
@@ -61,15 +62,22 @@ contains
     end do
     inputs = inputs_of(3)
     q = inputs%section('state_q0001')
-    if (humidity == 'state_rh') q = relative_humidity(inputs%section('state_t'), q, inputs%section('state_pmid'))
+    if (humidity == 'state_rh') q = relative_humidity(inputs%section('state_t'), q, &
+                                                      inputs%section('state_pmid'))
     call check(equal(applied%values, emulated%values), name // ': the emulator is applied')
-    call check(equal(emulated%section('ptend_t'), product_of(inputs%section('state_t'), 1e-6_real32)), name // ': ptend_t')
-    call check(equal(emulated%section('ptend_q0001'), product_of(q, -1e-5_real32)), name // ': ptend_q0001')
+    call check(equal(emulated%section('ptend_t'), &
+                     product_of(inputs%section('state_t'), 1e-6_real32)), name // ': ptend_t')
+    call check(equal(emulated%section('ptend_q0001'), product_of(q, -1e-5_real32)), &
+               name // ': ptend_q0001')
     ice = inputs%section('state_q0003')
-    call check(equal(emulated%section('ptend_q0003'), product_of(ice, -2e-5_real32)), name // ': ptend_q0003')
-    call check(equal(emulated%section('ptend_v'), product_of(inputs%section('state_v'), 2e-5_real32)), name // ': ptend_v')
-    call check(equal(emulated%section('cam_out_FLWDS'), product_of(inputs%section('cam_in_LWUP'), 0.75_real32)), name // ': FLWDS')
-    call check(equal(emulated%section('cam_out_SOLLD'), product_of(inputs%section('pbuf_SOLIN'), 0.05_real32)), name // ': SOLLD')
+    call check(equal(emulated%section('ptend_q0003'), product_of(ice, -2e-5_real32)), &
+               name // ': ptend_q0003')
+    call check(equal(emulated%section('ptend_v'), &
+                     product_of(inputs%section('state_v'), 2e-5_real32)), name // ': ptend_v')
+    call check(equal(emulated%section('cam_out_FLWDS'), &
+                     product_of(inputs%section('cam_in_LWUP'), 0.75_real32)), name // ': FLWDS')
+    call check(equal(emulated%section('cam_out_SOLLD'), &
+                     product_of(inputs%section('pbuf_SOLIN'), 0.05_real32)), name // ': SOLLD')
   end subroutine answers
 
   !> climsim_v4.pt hands through what only the coupling can know.
@@ -89,21 +97,29 @@ contains
     end do
     now = inputs_of(1)
     was = after(1, 'state_t', applied(1)%section('ptend_t'))
-    call check(equal(emulated%section('ptend_t'), product_of((was - now%section('state_t')) / dt, 1.0_real32)), 'tm_state_t_prvphy')
+    call check(equal(emulated%section('ptend_t'), &
+                     product_of((was - now%section('state_t')) / dt, 1.0_real32)), &
+                     'tm_state_t_prvphy')
     now = inputs_of(3)
     was = after(2, 'state_u', applied(2)%section('ptend_u'))
-    call check(equal(emulated%section('ptend_u'), product_of((now%section('state_u') - was) / dt, 1.0_real32)), 'state_u_dyn')
+    call check(equal(emulated%section('ptend_u'), &
+                     product_of((now%section('state_u') - was) / dt, 1.0_real32)), 'state_u_dyn')
     was = after(2, 'state_q0001', applied(2)%section('ptend_q0001'))
     was = was + after(2, 'state_q0002', applied(2)%section('ptend_q0002'))
     was = was + after(2, 'state_q0003', applied(2)%section('ptend_q0003'))
     is = (now%section('state_q0001') + now%section('state_q0002')) + now%section('state_q0003')
-    call check(equal(emulated%section('ptend_q0001'), product_of((is - was) / dt, 1.0_real32)), 'state_q0_dyn')
+    call check(equal(emulated%section('ptend_q0001'), product_of((is - was) / dt, 1.0_real32)), &
+               'state_q0_dyn')
     before = inputs_of(2)
     latitude = latitudes()
-    call check(equal(emulated%section('cam_out_FLWDS'), product_of(before%section('state_ps'), 1.0_real32)), 'tm_state_ps')
-    call check(equal(emulated%section('cam_out_NETSW'), reshape([(real(first + i - 1, r8), i=1, n)], [1, n])), 'icol')
-    call check(equal(emulated%section('cam_out_SOLS'), product_of(reshape(cos(latitude), [1, n]), 1.0_real32)), 'clat')
-    call check(equal(emulated%section('cam_out_SOLL'), product_of(reshape(sin(latitude), [1, n]), 1.0_real32)), 'slat')
+    call check(equal(emulated%section('cam_out_FLWDS'), &
+                     product_of(before%section('state_ps'), 1.0_real32)), 'tm_state_ps')
+    call check(equal(emulated%section('cam_out_NETSW'), &
+                     reshape([(real(first + i - 1, r8), i=1, n)], [1, n])), 'icol')
+    call check(equal(emulated%section('cam_out_SOLS'), &
+                     product_of(reshape(cos(latitude), [1, n]), 1.0_real32)), 'clat')
+    call check(equal(emulated%section('cam_out_SOLL'), &
+                     product_of(reshape(sin(latitude), [1, n]), 1.0_real32)), 'slat')
   end subroutine lagged_answers
 
   !> Stopped after any step and taken up by another object: every bit as without a stop.
@@ -152,14 +168,18 @@ contains
     call open_package(hybrid, 'climsim_q.pt', policy, error)
     call check(error == '', 'partial: ' // error)
     call advance(hybrid, 1, applied, emulated)
-    call check(hybrid%needs_reference() .and. .not. hybrid%reference_feeds_back(), 'partial: both feed back')
+    call check(hybrid%needs_reference() .and. .not. hybrid%reference_feeds_back(), &
+               'partial: both feed back')
     reference = reference_of(1)
     do row = 1, size(reference%values, 1)
-      if ((row > 2 * n_level .and. row <= 3 * n_level) .or. row == reference%row('cam_out_PRECC')) then
-        reference%values(row, :) = 0.75_r8 * reference%values(row, :) + 0.25_r8 * emulated%values(row, :)
+      if ((row > 2 * n_level .and. row <= 3 * n_level) &
+          .or. row == reference%row('cam_out_PRECC')) then
+        reference%values(row, :) = 0.75_r8 * reference%values(row, :) &
+          + 0.25_r8 * emulated%values(row, :)
       end if
     end do
-    call check(equal(applied%values, reference%values), 'partial: blended are the listed outputs only')
+    call check(equal(applied%values, reference%values), &
+               'partial: blended are the listed outputs only')
   end subroutine partial_coupling
 
   subroutine shadow_of_the_reference()
@@ -173,14 +193,18 @@ contains
     call check(error == '', 'shadow: ' // error)
     call advance(hybrid, 1, applied, emulated)
     reference = reference_of(1)
-    call check(hybrid%shadows() .and. hybrid%reference_feeds_back(), 'shadow: the reference feeds back')
+    call check(hybrid%shadows() .and. hybrid%reference_feeds_back(), &
+               'shadow: the reference feeds back')
     call check(equal(applied%values, reference%values), 'shadow: the reference is applied')
-    call check(equal(hybrid%other(reference, emulated), emulated%values), 'shadow: the emulator is recorded')
+    call check(equal(hybrid%other(reference, emulated), emulated%values), &
+               'shadow: the emulator is recorded')
     hybrid%policy%feedback = 'emulator'
     call advance(hybrid, 2, applied, emulated)
     reference = reference_of(2)
-    call check(.not. hybrid%reference_feeds_back() .and. equal(applied%values, emulated%values), 'shadow: the emulator is applied')
-    call check(equal(hybrid%other(reference, emulated), reference%values), 'shadow: the reference is recorded')
+    call check(.not. hybrid%reference_feeds_back() .and. equal(applied%values, emulated%values), &
+               'shadow: the emulator is applied')
+    call check(equal(hybrid%other(reference, emulated), reference%values), &
+               'shadow: the reference is recorded')
   end subroutine shadow_of_the_reference
 
   subroutine without_package()
@@ -190,8 +214,10 @@ contains
 
     call advance(hybrid, 1, applied, emulated)
     reference = reference_of(1)
-    call check(hybrid%needs_reference() .and. .not. (hybrid%needs_emulator() .or. hybrid%shadows()), 'no package: the reference')
-    call check(equal(applied%values, reference%values) .and. hybrid%reference_feeds_back(), 'no package: the reference is applied')
+    call check(hybrid%needs_reference() .and. .not. (hybrid%needs_emulator() &
+      .or. hybrid%shadows()), 'no package: the reference')
+    call check(equal(applied%values, reference%values) .and. hybrid%reference_feeds_back(), &
+               'no package: the reference is applied')
     call hybrid%gather(state)
     call check(.not. (allocated(state%lags) .or. allocated(state%carried)), &
                'no package: nothing to keep')
@@ -203,14 +229,17 @@ contains
 
     call refused('no_such_file.pt', policy, 'no_such_file.pt')
     call refused('climsim_26.pt', policy, '26')
-    call refused('climsim_unknown.pt', policy, 'this host cannot provide the inputs state_omega cam_in_SST')
-    call refused('climsim_v6.pt', policy, 'lagged inputs need two steps of the reference physics first')
+    call refused('climsim_unknown.pt', policy, &
+                 'this host cannot provide the inputs state_omega cam_in_SST')
+    call refused('climsim_v6.pt', policy, &
+                 'lagged inputs need two steps of the reference physics first')
     partial%mode = 'partial'
     partial%variables = ['ptend_w']
     call refused('climsim_q.pt', partial, "no output 'ptend_w'")
   end subroutine refusals
 
-  !> Its ptend_v does not fit into real32: the message names rank, variable and column. A rank without columns has none that fails.
+  !> Its ptend_v does not fit into real32: the message names rank, variable and column. A rank
+  !! without columns has none that fails.
   subroutine broken_emulator()
     type(hybrid_physics) :: hybrid
     type(climlink_coupling_policy) :: policy

@@ -308,7 +308,8 @@ contains
                       column%lwup, heating, down, up)
     call check_value(made%flut, up, 'cloud water: out at the top', exact)
     call check_value(made%flwds, down, 'cloud water: longwave at the surface', exact)
-    call check_value(made%flns, column%lwup - down, 'cloud water: net longwave at the surface', exact)
+    call check_value(made%flns, column%lwup - down, 'cloud water: net longwave at the surface', &
+                     exact)
     call shortwave(column%solin, column%coszrs, [0.05_r8, 0.2_r8], [0.07_r8, 0.3_r8], &
         column%p_mid, column%dp, column%q, &
                    column%ozone, cover, 1.5e3_r8 * liquid / 10.0_r8, 1.0e3_r8 * (0.003448_r8 &

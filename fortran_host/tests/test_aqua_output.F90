@@ -1,9 +1,10 @@
-!> The calendar against known dates, and a small "model" of known values that writes all kinds of output; check_aqua_output.py says
-!! what the files must hold.
+!> The calendar against known dates, and a small "model" of known values that writes all kinds of
+!! output; check_aqua_output.py says what the files must hold.
 !!
 !!     test_aqua_output calendar
 !!     test_aqua_output pairs FOLDER                 two steps as ClimSim pairs
-!!     test_aqua_output history FOLDER FROM TO [wait]   steps FROM + 1 to TO; restarts are FOLDER/restart.STEP.nc
+!!     test_aqua_output history FOLDER FROM TO [wait]   steps FROM + 1 to TO; restarts are
+!!                                                      FOLDER/restart.STEP.nc
 !!     test_aqua_output restart PATH TRUNCATION LEVELS CONFIGURATION   opens a restart
 program test_aqua_output
   use, intrinsic :: iso_fortran_env, only: error_unit, input_unit, output_unit
@@ -28,7 +29,8 @@ program test_aqua_output
   failure = ''
   call make_grid(10, grid, failure)
   call require_none(failure)
-  call make_levels([0.01_r8, 0.05_r8, 0.1_r8, 0.05_r8, 0.0_r8], [0.0_r8, 0.0_r8, 0.2_r8, 0.7_r8, 1.0_r8], 1.0e5_r8, levels, failure)
+  call make_levels([0.01_r8, 0.05_r8, 0.1_r8, 0.05_r8, 0.0_r8], &
+                   [0.0_r8, 0.0_r8, 0.2_r8, 0.7_r8, 1.0_r8], 1.0e5_r8, levels, failure)
   call require_none(failure)
   select case (argument(1))
   case ('calendar')
@@ -38,7 +40,8 @@ program test_aqua_output
   case ('history')
     call run(argument(2), whole_number(argument(3)), whole_number(argument(4)))
   case ('restart')
-    call open_restart(argument(2), whole_number(argument(3)), whole_number(argument(4)), argument(5))
+    call open_restart(argument(2), whole_number(argument(3)), whole_number(argument(4)), &
+                      argument(5))
   case default
     call require_none('unknown part ' // argument(1))
   end select
@@ -84,16 +87,24 @@ contains
     start = model_time(0, 0)
     call require_true(ymd(start) == 10101 .and. stamp(start) == '0001-01-01-00000', 'first day')
     call require_true(ymd(time_after(start, 59 * 72, dt)) == 10301, 'day 59 is March 1')
-    call require_true(stamp(time_after(start, 365 * 72, dt)) == '0002-01-01-00000', 'a year has 365 days')
-    call require_true(stamp(time_after(start, 365 * 72 - 1, dt)) == '0001-12-31-85200', 'last step of a year')
-    call require_true(time_after(start, 2000000000, dt) == model_time(27777777, 67200), 'times far beyond 32 bits of seconds')
+    call require_true(stamp(time_after(start, 365 * 72, dt)) == '0002-01-01-00000', &
+                      'a year has 365 days')
+    call require_true(stamp(time_after(start, 365 * 72 - 1, dt)) == '0001-12-31-85200', &
+                      'last step of a year')
+    call require_true(time_after(start, 2000000000, dt) == model_time(27777777, 67200), &
+                      'times far beyond 32 bits of seconds')
     call require_true(time_after(model_time(1, 0), -1, dt) == model_time(0, 85200), 'a step back')
     call require_true(abs(calendar_day(start) - 1.0_r8) <= 0.0_r8, 'January 1, 0 UTC is day 1.0')
-    call require_true(abs(calendar_day(model_time(365 + 31, 43200)) - 32.5_r8) <= 0.0_r8, 'February 1, noon is day 32.5')
-    call require_true(abs(days_since_start(model_time(365, 21600)) - 365.25_r8) <= 0.0_r8, 'days since the start')
-    call require_true(starts_month(model_time(31, 0)) .and. .not. starts_month(model_time(31, 1200)), 'months')
-    call require_true(starts_day(model_time(3, 0)) .and. .not. starts_day(model_time(3, 3600)), 'days')
-    call require_true(starts_hour(model_time(3, 3600)) .and. .not. starts_hour(model_time(3, 1200)), 'hours')
+    call require_true(abs(calendar_day(model_time(365 + 31, 43200)) - 32.5_r8) <= 0.0_r8, &
+                      'February 1, noon is day 32.5')
+    call require_true(abs(days_since_start(model_time(365, 21600)) - 365.25_r8) <= 0.0_r8, &
+                      'days since the start')
+    call require_true(starts_month(model_time(31, 0)) &
+                      .and. .not. starts_month(model_time(31, 1200)), 'months')
+    call require_true(starts_day(model_time(3, 0)) .and. .not. starts_day(model_time(3, 3600)), &
+                      'days')
+    call require_true(starts_hour(model_time(3, 3600)) &
+                      .and. .not. starts_hour(model_time(3, 1200)), 'hours')
     month_starts = 0
     do day = 0, 3 * 365 - 1
       time = model_time(day, modulo(day * 1200, 86400))
@@ -115,8 +126,9 @@ contains
   end subroutine check_round_trip
 
   subroutine check_bad_stamps()
-    character(len=*), parameter :: bad(8) = [character(len=17) :: '0001-02-29-00000', '0001-13-01-00000', '0000-01-01-00000', &
-      '0001-01-01-86400', '0001-01-01', '0001-01-01T00000', '0001-01-0x-00000', '0001-01-01-000000']
+    character(len=*), parameter :: bad(8) = [character(len=17) :: '0001-02-29-00000', &
+      '0001-13-01-00000', '0000-01-01-00000', '0001-01-01-86400', '0001-01-01', &
+      '0001-01-01T00000', '0001-01-0x-00000', '0001-01-01-000000']
     type(model_time) :: time
     character(len=:), allocatable :: error
     integer :: i
@@ -150,11 +162,13 @@ contains
     call record%begin('mlo', levels%n_level, grid%n_column)
     call record%add_table(made)
     call record%write(folder, time, error)
-    call require_true(index(error, 'state_q0001 was not given') > 0, 'a record that is not complete: ' // error)
+    call require_true(index(error, 'state_q0001 was not given') > 0, &
+                      'a record that is not complete: ' // error)
     call record%begin('mli', levels%n_level, grid%n_column)
     call record%add('state_t', made%values(1, :))
     call record%write(folder, time, error)
-    call require_true(index(error, 'state_t has the wrong rank') > 0, 'a profile given as a scalar: ' // error)
+    call require_true(index(error, 'state_t has the wrong rank') > 0, &
+                      'a profile given as a scalar: ' // error)
   end subroutine write_pairs
 
   subroutine fill(before, made, step)
@@ -164,18 +178,23 @@ contains
     integer :: column, row, first
 
     do column = 1, grid%n_column
-      before%values(:, column) = [(real(step * 1000 + row, r8) + 0.001_r8 * real(column, r8), row = 1, size(before%values, 1))]
-      made%values(:, column) = [(1.0e-3_r8 * real(row * step, r8) + 1.0e-6_r8 * real(column, r8), row = 1, size(made%values, 1))]
+      before%values(:, column) = [(real(step * 1000 + row, r8) + 0.001_r8 * real(column, r8), &
+                                   row = 1, size(before%values, 1))]
+      made%values(:, column) = [(1.0e-3_r8 * real(row * step, r8) + 1.0e-6_r8 * real(column, r8), &
+                                 row = 1, size(made%values, 1))]
       before%values(before%row('state_ps'), column) = 1.0e5_r8 - real(column, r8)
       first = before%row('state_pmid')
-      before%values(first:first + levels%n_level - 1, column) = midpoint_pressure(levels, 1.0e5_r8 - real(column, r8))
+      before%values(first:first + levels%n_level - 1, column) = midpoint_pressure(levels, 1.0e5_r8 &
+        - real(column, r8))
     end do
     first = made%row('ptend_q0003')
     ! Takes all of the ice of the lowest level.
-    made%values(first + levels%n_level - 1, :) = -before%values(before%row('state_q0003') + levels%n_level - 1, :) / dt
+    made%values(first + levels%n_level - 1, :) = -before%values(before%row('state_q0003') &
+                                                                + levels%n_level - 1, :) / dt
   end subroutine fill
 
-  !> Runs the steps first + 1 to last with four streams of history, from a restart if there were earlier ones; ends with a restart.
+  !> Runs the steps first + 1 to last with four streams of history, from a restart if there were
+  !! earlier ones; ends with a restart.
   subroutine run(folder, first, last)
     character(len=*), intent(in) :: folder
     integer, intent(in) :: first
@@ -207,17 +226,20 @@ contains
     type(history_stream), intent(inout) :: streams(4)
     type(history_field), parameter :: fields(3) = [ &
                                                   history_field('T', 'Temperature', 'K', .true.), &
-                                                  history_field('PS', 'Surface pressure', 'Pa', .false.), &
+                                                  history_field('PS', 'Surface pressure', 'Pa', &
+                                                                .false.), &
                                                   history_field('U', 'Zonal wind', 'm/s', .true.)]
     character(len=:), allocatable :: error
 
     call streams(1)%initialize('h0', folder, 'trial', fields, grid, levels, error)
     call require_none(error)
-    call streams(2)%initialize('h1', folder, 'trial', fields, grid, levels, error, samples_per_file=2)
+    call streams(2)%initialize('h1', folder, 'trial', fields, grid, levels, error, &
+                               samples_per_file=2)
     call require_none(error)
     call streams(3)%initialize('h2', folder, 'trial', fields, grid, levels, error)
     call require_none(error)
-    call streams(4)%initialize('h2', folder, 'trial_values', fields(:2), grid, levels, error, instantaneous=.true.)
+    call streams(4)%initialize('h2', folder, 'trial_values', fields(:2), grid, levels, error, &
+                               instantaneous=.true.)
     call require_none(error)
   end subroutine open_streams
 
@@ -231,7 +253,8 @@ contains
 
     if (stream%needs_values(time)) then
       do column = 1, grid%n_column
-        profile(:, column) = [(real(modulo(7 * step + 3 * column + 11 * k, 101), r8), k = 1, levels%n_level)]
+        profile(:, column) = [(real(modulo(7 * step + 3 * column + 11 * k, 101), r8), k = 1, &
+                               levels%n_level)]
         scalar(column) = real(modulo(5 * step + column, 97), r8) / 7.0_r8
       end do
       call stream%accumulate(1, profile)
@@ -310,7 +333,8 @@ contains
     call file%close()
   end subroutine resume
 
-  !> Every kind of entry comes back as it was put, and what is not there, or has another shape, is said.
+  !> Every kind of entry comes back as it was put, and what is not there, or has another shape, is
+  !! said.
   subroutine check_contents(file, step)
     type(restart_file), intent(inout) :: file
     integer, intent(in) :: step
@@ -326,12 +350,16 @@ contains
     call file%get('square', square, error)
     call file%get('empty', empty, error)
     call require_none(error)
-    call require_true(found == step .and. note == 'a text' .and. abs(third - 1.0_r8 / 3.0_r8) <= 0.0_r8, 'small entries')
-    call require_true(all(abs(cube - reshape([(sqrt(real(i, r8)), i = 1, 24)], [2, 3, 4])) <= 0.0_r8), 'an array of rank 3')
-    call require_true(all(abs(square - reshape([(-sqrt(real(i, r8)), i = 1, 6)], [2, 3])) <= 0.0_r8), 'an array of rank 2')
+    call require_true(found == step .and. note == 'a text' .and. abs(third - 1.0_r8 / 3.0_r8) &
+                      <= 0.0_r8, 'small entries')
+    call require_true(all(abs(cube - reshape([(sqrt(real(i, r8)), i = 1, 24)], [2, 3, 4])) &
+                          <= 0.0_r8), 'an array of rank 3')
+    call require_true(all(abs(square - reshape([(-sqrt(real(i, r8)), i = 1, 6)], [2, 3])) &
+                          <= 0.0_r8), 'an array of rank 2')
     call require_true(file%length('history_2') > 9 .and. file%length('none') == 0, 'lengths')
     call file%get('square', wrong, error)
-    call require_true(index(error, 'square: the array has another shape') > 0, 'an array of another shape: ' // error)
+    call require_true(index(error, 'square: the array has another shape') > 0, &
+                      'an array of another shape: ' // error)
     error = ''
     call file%get('none', third, error)
     call require_true(index(error, 'none: ') > 0, 'an array that is not there: ' // error)

@@ -38,7 +38,8 @@ contains
     call check(maxval(abs(alone(1, :) - field(3, :))) < 1.0e-12_r8, 'transform: one row alone')
   end subroutine round_trip
 
-  !> Coefficients of fields known in closed form: 2, sqrt(3) sin(lat), and sqrt(3/2) cos(lat) (cos(lon) - sin(lon)).
+  !> Coefficients of fields known in closed form: 2, sqrt(3) sin(lat), and sqrt(3/2) cos(lat)
+  !! (cos(lon) - sin(lon)).
   subroutine harmonics(truncation)
     integer, intent(in) :: truncation
     type(spectral_transform) :: transform
@@ -61,7 +62,8 @@ contains
       end do
     end do
     call transform%synthesize(spectra, field)
-    call check(maxval(abs(field - expected)) < 1.0e-14_r8 * 10.0_r8, 'transform: harmonics in closed form')
+    call check(maxval(abs(field - expected)) < 1.0e-14_r8 * 10.0_r8, &
+               'transform: harmonics in closed form')
   end subroutine harmonics
 
   !> Vorticity and divergence to winds and back.
@@ -70,7 +72,8 @@ contains
     type(spectral_transform) :: transform
     type(hybrid_levels) :: one_level
     type(grid_workspace) :: work
-    real(r8), allocatable :: state(:, :, :), components(:, :), spectra(:, :, :), curl(:, :, :), divergence(:, :, :)
+    real(r8), allocatable :: state(:, :, :), components(:, :), spectra(:, :, :), curl(:, :, :), &
+                             divergence(:, :, :)
     integer :: column, c
 
     transform = transform_of(truncation)
@@ -83,20 +86,24 @@ contains
     allocate (curl(1, 2, transform%n_coefficient), divergence(1, 2, transform%n_coefficient))
     do column = 1, transform%grid%n_column
       ! From u cos(lat) to u / cos(lat).
-      components(:, column) = work%fields(:2, column) / cos(transform%grid%latitude((column - 1) / transform%grid%n_lon + 1))**2
+      components(:, column) = work%fields(:2, &
+                                          column) / cos(transform%grid%latitude((column &
+                                          - 1) / transform%grid%n_lon + 1))**2
     end do
     call transform%analyze(components, spectra)
     call curl_of(transform, spectra(:1, :, :), spectra(2:, :, :), curl)
     call divergence_of(transform, spectra(:1, :, :), spectra(2:, :, :), divergence)
     do c = 1, transform%n_coefficient
       if (transform%total(c) > truncation) cycle
-      call check(maxval(abs(curl(1, :, c) - state(1, :, c))) < 1.0e-13_r8 * real(truncation, r8), 'winds: vorticity')
-      call check(maxval(abs(divergence(1, :, c) - state(2, :, c))) < 1.0e-13_r8 * real(truncation, r8), 'winds: divergence')
+      call check(maxval(abs(curl(1, :, c) - state(1, :, c))) < 1.0e-13_r8 * real(truncation, r8), &
+                 'winds: vorticity')
+      call check(maxval(abs(divergence(1, :, c) - state(2, :, c))) &
+                 < 1.0e-13_r8 * real(truncation, r8), 'winds: divergence')
     end do
   end subroutine winds_round_trip
 
-  !> Vorticity 2 u0 / a sin(lat) is the wind u0 cos(lat); divergence 2 v0 / a sin(lat) is v = -v0 cos(lat). The gradient of
-  !! ln ps = sin(lat) is cos(lat) northward.
+  !> Vorticity 2 u0 / a sin(lat) is the wind u0 cos(lat); divergence 2 v0 / a sin(lat) is v = -v0
+  !! cos(lat). The gradient of ln ps = sin(lat) is cos(lat) northward.
   subroutine solid_rotation()
     type(spectral_transform) :: transform
     type(hybrid_levels) :: one_level
@@ -116,8 +123,10 @@ contains
     call synthesize_state(transform, state, work)
     do column = 1, transform%grid%n_column
       cosine = cos(transform%grid%latitude((column - 1) / transform%grid%n_lon + 1))
-      call check_close(work%fields(1, column), u0 * cosine**2, 1.0e-13_r8 * u0, 'winds: solid rotation')
-      call check_close(work%fields(2, column), -v0 * cosine**2, 1.0e-13_r8 * u0, 'winds: flow between the poles')
+      call check_close(work%fields(1, column), u0 * cosine**2, 1.0e-13_r8 * u0, &
+                       'winds: solid rotation')
+      call check_close(work%fields(2, column), -v0 * cosine**2, 1.0e-13_r8 * u0, &
+                       'winds: flow between the poles')
       call check_close(work%fields(8, column), cosine**2, 1.0e-13_r8, 'winds: gradient')
     end do
   end subroutine solid_rotation

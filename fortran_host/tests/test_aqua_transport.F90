@@ -1,4 +1,5 @@
-!> Transport of tracers on the sphere against closed forms, on any number of ranks. The first argument is the file of levels.
+!> Transport of tracers on the sphere against closed forms, on any number of ranks. The first
+!! argument is the file of levels.
 program test_aqua_transport
   use aqua_constants, only: earth_radius, pi, r8
   use aqua_grid, only: gaussian_grid, make_grid
@@ -53,8 +54,8 @@ contains
     end do
   end function content
 
-  !> Random winds and pressures that have nothing to do with each other: what there is of a tracer stays, a constant stays the same,
-  !! nothing becomes negative, all ranks agree to the bit.
+  !> Random winds and pressures that have nothing to do with each other: what there is of a tracer
+  !! stays, a constant stays the same, nothing becomes negative, all ranks agree to the bit.
   subroutine check_any_wind()
     real(r8), allocatable :: u(:, :), v(:, :), tracers(:, :, :), ps(:, :)
     real(r8) :: before(n_tracer), after(n_tracer), largest(1)
@@ -69,17 +70,21 @@ contains
     v = 10.0_r8 * reshape(random_numbers(l * grid%n_column, 5), [l, grid%n_column])
     allocate (tracers(n_tracer, l, grid%n_column))
     tracers(1, :, :) = 1.0_r8
-    tracers(2, :, :) = max(0.0_r8, reshape(random_numbers(l * grid%n_column, 6), [l, grid%n_column]))
+    tracers(2, :, :) = max(0.0_r8, &
+                           reshape(random_numbers(l * grid%n_column, 6), [l, grid%n_column]))
     tracers(3, :, :) = 0.0_r8
     tracers(3, 40, 100) = 1.0_r8                ! all in one cell
     do step = 1, 12
       before = content(tracers, ps(:, 1 + modulo(step, 2)))
-      call transport%advect(u, v, ps(:, 1 + modulo(step, 2)), u, v, ps(:, 2 - modulo(step, 2)), 1200.0_r8, step, tracers, error)
+      call transport%advect(u, v, ps(:, 1 + modulo(step, 2)), u, v, ps(:, 2 - modulo(step, 2)), &
+                            1200.0_r8, step, tracers, error)
       call check(len(error) == 0, error)
       after = content(tracers, ps(:, 2 - modulo(step, 2)))
       ! Sums of 30720 cells round by some 1e-14 of the whole.
-      call check(maxval(abs(after - before) / before) < 1.0e-13_r8, 'transport does not keep what there is of a tracer')
-      call check(maxval(abs(tracers(1, :, :) - 1.0_r8)) < 1.0e-11_r8, 'a constant does not stay one')
+      call check(maxval(abs(after - before) / before) < 1.0e-13_r8, &
+                 'transport does not keep what there is of a tracer')
+      call check(maxval(abs(tracers(1, :, :) - 1.0_r8)) < 1.0e-11_r8, &
+                 'a constant does not stay one')
       call check(minval(tracers) >= 0.0_r8, 'a tracer becomes negative')
     end do
     largest = [sum(tracers(2, :, :))]
@@ -99,8 +104,8 @@ contains
     real(r8), allocatable :: u(:, :), v(:, :), tracers(:, :, :), ps(:)
     character(len=:), allocatable :: error
 
-    allocate (u(levels%n_level, grid%n_column), v(levels%n_level, grid%n_column), ps(grid%n_column), &
-              tracers(n_tracer, levels%n_level, grid%n_column))
+    allocate (u(levels%n_level, grid%n_column), v(levels%n_level, grid%n_column), &
+              ps(grid%n_column), tracers(n_tracer, levels%n_level, grid%n_column))
     ps = p0
     tracers = 1.0_r8
     u = 0.0_r8
@@ -110,9 +115,10 @@ contains
     call check(index(error, 'level 60 ') > 0, 'too much wind is not refused by level: ' // error)
   end subroutine check_refusal
 
-  !> A cosine bell once around the sphere in 12 days, along the equator or over the poles (test 1 of Williamson et al. 1992, J.
-  !! Comput. Phys. 102, 211), where the Courant number of the meridians at the poles is beyond 1. What there is of it stays, nothing
-  !! overshoots, it comes back to where it was, with an error not above that seen when the scheme was written.
+  !> A cosine bell once around the sphere in 12 days, along the equator or over the poles (test 1 of
+  !! Williamson et al. 1992, J. Comput. Phys. 102, 211), where the Courant number of the meridians
+  !! at the poles is beyond 1. What there is of it stays, nothing overshoots, it comes back to where
+  !! it was, with an error not above that seen when the scheme was written.
   subroutine check_bell(tilt, largest_error)
     real(r8), intent(in) :: tilt, largest_error
     integer, parameter :: steps = 144
@@ -122,8 +128,8 @@ contains
     integer :: i, j, column, step, l
 
     l = levels%n_level
-    allocate (u(l, grid%n_column), v(l, grid%n_column), tracers(n_tracer, l, grid%n_column), start(grid%n_column), &
-              ps(grid%n_column))
+    allocate (u(l, grid%n_column), v(l, grid%n_column), tracers(n_tracer, l, grid%n_column), &
+              start(grid%n_column), ps(grid%n_column))
     ps = p0
     dt = 12.0_r8 * day / real(steps, r8)
     speed = 2.0_r8 * pi * earth_radius / (12.0_r8 * day)
@@ -144,13 +150,15 @@ contains
       call check(len(error) == 0, error)
     end do
     after = content(tracers, ps)
-    call check(maxval(abs(after - before) / before) < 1.0e-12_r8, 'the bell does not keep its content')
+    call check(maxval(abs(after - before) / before) < 1.0e-12_r8, &
+               'the bell does not keep its content')
     call check(minval(tracers) >= 0.0_r8 .and. maxval(tracers) < 1.02_r8, 'the bell overshoots')
-    call check(maxval(abs(tracers(1, :, :) - tracers(3, :, :))) <= 0.0_r8, 'tracers that are alike differ')
+    call check(maxval(abs(tracers(1, :, :) - tracers(3, :, :))) <= 0.0_r8, &
+               'tracers that are alike differ')
     error_norm = sqrt(sum(grid%area * (tracers(1, 30, :) - start)**2) / sum(grid%area * start**2))
     column = maxloc(tracers(1, 30, :), dim=1)
-    print '(a,i0,4(a,f6.3))', 'T', grid%truncation, ' tilt ', tilt, ' error ', error_norm, ' top ', tracers(1, 30, column), &
-      ' where there was ', start(column)
+    print '(a,i0,4(a,f6.3))', 'T', grid%truncation, ' tilt ', tilt, ' error ', error_norm, &
+      ' top ', tracers(1, 30, column), ' where there was ', start(column)
     call check(error_norm < largest_error, 'the bell comes back another')
     column = maxloc(tracers(1, 30, :), dim=1)
     call check(start(column) > 0.5_r8, 'the bell comes back elsewhere')

@@ -1,8 +1,9 @@
-! A driver in the place of EAM's physics loop: eam_loop NAMELIST_FILE. Columns come from a file; the model's own physics and the
-! dynamics are formulas that check_e3sm_adapter.py repeats. Everything of each step goes into one file per rank.
+! A driver in the place of EAM's physics loop: eam_loop NAMELIST_FILE. Columns come from a file; the
+! model's own physics and the dynamics are formulas that check_e3sm_adapter.py repeats. Everything
+! of each step goes into one file per rank.
 program eam_loop
-  use mpi_f08, only: MPI_Barrier, MPI_CHARACTER, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, MPI_Finalize, &
-                     MPI_Init, MPI_INTEGER, MPI_LOGICAL
+  use mpi_f08, only: MPI_Barrier, MPI_CHARACTER, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, &
+                     MPI_DOUBLE_PRECISION, MPI_Finalize, MPI_Init, MPI_INTEGER, MPI_LOGICAL
   use cam_control_mod, only: nsrest
   use cam_history, only: standin_open_history, standin_record
   use camsrfexch, only: cam_export, cam_in_t, cam_out_t, standin_alloc
@@ -11,15 +12,19 @@ program eam_loop
 #ifdef CLIMLINK_FORK_HISTORY
   use loop_columns, only: shift_dynamics, shift_physics
 #endif
-  use mmf_nn_emulator, only: cb_spinup_step, init_neural_net, mmf_nn_emulator_begin, mmf_nn_emulator_end, &
-                             mmf_nn_emulator_end_run1, mmf_nn_emulator_final, mmf_nn_emulator_readnl, mmf_nn_emulator_register, &
-                             mmf_nn_emulator_run, mmf_nn_emulator_run1, neural_net, neural_net_all_chunks
+  use mmf_nn_emulator, only: cb_spinup_step, init_neural_net, mmf_nn_emulator_begin, &
+                             mmf_nn_emulator_end, mmf_nn_emulator_end_run1, mmf_nn_emulator_final, &
+                             mmf_nn_emulator_readnl, mmf_nn_emulator_register, &
+                             mmf_nn_emulator_run, mmf_nn_emulator_run1, neural_net, &
+                             neural_net_all_chunks
   use mpishorthand, only: mpichar, mpicom, mpiint, mpilog, mpir8
   use phys_grid, only: get_gcol_p, get_ncols_p, get_rlat_p, standin_set_grid
   use physconst, only: cpair, gravit
-  use physics_buffer, only: dtype_r8, pbuf_add_field, pbuf_get_chunk, pbuf_get_field, pbuf_get_index, pbuf_initialize, &
-                            pbuf_read_restart, pbuf_write_restart, physics_buffer_desc
-  use physics_types, only: physics_ptend, physics_ptend_init, physics_state, physics_state_alloc, physics_tend, physics_tend_alloc
+  use physics_buffer, only: dtype_r8, pbuf_add_field, pbuf_get_chunk, pbuf_get_field, &
+                            pbuf_get_index, pbuf_initialize, pbuf_read_restart, &
+                            pbuf_write_restart, physics_buffer_desc
+  use physics_types, only: physics_ptend, physics_ptend_init, physics_state, physics_state_alloc, &
+                           physics_tend, physics_tend_alloc
   use physics_update_mod, only: physics_update
   use ppgrid, only: begchunk, endchunk, pcols, pver
   use shr_kind_mod, only: r8 => shr_kind_r8
@@ -28,16 +33,20 @@ program eam_loop
   implicit none (type, external)
 
   character(len=*), parameter :: fluxes(4) = [character(len=5) :: 'LHFLX', 'SHFLX', 'TAUX', 'TAUY']
-  character(len=*), parameter :: initial(4) = [character(len=9) :: 'TINI', 'QINI', 'CLDLIQINI', 'CLDICEINI']
+  character(len=*), parameter :: initial(4) = [character(len=9) :: 'TINI', 'QINI', 'CLDLIQINI', &
+    'CLDICEINI']
   character(len=*), parameter :: gases(3) = [character(len=5) :: 'ozone', 'CH4', 'N2O']
 
   ! The driver's own settings.
-  character(len=256) :: columns_file = ' ', folder_in = ' ', folder_out = ' ', record_file = ' ', entry = 'step'
-  integer :: n_column = 0, n_chunk = 1, n_step = 1, first_step = 0, run_type = 0, dtime = 1200, poison = 0
+  character(len=256) :: columns_file = ' ', folder_in = ' ', folder_out = ' ', record_file = ' ', &
+                        entry = 'step'
+  integer :: n_column = 0, n_chunk = 1, n_step = 1, first_step = 0, run_type = 0, dtime = 1200, &
+             poison = 0
   real(r8) :: poison_value = -1.0_r8         ! negative: NaN
   logical :: flux_avg = .true., call_register = .true., precipitation = .true.
-  namelist /loop_nl/ columns_file, folder_in, folder_out, record_file, entry, n_column, n_chunk, n_step, first_step, run_type, &
-    dtime, flux_avg, call_register, poison, poison_value, precipitation
+  namelist /loop_nl/ columns_file, folder_in, folder_out, record_file, entry, n_column, n_chunk, &
+    n_step, first_step, run_type, dtime, flux_avg, call_register, poison, poison_value, &
+    precipitation
 
   type(physics_state), allocatable :: state(:), aphys1(:)
 #ifdef CLIMLINK_FORK_HISTORY
@@ -137,8 +146,8 @@ contains
   subroutine make_model()
     integer :: c, i
 
-    allocate (state(begchunk:endchunk), aphys1(begchunk:endchunk), tend(begchunk:endchunk), cam_in(begchunk:endchunk), &
-              cam_out(begchunk:endchunk))
+    allocate (state(begchunk:endchunk), aphys1(begchunk:endchunk), tend(begchunk:endchunk), &
+              cam_in(begchunk:endchunk), cam_out(begchunk:endchunk))
     allocate (coszrs(pcols, begchunk:endchunk), solin(pcols, begchunk:endchunk), source=state_nan())
     do c = begchunk, endchunk
       call physics_state_alloc(state(c), c, pcols)
@@ -175,7 +184,8 @@ contains
     integer :: k
 
     do k = 1, size(gases)
-      call put_profile(c, i, trim(gases(k)), column(n_scalar + (5 + k) * pver + 1:n_scalar + (6 + k) * pver))
+      call put_profile(c, i, trim(gases(k)), &
+                       column(n_scalar + (5 + k) * pver + 1:n_scalar + (6 + k) * pver))
     end do
     do k = 1, size(fluxes)
       if (flux_avg) call put_scalar(c, i, trim(fluxes(k)), column(3 + k) * factor)
@@ -193,7 +203,8 @@ contains
     cam_in(c)%snowhice(i) = column(18)
     cam_in(c)%snowhland(i) = column(19)
     ! A negative number means every column.
-    if (poison < 0 .or. get_gcol_p(c, i) == poison) cam_in(c)%lwup(i) = merge(state_nan(), poison_value, poison_value < 0.0_r8)
+    if (poison < 0 .or. get_gcol_p(c, i) == poison) cam_in(c)%lwup(i) = &
+      merge(state_nan(), poison_value, poison_value < 0.0_r8)
   end subroutine set_column
 
   subroutine put_profile(c, i, name, values)
@@ -229,13 +240,15 @@ contains
     select case (entry)
     case ('step')
       call mmf_nn_emulator_begin(state, pbuf2d, coszrs, solin, run_model, run_emulator)
-      if (run_emulator) call mmf_nn_emulator_run(state, tend, pbuf2d, cam_in, cam_out, coszrs, solin, real(dtime, r8))
+      if (run_emulator) call mmf_nn_emulator_run(state, tend, pbuf2d, cam_in, cam_out, coszrs, &
+                                                 solin, real(dtime, r8))
       if (run_model) call model_physics()
       call mmf_nn_emulator_end(state, tend, pbuf2d, cam_in, cam_out, real(dtime, r8))
     case ('run1')
       call run1()
     case ('all')
-      call neural_net_all_chunks(ptend, state, pbuf2d, cam_in, cam_out, coszrs, solin, real(dtime, r8))
+      call neural_net_all_chunks(ptend, state, pbuf2d, cam_in, cam_out, coszrs, solin, &
+                                 real(dtime, r8))
       do c = begchunk, endchunk
         call physics_update(state(c), ptend(c), real(dtime, r8), tend(c))
       end do
@@ -246,8 +259,8 @@ contains
       end if
       !$omp parallel do
       do c = begchunk, endchunk
-        call neural_net(ptend(c), state(c), aphys1(c), pbuf_get_chunk(pbuf2d, c), cam_in(c), cam_out(c), coszrs(:, c), &
-                        solin(:, c), real(dtime, r8), c)
+        call neural_net(ptend(c), state(c), aphys1(c), pbuf_get_chunk(pbuf2d, c), cam_in(c), &
+                        cam_out(c), coszrs(:, c), solin(:, c), real(dtime, r8), c)
         call physics_update(state(c), ptend(c), real(dtime, r8), tend(c))
       end do
     end select
@@ -324,8 +337,10 @@ contains
         call pbuf_get_field(buffer, pbuf_get_index(trim(initial(i))), profile)
         call standin_record(trim(initial(i)), profile(:n, :), c)
       end do
-      call standin_record('surface', reshape([cam_out(c)%netsw(:n), cam_out(c)%flwds(:n), snow(:n), rain(:n), cam_out(c)%sols(:n), &
-                                              cam_out(c)%soll(:n), cam_out(c)%solsd(:n), cam_out(c)%solld(:n)], [n, 8]), c)
+      call standin_record('surface', &
+                          reshape([cam_out(c)%netsw(:n), cam_out(c)%flwds(:n), snow(:n), rain(:n), &
+                                   cam_out(c)%sols(:n), cam_out(c)%soll(:n), cam_out(c)%solsd(:n), &
+                                   cam_out(c)%solld(:n)], [n, 8]), c)
     end do
   end subroutine record_step
 
@@ -362,7 +377,8 @@ contains
     do c = begchunk, endchunk
       do i = 1, state(c)%ncol
         open (newunit=unit, file=state_file(folder_out, c, i), access='stream', status='replace')
-        write (unit) state(c)%ps(i), state(c)%t(i, :), state(c)%s(i, :), state(c)%u(i, :), state(c)%v(i, :), state(c)%q(i, :, :)
+        write (unit) state(c)%ps(i), state(c)%t(i, :), state(c)%s(i, :), state(c)%u(i, :), &
+          state(c)%v(i, :), state(c)%q(i, :, :)
         close (unit)
       end do
     end do
@@ -375,7 +391,8 @@ contains
     do c = begchunk, endchunk
       do i = 1, state(c)%ncol
         open (newunit=unit, file=state_file(folder_in, c, i), access='stream', status='old')
-        read (unit) state(c)%ps(i), state(c)%t(i, :), state(c)%s(i, :), state(c)%u(i, :), state(c)%v(i, :), state(c)%q(i, :, :)
+        read (unit) state(c)%ps(i), state(c)%t(i, :), state(c)%s(i, :), state(c)%u(i, :), &
+          state(c)%v(i, :), state(c)%q(i, :, :)
         close (unit)
       end do
     end do

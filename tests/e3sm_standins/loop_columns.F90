@@ -49,7 +49,8 @@ contains
   end subroutine fill_column
 
 #ifdef CLIMLINK_FORK_HISTORY
-  !> What the driver of the ClimSim fork keeps: the change that the physics made, of the last two steps.
+  !> What the driver of the ClimSim fork keeps: the change that the physics made, of the last two
+  !! steps.
   subroutine shift_physics(state, before)
     type(physics_state), intent(inout) :: state
     type(physics_state), intent(in) :: before

@@ -32,7 +32,8 @@ end module cam_abortutils
 module constituents
   implicit none
   integer, parameter :: pcnst = 5
-  character(len=16), parameter :: cnst_name(pcnst) = [character(len=16) :: 'Q', 'NUMLIQ', 'CLDLIQ', 'NUMICE', 'CLDICE']
+  character(len=16), parameter :: cnst_name(pcnst) = [character(len=16) :: 'Q', 'NUMLIQ', &
+    'CLDLIQ', 'NUMICE', 'CLDICE']
 contains
   subroutine cnst_get_ind(name, ind, abrtf)
     use cam_abortutils, only: endrun

@@ -1,11 +1,13 @@
-! Stand-in of the physics buffer: real fields of rank 1 and 2, restart of those with global persistence.
+! Stand-in of the physics buffer: real fields of rank 1 and 2, restart of those with global
+! persistence.
 module physics_buffer
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
   use cam_abortutils, only: endrun
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none
   private
-  public :: physics_buffer_desc, dtype_r8, pbuf_add_field, pbuf_get_index, pbuf_get_field, pbuf_get_chunk
+  public :: physics_buffer_desc, dtype_r8, pbuf_add_field, pbuf_get_index, pbuf_get_field, &
+            pbuf_get_chunk
   public :: pbuf_initialize, pbuf_write_restart, pbuf_read_restart
 
   real(r8), parameter :: dtype_r8 = 0.0_r8
@@ -39,7 +41,8 @@ contains
     integer, intent(in) :: dimsizes(:)
     integer, intent(out) :: index
 
-    if (abs(dtype) > 0.0_r8 .or. dimsizes(1) /= pcols .or. len(name) > 16) call endrun('pbuf_add_field: ' // name)
+    if (abs(dtype) > 0.0_r8 .or. dimsizes(1) /= pcols &
+        .or. len(name) > 16) call endrun('pbuf_add_field: ' // name)
     n_field = n_field + 1
     headers(n_field) = header(name, persistence, product(dimsizes(2:)))
     index = n_field
@@ -81,7 +84,8 @@ contains
     pbuf_get_chunk => pbuf2d(:, lchnk)
   end function pbuf_get_chunk
 
-  subroutine get_pbuf1d_field_by_index_1d(pbuf, index, field, start, kount, col_type, copy_if_needed, errcode)
+  subroutine get_pbuf1d_field_by_index_1d(pbuf, index, field, start, kount, col_type, &
+                                          copy_if_needed, errcode)
     type(physics_buffer_desc), pointer :: pbuf(:)
     integer, intent(in) :: index
     real(r8), pointer :: field(:)
@@ -89,11 +93,13 @@ contains
     logical, intent(in), optional :: copy_if_needed
     integer, intent(out), optional :: errcode
 
-    call refuse(present(start) .or. present(kount) .or. present(col_type) .or. present(copy_if_needed) .or. present(errcode))
+    call refuse(present(start) .or. present(kount) .or. present(col_type) &
+                .or. present(copy_if_needed) .or. present(errcode))
     field => pbuf(index)%field(:, 1)
   end subroutine get_pbuf1d_field_by_index_1d
 
-  subroutine get_pbuf1d_field_by_index_2d(pbuf, index, field, start, kount, col_type, copy_if_needed, errcode)
+  subroutine get_pbuf1d_field_by_index_2d(pbuf, index, field, start, kount, col_type, &
+                                          copy_if_needed, errcode)
     type(physics_buffer_desc), pointer :: pbuf(:)
     integer, intent(in) :: index
     real(r8), pointer :: field(:, :)
@@ -101,7 +107,8 @@ contains
     logical, intent(in), optional :: copy_if_needed
     integer, intent(out), optional :: errcode
 
-    call refuse(present(start) .or. present(kount) .or. present(col_type) .or. present(copy_if_needed) .or. present(errcode))
+    call refuse(present(start) .or. present(kount) .or. present(col_type) &
+                .or. present(copy_if_needed) .or. present(errcode))
     field => pbuf(index)%field
   end subroutine get_pbuf1d_field_by_index_2d
 
@@ -132,7 +139,8 @@ contains
       if (headers(i)%persistence /= 'global') cycle
       do c = begchunk, endchunk
         do k = 1, get_ncols_p(c)
-          open (newunit=unit, file=file_of(folder, headers(i)%name, c, k), access='stream', status='replace')
+          open (newunit=unit, file=file_of(folder, headers(i)%name, c, k), access='stream', &
+                status='replace')
           write (unit) pbuf2d(i, c)%field(k, :)
           close (unit)
         end do
@@ -152,8 +160,10 @@ contains
       if (headers(i)%persistence /= 'global') cycle
       do c = begchunk, endchunk
         do k = 1, get_ncols_p(c)
-          open (newunit=unit, file=file_of(folder, headers(i)%name, c, k), access='stream', status='old', iostat=outcome)
-          if (outcome /= 0) call endrun('read_restart_field: ' // trim(headers(i)%name) // ' not found')
+          open (newunit=unit, file=file_of(folder, headers(i)%name, c, k), access='stream', &
+                status='old', iostat=outcome)
+          if (outcome /= 0) call endrun('read_restart_field: ' // trim(headers(i)%name) &
+                                        // ' not found')
           read (unit) pbuf2d(i, c)%field(k, :)
           close (unit)
         end do

@@ -1,4 +1,5 @@
-! Stand-in of the physics grid: columns are dealt to ranks in turn, and a rank's columns to chunks of different sizes.
+! Stand-in of the physics grid: columns are dealt to ranks in turn, and a rank's columns to chunks
+! of different sizes.
 module phys_grid
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none
@@ -26,7 +27,8 @@ contains
     endchunk = begchunk + n_chunk - 1
     allocate (counts(begchunk:endchunk), before(begchunk:endchunk), source=0)
     left = size(columns)
-    do c = begchunk, endchunk                 ! half of what is left, so that chunks are ragged; the last may be empty
+    ! half of what is left, so that chunks are ragged; the last may be empty
+    do c = begchunk, endchunk
       counts(c) = (left + 1) / 2
       if (c == endchunk) counts(c) = left
       before(c) = size(columns) - left

@@ -1,4 +1,5 @@
-! Stand-in of the history: what is written goes, column by column, into one file per rank, with whatever the driver adds.
+! Stand-in of the history: what is written goes, column by column, into one file per rank, with
+! whatever the driver adds.
 module cam_history
   use cam_abortutils, only: endrun
   use shr_kind_mod, only: r8 => shr_kind_r8
@@ -29,7 +30,8 @@ contains
     open (newunit=unit, file=path, access='stream', status='replace')
   end subroutine standin_open_history
 
-  subroutine addfld_1d(fname, vdim_name, avgflag, units, long_name, gridname, flag_xyfill, sampling_seq, standard_name, fill_value)
+  subroutine addfld_1d(fname, vdim_name, avgflag, units, long_name, gridname, flag_xyfill, &
+                       sampling_seq, standard_name, fill_value)
     character(len=*), intent(in) :: fname, vdim_name
     character(len=1), intent(in) :: avgflag
     character(len=*), intent(in) :: units, long_name
@@ -38,11 +40,12 @@ contains
     real(r8), intent(in), optional :: fill_value
 
     if (vdim_name /= horiz_only) call endrun('addfld: ' // vdim_name)
-    call add(fname, 1, avgflag // units // long_name, present(gridname) .or. present(flag_xyfill) .or. &
-             present(sampling_seq) .or. present(standard_name) .or. present(fill_value))
+    call add(fname, 1, avgflag // units // long_name, present(gridname) .or. present(flag_xyfill) &
+             .or. present(sampling_seq) .or. present(standard_name) .or. present(fill_value))
   end subroutine addfld_1d
 
-  subroutine addfld_nd(fname, dimnames, avgflag, units, long_name, gridname, flag_xyfill, sampling_seq, standard_name, fill_value)
+  subroutine addfld_nd(fname, dimnames, avgflag, units, long_name, gridname, flag_xyfill, &
+                       sampling_seq, standard_name, fill_value)
     use ppgrid, only: pver
     character(len=*), intent(in) :: fname
     character(len=*), intent(in) :: dimnames(:)
@@ -53,8 +56,9 @@ contains
     real(r8), intent(in), optional :: fill_value
 
     if (size(dimnames) /= 1 .or. dimnames(1) /= 'lev') call endrun('addfld: ' // dimnames(1))
-    call add(fname, pver, avgflag // units // long_name, present(gridname) .or. present(flag_xyfill) .or. &
-             present(sampling_seq) .or. present(standard_name) .or. present(fill_value))
+    call add(fname, pver, avgflag // units // long_name, present(gridname) &
+             .or. present(flag_xyfill) .or. present(sampling_seq) .or. present(standard_name) &
+             .or. present(fill_value))
   end subroutine addfld_nd
 
   subroutine add(fname, width, text, has_options)
@@ -63,7 +67,8 @@ contains
     logical, intent(in) :: has_options
 
     if (has_options .or. len(text) > 300) call endrun('addfld: ' // fname)
-    if (len(fname) > 24 .or. any(names(:n_field) == fname)) call endrun('addfld: too long or there already: ' // fname)
+    if (len(fname) > 24 .or. any(names(:n_field) == fname)) call endrun( &
+      'addfld: too long or there already: ' // fname)
     n_field = n_field + 1
     names(n_field) = fname
     widths(n_field) = width
@@ -105,7 +110,9 @@ contains
     integer, intent(in) :: width
     logical, intent(in) :: has_options
 
-    if (has_options .or. .not. any(names(:n_field) == fname .and. widths(:n_field) == width)) call endrun('outfld: ' // fname)
+    if (has_options &
+        .or. .not. any(names(:n_field) == fname .and. widths(:n_field) &
+                       == width)) call endrun('outfld: ' // fname)
   end subroutine require
 
   ! Name, model step, global column, number of values, values.

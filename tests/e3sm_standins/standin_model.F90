@@ -1,4 +1,5 @@
-! Stand-ins of the parts of EAM that phys_run1 calls besides its parameterizations. What they are given goes into the records.
+! Stand-ins of the parts of EAM that phys_run1 calls besides its parameterizations. What they are
+! given goes into the records.
 module shr_orb_mod
   use shr_kind_mod, only: SHR_KIND_R8
   implicit none
@@ -95,7 +96,8 @@ contains
     integer, intent(in) :: nstep
     integer :: c
 
-    if (nstep /= get_nstep() .or. nint(dtime) /= get_step_size() .or. .not. associated(pbuf2d)) call endrun('check_energy_gmean')
+    if (nstep /= get_nstep() .or. nint(dtime) /= get_step_size() &
+        .or. .not. associated(pbuf2d)) call endrun('check_energy_gmean')
     do c = begchunk, endchunk
       call standin_record('gmean_t', state(c)%t(:state(c)%ncol, :), c)
     end do
@@ -133,7 +135,8 @@ contains
     use camsrfexch, only: cam_out_t
     type(cam_out_t), intent(inout) :: cam_out
 
-    call standin_record('diag_precc', reshape(cam_out%precc(:cam_out%ncol), [cam_out%ncol, 1]), cam_out%lchnk)
+    call standin_record('diag_precc', reshape(cam_out%precc(:cam_out%ncol), [cam_out%ncol, 1]), &
+                        cam_out%lchnk)
   end subroutine diag_export
 end module cam_diagnostics
 

@@ -15,8 +15,8 @@ module physics_types
     integer :: psetcols = 0
     integer :: ncol = 0
     real(r8), dimension(:), allocatable :: lat, lon, ps, psdry, phis, ulat, ulon
-    real(r8), dimension(:, :), allocatable :: t, u, v, s, omega, pmid, pmiddry, pdel, pdeldry, rpdel, rpdeldry, lnpmid, lnpmiddry, &
-      exner, zm
+    real(r8), dimension(:, :), allocatable :: t, u, v, s, omega, pmid, pmiddry, pdel, pdeldry, &
+      rpdel, rpdeldry, lnpmid, lnpmiddry, exner, zm
     real(r8), dimension(:, :, :), allocatable :: q
     real(r8), dimension(:, :), allocatable :: pint, pintdry, lnpint, lnpintdry, zi
 #ifdef CLIMLINK_FORK_HISTORY
@@ -40,7 +40,8 @@ module physics_types
     integer :: top_level, bot_level
     real(r8), dimension(:, :), allocatable :: s, u, v
     real(r8), dimension(:, :, :), allocatable :: q
-    real(r8), dimension(:), allocatable :: hflux_srf, hflux_top, taux_srf, taux_top, tauy_srf, tauy_top
+    real(r8), dimension(:), allocatable :: hflux_srf, hflux_top, taux_srf, taux_top, tauy_srf, &
+                                           tauy_top
     real(r8), dimension(:, :), allocatable :: cflx_srf, cflx_top
   end type physics_ptend
 
@@ -54,7 +55,8 @@ contains
     logical, optional :: ls, lu, lv
     logical, dimension(pcnst), optional :: lq
 
-    if (allocated(ptend%s)) call endrun('physics_ptend_init: ptend should not be allocated before calling this routine')
+    if (allocated(ptend%s)) call endrun( &
+      'physics_ptend_init: ptend should not be allocated before calling this routine')
     ptend%name = name
     ptend%psetcols = psetcols
     ptend%top_level = 1
@@ -92,16 +94,18 @@ contains
     state%lchnk = lchnk
     state%psetcols = psetcols
     state%ngrdcol = psetcols
-    allocate (state%lat(psetcols), state%lon(psetcols), state%ps(psetcols), state%phis(psetcols), source=nan)
-    allocate (state%t(psetcols, pver), state%u(psetcols, pver), state%v(psetcols, pver), state%s(psetcols, pver), &
-              state%pmid(psetcols, pver), state%pdel(psetcols, pver), state%exner(psetcols, pver), &
-              state%zm(psetcols, pver), source=nan)
+    allocate (state%lat(psetcols), state%lon(psetcols), state%ps(psetcols), state%phis(psetcols), &
+              source=nan)
+    allocate (state%t(psetcols, pver), state%u(psetcols, pver), state%v(psetcols, pver), &
+              state%s(psetcols, pver), state%pmid(psetcols, pver), state%pdel(psetcols, pver), &
+              state%exner(psetcols, pver), state%zm(psetcols, pver), source=nan)
     allocate (state%q(psetcols, pver, pcnst), source=nan)
     allocate (state%pint(psetcols, pverp), state%zi(psetcols, pverp), source=nan)
 #ifdef CLIMLINK_FORK_HISTORY
-    allocate (state%t_adv(2, psetcols, pver), state%u_adv(2, psetcols, pver), state%t_phy(2, psetcols, pver), &
-              state%u_phy(2, psetcols, pver), source=nan)
-    allocate (state%q_adv(2, psetcols, pver, pcnst), state%q_phy(2, psetcols, pver, pcnst), source=nan)
+    allocate (state%t_adv(2, psetcols, pver), state%u_adv(2, psetcols, pver), &
+              state%t_phy(2, psetcols, pver), state%u_phy(2, psetcols, pver), source=nan)
+    allocate (state%q_adv(2, psetcols, pver, pcnst), state%q_phy(2, psetcols, pver, pcnst), &
+              source=nan)
 #endif
   end subroutine physics_state_alloc
 
@@ -110,7 +114,8 @@ contains
     integer, intent(in) :: psetcols
 
     tend%psetcols = psetcols
-    allocate (tend%dtdt(psetcols, pver), tend%dudt(psetcols, pver), tend%dvdt(psetcols, pver), source=0.0_r8)
+    allocate (tend%dtdt(psetcols, pver), tend%dudt(psetcols, pver), tend%dvdt(psetcols, pver), &
+              source=0.0_r8)
   end subroutine physics_tend_alloc
 
 end module physics_types
@@ -164,16 +169,16 @@ module camsrfexch
   type cam_out_t
     integer :: lchnk
     integer :: ncol
-    real(r8), allocatable, dimension(:) :: tbot, zbot, ubot, vbot, pbot, rho, netsw, flwds, precsc, precsl, precc, precl, soll, &
-      sols, solld, solsd, thbot, co2prog, co2diag, psl
+    real(r8), allocatable, dimension(:) :: tbot, zbot, ubot, vbot, pbot, rho, netsw, flwds, &
+      precsc, precsl, precc, precl, soll, sols, solld, solsd, thbot, co2prog, co2diag, psl
     real(r8), allocatable :: qbot(:, :)
   end type cam_out_t
 
   type cam_in_t
     integer :: lchnk
     integer :: ncol
-    real(r8), allocatable, dimension(:) :: asdir, asdif, aldir, aldif, lwup, lhf, shf, wsx, wsy, ts, sst, snowhland, snowhice, &
-      landfrac, icefrac, ocnfrac
+    real(r8), allocatable, dimension(:) :: asdir, asdif, aldir, aldif, lwup, lhf, shf, wsx, wsy, &
+      ts, sst, snowhland, snowhice, landfrac, icefrac, ocnfrac
     real(r8), allocatable :: cflx(:, :)
     real(r8), pointer, dimension(:) :: ram1, fv
     real(r8), pointer, dimension(:) :: soilw
@@ -193,11 +198,12 @@ contains
     cam_in%ncol = ncol
     cam_out%lchnk = lchnk
     cam_out%ncol = ncol
-    allocate (cam_in%asdir(pcols), cam_in%asdif(pcols), cam_in%aldir(pcols), cam_in%aldif(pcols), cam_in%lwup(pcols), &
-              cam_in%snowhland(pcols), cam_in%snowhice(pcols), cam_in%landfrac(pcols), cam_in%icefrac(pcols), &
-              cam_in%ocnfrac(pcols), source=nan)
-    allocate (cam_out%netsw(pcols), cam_out%flwds(pcols), cam_out%sols(pcols), cam_out%soll(pcols), cam_out%solsd(pcols), &
-              cam_out%solld(pcols), cam_out%precc(pcols), cam_out%precsc(pcols), cam_out%psl(pcols), source=nan)
+    allocate (cam_in%asdir(pcols), cam_in%asdif(pcols), cam_in%aldir(pcols), cam_in%aldif(pcols), &
+              cam_in%lwup(pcols), cam_in%snowhland(pcols), cam_in%snowhice(pcols), &
+              cam_in%landfrac(pcols), cam_in%icefrac(pcols), cam_in%ocnfrac(pcols), source=nan)
+    allocate (cam_out%netsw(pcols), cam_out%flwds(pcols), cam_out%sols(pcols), &
+              cam_out%soll(pcols), cam_out%solsd(pcols), cam_out%solld(pcols), &
+              cam_out%precc(pcols), cam_out%precsc(pcols), cam_out%psl(pcols), source=nan)
   end subroutine standin_alloc
 
   subroutine cam_export(state, cam_out, pbuf)

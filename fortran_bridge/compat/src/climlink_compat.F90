@@ -1,19 +1,24 @@
-!> What the drop-in modules share: torchscript.h as Fortran sees it, and how an error ends the program.
+!> What the drop-in modules share: torchscript.h as Fortran sees it, and how an error ends the
+!! program.
 !!
-!! The interfaces that are replaced have no status arguments, so an error is printed on the error unit and ends the program.
+!! The interfaces that are replaced have no status arguments, so an error is printed on the error
+!! unit and ends the program.
 module climlink_compat
-  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_int, c_int32_t, c_int64_t, c_loc, c_null_char, &
-                                         c_null_ptr, c_ptr, c_size_t
+  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_int, c_int32_t, &
+                                         c_int64_t, c_loc, c_null_char, c_null_ptr, c_ptr, c_size_t
   use, intrinsic :: iso_fortran_env, only: error_unit
   use climlink_c_api, only: c_characters, c_text, climlink_last_message_c
   implicit none (type, external)
   private
 
   public :: c_description, c_value, tensor_value
-  public :: climlink_tensor_wrap_c, climlink_tensor_create_c, climlink_tensor_copy_of_c, climlink_tensor_share_c
-  public :: climlink_tensor_copy_c, climlink_tensor_zero_c, climlink_tensor_text_c, climlink_tensor_delete_c
+  public :: climlink_tensor_wrap_c, climlink_tensor_create_c, climlink_tensor_copy_of_c, &
+            climlink_tensor_share_c
+  public :: climlink_tensor_copy_c, climlink_tensor_zero_c, climlink_tensor_text_c, &
+            climlink_tensor_delete_c
   public :: climlink_tensor_require_gradient_c, climlink_tensor_combine_c, climlink_tensor_reduce_c
-  public :: climlink_module_load_c, climlink_module_device_c, climlink_module_forward_c, climlink_module_call_c
+  public :: climlink_module_load_c, climlink_module_device_c, climlink_module_forward_c, &
+            climlink_module_call_c
   public :: climlink_module_parameter_count_c, climlink_module_parameter_c, climlink_module_delete_c
   public :: wrap_array, described, require, refuse, forget
 
@@ -44,8 +49,8 @@ module climlink_compat
   end type c_description
 
   interface
-    function climlink_tensor_wrap_c(data, kind, rank, shape, stride, device, tensor) result(status) &
-      bind(c, name='climlink_tensor_wrap')
+    function climlink_tensor_wrap_c(data, kind, rank, shape, stride, device, tensor) &
+      result(status) bind(c, name='climlink_tensor_wrap')
       import :: c_char, c_int, c_int32_t, c_int64_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: data
@@ -58,7 +63,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_wrap_c
 
-    function climlink_compat_wrap_c(values, layout, axes, n_order, device, tensor, message, capacity) result(status) &
+    function climlink_compat_wrap_c(values, layout, axes, n_order, device, tensor, message, &
+                                    capacity) result(status) &
       bind(c, name='climlink_compat_wrap')
       import :: c_char, c_int, c_int32_t, c_ptr, c_size_t
       implicit none (type, external)
@@ -73,7 +79,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_compat_wrap_c
 
-    function climlink_tensor_create_c(kind, rank, shape, fill, device, tensor) result(status) bind(c, name='climlink_tensor_create')
+    function climlink_tensor_create_c(kind, rank, shape, fill, device, tensor) result(status) &
+      bind(c, name='climlink_tensor_create')
       import :: c_char, c_int, c_int32_t, c_int64_t, c_ptr
       implicit none (type, external)
       integer(c_int), value, intent(in) :: kind
@@ -85,7 +92,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_create_c
 
-    function climlink_tensor_copy_of_c(source, device, tensor) result(status) bind(c, name='climlink_tensor_copy_of')
+    function climlink_tensor_copy_of_c(source, device, tensor) result(status) &
+      bind(c, name='climlink_tensor_copy_of')
       import :: c_char, c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: source
@@ -94,7 +102,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_copy_of_c
 
-    function climlink_tensor_share_c(source, tensor) result(status) bind(c, name='climlink_tensor_share')
+    function climlink_tensor_share_c(source, tensor) result(status) &
+      bind(c, name='climlink_tensor_share')
       import :: c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: source
@@ -102,7 +111,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_share_c
 
-    function climlink_tensor_copy_c(source, target, convert, non_blocking) result(status) bind(c, name='climlink_tensor_copy')
+    function climlink_tensor_copy_c(source, target, convert, non_blocking) result(status) &
+      bind(c, name='climlink_tensor_copy')
       import :: c_int, c_int32_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: source
@@ -149,7 +159,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_reduce_c
 
-    function climlink_tensor_describe_c(tensor, info) result(status) bind(c, name='climlink_tensor_describe')
+    function climlink_tensor_describe_c(tensor, info) result(status) &
+      bind(c, name='climlink_tensor_describe')
       import :: c_description, c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: tensor
@@ -157,7 +168,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_describe_c
 
-    function climlink_tensor_text_c(tensor, text) result(status) bind(c, name='climlink_tensor_text')
+    function climlink_tensor_text_c(tensor, text) result(status) &
+      bind(c, name='climlink_tensor_text')
       import :: c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: tensor
@@ -172,7 +184,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_delete_c
 
-    function climlink_module_load_c(path, device, module) result(status) bind(c, name='climlink_module_load')
+    function climlink_module_load_c(path, device, module) result(status) &
+      bind(c, name='climlink_module_load')
       import :: c_char, c_int, c_ptr
       implicit none (type, external)
       character(kind=c_char), intent(in) :: path(*)
@@ -181,7 +194,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_module_load_c
 
-    function climlink_module_device_c(module, device) result(status) bind(c, name='climlink_module_device')
+    function climlink_module_device_c(module, device) result(status) &
+      bind(c, name='climlink_module_device')
       import :: c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: module
@@ -221,7 +235,8 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_module_forward_c
 
-    function climlink_module_call_c(module, inputs, n_input, outputs, n_output) result(status) bind(c, name='climlink_module_call')
+    function climlink_module_call_c(module, inputs, n_input, outputs, n_output) result(status) &
+      bind(c, name='climlink_module_call')
       import :: c_int, c_int32_t, c_ptr, c_value
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: module
@@ -259,8 +274,9 @@ contains
     error stop 1
   end subroutine refuse
 
-  !> A tensor over the memory of an array of any kind, rank and stride. `layout` gives the indices from fastest to slowest in
-  !! memory, `axes` the index of the array that each axis of the tensor is; without both, index `i` is axis `i` where it lies.
+  !> A tensor over the memory of an array of any kind, rank and stride. `layout` gives the indices
+  !! from fastest to slowest in memory, `axes` the index of the array that each axis of the tensor
+  !! is; without both, index `i` is axis `i` where it lies.
   function wrap_array(values, device, where, layout, axes) result(tensor)
     type(*), dimension(..), intent(in), target :: values
     character(len=*), intent(in) :: device
@@ -277,7 +293,8 @@ contains
     if (present(layout)) n_order = size(layout)
     if (present(axes)) n_order = size(axes)
     message = c_null_char
-    status = climlink_compat_wrap_c(values, layout, axes, n_order, c_characters(device), tensor, message, int(capacity, c_size_t))
+    status = climlink_compat_wrap_c(values, layout, axes, n_order, c_characters(device), tensor, &
+                                    message, int(capacity, c_size_t))
     if (status /= c_ok) call refuse(where, c_text(c_loc(message)))
   end function wrap_array
 
@@ -299,7 +316,8 @@ contains
     argument%tensor = tensor
   end function tensor_value
 
-  !> Deletes a tensor for a finalizer: one that was deleted through a copy of its handle is passed over.
+  !> Deletes a tensor for a finalizer: one that was deleted through a copy of its handle is passed
+  !! over.
   subroutine forget(tensor)
     type(c_ptr), intent(inout) :: tensor
     integer(c_int) :: ignored

@@ -1,8 +1,8 @@
 !> Drop-in for FTorch's module `ftorch`: its inference interface, on climlink (docs/drop-ins.md).
 !!
-!! What FTorch has for training is absent, so that a program which needs it does not compile: torch_tensor_backward,
-!! torch_tensor_get_gradient, torch_tensor_zero_grad, torch_optim*, torch_loss* and
-!! torch_model_save.
+!! What FTorch has for training is absent, so that a program which needs it does not compile:
+!! torch_tensor_backward, torch_tensor_get_gradient, torch_tensor_zero_grad, torch_optim*,
+!! torch_loss* and torch_model_save.
 module ftorch
   use ftorch_arithmetic, only: operator(+), operator(-), operator(*), operator(/), operator(**), &
                                torch_tensor_add, torch_tensor_divide, torch_tensor_mean, &

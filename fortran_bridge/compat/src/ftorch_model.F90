@@ -11,7 +11,8 @@ module ftorch_model
   implicit none (type, external)
   private
 
-  public :: torch_model, torch_model_delete, torch_model_forward, torch_model_is_training, torch_model_load
+  public :: torch_model, torch_model_delete, torch_model_forward, torch_model_is_training, &
+            torch_model_load
   public :: torch_model_parameters, torch_model_print_parameters
 
   !> A model. `p` is a handle of climlink, not an address.
@@ -26,7 +27,8 @@ module ftorch_model
 contains
 
   !> Loads a TorchScript file, in evaluation mode. `requires_grad` changes nothing here.
-  subroutine torch_model_load(model, filename, device_type, device_index, requires_grad, is_training)
+  subroutine torch_model_load(model, filename, device_type, device_index, requires_grad, &
+                              is_training)
     type(torch_model), intent(inout) :: model
     character(len=*), intent(in) :: filename
     integer(c_int), intent(in) :: device_type
@@ -38,15 +40,18 @@ contains
     ! What gradients it asks for is known from the parameters, and no graph follows either way.
     if (present(requires_grad)) continue
     if (present(is_training)) then
-      if (is_training) call refuse(here, 'is_training is .true., but this ftorch is for inference; link FTorch itself to train')
+      if (is_training) call refuse(here, &
+        'is_training is .true., but this ftorch is for inference; link FTorch itself to train')
     end if
     call finalize(model)
     call require(climlink_module_load_c(c_characters(adjustl(filename)), &
-                                        c_characters(device_text(device_type, device_index, here)), model%p), here)
+                                        c_characters(device_text(device_type, device_index, &
+                                                                 here)), model%p), here)
   end subroutine torch_model_load
 
-  !> Runs the model and copies its results into the output tensors, which must be as many and have their shapes and element types.
-  !! With `requires_grad=.true.` real outputs are marked so; they keep their memory, without a graph.
+  !> Runs the model and copies its results into the output tensors, which must be as many and have
+  !! their shapes and element types. With `requires_grad=.true.` real outputs are marked so; they
+  !! keep their memory, without a graph.
   subroutine torch_model_forward(model, input_tensors, output_tensors, requires_grad)
     type(torch_model), intent(in) :: model
     type(torch_tensor), intent(in) :: input_tensors(:)
@@ -63,7 +68,8 @@ contains
     do i = 1, size(output_tensors)
       outputs(i) = output_tensors(i)%p
     end do
-    call require(climlink_module_forward_c(model%p, inputs, int(size(inputs), c_int32_t), outputs, int(size(outputs), c_int32_t)), &
+    call require(climlink_module_forward_c(model%p, inputs, int(size(inputs), c_int32_t), outputs, &
+                                           int(size(outputs), c_int32_t)), &
                  here)
     if (.not. present(requires_grad)) return
     do i = 1, size(output_tensors)
@@ -76,7 +82,8 @@ contains
     class(torch_model), intent(in) :: self
     logical :: is_training
 
-    if (.not. c_associated(self%p)) call refuse('torch_model_is_training', 'the model is not set; load it first')
+    if (.not. c_associated(self%p)) call refuse('torch_model_is_training', &
+                                                'the model is not set; load it first')
     is_training = .false.
   end function torch_model_is_training
 

@@ -1,15 +1,17 @@
 !> FTorch's tensors, for inference, on climlink.
 !!
-!! Index `(i, j)` of a Fortran array is index `[i, j]` of the tensor, over the same memory on a CPU. Arguments and their order are
-!! FTorch's. An error is printed and ends the program, as in FTorch. Gradients are absent:
-!! `requires_grad=.true.` is a mark that the tensor's query gives back.
+!! Index `(i, j)` of a Fortran array is index `[i, j]` of the tensor, over the same memory on a CPU.
+!! Arguments and their order are FTorch's. An error is printed and ends the program, as in FTorch.
+!! Gradients are absent: `requires_grad=.true.` is a mark that the tensor's query gives back.
 module ftorch_tensor
-  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int, c_int32_t, c_int64_t, c_null_ptr, c_ptr
-  use, intrinsic :: iso_fortran_env, only: error_unit, int16, int32, int64, int8, output_unit, real32, real64
+  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int, c_int32_t, c_int64_t, &
+                                         c_null_ptr, c_ptr
+  use, intrinsic :: iso_fortran_env, only: error_unit, int16, int32, int64, int8, output_unit, &
+                                           real32, real64
   use climlink_c_api, only: c_characters, c_text, climlink_free_c
-  use climlink_compat, only: c_description, climlink_tensor_copy_c, climlink_tensor_create_c, climlink_tensor_delete_c, &
-                             climlink_tensor_require_gradient_c, climlink_tensor_text_c, &
-                               climlink_tensor_wrap_c, &
+  use climlink_compat, only: c_description, climlink_tensor_copy_c, climlink_tensor_create_c, &
+                             climlink_tensor_delete_c, climlink_tensor_require_gradient_c, &
+                             climlink_tensor_text_c, climlink_tensor_wrap_c, &
                              climlink_tensor_zero_c, described, forget, refuse, require, wrap_array
   use ftorch_devices, only: torch_kCPU, torch_kCUDA
   use ftorch_types, only: ftorch_int, torch_kFloat32, torch_kFloat64
@@ -20,7 +22,8 @@ module ftorch_tensor
   public :: torch_tensor_from_array, torch_tensor_from_array_legacy, torch_tensor_from_blob
   public :: torch_tensor_empty, torch_tensor_zeros, torch_tensor_ones, torch_tensor_delete
   public :: torch_tensor_zero, torch_tensor_to, torch_tensor_print, torch_tensor_requires_grad
-  public :: torch_tensor_get_rank, torch_tensor_get_shape, torch_tensor_get_stride, torch_tensor_get_dtype
+  public :: torch_tensor_get_rank, torch_tensor_get_shape, torch_tensor_get_stride, &
+            torch_tensor_get_dtype
   public :: torch_tensor_get_device_type, torch_tensor_get_device_index
   public :: device_text, is_real, mark_gradient
 
@@ -45,22 +48,26 @@ module ftorch_tensor
     final :: finalize
   end type torch_tensor
 
-  !> (tensor, data_in, device_type, [device_index], [requires_grad]) or (tensor, data_in, layout, device_type, [device_index],
-  !! [requires_grad]); the first form also takes FTorch's newer `permute_dims`, by keyword.
+  !> (tensor, data_in, device_type, [device_index], [requires_grad]) or (tensor, data_in, layout,
+  !! device_type, [device_index], [requires_grad]); the first form also takes FTorch's newer
+  !! `permute_dims`, by keyword.
   interface torch_tensor_from_array
     module procedure from_int8, from_int16, from_int32, from_int64, from_real32, from_real64
-    module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, from_real32_layout
+    module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, &
+                     from_real32_layout
     module procedure from_real64_layout
   end interface torch_tensor_from_array
 
   !> FTorch's newer name of the form with a layout.
   interface torch_tensor_from_array_legacy
-    module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, from_real32_layout
+    module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, &
+                     from_real32_layout
     module procedure from_real64_layout
   end interface torch_tensor_from_array_legacy
 
-  !> (tensor, data, ndims, tensor_shape, layout, dtype, device_type, [device_index], [requires_grad]); strides in elements, of kind
-  !! int64, in the place of the layout as in FTorch's newer form.
+  !> (tensor, data, ndims, tensor_shape, layout, dtype, device_type, [device_index],
+  !! [requires_grad]); strides in elements, of kind int64, in the place of the layout as in FTorch's
+  !! newer form.
   interface torch_tensor_from_blob
     module procedure from_blob_layout, from_blob_strides
   end interface torch_tensor_from_blob
@@ -102,7 +109,8 @@ contains
 #include "ftorch_from_array.inc"
 
   !> A tensor over memory whose indices run from fastest to slowest in the order of `layout`.
-  subroutine from_blob_layout(tensor, data, ndims, tensor_shape, layout, dtype, device_type, device_index, requires_grad)
+  subroutine from_blob_layout(tensor, data, ndims, tensor_shape, layout, dtype, device_type, &
+                              device_index, requires_grad)
     type(torch_tensor), intent(inout) :: tensor
     type(c_ptr), intent(in) :: data
     integer(c_int), intent(in) :: ndims
@@ -121,16 +129,20 @@ contains
     strides = 0
     elements = 1
     do i = 1, ndims
-      if (layout(i) < 1 .or. layout(i) > ndims) call refuse(here, 'the layout must hold each number from 1 to ndims once')
-      if (strides(layout(i)) /= 0) call refuse(here, 'the layout must hold each number from 1 to ndims once')
+      if (layout(i) < 1 .or. layout(i) > ndims) call refuse(here, &
+        'the layout must hold each number from 1 to ndims once')
+      if (strides(layout(i)) /= 0) call refuse(here, &
+        'the layout must hold each number from 1 to ndims once')
       strides(layout(i)) = max(1_c_int64_t, elements)
       elements = elements * tensor_shape(layout(i))
     end do
-    call from_blob_strides(tensor, data, ndims, tensor_shape, strides(:ndims), dtype, device_type, device_index, requires_grad)
+    call from_blob_strides(tensor, data, ndims, tensor_shape, strides(:ndims), dtype, device_type, &
+                           device_index, requires_grad)
   end subroutine from_blob_layout
 
   !> A tensor over memory with given strides, in elements.
-  subroutine from_blob_strides(tensor, data, ndims, tensor_shape, tensor_strides, dtype, device_type, device_index, requires_grad)
+  subroutine from_blob_strides(tensor, data, ndims, tensor_shape, tensor_strides, dtype, &
+                               device_type, device_index, requires_grad)
     type(torch_tensor), intent(inout) :: tensor
     type(c_ptr), intent(in) :: data
     integer(c_int), intent(in) :: ndims
@@ -144,8 +156,10 @@ contains
 
     call check_extents(ndims, tensor_shape, size(tensor_strides), here)
     call forget(tensor%p)
-    call require(climlink_tensor_wrap_c(data, dtype, int(ndims, c_int32_t), tensor_shape, tensor_strides, &
-                                        c_characters(device_text(device_type, device_index, here)), tensor%p), here)
+    call require(climlink_tensor_wrap_c(data, dtype, int(ndims, c_int32_t), tensor_shape, &
+                                        tensor_strides, &
+                                        c_characters(device_text(device_type, device_index, &
+                                                                 here)), tensor%p), here)
     call mark_gradient(tensor, requires_grad, here)
   end subroutine from_blob_strides
 
@@ -166,7 +180,8 @@ contains
 #include "ftorch_create.inc"
 
   !> A tensor with memory of its own.
-  subroutine create(tensor, fill, ndims, tensor_shape, dtype, device_type, device_index, requires_grad, where)
+  subroutine create(tensor, fill, ndims, tensor_shape, dtype, device_type, device_index, &
+                    requires_grad, where)
     type(torch_tensor), intent(inout) :: tensor
     integer(c_int), intent(in) :: fill
     integer(c_int), intent(in) :: ndims
@@ -180,7 +195,8 @@ contains
     call check_extents(ndims, tensor_shape, size(tensor_shape), where)
     call forget(tensor%p)
     call require(climlink_tensor_create_c(dtype, int(ndims, c_int32_t), tensor_shape, fill, &
-                                          c_characters(device_text(device_type, device_index, where)), tensor%p), where)
+                                          c_characters(device_text(device_type, device_index, &
+                                                                   where)), tensor%p), where)
     call mark_gradient(tensor, requires_grad, where)
   end subroutine create
 
@@ -215,9 +231,10 @@ contains
     character(len=*), parameter :: here = 'assignment of torch_tensor'
 
     if (.not. c_associated(output%p)) then
-      call torch_tensor_empty(output, input%get_rank(), input%get_shape(), input%get_dtype(), input%get_device_type(), &
-                              device_index=input%get_device_index())
-    else if (input%get_device_type() /= output%get_device_type() .or. input%get_device_index() /= output%get_device_index()) then
+      call torch_tensor_empty(output, input%get_rank(), input%get_shape(), input%get_dtype(), &
+                              input%get_device_type(), device_index=input%get_device_index())
+    else if (input%get_device_type() /= output%get_device_type() .or. input%get_device_index() &
+             /= output%get_device_index()) then
       call refuse(here, 'the tensors are on different devices; use torch_tensor_to')
     end if
     call require(climlink_tensor_copy_c(input%p, output%p, 0_c_int32_t, 0_c_int32_t), here)
@@ -351,7 +368,8 @@ contains
     character(len=*), intent(in) :: where
 
     if (ndims < 0 .or. ndims > largest_rank) call refuse(where, 'ndims must be 0 to 5')
-    if (size(tensor_shape) < ndims .or. n_order < ndims) call refuse(where, 'shape and layout need one number for each of ndims')
+    if (size(tensor_shape) < ndims .or. n_order < ndims) call refuse(where, &
+      'shape and layout need one number for each of ndims')
   end subroutine check_extents
 
   !> The device in climlink's words.
@@ -367,14 +385,16 @@ contains
     if (present(device_index)) device = device_index
     select case (device_type)
     case (torch_kCPU)
-      if (device > 0) write (error_unit, '(3a)') '[WARNING]: ', where, ': the device index has no meaning on a CPU'
+      if (device > 0) write (error_unit, '(3a)') '[WARNING]: ', where, &
+        ': the device index has no meaning on a CPU'
       text = 'cpu'
     case (torch_kCUDA)
       write (number, '(i0)') device
       text = 'cuda:' // trim(number)
     case default
       text = ''
-      call refuse(where, 'the device type must be torch_kCPU, torch_kCUDA or torch_kHIP; climlink has no XPU or MPS')
+      call refuse(where, &
+        'the device type must be torch_kCPU, torch_kCUDA or torch_kHIP; climlink has no XPU or MPS')
     end select
   end function device_text
 

@@ -1,23 +1,29 @@
-!> Drop-in for pytorch-fortran's module `torch_ftn`: its inference interface, on climlink (docs/drop-ins.md).
+!> Drop-in for pytorch-fortran's module `torch_ftn`: its inference interface, on climlink
+!! (docs/drop-ins.md).
 !!
-!! Axes are reversed: index `(i, j)` of a Fortran array is index `[j, i]` of the tensor, over the same memory on a CPU. An error is
-!! printed and ends the program. Training and Python modules are absent, so that a program which needs them does not compile:
-!! torch_module's train, create_optimizer_sgd and save, and torch_pymodule.
+!! Axes are reversed: index `(i, j)` of a Fortran array is index `[j, i]` of the tensor, over the
+!! same memory on a CPU. An error is printed and ends the program. Training and Python modules are
+!! absent, so that a program which needs them does not compile: torch_module's train,
+!! create_optimizer_sgd and save, and torch_pymodule.
 module torch_ftn
-  use, intrinsic :: iso_c_binding, only: c_associated, c_double, c_f_pointer, c_int, c_int32_t, c_int64_t, c_null_ptr, c_ptr
+  use, intrinsic :: iso_c_binding, only: c_associated, c_double, c_f_pointer, c_int, c_int32_t, &
+                                         c_int64_t, c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: int32, int64, real32, real64
   use climlink_c_api, only: c_characters, c_text
-  use climlink_compat, only: c_description, c_value, c_value_integer, c_value_real, c_value_tensor, climlink_module_call_c, &
-                             climlink_module_delete_c, climlink_module_device_c, climlink_module_load_c, &
-                             climlink_tensor_copy_of_c, climlink_tensor_share_c, described, forget, refuse, require, &
-                             tensor_value, wrap_array
+  use climlink_compat, only: c_description, c_value, c_value_integer, c_value_real, &
+                             c_value_tensor, climlink_module_call_c, climlink_module_delete_c, &
+                             climlink_module_device_c, climlink_module_load_c, &
+                             climlink_tensor_copy_of_c, climlink_tensor_share_c, described, &
+                             forget, refuse, require, tensor_value, wrap_array
   implicit none (type, external)
   private
 
   public :: torch_module, torch_tensor, torch_tensor_wrap
 
-  integer, parameter, public :: module_use_device = 1          !! For load: CUDA device 0 instead of the CPU.
-  integer, parameter, public :: module_use_inference_mode = 2  !! For forward; here always so, because there are no gradients.
+  integer, parameter, public :: module_use_device = 1          !! For load: CUDA device 0 instead of
+                                                               !! the CPU.
+  integer, parameter, public :: module_use_inference_mode = 2  !! For forward; here always so,
+                                                               !! because there are no gradients.
 
   !> A TorchScript module.
   type :: torch_module
@@ -72,10 +78,12 @@ contains
       if (iand(flags, module_use_device) /= 0) device = 'cuda:0'
     end if
     call delete_module(this%handle)
-    call require(climlink_module_load_c(c_characters(file_name), c_characters(device), this%handle), here)
+    call require(climlink_module_load_c(c_characters(file_name), c_characters(device), &
+                                        this%handle), here)
   end subroutine torch_module_load
 
-  !> Runs the module, which returns one tensor. Arguments in host memory are copied to a module on a device.
+  !> Runs the module, which returns one tensor. Arguments in host memory are copied to a module on a
+  !! device.
   subroutine torch_module_forward(this, inputs, output, flags)
     class(torch_module), intent(inout) :: this
     type(torch_tensor_wrap), intent(in) :: inputs
@@ -88,11 +96,13 @@ contains
     integer :: i
 
     if (present(flags)) call check_flags(flags, here)
-    if (.not. inputs%created) call refuse(here, 'the inputs are not set; call create, then add_array')
+    if (.not. inputs%created) call refuse(here, &
+                                          'the inputs are not set; call create, then add_array')
     call require(climlink_module_device_c(this%handle, device), here)
     call on_device(inputs%values, c_text(device), values, here)
     results = c_null_ptr
-    status = climlink_module_call_c(this%handle, values, int(size(values), c_int32_t), results, 1_c_int32_t)
+    status = climlink_module_call_c(this%handle, values, int(size(values), c_int32_t), results, &
+                                    1_c_int32_t)
     call require(status, here)
     do i = 1, size(values)
       call forget(values(i)%tensor)
@@ -101,7 +111,8 @@ contains
     output%handle = results(1)
   end subroutine torch_module_forward
 
-  !> Handles of the arguments for one forward: copies on the module's device, or the tensors themselves where they are there.
+  !> Handles of the arguments for one forward: copies on the module's device, or the tensors
+  !! themselves where they are there.
   subroutine on_device(values, device, placed, where)
     type(c_value), intent(in) :: values(:)
     character(len=*), intent(in) :: device
@@ -115,7 +126,8 @@ contains
       if (values(i)%kind /= c_value_tensor) cycle
       info = described(values(i)%tensor, where)
       if (device /= 'cpu' .and. info%cuda == 0) then
-        call require(climlink_tensor_copy_of_c(values(i)%tensor, c_characters(device), placed(i)%tensor), where)
+        call require(climlink_tensor_copy_of_c(values(i)%tensor, c_characters(device), &
+                                               placed(i)%tensor), where)
       else
         call require(climlink_tensor_share_c(values(i)%tensor, placed(i)%tensor), where)
       end if
@@ -128,11 +140,13 @@ contains
     character(len=*), intent(in) :: where
 
     if (flags < 0 .or. flags > module_use_device + module_use_inference_mode) then
-      call refuse(where, 'flags must be 0, module_use_device (1), module_use_inference_mode (2) or their sum')
+      call refuse(where, &
+        'flags must be 0, module_use_device (1), module_use_inference_mode (2) or their sum')
     end if
   end subroutine check_flags
 
-  !> The tensor is the array's memory, axes reversed. The array may be of any numeric kind but complex, any rank, and strided.
+  !> The tensor is the array's memory, axes reversed. The array may be of any numeric kind but
+  !! complex, any rank, and strided.
   subroutine torch_tensor_from_array(this, array)
     class(torch_tensor), intent(inout) :: this
     type(*), dimension(..), intent(in), target :: array
@@ -147,10 +161,12 @@ contains
     type(c_ptr) :: tensor
     integer :: i
 
-    tensor = wrap_array(array, 'cpu', where, axes=[(int(rank(array) + 1 - i, c_int32_t), i=1, rank(array))])
+    tensor = wrap_array(array, 'cpu', where, &
+                        axes=[(int(rank(array) + 1 - i, c_int32_t), i=1, rank(array))])
   end function wrap_reversed
 
-  ! Where the values of a tensor lie and its extents as a Fortran array has them; moves it to the host and lays it out, if need be.
+  ! Where the values of a tensor lie and its extents as a Fortran array has them; moves it to the
+  ! host and lays it out, if need be.
   subroutine locate(tensor, kind_number, array_rank, values, extents)
     class(torch_tensor), intent(inout) :: tensor
     integer, intent(in) :: kind_number
@@ -158,17 +174,23 @@ contains
     type(c_ptr), intent(out) :: values
     integer(int64), allocatable, intent(out) :: extents(:)
     character(len=*), parameter :: here = 'torch_tensor%to_array'
-    character(len=*), parameter :: kinds(7) = ['int8  ', 'int16 ', 'int32 ', 'int64 ', '      ', 'real32', 'real64']
+    character(len=*), parameter :: kinds(7) = ['int8  ', 'int16 ', 'int32 ', 'int64 ', '      ', &
+      'real32', 'real64']
     type(c_description) :: info
     type(c_ptr) :: host
     integer(int64), pointer :: tensor_shape(:)
     character(len=80) :: ranks
 
     info = described(tensor%handle, here)
-    if (info%kind /= kind_number) call refuse(here, 'the tensor is ' // trim(kinds(info%kind)) // ', the array pointer ' // &
-                                              trim(kinds(kind_number)) // '; give a pointer of the tensor''s kind, nothing is cast')
+    if (info%kind /= kind_number) call refuse(here, &
+                                              'the tensor is ' // trim(kinds(info%kind)) &
+                                              // ', the array pointer ' &
+                                              // trim(kinds(kind_number)) &
+                                              // '; give a pointer of the tensor''s kind, ' // &
+                                              'nothing is cast')
     if (info%rank /= array_rank) then
-      write (ranks, '(2(a,i0))') 'the tensor has rank ', info%rank, ', the array pointer rank ', array_rank
+      write (ranks, '(2(a,i0))') 'the tensor has rank ', info%rank, ', the array pointer rank ', &
+        array_rank
       call refuse(here, trim(ranks) // '; give a pointer of the tensor''s rank')
     end if
     if (info%cuda /= 0 .or. info%contiguous == 0) then
@@ -295,7 +317,8 @@ contains
     class(torch_tensor_wrap), intent(in) :: this
     character(len=*), intent(in) :: where
 
-    if (.not. this%created) call refuse(where, 'the list of arguments is not set; call create first')
+    if (.not. this%created) call refuse(where, &
+                                        'the list of arguments is not set; call create first')
   end subroutine check_created
 
   ! Finalizers pass over what was deleted through a copy of its handle.

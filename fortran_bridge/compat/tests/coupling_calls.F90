@@ -1,4 +1,5 @@
-!> The calls of E3SM's emulator module on pytorch-fortran, declarations and statements as they stand there, for a chunk of columns.
+!> The calls of E3SM's emulator module on pytorch-fortran, declarations and statements as they stand
+!! there, for a chunk of columns.
 module coupling_calls
   use, intrinsic :: iso_fortran_env, only: real32, real64
   use torch_ftn

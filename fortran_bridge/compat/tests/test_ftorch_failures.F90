@@ -1,4 +1,5 @@
-!> What FTorch does silently, or crashes on, ends the program with a message. Arguments: folder of the TorchScript files, case.
+!> What FTorch does silently, or crashes on, ends the program with a message. Arguments: folder of
+!! the TorchScript files, case.
 program test_ftorch_failures
   use, intrinsic :: iso_c_binding, only: c_int64_t
   use, intrinsic :: iso_fortran_env, only: int8, output_unit, real32, real64
@@ -16,7 +17,8 @@ program test_ftorch_failures
   select case (failing)
   case ('missing_file', 'no_torchscript', 'device', 'no_device', 'training')
     call loading()
-  case ('deleted_model', 'deleted_by_copy', 'deleted_input', 'deleted_output', 'unset_model', 'unset_input')
+  case ('deleted_model', 'deleted_by_copy', 'deleted_input', 'deleted_output', 'unset_model', &
+        'unset_input')
     call handles()
   case ('layout', 'gradient', 'half_kind', 'assignment', 'to')
     call tensors()

@@ -1,9 +1,10 @@
-!> torch_tensor_from_array for every kind and rank: a module that numbers elements by index, so that a wrong index is found.
-!! Argument: folder of the TorchScript files.
+!> torch_tensor_from_array for every kind and rank: a module that numbers elements by index, so that
+!! a wrong index is found. Argument: folder of the TorchScript files.
 program test_ftorch_kinds
   use, intrinsic :: iso_fortran_env, only: int16, int32, int64, int8, real32, real64
-  use ftorch, only: torch_kCPU, torch_kFloat32, torch_kFloat64, torch_kInt16, torch_kInt32, torch_kInt64, torch_kInt8, &
-                    torch_model, torch_model_forward, torch_model_load, torch_tensor, torch_tensor_from_array
+  use ftorch, only: torch_kCPU, torch_kFloat32, torch_kFloat64, torch_kInt16, torch_kInt32, &
+                    torch_kInt64, torch_kInt8, torch_model, torch_model_forward, torch_model_load, &
+                    torch_tensor, torch_tensor_from_array
   use test_support, only: check, finish, fixture
   implicit none (type, external)
 
@@ -20,7 +21,8 @@ program test_ftorch_kinds
 
 contains
 
-  !> Extents are 2, 3, 2, 3, 2 and the module's weights 1, 2, 6, 12, 36, so that elements are numbered in Fortran's own order.
+  !> Extents are 2, 3, 2, 3, 2 and the module's weights 1, 2, 6, 12, 36, so that elements are
+  !! numbered in Fortran's own order.
   pure function numbers(n) result(list)
     integer, intent(in) :: n
     integer :: list(n)

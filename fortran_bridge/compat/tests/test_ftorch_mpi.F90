@@ -2,9 +2,10 @@
 !! Argument: folder of the TorchScript files.
 program test_ftorch_mpi
   use, intrinsic :: iso_fortran_env, only: real32
-  use mpi_f08, only: MPI_Allreduce, MPI_COMM_WORLD, MPI_Comm_rank, MPI_Comm_size, MPI_Finalize, MPI_Init, MPI_INTEGER, MPI_SUM
-  use ftorch, only: torch_delete, torch_kCPU, torch_model, torch_model_forward, torch_model_load, torch_tensor, &
-                    torch_tensor_from_array
+  use mpi_f08, only: MPI_Allreduce, MPI_COMM_WORLD, MPI_Comm_rank, MPI_Comm_size, MPI_Finalize, &
+                     MPI_Init, MPI_INTEGER, MPI_SUM
+  use ftorch, only: torch_delete, torch_kCPU, torch_model, torch_model_forward, torch_model_load, &
+                    torch_tensor, torch_tensor_from_array
   use test_support, only: check, finish, fixture
   implicit none (type, external)
 

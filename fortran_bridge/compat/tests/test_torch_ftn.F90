@@ -1,4 +1,5 @@
-!> The calls of E3SM's coupling, and the rest of torch_ftn. Argument: folder of the TorchScript files.
+!> The calls of E3SM's coupling, and the rest of torch_ftn. Argument: folder of the TorchScript
+!! files.
 program test_torch_ftn
   use, intrinsic :: iso_c_binding, only: c_associated
   use, intrinsic :: iso_fortran_env, only: int32, int64, real32, real64
@@ -24,10 +25,12 @@ contains
     real(real64) :: input(pcols, inputlength), output(pcols, outputlength)
     integer :: ncol, unit
 
-    open (newunit=unit, file=fixture('mlp_x.f32'), access='stream', form='unformatted', action='read', status='old')
+    open (newunit=unit, file=fixture('mlp_x.f32'), access='stream', form='unformatted', &
+          action='read', status='old')
     read (unit) x
     close (unit)
-    open (newunit=unit, file=fixture('mlp_y.f32'), access='stream', form='unformatted', action='read', status='old')
+    open (newunit=unit, file=fixture('mlp_y.f32'), access='stream', form='unformatted', &
+          action='read', status='old')
     read (unit) expected
     close (unit)
     call init_neural_net(fixture('mlp.pt') // '   ')
@@ -35,12 +38,14 @@ contains
       input = 0
       input(:ncol, :) = transpose(x(:, pcols - ncol + 1:))
       call neural_net(ncol, input, output)
-      call check(maxval(abs(output(:ncol, :) - transpose(expected(:, pcols - ncol + 1:)))) < 1e-6_real64, 'as torch in Python')
+      call check(maxval(abs(output(:ncol, :) - transpose(expected(:, pcols - ncol + 1:)))) &
+                 < 1e-6_real64, 'as torch in Python')
       call check(maxval(abs(output(:ncol, :))) > 0.1_real64, 'outputs are set')
     end do
   end subroutine emulator_chunks
 
-  !> Lists and outputs of a call go with it: 10 000 calls, of which each could leave 2 kB and more, do not add 15 MB.
+  !> Lists and outputs of a call go with it: 10 000 calls, of which each could leave 2 kB and more,
+  !! do not add 15 MB.
   subroutine no_growth()
     real(real64) :: input(pcols, inputlength), output(pcols, outputlength)
     integer :: before, i
@@ -53,7 +58,8 @@ contains
     do i = 1, 10000
       call neural_net(pcols, input, output)
     end do
-    call check(resident_kilobytes() - before < 15000, 'memory does not grow with the number of calls')
+    call check(resident_kilobytes() - before < 15000, &
+               'memory does not grow with the number of calls')
   end subroutine no_growth
 
   !> Memory of this process in kB; 0 where the system does not tell.
@@ -73,7 +79,8 @@ contains
     close (unit)
   end function resident_kilobytes
 
-  !> numbered.pt adds 1, 2, 6 times the index of torch, which is the last, middle and first of Fortran.
+  !> numbered.pt adds 1, 2, 6 times the index of torch, which is the last, middle and first of
+  !! Fortran.
   subroutine reversed_axes()
     type(torch_module) :: numbered
     type(torch_tensor_wrap) :: inputs
@@ -123,7 +130,8 @@ contains
     call inputs%add_scalar(2_int64)
     call affine%forward(inputs, output)
     call output%to_array(y)
-    call check(all(abs(y - (-1.5_real32 * x + 2)) < 1e-6_real32), 'real64 and int64 scalars, list cleared, output used again')
+    call check(all(abs(y - (-1.5_real32 * x + 2)) < 1e-6_real32), &
+               'real64 and int64 scalars, list cleared, output used again')
   end subroutine scalars
 
   !> A tensor in the list may go before the forward; its memory may not.
@@ -140,7 +148,8 @@ contains
     call add_local(inputs, x)
     call numbered%forward(inputs, output)
     call output%to_array(y)
-    call check(all(y == reshape([10_int64, 22_int64, 31_int64, 43_int64], [2, 2])), 'tensor in a list outlives its variable')
+    call check(all(y == reshape([10_int64, 22_int64, 31_int64, 43_int64], [2, 2])), &
+               'tensor in a list outlives its variable')
     call check(c_associated(output%get_handle()), 'an output has a handle')
   end subroutine tensors_as_arguments
 

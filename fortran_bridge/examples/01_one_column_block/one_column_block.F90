@@ -27,5 +27,6 @@ program one_column_block
   call emu%get('ptend_t', dtdt, 1)
   call emu%close()
 
-  write (output_unit, '(a,es12.4,a)') 'heating of the lowest level in column 1:', dtdt(1, n_level), ' K/s'
+  write (output_unit, '(a,es12.4,a)') 'heating of the lowest level in column 1:', &
+    dtdt(1, n_level), ' K/s'
 end program one_column_block

@@ -1,5 +1,5 @@
-!> How a model uses climlink: columns split over ranks, chunk arrays of pcols columns with a shorter last chunk, one run per rank
-!! and step.
+!> How a model uses climlink: columns split over ranks, chunk arrays of pcols columns with a shorter
+!! last chunk, one run per rank and step.
 program chunks_and_mpi
   use, intrinsic :: iso_fortran_env, only: output_unit, r8 => real64
   use mpi_f08, only: MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, MPI_Init
@@ -48,7 +48,8 @@ program chunks_and_mpi
     end do
   end do
   call emu%close()
-  if (rank == 0) write (output_unit, '(a,f9.3,a)') 'temperature after three steps:', chunks(1)%t(1, 1), ' K'
+  if (rank == 0) write (output_unit, '(a,f9.3,a)') 'temperature after three steps:', &
+    chunks(1)%t(1, 1), ' K'
   call MPI_Finalize()
 
 contains

@@ -2,7 +2,8 @@
 program errors_as_values
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
   use, intrinsic :: iso_fortran_env, only: output_unit, r8 => real64
-  use climlink, only: climlink_emulator, climlink_error_file, climlink_error_nonfinite, climlink_error_variable, climlink_status
+  use climlink, only: climlink_emulator, climlink_error_file, climlink_error_nonfinite, &
+                      climlink_error_variable, climlink_status
   implicit none (type, external)
 
   integer, parameter :: n_column = 4, n_level = 6

@@ -1,5 +1,5 @@
-!> A host that lets its own physics spin up, fades the emulator in, keeps its lagged inputs, and goes on from a restart as if it had
-!! never stopped.
+!> A host that lets its own physics spin up, fades the emulator in, keeps its lagged inputs, and
+!! goes on from a restart as if it had never stopped.
 program coupling_and_lagged_inputs
   use, intrinsic :: iso_fortran_env, only: output_unit, r8 => real64
   use climlink, only: climlink_emulator, climlink_status
@@ -26,7 +26,8 @@ program coupling_and_lagged_inputs
   call get_command_argument(1, package)
   call emu%open(package, n_level=n_level, time_step=time_step)
 
-  ! Three steps of the reference alone, then the emulator's temperature tendency with weights 1/4, 2/4, 3/4 and 1.
+  ! Three steps of the reference alone, then the emulator's temperature tendency with weights 1/4,
+  ! 2/4, 3/4 and 1.
   policy%spin_up_steps = 3
   policy%mode = 'partial'
   policy%variables = ['ptend_t']
@@ -61,7 +62,8 @@ contains
   subroutine advance(self, last)
     type(model), intent(inout) :: self
     integer, intent(in) :: last
-    real(r8) :: reference(n_column, n_level), emulated(n_column, n_level), applied(n_column, n_level), water(n_column, n_level, 3)
+    real(r8) :: reference(n_column, n_level), emulated(n_column, n_level), &
+                applied(n_column, n_level), water(n_column, n_level, 3)
     real(r8) :: wind(n_column, n_level), surface(n_column, 5)
 
     water = 1e-3_r8
@@ -76,9 +78,9 @@ contains
       if (policy%needs_emulator(self%step)) call emulate(self, emulated)
       applied = climlink_blend(reference, emulated, policy%weight_of('ptend_t', self%step))
       self%t = self%t + time_step * applied
-      call self%lags%end_step(self%t, water, wind)                 ! what was applied, whoever made it
-      write (output_unit, '(a,i3,a,f5.2,a,f9.4,a)') 'step', self%step, '  weight', policy%weight_of('ptend_t', self%step), &
-        '  temperature', self%t(1, 1), ' K'
+      call self%lags%end_step(self%t, water, wind)  ! what was applied, whoever made it
+      write (output_unit, '(a,i3,a,f5.2,a,f9.4,a)') 'step', self%step, '  weight', &
+        policy%weight_of('ptend_t', self%step), '  temperature', self%t(1, 1), ' K'
     end do
   end subroutine advance
 
@@ -111,8 +113,9 @@ contains
     end if
   end subroutine send
 
-  !> Writes one model to a file and reads another from it. Each column of the buffer stands for one column of the model, so a model
-  !! that runs on many ranks gathers them, and may read them on any other number of ranks.
+  !> Writes one model to a file and reads another from it. Each column of the buffer stands for one
+  !! column of the model, so a model that runs on many ranks gathers them, and may read them on any
+  !! other number of ranks.
   subroutine restart(from, to)
     type(model), intent(in) :: from
     type(model), intent(inout) :: to

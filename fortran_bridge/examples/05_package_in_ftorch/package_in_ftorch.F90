@@ -2,12 +2,13 @@
 !! and one output [column, 368], or as many as the last two arguments say. What a package with
 !! memory carries stands in these rows; the host hands it back.
 !!
-!! The same source compiles against FTorch itself and against climlink's drop-in. Arguments: package, file of packed float32 rows,
-!! number of columns, file for the output rows, and perhaps the lengths of the rows.
+!! The same source compiles against FTorch itself and against climlink's drop-in. Arguments:
+!! package, file of packed float32 rows, number of columns, file for the output rows, and perhaps
+!! the lengths of the rows.
 program package_in_ftorch
   use, intrinsic :: iso_fortran_env, only: real32
-  use ftorch, only: torch_delete, torch_kCPU, torch_model, torch_model_forward, torch_model_load, torch_tensor, &
-                    torch_tensor_from_array
+  use ftorch, only: torch_delete, torch_kCPU, torch_model, torch_model_forward, torch_model_load, &
+                    torch_tensor, torch_tensor_from_array
   implicit none (type, external)
 
   type(torch_model) :: model
@@ -34,7 +35,8 @@ program package_in_ftorch
 
   ! FTorch's axes are the array's: element (column, variable) here is [column, variable] there.
   allocate (rows(n_input, n_column), x(n_column, n_input), y(n_column, n_output))
-  open (newunit=unit, file=trim(input_path), access='stream', form='unformatted', action='read', status='old')
+  open (newunit=unit, file=trim(input_path), access='stream', form='unformatted', action='read', &
+        status='old')
   read (unit) rows
   close (unit)
   x = transpose(rows)
@@ -44,7 +46,8 @@ program package_in_ftorch
   call torch_tensor_from_array(outputs(1), y, torch_kCPU)
   call torch_model_forward(model, inputs, outputs)
 
-  open (newunit=unit, file=trim(output_path), access='stream', form='unformatted', action='write', status='replace')
+  open (newunit=unit, file=trim(output_path), access='stream', form='unformatted', action='write', &
+        status='replace')
   write (unit) transpose(y)
   close (unit)
   call torch_delete(inputs)

@@ -1,4 +1,5 @@
-!> Opens the package named by the first argument. A climlink built without libtorch can only check it, and says so.
+!> Opens the package named by the first argument. A climlink built without libtorch can only check
+!! it, and says so.
 program host
   use, intrinsic :: iso_fortran_env, only: error_unit
   use climlink, only: climlink_emulator, climlink_error_backend, climlink_status
