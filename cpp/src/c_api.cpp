@@ -15,7 +15,8 @@ using climlink::fail;
 using climlink::guarded;
 using climlink::need;
 
-constexpr std::size_t longest_message = 4096;
+// Room for all that a host and a large package have against each other.
+constexpr std::size_t longest_message = 16384;
 // Fixed storage: a message about exhausted memory must not need memory.
 thread_local char last_message[longest_message] = "";
 
@@ -38,8 +39,8 @@ void give(const std::string& contents, void** bytes, int64_t* size) {
 
 climlink_emulator* open_bytes(std::string_view bytes, const char* name,
                               const climlink_options* options) {
-  const climlink_options used = options != nullptr ? *options : climlink_options_default();
-  return new climlink_emulator(bytes, name, used);
+  const climlink::Options defaults;
+  return new climlink_emulator(bytes, name, options != nullptr ? options->values : defaults);
 }
 
 }  // namespace
@@ -93,14 +94,6 @@ const char* climlink_status_name(climlink_status status) {
 }
 
 const char* climlink_last_message(void) { return last_message; }
-
-climlink_options climlink_options_default(void) {
-  climlink_options options{};
-  options.device = "cpu";
-  options.threads = 1;
-  options.micro_batch = 64;
-  return options;
-}
 
 climlink_status climlink_read_file(const char* path, void** bytes, int64_t* size) {
   return guarded([&] {

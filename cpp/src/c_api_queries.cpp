@@ -2,22 +2,15 @@
 #include "c_guard.hpp"
 #include "c_handle.hpp"
 #include "coordinate_check.hpp"
+#include "host_check.hpp"
 
 namespace {
 
 using climlink::checked;
 using climlink::fail;
 using climlink::guarded;
+using climlink::item_at;
 using climlink::need;
-
-template <class Item>
-const Item& item_at(const std::vector<Item>& items, int32_t index) {
-  if (index < 0 || static_cast<std::size_t>(index) >= items.size()) {
-    fail(CLIMLINK_ERROR_ARGUMENT, "index is ", index, "; expected 0 or more and less than ",
-         items.size());
-  }
-  return items[static_cast<std::size_t>(index)];
-}
 
 const climlink::Variable& variable_at(const climlink_emulator* emulator, climlink_role role,
                                       int32_t index) {
@@ -182,5 +175,32 @@ climlink_status climlink_require_units(const climlink_emulator* emulator, climli
       fail(CLIMLINK_ERROR_HOST, v.name, ": the host has units \"", units, "\", the package \"",
            v.units, "\". Convert in the host, with one constant");
     }
+  });
+}
+
+climlink_status climlink_check_host(const climlink_emulator* emulator,
+                                    const climlink_host_variable* variables, int64_t n) {
+  return guarded([&] {
+    const auto& m = checked(emulator).manifest();
+    if (n < 0)
+      fail(CLIMLINK_ERROR_ARGUMENT, "n is ", n, "; expected a number of variables, 0 or more");
+    if (n > 0) need(variables, "variables");
+    for (int64_t i = 0; i < n; ++i) need(variables[i].name, "the name of a host's variable");
+    climlink::check_host_variables(m, {variables, static_cast<std::size_t>(n)});
+  });
+}
+
+climlink_status climlink_vertical_grid(const climlink_emulator* emulator, double* p0_pa,
+                                       const double** hyai, const double** hybi, int64_t* n) {
+  return guarded([&] {
+    need(p0_pa, "p0_pa");
+    need(hyai, "hyai");
+    need(hybi, "hybi");
+    need(n, "n");
+    const auto& grid = checked(emulator).manifest().vertical_grid;
+    *p0_pa = grid.p0_pa;
+    *n = static_cast<int64_t>(grid.hyai.size());
+    *hyai = grid.hyai.empty() ? nullptr : grid.hyai.data();
+    *hybi = grid.hybi.empty() ? nullptr : grid.hybi.data();
   });
 }

@@ -1,4 +1,4 @@
-// What a climlink_emulator handle points to, for the files of the C interface.
+// What the handles point to, for the files of the C interface.
 #pragma once
 
 #include <string>
@@ -8,10 +8,15 @@
 #include "climlink/climlink.h"
 #include "emulator.hpp"
 #include "error.hpp"
+#include "options.hpp"
+
+struct climlink_options {
+  climlink::Options values;
+};
 
 struct climlink_emulator {
   climlink_emulator(std::string_view bytes, const std::string& name,
-                    const climlink_options& options)
+                    const climlink::Options& options)
       : emulator(bytes, name, options),
         input_dim_names(dim_names(emulator.manifest().inputs)),
         output_dim_names(dim_names(emulator.manifest().outputs)) {}
@@ -45,6 +50,16 @@ auto& checked(Handle* handle) {
   if (handle == nullptr)
     fail(CLIMLINK_ERROR_ARGUMENT, "emulator is a null pointer; open a package first");
   return handle->emulator;
+}
+
+// An item by its index from outside; Error(ARGUMENT) where there is none.
+template <class Items>
+const auto& item_at(const Items& items, std::int32_t index) {
+  if (index < 0 || static_cast<std::size_t>(index) >= items.size()) {
+    fail(CLIMLINK_ERROR_ARGUMENT, "index is ", index, "; expected 0 or more and less than ",
+         items.size());
+  }
+  return items[static_cast<std::size_t>(index)];
 }
 
 }  // namespace climlink

@@ -8,10 +8,10 @@
 
 namespace climlink {
 
-// The names in a list separated by commas, in the manifest's order; none for a null pointer or a
-// blank text. Throws Error(ARGUMENT) for a name that the manifest does not list or that stands
-// twice, and for every name where the graph was imported.
-std::vector<std::string> constraints_to_switch_off(const char* list, const Manifest& manifest,
+// The names wanted, in the manifest's order. Throws Error(ARGUMENT) for a name that the manifest
+// does not list or that stands twice, and for every name where the graph was imported.
+std::vector<std::string> constraints_to_switch_off(const std::vector<std::string>& wanted,
+                                                   const Manifest& manifest,
                                                    const std::string& package);
 
 }  // namespace climlink

@@ -15,6 +15,11 @@ struct Device {
   std::string text() const { return cuda ? "cuda:" + std::to_string(index) : "cpu"; }
 };
 
+// The texts that choose_device knows, for messages.
+constexpr const char* device_policies = "\"cpu\", \"cuda\", \"cuda:N\" or \"auto\"";
+
+bool is_device_policy(const std::string& policy);
+
 // policy: "cpu", "cuda" (local_rank modulo device_count), "cuda:N", or "auto" (cuda where
 // device_count > 0, else cpu). Throws Error: ARGUMENT for another text or a negative rank, DEVICE
 // where the device is not there.

@@ -8,7 +8,6 @@
 #include "golden.hpp"
 #include "host_array.hpp"
 #include "near_names.hpp"
-#include "options.hpp"
 
 namespace climlink {
 namespace {
@@ -43,18 +42,16 @@ void check_count(std::int64_t n_column, const Manifest& m) {
 
 }  // namespace
 
-Emulator::Emulator(std::string_view bytes, const std::string& name,
-                   const climlink_options& options) {
-  check_options(options);
-  package_ = read_package(bytes, name, options.pinned_sha256);
+Emulator::Emulator(std::string_view bytes, const std::string& name, const Options& options) {
+  package_ = read_package(bytes, name, options.text("pinned_sha256"));
   check_host_claims(options, manifest(), name);
-  constraints_off_ = constraints_to_switch_off(options.constraints_off, manifest(), name);
+  constraints_off_ = constraints_to_switch_off(options.names("constraints_off"), manifest(), name);
   for (const auto& constraint : constraints_off_)
     constraints_off_text_ += (constraints_off_text_.empty() ? "" : ",") + constraint;
   load(bytes, options);
 }
 
-void Emulator::load(std::string_view bytes, const climlink_options& options) {
+void Emulator::load(std::string_view bytes, const Options& options) {
   const Manifest& m = manifest();
   constexpr std::string_view precision = "float32";
   if (std::find(m.allowed_precisions.begin(), m.allowed_precisions.end(), precision) ==
@@ -63,8 +60,9 @@ void Emulator::load(std::string_view bytes, const climlink_options& options) {
          ": the manifest does not allow float32, the precision of this climlink. Export it again");
   }
   // Counting devices starts the CUDA driver, which a run on the CPU should not do.
-  const int device_count = std::string_view(options.device) == "cpu" ? 0 : backend_device_count();
-  const Device device = choose_device(options.device, options.local_rank, device_count);
+  const std::string& policy = options.text("device");
+  const int device_count = policy == "cpu" ? 0 : backend_device_count();
+  const Device device = choose_device(policy, options.integer("local_rank"), device_count);
   device_text_ = device.text();
   load_on(device, bytes, options, {});
   golden_difference_ =
@@ -75,19 +73,18 @@ void Emulator::load(std::string_view bytes, const climlink_options& options) {
   if (!constraints_off_.empty()) load_on(device, bytes, options, constraints_off_);
 }
 
-void Emulator::load_on(const Device& device, std::string_view bytes,
-                       const climlink_options& options,
+void Emulator::load_on(const Device& device, std::string_view bytes, const Options& options,
                        const std::vector<std::string>& constraints_off) {
   runner_.reset();
   backend_.reset();  // before the next one takes memory
-  backend_ = load_backend(bytes, package_.name, device, options.threads, constraints_off,
-                          options.trust_code != 0);
+  backend_ = load_backend(bytes, package_.name, device, options.integer("threads"), constraints_off,
+                          options.logical("trust_code"));
   const Manifest& m = manifest();
   // A granule of 1 promises nothing about bits across batches: every sample is a forward of its
   // own, and so has always the same.
   const bool one_by_one = m.batch_granule == 1;
   const std::int64_t micro_batch =
-      one_by_one ? 1 : whole_granules(options.micro_batch, m.batch_granule);
+      one_by_one ? 1 : whole_granules(options.integer("micro_batch"), m.batch_granule);
   warm_up(package_, *backend_, micro_batch);
   const std::int64_t batch = device.cuda && !one_by_one ? 0 : micro_batch;
   runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width,

@@ -10,6 +10,7 @@
 #include "backend.hpp"
 #include "climlink/climlink.h"
 #include "column_runner.hpp"
+#include "options.hpp"
 #include "package.hpp"
 
 namespace climlink {
@@ -17,7 +18,7 @@ namespace climlink {
 class Emulator {
  public:
   // Checks, loads, warms up and replays the golden columns; throws Error at the first thing wrong.
-  Emulator(std::string_view bytes, const std::string& name, const climlink_options& options);
+  Emulator(std::string_view bytes, const std::string& name, const Options& options);
 
   const Manifest& manifest() const { return package_.manifest; }
   const std::string& digest() const { return package_.digest; }
@@ -40,8 +41,8 @@ class Emulator {
  private:
   enum class Stage { idle, setting, done, failed };
 
-  void load(std::string_view bytes, const climlink_options& options);
-  void load_on(const Device& device, std::string_view bytes, const climlink_options& options,
+  void load(std::string_view bytes, const Options& options);
+  void load_on(const Device& device, std::string_view bytes, const Options& options,
                const std::vector<std::string>& constraints_off);
   // Sees to it that every sample has its inputs, with zeros for carried ones where the sample
   // begins.

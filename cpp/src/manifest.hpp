@@ -60,6 +60,13 @@ struct Coordinate {
   std::vector<double> values;  // strictly monotonic
 };
 
+// Hybrid coefficients of interfaces, top down: the pressure is p0_pa hyai + hybi ps. Empty where
+// the package states none.
+struct VerticalGrid {
+  double p0_pa = 0;
+  std::vector<double> hyai, hybi;  // [level + 1]
+};
+
 struct Tolerance {
   std::string backend, device, precision;
   double value = 0;
@@ -80,6 +87,7 @@ struct Manifest {
   std::string name;
   std::map<std::string, std::int64_t, std::less<>> dims;
   std::map<std::string, Coordinate, std::less<>> coordinates;  // of some dims
+  VerticalGrid vertical_grid;
   Layout inputs;
   Layout outputs;
   std::vector<CarriedPair> carried;

@@ -44,6 +44,37 @@ void read_coordinates(JsonRecord& root, Manifest& m) {
   }
 }
 
+// Coefficients of n interfaces or midpoints.
+std::vector<double> read_coefficients(JsonRecord& record, const char* key, std::int64_t n) {
+  auto values = record.numbers(key);
+  if (static_cast<std::int64_t>(values.size()) != n)
+    record.problem(key, text("expected ", n, " numbers, got ", values.size()));
+  return values;
+}
+
+void read_vertical_grid(JsonRecord& root, Manifest& m) {
+  if (!root.has("hybrid") || root.is_null("hybrid")) return;
+  JsonRecord record = root.record("hybrid");
+  const std::int64_t n_level = m.dim_size("level");
+  if (n_level == 0) root.problem("hybrid", "expected null, as there is no dimension level");
+  VerticalGrid& grid = m.vertical_grid;
+  grid.p0_pa = record.positive("p0_pa");
+  for (const char* key : {"hyam", "hybm"}) read_coefficients(record, key, n_level);
+  grid.hyai = read_coefficients(record, "hyai", n_level + 1);
+  grid.hybi = read_coefficients(record, "hybi", n_level + 1);
+  constexpr double surface_pressure_pa = 1e5;
+  for (std::size_t k = 1; k < grid.hyai.size(); ++k) {
+    const double above = grid.p0_pa * grid.hyai[k - 1] + surface_pressure_pa * grid.hybi[k - 1];
+    const double below = grid.p0_pa * grid.hyai[k] + surface_pressure_pa * grid.hybi[k];
+    if (below > above) continue;
+    root.problem("hybrid",
+                 text("expected interface pressures that rise downward; at a surface pressure of ",
+                      surface_pressure_pa, " Pa interface ", k, " (0-based) has ", below,
+                      " Pa, the one above it ", above, " Pa"));
+  }
+  record.finish();
+}
+
 std::string shape_text(const Variable& v) {
   std::string shape;
   for (std::size_t d = 0; d < v.sizes.size(); ++d)
@@ -204,6 +235,7 @@ void read_start(const JsonRecord& root, Manifest& m) {
 void read_rows(JsonRecord& root, Manifest& m) {
   read_dims(root, m);
   read_coordinates(root, m);
+  read_vertical_grid(root, m);
   m.inputs = read_layout(root.record("inputs"), m, CLIMLINK_INPUT);
   m.outputs = read_layout(root.record("outputs"), m, CLIMLINK_OUTPUT);
   check_output_order(root, m.outputs);

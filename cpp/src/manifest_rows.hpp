@@ -7,7 +7,8 @@
 
 namespace climlink {
 
-// Reads dims, coordinates, inputs, outputs and carried into the manifest. Throws JsonProblem.
+// Reads dims, coordinates, hybrid, inputs, outputs and carried into the manifest. Throws
+// JsonProblem.
 void read_rows(JsonRecord& root, Manifest& manifest);
 
 }  // namespace climlink

@@ -37,12 +37,8 @@ void check_contents(const ZipReader& zip, const std::string& name) {
   zip.check_contents();
 }
 
-void check_digest(const std::string& digest, const std::string& name, const char* pinned) {
-  if (pinned == nullptr) return;
-  if (!is_sha256_hex(pinned)) {
-    fail(CLIMLINK_ERROR_ARGUMENT, "pinned_sha256 is \"", pinned,
-         "\"; expected 64 hexadecimal digits, or a null pointer for no check");
-  }
+void check_digest(const std::string& digest, const std::string& name, const std::string& pinned) {
+  if (pinned.empty()) return;
   if (lower_case(pinned) != digest) {
     fail(CLIMLINK_ERROR_DIGEST, name, ": SHA-256 is ", digest, ", expected the pinned ",
          lower_case(pinned),
@@ -149,7 +145,8 @@ std::string read_entry(std::string_view bytes, const std::string& name, std::str
   return ZipReader(bytes, name).read(suffix);
 }
 
-Package read_package(std::string_view bytes, const std::string& name, const char* pinned_sha256) {
+Package read_package(std::string_view bytes, const std::string& name,
+                     const std::string& pinned_sha256) {
   Package package;
   package.name = name;
   package.digest = sha256_hex(bytes);

@@ -29,10 +29,11 @@ void check_archive(std::string_view bytes, const std::string& name);
 // One entry of a package, the only one whose path ends in suffix. Throws Error: FILE or PACKAGE.
 std::string read_entry(std::string_view bytes, const std::string& name, std::string_view suffix);
 
-// Digest (against pinned_sha256 unless that is null), zip, manifest and golden rows of a package,
+// Digest (against pinned_sha256 unless that is ""), zip, manifest and golden rows of a package,
 // in this order; golden sequences must chain: start is 1 in their first step and 0 later, and a
-// step's carried inputs are the bytes of the carried outputs before. Throws Error: ARGUMENT,
-// DIGEST, FILE, PACKAGE or SCHEMA.
-Package read_package(std::string_view bytes, const std::string& name, const char* pinned_sha256);
+// step's carried inputs are the bytes of the carried outputs before. Throws Error: DIGEST, FILE,
+// PACKAGE or SCHEMA.
+Package read_package(std::string_view bytes, const std::string& name,
+                     const std::string& pinned_sha256);
 
 }  // namespace climlink

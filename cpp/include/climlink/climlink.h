@@ -60,23 +60,9 @@ typedef CLIMLINK_ENUM(climlink_status){
 typedef CLIMLINK_ENUM(climlink_type){CLIMLINK_FLOAT32 = 1, CLIMLINK_FLOAT64 = 2} climlink_type;
 typedef CLIMLINK_ENUM(climlink_role){CLIMLINK_INPUT = 1, CLIMLINK_OUTPUT = 2} climlink_role;
 
-/* What the host declares when it opens a package. Start from climlink_options_default(). */
-typedef struct climlink_options {
-  int32_t level_count; /* number of model levels of the host; 0: the host makes no claim */
-  double time_step_s;  /* physics time step of the host in seconds; 0: the host makes no claim */
-  const char* device;  /* "cpu" (default), "cuda" (local_rank modulo device count), "cuda:N", or
-                          "auto" (cuda where present, else cpu) */
-  int32_t local_rank;  /* rank on this node, used by "cuda" and "auto" */
-  int32_t threads;     /* intra-operator threads; default 1 */
-  int32_t micro_batch; /* samples per forward on the CPU, at least 2, rounded up to a multiple of
-                          the package's batch granule; default 64. On a GPU all at once. A package
-                          of granule 1 (fields) runs one sample per forward, on any device. */
-  const char* pinned_sha256;   /* 64 hexadecimal digits that the file must have, or NULL */
-  const char* constraints_off; /* constraints of the manifest left out in this run, separated by
-                                  commas; NULL or blank: none */
-  int32_t trust_code; /* 1: what the graph's code may do is not checked; for files whose author you
-                         trust. Default 0 */
-} climlink_options;
+/* Opaque: how a package is opened. Options have names and are set by text; climlink_option lists
+ * them. */
+typedef struct climlink_options climlink_options;
 
 /* The sample and at most three dimensions of a variable. */
 #define CLIMLINK_MAX_RANK 4
@@ -92,6 +78,15 @@ typedef struct climlink_array {
   int64_t stride[CLIMLINK_MAX_RANK]; /* bytes from one index to the next, also negative */
 } climlink_array;
 
+/* One variable of a host. */
+typedef struct climlink_host_variable {
+  const char* name;
+  const char* units; /* "" or NULL: the host makes no claim */
+  const char* dims; /* names separated by blanks, in any order, without the sample; "" for a scalar;
+                       NULL: the host makes no claim */
+  int32_t taken;    /* 0: an input that the host gives; 1: an output that it takes and needs */
+} climlink_host_variable;
+
 CLIMLINK_API const char* climlink_version(void);
 /* Name of the backend built in: "torchscript" or "stub". */
 CLIMLINK_API const char* climlink_backend(void);
@@ -100,7 +95,6 @@ CLIMLINK_API const char* climlink_status_name(climlink_status status);
 /* Message of this thread's last failed call; "" before any. Valid until this thread's next climlink
  * call. */
 CLIMLINK_API const char* climlink_last_message(void);
-CLIMLINK_API climlink_options climlink_options_default(void);
 
 /* Reads a whole regular file below 2 GiB into memory owned by climlink; free it with climlink_free.
  */
@@ -120,9 +114,31 @@ CLIMLINK_API climlink_status climlink_read_entry(const void* bytes, int64_t size
                                                  const char* suffix, void** contents,
                                                  int64_t* contents_size);
 
+/* The options there are, index from 0: name, type ("text", "integer", "real", "logical", or
+ * "names", separated by commas), default as text, who sets it ("user", or "host" for what only the
+ * host knows), and a sentence of help. Valid as long as the library is loaded. */
+CLIMLINK_API int32_t climlink_option_count(void);
+CLIMLINK_API climlink_status climlink_option(int32_t index, const char** name, const char** type,
+                                             const char** value, const char** set_by,
+                                             const char** help);
+/* Options with every default; free them with climlink_options_free. */
+CLIMLINK_API climlink_status climlink_options_new(climlink_options** options);
+/* Sets one option from text; blanks around it do not count, and a logical may be true, .true., t, 1
+ * or false, .false., f, 0. Fails with CLIMLINK_ERROR_ARGUMENT for an unknown name (naming near
+ * names) or a value that does not fit; the option is then as before. */
+CLIMLINK_API climlink_status climlink_options_set(climlink_options* options, const char* name,
+                                                  const char* value);
+/* The value as text, a logical as true or false; valid until the next set of this option or free.
+ */
+CLIMLINK_API climlink_status climlink_options_get(const climlink_options* options, const char* name,
+                                                  const char** value);
+/* Frees the options and sets *options to NULL; freeing NULL is allowed. Emulators that were opened
+ * with them do not need them. */
+CLIMLINK_API climlink_status climlink_options_free(climlink_options** options);
+
 /* Opens a package: digest, archive, manifest (before any deserialization), host claims, device,
  * load, code, freeze, warm-up, golden replay. A package is code: one whose graph does more than
- * compute is refused before it acts, unless options.trust_code is 1. With constraints_off the
+ * compute is refused before it acts, unless the option trust_code is true. With constraints_off the
  * golden columns are replayed with every constraint on, then the graph is loaded again without
  * these. On failure *emulator is NULL. options may be NULL (defaults). */
 CLIMLINK_API climlink_status climlink_open(const char* path, const climlink_options* options,
@@ -143,7 +159,7 @@ CLIMLINK_API climlink_status climlink_digest(const climlink_emulator* emulator,
                                              const char** sha256);
 CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator,
                                              const char** device);
-/* Constraints that options.constraints_off switched off, in the manifest's order, separated by
+/* Constraints that the option constraints_off switched off, in the manifest's order, separated by
  * commas; "" for none. */
 CLIMLINK_API climlink_status climlink_constraints_off(const climlink_emulator* emulator,
                                                       const char** names);
@@ -199,6 +215,21 @@ CLIMLINK_API climlink_status climlink_carried(const climlink_emulator* emulator,
 CLIMLINK_API climlink_status climlink_require_units(const climlink_emulator* emulator,
                                                     climlink_role role, const char* name,
                                                     const char* units);
+
+/* Holds a host's variables [n] against the package, before the first step. One message names all
+ * that does not fit: inputs that the host does not give and outputs that the package does not have
+ * (with near names), other units, other dims, inputs that the host gives although they are carried
+ * or start, and names that stand twice. What the package has beyond that is fine. Fails with
+ * CLIMLINK_ERROR_VARIABLE where a name is missing or doubled, else with CLIMLINK_ERROR_HOST. */
+CLIMLINK_API climlink_status climlink_check_host(const climlink_emulator* emulator,
+                                                 const climlink_host_variable* variables,
+                                                 int64_t n);
+/* Hybrid coefficients of the package's interfaces [n], from the top down, n = levels + 1: the
+ * pressure is p0_pa hyai + hybi ps, in Pa. n is 0, and the arrays NULL, where the package states
+ * none. Valid until close. */
+CLIMLINK_API climlink_status climlink_vertical_grid(const climlink_emulator* emulator,
+                                                    double* p0_pa, const double** hyai,
+                                                    const double** hybi, int64_t* n);
 
 /* Starts a step of n_column columns (0 is legal); forgets what was set before. */
 CLIMLINK_API climlink_status climlink_begin(climlink_emulator* emulator, int64_t n_column);
