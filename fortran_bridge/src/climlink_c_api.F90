@@ -9,36 +9,40 @@ module climlink_c_api
   implicit none (type, external)
   private
 
-  public :: c_options, c_role_input, c_role_output
-  public :: climlink_version_c, climlink_backend_c, climlink_status_name_c, &
-            climlink_last_message_c, climlink_options_default_c
-  public :: climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c, &
-            climlink_close_c
-  public :: climlink_manifest_c, climlink_digest_c, climlink_device_c, climlink_level_count_c, &
-            climlink_time_step_c
-  public :: climlink_host_postprocessing_c, climlink_constraints_off_c
-  public :: climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, &
-            climlink_require_units_c
-  public :: climlink_variable_dims_c, climlink_variable_role_c, climlink_dim_size_c
+  public :: c_array, c_host_variable, c_role_input, c_role_output
+  public :: climlink_version_c, climlink_backend_c, climlink_status_name_c, climlink_last_message_c
+  public :: climlink_option_count_c, climlink_option_c, climlink_options_new_c
+  public :: climlink_options_set_c, climlink_options_free_c
+  public :: climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c
+  public :: climlink_close_c, climlink_manifest_c, climlink_digest_c, climlink_device_c
+  public :: climlink_level_count_c, climlink_time_step_c, climlink_vertical_grid_c
+  public :: climlink_host_postprocessing_c, climlink_constraints_off_c, climlink_golden_difference_c
+  public :: climlink_variable_count_c, climlink_variable_c, climlink_variable_dims_c
+  public :: climlink_variable_role_c, climlink_dim_size_c, climlink_require_units_c
   public :: climlink_require_coordinate_c, climlink_carried_count_c, climlink_carried_c
-  public :: climlink_begin_c, climlink_run_c, climlink_fortran_set_c, climlink_fortran_get_c
-  public :: c_text, c_characters
+  public :: climlink_check_host_c, climlink_begin_c, climlink_set_c, climlink_run_c, climlink_get_c
+  public :: climlink_fortran_view_c, climlink_fortran_read_c, climlink_fortran_write_c
+  public :: c_text, c_characters, text_of
 
   integer(c_int), parameter :: c_role_input = 1_c_int
   integer(c_int), parameter :: c_role_output = 2_c_int
 
-  !> `climlink_options` of climlink.h, member by member.
-  type, bind(c) :: c_options
-    integer(c_int32_t) :: level_count = 0_c_int32_t
-    real(c_double) :: time_step_s = 0.0_c_double
-    type(c_ptr) :: device = c_null_ptr
-    integer(c_int32_t) :: local_rank = 0_c_int32_t
-    integer(c_int32_t) :: threads = 1_c_int32_t
-    integer(c_int32_t) :: micro_batch = 64_c_int32_t
-    type(c_ptr) :: pinned_sha256 = c_null_ptr
-    type(c_ptr) :: constraints_off = c_null_ptr
-    integer(c_int32_t) :: trust_code = 0_c_int32_t
-  end type c_options
+  integer, parameter :: max_rank = 4    !! CLIMLINK_MAX_RANK
+
+  !> `climlink_array` of climlink.h: a view of an array of the host.
+  type, bind(c) :: c_array
+    type(c_ptr) :: data = c_null_ptr
+    integer(c_int) :: type = 0_c_int
+    integer(c_int32_t) :: rank = 0_c_int32_t
+    integer(c_int64_t) :: extent(max_rank) = 0_c_int64_t
+    integer(c_int64_t) :: stride(max_rank) = 0_c_int64_t       !! [byte]
+  end type c_array
+
+  !> `climlink_host_variable` of climlink.h.
+  type, bind(c) :: c_host_variable
+    type(c_ptr) :: name, units, dims
+    integer(c_int32_t) :: taken
+  end type c_host_variable
 
   interface
     function climlink_version_c() result(text) bind(c, name='climlink_version')
@@ -66,11 +70,44 @@ module climlink_c_api
       type(c_ptr) :: text
     end function climlink_last_message_c
 
-    function climlink_options_default_c() result(options) bind(c, name='climlink_options_default')
-      import :: c_options
+    function climlink_option_count_c() result(count) bind(c, name='climlink_option_count')
+      import :: c_int32_t
       implicit none (type, external)
-      type(c_options) :: options
-    end function climlink_options_default_c
+      integer(c_int32_t) :: count
+    end function climlink_option_count_c
+
+    function climlink_option_c(index, name, type, value, set_by, help) result(status) &
+      bind(c, name='climlink_option')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      integer(c_int32_t), value, intent(in) :: index
+      type(c_ptr), intent(out) :: name, type, value, set_by, help
+      integer(c_int) :: status
+    end function climlink_option_c
+
+    function climlink_options_new_c(options) result(status) bind(c, name='climlink_options_new')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), intent(out) :: options
+      integer(c_int) :: status
+    end function climlink_options_new_c
+
+    function climlink_options_set_c(options, name, value) result(status) &
+      bind(c, name='climlink_options_set')
+      import :: c_char, c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: options
+      character(kind=c_char), intent(in) :: name(*)
+      character(kind=c_char), intent(in) :: value(*)
+      integer(c_int) :: status
+    end function climlink_options_set_c
+
+    function climlink_options_free_c(options) result(status) bind(c, name='climlink_options_free')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), intent(inout) :: options
+      integer(c_int) :: status
+    end function climlink_options_free_c
 
     function climlink_read_file_c(path, bytes, size) result(status) &
       bind(c, name='climlink_read_file')
@@ -89,22 +126,22 @@ module climlink_c_api
     end subroutine climlink_free_c
 
     function climlink_open_c(path, options, emulator) result(status) bind(c, name='climlink_open')
-      import :: c_char, c_int, c_options, c_ptr
+      import :: c_char, c_int, c_ptr
       implicit none (type, external)
       character(kind=c_char), intent(in) :: path(*)
-      type(c_options), intent(in) :: options
+      type(c_ptr), value, intent(in) :: options
       type(c_ptr), intent(out) :: emulator
       integer(c_int) :: status
     end function climlink_open_c
 
     function climlink_open_bytes_c(bytes, size, name, options, emulator) result(status) &
       bind(c, name='climlink_open_bytes')
-      import :: c_char, c_int, c_int64_t, c_options, c_ptr
+      import :: c_char, c_int, c_int64_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: bytes
       integer(c_int64_t), value, intent(in) :: size
       character(kind=c_char), intent(in) :: name(*)
-      type(c_options), intent(in) :: options
+      type(c_ptr), value, intent(in) :: options
       type(c_ptr), intent(out) :: emulator
       integer(c_int) :: status
     end function climlink_open_bytes_c
@@ -301,34 +338,81 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_run_c
 
-    !> climlink_set for a Fortran array: any kind, rank and stride arrives as a descriptor
-    !! (climlink_descriptor.c).
-    function climlink_fortran_set_c(emulator, name, values, first_column, message, capacity) &
-      result(status) bind(c, name='climlink_fortran_set')
-      import :: c_char, c_int, c_int64_t, c_ptr, c_size_t
+    function climlink_check_host_c(emulator, variables, n) result(status) &
+      bind(c, name='climlink_check_host')
+      import :: c_host_variable, c_int, c_int64_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
+      integer(c_int64_t), value, intent(in) :: n
+      type(c_host_variable), intent(in) :: variables(n)
+      integer(c_int) :: status
+    end function climlink_check_host_c
+
+    function climlink_vertical_grid_c(emulator, p0_pa, hyai, hybi, n) result(status) &
+      bind(c, name='climlink_vertical_grid')
+      import :: c_double, c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      real(c_double), intent(out) :: p0_pa
+      type(c_ptr), intent(out) :: hyai, hybi
+      integer(c_int64_t), intent(out) :: n
+      integer(c_int) :: status
+    end function climlink_vertical_grid_c
+
+    function climlink_set_c(emulator, name, values, first_column) result(status) &
+      bind(c, name='climlink_set')
+      import :: c_array, c_char, c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      character(kind=c_char), intent(in) :: name(*)
+      type(c_array), intent(in) :: values
+      integer(c_int64_t), value, intent(in) :: first_column
+      integer(c_int) :: status
+    end function climlink_set_c
+
+    function climlink_get_c(emulator, name, values, first_column) result(status) &
+      bind(c, name='climlink_get')
+      import :: c_array, c_char, c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      character(kind=c_char), intent(in) :: name(*)
+      type(c_array), intent(in) :: values
+      integer(c_int64_t), value, intent(in) :: first_column
+      integer(c_int) :: status
+    end function climlink_get_c
+
+    !> The view of a Fortran array (climlink_descriptor.c).
+    function climlink_fortran_view_c(name, values, view, message, capacity) result(status) &
+      bind(c, name='climlink_fortran_view')
+      import :: c_array, c_char, c_int, c_size_t
+      implicit none (type, external)
       character(kind=c_char), intent(in) :: name(*)
       type(*), dimension(..), intent(in) :: values
-      integer(c_int64_t), value, intent(in) :: first_column
+      type(c_array), intent(out) :: view
       character(kind=c_char), intent(inout) :: message(*)
       integer(c_size_t), value, intent(in) :: capacity
       integer(c_int) :: status
-    end function climlink_fortran_set_c
+    end function climlink_fortran_view_c
 
-    !> climlink_get for a Fortran array.
-    function climlink_fortran_get_c(emulator, name, values, first_column, message, capacity) &
-      result(status) bind(c, name='climlink_fortran_get')
-      import :: c_char, c_int, c_int64_t, c_ptr, c_size_t
+    !> Copies what a view [sample, dims...] sees to values [sample, width].
+    function climlink_fortran_read_c(view, values) result(status) &
+      bind(c, name='climlink_fortran_read')
+      import :: c_array, c_double, c_int
       implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      character(kind=c_char), intent(in) :: name(*)
-      type(*), dimension(..), intent(inout) :: values
-      integer(c_int64_t), value, intent(in) :: first_column
-      character(kind=c_char), intent(inout) :: message(*)
-      integer(c_size_t), value, intent(in) :: capacity
+      type(c_array), intent(in) :: view
+      real(c_double), intent(inout) :: values(:, :)
       integer(c_int) :: status
-    end function climlink_fortran_get_c
+    end function climlink_fortran_read_c
+
+    !> Copies values [sample, width] to where a view [sample, dims...] looks.
+    function climlink_fortran_write_c(view, values) result(status) &
+      bind(c, name='climlink_fortran_write')
+      import :: c_array, c_double, c_int
+      implicit none (type, external)
+      type(c_array), intent(in) :: view
+      real(c_double), intent(in) :: values(:, :)
+      integer(c_int) :: status
+    end function climlink_fortran_write_c
 
     function c_strlen(text) result(length) bind(c, name='strlen')
       import :: c_ptr, c_size_t
@@ -370,5 +454,18 @@ contains
     end do
     characters(len_trim(text) + 1) = c_null_char
   end function c_characters
+
+  !> The text before the first NUL.
+  pure function text_of(characters) result(text)
+    character(kind=c_char), intent(in) :: characters(:)
+    character(len=:), allocatable :: text
+    integer :: i, length
+
+    length = findloc(characters, c_null_char, dim=1) - 1
+    allocate (character(len=length) :: text)
+    do i = 1, length
+      text(i:i) = characters(i)
+    end do
+  end function text_of
 
 end module climlink_c_api

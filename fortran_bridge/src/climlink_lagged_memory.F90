@@ -3,10 +3,13 @@
 !!
 !! Per physics step of the host:
 !!
-!!     call memory%begin_step(t, q, u, scalars)     ! state before the physics: the dynamics
+!!     call memory%begin_step(fields, status)       ! state before the physics: the dynamics
 !!                                                  ! tendency is now known
-!!     call memory%get('state_t_dyn', values, status)
-!!     call memory%end_step(t, q, u)                ! state after what the emulator replaces
+!!     call fields%send(emulator, status)
+!!     call memory%end_step(fields, status)         ! state after what the emulator replaces
+!!
+!! where fields is the host's table (climlink_host_fields), or one table per chunk in the order of
+!! the columns; add_to declares the lagged inputs in it.
 !!
 !! With b(n) the state before and a(n) the state after step n, and dt the time step:
 !!
@@ -23,9 +26,12 @@
 module climlink_lagged_memory
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use, intrinsic :: iso_fortran_env, only: real64
+  use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_error_state, &
                              climlink_error_variable, climlink_status, failure
+  use climlink_host_fields, only: climlink_host_fields
   use climlink_parallel, only: process_rank, settle
+  use climlink_run_options, only: number_text
   implicit none (type, external)
   private
 
@@ -33,11 +39,41 @@ module climlink_lagged_memory
 
   !> Steps before the memory can answer: tm_X_dyn needs b(n-1) - a(n-2).
   integer, parameter :: needed_steps = 2
+  integer, parameter :: name_length = 21
 
-  integer, parameter :: n_state = 5      ! t, q0001, q0002, q0003, u
-  integer, parameter :: n_scalar = 5     ! ps, SOLIN, LHFLX, SHFLX, COSZRS
-  character(len=*), parameter :: scalar_names(n_scalar) = [character(len=14) :: 'tm_state_ps', &
-    'tm_pbuf_SOLIN', 'tm_pbuf_LHFLX', 'tm_pbuf_SHFLX', 'tm_pbuf_COSZRS']
+  !> What the memory takes from the host's table before each step.
+  character(len=*), parameter :: states(5) = [character(len=name_length) :: &
+    'state_t', 'state_q0001', 'state_q0002', 'state_q0003', 'state_u']
+  character(len=*), parameter :: scalars(5) = [character(len=name_length) :: &
+    'state_ps', 'pbuf_SOLIN', 'pbuf_LHFLX', 'pbuf_SHFLX', 'pbuf_COSZRS']
+  integer, parameter :: n_state = size(states), n_scalar = size(scalars)
+  integer, parameter :: first_water = 2, last_water = 4, zonal_wind = 5        ! among states
+
+  integer, parameter :: by_dynamics = 1, by_physics = 2, given = 3, not_here = 0
+
+  !> What it gives: the name of the latest lag, or 'tm_' before it for the one before that.
+  type :: lagged_input
+    character(len=name_length) :: name
+    character(len=8) :: units
+    integer :: kind                                          !! Where it is kept.
+    integer :: position                                      !! There.
+  end type lagged_input
+
+  type(lagged_input), parameter :: lagged(13) = [ &
+    lagged_input('state_t_dyn', 'K/s', by_dynamics, 1), &
+    lagged_input('state_q0_dyn', 'kg/kg/s', by_dynamics, 2), &
+    lagged_input('state_u_dyn', 'm/s2', by_dynamics, 3), &
+    lagged_input('state_t_prvphy', 'K/s', by_physics, 1), &
+    lagged_input('state_q0001_prvphy', 'kg/kg/s', by_physics, 2), &
+    lagged_input('state_q0002_prvphy', 'kg/kg/s', by_physics, 3), &
+    lagged_input('state_q0003_prvphy', 'kg/kg/s', by_physics, 4), &
+    lagged_input('state_u_prvphy', 'm/s2', by_physics, 5), &
+    lagged_input('state_ps', 'Pa', given, 1), &
+    lagged_input('pbuf_SOLIN', 'W/m2', given, 2), &
+    lagged_input('pbuf_LHFLX', 'W/m2', given, 3), &
+    lagged_input('pbuf_SHFLX', 'W/m2', given, 4), &
+    lagged_input('pbuf_COSZRS', '1', given, 5)]
+  character(len=*), parameter :: earlier = 'tm_'
 
   type :: climlink_lags
     private
@@ -50,14 +86,18 @@ module climlink_lagged_memory
                                                              !! [column, level, 3, 2]
     real(real64), allocatable :: physics(:, :, :, :)         !! X_prvphy and tm_X_prvphy [column,
                                                              !! level, state, 2]
-    real(real64), allocatable :: scalars(:, :, :)            !! Given to this step, and to the one
+    real(real64), allocatable :: taken(:, :, :)              !! Given to this step, and to the one
                                                              !! before [column, 5, 2]
   contains
     procedure :: initialize
-    procedure :: begin_step
-    procedure :: end_step
-    procedure :: has
-    procedure :: width
+    procedure, private :: begin_chunks
+    procedure, private :: begin_rank
+    generic :: begin_step => begin_chunks, begin_rank
+    procedure, private :: end_chunks
+    procedure, private :: end_rank
+    generic :: end_step => end_chunks, end_rank
+    procedure :: add_to
+    procedure :: serves
     procedure :: ready
     procedure :: get
     procedure :: state_size
@@ -97,72 +137,155 @@ contains
     self%completed = 0
     self%within_step = .false.
     if (allocated(self%before)) deallocate (self%before, self%after, self%dynamics, self%physics, &
-                                            self%scalars)
+                                            self%taken)
     allocate (self%before(n_column, n_level, n_state), self%after(n_column, n_level, n_state), &
               self%dynamics(n_column, n_level, 3, 2), self%physics(n_column, n_level, n_state, 2), &
-              self%scalars(n_column, n_scalar, 2), source=0.0_real64)
+              self%taken(n_column, n_scalar, 2), source=0.0_real64)
   end subroutine allocate_memory
 
-  !> Takes the state before the physics [column, level], with q of vapour, liquid and ice [column,
-  !! level, 3], and the scalars ps [Pa], SOLIN, LHFLX, SHFLX [W/m2] and COSZRS [column, 5].
-  subroutine begin_step(self, t, q, u, scalars, status)
+  !> Takes the state before the physics, and the scalars of this step, from the table of all columns
+  !! of this rank.
+  subroutine begin_rank(self, fields, status)
     class(climlink_lags), intent(inout) :: self
-    real(real64), intent(in) :: t(:, :)
-    real(real64), intent(in) :: q(:, :, :)
-    real(real64), intent(in) :: u(:, :)
-    real(real64), intent(in) :: scalars(:, :)
+    type(climlink_host_fields), intent(in) :: fields
+    type(climlink_status), intent(out), optional :: status
+
+    call self%begin_chunks([fields], status)
+  end subroutine begin_rank
+
+  !> The same from one table per chunk, in the order of the columns.
+  subroutine begin_chunks(self, fields, status)
+    class(climlink_lags), intent(inout) :: self
+    type(climlink_host_fields), intent(in) :: fields(:)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
+    real(real64), allocatable :: new(:, :, :)
 
     call check_call(self, 'begin_step', .false., outcome)
-    if (outcome%ok()) call check_state(self, 'begin_step', t, q, u, outcome)
-    if (outcome%ok()) call check_shape('begin_step: scalars', shape(scalars), &
-                                       [size(self%before, 1), n_scalar], outcome)
-    if (outcome%ok()) call take_before(self, t, q, u, scalars)
-    call settle(outcome, status)
-  end subroutine begin_step
-
-  subroutine take_before(self, t, q, u, scalars)
-    class(climlink_lags), intent(inout) :: self
-    real(real64), intent(in) :: t(:, :), q(:, :, :), u(:, :), scalars(:, :)
-
-    self%before(:, :, 1) = t
-    self%before(:, :, 2:4) = q
-    self%before(:, :, 5) = u
-    self%scalars(:, :, 2) = self%scalars(:, :, 1)
-    self%scalars(:, :, 1) = scalars
-    if (self%completed > 0) then
-      self%dynamics(:, :, :, 2) = self%dynamics(:, :, :, 1)
-      self%dynamics(:, :, 1, 1) = (t - self%after(:, :, 1)) / self%time_step
-      self%dynamics(:, :, 2, &
-                    1) = (sum(q, dim=3) - sum(self%after(:, :, 2:4), dim=3)) / self%time_step
-      self%dynamics(:, :, 3, 1) = (u - self%after(:, :, 5)) / self%time_step
+    if (outcome%ok()) call check_count(self, fields, outcome)
+    if (outcome%ok()) then
+      allocate (new(size(self%before, 1), 1, n_scalar))
+      call collect(fields, scalars, new, outcome)
+      call collect(fields, states, self%before, outcome)
     end if
-    self%within_step = .true.
-  end subroutine take_before
+    if (outcome%ok()) then
+      self%taken(:, :, 2) = self%taken(:, :, 1)
+      self%taken(:, :, 1) = new(:, 1, :)
+      call note_dynamics(self)
+    end if
+    call settle(outcome, status)
+  end subroutine begin_chunks
 
-  !> Takes the state after what the emulator replaces.
-  subroutine end_step(self, t, q, u, status)
+  !> The dynamics tendency is known: from the state after the last step to that before this one.
+  subroutine note_dynamics(self)
     class(climlink_lags), intent(inout) :: self
-    real(real64), intent(in) :: t(:, :)
-    real(real64), intent(in) :: q(:, :, :)
-    real(real64), intent(in) :: u(:, :)
+    integer, parameter :: w1 = first_water, w3 = last_water
+
+    self%within_step = .true.
+    if (self%completed == 0) return
+    self%dynamics(:, :, :, 2) = self%dynamics(:, :, :, 1)
+    associate (now => self%dynamics(:, :, :, 1), before => self%before, after => self%after)
+      now(:, :, 1) = (before(:, :, 1) - after(:, :, 1)) / self%time_step
+      now(:, :, 2) = (sum(before(:, :, w1:w3), dim=3) - sum(after(:, :, w1:w3), dim=3)) &
+                     / self%time_step
+      now(:, :, 3) = (before(:, :, zonal_wind) - after(:, :, zonal_wind)) / self%time_step
+    end associate
+  end subroutine note_dynamics
+
+  !> Takes the state after what the emulator replaces, as begin_step took that before.
+  subroutine end_rank(self, fields, status)
+    class(climlink_lags), intent(inout) :: self
+    type(climlink_host_fields), intent(in) :: fields
+    type(climlink_status), intent(out), optional :: status
+
+    call self%end_chunks([fields], status)
+  end subroutine end_rank
+
+  subroutine end_chunks(self, fields, status)
+    class(climlink_lags), intent(inout) :: self
+    type(climlink_host_fields), intent(in) :: fields(:)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
 
     call check_call(self, 'end_step', .true., outcome)
-    if (outcome%ok()) call check_state(self, 'end_step', t, q, u, outcome)
+    if (outcome%ok()) call check_count(self, fields, outcome)
+    if (outcome%ok()) call collect(fields, states, self%after, outcome)
     if (outcome%ok()) then
-      self%after(:, :, 1) = t
-      self%after(:, :, 2:4) = q
-      self%after(:, :, 5) = u
       self%physics(:, :, :, 2) = self%physics(:, :, :, 1)
       self%physics(:, :, :, 1) = (self%after - self%before) / self%time_step
       self%completed = self%completed + 1
       self%within_step = .false.
     end if
     call settle(outcome, status)
-  end subroutine end_step
+  end subroutine end_chunks
+
+  !> Some variables [column, width, variable] of the host's tables; nothing changes where one fails.
+  subroutine collect(fields, names, values, outcome)
+    type(climlink_host_fields), intent(in) :: fields(:)
+    character(len=*), intent(in) :: names(:)
+    real(real64), intent(inout) :: values(:, :, :)
+    type(climlink_status), intent(inout) :: outcome
+    real(real64) :: new(size(values, 1), size(values, 2), size(values, 3))
+    integer :: i, chunk, first, last
+
+    do i = 1, size(names)
+      last = 0
+      do chunk = 1, size(fields)
+        if (.not. outcome%ok()) return
+        first = last + 1
+        last = last + fields(chunk)%count()
+        call fields(chunk)%fetch(trim(names(i)), new(first:last, :, i), outcome, first)
+      end do
+    end do
+    if (outcome%ok()) values = new
+  end subroutine collect
+
+  !> Declares the lagged inputs in the host's table, which then points at this memory: it must be a
+  !! target.
+  subroutine add_to(self, fields)
+    class(climlink_lags), intent(in), target :: self         !! Initialized.
+    type(climlink_host_fields), intent(inout) :: fields
+    character(len=12) :: axes
+    integer :: i
+
+    do i = 1, size(lagged)
+      associate (entry => lagged(i))
+        axes = merge('sample      ', 'sample level', entry%kind == given)
+        call fields%add_provider(earlier // trim(entry%name), entry%units, provide, axes, self, &
+                                 needed_steps)
+        if (entry%kind == given) cycle
+        call fields%add_provider(entry%name, entry%units, provide, axes, self, needed_steps)
+      end associate
+    end do
+  end subroutine add_to
+
+  subroutine provide(context, name, first_sample, values, status)
+    class(*), intent(in) :: context
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first_sample
+    real(real64), intent(out) :: values(:, :)
+    type(climlink_status), intent(inout) :: status
+
+    values = 0.0_real64
+    select type (context)
+    type is (climlink_lags)
+      call context%get(name, values, status, first_sample)
+    end select
+  end subroutine provide
+
+  !> True if a package has inputs that are kept here.
+  function serves(self, emulator) result(yes)
+    class(climlink_lags), intent(in) :: self
+    type(climlink_emulator), intent(in) :: emulator          !! Open.
+    logical :: yes
+    integer :: i, kind, position, lag
+
+    yes = .false.
+    do i = 1, emulator%n_input()
+      call locate(emulator%input_name(i), kind, position, lag)
+      yes = yes .or. (kind /= not_here .and. allocated(self%before))
+    end do
+  end function serves
 
   !> True once two steps have ended: from the third on, every lagged input has a value. Without
   !! columns there is nothing to wait for.
@@ -174,91 +297,69 @@ contains
     if (allocated(self%before)) yes = yes .or. size(self%before, 1) == 0
   end function ready
 
-  !> Whether a variable of this name is kept here.
-  pure function has(self, name) result(yes)
-    class(climlink_lags), intent(in) :: self
-    character(len=*), intent(in) :: name
-    logical :: yes
-    integer :: kind, state, lag
-
-    call locate(name, kind, state, lag)
-    yes = kind > 0 .and. allocated(self%before)
-  end function has
-
-  !> Levels of a variable that is kept here, 1 for a scalar; 0 if there is none of this name.
-  pure function width(self, name) result(n)
-    class(climlink_lags), intent(in) :: self
-    character(len=*), intent(in) :: name
-    integer :: n
-    integer :: kind, state, lag
-
-    n = 0
-    if (.not. self%has(name)) return
-    call locate(name, kind, state, lag)
-    n = merge(1, size(self%before, 2), kind == 3)
-  end function width
-
-  !> A lagged input [column, level], or [column, 1] for a scalar, between begin_step and end_step.
-  subroutine get(self, name, values, status)
+  !> A lagged input [column, level], or [column, 1] for a scalar, of the columns from first_column
+  !! on, between begin_step and end_step.
+  subroutine get(self, name, values, status, first_column)
     class(climlink_lags), intent(in) :: self
     character(len=*), intent(in) :: name
     real(real64), intent(out) :: values(:, :)
     type(climlink_status), intent(out), optional :: status
+    integer, intent(in), optional :: first_column            !! Default 1.
     type(climlink_status) :: outcome
-    integer :: kind, state, lag
-    character(len=128) :: text
+    integer :: kind, position, lag, first, last
 
     values = 0.0_real64
+    first = 1
+    if (present(first_column)) first = first_column
+    last = first + size(values, 1) - 1
     call check_call(self, 'get ' // trim(name), .true., outcome)
-    call locate(name, kind, state, lag)
-    if (kind == 0) then
+    call locate(name, kind, position, lag)
+    if (kind == not_here) then
       outcome = refusal(climlink_error_variable, "get: there is no lagged input '" // trim(name) &
                         // "'")
     else if (outcome%ok() .and. .not. self%ready()) then
-      write (text, '(2(a,i0),a)') ' needs ', needed_steps, ' steps of history, there are ', &
-        self%completed, ': let the host run its own physics first (spin_up_steps)'
-      outcome = refusal(climlink_error_state, 'get: ' // trim(name) // trim(text))
+      outcome = refusal(climlink_error_state, 'get: ' // trim(name) // ' needs ' // &
+                        number_text(needed_steps) // ' steps of history, there are ' // &
+                        number_text(self%completed) // &
+                        ': let the host run its own physics first (spin_up_steps)')
+    else if (outcome%ok()) then
+      if (first < 1 .or. last > size(self%before, 1)) then
+        outcome = refusal(climlink_error_shape, 'get: ' // trim(name) // ': columns ' // &
+                          number_text(first) // ' to ' // number_text(last) // ' of ' // &
+                          number_text(size(self%before, 1)) // ' are asked for')
+      else
+        call check_shape('get: ' // trim(name), shape(values), &
+                         [size(values, 1), merge(1, size(self%before, 2), kind == given)], outcome)
+      end if
     end if
-    if (outcome%ok()) call check_shape('get: ' // trim(name), shape(values), &
-                                       [size(self%before, 1), self%width(name)], outcome)
     if (outcome%ok()) then
       select case (kind)
-      case (1)
-        values = self%dynamics(:, :, state, lag)
-      case (2)
-        values = self%physics(:, :, state, lag)
+      case (by_dynamics)
+        values = self%dynamics(first:last, :, position, lag)
+      case (by_physics)
+        values = self%physics(first:last, :, position, lag)
       case default
-        values(:, 1) = self%scalars(:, state, 2)
+        values(:, 1) = self%taken(first:last, position, 2)
       end select
     end if
     call settle(outcome, status)
   end subroutine get
 
-  !> Where a variable is kept: kind 1 dynamics, 2 physics, 3 scalars, 0 nowhere.
-  pure subroutine locate(name, kind, state, lag)
+  !> Where a variable is kept, and of which lag; kind not_here for any other.
+  pure subroutine locate(name, kind, position, lag)
     character(len=*), intent(in) :: name
-    integer, intent(out) :: kind, state, lag
-    character(len=*), parameter :: moved(3) = [character(len=16) :: 'state_t_dyn', 'state_q0_dyn', &
-      'state_u_dyn']
-    character(len=*), parameter :: made(n_state) = [character(len=20) :: 'state_t_prvphy', &
-      'state_q0001_prvphy', 'state_q0002_prvphy', 'state_q0003_prvphy', 'state_u_prvphy']
-    character(len=len(name)) :: bare
+    integer, intent(out) :: kind, position, lag
+    integer :: at
 
-    kind = 3
-    lag = 1
-    state = findloc(scalar_names, name, dim=1)
-    if (state > 0) return
-    bare = name
-    if (index(name, 'tm_') == 1) then
-      bare = name(4:)
-      lag = 2
-    end if
-    kind = 1
-    state = findloc(moved, bare, dim=1)
-    if (state > 0) return
-    kind = 2
-    state = findloc(made, bare, dim=1)
-    if (state == 0) kind = 0
+    lag = merge(2, 1, index(name, earlier) == 1)
+    kind = not_here
+    position = 0
+    do at = 1, size(lagged)
+      if (lag == 2 .and. earlier // lagged(at)%name /= name) cycle
+      if (lag == 1 .and. (lagged(at)%name /= name .or. lagged(at)%kind == given)) cycle
+      kind = lagged(at)%kind
+      position = lagged(at)%position
+    end do
   end subroutine locate
 
   !> Numbers per column that a restart keeps.
@@ -293,7 +394,7 @@ contains
                     reshape(self%dynamics(column, :, :, 1), [size(self%dynamics(column, :, :, 1))]))
         call append(buffer(:, column), at, &
                     reshape(self%physics(column, :, :, :), [size(self%physics(column, :, :, :))]))
-        call append(buffer(:, column), at, self%scalars(column, :, 1))
+        call append(buffer(:, column), at, self%taken(column, :, 1))
       end do
     end if
     call settle(outcome, status)
@@ -331,7 +432,7 @@ contains
         self%physics(column, :, :, :) = reshape(buffer(at + 1:at + 2 * n_state * l, column), &
                                                 [l, n_state, 2])
         at = at + 2 * n_state * l
-        self%scalars(column, :, 1) = buffer(at + 1:at + n_scalar, column)
+        self%taken(column, :, 1) = buffer(at + 1:at + n_scalar, column)
       end do
     end if
     call settle(outcome, status)
@@ -375,18 +476,17 @@ contains
     end if
   end subroutine check_call
 
-  subroutine check_state(self, doing, t, q, u, outcome)
+  subroutine check_count(self, fields, outcome)
     class(climlink_lags), intent(in) :: self
-    character(len=*), intent(in) :: doing
-    real(real64), intent(in) :: t(:, :), q(:, :, :), u(:, :)
+    type(climlink_host_fields), intent(in) :: fields(:)
     type(climlink_status), intent(inout) :: outcome
-    integer :: expected(2)
+    integer :: n, i
 
-    expected = [size(self%before, 1), size(self%before, 2)]
-    call check_shape(doing // ': t', shape(t), expected, outcome)
-    if (outcome%ok()) call check_shape(doing // ': q', shape(q), [expected, 3], outcome)
-    if (outcome%ok()) call check_shape(doing // ': u', shape(u), expected, outcome)
-  end subroutine check_state
+    n = sum([(fields(i)%count(), i=1, size(fields))])
+    if (n == size(self%before, 1)) return
+    outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(n) // &
+                      ' columns, the memory ' // number_text(size(self%before, 1)))
+  end subroutine check_count
 
   subroutine check_shape(what, given, expected, outcome)
     character(len=*), intent(in) :: what

@@ -26,13 +26,13 @@ module climlink_queries
     procedure :: input_width
     procedure :: input_units
     procedure :: input_dims
-    procedure :: input_dim_name
+    procedure :: input_dim_names
     procedure :: input_role
     procedure :: output_name
     procedure :: output_width
     procedure :: output_units
     procedure :: output_dims
-    procedure :: output_dim_name
+    procedure :: output_dim_names
     procedure :: output_role
     procedure :: has_input
     procedure :: has_output
@@ -128,17 +128,16 @@ contains
     sizes = entry%sizes
   end function input_dims
 
-  !> Name of dim k of input variable i; '' if there is none.
-  function input_dim_name(self, i, k) result(name)
+  !> Names of the dims of input variable i, the last one fastest in a row; of size 0 for one value.
+  function input_dim_names(self, i) result(names)
     class(opened_package), intent(in) :: self
-    integer, intent(in) :: i, k
-    character(len=:), allocatable :: name
+    integer, intent(in) :: i
+    character(len=:), allocatable :: names(:)
     type(package_variable) :: entry
 
     entry = variable(self%handle, c_role_input, i)
-    name = ''
-    if (k >= 1 .and. k <= size(entry%dims)) name = trim(entry%dims(k))
-  end function input_dim_name
+    names = entry%dims
+  end function input_dim_names
 
   !> Role of input variable i: value, carried or start; '' if there is none.
   function input_role(self, i) result(role)
@@ -212,17 +211,16 @@ contains
     sizes = entry%sizes
   end function output_dims
 
-  !> Name of dim k of output variable i; '' if there is none.
-  function output_dim_name(self, i, k) result(name)
+  !> Names of the dims of output variable i, the last one fastest in a row; of size 0 for one value.
+  function output_dim_names(self, i) result(names)
     class(opened_package), intent(in) :: self
-    integer, intent(in) :: i, k
-    character(len=:), allocatable :: name
+    integer, intent(in) :: i
+    character(len=:), allocatable :: names(:)
     type(package_variable) :: entry
 
     entry = variable(self%handle, c_role_output, i)
-    name = ''
-    if (k >= 1 .and. k <= size(entry%dims)) name = trim(entry%dims(k))
-  end function output_dim_name
+    names = entry%dims
+  end function output_dim_names
 
   !> Role of output variable i: value, confidence or carried; '' if there is none.
   function output_role(self, i) result(role)
