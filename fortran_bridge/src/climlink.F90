@@ -14,7 +14,7 @@
 module climlink
   use climlink_c_api, only: c_text, climlink_backend_c, climlink_version_c
   use climlink_emulators, only: climlink_emulator
-  use climlink_host_fields, only: climlink_host_fields, climlink_provider
+  use climlink_host_tables, only: climlink_host_fields, climlink_provider
   use climlink_run_options, only: climlink_options
   use climlink_errors, only: climlink_error_argument, climlink_error_backend, &
                              climlink_error_device, climlink_error_digest, climlink_error_file, &

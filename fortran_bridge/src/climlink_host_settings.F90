@@ -70,7 +70,7 @@ contains
     integer :: i
 
     text = ''
-    published = library_options()
+    allocate (published, source=library_options())
     do i = 1, size(published)
       if (published(i)%name == name) text = published(i)%default
     end do
@@ -145,7 +145,7 @@ contains
     type(climlink_coupling_policy) :: wanted
 
     wanted%mode = self%mode
-    wanted%variables = pack(self%variables, len_trim(self%variables) > 0)
+    allocate (wanted%variables, source=pack(self%variables, len_trim(self%variables) > 0))
     wanted%feedback = self%feedback
     wanted%spin_up_steps = self%spin_up_steps
     wanted%ramp = self%ramp

@@ -29,7 +29,7 @@ module climlink_lagged_memory
   use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_error_state, &
                              climlink_error_variable, climlink_status, failure
-  use climlink_host_fields, only: climlink_host_fields
+  use climlink_host_tables, only: climlink_host_fields
   use climlink_parallel, only: process_rank, settle
   use climlink_run_options, only: number_text
   implicit none (type, external)

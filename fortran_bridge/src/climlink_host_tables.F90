@@ -18,7 +18,7 @@
 !! A table points at the host's arrays, which must be targets and stay where they are; to declare a
 !! table anew for every chunk and step is cheap. Arrays are [sample, dims...] by index, of real32 or
 !! real64, any stride; other orders are named by axes and permuted without a copy.
-module climlink_host_fields
+module climlink_host_tables
   use, intrinsic :: iso_c_binding, only: c_char, c_int32_t, c_int64_t, c_loc
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_array_views, only: view_of
@@ -475,26 +475,27 @@ contains
     type(climlink_emulator), intent(inout) :: emulator
     integer, intent(in) :: i, at, first
     type(climlink_status), intent(inout) :: outcome
-    real(real64) :: values(self%n_sample, emulator%input_width(i))
+    real(real64), allocatable, target :: values(:, :)
     integer, allocatable :: sizes(:)
+    type(c_array) :: view
+    integer(c_int64_t) :: stride
+    integer :: k
 
+    allocate (values(self%n_sample, emulator%input_width(i)))
     associate (entry => self%entries(at))
       call entry%provider(entry%context, entry%name, first, values, outcome)
+      if (outcome%ok()) call view_of(entry%name, values, process_rank(), 'send', view, outcome)
       if (.not. outcome%ok()) return
       sizes = emulator%input_dims(i)
-      select case (size(sizes))
-      case (0)
-        call emulator%set(entry%name, values(:, 1), first, outcome)
-      case (1)
-        call emulator%set(entry%name, values, first, outcome)
-      case (2)
-        ! The last dim is fastest in a row of values.
-        call emulator%set(entry%name, reshape(values, [self%n_sample, sizes], order=[1, 3, 2]), &
-                          first, outcome)
-      case default
-        call emulator%set(entry%name, reshape(values, [self%n_sample, sizes], &
-                                              order=[1, 4, 3, 2]), first, outcome)
-      end select
+      stride = view%stride(2)
+      do k = size(sizes), 1, -1                              ! the last dim is fastest in a row
+        view%extent(k + 1) = sizes(k)
+        view%stride(k + 1) = stride
+        stride = stride * sizes(k)
+      end do
+      if (size(sizes) > 0) view%rank = 1 + size(sizes)
+      outcome = outcome_of(climlink_set_c(handle_of(emulator), c_characters(entry%name), view, &
+                                          int(first - 1, c_int64_t)), process_rank(), 'send')
     end associate
   end subroutine provided
 
@@ -524,4 +525,4 @@ contains
     call settle(outcome, status)
   end subroutine receive
 
-end module climlink_host_fields
+end module climlink_host_tables
