@@ -245,17 +245,17 @@ contains
   subroutine add_to(self, fields)
     class(climlink_lags), intent(in), target :: self         !! Initialized.
     type(climlink_host_fields), intent(inout) :: fields
+    type(lagged_input) :: entry
     character(len=12) :: axes
     integer :: i
 
     do i = 1, size(lagged)
-      associate (entry => lagged(i))
-        axes = merge('sample      ', 'sample level', entry%kind == given)
-        call fields%add_provider(earlier // trim(entry%name), entry%units, provide, axes, self, &
-                                 needed_steps)
-        if (entry%kind == given) cycle
-        call fields%add_provider(entry%name, entry%units, provide, axes, self, needed_steps)
-      end associate
+      entry = lagged(i)
+      axes = merge('sample      ', 'sample level', entry%kind == given)
+      call fields%add_provider(earlier // trim(entry%name), entry%units, provide, axes, self, &
+                               needed_steps)
+      if (entry%kind == given) cycle
+      call fields%add_provider(entry%name, entry%units, provide, axes, self, needed_steps)
     end do
   end subroutine add_to
 
