@@ -159,22 +159,26 @@ contains
     type(climlink_host_fields), intent(in) :: fields(:)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
-    real(real64), allocatable :: new(:, :, :)
 
     call check_call(self, 'begin_step', .false., outcome)
     if (outcome%ok()) call check_count(self, fields, outcome)
-    if (outcome%ok()) then
-      allocate (new(size(self%before, 1), 1, n_scalar))
-      call collect(fields, scalars, new, outcome)
-      call collect(fields, states, self%before, outcome)
-    end if
-    if (outcome%ok()) then
-      self%taken(:, :, 2) = self%taken(:, :, 1)
-      self%taken(:, :, 1) = new(:, 1, :)
-      call note_dynamics(self)
-    end if
+    if (outcome%ok()) call take_before(self, fields, outcome)
     call settle(outcome, status)
   end subroutine begin_chunks
+
+  subroutine take_before(self, fields, outcome)
+    class(climlink_lags), intent(inout) :: self
+    type(climlink_host_fields), intent(in) :: fields(:)
+    type(climlink_status), intent(inout) :: outcome
+    real(real64) :: new(size(self%before, 1), 1, n_scalar)
+
+    call collect(fields, scalars, new, outcome)
+    call collect(fields, states, self%before, outcome)
+    if (.not. outcome%ok()) return
+    self%taken(:, :, 2) = self%taken(:, :, 1)
+    self%taken(:, :, 1) = new(:, 1, :)
+    call note_dynamics(self)
+  end subroutine take_before
 
   !> The dynamics tendency is known: from the state after the last step to that before this one.
   subroutine note_dynamics(self)
