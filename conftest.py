@@ -21,7 +21,9 @@ _STAMPS = ("0008-01-14-03600", "0008-04-24-76800", "0008-07-07-54000", "0008-10-
 
 @pytest.fixture(scope="session")
 def climsim_dir() -> Path:
-    """Return the folder with the real ClimSim files; the test is skipped, with the reason, where there is none."""
+    """Return the folder with the real ClimSim files; the test is skipped, with the reason, where
+    there is none.
+    """
     named = os.environ.get("CLIMLINK_CLIMSIM_DIR")
     folder = Path(named) if named else _ROOT.parent / "shared" / "climsim"
     if not folder.is_dir():
@@ -34,7 +36,9 @@ def climsim_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def synthetic_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with four synthetic mli/mlo pairs of 24 columns and 60 levels, and their grid file."""
+    """Return a folder with four synthetic mli/mlo pairs of 24 columns and 60 levels, and their grid
+    file.
+    """
     from climlink.data.synthetic import write_dataset
 
     return write_dataset(tmp_path_factory.mktemp("synthetic"), _STAMPS, n_column=24, level_count=60)
@@ -54,37 +58,56 @@ def synthetic_store(synthetic_dir: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def linear_source(synthetic_store: ColumnStore) -> ExportSource:
-    """Return a fitted linear emulator with all constraints but the output mask, ready to export; treat it as read-only."""
+    """Return a fitted linear emulator with all constraints but the output mask, ready to export;
+    treat it as read-only.
+    """
     return _untrained_source(synthetic_store, "host_v2_q", "linear", {})
 
 
 @pytest.fixture(scope="session")
 def export_untrained(synthetic_store: ColumnStore) -> Callable[..., EmulatorPackage]:
-    """Return a function (input set, path, architecture name, configuration) that exports an emulator with seeded random weights."""
+    """Return a function (input set, path, architecture name, configuration) that exports an
+    emulator with seeded random weights.
+    """
     from climlink.packages.export import export_package
 
-    def export(input_set: str, path: Path, architecture: str = "linear", configuration: dict[str, Any] | None = None) -> EmulatorPackage:
+    def export(
+        input_set: str,
+        path: Path,
+        architecture: str = "linear",
+        configuration: dict[str, Any] | None = None,
+    ) -> EmulatorPackage:
         source = _untrained_source(synthetic_store, input_set, architecture, configuration or {})
-        rows = synthetic_store.pack(source.emulator.contract.inputs, synthetic_store.indices("train"))
+        rows = synthetic_store.pack(
+            source.emulator.contract.inputs, synthetic_store.indices("train")
+        )
         return export_package(source, torch.from_numpy(rows), path)
 
     return export
 
 
 @pytest.fixture(scope="session")
-def linear_package(export_untrained: Callable[..., EmulatorPackage], tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
+def linear_package(
+    export_untrained: Callable[..., EmulatorPackage], tmp_path_factory: pytest.TempPathFactory
+) -> EmulatorPackage:
     """Return an exported package of a linear emulator on host_v2_q; treat it as read-only."""
     return export_untrained("host_v2_q", tmp_path_factory.mktemp("package") / "wrap_model.pt")
 
 
 @pytest.fixture(scope="session")
-def unet_package(export_untrained: Callable[..., EmulatorPackage], tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
-    """Return an exported package of a small U-Net whose random weights are large enough to matter."""
+def unet_package(
+    export_untrained: Callable[..., EmulatorPackage], tmp_path_factory: pytest.TempPathFactory
+) -> EmulatorPackage:
+    """Return an exported package of a small U-Net whose random weights are large enough to
+    matter.
+    """
     path = tmp_path_factory.mktemp("unet") / "wrap_model.pt"
     return export_untrained("host_v2_q", path, "unet", {"preset": "small"})
 
 
-def _untrained_source(store: ColumnStore, input_set: str, architecture: str, configuration: dict[str, Any]) -> ExportSource:
+def _untrained_source(
+    store: ColumnStore, input_set: str, architecture: str, configuration: dict[str, Any]
+) -> ExportSource:
     """Return an emulator with seeded random weights, fitted to a store's training statistics."""
     from climlink.architectures import build, resolve_configuration
     from climlink.data.statistics import compute_statistics
@@ -111,7 +134,11 @@ def _untrained_source(store: ColumnStore, input_set: str, architecture: str, con
     )
     statistics = compute_statistics(store, split="train")
     torch.manual_seed(7)
-    emulator = WrappedEmulator(contract, build(architecture, configuration, contract.network_shape)).fit(statistics).eval()
+    emulator = (
+        WrappedEmulator(contract, build(architecture, configuration, contract.network_shape))
+        .fit(statistics)
+        .eval()
+    )
     scale = output_scale(contract.outputs, statistics)
     return ExportSource(
         name=f"{architecture}_{input_set}",
@@ -122,7 +149,9 @@ def _untrained_source(store: ColumnStore, input_set: str, architecture: str, con
             trainable_parameters=trainable_parameters(emulator.network),
         ),
         statistics_digest=statistics.digest,
-        difference_scale={n: scale[contract.outputs.slice(n)].tolist() for n in contract.outputs.names},
+        difference_scale={
+            n: scale[contract.outputs.slice(n)].tolist() for n in contract.outputs.names
+        },
         data_digest=store.digest,
         seed=7,
     )

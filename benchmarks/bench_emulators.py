@@ -1,4 +1,5 @@
-"""The backend for E3SM's emulator framework (float64 rows, variable by variable) against climlink's packed call; one thread.
+"""The backend for E3SM's emulator framework (float64 rows, variable by variable) against climlink's
+packed call; one thread.
 
 usage: python benchmarks/bench_emulators.py [PACKAGE]
 """
@@ -14,7 +15,10 @@ from timing import ratio, report
 
 from climlink.packages.read import EmulatorPackage
 
-LIBRARY = Path(__file__).resolve().parents[1] / "build/python/fortran_bridge/e3sm/emulators/tests/libclimlink_emulators_bench.so"
+LIBRARY = (
+    Path(__file__).resolve().parents[1]
+    / "build/python/fortran_bridge/e3sm/emulators/tests/libclimlink_emulators_bench.so"
+)
 COLUMNS = 384
 
 
@@ -22,7 +26,9 @@ def opened(path: Path) -> tuple[ctypes.CDLL, str]:
     """Return the library with the package open on both sides, and the package's name."""
     package = EmulatorPackage.read(path)
     golden = package.golden_inputs
-    rows = np.ascontiguousarray(np.tile(golden, (COLUMNS // len(golden) + 1, 1))[:COLUMNS], dtype=np.float32)
+    rows = np.ascontiguousarray(
+        np.tile(golden, (COLUMNS // len(golden) + 1, 1))[:COLUMNS], dtype=np.float32
+    )
     library = ctypes.CDLL(str(LIBRARY))
     library.bench_message.restype = ctypes.c_char_p
     pointer = rows.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
@@ -43,7 +49,10 @@ def main(path: Path) -> None:
     library, name = opened(path)
     print(f"{name}: time ratio, median of 15 interleaved pairs (lowest to highest)")
     for n in (16, 64, COLUMNS):
-        values = ratio(lambda n=n: succeed(library.bench_infer(n)), lambda n=n: succeed(library.bench_packed(n)))
+        values = ratio(
+            lambda n=n: succeed(library.bench_infer(n)),
+            lambda n=n: succeed(library.bench_packed(n)),
+        )
         report(f"infer / climlink_run_packed, {n} columns", values)
     succeed(library.bench_differ())
 

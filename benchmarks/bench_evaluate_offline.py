@@ -1,4 +1,5 @@
-"""What all offline scores cost beside reading a store and predicting, and what memory they need as the store grows; one thread.
+"""What all offline scores cost beside reading a store and predicting, and what memory they need as
+the store grows; one thread.
 
 usage: python benchmarks/bench_evaluate_offline.py [PACKAGE [STORE]]
 """
@@ -47,7 +48,10 @@ def main(package: Path, store: Path) -> None:
     """Print time ratios and ratios of memory; the baseline is named in each line."""
     torch.set_num_threads(1)
     predictor, opened = Predictor(package), ColumnStore.open(store)
-    print(f"{predictor.package.manifest.name}, {opened.n_column} columns: time ratio, median of 5 interleaved pairs (lowest to highest)")
+    print(
+        f"{predictor.package.manifest.name}, {opened.n_column} columns: time ratio, median of 5 "
+        "interleaved pairs (lowest to highest)"
+    )
     step = opened.time_chunk
     few = blocks_of(predictor, opened, step)
     values = ratio(lambda: collect(few, predictor), lambda: read_and_predict(few), pairs=5)

@@ -1,4 +1,5 @@
-"""The C++ runtime against plain TorchScript in Python, and one forward against one per chunk; one thread.
+"""The C++ runtime against plain TorchScript in Python, and one forward against one per chunk; one
+thread.
 
 usage: python benchmarks/bench_runtime.py [PACKAGE]
 """
@@ -26,7 +27,9 @@ def main(path: Path) -> None:
     script = package.load()
     emulator = Emulator(path)
     rows = np.tile(package.golden_inputs, (COLUMNS // len(package.golden_inputs) + 1, 1))[:COLUMNS]
-    print(f"{package.manifest.name}: time ratio, median of 15 interleaved pairs (lowest to highest)")
+    print(
+        f"{package.manifest.name}: time ratio, median of 15 interleaved pairs (lowest to highest)"
+    )
     with torch.inference_mode():
         for n in (CHUNK, 64, COLUMNS):
             x = np.ascontiguousarray(rows[:n])
@@ -34,7 +37,9 @@ def main(path: Path) -> None:
             values = ratio(lambda x=x: emulator.run_packed(x), lambda tensor=tensor: script(tensor))
             report(f"runtime / torch.jit.load(path)(x), {n} columns", values)
     chunks = [np.ascontiguousarray(rows[i : i + CHUNK]) for i in range(0, COLUMNS, CHUNK)]
-    values = ratio(lambda: emulator.run_packed(rows), lambda: [emulator.run_packed(c) for c in chunks])
+    values = ratio(
+        lambda: emulator.run_packed(rows), lambda: [emulator.run_packed(c) for c in chunks]
+    )
     report(f"one run of {COLUMNS} columns / {len(chunks)} runs of {CHUNK}", values)
 
 

@@ -1,4 +1,5 @@
-"""The whole graph against the bare network inside it: what derived inputs, normalization and constraints cost; one thread.
+"""The whole graph against the bare network inside it: what derived inputs, normalization and
+constraints cost; one thread.
 
 usage: python benchmarks/bench_wrapper.py [PACKAGE]
 """
@@ -20,7 +21,9 @@ def main(path: Path) -> None:
     torch.set_num_threads(1)
     package = EmulatorPackage.read(path)
     script = package.load()
-    print(f"{package.manifest.name}: time ratio, median of 15 interleaved pairs (lowest to highest)")
+    print(
+        f"{package.manifest.name}: time ratio, median of 15 interleaved pairs (lowest to highest)"
+    )
     with torch.inference_mode():
         for n in (16, 64, 384):
             x = torch.from_numpy(np.resize(package.golden_inputs, (n, package.manifest.n_input)))

@@ -1,4 +1,5 @@
-"""Climate of the embedded model from daily history and budgets: global means, closure, and a table by latitude.
+"""Climate of the embedded model from daily history and budgets: global means, closure, and a table
+by latitude.
 
 climlink online run aquaplanet --days 120
 python benchmarks/climate.py runs/aquaplanet --from-day 60
@@ -42,27 +43,35 @@ def budget_lines(run: Path, from_day: float) -> list[str]:
     rain, evaporation = table["precipitation_mm_day"].mean(), table["evaporation_mm_day"].mean()
     return [
         f"precipitation against evaporation   {100 * (rain / evaporation - 1):+.2f} %",
-        f"top less surface, W/m2              {net:.4f}; change of heat content {change:.4f}; difference {net - change:+.1e}",
-        f"energy fixer, W/m2                  {fixer:.2f} (what diffusion, sponge, filter and truncation took)",
-        f"made by the physics from nothing    {np.abs(table['emulated_energy_residual_W_m2']).max():.1e} W/m2, "
+        f"top less surface, W/m2              {net:.4f}; change of heat content {change:.4f}; "
+        f"difference {net - change:+.1e}",
+        f"energy fixer, W/m2                  {fixer:.2f} (what diffusion, sponge, filter and "
+        "truncation took)",
+        "made by the physics from nothing    "
+        f"{np.abs(table['emulated_energy_residual_W_m2']).max():.1e} W/m2, "
         f"{np.abs(table['emulated_water_residual_mm_day']).max():.1e} mm/day at most in a step",
-        f"added by transport and limiter      {np.abs(table['transport_water_mm_day']).max():.1e} and "
-        f"{np.abs(table['limiter_water_mm_day']).max():.1e} mm/day at most in a step",
-        f"temperature, K                      {table['temperature_min_K'].min():.1f} to {table['temperature_max_K'].max():.1f}; "
-        f"strongest wind {table['wind_max_m_s'].max():.0f} m/s",
+        f"added by transport and limiter      {np.abs(table['transport_water_mm_day']).max():.1e} "
+        f"and {np.abs(table['limiter_water_mm_day']).max():.1e} mm/day at most in a step",
+        f"temperature, K                      {table['temperature_min_K'].min():.1f} to "
+        f"{table['temperature_max_K'].max():.1f}; strongest wind {table['wind_max_m_s'].max():.0f} "
+        "m/s",
     ]
 
 
 def main() -> None:
     """Print the climate of a run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="run folder with daily history and budgets.csv")
     parser.add_argument("--from-day", type=float, default=60.0)
     given = parser.parse_args()
     files = sorted((given.run / "history").glob("*.eam.h1.*.nc"))
     if not files:
         raise SystemExit(f"{given.run}/history holds no daily history (*.eam.h1.*.nc)")
-    data = xr.open_mfdataset(files, decode_times=False, data_vars="minimal", coords="minimal", compat="override")
+    data = xr.open_mfdataset(
+        files, decode_times=False, data_vars="minimal", coords="minimal", compat="override"
+    )
     data = data.isel(time=data["time"].values - data["time"].values[0] + 1.0 > given.from_day)
     print(f"{given.run}: {data.sizes['time']} days after day {given.from_day:g}")
     mean = data.mean("time").load()
@@ -72,14 +81,28 @@ def main() -> None:
     print("\n".join(budget_lines(given.run, given.from_day)))
     pressure = mean["lev"].values
     rows = np.round(mean["lat"].values, 6)
-    print("\nlatitude  rain  evap   u850   u200   T500   T200   T100    T10     T1 (hPa levels; mm/day, m/s, K)")
+    print(
+        "\nlatitude  rain  evap   u850   u200   T500   T200   T100    T10     T1 (hPa levels; "
+        "mm/day, m/s, K)"
+    )
     for latitude in np.unique(rows):
         here = rows == latitude
-        at = [("U", 850.0), ("U", 200.0), ("T", 500.0), ("T", 200.0), ("T", 100.0), ("T", 10.0), ("T", 1.0)]
+        at = [
+            ("U", 850.0),
+            ("U", 200.0),
+            ("T", 500.0),
+            ("T", 200.0),
+            ("T", 100.0),
+            ("T", 10.0),
+            ("T", 1.0),
+        ]
         values = [float(mean[n].values[np.abs(pressure - p).argmin()][here].mean()) for n, p in at]
         rain = MM_PER_DAY * float(mean["PRECT"].values[here].mean())
         evaporation = 86400.0 / LATENT_HEAT * float(mean["LHFLX"].values[here].mean())
-        print(f"{latitude:8.1f} {rain:5.2f} {evaporation:5.2f} " + " ".join(f"{v:6.1f}" for v in values))
+        print(
+            f"{latitude:8.1f} {rain:5.2f} {evaporation:5.2f} "
+            + " ".join(f"{v:6.1f}" for v in values)
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""An ensemble of hybrid runs of the embedded model, three packages by three members: did the offline number tell which would do well?
+"""An ensemble of hybrid runs of the embedded model, three packages by three members: did the
+offline number tell which would do well?
 
     climlink quickstart
     python benchmarks/evaluate_ensemble.py runs/quickstart --output runs/ensemble
 
-Beside the quickstart's own package two smaller networks are trained on its columns. Every package runs from the end of the quickstart's
-reference, each member with another small perturbation of its temperature, beside a reference and a twin. A member that leaves the model's
-bounds is a result like any other. OUTPUT/matrix.yaml lists what ran, and OUTPUT/report holds what `climlink evaluate compare` made of it.
-Packages and runs that are complete are kept, so an interrupted call goes on. About 12 minutes on two quiet cores.
+Beside the quickstart's own package two smaller networks are trained on its columns. Every package
+runs from the end of the quickstart's reference, each member with another small perturbation of its
+temperature, beside a reference and a twin. A member that leaves the model's bounds is a result like
+any other. OUTPUT/matrix.yaml lists what ran, and OUTPUT/report holds what `climlink evaluate
+compare` made of it. Packages and runs that are complete are kept, so an interrupted call goes on.
+About 12 minutes on two quiet cores.
 """
 
 from __future__ import annotations
@@ -28,7 +31,14 @@ from climlink.evaluation.compare.summary import CompareSummary
 from climlink.evaluation.report import write_report
 from climlink.installation import configuration
 from climlink.mpi import LaunchError
-from climlink.online.aquaplanet import AquaplanetConfig, EmulatorConfig, HistoryConfig, PairsConfig, newest_restart, run_aquaplanet
+from climlink.online.aquaplanet import (
+    AquaplanetConfig,
+    EmulatorConfig,
+    HistoryConfig,
+    PairsConfig,
+    newest_restart,
+    run_aquaplanet,
+)
 from climlink.online.case import load_case
 from climlink.packages.export import export_run
 from climlink.packages.read import EmulatorPackage
@@ -40,7 +50,11 @@ PERTURBATION_K = 0.01  # far below what weather makes of it in days
 REFERENCE, TWIN = "reference", "twin"
 
 NETWORKS: Mapping[str, dict[str, Any]] = {
-    "mlp_small": {"architecture": ArchitectureConfig(name="mlp", configuration={"preset": "small"}), "seed": 43, "epochs": 4},
+    "mlp_small": {
+        "architecture": ArchitectureConfig(name="mlp", configuration={"preset": "small"}),
+        "seed": 43,
+        "epochs": 4,
+    },
     "linear": {"architecture": ArchitectureConfig(name="linear"), "seed": 7, "epochs": 2},
 }
 """What is trained beside the quickstart's network, as changes of its training configuration."""
@@ -48,7 +62,9 @@ NETWORKS: Mapping[str, dict[str, Any]] = {
 
 def main() -> None:
     """Make packages and runs, write the matrix, and compare."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("quickstart", type=Path, help="folder that climlink quickstart made")
     parser.add_argument("--output", type=Path, default=Path("runs/ensemble"))
     parser.add_argument("--days", type=int, default=10)
@@ -83,11 +99,17 @@ def show(summary: CompareSummary) -> None:
     """Print packages, members and the answer."""
     print(f"{'run':14s} {'ended':>9s} {'days':>6s} {summary.online_metric:>9s} {'rank':>5s}")
     for package in summary.packages:
-        print(f"{package.label}: {summary.offline_metric} {_number(package.offline, 4)}, {package.package.parameters} parameters")
+        print(
+            f"{package.label}: {summary.offline_metric} {_number(package.offline, 4)}, "
+            f"{package.package.parameters} parameters"
+        )
         for member in package.members:
             ended = "survived" if member.survived else "crashed"
             error = _number(member.error, 3) + ("" if member.survived else "*")
-            print(f"  {Path(member.run).name:12s} {ended:>9s} {member.days:6.2f} {error:>9s} {_number(member.rank, 1):>5s}")
+            print(
+                f"  {Path(member.run).name:12s} {ended:>9s} {member.days:6.2f} {error:>9s} "
+                f"{_number(member.rank, 1):>5s}"
+            )
     print(f"two references: {_number(summary.twin_error, 3)}   (* over the days lived)")
     print(summary.words)
     for statement in summary.statements:
@@ -99,13 +121,17 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def make_packages(quickstart: Path, output: Path, report: StageReporter) -> dict[str, Path]:
-    """Return the packages by label: the quickstart's, and those of NETWORKS, trained on its columns where they are not there yet."""
+    """Return the packages by label: the quickstart's, and those of NETWORKS, trained on its columns
+    where they are not there yet.
+    """
     packages = {"mlp": quickstart / "wrap_model.pt"}
     for label, change in NETWORKS.items():
         package = output / "packages" / label / "wrap_model.pt"
         if not package.is_file():
             report.stage(f"train {label}")
-            config = load_config(configuration("training/quickstart_aquaplanet.yaml"), TrainingConfig).model_copy(
+            config = load_config(
+                configuration("training/quickstart_aquaplanet.yaml"), TrainingConfig
+            ).model_copy(
                 update={
                     **change,
                     "name": label,
@@ -120,19 +146,34 @@ def make_packages(quickstart: Path, output: Path, report: StageReporter) -> dict
     return packages
 
 
-def run_all(branch: AquaplanetConfig, packages: Mapping[str, Path], output: Path, members: int, report: StageReporter) -> None:
-    """Run reference, twin and all members; LaunchError if the reference or its twin do not run to the end."""
+def run_all(
+    branch: AquaplanetConfig,
+    packages: Mapping[str, Path],
+    output: Path,
+    members: int,
+    report: StageReporter,
+) -> None:
+    """Run reference, twin and all members; LaunchError if the reference or its twin do not run to
+    the end.
+    """
     for name, perturbation in ((REFERENCE, 0.0), (TWIN, PERTURBATION_K)):
         case = branch.model_copy(update={"name": name, "restart_perturbation_k": perturbation})
         if run_once(case, output / name, report) != "finished":
-            raise LaunchError(f"the {name} of the embedded model ended early; its log is {output / name}/log.txt")
+            raise LaunchError(
+                f"the {name} of the embedded model ended early; its log is {output / name}/log.txt"
+            )
     for member in range(1, members + 1):
         for label, path in packages.items():
             package = EmulatorPackage.read(path)
             emulator = EmulatorConfig(package=path, pinned_sha256=package.digest)
             name = member_name(label, member)
             case = branch.model_copy(
-                update={"name": name, "emulator": emulator, "restart_perturbation_k": PERTURBATION_K, "seed": 100 + member}
+                update={
+                    "name": name,
+                    "emulator": emulator,
+                    "restart_perturbation_k": PERTURBATION_K,
+                    "seed": 100 + member,
+                }
             )
             run_once(case, output / name, report)
 
@@ -165,7 +206,11 @@ def write_matrix(store: Path, packages: Mapping[str, Path], output: Path, member
         "reference": REFERENCE,
         "twin": TWIN,
         "packages": [
-            {"package": beside(path), "label": label, "runs": [member_name(label, m) for m in range(1, members + 1)]}
+            {
+                "package": beside(path),
+                "label": label,
+                "runs": [member_name(label, m) for m in range(1, members + 1)],
+            }
             for label, path in packages.items()
         ],
     }

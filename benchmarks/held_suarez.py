@@ -3,8 +3,9 @@
     climlink online run held_suarez_t42
     python benchmarks/held_suarez.py runs/held_suarez_t42 --from-day 80 --figure held_suarez_t42.png
 
-Held and Suarez (1994, Bull. Amer. Meteor. Soc. 75, 1825), figures 1 to 3: jets of about 30 m/s near 250 hPa and 40 to 45 degrees, surface
-westerlies of about 8 m/s near 45 degrees, eddy temperature variance of about 40 K2 in the lower troposphere.
+Held and Suarez (1994, Bull. Amer. Meteor. Soc. 75, 1825), figures 1 to 3: jets of about 30 m/s near
+250 hPa and 40 to 45 degrees, surface westerlies of about 8 m/s near 45 degrees, eddy temperature
+variance of about 40 K2 in the lower troposphere.
 """
 
 from __future__ import annotations
@@ -21,25 +22,42 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 Field = NDArray[np.float64]
-TT, UU, VT = "t't'", "u'u'", "v't'"  # eddy variances of temperature and zonal wind, poleward eddy heat flux
+TT, UU, VT = (
+    "t't'",
+    "u'u'",
+    "v't'",
+)  # eddy variances of temperature and zonal wind, poleward eddy heat flux
 
 
 def read_grid_fields(run: Path, from_day: float) -> tuple[dict[str, Field], Field, Field]:
-    """Return T, U, V [time, level, latitude, longitude], latitudes in degrees and mean midpoint pressures in hPa."""
+    """Return T, U, V [time, level, latitude, longitude], latitudes in degrees and mean midpoint
+    pressures in hPa.
+    """
     files = sorted((run / "history").glob("*.eam.h1.*.nc"))
     if not files:
         raise SystemExit(f"{run}/history holds no daily history (*.eam.h1.*.nc)")
-    data = xr.open_mfdataset(files, combine="by_coords", decode_times=False, data_vars="minimal", coords="minimal", compat="override")
+    data = xr.open_mfdataset(
+        files,
+        combine="by_coords",
+        decode_times=False,
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+    )
     data = data.isel(time=data["time"].values - data["time"].values[0] >= from_day - 1)
     latitude = np.unique(np.round(data["lat"].values, 9))
     shape = (data.sizes["time"], data.sizes["lev"], len(latitude), -1)
     fields = {name: data[name].values.astype(np.float64).reshape(shape) for name in ("T", "U", "V")}
-    pressure = data["hyam"].values * float(data["P0"]) + data["hybm"].values * float(data["PS"].mean())
+    pressure = data["hyam"].values * float(data["P0"]) + data["hybm"].values * float(
+        data["PS"].mean()
+    )
     return fields, latitude, pressure / 100.0
 
 
 def zonal_statistics(fields: dict[str, Field]) -> dict[str, Field]:
-    """Return time and zonal means [level, latitude] of wind and temperature, and eddy (co)variances about the zonal mean."""
+    """Return time and zonal means [level, latitude] of wind and temperature, and eddy (co)variances
+    about the zonal mean.
+    """
     eddy = {name: values - values.mean(axis=-1, keepdims=True) for name, values in fields.items()}
     return {
         "u": fields["U"].mean(axis=(0, 3)),
@@ -56,7 +74,9 @@ def table(stats: dict[str, Field], latitude: Field, pressure: Field) -> list[str
     def peak(name: str, rows: Field, sign: float = 1.0) -> str:
         field = sign * stats[name][rows]
         k, j = np.unravel_index(np.argmax(field), field.shape)
-        return f"{sign * field[k, j]:7.1f} at {latitude[j]:6.1f} degrees, {pressure[rows][k]:6.1f} hPa"
+        return (
+            f"{sign * field[k, j]:7.1f} at {latitude[j]:6.1f} degrees, {pressure[rows][k]:6.1f} hPa"
+        )
 
     troposphere = pressure > 100.0
     lower = pressure > 600.0
@@ -71,7 +91,9 @@ def table(stats: dict[str, Field], latitude: Field, pressure: Field) -> list[str
     ]
 
 
-def figure(stats: dict[str, Field], latitude: Field, pressure: Field, path: Path, title: str) -> None:
+def figure(
+    stats: dict[str, Field], latitude: Field, pressure: Field, path: Path, title: str
+) -> None:
     """Draw the four panels of the published figures, pressure downward."""
     panels = [
         ("u", "zonal wind, m/s", 4.0),
@@ -79,13 +101,19 @@ def figure(stats: dict[str, Field], latitude: Field, pressure: Field, path: Path
         (TT, "temperature variance, K²", 5.0),
         (UU, "zonal wind variance, m²/s²", 30.0),
     ]
-    fig, axes = plt.subplots(2, 2, figsize=(11, 8), sharex=True, sharey=True, constrained_layout=True)
+    fig, axes = plt.subplots(
+        2, 2, figsize=(11, 8), sharex=True, sharey=True, constrained_layout=True
+    )
     for axis, (name, label, step) in zip(axes.flat, panels, strict=True):
         field = stats[name]
         shown = field[pressure > 20.0]
         levels = np.arange(np.floor(shown.min() / step) * step, shown.max() + step, step)
         largest = np.abs(levels).max()
-        colours = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest} if name == "u" else {"cmap": "viridis"}
+        colours = (
+            {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
+            if name == "u"
+            else {"cmap": "viridis"}
+        )
         filled = axis.contourf(latitude, pressure, field, levels, extend="both", **colours)
         axis.contour(latitude, pressure, field, levels, colors="k", linewidths=0.4)
         fig.colorbar(filled, ax=axis)
@@ -101,7 +129,9 @@ def figure(stats: dict[str, Field], latitude: Field, pressure: Field, path: Path
 
 def main() -> None:
     """Read a run, print the table, draw the figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="run folder with daily history")
     parser.add_argument("--from-day", type=float, default=80.0, help="first day of the statistics")
     parser.add_argument("--figure", type=Path, default=Path("held_suarez.png"))

@@ -1,4 +1,5 @@
-"""R² of a package on the test snapshots of the ClimSim sample, beside the yardstick of docs/training.md.
+"""R² of a package on the test snapshots of the ClimSim sample, beside the yardstick of
+docs/training.md.
 
 usage: python benchmarks/scores.py PACKAGE CLIMSIM_DIR
 """
@@ -40,10 +41,18 @@ def main(package: Path, data: Path) -> None:
     inputs, outputs = value_sets(read.manifest)
     stamps = [str(s) for s in read_split(configuration("splits/climsim_sample.yaml")).test]
     rows = read_columns(data, inputs, outputs, stamps=stamps)
-    scores = r2_table(rows.targets, predict_package(read, rows.inputs), outputs, first_level=read.manifest.pruned_levels or 0).summary()
+    scores = r2_table(
+        rows.targets,
+        predict_package(read, rows.inputs),
+        outputs,
+        first_level=read.manifest.pruned_levels or 0,
+    ).summary()
     print(f"{read.manifest.name} on {len(stamps)} test snapshots: output, R², yardstick")
     for name, floor in YARDSTICK.items():
-        print(f"{name:16s} {scores[name]:.4f}  {floor:.2f}  {'reached' if scores[name] >= floor else 'MISSED'}")
+        print(
+            f"{name:16s} {scores[name]:.4f}  {floor:.2f}  "
+            f"{'reached' if scores[name] >= floor else 'MISSED'}"
+        )
 
 
 if __name__ == "__main__":

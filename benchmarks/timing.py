@@ -15,9 +15,14 @@ def _seconds(call: Callable[[], object], repeats: int) -> float:
 
 
 def ratio(
-    subject: Callable[[], object], baseline: Callable[[], object], pairs: int = 15, target_s: float = 0.1
+    subject: Callable[[], object],
+    baseline: Callable[[], object],
+    pairs: int = 15,
+    target_s: float = 0.1,
 ) -> tuple[float, float, float]:
-    """Return (median, lowest, highest) of time(subject)/time(baseline) over interleaved pairs, each at least ``target_s`` long."""
+    """Return (median, lowest, highest) of time(subject)/time(baseline) over interleaved pairs, each
+    at least ``target_s`` long.
+    """
     for call in (subject, baseline, subject, baseline):
         call()
     repeats = max(1, round(target_s / max(_seconds(baseline, 1), 1e-6)))

@@ -1,4 +1,6 @@
-"""What an evaluation found, as numbers a script reads: the summary.json beside every report, and what comparison takes in."""
+"""What an evaluation found, as numbers a script reads: the summary.json beside every report, and
+what comparison takes in.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from climlink.packages.read import EmulatorPackage
 SUMMARY_FILE = "summary.json"
 
 Metrics = dict[str, float | None]
-"""Metric name to value; null where it cannot be told (no variance, no day). Names are METRIC.VARIABLE, such as r2.ptend_t or rmse.T."""
+"""Metric name to value; null where it cannot be told (no variance, no day). Names are
+METRIC.VARIABLE, such as r2.ptend_t or rmse.T.
+"""
 
 Model = TypeVar("Model", bound=StrictModel)
 
@@ -30,7 +34,10 @@ class PackageSummary(StrictModel):
     architecture: str | None
     parameters: int | None
     seed: int | None
-    recipe: str | None = Field(description="name of the training configuration's recipe: normalization scheme, sets and loss in short")
+    recipe: str | None = Field(
+        description="name of the training configuration's recipe: normalization scheme, sets and "
+        "loss in short"
+    )
 
     @classmethod
     def of(cls, package: EmulatorPackage) -> PackageSummary:
@@ -38,7 +45,11 @@ class PackageSummary(StrictModel):
         m = package.manifest
         network = m.architecture
         sets = None if m.network_inputs is None else m.network_inputs.set
-        recipe = None if sets is None else ", ".join([sets, *(["confidence"] if m.has_confidence else [])])
+        recipe = (
+            None
+            if sets is None
+            else ", ".join([sets, *(["confidence"] if m.has_confidence else [])])
+        )
         return cls(
             name=m.name,
             sha256=package.digest,
@@ -72,7 +83,9 @@ class OnlineSummary(StrictModel):
     package_sha256: str | None
     reference: str
     survived: bool
-    planned_days: float | None = Field(description="length that the run was to have, null where nothing says")
+    planned_days: float | None = Field(
+        description="length that the run was to have, null where nothing says"
+    )
     days: float = Field(description="length that it has, in days from its first to its last record")
     ended: str | None = Field(description="why it ended early, in words")
     compared_days: float = Field(description="days that run and reference both have")
@@ -94,11 +107,15 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def read_summary(folder: Path, model: type[Model]) -> Model:
-    """Return the summary in a folder that an evaluation wrote; EvaluationError if there is none of that kind."""
+    """Return the summary in a folder that an evaluation wrote; EvaluationError if there is none of
+    that kind.
+    """
     path = folder / SUMMARY_FILE
     try:
         return model.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise EvaluationError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise EvaluationError(f"{path} is not a summary of the kind {model.__name__}: {error}") from error
+        raise EvaluationError(
+            f"{path} is not a summary of the kind {model.__name__}: {error}"
+        ) from error

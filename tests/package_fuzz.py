@@ -2,10 +2,10 @@
 
 usage: python tests/package_fuzz.py PACKAGE [--count 150] [--seed 1] [--seconds 60]
 
-A mutant may be refused (a ClimlinkError or EmulatorError) or open. A signal, another exception, more than ``--seconds`` for one
-mutant, a peak of memory more than 256 MiB above that of the good package, or a manifest that only the Runtime refuses is a
-failure. Prints one JSON object; exit code 1 if anything failed. Mutant i of a seed is always the same:
-``--first i --count 1`` repeats it.
+A mutant may be refused (a ClimlinkError or EmulatorError) or open. A signal, another exception,
+more than ``--seconds`` for one mutant, a peak of memory more than 256 MiB above that of the good
+package, or a manifest that only the Runtime refuses is a failure. Prints one JSON object; exit code
+1 if anything failed. Mutant i of a seed is always the same: ``--first i --count 1`` repeats it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,23 @@ from typing import Any, NamedTuple
 MEMORY_MIB = 256
 HEADERS = (b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07")
 NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
-VALUES: tuple[Any, ...] = (None, True, -1, 0, 2**31, 2**63, 1e308, -0.0, "", "x" * 5000, [], {}, [[]], {"a": {}}, "1")
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    2**31,
+    2**63,
+    1e308,
+    -0.0,
+    "",
+    "x" * 5000,
+    [],
+    {},
+    [[]],
+    {"a": {}},
+    "1",
+)
 
 Entries = dict[str, bytes]
 
@@ -49,7 +65,9 @@ def read(path: Path) -> Package:
         return Package(path.read_bytes(), {n: archive.read(n) for n in archive.namelist()})
 
 
-def zipped(entries: Entries, compression: int = zipfile.ZIP_STORED, twice: str | None = None) -> bytes:
+def zipped(
+    entries: Entries, compression: int = zipfile.ZIP_STORED, twice: str | None = None
+) -> bytes:
     """Return a zip of entries with right CRCs; ``twice`` names one that it holds again, empty."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", compression) as archive:
@@ -75,7 +93,14 @@ def cut(rng: random.Random, raw: bytes) -> bytes:
     a, b = sorted(rng.randrange(len(raw) + 1) for _ in range(2))
     part = raw[a : min(b, a + 4096)]
     noise = rng.randbytes(rng.randint(1, 64))
-    return rng.choice((raw[:a], raw[:a] + raw[b:], raw[:a] + part * rng.randint(2, 50) + raw[b:], raw[:a] + noise + raw[a:]))
+    return rng.choice(
+        (
+            raw[:a],
+            raw[:a] + raw[b:],
+            raw[:a] + part * rng.randint(2, 50) + raw[b:],
+            raw[:a] + noise + raw[a:],
+        )
+    )
 
 
 def number(rng: random.Random, raw: bytes) -> bytes:
@@ -94,10 +119,17 @@ def header(rng: random.Random, package: Package) -> bytes:
             places.append(at)
             at = raw.find(signature, at + 4)
     at = rng.choice(places)
-    return raw[:at] + (number if rng.random() < 0.7 else flip)(rng, raw[at : at + 46]) + raw[at + 46 :]
+    return (
+        raw[:at] + (number if rng.random() < 0.7 else flip)(rng, raw[at : at + 46]) + raw[at + 46 :]
+    )
 
 
-def _changed(rng: random.Random, package: Package, suffixes: tuple[str, ...], change: Callable[[bytes], bytes]) -> bytes:
+def _changed(
+    rng: random.Random,
+    package: Package,
+    suffixes: tuple[str, ...],
+    change: Callable[[bytes], bytes],
+) -> bytes:
     name = rng.choice([n for n in package.entries if n.endswith(suffixes)])
     return zipped({**package.entries, name: change(package.entries[name])})
 
@@ -119,9 +151,16 @@ def code(rng: random.Random, package: Package) -> bytes:
         lines = raw.split(b"\n")
         at = rng.randrange(len(lines))
         nested = rng.choice((b"(", b"[", b"-", b"not ", b".T")) * rng.choice((3, 300, 30_000))
-        lines[at] = rng.choice((b"", lines[at] * 2, lines[at] + nested, b" " * 40 + lines[at], rng.choice(lines)))
+        lines[at] = rng.choice(
+            (b"", lines[at] * 2, lines[at] + nested, b" " * 40 + lines[at], rng.choice(lines))
+        )
         text = b"\n".join(lines)
-        words = ((b"torch.add", b"torch.save"), (b"torch.", b"ops.aten."), (b"forward", b"__setstate__"), (b"Tensor", b"Any"))
+        words = (
+            (b"torch.add", b"torch.save"),
+            (b"torch.", b"ops.aten."),
+            (b"forward", b"__setstate__"),
+            (b"Tensor", b"Any"),
+        )
         return text.replace(*rng.choice(words)) if rng.random() < 0.3 else text
 
     return _changed(rng, package, (".py",), change)
@@ -161,7 +200,9 @@ def rearranged(rng: random.Random, package: Package) -> bytes:
     elif act == 1:
         del entries[a]
     elif act == 2:
-        entries[rng.choice((a.upper(), "../" + a, "/" + a, a + "\0x", a.replace("/", "\\")))] = entries.pop(a)
+        entries[rng.choice((a.upper(), "../" + a, "/" + a, a + "\0x", a.replace("/", "\\")))] = (
+            entries.pop(a)
+        )
     elif act == 3:
         return zipped(entries, twice=rng.choice((a, a.upper())))
     elif act == 4:
@@ -210,7 +251,9 @@ def _outcome(path: Path) -> str:
         except Exception as error:  # whatever else it is, it is the finding
             outcomes.append(f"FAILED {type(error).__name__}: {error}"[:300])
     if outcomes == ["schema", "opened"]:
-        return "FAILED: Python takes a manifest that the Runtime, which looks at less of it, refuses"
+        return (
+            "FAILED: Python takes a manifest that the Runtime, which looks at less of it, refuses"
+        )
     return " / ".join(outcomes)
 
 
@@ -236,7 +279,10 @@ def child(path: Path, seed: int, first: int, count: int) -> None:
             _say(f"{index} {kind}")
             outcome = _outcome(target)
             if _peak_mib() > allowed:
-                outcome = f"FAILED memory: {_peak_mib() - allowed + MEMORY_MIB:.0f} MiB above the good package's"
+                outcome = (
+                    f"FAILED memory: {_peak_mib() - allowed + MEMORY_MIB:.0f} MiB above the good "
+                    "package's"
+                )
                 allowed = _peak_mib()
             _say(outcome)
         _say(f"peak {_peak_mib():.0f}")
@@ -258,8 +304,21 @@ def fuzz(path: Path, count: int, seed: int, seconds: float, first: int = 0) -> R
     outcomes: Counter[str] = Counter()
     failures, peak, last = [], 0.0, first + count
     while first < last:
-        command = [sys.executable, __file__, str(path), "--child", "--seed", str(seed), "--first", str(first), "--count", str(last - first)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+        command = [
+            sys.executable,
+            __file__,
+            str(path),
+            "--child",
+            "--seed",
+            str(seed),
+            "--first",
+            str(first),
+            "--count",
+            str(last - first),
+        ]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        ) as process:
             assert process.stdout is not None
             lines, hung = _lines(process, seconds)
         if lines and lines[-1].startswith("peak "):
@@ -270,9 +329,14 @@ def fuzz(path: Path, count: int, seed: int, seconds: float, first: int = 0) -> R
                 failures.append(f"{named}: {outcome}")
         done = len(lines) // 2
         if len(lines) % 2:
-            failures.append(f"{lines[-1]}: {f'no end within {seconds:g} s' if hung else f'exit code {process.returncode}'}")
+            failures.append(
+                f"{lines[-1]}: "
+                f"{f'no end within {seconds:g} s' if hung else f'exit code {process.returncode}'}"
+            )
         elif done < last - first:
-            failures.append(f"the child ended with exit code {process.returncode} after {done} mutants")
+            failures.append(
+                f"the child ended with exit code {process.returncode} after {done} mutants"
+            )
             break
         first += done + len(lines) % 2
     return Run(outcomes, failures, peak)
@@ -297,7 +361,9 @@ def _lines(process: subprocess.Popen[bytes], seconds: float) -> tuple[list[str],
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("package", type=Path)
     parser.add_argument("--count", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
@@ -309,7 +375,12 @@ def main() -> None:
         child(given.package, given.seed, given.first, given.count)
         return
     run = fuzz(given.package, given.count, given.seed, given.seconds, given.first)
-    sys.stdout.write(json.dumps({"outcomes": run.outcomes, "failures": run.failures, "peak_mib": run.peak_mib}, indent=1) + "\n")
+    sys.stdout.write(
+        json.dumps(
+            {"outcomes": run.outcomes, "failures": run.failures, "peak_mib": run.peak_mib}, indent=1
+        )
+        + "\n"
+    )
     sys.exit(1 if run.failures else 0)
 
 

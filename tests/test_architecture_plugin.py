@@ -44,8 +44,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def _climlink(folder: Path, site: Path | None, *arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | ({} if site is None else {"PYTHONPATH": str(site)})
+def _climlink(
+    folder: Path, site: Path | None, *arguments: object
+) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | (
+        {} if site is None else {"PYTHONPATH": str(site)}
+    )
     command = [sys.executable, "-m", "climlink", *map(str, arguments)]
     done = subprocess.run(
         command,
@@ -70,7 +74,9 @@ def _scores(folder: Path, site: Path | None, store: Path, name: str) -> dict[str
 
 
 @pytest.mark.long
-def test_a_project_of_its_own_from_training_to_evaluation_and_without_it(site: Path, synthetic_store: ColumnStore, tmp_path: Path) -> None:
+def test_a_project_of_its_own_from_training_to_evaluation_and_without_it(
+    site: Path, synthetic_store: ColumnStore, tmp_path: Path
+) -> None:
     training = {
         "name": "mixed",
         "store": str(synthetic_store.path),
@@ -108,7 +114,9 @@ def test_a_project_of_its_own_from_training_to_evaluation_and_without_it(site: P
     assert without["passed"]
     assert all(route["passed"] for route in without["routes"].values())
     note = "the unoptimized graph, for its architecture 'level_mixer' is not installed here"
-    assert {name: route.get("note") for name, route in without["routes"].items() if "note" in route} == {"python_eager": note}
+    assert {
+        name: route.get("note") for name, route in without["routes"].items() if "note" in route
+    } == {"python_eager": note}
     shown = " ".join(_climlink(tmp_path, None, "verify", "wrap_model.pt").stdout.split())
     assert f"python_eager is {note}" in shown
     assert "as its graph only: its architecture 'level_mixer' is not installed here" in " ".join(

@@ -1,4 +1,6 @@
-"""The command line as a user meets it: help with an example everywhere, exit codes, and the path from files to a package."""
+"""The command line as a user meets it: help with an example everywhere, exit codes, and the path
+from files to a package.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,14 @@ def _run(*arguments: object) -> tuple[int, str]:
 def tiny_training(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a training configuration of seconds: a linear network, two passes."""
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    config = {"name": "tiny", "store": "unset.zarr", "architecture": {"name": "linear"}, "epochs": 2, "batch_size": 24, "threads": 1}
+    config = {
+        "name": "tiny",
+        "store": "unset.zarr",
+        "architecture": {"name": "linear"},
+        "epochs": 2,
+        "batch_size": 24,
+        "threads": 1,
+    }
     path.write_text(yaml.safe_dump(config))
     return path
 
@@ -75,7 +84,12 @@ def test_every_command_has_help_with_an_example(command: list[str]) -> None:
 
 
 def test_wrong_usage_is_exit_code_2() -> None:
-    for arguments in (["no-such-command"], ["export"], ["verify", "a.pt", "--files", "0"], ["train", "a.yaml", "--epochs", "none"]):
+    for arguments in (
+        ["no-such-command"],
+        ["export"],
+        ["verify", "a.pt", "--files", "0"],
+        ["train", "a.yaml", "--epochs", "none"],
+    ):
         assert _run(*arguments)[0] == 2, arguments
 
 
@@ -89,10 +103,17 @@ def test_a_failure_is_a_message_and_exit_code_1(
     assert "none.pt: no such file" in capsys.readouterr().err
 
 
-def test_from_files_to_a_package(synthetic_dir: Path, split_file: Path, tiny_training: Path, tmp_path: Path) -> None:
-    store, statistics, run, package = (tmp_path / n for n in ("s.zarr", "statistics.nc", "run", "wrap_model.pt"))
+def test_from_files_to_a_package(
+    synthetic_dir: Path, split_file: Path, tiny_training: Path, tmp_path: Path
+) -> None:
+    store, statistics, run, package = (
+        tmp_path / n for n in ("s.zarr", "statistics.nc", "run", "wrap_model.pt")
+    )
     assert _run("data", "prepare", synthetic_dir, "--out", store, "--split", split_file)[0] == 0
-    assert "already complete" in _run("data", "prepare", synthetic_dir, "--out", store, "--split", split_file)[1]
+    assert (
+        "already complete"
+        in _run("data", "prepare", synthetic_dir, "--out", store, "--split", split_file)[1]
+    )
     assert _run("data", "statistics", store, "--out", statistics)[0] == 0
     described = json.loads(_run("data", "describe", store, "--json")[1])
     assert described["times"] == 4
@@ -109,8 +130,12 @@ def test_from_files_to_a_package(synthetic_dir: Path, split_file: Path, tiny_tra
 
 def test_from_consecutive_files_to_a_package_with_lagged_inputs(tmp_path: Path) -> None:
     first = Stamp.parse("0008-01-31-84000")
-    source = write_dataset(tmp_path / "pairs", [first.plus(1200 * n) for n in range(6)], n_column=24, level_count=60)
-    config, split, store, run, package = (tmp_path / n for n in ("v6.yaml", "split.yaml", "s.zarr", "run", "wrap_model.pt"))
+    source = write_dataset(
+        tmp_path / "pairs", [first.plus(1200 * n) for n in range(6)], n_column=24, level_count=60
+    )
+    config, split, store, run, package = (
+        tmp_path / n for n in ("v6.yaml", "split.yaml", "s.zarr", "run", "wrap_model.pt")
+    )
     split.write_text("remainder: train\n")
     sets = {"input_set": "host_v6_q", "network_input_set": "net_v6_mc"}
     network = {"architecture": {"name": "linear"}, "epochs": 1, "batch_size": 24, "threads": 1}
@@ -134,28 +159,47 @@ class _Silent:
         return progress_bar(label, hidden=True)
 
 
-def test_the_quickstart_path(synthetic_dir: Path, split_file: Path, tiny_training: Path, tmp_path: Path) -> None:
-    result = run_quickstart(synthetic_dir, tmp_path / "quickstart", _Silent(), training=tiny_training, split=split_file)
+def test_the_quickstart_path(
+    synthetic_dir: Path, split_file: Path, tiny_training: Path, tmp_path: Path
+) -> None:
+    result = run_quickstart(
+        synthetic_dir, tmp_path / "quickstart", _Silent(), training=tiny_training, split=split_file
+    )
     assert result.verification.passed
     assert result.largest_score_difference <= 1e-6
     assert result.report.stat().st_size > 100_000
     # A second call goes over the same folder without complaint.
-    again = run_quickstart(synthetic_dir, tmp_path / "quickstart", _Silent(), training=tiny_training, split=split_file)
+    again = run_quickstart(
+        synthetic_dir, tmp_path / "quickstart", _Silent(), training=tiny_training, split=split_file
+    )
     assert again.package.manifest.normalization == result.package.manifest.normalization
 
 
 def test_the_quickstart_needs_no_data(tiny_training: Path, tmp_path: Path) -> None:
     split = tmp_path / "split.yaml"
-    split.write_text("train: [{start: 0001-01-01, end: 0001-01-01}]\ntest: [{start: 0001-01-02, end: 0001-01-02}]\n")
+    split.write_text(
+        "train: [{start: 0001-01-01, end: 0001-01-01}]\ntest: [{start: 0001-01-02, end: "
+        "0001-01-02}]\n"
+    )
     case = AquaplanetConfig.model_validate(
-        {"host": "aquaplanet", "name": "reference", "days": 2, "pairs": {"every_steps": 17}, "output": tmp_path / "unused"}
+        {
+            "host": "aquaplanet",
+            "name": "reference",
+            "days": 2,
+            "pairs": {"every_steps": 17},
+            "output": tmp_path / "unused",
+        }
     )
     folder = tmp_path / "quickstart"
-    result, comparison = run_embedded(folder, _Silent(), case=case, training=tiny_training, split=split, days=2)
+    result, comparison = run_embedded(
+        folder, _Silent(), case=case, training=tiny_training, split=split, days=2
+    )
     assert result.verification.passed
     assert result.largest_score_difference <= 1e-6
     assert comparison.report.is_file()
-    twin = evaluate_online(folder / "twin", folder / "truth").numbers["daily_rmse_T"].sel(pair="run")
+    twin = (
+        evaluate_online(folder / "twin", folder / "truth").numbers["daily_rmse_T"].sel(pair="run")
+    )
     assert list(twin["daily_day"]) == [1.0, 2.0]
     assert 0.0 < twin[-1] < 1.0
     assert comparison.evaluation.summary.survived == (comparison.hybrid.status == "finished")

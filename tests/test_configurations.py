@@ -1,4 +1,6 @@
-"""Shipped configurations: found by name from any directory, as every documented command names them."""
+"""Shipped configurations: found by name from any directory, as every documented command names
+them.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +40,22 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def documented() -> list[tuple[str, str]]:
     """Return (kind, name) of every configuration that a documented command names."""
-    files = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("python/climlink/cli/**/*.py"), *ROOT.glob("sim_configs/*/*.yaml")]
+    files = [
+        ROOT / "README.md",
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("python/climlink/cli/**/*.py"),
+        *ROOT.glob("sim_configs/*/*.yaml"),
+    ]
     found = set()
     for path in files:
         for match in _NAMED.finditer(path.read_text(encoding="utf-8")):
             kind = next(k for k in ("training", "cases", "splits", "comparisons") if match[k])
             given = match["given"] or match["split"] or match["matrix"]
-            own = given.endswith(".yaml") or given in OF_THE_USER or (kind == "splits" and given in ("train", "validation", "test"))
+            own = (
+                given.endswith(".yaml")
+                or given in OF_THE_USER
+                or (kind == "splits" and given in ("train", "validation", "test"))
+            )
             if not own and not given.startswith("-"):
                 found.add((kind, given))
     return sorted(found)
@@ -52,13 +63,22 @@ def documented() -> list[tuple[str, str]]:
 
 def test_documented_commands_name_shipped_configurations(elsewhere: Path) -> None:
     named = documented()
-    assert {("training", "unet_small"), ("cases", "aquaplanet"), ("splits", "climsim_sample"), ("comparisons", "aquaplanet")} <= set(named)
+    assert {
+        ("training", "unet_small"),
+        ("cases", "aquaplanet"),
+        ("splits", "climsim_sample"),
+        ("comparisons", "aquaplanet"),
+    } <= set(named)
     for kind, name in named:
         assert find_configuration(kind, name).is_file(), (kind, name)
 
 
 def test_no_documented_command_needs_the_source_tree() -> None:
-    for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("python/climlink/cli/**/*.py")]:
+    for path in [
+        ROOT / "README.md",
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("python/climlink/cli/**/*.py"),
+    ]:
         for line in path.read_text(encoding="utf-8").splitlines():
             assert not re.search(r"climlink [^`]*sim_configs/", line), f"{path}: {line}"
 
@@ -66,7 +86,10 @@ def test_no_documented_command_needs_the_source_tree() -> None:
 def test_paths_of_a_shipped_case_are_where_the_command_runs(elsewhere: Path) -> None:
     case = load_case("replay")
     assert isinstance(case, ReplayConfig)
-    assert (case.package, case.output) == (elsewhere / "runs/quickstart/wrap_model.pt", elsewhere / "runs/replay")
+    assert (case.package, case.output) == (
+        elsewhere / "runs/quickstart/wrap_model.pt",
+        elsewhere / "runs/replay",
+    )
     assert len(read_split(case.selection.split or "").test) == 10
     assert load_case("aquaplanet").output == elsewhere / "runs/aquaplanet"
     e3sm = load_e3sm_case("e3sm_v4_ne4")
@@ -76,13 +99,17 @@ def test_paths_of_a_shipped_case_are_where_the_command_runs(elsewhere: Path) -> 
     assert load_matrix(Path("aquaplanet")).reference == elsewhere / "runs/ensemble/reference"
 
 
-def test_paths_of_an_own_case_are_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_of_an_own_case_are_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "study"
     folder.mkdir()
     values = yaml.safe_load(find_configuration("cases", "replay").read_text(encoding="utf-8"))
     values["selection"]["split"] = "my_split.yaml"
     (folder / "mine.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    (folder / "my_split.yaml").write_text(find_configuration("splits", "climsim_sample").read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "my_split.yaml").write_text(
+        find_configuration("splits", "climsim_sample").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     monkeypatch.chdir(tmp_path)
     case = load_case("study/mine.yaml")
     assert isinstance(case, ReplayConfig)
@@ -93,9 +120,17 @@ def test_paths_of_an_own_case_are_beside_it(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
-        ("cases", "aquaplant", r"no case 'aquaplant'; shipped: aquaplanet, .*did you mean 'aquaplanet'"),
+        (
+            "cases",
+            "aquaplant",
+            r"no case 'aquaplant'; shipped: aquaplanet, .*did you mean 'aquaplanet'",
+        ),
         ("training", "unet", r"no training configuration 'unet'; shipped: mlp, "),
-        ("cases", "sim_configs/cases/aquaplanet.yaml", r"no such file; aquaplanet is shipped: give its name alone"),
+        (
+            "cases",
+            "sim_configs/cases/aquaplanet.yaml",
+            r"no such file; aquaplanet is shipped: give its name alone",
+        ),
     ],
 )
 def test_a_name_that_is_not_shipped(elsewhere: Path, kind: str, given: str, message: str) -> None:
@@ -104,7 +139,9 @@ def test_a_name_that_is_not_shipped(elsewhere: Path, kind: str, given: str, mess
 
 
 def test_a_file_of_ones_own_comes_before_a_shipped_name(elsewhere: Path) -> None:
-    (elsewhere / "aquaplanet").write_text("host: aquaplanet\ndays: 1\noutput: here\n", encoding="utf-8")
+    (elsewhere / "aquaplanet").write_text(
+        "host: aquaplanet\ndays: 1\noutput: here\n", encoding="utf-8"
+    )
     assert load_case("aquaplanet").output == elsewhere / "here"
 
 
@@ -112,7 +149,9 @@ def test_the_case_that_writes_a_missing_restart_is_named(elsewhere: Path) -> Non
     case = load_case("aquaplanet_hybrid")
     assert isinstance(case, AquaplanetConfig)
     own_physics = case.model_copy(update={"emulator": None})
-    with pytest.raises(ConfigError, match=r"run the case that writes it first: `climlink online run aquaplanet`"):
+    with pytest.raises(
+        ConfigError, match=r"run the case that writes it first: `climlink online run aquaplanet`"
+    ):
         run_aquaplanet(own_physics)
     with pytest.raises(ConfigError, match=r"nowhere\.nc is not there; give a restart"):
         run_aquaplanet(own_physics.model_copy(update={"restart_from": elsewhere / "nowhere.nc"}))

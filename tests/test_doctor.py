@@ -33,7 +33,18 @@ def test_the_machine_that_runs_the_tests_works() -> None:
     assert code == 0
     needed = {name for name, f in found.items() if f["needed"]}
     assert needed == {"version", "runtime", "torch", "CPU", "netCDF", "HDF5", "temporary files"}
-    here = {*needed, *PROGRAMS, "library for hosts", "launcher", "start of 2 ranks", "library", "C", "C++", "Fortran", "CMake"}
+    here = {
+        *needed,
+        *PROGRAMS,
+        "library for hosts",
+        "launcher",
+        "start of 2 ranks",
+        "library",
+        "C",
+        "C++",
+        "Fortran",
+        "CMake",
+    }
     assert [name for name in here if found[name]["lacks"]] == []
     assert found["torch"]["found"].startswith(torch.__version__)
     assert torch.backends.cpu.get_cpu_capability() in found["CPU"]["found"]
@@ -56,9 +67,14 @@ def test_without_tools_everything_else_is_still_told(monkeypatch: pytest.MonkeyP
     assert "quickstart" in found["launcher"]["stops"]
 
 
-def test_a_launcher_that_cannot_start_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_launcher_that_cannot_start_is_told_in_its_own_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     launcher = tmp_path / "launcher"
-    script = '#!/bin/sh\n[ "$1" = --version ] && echo "launcher 7" && exit\necho "no nodes today" >&2; exit 3\n'
+    script = (
+        '#!/bin/sh\n[ "$1" = --version ] && echo "launcher 7" && exit\necho "no nodes today" >&2; '
+        "exit 3\n"
+    )
     launcher.write_text(script, encoding="utf-8")
     launcher.chmod(0o755)
     monkeypatch.setenv("CLIMLINK_MPIRUN", str(launcher))
@@ -70,7 +86,9 @@ def test_a_launcher_that_cannot_start_is_told_in_its_own_words(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("what", ["temporary files", "runtime"])
-def test_without_a_needed_part_the_exit_code_is_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str) -> None:
+def test_without_a_needed_part_the_exit_code_is_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
     if what == "runtime":
         monkeypatch.setattr(_runtime, "backend", "stub")
     else:

@@ -1,4 +1,6 @@
-"""Comparison end to end: runs of the embedded model, one of which crashes, packages on a store, and what is kept between calls."""
+"""Comparison end to end: runs of the embedded model, one of which crashes, packages on a store, and
+what is kept between calls.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +27,41 @@ from climlink.packages.read import EmulatorPackage
 
 
 def _run(folder: Path, name: str, **changes: object) -> str:
-    case = {"host": "aquaplanet", "name": name, "days": 1, "output": folder / name, "ranks": 2, "history": {"monthly": False}}
+    case = {
+        "host": "aquaplanet",
+        "name": name,
+        "days": 1,
+        "output": folder / name,
+        "ranks": 2,
+        "history": {"monthly": False},
+    }
     return run_aquaplanet(AquaplanetConfig.model_validate({**case, **changes})).status
 
 
 @pytest.fixture(scope="module")
-def ensemble(synthetic_store: ColumnStore, linear_package: EmulatorPackage, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two packages: one in shadow mode, whose runs live, and an untrained one that drives the model, whose run does not."""
+def ensemble(
+    synthetic_store: ColumnStore,
+    linear_package: EmulatorPackage,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Two packages: one in shadow mode, whose runs live, and an untrained one that drives the
+    model, whose run does not.
+    """
     folder = tmp_path_factory.mktemp("ensemble")
     shutil.copy(linear_package.path, folder / "first.pt")
     emulator = EmulatorConfig(package=folder / "first.pt", mode="shadow")
     assert _run(folder, "reference") == "finished"
     assert _run(folder, "first_1", seed=2, emulator=emulator) == "finished"
-    assert _run(folder, "first_2", seed=3, emulator=emulator.model_copy(update={"mode": "full"})) == "blown_up"
+    assert (
+        _run(folder, "first_2", seed=3, emulator=emulator.model_copy(update={"mode": "full"}))
+        == "blown_up"
+    )
     matrix: dict[str, Any] = {
         "store": str(synthetic_store.path),
         "reference": "reference",
-        "packages": [{"package": "first.pt", "label": "first", "runs": ["first_1", "first_2", "absent"]}],
+        "packages": [
+            {"package": "first.pt", "label": "first", "runs": ["first_1", "first_2", "absent"]}
+        ],
     }
     (folder / "matrix.yaml").write_text(yaml.safe_dump(matrix))
     return folder
@@ -76,7 +96,16 @@ def test_what_holds_is_read_again_and_what_changed_is_made_again(ensemble: Path)
 
 def test_the_command_writes_the_report_and_prints_json_alone(ensemble: Path) -> None:
     done = CliRunner().invoke(
-        app, ["evaluate", "compare", "--matrix", str(ensemble / "matrix.yaml"), "-o", str(ensemble / "report"), "--json"]
+        app,
+        [
+            "evaluate",
+            "compare",
+            "--matrix",
+            str(ensemble / "matrix.yaml"),
+            "-o",
+            str(ensemble / "report"),
+            "--json",
+        ],
     )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == json.loads((ensemble / "report" / "summary.json").read_text())
@@ -94,12 +123,38 @@ def _matrix(folder: Path, packages: list[dict[str, Any]], **changes: object) -> 
     ("packages", "changes", "message"),
     [
         ([{"package": "a.pt", "label": "a", "runs": ["x", "./x"]}], {}, "run given twice"),
-        ([{"package": "a.pt", "label": "a", "runs": ["x"]}, {"package": "a.pt", "label": "b", "runs": []}], {}, "package given twice"),
-        ([{"package": "a.pt", "label": "a", "runs": ["x"]}, {"package": "b.pt", "label": "a", "runs": []}], {}, "label given twice"),
+        (
+            [
+                {"package": "a.pt", "label": "a", "runs": ["x"]},
+                {"package": "a.pt", "label": "b", "runs": []},
+            ],
+            {},
+            "package given twice",
+        ),
+        (
+            [
+                {"package": "a.pt", "label": "a", "runs": ["x"]},
+                {"package": "b.pt", "label": "a", "runs": []},
+            ],
+            {},
+            "label given twice",
+        ),
         ([{"package": "a.pt", "label": "a"}], {}, "no package has runs"),
-        ([{"package": "a.pt", "label": "a", "runs": ["reference"]}], {}, "is the reference and a member too"),
-        ([{"package": "a.pt", "label": "a", "runs": ["x"]}], {"twin": "reference"}, "are one folder"),
-        ([{"package": "a.pt", "label": "a", "runs": ["x"]}], {"online_metric": "rmse"}, r"expected METRIC\.VARIABLE"),
+        (
+            [{"package": "a.pt", "label": "a", "runs": ["reference"]}],
+            {},
+            "is the reference and a member too",
+        ),
+        (
+            [{"package": "a.pt", "label": "a", "runs": ["x"]}],
+            {"twin": "reference"},
+            "are one folder",
+        ),
+        (
+            [{"package": "a.pt", "label": "a", "runs": ["x"]}],
+            {"online_metric": "rmse"},
+            r"expected METRIC\.VARIABLE",
+        ),
         ([{"package": "a.pt", "label": "a", "run": ["x"]}], {}, "unknown key"),
         ([], {}, "packages"),
     ],
@@ -112,15 +167,23 @@ def test_matrix_files_that_do_not_fit_are_refused(
 
 
 def test_paths_are_those_beside_the_matrix_file(tmp_path: Path) -> None:
-    found = load_matrix(_matrix(tmp_path, [{"package": "a.pt", "label": "a", "runs": ["x"]}], twin="../twin"))
-    assert (found.store, found.twin, found.packages[0].runs) == (tmp_path / "store.zarr", tmp_path.parent / "twin", (tmp_path / "x",))
+    found = load_matrix(
+        _matrix(tmp_path, [{"package": "a.pt", "label": "a", "runs": ["x"]}], twin="../twin")
+    )
+    assert (found.store, found.twin, found.packages[0].runs) == (
+        tmp_path / "store.zarr",
+        tmp_path.parent / "twin",
+        (tmp_path / "x",),
+    )
 
 
 def test_no_run_at_all_is_an_error_that_says_why(ensemble: Path) -> None:
     matrix = yaml.safe_load((ensemble / "matrix.yaml").read_text())
     matrix["packages"][0]["runs"] = ["absent"]
     (ensemble / "none.yaml").write_text(yaml.safe_dump(matrix))
-    with pytest.raises(EvaluationError, match=r"not one run could be evaluated.*there is no run folder"):
+    with pytest.raises(
+        EvaluationError, match=r"not one run could be evaluated.*there is no run folder"
+    ):
         evaluate_compare(ensemble / "none.yaml", ensemble / "report")
 
 

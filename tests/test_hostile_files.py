@@ -29,7 +29,9 @@ CLIMLINK = [sys.executable, "-m", "climlink"]
 FUZZ = Path(__file__).with_name("package_fuzz.py")
 
 
-def _rewritten(package: EmulatorPackage, target: Path, change: Callable[[str, bytes], bytes]) -> Path:
+def _rewritten(
+    package: EmulatorPackage, target: Path, change: Callable[[str, bytes], bytes]
+) -> Path:
     """Copy a package with its entries changed; every CRC fits."""
     with zipfile.ZipFile(package.path) as source, zipfile.ZipFile(target, "w") as copy:
         for name in source.namelist():
@@ -45,13 +47,19 @@ def test_mutants_are_refused_or_open_and_nothing_else(linear_package: EmulatorPa
     assert result.returncode == 0
     assert sum(run["outcomes"].values()) == 152
     # Mutants that never pass the first check would show little.
-    assert {"opened / opened", "schema / refused", "package / refused", "file / refused"} <= set(run["outcomes"])
+    assert {"opened / opened", "schema / refused", "package / refused", "file / refused"} <= set(
+        run["outcomes"]
+    )
 
 
-def test_a_flipped_bit_in_the_weights_is_refused(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_a_flipped_bit_in_the_weights_is_refused(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     raw = linear_package.path.read_bytes()
     with zipfile.ZipFile(linear_package.path) as archive:
-        weights = max((e for e in archive.infolist() if "/data/" in e.filename), key=lambda e: e.file_size)
+        weights = max(
+            (e for e in archive.infolist() if "/data/" in e.filename), key=lambda e: e.file_size
+        )
         start = raw.index(archive.read(weights))
     rng = random.Random(160)
     for _ in range(160):
@@ -94,7 +102,8 @@ peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 found = {}
 for path in sys.argv[2:]:
     before = peak()
-    found[Path(path).stem] = [words(lambda: Emulator(path)), words(lambda: EmulatorPackage.read(path)), peak() - before]
+    said = [words(lambda: Emulator(path)), words(lambda: EmulatorPackage.read(path))]
+    found[Path(path).stem] = [*said, peak() - before]
 print(json.dumps(found))
 """
 
@@ -104,7 +113,9 @@ def _hostile_files(package: EmulatorPackage, folder: Path) -> list[Path]:
     with (folder / "sparse.pt").open("wb") as sparse:
         sparse.truncate(3_000_000_000)
     with (
-        zipfile.ZipFile(folder / "brackets.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        zipfile.ZipFile(
+            folder / "brackets.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=1
+        ) as archive,
         archive.open(f"x/extra/{MANIFEST_ENTRY}", "w") as manifest,
     ):
         for _ in range(500):
@@ -115,11 +126,17 @@ def _hostile_files(package: EmulatorPackage, folder: Path) -> list[Path]:
         "keys": b"{" + b",".join(b'"%d":1' % i for i in range(380_000)) + b',"7":2}',
     }
     for stem, text in texts.items():
-        _rewritten(package, folder / f"{stem}.pt", lambda n, raw, text=text: text if n.endswith(MANIFEST_ENTRY) else raw)
+        _rewritten(
+            package,
+            folder / f"{stem}.pt",
+            lambda n, raw, text=text: text if n.endswith(MANIFEST_ENTRY) else raw,
+        )
     return sorted(folder.glob("*.pt"))
 
 
-def test_files_made_to_hang_or_exhaust_a_host(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_files_made_to_hang_or_exhaust_a_host(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     paths = _hostile_files(linear_package, tmp_path)
     command = [sys.executable, "-c", OPEN_EACH, str(linear_package.path), *map(str, paths)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -142,7 +159,10 @@ def test_files_made_to_hang_or_exhaust_a_host(linear_package: EmulatorPackage, t
 
 
 def test_a_manifest_is_nested_64_deep_at_most() -> None:
-    for depth, words in ((DEEPEST, "no integer schema_version"), (DEEPEST + 1, "nested deeper than 64 levels")):
+    for depth, words in (
+        (DEEPEST, "no integer schema_version"),
+        (DEEPEST + 1, "nested deeper than 64 levels"),
+    ):
         for opening, closing in (("[", "]"), ('{"a":', "}")):
             with pytest.raises(ManifestError, match=words):
                 parse_manifest(opening * depth + "1" + closing * depth, "wrap_model.pt")
@@ -159,12 +179,20 @@ def _acting(package: EmulatorPackage, target: Path, written: Path) -> Path:
         head, forward, tail = after.partition(b"  def forward(self:")
         head = before + emulator + head
         first = tail.index(b":\n", tail.index(b") -> Tensor")) + 2
-        return head + forward + tail[:first] + f'    torch.save(x, "{written}")\n'.encode() + tail[first:]
+        return (
+            head
+            + forward
+            + tail[:first]
+            + f'    torch.save(x, "{written}")\n'.encode()
+            + tail[first:]
+        )
 
     return _rewritten(package, target, change)
 
 
-def test_a_graph_that_writes_is_refused_before_it_does_and_by_every_reader(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_a_graph_that_writes_is_refused_before_it_does_and_by_every_reader(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     written = tmp_path / "written"
     path = _acting(linear_package, tmp_path / "wrap_model.pt", written)
     words = r"calls aten::save in .*WrappedEmulator.forward.*A package is code.*trust_code"
@@ -173,10 +201,17 @@ def test_a_graph_that_writes_is_refused_before_it_does_and_by_every_reader(linea
     assert refused.value.status == "graph"
     with pytest.raises(PackageError, match=words):
         EmulatorPackage.read(path).load()
-    assert all("aten::save" in str(route.error) for route in verify(EmulatorPackage.read(path)).routes)
+    assert all(
+        "aten::save" in str(route.error) for route in verify(EmulatorPackage.read(path)).routes
+    )
     assert not written.exists()
     # Where the user trusts the file it runs on all routes, and does write.
-    trusted = subprocess.run([*CLIMLINK, "verify", str(path), "--trust-code"], capture_output=True, text=True, check=False)
+    trusted = subprocess.run(
+        [*CLIMLINK, "verify", str(path), "--trust-code"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert trusted.returncode == 0, trusted.stdout + trusted.stderr
     assert written.exists()
 
@@ -199,7 +234,9 @@ def test_import_refuses_a_wrapper_that_writes(tmp_path: Path) -> None:
     written = tmp_path / "written"
     old = tmp_path / "old.pt"
     torch.jit.script(Writing(str(written)).eval()).save(str(old))
-    with pytest.raises(GraphError, match=r"old.pt: the graph calls aten::save in .*Writing.forward"):
+    with pytest.raises(
+        GraphError, match=r"old.pt: the graph calls aten::save in .*Writing.forward"
+    ):
         import_package(old, ImportRequest("host_v2_q"), tmp_path / "wrap_model.pt")
     assert not written.exists()
     import_package(old, ImportRequest("host_v2_q", trust_code=True), tmp_path / "wrap_model.pt")
@@ -209,7 +246,9 @@ def test_import_refuses_a_wrapper_that_writes(tmp_path: Path) -> None:
     Emulator(tmp_path / "wrap_model.pt", trust_code=True)
 
 
-def test_a_package_that_changed_after_it_was_read_is_not_loaded(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_a_package_that_changed_after_it_was_read_is_not_loaded(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     path = tmp_path / "wrap_model.pt"
     path.write_bytes(linear_package.path.read_bytes())
     package = EmulatorPackage.read(path)
@@ -279,25 +318,39 @@ class FromFile(Elsewhere):
         (FromFile(), "aten::from_file in .*FromFile.forward"),
     ],
 )
-def test_code_is_looked_at_wherever_it_stands(module: nn.Module, words: str, tmp_path: Path) -> None:
+def test_code_is_looked_at_wherever_it_stands(
+    module: nn.Module, words: str, tmp_path: Path
+) -> None:
     with pytest.raises(EmulatorError, match=f"the graph calls {words}"):
         _check(torch.jit.script(module), tmp_path / "graph.pt")
 
 
-@pytest.mark.parametrize("name", [b"c__torch__.torch.classes.quantized\nPacked\n", b"c__torch__\ntorch.classes.quantized.Packed\n"])
-def test_objects_of_c_classes_are_refused_before_they_are_made(name: bytes, linear_package: EmulatorPackage, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"c__torch__.torch.classes.quantized\nPacked\n",
+        b"c__torch__\ntorch.classes.quantized.Packed\n",
+    ],
+)
+def test_objects_of_c_classes_are_refused_before_they_are_made(
+    name: bytes, linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     # One more value at the bottom of the unpickler's stack.
     def change(entry: str, raw: bytes) -> bytes:
         return raw[:2] + name + raw[2:] if entry.endswith("/data.pkl") else raw
 
     path = _rewritten(linear_package, tmp_path / "wrap_model.pt", change)
-    with pytest.raises(EmulatorError, match=r"entry data.pkl names __torch__.torch.classes.quantized.Packed") as refused:
+    with pytest.raises(
+        EmulatorError, match=r"entry data.pkl names __torch__.torch.classes.quantized.Packed"
+    ) as refused:
         Emulator(path)
     assert refused.value.status == "graph"
 
 
 class Usual(nn.Module):
-    """What networks do besides layers: loops, texts, containers, assertions, no_grad, attributes."""
+    """What networks do besides layers: loops, texts, containers, assertions, no_grad,
+    attributes.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -335,20 +388,40 @@ class Usual(nn.Module):
         lambda: torch.jit.script(nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2), 2).eval()),
         lambda: torch.jit.script(nn.Sequential(nn.LSTM(4, 4, 2))),
         lambda: torch.jit.script(
-            nn.Sequential(nn.Conv1d(4, 4, 3), nn.BatchNorm1d(4), nn.GELU(), nn.Upsample(scale_factor=2), nn.Dropout())
+            nn.Sequential(
+                nn.Conv1d(4, 4, 3),
+                nn.BatchNorm1d(4),
+                nn.GELU(),
+                nn.Upsample(scale_factor=2),
+                nn.Dropout(),
+            )
         ),
         lambda: torch.jit.trace(nn.GRU(4, 4), torch.zeros(3, 2, 4)),
-        lambda: torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Softmax(dim=1)).eval())),
+        lambda: torch.jit.freeze(
+            torch.jit.script(
+                nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Softmax(dim=1)).eval()
+            )
+        ),
     ],
 )
-def test_networks_of_the_field_are_not_taken_for_hostile(make: Callable[[], torch.jit.ScriptModule], tmp_path: Path) -> None:
+def test_networks_of_the_field_are_not_taken_for_hostile(
+    make: Callable[[], torch.jit.ScriptModule], tmp_path: Path
+) -> None:
     _check(make(), tmp_path / "graph.pt")
 
 
 def test_no_operator_of_this_torch_takes_a_file_but_those_refused() -> None:
-    texts = [(s.name, a.name) for s in torch._C._jit_get_all_schemas() for a in s.arguments if "str" in str(a.type)]
+    texts = [
+        (s.name, a.name)
+        for s in torch._C._jit_get_all_schemas()
+        for a in s.arguments
+        if "str" in str(a.type)
+    ]
     taking = {operator for operator, argument in texts if "file" in argument or "path" in argument}
-    assert {n for n in taking if n.startswith(("aten::", "prim::"))} == {"aten::save", "aten::from_file"}
+    assert {n for n in taking if n.startswith(("aten::", "prim::"))} == {
+        "aten::save",
+        "aten::from_file",
+    }
 
 
 OPEN_AGAIN = """
@@ -362,16 +435,24 @@ for _ in range(4):
 """
 
 
-def test_a_graph_that_fails_inside_is_an_error_every_time(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_a_graph_that_fails_inside_is_an_error_every_time(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     # Freezing deletes the functions that it inlines; libtorch names them when an operator fails.
 
     def change(name: str, raw: bytes) -> bytes:
         if "/data/" not in name or len(raw) < 800 or len(raw) % 8:
             return raw
         indices = np.frombuffer(raw, "<i8")
-        return np.full_like(indices, 2**40).tobytes() if 0 <= indices.min() < indices.max() < 2000 else raw
+        return (
+            np.full_like(indices, 2**40).tobytes()
+            if 0 <= indices.min() < indices.max() < 2000
+            else raw
+        )
 
     path = _rewritten(linear_package, tmp_path / "wrap_model.pt", change)
-    result = subprocess.run([sys.executable, "-c", OPEN_AGAIN, str(path)], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", OPEN_AGAIN, str(path)], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["graph", "True"] * 4

@@ -1,4 +1,6 @@
-"""Import: an old wrapper becomes a package with the same outputs to the bit, and what cannot work is refused before anything is written."""
+"""Import: an old wrapper becomes a package with the same outputs to the bit, and what cannot work
+is refused before anything is written.
+"""
 
 from __future__ import annotations
 
@@ -37,21 +39,35 @@ from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.variable_sets import variable_set
 
-UNKNOWN_KEYS = ("network_inputs", "network_outputs", "hybrid", "pruned_levels", "normalization", "constraints", "constants", "architecture")
+UNKNOWN_KEYS = (
+    "network_inputs",
+    "network_outputs",
+    "hybrid",
+    "pruned_levels",
+    "normalization",
+    "constraints",
+    "constants",
+    "architecture",
+)
 """What nobody can know of an imported graph."""
 
 
 class OldWrapper(nn.Module):
-    """In the shape of the published wrappers, in own code: rows of T, RH, liquid, ice, … -> 308 network outputs -> 368, with the
-    float32 liquid/ice split and normalization inside; confidence behind."""
+    """In the shape of the published wrappers, in own code: rows of T, RH, liquid, ice, … -> 308
+    network outputs -> 368, with the float32 liquid/ice split and normalization inside; confidence
+    behind."""
 
-    def __init__(self, n_input: int, *, confidence: bool = False, in_place: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, n_input: int, *, confidence: bool = False, in_place: bool = False, seed: int = 0
+    ) -> None:
         super().__init__()
         torch.manual_seed(seed)
         self.n_input = n_input
         self.confidence = confidence
         self.in_place = in_place
-        self.network = nn.Sequential(nn.Linear(n_input, 32), nn.ReLU(), nn.Linear(32, 616 if confidence else 308))
+        self.network = nn.Sequential(
+            nn.Linear(n_input, 32), nn.ReLU(), nn.Linear(32, 616 if confidence else 308)
+        )
         scale = torch.ones(n_input)
         scale[:60] = 300.0
         scale[-26:] = 1e3
@@ -68,7 +84,15 @@ class OldWrapper(nn.Module):
         out = y[:, :308] / self.out_scale
         f = torch.clamp((t + 1200.0 * out[:, :60] - 253.16) / 20.0, 0.0, 1.0)
         total = liquid + ice + 1200.0 * out[:, 120:180] * 1e-4
-        joined = torch.cat([out[:, :120], (f * total - liquid) / 1200.0, ((1.0 - f) * total - ice) / 1200.0, out[:, 180:308]], dim=1)
+        joined = torch.cat(
+            [
+                out[:, :120],
+                (f * total - liquid) / 1200.0,
+                ((1.0 - f) * total - ice) / 1200.0,
+                out[:, 180:308],
+            ],
+            dim=1,
+        )
         if self.confidence:
             joined = torch.cat([joined, y[:, 308:]], dim=1)
         return joined
@@ -98,17 +122,24 @@ def _old_outputs(path: Path, rows: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", PUBLISHED)
-def test_a_wrapper_in_a_published_shape_becomes_a_package_with_the_same_bits(shape: str, tmp_path: Path) -> None:
+def test_a_wrapper_in_a_published_shape_becomes_a_package_with_the_same_bits(
+    shape: str, tmp_path: Path
+) -> None:
     n_input, input_set, options = PUBLISHED[shape]
     old = save(OldWrapper(n_input, **options), tmp_path / "old.pt")
     package = import_package(old, ImportRequest(input_set), tmp_path / "wrap_model.pt")
     manifest = package.manifest
-    assert (manifest.n_input, manifest.n_output) == (n_input, 676 if options.get("confidence") else 368)
+    assert (manifest.n_input, manifest.n_output) == (
+        n_input,
+        676 if options.get("confidence") else 368,
+    )
     assert manifest.imported is not None
     assert manifest.imported.golden_source == "synthetic"
     assert manifest.imported.input_copied == bool(options.get("in_place"))
     known = {"network_outputs"} if options.get("confidence") else set()
-    assert {key for key in UNKNOWN_KEYS if getattr(manifest, key) is None} == set(UNKNOWN_KEYS) - known
+    assert {key for key in UNKNOWN_KEYS if getattr(manifest, key) is None} == set(
+        UNKNOWN_KEYS
+    ) - known
     rows = _rows(input_set)
     expected = _old_outputs(old, rows)
     untouched = rows.copy()
@@ -129,35 +160,56 @@ def test_the_old_files_own_entries_are_kept_as_they_are(tmp_path: Path) -> None:
         assert all(before.read(name) == after.read(name) for name in before.namelist())
 
 
-def test_golden_columns_from_a_store_and_from_files(synthetic_store: ColumnStore, synthetic_dir: Path, tmp_path: Path) -> None:
+def test_golden_columns_from_a_store_and_from_files(
+    synthetic_store: ColumnStore, synthetic_dir: Path, tmp_path: Path
+) -> None:
     old = save(OldWrapper(557), tmp_path / "old.pt")
     inputs = variable_set("host_v2_rh")
     from_files = read_columns(synthetic_dir, inputs, variable_set("mmf368")).inputs
     from_store = synthetic_store.pack(inputs, range(synthetic_store.n_time))
-    for source, data, rows in (("store", synthetic_store.path, from_store), ("pairs", synthetic_dir, from_files)):
-        package = import_package(old, ImportRequest("host_v2_rh", data=data), tmp_path / f"{source}.pt")
+    for source, data, rows in (
+        ("store", synthetic_store.path, from_store),
+        ("pairs", synthetic_dir, from_files),
+    ):
+        package = import_package(
+            old, ImportRequest("host_v2_rh", data=data), tmp_path / f"{source}.pt"
+        )
         assert package.manifest.imported is not None
         assert package.manifest.imported.golden_source == source
         assert package.manifest.hybrid == synthetic_store.hybrid.entry()
         assert {row.tobytes() for row in package.golden_inputs} <= {row.tobytes() for row in rows}
     with pytest.raises(ContractError, match="time step of 1200 s"):
-        import_package(old, ImportRequest("host_v2_rh", data=synthetic_store.path, time_step_s=1800.0), tmp_path / "other.pt")
+        import_package(
+            old,
+            ImportRequest("host_v2_rh", data=synthetic_store.path, time_step_s=1800.0),
+            tmp_path / "other.pt",
+        )
 
 
 def test_lagged_golden_columns_come_from_consecutive_files(tmp_path: Path) -> None:
     first = Stamp(4, 7, 1)
-    folder = write_dataset(tmp_path / "pairs", [first.plus(1200 * n) for n in range(4)], n_column=24, level_count=60)
+    folder = write_dataset(
+        tmp_path / "pairs", [first.plus(1200 * n) for n in range(4)], n_column=24, level_count=60
+    )
     old = save(OldWrapper(1525), tmp_path / "old.pt")
-    package = import_package(old, ImportRequest("host_v4_rh", data=folder), tmp_path / "wrap_model.pt")
+    package = import_package(
+        old, ImportRequest("host_v4_rh", data=folder), tmp_path / "wrap_model.pt"
+    )
     rows = read_columns(folder, variable_set("host_v4_rh"), variable_set("mmf368"))
     assert rows.stamps == (first.plus(2400), first.plus(3600))
-    assert {row.tobytes() for row in package.golden_inputs} <= {row.tobytes() for row in rows.inputs}
+    assert {row.tobytes() for row in package.golden_inputs} <= {
+        row.tobytes() for row in rows.inputs
+    }
 
 
-def test_the_grid_file_gives_the_vertical_coordinate(synthetic_dir: Path, synthetic_store: ColumnStore, tmp_path: Path) -> None:
+def test_the_grid_file_gives_the_vertical_coordinate(
+    synthetic_dir: Path, synthetic_store: ColumnStore, tmp_path: Path
+) -> None:
     old = save(OldWrapper(557), tmp_path / "old.pt")
     grid = next(synthetic_dir.glob("*grid-info.nc"))
-    package = import_package(old, ImportRequest("host_v2_rh", grid=grid), tmp_path / "wrap_model.pt")
+    package = import_package(
+        old, ImportRequest("host_v2_rh", grid=grid), tmp_path / "wrap_model.pt"
+    )
     assert package.manifest.hybrid == synthetic_store.hybrid.entry()
 
 
@@ -209,7 +261,8 @@ REFUSED = {
     "nan": (Probe("nan"), "outputs that are not finite, the first in ptend_t"),
     "wide": (
         Probe("none", 558),
-        r"the graph fails on float32 \[256, 557\].*input set 'host_v2_rh' \(557 values\); it takes the width of no host input set",
+        r"the graph fails on float32 \[256, 557\].*input set 'host_v2_rh' \(557 values\); it takes "
+        r"the width of no host input set",
     ),
     "two tensors": (TwoTensors(), "forward gives .*; expected one tensor"),
     "two arguments": (TwoArguments(), "forward takes x: Tensor, y: Tensor; expected one tensor"),
@@ -217,7 +270,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-def test_a_graph_that_a_host_cannot_use_is_refused_and_nothing_is_written(fault: str, tmp_path: Path) -> None:
+def test_a_graph_that_a_host_cannot_use_is_refused_and_nothing_is_written(
+    fault: str, tmp_path: Path
+) -> None:
     module, message = REFUSED[fault]
     old = save(module, tmp_path / "old.pt")
     with pytest.raises(GraphError, match=message) as caught:
@@ -229,14 +284,20 @@ def test_a_graph_that_a_host_cannot_use_is_refused_and_nothing_is_written(fault:
 def test_the_trap_of_the_v6_wrapper_in_a_v4_host(tmp_path: Path) -> None:
     class ReadsRanges(OldWrapper):
         def forward(self, x: Tensor) -> Tensor:
-            return self.network(torch.clamp(torch.cat([x[:, :1260], x[:, 1260:1519]], dim=1), -1.0, 1.0)).repeat(1, 2)[:, :368]
+            return self.network(
+                torch.clamp(torch.cat([x[:, :1260], x[:, 1260:1519]], dim=1), -1.0, 1.0)
+            ).repeat(1, 2)[:, :368]
 
     old = save(ReadsRanges(1519), tmp_path / "old.pt")
-    with pytest.raises(GraphError, match=r"does not read all of input set 'host_v4_rh'.*may be .*host_v6_rh"):
+    with pytest.raises(
+        GraphError, match=r"does not read all of input set 'host_v4_rh'.*may be .*host_v6_rh"
+    ):
         import_package(old, ImportRequest("host_v4_rh"), tmp_path / "wrap_model.pt")
     package = import_package(old, ImportRequest("host_v6_rh"), tmp_path / "wrap_model.pt")
     assert package.manifest.imported is not None
-    assert any("longer than 1519 without complaint" in f for f in package.manifest.imported.findings)
+    assert any(
+        "longer than 1519 without complaint" in f for f in package.manifest.imported.findings
+    )
 
 
 def test_files_that_are_no_torchscript(tmp_path: Path, linear_package: EmulatorPackage) -> None:
@@ -277,7 +338,10 @@ class Teacher(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q = x[:, 60:120]
         surface = torch.zeros(x.shape[0], 7)
-        return torch.cat([1e-3 * q, 1e-6 * q, 1e-6 * q, 1e-6 * q, 1e-3 * q, 1e-3 * q, surface, x[:, 556:557]], dim=1)
+        return torch.cat(
+            [1e-3 * q, 1e-6 * q, 1e-6 * q, 1e-6 * q, 1e-3 * q, 1e-3 * q, surface, x[:, 556:557]],
+            dim=1,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +355,9 @@ def taught_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         after = synthetic_outputs(grid, before, rng)
         for name in after:
             if name.startswith("state_"):
-                after[name] = before[name] + 1200.0 * (1e-6 if "q0" in name else 1e-3) * before["state_q0001"]
+                after[name] = (
+                    before[name] + 1200.0 * (1e-6 if "q0" in name else 1e-3) * before["state_q0001"]
+                )
         write_file(folder / file_name("mli", stamp), stamp, before)
         write_file(folder / file_name("mlo", stamp), stamp, after)
     return folder
@@ -299,22 +365,37 @@ def taught_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_order_of_inputs_is_scored_on_data(taught_pairs: Path, tmp_path: Path) -> None:
     old = save(Teacher(), tmp_path / "old.pt")
-    with pytest.raises(GraphError, match="the graph was made for host_v2_q, not for host_v2_rh; import it with --input-set host_v2_q"):
-        import_package(old, ImportRequest("host_v2_rh", data=taught_pairs), tmp_path / "wrap_model.pt")
+    with pytest.raises(
+        GraphError,
+        match="the graph was made for host_v2_q, not for host_v2_rh; import it with --input-set "
+        "host_v2_q",
+    ):
+        import_package(
+            old, ImportRequest("host_v2_rh", data=taught_pairs), tmp_path / "wrap_model.pt"
+        )
     assert not (tmp_path / "wrap_model.pt").exists()
-    package = import_package(old, ImportRequest("host_v2_q", data=taught_pairs), tmp_path / "wrap_model.pt")
+    package = import_package(
+        old, ImportRequest("host_v2_q", data=taught_pairs), tmp_path / "wrap_model.pt"
+    )
     assert package.manifest.imported is not None
-    assert any("median R² on the data given: host_v2_q 1.00" in f for f in package.manifest.imported.findings)
+    assert any(
+        "median R² on the data given: host_v2_q 1.00" in f
+        for f in package.manifest.imported.findings
+    )
 
 
 def _with_gpu_count(old: Path, path: Path) -> Path:
-    """Copy a file with the statement that the published wrappers print at every forward, which a torch without CUDA cannot load."""
+    """Copy a file with the statement that the published wrappers print at every forward, which a
+    torch without CUDA cannot load.
+    """
     with zipfile.ZipFile(old) as source, zipfile.ZipFile(path, "w") as copy:
         for name in source.namelist():
             raw = source.read(name)
             if b"self.network" in raw and name.endswith(".py"):
                 raw = raw.replace(
-                    b"    network = self.network\n", b'    print("GPUs", ops.cuda.device_count())\n    network = self.network\n', 1
+                    b"    network = self.network\n",
+                    b'    print("GPUs", ops.cuda.device_count())\n    network = self.network\n',
+                    1,
                 )
                 assert b"device_count" in raw
             copy.writestr(name, raw)
@@ -325,9 +406,13 @@ def _with_gpu_count(old: Path, path: Path) -> Path:
 def test_what_a_published_wrapper_prints_can_be_taken_out(tmp_path: Path) -> None:
     plain = save(OldWrapper(557), tmp_path / "plain.pt")
     old = _with_gpu_count(plain, tmp_path / "old.pt")
-    with pytest.raises(GraphError, match=r"Unknown builtin op: cuda::device_count.*--without-prints"):
+    with pytest.raises(
+        GraphError, match=r"Unknown builtin op: cuda::device_count.*--without-prints"
+    ):
         import_package(old, ImportRequest("host_v2_rh"), tmp_path / "wrap_model.pt")
-    package = import_package(old, ImportRequest("host_v2_rh", without_prints=True), tmp_path / "wrap_model.pt")
+    package = import_package(
+        old, ImportRequest("host_v2_rh", without_prints=True), tmp_path / "wrap_model.pt"
+    )
     rows = _rows("host_v2_rh")
     assert np.array_equal(_old_outputs(package.path, rows), _old_outputs(plain, rows))
     assert verify(package).passed
@@ -335,7 +420,9 @@ def test_what_a_published_wrapper_prints_can_be_taken_out(tmp_path: Path) -> Non
 
 def test_a_graph_that_rounds_more_needs_a_tolerance_said_aloud(tmp_path: Path) -> None:
     class Amplifies(nn.Module):
-        """Convolution and batch norm, which freezing folds: rounding differs, and the difference of two large numbers shows it."""
+        """Convolution and batch norm, which freezing folds: rounding differs, and the difference of
+        two large numbers shows it.
+        """
 
         def __init__(self) -> None:
             super().__init__()
@@ -353,7 +440,9 @@ def test_a_graph_that_rounds_more_needs_a_tolerance_said_aloud(tmp_path: Path) -
     with pytest.raises(GraphError, match="accept this with --tolerance") as caught:
         import_package(old, ImportRequest("host_v2_rh"), tmp_path / "wrap_model.pt")
     suggested = float(str(caught.value).rsplit(" ", 1)[-1])
-    package = import_package(old, ImportRequest("host_v2_rh", tolerance=suggested), tmp_path / "wrap_model.pt")
+    package = import_package(
+        old, ImportRequest("host_v2_rh", tolerance=suggested), tmp_path / "wrap_model.pt"
+    )
     assert package.manifest.same_kernels_tolerance == suggested
     assert verify(package).passed
 
@@ -361,7 +450,17 @@ def test_a_graph_that_rounds_more_needs_a_tolerance_said_aloud(tmp_path: Path) -
 def test_the_command_line(tmp_path: Path) -> None:
     old = save(OldWrapper(557, confidence=True), tmp_path / "old_conf.pt")
     out = tmp_path / "package" / "wrap_model.pt"
-    arguments = ["import", str(old), "--input-set", "host_v2_rh", "--output-set", "mmf368", "--legacy-postprocessing", "-o", str(out)]
+    arguments = [
+        "import",
+        str(old),
+        "--input-set",
+        "host_v2_rh",
+        "--output-set",
+        "mmf368",
+        "--legacy-postprocessing",
+        "-o",
+        str(out),
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "557 inputs, 676 outputs" in result.output
@@ -380,7 +479,9 @@ def test_the_command_line(tmp_path: Path) -> None:
 
 def test_other_extra_files_survive(tmp_path: Path) -> None:
     old = tmp_path / "old.pt"
-    torch.jit.script(OldWrapper(557).eval()).save(str(old), _extra_files={"notes.txt": b"made in spring"})
+    torch.jit.script(OldWrapper(557).eval()).save(
+        str(old), _extra_files={"notes.txt": b"made in spring"}
+    )
     package = import_package(old, ImportRequest("host_v2_rh"), tmp_path / "wrap_model.pt")
     extra = {"notes.txt": b""}
     torch.jit.load(io.BytesIO(package.path.read_bytes()), _extra_files=extra)

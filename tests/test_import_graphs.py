@@ -1,4 +1,6 @@
-"""Import of graphs that are not what a host needs: each is refused, or its oddity recorded, with its true reason."""
+"""Import of graphs that are not what a host needs: each is refused, or its oddity recorded, with
+its true reason.
+"""
 
 from __future__ import annotations
 
@@ -215,7 +217,9 @@ class Flattened(Base):
 
 
 class Complains(Base):
-    """Refuses other widths with a Python exception, which torch.jit turns into an error of its own type."""
+    """Refuses other widths with a Python exception, which torch.jit turns into an error of its own
+    type.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] != 557:
@@ -236,7 +240,9 @@ def traced(module: nn.Module, rows: int = 7, training: bool = False) -> torch.ji
 def imported(module: torch.jit.ScriptModule, folder: Path, **options: Any) -> EmulatorPackage:
     """Import a graph as host_v2_rh on synthetic columns."""
     module.save(str(folder / "old.pt"))
-    return import_package(folder / "old.pt", ImportRequest("host_v2_rh"), folder / "wrap_model.pt", **options)
+    return import_package(
+        folder / "old.pt", ImportRequest("host_v2_rh"), folder / "wrap_model.pt", **options
+    )
 
 
 def findings(package: EmulatorPackage) -> str:
@@ -286,15 +292,42 @@ REFUSED: dict[str, tuple[Callable[[], torch.jit.ScriptModule], str]] = {
         lambda: traced(WritesDownTheBatch(1), rows=1),
         r"It runs on one row, not on 256: a trace wrote down its batch",
     ),
-    "traced with 16 rows": (lambda: traced(WritesDownTheBatch(16), rows=16), r"It runs on 16 rows, not on 256"),
-    "traced with 20 rows": (lambda: traced(WritesDownTheBatch(20), rows=20), r"It runs on 20 rows, not on 256"),
-    "traced with all rows": (lambda: traced(WritesDownTheBatch(256), rows=256), r"\[48, 557\].*It runs on 256 rows, not on 48"),
-    "a loop over one row": (lambda: traced(FirstRow(), rows=1), r"gives \[1, 368\] for 256 columns.*for one column it gives \[1, 368\]"),
-    "flattened": (lambda: scripted(Flattened()), r"gives \[94208\] for 256 columns.*reshape them at the end of forward"),
-    "counts its calls": (lambda: scripted(Counts()), r"keeps memory from one call to the next \(forward sets calls\)"),
-    "remembers in place": (lambda: scripted(Remembers()), r"keeps memory from one call to the next \(forward sets before\)"),
-    "keeps the first batch": (lambda: scripted(KeepsTheFirst()), r"keeps memory .*\(forward sets first\)"),
-    "keeps rows": (lambda: scripted(KeepsRows()), r"keeps memory .*\(forward sets rows\).*it fails"),
+    "traced with 16 rows": (
+        lambda: traced(WritesDownTheBatch(16), rows=16),
+        r"It runs on 16 rows, not on 256",
+    ),
+    "traced with 20 rows": (
+        lambda: traced(WritesDownTheBatch(20), rows=20),
+        r"It runs on 20 rows, not on 256",
+    ),
+    "traced with all rows": (
+        lambda: traced(WritesDownTheBatch(256), rows=256),
+        r"\[48, 557\].*It runs on 256 rows, not on 48",
+    ),
+    "a loop over one row": (
+        lambda: traced(FirstRow(), rows=1),
+        r"gives \[1, 368\] for 256 columns.*for one column it gives \[1, 368\]",
+    ),
+    "flattened": (
+        lambda: scripted(Flattened()),
+        r"gives \[94208\] for 256 columns.*reshape them at the end of forward",
+    ),
+    "counts its calls": (
+        lambda: scripted(Counts()),
+        r"keeps memory from one call to the next \(forward sets calls\)",
+    ),
+    "remembers in place": (
+        lambda: scripted(Remembers()),
+        r"keeps memory from one call to the next \(forward sets before\)",
+    ),
+    "keeps the first batch": (
+        lambda: scripted(KeepsTheFirst()),
+        r"keeps memory .*\(forward sets first\)",
+    ),
+    "keeps rows": (
+        lambda: scripted(KeepsRows()),
+        r"keeps memory .*\(forward sets rows\).*it fails",
+    ),
     "noise": (lambda: scripted(Noisy()), "draws random numbers with aten::randn"),
     "dropout traced in training": (
         lambda: traced(Dropped(), training=True),
@@ -307,8 +340,14 @@ REFUSED: dict[str, tuple[Callable[[], torch.jit.ScriptModule], str]] = {
     "float64": (lambda: scripted(Base().double()), "It runs on float64, not on float32"),
     "float16": (lambda: scripted(Base().half()), "It runs on float16, not on float32"),
     "whole numbers": (lambda: scripted(Whole()), "It runs on int64, not on float32"),
-    "profiles": (lambda: scripted(Profiles()), r"It runs on \[column, level, 25\], not on \[column, n_input\]"),
-    "one column": (lambda: scripted(OneColumn()), r"It runs on \[n_input\], one column without a batch"),
+    "profiles": (
+        lambda: scripted(Profiles()),
+        r"It runs on \[column, level, 25\], not on \[column, n_input\]",
+    ),
+    "one column": (
+        lambda: scripted(OneColumn()),
+        r"It runs on \[n_input\], one column without a batch",
+    ),
     "results by name": (lambda: scripted(ByName()), r"forward gives Dict.*y\[\"prediction\"\]"),
 }
 
@@ -338,9 +377,13 @@ class Around(nn.Module):
         return self.inner(x)
 
 
-def test_a_package_wrapped_in_a_graph_can_be_imported(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_a_package_wrapped_in_a_graph_can_be_imported(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     scripted(Around(linear_package)).save(str(tmp_path / "old.pt"))
-    again = import_package(tmp_path / "old.pt", ImportRequest("host_v2_q"), tmp_path / "wrap_model.pt")
+    again = import_package(
+        tmp_path / "old.pt", ImportRequest("host_v2_q"), tmp_path / "wrap_model.pt"
+    )
     rows = torch.from_numpy(linear_package.golden_inputs)
     assert torch.equal(again.load()(rows), linear_package.load()(rows))
     assert again.manifest.golden.sensitivity is None
@@ -370,7 +413,14 @@ def test_an_import_says_how_far_it_is_where_there_is_no_terminal(
 ) -> None:
     monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
     scripted(Base()).save(str(tmp_path / "old.pt"))
-    arguments = ["import", str(tmp_path / "old.pt"), "--input-set", "host_v2_rh", "-o", str(tmp_path / "out.pt")]
+    arguments = [
+        "import",
+        str(tmp_path / "old.pt"),
+        "--input-set",
+        "host_v2_rh",
+        "-o",
+        str(tmp_path / "out.pt"),
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     lines = [line for line in result.stderr.splitlines() if line.startswith("import: ")]

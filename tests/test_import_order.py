@@ -1,4 +1,6 @@
-"""The order of inputs on import: orders are compared with each other on data, and one that is better beyond doubt is asked for."""
+"""The order of inputs on import: orders are compared with each other on data, and one that is
+better beyond doubt is asked for.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.variable_sets import VariableSet, variable_set
 
 GASES = slice(360, 540)
-"""Ozone, methane and nitrous oxide in the host's order; in ClimSim's the surface variables and a part of the gases stand there."""
+"""Ozone, methane and nitrous oxide in the host's order; in ClimSim's the surface variables and a
+part of the gases stand there.
+"""
 
 PER_SPREAD = 0.25
 """Signal over noise in the tendencies of ``weak_pairs``: R² of the perfect predictor is 0.06."""
@@ -40,7 +44,9 @@ NOISE = {"t": 1e-4, "u": 1e-5, "v": 1e-5, "q": 1e-9}  # of synthetic tendencies,
 
 
 def _write_pairs(folder: Path, signal: Any) -> Path:
-    """Write two pairs of 160 columns whose tendencies are ``signal(name, before)`` more than noise."""
+    """Write two pairs of 160 columns whose tendencies are ``signal(name, before)`` more than
+    noise.
+    """
     grid = write_grid(folder / GRID_NAME, n_column=160, level_count=60)
     for stamp in (Stamp(1, 1, 1), Stamp(1, 1, 2)):
         rng = np.random.default_rng(stamp.day)
@@ -56,7 +62,9 @@ def _write_pairs(folder: Path, signal: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def weak_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return pairs whose tendencies follow the latent heat flux a little: no network can have more than R² of 0.06 on them."""
+    """Return pairs whose tendencies follow the latent heat flux a little: no network can have more
+    than R² of 0.06 on them.
+    """
 
     def signal(name: str, before: dict[str, np.ndarray]) -> np.ndarray:
         flux = (before["pbuf_LHFLX"] - FLUX_MEAN) / 92.0  # over its standard deviation
@@ -66,12 +74,18 @@ def weak_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class FollowsFlux(nn.Module):
-    """The best predictor of ``weak_pairs``, which finds the flux where one order of inputs has it."""
+    """The best predictor of ``weak_pairs``, which finds the flux where one order of inputs has
+    it.
+    """
 
     def __init__(self, input_set: str) -> None:
         super().__init__()
         self.place: int = variable_set(input_set).slice("pbuf_LHFLX").start
-        spread = [NOISE[n[6] if n[6] in "tuv" else "q"] for n in variable_set("mmf368").names if n.startswith("ptend")]
+        spread = [
+            NOISE[n[6] if n[6] in "tuv" else "q"]
+            for n in variable_set("mmf368").names
+            if n.startswith("ptend")
+        ]
         gain = torch.tensor(spread).repeat_interleave(60) * PER_SPREAD / 92.0
         self.register_buffer("gain", torch.cat([gain, torch.zeros(8)]))
 
@@ -81,7 +95,9 @@ class FollowsFlux(nn.Module):
 
 def _import(module: nn.Module, folder: Path, input_set: str, data: Path) -> EmulatorPackage:
     torch.jit.script(module.eval()).save(str(folder / "old.pt"))
-    return import_package(folder / "old.pt", ImportRequest(input_set, data=data), folder / "wrap_model.pt")
+    return import_package(
+        folder / "old.pt", ImportRequest(input_set, data=data), folder / "wrap_model.pt"
+    )
 
 
 def _finding(package: EmulatorPackage) -> str:
@@ -89,13 +105,20 @@ def _finding(package: EmulatorPackage) -> str:
     return next(f for f in package.manifest.imported.findings if "median R²" in f)
 
 
-def test_a_weak_network_in_the_wrong_order_is_refused_and_in_its_own_accepted(weak_pairs: Path, tmp_path: Path) -> None:
+def test_a_weak_network_in_the_wrong_order_is_refused_and_in_its_own_accepted(
+    weak_pairs: Path, tmp_path: Path
+) -> None:
     for own, other in (("climsim_v2", "host_v2_q"), ("host_v2_q", "climsim_v2")):
-        with pytest.raises(GraphError, match=f"the graph was made for {own}, not for {other}; import it with --input-set {own}"):
+        with pytest.raises(
+            GraphError,
+            match=f"the graph was made for {own}, not for {other}; import it with --input-set "
+            f"{own}",
+        ):
             _import(FollowsFlux(own), tmp_path, other, weak_pairs)
         assert not (tmp_path / "wrap_model.pt").exists()
         found = _finding(_import(FollowsFlux(own), tmp_path, own, weak_pairs))
-        # host_v2_rh has the flux where host_v2_q has it: the two cannot be told apart by this network
+        # host_v2_rh has the flux where host_v2_q has it: the two cannot be told apart by this
+        # network
         assert f"{own} 0.0" in found
         assert "no order has skill" not in found
         (tmp_path / "wrap_model.pt").unlink()
@@ -108,7 +131,11 @@ class Blind(nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         self.first, self.last = nn.Linear(557, 32), nn.Linear(32, 368)
-        spread = [NOISE[n[6] if n[6] in "tuv" else "q"] for n in variable_set("mmf368").names if n.startswith("ptend")]
+        spread = [
+            NOISE[n[6] if n[6] in "tuv" else "q"]
+            for n in variable_set("mmf368").names
+            if n.startswith("ptend")
+        ]
         scale = torch.cat([torch.tensor(spread).repeat_interleave(60), torch.ones(8)])
         self.register_buffer("scale", amplitude * scale)
 
@@ -116,13 +143,17 @@ class Blind(nn.Module):
         return self.last(torch.relu(self.first(torch.tanh(0.1 * x)))) * self.scale
 
 
-def test_a_network_without_skill_is_not_refused_but_it_is_said(weak_pairs: Path, tmp_path: Path) -> None:
+def test_a_network_without_skill_is_not_refused_but_it_is_said(
+    weak_pairs: Path, tmp_path: Path
+) -> None:
     found = _finding(_import(Blind(0, 1.0), tmp_path, "climsim_v2", weak_pairs))
     assert "no order has skill there, so nothing checks that the declared one is right" in found
 
 
 def _columns(declared: str, network: nn.Module | None, noise: float) -> ImportColumns:
-    """Return 256 columns in four snapshots whose targets are a network's outputs in ClimSim's order under noise, or noise alone."""
+    """Return 256 columns in four snapshots whose targets are a network's outputs in ClimSim's order
+    under noise, or noise alone.
+    """
     outputs = variable_set("mmf368")
 
     def rows_of(variables: VariableSet) -> Tensor:
@@ -137,7 +168,16 @@ def _columns(declared: str, network: nn.Module | None, noise: float) -> ImportCo
         targets = signal + np.where(spread > 0, noise * spread, 1.0) * targets
     inputs = variable_set(declared)
     snapshots = np.repeat(np.arange(4), 64)
-    return ImportColumns(inputs, outputs, rows_of(inputs), "store", None, rows_of, snapshots, torch.from_numpy(targets))
+    return ImportColumns(
+        inputs,
+        outputs,
+        rows_of(inputs),
+        "store",
+        None,
+        rows_of,
+        snapshots,
+        torch.from_numpy(targets),
+    )
 
 
 def _graph(module: nn.Module, path: Path) -> ForeignGraph:
@@ -150,10 +190,15 @@ def _graph(module: nn.Module, path: Path) -> ForeignGraph:
     [
         ("host_v2_q", 4),
         ("climsim_v2", 4),
-        *(pytest.param(name, 60, marks=pytest.mark.long) for name in ("host_v2_q", "host_v2_rh", "climsim_v2")),
+        *(
+            pytest.param(name, 60, marks=pytest.mark.long)
+            for name in ("host_v2_q", "host_v2_rh", "climsim_v2")
+        ),
     ],
 )
-def test_random_networks_are_accepted_in_any_order(declared: str, count: int, tmp_path: Path) -> None:
+def test_random_networks_are_accepted_in_any_order(
+    declared: str, count: int, tmp_path: Path
+) -> None:
     columns = _columns(declared, None, 1.0)
     for seed in range(count):
         graph = _graph(Blind(seed, (1e3, 1e4, 1e5)[seed % 3]), tmp_path / "old.pt")
@@ -166,13 +211,20 @@ def test_a_network_of_any_skill_is_known_in_its_order(noise: float, tmp_path: Pa
     network = Blind(1, 1.0)
     graph = _graph(network, tmp_path / "old.pt")
     right, wrong = (_columns(declared, network, noise) for declared in ("climsim_v2", "host_v2_q"))
-    assert "median R² on the data given: climsim_v2" in order_finding(graph, right, graph(right.rows))
-    with pytest.raises(GraphError, match=f"made for climsim_v2, not for host_v2_q.*better in all of {RESAMPLES} resamples"):
+    assert "median R² on the data given: climsim_v2" in order_finding(
+        graph, right, graph(right.rows)
+    )
+    with pytest.raises(
+        GraphError,
+        match=f"made for climsim_v2, not for host_v2_q.*better in all of {RESAMPLES} resamples",
+    ):
         order_finding(graph, wrong, graph(wrong.rows))
 
 
 class OnlyHeating(Blind):
-    """Knows the temperature tendency and nothing else, so that its median R² is that of zero in any order."""
+    """Knows the temperature tendency and nothing else, so that its median R² is that of zero in any
+    order.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.last(torch.relu(self.first(torch.tanh(0.1 * x)))) * self.scale
@@ -188,7 +240,9 @@ def test_skill_in_some_outputs_is_enough(tmp_path: Path) -> None:
 
 
 class Transformed(nn.Module):
-    """As published wrappers transform inputs: what fits one place is NaN or infinity for what another order has there."""
+    """As published wrappers transform inputs: what fits one place is NaN or infinity for what
+    another order has there.
+    """
 
     def __init__(self, transform: str) -> None:
         super().__init__()
@@ -202,7 +256,8 @@ class Transformed(nn.Module):
             shown = torch.log(gases)
         elif self.transform == "root":
             shown = torch.sqrt(gases)
-        else:  # a level whose spread is zero, of which only NaN becomes zero; and the square of 1e30
+        else:
+            # A level whose spread is zero, of which only NaN becomes zero; and the square of 1e30.
             shown = gases * gases / torch.zeros_like(gases)
             shown = torch.where(gases < 1e-3, torch.zeros_like(gases), shown)
         y = torch.cat([1e-3 * q, 1e-6 * q, 1e-6 * q, 1e-6 * q, 1e-3 * q, 1e-3 * q, q[:, :8]], dim=1)
@@ -219,7 +274,9 @@ def humid_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("transform", ["exp", "log", "root", "zero spread"])
-def test_an_order_that_gives_nan_or_infinity_has_no_skill(transform: str, humid_pairs: Path, tmp_path: Path) -> None:
+def test_an_order_that_gives_nan_or_infinity_has_no_skill(
+    transform: str, humid_pairs: Path, tmp_path: Path
+) -> None:
     found = _finding(_import(Transformed(transform), tmp_path, "host_v2_q", humid_pairs))
     assert "climsim_v2 not finite" in found
     assert "host_v2_q" in found
@@ -237,11 +294,16 @@ class Asserts(nn.Module):
         if bool((x[:, 360:540] > 1.0).any()):
             raise ValueError("not a mixing ratio")
         q = x[:, 60:120]
-        return torch.cat([1e-3 * q, 1e-6 * q, 1e-6 * q, 1e-6 * q, 1e-3 * q, 1e-3 * q, q[:, :8]], dim=1) + 0.0 * x[:, 556:557]
+        return (
+            torch.cat([1e-3 * q, 1e-6 * q, 1e-6 * q, 1e-6 * q, 1e-3 * q, 1e-3 * q, q[:, :8]], dim=1)
+            + 0.0 * x[:, 556:557]
+        )
 
 
 def test_an_order_on_which_the_graph_stops_has_no_skill(humid_pairs: Path, tmp_path: Path) -> None:
-    assert "climsim_v2 not finite" in _finding(_import(Asserts(), tmp_path, "host_v2_q", humid_pairs))
+    assert "climsim_v2 not finite" in _finding(
+        _import(Asserts(), tmp_path, "host_v2_q", humid_pairs)
+    )
 
 
 def test_too_few_columns_are_said(tmp_path: Path) -> None:

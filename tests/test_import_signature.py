@@ -39,7 +39,9 @@ UNITS = 5
 
 
 class LevelMemory(nn.Module):
-    """In the shape of a published ClimSim fork, in own code: an LSTM over levels, with memory at each."""
+    """In the shape of a published ClimSim fork, in own code: an LSTM over levels, with memory at
+    each.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,9 +56,13 @@ class LevelMemory(nn.Module):
         self.register_buffer("profile_scales", torch.tensor(PROFILE_SCALES))
         self.register_buffer("surface_scales", torch.tensor(SURFACE_SCALES))
 
-    def forward(self, x_main: Tensor, x_sfc: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x_main: Tensor, x_sfc: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         h = torch.tanh(self.begin(x_sfc / self.surface_scales)).unsqueeze(0)
-        y, _ = self.lstm(torch.cat([x_main / self.profile_scales, memory], dim=2), (h, torch.zeros_like(h)))
+        y, _ = self.lstm(
+            torch.cat([x_main / self.profile_scales, memory], dim=2), (h, torch.zeros_like(h))
+        )
         surface = torch.exp(self.surface(y[:, -1])) * torch.tensor([1e-7, 1e2], device=y.device)
         return self.tendency(y) * 1e-5, surface, torch.tanh(self.remember(y))
 
@@ -102,7 +108,9 @@ results:
 
 
 class TupleState(nn.Module):
-    """An LSTM cell per column, its state a tuple; the level comes last, a scalar has no channels."""
+    """An LSTM cell per column, its state a tuple; the level comes last, a scalar has no
+    channels.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +118,9 @@ class TupleState(nn.Module):
         self.cell = nn.LSTMCell(2 * LEVELS + 1, UNITS)
         self.last = nn.Linear(UNITS, 2 * LEVELS)
 
-    def forward(self, x: Tensor, ps: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(
+        self, x: Tensor, ps: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h, c = self.cell(torch.cat([x.flatten(1) / 300.0, ps.unsqueeze(1) / 1e5], dim=1), state)
         return self.last(h).unflatten(1, [2, 8]) * 1e-4, (h, c)
 
@@ -131,10 +141,15 @@ results:
 
 def imported(module: nn.Module, signature: str, folder: Path, **options: object) -> EmulatorPackage:
     """Script a module and import it by a signature, on synthetic columns unless told otherwise."""
-    graph = _traced(module.eval()) if isinstance(module, Traced) else torch.jit.script(module.eval())
+    graph = (
+        _traced(module.eval()) if isinstance(module, Traced) else torch.jit.script(module.eval())
+    )
     graph.save(str(folder / "old.pt"))
     (folder / "signature.yaml").write_text(signature)
-    request = ImportRequest(signature=folder / "signature.yaml", **options)  # type: ignore[arg-type]
+    request = ImportRequest(
+        signature=folder / "signature.yaml",
+        **options,  # type: ignore[arg-type]
+    )
     return import_package(folder / "old.pt", request, folder / "wrap_model.pt")
 
 
@@ -153,7 +168,9 @@ def findings(package: EmulatorPackage) -> str:
 def _forcing(names: tuple[str, ...]) -> Tensor:
     """Return 73 steps of 16 samples of plausible values, [step, sample, value]."""
     inputs = VariableSet("forcing", tuple(variable(n) for n in names), {"level": LEVELS})
-    return torch.from_numpy(synthetic_rows(inputs, synthetic_hybrid(LEVELS), 73 * 16)).reshape(73, 16, -1)
+    return torch.from_numpy(synthetic_rows(inputs, synthetic_hybrid(LEVELS), 73 * 16)).reshape(
+        73, 16, -1
+    )
 
 
 def forcing(package: EmulatorPackage, step: int) -> dict[str, Tensor]:
@@ -165,7 +182,9 @@ def forcing(package: EmulatorPackage, step: int) -> dict[str, Tensor]:
 class Host:
     """A host that keeps the state of a package by the manifest alone."""
 
-    def __init__(self, package: EmulatorPackage, graph: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(
+        self, package: EmulatorPackage, graph: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         self.manifest = package.manifest
         self.graph = graph or torch.jit.load(str(package.path)).eval()
         self.before: Tensor | None = None
@@ -182,7 +201,9 @@ class Host:
             elif v.role == "start":
                 parts.append(torch.full([count, 1], float(self.before is None)))
             elif self.before is None:
-                parts.append(torch.full([count, v.width], 1e30))  # left over: must not reach the graph
+                parts.append(
+                    torch.full([count, v.width], 1e30)
+                )  # left over: must not reach the graph
             else:
                 o = pairs[v.name]
                 parts.append(self.before[:, o.offset : o.offset + o.width])
@@ -195,7 +216,8 @@ class Host:
         self.before = y
         sizes = self.manifest.dims
         return {
-            v.name: y[:, v.offset : v.offset + v.width].reshape(-1, *(sizes[d] for d in v.dims)) for v in self.manifest.outputs.variables
+            v.name: y[:, v.offset : v.offset + v.width].reshape(-1, *(sizes[d] for d in v.dims))
+            for v in self.manifest.outputs.variables
         }
 
 
@@ -205,11 +227,15 @@ def evaluated(kind: type[nn.Module]) -> nn.Module:
     return kind().eval()
 
 
-def level_memory_directly(values: dict[str, Tensor], state: list[Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
+def level_memory_directly(
+    values: dict[str, Tensor], state: list[Tensor]
+) -> tuple[dict[str, Tensor], list[Tensor]]:
     graph = evaluated(LevelMemory)
     x_main = torch.stack([values[n] for n in PROFILES], dim=2)
     x_sfc = torch.stack([values[n] for n in SURFACE], dim=1)
-    out, surface, memory = graph(x_main, x_sfc, state[0] if state else torch.zeros(len(x_sfc), LEVELS, UNITS))
+    out, surface, memory = graph(
+        x_main, x_sfc, state[0] if state else torch.zeros(len(x_sfc), LEVELS, UNITS)
+    )
     named = {
         "ptend_t": out[:, :, 0],
         "ptend_u": out[:, :, 1],
@@ -219,14 +245,22 @@ def level_memory_directly(values: dict[str, Tensor], state: list[Tensor]) -> tup
     return named | {"memory_next": memory}, [memory]
 
 
-def stacked_gru_directly(values: dict[str, Tensor], state: list[Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
+def stacked_gru_directly(
+    values: dict[str, Tensor], state: list[Tensor]
+) -> tuple[dict[str, Tensor], list[Tensor]]:
     graph = evaluated(StackedGru)
-    x = torch.cat([values["state_t"], values["state_q0001"], values["state_ps"].unsqueeze(1)], dim=1)
+    x = torch.cat(
+        [values["state_t"], values["state_q0001"], values["state_ps"].unsqueeze(1)], dim=1
+    )
     y, h = graph(x, state[0] if state else graph.h0.unsqueeze(1).repeat(1, len(x), 1))
-    return {"ptend_t": y[:, :LEVELS], "cam_out_NETSW": y[:, LEVELS], "h_next": h.transpose(0, 1)}, [h]
+    return {"ptend_t": y[:, :LEVELS], "cam_out_NETSW": y[:, LEVELS], "h_next": h.transpose(0, 1)}, [
+        h
+    ]
 
 
-def tuple_state_directly(values: dict[str, Tensor], state: list[Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
+def tuple_state_directly(
+    values: dict[str, Tensor], state: list[Tensor]
+) -> tuple[dict[str, Tensor], list[Tensor]]:
     graph = evaluated(TupleState)
     x = torch.stack([values["state_t"], values["state_u"]], dim=1)
     zeros = torch.zeros(len(x), UNITS)
@@ -280,7 +314,9 @@ def test_zeroed_state_moves_the_outputs(recurrent) -> None:
         zeroed[:, v.offset : v.offset + v.width] = 0.0
     values = package.manifest.n_value
     with torch.no_grad():
-        moved = (host.graph(zeroed) - host.graph(row))[:, :values].abs() / package.difference_scale[:values]
+        moved = (host.graph(zeroed) - host.graph(row))[:, :values].abs() / package.difference_scale[
+            :values
+        ]
     assert float(moved.max()) > 1e-2
     assert "never changes" not in findings(package)
     assert "grows" not in findings(package)
@@ -300,7 +336,9 @@ def test_the_package_passes_all_routes_and_is_a_plain_graph_on_rows(recurrent) -
 def test_what_the_manifest_and_inspect_say(recurrent) -> None:
     package, _ = recurrent
     manifest = package.manifest
-    assert [v.role for v in manifest.inputs.variables if v.role != "value"] == ["start"] + ["carried"] * len(manifest.carried)
+    assert [v.role for v in manifest.inputs.variables if v.role != "value"] == ["start"] + [
+        "carried"
+    ] * len(manifest.carried)
     assert {p.output for p in manifest.carried} == {f"{p.input}_next" for p in manifest.carried}
     assert all(manifest.difference_scale[p.output] == [1.0] for p in manifest.carried)
     assert manifest.golden.chained_tolerance is not None
@@ -312,7 +350,9 @@ def test_what_the_manifest_and_inspect_say(recurrent) -> None:
 
 
 class Plain(nn.Module):
-    """Two tensors without state; scalars of the host repeated at every level, levels reversed in axes."""
+    """Two tensors without state; scalars of the host repeated at every level, levels reversed in
+    axes.
+    """
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return (x[0] - x[1] / 1e3).t() * 1e-5, y[:, 0] * 2.0
@@ -477,7 +517,9 @@ def test_numbers_of_a_normalization_outside_of_the_graph(kind: str, tmp_path: Pa
             for name, values in arrays.items():
                 for k, size in enumerate(values.shape):
                     file.createDimension(f"{name}_{k}", size)
-                file.createVariable(name, "f8", [f"{name}_{k}" for k in range(values.ndim)])[:] = values
+                file.createVariable(name, "f8", [f"{name}_{k}" for k in range(values.ndim)])[:] = (
+                    values
+                )
 
     class Normalized(nn.Module):
         def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -495,9 +537,13 @@ results:
 """
     package = imported(Normalized(), text, tmp_path)
     values = forcing(package, 0)
-    expected = ((values["state_t"] - 250.0) * 0.01 - (values["state_ps"].unsqueeze(1) - 5e4) * 1e-5).double()
+    expected = (
+        (values["state_t"] - 250.0) * 0.01 - (values["state_ps"].unsqueeze(1) - 5e4) * 1e-5
+    ).double()
     expected = expected.numpy() * np.linspace(1e-5, 2e-5, LEVELS)
-    assert np.allclose(Host(package).step(values)["ptend_t"], expected, rtol=1e-5, atol=1e-9)  # float32 against float64
+    assert np.allclose(
+        Host(package).step(values)["ptend_t"], expected, rtol=1e-5, atol=1e-9
+    )  # float32 against float64
     for fault, message in (
         ("subtract: mena", "no array 'mena'; did you mean 'mean'"),
         ("subtract: gain, gain: mean", None),
@@ -506,7 +552,9 @@ results:
         if message is not None:
             with pytest.raises(ContractError, match=message):
                 imported(Normalized(), text.replace("subtract: mean, gain: gain", fault), tmp_path)
-    with pytest.raises(ContractError, match=r"out is \[8, 1\]; expected \[8, 2\]|mean is \[2\]; expected \[8, 1\]"):
+    with pytest.raises(
+        ContractError, match=r"out is \[8, 1\]; expected \[8, 2\]|mean is \[2\]; expected \[8, 1\]"
+    ):
         imported(Normalized(), text.replace("scale: out", "scale: mean"), tmp_path)
 
 
@@ -530,7 +578,9 @@ def test_golden_sequences_from_a_store(synthetic_store: ColumnStore, tmp_path: P
 class Forgets(LevelMemory):
     """Takes memory and does not use it."""
 
-    def forward(self, x_main: Tensor, x_sfc: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x_main: Tensor, x_sfc: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         out = (x_main[:, :, :2] / self.profile_scales[:2]) * 1e-5
         return out, torch.relu(x_sfc[:, :2]) * 1e-3, torch.tanh(memory + x_main[:, :, :1] / 300.0)
 
@@ -538,7 +588,9 @@ class Forgets(LevelMemory):
 class Grows(LevelMemory):
     """Adds to its memory in every step."""
 
-    def forward(self, x_main: Tensor, x_sfc: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x_main: Tensor, x_sfc: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         out = (x_main[:, :, :2] / self.profile_scales[:2] + memory[:, :, :1]) * 1e-5
         return out, torch.relu(x_sfc[:, :2]) * 1e-3, memory + 0.01 * x_main[:, :, :1] / 300.0
 
@@ -546,7 +598,9 @@ class Grows(LevelMemory):
 class Explodes(LevelMemory):
     """Triples its memory in every step: beyond float32 after 80."""
 
-    def forward(self, x_main: Tensor, x_sfc: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x_main: Tensor, x_sfc: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         out = (x_main[:, :, :2] / self.profile_scales[:2] + torch.tanh(memory[:, :, :1])) * 1e-5
         return out, torch.relu(x_sfc[:, :2]) * 1e-3, 3.0 * memory + x_main[:, :, :1] / 300.0
 
@@ -557,17 +611,22 @@ class Explodes(LevelMemory):
         (Forgets, "carried state memory never changes the outputs: zeroing it moves them by 0.0e"),
         (
             Grows,
-            r"carried state memory grows on unchanging inputs: to (\S+) after 64, (\S+) after 128, (\S+) after 256",
+            r"carried state memory grows on unchanging inputs: to (\S+) after 64, (\S+) after 128, "
+            r"(\S+) after 256",
         ),
         (Explodes, r"outputs or state are not finite after 8\d chained steps on unchanging inputs"),
     ],
 )
-def test_state_that_does_nothing_or_grows_is_told(module: type[nn.Module], found: str, tmp_path: Path) -> None:
+def test_state_that_does_nothing_or_grows_is_told(
+    module: type[nn.Module], found: str, tmp_path: Path
+) -> None:
     told = findings(imported(module(), LEVEL_MEMORY, tmp_path))
     match = re.search(found, told)
     assert match, told
     sizes = [float(n) for n in match.groups()]
-    assert all(b == pytest.approx(2 * a, rel=0.01) for a, b in itertools.pairwise(sizes)), "three digits are told"
+    assert all(b == pytest.approx(2 * a, rel=0.01) for a, b in itertools.pairwise(sizes)), (
+        "three digits are told"
+    )
 
 
 class Hidden(LevelMemory):
@@ -577,7 +636,9 @@ class Hidden(LevelMemory):
         super().__init__()
         self.before = torch.zeros(1)
 
-    def forward(self, x_main: Tensor, x_sfc: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x_main: Tensor, x_sfc: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         out = (x_main[:, :, :2] / self.profile_scales[:2] + memory[:, :, :1] + self.before) * 1e-5
         self.before = self.before + x_main.mean() / 300.0
         return out, torch.relu(x_sfc[:, :2]) * 1e-3, torch.tanh(memory + x_main[:, :, :1] / 300.0)
@@ -586,14 +647,18 @@ class Hidden(LevelMemory):
 class Double(LevelMemory):
     """Gives its memory in another type."""
 
-    def forward(self, x_main: Tensor, x_sfc: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x_main: Tensor, x_sfc: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         return x_main[:, :, :2], x_sfc[:, :2], memory.double()
 
 
 class Narrow(LevelMemory):
     """Gives back less memory than it took."""
 
-    def forward(self, x_main: Tensor, x_sfc: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x_main: Tensor, x_sfc: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         return x_main[:, :, :2], x_sfc[:, :2], memory[:, :, 1:]
 
 
@@ -614,14 +679,18 @@ class Listed(LevelMemory):
 class TakesAList(LevelMemory):
     """Takes a list."""
 
-    def forward(self, x_main: Tensor, x_sfc: Tensor, memory: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x_main: Tensor, x_sfc: Tensor, memory: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         return x_main, x_sfc, memory[0]
 
 
 class Traced(LevelMemory):
     """Writes its batch down when it is traced."""
 
-    def forward(self, x_main: Tensor, x_sfc: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x_main: Tensor, x_sfc: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         out, surface, after = super().forward(x_main, x_sfc, memory)
         return out, surface, after.reshape(len(x_main), LEVELS, UNITS)
 
@@ -636,7 +705,9 @@ class TwoResults(LevelMemory):
 class Mixes(LevelMemory):
     """Lets the columns of a batch share their memory."""
 
-    def forward(self, x_main: Tensor, x_sfc: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x_main: Tensor, x_sfc: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         out = (x_main[:, :, :2] / self.profile_scales[:2] + memory[:, :, :1]) * 1e-5
         return (
             out,
@@ -661,24 +732,31 @@ REFUSED = {
     "another number of variables": (
         LevelMemory,
         ("state_t, state_q0001, state_u", "state_t, state_q0001"),
-        r"fails on float32 x_main \[48, 8, 2\] \[sample, level, variable\], x_sfc .*It runs with x_main of size 3 along variable, not 2",
+        r"fails on float32 x_main \[48, 8, 2\] \[sample, level, variable\], x_sfc .*It runs with "
+        r"x_main of size 3 along variable, not 2",
     ),
     "axes in another order": (
         LevelMemory,
         ("x_main, axes: [level, variable]", "x_main, axes: [variable, level]"),
-        r"x_main \[48, 3, 8\] \[sample, variable, level\].*It runs with x_main as \[sample, level, variable\]",
+        r"x_main \[48, 3, 8\] \[sample, variable, level\].*It runs with x_main as \[sample, level, "
+        r"variable\]",
     ),
     "a result of another shape": (
         LevelMemory,
         ("variables: [ptend_t, ptend_u]", "variables: [ptend_t]"),
-        r"result 1 \(ptend_t\) is \[48, 8, 2\] for 48 samples; \[sample, level, variable\] is \[48, 8, 1\]",
+        r"result 1 \(ptend_t\) is \[48, 8, 2\] for 48 samples; \[sample, level, variable\] is "
+        r"\[48, 8, 1\]",
     ),
     "less memory than it took": (
         Narrow,
         ("", ""),
         r"result 3 \(carried memory\) is \[48, 8, 4\] .* is \[48, 8, 5\]",
     ),
-    "a trace of seven rows": (Traced, ("", ""), r"It runs on 7 rows, not on 48: a trace wrote down its batch"),
+    "a trace of seven rows": (
+        Traced,
+        ("", ""),
+        r"It runs on 7 rows, not on 48: a trace wrote down its batch",
+    ),
     "memory in float64": (
         Double,
         ("", ""),
@@ -765,7 +843,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-def test_a_signature_that_does_not_fit_is_refused_with_its_reason(fault: str, tmp_path: Path) -> None:
+def test_a_signature_that_does_not_fit_is_refused_with_its_reason(
+    fault: str, tmp_path: Path
+) -> None:
     module, (old, new), message = REFUSED[fault]
     assert old in LEVEL_MEMORY
     with pytest.raises(ClimlinkError) as caught:
@@ -797,7 +877,9 @@ def test_the_command_line_takes_a_signature_or_sets(tmp_path: Path) -> None:
     signed = ["--signature", str(tmp_path / "signature.yaml")]
     done = CliRunner().invoke(app, [*command, *signed])
     assert done.exit_code == 0, done.output
-    assert "rows are unpacked into x [sample, row], h [layer, sample, unit]" in " ".join(done.stdout.split())
+    assert "rows are unpacked into x [sample, row], h [layer, sample, unit]" in " ".join(
+        done.stdout.split()
+    )
     for others in ([], [*signed, "--input-set", "host_v2_rh"], [*signed, "--output-set", "mmf368"]):
         refused = CliRunner().invoke(app, [*command, *others])
         assert refused.exit_code == 2

@@ -1,6 +1,8 @@
-"""Runs of the embedded model from Python: case files, namelists against the program's own list, records, resuming, refusals.
+"""Runs of the embedded model from Python: case files, namelists against the program's own list,
+records, resuming, refusals.
 
-What the program writes is compared byte for byte over ranks, restarts and faults in fortran_host/tests/check_aquaplanet.py.
+What the program writes is compared byte for byte over ranks, restarts and faults in
+fortran_host/tests/check_aquaplanet.py.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ CASES = ("aquaplanet", "held_suarez_t21", "held_suarez_t42", "baroclinic_wave_t4
 
 
 def _case(output: Path, **changes: object) -> AquaplanetConfig:
-    return AquaplanetConfig.model_validate({"host": "aquaplanet", "name": "case", "days": 1, "output": output, **changes})
+    return AquaplanetConfig.model_validate(
+        {"host": "aquaplanet", "name": "case", "days": 1, "output": output, **changes}
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -44,11 +48,18 @@ def test_shipped_cases_fit_the_program(name: str) -> None:
     check_namelist(namelist_groups(case, None))
 
 
-def test_python_writes_every_entry_that_the_program_declares(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_python_writes_every_entry_that_the_program_declares(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     known = known_settings()
     free = {group: {n: 1.0 for g, n in known if g == group} for group in ("physics", "dynamics")}
     free["dynamics"]["diffusion_order"] = 8
-    emulator = {"package": linear_package.path, "mode": "partial", "variables": ["ptend_t"], "constraints_off": ["positivity"]}
+    emulator = {
+        "package": linear_package.path,
+        "mode": "partial",
+        "variables": ["ptend_t"],
+        "constraints_off": ["positivity"],
+    }
     case = _case(tmp_path, emulator=emulator, parameters=free["physics"], dynamics=free["dynamics"])
     groups = namelist_groups(case, linear_package)
     check_namelist(groups)
@@ -65,11 +76,15 @@ def test_unknown_and_ill_typed_entries_are_refused_before_anything_runs(tmp_path
 
 def test_a_run_leaves_pairs_history_restart_and_a_record(tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
-    run = run_aquaplanet(_case(tmp_path / "run", pairs={"every_steps": 36}), lambda *given: seen.append(given))
+    run = run_aquaplanet(
+        _case(tmp_path / "run", pairs={"every_steps": 36}), lambda *given: seen.append(given)
+    )
     assert (run.status, run.day) == ("finished", 1)
     assert [(done, total) for done, total, _ in seen] == [(1, 1)]
     assert len(find_pairs(run.folder / "climsim")) == 2
-    assert [f.name for f in (run.folder / "history").glob("*.h1.*")] == ["case.eam.h1.0001-01-01-00000.nc"]
+    assert [f.name for f in (run.folder / "history").glob("*.h1.*")] == [
+        "case.eam.h1.0001-01-01-00000.nc"
+    ]
     record = json.loads((run.folder / "run.json").read_text())
     assert record["status"] == "finished"
     assert record["restarts"] == [newest_restart(run.folder).name] == ["case.r.0001-01-02-00000.nc"]
@@ -93,7 +108,12 @@ def test_two_jobs_in_one_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_restart_of_another_grid_is_refused(tmp_path: Path) -> None:
     first = run_aquaplanet(_case(tmp_path / "first", history={"monthly": False, "daily": False}))
-    other = _case(tmp_path / "other", restart_from=newest_restart(first.folder), start="0001-03-01-00000", days=2)
+    other = _case(
+        tmp_path / "other",
+        restart_from=newest_restart(first.folder),
+        start="0001-03-01-00000",
+        days=2,
+    )
     with pytest.raises(LaunchError, match=r"case\.r\.0001-01-02-00000\.nc"):
         run_aquaplanet(other)
     assert json.loads((tmp_path / "other/run.json").read_text())["status"] == "failed"
@@ -117,8 +137,15 @@ def test_a_missing_package_stops_before_the_folder_is_made(tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
-def test_random_weights_are_a_result_not_an_error(linear_package: EmulatorPackage, tmp_path: Path) -> None:
-    case = _case(tmp_path / "run", days=2, restart_every_days=0.5, emulator={"package": linear_package.path, "spin_up_steps": 40})
+def test_random_weights_are_a_result_not_an_error(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
+    case = _case(
+        tmp_path / "run",
+        days=2,
+        restart_every_days=0.5,
+        emulator={"package": linear_package.path, "spin_up_steps": 40},
+    )
     run = run_aquaplanet(case)
     record = json.loads((run.folder / "run.json").read_text())
     assert record["status"] == run.status
@@ -133,7 +160,9 @@ def test_history_says_where_it_comes_from_and_resuming_changes_nothing_of_it(
     linear_package: EmulatorPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator = {"package": linear_package.path, "mode": "shadow", "constraints_off": ["positivity"]}
-    case = _case(tmp_path / "run", days=0.5, history={"daily": False, "hourly": True}, emulator=emulator)
+    case = _case(
+        tmp_path / "run", days=0.5, history={"daily": False, "hourly": True}, emulator=emulator
+    )
     folder = run_aquaplanet(case).folder
     record = json.loads((folder / "run.json").read_text())
     monkeypatch.setattr("climlink.online.aquaplanet.now", lambda: "2525-01-01T00:00:00Z")
@@ -153,7 +182,8 @@ def test_history_says_where_it_comes_from_and_resuming_changes_nothing_of_it(
             # CF: a line per program that had a hand in the file, with a date
             assert re.fullmatch(
                 rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ: climlink-aquaplanet {data.climlink_version}, "
-                rf"package {data.climlink_package} sha256 {linear_package.digest} without positivity",
+                rf"package {data.climlink_package} sha256 {linear_package.digest} without "
+                r"positivity",
                 data.history,
             )
 

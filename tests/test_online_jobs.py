@@ -1,4 +1,6 @@
-"""Jobs of online runs: signals and hard kills end all of it, and nobody starts a second beside it."""
+"""Jobs of online runs: signals and hard kills end all of it, and nobody starts a second beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ from climlink.cli.main import app
 from climlink.config import ConfigError
 from climlink.installation import configuration, executable
 from climlink.mpi import LAUNCHER_VARIABLE, LaunchError, mpi_environment
-from climlink.online.aquaplanet import AquaplanetConfig, newest_restart, resume_aquaplanet, run_aquaplanet
+from climlink.online.aquaplanet import (
+    AquaplanetConfig,
+    newest_restart,
+    resume_aquaplanet,
+    run_aquaplanet,
+)
 from climlink.run_folder import discard_run, last_status, new_run, read_record, write_record
 from climlink.signals import ENDING
 
@@ -28,7 +35,9 @@ QUICK = {"host": "aquaplanet", "name": "case", "history": {"monthly": False, "da
 def start(folder: Path) -> subprocess.Popen[str]:
     """Start a run that would take hours from the command line."""
     case = folder.with_suffix(".yaml")
-    case.write_text(yaml.safe_dump({**QUICK, "output": str(folder), "days": 10000, "restart_every_days": 0.25}))
+    case.write_text(
+        yaml.safe_dump({**QUICK, "output": str(folder), "days": 10000, "restart_every_days": 0.25})
+    )
     return subprocess.Popen(
         [sys.executable, "-m", "climlink", "online", "run", str(case)],
         stdout=subprocess.DEVNULL,
@@ -64,7 +73,10 @@ def test_a_signal_ends_the_whole_job_and_the_status_says_why(tmp_path: Path) -> 
     try:
         for number, job in jobs.items():
             folder = tmp_path / number.name
-            wait_until(lambda f=folder, j=job: any(f.glob("restart/*.nc")) or j.poll() is not None, "no restart")
+            wait_until(
+                lambda f=folder, j=job: any(f.glob("restart/*.nc")) or j.poll() is not None,
+                "no restart",
+            )
             assert len(processes(folder)) == 3
             with pytest.raises(ConfigError, match="another job is running in this folder"):
                 resume_aquaplanet(folder)
@@ -81,10 +93,14 @@ def test_a_signal_ends_the_whole_job_and_the_status_says_why(tmp_path: Path) -> 
             job.kill()
     record = read_record(tmp_path / "SIGTERM")
     assert (record["status"], record["error"]) == ("interrupted", "ended by SIGTERM")
-    assert read_record(tmp_path / "SIGKILL")["status"] == "running"  # nobody was left to write another
+    assert (
+        read_record(tmp_path / "SIGKILL")["status"] == "running"
+    )  # nobody was left to write another
     assert last_status(tmp_path / "SIGKILL") == "killed"
     with pytest.raises(ConfigError, match=r"already holds a run \(run\.json: killed\)"):
-        run_aquaplanet(AquaplanetConfig.model_validate({**QUICK, "days": 1, "output": tmp_path / "SIGKILL"}))
+        run_aquaplanet(
+            AquaplanetConfig.model_validate({**QUICK, "days": 1, "output": tmp_path / "SIGKILL"})
+        )
     for number, told in (("SIGTERM", "interrupted"), ("SIGKILL", "killed")):
         folder = tmp_path / number
         days = 0.25 * round(4 * _day(newest_restart(folder))) + 0.25
@@ -100,7 +116,13 @@ def test_twenty_hard_kills_change_no_byte() -> None:
     program, levels = executable("climlink-aquaplanet"), configuration("levels/climsim60.yaml")
     launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n"]
     command = [sys.executable, check, "kills", program, levels, "no-fixtures", *launcher]
-    done = subprocess.run(command, env={**mpi_environment(1), "CLIMLINK_KILLS": "20"}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env={**mpi_environment(1), "CLIMLINK_KILLS": "20"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -117,7 +139,11 @@ def test_of_fresh_runs_that_start_at_once_one_goes_on(tmp_path: Path) -> None:
         barrier = threading.Barrier(n_thread)
         outcomes: list[str] = []
 
-        def begin(folder: Path = folder, barrier: threading.Barrier = barrier, outcomes: list[str] = outcomes) -> None:
+        def begin(
+            folder: Path = folder,
+            barrier: threading.Barrier = barrier,
+            outcomes: list[str] = outcomes,
+        ) -> None:
             barrier.wait()
             try:
                 with new_run(folder):
@@ -133,17 +159,30 @@ def test_of_fresh_runs_that_start_at_once_one_goes_on(tmp_path: Path) -> None:
             thread.join()
         assert outcomes.count("went on") == 1, outcomes
         refused = [o for o in outcomes if o != "went on"]
-        assert all("another job is running" in o or "already holds a run" in o for o in refused), refused
+        assert all("another job is running" in o or "already holds a run" in o for o in refused), (
+            refused
+        )
 
 
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
         ({"SLURM_JOBID": "1"}, "SLURM_* variables"),
-        ({"SLURM_JOBID": "1", "SLURM_NODELIST": "other[1-2]", "SLURM_NNODES": "2", "SLURM_TASKS_PER_NODE": "2(x2)"}, "through srun"),
+        (
+            {
+                "SLURM_JOBID": "1",
+                "SLURM_NODELIST": "other[1-2]",
+                "SLURM_NNODES": "2",
+                "SLURM_TASKS_PER_NODE": "2(x2)",
+            },
+            "through srun",
+        ),
         ({"TMPDIR": "/proc/none"}, "session folder /proc/none: set TMPDIR"),
         ({LAUNCHER_VARIABLE: "mpirun --host localhost:1"}, "fewer slots than there are ranks"),
-        ({LAUNCHER_VARIABLE: "no-such-launcher -v"}, f"no program no-such-launcher; is it the launcher that {LAUNCHER_VARIABLE} names"),
+        (
+            {LAUNCHER_VARIABLE: "no-such-launcher -v"},
+            f"no program no-such-launcher; is it the launcher that {LAUNCHER_VARIABLE} names",
+        ),
     ],
 )
 def test_a_launcher_that_cannot_start_is_explained(

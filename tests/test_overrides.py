@@ -1,4 +1,6 @@
-"""Constraints switched off for a run of a real package, by every route; the oracle is an emulator that was built without them."""
+"""Constraints switched off for a run of a real package, by every route; the oracle is an emulator
+that was built without them.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ NEEDED = "liquid_ice_partition"
 def built_without(package: EmulatorPackage, names: list[str]) -> WrappedEmulator:
     """Return the package's emulator with a contract that does not list these constraints."""
     whole = eager_emulator(package)
-    contract = whole.contract.model_copy(update={"constraints": [c for c in whole.contract.constraints if c.name not in names]})
+    contract = whole.contract.model_copy(
+        update={"constraints": [c for c in whole.contract.constraints if c.name not in names]}
+    )
     bare = WrappedEmulator(contract, whole.network)
     kept = [k for k, c in enumerate(whole.contract.constraints) if c.name not in names]
     moved = {f"constraints.rules.{k}.": f"constraints.rules.{i}." for i, k in enumerate(kept)}
@@ -43,7 +47,9 @@ def built_without(package: EmulatorPackage, names: list[str]) -> WrappedEmulator
 
 
 def without(package: EmulatorPackage, names: list[str], x: FloatRows) -> FloatRows:
-    """Return what such an emulator gives for rows [column, n_input]; their number is a multiple of 16, as in the Runtime."""
+    """Return what such an emulator gives for rows [column, n_input]; their number is a multiple of
+    16, as in the Runtime.
+    """
     with torch.no_grad():
         result: FloatRows = built_without(package, names)(torch.from_numpy(x)).numpy()
     return result
@@ -52,13 +58,17 @@ def without(package: EmulatorPackage, names: list[str], x: FloatRows) -> FloatRo
 @pytest.fixture(scope="module")
 def columns(unet_package: EmulatorPackage) -> FloatRows:
     """Return 32 host rows; half of them at night."""
-    x = np.resize(unet_package.golden_inputs, (32, unet_package.manifest.n_input)).astype(np.float32)
+    x = np.resize(unet_package.golden_inputs, (32, unet_package.manifest.n_input)).astype(
+        np.float32
+    )
     sun = next(v.offset for v in unet_package.manifest.inputs.variables if v.name == "pbuf_COSZRS")
     x[::2, sun] = 0.0
     return x
 
 
-def test_runtime_without_a_constraint_is_the_graph_without_it(unet_package: EmulatorPackage, columns: FloatRows) -> None:
+def test_runtime_without_a_constraint_is_the_graph_without_it(
+    unet_package: EmulatorPackage, columns: FloatRows
+) -> None:
     assert unet_package.manifest.constraints is not None
     names = [c.name for c in unet_package.manifest.constraints if c.name != NEEDED]
     whole = Emulator(unet_package.path)
@@ -74,17 +84,36 @@ def test_runtime_without_a_constraint_is_the_graph_without_it(unet_package: Emul
             assert emulator.golden_difference == whole.golden_difference
             if not np.array_equal(got, on):
                 changed.add(",".join(chosen))
-    assert {"prune", "positivity", "night", "non_negative_surface", "net_shortwave_closure", ",".join(SURFACE)} <= changed
+    assert {
+        "prune",
+        "positivity",
+        "night",
+        "non_negative_surface",
+        "net_shortwave_closure",
+        ",".join(SURFACE),
+    } <= changed
 
 
-def test_c_and_fortran_routes(unet_package: EmulatorPackage, columns: FloatRows, tmp_path: Path) -> None:
+def test_c_and_fortran_routes(
+    unet_package: EmulatorPackage, columns: FloatRows, tmp_path: Path
+) -> None:
     off = ["positivity", "night"]
     expected = without(unet_package, off, columns)
     columns.tofile(tmp_path / "x.f32")
-    files = [str(unet_package.path), str(tmp_path / "x.f32"), str(len(columns)), str(tmp_path / "y.f32")]
+    files = [
+        str(unet_package.path),
+        str(tmp_path / "x.f32"),
+        str(len(columns)),
+        str(tmp_path / "y.f32"),
+    ]
     fortran = [str(executable("climlink-fortran-route")), *files, "5", ",".join(off)]
-    for command in ([str(executable("climlink-c-route")), *files, ", ".join(off)], mpi_command(2, fortran)):
-        subprocess.run(command, check=True, env=mpi_environment(1), capture_output=True, timeout=300)
+    for command in (
+        [str(executable("climlink-c-route")), *files, ", ".join(off)],
+        mpi_command(2, fortran),
+    ):
+        subprocess.run(
+            command, check=True, env=mpi_environment(1), capture_output=True, timeout=300
+        )
         got = np.fromfile(tmp_path / "y.f32", dtype=np.float32).reshape(expected.shape)
         (tmp_path / "y.f32").unlink()
         assert np.array_equal(got, expected), command
@@ -100,7 +129,9 @@ def test_c_and_fortran_routes(unet_package: EmulatorPackage, columns: FloatRows,
         (["output_mask"], "output_mask"),
     ],
 )
-def test_refusals_of_the_runtime_and_before_a_job(linear_package: EmulatorPackage, names: list[str], message: str) -> None:
+def test_refusals_of_the_runtime_and_before_a_job(
+    linear_package: EmulatorPackage, names: list[str], message: str
+) -> None:
     with pytest.raises(EmulatorError, match=message) as refused:
         Emulator(linear_package.path, constraints_off=names)
     assert refused.value.status == "argument"
@@ -109,14 +140,22 @@ def test_refusals_of_the_runtime_and_before_a_job(linear_package: EmulatorPackag
 
 
 def test_a_graph_of_before_there_were_switches(
-    export_untrained: Callable[..., EmulatorPackage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    export_untrained: Callable[..., EmulatorPackage],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same constraints without a switch: the package runs as ever, and says why it cannot leave one out."""
+    """The same constraints without a switch: the package runs as ever, and says why it cannot leave
+    one out.
+    """
     from climlink.wrappers.constraints import PhysicalConstraint
 
     monkeypatch.setattr(PhysicalConstraint, "__setattr__", _drop_switches, raising=False)
-    monkeypatch.setattr("climlink.wrappers.constraints.ConstraintSequence.forward", _Sequence.forward)
-    monkeypatch.setattr("climlink.wrappers.constraints.ConstraintSequence.changes", _Sequence.changes)
+    monkeypatch.setattr(
+        "climlink.wrappers.constraints.ConstraintSequence.forward", _Sequence.forward
+    )
+    monkeypatch.setattr(
+        "climlink.wrappers.constraints.ConstraintSequence.changes", _Sequence.changes
+    )
     old = export_untrained("host_v2_q", tmp_path / "old.pt")
     monkeypatch.undo()
     assert Emulator(old.path).constraints_off == []
@@ -134,7 +173,9 @@ def _drop_switches(self: torch.nn.Module, name: str, value: object) -> None:
 class _Sequence(torch.nn.Module):
     """The methods of ConstraintSequence without switches; scripting needs their names."""
 
-    def forward(self, state: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def forward(
+        self, state: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         result: dict[str, torch.Tensor] = {}
         for name, value in outputs.items():
             result[name] = value
@@ -143,16 +184,30 @@ class _Sequence(torch.nn.Module):
                 result[name] = value
         return result
 
-    def changes(self, state: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def changes(
+        self, state: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         return self.forward(state, outputs)
 
 
-def test_replay_records_what_it_left_out(linear_package: EmulatorPackage, synthetic_dir: Path, tmp_path: Path) -> None:
-    """Shortwave fluxes are negative in the files of a run without the surface rules, and only there."""
+def test_replay_records_what_it_left_out(
+    linear_package: EmulatorPackage, synthetic_dir: Path, tmp_path: Path
+) -> None:
+    """Shortwave fluxes are negative in the files of a run without the surface rules, and only
+    there.
+    """
     lowest = {}
     for off in ([], SURFACE[::-1]):
-        case = {"host": "replay", "package": linear_package.path, "data": synthetic_dir, "ranks": 2, "constraints_off": tuple(off)}
-        run = run_replay(ReplayConfig.model_validate({**case, "output": tmp_path / f"run{len(off)}"}))
+        case = {
+            "host": "replay",
+            "package": linear_package.path,
+            "data": synthetic_dir,
+            "ranks": 2,
+            "constraints_off": tuple(off),
+        }
+        run = run_replay(
+            ReplayConfig.model_validate({**case, "output": tmp_path / f"run{len(off)}"})
+        )
         record = json.loads((run.folder / "run.json").read_text())
         assert record["case"]["constraints_off"] == off
         with netCDF4.Dataset(run.files[0]) as file:
@@ -161,15 +216,27 @@ def test_replay_records_what_it_left_out(linear_package: EmulatorPackage, synthe
     assert lowest[0] >= 0.0 > lowest[4]
 
 
-def test_embedded_model_runs_without_constraints_and_says_so(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_embedded_model_runs_without_constraints_and_says_so(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     case = {"host": "aquaplanet", "name": "case", "days": 0.25, "output": tmp_path / "run"}
-    emulator = {"package": linear_package.path, "mode": "shadow", "constraints_off": ["night", "positivity"]}
+    emulator = {
+        "package": linear_package.path,
+        "mode": "shadow",
+        "constraints_off": ["night", "positivity"],
+    }
     run = run_aquaplanet(AquaplanetConfig.model_validate({**case, "emulator": emulator}))
     assert run.status == "finished"
     record = json.loads((run.folder / "run.json").read_text())
     assert record["case"]["emulator"]["constraints_off"] == ["night", "positivity"]
     assert "constraints off: positivity,night" in (run.folder / "log.txt").read_text()
-    bad = AquaplanetConfig.model_validate({**case, "output": tmp_path / "bad", "emulator": {**emulator, "constraints_off": ["surface"]}})
+    bad = AquaplanetConfig.model_validate(
+        {
+            **case,
+            "output": tmp_path / "bad",
+            "emulator": {**emulator, "constraints_off": ["surface"]},
+        }
+    )
     with pytest.raises(PackageError, match="no constraint 'surface'"):
         run_aquaplanet(bad)
     assert not (tmp_path / "bad").exists()

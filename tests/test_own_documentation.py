@@ -1,4 +1,6 @@
-"""The examples of docs/add-an-architecture.md and docs/own-variables.md are taken from the pages and run."""
+"""The examples of docs/add-an-architecture.md and docs/own-variables.md are taken from the pages
+and run.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _DOCS = Path(__file__).parents[1] / "docs"
 
 
 def _blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (_DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+    return re.findall(
+        rf"```{language}\n(.*?)```", (_DOCS / page).read_text(encoding="utf-8"), re.DOTALL
+    )
 
 
 def _write(block: str) -> Path:
@@ -29,7 +33,9 @@ def _write(block: str) -> Path:
     return path
 
 
-def test_the_network_of_the_page_trains(synthetic_store: ColumnStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_network_of_the_page_trains(
+    synthetic_store: ColumnStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (network,), (training,) = (
         _blocks("add-an-architecture.md", "python"),
@@ -43,7 +49,9 @@ def test_the_network_of_the_page_trains(synthetic_store: ColumnStore, tmp_path: 
     assert tomllib.loads(project)["project"]["entry-points"] == {GROUP: {"mixer": module.stem}}
 
 
-def test_the_variables_of_the_page_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variables_of_the_page_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     variables, training = _blocks("own-variables.md", "yaml")
     catalogue = read_catalogue(_write(variables))

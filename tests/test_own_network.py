@@ -29,7 +29,8 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 NETWORKS = '''
 import torch
 from torch import Tensor, nn
-from climlink.architectures import ArchitectureConfiguration, RowNetwork, RowShape, register_architecture
+from climlink.architectures import ArchitectureConfiguration, RowNetwork, RowShape, \
+register_architecture
 
 class MixerConfiguration(ArchitectureConfiguration):
     """How many values lie between."""
@@ -43,7 +44,8 @@ class Mixer(RowNetwork):
     def __init__(self, shape: RowShape, configuration: MixerConfiguration) -> None:
         super().__init__()
         width = configuration.width
-        self.layers = nn.Sequential(nn.Linear(shape.n_input, width), nn.SiLU(), nn.Linear(width, shape.n_output))
+        self.layers = nn.Sequential(nn.Linear(shape.n_input, width), nn.SiLU(), \
+nn.Linear(width, shape.n_output))
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows and no confidence."""
@@ -53,8 +55,12 @@ MIXER = {"name": "mixer", "file": "networks.py", "configuration": {"width": 8}}
 
 
 @pytest.fixture
-def run(synthetic_store: ColumnStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunResult]:
-    """Return a function that trains for one epoch, in an empty directory, with some keys replaced."""
+def run(
+    synthetic_store: ColumnStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., RunResult]:
+    """Return a function that trains for one epoch, in an empty directory, with some keys
+    replaced.
+    """
     monkeypatch.chdir(tmp_path)
     Path("networks.py").write_text(NETWORKS, encoding="utf-8")
 
@@ -67,7 +73,9 @@ def run(synthetic_store: ColumnStore, tmp_path: Path, monkeypatch: pytest.Monkey
             "threads": 1,
             "architecture": {"name": "linear"},
         }
-        return train(TrainingConfig.model_validate({**base, **fields}), progress=False, resume=resume)
+        return train(
+            TrainingConfig.model_validate({**base, **fields}), progress=False, resume=resume
+        )
 
     return trained
 
@@ -76,7 +84,9 @@ def test_a_network_of_a_file_on_kaggles_inputs_goes_from_training_to_a_verified_
     run: Callable[..., RunResult],
 ) -> None:
     kaggle = {"input_set": "climsim_v2_kaggle", "network_input_set": "climsim_v2_kaggle"}
-    folder = run(architecture=MIXER, **kaggle, network_output_set="mmf368", constraints=[]).directory
+    folder = run(
+        architecture=MIXER, **kaggle, network_output_set="mmf368", constraints=[]
+    ).directory
     origin = load_checkpoint(folder).record.architecture_origin
     assert (origin.kind, origin.where) == ("file", str(Path("networks.py").absolute()))
     Path("networks.py").unlink()
@@ -88,12 +98,18 @@ def test_a_network_of_a_file_on_kaggles_inputs_goes_from_training_to_a_verified_
     result = verify(package)
     assert result.passed, result.as_dict()
     told = "made from the file networks.py, which is not in a package"
-    assert {r.route: told in (r.note or "") for r in result.routes} == {r.route: r.route == "python_eager" for r in result.routes}
+    assert {r.route: told in (r.note or "") for r in result.routes} == {
+        r.route: r.route == "python_eager" for r in result.routes
+    }
     assert told in result.as_dict()["routes"]["python_eager"]["note"]
-    shown = " ".join(CliRunner().invoke(app, ["inspect", "wrap_model.pt"]).output.replace("│", " ").split())
+    shown = " ".join(
+        CliRunner().invoke(app, ["inspect", "wrap_model.pt"]).output.replace("│", " ").split()
+    )
     assert "as its graph only: its network 'mixer' was made from the file networks.py" in shown
     assert "permuted" not in shown
-    with pytest.raises(ManifestError, match=f"cannot be rebuilt from Python: its network 'mixer' was {told}"):
+    with pytest.raises(
+        ManifestError, match=f"cannot be rebuilt from Python: its network 'mixer' was {told}"
+    ):
         eager_emulator(package)
 
 
@@ -140,7 +156,9 @@ def test_a_run_goes_on_from_the_same_file_elsewhere(run: Callable[..., RunResult
         ),
     ],
 )
-def test_a_faulty_network_is_refused_before_training(run: Callable[..., RunResult], old: str, new: str, message: str) -> None:
+def test_a_faulty_network_is_refused_before_training(
+    run: Callable[..., RunResult], old: str, new: str, message: str
+) -> None:
     assert old in NETWORKS
     Path("networks.py").write_text(NETWORKS.replace(old, new), encoding="utf-8")
     with pytest.raises(ContractError, match=message):
@@ -148,7 +166,9 @@ def test_a_faulty_network_is_refused_before_training(run: Callable[..., RunResul
     assert not Path("runs").exists()
 
 
-def test_an_architecture_of_this_process_is_told_where_it_came_from(run: Callable[..., RunResult], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_architecture_of_this_process_is_told_where_it_came_from(
+    run: Callable[..., RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from climlink.architectures import register_architecture, registry
     from climlink.architectures.linear import Linear, LinearConfiguration
 
@@ -159,12 +179,15 @@ def test_an_architecture_of_this_process_is_told_where_it_came_from(run: Callabl
     monkeypatch.setattr(registry, "_REGISTERED", {})
     with pytest.raises(
         TrainingError,
-        match=r"unknown architecture 'here'.*came from module climlink.architectures.linear.Linear: import",
+        match=r"unknown architecture 'here'.*came from module "
+        r"climlink.architectures.linear.Linear: import",
     ):
         load_checkpoint(folder)
 
 
-def test_a_network_in_climsims_order_behind_a_host_in_another(run: Callable[..., RunResult], synthetic_store: ColumnStore) -> None:
+def test_a_network_in_climsims_order_behind_a_host_in_another(
+    run: Callable[..., RunResult], synthetic_store: ColumnStore
+) -> None:
     folder = run(input_set="host_v2_q", network_input_set="climsim_v2").directory
     emulator = load_checkpoint(folder).emulator
     times = synthetic_store.indices("test")
@@ -192,5 +215,10 @@ def test_a_network_in_climsims_order_behind_a_host_in_another(run: Callable[...,
         assert torch.equal(other(torch.from_numpy(ordered)), emulator(torch.from_numpy(x)))
         assert not torch.equal(other(torch.from_numpy(x)), emulator(torch.from_numpy(x)))
     export_run(folder, "wrap_model.pt")
-    shown = " ".join(CliRunner().invoke(app, ["inspect", "wrap_model.pt"]).output.replace("│", " ").split())
-    assert "host rows: host_v2_q order; the network reads climsim_v2 order: permuted in the graph" in shown
+    shown = " ".join(
+        CliRunner().invoke(app, ["inspect", "wrap_model.pt"]).output.replace("│", " ").split()
+    )
+    assert (
+        "host rows: host_v2_q order; the network reads climsim_v2 order: permuted in the graph"
+        in shown
+    )

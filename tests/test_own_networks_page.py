@@ -20,13 +20,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def _code(page: str, after: str) -> list[str]:
-    """Return the Python code of a page behind a heading, one text per block, up to the next heading of its kind."""
+    """Return the Python code of a page behind a heading, one text per block, up to the next heading
+    of its kind.
+    """
     text = (ROOT / page).read_text(encoding="utf-8").split(after, 1)[1].split("\n## ", 1)[0]
     return re.findall(r"```python\n(.*?)```", text, re.S)
 
 
 def _own_files(store: ColumnStore) -> None:
-    """Write what a user brings: a network, its numbers, and a store, where the lines look for them."""
+    """Write what a user brings: a network, its numbers, and a store, where the lines look for
+    them.
+    """
     torch.manual_seed(3)
     torch.save(nn.Sequential(nn.Linear(557, 16), nn.Tanh(), nn.Linear(16, 368)), "net.pt")
     rows = store.pack(variable_set("climsim_v2"), store.indices("train")).astype(np.float64)
@@ -37,7 +41,10 @@ def _own_files(store: ColumnStore) -> None:
 
 
 def test_the_ten_lines_of_the_readme(
-    synthetic_store: ColumnStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    synthetic_store: ColumnStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     _own_files(synthetic_store)
@@ -61,7 +68,13 @@ def test_what_the_ten_lines_make_runs_online_with_constraints_to_choose(
     for off in ((), ("prune", "night")):
         emulator = {"package": "wrap_model.pt", "spin_up_steps": 1, "constraints_off": off}
         case = AquaplanetConfig.model_validate(
-            {"host": "aquaplanet", "name": "two", "days": 2, "output": tmp_path / f"run{len(off)}", "emulator": emulator}
+            {
+                "host": "aquaplanet",
+                "name": "two",
+                "days": 2,
+                "output": tmp_path / f"run{len(off)}",
+                "emulator": emulator,
+            }
         )
         run = run_aquaplanet(case)
         assert (run.status, run.day) == ("finished", 2)
@@ -73,7 +86,11 @@ def test_the_page_on_own_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     for name in ("Fields", "Memory"):
         (tmp_path / name).mkdir()
-    whole = "\n".join(block for name in ("## Fields", "## Memory") for block in _code("docs/own-networks.md", name))
+    whole = "\n".join(
+        block
+        for name in ("## Fields", "## Memory")
+        for block in _code("docs/own-networks.md", name)
+    )
     script = tmp_path / "page.py"  # TorchScript reads the source of a module from its file
     script.write_text(whole, encoding="utf-8")
     exec(compile(whole, str(script), "exec"), {"__name__": "page"})

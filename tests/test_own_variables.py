@@ -28,7 +28,8 @@ sets:
   land_out: [soil_flux, ptend_t, cam_out_FLWDS]
 """
 NETWORK = """
-from climlink.architectures import ArchitectureConfiguration, RowNetwork, RowShape, register_architecture
+from climlink.architectures import ArchitectureConfiguration, RowNetwork, RowShape
+from climlink.architectures import register_architecture
 from torch import Tensor, nn
 
 @register_architecture("rows")
@@ -64,7 +65,9 @@ def _run(*arguments: str) -> str:
 
 
 @pytest.mark.long
-def test_own_variables_go_from_files_to_an_evaluated_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_variables_go_from_files_to_an_evaluated_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     folder = write_dataset(tmp_path / "pairs", STAMPS, n_column=24, level_count=8)
     random = np.random.default_rng(2)
@@ -77,12 +80,26 @@ def test_own_variables_go_from_files_to_an_evaluated_package(tmp_path: Path, mon
     for name, text in (("own.yaml", OWN), ("rows.py", NETWORK), ("land.yaml", TRAINING)):
         Path(name).write_text(text, encoding="utf-8")
     Path("split.yaml").write_text(f"test: ['{STAMPS[-2]}', '{STAMPS[-1]}']\n", encoding="utf-8")
-    _run("data", "prepare", "pairs", "--out", "land.zarr", "--split", "split.yaml", "--variables", "own.yaml")
+    _run(
+        "data",
+        "prepare",
+        "pairs",
+        "--out",
+        "land.zarr",
+        "--split",
+        "split.yaml",
+        "--variables",
+        "own.yaml",
+    )
     _run("train", "land.yaml")
     _run("export", "runs/land", "-o", "land.pt")
     manifest = EmulatorPackage.read("land.pt").manifest
     assert manifest.dims == {"level": 8, "layer": 3}
-    assert [(v.name, v.dims, v.width) for v in manifest.inputs.variables][1] == ("soil_t", ["layer"], 3)
+    assert [(v.name, v.dims, v.width) for v in manifest.inputs.variables][1] == (
+        "soil_t",
+        ["layer"],
+        3,
+    )
     assert len(manifest.training_ranges["soil_t"][0]) == 3
     Path("own.yaml").unlink()  # the package holds its sets whole
     assert json.loads(_run("verify", "land.pt", "--json"))["passed"]

@@ -24,10 +24,15 @@ from climlink.wrappers.manifest import GOLDEN_OUTPUTS_ENTRY, MANIFEST_ENTRY
 
 def _rewritten(package: EmulatorPackage, target: Path, change: dict[str, bytes | None]) -> Path:
     """Copy a package with some extra files replaced, or left out (None)."""
-    with zipfile.ZipFile(package.path) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as copy:
+    with (
+        zipfile.ZipFile(package.path) as source,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as copy,
+    ):
         for entry in source.infolist():
             short = entry.filename.split("/extra/")[-1]
-            content = change.get(short, source.read(entry)) if short in change else source.read(entry)
+            content = (
+                change.get(short, source.read(entry)) if short in change else source.read(entry)
+            )
             if content is not None:
                 copy.writestr(entry.filename, content)
     return target
@@ -45,12 +50,16 @@ def test_a_package_is_a_plain_torchscript_module(linear_package: EmulatorPackage
     assert np.array_equal(y.detach().numpy(), linear_package.golden_outputs)
 
 
-def test_eager_rebuilt_from_the_manifest_gives_the_same_bits(linear_package: EmulatorPackage) -> None:
+def test_eager_rebuilt_from_the_manifest_gives_the_same_bits(
+    linear_package: EmulatorPackage,
+) -> None:
     x = torch.from_numpy(linear_package.golden_inputs)
     assert torch.equal(eager_emulator(linear_package)(x), linear_package.load()(x))
 
 
-def test_the_manifest_says_where_the_package_comes_from(linear_package: EmulatorPackage, synthetic_store: ColumnStore) -> None:
+def test_the_manifest_says_where_the_package_comes_from(
+    linear_package: EmulatorPackage, synthetic_store: ColumnStore
+) -> None:
     manifest = linear_package.manifest
     assert manifest.provenance.data_digest == synthetic_store.digest
     assert manifest.provenance.torch_version == torch.__version__
@@ -59,25 +68,40 @@ def test_the_manifest_says_where_the_package_comes_from(linear_package: Emulator
     assert not any("cuda" in operator for operator in manifest.operators)
 
 
-def test_export_is_reproducible(linear_source: ExportSource, linear_package: EmulatorPackage, tmp_path: Path) -> None:
-    again = export_package(linear_source, torch.from_numpy(linear_package.golden_inputs), tmp_path / "wrap_model.pt")
+def test_export_is_reproducible(
+    linear_source: ExportSource, linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
+    again = export_package(
+        linear_source, torch.from_numpy(linear_package.golden_inputs), tmp_path / "wrap_model.pt"
+    )
     assert np.array_equal(again.golden_outputs, linear_package.golden_outputs)
     assert again.manifest.normalization == linear_package.manifest.normalization
 
 
-def test_too_few_calm_columns_are_refused(linear_source: ExportSource, tmp_path: Path, linear_package: EmulatorPackage) -> None:
+def test_too_few_calm_columns_are_refused(
+    linear_source: ExportSource, tmp_path: Path, linear_package: EmulatorPackage
+) -> None:
     with pytest.raises(ContractError, match="give more columns"):
-        export_package(linear_source, torch.from_numpy(linear_package.golden_inputs[:3]), tmp_path / "wrap_model.pt")
+        export_package(
+            linear_source,
+            torch.from_numpy(linear_package.golden_inputs[:3]),
+            tmp_path / "wrap_model.pt",
+        )
     assert not list(tmp_path.iterdir())
 
 
 def test_pinned_digest(linear_package: EmulatorPackage) -> None:
-    assert EmulatorPackage.read(linear_package.path, linear_package.digest.upper()).digest == linear_package.digest
+    assert (
+        EmulatorPackage.read(linear_package.path, linear_package.digest.upper()).digest
+        == linear_package.digest
+    )
     with pytest.raises(PackageError, match="not the package that was tested"):
         EmulatorPackage.read(linear_package.path, "0" * 64)
 
 
-def test_missing_truncated_and_foreign_files(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_missing_truncated_and_foreign_files(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     with pytest.raises(PackageError, match=r"nothing.pt: no such file"):
         EmulatorPackage.read(tmp_path / "nothing.pt")
     truncated = tmp_path / "truncated.pt"
@@ -104,32 +128,51 @@ def test_not_torchscript_inside(linear_package: EmulatorPackage, tmp_path: Path)
         EmulatorPackage.read(path).load()
 
 
-def test_newer_schema_unknown_key_and_damaged_golden(linear_package: EmulatorPackage, tmp_path: Path) -> None:
-    newer = _rewritten(linear_package, tmp_path / "newer.pt", {MANIFEST_ENTRY: _manifest_with(linear_package, schema_version=3)})
+def test_newer_schema_unknown_key_and_damaged_golden(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
+    newer = _rewritten(
+        linear_package,
+        tmp_path / "newer.pt",
+        {MANIFEST_ENTRY: _manifest_with(linear_package, schema_version=3)},
+    )
     with pytest.raises(ManifestError, match="newer"):
         EmulatorPackage.read(newer)
-    unknown = _rewritten(linear_package, tmp_path / "unknown.pt", {MANIFEST_ENTRY: _manifest_with(linear_package, colour="red")})
+    unknown = _rewritten(
+        linear_package,
+        tmp_path / "unknown.pt",
+        {MANIFEST_ENTRY: _manifest_with(linear_package, colour="red")},
+    )
     with pytest.raises(ManifestError, match="colour"):
         EmulatorPackage.read(unknown)
     damaged = bytearray(linear_package.golden_outputs.tobytes())
     damaged[5] ^= 1
-    broken = _rewritten(linear_package, tmp_path / "broken.pt", {GOLDEN_OUTPUTS_ENTRY: bytes(damaged)})
+    broken = _rewritten(
+        linear_package, tmp_path / "broken.pt", {GOLDEN_OUTPUTS_ENTRY: bytes(damaged)}
+    )
     with pytest.raises(PackageError, match="damaged"):
         EmulatorPackage.read(broken)
 
 
-def test_a_manifest_of_another_network_is_refused(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_a_manifest_of_another_network_is_refused(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     raw = json.loads(linear_package.manifest.to_json())
     raw["normalization"]["buffers_digest"] = "0" * 64
-    path = _rewritten(linear_package, tmp_path / "wrap_model.pt", {MANIFEST_ENTRY: json.dumps(raw).encode()})
+    path = _rewritten(
+        linear_package, tmp_path / "wrap_model.pt", {MANIFEST_ENTRY: json.dumps(raw).encode()}
+    )
     with pytest.raises(ManifestError, match="normalization buffers"):
         eager_emulator(EmulatorPackage.read(path))
 
 
-def test_a_disk_that_fills_up_leaves_the_old_package(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_leaves_the_old_package(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     target = tmp_path / "wrap_model.pt"
     shutil.copy(linear_package.path, target)
-    # A limit on file size makes write fail part way, as a full disk does, without needing a small disk.
+    # A limit on file size makes write fail part way, as a full disk does, without needing a small
+    # disk.
     script = textwrap.dedent(
         """
         import resource, signal, sys
@@ -144,7 +187,9 @@ def test_a_disk_that_fills_up_leaves_the_old_package(linear_package: EmulatorPac
             print(error)
         """
     )
-    result = subprocess.run([sys.executable, "-c", script, str(target)], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(target)], capture_output=True, text=True, check=True
+    )
     assert "could not be written" in result.stdout
     assert "unchanged" in result.stdout
     assert EmulatorPackage.read(target).digest == linear_package.digest

@@ -1,4 +1,6 @@
-"""climlink.package: a user's own network becomes a package whose numbers are the network's, and what cannot work is said."""
+"""climlink.package: a user's own network becomes a package whose numbers are the network's, and
+what cannot work is said.
+"""
 
 from __future__ import annotations
 
@@ -28,17 +30,25 @@ GRID = {"hybrid": synthetic_hybrid(60), "time_step_s": 1200.0}
 
 
 def _rows(variables: VariableSet = INPUTS, count: int = 128) -> np.ndarray:
-    """Return plausible rows; snow on ice is 1e6 m where there is no ice, so that no own normalization drowns in 1e30."""
-    return np.minimum(synthetic_rows(variables, synthetic_hybrid(60), count, seed=2), np.float32(1e6))
+    """Return plausible rows; snow on ice is 1e6 m where there is no ice, so that no own
+    normalization drowns in 1e30.
+    """
+    return np.minimum(
+        synthetic_rows(variables, synthetic_hybrid(60), count, seed=2), np.float32(1e6)
+    )
 
 
 def _scaling() -> tuple[Scaling, dict[str, np.ndarray]]:
     """Return a user's own normalization, and its numbers."""
     rows = _rows().astype(np.float64)
     floors = {"K/s": 1e-5, "kg/kg/s": 1e-9, "m/s2": 1e-5, "W/m2": 50.0, "m/s": 1e-8}
-    factor = np.concatenate([np.full(OUTPUTS.width_of(v.name), floors[v.units]) for v in OUTPUTS.variables])
+    factor = np.concatenate(
+        [np.full(OUTPUTS.width_of(v.name), floors[v.units]) for v in OUTPUTS.variables]
+    )
     numbers = {"offset": rows.mean(axis=0), "divisor": rows.std(axis=0), "factor": factor}
-    given = Scaling(input_offset=numbers["offset"], input_divisor=numbers["divisor"], output_factor=factor)
+    given = Scaling(
+        input_offset=numbers["offset"], input_divisor=numbers["divisor"], output_factor=factor
+    )
     return given, numbers
 
 
@@ -48,7 +58,9 @@ def _network(seed: int = 5) -> nn.Module:
 
 
 def _bare(network: nn.Module, rows: np.ndarray) -> np.ndarray:
-    """Return what the network says in physical units without climlink: the user's own numpy around it."""
+    """Return what the network says in physical units without climlink: the user's own numpy around
+    it.
+    """
     _, n = _scaling()
     varies = n["divisor"] != 0
     z = np.where(varies, (rows - n["offset"]) / np.where(varies, n["divisor"], 1.0), 0.0)
@@ -63,7 +75,14 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
     path = tmp_path_factory.mktemp("mine") / "wrap_model.pt"
     given, _ = _scaling()
     return package(
-        _network(), name="mine", inputs="climsim_v2", output=path, normalization=given, constraints=RULES, golden=_rows(), **GRID
+        _network(),
+        name="mine",
+        inputs="climsim_v2",
+        output=path,
+        normalization=given,
+        constraints=RULES,
+        golden=_rows(),
+        **GRID,
     )
 
 
@@ -75,9 +94,18 @@ def test_an_own_network_is_verified_and_says_what_is_inside(mine: EmulatorPackag
     assert verify(mine).passed
     m = mine.manifest
     assert [c.name for c in m.constraints or []] == list(RULES)
-    assert (m.inputs.set, m.pruned_levels, m.level_count, m.time_step_s) == ("climsim_v2", 15, 60, 1200.0)
+    assert (m.inputs.set, m.pruned_levels, m.level_count, m.time_step_s) == (
+        "climsim_v2",
+        15,
+        60,
+        1200.0,
+    )
     assert m.architecture is not None
-    assert (m.architecture.name, m.architecture.configuration, m.architecture.trainable_parameters) == ("Sequential", None, 30000)
+    assert (
+        m.architecture.name,
+        m.architecture.configuration,
+        m.architecture.trainable_parameters,
+    ) == ("Sequential", None, 30000)
     assert m.normalization is not None
     assert m.normalization.configuration.scheme == "given"
     assert len(repr(mine)) < 200
@@ -85,7 +113,9 @@ def test_an_own_network_is_verified_and_says_what_is_inside(mine: EmulatorPackag
 
 def test_without_constraints_it_is_the_bare_network(mine: EmulatorPackage) -> None:
     rows = _rows(count=64)
-    plain = Emulator(mine.path, level_count=60, time_step_s=1200.0, constraints_off=RULES).run_packed(rows)
+    plain = Emulator(
+        mine.path, level_count=60, time_step_s=1200.0, constraints_off=RULES
+    ).run_packed(rows)
     bare = _bare(_network(), rows)
     assert _difference(plain, bare) < 1e-6  # one float32 rounding of the answer
     constrained = Emulator(mine.path, level_count=60, time_step_s=1200.0).run_packed(rows)
@@ -96,13 +126,20 @@ def test_without_constraints_it_is_the_bare_network(mine: EmulatorPackage) -> No
     assert (constrained[:, OUTPUTS.slice("cam_out_PRECC")] >= 0).all()
 
 
-def test_a_torchscript_file_and_a_physical_module_are_taken_too(mine: EmulatorPackage, tmp_path: Path) -> None:
+def test_a_torchscript_file_and_a_physical_module_are_taken_too(
+    mine: EmulatorPackage, tmp_path: Path
+) -> None:
     class Physical(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             _, n = _scaling()
             self.register_buffer("offset", torch.from_numpy(n["offset"]))
-            self.register_buffer("gain", torch.where(torch.from_numpy(n["divisor"]) > 0, 1.0 / torch.from_numpy(n["divisor"]), 0.0))
+            self.register_buffer(
+                "gain",
+                torch.where(
+                    torch.from_numpy(n["divisor"]) > 0, 1.0 / torch.from_numpy(n["divisor"]), 0.0
+                ),
+            )
             self.register_buffer("factor", torch.from_numpy(n["factor"]))
             self.network = _network()
 
@@ -113,7 +150,15 @@ def test_a_torchscript_file_and_a_physical_module_are_taken_too(mine: EmulatorPa
     old = tmp_path / "old.pt"
     torch.jit.script(Physical()).save(old)
     for n, module in enumerate((old, Physical())):
-        made = package(module, name="physical", inputs="climsim_v2", output=tmp_path / f"{n}.pt", constraints=RULES, golden=_rows(), **GRID)
+        made = package(
+            module,
+            name="physical",
+            inputs="climsim_v2",
+            output=tmp_path / f"{n}.pt",
+            constraints=RULES,
+            golden=_rows(),
+            **GRID,
+        )
         assert verify(made).passed
         assert made.manifest.normalization.configuration.scheme == "none"
         with torch.no_grad():
@@ -122,7 +167,9 @@ def test_a_torchscript_file_and_a_physical_module_are_taken_too(mine: EmulatorPa
         assert _difference(answer, mine.golden_outputs.astype(np.float64)) < 1e-5
 
 
-def test_host_rows_of_another_order_are_permuted_in_the_graph(mine: EmulatorPackage, tmp_path: Path) -> None:
+def test_host_rows_of_another_order_are_permuted_in_the_graph(
+    mine: EmulatorPackage, tmp_path: Path
+) -> None:
     given, _ = _scaling()
     made = package(
         _network(),
@@ -143,7 +190,9 @@ def test_host_rows_of_another_order_are_permuted_in_the_graph(mine: EmulatorPack
         assert torch.equal(made.load()(torch.from_numpy(rows)), mine.load()(torch.from_numpy(same)))
 
 
-def test_statistics_give_normalization_ranges_and_golden_samples(synthetic_store: ColumnStore, tmp_path: Path) -> None:
+def test_statistics_give_normalization_ranges_and_golden_samples(
+    synthetic_store: ColumnStore, tmp_path: Path
+) -> None:
     made = package(
         _network(),
         name="fitted",
@@ -172,7 +221,11 @@ def test_statistics_give_normalization_ranges_and_golden_samples(synthetic_store
 # Fields: [lat, lon] of 32 x 64 in, 64 x 128 out.
 
 COARSE = VariableSet("coarse", (Variable("t2m", "K", dims=("lat", "lon")),), {"lat": 32, "lon": 64})
-FINE = VariableSet("fine", (Variable("t2m_fine", "K", dims=("fine_lat", "fine_lon")),), {"fine_lat": 64, "fine_lon": 128})
+FINE = VariableSet(
+    "fine",
+    (Variable("t2m_fine", "K", dims=("fine_lat", "fine_lon")),),
+    {"fine_lat": 64, "fine_lon": 128},
+)
 
 
 class Upsampling(nn.Module):
@@ -195,7 +248,15 @@ def downscaling(tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
     fields = np.random.default_rng(0).normal(280.0, 10.0, (24, 32 * 64)).astype(np.float32)
     latitude = Coordinate(units="degrees_north", values=np.linspace(-87.2, 87.2, 32).tolist())
     path = tmp_path_factory.mktemp("fields") / "wrap_model.pt"
-    return package(Upsampling(), name="fine", inputs=COARSE, outputs=FINE, golden=fields, output=path, coordinates={"lat": latitude})
+    return package(
+        Upsampling(),
+        name="fine",
+        inputs=COARSE,
+        outputs=FINE,
+        golden=fields,
+        output=path,
+        coordinates={"lat": latitude},
+    )
 
 
 def test_fields_take_the_five_routes_one_forward_each(downscaling: EmulatorPackage) -> None:
@@ -209,14 +270,20 @@ def test_a_transposed_field_is_refused(downscaling: EmulatorPackage) -> None:
     field = downscaling.golden_inputs[:2].reshape(2, 32, 64).astype(np.float64)
     emulator = Emulator(downscaling.path)
     emulator.begin(2)
-    with pytest.raises(EmulatorError, match=r"t2m: expected \[sample, lat 32, lon 64\], got extents \[2, 64, 32\]"):
+    with pytest.raises(
+        EmulatorError, match=r"t2m: expected \[sample, lat 32, lon 64\], got extents \[2, 64, 32\]"
+    ):
         emulator.set("t2m", np.swapaxes(field, 1, 2))
     emulator.set("t2m", field)
     emulator.run()
     answer = np.empty((2, 64, 128), dtype=np.float32)
     emulator.get("t2m_fine", answer)
     with torch.no_grad():
-        expected = downscaling.load()(torch.from_numpy(downscaling.golden_inputs[:2])).numpy().reshape(2, 64, 128)
+        expected = (
+            downscaling.load()(torch.from_numpy(downscaling.golden_inputs[:2]))
+            .numpy()
+            .reshape(2, 64, 128)
+        )
     assert np.abs(answer - expected).max() < 1e-3  # float32 near 560 K: one rounding is 6e-5
 
 
@@ -224,9 +291,15 @@ def test_a_transposed_field_is_refused(downscaling: EmulatorPackage) -> None:
 
 SIZES = {"level": 60, "unit": 3}
 STATE = ("memory", "memory_next")
-WITH_MEMORY = VariableSet("with_memory", (*INPUTS.variables, Variable("memory", "1", "memory", ("level", "unit"), role="carried")), SIZES)
+WITH_MEMORY = VariableSet(
+    "with_memory",
+    (*INPUTS.variables, Variable("memory", "1", "memory", ("level", "unit"), role="carried")),
+    SIZES,
+)
 GIVES_MEMORY = VariableSet(
-    "gives_memory", (*OUTPUTS.variables, Variable("memory_next", "1", "memory", ("level", "unit"), role="carried")), SIZES
+    "gives_memory",
+    (*OUTPUTS.variables, Variable("memory_next", "1", "memory", ("level", "unit"), role="carried")),
+    SIZES,
 )
 
 
@@ -253,8 +326,12 @@ class Remembering(nn.Module):
 
 def _scaling_with_memory() -> Scaling:
     _, n = _scaling()
-    whole = {k: np.concatenate([v, np.full(180, 7.0)]) for k, v in n.items()}  # what stands at carried state does not count
-    return Scaling(input_offset=whole["offset"], input_divisor=whole["divisor"], output_factor=whole["factor"])
+    whole = {
+        k: np.concatenate([v, np.full(180, 7.0)]) for k, v in n.items()
+    }  # what stands at carried state does not count
+    return Scaling(
+        input_offset=whole["offset"], input_divisor=whole["divisor"], output_factor=whole["factor"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +352,9 @@ def remembering(tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
 
 
 def _roll_out(made: EmulatorPackage, values: np.ndarray, *, forget: bool = False) -> np.ndarray:
-    """Return output rows [step, sample, n_output] of a roll-out over ``values`` [step, sample, 557], by plain TorchScript."""
+    """Return output rows [step, sample, n_output] of a roll-out over ``values`` [step, sample,
+    557], by plain TorchScript.
+    """
     graph, m = made.load(), made.manifest
     memory = np.zeros((values.shape[1], 180), dtype=np.float32)
     answers = []
@@ -292,7 +371,12 @@ def _roll_out(made: EmulatorPackage, values: np.ndarray, *, forget: bool = False
 def test_golden_sequences_chain_and_all_routes_agree(remembering: EmulatorPackage) -> None:
     m = remembering.manifest
     golden = m.golden
-    assert (golden.step_count, golden.sample_count, m.n_input, m.n_output) == (4, 32, 557 + 1 + 180, 368 + 180)
+    assert (golden.step_count, golden.sample_count, m.n_input, m.n_output) == (
+        4,
+        32,
+        557 + 1 + 180,
+        368 + 180,
+    )
     x, y = (a.reshape(4, 8, -1) for a in (remembering.golden_inputs, remembering.golden_outputs))
     assert np.array_equal(x[1:, :, 558:], y[:-1, :, 368:])
     assert (x[0, :, 557] == 1).all()
@@ -309,9 +393,13 @@ def test_the_state_matters_and_start_makes_it_anew(remembering: EmulatorPackage)
     scale = answers[..., :360].std(axis=(0, 1)) + 1e-30
     assert (np.abs(answers - forgetful)[1:, :, :360] / scale).max(axis=(1, 2)).min() > 1e-2
     graph = remembering.load()
-    rows = np.concatenate([values[0], np.ones((16, 1), np.float32), np.full((16, 180), np.nan, np.float32)], axis=1)
+    rows = np.concatenate(
+        [values[0], np.ones((16, 1), np.float32), np.full((16, 180), np.nan, np.float32)], axis=1
+    )
     with torch.no_grad():
-        assert np.array_equal(graph(torch.from_numpy(rows)).numpy(), answers[0]), "what is left over does not matter at a start"
+        assert np.array_equal(graph(torch.from_numpy(rows)).numpy(), answers[0]), (
+            "what is left over does not matter at a start"
+        )
 
 
 def test_a_chain_of_72_steps_is_that_of_the_module(remembering: EmulatorPackage) -> None:
@@ -321,7 +409,9 @@ def test_a_chain_of_72_steps_is_that_of_the_module(remembering: EmulatorPackage)
     varies = n["divisor"] != 0
     memory = None
     for x, y in zip(values, answers, strict=True):
-        z = np.where(varies, (x - n["offset"]) / np.where(varies, n["divisor"], 1.0), 0.0).astype(np.float32)
+        z = np.where(varies, (x - n["offset"]) / np.where(varies, n["divisor"], 1.0), 0.0).astype(
+            np.float32
+        )
         z = torch.from_numpy(z)
         with torch.no_grad():
             memory = module.initial_state(z) if memory is None else memory
@@ -331,7 +421,10 @@ def test_a_chain_of_72_steps_is_that_of_the_module(remembering: EmulatorPackage)
 
 def test_the_runtime_takes_start_for_carried_inputs(remembering: EmulatorPackage) -> None:
     values = _rows(count=32).reshape(2, 16, -1)
-    emulator, answers = Emulator(remembering.path, level_count=60, time_step_s=1200.0), _roll_out(remembering, values)
+    emulator, answers = (
+        Emulator(remembering.path, level_count=60, time_step_s=1200.0),
+        _roll_out(remembering, values),
+    )
     memory = None
     for step in range(2):
         emulator.begin(16)
@@ -354,13 +447,34 @@ def test_confidence_stands_between_values_and_state(tmp_path: Path) -> None:
             values = rows[:, :1] + memory[:, :1]
             return torch.cat([values, memory, values * values], dim=1)
 
-    inputs = VariableSet("i", (Variable("a", "K"), Variable("b", "K"), Variable("m", "1", dims=("unit",), role="carried")), {"unit": 2})
-    outputs = VariableSet("o", (Variable("c", "K"), Variable("n", "1", dims=("unit",), role="carried")), {"unit": 2})
+    inputs = VariableSet(
+        "i",
+        (
+            Variable("a", "K"),
+            Variable("b", "K"),
+            Variable("m", "1", dims=("unit",), role="carried"),
+        ),
+        {"unit": 2},
+    )
+    outputs = VariableSet(
+        "o", (Variable("c", "K"), Variable("n", "1", dims=("unit",), role="carried")), {"unit": 2}
+    )
     rows = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
     made = package(
-        Doubting(), name="d", inputs=inputs, outputs=outputs, carried={"n": "m"}, confidence=True, golden=rows, output=tmp_path / "d.pt"
+        Doubting(),
+        name="d",
+        inputs=inputs,
+        outputs=outputs,
+        carried={"n": "m"},
+        confidence=True,
+        golden=rows,
+        output=tmp_path / "d.pt",
     )
-    assert [(v.name, v.role) for v in made.manifest.outputs.variables] == [("c", "value"), ("confidence_c", "confidence"), ("n", "carried")]
+    assert [(v.name, v.role) for v in made.manifest.outputs.variables] == [
+        ("c", "value"),
+        ("confidence_c", "confidence"),
+        ("n", "carried"),
+    ]
     x = torch.tensor([[3.0, 0.0, 0.0, 4.0, 2.0]])
     assert made.load()(x).tolist() == [[5.0, 25.0, 2.0, 1.0]]
     assert verify(made).passed
@@ -390,14 +504,22 @@ REFUSED = {
     "double": r"gives float64 \[48, 368\]",
     "random": "other outputs for the same rows",
     "batch": "other outputs in other company",
-    "nan": "NaN or infinity for plausible rows: check that it takes physical inputs in the order of set 'climsim_v2'",
+    "nan": "NaN or infinity for plausible rows: check that it takes physical inputs in the order "
+    "of set 'climsim_v2'",
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_modules_that_no_host_can_use_are_refused(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=REFUSED[kind]):
-        package(_Bad(kind), name="bad", inputs="climsim_v2", golden=_rows(), output=tmp_path / "bad.pt", **GRID)
+        package(
+            _Bad(kind),
+            name="bad",
+            inputs="climsim_v2",
+            golden=_rows(),
+            output=tmp_path / "bad.pt",
+            **GRID,
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -408,7 +530,14 @@ class _Unscriptable(nn.Module):
 
 def test_a_module_that_does_not_script_is_told_the_line_and_cures(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"does not script.*usual cures") as caught:
-        package(_Unscriptable(), name="bad", inputs="climsim_v2", golden=np.abs(_rows()), output=tmp_path / "bad.pt", **GRID)
+        package(
+            _Unscriptable(),
+            name="bad",
+            inputs="climsim_v2",
+            golden=np.abs(_rows()),
+            output=tmp_path / "bad.pt",
+            **GRID,
+        )
     assert "torch.jit.trace" in str(caught.value)
 
 
@@ -417,15 +546,30 @@ def test_a_module_that_does_not_script_is_told_the_line_and_cures(tmp_path: Path
     [
         ({"inputs": "climsim_v3"}, "unknown variable set 'climsim_v3'.*did you mean"),
         ({"golden": None}, "give golden= or statistics="),
-        ({"golden": np.zeros((64, 556), np.float32)}, r"rows \[row, 557\] of set 'climsim_v2'; got an array \[64, 556\]"),
+        (
+            {"golden": np.zeros((64, 556), np.float32)},
+            r"rows \[row, 557\] of set 'climsim_v2'; got an array \[64, 556\]",
+        ),
         ({"golden": {"state_t": np.zeros((64, 60))}}, "golden: the data lack"),
         ({"normalization": "moments"}, "made from statistics"),
-        ({"normalization": "median"}, "normalization must be none, moments, range, or a Scaling; got 'median'"),
-        ({"normalization": Scaling(input_offset=np.zeros(556))}, "subtract of the scaling must be 1 or 557 finite numbers.*got 556"),
-        ({"constraints": ["liquid_ice_partition"]}, r"'liquid_ice_partition' needs the outputs \['ptend_qn'\]"),
+        (
+            {"normalization": "median"},
+            "normalization must be none, moments, range, or a Scaling; got 'median'",
+        ),
+        (
+            {"normalization": Scaling(input_offset=np.zeros(556))},
+            "subtract of the scaling must be 1 or 557 finite numbers.*got 556",
+        ),
+        (
+            {"constraints": ["liquid_ice_partition"]},
+            r"'liquid_ice_partition' needs the outputs \['ptend_qn'\]",
+        ),
         ({"constraints": ["night", "prune"]}, "in the order"),
         ({"constraints": ["midnight"]}, "unknown constraint 'midnight'.*night"),
-        ({"hybrid": None, "constraints": ["stratospheric_water"]}, "'stratospheric_water' needs pressure: give the hybrid"),
+        (
+            {"hybrid": None, "constraints": ["stratospheric_water"]},
+            "'stratospheric_water' needs pressure: give the hybrid",
+        ),
         ({"time_step_s": None, "constraints": ["positivity"]}, "'positivity' needs the time step"),
         ({"carried": {"ptend_t": "state_t"}}, "carried must pair the outputs of role carried"),
         ({"hybrid": synthetic_hybrid(59)}, r"rows \[row, 548\]"),
@@ -442,23 +586,37 @@ def test_constraints_whose_inputs_the_set_lacks_are_named(tmp_path: Path) -> Non
     names = [n for n in INPUTS.names if n != "pbuf_COSZRS"]
     without_sun = VariableSet("without_sun", tuple(INPUTS[n] for n in names), INPUTS.sizes)
     network = nn.Linear(without_sun.width, 368)
-    with pytest.raises(ContractError, match="constraint 'night' cannot act here: input set 'without_sun' neither holds 'pbuf_COSZRS'"):
-        package(network, name="bad", inputs=without_sun, constraints=["night"], golden=_rows(without_sun), output=tmp_path / "b.pt", **GRID)
+    with pytest.raises(
+        ContractError,
+        match="constraint 'night' cannot act here: input set 'without_sun' neither holds "
+        "'pbuf_COSZRS'",
+    ):
+        package(
+            network,
+            name="bad",
+            inputs=without_sun,
+            constraints=["night"],
+            golden=_rows(without_sun),
+            output=tmp_path / "b.pt",
+            **GRID,
+        )
 
 
 def test_carried_variables_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     wide = Variable("memory", "1", dims=("level",), role="carried")
     inputs = VariableSet("in", (*INPUTS.variables, wide), SIZES)
-    with pytest.raises(ContractError, match="carried memory_next -> memory: dims, width and units must be equal"):
+    with pytest.raises(
+        ContractError, match="carried memory_next -> memory: dims, width and units must be equal"
+    ):
         package(
-            Remembering(), name="b", inputs=inputs, outputs=GIVES_MEMORY, carried={"memory_next": "memory"}, golden=_rows(),
-            output=tmp_path / "b.pt", **GRID,
+            Remembering(), name="b", inputs=inputs, outputs=GIVES_MEMORY,
+            carried={"memory_next": "memory"}, golden=_rows(), output=tmp_path / "b.pt", **GRID,
         )  # fmt: skip
     first = VariableSet("first", (WITH_MEMORY["memory"], *INPUTS.variables), SIZES)
     with pytest.raises(ContractError, match="carried variables must stand last in set 'first'"):
         package(
-            Remembering(), name="b", inputs=first, outputs=GIVES_MEMORY, carried={"memory_next": "memory"}, golden=_rows(),
-            output=tmp_path / "b.pt", **GRID,
+            Remembering(), name="b", inputs=first, outputs=GIVES_MEMORY,
+            carried={"memory_next": "memory"}, golden=_rows(), output=tmp_path / "b.pt", **GRID,
         )  # fmt: skip
 
 
@@ -468,5 +626,12 @@ def test_a_damaged_torchscript_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "old.pt"
     path.write_bytes(buffer.getvalue()[:-200])
     with pytest.raises(PackageError, match=r"old\.pt"):
-        package(path, name="bad", inputs="climsim_v2", golden=_rows(), output=tmp_path / "bad.pt", **GRID)
+        package(
+            path,
+            name="bad",
+            inputs="climsim_v2",
+            golden=_rows(),
+            output=tmp_path / "bad.pt",
+            **GRID,
+        )
     assert not (tmp_path / "bad.pt").exists()

@@ -1,4 +1,6 @@
-"""The script of docs/python-api.md, as it stands there: it runs, and its memory does not grow with the store."""
+"""The script of docs/python-api.md, as it stands there: it runs, and its memory does not grow with
+the store.
+"""
 
 from __future__ import annotations
 
@@ -33,16 +35,22 @@ def _script() -> str:
 
 
 def _run(folder: Path) -> list[str]:
-    """Run the script beside wrap_model.pt and climsim.zarr, and return its lines, with its peaks of memory before and after scoring."""
+    """Run the script beside wrap_model.pt and climsim.zarr, and return its lines, with its peaks of
+    memory before and after scoring.
+    """
     script = _script().replace("print(package.score", PEAK + "print(package.score") + PEAK
     given = os.environ | {"MPLBACKEND": "Agg"}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=given, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
-def test_the_script_of_the_page_runs(linear_package: EmulatorPackage, synthetic_store: ColumnStore, tmp_path: Path) -> None:
+def test_the_script_of_the_page_runs(
+    linear_package: EmulatorPackage, synthetic_store: ColumnStore, tmp_path: Path
+) -> None:
     assert len([line for line in _script().splitlines() if line]) <= 15
     (tmp_path / "wrap_model.pt").symlink_to(linear_package.path)
     (tmp_path / "climsim.zarr").symlink_to(synthetic_store.path)
@@ -69,7 +77,9 @@ def _repeat(store: Path, count: int) -> None:
         record["shape"][0] = n_time * count
         (store / name / "zarr.json").write_text(json.dumps(record))
     seconds = 1200 * np.arange(n_time * count)
-    stamps = np.array([str(Stamp(8, 1, 1).plus(int(s))) for s in seconds], dtype=np.dtypes.StringDType())
+    stamps = np.array(
+        [str(Stamp(8, 1, 1).plus(int(s))) for s in seconds], dtype=np.dtypes.StringDType()
+    )
     longer = {
         "time": group["time"][0] + seconds,
         "stamp": stamps,
@@ -80,13 +90,20 @@ def _repeat(store: Path, count: int) -> None:
         attributes = dict(group[name].attrs)
         del group[name]
         made = group.create_array(
-            name, shape=values.shape, chunks=values.shape, dtype=values.dtype, dimension_names=("time",), attributes=attributes
+            name,
+            shape=values.shape,
+            chunks=values.shape,
+            dtype=values.dtype,
+            dimension_names=("time",),
+            attributes=attributes,
         )
         made[...] = values
 
 
 @pytest.mark.long
-def test_the_script_predicts_within_a_gibibyte_however_long_the_store(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_the_script_predicts_within_a_gibibyte_however_long_the_store(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     stamps = tuple(str(Stamp(8, 1, 1).plus(1200 * k)) for k in range(8))
     source = write_dataset(tmp_path / "source", stamps, n_column=384, level_count=60)
     peaks = []
@@ -101,6 +118,7 @@ def test_the_script_predicts_within_a_gibibyte_however_long_the_store(linear_pac
         peaks.append([int(line.split()[1]) / 1024 for line in lines if line.startswith("peak_kib")])
     (predicted, scored), (predicted_longer, scored_longer) = peaks
     assert predicted_longer < 1024.0, peaks
-    # What grows is the list of tasks: 15 MiB for a tenth of a year. The allocator's noise is larger.
+    # What grows is the list of tasks: 15 MiB for a tenth of a year. The allocator's noise is
+    # larger.
     assert predicted_longer - predicted < 150.0, peaks
     assert scored_longer - scored < 150.0, peaks

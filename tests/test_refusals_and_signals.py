@@ -1,4 +1,6 @@
-"""What the system refuses, and signals: commands end with path and reason, or 128+n, and leave nothing half-written."""
+"""What the system refuses, and signals: commands end with path and reason, or 128+n, and leave
+nothing half-written.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ def training_file(tmp_path: Path, synthetic_store: ColumnStore) -> Path:
     """Return a configuration of 400 short epochs."""
     path = tmp_path / "tiny.yaml"
     network = {"architecture": {"name": "linear"}, "epochs": 400, "batch_size": 96, "threads": 1}
-    path.write_text(yaml.safe_dump({"name": "tiny", "store": str(synthetic_store.path), **network}), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump({"name": "tiny", "store": str(synthetic_store.path), **network}),
+        encoding="utf-8",
+    )
     return path
 
 
@@ -70,7 +75,9 @@ def training_file(tmp_path: Path, synthetic_store: ColumnStore) -> Path:
 def short_files(most_bytes: int) -> Iterator[None]:
     """Let no file of this process grow beyond a length, as a full disk would."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN  # Python's own choice: a refusal is an error, not the end
+    assert (
+        signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN
+    )  # Python's own choice: a refusal is an error, not the end
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
     try:
         yield
@@ -80,7 +87,9 @@ def short_files(most_bytes: int) -> Iterator[None]:
 
 def half_written(folder: Path) -> list[Path]:
     """Return what a command that was stopped must not leave."""
-    return [p for p in folder.rglob("*") if p.name.endswith((".part", ".new", ".removed", ".partial"))]
+    return [
+        p for p in folder.rglob("*") if p.name.endswith((".part", ".new", ".removed", ".partial"))
+    ]
 
 
 # Refusals of the system.
@@ -93,7 +102,12 @@ def test_a_full_disk_is_told_by_path_whatever_the_library_makes_of_it(
     write_numbers(xr.Dataset({"a": 1.0}), target)
     before = target.read_bytes()
     large = xr.Dataset({"a": ("x", [float(n) for n in range(100_000)])})
-    with short_files(100_000), pytest.raises(FileError, match=r"numbers\.nc: .*limit set for files \(ulimit -f\)") as refused:
+    with (
+        short_files(100_000),
+        pytest.raises(
+            FileError, match=r"numbers\.nc: .*limit set for files \(ulimit -f\)"
+        ) as refused,
+    ):
         write_numbers(large, target)  # netCDF-C and HDF5 raise RuntimeError
     assert isinstance(refused.value.__cause__, RuntimeError)
     inputs = linear_source.emulator.contract.inputs
@@ -104,7 +118,9 @@ def test_a_full_disk_is_told_by_path_whatever_the_library_makes_of_it(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["numbers.nc"]
 
 
-def test_preparation_on_a_full_disk_keeps_its_blocks(run: Run, synthetic_dir: Path, split_file: Path, tmp_path: Path) -> None:
+def test_preparation_on_a_full_disk_keeps_its_blocks(
+    run: Run, synthetic_dir: Path, split_file: Path, tmp_path: Path
+) -> None:
     whole = prepare(synthetic_dir, tmp_path / "whole.zarr", split=Split())
     store = tmp_path / "s.zarr"
     command = ("data", "prepare", synthetic_dir, "-o", store, "--split", split_file)
@@ -126,7 +142,12 @@ def test_training_on_a_full_disk_keeps_the_last_whole_epoch(
 ) -> None:
     save = PlainCheckpointIO.save_checkpoint
 
-    def full(self: PlainCheckpointIO, checkpoint: dict[str, object], path: Path, storage_options: object = None) -> None:
+    def full(
+        self: PlainCheckpointIO,
+        checkpoint: dict[str, object],
+        path: Path,
+        storage_options: object = None,
+    ) -> None:
         save(self, checkpoint, path, storage_options)
         if checkpoint["epoch"] == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -154,18 +175,32 @@ COMMANDS = {
 
 
 @pytest.fixture
-def arguments(synthetic_dir: Path, synthetic_store: ColumnStore, split_file: Path, training_file: Path) -> Callable[[str], list[str]]:
-    """Return a function that gives the arguments of a command of COMMANDS, but for what it writes."""
-    known = {"SOURCE": synthetic_dir, "STORE": synthetic_store.path, "SPLIT": split_file, "TRAINING": training_file}
+def arguments(
+    synthetic_dir: Path, synthetic_store: ColumnStore, split_file: Path, training_file: Path
+) -> Callable[[str], list[str]]:
+    """Return a function that gives the arguments of a command of COMMANDS, but for what it
+    writes.
+    """
+    known = {
+        "SOURCE": synthetic_dir,
+        "STORE": synthetic_store.path,
+        "SPLIT": split_file,
+        "TRAINING": training_file,
+    }
     known |= {"PACKAGE": "none.pt", "RUN": "none"}  # where one writes is looked at first
     return lambda name: [str(known.get(word, word)) for word in COMMANDS[name]]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_place_that_cannot_be_written_is_named(run: Run, arguments: Callable[[str], list[str]], tmp_path: Path, name: str) -> None:
+def test_a_place_that_cannot_be_written_is_named(
+    run: Run, arguments: Callable[[str], list[str]], tmp_path: Path, name: str
+) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "not mounted" / "disk")
-    for place, reason in (("file/out", "is a file, a folder was expected|in the way"), ("link/out", "is a link to")):
+    for place, reason in (
+        ("file/out", "is a file, a folder was expected|in the way"),
+        ("link/out", "is a link to"),
+    ):
         code, told = run(*arguments(name), tmp_path / place)
         assert code == 1
         assert str(tmp_path / place.partition("/")[0]) in told.replace("\n", "")
@@ -175,22 +210,32 @@ def test_a_place_that_cannot_be_written_is_named(run: Run, arguments: Callable[[
     assert not (tmp_path / "not mounted").exists()
 
 
-def test_a_folder_that_can_only_be_read_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_can_only_be_read_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     require_writable(tmp_path / "new" / "report")
     assert not (tmp_path / "new").exists()
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # as for somebody who is not root
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path) != tmp_path
+    )  # as for somebody who is not root
     with pytest.raises(FileError, match=f"report: {tmp_path} cannot be written: no permission"):
         require_writable(tmp_path / "new" / "report")
 
 
-def test_an_error_without_a_name_of_ours_has_path_and_reason(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_without_a_name_of_ours_has_path_and_reason(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(number: int) -> Callable[..., None]:
         def read(package: Path, *_: object, **__: object) -> None:
             raise OSError(number, os.strerror(number), str(package))
 
         return read
 
-    for number, reason in ((errno.EACCES, "no permission"), (errno.EROFS, "can only be read"), (errno.ESTALE, "network file system")):
+    for number, reason in (
+        (errno.EACCES, "no permission"),
+        (errno.EROFS, "can only be read"),
+        (errno.ESTALE, "network file system"),
+    ):
         monkeypatch.setattr(EmulatorPackage, "read", refuse(number))
         code, told = run("inspect", "/some/where/w.pt")
         assert (code, told.partition(": ")[2].partition(": ")[0]) == (1, "/some/where/w.pt")
@@ -212,12 +257,17 @@ def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> 
         assert target.read_text(encoding="utf-8") == text
     for name, lead in (("circle", "circle"), ("gone", "no folder/w.pt")):
         (tmp_path / name).symlink_to(tmp_path / lead)
-        with pytest.raises(FileError, match=f"{name}: this is a link to"), replacing(tmp_path / name):
+        with (
+            pytest.raises(FileError, match=f"{name}: this is a link to"),
+            replacing(tmp_path / name),
+        ):
             pytest.fail("nothing is to be written")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["circle", "disk", "gone", "w.pt"]
 
 
-def test_overwriting_a_store_behind_a_link(run: Run, synthetic_dir: Path, split_file: Path, tmp_path: Path) -> None:
+def test_overwriting_a_store_behind_a_link(
+    run: Run, synthetic_dir: Path, split_file: Path, tmp_path: Path
+) -> None:
     (tmp_path / "disk").mkdir()
     store, target = tmp_path / "s.zarr", tmp_path / "disk" / "s.zarr"
     store.symlink_to(target)
@@ -238,7 +288,13 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     mine, alive = tmp_path / "a.nc", os.getppid()
     gone = next(pid for pid in range(2**22 - 1, 2, -1) if not Path(f"/proc/{pid}").exists())
     host = os.uname().nodename
-    names = f"a.nc.{host}.{gone}", f"b.nc.{host}.{gone}", f"a.nc.{host}.{alive}", f"a.nc.other.{gone}", f"a.nc.{host}.mine"
+    names = (
+        f"a.nc.{host}.{gone}",
+        f"b.nc.{host}.{gone}",
+        f"a.nc.{host}.{alive}",
+        f"a.nc.other.{gone}",
+        f"a.nc.{host}.mine",
+    )
     parts = [tmp_path / f".{name}.part" for name in names]
     for part in parts:
         part.touch()
@@ -252,7 +308,11 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["prepare", "statistics", "train"])
 def test_a_signal_while_a_file_is_written_leaves_nothing_half_written(
-    run: Run, arguments: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    run: Run,
+    arguments: Callable[[str], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
     monkeypatch.setattr(files.os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     code, told = run(*arguments(name), tmp_path / "out")
@@ -262,9 +322,15 @@ def test_a_signal_while_a_file_is_written_leaves_nothing_half_written(
     assert not half_written(tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])  # Lightning has handlers of its own for these
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT]
+)  # Lightning has handlers of its own for these
 def test_training_ended_by_a_signal_is_unfinished_and_goes_on(
-    run: Run, training_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    run: Run,
+    training_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
     folder, package = tmp_path / "a run", tmp_path / "w.pt"
     step = EpochCheckpoint.on_train_epoch_end
@@ -278,7 +344,9 @@ def test_training_ended_by_a_signal_is_unfinished_and_goes_on(
     code, told = run("train", training_file, "-o", folder)
     assert code == 128 + number
     assert f"ended by {number.name}" in told
-    command = shlex.join(["climlink", "train", str(folder / "config.yaml"), "-o", str(folder), "--resume"])
+    command = shlex.join(
+        ["climlink", "train", str(folder / "config.yaml"), "-o", str(folder), "--resume"]
+    )
     assert f"6 of 400 epochs; go on with\n{command}\n" in told
     assert not half_written(tmp_path)
 
@@ -297,13 +365,17 @@ def test_training_ended_by_a_signal_is_unfinished_and_goes_on(
     with pytest.raises(SystemExit) as end:
         command_line.main()
     assert end.value.code == 0
-    assert [int(line["epoch"]) for line in read_metrics(folder / "metrics.csv")] == list(range(1, 9))
+    assert [int(line["epoch"]) for line in read_metrics(folder / "metrics.csv")] == list(
+        range(1, 9)
+    )
     progress = run_progress(folder)
     assert (str(progress), progress.finished) == ("8 of 400 epochs", True)
 
 
 def _stopping_early_at(epoch: int, step: Callable[..., None]) -> Callable[..., None]:
-    """Return the callback with early stopping before it, as Lightning's own works: it sets should_stop."""
+    """Return the callback with early stopping before it, as Lightning's own works: it sets
+    should_stop.
+    """
 
     def stop(self: EpochCheckpoint, trainer, pl_module) -> None:
         trainer.should_stop = trainer.current_epoch + 1 >= epoch
@@ -312,9 +384,14 @@ def _stopping_early_at(epoch: int, step: Callable[..., None]) -> Callable[..., N
     return stop
 
 
-def test_a_spent_budget_is_finished_also_at_its_best_epoch(run: Run, training_file: Path, tmp_path: Path) -> None:
+def test_a_spent_budget_is_finished_also_at_its_best_epoch(
+    run: Run, training_file: Path, tmp_path: Path
+) -> None:
     config = yaml.safe_load(training_file.read_text(encoding="utf-8"))
-    training_file.write_text(yaml.safe_dump({**config, "validation": {"source": "cut", "every": 2, "offset": 1}}), encoding="utf-8")
+    training_file.write_text(
+        yaml.safe_dump({**config, "validation": {"source": "cut", "every": 2, "offset": 1}}),
+        encoding="utf-8",
+    )
     folder, best = tmp_path / "run", tmp_path / "run" / "checkpoints" / "best.ckpt"
     assert run("train", training_file, "-o", folder, "--epochs", 3)[0] == 0
     for source in (folder, best):
@@ -332,8 +409,12 @@ def test_a_spent_budget_is_finished_also_at_its_best_epoch(run: Run, training_fi
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
-def test_a_console_shows_what_its_encoding_has(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
-    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+def test_a_console_shows_what_its_encoding_has(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    streams = {
+        name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")
+    }
     for name, stream in streams.items():
         monkeypatch.setattr(sys, name, stream)
     show_everything()
@@ -342,13 +423,27 @@ def test_a_console_shows_what_its_encoding_has(monkeypatch: pytest.MonkeyPatch, 
     shown = {}
     for name, stream in streams.items():
         stream.flush()
-        shown[name] = stream.buffer.getvalue().decode(encoding).strip()  # type: ignore[attr-defined]
-    first = {"latin-1": "R² <= 1 -> é... sigma ?", "ascii": "R2 <= 1 -> e... sigma ?", "utf-8": "R² ≤ 1 → é… σ 日"}
-    second = {"latin-1": r"file\xe9.nc - ±1", "ascii": r"file\xe9.nc - +/-1", "utf-8": r"file\xe9.nc – ±1"}
+        shown[name] = (
+            stream.buffer.getvalue()  # type: ignore[attr-defined]
+            .decode(encoding)
+            .strip()
+        )
+    first = {
+        "latin-1": "R² <= 1 -> é... sigma ?",
+        "ascii": "R2 <= 1 -> e... sigma ?",
+        "utf-8": "R² ≤ 1 → é… σ 日",
+    }
+    second = {
+        "latin-1": r"file\xe9.nc - ±1",
+        "ascii": r"file\xe9.nc - +/-1",
+        "utf-8": r"file\xe9.nc – ±1",
+    }
     assert shown == {"stdout": first[encoding], "stderr": second[encoding]}
 
 
-def test_an_error_about_any_path_is_told_on_any_console(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_error_about_any_path_is_told_on_any_console(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr(sys, "stderr", stream)
     assert run("inspect", tmp_path / "größer≥\udcff.pt")[0] == 1
@@ -357,12 +452,19 @@ def test_an_error_about_any_path_is_told_on_any_console(run: Run, monkeypatch: p
     assert r"größer>=\xff.pt: no such file" in told.replace("\n", "")
 
 
-def test_a_full_standard_output_is_an_error_and_a_closed_one_is_not(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched, open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
+def test_a_full_standard_output_is_an_error_and_a_closed_one_is_not(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        monkeypatch.context() as patched,
+        open("/dev/full", "w", encoding="utf-8") as full,  # noqa: PTH123
+    ):
         patched.setattr(sys, "stdout", full)
         code, told = run("data", "--help")
     assert code == 1
-    assert told == "error: the output: no space is left on this disk: free some, or write elsewhere\n"
+    assert (
+        told == "error: the output: no space is left on this disk: free some, or write elsewhere\n"
+    )
     reading, writing = os.pipe()
     os.close(reading)
     with monkeypatch.context() as patched, os.fdopen(writing, "w", encoding="utf-8") as closed:

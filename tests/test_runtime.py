@@ -1,4 +1,6 @@
-"""The runtime from Python: named arrays, bits that depend on the column alone, and refusals that say what is wrong."""
+"""The runtime from Python: named arrays, bits that depend on the column alone, and refusals that
+say what is wrong.
+"""
 
 from __future__ import annotations
 

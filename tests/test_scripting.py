@@ -18,26 +18,35 @@ from climlink.wrappers.errors import ContractError
 _HEAD = "import numpy as np\nimport torch\nfrom torch import Tensor, nn\n\n"
 FAULTS = {
     "numpy in forward": (
-        "class Net(nn.Module):\n    def forward(self, x: Tensor) -> Tensor:\n        y = 2.0 * x\n        return y * np.tanh(y)\n",
-        r"numpy is not torch, \S*net.py, line 8: `return y \* np.tanh\(y\)` .*; use torch's own functions;",
+        "class Net(nn.Module):\n    def forward(self, x: Tensor) -> Tensor:\n        y = 2.0 * "
+        "x\n        return y * np.tanh(y)\n",
+        r"numpy is not torch, \S*net.py, line 8: `return y \* np.tanh\(y\)` .*; use torch's own "
+        r"functions;",
     ),
     "numpy in a helper": (
         "def scale(x: Tensor) -> Tensor:\n    return x * np.exp(1.0)\n\n"
-        "class Net(nn.Module):\n    def forward(self, x: Tensor) -> Tensor:\n        return scale(x)\n",
+        "class Net(nn.Module):\n    def forward(self, x: Tensor) -> Tensor:\n        return "
+        "scale(x)\n",
         r"numpy is not torch, \S*net.py, line 6: `return x \* np.exp\(1.0\)`",
     ),
     "arguments without number": (
         "class Net(nn.Module):\n    def forward(self, *x):\n        return x[0]\n",
-        r"variable number of arguments.*, \S*net.py, line 6: `def forward\(self, \*x\):`; give forward and its helpers fixed arguments",
+        r"variable number of arguments.*, \S*net.py, line 6: `def forward\(self, \*x\):`; give "
+        r"forward and its helpers fixed arguments",
     ),
     "layers in a list": (
-        "class Net(nn.Module):\n    def __init__(self) -> None:\n        super().__init__()\n        self.layers = [nn.Linear(3, 3)]\n\n"
-        "    def forward(self, x: Tensor) -> Tensor:\n        for layer in self.layers:\n            x = layer(x)\n        return x\n",
-        r"no attribute 'layers'.*, \S*net.py, line 11: `for layer in self.layers:`; hold layers in an nn.ModuleList",
+        "class Net(nn.Module):\n    def __init__(self) -> None:\n        "
+        "super().__init__()\n        self.layers = [nn.Linear(3, 3)]\n\n"
+        "    def forward(self, x: Tensor) -> Tensor:\n        for layer in "
+        "self.layers:\n            x = layer(x)\n        return x\n",
+        r"no attribute 'layers'.*, \S*net.py, line 11: `for layer in self.layers:`; hold layers in "
+        r"an nn.ModuleList",
     ),
     "a comprehension with a condition": (
-        "class Net(nn.Module):\n    def forward(self, x: Tensor) -> Tensor:\n        return torch.stack([c for c in x if c.sum() > 0])\n",
-        r"Comprehension ifs .*, \S*net.py, line 7: `return torch.stack\(.*`; usual cures: .*torch.jit.trace",
+        "class Net(nn.Module):\n    def forward(self, x: Tensor) -> Tensor:\n        return "
+        "torch.stack([c for c in x if c.sum() > 0])\n",
+        r"Comprehension ifs .*, \S*net.py, line 7: `return torch.stack\(.*`; usual cures: "
+        r".*torch.jit.trace",
     ),
 }
 

@@ -1,4 +1,6 @@
-"""climlink evaluate stability, from packages with planted responses to verdicts, reports and exit codes."""
+"""climlink evaluate stability, from packages with planted responses to verdicts, reports and exit
+codes.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +21,31 @@ from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore, StoreConfig
 from climlink.data.synthetic import write_dataset
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.stability.evaluate import StabilityEvaluation, StabilityOptions, evaluate_stability
+from climlink.evaluation.stability.evaluate import (
+    StabilityEvaluation,
+    StabilityOptions,
+    evaluate_stability,
+)
 from climlink.evaluation.stability.summary import StabilitySummary
 from climlink.evaluation.summary import read_summary
 from climlink.packages.import_wrapper import ImportRequest, import_package
 from climlink.packages.read import EmulatorPackage
 
 PER_DAY = 1.0 / 86400.0
-FEW = StabilityOptions(ensemble=6, wavelengths=3, shortest_km=1000.0, longest_km=20000.0, sensitivity_columns=2, columns=())
+FEW = StabilityOptions(
+    ensemble=6,
+    wavelengths=3,
+    shortest_km=1000.0,
+    longest_km=20000.0,
+    sensitivity_columns=2,
+    columns=(),
+)
 
 
 class Relaxation(nn.Module):
-    """dT/dt = rate (T - T0) with one rate per level, dq/dt = -q per day, small outputs elsewhere: a column whose Jacobian is known."""
+    """dT/dt = rate (T - T0) with one rate per level, dq/dt = -q per day, small outputs elsewhere: a
+    column whose Jacobian is known.
+    """
 
     def __init__(self, rate: np.ndarray) -> None:
         super().__init__()
@@ -45,12 +60,18 @@ class Relaxation(nn.Module):
 
 @pytest.fixture(scope="module")
 def make_package(synthetic_store: ColumnStore, tmp_path_factory: pytest.TempPathFactory):
-    """Return a function from rates per day [level] to a package that relaxes temperature with them."""
+    """Return a function from rates per day [level] to a package that relaxes temperature with
+    them.
+    """
     folder = tmp_path_factory.mktemp("planted")
 
     def make(name: str, rate_per_day: np.ndarray) -> Path:
         torch.jit.script(Relaxation(rate_per_day * PER_DAY)).save(str(folder / f"{name}.old.pt"))
-        import_package(folder / f"{name}.old.pt", ImportRequest("host_v2_q", data=synthetic_store.path, name=name), folder / f"{name}.pt")
+        import_package(
+            folder / f"{name}.old.pt",
+            ImportRequest("host_v2_q", data=synthetic_store.path, name=name),
+            folder / f"{name}.pt",
+        )
         return folder / f"{name}.pt"
 
     return make
@@ -69,7 +90,8 @@ def stable_package(make_package, pressure_hpa: np.ndarray) -> Path:
 
 @pytest.fixture(scope="module")
 def unstable_package(make_package, pressure_hpa: np.ndarray) -> Path:
-    # The whole column heats where it is warm: energy shared with motion, so waves grow at half of it less half the friction.
+    # The whole column heats where it is warm: energy shared with motion, so waves grow at half of
+    # it less half the friction.
     return make_package("wild", np.where(pressure_hpa > 100.0, 1.2, -1.0))
 
 
@@ -78,7 +100,9 @@ def screen(package: Path, store: ColumnStore, **changes: object) -> StabilityEva
     return evaluate_stability(package, store.path, options=options)
 
 
-def test_a_planted_stable_emulator_passes(stable_package: Path, synthetic_store: ColumnStore) -> None:
+def test_a_planted_stable_emulator_passes(
+    stable_package: Path, synthetic_store: ColumnStore
+) -> None:
     done = screen(stable_package, synthetic_store)
     assert done.summary.verdict == "stable"
     assert done.summary.reasons == []
@@ -92,7 +116,9 @@ def test_a_planted_stable_emulator_passes(stable_package: Path, synthetic_store:
     assert done.summary.metrics["response.difference_0.1"] < 1e-3
 
 
-def test_a_planted_instability_is_found_at_its_growth(unstable_package: Path, synthetic_store: ColumnStore) -> None:
+def test_a_planted_instability_is_found_at_its_growth(
+    unstable_package: Path, synthetic_store: ColumnStore
+) -> None:
     done = screen(unstable_package, synthetic_store)
     assert done.summary.verdict == "unstable"
     metrics = done.summary.metrics
@@ -106,19 +132,26 @@ def test_a_planted_instability_is_found_at_its_growth(unstable_package: Path, sy
         np.testing.assert_allclose(np.diag(result.response.mean)[60:], -PER_DAY, rtol=1e-5)
 
 
-def test_a_stratosphere_that_does_not_damp_is_named(make_package, pressure_hpa: np.ndarray, synthetic_store: ColumnStore) -> None:
+def test_a_stratosphere_that_does_not_damp_is_named(
+    make_package, pressure_hpa: np.ndarray, synthetic_store: ColumnStore
+) -> None:
     rate = np.full(60, -1.0)
     top = int(np.argmin(np.abs(pressure_hpa - 5.0)))
     rate[top] = 0.05
     done = screen(make_package("top", rate), synthetic_store)
     assert done.summary.verdict == "unstable"
     assert done.summary.metrics["stratosphere.growth_max"] == pytest.approx(0.05, rel=1e-3)
-    wanted = f"temperature above 100 hPa growing at 0.05/day by itself, peak at {pressure_hpa[top]:.2g} hPa, where"
+    wanted = (
+        f"temperature above 100 hPa growing at 0.05/day by itself, peak at {pressure_hpa[top]:.2g} "
+        "hPa, where"
+    )
     assert all(wanted in reason for reason in done.summary.reasons if "100 hPa" in reason)
     assert len([r for r in done.summary.reasons if wanted in r]) == len(done.summary.states)
 
 
-def test_damping_too_fast_for_the_time_step_is_named(make_package, synthetic_store: ColumnStore) -> None:
+def test_damping_too_fast_for_the_time_step_is_named(
+    make_package, synthetic_store: ColumnStore
+) -> None:
     rate = np.full(60, -1.0)
     rate[50] = -180.0  # times 1200 s is -2.5: a step turns 1 K into -1.5 K
     done = screen(make_package("stiff", rate), synthetic_store)
@@ -127,9 +160,17 @@ def test_damping_too_fast_for_the_time_step_is_named(make_package, synthetic_sto
     assert "one step of 1200 s multiplies a column mode by -1.5" in done.summary.reasons[0]
 
 
-def test_a_column_of_the_users_choice_and_cloud(stable_package: Path, synthetic_store: ColumnStore) -> None:
+def test_a_column_of_the_users_choice_and_cloud(
+    stable_package: Path, synthetic_store: ColumnStore
+) -> None:
     stamp = synthetic_store.stamps[-1]
-    done = screen(stable_package, synthetic_store, columns=(f"{stamp}:3", f"{stamp}:9"), cloud=True, ensemble=3)
+    done = screen(
+        stable_package,
+        synthetic_store,
+        columns=(f"{stamp}:3", f"{stamp}:9"),
+        cloud=True,
+        ensemble=3,
+    )
     assert done.summary.states == ["column_1", "column_2"]
     assert done.findings.results[0].response.mean.shape == (240, 240)
     assert done.report.numbers["growth"].shape == (2, 3, 59 + 240)
@@ -139,10 +180,16 @@ def test_consecutive_pairs_are_replayed_and_their_absence_is_told(
     stable_package: Path, synthetic_store: ColumnStore, tmp_path: Path
 ) -> None:
     first = Stamp.parse("0008-03-01-00000")
-    pairs = write_dataset(tmp_path / "pairs", [first.plus(1200 * n) for n in range(4)], n_column=6, level_count=60)
+    pairs = write_dataset(
+        tmp_path / "pairs", [first.plus(1200 * n) for n in range(4)], n_column=6, level_count=60
+    )
     done = screen(stable_package, synthetic_store, pairs=pairs)
     assert done.summary.metrics["semi_online.steps"] == 3.0
-    assert done.summary.metrics["semi_online.rmse.T"] > done.summary.metrics["semi_online_nudged.rmse.T"] > 0.0
+    assert (
+        done.summary.metrics["semi_online.rmse.T"]
+        > done.summary.metrics["semi_online_nudged.rmse.T"]
+        > 0.0
+    )
     assert "0008-03-01-00000 to 0008-03-01-03600: 3 step(s)" in done.report.sections[-1].text
     alone = screen(stable_package, synthetic_store)
     assert alone.summary.metrics["semi_online.steps"] is None
@@ -150,14 +197,19 @@ def test_consecutive_pairs_are_replayed_and_their_absence_is_told(
     assert "no consecutive steps" in alone.report.words
 
 
-def test_stores_that_do_not_fit_are_refused(stable_package: Path, synthetic_store: ColumnStore, tmp_path: Path) -> None:
+def test_stores_that_do_not_fit_are_refused(
+    stable_package: Path, synthetic_store: ColumnStore, tmp_path: Path
+) -> None:
     small = write_dataset(tmp_path / "small", ["0008-03-01-00000"], n_column=4, level_count=8)
     prepare(small, tmp_path / "small.zarr", split=Split(test=("0008-03-01-00000",)))
     with pytest.raises(EvaluationError, match="has 8 levels"):
         evaluate_stability(stable_package, tmp_path / "small.zarr")
     other = write_dataset(tmp_path / "other", ["0008-03-01-00000"], n_column=4, level_count=60)
     prepare(
-        other, tmp_path / "other.zarr", split=Split(test=("0008-03-01-00000",), time_step_s=1800), config=StoreConfig(time_step_s=1800.0)
+        other,
+        tmp_path / "other.zarr",
+        split=Split(test=("0008-03-01-00000",), time_step_s=1800),
+        config=StoreConfig(time_step_s=1800.0),
     )
     with pytest.raises(EvaluationError, match="time step of 1800 s"):
         evaluate_stability(stable_package, tmp_path / "other.zarr")
@@ -179,18 +231,42 @@ def test_the_command_writes_a_report_and_fails_on_an_unstable_package_when_asked
     stable_package: Path, unstable_package: Path, synthetic_store: ColumnStore, tmp_path: Path
 ) -> None:
     common = ("--data", synthetic_store.path, "--ensemble", 2, "--wavelengths", 3)
-    code, text = run("evaluate", "stability", unstable_package, *common, "-o", tmp_path / "wild", "--json", "--fail-on-unstable")
+    code, text = run(
+        "evaluate",
+        "stability",
+        unstable_package,
+        *common,
+        "-o",
+        tmp_path / "wild",
+        "--json",
+        "--fail-on-unstable",
+    )
     assert code == 1
     printed = StabilitySummary.model_validate(json.loads(text))
     assert printed == read_summary(tmp_path / "wild", StabilitySummary)
     assert printed.package.sha256 == EmulatorPackage.read(unstable_package).digest
-    code, text = run("evaluate", "stability", stable_package, *common, "-o", tmp_path / "calm", "--fail-on-unstable")
+    code, text = run(
+        "evaluate",
+        "stability",
+        stable_package,
+        *common,
+        "-o",
+        tmp_path / "calm",
+        "--fail-on-unstable",
+    )
     assert code == 0
     assert "stable" in text
     page = (tmp_path / "calm" / "report.html").read_text()
     assert "The screen finds calm stable" in page
     pictures = {p.stem for p in (tmp_path / "calm" / "figures").iterdir()}
-    assert pictures == {"growth_and_speed", "wavelengths", "fastest_wave", "response", "self_response", "sensitivity"}
+    assert pictures == {
+        "growth_and_speed",
+        "wavelengths",
+        "fastest_wave",
+        "response",
+        "self_response",
+        "sensitivity",
+    }
     with xr.open_dataset(tmp_path / "calm" / "numbers.nc") as numbers:
         assert numbers["growth"].dims == ("state", "wavelength", "mode")
         assert numbers["growth"].attrs["units"] == "1/day"

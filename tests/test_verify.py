@@ -34,23 +34,36 @@ def _tampered(package: EmulatorPackage, target: Path, row: int, column: int, fac
     with zipfile.ZipFile(package.path) as source, zipfile.ZipFile(target, "w") as copy:
         for name in source.namelist():
             short = name.split("/extra/")[-1]
-            replaced = {MANIFEST_ENTRY: json.dumps(raw).encode(), GOLDEN_OUTPUTS_ENTRY: outputs.tobytes()}
+            replaced = {
+                MANIFEST_ENTRY: json.dumps(raw).encode(),
+                GOLDEN_OUTPUTS_ENTRY: outputs.tobytes(),
+            }
             copy.writestr(name, replaced.get(short, source.read(name)))
     return target
 
 
-def test_five_routes_agree_on_golden_and_other_columns(linear_package: EmulatorPackage, synthetic_dir: Path) -> None:
+def test_five_routes_agree_on_golden_and_other_columns(
+    linear_package: EmulatorPackage, synthetic_dir: Path
+) -> None:
     contract = EmulatorContract.from_manifest(linear_package.manifest)
     rows = read_columns(synthetic_dir, contract.inputs, contract.outputs)
     result = verify(linear_package, rows.inputs)
-    assert list(result.as_dict()["routes"]) == ["python_eager", "torchscript", "pybind", "c", "fortran_mpi"]
+    assert list(result.as_dict()["routes"]) == [
+        "python_eager",
+        "torchscript",
+        "pybind",
+        "c",
+        "fortran_mpi",
+    ]
     for route in result.routes:
         assert route.error is None
         assert route.max_difference <= 1e-6, route
     assert result.passed
 
 
-def test_rh_hosts_are_served_too(export_untrained: Callable[..., EmulatorPackage], tmp_path: Path) -> None:
+def test_rh_hosts_are_served_too(
+    export_untrained: Callable[..., EmulatorPackage], tmp_path: Path
+) -> None:
     package = export_untrained("host_v2_rh", tmp_path / "wrap_model.pt")
     assert "state_rh" in [v.name for v in package.manifest.inputs.variables]
     assert verify(package).passed
@@ -63,7 +76,9 @@ def test_a_unet_takes_the_five_routes(unet_package: EmulatorPackage, synthetic_d
     assert result.passed, [(r.route, r.error, r.max_difference) for r in result.routes]
 
 
-def test_a_golden_mismatch_fails_every_route(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_a_golden_mismatch_fails_every_route(
+    linear_package: EmulatorPackage, tmp_path: Path
+) -> None:
     at = linear_package.manifest.outputs.variables[0].offset + 40
     assert abs(linear_package.golden_outputs[3, at]) > 1e-7
     path = _tampered(linear_package, tmp_path / "wrap_model.pt", 3, at, 1.01)
@@ -72,23 +87,33 @@ def test_a_golden_mismatch_fails_every_route(linear_package: EmulatorPackage, tm
     by_name = {route.route: route for route in result.routes}
     value = float(linear_package.golden_outputs[3, at])
     scale = linear_package.manifest.difference_scale["ptend_t"][40]
-    assert by_name["torchscript"].differences["ptend_t"] == pytest.approx(0.01 * abs(value) / (scale + 1.01 * abs(value)), rel=1e-4)
+    assert by_name["torchscript"].differences["ptend_t"] == pytest.approx(
+        0.01 * abs(value) / (scale + 1.01 * abs(value)), rel=1e-4
+    )
     for name in ("pybind", "c", "fortran_mpi"):
         assert "ptend_t" in str(by_name[name].error)
 
 
-def test_command_line_json_and_exit_codes(linear_package: EmulatorPackage, synthetic_dir: Path, tmp_path: Path) -> None:
+def test_command_line_json_and_exit_codes(
+    linear_package: EmulatorPackage, synthetic_dir: Path, tmp_path: Path
+) -> None:
     command = [*CLIMLINK, "verify", str(linear_package.path), "--json"]
-    good = subprocess.run([*command, "--data", str(synthetic_dir)], capture_output=True, text=True, check=False)
+    good = subprocess.run(
+        [*command, "--data", str(synthetic_dir)], capture_output=True, text=True, check=False
+    )
     assert good.returncode == 0, good.stderr
     report = json.loads(good.stdout)
     assert set(report) == {"package", "passed", "routes", "same_bits"}
     unequal = {"pybind": 0, "c": 0, "fortran_mpi": 0}
     assert report["same_bits"] == {"passed": True, "unequal_values": unequal}
     assert set(report["routes"]) == set(ROUTES)
-    assert all(set(r) == {"passed", "max_difference", "tolerance"} for r in report["routes"].values())
+    assert all(
+        set(r) == {"passed", "max_difference", "tolerance"} for r in report["routes"].values()
+    )
     bad_path = _tampered(linear_package, tmp_path / "wrap_model.pt", 0, 45, 1.5)
-    bad = subprocess.run([*CLIMLINK, "verify", str(bad_path), "--json"], capture_output=True, text=True, check=False)
+    bad = subprocess.run(
+        [*CLIMLINK, "verify", str(bad_path), "--json"], capture_output=True, text=True, check=False
+    )
     assert bad.returncode == 1
     assert json.loads(bad.stdout)["passed"] is False
 

@@ -21,7 +21,9 @@ class CarriedPositions:
     taken: list[int]
 
     @classmethod
-    def of(cls, inputs: VariableLayout, outputs: VariableLayout, carried: Sequence[CarriedPair]) -> CarriedPositions:
+    def of(
+        cls, inputs: VariableLayout, outputs: VariableLayout, carried: Sequence[CarriedPair]
+    ) -> CarriedPositions:
         """Return the positions in two layouts, pair by pair."""
         start = next(v.offset for v in inputs.variables if v.name == START)
         given = _positions(outputs, [p.output for p in carried])
@@ -35,4 +37,6 @@ class CarriedPositions:
 
 def _positions(layout: VariableLayout, names: Sequence[str]) -> list[int]:
     entries = {v.name: v for v in layout.variables}
-    return [k for n in names for k in range(entries[n].offset, entries[n].offset + entries[n].width)]
+    return [
+        k for n in names for k in range(entries[n].offset, entries[n].offset + entries[n].width)
+    ]

@@ -78,7 +78,9 @@ class Catalogue:
         return _expanded(self.sets, (name,))
 
     def variable_set(self, name: str, level_count: int = DEFAULT_LEVEL_COUNT) -> VariableSet:
-        """Return an own or shipped set for a number of levels; ContractError names the near ones."""
+        """Return an own or shipped set for a number of levels; ContractError names the near
+        ones.
+        """
         if name in variable_set_names():
             return variable_set(name, level_count)
         variables = tuple(self.variable(n) for n in self.members(name))
@@ -101,7 +103,9 @@ class _VariableRecord(Strict):
 
     def variable(self, name: str) -> Variable:
         plausible = None if self.range is None else (self.range[0], self.range[1])
-        own = Variable(name, self.units, self.long_name, tuple(self.dims), self.lag, "value", plausible)
+        own = Variable(
+            name, self.units, self.long_name, tuple(self.dims), self.lag, "value", plausible
+        )
         shipped = shipped_variables().get(name)
         if shipped is None or _clash(own, shipped):
             return own
@@ -200,7 +204,9 @@ def _of_set(name: str, c: Catalogue) -> Iterator[str]:
     if not members:
         yield "a set needs at least one variable"
     if name in variable_set_names() and members != set_members(name):
-        shipped = f"climlink ships a set {name!r} of other variables ({', '.join(set_members(name))})"
+        shipped = (
+            f"climlink ships a set {name!r} of other variables ({', '.join(set_members(name))})"
+        )
         yield f"{shipped}; choose another name"
     for n in dict.fromkeys(n for n in members if members.count(n) > 1):
         yield f"{n!r} stands twice"

@@ -1,4 +1,6 @@
-"""The interfaces of networks: on columns (channels and levels), and on whole rows of any variables."""
+"""The interfaces of networks: on columns (channels and levels), and on whole rows of any
+variables.
+"""
 
 from __future__ import annotations
 
@@ -43,20 +45,29 @@ class RowShape:
 
 
 class ColumnEmulator(nn.Module):
-    """A network on normalized columns; subclasses implement ``forward`` and script with ``torch.jit.script``.
+    """A network on normalized columns; subclasses implement ``forward`` and script with
+    ``torch.jit.script``.
 
-    ``forward(profiles [batch, channel, level], scalars [batch, channel])`` returns ``(profiles, scalars, confidence)`` of shapes
-    ``[batch, profile_outputs, level]``, ``[batch, scalar_outputs]`` and ``[batch, n]``, where n is the packed number of outputs for a
-    network with a confidence head and 0 for one without. Columns are independent: a column's result may not depend on its batch.
+    ``forward(profiles [batch, channel, level], scalars [batch, channel])`` returns ``(profiles,
+    scalars, confidence)`` of shapes ``[batch, profile_outputs, level]``, ``[batch,
+    scalar_outputs]`` and ``[batch, n]``, where n is the packed number of outputs for a network with
+    a confidence head and 0 for one without. Columns are independent: a column's result may not
+    depend on its batch.
     """
 
-    # Without an annotation: TorchScript cannot read the annotations of a class whose module postpones them.
+    # Without an annotation: TorchScript cannot read the annotations of a class whose module
+    # postpones them.
     has_confidence = False
 
     def __init__(self, shape: ColumnShape) -> None:
         super().__init__()
-        if min(shape.profile_inputs, shape.profile_outputs, shape.level_count) < 1 or min(shape.scalar_inputs, shape.scalar_outputs) < 0:
-            raise ContractError(f"a column network needs at least one profile and one level, got {shape}")
+        if (
+            min(shape.profile_inputs, shape.profile_outputs, shape.level_count) < 1
+            or min(shape.scalar_inputs, shape.scalar_outputs) < 0
+        ):
+            raise ContractError(
+                f"a column network needs at least one profile and one level, got {shape}"
+            )
         self.shape = shape
 
     def forward(self, profiles: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,16 +76,20 @@ class ColumnEmulator(nn.Module):
 
 
 class RowNetwork(nn.Module):
-    """A network on normalized rows; subclasses implement ``forward`` and script with ``torch.jit.script``.
+    """A network on normalized rows; subclasses implement ``forward`` and script with
+    ``torch.jit.script``.
 
-    ``forward(rows [batch, n_network_input])`` returns ``(rows [batch, n_network_output], confidence)``, confidence as a ColumnEmulator
-    gives it. Carried state stands last in both rows, with scale 1.
+    ``forward(rows [batch, n_network_input])`` returns ``(rows [batch, n_network_output],
+    confidence)``, confidence as a ColumnEmulator gives it. Carried state stands last in both rows,
+    with scale 1.
     """
 
     has_confidence = False
 
     def initial_state(self, rows: Tensor, n_carried: int) -> Tensor:
-        """Return the carried state of samples that begin [batch, n_carried], from their rows, in which it is zero: zeros."""
+        """Return the carried state of samples that begin [batch, n_carried], from their rows, in
+        which it is zero: zeros.
+        """
         return torch.zeros([rows.shape[0], n_carried], dtype=rows.dtype, device=rows.device)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:

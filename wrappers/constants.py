@@ -1,10 +1,14 @@
-"""Physical constants of E3SM that enter the physics of the graph (shr_const_mod); the manifest records them."""
+"""Physical constants of E3SM that enter the physics of the graph (shr_const_mod); the manifest
+records them.
+"""
 
 GRAVITY = 9.80616  # m/s2
 GAS_CONSTANT_DRY_AIR = 287.04231  # J/kg/K, 6.02214e26 * 1.38065e-23 / 28.966
 HEAT_CAPACITY_DRY_AIR = 1004.64  # J/kg/K
 RD_OVER_CP = GAS_CONSTANT_DRY_AIR / HEAT_CAPACITY_DRY_AIR
-VIRTUAL_FACTOR = 28.966 / 18.016 - 1.0  # Rv/Rd - 1 from the molecular weights of dry air and water, kg/kmol
+VIRTUAL_FACTOR = (
+    28.966 / 18.016 - 1.0
+)  # Rv/Rd - 1 from the molecular weights of dry air and water, kg/kmol
 LATENT_HEAT_VAPORIZATION = 2.501e6  # J/kg
 LATENT_HEAT_FUSION = 3.337e5  # J/kg
 WATER_DENSITY = 1000.0  # kg/m3, of precipitation rates in m/s; not in the graph

@@ -1,7 +1,8 @@
 """Named physical fields from packed host rows, derived inside the graph.
 
-A field is either one of the host's variables or follows from them: pressure from surface pressure and the hybrid coefficients,
-relative humidity from T, q and p (or the reverse, where the host sends RH), total cloud as liquid plus ice, the liquid fraction from T.
+A field is either one of the host's variables or follows from them: pressure from surface pressure
+and the hybrid coefficients, relative humidity from T, q and p (or the reverse, where the host sends
+RH), total cloud as liquid plus ice, the liquid fraction from T.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ _SUMS = {
 }
 """Total-cloud fields and their liquid and ice parts."""
 
-_PRESSURE_FIELDS = ("state_pmid", "state_rh", "state_q0001", "moist_static_energy_excess", "parcel_buoyancy")
+_PRESSURE_FIELDS = (
+    "state_pmid",
+    "state_rh",
+    "state_q0001",
+    "moist_static_energy_excess",
+    "parcel_buoyancy",
+)
 """Fields that are made with the pressure at midpoints or interfaces."""
 
 _STATIC_ENERGIES = {"moist_static_energy_excess": False, "parcel_buoyancy": True}
@@ -111,7 +118,9 @@ class SpecificHumidity(nn.Module):
 
 
 def field_module(wanted: Variable, host: VariableSet, hybrid: HybridCoordinate | None) -> nn.Module:
-    """Return the module that gives one field from host rows; ContractError if the set cannot supply it."""
+    """Return the module that gives one field from host rows; ContractError if the set cannot supply
+    it.
+    """
     name = wanted.name
     if name in host:
         return HostField(host, name)
@@ -124,13 +133,17 @@ def field_module(wanted: Variable, host: VariableSet, hybrid: HybridCoordinate |
         return LiquidFraction(host)
     if name in _PRESSURE_FIELDS:
         return _of_pressure(name, host, hybrid)
-    raise ContractError(f"input set {host.name!r} neither holds {name!r} nor what it is derived from")
+    raise ContractError(
+        f"input set {host.name!r} neither holds {name!r} nor what it is derived from"
+    )
 
 
 def _of_pressure(name: str, host: VariableSet, hybrid: HybridCoordinate | None) -> nn.Module:
     """Return the module of a field that needs pressure."""
     if hybrid is None:
-        raise ContractError(f"{name} is derived from pressure: give the hybrid coefficients of the vertical grid")
+        raise ContractError(
+            f"{name} is derived from pressure: give the hybrid coefficients of the vertical grid"
+        )
     if name == "state_pmid":
         return Pressure(host, hybrid)
     if name == "state_rh" and "state_q0001" in host:
@@ -138,32 +151,49 @@ def _of_pressure(name: str, host: VariableSet, hybrid: HybridCoordinate | None) 
     if name == "state_q0001" and "state_rh" in host:
         return SpecificHumidity(host, hybrid)
     if name in _STATIC_ENERGIES:
-        parts = (field_module(variable(part), host, hybrid) for part in ("state_t", "state_q0001", "state_ps"))
+        parts = (
+            field_module(variable(part), host, hybrid)
+            for part in ("state_t", "state_q0001", "state_ps")
+        )
         temperature, humidity, pressure = parts
-        return StaticEnergy(temperature, humidity, pressure, hybrid, saturated=_STATIC_ENERGIES[name])
-    raise ContractError(f"input set {host.name!r} neither holds {name!r} nor what it is derived from")
+        return StaticEnergy(
+            temperature, humidity, pressure, hybrid, saturated=_STATIC_ENERGIES[name]
+        )
+    raise ContractError(
+        f"input set {host.name!r} neither holds {name!r} nor what it is derived from"
+    )
 
 
 def _check_levels(host: VariableSet, hybrid: HybridCoordinate | None) -> None:
     if hybrid is not None and host.level_count != hybrid.level_count:
-        raise ContractError(f"input set {host.name!r} has {host.level_count} levels, the hybrid coefficients have {hybrid.level_count}")
+        raise ContractError(
+            f"input set {host.name!r} has {host.level_count} levels, the hybrid coefficients have "
+            f"{hybrid.level_count}"
+        )
 
 
 class NetworkFields(nn.Module):
     """The network's inputs in physical units, packed in the order of the network-side set."""
 
-    def __init__(self, host: VariableSet, network: VariableSet, hybrid: HybridCoordinate | None) -> None:
+    def __init__(
+        self, host: VariableSet, network: VariableSet, hybrid: HybridCoordinate | None
+    ) -> None:
         super().__init__()
         _check_levels(host, hybrid)
         self.n_input = host.width
         # Encodings of one quantity share its field; the normalization makes them.
         names = list(dict.fromkeys(v.field_name for v in network.variables))
-        fields = {v.field_name: v if v.name == v.field_name else _base_of(v, host) for v in network.variables}
+        fields = {
+            v.field_name: v if v.name == v.field_name else _base_of(v, host)
+            for v in network.variables
+        }
         self.fields = nn.ModuleList(field_module(fields[name], host, hybrid) for name in names)
         self.order = [names.index(v.field_name) for v in network.variables]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return rows [batch, n_network], float64, physical units, from host rows [batch, n_input]."""
+        """Return rows [batch, n_network], float64, physical units, from host rows [batch,
+        n_input].
+        """
         values: list[Tensor] = []
         for module in self.fields:
             values.append(module(x))
@@ -177,14 +207,20 @@ def _base_of(v: Variable, host: VariableSet) -> Variable:
 class StateFields(nn.Module):
     """The host state by name, for the physical constraints."""
 
-    def __init__(self, names: list[str], host: VariableSet, hybrid: HybridCoordinate | None) -> None:
+    def __init__(
+        self, names: list[str], host: VariableSet, hybrid: HybridCoordinate | None
+    ) -> None:
         super().__init__()
         _check_levels(host, hybrid)
         self.names = list(names)
-        self.fields = nn.ModuleList(field_module(variable(name), host, hybrid) for name in self.names)
+        self.fields = nn.ModuleList(
+            field_module(variable(name), host, hybrid) for name in self.names
+        )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Return {name: [batch, width]}, float64, physical units, from host rows [batch, n_input]."""
+        """Return {name: [batch, width]}, float64, physical units, from host rows [batch,
+        n_input].
+        """
         state: dict[str, Tensor] = {}
         for i, module in enumerate(self.fields):
             state[self.names[i]] = module(x)

@@ -1,4 +1,6 @@
-"""Errors of the physics contract; everything climlink raises on purpose derives from ClimlinkError."""
+"""Errors of the physics contract; everything climlink raises on purpose derives from
+ClimlinkError.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,15 @@ from typing import Any
 
 
 class ClimlinkError(Exception):
-    """Base of all deliberate errors: the message says what was expected, what came, where, and what to do."""
+    """Base of all deliberate errors: the message says what was expected, what came, where, and what
+    to do.
+    """
 
 
 class ContractError(ClimlinkError, ValueError):
-    """A variable set, normalization, constraint or network does not fit the contract it is used in."""
+    """A variable set, normalization, constraint or network does not fit the contract it is used
+    in.
+    """
 
 
 class ManifestError(ClimlinkError, ValueError):
@@ -21,7 +27,9 @@ class ManifestError(ClimlinkError, ValueError):
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'a' or 'b'?"`` for the known names closest to ``name``, or an empty string."""
+    """Return ``"; did you mean 'a' or 'b'?"`` for the known names closest to ``name``, or an empty
+    string.
+    """
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
@@ -32,7 +40,9 @@ def told(error: BaseException) -> str:
     """
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
-    frames = [(f, line) for f, line in traceback.walk_tb(error.__traceback__) if _is_own(f.f_globals)]
+    frames = [
+        (f, line) for f, line in traceback.walk_tb(error.__traceback__) if _is_own(f.f_globals)
+    ]
     place = f" ({frames[-1][0].f_code.co_filename}, line {frames[-1][1]})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
 

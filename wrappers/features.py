@@ -1,7 +1,9 @@
-"""Network inputs made inside the graph from other fields, in physical units, float64: logarithms, steps between levels, moist energies.
+"""Network inputs made inside the graph from other fields, in physical units, float64: logarithms,
+steps between levels, moist energies.
 
-A representation ``name@log10`` and its kin wrap the module that gives ``name``; their statistics are those of the feature itself. (The
-representations ``variable``, ``log`` and ``exponential`` are arithmetic of the normalization and never come here.)
+A representation ``name@log10`` and its kin wrap the module that gives ``name``; their statistics
+are those of the feature itself. (The representations ``variable``, ``log`` and ``exponential`` are
+arithmetic of the normalization and never come here.)
 """
 
 from __future__ import annotations
@@ -17,13 +19,17 @@ from climlink.wrappers.variables import Variable
 from climlink.wrappers.vertical import HybridCoordinate, MidpointHeight
 
 LOG_FLOORS = {"kg/kg": 1e-9, "m": 1e-4}
-"""What is added before a logarithm, by units: below it a water species or a snow depth does nothing."""
+"""What is added before a logarithm, by units: below it a water species or a snow depth does
+nothing.
+"""
 
 SATURATED_HUMIDITY_LIMIT = 0.05
 """kg/kg: upper limit of saturated humidity; aloft, where p < es, the formula has no meaning."""
 
 BUOYANCY_LIMIT = 8e4
-"""J/kg: parcel buoyancy is clipped to plus and minus this; in the stratosphere it grows without telling the network more."""
+"""J/kg: parcel buoyancy is clipped to plus and minus this; in the stratosphere it grows without
+telling the network more.
+"""
 
 
 class Log10(nn.Module):
@@ -82,12 +88,18 @@ class Unfilled(nn.Module):
 class StaticEnergy(nn.Module):
     """Moist static energy h = cp T + g z + Lv q, compared with that of the lowest level.
 
-    ``saturated`` gives the parcel buoyancy h(surface) - h_sat(k), clipped: positive where surface air, lifted without mixing, is lighter
-    than its surroundings. Otherwise h(k) - h(surface).
+    ``saturated`` gives the parcel buoyancy h(surface) - h_sat(k), clipped: positive where surface
+    air, lifted without mixing, is lighter than its surroundings. Otherwise h(k) - h(surface).
     """
 
     def __init__(
-        self, temperature: nn.Module, humidity: nn.Module, surface_pressure: nn.Module, hybrid: HybridCoordinate, *, saturated: bool
+        self,
+        temperature: nn.Module,
+        humidity: nn.Module,
+        surface_pressure: nn.Module,
+        hybrid: HybridCoordinate,
+        *,
+        saturated: bool,
     ) -> None:
         super().__init__()
         self.temperature = temperature
@@ -109,15 +121,24 @@ class StaticEnergy(nn.Module):
         surface = moist[:, -1:]
         if not self.saturated:
             return moist - surface
-        saturated = specific_humidity(t, torch.ones_like(t), self.height.levels.midpoints(ps)).clamp(max=self.humidity_limit)
-        return (surface - dry - self.latent_heat * saturated).clamp(-self.buoyancy_limit, self.buoyancy_limit)
+        saturated = specific_humidity(
+            t, torch.ones_like(t), self.height.levels.midpoints(ps)
+        ).clamp(max=self.humidity_limit)
+        return (surface - dry - self.latent_heat * saturated).clamp(
+            -self.buoyancy_limit, self.buoyancy_limit
+        )
 
 
 def represent(variable: Variable, units: str, field: nn.Module) -> nn.Module:
-    """Return the module of a derived representation of a field that is in ``units``; ContractError if it has no meaning there."""
+    """Return the module of a derived representation of a field that is in ``units``; ContractError
+    if it has no meaning there.
+    """
     if variable.representation == "log10":
         if units not in LOG_FLOORS:
-            raise ContractError(f"{variable.name}: log10 needs a variable in {' or '.join(LOG_FLOORS)}, not in {units}")
+            raise ContractError(
+                f"{variable.name}: log10 needs a variable in {' or '.join(LOG_FLOORS)}, not in "
+                f"{units}"
+            )
         return Log10(field, LOG_FLOORS[units])
     if variable.representation == "step":
         if not variable.is_profile:
@@ -127,4 +148,6 @@ def represent(variable: Variable, units: str, field: nn.Module) -> nn.Module:
         return NotPositive(field)
     if variable.representation == "unfilled":
         return Unfilled(field)
-    raise ContractError(f"{variable.name}: {variable.representation!r} is not a derived representation")
+    raise ContractError(
+        f"{variable.name}: {variable.representation!r} is not a derived representation"
+    )

@@ -1,4 +1,6 @@
-"""Records of packed rows: named variables with dimensions, their order, coordinates, and what is carried from step to step."""
+"""Records of packed rows: named variables with dimensions, their order, coordinates, and what is
+carried from step to step.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LEVEL = "level"
-"""The vertical dimension, from the model top down: variables that have it and no other are profiles."""
+"""The vertical dimension, from the model top down: variables that have it and no other are
+profiles.
+"""
 
 START = "start"
-"""Input that is 1 on the first step of a sample, where the graph makes its own state, and 0 later."""
+"""Input that is 1 on the first step of a sample, where the graph makes its own state, and 0 later.
+"""
 
 MOST_DIMS = 3
 """Dimensions of a variable besides the sample: the host's arrays have rank 4 at most."""
@@ -21,7 +26,9 @@ WIDEST_ROW = 2_000_000_000
 """Values of a row: beyond this a 32-bit count overflows."""
 
 Role = Literal["value", "confidence", "carried", "start"]
-"""What a variable is in its row: a quantity, the confidence of one, carried state, or the mark of the first step."""
+"""What a variable is in its row: a quantity, the confidence of one, carried state, or the mark of
+the first step.
+"""
 
 INPUT_ROLES: tuple[Role, ...] = ("value", "carried", "start")
 OUTPUT_ROLES: tuple[Role, ...] = ("value", "confidence", "carried")
@@ -39,7 +46,8 @@ Size = Annotated[int, Field(ge=1, le=WIDEST_ROW)]
 
 
 class VariableEntry(Strict):
-    """One variable of a packed row: name, units, dimensions, number of values, first position (0-based) and role.
+    """One variable of a packed row: name, units, dimensions, number of values, first position
+    (0-based) and role.
 
     Its values are packed in C order of ``dims``, the last fastest.
     """
@@ -47,7 +55,9 @@ class VariableEntry(Strict):
     name: str = Field(min_length=1)
     units: str
     long_name: str
-    dims: list[str] = Field(max_length=MOST_DIMS, description="names of dimensions; none for one value")
+    dims: list[str] = Field(
+        max_length=MOST_DIMS, description="names of dimensions; none for one value"
+    )
     width: int = Field(ge=1)
     offset: int = Field(ge=0)
     lag: int = Field(default=0, ge=0, description="steps back in time the value belongs to")
@@ -70,10 +80,15 @@ class VariableLayout(Strict):
         position = 0
         for v in self.variables:
             if v.offset != position:
-                raise ValueError(f"{v.name} starts at {v.offset} in set {self.set!r}, expected {position}: offsets must be contiguous")
+                raise ValueError(
+                    f"{v.name} starts at {v.offset} in set {self.set!r}, expected {position}: "
+                    "offsets must be contiguous"
+                )
             position += v.width
         if position != self.width:
-            raise ValueError(f"set {self.set!r} says width {self.width}, its variables fill {position}")
+            raise ValueError(
+                f"set {self.set!r} says width {self.width}, its variables fill {position}"
+            )
         return self
 
     def of_role(self, *roles: Role) -> list[VariableEntry]:
@@ -89,10 +104,15 @@ class VariableLayout(Strict):
         for v in self.variables:
             unknown = [d for d in v.dims if d not in dims]
             if unknown or len(set(v.dims)) != len(v.dims):
-                raise ValueError(f"{v.name} of set {self.set!r} has dims {v.dims}; expected each once, out of {sorted(dims)}")
+                raise ValueError(
+                    f"{v.name} of set {self.set!r} has dims {v.dims}; expected each once, out of "
+                    f"{sorted(dims)}"
+                )
             if v.width != math.prod(dims[d] for d in v.dims):
                 sizes = " x ".join(f"{d} {dims[d]}" for d in v.dims) or "one value"
-                raise ValueError(f"{v.name} of set {self.set!r} has width {v.width}, its dims say {sizes}")
+                raise ValueError(
+                    f"{v.name} of set {self.set!r} has width {v.width}, its dims say {sizes}"
+                )
 
 
 class Coordinate(Strict):
@@ -117,14 +137,18 @@ class CarriedPair(Strict):
 
 
 def check_rows(inputs: VariableLayout, outputs: VariableLayout, carried: list[CarriedPair]) -> None:
-    """Raise ValueError unless roles, their order, the mark ``start`` and the carried pairs fit together."""
+    """Raise ValueError unless roles, their order, the mark ``start`` and the carried pairs fit
+    together.
+    """
     _check_roles(inputs, INPUT_ROLES)
     _check_roles(outputs, OUTPUT_ROLES)
     places = [OUTPUT_ROLES.index(v.role) for v in outputs.variables]
     if places != sorted(places):
         raise ValueError(f"outputs must stand in the order {', '.join(OUTPUT_ROLES)}")
     if places[0] != 0:
-        raise ValueError("outputs must begin with a value: there is nothing but confidence or carried state")
+        raise ValueError(
+            "outputs must begin with a value: there is nothing but confidence or carried state"
+        )
     starts = [v for v in inputs.variables if v.role == START or v.name == START]
     if bool(carried) != bool(starts):
         raise ValueError(
@@ -133,17 +157,23 @@ def check_rows(inputs: VariableLayout, outputs: VariableLayout, carried: list[Ca
             else f"the input {START!r} is for carried state, and nothing is carried"
         )
     if any((v.name, v.role, v.dims, v.units) != (START, START, [], "1") for v in starts):
-        raise ValueError(f"{START!r} must be one input without dims, in units '1', of role {START!r}")
+        raise ValueError(
+            f"{START!r} must be one input without dims, in units '1', of role {START!r}"
+        )
     _check_pairs(inputs, outputs, carried)
 
 
 def _check_roles(layout: VariableLayout, allowed: tuple[Role, ...]) -> None:
     for v in layout.variables:
         if v.role not in allowed:
-            raise ValueError(f"{v.name} of set {layout.set!r} has role {v.role!r}; expected {', '.join(allowed)}")
+            raise ValueError(
+                f"{v.name} of set {layout.set!r} has role {v.role!r}; expected {', '.join(allowed)}"
+            )
 
 
-def _check_pairs(inputs: VariableLayout, outputs: VariableLayout, carried: list[CarriedPair]) -> None:
+def _check_pairs(
+    inputs: VariableLayout, outputs: VariableLayout, carried: list[CarriedPair]
+) -> None:
     given = {v.name: v for v in outputs.of_role("carried")}
     taken = {v.name: v for v in inputs.of_role("carried")}
     for what, known, named in (
@@ -151,7 +181,10 @@ def _check_pairs(inputs: VariableLayout, outputs: VariableLayout, carried: list[
         ("inputs", taken, [p.input for p in carried]),
     ):
         if sorted(named) != sorted(known):
-            raise ValueError(f"carried must name every one of the {what} of role carried once ({sorted(known)}); it names {sorted(named)}")
+            raise ValueError(
+                f"carried must name every one of the {what} of role carried once "
+                f"({sorted(known)}); it names {sorted(named)}"
+            )
     for pair in carried:
         o, i = given[pair.output], taken[pair.input]
         if (o.dims, o.width, o.units) != (i.dims, i.width, i.units):

@@ -1,8 +1,10 @@
 """Normalization of network inputs and denormalization of network outputs, as buffers of the graph.
 
-Inputs, in this order: cloud transform 1 - exp(-lambda q), fill-value flag, (x - subtract) * gain, signed logarithm, non-finite policy,
-clipping, zeroing of pruned levels. Everything is float64 until the last cast to float32. Which variable gets which centre and spread is
-the function _center_and_gain (docs/normalization.md shows the published choices beside the files they came from).
+Inputs, in this order: cloud transform 1 - exp(-lambda q), fill-value flag, (x - subtract) * gain,
+signed logarithm, non-finite policy, clipping, zeroing of pruned levels. Everything is float64 until
+the last cast to float32. Which variable gets which centre and spread is the function
+_center_and_gain (docs/normalization.md shows the published choices beside the files they came
+from).
 """
 
 from __future__ import annotations
@@ -15,29 +17,50 @@ from torch import Tensor, nn
 
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import NormalizationConfig, NormalizationEntry
-from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES, Statistics, VariableStatistics
+from climlink.wrappers.statistics import (
+    FILL_THRESHOLD,
+    FILLED_VARIABLES,
+    Statistics,
+    VariableStatistics,
+)
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.variables import FEATURES, Variable
 
 OUTPUT_FLOORS = {"kg/kg/s": 3e-10, "m/s2": 1e-6, "K/s": 1e-9, "W/m2": 1e-3, "m/s": 1e-12}
-"""Smallest output scale by units. Water and wind: the published floors. The rest only keep a scale positive."""
+"""Smallest output scale by units. Water and wind: the published floors. The rest only keep a scale
+positive.
+"""
 
 ZERO_VARIANCE = 1e-6
-"""A spread below this fraction of the largest magnitude is taken as zero: it is within 16 float32 roundings (6e-8), that is noise."""
+"""A spread below this fraction of the largest magnitude is taken as zero: it is within 16 float32
+roundings (6e-8), that is noise.
+"""
 
 RELATIVE_HUMIDITY_LIMIT = 1.2
 """Upper clip of relative humidity (published)."""
 
 FEATURE_LIMIT = 10.0
-"""Clip of normalized features (log10, step, ...), in standard deviations: levels that hardly ever vary have outliers of hundreds."""
+"""Clip of normalized features (log10, step, ...), in standard deviations: levels that hardly ever
+vary have outliers of hundreds.
+"""
 
 PUBLISHED_FILL = (8.8664e29, 1e30)
-"""Centre and spread that the published files give to SNOWHICE, whose 1e30 fill values were averaged in."""
+"""Centre and spread that the published files give to SNOWHICE, whose 1e30 fill values were averaged
+in.
+"""
 
 _FROM_STATISTICS = ("range", "moments")
 """Schemes that know fill values, cloud and lags; the others take a user's numbers as they are."""
 
-_PUBLISHED_UNSCALED = ("state_rh", "liq_partition", "cam_in_ICEFRAC", "cam_in_LANDFRAC", "cam_in_OCNFRAC", "clat", "slat")
+_PUBLISHED_UNSCALED = (
+    "state_rh",
+    "liq_partition",
+    "cam_in_ICEFRAC",
+    "cam_in_LANDFRAC",
+    "cam_in_OCNFRAC",
+    "clat",
+    "slat",
+)
 """Enter as they are: already between about 0 and 1 (published)."""
 
 _PUBLISHED_UNCENTERED = ("pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX")
@@ -49,17 +72,30 @@ SMALLEST_FLOOR = 1e-30
 
 
 class Scaling:
-    """A user's own normalization: the network reads (x - input_offset) / input_divisor and gives (y - output_offset) / output_factor.
+    """A user's own normalization: the network reads (x - input_offset) / input_divisor and gives (y
+    - output_offset) / output_factor.
 
-    Each is one number or one per value of the network's row, [n_network_input] and [n_network_output], float64; an input whose
-    divisor is zero enters as zero. Carried state is not scaled: its numbers are 0 and 1.
+    Each is one number or one per value of the network's row, [n_network_input] and
+    [n_network_output], float64; an input whose divisor is zero enters as zero. Carried state is not
+    scaled: its numbers are 0 and 1.
     """
 
-    def __init__(self, *, input_offset: Any = 0.0, input_divisor: Any = 1.0, output_factor: Any = 1.0, output_offset: Any = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        input_offset: Any = 0.0,
+        input_divisor: Any = 1.0,
+        output_factor: Any = 1.0,
+        output_offset: Any = 0.0,
+    ) -> None:
         divisor = _vector(input_divisor)
         used = divisor != 0.0
         self.subtract = _vector(input_offset)
-        self.gain = torch.where(used, 1.0 / torch.where(used, divisor, torch.ones_like(divisor)), torch.zeros_like(divisor))
+        self.gain = torch.where(
+            used,
+            1.0 / torch.where(used, divisor, torch.ones_like(divisor)),
+            torch.zeros_like(divisor),
+        )
         self.output_scale = _vector(output_factor)
         self.output_mean = _vector(output_offset)
 
@@ -74,18 +110,24 @@ def output_floor(variable: Variable) -> float:
 
 
 def output_scale(variables: VariableSet, statistics: Statistics) -> Tensor:
-    """Return max(std, floor) of every output, float64 [n_output], physical units: the s of the difference formula too.
+    """Return max(std, floor) of every output, float64 [n_output], physical units: the s of the
+    difference formula too.
 
     Carried state has scale 1.
     """
     ones = torch.ones(variables.width, dtype=torch.float64)
     parts = [
-        ones[variables.slice(v.name)] if v.role == "carried" else statistics[v.name].std.clamp(min=output_floor(v))
+        ones[variables.slice(v.name)]
+        if v.role == "carried"
+        else statistics[v.name].std.clamp(min=output_floor(v))
         for v in variables.variables
     ]
     scale = torch.cat(parts)
     if not bool(torch.isfinite(scale).all()):
-        raise ContractError(f"the statistics of {statistics.source} lack standard deviations of outputs of set {variables.name!r}")
+        raise ContractError(
+            f"the statistics of {statistics.source} lack standard deviations of outputs of set "
+            f"{variables.name!r}"
+        )
     return scale
 
 
@@ -105,7 +147,13 @@ class Normalization(nn.Module):
         is_log: Tensor
         is_flag: Tensor
 
-    def __init__(self, inputs: VariableSet, outputs: VariableSet, config: NormalizationConfig, pruned_levels: int) -> None:
+    def __init__(
+        self,
+        inputs: VariableSet,
+        outputs: VariableSet,
+        config: NormalizationConfig,
+        pruned_levels: int,
+    ) -> None:
         """Make a normalization with neutral buffers; ``fit`` or ``load_state_dict`` fills them."""
         super().__init__()
         if pruned_levels > inputs.level_count:
@@ -135,7 +183,8 @@ class Normalization(nn.Module):
         kept[:] = True
         for v in inputs.variables:
             where = inputs.slice(v.name)
-            # The published networks hide cloud on the pruned levels; lagged inputs there are divided by floors of 1e-12.
+            # The published networks hide cloud on the pruned levels; lagged inputs there are
+            # divided by floors of 1e-12.
             if _is_hidden_aloft(v, self._config):
                 kept[where.start : where.start + pruned_levels] = False
             log[where] = v.representation == "log"
@@ -145,7 +194,9 @@ class Normalization(nn.Module):
         self.register_buffer("is_flag", flag)
 
     def normalize(self, rows: Tensor) -> Tensor:
-        """Return normalized network inputs [batch, n_network], float32, from physical rows of the same shape."""
+        """Return normalized network inputs [batch, n_network], float32, from physical rows of the
+        same shape.
+        """
         x = rows.to(torch.float64)
         given = torch.isfinite(x)
         if self.has_cloud:
@@ -160,20 +211,27 @@ class Normalization(nn.Module):
         if self.zero_nonfinite:
             z = torch.where(torch.isfinite(z), z, torch.zeros_like(z))
         else:
-            # The flag, the exponential and the clips would each turn a NaN or an infinity into an ordinary number.
+            # The flag, the exponential and the clips would each turn a NaN or an infinity into an
+            # ordinary number.
             z = torch.where(given, z, torch.full_like(z, float("nan")))
         z = torch.minimum(torch.maximum(z, self.lower), self.upper)
         return torch.where(self.kept, z, torch.zeros_like(z)).to(torch.float32)
 
     def denormalize(self, rows: Tensor) -> Tensor:
-        """Return physical network outputs [batch, n_network_output], float64, from normalized rows."""
+        """Return physical network outputs [batch, n_network_output], float64, from normalized
+        rows.
+        """
         if self.denormalize_float64:
             return rows.to(torch.float64) * self.output_scale + self.output_mean
-        single = rows.to(torch.float32) * self.output_scale.to(torch.float32) + self.output_mean.to(torch.float32)
+        single = rows.to(torch.float32) * self.output_scale.to(torch.float32) + self.output_mean.to(
+            torch.float32
+        )
         return single.to(torch.float64)
 
     def normalize_outputs(self, rows: Tensor) -> Tensor:
-        """Return normalized targets, float32, from physical targets [batch, n_network_output]: the inverse of denormalize."""
+        """Return normalized targets, float32, from physical targets [batch, n_network_output]: the
+        inverse of denormalize.
+        """
         return ((rows.to(torch.float64) - self.output_mean) / self.output_scale).to(torch.float32)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -182,22 +240,30 @@ class Normalization(nn.Module):
 
     @torch.jit.unused
     def give(self, scaling: Scaling) -> Normalization:
-        """Fill the buffers with the user's own numbers (scheme ``given``); ContractError for wrong lengths. Returns self."""
+        """Fill the buffers with the user's own numbers (scheme ``given``); ContractError for wrong
+        lengths. Returns self.
+        """
         for name in ("subtract", "gain", "output_scale", "output_mean"):
             buffer, value = getattr(self, name), getattr(scaling, name)
             if value.numel() not in (1, buffer.numel()) or not bool(torch.isfinite(value).all()):
                 raise ContractError(
-                    f"{name} of the scaling must be 1 or {buffer.numel()} finite numbers, as the network's row has; got {value.numel()}"
+                    f"{name} of the scaling must be 1 or {buffer.numel()} finite numbers, as the "
+                    f"network's row has; got {value.numel()}"
                 )
             buffer.copy_(value.expand_as(buffer))
-        for variables, values in ((self._inputs, (self.subtract, self.gain)), (self._outputs, (self.output_mean, self.output_scale))):
+        for variables, values in (
+            (self._inputs, (self.subtract, self.gain)),
+            (self._outputs, (self.output_mean, self.output_scale)),
+        ):
             for v in variables.of_role("carried").variables:
                 values[0][variables.slice(v.name)], values[1][variables.slice(v.name)] = 0.0, 1.0
         return self
 
     @torch.jit.unused
     def fit(self, statistics: Statistics) -> Normalization:
-        """Fill the buffers from statistics of the training split; ContractError if a needed number is missing. Returns self."""
+        """Fill the buffers from statistics of the training split; ContractError if a needed number
+        is missing. Returns self.
+        """
         for v in self._inputs.of_role("value").variables:
             where = self._inputs.slice(v.name)
             subtract, gain = _center_and_gain(v, self._config, statistics)
@@ -211,14 +277,19 @@ class Normalization(nn.Module):
         filled = ("subtract", "gain", "cloud_lambda", "log_anchor", "output_mean")
         bad = [n for n in filled if not bool(torch.isfinite(getattr(self, n)).all())]
         if bad:
-            raise ContractError(f"the statistics of {statistics.source} leave {bad} of the normalization not finite")
+            raise ContractError(
+                f"the statistics of {statistics.source} leave {bad} of the normalization not finite"
+            )
         return self
 
     @torch.jit.unused
     def _fit_special(self, v: Variable, where: slice, statistics: Statistics) -> None:
         if _is_exponential(v, self._config):
             if v.base_name not in statistics.cloud_lambda:
-                raise ContractError(f"the statistics of {statistics.source} do not give the cloud lambda of {v.base_name}")
+                raise ContractError(
+                    f"the statistics of {statistics.source} do not give the cloud lambda of "
+                    f"{v.base_name}"
+                )
             self.cloud_lambda[where] = statistics.cloud_lambda[v.base_name]
         if v.representation in FEATURES:
             self.lower[where], self.upper[where] = -FEATURE_LIMIT, FEATURE_LIMIT
@@ -228,8 +299,14 @@ class Normalization(nn.Module):
             statistics.require([v.base_name], ("mean", "std", "minimum"))
             base = statistics[v.base_name]
             spread = _safe_inverse(base.std, base)
-            self.log_anchor[where] = torch.where(spread > 0, (base.minimum - base.mean) * spread, torch.zeros_like(spread))
-        if self._config.lagged_clip == "range" and (v.lag > 0 or v.name.endswith("_dyn")) and v.is_profile:
+            self.log_anchor[where] = torch.where(
+                spread > 0, (base.minimum - base.mean) * spread, torch.zeros_like(spread)
+            )
+        if (
+            self._config.lagged_clip == "range"
+            and (v.lag > 0 or v.name.endswith("_dyn"))
+            and v.is_profile
+        ):
             statistics.require([v.name], ("minimum", "maximum"))
             low = (statistics[v.name].minimum - self.subtract[where]) * self.gain[where]
             high = (statistics[v.name].maximum - self.subtract[where]) * self.gain[where]
@@ -238,7 +315,11 @@ class Normalization(nn.Module):
     @torch.jit.unused
     def entry(self, statistics_digest: str | None) -> NormalizationEntry:
         """Return the manifest's record of this normalization."""
-        return NormalizationEntry(configuration=self._config, statistics_digest=statistics_digest, buffers_digest=self.digest())
+        return NormalizationEntry(
+            configuration=self._config,
+            statistics_digest=statistics_digest,
+            buffers_digest=self.digest(),
+        )
 
     @torch.jit.unused
     def digest(self) -> str:
@@ -259,7 +340,11 @@ def _is_hidden_aloft(v: Variable, config: NormalizationConfig) -> bool:
 
 def _is_flagged(v: Variable, config: NormalizationConfig) -> bool:
     """Say whether a fill value enters as 1 and any other value as 0."""
-    return config.scheme in _FROM_STATISTICS and config.fill_policy == "flag" and v.name in FILLED_VARIABLES
+    return (
+        config.scheme in _FROM_STATISTICS
+        and config.fill_policy == "flag"
+        and v.name in FILLED_VARIABLES
+    )
 
 
 def _is_exponential(v: Variable, config: NormalizationConfig) -> bool:
@@ -270,16 +355,25 @@ def _is_exponential(v: Variable, config: NormalizationConfig) -> bool:
 
 
 def _safe_inverse(spread: Tensor, statistics: VariableStatistics) -> Tensor:
-    """Return 1/spread, and 0 where the variable does not vary beyond float32 noise (the zero-variance policy)."""
-    # A source may not give all of these; a mean near zero alone would let rounding noise pass for variation.
+    """Return 1/spread, and 0 where the variable does not vary beyond float32 noise (the
+    zero-variance policy).
+    """
+    # A source may not give all of these; a mean near zero alone would let rounding noise pass for
+    # variation.
     known = torch.stack([statistics.mean, statistics.minimum, statistics.maximum]).abs()
     magnitude = torch.nan_to_num(known, nan=0.0).amax(dim=0)
     varies = spread > ZERO_VARIANCE * magnitude
-    return torch.where(varies, 1.0 / torch.where(varies, spread, torch.ones_like(spread)), torch.zeros_like(spread))
+    return torch.where(
+        varies, 1.0 / torch.where(varies, spread, torch.ones_like(spread)), torch.zeros_like(spread)
+    )
 
 
-def _center_and_gain(v: Variable, config: NormalizationConfig, statistics: Statistics) -> tuple[Tensor, Tensor]:
-    """Return what is subtracted from a network input and what it is multiplied by, float64 [width]; ContractError if that is not known."""
+def _center_and_gain(
+    v: Variable, config: NormalizationConfig, statistics: Statistics
+) -> tuple[Tensor, Tensor]:
+    """Return what is subtracted from a network input and what it is multiplied by, float64 [width];
+    ContractError if that is not known.
+    """
     s = statistics[v.field_name]
     zero, one = torch.zeros_like(s.mean), torch.ones_like(s.mean)
     if v.name in FILLED_VARIABLES:
@@ -295,11 +389,15 @@ def _center_and_gain(v: Variable, config: NormalizationConfig, statistics: Stati
     if v.name.endswith("_prvphy"):
         statistics.require([v.base_name], ("std",))
         return zero, _safe_inverse(s.std, s)
-    if not v.name.endswith("_dyn") and (config.scheme == "moments" or v.representation in ("log", *FEATURES)):
+    if not v.name.endswith("_dyn") and (
+        config.scheme == "moments" or v.representation in ("log", *FEATURES)
+    ):
         statistics.require([v.field_name], ("mean", "std"))
         return s.mean, _safe_inverse(s.std, s)
     uncentered = v.name.endswith("_dyn") or v.name in _PUBLISHED_UNCENTERED
-    statistics.require([v.base_name], ("minimum", "maximum") if uncentered else ("mean", "minimum", "maximum"))
+    statistics.require(
+        [v.base_name], ("minimum", "maximum") if uncentered else ("mean", "minimum", "maximum")
+    )
     return (zero if uncentered else s.mean), _safe_inverse(s.maximum - s.minimum, s)
 
 

@@ -12,7 +12,9 @@ from climlink.wrappers.variable_sets import VariableSet
 
 
 class Packing(nn.Module):
-    """Conversion between rows and the channels of a network: profiles [batch, channel, level] and scalars [batch, channel]."""
+    """Conversion between rows and the channels of a network: profiles [batch, channel, level] and
+    scalars [batch, channel].
+    """
 
     if TYPE_CHECKING:
         profile_positions: Tensor
@@ -33,7 +35,9 @@ class Packing(nn.Module):
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return (profiles, scalars) of rows [batch, width]."""
-        profiles = rows.index_select(1, self.profile_positions).reshape(rows.shape[0], self.channels, self.level_count)
+        profiles = rows.index_select(1, self.profile_positions).reshape(
+            rows.shape[0], self.channels, self.level_count
+        )
         return profiles, rows.index_select(1, self.scalar_positions)
 
     def join(self, profiles: Tensor, scalars: Tensor) -> Tensor:

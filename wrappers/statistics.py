@@ -1,4 +1,6 @@
-"""Statistics of variables: what the data side computes (or reads from published files) and Normalization is made from."""
+"""Statistics of variables: what the data side computes (or reads from published files) and
+Normalization is made from.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ FILL_THRESHOLD = 1e20
 """Values at or above this mark "no value" in the variables of FILLED_VARIABLES."""
 
 FILLED_VARIABLES = ("cam_in_SNOWHICE",)
-"""Variables whose files hold 1e30 where the model has no such point (snow on sea ice away from the ocean)."""
+"""Variables whose files hold 1e30 where the model has no such point (snow on sea ice away from the
+ocean).
+"""
 
 CLOUD_THRESHOLD = 1e-7
 """kg/kg: water above this counts as in-cloud when lambda is computed."""
@@ -28,10 +32,11 @@ MOMENTS = ("mean", "std", "minimum", "maximum")
 
 @dataclass(frozen=True)
 class VariableStatistics:
-    """Moments and range of one variable in its own units, float64 [width] (1 for a scalar); NaN where the source does not give them.
+    """Moments and range of one variable in its own units, float64 [width] (1 for a scalar); NaN
+    where the source does not give them.
 
-    ``std`` is the population standard deviation (divisor n). ``count`` is the number of rows used, ``left_out`` the number of
-    rows at the fill value; both are 0 where the source does not say.
+    ``std`` is the population standard deviation (divisor n). ``count`` is the number of rows used,
+    ``left_out`` the number of rows at the fill value; both are 0 where the source does not say.
     """
 
     mean: Tensor
@@ -46,7 +51,8 @@ class VariableStatistics:
             value = getattr(self, name)
             if value.dtype != torch.float64 or value.dim() != 1 or value.shape != self.mean.shape:
                 raise ContractError(
-                    f"{name} must be float64 [{self.mean.numel()}], got {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+                    f"{name} must be float64 [{self.mean.numel()}], got "
+                    f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
                 )
 
     @property
@@ -63,8 +69,9 @@ class VariableStatistics:
 class Statistics:
     """Statistics of named variables over one split of one data set.
 
-    ``cloud_lambda`` is 1/mean(q | q > 1e-7 kg/kg) per level, capped at 1e7 where there is no cloud, float64 [level], for ``state_qn``,
-    ``state_q0002`` and ``state_q0003``. ``source`` says in words where the numbers come from; ``data_digest`` is the store's digest.
+    ``cloud_lambda`` is 1/mean(q | q > 1e-7 kg/kg) per level, capped at 1e7 where there is no cloud,
+    float64 [level], for ``state_qn``, ``state_q0002`` and ``state_q0003``. ``source`` says in words
+    where the numbers come from; ``data_digest`` is the store's digest.
     """
 
     variables: dict[str, VariableStatistics]
@@ -74,15 +81,25 @@ class Statistics:
     split: str | None = None
 
     def __getitem__(self, name: str) -> VariableStatistics:
-        """Return the statistics of one variable; ContractError with the near names if it has none."""
+        """Return the statistics of one variable; ContractError with the near names if it has
+        none.
+        """
         if name not in self.variables:
-            raise ContractError(f"the statistics of {self.source} do not hold {name!r}{near_names(name, self.variables)}")
+            raise ContractError(
+                f"the statistics of {self.source} do not hold "
+                f"{name!r}{near_names(name, self.variables)}"
+            )
         return self.variables[name]
 
     def require(self, names: Iterable[str], moments: Iterable[str] = MOMENTS) -> None:
         """Raise ContractError unless every named variable has every named moment on every level."""
         wanted = tuple(moments)
-        lacking = [f"{moment} of {name}" for name in names for moment in wanted if not self[name].has(moment)]
+        lacking = [
+            f"{moment} of {name}"
+            for name in names
+            for moment in wanted
+            if not self[name].has(moment)
+        ]
         if lacking:
             raise ContractError(f"the statistics of {self.source} do not give {', '.join(lacking)}")
 

@@ -26,7 +26,9 @@ _TAG = "tag:yaml.org,2002:"
 
 
 def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
-    """Return the node tree of a document (it knows the lines) and its plain values; yaml.YAMLError names what does not fit, and where."""
+    """Return the node tree of a document (it knows the lines) and its plain values; yaml.YAMLError
+    names what does not fit, and where.
+    """
     loader = _Loader(text)
     try:
         root = loader.get_single_node()
@@ -36,7 +38,9 @@ def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML with bounds. It refuses a key given twice, reads 1e-4 as a number and leaves dates and times as text."""
+    """Safe YAML with bounds. It refuses a key given twice, reads 1e-4 as a number and leaves dates
+    and times as text.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -45,7 +49,9 @@ class _Loader(yaml.SafeLoader):
         self._extents: dict[int, tuple[int, int]] = {}  # of each finished node: values, depth
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Return the next node; ConstructorError where the document is too deep, or an alias leads to itself or repeats too much."""
+        """Return the next node; ConstructorError where the document is too deep, or an alias leads
+        to itself or repeats too much.
+        """
         event = self.peek_event()
         self._open += 1
         self._check_depth(self._open, event)
@@ -58,10 +64,16 @@ class _Loader(yaml.SafeLoader):
             self._check_depth(self._open + depth, event)
             self._repeated += size
             if self._repeated > MAX_REPEATED:
-                raise _refused(f"aliases repeat more than {MAX_REPEATED} values; write them out, or use fewer", event)
+                raise _refused(
+                    f"aliases repeat more than {MAX_REPEATED} values; write them out, or use fewer",
+                    event,
+                )
         elif node is not None:
             below = [self._extents[id(child)] for child in _children(node)]
-            self._extents[id(node)] = 1 + sum(s for s, _ in below), 1 + max((d for _, d in below), default=0)
+            self._extents[id(node)] = (
+                1 + sum(s for s, _ in below),
+                1 + max((d for _, d in below), default=0),
+            )
         return node
 
     def _check_depth(self, depth: int, event: yaml.Event) -> None:
@@ -69,7 +81,9 @@ class _Loader(yaml.SafeLoader):
             raise _refused(f"nested more than {MAX_DEPTH} levels deep", event)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Return the value of a node; ConstructorError, with its line, for one that is not what its tag says."""
+        """Return the value of a node; ConstructorError, with its line, for one that is not what its
+        tag says.
+        """
         try:
             return super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
@@ -77,13 +91,17 @@ class _Loader(yaml.SafeLoader):
             raise _refused(f"{shown} is not of type {kind}", node) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Return the mapping of a node; a ConstructorError names a key that is none or stands twice, and its line."""
+        """Return the mapping of a node; a ConstructorError names a key that is none or stands
+        twice, and its line.
+        """
         seen: set[Any] = set()
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key_node.tag == f"{_TAG}merge":
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
-                raise _refused("a key must be a name or a number, not a list or a mapping", key_node)
+                raise _refused(
+                    "a key must be a name or a number, not a list or a mapping", key_node
+                )
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise _refused(f"the key {key!r} stands twice; keep one", key_node)
@@ -106,12 +124,16 @@ class _Loader(yaml.SafeLoader):
         return value
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
-        """Return a number; one that is not zero but too small for all its digits is refused, as its inverse would be infinite."""
+        """Return a number; one that is not zero but too small for all its digits is refused, as its
+        inverse would be infinite.
+        """
         _check_length(node)
         value: float = super().construct_yaml_float(node)
         written_zero = not re.search("[1-9]", re.split("[eE]", str(node.value))[0])
         if abs(value) < sys.float_info.min and not written_zero:
-            raise _refused(f"the number {node.value} is too small for 64 bits; write 0 if zero is meant", node)
+            raise _refused(
+                f"the number {node.value} is too small for 64 bits; write 0 if zero is meant", node
+            )
         return value
 
 
@@ -129,7 +151,9 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 def _check_length(node: yaml.Node) -> None:
     if len(node.value) > _MAX_NUMBER:
-        raise _refused(f"a number of {len(node.value)} characters; at most {_MAX_NUMBER} are read", node)
+        raise _refused(
+            f"a number of {len(node.value)} characters; at most {_MAX_NUMBER} are read", node
+        )
 
 
 _NUMBERS = {
@@ -139,9 +163,14 @@ _NUMBERS = {
         r"|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
     ),
 }
-# YAML 1.1 turns 0008-01-14 into a Gregorian date (the data's calendar is no-leap) and 24:00:00 into 86400, and leaves 1e-4 a string.
+# YAML 1.1 turns 0008-01-14 into a Gregorian date (the data's calendar is no-leap) and 24:00:00 into
+# 86400, and leaves 1e-4 a string.
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.removeprefix(_TAG) not in ("timestamp", *_NUMBERS)]
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag.removeprefix(_TAG) not in ("timestamp", *_NUMBERS)
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _kind, _pattern in _NUMBERS.items():

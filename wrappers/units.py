@@ -16,7 +16,9 @@ def same_units(given: str, expected: str) -> bool:
     """
     if given.strip().lower() in _NO_UNIT:
         factors = _powers(expected) or []
-        return sum(power for _, power in factors) == 0 and len({symbol for symbol, _ in factors}) < 2
+        return (
+            sum(power for _, power in factors) == 0 and len({symbol for symbol, _ in factors}) < 2
+        )
     powers = _powers(given)
     return given == expected or (powers is not None and powers == _powers(expected))
 

@@ -23,7 +23,8 @@ DEFAULT_LEVEL_COUNT = 60
 
 @dataclass(frozen=True)
 class VariableSet:
-    """An ordered list of variables packed into one row; ``sizes`` gives the length of each dimension, levels from the top down.
+    """An ordered list of variables packed into one row; ``sizes`` gives the length of each
+    dimension, levels from the top down.
 
     ContractError for a name that stands twice, a dimension without a size, or a size below 1.
     """
@@ -36,14 +37,19 @@ class VariableSet:
     def __post_init__(self) -> None:
         small = [f"{d}={n}" for d, n in self.sizes.items() if n < 1]
         if small:
-            raise ContractError(f"variable set {self.name!r} needs sizes of at least 1, got {', '.join(small)}")
+            raise ContractError(
+                f"variable set {self.name!r} needs sizes of at least 1, got {', '.join(small)}"
+            )
         position = 0
         for v in self.variables:
             if v.name in self._offsets:
                 raise ContractError(f"variable {v.name!r} stands twice in set {self.name!r}")
             lacking = [d for d in v.dims if d not in self.sizes]
             if lacking:
-                raise ContractError(f"variable {v.name!r} of set {self.name!r} has dims {list(v.dims)}; no size is given for {lacking}")
+                raise ContractError(
+                    f"variable {v.name!r} of set {self.name!r} has dims {list(v.dims)}; no size is "
+                    f"given for {lacking}"
+                )
             self._offsets[v.name] = position
             position += math.prod(self.shape_of(v))
 
@@ -94,12 +100,18 @@ class VariableSet:
 
     def of_role(self, *roles: Role) -> VariableSet:
         """Return the set of the variables of some roles, in the same order."""
-        return VariableSet(self.name, tuple(v for v in self.variables if v.role in roles), self.sizes)
+        return VariableSet(
+            self.name, tuple(v for v in self.variables if v.role in roles), self.sizes
+        )
 
     def offset(self, name: str) -> int:
-        """Return the first position (0-based) of a variable in the row; ContractError names the near ones."""
+        """Return the first position (0-based) of a variable in the row; ContractError names the
+        near ones.
+        """
         if name not in self._offsets:
-            raise ContractError(f"variable {name!r} is not in set {self.name!r}{near_names(name, self._offsets)}")
+            raise ContractError(
+                f"variable {name!r} is not in set {self.name!r}{near_names(name, self._offsets)}"
+            )
         return self._offsets[name]
 
     def width_of(self, name: str) -> int:
@@ -112,9 +124,11 @@ class VariableSet:
         return slice(start, start + self.width_of(name))
 
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Return rows ``[batch, width]`` from named tensors ``[batch, dims...]``; one value is ``[batch]`` or ``[batch, 1]``.
+        """Return rows ``[batch, width]`` from named tensors ``[batch, dims...]``; one value is
+        ``[batch]`` or ``[batch, 1]``.
 
-        Raises ContractError for missing or unknown names, wrong shapes, and tensors that differ in type or number of samples.
+        Raises ContractError for missing or unknown names, wrong shapes, and tensors that differ in
+        type or number of samples.
         """
         missing = [n for n in self.names if n not in values]
         unknown = [n for n in values if n not in self]
@@ -124,23 +138,37 @@ class VariableSet:
         columns = []
         for v in self.variables:
             value, shape = values[v.name], self.shape_of(v)
-            if (tuple(value.shape[1:]) != shape and not (not shape and tuple(value.shape[1:]) == (1,))) or value.ndim < 1:
+            if (
+                tuple(value.shape[1:]) != shape
+                and not (not shape and tuple(value.shape[1:]) == (1,))
+            ) or value.ndim < 1:
                 wanted = ", ".join(["batch", *map(str, shape or (1,))])
                 raise ContractError(f"{v.name} must have shape [{wanted}], got {list(value.shape)}")
             columns.append(value.reshape(value.shape[0], self._width(v)))
         batches = {c.shape[0] for c in columns}
         if len(batches) != 1:
-            raise ContractError(f"set {self.name!r}: variables differ in their number of columns: {sorted(batches)}")
+            raise ContractError(
+                f"set {self.name!r}: variables differ in their number of columns: {sorted(batches)}"
+            )
         types = {str(c.dtype).removeprefix("torch.") for c in columns}
         if len(types) != 1:
-            raise ContractError(f"set {self.name!r}: variables differ in their type, cast them to one first: {sorted(types)}")
+            raise ContractError(
+                f"set {self.name!r}: variables differ in their type, cast them to one first: "
+                f"{sorted(types)}"
+            )
         return torch.cat(columns, dim=1)
 
     def unpack(self, rows: Tensor) -> dict[str, Tensor]:
         """Return named views ``[batch, dims...]`` of rows ``[batch, width]``."""
         if rows.ndim != 2 or rows.shape[1] != self.width:
-            raise ContractError(f"rows of set {self.name!r} must have shape [batch, {self.width}], got {list(rows.shape)}")
-        return {v.name: rows[:, self.slice(v.name)].reshape(rows.shape[0], *self.shape_of(v)) for v in self.variables}
+            raise ContractError(
+                f"rows of set {self.name!r} must have shape [batch, {self.width}], got "
+                f"{list(rows.shape)}"
+            )
+        return {
+            v.name: rows[:, self.slice(v.name)].reshape(rows.shape[0], *self.shape_of(v))
+            for v in self.variables
+        }
 
     def layout(self) -> VariableLayout:
         """Return the manifest's record of this set."""
@@ -167,25 +195,34 @@ class VariableSet:
 
 @cache
 def _set_names() -> dict[str, tuple[str, tuple[str, ...]]]:
-    raw: dict[str, Any] = yaml.safe_load((_FOLDER / "variable_sets.yaml").read_text(encoding="utf-8"))
+    raw: dict[str, Any] = yaml.safe_load(
+        (_FOLDER / "variable_sets.yaml").read_text(encoding="utf-8")
+    )
     blocks = raw.pop("blocks")
     sets = {}
     for role, members in raw.items():
         for name, items in members.items():
-            expanded = [n for item in items for n in (blocks[item[1:]] if item.startswith("*") else [item])]
+            expanded = [
+                n for item in items for n in (blocks[item[1:]] if item.startswith("*") else [item])
+            ]
             sets[name] = (role, tuple(expanded))
     return sets
 
 
 def variable_set_names(role: str | None = None) -> list[str]:
-    """Return the names of all sets, or those of one role: host_input, host_output, network_input, network_output."""
+    """Return the names of all sets, or those of one role: host_input, host_output, network_input,
+    network_output.
+    """
     return [name for name, (r, _) in _set_names().items() if role in (None, r)]
 
 
 def set_members(name: str) -> tuple[str, ...]:
     """Return the names of the variables of a set in order; ContractError names the near sets."""
     if name not in _set_names():
-        raise ContractError(f"unknown variable set {name!r}{near_names(name, _set_names())}; known: {', '.join(_set_names())}")
+        raise ContractError(
+            f"unknown variable set {name!r}{near_names(name, _set_names())}; known: "
+            f"{', '.join(_set_names())}"
+        )
     return _set_names()[name][1]
 
 

@@ -14,10 +14,14 @@ from climlink.wrappers.layout import LEVEL, Role, VariableEntry
 
 _FOLDER = Path(__file__).parent
 ENCODINGS = ("variable", "log", "exponential")
-"""Representations that the normalization makes: scaled by one number per variable, signed logarithm, exponential cloud transform."""
+"""Representations that the normalization makes: scaled by one number per variable, signed
+logarithm, exponential cloud transform.
+"""
 
 FEATURES = ("log10", "step", "not_positive", "unfilled")
-"""Representations that are fields of their own: logarithm above a floor, difference to the level above, x <= 0, fill value as zero."""
+"""Representations that are fields of their own: logarithm above a floor, difference to the level
+above, x <= 0, fill value as zero.
+"""
 
 REPRESENTATIONS = ENCODINGS + FEATURES
 """What a network input may be besides the value itself, written ``name@representation``."""
@@ -25,7 +29,8 @@ REPRESENTATIONS = ENCODINGS + FEATURES
 
 @dataclass(frozen=True)
 class Variable:
-    """One quantity: name, units, meaning, names of its dimensions, lag in time steps, and its role in a row.
+    """One quantity: name, units, meaning, names of its dimensions, lag in time steps, and its role
+    in a row.
 
     Network inputs may carry a quantity in another encoding, written ``name@representation``.
     """
@@ -56,20 +61,27 @@ class Variable:
 
     @property
     def field_name(self) -> str:
-        """Name of the physical field that is normalized, and of its statistics: encodings share the field of their base."""
+        """Name of the physical field that is normalized, and of its statistics: encodings share the
+        field of their base.
+        """
         return self.name if self.representation in FEATURES else self.base_name
 
     def represented(self, representation: str) -> Variable:
         """Return the variable in another encoding; ContractError names the near ones."""
         if representation not in REPRESENTATIONS:
-            raise ContractError(f"unknown representation {representation!r} of {self.name}{near_names(representation, REPRESENTATIONS)}")
+            raise ContractError(
+                f"unknown representation {representation!r} of "
+                f"{self.name}{near_names(representation, REPRESENTATIONS)}"
+            )
         meaning = f"{self.long_name}, {representation} representation"
         return Variable(f"{self.name}@{representation}", "1", meaning, self.dims, self.lag)
 
     @classmethod
     def from_entry(cls, entry: VariableEntry) -> Variable:
         """Return the variable of a manifest's record."""
-        return cls(entry.name, entry.units, entry.long_name, tuple(entry.dims), entry.lag, entry.role)
+        return cls(
+            entry.name, entry.units, entry.long_name, tuple(entry.dims), entry.lag, entry.role
+        )
 
 
 @cache
@@ -87,11 +99,15 @@ def _variable(name: str, dims: tuple[str, ...], entry: dict[str, Any]) -> Variab
     # YAML 1.1 takes 1e-4 for a text; float() reads both.
     low, high = entry.get("range", (None, None))
     plausible = None if low is None else (float(low), float(high))
-    return Variable(name, entry["units"], entry["long_name"], dims, lag=entry.get("lag", 0), plausible=plausible)
+    return Variable(
+        name, entry["units"], entry["long_name"], dims, lag=entry.get("lag", 0), plausible=plausible
+    )
 
 
 def variable(name: str) -> Variable:
-    """Return the catalogue's variable, or one of its representations (``state_t@log``); ContractError names the near ones."""
+    """Return the catalogue's variable, or one of its representations (``state_t@log``);
+    ContractError names the near ones.
+    """
     base, marked, representation = name.partition("@")
     known = shipped_variables().get(base)
     if known is None:

@@ -1,4 +1,6 @@
-"""The hybrid vertical coordinate p = P0*a(k) + ps*b(k) of ClimSim and E3SM, from the model top (level 0) to the surface."""
+"""The hybrid vertical coordinate p = P0*a(k) + ps*b(k) of ClimSim and E3SM, from the model top
+(level 0) to the surface.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from climlink.wrappers.manifest import HybridCoefficients
 
 @dataclass(frozen=True)
 class HybridCoordinate:
-    """Hybrid coefficients at midpoints [level] and interfaces [level+1], dimensionless; reference pressure in Pa."""
+    """Hybrid coefficients at midpoints [level] and interfaces [level+1], dimensionless; reference
+    pressure in Pa.
+    """
 
     p0_pa: float
     hyam: tuple[float, ...]
@@ -39,17 +43,26 @@ class HybridCoordinate:
     @classmethod
     def from_manifest(cls, entry: HybridCoefficients) -> HybridCoordinate:
         """Return the coordinate that a manifest records."""
-        return cls(entry.p0_pa, tuple(entry.hyam), tuple(entry.hybm), tuple(entry.hyai), tuple(entry.hybi))
+        return cls(
+            entry.p0_pa, tuple(entry.hyam), tuple(entry.hybm), tuple(entry.hyai), tuple(entry.hybi)
+        )
 
     def entry(self) -> HybridCoefficients:
         """Return the manifest's record of the coordinate."""
-        return HybridCoefficients(p0_pa=self.p0_pa, hyam=list(self.hyam), hybm=list(self.hybm), hyai=list(self.hyai), hybi=list(self.hybi))
+        return HybridCoefficients(
+            p0_pa=self.p0_pa,
+            hyam=list(self.hyam),
+            hybm=list(self.hybm),
+            hyai=list(self.hyai),
+            hybi=list(self.hybi),
+        )
 
 
 class PressureLevels(nn.Module):
     """Pressure at midpoints and interfaces, float64, from surface pressure."""
 
-    # For type checkers only: TorchScript cannot read the annotations of a class whose module postpones them.
+    # For type checkers only: TorchScript cannot read the annotations of a class whose module
+    # postpones them.
     if TYPE_CHECKING:
         hyam: Tensor
         hybm: Tensor
@@ -59,17 +72,22 @@ class PressureLevels(nn.Module):
     def __init__(self, hybrid: HybridCoordinate) -> None:
         super().__init__()
         for name in ("hyam", "hybm", "hyai", "hybi"):
-            # Persistent, because TorchScript keeps no other kind: the state of a script must load into the plain module.
+            # Persistent, because TorchScript keeps no other kind: the state of a script must load
+            # into the plain module.
             self.register_buffer(name, torch.tensor(getattr(hybrid, name), dtype=torch.float64))
         self.p0_pa = hybrid.p0_pa
 
     def midpoints(self, surface_pressure: Tensor) -> Tensor:
-        """Return midpoint pressure [batch, level] in Pa from surface pressure [batch] or [batch, 1] in Pa."""
+        """Return midpoint pressure [batch, level] in Pa from surface pressure [batch] or [batch, 1]
+        in Pa.
+        """
         ps = surface_pressure.to(torch.float64).reshape(-1, 1)
         return self.p0_pa * self.hyam + ps * self.hybm
 
     def interfaces(self, surface_pressure: Tensor) -> Tensor:
-        """Return interface pressure [batch, level+1] in Pa from surface pressure [batch] or [batch, 1] in Pa."""
+        """Return interface pressure [batch, level+1] in Pa from surface pressure [batch] or [batch,
+        1] in Pa.
+        """
         ps = surface_pressure.to(torch.float64).reshape(-1, 1)
         return self.p0_pa * self.hyai + ps * self.hybi
 
@@ -79,7 +97,8 @@ class PressureLevels(nn.Module):
 
 
 class MidpointHeight(nn.Module):
-    """Height above the surface from temperature and humidity, as E3SM's geopotential_t for its spectral element core.
+    """Height above the surface from temperature and humidity, as E3SM's geopotential_t for its
+    spectral element core.
 
     A layer is Rd Tv/g dp/p thick and its midpoint lies halfway up.
     """
@@ -92,9 +111,19 @@ class MidpointHeight(nn.Module):
         self.virtual: float = VIRTUAL_FACTOR
 
     def forward(self, temperature: Tensor, humidity: Tensor, surface_pressure: Tensor) -> Tensor:
-        """Return height of level midpoints [batch, level] in m, float64, from K, kg/kg [batch, level] and Pa [batch] or [batch, 1]."""
+        """Return height of level midpoints [batch, level] in m, float64, from K, kg/kg [batch,
+        level] and Pa [batch] or [batch, 1].
+        """
         interfaces = self.levels.interfaces(surface_pressure)
-        thickness = (interfaces[:, 1:] - interfaces[:, :-1]) / self.levels.midpoints(surface_pressure)
-        full = self.gas_constant / self.gravity * temperature * (1.0 + self.virtual * humidity) * thickness
+        thickness = (interfaces[:, 1:] - interfaces[:, :-1]) / self.levels.midpoints(
+            surface_pressure
+        )
+        full = (
+            self.gas_constant
+            / self.gravity
+            * temperature
+            * (1.0 + self.virtual * humidity)
+            * thickness
+        )
         below = full.flip(1).cumsum(1).flip(1) - full
         return below + 0.5 * full

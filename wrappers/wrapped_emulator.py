@@ -17,17 +17,25 @@ from climlink.wrappers.statistics import Statistics
 
 
 class WrappedEmulator(nn.Module):
-    """Derived inputs, normalization, network, denormalization and physical constraints in one scriptable module.
+    """Derived inputs, normalization, network, denormalization and physical constraints in one
+    scriptable module.
 
-    ``forward(x)`` is physical to physical: float32 host rows [batch, n_input] to float32 [batch, n_output]; confidence, where the network
-    gives it, follows the outputs, then carried state. ``normalized_forward(x)`` gives the network's normalized outputs for losses.
+    ``forward(x)`` is physical to physical: float32 host rows [batch, n_input] to float32 [batch,
+    n_output]; confidence, where the network gives it, follows the outputs, then carried state.
+    ``normalized_forward(x)`` gives the network's normalized outputs for losses.
     """
 
     def __init__(self, contract: EmulatorContract, network: ColumnEmulator | RowNetwork) -> None:
-        """Wrap a network; buffers are neutral until ``fit`` or ``load_state_dict``. ContractError if network and contract disagree."""
+        """Wrap a network; buffers are neutral until ``fit`` or ``load_state_dict``. ContractError
+        if network and contract disagree.
+        """
         super().__init__()
         self.contract = contract
-        inputs, network_inputs, network_outputs = contract.inputs, contract.network_inputs, contract.network_outputs
+        inputs, network_inputs, network_outputs = (
+            contract.inputs,
+            contract.network_inputs,
+            contract.network_outputs,
+        )
         self.n_input: int = inputs.width
         self.n_carried: int = network_outputs.of_role("carried").width
         self.n_network_value: int = network_outputs.width - self.n_carried
@@ -36,16 +44,20 @@ class WrappedEmulator(nn.Module):
         self.n_output: int = contract.outputs.width + n_confidence
         self.start_position: int = inputs.offset(START) if START in inputs else 0
         self.fields = NetworkFields(inputs, network_inputs, contract.coordinate)
-        self.normalization = Normalization(network_inputs, network_outputs, contract.normalization, contract.pruned_levels)
+        self.normalization = Normalization(
+            network_inputs, network_outputs, contract.normalization, contract.pruned_levels
+        )
         values = network_outputs.of_role("value")
-        context = ConstraintContext(contract.coordinate, contract.time_step_s, contract.pruned_levels, contract.level_count)
+        context = ConstraintContext(
+            contract.coordinate, contract.time_step_s, contract.pruned_levels, contract.level_count
+        )
         self.constraints = ConstraintSequence(contract.constraints, context, values.names)
         output_names = contract.outputs.of_role("value").names
         missing = [n for n in output_names if n not in self.constraints.produced]
         if missing:
             raise ContractError(
-                f"outputs {missing} of {contract.outputs.name!r} come neither from network set {network_outputs.name!r} nor from a "
-                "constraint"
+                f"outputs {missing} of {contract.outputs.name!r} come neither from network set "
+                f"{network_outputs.name!r} nor from a constraint"
             )
         self.state = self.constraints.state_of(inputs, contract.coordinate)
         self.network_output_names = list(values.names)
@@ -61,12 +73,18 @@ class WrappedEmulator(nn.Module):
 
     @torch.jit.export
     def normalized_inputs(self, x: Tensor) -> Tensor:
-        """Return normalized network inputs [batch, n_network], float32, from host rows [batch, n_input]."""
+        """Return normalized network inputs [batch, n_network], float32, from host rows [batch,
+        n_input].
+        """
         if x.dim() != 2 or x.shape[1] != self.n_input:
-            raise ValueError(f"expected host rows of shape [columns, {self.n_input}], got {list(x.shape)}")
+            raise ValueError(
+                f"expected host rows of shape [columns, {self.n_input}], got {list(x.shape)}"
+            )
         if x.dtype != torch.float32:
             # TorchScript would show the type that came as a bare number.
-            raise ValueError("expected float32 host rows, got another type; cast them with .to(torch.float32)")
+            raise ValueError(
+                "expected float32 host rows, got another type; cast them with .to(torch.float32)"
+            )
         rows = self.normalization.normalize(self.fields(x))
         return rows if self.n_carried == 0 else self.begun(x, rows)
 
@@ -75,12 +93,18 @@ class WrappedEmulator(nn.Module):
         values, state = rows[:, : -self.n_carried], rows[:, -self.n_carried :]
         first = torch.cat([values, torch.zeros_like(state)], dim=1)
         begins = x[:, self.start_position : self.start_position + 1] > 0.5
-        # where, not a product: what was left over in the state of a sample that begins may be anything.
-        return torch.cat([values, torch.where(begins, self.network.initial_state(first, self.n_carried), state)], dim=1)
+        # where, not a product: what was left over in the state of a sample that begins may be
+        # anything.
+        return torch.cat(
+            [values, torch.where(begins, self.network.initial_state(first, self.n_carried), state)],
+            dim=1,
+        )
 
     @torch.jit.export
     def normalized_forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return normalized network outputs [batch, n_network_output] and confidence [batch, 0 or n_network_value]."""
+        """Return normalized network outputs [batch, n_network_output] and confidence [batch, 0 or
+        n_network_value].
+        """
         return self.network(self.normalized_inputs(x))
 
     @torch.jit.export
@@ -89,41 +113,55 @@ class WrappedEmulator(nn.Module):
         return self.network(normalized)
 
     def physical_outputs(self, rows: Tensor) -> dict[str, Tensor]:
-        """Return denormalized network outputs by name, float64 [batch, width], before any constraint."""
+        """Return denormalized network outputs by name, float64 [batch, width], before any
+        constraint.
+        """
         physical = self.normalization.denormalize(rows)
         outputs: dict[str, Tensor] = {}
         for i, name in enumerate(self.network_output_names):
-            outputs[name] = physical[:, self.network_output_starts[i] : self.network_output_stops[i]]
+            outputs[name] = physical[
+                :, self.network_output_starts[i] : self.network_output_stops[i]
+            ]
         return outputs
 
     @torch.jit.export
     def constraint_changes(self, x: Tensor) -> dict[str, Tensor]:
-        """Return what each constraint adds to each output, {"constraint/output": [batch, width]}, float64, in the output's units."""
+        """Return what each constraint adds to each output, {"constraint/output": [batch, width]},
+        float64, in the output's units.
+        """
         rows, _ = self.normalized_forward(x)
         return self.constraints.changes(self.state(x), self.physical_outputs(rows))
 
     @torch.jit.export
     def constrain(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Return host outputs, float64 [batch, n_value], from host rows and the network's normalized rows."""
+        """Return host outputs, float64 [batch, n_value], from host rows and the network's
+        normalized rows.
+        """
         outputs = self.constraints(self.state(x), self.physical_outputs(rows))
         return torch.cat([outputs[name] for name in self.output_names], dim=1)
 
     @torch.jit.export
     def output_rows(self, x: Tensor, rows: Tensor, confidence: Tensor) -> Tensor:
-        """Return output rows, float32 [batch, n_output]: constrained values, confidence, carried state."""
+        """Return output rows, float32 [batch, n_output]: constrained values, confidence, carried
+        state.
+        """
         parts = [self.constrain(x, rows).to(torch.float32), confidence.to(torch.float32)]
         if self.n_carried > 0:
             parts.append(rows[:, -self.n_carried :].to(torch.float32))
         return torch.cat(parts, dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return physical outputs [batch, n_output], float32, from physical host rows [batch, n_input], float32."""
+        """Return physical outputs [batch, n_output], float32, from physical host rows [batch,
+        n_input], float32.
+        """
         rows, confidence = self.normalized_forward(x)
         return self.output_rows(x, rows, confidence)
 
 
 def _on_rows(network: ColumnEmulator | RowNetwork, contract: EmulatorContract) -> RowNetwork:
-    """Return the network as one on rows; ContractError if its channels are not those of the contract."""
+    """Return the network as one on rows; ContractError if its channels are not those of the
+    contract.
+    """
     if isinstance(network, RowNetwork):
         return network
     shape = contract.network_shape

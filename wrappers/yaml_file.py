@@ -31,21 +31,30 @@ def load_config(path: str | Path, model: type[Model]) -> Model:
     """
     path = Path(path)
     try:
-        with path.open("rb") as stream:  # bounded: a pipe has no size, and a wrong file may have any
+        with path.open(
+            "rb"
+        ) as stream:  # bounded: a pipe has no size, and a wrong file may have any
             content = stream.read(MAX_BYTES + 1)
         text = content.decode("utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {line}: expected UTF-8 text, but byte {error.start} is not") from error
+        raise ConfigError(
+            f"{path}, line {line}: expected UTF-8 text, but byte {error.start} is not"
+        ) from error
     if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: expected a configuration of at most {MAX_BYTES >> 20} MiB, this file is longer")
+        raise ConfigError(
+            f"{path}: expected a configuration of at most {MAX_BYTES >> 20} MiB, this file is "
+            "longer"
+        )
     return parse_config(text, model, origin=str(path))
 
 
 def parse_config(text: str, model: type[Model], origin: str) -> Model:
-    """Return YAML ``text`` as an instance of ``model``; ``origin`` is what a ConfigError calls it."""
+    """Return YAML ``text`` as an instance of ``model``; ``origin`` is what a ConfigError calls
+    it.
+    """
     try:
         root, raw = read_yaml(text)
     except yaml.YAMLError as error:
@@ -59,8 +68,12 @@ def parse_config(text: str, model: type[Model], origin: str) -> Model:
         return model.model_validate(raw)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        lines = [_explain(problem, raw, root, model, origin) for problem in problems[:_SHOWN_ERRORS]]
-        more = f"\n(and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
+        lines = [
+            _explain(problem, raw, root, model, origin) for problem in problems[:_SHOWN_ERRORS]
+        ]
+        more = (
+            f"\n(and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
+        )
         raise ConfigError("\n".join(lines) + more) from error
 
 
@@ -73,13 +86,18 @@ def misfit(problems: Iterable[tuple[tuple[str, ...], str]]) -> ValidationError:
     return ValidationError.from_exception_data("misfit", details)
 
 
-def _explain(problem: Any, raw: Any, root: yaml.Node | None, model: type[BaseModel], origin: str) -> str:
+def _explain(
+    problem: Any, raw: Any, root: yaml.Node | None, model: type[BaseModel], origin: str
+) -> str:
     """Return one line about one pydantic error."""
     keys = _data_path(problem["loc"], raw)
     where = f"{origin}, line {_line(root, keys)}: {_dotted(keys) or 'the file'}"
     if problem["type"] == "extra_forbidden":
         known = _known_keys(model, keys[:-1])
-        return f"{where}: unknown key{near_names(str(keys[-1]), known)}; known keys: {', '.join(known) or 'none'}"
+        return (
+            f"{where}: unknown key{near_names(str(keys[-1]), known)}; known keys: "
+            f"{', '.join(known) or 'none'}"
+        )
     if problem["type"] == "missing":
         return f"{where}: this key is required and missing"
     got = f", got {problem['input']!r:.80}" if not isinstance(problem["input"], dict) else ""
@@ -159,4 +177,6 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> tuple[int, str]:
         words = ", ".join(part for part in (error.context, error.problem) if part)
         return (mark.line if mark else 0) + 1, words
     assert isinstance(error, yaml.reader.ReaderError)
-    return text.count("\n", 0, error.position) + 1, f"the character {chr(error.character)!r} is not allowed"
+    return text.count(
+        "\n", 0, error.position
+    ) + 1, f"the character {chr(error.character)!r} is not allowed"

@@ -7,7 +7,9 @@ from torch import nn
 
 
 class Tiny(nn.Module):
-    """Linear [n, 9] -> [n, 5]; raises for inputs above 1e6 and divides by the scalar, so that both kinds of failure can be had."""
+    """Linear [n, 9] -> [n, 5]; raises for inputs above 1e6 and divides by the scalar, so that both
+    kinds of failure can be had.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +22,9 @@ class Tiny(nn.Module):
 
 
 class Fixed(nn.Module):
-    """Five outputs whatever the nine inputs are, exact in float32; ``undefined``: the fourth is NaN."""
+    """Five outputs whatever the nine inputs are, exact in float32; ``undefined``: the fourth is
+    NaN.
+    """
 
     def __init__(self, undefined: bool = False) -> None:
         super().__init__()
@@ -46,7 +50,9 @@ class Raising(Tiny):
 
 
 class Masked(nn.Module):
-    """Linear [n, 9] -> [n, 5] beside square roots of negatives, overflows and divisions by zero that a mask takes out again."""
+    """Linear [n, 9] -> [n, 5] beside square roots of negatives, overflows and divisions by zero
+    that a mask takes out again.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,12 +60,18 @@ class Masked(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.linear(x)
-        wild = torch.sqrt(-1 - x[:, :5].abs()) + torch.exp(1e3 + x[:, :5].abs()) + 1 / torch.zeros_like(y)
+        wild = (
+            torch.sqrt(-1 - x[:, :5].abs())
+            + torch.exp(1e3 + x[:, :5].abs())
+            + 1 / torch.zeros_like(y)
+        )
         return torch.where(torch.isfinite(wild), wild, y)
 
 
 class Mlp(nn.Module):
-    """Linear layers [n, 557] -> [n, 368]; the last output has a layer of its own, because one output takes other kernels than many."""
+    """Linear layers [n, 557] -> [n, 368]; the last output has a layer of its own, because one
+    output takes other kernels than many.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,13 +97,17 @@ class Columns(nn.Module):
 
 
 class Convolution(Columns):
-    """Strided, dilated and transposed one-dimensional convolutions with group normalization, the parts of a U-Net."""
+    """Strided, dilated and transposed one-dimensional convolutions with group normalization, the
+    parts of a U-Net.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.enter = nn.Conv1d(26, 48, 3, padding=1)
         self.down = nn.Conv1d(48, 64, 4, stride=2, padding=1)
-        self.middle = nn.Sequential(nn.GroupNorm(8, 64), nn.SiLU(), nn.Conv1d(64, 64, 3, padding=2, dilation=2))
+        self.middle = nn.Sequential(
+            nn.GroupNorm(8, 64), nn.SiLU(), nn.Conv1d(64, 64, 3, padding=2, dilation=2)
+        )
         self.up = nn.ConvTranspose1d(64, 48, 4, stride=2, padding=1)
         self.leave = nn.Conv1d(96, 14, 3, padding=1)
 
@@ -177,8 +193,9 @@ class Constrained(nn.Module):
 class Fields(nn.Module):
     """One field at a time, [1, 37] -> [1, 72], exact for inputs that are small multiples of 1/8.
 
-    rain [lat_fine 6, lon_fine 8] = sst [lat 3, lon 4], every value on four points, times 1 + place / 64, plus season;
-    moisture [depth 2, lat, lon] = soil [lat, lon, depth], axes exchanged, times 1 + place / 32.
+    rain [lat_fine 6, lon_fine 8] = sst [lat 3, lon 4], every value on four points, times 1 + place
+    / 64, plus season; moisture [depth 2, lat, lon] = soil [lat, lon, depth], axes exchanged, times
+    1 + place / 32.
     """
 
     def __init__(self) -> None:
@@ -191,7 +208,9 @@ class Fields(nn.Module):
             raise RuntimeError("one field at a time")
         sst = x[:, :12].reshape(1, 3, 1, 4, 1).expand(1, 3, 2, 4, 2).reshape(1, 6, 8)
         soil = x[:, 12:36].reshape(1, 3, 4, 2).permute(0, 3, 1, 2)
-        return torch.cat([(sst * self.fine + x[0, 36]).flatten(1), (soil * self.deep).flatten(1)], dim=1)
+        return torch.cat(
+            [(sst * self.fine + x[0, 36]).flatten(1), (soil * self.deep).flatten(1)], dim=1
+        )
 
 
 class Rows(nn.Module):
@@ -202,10 +221,12 @@ class Rows(nn.Module):
 
 
 class Memory(nn.Module):
-    """Columns of four levels with a memory: memory' = gain * memory + forcing + offset, total' = total + 1.
+    """Columns of four levels with a memory: memory' = gain * memory + forcing + offset, total' =
+    total + 1.
 
-    Inputs: forcing [level], slope (``static`` only), memory [level], start, total. Outputs: tendency [level] = 2 * memory',
-    trust = start, memory', total'. A sample begins with the static slope as its memory, or else with what the carried inputs hold.
+    Inputs: forcing [level], slope (``static`` only), memory [level], start, total. Outputs:
+    tendency [level] = 2 * memory', trust = start, memory', total'. A sample begins with the static
+    slope as its memory, or else with what the carried inputs hold.
     """
 
     def __init__(self, static: bool, gain: float = 0.5, offset: float = 0.0) -> None:
@@ -214,7 +235,11 @@ class Memory(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first = 5 if self.static else 4
-        memory, start, total = x[:, first : first + 4], x[:, first + 4 : first + 5], x[:, first + 5 :]
+        memory, start, total = (
+            x[:, first : first + 4],
+            x[:, first + 4 : first + 5],
+            x[:, first + 5 :],
+        )
         if self.static:
             memory = start * x[:, 4:5] + (1 - start) * memory
         following = self.gain * memory + x[:, :4] + self.offset

@@ -18,22 +18,44 @@ Entry = tuple[Any, ...]
 """Name, units, width (a scalar or a profile) or dims, and perhaps a role."""
 
 
-def layout(name: str, variables: Iterable[Entry], sizes: dict[str, int] | None = None) -> dict[str, Any]:
-    """Return a layout from (name, units, width) of column variables or (name, units, dims[, role]) with ``sizes`` of the dims."""
+def layout(
+    name: str, variables: Iterable[Entry], sizes: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """Return a layout from (name, units, width) of column variables or (name, units, dims[, role])
+    with ``sizes`` of the dims.
+    """
     entries, offset = [], 0
     for variable, units, shape, *role in variables:
         dims = (["level"] if shape > 1 else []) if isinstance(shape, int) else list(shape)
         width = shape if isinstance(shape, int) else math.prod((sizes or {})[d] for d in dims)
-        entry = {"name": variable, "units": units, "long_name": variable, "dims": dims, "width": width, "offset": offset, "lag": 0}
+        entry = {
+            "name": variable,
+            "units": units,
+            "long_name": variable,
+            "dims": dims,
+            "width": width,
+            "offset": offset,
+            "lag": 0,
+        }
         entries.append({**entry, "role": role[0]} if role else entry)
         offset += width
     return {"set": name, "width": offset, "variables": entries}
 
 
-TINY_INPUTS = layout("tiny_in", [("state_t", "K", 4), ("state_q0001", "kg/kg", 4), ("state_ps", "Pa", 1)])
+TINY_INPUTS = layout(
+    "tiny_in", [("state_t", "K", 4), ("state_q0001", "kg/kg", 4), ("state_ps", "Pa", 1)]
+)
 TINY_OUTPUTS = layout("tiny_out", [("ptend_t", "K/s", 4), ("cam_out_PRECC", "m/s", 1)])
-WIDE_INPUTS = layout("wide_in", [(f"profile_{i}", "1", LEVELS) for i in range(9)] + [(f"scalar_{i}", "1", 1) for i in range(17)])
-WIDE_OUTPUTS = layout("wide_out", [(f"tendency_{i}", "1/s", LEVELS) for i in range(6)] + [(f"flux_{i}", "W/m2", 1) for i in range(8)])
+WIDE_INPUTS = layout(
+    "wide_in",
+    [(f"profile_{i}", "1", LEVELS) for i in range(9)]
+    + [(f"scalar_{i}", "1", 1) for i in range(17)],
+)
+WIDE_OUTPUTS = layout(
+    "wide_out",
+    [(f"tendency_{i}", "1/s", LEVELS) for i in range(6)]
+    + [(f"flux_{i}", "W/m2", 1) for i in range(8)],
+)
 
 
 def _is_value(variable: dict[str, Any]) -> bool:
@@ -81,8 +103,12 @@ def manifest(inputs: dict[str, Any], outputs: dict[str, Any], level_count: int) 
         "constants": {"gravity": 9.80616},
         "architecture": {"name": "linear", "configuration": {}, "trainable_parameters": 50},
         "allowed_precisions": ["float32"],
-        "difference_scale": {v["name"]: [0.01] * v["width"] if _is_value(v) else [1.0] for v in outputs["variables"]},
-        "tolerances": [{"backend": "torchscript", "device": "cpu", "precision": "float32", "tolerance": 2e-5}],
+        "difference_scale": {
+            v["name"]: [0.01] * v["width"] if _is_value(v) else [1.0] for v in outputs["variables"]
+        },
+        "tolerances": [
+            {"backend": "torchscript", "device": "cpu", "precision": "float32", "tolerance": 2e-5}
+        ],
         "same_kernels_tolerance": 1e-6,
         "imported": None,
         "training_ranges": {},
@@ -102,7 +128,16 @@ def manifest(inputs: dict[str, Any], outputs: dict[str, Any], level_count: int) 
 
 def imported(record: dict[str, Any]) -> dict[str, Any]:
     """Return a manifest as an import writes it: what an unknown graph does not say is null."""
-    unknown = ("network_inputs", "network_outputs", "hybrid", "pruned_levels", "normalization", "constraints", "constants", "architecture")
+    unknown = (
+        "network_inputs",
+        "network_outputs",
+        "hybrid",
+        "pruned_levels",
+        "normalization",
+        "constraints",
+        "constants",
+        "architecture",
+    )
     about = {
         "file": "old.pt",
         "sha256": "0" * 64,
@@ -123,8 +158,13 @@ def columns(width: int, count: int = 4) -> torch.Tensor:
 
 
 def add_golden(record: dict[str, Any], x: torch.Tensor, y: torch.Tensor) -> dict[str, bytes]:
-    """Write the golden record into a manifest, over what it holds of one; return the extra files."""
-    raw = {"inputs": x.numpy().astype("<f4").tobytes(), "outputs": y.numpy().astype("<f4").tobytes()}
+    """Write the golden record into a manifest, over what it holds of one; return the extra
+    files.
+    """
+    raw = {
+        "inputs": x.numpy().astype("<f4").tobytes(),
+        "outputs": y.numpy().astype("<f4").tobytes(),
+    }
     digests = {f"{k}_sha256": hashlib.sha256(v).hexdigest() for k, v in raw.items()}
     usual = {"step_count": 1, "chained_tolerance": None, "sensitivity": None}
     record["golden"] = usual | record["golden"] | {"sample_count": x.shape[0], **digests}
@@ -142,7 +182,9 @@ def save(
     golden: torch.Tensor | None = None,
     x: torch.Tensor | None = None,
 ) -> None:
-    """Save a package; golden inputs ``x`` are random and golden outputs come from the network unless given."""
+    """Save a package; golden inputs ``x`` are random and golden outputs come from the network
+    unless given.
+    """
     script = torch.jit.script(network.eval())
     if x is None:
         x = columns(record["inputs"]["width"])

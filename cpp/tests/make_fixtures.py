@@ -1,7 +1,8 @@
 """Make the packages of the C++ tests: make_fixtures.py FOLDER.
 
-Plain torch and a hand-made manifest, independent of climlink's own exporter, so that the runtime is tested against the written contract.
-The manifest is checked against wrappers/manifest.py, the Python reader of the same contract.
+Plain torch and a hand-made manifest, independent of climlink's own exporter, so that the runtime is
+tested against the written contract. The manifest is checked against wrappers/manifest.py, the
+Python reader of the same contract.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import Any
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where the fixtures of the bridge load this file by its path
+sys.path.insert(
+    0, str(Path(__file__).resolve().parent)
+)  # also where the fixtures of the bridge load this file by its path
 
 from fixture_networks import (
     Constrained,
@@ -58,7 +61,9 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 def tamper_outputs(entries: dict[str, bytes], rehash: bool) -> None:
-    """Raise the golden value of ptend_t, column 2, level 3 by 1; with rehash the manifest's digest follows."""
+    """Raise the golden value of ptend_t, column 2, level 3 by 1; with rehash the manifest's digest
+    follows.
+    """
     name = entry(entries, "/golden_outputs.f32")
     values = torch.frombuffer(bytearray(entries[name]), dtype=torch.float32).clone()
     values[2 * 5 + 3] += 1
@@ -85,17 +90,51 @@ def make_damaged(folder: Path) -> None:
     with zipfile.ZipFile(folder / "plain_zip.pt", "w") as archive:
         archive.writestr("readme.txt", "a zip of something else")
     torch.jit.save(torch.jit.script(Tiny()), folder / "no_manifest.pt")
-    rewrite(good, folder / "two_manifests.pt", lambda e: e.update({"other/extra/climlink/manifest.json": b"{}"}))
-    rewrite(good, folder / "no_golden.pt", lambda e: e.pop(entry(e, "/golden_outputs.f32")) and None)
-    rewrite(good, folder / "short_golden.pt", lambda e: e.update({entry(e, "/golden_outputs.f32"): b"\0" * 8}))
+    rewrite(
+        good,
+        folder / "two_manifests.pt",
+        lambda e: e.update({"other/extra/climlink/manifest.json": b"{}"}),
+    )
+    rewrite(
+        good, folder / "no_golden.pt", lambda e: e.pop(entry(e, "/golden_outputs.f32")) and None
+    )
+    rewrite(
+        good,
+        folder / "short_golden.pt",
+        lambda e: e.update({entry(e, "/golden_outputs.f32"): b"\0" * 8}),
+    )
     rewrite(good, folder / "golden_digest.pt", lambda e: tamper_outputs(e, rehash=False))
     rewrite(good, folder / "golden_tampered.pt", lambda e: tamper_outputs(e, rehash=True))
-    rewrite(good, folder / "not_torchscript.pt", lambda e: [e.pop(n) for n in list(e) if "/extra/" not in n] and None)
-    rewrite(good, folder / "newer_schema.pt", edit_manifest(lambda m: m.update(schema_version=3, something_new=1)))
-    rewrite(good, folder / "older_schema.pt", edit_manifest(lambda m: m.update(schema_version=1, something_old=1)))
-    rewrite(good, folder / "bad_json.pt", lambda e: e.update({entry(e, "/extra/climlink/manifest.json"): b"{"}))
-    rewrite(good, folder / "no_tolerance.pt", edit_manifest(lambda m: m["tolerances"][0].update(device="cuda")))
-    rewrite(good, folder / "no_float32.pt", edit_manifest(lambda m: m.update(allowed_precisions=["bfloat16"])))
+    rewrite(
+        good,
+        folder / "not_torchscript.pt",
+        lambda e: [e.pop(n) for n in list(e) if "/extra/" not in n] and None,
+    )
+    rewrite(
+        good,
+        folder / "newer_schema.pt",
+        edit_manifest(lambda m: m.update(schema_version=3, something_new=1)),
+    )
+    rewrite(
+        good,
+        folder / "older_schema.pt",
+        edit_manifest(lambda m: m.update(schema_version=1, something_old=1)),
+    )
+    rewrite(
+        good,
+        folder / "bad_json.pt",
+        lambda e: e.update({entry(e, "/extra/climlink/manifest.json"): b"{"}),
+    )
+    rewrite(
+        good,
+        folder / "no_tolerance.pt",
+        edit_manifest(lambda m: m["tolerances"][0].update(device="cuda")),
+    )
+    rewrite(
+        good,
+        folder / "no_float32.pt",
+        edit_manifest(lambda m: m.update(allowed_precisions=["bfloat16"])),
+    )
     rewrite(good, folder / "bad_crc.pt", lambda e: None)
     damage_manifest_bytes(folder / "bad_crc.pt")
 
@@ -158,13 +197,33 @@ def make_hostile(folder: Path) -> None:
     save(folder / "acting_on_load.pt", ActingOnLoad(), tiny)
     for name, depth in {"nested_65": 65, "nested_100000": 100_000}.items():
         text = b'{"schema_version": 2, "name": ' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
-        rewrite(good, folder / f"{name}.pt", lambda e, text=text: e.update({entry(e, manifest_of): text}))
-    rewrite(good, folder / "huge_manifest.pt", lambda e: e.update({entry(e, manifest_of): b"[" * (5 << 20)}))
-    rewrite(good, folder / "twice_in_capitals.pt", lambda e: e.update({entry(e, "/data.pkl").upper(): b""}))
+        rewrite(
+            good,
+            folder / f"{name}.pt",
+            lambda e, text=text: e.update({entry(e, manifest_of): text}),
+        )
+    rewrite(
+        good,
+        folder / "huge_manifest.pt",
+        lambda e: e.update({entry(e, manifest_of): b"[" * (5 << 20)}),
+    )
+    rewrite(
+        good,
+        folder / "twice_in_capitals.pt",
+        lambda e: e.update({entry(e, "/data.pkl").upper(): b""}),
+    )
     code_of = "/code/__torch__/fixture_networks.py"
-    rewrite(good, folder / "deep_code.pt", lambda e: _replace(e, code_of, b"return ", b"return " + b"(" * 100_000))
+    rewrite(
+        good,
+        folder / "deep_code.pt",
+        lambda e: _replace(e, code_of, b"return ", b"return " + b"(" * 100_000),
+    )
     # Memo number 4e9 in the pickle: libtorch would make room for as many values.
-    rewrite(good, folder / "large_memo.pt", lambda e: _replace(e, "/data.pkl", b"\x80\x02", b"\x80\x02Nr\xff\xff\xff\xee"))
+    rewrite(
+        good,
+        folder / "large_memo.pt",
+        lambda e: _replace(e, "/data.pkl", b"\x80\x02", b"\x80\x02Nr\xff\xff\xff\xee"),
+    )
     with zipfile.ZipFile(folder / "inflated.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("tiny/data.pkl", bytes(80 << 20))
     raw = bytearray(good.read_bytes())
@@ -181,8 +240,18 @@ def _replace(entries: dict[str, bytes], suffix: str, old: bytes, new: bytes) -> 
 
 def make_disagreeing(folder: Path) -> None:
     """Make packages whose graph does not do what the manifest says."""
-    more_out = layout("more", [("ptend_t", "K/s", 4), ("cam_out_PRECC", "m/s", 1), ("cam_out_PRECSC", "m/s", 1)])
-    more_in = layout("more", [("state_t", "K", 4), ("state_q0001", "kg/kg", 4), ("state_ps", "Pa", 1), ("pbuf_TAUX", "N/m2", 1)])
+    more_out = layout(
+        "more", [("ptend_t", "K/s", 4), ("cam_out_PRECC", "m/s", 1), ("cam_out_PRECSC", "m/s", 1)]
+    )
+    more_in = layout(
+        "more",
+        [
+            ("state_t", "K", 4),
+            ("state_q0001", "kg/kg", 4),
+            ("state_ps", "Pa", 1),
+            ("pbuf_TAUX", "N/m2", 1),
+        ],
+    )
     save(folder / "wide_output.pt", Tiny(), manifest(TINY_INPUTS, more_out, 4), torch.zeros(4, 6))
     save(folder / "wide_input.pt", Tiny(), manifest(more_in, TINY_OUTPUTS, 4), torch.zeros(4, 5))
     save(folder / "pair.pt", Pair(), manifest(TINY_INPUTS, TINY_OUTPUTS, 4), torch.zeros(4, 5))
@@ -195,12 +264,27 @@ def with_constraints(record: dict[str, Any], names: Iterable[str]) -> dict[str, 
 
 
 def make_switched(folder: Path) -> None:
-    """Make packages whose constraints can be switched off, with the same network in all: [twice and] [1 more]; rain needs its rule."""
+    """Make packages whose constraints can be switched off, with the same network in all: [twice
+    and] [1 more]; rain needs its rule.
+    """
     network = Tiny()
-    doubled, raised, rain = {"doubled": Doubled()}, {"raised": Raised()}, {"rain_from_cloud": Doubled("cam_out_PRECC")}
-    packages = {"switched": doubled | raised | rain, "not_doubled": raised | rain, "not_raised": doubled | rain, "rain": rain}
+    doubled, raised, rain = (
+        {"doubled": Doubled()},
+        {"raised": Raised()},
+        {"rain_from_cloud": Doubled("cam_out_PRECC")},
+    )
+    packages = {
+        "switched": doubled | raised | rain,
+        "not_doubled": raised | rain,
+        "not_raised": doubled | rain,
+        "rain": rain,
+    }
     for name, rules in packages.items():
-        save(folder / f"{name}.pt", Constrained(network, rules), with_constraints(manifest(TINY_INPUTS, TINY_OUTPUTS, 4), rules))
+        save(
+            folder / f"{name}.pt",
+            Constrained(network, rules),
+            with_constraints(manifest(TINY_INPUTS, TINY_OUTPUTS, 4), rules),
+        )
     tampered = folder / "switched_tampered.pt"
     rewrite(folder / "switched.pt", tampered, lambda e: tamper_outputs(e, rehash=True))
 
@@ -216,22 +300,47 @@ def make_good(folder: Path) -> None:
     (folder / "imported.json").write_text(json.dumps(imported(tiny)))
     predictions = [(f"cam_out_{n}", "m/s", 1) for n in ("PRECC", "PRECSC", "FLWDS")]
     confidences = [(f"confidence_cam_out_{n}", "1", (), "confidence") for n in ("PRECC", "PRECSC")]
-    save(folder / "confidence.pt", Tiny(), manifest(TINY_INPUTS, layout("tiny_out", predictions + confidences), 4))
-    for name, network in {"mlp": Mlp(), "convolution": Convolution(), "recurrent": Recurrent()}.items():
+    save(
+        folder / "confidence.pt",
+        Tiny(),
+        manifest(TINY_INPUTS, layout("tiny_out", predictions + confidences), 4),
+    )
+    for name, network in {
+        "mlp": Mlp(),
+        "convolution": Convolution(),
+        "recurrent": Recurrent(),
+    }.items():
         save(folder / f"{name}.pt", network, manifest(WIDE_INPUTS, WIDE_OUTPUTS, LEVELS))
 
 
 def check_against_python_reader(folder: Path) -> None:
     """Read every good package's manifest with wrappers/manifest.py of this source tree."""
-    for name, place in {"climlink": REPOSITORY / "python" / "climlink", "climlink.wrappers": REPOSITORY / "wrappers"}.items():
+    for name, place in {
+        "climlink": REPOSITORY / "python" / "climlink",
+        "climlink.wrappers": REPOSITORY / "wrappers",
+    }.items():
         package = types.ModuleType(name)
         package.__path__ = [str(place)]
         sys.modules[name] = package
     parse = importlib.import_module("climlink.wrappers.manifest").parse_manifest
-    columns = ("tiny", "masked", "switched", "imported", "confidence", "mlp", "convolution", "recurrent")
+    columns = (
+        "tiny",
+        "masked",
+        "switched",
+        "imported",
+        "confidence",
+        "mlp",
+        "convolution",
+        "recurrent",
+    )
     for name in (*columns, "field", "rows", "memory", "memory_bare"):
         with zipfile.ZipFile(folder / f"{name}.pt") as archive:
-            parse(archive.read(entry(dict.fromkeys(archive.namelist(), b""), "/manifest.json")).decode(), name)
+            parse(
+                archive.read(
+                    entry(dict.fromkeys(archive.namelist(), b""), "/manifest.json")
+                ).decode(),
+                name,
+            )
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
-"""Make the TorchScript files of the tests of torchscript.h and of the drop-in modules: make_torchscript.py FOLDER.
+"""Make the TorchScript files of the tests of torchscript.h and of the drop-in modules:
+make_torchscript.py FOLDER.
 
-Plain TorchScript, no packages. What Python torch makes of some inputs is written beside them as raw float32 rows.
+Plain TorchScript, no packages. What Python torch makes of some inputs is written beside them as raw
+float32 rows.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 class Twice(nn.Module):
-    """x -> 2 x by a linear layer, [.., 5] -> [.., 5], with a dropout that acts in training mode only."""
+    """x -> 2 x by a linear layer, [.., 5] -> [.., 5], with a dropout that acts in training mode
+    only.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +35,9 @@ class Twice(nn.Module):
 
 
 class Numbered(nn.Module):
-    """Adds to every element a number that tells its index: 1, 2, 6, 12, 36 times the indices from the first on; rank 1 to 5."""
+    """Adds to every element a number that tells its index: 1, 2, 6, 12, 36 times the indices from
+    the first on; rank 1 to 5.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         y = x.clone()

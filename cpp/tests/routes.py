@@ -1,4 +1,6 @@
-"""The Python module and the C program against plain TorchScript; run by ctest (cpp.routes) with the fixtures of make_fixtures.py."""
+"""The Python module and the C program against plain TorchScript; run by ctest (cpp.routes) with the
+fixtures of make_fixtures.py.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,11 @@ def test_by_name_equals_packed(emulator: Any) -> None:
 
 
 def test_describes_itself(emulator: Any) -> None:
-    assert emulator.inputs == [("state_t", "K", 4, 0), ("state_q0001", "kg/kg", 4, 4), ("state_ps", "Pa", 1, 8)]
+    assert emulator.inputs == [
+        ("state_t", "K", 4, 0),
+        ("state_q0001", "kg/kg", 4, 4),
+        ("state_ps", "Pa", 1, 8),
+    ]
     assert emulator.outputs[1] == ("cam_out_PRECC", "m/s", 1, 4)
     assert (emulator.level_count, emulator.time_step_s, emulator.device) == (4, 1200.0, "cpu")
     assert emulator.backend == runtime.backend == "torchscript"
@@ -108,7 +114,14 @@ def test_refusals_carry_their_status(name: str, options: dict[str, Any], status:
 
 @pytest.mark.parametrize(
     "x",
-    [rows(4).astype(np.float64), rows(8)[::2], np.asfortranarray(rows(4)), rows(4)[0], rows(4)[:, :8].copy(), rows(4).astype(">f4")],
+    [
+        rows(4).astype(np.float64),
+        rows(8)[::2],
+        np.asfortranarray(rows(4)),
+        rows(4)[0],
+        rows(4)[:, :8].copy(),
+        rows(4).astype(">f4"),
+    ],
     ids=["float64", "strided", "fortran", "one_row", "narrow", "big_endian"],
 )
 def test_packed_arrays_are_never_cast(emulator: Any, x: np.ndarray) -> None:
@@ -135,10 +148,16 @@ def test_wrong_arrays_and_order_are_refused(emulator: Any) -> None:
         emulator.set("state_t", np.broadcast_to(np.float64(1), (2, 4)))
     with pytest.raises(runtime.EmulatorError, match="not set"):
         emulator.run()
-    with pytest.raises(runtime.EmulatorError, match=r"column 1 \(0-based\), level 2: NaN") as caught:
+    with pytest.raises(
+        runtime.EmulatorError, match=r"column 1 \(0-based\), level 2: NaN"
+    ) as caught:
         emulator.set("state_t", np.where(np.arange(8).reshape(2, 4) == 6, np.nan, 1.0))
     assert caught.value.status == "nonfinite"
-    for name, values in [("state_t", np.ones((2, 4))), ("state_q0001", np.ones((2, 4))), ("state_ps", np.ones(2))]:
+    for name, values in [
+        ("state_t", np.ones((2, 4))),
+        ("state_q0001", np.ones((2, 4))),
+        ("state_ps", np.ones(2)),
+    ]:
         emulator.set(name, values)
     emulator.run()
     frozen = np.zeros((2, 4))
@@ -150,7 +169,9 @@ def test_wrong_arrays_and_order_are_refused(emulator: Any) -> None:
 
 
 def fields(count: int) -> np.ndarray:
-    """Return random packed rows [count, 37] of the field package: sst [3, 4], soil [3, 4, 2], season."""
+    """Return random packed rows [count, 37] of the field package: sst [3, 4], soil [3, 4, 2],
+    season.
+    """
     return np.random.default_rng(8).standard_normal((count, 37)).astype(np.float32)
 
 
@@ -177,7 +198,9 @@ def test_fields_of_any_axis_order_equal_torchscript() -> None:
     emulator.get("moisture", moisture.transpose(0, 3, 2, 1))
     np.testing.assert_array_equal(rain.reshape(5, 48), expected[:, :48])
     np.testing.assert_array_equal(moisture.transpose(0, 3, 2, 1).reshape(5, 24), expected[:, 48:])
-    with pytest.raises(runtime.EmulatorError, match=r"the package's order is \[sample, depth, lat, lon\]") as caught:
+    with pytest.raises(
+        runtime.EmulatorError, match=r"the package's order is \[sample, depth, lat, lon\]"
+    ) as caught:
         emulator.get("moisture", moisture)
     assert caught.value.status == "shape"
 
@@ -193,26 +216,45 @@ def test_fields_describe_themselves() -> None:
         "width": 24,
         "offset": 12,
     }
-    assert [v["dims"] for v in emulator.variables("output")] == [["lat_fine", "lon_fine"], ["depth", "lat", "lon"]]
+    assert [v["dims"] for v in emulator.variables("output")] == [
+        ["lat_fine", "lon_fine"],
+        ["depth", "lat", "lon"],
+    ]
     assert emulator.variables("input")[2]["dims"] == emulator.variables("input")[2]["sizes"] == []
     assert (emulator.level_count, emulator.time_step_s, emulator.carried) == (0, 0.0, [])
     assert (emulator.dim_size("lon"), emulator.dim_size("level")) == (4, 0)
     emulator.require_coordinate("lat", np.array([-60, 0, 60], dtype=np.float32))
     emulator.require_coordinate("lon_fine", [1.0])
-    for dim, values, status in [("lat", [60.0, 0.0, -60.0], "host"), ("lat", [], "host"), ("latitude", [0.0], "variable")]:
+    for dim, values, status in [
+        ("lat", [60.0, 0.0, -60.0], "host"),
+        ("lat", [], "host"),
+        ("latitude", [0.0], "variable"),
+    ]:
         with pytest.raises(runtime.EmulatorError) as caught:
             emulator.require_coordinate(dim, values)
         assert caught.value.status == status
 
 
 def test_a_rollout_by_name_follows_the_recurrence() -> None:
-    """memory' = memory / 2 + forcing, from the static slope where a sample begins; sample 1 begins again in step 2."""
+    """memory' = memory / 2 + forcing, from the static slope where a sample begins; sample 1 begins
+    again in step 2.
+    """
     emulator = runtime.Emulator(FIXTURES / "memory.pt")
     assert emulator.carried == [("memory_next", "memory"), ("total_next", "total")]
-    assert [v["role"] for v in emulator.variables("input")] == ["value", "value", "carried", "start", "carried"]
+    assert [v["role"] for v in emulator.variables("input")] == [
+        "value",
+        "value",
+        "carried",
+        "start",
+        "carried",
+    ]
     random = np.random.default_rng(3)
     slope = random.integers(-8, 9, 2) / 8
-    state, total, carried = np.tile(slope, (4, 1)).T.copy(), np.zeros(2), {"memory": np.zeros((2, 4)), "total": np.zeros(2)}
+    state, total, carried = (
+        np.tile(slope, (4, 1)).T.copy(),
+        np.zeros(2),
+        {"memory": np.zeros((2, 4)), "total": np.zeros(2)},
+    )
     for step in range(4):
         forcing = random.integers(-8, 9, (2, 4)) / 8
         start = np.array([step == 0, step in (0, 2)], dtype=np.float64)
@@ -259,7 +301,9 @@ def test_two_emulators_run_on_two_threads() -> None:
 
 def c_route(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the C program."""
-    return subprocess.run([C_ROUTE, *map(str, arguments)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [C_ROUTE, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1, 13, 100])
@@ -275,7 +319,9 @@ def test_c_program_equals_python(emulator: Any, count: int, tmp_path: Path) -> N
 def test_c_program_takes_fields_and_carried_state(tmp_path: Path) -> None:
     starts = np.random.default_rng(6).standard_normal((5, 11)).astype(np.float32)
     starts[:, 9] = [1, 0, 0, 1, 0]
-    starts[starts[:, 9] == 1, 5:9] = starts[starts[:, 9] == 1, 10:] = 0  # what the runtime makes of them
+    starts[starts[:, 9] == 1, 5:9] = starts[starts[:, 9] == 1, 10:] = (
+        0  # what the runtime makes of them
+    )
     for name, x in {"field.pt": fields(4), "memory.pt": starts}.items():
         x.tofile(tmp_path / "x.f32")
         result = c_route(FIXTURES / name, tmp_path / "x.f32", len(x), tmp_path / "y.f32")

@@ -1,4 +1,6 @@
-"""The comparison itself, on summaries alone: orderings, agreement, survival, and what the numbers can say."""
+"""The comparison itself, on summaries alone: orderings, agreement, survival, and what the numbers
+can say.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +43,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Packages with their numbers, [package] in the order of ``results``; NaN where a package has none.
+    """Packages with their numbers, [package] in the order of ``results``; NaN where a package has
+    none.
 
-    ``ranks`` holds the place of every member by package. ``agreements`` are by offline metric and outcome (a key of OUTCOMES), more is
-    better on both sides, so 1 says that the better offline is the better online.
+    ``ranks`` holds the place of every member by package. ``agreements`` are by offline metric and
+    outcome (a key of OUTCOMES), more is better on both sides, so 1 says that the better offline is
+    the better online.
     """
 
     results: Sequence[PackageResult]
@@ -72,7 +76,9 @@ class Comparison:
         return self.agreements[self.offline_metric, "rank"]
 
     def places(self, values: Array) -> Array:
-        """Return places of compared packages by values of which less is better, [package]; NaN for the others."""
+        """Return places of compared packages by values of which less is better, [package]; NaN for
+        the others.
+        """
         found = np.full(len(values), np.nan)
         found[self.compared] = rankdata(values[self.compared])
         return found
@@ -88,24 +94,47 @@ class Comparison:
         return self.places(self.mean_rank)
 
 
-def compare(results: Sequence[PackageResult], offline_metric: str, online_metric: str, excluded: Sequence[Exclusion] = ()) -> Comparison:
-    """Return the comparison of packages whose summaries were checked; ``excluded`` is what was left out before.
+def compare(
+    results: Sequence[PackageResult],
+    offline_metric: str,
+    online_metric: str,
+    excluded: Sequence[Exclusion] = (),
+) -> Comparison:
+    """Return the comparison of packages whose summaries were checked; ``excluded`` is what was left
+    out before.
 
-    EvaluationError if no run has an outcome, or a chosen metric is in no summary or has no known direction.
+    EvaluationError if no run has an outcome, or a chosen metric is in no summary or has no known
+    direction.
     """
     _require_metrics(results, offline_metric, online_metric)
     members = [m for r in results for m in r.members]
     if not members:
-        raise EvaluationError("no run of any package could be evaluated; what was left out says why")
+        raise EvaluationError(
+            "no run of any package could be evaluated; what was left out says why"
+        )
     flat = worst_ranks(members, online_metric)
     cuts = np.cumsum([len(r.members) for r in results])[:-1]
     ranks = np.split(flat, cuts)
-    offline = np.array([_number(r.offline.metrics.get(offline_metric) if r.offline else None) for r in results])
+    offline = np.array(
+        [_number(r.offline.metrics.get(offline_metric) if r.offline else None) for r in results]
+    )
     numbers = {
         "mean_rank": np.array([_reduced(np.mean, list(r)) for r in ranks]),
-        "error": np.array([_reduced(np.median, [_number(error_of(m, online_metric)) for m in r.members]) for r in results]),
-        "mean_days": np.array([_reduced(np.mean, [m.summary.days for m in r.members]) for r in results]),
-        "years_per_day": np.array([_reduced(np.median, [_number(m.summary.years_per_day) for m in r.members]) for r in results]),
+        "error": np.array(
+            [
+                _reduced(np.median, [_number(error_of(m, online_metric)) for m in r.members])
+                for r in results
+            ]
+        ),
+        "mean_days": np.array(
+            [_reduced(np.mean, [m.summary.days for m in r.members]) for r in results]
+        ),
+        "years_per_day": np.array(
+            [
+                _reduced(np.median, [_number(m.summary.years_per_day) for m in r.members])
+                for r in results
+            ]
+        ),
     }
     return Comparison(
         results=results,
@@ -121,7 +150,9 @@ def compare(results: Sequence[PackageResult], offline_metric: str, online_metric
     )
 
 
-def _require_metrics(results: Sequence[PackageResult], offline_metric: str, online_metric: str) -> None:
+def _require_metrics(
+    results: Sequence[PackageResult], offline_metric: str, online_metric: str
+) -> None:
     known = {
         "offline": {name for r in results if r.offline for name in r.offline.metrics},
         "online": {name for r in results for m in r.members for name in m.summary.metrics},
@@ -130,11 +161,14 @@ def _require_metrics(results: Sequence[PackageResult], offline_metric: str, onli
         if known[kind] and name not in known[kind]:
             listed = ", ".join(sorted(known[kind])[:12])
             raise EvaluationError(
-                f"no {kind} summary has the metric {name!r}{near_names(name, known[kind])}; they have {listed} and so on. "
-                f"Choose {kind}_metric in the matrix file among them"
+                f"no {kind} summary has the metric {name!r}{near_names(name, known[kind])}; they "
+                f"have {listed} and so on. Choose {kind}_metric in the matrix file among them"
             )
         if goodness(name, 0.0) is None:
-            raise EvaluationError(f"{kind}_metric {name!r}: climlink does not know whether more or less of it is better; choose another")
+            raise EvaluationError(
+                f"{kind}_metric {name!r}: climlink does not know whether more or less of it is "
+                "better; choose another"
+            )
 
 
 def _number(value: float | None) -> float:
@@ -151,16 +185,31 @@ def _reduced(reduce: Callable[[Array], np.floating], values: Sequence[float]) ->
 
 
 def _agreements(
-    results: Sequence[PackageResult], offline_metric: str, online_metric: str, numbers: Mapping[str, Array]
+    results: Sequence[PackageResult],
+    offline_metric: str,
+    online_metric: str,
+    numbers: Mapping[str, Array],
 ) -> dict[tuple[str, str], RankAgreement]:
-    """Return the agreement of every offline metric that all compared packages have with every outcome, the chosen one first."""
-    outcomes = {"rank": -numbers["mean_rank"], "error": _good(online_metric, numbers["error"]), "survival": numbers["mean_days"]}
+    """Return the agreement of every offline metric that all compared packages have with every
+    outcome, the chosen one first.
+    """
+    outcomes = {
+        "rank": -numbers["mean_rank"],
+        "error": _good(online_metric, numbers["error"]),
+        "survival": numbers["mean_days"],
+    }
     alive = np.isfinite(numbers["mean_rank"])
-    both = [r.offline.metrics for r, ran in zip(results, alive, strict=True) if ran and r.offline is not None]
+    both = [
+        r.offline.metrics
+        for r, ran in zip(results, alive, strict=True)
+        if ran and r.offline is not None
+    ]
     names = [offline_metric, *(n for n in common_metrics(both) if n != offline_metric)]
     found = {}
     for name in names:
-        values = np.array([_number(r.offline.metrics.get(name) if r.offline else None) for r in results])
+        values = np.array(
+            [_number(r.offline.metrics.get(name) if r.offline else None) for r in results]
+        )
         good = _good(name, values)
         for outcome, online in outcomes.items():
             at = np.isfinite(good) & np.isfinite(online)
@@ -168,7 +217,9 @@ def _agreements(
     return found
 
 
-def _groups(by: By, results: Sequence[PackageResult], name: Callable[[PackageResult], str]) -> list[Group]:
+def _groups(
+    by: By, results: Sequence[PackageResult], name: Callable[[PackageResult], str]
+) -> list[Group]:
     """Return the groups that have runs, in the order in which they first come."""
     names = list(dict.fromkeys(name(r) for r in results if r.members))
     found = []
@@ -189,8 +240,13 @@ def _other_groups(results: Sequence[PackageResult]) -> list[Group]:
 
 
 def _median_bands(bands: Sequence[Bands]) -> Bands | None:
-    """Return the median over members in every band; None without a member, or where grids have different bands."""
-    if not bands or any(b.edges.shape != bands[0].edges.shape or not np.allclose(b.edges, bands[0].edges) for b in bands):
+    """Return the median over members in every band; None without a member, or where grids have
+    different bands.
+    """
+    if not bands or any(
+        b.edges.shape != bands[0].edges.shape or not np.allclose(b.edges, bands[0].edges)
+        for b in bands
+    ):
         return None
     errors = np.stack([b.error for b in bands])
     median = np.full(errors.shape[1], np.nan)
@@ -199,18 +255,38 @@ def _median_bands(bands: Sequence[Bands]) -> Bands | None:
     return Bands(bands[0].edges, median)
 
 
-def _left_out(results: Sequence[PackageResult], offline: Array, ranks: Array, online_metric: str) -> list[Exclusion]:
+def _left_out(
+    results: Sequence[PackageResult], offline: Array, ranks: Array, online_metric: str
+) -> list[Exclusion]:
     """List packages and members that do not enter the comparison, and why."""
     found = []
     for result, number in zip(results, offline, strict=True):
         if not result.members:
-            found.append(Exclusion(f"package {result.label}", "has no run that could be used: it is scored offline and not compared"))
+            found.append(
+                Exclusion(
+                    f"package {result.label}",
+                    "has no run that could be used: it is scored offline and not compared",
+                )
+            )
         if result.offline is not None and not np.isfinite(number):
-            found.append(Exclusion(f"package {result.label}", "its offline number cannot be told (null in its summary)"))
+            found.append(
+                Exclusion(
+                    f"package {result.label}",
+                    "its offline number cannot be told (null in its summary)",
+                )
+            )
     members: list[MemberResult] = [m for r in results for m in r.members]
     for member, rank in zip(members, ranks, strict=True):
         if error_of(member, online_metric) is not None:
             continue
-        counts = f"it counts in survival{' and stands last in the ordering' if np.isfinite(rank) else ' alone'}"
-        found.append(Exclusion(f"error of run {member.summary.run}", f"its summary has no {online_metric}; {counts}"))
+        counts = (
+            "it counts in "
+            f"survival{' and stands last in the ordering' if np.isfinite(rank) else ' alone'}"
+        )
+        found.append(
+            Exclusion(
+                f"error of run {member.summary.run}",
+                f"its summary has no {online_metric}; {counts}",
+            )
+        )
     return found

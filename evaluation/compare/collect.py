@@ -1,4 +1,6 @@
-"""The summaries that a comparison works on: evaluated where they are not there, kept where they still hold."""
+"""The summaries that a comparison works on: evaluated where they are not there, kept where they
+still hold.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,13 @@ from climlink.evaluation.offline.evaluate import evaluate_offline
 from climlink.evaluation.online.evaluate import evaluate_online
 from climlink.evaluation.report import Exclusion, Report, write_report
 from climlink.evaluation.report.write import NUMBERS_FILE, REPORT_FILE
-from climlink.evaluation.summary import SUMMARY_FILE, OfflineSummary, OnlineSummary, PackageSummary, read_summary
+from climlink.evaluation.summary import (
+    SUMMARY_FILE,
+    OfflineSummary,
+    OnlineSummary,
+    PackageSummary,
+    read_summary,
+)
 from climlink.evaluation.weights import ZONAL_BIN_DEG
 from climlink.packages.read import EmulatorPackage
 from climlink.provenance import climlink_version, git_revision
@@ -32,14 +40,20 @@ Progress = Callable[[int, int, str], None]
 Model = TypeVar("Model", bound=StrictModel)
 
 _FAILURES = (ClimlinkError, OSError, RuntimeError, ValueError)
-"""What one package or run may fail with and leave the others standing; torch and netCDF4 raise RuntimeError."""
+"""What one package or run may fail with and leave the others standing; torch and netCDF4 raise
+RuntimeError.
+"""
 
 
-def collect_results(matrix: MatrixConfig, folder: Path, progress: Progress | None = None) -> tuple[list[PackageResult], list[Exclusion]]:
-    """Return what every package and run of a matrix scored, and those that could not be evaluated, with the reason.
+def collect_results(
+    matrix: MatrixConfig, folder: Path, progress: Progress | None = None
+) -> tuple[list[PackageResult], list[Exclusion]]:
+    """Return what every package and run of a matrix scored, and those that could not be evaluated,
+    with the reason.
 
-    Each evaluation is written into a folder of its own below ``folder`` with a key of everything it depends on; one whose key still holds
-    is read instead of made again. StoreError for a store that cannot be read, PackageError or ManifestError for a package that is none.
+    Each evaluation is written into a folder of its own below ``folder`` with a key of everything it
+    depends on; one whose key still holds is read instead of made again. StoreError for a store that
+    cannot be read, PackageError or ManifestError for a package that is none.
     """
     digest = ColumnStore.open(matrix.store).digest
     packages = [EmulatorPackage.read(entry.package) for entry in matrix.packages]
@@ -72,12 +86,22 @@ def collect_results(matrix: MatrixConfig, folder: Path, progress: Progress | Non
             except _FAILURES as error:
                 excluded.append(Exclusion(f"run {run} of {entry.label}", _one_line(error)))
             done += 1
-        results.append(PackageResult(entry.label, PackageSummary.of(package), entry.recipe, offline, tuple(members)))
+        results.append(
+            PackageResult(
+                entry.label, PackageSummary.of(package), entry.recipe, offline, tuple(members)
+            )
+        )
     show("")
     return results, excluded
 
 
-def _offline(matrix: MatrixConfig, entry: PackageEntry, package: EmulatorPackage, store_digest: str, folder: Path) -> OfflineSummary:
+def _offline(
+    matrix: MatrixConfig,
+    entry: PackageEntry,
+    package: EmulatorPackage,
+    store_digest: str,
+    folder: Path,
+) -> OfflineSummary:
     key = {"package": package.digest, "store": store_digest, "split": matrix.split, **_versions()}
     place = folder / "offline" / f"{_slug(entry.label)}_{package.digest[:12]}"
     if not _holds(place, key):
@@ -86,23 +110,36 @@ def _offline(matrix: MatrixConfig, entry: PackageEntry, package: EmulatorPackage
 
 
 def _online(matrix: MatrixConfig, run: Path, folder: Path) -> MemberResult:
-    others = {"reference": matrix.reference, **({} if matrix.twin is None else {"twin": matrix.twin})}
+    others = {
+        "reference": matrix.reference,
+        **({} if matrix.twin is None else {"twin": matrix.twin}),
+    }
     key = {
         "run": run_identity(run),
         **{role: run_identity(path) for role, path in others.items()},
         "from_day": matrix.window.from_day,
         **_versions(),
     }
-    place = folder / "online" / f"{_slug(run.name)}_{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
+    place = (
+        folder
+        / "online"
+        / f"{_slug(run.name)}_{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
+    )
     if not _holds(place, key):
-        found = evaluate_online(run, matrix.reference, twin=matrix.twin, from_day=matrix.window.from_day)
+        found = evaluate_online(
+            run, matrix.reference, twin=matrix.twin, from_day=matrix.window.from_day
+        )
         _keep(place, key, found.report)
     with xr.open_dataset(place / NUMBERS_FILE) as numbers:
-        return MemberResult(read_summary(place, OnlineSummary), error_bands(numbers, matrix.online_metric.split(".", 1)[1]))
+        return MemberResult(
+            read_summary(place, OnlineSummary),
+            error_bands(numbers, matrix.online_metric.split(".", 1)[1]),
+        )
 
 
 def run_identity(run: Path) -> dict[str, Any]:
-    """Return what changes whenever a run does: its folder, and every file in it by size and time of last change.
+    """Return what changes whenever a run does: its folder, and every file in it by size and time of
+    last change.
 
     EvaluationError if there is no such folder.
     """
@@ -114,9 +151,11 @@ def run_identity(run: Path) -> dict[str, Any]:
 
 
 def error_bands(numbers: xr.Dataset, variable: str) -> Bands | None:
-    """Return the error of the zonal mean state by latitude band from the numbers of an online evaluation; None where they do not hold it.
+    """Return the error of the zonal mean state by latitude band from the numbers of an online
+    evaluation; None where they do not hold it.
 
-    The root mean square over levels of the zonal-mean bias, levels weighted by the pressure between the middles to their neighbours.
+    The root mean square over levels of the zonal-mean bias, levels weighted by the pressure between
+    the middles to their neighbours.
     """
     name = f"zonal_bias_{variable}"
     if name not in numbers:
@@ -140,7 +179,9 @@ def _holds(place: Path, key: Mapping[str, Any]) -> bool:
         kept = read_json(place / KEY_FILE)
     except (OSError, ValueError):
         return False
-    return bool(kept == json.loads(json.dumps(key))) and all((place / name).is_file() for name in (SUMMARY_FILE, NUMBERS_FILE, REPORT_FILE))
+    return bool(kept == json.loads(json.dumps(key))) and all(
+        (place / name).is_file() for name in (SUMMARY_FILE, NUMBERS_FILE, REPORT_FILE)
+    )
 
 
 def _keep(place: Path, key: Mapping[str, Any], report: Report) -> None:

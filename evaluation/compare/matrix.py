@@ -1,4 +1,6 @@
-"""The matrix file of a comparison: which packages, which runs of each, and what they are held against."""
+"""The matrix file of a comparison: which packages, which runs of each, and what they are held
+against.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ class PackageEntry(StrictModel):
 
     package: Path = Field(description="the wrap_model.pt that was run")
     label: str = Field(pattern=_LABEL, description="short name for tables and figures")
-    recipe: str | None = Field(default=None, description="how it was trained, in a word; runs are grouped by it. Default: the package's")
+    recipe: str | None = Field(
+        default=None,
+        description="how it was trained, in a word; runs are grouped by it. Default: the package's",
+    )
     runs: tuple[Path, ...] = Field(default=(), description="run folders, crashed ones included")
 
 
@@ -36,7 +41,10 @@ class WindowConfig(StrictModel):
     """Which part of the runs is compared."""
 
     from_day: float | None = Field(
-        default=None, ge=0, description="first day of the mean state that is compared, counted from the start of the runs"
+        default=None,
+        ge=0,
+        description="first day of the mean state that is compared, counted from the start of the "
+        "runs",
     )
 
 
@@ -46,18 +54,26 @@ class MatrixConfig(StrictModel):
     store: Path = Field(description="column store of the offline scores")
     split: Literal["train", "validation", "test"] = "test"
     reference: Path = Field(description="run folder of the reference")
-    twin: Path | None = Field(default=None, description="run folder of a second reference, for what weather alone makes of an error")
+    twin: Path | None = Field(
+        default=None,
+        description="run folder of a second reference, for what weather alone makes of an error",
+    )
     window: WindowConfig = WindowConfig()
-    offline_metric: MetricName = Field(default="r2.ptend_t", description="the offline number that is to tell; choose it before looking")
-    online_metric: MetricName = Field(default="rmse.T", description="the online error that it is to tell")
+    offline_metric: MetricName = Field(
+        default="r2.ptend_t",
+        description="the offline number that is to tell; choose it before looking",
+    )
+    online_metric: MetricName = Field(
+        default="rmse.T", description="the online error that it is to tell"
+    )
     packages: tuple[PackageEntry, ...] = Field(min_length=1)
 
 
 def load_matrix(path: Path) -> MatrixConfig:
     """Return a matrix file, or a shipped one by its name, with absolute paths.
 
-    ConfigError for labels, packages or runs that stand twice, for a member that is the reference or its twin, and for a matrix
-    without any run.
+    ConfigError for labels, packages or runs that stand twice, for a member that is the reference or
+    its twin, and for a matrix without any run.
     """
     path = find_configuration("comparisons", path)
     matrix = load_config(path, MatrixConfig)
@@ -67,7 +83,12 @@ def load_matrix(path: Path) -> MatrixConfig:
         return (base / one).resolve()
 
     packages = tuple(
-        entry.model_copy(update={"package": absolute(entry.package), "runs": tuple(absolute(run) for run in entry.runs)})
+        entry.model_copy(
+            update={
+                "package": absolute(entry.package),
+                "runs": tuple(absolute(run) for run in entry.runs),
+            }
+        )
         for entry in matrix.packages
     )
     matrix = matrix.model_copy(
@@ -88,16 +109,26 @@ def _check(path: Path, matrix: MatrixConfig) -> None:
     runs = [run for entry in matrix.packages for run in entry.runs]
     _require_distinct(path, "run", [str(run) for run in runs])
     if not runs:
-        raise ConfigError(f"{path}: no package has runs, so there is nothing to compare; `climlink evaluate offline` scores packages alone")
+        raise ConfigError(
+            f"{path}: no package has runs, so there is nothing to compare; `climlink evaluate "
+            "offline` scores packages alone"
+        )
     if matrix.twin == matrix.reference:
-        raise ConfigError(f"{path}: twin and reference are one folder, {matrix.reference}; a twin is a second run of the reference")
+        raise ConfigError(
+            f"{path}: twin and reference are one folder, {matrix.reference}; a twin is a second "
+            "run of the reference"
+        )
     for role, folder in (("reference", matrix.reference), ("twin", matrix.twin)):
         if folder in runs:
-            raise ConfigError(f"{path}: {folder} is the {role} and a member too; take it out of the runs")
+            raise ConfigError(
+                f"{path}: {folder} is the {role} and a member too; take it out of the runs"
+            )
 
 
 def _require_distinct(path: Path, what: str, values: Iterable[str]) -> None:
     listed = list(values)
     twice = sorted({value for value in listed if listed.count(value) > 1})
     if twice:
-        raise ConfigError(f"{path}: {what} given twice, would be counted twice: {', '.join(twice)}; keep one")
+        raise ConfigError(
+            f"{path}: {what} given twice, would be counted twice: {', '.join(twice)}; keep one"
+        )

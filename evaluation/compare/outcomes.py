@@ -1,4 +1,6 @@
-"""What runs did, as numbers that order them: crashed ones too, without averaging what cannot be averaged."""
+"""What runs did, as numbers that order them: crashed ones too, without averaging what cannot be
+averaged.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ _NEAR_ZERO = ("bias", "climsim_bias", "drift")
 
 
 def goodness(name: str, value: float) -> float | None:
-    """Return a metric turned so that more is better: R² and scores as they are, errors negative, biases and drifts by their size; None
-    for a metric of which climlink does not know what is better."""
+    """Return a metric turned so that more is better: R² and scores as they are, errors negative,
+    biases and drifts by their size; None for a metric of which climlink does not know what is
+    better."""
     metric = name.split(".", 2)
     prefix = ".".join(metric[:2]) if metric[0] == "confidence" else metric[0]
     if prefix in _HIGHER:
@@ -31,7 +34,9 @@ def goodness(name: str, value: float) -> float | None:
 
 
 def common_metrics(metrics: Sequence[Metrics]) -> list[str]:
-    """Return the names of metrics that all have a number for, and of which it is known what is better, in the order of the first."""
+    """Return the names of metrics that all have a number for, and of which it is known what is
+    better, in the order of the first.
+    """
     if not metrics:
         return []
     return [name for name in metrics[0] if all(_known(name, m.get(name)) for m in metrics)]
@@ -47,15 +52,19 @@ def error_of(member: MemberResult, metric: str) -> float | None:
 
 
 def worst_ranks(members: Sequence[MemberResult], metric: str) -> Array:
-    """Return the place of each member among all, [member], 1 the best; NaN for a survivor without an error.
+    """Return the place of each member among all, [member], 1 the best; NaN for a survivor without
+    an error.
 
-    Survivors are ordered by their error; every run that ended early comes after every survivor, the earlier the worse (worst-rank scores:
-    Lachin 1999, Controlled Clinical Trials 20, 408). The error of a run that ended early is not used: it is over fewer days, and so often
-    the smaller. Equals share their mean place.
+    Survivors are ordered by their error; every run that ended early comes after every survivor, the
+    earlier the worse (worst-rank scores: Lachin 1999, Controlled Clinical Trials 20, 408). The
+    error of a run that ended early is not used: it is over fewer days, and so often the smaller.
+    Equals share their mean place.
     """
     keys = [_key(member, metric) for member in members]
     order = sorted({key for key in keys if key is not None})
-    place = np.array([np.nan if key is None else order.index(key) for key in keys], dtype=np.float64)
+    place = np.array(
+        [np.nan if key is None else order.index(key) for key in keys], dtype=np.float64
+    )
     ranks = np.full(len(members), np.nan)
     known = np.isfinite(place)
     ranks[known] = rankdata(place[known])

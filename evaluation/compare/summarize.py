@@ -46,14 +46,19 @@ def summarize(comparison: Comparison, held: Held) -> CompareSummary:
         statements=statements(comparison),
         twin_error=twin_error,
         packages=[_package(comparison, k) for k in range(len(comparison.results))],
-        agreements=[_agreement(metric, outcome, found) for (metric, outcome), found in comparison.agreements.items()],
+        agreements=[
+            _agreement(metric, outcome, found)
+            for (metric, outcome), found in comparison.agreements.items()
+        ],
         survival=[_survival(group) for group in comparison.groups],
         excluded=[f"{e.what}: {e.why}" for e in comparison.excluded],
     )
 
 
 def _twin_error(comparison: Comparison) -> float | None:
-    """Return the online metric of the twin over the longest window that a member was compared over."""
+    """Return the online metric of the twin over the longest window that a member was compared
+    over.
+    """
     members = [m.summary for r in comparison.results for m in r.members]
     known = [(m.compared_days, m.metrics.get(f"twin.{comparison.online_metric}")) for m in members]
     told = [(days, value) for days, value in known if value is not None]
@@ -72,7 +77,10 @@ def _package(comparison: Comparison, k: int) -> ComparedPackage:
         offline=finite_or_none(float(comparison.offline[k])),
         offline_place=finite_or_none(float(comparison.offline_places[k])),
         online_place=finite_or_none(float(comparison.online_places[k])),
-        members=[_member(m, float(rank), comparison.online_metric) for m, rank in zip(result.members, comparison.ranks[k], strict=True)],
+        members=[
+            _member(m, float(rank), comparison.online_metric)
+            for m, rank in zip(result.members, comparison.ranks[k], strict=True)
+        ],
         survived=survived,
         survival_low=low,
         survival_high=high,
@@ -105,7 +113,13 @@ def _extremes(bands: Bands) -> tuple[RegionSummary | None, RegionSummary | None]
         return None, None
     found = []
     for at in (int(np.nanargmin(bands.error)), int(np.nanargmax(bands.error))):
-        found.append(RegionSummary(south=float(bands.edges[at]), north=float(bands.edges[at + 1]), error=float(bands.error[at])))
+        found.append(
+            RegionSummary(
+                south=float(bands.edges[at]),
+                north=float(bands.edges[at + 1]),
+                error=float(bands.error[at]),
+            )
+        )
     return found[0], found[1]
 
 

@@ -11,7 +11,9 @@ from climlink.evaluation.summary import PackageSummary
 
 
 class ComparedMember(StrictModel):
-    """One run of a package. ``error`` is over the days that it lived; ``rank`` is its place among all members, 1 the best."""
+    """One run of a package. ``error`` is over the days that it lived; ``rank`` is its place among
+    all members, 1 the best.
+    """
 
     run: str
     survived: bool
@@ -32,28 +34,42 @@ class RegionSummary(StrictModel):
 
 
 class ComparedPackage(StrictModel):
-    """One package with its offline number, its members and what they did. What cannot be told is null."""
+    """One package with its offline number, its members and what they did. What cannot be told is
+    null.
+    """
 
     label: str
     package: PackageSummary
     recipe: str | None
     offline: float | None
-    offline_place: float | None = Field(description="place by the offline number among compared packages, 1 the best")
-    online_place: float | None = Field(description="place by the mean rank of its members, 1 the best")
+    offline_place: float | None = Field(
+        description="place by the offline number among compared packages, 1 the best"
+    )
+    online_place: float | None = Field(
+        description="place by the mean rank of its members, 1 the best"
+    )
     members: list[ComparedMember]
     survived: int
-    survival_low: float | None = Field(description="exact 95 % interval of the probability to survive")
+    survival_low: float | None = Field(
+        description="exact 95 % interval of the probability to survive"
+    )
     survival_high: float | None
     mean_rank: float | None
-    error: float | None = Field(description="median over members of the error over the days that each lived")
-    error_is_partial: bool = Field(description="a member of it crashed, so the error is not over the whole window")
+    error: float | None = Field(
+        description="median over members of the error over the days that each lived"
+    )
+    error_is_partial: bool = Field(
+        description="a member of it crashed, so the error is not over the whole window"
+    )
     years_per_day: float | None = Field(description="median over members")
     best_region: RegionSummary | None
     worst_region: RegionSummary | None
 
 
 class AgreementSummary(StrictModel):
-    """How far an offline metric and an online outcome order packages alike; 1 is perfect, -1 reversed. Null where it cannot be told."""
+    """How far an offline metric and an online outcome order packages alike; 1 is perfect, -1
+    reversed. Null where it cannot be told.
+    """
 
     offline_metric: str
     online_outcome: str
@@ -76,7 +92,10 @@ class SurvivalSummary(StrictModel):
     survived: int
     low: float
     high: float
-    median_days: float | None = Field(description="day by which half are gone (Kaplan and Meier); null where more than half live on")
+    median_days: float | None = Field(
+        description="day by which half are gone (Kaplan and Meier); null where more than half live "
+        "on"
+    )
 
 
 class CompareSummary(StrictModel):
@@ -88,10 +107,14 @@ class CompareSummary(StrictModel):
     twin: str | None
     offline_metric: str
     online_metric: str
-    verdict: Literal["told", "misled", "not_shown", "too_few"] = Field(description="whether the offline number told the online outcome")
+    verdict: Literal["told", "misled", "not_shown", "too_few"] = Field(
+        description="whether the offline number told the online outcome"
+    )
     words: str
     statements: list[str] = Field(description="what so few members or packages cannot say")
-    twin_error: float | None = Field(description="the online metric of the twin: what weather alone makes of it")
+    twin_error: float | None = Field(
+        description="the online metric of the twin: what weather alone makes of it"
+    )
     packages: list[ComparedPackage]
     agreements: list[AgreementSummary]
     survival: list[SurvivalSummary]

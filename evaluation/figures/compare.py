@@ -15,7 +15,16 @@ from climlink.evaluation.compare.chances import survival_interval
 from climlink.evaluation.compare.outcomes import error_of
 from climlink.evaluation.compare.words import shown_agreement
 
-UNITS = {"T": "K", "Q": "kg/kg", "U": "m/s", "V": "m/s", "CLDLIQ": "kg/kg", "CLDICE": "kg/kg", "TOTCLD": "kg/kg", "precipitation": "mm/day"}
+UNITS = {
+    "T": "K",
+    "Q": "kg/kg",
+    "U": "m/s",
+    "V": "m/s",
+    "CLDLIQ": "kg/kg",
+    "CLDICE": "kg/kg",
+    "TOTCLD": "kg/kg",
+    "precipitation": "mm/day",
+}
 _LARGE_RATIO = 10.0
 _BY = {"package": "by package", "architecture": "by architecture", "recipe": "by recipe"}
 
@@ -39,7 +48,9 @@ def colours(comparison: Comparison) -> list[tuple[float, ...]]:
 
 
 def skill_figure(comparison: Comparison, twin_error: float | None) -> Figure:
-    """Draw the online error of every member, and the mean rank of every package, against the offline number."""
+    """Draw the online error of every member, and the mean rank of every package, against the
+    offline number.
+    """
     figure = Figure(figsize=(10.0, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True)
     for k, (result, colour) in enumerate(zip(comparison.results, colours(comparison), strict=True)):
@@ -48,28 +59,51 @@ def skill_figure(comparison: Comparison, twin_error: float | None) -> Figure:
         for member in result.members:
             error = error_of(member, comparison.online_metric)
             if error is not None:
-                _member_mark(left, float(comparison.offline[k]), error, member.summary.survived, colour)
+                _member_mark(
+                    left, float(comparison.offline[k]), error, member.summary.survived, colour
+                )
             else:
                 # No error to place it by: on the upper edge, where the worst belong.
-                left.plot(comparison.offline[k], 0.97, "x", color=colour, markersize=9, transform=left.get_xaxis_transform())
+                left.plot(
+                    comparison.offline[k],
+                    0.97,
+                    "x",
+                    color=colour,
+                    markersize=9,
+                    transform=left.get_xaxis_transform(),
+                )
         if np.isfinite(comparison.mean_rank[k]):
-            right.plot(comparison.offline[k], comparison.mean_rank[k], "o", color=colour, markersize=9)
+            right.plot(
+                comparison.offline[k], comparison.mean_rank[k], "o", color=colour, markersize=9
+            )
             right.annotate(
-                result.label, (comparison.offline[k], comparison.mean_rank[k]), xytext=(0, 9), textcoords="offset points", ha="center"
+                result.label,
+                (comparison.offline[k], comparison.mean_rank[k]),
+                xytext=(0, 9),
+                textcoords="offset points",
+                ha="center",
             )
         left.plot([], [], "o", color=colour, label=result.label)
-    left.plot([], [], "o", color="0.3", markerfacecolor="none", label="ended early:\nover the days lived")
-    if any(error_of(m, comparison.online_metric) is None for r in comparison.results for m in r.members):
+    left.plot(
+        [], [], "o", color="0.3", markerfacecolor="none", label="ended early:\nover the days lived"
+    )
+    if any(
+        error_of(m, comparison.online_metric) is None for r in comparison.results for m in r.members
+    ):
         left.plot([], [], "x", color="0.3", label="ended before\nit had an error")
     if twin_error is not None:
         left.axhline(twin_error, color="0.4", linestyle="--", linewidth=1.0, label="two references")
     _scale(left)
     left.set(
-        xlabel=f"offline: {comparison.offline_metric}", ylabel=f"online: {with_units(comparison.online_metric)}", title="error of every run"
+        xlabel=f"offline: {comparison.offline_metric}",
+        ylabel=f"online: {with_units(comparison.online_metric)}",
+        title="error of every run",
     )
     left.legend(frameon=False, fontsize=9)
     right.set(
-        xlabel=f"offline: {comparison.offline_metric}", ylabel="mean rank among all runs, 1 the best", title=shown_agreement(comparison)
+        xlabel=f"offline: {comparison.offline_metric}",
+        ylabel="mean rank among all runs, 1 the best",
+        title=shown_agreement(comparison),
     )
     right.invert_yaxis()
     for axes in (left, right):
@@ -80,12 +114,20 @@ def skill_figure(comparison: Comparison, twin_error: float | None) -> Figure:
 
 def _member_mark(axes: Axes, x: float, y: float, survived: bool, colour: tuple[float, ...]) -> None:
     face = colour if survived else "none"
-    axes.plot(x, y, "o", color=colour, markerfacecolor=face, markersize=8, markeredgewidth=1.6, alpha=0.85)
+    axes.plot(
+        x, y, "o", color=colour, markerfacecolor=face, markersize=8, markeredgewidth=1.6, alpha=0.85
+    )
 
 
 def _scale(axes: Axes) -> None:
-    """Make the vertical axis of errors one from 0, or a logarithmic one where they differ by more than a factor of ten."""
-    data = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines if line.get_transform() != axes.get_xaxis_transform()]
+    """Make the vertical axis of errors one from 0, or a logarithmic one where they differ by more
+    than a factor of ten.
+    """
+    data = [
+        np.asarray(line.get_ydata(), dtype=np.float64)
+        for line in axes.lines
+        if line.get_transform() != axes.get_xaxis_transform()
+    ]
     data += [np.asarray(c.get_offsets(), dtype=np.float64)[:, 1] for c in axes.collections]
     values = np.concatenate([d.ravel() for d in data]) if data else np.empty(0)
     values = values[np.isfinite(values) & (values > 0.0)]
@@ -97,14 +139,20 @@ def _scale(axes: Axes) -> None:
 
 
 def ordering_figure(comparison: Comparison) -> Figure:
-    """Draw the place of every compared package offline beside its place online, joined by a line."""
-    figure = Figure(figsize=(7.0, 1.2 + 0.55 * max(3, int(comparison.compared.sum()))), layout="constrained")
+    """Draw the place of every compared package offline beside its place online, joined by a
+    line.
+    """
+    figure = Figure(
+        figsize=(7.0, 1.2 + 0.55 * max(3, int(comparison.compared.sum()))), layout="constrained"
+    )
     axes = figure.subplots()
     offline, online = comparison.offline_places, comparison.online_places
     tied: dict[tuple[int, float], list[str]] = {}
     for k, (result, colour) in enumerate(zip(comparison.results, colours(comparison), strict=True)):
         if comparison.compared[k]:
-            axes.plot([0.0, 1.0], [offline[k], online[k]], "o-", color=colour, linewidth=2.0, markersize=8)
+            axes.plot(
+                [0.0, 1.0], [offline[k], online[k]], "o-", color=colour, linewidth=2.0, markersize=8
+            )
             for side, place in enumerate((offline[k], online[k])):
                 tied.setdefault((side, float(place)), []).append(result.label)
     for (side, place), labels in tied.items():
@@ -117,7 +165,13 @@ def ordering_figure(comparison: Comparison) -> Figure:
             va="center",
         )
     axes.set_xlim(-0.7, 1.7)
-    axes.set_xticks([0.0, 1.0], [f"offline\n{comparison.offline_metric}", f"online\n{comparison.online_metric}, crashed last"])
+    axes.set_xticks(
+        [0.0, 1.0],
+        [
+            f"offline\n{comparison.offline_metric}",
+            f"online\n{comparison.online_metric}, crashed last",
+        ],
+    )
     axes.invert_yaxis()
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("place, 1 the best")
@@ -128,7 +182,9 @@ def ordering_figure(comparison: Comparison) -> Figure:
 
 
 def survival_figure(comparison: Comparison) -> Figure:
-    """Draw the share of runs that live on against days, by package, architecture and recipe, with the exact 95 % intervals of its end."""
+    """Draw the share of runs that live on against days, by package, architecture and recipe, with
+    the exact 95 % intervals of its end.
+    """
     kinds = [by for by in _BY if any(g.by == by for g in comparison.groups)]
     figure = Figure(figsize=(11.0, 4.2), layout="constrained")
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
@@ -141,7 +197,9 @@ def survival_figure(comparison: Comparison) -> Figure:
 
 
 def _survival_panel(axes: Axes, groups: Sequence[Group]) -> None:
-    """Draw the curves of groups and, to the right of their end, the exact intervals of the share that reached it."""
+    """Draw the curves of groups and, to the right of their end, the exact intervals of the share
+    that reached it.
+    """
     table = colormaps["tab10" if len(groups) <= 10 else "tab20"]
     last = max(1e-3, *(float(g.curve.days[-1]) for g in groups))
     dodge = min(0.04, 0.4 / len(groups))
@@ -151,10 +209,25 @@ def _survival_panel(axes: Axes, groups: Sequence[Group]) -> None:
         # Lines that lie on each other stay visible: the first are the thickest.
         width = 2.0 + 1.5 * (len(groups) - 1 - k)
         label = f"{group.name}: {group.survived}/{group.members}"
-        axes.step(np.append(curve.days, last), share, where="post", color=colour, linewidth=min(width, 6.0), label=label)
+        axes.step(
+            np.append(curve.days, last),
+            share,
+            where="post",
+            color=colour,
+            linewidth=min(width, 6.0),
+            label=label,
+        )
         if group.survived < group.members:
             low, high = (100.0 * np.append(v, v[-1]) for v in (curve.low, curve.high))
-            axes.fill_between(np.append(curve.days, last), low, high, step="post", color=colour, alpha=0.1, linewidth=0.0)
+            axes.fill_between(
+                np.append(curve.days, last),
+                low,
+                high,
+                step="post",
+                color=colour,
+                alpha=0.1,
+                linewidth=0.0,
+            )
         interval = [100.0 * v for v in survival_interval(group.survived, group.members)]
         at = last * (1.04 + dodge * k)
         axes.plot([at, at], interval, color=colour, linewidth=2.0)
@@ -166,7 +239,9 @@ def _survival_panel(axes: Axes, groups: Sequence[Group]) -> None:
 
 
 def speed_figure(comparison: Comparison, twin_error: float | None) -> Figure | None:
-    """Draw error against speed, with the number of parameters as size; None where no package has both numbers."""
+    """Draw error against speed, with the number of parameters as size; None where no package has
+    both numbers.
+    """
     usable = np.isfinite(comparison.years_per_day) & np.isfinite(comparison.error)
     if not usable.any():
         return None
@@ -179,17 +254,40 @@ def speed_figure(comparison: Comparison, twin_error: float | None) -> Figure | N
         parameters = result.package.parameters
         size = 60.0 if not parameters else 40.0 + 60.0 * max(0.0, np.log10(parameters) - 3.0)
         place = (comparison.years_per_day[k], comparison.error[k])
-        axes.scatter(*place, s=size, color=colour if whole else "none", edgecolor=colour, linewidth=1.8, alpha=0.85)
+        axes.scatter(
+            *place,
+            s=size,
+            color=colour if whole else "none",
+            edgecolor=colour,
+            linewidth=1.8,
+            alpha=0.85,
+        )
         count = "" if parameters is None else f"\n{_short(parameters)} parameters"
-        axes.annotate(f"{result.label}{count}", place, xytext=(0, 14), textcoords="offset points", ha="center", fontsize=9)
+        axes.annotate(
+            f"{result.label}{count}",
+            place,
+            xytext=(0, 14),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
     front = _front(comparison, usable)
     if len(front) > 1:
-        axes.plot(comparison.years_per_day[front], comparison.error[front], color="0.6", linewidth=1.0, zorder=0)
+        axes.plot(
+            comparison.years_per_day[front],
+            comparison.error[front],
+            color="0.6",
+            linewidth=1.0,
+            zorder=0,
+        )
     if twin_error is not None:
         axes.axhline(twin_error, color="0.4", linestyle="--", linewidth=1.0, label="two references")
         axes.legend(frameon=False, fontsize=9)
     _scale(axes)
-    axes.set(xlabel="speed (simulated years per day)", ylabel=f"error online: {with_units(comparison.online_metric)}")
+    axes.set(
+        xlabel="speed (simulated years per day)",
+        ylabel=f"error online: {with_units(comparison.online_metric)}",
+    )
     axes.set_axisbelow(True)
     axes.grid(color="0.92")
     axes.margins(x=0.35, y=0.25)
@@ -201,7 +299,9 @@ def _short(count: int) -> str:
 
 
 def _front(comparison: Comparison, usable: np.ndarray) -> list[int]:
-    """Return packages, fastest first, of which no other is faster and better; those with crashed members are not on it."""
+    """Return packages, fastest first, of which no other is faster and better; those with crashed
+    members are not on it.
+    """
     whole = [all(m.summary.survived for m in r.members) for r in comparison.results]
     candidates = [int(k) for k in np.flatnonzero(usable & np.array(whole))]
     found: list[int] = []
@@ -212,12 +312,16 @@ def _front(comparison: Comparison, usable: np.ndarray) -> list[int]:
 
 
 def region_figure(comparison: Comparison) -> Figure | None:
-    """Draw the error of the mean state by latitude, a line per package; None where no package has it."""
+    """Draw the error of the mean state by latitude, a line per package; None where no package has
+    it.
+    """
     if not any(b is not None for b in comparison.bands):
         return None
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     axes = figure.subplots()
-    for result, bands, colour in zip(comparison.results, comparison.bands, colours(comparison), strict=True):
+    for result, bands, colour in zip(
+        comparison.results, comparison.bands, colours(comparison), strict=True
+    ):
         if bands is None:
             continue
         whole = all(m.summary.survived for m in result.members)
@@ -235,7 +339,10 @@ def region_figure(comparison: Comparison) -> Figure | None:
     variable = comparison.online_metric.split(".", 1)[1]
     units = units_of(comparison.online_metric)
     _scale(axes)
-    axes.set(xlabel="latitude (degrees)", ylabel=f"zonal-mean error of {variable}" + (f" ({units})" if units else ""))
+    axes.set(
+        xlabel="latitude (degrees)",
+        ylabel=f"zonal-mean error of {variable}" + (f" ({units})" if units else ""),
+    )
     axes.set_xlim(-90.0, 90.0)
     axes.set_xticks(range(-90, 91, 30))
     axes.grid(color="0.92")

@@ -1,4 +1,6 @@
-"""Figures of online runs: error growth, profiles and sections of error, drift, areas, budgets, survival. Rain has figures of its own."""
+"""Figures of online runs: error growth, profiles and sections of error, drift, areas, budgets,
+survival. Rain has figures of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from climlink.evaluation.figures.style import BIAS_COLOURS, BIAS_COLOURS_WATER, pressure_axis, symmetric_limit
+from climlink.evaluation.figures.style import (
+    BIAS_COLOURS,
+    BIAS_COLOURS_WATER,
+    pressure_axis,
+    symmetric_limit,
+)
 from climlink.evaluation.online.blocks import REFERENCE, RUN, TWIN
 from climlink.evaluation.online.fields import PROFILES
 from climlink.evaluation.survival import SurvivalCurve
@@ -31,11 +38,15 @@ _LOWEST_SHOWN_HPA = 1.0
 _NOTHING = 0.01
 
 
-def panels(count: int, columns: int = 2, size: tuple[float, float] = _PANEL, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+def panels(
+    count: int, columns: int = 2, size: tuple[float, float] = _PANEL, *, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
     """Return a figure with ``count`` panels in rows of ``columns``."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(max(4.8, size[0] * columns), size[1] * rows + 0.5), layout="constrained")
+    figure = Figure(
+        figsize=(max(4.8, size[0] * columns), size[1] * rows + 0.5), layout="constrained"
+    )
     grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel()
     for axes in grid[count:]:
         axes.set_visible(False)
@@ -45,11 +56,15 @@ def panels(count: int, columns: int = 2, size: tuple[float, float] = _PANEL, *, 
 def legend_above(figure: Figure, axes: Axes) -> None:
     """Put the legend of one panel above all panels."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize=10)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize=10
+    )
 
 
 def growth_figure(numbers: xr.Dataset, names: Sequence[str], prefix: str) -> Figure:
-    """Draw PREFIX_rmse_NAME against time on a logarithmic axis, with the twin's below which an error is internal variability."""
+    """Draw PREFIX_rmse_NAME against time on a logarithmic axis, with the twin's below which an
+    error is internal variability.
+    """
     figure, grid = panels(len(names))
     days = numbers[f"{prefix}_day"].values
     for axes, name in zip(grid, names, strict=True):
@@ -72,7 +87,9 @@ def growth_figure(numbers: xr.Dataset, names: Sequence[str], prefix: str) -> Fig
 
 
 def logarithmic(axes: Axes, values: Array) -> None:
-    """Make the vertical axis logarithmic, over a decade at least; where nothing is above zero say so, because it cannot be drawn."""
+    """Make the vertical axis logarithmic, over a decade at least; where nothing is above zero say
+    so, because it cannot be drawn.
+    """
     positive = values[np.isfinite(values) & (values > 0.0)]
     if not positive.size:
         axes.text(0.5, 0.5, "no difference", transform=axes.transAxes, ha="center", va="center")
@@ -86,7 +103,10 @@ def logarithmic(axes: Axes, values: Array) -> None:
 
 def _marked(line: Mapping[str, Any], values: Array) -> dict[str, Any]:
     """Return a line's style, with markers where points are few."""
-    return {**line, **({"marker": "o", "markersize": 3.5} if np.isfinite(values).sum() <= 40 else {})}
+    return {
+        **line,
+        **({"marker": "o", "markersize": 3.5} if np.isfinite(values).sum() <= 40 else {}),
+    }
 
 
 def profile_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
@@ -110,9 +130,13 @@ def profile_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
 
 
 def section_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
-    """Draw zonal-mean bias against latitude and pressure, with the reference's tropopause, and dots where the twin differs as much."""
+    """Draw zonal-mean bias against latitude and pressure, with the reference's tropopause, and dots
+    where the twin differs as much.
+    """
     figure, grid = panels(len(names), 2, (3.9, 2.8))
-    filled = np.isfinite(numbers[f"zonal_{names[0]}"].values).any(axis=0)  # a coarse grid leaves bins of latitude empty
+    filled = np.isfinite(numbers[f"zonal_{names[0]}"].values).any(
+        axis=0
+    )  # a coarse grid leaves bins of latitude empty
     numbers = numbers.isel(zonal_lat=np.flatnonzero(filled))
     latitude, pressure = numbers["zonal_lat"].values, numbers["level_hpa"].values
     low = pressure >= min(_LOWEST_SHOWN_HPA, float(pressure.max()))
@@ -133,7 +157,9 @@ def section_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
 
 
 def first_period_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
-    """Draw the mean error of the first days against time and pressure, inside and outside of 30S-30N."""
+    """Draw the mean error of the first days against time and pressure, inside and outside of
+    30S-30N.
+    """
     bands = list(numbers["band"].values)
     figure, grid = panels(len(names) * len(bands), len(bands), (3.9, 2.8))
     days, pressure = numbers["first_day"].values, numbers["level_hpa"].values
@@ -146,7 +172,13 @@ def first_period_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
             run = bias.sel(pair=RUN, band=band).values[:, low].T * shown.scale
             mesh = _mesh(axes, days, pressure[low], run, limit, water=shown.water)
             if TWIN in bias["pair"].values:
-                _dots(axes, days, pressure[low], run, bias.sel(pair=TWIN, band=band).values[:, low].T * shown.scale)
+                _dots(
+                    axes,
+                    days,
+                    pressure[low],
+                    run,
+                    bias.sel(pair=TWIN, band=band).values[:, low].T * shown.scale,
+                )
             axes.set_title(f"{shown.label}, {band}", fontsize=10)
             axes.set_xlabel("day")
             if column == 0:
@@ -155,27 +187,53 @@ def first_period_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
     return figure
 
 
-def _mesh(axes: Axes, x: Array, pressure: Array, values: Array, limit: float, *, water: bool) -> QuadMesh:
-    """Draw cells about (x, pressure) in diverging colours on a pressure axis, and return what a colour bar needs."""
+def _mesh(
+    axes: Axes, x: Array, pressure: Array, values: Array, limit: float, *, water: bool
+) -> QuadMesh:
+    """Draw cells about (x, pressure) in diverging colours on a pressure axis, and return what a
+    colour bar needs.
+    """
     axes.set_facecolor("0.85")
     colours = BIAS_COLOURS_WATER if water else BIAS_COLOURS
-    mesh = axes.pcolormesh(x, pressure, values, cmap=colours, vmin=-limit, vmax=limit, shading="nearest", rasterized=True)
+    mesh = axes.pcolormesh(
+        x,
+        pressure,
+        values,
+        cmap=colours,
+        vmin=-limit,
+        vmax=limit,
+        shading="nearest",
+        rasterized=True,
+    )
     pressure_axis(axes, pressure)
     return mesh
 
 
 def _dots(axes: Axes, x: Array, pressure: Array, run: Array, twin: Array) -> None:
-    """Put a dot where the twin is as far from the reference as the run and the error is seen: it is internal variability there."""
+    """Put a dot where the twin is as far from the reference as the run and the error is seen: it is
+    internal variability there.
+    """
     with np.errstate(invalid="ignore"):
-        told = np.abs(run) > _NOTHING * symmetric_limit(run)  # where neither has any cloud there is nothing to tell
+        told = np.abs(run) > _NOTHING * symmetric_limit(
+            run
+        )  # where neither has any cloud there is nothing to tell
         level, column = np.nonzero((np.abs(run) <= np.abs(twin)) & told)
     step = max(1, len(pressure) // 24)
     kept = level % step == 0
-    axes.plot(x[column[kept]], pressure[level[kept]], linestyle="none", marker=".", markersize=2.5, color="0.25")
+    axes.plot(
+        x[column[kept]],
+        pressure[level[kept]],
+        linestyle="none",
+        marker=".",
+        markersize=2.5,
+        color="0.25",
+    )
 
 
 def series_figure(numbers: xr.Dataset, series: Mapping[str, tuple[str, float]], day: str) -> Figure:
-    """Draw variables of every member against time: ``series`` has the variable's title with units, and a factor."""
+    """Draw variables of every member against time: ``series`` has the variable's title with units,
+    and a factor.
+    """
     figure, grid = panels(len(series))
     for axes, (name, (title, scale)) in zip(grid, series.items(), strict=True):
         values = numbers[name]
@@ -185,14 +243,18 @@ def series_figure(numbers: xr.Dataset, series: Mapping[str, tuple[str, float]], 
                 if np.isfinite(one).any():
                     axes.plot(numbers[day].values, one, **_marked(LINES[member], one))
         if "member" not in values.dims:
-            axes.plot(numbers[day].values, values.values * scale, **_marked(LINES[RUN], values.values))
+            axes.plot(
+                numbers[day].values, values.values * scale, **_marked(LINES[RUN], values.values)
+            )
         _time_panel(axes, title)
     legend_above(figure, grid[0])
     return figure
 
 
 def area_figure(numbers: xr.Dataset, kind: str, quantities: Mapping[str, str]) -> Figure:
-    """Draw area means or spreads (``kind`` mean or std) of quantities, a row for each, by region."""
+    """Draw area means or spreads (``kind`` mean or std) of quantities, a row for each, by
+    region.
+    """
     regions = list(numbers["region"].values)
     figure, grid = panels(len(quantities) * len(regions), len(regions), (2.45, 2.3))
     for row, (quantity, label) in enumerate(quantities.items()):
@@ -222,8 +284,22 @@ def survival_figure(curve: SurvivalCurve, planned_days: float | None) -> Figure:
     """Draw the probability to live longer than a day, as steps with the interval shaded."""
     figure = Figure(figsize=(6.0, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.step(curve.days, curve.probability, where="post", color=LINES[RUN]["color"], label="Kaplan-Meier estimate")
-    axes.fill_between(curve.days, curve.low, curve.high, step="post", color="#c2410c", alpha=0.18, label="95 % interval")
+    axes.step(
+        curve.days,
+        curve.probability,
+        where="post",
+        color=LINES[RUN]["color"],
+        label="Kaplan-Meier estimate",
+    )
+    axes.fill_between(
+        curve.days,
+        curve.low,
+        curve.high,
+        step="post",
+        color="#c2410c",
+        alpha=0.18,
+        label="95 % interval",
+    )
     if planned_days is not None:
         axes.axvline(planned_days, color="0.4", linestyle=":", label="planned end")
     axes.set_ylim(0.0, 1.05)
@@ -235,8 +311,15 @@ def survival_figure(curve: SurvivalCurve, planned_days: float | None) -> Figure:
     return figure
 
 
-def ensemble_growth_figure(rows: Mapping[str, tuple[Array, Array]], twin: tuple[Array, Array] | None, name: str, days_label: str) -> Figure:
-    """Draw the error of one field of every member, each to its own end, with the median of those alive and the twin's."""
+def ensemble_growth_figure(
+    rows: Mapping[str, tuple[Array, Array]],
+    twin: tuple[Array, Array] | None,
+    name: str,
+    days_label: str,
+) -> Figure:
+    """Draw the error of one field of every member, each to its own end, with the median of those
+    alive and the twin's.
+    """
     shown = PROFILES[name]
     figure = Figure(figsize=(7.0, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -244,10 +327,22 @@ def ensemble_growth_figure(rows: Mapping[str, tuple[Array, Array]], twin: tuple[
         line = axes.plot(days, values * shown.scale, linewidth=1.2, label=label)[0]
         last = np.flatnonzero(np.isfinite(values))
         if len(last):
-            axes.plot(days[last[-1]], values[last[-1]] * shown.scale, marker="o", markersize=5, color=line.get_color())
+            axes.plot(
+                days[last[-1]],
+                values[last[-1]] * shown.scale,
+                marker="o",
+                markersize=5,
+                color=line.get_color(),
+            )
     if twin is not None:
         axes.plot(twin[0], twin[1] * shown.scale, **LINES[TWIN])
-    logarithmic(axes, np.concatenate([values for _, values in [*rows.values(), *([] if twin is None else [twin])]]) * shown.scale)
+    logarithmic(
+        axes,
+        np.concatenate(
+            [values for _, values in [*rows.values(), *([] if twin is None else [twin])]]
+        )
+        * shown.scale,
+    )
     axes.set_xlabel(days_label)
     axes.set_ylabel(f"RMSE of {shown.label}, {shown.units}")
     axes.grid(True, color="0.9", linewidth=0.6)

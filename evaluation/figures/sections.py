@@ -1,4 +1,6 @@
-"""Figures over latitude and pressure, over groups of precipitation and pressure, and of confidence."""
+"""Figures over latitude and pressure, over groups of precipitation and pressure, and of
+confidence.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +13,47 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from climlink.evaluation.figures.shown import shown_as
-from climlink.evaluation.figures.style import BIAS_COLOURS, BIAS_COLOURS_WATER, FIELD_COLOURS, pressure_axis, symmetric_limit
+from climlink.evaluation.figures.style import (
+    BIAS_COLOURS,
+    BIAS_COLOURS_WATER,
+    FIELD_COLOURS,
+    pressure_axis,
+    symmetric_limit,
+)
 
 Array = NDArray[np.float64]
 
 _WATER = ("ptend_q0001", "ptend_q0002", "ptend_q0003")
 _NO_VALUE = "0.8"
-_TOP_HPA = {"ptend_q0001": 50.0, "ptend_q0002": 50.0, "ptend_q0003": 50.0, "ptend_u": 10.0, "ptend_v": 10.0}
-"""Where sections begin: above, the tendencies of water and wind are 0, or pruned. Others are drawn on all levels."""
+_TOP_HPA = {
+    "ptend_q0001": 50.0,
+    "ptend_q0002": 50.0,
+    "ptend_q0003": 50.0,
+    "ptend_u": 10.0,
+    "ptend_v": 10.0,
+}
+"""Where sections begin: above, the tendencies of water and wind are 0, or pruned. Others are drawn
+on all levels.
+"""
 
 
 def _edges(centres: Array) -> Array:
-    """Return cell edges [n + 1] about centres [n], the outer ones as far out as the inner ones are in."""
+    """Return cell edges [n + 1] about centres [n], the outer ones as far out as the inner ones are
+    in.
+    """
     inner = 0.5 * (centres[1:] + centres[:-1])
     return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
 
 
-def _mesh(axes: Axes, x: Array, pressure_hpa: Array, field: Array, colours: str, low: float, high: float) -> QuadMesh:
+def _mesh(
+    axes: Axes, x: Array, pressure_hpa: Array, field: Array, colours: str, low: float, high: float
+) -> QuadMesh:
     """Draw field [x, level] as cells over x edges and pressure; cells without a value are grey."""
     levels = np.exp(_edges(np.log(pressure_hpa)))
     axes.set_facecolor(_NO_VALUE)
-    mesh = axes.pcolormesh(x, levels, np.ma.masked_invalid(field.T), cmap=colours, vmin=low, vmax=high, rasterized=True)
+    mesh = axes.pcolormesh(
+        x, levels, np.ma.masked_invalid(field.T), cmap=colours, vmin=low, vmax=high, rasterized=True
+    )
     pressure_axis(axes, pressure_hpa)
     return mesh
 
@@ -53,7 +75,9 @@ def _water_or(name: str) -> str:
 
 
 def zonal_r2(latitude_deg: Array, pressure_hpa: Array, scores: Mapping[str, Array]) -> Figure:
-    """Return maps of the zonal mean R² [bin, level], 0 to 1, of every profile output over latitude and pressure."""
+    """Return maps of the zonal mean R² [bin, level], 0 to 1, of every profile output over latitude
+    and pressure.
+    """
     figure = Figure(figsize=(10.0, 3.0 * (-(-len(scores) // 3)) + 0.5), layout="constrained")
     panels = figure.subplots(-(-len(scores) // 3), 3, squeeze=False).ravel()
     mesh = None
@@ -70,16 +94,24 @@ def zonal_r2(latitude_deg: Array, pressure_hpa: Array, scores: Mapping[str, Arra
     return figure
 
 
-def zonal_section(name: str, latitude_deg: Array, pressure_hpa: Array, truth: Array, prediction: Array) -> Figure:
-    """Return truth, prediction and bias of an output [bin, level], in catalogue units, side by side over latitude and pressure."""
+def zonal_section(
+    name: str, latitude_deg: Array, pressure_hpa: Array, truth: Array, prediction: Array
+) -> Figure:
+    """Return truth, prediction and bias of an output [bin, level], in catalogue units, side by side
+    over latitude and pressure.
+    """
     shown = shown_as(name)
     figure = Figure(figsize=(11.0, 3.3), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
     fields = [truth * shown.factor, prediction * shown.factor, (prediction - truth) * shown.factor]
     both = symmetric_limit(*fields[:2])
     limits = [both, both, symmetric_limit(fields[2])]
-    for axes, field, limit, title in zip(panels, fields, limits, ("truth", "prediction", "prediction minus truth"), strict=True):
-        mesh = _mesh(axes, _edges(latitude_deg), pressure_hpa, field, _water_or(name), -limit, limit)
+    for axes, field, limit, title in zip(
+        panels, fields, limits, ("truth", "prediction", "prediction minus truth"), strict=True
+    ):
+        mesh = _mesh(
+            axes, _edges(latitude_deg), pressure_hpa, field, _water_or(name), -limit, limit
+        )
         _crop(axes, name, pressure_hpa)
         axes.set_title(f"{shown.label}: {title}", fontsize=10)
         _latitudes(axes)
@@ -89,8 +121,12 @@ def zonal_section(name: str, latitude_deg: Array, pressure_hpa: Array, truth: Ar
     return figure
 
 
-def decile_biases(labels: Sequence[str], pressure_hpa: Array, biases: Mapping[str, Array]) -> Figure:
-    """Return the bias [group, level] of every profile output by group of predicted precipitation and pressure, in catalogue units."""
+def decile_biases(
+    labels: Sequence[str], pressure_hpa: Array, biases: Mapping[str, Array]
+) -> Figure:
+    """Return the bias [group, level] of every profile output by group of predicted precipitation
+    and pressure, in catalogue units.
+    """
     rows = -(-len(biases) // 2)
     figure = Figure(figsize=(11.0, 3.3 * rows), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False).ravel()
@@ -102,7 +138,11 @@ def decile_biases(labels: Sequence[str], pressure_hpa: Array, biases: Mapping[st
         mesh = _mesh(axes, x, pressure_hpa, scaled, _water_or(name), -limit, limit)
         _crop(axes, name, pressure_hpa)
         axes.set_title(f"{shown.label}: prediction minus truth", fontsize=10)
-        axes.set_xticks(np.arange(len(labels)), [t.replace("exactly ", "=").replace("below ", "<") for t in labels], fontsize=9)
+        axes.set_xticks(
+            np.arange(len(labels)),
+            [t.replace("exactly ", "=").replace("below ", "<") for t in labels],
+            fontsize=9,
+        )
         axes.axvline(1.5, color="0.2", linewidth=1.0)
         figure.colorbar(mesh, ax=axes, label=shown.unit, extend="both")
         if number % 2 == 0:
@@ -115,7 +155,9 @@ def decile_biases(labels: Sequence[str], pressure_hpa: Array, biases: Mapping[st
 
 
 def calibration(curves: Mapping[str, tuple[Array, Array]]) -> Figure:
-    """Return actual against predicted loss [part] of every output on logarithmic axes; on the dashed line the two agree."""
+    """Return actual against predicted loss [part] of every output on logarithmic axes; on the
+    dashed line the two agree.
+    """
     figure = Figure(figsize=(7.0, 5.4), layout="constrained")
     axes = figure.subplots()
     both = np.concatenate([np.concatenate(pair) for pair in curves.values()])
@@ -125,7 +167,15 @@ def calibration(curves: Mapping[str, tuple[Array, Array]]) -> Figure:
     for number, (name, (predicted, actual)) in enumerate(curves.items()):
         shown = (predicted > 0.0) & (actual > 0.0)
         style = {"marker": "o"} if number < 10 else {"marker": "s", "linestyle": ":"}
-        axes.plot(predicted[shown], actual[shown], markersize=4, linewidth=1.0, color=f"C{number % 10}", label=name, **style)  # type: ignore[arg-type]
+        axes.plot(
+            predicted[shown],
+            actual[shown],
+            markersize=4,
+            linewidth=1.0,
+            color=f"C{number % 10}",
+            label=name,
+            **style,  # type: ignore[arg-type]
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(*span)
@@ -138,11 +188,20 @@ def calibration(curves: Mapping[str, tuple[Array, Array]]) -> Figure:
 
 
 def skill_by_share_kept(kept: Array, r2: Mapping[str, Array], loss: Array) -> Figure:
-    """Return R² of every output and the mean loss against the share of columns kept [part], the least confident left out first."""
+    """Return R² of every output and the mean loss against the share of columns kept [part], the
+    least confident left out first.
+    """
     figure = Figure(figsize=(10.0, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (name, values) in enumerate(r2.items()):
-        left.plot(kept, values, color=f"C{number % 10}", linestyle="-" if number < 10 else ":", linewidth=1.3, label=name)
+        left.plot(
+            kept,
+            values,
+            color=f"C{number % 10}",
+            linestyle="-" if number < 10 else ":",
+            linewidth=1.3,
+            label=name,
+        )
     left.set_ylim(-0.05, 1.0)
     left.set_ylabel("R² of the columns kept")
     right.plot(kept, loss, marker="o", markersize=4)

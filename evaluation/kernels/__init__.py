@@ -1,4 +1,6 @@
-"""Scores of plain arrays in float64: of rows at hand, of pairs as they stream past, and of probabilities."""
+"""Scores of plain arrays in float64: of rows at hand, of pairs as they stream past, and of
+probabilities.
+"""
 
 from climlink.evaluation.kernels.rows import bias, mae, r2, rmse
 

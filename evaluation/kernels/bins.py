@@ -1,4 +1,6 @@
-"""Equal parts of a stream without keeping it: sums in narrow logarithmic bins, put together into parts of about equal size at the end."""
+"""Equal parts of a stream without keeping it: sums in narrow logarithmic bins, put together into
+parts of about equal size at the end.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LogBins:
-    """Bins of positive values: bin 0 is all below 10**``first``, the last all from 10**``last`` up, ``per_decade`` in a decade between."""
+    """Bins of positive values: bin 0 is all below 10**``first``, the last all from 10**``last`` up,
+    ``per_decade`` in a decade between.
+    """
 
     first: int
     last: int
@@ -31,7 +35,9 @@ class LogBins:
 
     @property
     def centres(self) -> Array:
-        """One value that stands for each bin, [count]: the geometric middle; the edge for the open ones."""
+        """One value that stands for each bin, [count]: the geometric middle; the edge for the open
+        ones.
+        """
         edges = self.edges
         return np.concatenate([edges[:1], np.sqrt(edges[1:] * edges[:-1]), edges[-1:]])
 
@@ -41,14 +47,18 @@ class LogBins:
 
 
 def sums_by_bin(index: NDArray[np.int64], count: int, values: Array, weights: Array) -> Array:
-    """Return sum of weights times values in every bin, [bin, feature], of values [row, feature] with the bins and weights of rows [row]."""
+    """Return sum of weights times values in every bin, [bin, feature], of values [row, feature]
+    with the bins and weights of rows [row].
+    """
     rows = len(index)
     table = csr_array((weights, (index, np.arange(rows))), shape=(count, rows))
     return np.asarray(table @ values)
 
 
 def equal_parts(counts: Array, parts: int) -> NDArray[np.int64]:
-    """Return to which of ``parts`` each bin belongs, [bin], ascending, so that all parts hold about as many; bins are not cut."""
+    """Return to which of ``parts`` each bin belongs, [bin], ascending, so that all parts hold about
+    as many; bins are not cut.
+    """
     total = counts.sum()
     if total == 0:
         return np.zeros(len(counts), dtype=np.int64)

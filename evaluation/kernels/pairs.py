@@ -1,7 +1,9 @@
-"""Running moments of pairs of truth and prediction: what every score needs, whatever the length of the record and however it is cut.
+"""Running moments of pairs of truth and prediction: what every score needs, whatever the length of
+the record and however it is cut.
 
-Sums of squares of truth are kept about the running mean and merged with the formula of Chan, Golub and LeVeque (1983), after a
-shift by the first row, so neither the size of the mean nor the cut into blocks costs digits.
+Sums of squares of truth are kept about the running mean and merged with the formula of Chan, Golub
+and LeVeque (1983), after a shift by the first row, so neither the size of the mean nor the cut into
+blocks costs digits.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ Array = NDArray[np.float64]
 
 @dataclass
 class PairMoments:
-    """Weighted moments of truth y and prediction p, every array [column, feature], reduced over time.
+    """Weighted moments of truth y and prediction p, every array [column, feature], reduced over
+    time.
 
-    ``weight`` is the sum of weights; ``mean`` the mean of y - ``shift``; ``spread`` sum w (y - mean(y))²; ``error``, ``square`` and
-    ``size`` the sums of w e, w e² and w |e| with e = p - y; ``lowest`` and ``highest`` the range of y.
+    ``weight`` is the sum of weights; ``mean`` the mean of y - ``shift``; ``spread`` sum w (y -
+    mean(y))²; ``error``, ``square`` and ``size`` the sums of w e, w e² and w |e| with e = p - y;
+    ``lowest`` and ``highest`` the range of y.
     """
 
     weight: Array
@@ -42,7 +46,8 @@ class PairMoments:
         return cls(weight, shift, mean, spread, error, square, size, lowest, highest)
 
     def add(self, truth: Array, prediction: Array, weights: Array | None = None) -> None:
-        """Add pairs [time, column, feature]; ``weights`` [time, column, 1 or feature] are not negative, and 0 leaves a pair out.
+        """Add pairs [time, column, feature]; ``weights`` [time, column, 1 or feature] are not
+        negative, and 0 leaves a pair out.
 
         Where the weight is 0 the values must still be finite. EvaluationError for other shapes.
         """
@@ -69,20 +74,34 @@ class PairMoments:
 
     def _check(self, truth: Array, prediction: Array, weights: Array | None) -> None:
         shape = self.weight.shape
-        if truth.ndim != 3 or truth.shape != prediction.shape or truth.shape[1:] != shape or truth.shape[0] == 0:
+        if (
+            truth.ndim != 3
+            or truth.shape != prediction.shape
+            or truth.shape[1:] != shape
+            or truth.shape[0] == 0
+        ):
             raise EvaluationError(
-                f"truth and prediction must have one shape [time, {shape[0]}, {shape[1]}] with a time; "
-                f"they have {truth.shape} and {prediction.shape}"
+                f"truth and prediction must have one shape [time, {shape[0]}, {shape[1]}] with a "
+                f"time; they have {truth.shape} and {prediction.shape}"
             )
-        if weights is not None and (weights.ndim != 3 or weights.shape[:2] != truth.shape[:2] or weights.shape[2] not in (1, shape[1])):
-            raise EvaluationError(f"weights must have shape {(*truth.shape[:2], 1)} or {truth.shape}, they have {weights.shape}")
+        if weights is not None and (
+            weights.ndim != 3
+            or weights.shape[:2] != truth.shape[:2]
+            or weights.shape[2] not in (1, shape[1])
+        ):
+            raise EvaluationError(
+                f"weights must have shape {(*truth.shape[:2], 1)} or {truth.shape}, they have "
+                f"{weights.shape}"
+            )
 
     def select(self, features: slice) -> PairMoments:
         """Return the moments of some features."""
         return PairMoments(*(a[:, features] for a in self._arrays()))
 
     def over_columns(self, factors: Array | None = None) -> PairMoments:
-        """Return the moments [1, feature] of all columns together, each weighted by its factor [column] on top (such as its area)."""
+        """Return the moments [1, feature] of all columns together, each weighted by its factor
+        [column] on top (such as its area).
+        """
         return self._merged(0, None if factors is None else factors[:, None])
 
     def over_features(self) -> PairMoments:
@@ -97,14 +116,36 @@ class PairMoments:
         m = (self.shift - reference) + self.mean
         mean = _ratio((w * m).sum(axis=axis, keepdims=True), total)
         spread = (f * self.spread + w * (m - mean) ** 2).sum(axis=axis, keepdims=True)
-        error, square, size = ((f * a).sum(axis=axis, keepdims=True) for a in (self.error, self.square, self.size))
+        error, square, size = (
+            (f * a).sum(axis=axis, keepdims=True) for a in (self.error, self.square, self.size)
+        )
         counted = w > 0.0
         lowest = np.where(counted, self.lowest, np.inf).min(axis=axis, keepdims=True)
         highest = np.where(counted, self.highest, -np.inf).max(axis=axis, keepdims=True)
-        return PairMoments(total, np.broadcast_to(reference, total.shape), mean, spread, error, square, size, lowest, highest)
+        return PairMoments(
+            total,
+            np.broadcast_to(reference, total.shape),
+            mean,
+            spread,
+            error,
+            square,
+            size,
+            lowest,
+            highest,
+        )
 
     def _arrays(self) -> tuple[Array, ...]:
-        return (self.weight, self.shift, self.mean, self.spread, self.error, self.square, self.size, self.lowest, self.highest)
+        return (
+            self.weight,
+            self.shift,
+            self.mean,
+            self.spread,
+            self.error,
+            self.square,
+            self.size,
+            self.lowest,
+            self.highest,
+        )
 
     @property
     def constant(self) -> NDArray[np.bool_]:
@@ -112,9 +153,13 @@ class PairMoments:
         return np.asarray(self.lowest >= self.highest)
 
     def r2(self) -> Array:
-        """Return R² = 1 - sum(w e²) / sum(w (y - mean(y))²); for constant truth 1 where all errors are 0, else 0; NaN without pairs."""
+        """Return R² = 1 - sum(w e²) / sum(w (y - mean(y))²); for constant truth 1 where all errors
+        are 0, else 0; NaN without pairs.
+        """
         constant = self.constant | (self.spread == 0.0)
-        score = 1.0 - np.divide(self.square, self.spread, out=np.ones_like(self.square), where=~constant)
+        score = 1.0 - np.divide(
+            self.square, self.spread, out=np.ones_like(self.square), where=~constant
+        )
         score = np.where(constant & (self.square == 0.0), 1.0, score)
         return np.where(self.weight > 0.0, score, np.nan)
 

@@ -1,4 +1,6 @@
-"""Scores of a predicted spread: a normal distribution with a given expected Huber loss, and its continuous ranked probability score."""
+"""Scores of a predicted spread: a normal distribution with a given expected Huber loss, and its
+continuous ranked probability score.
+"""
 
 from __future__ import annotations
 
@@ -25,24 +27,36 @@ def expected_huber(sigma: Array, delta: float) -> Array:
     """
     a = delta / sigma
     density = np.exp(-0.5 * a**2) / np.sqrt(2.0 * np.pi)
-    return np.asarray(sigma**2 * (ndtr(a) - 0.5 - a * density) + 2.0 * delta * sigma * density - delta**2 * ndtr(-a))
+    return np.asarray(
+        sigma**2 * (ndtr(a) - 0.5 - a * density)
+        + 2.0 * delta * sigma * density
+        - delta**2 * ndtr(-a)
+    )
 
 
 def sigma_of_loss(loss: Array, delta: float) -> Array:
-    """Return the sigma whose expected Huber loss is ``loss``, to 1e-5 of it; a loss of 0 or less has sigma 0."""
+    """Return the sigma whose expected Huber loss is ``loss``, to 1e-5 of it; a loss of 0 or less
+    has sigma 0.
+    """
     positive = np.maximum(loss, 0.0)
     expected = expected_huber(_GRID * delta, delta)
     with np.errstate(divide="ignore"):
-        sigma = delta * np.exp(np.interp(np.log(positive), np.log(expected), np.log(_GRID), left=-np.inf))
+        sigma = delta * np.exp(
+            np.interp(np.log(positive), np.log(expected), np.log(_GRID), left=-np.inf)
+        )
     return np.where(positive > 0.0, sigma, 0.0)
 
 
 def gaussian_crps(error: Array, sigma: Array) -> Array:
-    """Return the continuous ranked probability score of N(0, sigma²) for the error e, in its units; |e| where sigma is 0.
+    """Return the continuous ranked probability score of N(0, sigma²) for the error e, in its units;
+    |e| where sigma is 0.
 
-    sigma (z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)) with z = e/sigma (Gneiting and Raftery 2007, equation 21).
+    sigma (z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)) with z = e/sigma (Gneiting and Raftery 2007,
+    equation 21).
     """
-    z = np.divide(error, sigma, out=np.zeros(np.broadcast_shapes(error.shape, sigma.shape)), where=sigma > 0.0)
+    z = np.divide(
+        error, sigma, out=np.zeros(np.broadcast_shapes(error.shape, sigma.shape)), where=sigma > 0.0
+    )
     density = np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi)
     score = sigma * (z * (2.0 * ndtr(z) - 1.0) + 2.0 * density - 1.0 / np.sqrt(np.pi))
     return np.where(sigma > 0.0, score, np.abs(error))

@@ -55,11 +55,14 @@ def row_moments(truth: Rows, prediction: Rows) -> PairMoments:
 def _checked(truth: Rows, prediction: Rows) -> tuple[Scores, Scores]:
     if truth.ndim != 2 or truth.shape != prediction.shape or truth.shape[0] == 0:
         raise EvaluationError(
-            f"truth and prediction must have one shape [row, feature] with a row; they have {truth.shape} and {prediction.shape}"
+            "truth and prediction must have one shape [row, feature] with a row; they have "
+            f"{truth.shape} and {prediction.shape}"
         )
     y, p = np.asarray(truth, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     for name, values in (("truth", y), ("prediction", p)):
         if not np.isfinite(values).all():
             row, feature = np.argwhere(~np.isfinite(values))[0]
-            raise EvaluationError(f"{name} is not finite ({values[row, feature]}) in row {row}, feature {feature}")
+            raise EvaluationError(
+                f"{name} is not finite ({values[row, feature]}) in row {row}, feature {feature}"
+            )
     return y, p

@@ -30,7 +30,9 @@ _PRUNED = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_qn", "ptend_u", "
 
 @dataclass
 class Collected:
-    """Running scores of one package; what does not apply to it is None and has its reason in ``excluded``."""
+    """Running scores of one package; what does not apply to it is None and has its reason in
+    ``excluded``.
+    """
 
     plain: PairMoments
     energy: PairMoments
@@ -49,10 +51,14 @@ class Collected:
         self.energy.add(block.truth * factors, block.prediction * factors, counted)
         cells = _cell_weights(block, outputs, area)
         width = outputs.width
-        truth, prediction, cells = (a.reshape(-1, 1, width) for a in (block.truth, block.prediction, cells))
+        truth, prediction, cells = (
+            a.reshape(-1, 1, width) for a in (block.truth, block.prediction, cells)
+        )
         self.mass.add(truth, prediction, cells)
         if self.budgets is not None:
-            truth, prediction = (column_budgets(a, block.thickness, outputs) for a in (block.truth, block.prediction))
+            truth, prediction = (
+                column_budgets(a, block.thickness, outputs) for a in (block.truth, block.prediction)
+            )
             self.budgets.add(truth, prediction, counted)
         self._add_rows(block, outputs, area)
 
@@ -67,7 +73,9 @@ class Collected:
             self.confidence.add(truth, prediction, block.rows(block.confidence), block.row_weights)
         if self.activity is not None and block.changes is not None:
             rows_area = np.broadcast_to(area, block.counted.shape).reshape(-1)
-            self.activity.add(block.changes, block.rows(block.thickness), block.row_weights, rows_area)
+            self.activity.add(
+                block.changes, block.rows(block.thickness), block.row_weights, rows_area
+            )
 
 
 def collect(blocks: Blocks, predictor: Predictor, progress: Progress | None = None) -> Collected:
@@ -77,13 +85,22 @@ def collect(blocks: Blocks, predictor: Predictor, progress: Progress | None = No
     for block in blocks:
         collected.add(block, blocks.outputs, blocks.area)
         if progress is not None:
-            progress(min(blocks.times_done + len(block.truth), total), total, predictor.package.manifest.name)
+            progress(
+                min(blocks.times_done + len(block.truth), total),
+                total,
+                predictor.package.manifest.name,
+            )
     return collected
 
 
 def profile_features(outputs: VariableSet) -> NDArray[np.int64]:
     """Return the positions of all profile outputs in a row, in their order."""
-    return np.concatenate([np.arange(outputs.slice(v.name).start, outputs.slice(v.name).stop) for v in outputs.profiles])
+    return np.concatenate(
+        [
+            np.arange(outputs.slice(v.name).start, outputs.slice(v.name).stop)
+            for v in outputs.profiles
+        ]
+    )
 
 
 def _prepare(blocks: Blocks, predictor: Predictor) -> Collected:
@@ -91,12 +108,26 @@ def _prepare(blocks: Blocks, predictor: Predictor) -> Collected:
     excluded: list[Exclusion] = []
     has_budgets = all(n in outputs for n in REQUIRED)
     if not has_budgets:
-        excluded.append(Exclusion("column water and energy", f"the outputs {outputs.name} lack some of {', '.join(REQUIRED)}"))
+        excluded.append(
+            Exclusion(
+                "column water and energy",
+                f"the outputs {outputs.name} lack some of {', '.join(REQUIRED)}",
+            )
+        )
     has_rain = "cam_out_PRECC" in outputs
     if not has_rain:
-        excluded.append(Exclusion("tendencies by precipitation", f"the outputs {outputs.name} have no precipitation"))
+        excluded.append(
+            Exclusion(
+                "tendencies by precipitation", f"the outputs {outputs.name} have no precipitation"
+            )
+        )
     if not predictor.splits_constraints:
-        excluded.append(Exclusion("constraint activity", "the graph is imported and does not tell its constraints apart"))
+        excluded.append(
+            Exclusion(
+                "constraint activity",
+                "the graph is imported and does not tell its constraints apart",
+            )
+        )
     return Collected(
         plain=PairMoments.empty(columns, outputs.width),
         energy=PairMoments.empty(columns, outputs.width),
@@ -110,14 +141,18 @@ def _prepare(blocks: Blocks, predictor: Predictor) -> Collected:
 
 
 def _cell_weights(block: Block, outputs: VariableSet, area: Array) -> Array:
-    """Return dp times area of profile cells and area of scalars, [time, column, width]; 0 in rows that do not count."""
+    """Return dp times area of profile cells and area of scalars, [time, column, width]; 0 in rows
+    that do not count.
+    """
     weights = np.ones_like(block.truth)
     for v in outputs.profiles:
         weights[..., outputs.slice(v.name)] = block.thickness
     return np.asarray(weights * (area * block.counted)[..., None])
 
 
-def _confidence(predictor: Predictor, outputs: VariableSet, excluded: list[Exclusion]) -> ConfidenceScores | None:
+def _confidence(
+    predictor: Predictor, outputs: VariableSet, excluded: list[Exclusion]
+) -> ConfidenceScores | None:
     manifest = predictor.package.manifest
     if not manifest.has_confidence or manifest.network_outputs is None:
         excluded.append(Exclusion("confidence", "the package gives none"))
@@ -126,21 +161,32 @@ def _confidence(predictor: Predictor, outputs: VariableSet, excluded: list[Exclu
     scale = predictor.output_scale()
     if scale is None:
         known = manifest.difference_scale
-        scale = np.concatenate([np.resize(known.get(n, [0.0]), variables.width_of(n)) for n in variables.names])
+        scale = np.concatenate(
+            [np.resize(known.get(n, [0.0]), variables.width_of(n)) for n in variables.names]
+        )
         left_out = [n for n in variables.names if n not in known]
         if left_out:
             excluded.append(
-                Exclusion(f"confidence of {', '.join(left_out)}", "the imported graph does not say what its error is scaled by")
+                Exclusion(
+                    f"confidence of {', '.join(left_out)}",
+                    "the imported graph does not say what its error is scaled by",
+                )
             )
     scale = scale.copy()
     for name in variables.names:
         if name in _PRUNED:
-            scale[variables.offset(name) : variables.offset(name) + (manifest.pruned_levels or 0)] = 0.0
-    return ConfidenceScores(ScaledOutputs(variables, outputs, scale), huber_deltas(manifest, variables))
+            scale[
+                variables.offset(name) : variables.offset(name) + (manifest.pruned_levels or 0)
+            ] = 0.0
+    return ConfidenceScores(
+        ScaledOutputs(variables, outputs, scale), huber_deltas(manifest, variables)
+    )
 
 
 def huber_deltas(manifest: Manifest, variables: VariableSet) -> dict[str, float]:
-    """Return where the square part of the training loss of every output ends, as the manifest records; 1, the published, else."""
+    """Return where the square part of the training loss of every output ends, as the manifest
+    records; 1, the published, else.
+    """
     loss = manifest.provenance.training.get("loss")
     recorded = loss if isinstance(loss, dict) else {}
     general = recorded.get("huber_delta", PUBLISHED_DELTA)

@@ -1,8 +1,10 @@
 """What a package says of its own error, against the error it makes.
 
-A confidence value is the network's estimate of its normalized Huber loss, one per network output. It is read here as the normal
-distribution about the prediction that has this loss on average, scored by its CRPS; compared, value by value, with the loss that came;
-and used to leave columns out, the least confident first. Errors are those of what the host receives, over the scale of the output.
+A confidence value is the network's estimate of its normalized Huber loss, one per network output.
+It is read here as the normal distribution about the prediction that has this loss on average,
+scored by its CRPS; compared, value by value, with the loss that came; and used to leave columns
+out, the least confident first. Errors are those of what the host receives, over the scale of the
+output.
 """
 
 from __future__ import annotations
@@ -27,18 +29,25 @@ _SMALLEST_SCALE_SHARE = 1e-12
 
 @dataclass(frozen=True)
 class ScaledOutputs:
-    """The network outputs that carry a confidence, from host outputs: the scale of each [width], 0 where no error is asked of it."""
+    """The network outputs that carry a confidence, from host outputs: the scale of each [width], 0
+    where no error is asked of it.
+    """
 
     variables: VariableSet
     host: VariableSet
     scale: Array
 
     def of(self, rows: Array) -> Array:
-        """Return normalized network outputs [row, width] from host outputs [row, host width]; 0 where the scale is 0."""
+        """Return normalized network outputs [row, width] from host outputs [row, host width]; 0
+        where the scale is 0.
+        """
         parts = []
         for name in self.variables.names:
             if name == "ptend_qn":
-                parts.append(rows[:, self.host.slice("ptend_q0002")] + rows[:, self.host.slice("ptend_q0003")])
+                parts.append(
+                    rows[:, self.host.slice("ptend_q0002")]
+                    + rows[:, self.host.slice("ptend_q0003")]
+                )
             else:
                 parts.append(rows[:, self.host.slice(name)])
         values = np.concatenate(parts, axis=1)
@@ -47,7 +56,9 @@ class ScaledOutputs:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Predicted and actual normalized loss of one output, [part], over parts of about equal size from most to least confident."""
+    """Predicted and actual normalized loss of one output, [part], over parts of about equal size
+    from most to least confident.
+    """
 
     predicted: Array
     actual: Array
@@ -58,9 +69,11 @@ class Calibration:
 class ConfidenceResult:
     """What a confidence is worth, by network output.
 
-    ``crps`` of the distribution it stands for, ``crps_constant`` of the best single spread in hindsight and ``mae``, which is the CRPS of
-    no spread at all, all normalized. ``kept`` [part] is the share of columns kept, and ``kept_r2`` {output: [part]} (median over levels)
-    and ``kept_loss`` [part] the scores of these. ``not_positive`` is the share of confidence values at or below 0.
+    ``crps`` of the distribution it stands for, ``crps_constant`` of the best single spread in
+    hindsight and ``mae``, which is the CRPS of no spread at all, all normalized. ``kept`` [part] is
+    the share of columns kept, and ``kept_r2`` {output: [part]} (median over levels) and
+    ``kept_loss`` [part] the scores of these. ``not_positive`` is the share of confidence values at
+    or below 0.
     """
 
     crps: dict[str, float]
@@ -74,7 +87,9 @@ class ConfidenceResult:
 
 
 class ConfidenceScores:
-    """Running sums for ConfidenceResult; ``delta`` is the Huber loss's where its square part ends, in normalized units."""
+    """Running sums for ConfidenceResult; ``delta`` is the Huber loss's where its square part ends,
+    in normalized units.
+    """
 
     def __init__(self, outputs: ScaledOutputs, delta: dict[str, float]) -> None:
         self._outputs = outputs
@@ -85,7 +100,9 @@ class ConfidenceScores:
         self._errors = {name: np.zeros(_ERROR_BINS.count) for name in v.names}
         self._crps = dict.fromkeys(v.names, 0.0)
         self._size = dict.fromkeys(v.names, 0.0)
-        self._kept = np.zeros((n, 3, v.width))  # sum, square of truth about the first row; square of error
+        self._kept = np.zeros(
+            (n, 3, v.width)
+        )  # sum, square of truth about the first row; square of error
         self._kept_rows = np.zeros(n)
         self._kept_loss = np.zeros(n)
         self._origin: Array | None = None
@@ -93,7 +110,9 @@ class ConfidenceScores:
         self._not_positive = 0
 
     def add(self, truth: Array, prediction: Array, confidence: Array, counted: Array) -> None:
-        """Add host rows [row, width] and their confidence [row, n]; rows with ``counted`` [row] 0 are left out."""
+        """Add host rows [row, width] and their confidence [row, n]; rows with ``counted`` [row] 0
+        are left out.
+        """
         keep = counted > 0.0
         y, p = self._outputs.of(truth[keep]), self._outputs.of(prediction[keep])
         c = confidence[keep]
@@ -114,8 +133,12 @@ class ConfidenceScores:
         n = _LOSS_BINS.count
         for k, weights in enumerate((None, confidence.ravel(), loss.ravel())):
             self._pairs[name][:, k] += np.bincount(index, weights=weights, minlength=n)
-        self._errors[name] += np.bincount(_ERROR_BINS.of(np.abs(error)).ravel(), minlength=_ERROR_BINS.count)
-        self._crps[name] += float(gaussian_crps(error, sigma_of_loss(confidence, self._delta[name])).sum())
+        self._errors[name] += np.bincount(
+            _ERROR_BINS.of(np.abs(error)).ravel(), minlength=_ERROR_BINS.count
+        )
+        self._crps[name] += float(
+            gaussian_crps(error, sigma_of_loss(confidence, self._delta[name])).sum()
+        )
         self._size[name] += float(np.abs(error).sum())
         return loss
 
@@ -129,7 +152,9 @@ class ConfidenceScores:
         for k, values in enumerate((d, d**2, (p - y) ** 2)):
             self._kept[:, k] += sums_by_bin(index, n, values, ones)
         self._kept_rows += np.bincount(index, minlength=n)
-        self._kept_loss += np.bincount(index, weights=losses[:, self._used].mean(axis=1), minlength=n)
+        self._kept_loss += np.bincount(
+            index, weights=losses[:, self._used].mean(axis=1), minlength=n
+        )
 
     def result(self) -> ConfidenceResult:
         """Return the scores of everything added."""
@@ -148,7 +173,9 @@ class ConfidenceScores:
         )
 
     def _kept_scores(self) -> tuple[Array, dict[str, Array], Array]:
-        """Return share kept, R² by output and mean loss, [part], from the most confident part to all."""
+        """Return share kept, R² by output and mean loss, [part], from the most confident part to
+        all.
+        """
         parts = equal_parts(self._kept_rows, PARTS)
         present = np.unique(parts[self._kept_rows > 0])
         rows = np.cumsum(gather(parts, PARTS, self._kept_rows))[present]
@@ -156,23 +183,31 @@ class ConfidenceScores:
         loss = np.cumsum(gather(parts, PARTS, self._kept_loss))[present] / rows
         spread = sums[:, 1] - sums[:, 0] ** 2 / rows[:, None]
         varies = spread > _SMALLEST_SCALE_SHARE * sums[:, 1]
-        r2 = 1.0 - np.divide(sums[:, 2], spread, out=np.full_like(spread, np.nan), where=varies & self._used)
+        r2 = 1.0 - np.divide(
+            sums[:, 2], spread, out=np.full_like(spread, np.nan), where=varies & self._used
+        )
         v = self._outputs.variables
         scores = {n: np.array([_median(row) for row in r2[:, v.slice(n)]]) for n in v.names}
         return rows / rows[-1], scores, loss
 
 
 def best_constant_crps(counts: Array) -> float:
-    """Return the smallest mean CRPS that one sigma for all could have had, from a histogram of |error| in the error bins.
+    """Return the smallest mean CRPS that one sigma for all could have had, from a histogram of
+    |error| in the error bins.
 
-    Bins are 4.7 % wide and an error stands in the middle of its bin, so this is exact to about 1e-3 of itself.
+    Bins are 4.7 % wide and an error stands in the middle of its bin, so this is exact to about 1e-3
+    of itself.
     """
     errors = _ERROR_BINS.centres
 
     def score(logarithm: float) -> float:
-        return float(counts @ gaussian_crps(errors, np.full_like(errors, 10.0**logarithm)) / counts.sum())
+        return float(
+            counts @ gaussian_crps(errors, np.full_like(errors, 10.0**logarithm)) / counts.sum()
+        )
 
-    return float(minimize_scalar(score, bounds=(_ERROR_BINS.first, _ERROR_BINS.last), method="bounded").fun)
+    return float(
+        minimize_scalar(score, bounds=(_ERROR_BINS.first, _ERROR_BINS.last), method="bounded").fun
+    )
 
 
 def _calibration(pairs: Array) -> Calibration:

@@ -21,15 +21,18 @@ _COLUMN = {
     "m/s": ("mm/day", SECONDS_PER_DAY * WATER_DENSITY),
     "W/m2": ("W/m2", 1.0),
 }
-"""Units of what a constraint adds to a whole column, and the factor to it from sum(x dp) of a tendency, or from a scalar."""
+"""Units of what a constraint adds to a whole column, and the factor to it from sum(x dp) of a
+tendency, or from a scalar.
+"""
 
 
 @dataclass(frozen=True)
 class Activity:
     """What one constraint does to one output.
 
-    ``changed`` [width]: share of columns and times where the value is another after the constraint. ``added``: mean of what it adds to a
-    column, and ``size`` the mean of its magnitude cell by cell, both over area, in ``units``.
+    ``changed`` [width]: share of columns and times where the value is another after the constraint.
+    ``added``: mean of what it adds to a column, and ``size`` the mean of its magnitude cell by
+    cell, both over area, in ``units``.
     """
 
     constraint: str
@@ -50,8 +53,12 @@ class ConstraintActivity:
         self._rows = 0.0
         self._weight = 0.0
 
-    def add(self, changes: Mapping[str, Array], thickness: Array, counted: Array, area: Array) -> None:
-        """Add changes {"constraint/output": [row, width]}; thickness [row, level] in Pa, ``counted`` and ``area`` [row]."""
+    def add(
+        self, changes: Mapping[str, Array], thickness: Array, counted: Array, area: Array
+    ) -> None:
+        """Add changes {"constraint/output": [row, width]}; thickness [row, level] in Pa,
+        ``counted`` and ``area`` [row].
+        """
         weights = counted * area
         self._rows += float(counted.sum())
         self._weight += float(weights.sum())

@@ -1,4 +1,6 @@
-"""Tendencies by precipitation: mean profiles where nothing, a negative amount, or a tenth of the rainy columns' amounts is predicted."""
+"""Tendencies by precipitation: mean profiles where nothing, a negative amount, or a tenth of the
+rainy columns' amounts is predicted.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,9 @@ _BINS = LogBins(-14, -3, 100)  # m/s: 1e-14 is 1e-6 mm/day; 2.3 % wide
 class Deciles:
     """Groups of columns by predicted precipitation, in the order of LABELS.
 
-    ``rows`` [group] is how many columns; ``upper`` [group] the largest precipitation of a group in m/s (NaN for the first two, and to the
-    width of a narrow bin, 2.3 %); ``truth`` and ``prediction`` [group, feature] area-weighted means, NaN in a group without columns.
+    ``rows`` [group] is how many columns; ``upper`` [group] the largest precipitation of a group in
+    m/s (NaN for the first two, and to the width of a narrow bin, 2.3 %); ``truth`` and
+    ``prediction`` [group, feature] area-weighted means, NaN in a group without columns.
     """
 
     rows: NDArray[np.int64]
@@ -33,7 +36,9 @@ class Deciles:
 
 
 class PrecipitationGroups:
-    """Running sums of features by predicted precipitation, in narrow bins that become tenths at the end."""
+    """Running sums of features by predicted precipitation, in narrow bins that become tenths at the
+    end.
+    """
 
     def __init__(self, width: int) -> None:
         count = _BINS.count + 2
@@ -43,8 +48,12 @@ class PrecipitationGroups:
         self._prediction = np.zeros((count, width))
 
     def add(self, precipitation: Array, truth: Array, prediction: Array, weights: Array) -> None:
-        """Add rows: predicted precipitation [row] in m/s, features [row, feature], weights [row]; a weight of 0 leaves a row out."""
-        index = np.where(precipitation < 0.0, 0, np.where(precipitation == 0.0, 1, 2 + _BINS.of(precipitation)))
+        """Add rows: predicted precipitation [row] in m/s, features [row, feature], weights [row]; a
+        weight of 0 leaves a row out.
+        """
+        index = np.where(
+            precipitation < 0.0, 0, np.where(precipitation == 0.0, 1, 2 + _BINS.of(precipitation))
+        )
         count = len(self._rows)
         self._rows += np.bincount(index[weights > 0.0], minlength=count)
         self._weight += np.bincount(index, weights=weights, minlength=count)
@@ -52,7 +61,9 @@ class PrecipitationGroups:
         self._prediction += sums_by_bin(index, count, prediction, weights)
 
     def deciles(self) -> Deciles:
-        """Return the groups; tenths hold about as many columns each, for narrow bins are not cut."""
+        """Return the groups; tenths hold about as many columns each, for narrow bins are not
+        cut.
+        """
         positive = self._rows[2:]
         parts = np.concatenate([[0, 1], 2 + equal_parts(positive.astype(np.float64), DECILES)])
         groups = len(LABELS)

@@ -1,4 +1,6 @@
-"""Tendencies and fluxes as power per area, W/m2, as ClimSim compares them (Yu et al. 2023, arXiv 2306.08754, section 4)."""
+"""Tendencies and fluxes as power per area, W/m2, as ClimSim compares them (Yu et al. 2023, arXiv
+2306.08754, section 4).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climlink.evaluation.offline.blocks import Block
-from climlink.wrappers.constants import GRAVITY, HEAT_CAPACITY_DRY_AIR, LATENT_HEAT_VAPORIZATION, WATER_DENSITY
+from climlink.wrappers.constants import (
+    GRAVITY,
+    HEAT_CAPACITY_DRY_AIR,
+    LATENT_HEAT_VAPORIZATION,
+    WATER_DENSITY,
+)
 from climlink.wrappers.variable_sets import VariableSet
 
 Array = NDArray[np.float64]
@@ -24,10 +31,11 @@ _PRECIPITATION = ("cam_out_PRECC", "cam_out_PRECSC")
 def energy_factors(block: Block, outputs: VariableSet, relative_area: Array) -> Array:
     """Return what turns every output into W/m2, [time, column, width].
 
-    Profiles: dp/g times cp (temperature), Lv (each water species) or the wind speed of the input state (winds); precipitation: Lv times
-    the density of water; fluxes: 1; all times the area of the column over its mean, ``relative_area`` [column]. Published code
-    multiplies a wind tendency by the magnitude of the same array's wind tendencies, so that truth and prediction get different factors in
-    other units; here both get that of the state.
+    Profiles: dp/g times cp (temperature), Lv (each water species) or the wind speed of the input
+    state (winds); precipitation: Lv times the density of water; fluxes: 1; all times the area of
+    the column over its mean, ``relative_area`` [column]. Published code multiplies a wind tendency
+    by the magnitude of the same array's wind tendencies, so that truth and prediction get different
+    factors in other units; here both get that of the state.
     """
     mass = block.thickness / GRAVITY
     factors = np.ones_like(block.truth)

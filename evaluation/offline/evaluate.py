@@ -40,11 +40,16 @@ def evaluate_offline(
 
     With ``output`` the report is written to that folder too. ``pinned_digest`` is that of a path.
 
-    Columns with a prediction that is not finite are counted, named and left out of the scores; a package that has none but these is an
-    EvaluationError, and so are levels, time step or vertical grid that do not fit and an empty split. PackageError: no package, or not the
-    one of ``pinned_digest``. StoreError or DataError: no store, or not the inputs that the package takes.
+    Columns with a prediction that is not finite are counted, named and left out of the scores; a
+    package that has none but these is an EvaluationError, and so are levels, time step or vertical
+    grid that do not fit and an empty split. PackageError: no package, or not the one of
+    ``pinned_digest``. StoreError or DataError: no store, or not the inputs that the package takes.
     """
-    read = package if isinstance(package, EmulatorPackage) else EmulatorPackage.read(package, pinned_digest)
+    read = (
+        package
+        if isinstance(package, EmulatorPackage)
+        else EmulatorPackage.read(package, pinned_digest)
+    )
     opened = store if isinstance(store, ColumnStore) else ColumnStore.open(store)
     result = offline_result(read, opened, split, progress)
     summary = OfflineSummary(
@@ -55,7 +60,9 @@ def evaluate_offline(
         rows=result.rows,
         metrics=metrics(result),
     )
-    command = f"climlink evaluate offline {read.path} --data {opened.path}" + ("" if split == "test" else f" --split {split}")
+    command = f"climlink evaluate offline {read.path} --data {opened.path}" + (
+        "" if split == "test" else f" --split {split}"
+    )
     report = build_report(result, summary, command)
     if output is not None:
         write_report(report, Path(output))
@@ -63,27 +70,46 @@ def evaluate_offline(
 
 
 def offline_result(
-    package: EmulatorPackage, store: ColumnStore, split: str, progress: Progress | None = None, *, changes: bool = True
+    package: EmulatorPackage,
+    store: ColumnStore,
+    split: str,
+    progress: Progress | None = None,
+    *,
+    changes: bool = True,
 ) -> OfflineResult:
-    """Return what one pass over a split of a store finds (see ``evaluate_offline``), constraint activity with ``changes`` only."""
+    """Return what one pass over a split of a store finds (see ``evaluate_offline``), constraint
+    activity with ``changes`` only.
+    """
     predictor = Predictor(package)
     blocks = Blocks(predictor, store, split, changes=changes)
     return _result(blocks, predictor, collect(blocks, predictor, progress), split)
 
 
-def _result(blocks: Blocks, predictor: Predictor, collected: Collected, split: str) -> OfflineResult:
+def _result(
+    blocks: Blocks, predictor: Predictor, collected: Collected, split: str
+) -> OfflineResult:
     manifest, store = predictor.package.manifest, blocks.store
     rows = len(blocks.indices) * store.n_column - blocks.misses.rows
     if rows == 0:
         raise EvaluationError(
-            f"{predictor.package.path}: not one of {blocks.misses.rows} columns has a finite prediction, so there is nothing to score; "
-            f"the first: {blocks.misses.places[0]}"
+            f"{predictor.package.path}: not one of {blocks.misses.rows} columns has a finite "
+            f"prediction, so there is nothing to score; the first: {blocks.misses.places[0]}"
         )
     excluded = list(collected.excluded)
     if manifest.pruned_levels is None:
-        excluded.append(Exclusion("the pruning depth", "the imported graph does not say it: every level counts in medians"))
+        excluded.append(
+            Exclusion(
+                "the pruning depth",
+                "the imported graph does not say it: every level counts in medians",
+            )
+        )
     if manifest.imported is not None and manifest.imported.host_postprocessing != "none":
-        excluded.append(Exclusion("what the host does to the outputs", "scored is what the graph gives, before the host's own limits"))
+        excluded.append(
+            Exclusion(
+                "what the host does to the outputs",
+                "scored is what the graph gives, before the host's own limits",
+            )
+        )
     if not store.has_place:
         made_of = f"the store was made of {store.attributes['source']}"
         why = f"{made_of}, whose rows say neither time nor place: every row weighs the same"

@@ -27,7 +27,8 @@ def result_scores(result: OfflineResult) -> xr.Dataset:
     attributes = {
         "rows": result.rows,
         "nonfinite_rows": result.misses.rows,
-        "weights": "R²: every column and time alike; RMSE and bias: mass (dp times area), a scalar by area",
+        "weights": "R²: every column and time alike; RMSE and bias: mass (dp times area), a scalar "
+        "by area",
     }
     scores = _labelled_scores(result.outputs, result.pooled, result.mass, attributes)
     return scores.assign_coords(pressure=("level", result.place.pressure_hpa, {"units": "hPa"}))
@@ -57,9 +58,17 @@ def dataset_scores(
             weighted.add(y, p, None if weight is None else weight[finite, None, None])
     rows = int(pooled.weight[0, 0])
     if rows == 0:
-        raise EvaluationError(f"there is nothing to score: none of {missed} samples has a finite prediction")
-    told = "every sample alike" if weights is None else "R²: every sample alike; RMSE and bias: as given"
-    return _labelled_scores(outputs, pooled, weighted, {"rows": rows, "nonfinite_rows": missed, "weights": told})
+        raise EvaluationError(
+            f"there is nothing to score: none of {missed} samples has a finite prediction"
+        )
+    told = (
+        "every sample alike"
+        if weights is None
+        else "R²: every sample alike; RMSE and bias: as given"
+    )
+    return _labelled_scores(
+        outputs, pooled, weighted, {"rows": rows, "nonfinite_rows": missed, "weights": told}
+    )
 
 
 def _blocks(
@@ -75,14 +84,25 @@ def _blocks(
     ]
     for name in outputs.names:
         if set(pairs[0][name].dims) != set(pairs[1][name].dims):
-            raise EvaluationError(f"truth of {name} has the dimensions {pairs[1][name].dims}, the prediction {pairs[0][name].dims}")
+            raise EvaluationError(
+                f"truth of {name} has the dimensions {pairs[1][name].dims}, the prediction "
+                f"{pairs[0][name].dims}"
+            )
     try:
-        aligned: tuple[Any, ...] = xr.align(*pairs, *([] if weights is None else [weights]), join="exact")
+        aligned: tuple[Any, ...] = xr.align(
+            *pairs, *([] if weights is None else [weights]), join="exact"
+        )
     except ValueError as error:
-        raise EvaluationError(f"prediction, truth and weights must have the same coordinates: {error}") from error
+        raise EvaluationError(
+            f"prediction, truth and weights must have the same coordinates: {error}"
+        ) from error
     along, ends = _cuts(aligned[0], dims)
     for start, stop in zip([0, *ends[:-1]], ends, strict=True):
-        part = [a.isel({along: slice(start, stop)}, missing_dims="ignore") for a in aligned] if along else list(aligned)
+        part = (
+            [a.isel({along: slice(start, stop)}, missing_dims="ignore") for a in aligned]
+            if along
+            else list(aligned)
+        )
         loaded = dask.compute(*part)
         sizes = {d: loaded[0].sizes[d] for d in dims}
         predicted, true = (_rows(one, outputs, dims) for one in loaded[:2])
@@ -113,21 +133,34 @@ def _require_finite(truth: Array, outputs: VariableSet) -> None:
     bad = ~np.isfinite(truth)
     if bad.any():
         feature = int(np.argwhere(bad)[0][1])
-        name = next(n for n in outputs.names if outputs.slice(n).start <= feature < outputs.slice(n).stop)
-        raise EvaluationError(f"truth of {name} holds values that are not finite: leave out such samples")
+        name = next(
+            n for n in outputs.names if outputs.slice(n).start <= feature < outputs.slice(n).stop
+        )
+        raise EvaluationError(
+            f"truth of {name} holds values that are not finite: leave out such samples"
+        )
 
 
 def _weight_rows(weights: xr.DataArray, sizes: Mapping[str, int]) -> Array:
     foreign = [d for d in weights.dims if d not in sizes]
     if foreign:
-        raise EvaluationError(f"weights have the dimension {foreign[0]!r}, samples have {list(sizes)}")
-    rows = weights.variable.set_dims(dict(sizes)).transpose(*sizes).values.reshape(-1).astype(np.float64)
+        raise EvaluationError(
+            f"weights have the dimension {foreign[0]!r}, samples have {list(sizes)}"
+        )
+    rows = (
+        weights.variable.set_dims(dict(sizes))
+        .transpose(*sizes)
+        .values.reshape(-1)
+        .astype(np.float64)
+    )
     if not (np.isfinite(rows).all() and (rows >= 0.0).all()):
         raise EvaluationError("weights must be finite and not negative")
     return rows
 
 
-def _labelled_scores(outputs: VariableSet, pooled: PairMoments, weighted: PairMoments, attributes: dict[str, object]) -> xr.Dataset:
+def _labelled_scores(
+    outputs: VariableSet, pooled: PairMoments, weighted: PairMoments, attributes: dict[str, object]
+) -> xr.Dataset:
     scores = {"r2": pooled.r2()[0], "rmse": weighted.rmse()[0], "bias": weighted.bias()[0]}
     found = {}
     for v in outputs.variables:
@@ -136,5 +169,7 @@ def _labelled_scores(outputs: VariableSet, pooled: PairMoments, weighted: PairMo
                 "units": "1" if name == "r2" else v.units,
                 "long_name": f"{name} of {v.long_name}",
             }
-            found[f"{name}_{v.name}"] = xr.Variable(v.dims, values[outputs.slice(v.name)].reshape(outputs.shape_of(v)), told)
+            found[f"{name}_{v.name}"] = xr.Variable(
+                v.dims, values[outputs.slice(v.name)].reshape(outputs.shape_of(v)), told
+            )
     return xr.Dataset(found, attrs=attributes)

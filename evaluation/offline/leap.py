@@ -1,10 +1,11 @@
 """The score of the LEAP competition: R² of its 368 targets, averaged by weight.
 
-Rules as its participants' public code records them: every target is multiplied by a weight close to one over its standard deviation, or by
-0 where the example submission has 0, and R² is taken per target and averaged. A factor that is not
-0 leaves R² as it is. A store may hold the weights (``climlink data prepare --weights``); without
-them the targets without weight are those of water vapour, ice and both winds on levels 0 to 11, and
-of cloud liquid on levels 0 to 14: 63 of 368 targets.
+Rules as its participants' public code records them: every target is multiplied by a weight close to
+one over its standard deviation, or by 0 where the example submission has 0, and R² is taken per
+target and averaged. A factor that is not 0 leaves R² as it is. A store may hold the weights
+(``climlink data prepare --weights``); without them the targets without weight are those of water
+vapour, ice and both winds on levels 0 to 11, and of cloud liquid on levels 0 to 14: 63 of 368
+targets.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from climlink.wrappers.variable_sets import VariableSet, variable_set
 
 TARGET_SET = "mmf368"
 LEVEL_COUNT = 60
-ZERO_WEIGHT_LEVELS = {"ptend_q0001": 12, "ptend_q0002": 15, "ptend_q0003": 12, "ptend_u": 12, "ptend_v": 12}
+ZERO_WEIGHT_LEVELS = {
+    "ptend_q0001": 12,
+    "ptend_q0002": 15,
+    "ptend_q0003": 12,
+    "ptend_u": 12,
+    "ptend_v": 12,
+}
 """How many levels from the top have no weight."""
 
 Weights = Mapping[str, NDArray[np.float64]]
@@ -33,7 +40,10 @@ def has_weight(outputs: VariableSet, weights: Weights | None = None) -> NDArray[
     EvaluationError for outputs that are not the competition's.
     """
     if outputs.names != variable_set(TARGET_SET).names or outputs.level_count != LEVEL_COUNT:
-        raise EvaluationError(f"the competition's score is of the {TARGET_SET} targets on {LEVEL_COUNT} levels, not of {outputs.name!r}")
+        raise EvaluationError(
+            f"the competition's score is of the {TARGET_SET} targets on {LEVEL_COUNT} levels, not "
+            f"of {outputs.name!r}"
+        )
     if weights is not None:
         return np.concatenate([weights[name] for name in outputs.names]) != 0.0
     counts = np.ones(outputs.width, dtype=bool)
@@ -51,15 +61,19 @@ def leap_scores(
     """Return the competition's scores from R² [width], where the truth is constant [width], and the
     weights of the targets if known.
 
-    ``leap.score``: mean R² of the targets with weight. ``leap.score_floored``: the same with every R² below 0 as 0, which is what a
-    prediction of the mean would have had. ``leap.score_368``: over all 368, those without weight counted as exact, as an R² of two
-    columns of zeros is in scikit-learn. Truth without variance is left out of all three; its number is
-    ``leap.targets_left_out``. ``leap.targets_below_0`` counts the targets that the mean would have beaten.
+    ``leap.score``: mean R² of the targets with weight. ``leap.score_floored``: the same with every
+    R² below 0 as 0, which is what a prediction of the mean would have had. ``leap.score_368``: over
+    all 368, those without weight counted as exact, as an R² of two columns of zeros is in
+    scikit-learn. Truth without variance is left out of all three; its number is
+    ``leap.targets_left_out``. ``leap.targets_below_0`` counts the targets that the mean would have
+    beaten.
     """
     weighted = has_weight(outputs, weights)
     chosen = r2[weighted & ~constant]
     if chosen.size == 0:
-        raise EvaluationError("every target with weight is constant: the competition's score says nothing")
+        raise EvaluationError(
+            "every target with weight is constant: the competition's score says nothing"
+        )
     mean = float(chosen.mean())
     without = int((~weighted).sum())
     return {

@@ -18,12 +18,14 @@ from climlink.wrappers.variable_sets import variable_set
 def metrics(result: OfflineResult) -> Metrics:
     """Return every number of a result as METRIC.VARIABLE.
 
-    ``r2``: pooled over columns and times, median over levels not pruned. ``r2_column``, ``r2_column_median``: R² over time of a column,
-    mean and median over columns, then the same median. ``rmse``, ``mae``, ``bias``: over dp and area, in units of the output.
-    ``climsim_mae``, ``climsim_rmse``, ``climsim_bias``: ClimSim's in W/m2, mean over levels not pruned; ``climsim_r2`` their median.
-    ``leap``: the competition's. ``bias`` and ``rmse`` of ``water_residual`` and ``energy_source``: of column sums. ``constraint``: share of
-    values changed. ``confidence``: see ConfidenceResult. What is over time is null where the split
-    has one time, or the store was made of a table.
+    ``r2``: pooled over columns and times, median over levels not pruned. ``r2_column``,
+    ``r2_column_median``: R² over time of a column, mean and median over columns, then the same
+    median. ``rmse``, ``mae``, ``bias``: over dp and area, in units of the output. ``climsim_mae``,
+    ``climsim_rmse``, ``climsim_bias``: ClimSim's in W/m2, mean over levels not pruned;
+    ``climsim_r2`` their median. ``leap``: the competition's. ``bias`` and ``rmse`` of
+    ``water_residual`` and ``energy_source``: of column sums. ``constraint``: share of values
+    changed. ``confidence``: see ConfidenceResult. What is over time is null where the split has one
+    time, or the store was made of a table.
     """
     found: dict[str, float] = {f"r2.{n}": v for n, v in result.r2_table().summary().items()}
     columns, medians = mean_column_r2(result), median_column_r2(result)
@@ -32,32 +34,47 @@ def metrics(result: OfflineResult) -> Metrics:
         found[f"r2_column.{name}"] = over_levels(result, columns, name, np.median)
         found[f"r2_column_median.{name}"] = over_levels(result, medians, name, np.median)
         weighted = result.weighted(name)
-        for metric, value in (("rmse", weighted.rmse()), ("mae", weighted.mae()), ("bias", weighted.bias())):
+        for metric, value in (
+            ("rmse", weighted.rmse()),
+            ("mae", weighted.mae()),
+            ("bias", weighted.bias()),
+        ):
             found[f"{metric}.{name}"] = float(value[0, 0])
         for metric, values in climsim.items():
-            found[f"climsim_{metric}.{name}"] = over_levels(result, values, name, np.median if metric == "r2" else np.mean)
+            found[f"climsim_{metric}.{name}"] = over_levels(
+                result, values, name, np.median if metric == "r2" else np.mean
+            )
     if is_competition(result):
         r2, constant = result.pooled.r2()[0], result.constant[0]
         found |= leap_scores(r2, constant, result.outputs, result.place.target_weights)
     found |= _budgets(result) | _constraints(result) | _confidence(result)
     found["nonfinite.rows"] = float(result.misses.rows)
     if not result.place.over_time:
-        found |= {name: float("nan") for name in found if name.startswith(("r2_column", "climsim_r2"))}
+        found |= {
+            name: float("nan") for name in found if name.startswith(("r2_column", "climsim_r2"))
+        }
     return {name: finite_or_none(value) for name, value in found.items()}
 
 
 def is_competition(result: OfflineResult) -> bool:
     """Say whether the outputs are the LEAP competition's targets."""
-    return result.outputs.names == variable_set(TARGET_SET).names and result.outputs.level_count == LEVEL_COUNT
+    return (
+        result.outputs.names == variable_set(TARGET_SET).names
+        and result.outputs.level_count == LEVEL_COUNT
+    )
 
 
 def mean_column_r2(result: OfflineResult) -> Array:
-    """Return R² over time averaged over the columns whose truth varies, [width], each alike; NaN where none varies."""
+    """Return R² over time averaged over the columns whose truth varies, [width], each alike; NaN
+    where none varies.
+    """
     return _over_varying(result, np.nanmean)
 
 
 def median_column_r2(result: OfflineResult) -> Array:
-    """Return the median of R² over time over the columns whose truth varies, [width]; NaN where none varies."""
+    """Return the median of R² over time over the columns whose truth varies, [width]; NaN where
+    none varies.
+    """
     return _over_varying(result, np.nanmedian)
 
 
@@ -71,19 +88,33 @@ def _over_varying(result: OfflineResult, reduce: Callable[..., Array]) -> Array:
 
 
 def climsim_scores(result: OfflineResult) -> dict[str, Array]:
-    """Return ClimSim's metrics per output and level, [width]: over time in every column, then the mean over columns.
+    """Return ClimSim's metrics per output and level, [width]: over time in every column, then the
+    mean over columns.
 
-    On values in W/m2 (see energy_factors): mae mean(|e|), rmse sqrt(mean(e²)), bias mean(e), r2 1 - sum(e²)/sum((y - mean(y))²); columns
-    count alike, for their area is in the values (Yu et al. 2023).
+    On values in W/m2 (see energy_factors): mae mean(|e|), rmse sqrt(mean(e²)), bias mean(e), r2 1 -
+    sum(e²)/sum((y - mean(y))²); columns count alike, for their area is in the values (Yu et al.
+    2023).
     """
     moments = result.energy
-    per_column = {"mae": moments.mae(), "rmse": moments.rmse(), "r2": moments.r2(), "bias": moments.bias()}
+    per_column = {
+        "mae": moments.mae(),
+        "rmse": moments.rmse(),
+        "r2": moments.r2(),
+        "bias": moments.bias(),
+    }
     known = moments.weight > 0.0
-    return {n: np.asarray(np.where(known, v, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)) for n, v in per_column.items()}
+    return {
+        n: np.asarray(np.where(known, v, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+        for n, v in per_column.items()
+    }
 
 
-def over_levels(result: OfflineResult, values: Array, name: str, reduce: Callable[[Array], Any]) -> float:
-    """Return a mean or median over the levels of an output that are not pruned and whose truth varies; NaN where there is none."""
+def over_levels(
+    result: OfflineResult, values: Array, name: str, reduce: Callable[[Array], Any]
+) -> float:
+    """Return a mean or median over the levels of an output that are not pruned and whose truth
+    varies; NaN where there is none.
+    """
     where = result.outputs.slice(name)
     start = where.start + (result.first_level if result.outputs[name].is_profile else 0)
     varies = ~result.constant[0, start : where.stop]
@@ -104,7 +135,10 @@ def _budgets(result: OfflineResult) -> dict[str, float]:
 
 
 def _constraints(result: OfflineResult) -> dict[str, float]:
-    return {f"constraint.{a.constraint}.{a.output}": float(a.changed.mean()) for a in result.activities or []}
+    return {
+        f"constraint.{a.constraint}.{a.output}": float(a.changed.mean())
+        for a in result.activities or []
+    }
 
 
 def _confidence(result: OfflineResult) -> dict[str, float]:
@@ -112,5 +146,9 @@ def _confidence(result: OfflineResult) -> dict[str, float]:
     if c is None:
         return {}
     found = {f"confidence.crps.{n}": v for n, v in c.crps.items()}
-    found |= {f"confidence.crpss.{n}": 1.0 - c.crps[n] / c.crps_constant[n] for n in c.crps if c.crps_constant[n] > 0.0}
+    found |= {
+        f"confidence.crpss.{n}": 1.0 - c.crps[n] / c.crps_constant[n]
+        for n in c.crps
+        if c.crps_constant[n] > 0.0
+    }
     return found | {"confidence.not_positive": c.not_positive}

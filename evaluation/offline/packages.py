@@ -32,7 +32,8 @@ class OfflineSetSummary(StrictModel):
 
 
 def package_labels(evaluations: Sequence[OfflineEvaluation]) -> list[str]:
-    """Return a name for each package that no other has and a folder may have: its own, with the start of its digest where needed.
+    """Return a name for each package that no other has and a folder may have: its own, with the
+    start of its digest where needed.
 
     EvaluationError if one package is given twice.
     """
@@ -40,18 +41,28 @@ def package_labels(evaluations: Sequence[OfflineEvaluation]) -> list[str]:
     digests = [e.summary.package.sha256 for e in evaluations]
     twice = sorted({d for d in digests if digests.count(d) > 1})
     if twice:
-        raise EvaluationError(f"one package is given twice: {', '.join(names[digests.index(d)] + ', SHA-256 ' + d for d in twice)}")
-    safe = ["".join(c if c.isalnum() or c in "._-" else "_" for c in n).strip(".") or "package" for n in names]
+        raise EvaluationError(
+            "one package is given twice: "
+            f"{', '.join(names[digests.index(d)] + ', SHA-256 ' + d for d in twice)}"
+        )
+    safe = [
+        "".join(c if c.isalnum() or c in "._-" else "_" for c in n).strip(".") or "package"
+        for n in names
+    ]
     return [s if safe.count(s) == 1 else f"{s}-{d[:8]}" for s, d in zip(safe, digests, strict=True)]
 
 
 def seeds_together(evaluations: Sequence[OfflineEvaluation]) -> Group:
-    """Return the packages by architecture, size and recipe where their seeds differ; every other one under its own label."""
+    """Return the packages by architecture, size and recipe where their seeds differ; every other
+    one under its own label.
+    """
     alike: dict[str, list[tuple[str, OfflineEvaluation]]] = {}
     for label, e in zip(package_labels(evaluations), evaluations, strict=True):
         p = e.summary.package
         known = p.architecture is not None and p.parameters is not None and p.seed is not None
-        alike.setdefault(f"{p.architecture} ({p.parameters:,}), {p.recipe}" if known else label, []).append((label, e))
+        alike.setdefault(
+            f"{p.architecture} ({p.parameters:,}), {p.recipe}" if known else label, []
+        ).append((label, e))
     groups: Group = {}
     for name, members in alike.items():
         seeds = [e.summary.package.seed for _, e in members]
@@ -63,30 +74,55 @@ def seeds_together(evaluations: Sequence[OfflineEvaluation]) -> Group:
 
 
 def combined_report(evaluations: Sequence[OfflineEvaluation], command: str) -> Report:
-    """Return one report of packages evaluated on the same split of the same store; EvaluationError if they are not."""
-    places = {(e.result.place.digest, e.result.place.split, e.result.outputs.names) for e in evaluations}
+    """Return one report of packages evaluated on the same split of the same store; EvaluationError
+    if they are not.
+    """
+    places = {
+        (e.result.place.digest, e.result.place.split, e.result.outputs.names) for e in evaluations
+    }
     if len(evaluations) < 2 or len(places) != 1:
-        raise EvaluationError(f"{len(evaluations)} packages on {len(places)} different stores, splits or outputs: give at least two on one")
+        raise EvaluationError(
+            f"{len(evaluations)} packages on {len(places)} different stores, splits or outputs: "
+            "give at least two on one"
+        )
     labels = package_labels(evaluations)
     results = dict(zip(labels, (e.result for e in evaluations), strict=True))
     groups = seeds_together(evaluations)
     place = evaluations[0].result.place
-    summary = OfflineSetSummary(packages=dict(zip(labels, (e.summary for e in evaluations), strict=True)))
+    summary = OfflineSetSummary(
+        packages=dict(zip(labels, (e.summary for e in evaluations), strict=True))
+    )
     return Report(
         title=f"Offline skill of {len(labels)} packages",
         words=_words(evaluations, labels, groups),
-        sections=[s for s in (_skill(evaluations, labels, groups), _scalars(results), _conservation(results)) if s is not None],
+        sections=[
+            s
+            for s in (
+                _skill(evaluations, labels, groups),
+                _scalars(results),
+                _conservation(results),
+            )
+            if s is not None
+        ],
         summary=summary.model_dump(mode="json"),
         numbers=_numbers(results),
         command=command,
-        sources={"store": f"{place.store}, split {place.split}, {place.span}, digest {place.digest}"}
+        sources={
+            "store": f"{place.store}, split {place.split}, {place.span}, digest {place.digest}"
+        }
         | {label: f"SHA-256 {r.package.sha256}" for label, r in results.items()},
-        excluded=[Exclusion(f"{label}: {x.what}", x.why) for label, r in results.items() for x in exclusions(r)],
+        excluded=[
+            Exclusion(f"{label}: {x.what}", x.why)
+            for label, r in results.items()
+            for x in exclusions(r)
+        ],
     )
 
 
 def _numbers(results: dict[str, OfflineResult]) -> xr.Dataset:
-    """Return the numbers of all packages along a new dimension; what one lacks, such as a confidence, is NaN there."""
+    """Return the numbers of all packages along a new dimension; what one lacks, such as a
+    confidence, is NaN there.
+    """
     return xr.concat(
         [numbers(r) for r in results.values()],
         xr.Variable("package", list(results)),
@@ -103,21 +139,36 @@ def _words(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str], grou
     outputs = [v.name for v in evaluations[0].result.outputs.profiles]
     mean = {label: _mean_r2(e, outputs) for label, e in zip(labels, evaluations, strict=True)}
     order = sorted((n for n in mean if not np.isnan(mean[n])), key=lambda n: -mean[n])
-    text = f"{len(labels)} packages were run on the split {place.split!r} of one store: {place.span}."
+    text = (
+        f"{len(labels)} packages were run on the split {place.split!r} of one store: {place.span}."
+    )
     if order:
         text += (
-            f" By R² on the median level, averaged over the profiles, {order[0]} is best with {mean[order[0]]:.3g} and {order[-1]} last "
-            f"with {mean[order[-1]]:.3g}."
+            f" By R² on the median level, averaged over the profiles, {order[0]} is best with "
+            f"{mean[order[0]]:.3g} and {order[-1]} last with {mean[order[-1]]:.3g}."
         )
     seeds = [len(members) for members in groups.values() if len(members) > 1]
     if seeds:
-        spread = max(max(m) - min(m) for m in ([_mean_r2(e, outputs) for e in g] for g in groups.values() if len(g) > 1))
+        spread = max(
+            max(m) - min(m)
+            for m in ([_mean_r2(e, outputs) for e in g] for g in groups.values() if len(g) > 1)
+        )
         text += f" Packages that differ in their seed only are up to {spread:.2g} apart in this."
     if not seeds or max(seeds) < _FEW:
-        text += " With fewer than three seeds of a recipe, small differences between packages may be chance."
-    missed = [f"{label} ({e.result.misses.rows} columns)" for label, e in zip(labels, evaluations, strict=True) if e.result.misses.rows]
+        text += (
+            " With fewer than three seeds of a recipe, small differences between packages may be "
+            "chance."
+        )
+    missed = [
+        f"{label} ({e.result.misses.rows} columns)"
+        for label, e in zip(labels, evaluations, strict=True)
+        if e.result.misses.rows
+    ]
     if missed:
-        text += f" Caution: predictions that are not finite, left out of all scores, in {', '.join(missed)}."
+        text += (
+            " Caution: predictions that are not finite, left out of all scores, in "
+            f"{', '.join(missed)}."
+        )
     return text
 
 
@@ -126,12 +177,15 @@ def _mean_r2(e: OfflineEvaluation, outputs: Sequence[str]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _skill(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str], groups: Group) -> Section:
+def _skill(
+    evaluations: Sequence[OfflineEvaluation], labels: Sequence[str], groups: Group
+) -> Section:
     place = evaluations[0].result.place
     tables = {label: [e.result.r2_table() for e in members] for label, members in groups.items()}
     caption = (
-        "R² over all columns and times at each level. A line is one package, or the median of packages that differ in their seed only, "
-        "with their range behind it; bars likewise. Levels of constant truth are gaps, values below -0.1 lie outside the frame."
+        "R² over all columns and times at each level. A line is one package, or the median of "
+        "packages that differ in their seed only, with their range behind it; bars likewise. "
+        "Levels of constant truth are gaps, values below -0.1 lie outside the frame."
     )
     tables_below = [_about(evaluations, labels), _scores(evaluations, labels)]
     figure = r2_lines(tables, place.pressure_hpa, title=f"{len(labels)} packages on {place.split}")
@@ -153,9 +207,14 @@ def _about(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str]) -> T
 
 def _scores(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str]) -> Table:
     names = [f"r2.{n}" for n in evaluations[0].result.outputs.names]
-    names += [n for n in ("leap.score", "leap.score_floored") if n in evaluations[0].summary.metrics]
+    names += [
+        n for n in ("leap.score", "leap.score_floored") if n in evaluations[0].summary.metrics
+    ]
     columns: dict[str, Any] = {"score": [n.removeprefix("r2.") for n in names]}
-    columns |= {label: [e.summary.metrics[n] for n in names] for label, e in zip(labels, evaluations, strict=True)}
+    columns |= {
+        label: [e.summary.metrics[n] for n in names]
+        for label, e in zip(labels, evaluations, strict=True)
+    }
     return Table("scores", "R² by output, median over levels not pruned, and LEAP scores", columns)
 
 
@@ -165,9 +224,16 @@ def _scalars(results: dict[str, OfflineResult]) -> Section | None:
     if not names:
         return None
     truth = np.array([float(first.weighted(n).truth_mean()[0, 0]) for n in names])
-    means = {label: np.array([float(r.weighted(n).prediction_mean()[0, 0]) for n in names]) for label, r in results.items()}
+    means = {
+        label: np.array([float(r.weighted(n).prediction_mean()[0, 0]) for n in names])
+        for label, r in results.items()
+    }
     figure = scalar_means(names, truth, means)
-    return Section("Scalar outputs", "", [Picture("scalars", figure, "Mean over area and time of the scalar outputs.")])
+    return Section(
+        "Scalar outputs",
+        "",
+        [Picture("scalars", figure, "Mean over area and time of the scalar outputs.")],
+    )
 
 
 def _conservation(results: dict[str, OfflineResult]) -> Section | None:
@@ -176,7 +242,9 @@ def _conservation(results: dict[str, OfflineResult]) -> Section | None:
     if not budgets or place.of_table:
         return None
     shown = ("water_residual", "energy_source")
-    values = {"truth": next(iter(budgets.values())).truth_mean()} | {label: b.prediction_mean() for label, b in budgets.items()}
+    values = {"truth": next(iter(budgets.values())).truth_mean()} | {
+        label: b.prediction_mean() for label, b in budgets.items()
+    }
     lines = {label: place.zonal_mean(v)[1] for label, v in values.items()}
     centres = place.zonal_mean(next(iter(values.values())))[0]
     figure = budget_lines(

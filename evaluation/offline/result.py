@@ -1,4 +1,6 @@
-"""Everything one pass over a store finds out about a package, before it is put into numbers, figures and words."""
+"""Everything one pass over a store finds out about a package, before it is put into numbers,
+figures and words.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,8 @@ class Place:
         return np.asarray(h.p0_pa / 100.0 * (np.array(h.hyam) + np.array(h.hybm)))
 
     def zonal_mean(self, values: Array) -> tuple[Array, Array]:
-        """Return the centres [bin] in degrees and the area-weighted means [bin, feature] of values [column, feature] in latitude bins.
+        """Return the centres [bin] in degrees and the area-weighted means [bin, feature] of values
+        [column, feature] in latitude bins.
 
         NaN where a bin has no column with a value. EvaluationError where no latitude is known.
         """
@@ -76,15 +79,22 @@ class Place:
         centres, weights = zonal_weights(self.latitude, self.area)
         known = np.isfinite(values)
         total = weights @ known
-        means = np.divide(weights @ np.where(known, values, 0.0), total, out=np.full_like(total, np.nan), where=total > 0.0)
+        means = np.divide(
+            weights @ np.where(known, values, 0.0),
+            total,
+            out=np.full_like(total, np.nan),
+            where=total > 0.0,
+        )
         return centres, means
 
 
 @dataclass(frozen=True)
 class OfflineResult:
-    """What the pass found: moments in native units and in W/m2 by column [column, width], over mass [1, width], and the rest.
+    """What the pass found: moments in native units and in W/m2 by column [column, width], over mass
+    [1, width], and the rest.
 
-    ``trained_on_store`` tells whether the package records this store's digest as its training data, None where it records none.
+    ``trained_on_store`` tells whether the package records this store's digest as its training data,
+    None where it records none.
     """
 
     package: PackageSummary
@@ -118,9 +128,13 @@ class OfflineResult:
         return table_of(self.pooled, self.outputs, first_level=self.first_level, rows=self.rows)
 
     def column_r2(self) -> Array:
-        """Return R² over time of every column, [column, width]; constant truth scores 1 or 0 (see PairMoments.r2)."""
+        """Return R² over time of every column, [column, width]; constant truth scores 1 or 0 (see
+        PairMoments.r2).
+        """
         return self.plain.r2()
 
     def weighted(self, name: str) -> PairMoments:
-        """Return the moments [1, 1] of an output over columns, times and levels, by dp and area (a scalar by area)."""
+        """Return the moments [1, 1] of an output over columns, times and levels, by dp and area (a
+        scalar by area).
+        """
         return self.mass.select(self.outputs.slice(name)).over_features()

@@ -38,9 +38,20 @@ def _subject(result: OfflineResult) -> str:
     kind = f", {p.architecture}{size}," if p.architecture else ""
     unit = "row" if place.of_table else "time"
     span = place.span if place.times > 1 else f"one {unit} from {place.first}"
-    trained = {True: " It was trained on this store.", False: " It was trained on another store.", None: ""}[result.trained_on_store]
-    caution = " These are times it was trained on." if result.trained_on_store and place.split == "train" else ""
-    return f"{p.name}{kind} was run on {result.rows:,} columns of the split {place.split!r}: {span}.{trained}{caution}"
+    trained = {
+        True: " It was trained on this store.",
+        False: " It was trained on another store.",
+        None: "",
+    }[result.trained_on_store]
+    caution = (
+        " These are times it was trained on."
+        if result.trained_on_store and place.split == "train"
+        else ""
+    )
+    return (
+        f"{p.name}{kind} was run on {result.rows:,} columns of the split {place.split!r}: "
+        f"{span}.{trained}{caution}"
+    )
 
 
 def _skill(result: OfflineResult, metrics: Metrics) -> str:
@@ -50,8 +61,8 @@ def _skill(result: OfflineResult, metrics: Metrics) -> str:
         return "No profile of the truth varies, so R² says nothing."
     best, worst = max(known, key=lambda n: known[n]), min(known, key=lambda n: known[n])
     text = (
-        f"R² on the median level is {known[best]:.2f} for the {shown_as(best).label}, its best profile, and {known[worst]:.2f} for the "
-        f"{shown_as(worst).label}, its worst."
+        f"R² on the median level is {known[best]:.2f} for the {shown_as(best).label}, its best "
+        f"profile, and {known[worst]:.2f} for the {shown_as(worst).label}, its worst."
     )
     if known[worst] < 0.0:
         text += " Below 0 the mean of the truth would have been closer."
@@ -61,13 +72,20 @@ def _skill(result: OfflineResult, metrics: Metrics) -> str:
 
 
 def _leap(metrics: Metrics) -> str:
-    """Say the competition's score, the floored one first: a single target that hardly varies can carry the plain mean anywhere."""
-    plain, floored, below = (metrics[f"leap.{n}"] or 0.0 for n in ("score", "score_floored", "targets_below_0"))
+    """Say the competition's score, the floored one first: a single target that hardly varies can
+    carry the plain mean anywhere.
+    """
+    plain, floored, below = (
+        metrics[f"leap.{n}"] or 0.0 for n in ("score", "score_floored", "targets_below_0")
+    )
     text = f" By the weights of the LEAP competition the score is {floored:.4g}"
     if below == 0:
         return text + "."
     without = f"{plain:.4g}" if plain > -1.0 else "below -1"
-    return text + f" with the {below:.0f} targets below 0 counted as 0, {without} with them as they are."
+    return (
+        text
+        + f" with the {below:.0f} targets below 0 counted as 0, {without} with them as they are."
+    )
 
 
 def _precipitation(result: OfflineResult) -> str:
@@ -86,11 +104,16 @@ def _water(result: OfflineResult) -> str:
     whole = result.budgets.over_columns(result.place.area)
     k = BUDGETS.index("water_residual")
     truth, prediction = float(whole.truth_mean()[0, k]), float(whole.prediction_mean()[0, k])
-    return f"Column water and precipitation together leave {prediction:.2g} mm/day in the mean, where the truth leaves {truth:.2g}."
+    return (
+        f"Column water and precipitation together leave {prediction:.2g} mm/day in the mean, where "
+        f"the truth leaves {truth:.2g}."
+    )
 
 
 def _constraints(result: OfflineResult) -> str:
-    """Say what the constraints do to the water of a column; a sequence without effect on water needs no sentence."""
+    """Say what the constraints do to the water of a column; a sequence without effect on water
+    needs no sentence.
+    """
     added: dict[str, float] = {}
     for a in result.activities or []:
         if a.output.startswith("ptend_q") and a.units == "mm/day":
@@ -99,7 +122,10 @@ def _constraints(result: OfflineResult) -> str:
     if abs(total) < _LITTLE_WATER:
         return ""
     most = max(added, key=lambda n: abs(added[n]))
-    return f"Its constraints change column water by {total:+.2g} mm/day, most of it by {most} ({added[most]:+.2g})."
+    return (
+        f"Its constraints change column water by {total:+.2g} mm/day, most of it by {most} "
+        f"({added[most]:+.2g})."
+    )
 
 
 def _confidence(result: OfflineResult, metrics: Metrics) -> str:
@@ -108,7 +134,8 @@ def _confidence(result: OfflineResult, metrics: Metrics) -> str:
     gains = [v for n, v in metrics.items() if n.startswith("confidence.crpss.") and v is not None]
     better = "better" if float(np.mean(gains)) > 0.0 else "worse"
     return (
-        f"The spread its confidence stands for scores {percent(abs(float(np.mean(gains))))} {better} in CRPS than the best single spread."
+        f"The spread its confidence stands for scores {percent(abs(float(np.mean(gains))))} "
+        f"{better} in CRPS than the best single spread."
     )
 
 
@@ -116,4 +143,7 @@ def _misses(result: OfflineResult) -> str:
     if result.misses.rows == 0:
         return "Every prediction is finite."
     total = result.rows + result.misses.rows
-    return f"Caution: in {result.misses.rows} of {total} columns a prediction is not finite; these are left out of every score below."
+    return (
+        f"Caution: in {result.misses.rows} of {total} columns a prediction is not finite; these "
+        "are left out of every score below."
+    )

@@ -1,4 +1,6 @@
-"""Runs side by side in time: blocks of records of the reference with what the other runs have at the same times."""
+"""Runs side by side in time: blocks of records of the reference with what the other runs have at
+the same times.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,12 @@ _BLOCK_BYTES = 48 * 2**20
 
 @dataclass(frozen=True)
 class Block:
-    """Some consecutive records. ``day`` [record] is the end of each, in days since both runs began; ``middle`` is in days since 0001-01-01.
+    """Some consecutive records. ``day`` [record] is the end of each, in days since both runs began;
+    ``middle`` is in days since 0001-01-01.
 
-    ``values[member][name]`` is [record, (level,) column] in the units of the files, NaN where the member has no such record;
-    ``usable[member][name]`` [record] says where it is there and finite all over. ``compared`` [record] is the window of means.
+    ``values[member][name]`` is [record, (level,) column] in the units of the files, NaN where the
+    member has no such record; ``usable[member][name]`` [record] says where it is there and finite
+    all over. ``compared`` [record] is the window of means.
     """
 
     grid: HistoryGrid
@@ -43,8 +47,15 @@ class Block:
         return np.asarray(np.logical_and.reduce([self.usable[member][name] for name in names]))
 
     def fair(self, name: str, member: str) -> NDArray[np.bool_]:
-        """Return the compared records [record] that the reference and the run both have of a field, and the member too."""
-        return self.compared & self.usable[REFERENCE][name] & self.usable[RUN][name] & self.usable[member][name]
+        """Return the compared records [record] that the reference and the run both have of a field,
+        and the member too.
+        """
+        return (
+            self.compared
+            & self.usable[REFERENCE][name]
+            & self.usable[RUN][name]
+            & self.usable[member][name]
+        )
 
     def double(self, member: str, name: str) -> Array:
         """Return a field in float64."""
@@ -79,13 +90,21 @@ class Gaps:
         for (member, name), count in sorted(self.counts.items()):
             total = self.present[member, name]
             what = f"{name} of the {member}, {count} of {total} {cadence} records"
-            found.append(Exclusion(what, f"not finite, first in {self.places[member, name]}; these records are in no number of {name}"))
+            found.append(
+                Exclusion(
+                    what,
+                    f"not finite, first in {self.places[member, name]}; these records are in no "
+                    f"number of {name}",
+                )
+            )
         return found
 
 
 @dataclass(frozen=True)
 class SideBySide:
-    """One cadence of a reference and of the runs that are held against it; all are on one grid (require_comparable)."""
+    """One cadence of a reference and of the runs that are held against it; all are on one grid
+    (require_comparable).
+    """
 
     cadence: str
     grid: HistoryGrid
@@ -102,7 +121,9 @@ class SideBySide:
         return self.has(REFERENCE, name) and self.has(RUN, name)
 
     def records(self) -> dict[str, NDArray[np.int64]]:
-        """Return, for every member, its record at the times of the reference [record of the reference], -1 where it has none."""
+        """Return, for every member, its record at the times of the reference [record of the
+        reference], -1 where it has none.
+        """
         reference = self.streams[REFERENCE]
         found = {}
         for member, stream in self.streams.items():
@@ -112,11 +133,19 @@ class SideBySide:
         return found
 
     def blocks(self, names: Sequence[str], gaps: Gaps) -> Iterator[tuple[int, int, Block]]:
-        """Yield (records done, all records, block) of the fields, in order of time; each file is read once."""
+        """Yield (records done, all records, block) of the fields, in order of time; each file is
+        read once.
+        """
         reference, records = self.streams[REFERENCE], self.records()
         others = [records[m] >= 0 for m in self.streams if m != REFERENCE]
-        wanted = np.flatnonzero(np.logical_or.reduce(others)) if others else np.arange(len(reference.start))
-        size = max(1, _BLOCK_BYTES // (4 * len(self.streams) * sum(self._cells(name) for name in names)))
+        wanted = (
+            np.flatnonzero(np.logical_or.reduce(others))
+            if others
+            else np.arange(len(reference.start))
+        )
+        size = max(
+            1, _BLOCK_BYTES // (4 * len(self.streams) * sum(self._cells(name) for name in names))
+        )
         for first in range(0, len(wanted), size):
             at = wanted[first : first + size]
             values: dict[str, dict[str, Values]] = {}
@@ -124,9 +153,19 @@ class SideBySide:
             for member in self.streams:
                 values[member] = self._values(member, names, records[member][at])
                 usable[member] = self._screen(member, values[member], records[member][at], gaps)
-            # Times of the reference: the end of a record is the day that it completes; compared is what both have from the first day on.
-            compared = (reference.start[at] - self.start >= self.from_day - 1e-6) & (records.get(RUN, records[REFERENCE])[at] >= 0)
-            block = Block(self.grid, reference.end[at] - self.start, reference.middle[at], compared, values, usable)
+            # Times of the reference: the end of a record is the day that it completes; compared is
+            # what both have from the first day on.
+            compared = (reference.start[at] - self.start >= self.from_day - 1e-6) & (
+                records.get(RUN, records[REFERENCE])[at] >= 0
+            )
+            block = Block(
+                self.grid,
+                reference.end[at] - self.start,
+                reference.middle[at],
+                compared,
+                values,
+                usable,
+            )
             yield first + len(at), len(wanted), block
 
     def _cells(self, name: str) -> int:
@@ -135,7 +174,9 @@ class SideBySide:
         dims = stream.fields[wanted[0]].dims if wanted else ("ncol",)
         return int(np.prod([stream.sizes[d] for d in dims]))
 
-    def _values(self, member: str, names: Sequence[str], records: NDArray[np.int64]) -> dict[str, Values]:
+    def _values(
+        self, member: str, names: Sequence[str], records: NDArray[np.int64]
+    ) -> dict[str, Values]:
         """Read what a member has at these records; NaN elsewhere."""
         stream = self.streams[member]
         sums = {name: parts(name, stream.fields) for name in names}
@@ -144,15 +185,25 @@ class SideBySide:
         loaded = stream.load(raw, records[there]) if raw and there.any() else {}
         values = {}
         for name, found in sums.items():
-            dims = self.streams[REFERENCE].fields[(parts(name, self.streams[REFERENCE].fields) or (name,))[0]].dims
-            full = np.full((len(records), *(stream.sizes[d] for d in dims)), np.nan, dtype=np.float32)
+            dims = (
+                self.streams[REFERENCE]
+                .fields[(parts(name, self.streams[REFERENCE].fields) or (name,))[0]]
+                .dims
+            )
+            full = np.full(
+                (len(records), *(stream.sizes[d] for d in dims)), np.nan, dtype=np.float32
+            )
             if found and loaded:
                 full[there] = sum(loaded[part] for part in found)
             values[name] = full
         return values
 
-    def _screen(self, member: str, values: Mapping[str, Values], records: NDArray[np.int64], gaps: Gaps) -> dict[str, NDArray[np.bool_]]:
-        """Return where fields are finite all over, and note where they are not although the member has the record."""
+    def _screen(
+        self, member: str, values: Mapping[str, Values], records: NDArray[np.int64], gaps: Gaps
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Return where fields are finite all over, and note where they are not although the member
+        has the record.
+        """
         usable = {}
         for name, array in values.items():
             finite = np.asarray(np.isfinite(array).reshape(len(array), -1).all(axis=1))
@@ -164,17 +215,27 @@ class SideBySide:
             bad = np.flatnonzero(there & ~finite)
             if len(bad):
                 gaps.counts[member, name] = gaps.counts.get((member, name), 0) + len(bad)
-                gaps.places.setdefault((member, name), self._place(member, array[bad[0]], int(records[bad[0]])))
+                gaps.places.setdefault(
+                    (member, name), self._place(member, array[bad[0]], int(records[bad[0]]))
+                )
         return usable
 
     def _place(self, member: str, values: Values, record: int) -> str:
         where = np.argwhere(~np.isfinite(values))
         index = where[0]
-        text = f"level {index[0] + 1}, column {index[1] + 1}" if values.ndim == 2 else f"column {index[0] + 1}"
-        return f"{self.streams[member].where(record)}, {text} ({len(where)} of {values.size} values)"
+        text = (
+            f"level {index[0] + 1}, column {index[1] + 1}"
+            if values.ndim == 2
+            else f"column {index[0] + 1}"
+        )
+        return (
+            f"{self.streams[member].where(record)}, {text} ({len(where)} of {values.size} values)"
+        )
 
 
-def collect(side: SideBySide, collectors: Sequence[Collector], gaps: Gaps, progress: Progress | None = None) -> None:
+def collect(
+    side: SideBySide, collectors: Sequence[Collector], gaps: Gaps, progress: Progress | None = None
+) -> None:
     """Send every block of one cadence through all collectors, in one pass over the files."""
     names = sorted({name for collector in collectors for name in collector.names})
     if not names:

@@ -1,4 +1,6 @@
-"""Online evaluation of several runs against one reference: who survived, with an interval, and every run's error to its own end."""
+"""Online evaluation of several runs against one reference: who survived, with an interval, and
+every run's error to its own end.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ def evaluate_ensemble(
     planned_days: float | None = None,
     progress: Progress | None = None,
 ) -> EnsembleEvaluation:
-    """Evaluate each run as evaluate_online does, and all together. A run that cannot be evaluated is left out and listed.
+    """Evaluate each run as evaluate_online does, and all together. A run that cannot be evaluated
+    is left out and listed.
 
     EvaluationError if no run can be, or one is named twice.
     """
@@ -72,14 +75,25 @@ def evaluate_ensemble(
     for label, run in labels.items():
         bar = _labelled(progress, label)
         try:
-            members[label] = evaluate_online(run, reference, twin=twin, from_day=from_day, planned_days=planned_days, progress=bar)
+            members[label] = evaluate_online(
+                run,
+                reference,
+                twin=twin,
+                from_day=from_day,
+                planned_days=planned_days,
+                progress=bar,
+            )
         except EvaluationError as error:
             excluded.append(Exclusion(f"run {label}", f"it cannot be evaluated: {error}"))
     if not members:
-        raise EvaluationError("no run can be evaluated: " + "; ".join(f"{e.what}: {e.why}" for e in excluded))
+        raise EvaluationError(
+            "no run can be evaluated: " + "; ".join(f"{e.what}: {e.why}" for e in excluded)
+        )
     excluded += _gathered(members)
     curve = kaplan_meier(
-        np.array([m.summary.days for m in members.values()]), np.array([not m.summary.survived for m in members.values()]), CONFIDENCE
+        np.array([m.summary.days for m in members.values()]),
+        np.array([not m.summary.survived for m in members.values()]),
+        CONFIDENCE,
     )
     summary = EnsembleSummary(
         reference=str(reference),
@@ -91,16 +105,20 @@ def evaluate_ensemble(
         runs={label: m.summary for label, m in members.items()},
         excluded=[f"{e.what}: {e.why}" for e in excluded],
     )
-    return EnsembleEvaluation(members, summary, _report(members, summary, curve, excluded, twin, from_day))
+    return EnsembleEvaluation(
+        members, summary, _report(members, summary, curve, excluded, twin, from_day)
+    )
 
 
 def member_names(runs: Sequence[Path]) -> dict[str, Path]:
-    """Return a short name for each run: its folder's name, with the folders above where that is not enough. EvaluationError for one named
-    twice."""
+    """Return a short name for each run: its folder's name, with the folders above where that is not
+    enough. EvaluationError for one named twice."""
     absolute = [run.resolve() for run in runs]
     if len(set(absolute)) < len(absolute):
         twice = sorted({str(run) for run in absolute if absolute.count(run) > 1})
-        raise EvaluationError(f"named twice: {', '.join(twice)}; every member of an ensemble counts once")
+        raise EvaluationError(
+            f"named twice: {', '.join(twice)}; every member of an ensemble counts once"
+        )
     for depth in range(1, max(len(run.parts) for run in absolute) + 1):
         names = ["_".join(run.parts[-depth:]).replace("/", "") for run in absolute]
         if len(set(names)) == len(names):
@@ -114,7 +132,10 @@ def _gathered(members: dict[str, OnlineEvaluation]) -> list[Exclusion]:
     for label, one in members.items():
         for exclusion in one.excluded:
             runs.setdefault(exclusion, []).append(label)
-    named = {e: "every run" if len(labels) == len(members) else ", ".join(labels) for e, labels in runs.items()}
+    named = {
+        e: "every run" if len(labels) == len(members) else ", ".join(labels)
+        for e, labels in runs.items()
+    }
     return [Exclusion(f"{labels}: {e.what}", e.why) for e, labels in named.items()]
 
 
@@ -133,13 +154,21 @@ def _report(
     from_day: float | None,
 ) -> Report:
     runs = " ".join(m.summary.run for m in members.values())
-    command = f"climlink evaluate online {runs} --reference {summary.reference}" + (f" --twin {twin}" if twin else "")
+    command = f"climlink evaluate online {runs} --reference {summary.reference}" + (
+        f" --twin {twin}" if twin else ""
+    )
     command += f" --from-day {from_day:g}" if from_day else ""
-    sources = {label: m.summary.run for label, m in members.items()} | {"reference": summary.reference}
+    sources = {label: m.summary.run for label, m in members.items()} | {
+        "reference": summary.reference
+    }
     return Report(
         title=f"Online evaluation of {summary.members} runs",
         words=_words(summary),
-        sections=[_survival_section(summary, curve), *_growth_sections(members), _table_section(summary)],
+        sections=[
+            _survival_section(summary, curve),
+            *_growth_sections(members),
+            _table_section(summary),
+        ],
         summary=summary.model_dump(mode="json"),
         numbers=_numbers(members, curve),
         command=command,
@@ -150,22 +179,30 @@ def _report(
 
 def _words(summary: EnsembleSummary) -> str:
     text = (
-        f"{summary.survived} of {summary.members} runs survived. The Kaplan-Meier estimate of surviving to the end is "
-        f"{summary.survival:.2f}, with a {100 * summary.confidence:g} % interval from {summary.survival_low:.2f} "
-        f"to {summary.survival_high:.2f}."
+        f"{summary.survived} of {summary.members} runs survived. The Kaplan-Meier estimate of "
+        f"surviving to the end is {summary.survival:.2f}, with a {100 * summary.confidence:g} % "
+        f"interval from {summary.survival_low:.2f} to {summary.survival_high:.2f}."
     )
     if summary.members < _FEW:
         text += f" {summary.members} members are few: the interval says how little they tell."
-    dead = [f"{label} on day {run.days:g}" for label, run in summary.runs.items() if not run.survived]
+    dead = [
+        f"{label} on day {run.days:g}" for label, run in summary.runs.items() if not run.survived
+    ]
     if dead:
-        text += f" Ended early: {', '.join(dead)}. They are in every figure up to their end, and in the means over what they have."
+        text += (
+            f" Ended early: {', '.join(dead)}. They are in every figure up to their end, and in "
+            "the means over what they have."
+        )
     return text
 
 
 def _survival_section(summary: EnsembleSummary, curve: SurvivalCurve) -> Section:
     planned = [run.planned_days for run in summary.runs.values() if run.planned_days is not None]
     figure = survival_figure(curve, max(planned) if planned else None)
-    caption = "Share of members that live longer than a day. Runs that reached their end are censored there, not counted as dead."
+    caption = (
+        "Share of members that live longer than a day. Runs that reached their end are censored "
+        "there, not counted as dead."
+    )
     columns = {
         "day": curve.days.tolist(),
         "survival": curve.probability.tolist(),
@@ -174,7 +211,9 @@ def _survival_section(summary: EnsembleSummary, curve: SurvivalCurve) -> Section
         "members at risk": [int(n) for n in curve.at_risk],
     }
     return Section(
-        "Survival", pictures=[Picture("survival", figure, caption)], tables=[Table("survival_curve", "Kaplan-Meier estimate", columns)]
+        "Survival",
+        pictures=[Picture("survival", figure, caption)],
+        tables=[Table("survival_curve", "Kaplan-Meier estimate", columns)],
     )
 
 
@@ -188,16 +227,25 @@ def _growth_sections(members: dict[str, OnlineEvaluation]) -> list[Section]:
                 # Every member saw the same twin; the one over the longest time is shown.
                 twin = max(twins.values(), key=lambda pair: len(pair[0])) if twins else None
                 figure = ensemble_growth_figure(rows, twin, name, "day")
-                caption = f"RMSE of {prefix} {PROFILES[name].label} over the whole mass of air. A dot marks the last record of a run."
+                caption = (
+                    f"RMSE of {prefix} {PROFILES[name].label} over the whole mass of air. A dot "
+                    "marks the last record of a run."
+                )
                 pictures.append(Picture(f"growth_{prefix}_{name.lower()}", figure, caption))
     return [Section("Growth of error", pictures=pictures)] if pictures else []
 
 
-def _series(members: dict[str, OnlineEvaluation], prefix: str, name: str, pair: str) -> dict[str, tuple[Array, Array]]:
+def _series(
+    members: dict[str, OnlineEvaluation], prefix: str, name: str, pair: str
+) -> dict[str, tuple[Array, Array]]:
     found = {}
     for label, member in members.items():
         values = member.numbers.get(f"{prefix}_rmse_{name}")
-        if values is not None and pair in values["pair"].values and np.isfinite(values.sel(pair=pair).values).any():
+        if (
+            values is not None
+            and pair in values["pair"].values
+            and np.isfinite(values.sel(pair=pair).values).any()
+        ):
             found[label] = (values[f"{prefix}_day"].values, values.sel(pair=pair).values)
     return found
 
@@ -212,22 +260,35 @@ def _table_section(summary: EnsembleSummary) -> Section:
         "compared": [run.compared_days for run in runs.values()],
     }
     units = {"days": "d", "planned": "d", "compared": "d"}
-    shown = {"rmse.T": ("T RMSE", "K", 1.0), "rmse.Q": ("Q RMSE", "g/kg", 1e3), "drift.T": ("T drift", "K", 1.0)}
-    shown |= {"precipitation.bias": ("rain bias", "mm/day", 1.0), "precipitation.rmse": ("rain RMSE", "mm/day", 1.0)}
+    shown = {
+        "rmse.T": ("T RMSE", "K", 1.0),
+        "rmse.Q": ("Q RMSE", "g/kg", 1e3),
+        "drift.T": ("T drift", "K", 1.0),
+    }
+    shown |= {
+        "precipitation.bias": ("rain bias", "mm/day", 1.0),
+        "precipitation.rmse": ("rain RMSE", "mm/day", 1.0),
+    }
     for metric in _TABLE:
         title, unit, scale = shown[metric]
         values = [run.metrics.get(metric) for run in runs.values()]
         columns[title] = [None if v is None else v * scale for v in values]
         units[title] = unit
     columns["why it ended"] = [run.ended or "as planned" for run in runs.values()]
-    text = "Means are over the days that each run has beside its reference: those of a run that ended early are over fewer days."
+    text = (
+        "Means are over the days that each run has beside its reference: those of a run that ended "
+        "early are over fewer days."
+    )
     return Section("The runs", text, tables=[Table("runs", "Every run", columns, units)])
 
 
 def _numbers(members: dict[str, OnlineEvaluation], curve: SurvivalCurve) -> xr.Dataset:
     """Return the survival curve and every member's growth of error, (run, day)."""
     numbers = xr.Dataset(
-        {name: ("survival_day", getattr(curve, name)) for name in ("probability", "low", "high", "at_risk")},
+        {
+            name: ("survival_day", getattr(curve, name))
+            for name in ("probability", "low", "high", "at_risk")
+        },
         coords={"survival_day": curve.days},
     ).rename({name: f"survival_{name}" for name in ("probability", "low", "high", "at_risk")})
     for prefix in ("daily", "hourly", "monthly"):
@@ -236,6 +297,12 @@ def _numbers(members: dict[str, OnlineEvaluation], curve: SurvivalCurve) -> xr.D
             if rows:
                 day = f"{prefix}_day"
                 lines = [xr.DataArray(v, dims=day, coords={day: d}) for d, v in rows.values()]
-                joined = xr.concat(lines, xr.IndexVariable("run", list(rows)), join="outer").assign_attrs(units=PROFILES[name].file_units)
-                numbers = numbers.merge(joined.to_dataset(name=f"{prefix}_rmse_{name}"), join="outer", compat="no_conflicts")
+                joined = xr.concat(
+                    lines, xr.IndexVariable("run", list(rows)), join="outer"
+                ).assign_attrs(units=PROFILES[name].file_units)
+                numbers = numbers.merge(
+                    joined.to_dataset(name=f"{prefix}_rmse_{name}"),
+                    join="outer",
+                    compat="no_conflicts",
+                )
     return numbers

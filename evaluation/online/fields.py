@@ -1,4 +1,6 @@
-"""What is compared: the fields of online evaluation, what they are made of where a tape lacks them, and the units they are shown in."""
+"""What is compared: the fields of online evaluation, what they are made of where a tape lacks them,
+and the units they are shown in.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ MM_PER_DAY = 1000.0 * SECONDS_PER_DAY
 
 @dataclass(frozen=True)
 class Shown:
-    """How a field is shown: label, units, and the factor from the units of the files; ``water`` chooses the colours of differences."""
+    """How a field is shown: label, units, and the factor from the units of the files; ``water``
+    chooses the colours of differences.
+    """
 
     label: str
     units: str
@@ -50,8 +54,8 @@ SUMS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Fields that are sums of others, in the order in which they are looked for.
 
-PRECC alone is all precipitation in E3SM-MMF, whose embedded models make no other; evaluation says so where it takes it. FLNT is the net
-longwave at the top of the model, which is all upward.
+PRECC alone is all precipitation in E3SM-MMF, whose embedded models make no other; evaluation says
+so where it takes it. FLNT is the net longwave at the top of the model, which is all upward.
 """
 
 COUNTERS = {

@@ -1,4 +1,6 @@
-"""The history of a run: its streams by cadence, its grid, and what two runs must share to be compared."""
+"""The history of a run: its streams by cadence, its grid, and what two runs must share to be
+compared.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _GRID = ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi", "P0")
 
 @dataclass(frozen=True)
 class HistoryGrid:
-    """Columns and levels of a history file: degrees, steradian [column]; hybrid coefficients; reference pressure in Pa."""
+    """Columns and levels of a history file: degrees, steradian [column]; hybrid coefficients;
+    reference pressure in Pa.
+    """
 
     lat: Array
     lon: Array
@@ -76,7 +80,8 @@ class RunHistory:
 def history_files(folder: Path) -> dict[str, list[Path]]:
     """Return the history files by stream name (h0, ...).
 
-    They lie in FOLDER/history (embedded model), else in the folder itself (E3SM). EvaluationError if they belong to several cases.
+    They lie in FOLDER/history (embedded model), else in the folder itself (E3SM). EvaluationError
+    if they belong to several cases.
     """
     place = folder / "history" if (folder / "history").is_dir() else folder
     found: dict[str, list[Path]] = {}
@@ -87,16 +92,22 @@ def history_files(folder: Path) -> dict[str, list[Path]]:
             cases.add(match["case"])
             found.setdefault(match["stream"], []).append(path)
     if len(cases) > 1:
-        raise EvaluationError(f"{place} holds history of several cases: {', '.join(sorted(cases))}; give each run a folder of its own")
+        raise EvaluationError(
+            f"{place} holds history of several cases: {', '.join(sorted(cases))}; give each run a "
+            "folder of its own"
+        )
     return found
 
 
 def read_history(folder: Path) -> RunHistory:
-    """Return the streams of a run. EvaluationError for a folder without history, and for files that do not fit each other."""
+    """Return the streams of a run. EvaluationError for a folder without history, and for files that
+    do not fit each other.
+    """
     files = history_files(folder)
     if not files:
         raise EvaluationError(
-            f"{folder} holds no history: expected history/CASE.eam.hN.*.nc of the embedded model or CASE.eam.hN.*.nc of E3SM"
+            f"{folder} holds no history: expected history/CASE.eam.hN.*.nc of the embedded model "
+            "or CASE.eam.hN.*.nc of E3SM"
         )
     streams: dict[str, Stream] = {}
     excluded: list[Exclusion] = []
@@ -106,9 +117,19 @@ def read_history(folder: Path) -> RunHistory:
         if stream.cadence == "empty":
             continue
         if stream.cadence == "other" or len(stream.start) == 0:
-            excluded.append(Exclusion(f"stream {name}", "is neither monthly, daily nor hourly, or holds no whole month"))
+            excluded.append(
+                Exclusion(
+                    f"stream {name}",
+                    "is neither monthly, daily nor hourly, or holds no whole month",
+                )
+            )
         elif stream.cadence in streams:
-            excluded.append(Exclusion(f"stream {name}", f"is {stream.cadence} as {streams[stream.cadence].name}, which is used"))
+            excluded.append(
+                Exclusion(
+                    f"stream {name}",
+                    f"is {stream.cadence} as {streams[stream.cadence].name}, which is used",
+                )
+            )
         else:
             streams[stream.cadence] = stream
     if not streams:
@@ -116,7 +137,9 @@ def read_history(folder: Path) -> RunHistory:
         raise EvaluationError(f"{folder} holds no record of history that can be used ({why})")
     calendars = {s.calendar for s in streams.values()}
     if len(calendars) > 1:
-        raise EvaluationError(f"{folder}: streams are in several calendars: {', '.join(sorted(calendars))}")
+        raise EvaluationError(
+            f"{folder}: streams are in several calendars: {', '.join(sorted(calendars))}"
+        )
     ordered = {c: streams[c] for c in CADENCES if c in streams}
     first = next(iter(ordered.values()))
     case = _FILE.fullmatch(first.paths[0].name)
@@ -125,37 +148,54 @@ def read_history(folder: Path) -> RunHistory:
 
 
 def require_comparable(run: RunHistory, reference: RunHistory) -> None:
-    """Raise EvaluationError, with what differs, unless two runs have one grid, one calendar, streams and times in common."""
+    """Raise EvaluationError, with what differs, unless two runs have one grid, one calendar,
+    streams and times in common.
+    """
     for name in ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi"):
         ours, theirs = getattr(run.grid, name), getattr(reference.grid, name)
         if ours.shape != theirs.shape:
             raise EvaluationError(
-                f"{run.folder} and {reference.folder} are not on one grid: {name} has {len(ours)} values and {len(theirs)}"
+                f"{run.folder} and {reference.folder} are not on one grid: {name} has {len(ours)} "
+                f"values and {len(theirs)}"
             )
         worst = float(np.abs(ours - theirs).max())
         if worst > 1e-6 * max(1.0, float(np.abs(theirs).max())):
-            raise EvaluationError(f"{run.folder} and {reference.folder} are not on one grid: {name} differs by up to {worst:.3g}")
+            raise EvaluationError(
+                f"{run.folder} and {reference.folder} are not on one grid: {name} differs by up to "
+                f"{worst:.3g}"
+            )
     if abs(run.grid.p0_pa - reference.grid.p0_pa) > 1e-6 * reference.grid.p0_pa:
-        raise EvaluationError(f"{run.folder} and {reference.folder} have P0 {run.grid.p0_pa} and {reference.grid.p0_pa} Pa")
+        raise EvaluationError(
+            f"{run.folder} and {reference.folder} have P0 {run.grid.p0_pa} and "
+            f"{reference.grid.p0_pa} Pa"
+        )
     if run.calendar != reference.calendar:
         raise EvaluationError(
-            f"{run.folder} is in the calendar {run.calendar}, {reference.folder} in {reference.calendar}: their times cannot be compared"
+            f"{run.folder} is in the calendar {run.calendar}, {reference.folder} in "
+            f"{reference.calendar}: their times cannot be compared"
         )
     shared = [c for c in run.streams if c in reference.streams]
     if not shared:
         raise EvaluationError(
-            f"{run.folder} has {', '.join(run.streams)} history, {reference.folder} {', '.join(reference.streams)}: none in common"
+            f"{run.folder} has {', '.join(run.streams)} history, {reference.folder} "
+            f"{', '.join(reference.streams)}: none in common"
         )
     if not any(len(common_records(run.streams[c], reference.streams[c])[0]) for c in shared):
         raise EvaluationError(_no_overlap(run, reference, shared))
 
 
 def _no_overlap(run: RunHistory, reference: RunHistory, shared: list[str]) -> str:
-    spans = [f"{h.folder} from {date_text(h.start, h.calendar)} to {date_text(h.end, h.calendar)}" for h in (run, reference)]
+    spans = [
+        f"{h.folder} from {date_text(h.start, h.calendar)} to {date_text(h.end, h.calendar)}"
+        for h in (run, reference)
+    ]
     text = f"{spans[0]}, {spans[1]}: no record of one time in common"
     if run.start < reference.end and reference.start < run.end:
         offset = [float(h.streams[shared[0]].middle[0] % 1.0) for h in (run, reference)]
-        text += f", although they overlap: their {shared[0]} records lie at {offset[0]:.4f} and {offset[1]:.4f} of a day"
+        text += (
+            f", although they overlap: their {shared[0]} records lie at {offset[0]:.4f} and "
+            f"{offset[1]:.4f} of a day"
+        )
     return text
 
 
@@ -168,7 +208,9 @@ def common_records(one: Stream, other: Stream) -> tuple[NDArray[np.int64], NDArr
 
 
 def shared_fields(run: Stream, reference: Stream) -> tuple[list[str], list[Exclusion]]:
-    """Return the fields that two streams both have, and those they do not. EvaluationError for one in other units or dimensions."""
+    """Return the fields that two streams both have, and those they do not. EvaluationError for one
+    in other units or dimensions.
+    """
     excluded = []
     for name in sorted(set(run.fields) ^ set(reference.fields)):
         lacks = "the reference" if name in run.fields else "the run"
@@ -177,9 +219,15 @@ def shared_fields(run: Stream, reference: Stream) -> tuple[list[str], list[Exclu
     for name in both:
         ours, theirs = run.fields[name], reference.fields[name]
         if ours.dims != theirs.dims:
-            raise EvaluationError(f"{name} ({run.cadence}) lies over {ours.dims} in the run and {theirs.dims} in the reference")
+            raise EvaluationError(
+                f"{name} ({run.cadence}) lies over {ours.dims} in the run and {theirs.dims} in the "
+                "reference"
+            )
         if ours.units != theirs.units:
-            raise EvaluationError(f"{name} ({run.cadence}) is in {ours.units!r} in the run and in {theirs.units!r} in the reference")
+            raise EvaluationError(
+                f"{name} ({run.cadence}) is in {ours.units!r} in the run and in {theirs.units!r} "
+                "in the reference"
+            )
     return both, excluded
 
 
@@ -187,11 +235,21 @@ def _read_grid(path: Path) -> HistoryGrid:
     with netCDF4.Dataset(path) as data:
         absent = [name for name in _GRID if name not in data.variables]
         if absent:
-            raise EvaluationError(f"{path}: {', '.join(absent)} missing; expected the grid and hybrid coefficients that EAM writes")
-        values = {name: np.asarray(np.ma.filled(data[name][...].astype(np.float64), np.nan)) for name in _GRID}
+            raise EvaluationError(
+                f"{path}: {', '.join(absent)} missing; expected the grid and hybrid coefficients "
+                "that EAM writes"
+            )
+        values = {
+            name: np.asarray(np.ma.filled(data[name][...].astype(np.float64), np.nan))
+            for name in _GRID
+        }
     for name, value in values.items():
         if not np.isfinite(value).all():
             raise EvaluationError(f"{path}: {name} has values that are not finite")
     # E3SM writes lat and area once per file, some tools once per record.
-    flat = {name: value[0] if value.ndim == 2 else value for name, value in values.items() if name != "P0"}
+    flat = {
+        name: value[0] if value.ndim == 2 else value
+        for name, value in values.items()
+        if name != "P0"
+    }
     return HistoryGrid(**flat, p0_pa=float(values["P0"]))

@@ -1,4 +1,6 @@
-"""The numbers of a run in one row: what a summary and a comparison of runs take from everything measured."""
+"""The numbers of a run in one row: what a summary and a comparison of runs take from everything
+measured.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,21 @@ _END_SHARE = 0.1
 
 
 def online_metrics(numbers: xr.Dataset) -> Metrics:
-    """Return metrics by name, in the units of the files (drift.energy in J/m2, precipitation in mm/day); null where they cannot be told.
+    """Return metrics by name, in the units of the files (drift.energy in J/m2, precipitation in
+    mm/day); null where they cannot be told.
 
-    rmse.NAME is the error of the mean over the compared days, last_day_rmse.NAME that of the run's last day, drift.QUANTITY the
-    difference of the global mean from the reference's over the last tenth of the run's days; twin.* are the same of the reference's twin
-    over the same days.
+    rmse.NAME is the error of the mean over the compared days, last_day_rmse.NAME that of the run's
+    last day, drift.QUANTITY the difference of the global mean from the reference's over the last
+    tenth of the run's days; twin.* are the same of the reference's twin over the same days.
     """
     metrics: dict[str, float] = {}
     for member, prefix in ((RUN, ""), (TWIN, "twin.")):
         metrics |= {f"{prefix}{name}": value for name, value in _of_member(numbers, member).items()}
     for name in numbers.data_vars:
         if str(name).startswith("budget_"):
-            metrics[f"conservation.{str(name).removeprefix('budget_')}"] = float(numbers[name].mean())
+            metrics[f"conservation.{str(name).removeprefix('budget_')}"] = float(
+                numbers[name].mean()
+            )
     return {name: finite_or_none(value) for name, value in metrics.items()}
 
 
@@ -39,7 +44,9 @@ def _of_member(numbers: xr.Dataset, member: str) -> dict[str, float]:
             for cadence in ("daily", "hourly"):
                 if f"{cadence}_rmse_{name}" in numbers:
                     series = numbers[f"{cadence}_rmse_{name}"]
-                    found[f"last_day_rmse.{name}"] = _at_last(series.sel(pair=RUN).values, series.sel(pair=member).values)
+                    found[f"last_day_rmse.{name}"] = _at_last(
+                        series.sel(pair=RUN).values, series.sel(pair=member).values
+                    )
     if "member" not in numbers.coords or member not in numbers["member"].values:
         return found
     for quantity in ("temperature", "vapour", "cloud", "energy"):
@@ -47,10 +54,15 @@ def _of_member(numbers: xr.Dataset, member: str) -> dict[str, float]:
             series = numbers[f"global_{quantity}"]
             key = "T" if quantity == "temperature" else quantity
             lived = np.where(np.isfinite(series.sel(member=RUN).values), 1.0, np.nan)
-            found[f"drift.{key}"] = _end_mean((series.sel(member=member).values - series.sel(member=REFERENCE).values) * lived)
+            found[f"drift.{key}"] = _end_mean(
+                (series.sel(member=member).values - series.sel(member=REFERENCE).values) * lived
+            )
     if "precipitation" in numbers:
         area = numbers["area"].values
-        error = numbers["precipitation"].sel(member=member).values - numbers["precipitation"].sel(member=REFERENCE).values
+        error = (
+            numbers["precipitation"].sel(member=member).values
+            - numbers["precipitation"].sel(member=REFERENCE).values
+        )
         found["precipitation.bias"] = float(weighted_mean(error, area))
         found["precipitation.rmse"] = float(np.sqrt(weighted_mean(error**2, area)))
     if "rain_density" in numbers:
@@ -60,7 +72,9 @@ def _of_member(numbers: xr.Dataset, member: str) -> dict[str, float]:
         found["precipitation.distribution"] = float(0.5 * width * shift.sum())
     for name in ("band_position", "band_width"):
         if name in numbers:
-            error = numbers[name].sel(member=member).values - numbers[name].sel(member=REFERENCE).values
+            error = (
+                numbers[name].sel(member=member).values - numbers[name].sel(member=REFERENCE).values
+            )
             found[f"rain_{name}.bias"] = _mean(error)
     for name in ("water", "energy"):
         if f"residual_{name}" in numbers:
@@ -76,7 +90,11 @@ def _at_last(run: NDArray[np.float64], series: NDArray[np.float64]) -> float:
 
 def _end_mean(series: NDArray[np.float64]) -> float:
     finite = series[np.isfinite(series)]
-    return float(finite[-max(1, round(_END_SHARE * len(finite))) :].mean()) if len(finite) else float("nan")
+    return (
+        float(finite[-max(1, round(_END_SHARE * len(finite))) :].mean())
+        if len(finite)
+        else float("nan")
+    )
 
 
 def _mean(series: NDArray[np.float64]) -> float:

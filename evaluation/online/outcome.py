@@ -31,9 +31,11 @@ _SHORT_BY_D = 0.5
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. ``planned_days`` is null where nothing says; ``ended`` says why it ended early, null where it did not.
+    """How a run ended. ``planned_days`` is null where nothing says; ``ended`` says why it ended
+    early, null where it did not.
 
-    ``first_day`` is the day, from the start of the case, on which the run began: a branch begins later than its case.
+    ``first_day`` is the day, from the start of the case, on which the run began: a branch begins
+    later than its case.
     """
 
     name: str
@@ -53,18 +55,30 @@ class Outcome:
         return self.ended is None
 
 
-def read_outcome(folder: Path, history: RunHistory | None, *, planned_days: float | None, fallback_days: float | None) -> Outcome:
-    """Return how a run ended. ``planned_days`` overrides what the folder says; ``fallback_days``, the length of the reference, is the
-    plan where neither says. EvaluationError for a run that is still going on, and for a folder that is no run."""
+def read_outcome(
+    folder: Path,
+    history: RunHistory | None,
+    *,
+    planned_days: float | None,
+    fallback_days: float | None,
+) -> Outcome:
+    """Return how a run ended. ``planned_days`` overrides what the folder says; ``fallback_days``,
+    the length of the reference, is the plan where neither says. EvaluationError for a run that is
+    still going on, and for a folder that is no run."""
     record = _read_json(folder / RECORD_FILE)
     if record is not None and record.get("case", {}).get("host") == "aquaplanet":
         return _aquaplanet(folder, record, history, planned_days)
     if history is None:
-        raise EvaluationError(f"{folder} holds neither a record of the embedded model ({RECORD_FILE}) nor history: it is no run folder")
+        raise EvaluationError(
+            f"{folder} holds neither a record of the embedded model ({RECORD_FILE}) nor history: "
+            "it is no run folder"
+        )
     return _e3sm(folder, history, planned_days, fallback_days)
 
 
-def _aquaplanet(folder: Path, record: dict[str, Any], history: RunHistory | None, planned_days: float | None) -> Outcome:
+def _aquaplanet(
+    folder: Path, record: dict[str, Any], history: RunHistory | None, planned_days: float | None
+) -> Outcome:
     case, status = record["case"], record.get("status")
     if status == "running" and job_runs(folder):
         raise EvaluationError(f"{folder}: the run is still going on; wait for its end")
@@ -114,7 +128,9 @@ def _day_number(year: int, month: int, day: int) -> float:
     return Stamp(year, month, day).since(Stamp(1, 1, 1)) / SECONDS_PER_DAY
 
 
-def _e3sm(folder: Path, history: RunHistory, planned_days: float | None, fallback_days: float | None) -> Outcome:
+def _e3sm(
+    folder: Path, history: RunHistory, planned_days: float | None, fallback_days: float | None
+) -> Outcome:
     days = history.end - history.start
     planned, source = _e3sm_plan(folder, history)
     if planned_days is not None:
@@ -124,7 +140,9 @@ def _e3sm(folder: Path, history: RunHistory, planned_days: float | None, fallbac
     ended = None
     if planned is not None and days < planned - _SHORT_BY_D:
         said = _e3sm_message(folder)
-        ended = f"its last record is day {days:g} of {planned:g} ({source})" + (f"; the log says: {said}" if said else "; no log says why")
+        ended = f"its last record is day {days:g} of {planned:g} ({source})" + (
+            f"; the log says: {said}" if said else "; no log says why"
+        )
     path, pinned = _e3sm_package(folder)
     package = _package(path, pinned)
     speeds = [_last_speed(_text(p), _E3SM_SPEED) for p in _timing_files(folder)]
@@ -137,12 +155,16 @@ def _e3sm(folder: Path, history: RunHistory, planned_days: float | None, fallbac
         next((s for s in speeds if s is not None), None),
         package,
         package.sha256 if package is not None else pinned,
-        "nothing in the folder says it: the length of the reference is taken" if source == "the length of the reference" else None,
+        "nothing in the folder says it: the length of the reference is taken"
+        if source == "the length of the reference"
+        else None,
     )
 
 
 def _e3sm_plan(folder: Path, history: RunHistory) -> tuple[float | None, str]:
-    """Return the planned days by the record of `climlink e3sm case`, in the run folder or beside it; else None."""
+    """Return the planned days by the record of `climlink e3sm case`, in the run folder or beside
+    it; else None.
+    """
     for place in (folder, folder.parent):
         record = _read_json(place / _CASE_RECORD)
         case = {} if record is None else record.get("case", {})
@@ -160,7 +182,10 @@ def _e3sm_plan(folder: Path, history: RunHistory) -> tuple[float | None, str]:
 
 def _e3sm_message(folder: Path) -> str | None:
     """Return the last line of the newest log that tells of an error."""
-    logs = sorted([*folder.glob("e3sm.log*"), *folder.glob("atm.log*"), *folder.glob("cpl.log*")], key=lambda p: p.stat().st_mtime)
+    logs = sorted(
+        [*folder.glob("e3sm.log*"), *folder.glob("atm.log*"), *folder.glob("cpl.log*")],
+        key=lambda p: p.stat().st_mtime,
+    )
     for path in reversed(logs):
         lines = [line.strip() for line in _text(path).splitlines() if _E3SM_ERROR.search(line)]
         if lines:
@@ -175,7 +200,10 @@ def _e3sm_package(folder: Path) -> tuple[str | None, str | None]:
     except (OSError, ValueError):
         return None, None
     entries = groups.get("mmf_nn_emulator_nl") or {}
-    path = str(entries.get("climlink_package") or "").strip() or str(entries.get("cb_torch_model") or "").strip()
+    path = (
+        str(entries.get("climlink_package") or "").strip()
+        or str(entries.get("cb_torch_model") or "").strip()
+    )
     digest = str(entries.get("climlink_package_digest") or "").strip()
     return path or None, digest or None
 

@@ -1,4 +1,6 @@
-"""Collectors of precipitation and outgoing longwave radiation: maps, intensities by surface, the rain band, time against longitude."""
+"""Collectors of precipitation and outgoing longwave radiation: maps, intensities by surface, the
+rain band, time against longitude.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,12 @@ from numpy.typing import NDArray
 
 from climlink.evaluation.online.blocks import Block, SideBySide
 from climlink.evaluation.online.fields import MM_PER_DAY
-from climlink.evaluation.online.kernels import evaporation_m_s, intensity_histogram, net_rain_width, precipitation_centroid
+from climlink.evaluation.online.kernels import (
+    evaporation_m_s,
+    intensity_histogram,
+    net_rain_width,
+    precipitation_centroid,
+)
 from climlink.evaluation.online.stream import month_of
 
 Array = NDArray[np.float64]
@@ -37,21 +44,35 @@ class RainMap:
         """Take in a block."""
         for row, member in enumerate(self._members):
             at = block.fair("PRECT", member)
-            self._sums[row] += block.values[member]["PRECT"][at].astype(np.float64).sum(axis=0) * MM_PER_DAY
+            self._sums[row] += (
+                block.values[member]["PRECT"][at].astype(np.float64).sum(axis=0) * MM_PER_DAY
+            )
             self._counts[row] += int(at.sum())
 
     def result(self) -> xr.Dataset:
         """Return precipitation (member, column) with the columns' latitude, longitude and area."""
-        mean = np.divide(self._sums, self._counts[:, None], out=np.full_like(self._sums, np.nan), where=self._counts[:, None] > 0)
-        coords = {"lat": ("ncol", self._grid.lat), "lon": ("ncol", self._grid.lon), "area": ("ncol", self._grid.area)}
-        return xr.Dataset({"precipitation": (("member", "ncol"), mean, {"units": "mm/day"})}, coords={"member": self._members, **coords})
+        mean = np.divide(
+            self._sums,
+            self._counts[:, None],
+            out=np.full_like(self._sums, np.nan),
+            where=self._counts[:, None] > 0,
+        )
+        coords = {
+            "lat": ("ncol", self._grid.lat),
+            "lon": ("ncol", self._grid.lon),
+            "area": ("ncol", self._grid.area),
+        }
+        return xr.Dataset(
+            {"precipitation": (("member", "ncol"), mean, {"units": "mm/day"})},
+            coords={"member": self._members, **coords},
+        )
 
 
 class RainIntensity:
     """Distribution of the intensity of precipitation over records and columns, by surface.
 
-    A column counts with its area times the mean fraction of the surface in it. The density is the share of the weight in a bin over the
-    bin's width; what lies outside the bins is told.
+    A column counts with its area times the mean fraction of the surface in it. The density is the
+    share of the weight in a bin over the bin's width; what lies outside the bins is told.
     """
 
     names = ("PRECT",)
@@ -71,26 +92,40 @@ class RainIntensity:
                     self._sums[row, surface] += intensity_histogram(rain, weights, INTENSITY_EDGES)
 
     def result(self) -> xr.Dataset:
-        """Return rain_density (member, surface, bin) per mm/day, and rain_below and rain_above, the shares outside the bins."""
+        """Return rain_density (member, surface, bin) per mm/day, and rain_below and rain_above, the
+        shares outside the bins.
+        """
         total = self._sums.sum(axis=-1, keepdims=True)
-        shares = np.divide(self._sums, total, out=np.full_like(self._sums, np.nan), where=total > 0.0)
+        shares = np.divide(
+            self._sums, total, out=np.full_like(self._sums, np.nan), where=total > 0.0
+        )
         dims = ("member", "surface")
         return xr.Dataset(
             {
-                "rain_density": ((*dims, "intensity"), shares[..., 1:-1] / np.diff(INTENSITY_EDGES), {"units": "1/(mm/day)"}),
+                "rain_density": (
+                    (*dims, "intensity"),
+                    shares[..., 1:-1] / np.diff(INTENSITY_EDGES),
+                    {"units": "1/(mm/day)"},
+                ),
                 "rain_below": (dims, shares[..., 0], {"units": "1"}),
                 "rain_above": (dims, shares[..., -1], {"units": "1"}),
             },
             coords={
                 "member": self._members,
                 "surface": list(self._surfaces),
-                "intensity": ("intensity", 0.5 * (INTENSITY_EDGES[1:] + INTENSITY_EDGES[:-1]), {"units": "mm/day"}),
+                "intensity": (
+                    "intensity",
+                    0.5 * (INTENSITY_EDGES[1:] + INTENSITY_EDGES[:-1]),
+                    {"units": "mm/day"},
+                ),
             },
         )
 
 
 class Periods:
-    """Means over days, or over months where a run is long, of something that records give as arrays of one shape, per member."""
+    """Means over days, or over months where a run is long, of something that records give as arrays
+    of one shape, per member.
+    """
 
     def __init__(self, members: Sequence[str], calendar: str, length_d: float) -> None:
         self.monthly = length_d > _LONG_D
@@ -103,9 +138,21 @@ class Periods:
         """Return the number of the day or month of every record."""
         if not self.monthly:
             return np.floor(block.middle).astype(np.int64)
-        return np.array([12 * year + month for year, month, _ in (month_of(float(m), self._calendar) for m in block.middle)])
+        return np.array(
+            [
+                12 * year + month
+                for year, month, _ in (month_of(float(m), self._calendar) for m in block.middle)
+            ]
+        )
 
-    def add(self, member: str, keys: NDArray[np.int64], days: Array, at: NDArray[np.bool_], values: Array) -> None:
+    def add(
+        self,
+        member: str,
+        keys: NDArray[np.int64],
+        days: Array,
+        at: NDArray[np.bool_],
+        values: Array,
+    ) -> None:
         """Take in values [record at, ...] of a member."""
         for key in np.unique(keys):
             self._days[key] = max(self._days.get(key, 0.0), float(days[keys == key].max()))
@@ -122,36 +169,50 @@ class Periods:
     def means(self, member: str, shape: tuple[int, ...]) -> Array:
         """Return the means of a member, [period, ...], NaN where it has none."""
         rows = [
-            self._sums[key][member] / self._counts[key][member] if member in self._sums.get(key, {}) else np.full(shape, np.nan)
+            self._sums[key][member] / self._counts[key][member]
+            if member in self._sums.get(key, {})
+            else np.full(shape, np.nan)
             for key in sorted(self._days)
         ]
         return np.stack(rows) if rows else np.empty((0, *shape))
 
 
 class RainBand:
-    """Position and width of the tropical rain band of every member by day, or by month of a run longer than 120 days."""
+    """Position and width of the tropical rain band of every member by day, or by month of a run
+    longer than 120 days.
+    """
 
     def __init__(self, side: SideBySide, length_d: float) -> None:
         self._members, self._grid = list(side.streams), side.grid
         self._net = side.shared("LHFLX")
         self.names = ("PRECT", "LHFLX") if self._net else ("PRECT",)
         calendar = next(iter(side.streams.values())).calendar
-        self._rain, self._evaporation = Periods(self._members, calendar, length_d), Periods(self._members, calendar, length_d)
+        self._rain, self._evaporation = (
+            Periods(self._members, calendar, length_d),
+            Periods(self._members, calendar, length_d),
+        )
 
     def add(self, block: Block) -> None:
         """Take in a block."""
         keys = self._rain.keys(block)
         for member in self._members:
             at = block.all_usable(member, self.names)
-            self._rain.add(member, keys, block.day, at, block.values[member]["PRECT"][at].astype(np.float64))
+            self._rain.add(
+                member, keys, block.day, at, block.values[member]["PRECT"][at].astype(np.float64)
+            )
             if self._net:
                 flux = block.values[member]["LHFLX"][at].astype(np.float64)
                 self._evaporation.add(member, keys, block.day, at, evaporation_m_s(flux))
 
     def result(self) -> xr.Dataset:
-        """Return band_position and band_width (member, band_period) in degrees; the width only where evaporation is known."""
+        """Return band_position and band_width (member, band_period) in degrees; the width only
+        where evaporation is known.
+        """
         grid, days = self._grid, self._rain.days()
-        position, width = np.full((len(self._members), len(days)), np.nan), np.full((len(self._members), len(days)), np.nan)
+        position, width = (
+            np.full((len(self._members), len(days)), np.nan),
+            np.full((len(self._members), len(days)), np.nan),
+        )
         for row, member in enumerate(self._members):
             rain = self._rain.means(member, grid.lat.shape)
             evaporation = self._evaporation.means(member, grid.lat.shape) if self._net else None
@@ -159,7 +220,9 @@ class RainBand:
                 if np.isfinite(rain[k]).all():
                     position[row, k] = precipitation_centroid(rain[k], grid.lat, grid.area)
                     if evaporation is not None:
-                        width[row, k] = net_rain_width(rain[k] - evaporation[k], grid.lat, grid.area, position[row, k])
+                        width[row, k] = net_rain_width(
+                            rain[k] - evaporation[k], grid.lat, grid.area, position[row, k]
+                        )
         dims = ("member", "band_period")
         period = {"period": "month" if self._rain.monthly else "day"}
         values = {"band_position": (dims, position, {"units": "degrees_north", **period})}
@@ -169,18 +232,29 @@ class RainBand:
 
 
 class Hovmoeller:
-    """Means over 10S-10N of a field by longitude and day, of every member; by five days in runs longer than a year."""
+    """Means over 10S-10N of a field by longitude and day, of every member; by five days in runs
+    longer than a year.
+    """
 
-    def __init__(self, side: SideBySide, name: str, label: str, units: str, scale: float, length_d: float) -> None:
+    def __init__(
+        self, side: SideBySide, name: str, label: str, units: str, scale: float, length_d: float
+    ) -> None:
         self.names = (name,)
-        self._members, self._label, self._units, self._scale = list(side.streams), label, units, scale
+        self._members, self._label, self._units, self._scale = (
+            list(side.streams),
+            label,
+            units,
+            scale,
+        )
         self._width = 5.0 if length_d > 366.0 else 1.0
         grid = side.grid
         near = np.abs(grid.lat) <= EQUATORIAL_DEG
         for width in LONGITUDE_BINS_DEG:
             self._edges = np.arange(0.0, 360.1, width)
             number = np.digitize(np.mod(grid.lon, 360.0), self._edges) - 1
-            self._weights = np.where((number == np.arange(len(self._edges) - 1)[:, None]) & near, grid.area, 0.0)
+            self._weights = np.where(
+                (number == np.arange(len(self._edges) - 1)[:, None]) & near, grid.area, 0.0
+            )
             self._total = self._weights.sum(axis=1)
             if (self._total > 0.0).all():
                 break
@@ -192,7 +266,11 @@ class Hovmoeller:
         keys = np.floor((block.day - 1e-9) / self._width).astype(np.int64)
         for row, member in enumerate(self._members):
             at = block.usable[member][self.names[0]]
-            bands = block.values[member][self.names[0]][at].astype(np.float64) @ self._weights.T * self._scale
+            bands = (
+                block.values[member][self.names[0]][at].astype(np.float64)
+                @ self._weights.T
+                * self._scale
+            )
             for key in np.unique(keys):
                 sums = self._sums.setdefault(key, np.zeros((len(self._members), len(self._total))))
                 counts = self._counts.setdefault(key, np.zeros(len(self._members)))
@@ -205,9 +283,21 @@ class Hovmoeller:
         keys = sorted(self._sums)
         with np.errstate(invalid="ignore", divide="ignore"):
             rows = [self._sums[k] / self._counts[k][:, None] / self._total for k in keys]
-        values = np.stack(rows, axis=1) if rows else np.empty((len(self._members), 0, len(self._total)))
+        values = (
+            np.stack(rows, axis=1) if rows else np.empty((len(self._members), 0, len(self._total)))
+        )
         middle = 0.5 * (self._edges[1:] + self._edges[:-1])
         return xr.Dataset(
-            {f"hovmoeller_{self._label}": (("member", "hovmoeller_day", "longitude"), values, {"units": self._units})},
-            coords={"member": self._members, "hovmoeller_day": [(k + 0.5) * self._width for k in keys], "longitude": middle},
+            {
+                f"hovmoeller_{self._label}": (
+                    ("member", "hovmoeller_day", "longitude"),
+                    values,
+                    {"units": self._units},
+                )
+            },
+            coords={
+                "member": self._members,
+                "hovmoeller_day": [(k + 0.5) * self._width for k in keys],
+                "longitude": middle,
+            },
         )

@@ -1,4 +1,6 @@
-"""The report of an online evaluation: which pictures and tables, in which order, and what they say in words."""
+"""The report of an online evaluation: which pictures and tables, in which order, and what they say
+in words.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from climlink.evaluation.online.fields import COUNTERS, PROFILES, STATE, TENDENC
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
 from climlink.evaluation.summary import OnlineSummary
 
-_CALM = "Grey: two reference runs that began a hair apart; an error within it is internal variability."
+_CALM = (
+    "Grey: two reference runs that began a hair apart; an error within it is internal variability."
+)
 _DOTS = "Dots: the twin differs from the reference as much."
 _CLOUD_SUM = "TOTCLD"
 AREA_LABELS = {
@@ -26,9 +30,15 @@ AREA_LABELS = {
 
 
 def online_report(
-    summary: OnlineSummary, numbers: xr.Dataset, sources: Mapping[str, str], command: str, excluded: Sequence[Exclusion]
+    summary: OnlineSummary,
+    numbers: xr.Dataset,
+    sources: Mapping[str, str],
+    command: str,
+    excluded: Sequence[Exclusion],
 ) -> Report:
-    """Return the report of one run; sections whose fields are not there are absent, and ``excluded`` says why."""
+    """Return the report of one run; sections whose fields are not there are absent, and
+    ``excluded`` says why.
+    """
     made = (
         survival_section(summary),
         _growth(numbers),
@@ -54,13 +64,22 @@ def online_report(
 
 def words(summary: OnlineSummary) -> str:
     """Return what happened in a paragraph."""
-    host = {"aquaplanet": "the embedded climate model", "e3sm": "E3SM"}.get(summary.host, summary.host)
+    host = {"aquaplanet": "the embedded climate model", "e3sm": "E3SM"}.get(
+        summary.host, summary.host
+    )
     package = "" if summary.package is None else f" with the package {summary.package.name}"
-    length = f"{summary.days:g} days" + (f" of {summary.planned_days:g}" if summary.planned_days is not None else "")
+    length = f"{summary.days:g} days" + (
+        f" of {summary.planned_days:g}" if summary.planned_days is not None else ""
+    )
     if summary.survived:
-        text = f"The run {summary.name} in {host}{package} reached its planned end and wrote {length}."
+        text = (
+            f"The run {summary.name} in {host}{package} reached its planned end and wrote {length}."
+        )
     else:
-        text = f"The run {summary.name} in {host}{package} ended early, with {length} written: {summary.ended}."
+        text = (
+            f"The run {summary.name} in {host}{package} ended early, with {length} written: "
+            f"{summary.ended}."
+        )
     if not summary.metrics:
         return f"{text} Nothing could be compared."
     text += f" It was held against its reference over {summary.compared_days:g} days."
@@ -68,9 +87,14 @@ def words(summary: OnlineSummary) -> str:
         text += _error_words(summary, name)
     drift, rain = summary.metrics.get("drift.T"), summary.metrics.get("precipitation.bias")
     if drift is not None:
-        text += f" At the end its global mean temperature is {abs(drift):.2g} K {'above' if drift > 0 else 'below'} the reference's."
+        text += (
+            f" At the end its global mean temperature is {abs(drift):.2g} K "
+            f"{'above' if drift > 0 else 'below'} the reference's."
+        )
     if rain is not None:
-        text += f" It rains {abs(rain):.2g} mm/day {'more' if rain > 0 else 'less'} in the global mean."
+        text += (
+            f" It rains {abs(rain):.2g} mm/day {'more' if rain > 0 else 'less'} in the global mean."
+        )
     return text
 
 
@@ -79,7 +103,10 @@ def _error_words(summary: OnlineSummary, name: str) -> str:
     if error is None:
         return ""
     shown = PROFILES[name]
-    text = f" The {shown.label} of its mean state is off by {error * shown.scale:.3g} {shown.units} (RMSE by mass)"
+    text = (
+        f" The {shown.label} of its mean state is off by {error * shown.scale:.3g} {shown.units} "
+        "(RMSE by mass)"
+    )
     if twin:
         text += f", {error / twin:.3g} times what two references differ by"
     return text + "."
@@ -97,8 +124,12 @@ def survival_section(summary: OnlineSummary) -> Section:
         "package": None if summary.package is None else summary.package.name,
         "package SHA-256": summary.package_sha256,
     }
-    texts = [f"{value:g}" if isinstance(value, float) else value for value in rows.values()]  # one column, one alignment
-    return Section("The run", tables=[Table("run", "How it ended", {"": list(rows), "value": texts})])
+    texts = [
+        f"{value:g}" if isinstance(value, float) else value for value in rows.values()
+    ]  # one column, one alignment
+    return Section(
+        "The run", tables=[Table("run", "How it ended", {"": list(rows), "value": texts})]
+    )
 
 
 def _have(numbers: xr.Dataset, prefix: str, names: Sequence[str]) -> list[str]:
@@ -123,8 +154,17 @@ def _growth(numbers: xr.Dataset) -> Section | None:
             (_have(numbers, f"{prefix}_rmse", list(TENDENCIES)), "tendencies"),
         ):
             if names and (prefix != "monthly" or numbers.sizes["monthly_day"] > 1):
-                caption = f"RMSE of {what} means over the whole mass of air (weights dp times area). {_CALM}"
-                pictures.append(Picture(f"growth_{prefix}_{kind}", draw.growth_figure(numbers, names, prefix), caption))
+                caption = (
+                    f"RMSE of {what} means over the whole mass of air (weights dp times area). "
+                    f"{_CALM}"
+                )
+                pictures.append(
+                    Picture(
+                        f"growth_{prefix}_{kind}",
+                        draw.growth_figure(numbers, names, prefix),
+                        caption,
+                    )
+                )
     return Section("Growth of error", pictures=pictures) if pictures else None
 
 
@@ -135,21 +175,41 @@ def _mean_state(numbers: xr.Dataset) -> Section | None:
     pictures = []
     for names, kind in ((state, "state"), (tendencies, "tendencies")):
         if names:
-            section = f"Zonal-mean error of the mean over the compared days (10 degree bins). Line: tropopause of the reference. {_DOTS}"
-            pictures.append(Picture(f"zonal_bias_{kind}", draw.section_figure(numbers, names), section))
+            section = (
+                "Zonal-mean error of the mean over the compared days (10 degree bins). Line: "
+                f"tropopause of the reference. {_DOTS}"
+            )
+            pictures.append(
+                Picture(f"zonal_bias_{kind}", draw.section_figure(numbers, names), section)
+            )
             profile = f"Error of the mean over the compared days by level. {_CALM}"
-            pictures.append(Picture(f"rmse_profile_{kind}", draw.profile_figure(numbers, names), profile))
-    return Section("Error of the mean state", "Mean over the compared days, weights dp times area.", pictures, [_rmse_table(numbers)])
+            pictures.append(
+                Picture(f"rmse_profile_{kind}", draw.profile_figure(numbers, names), profile)
+            )
+    return Section(
+        "Error of the mean state",
+        "Mean over the compared days, weights dp times area.",
+        pictures,
+        [_rmse_table(numbers)],
+    )
 
 
 def _rmse_table(numbers: xr.Dataset) -> Table:
     names = _have(numbers, "mean_rmse", list(PROFILES))
-    columns: dict[str, list[str | float | None]] = {"field": [f"{PROFILES[n].label} ({n})" for n in names], "run": []}
-    columns["run"] = [float(numbers[f"mean_rmse_{n}"].sel(pair=RUN)) * PROFILES[n].scale for n in names]
+    columns: dict[str, list[str | float | None]] = {
+        "field": [f"{PROFILES[n].label} ({n})" for n in names],
+        "run": [],
+    }
+    columns["run"] = [
+        float(numbers[f"mean_rmse_{n}"].sel(pair=RUN)) * PROFILES[n].scale for n in names
+    ]
     if TWIN in numbers["pair"].values:
         twin = [float(numbers[f"mean_rmse_{n}"].sel(pair=TWIN)) * PROFILES[n].scale for n in names]
         columns["twin of the reference"] = list(twin)
-        columns["ratio"] = [r / t if isinstance(r, float) and t > 0.0 else None for r, t in zip(columns["run"], twin, strict=True)]
+        columns["ratio"] = [
+            r / t if isinstance(r, float) and t > 0.0 else None
+            for r, t in zip(columns["run"], twin, strict=True)
+        ]
     columns["units"] = [PROFILES[n].units for n in names]
     return Table("mean_rmse", "RMSE of the mean over the compared days", columns)
 
@@ -158,8 +218,14 @@ def _first_days(numbers: xr.Dataset) -> Section | None:
     names = [n for n in ("T", "Q", "U", "CLDLIQ") if f"first_bias_{n}" in numbers]
     if not names or numbers.sizes.get("first_day", 0) < 2:
         return None
-    caption = f"Mean error by level over the first {numbers.sizes['first_day']} records, inside and outside of 30S-30N. {_DOTS}"
-    return Section("The first days", pictures=[Picture("first_days", draw.first_period_figure(numbers, names), caption)])
+    caption = (
+        f"Mean error by level over the first {numbers.sizes['first_day']} records, inside and "
+        f"outside of 30S-30N. {_DOTS}"
+    )
+    return Section(
+        "The first days",
+        pictures=[Picture("first_days", draw.first_period_figure(numbers, names), caption)],
+    )
 
 
 def _drift(numbers: xr.Dataset) -> Section | None:
@@ -173,7 +239,10 @@ def _drift(numbers: xr.Dataset) -> Section | None:
     if not shown:
         return None
     caption = "Global means. Energy is the column integral of cp T + K + Lv q - Lf q_ice."
-    return Section("Drift", pictures=[Picture("drift", draw.series_figure(numbers, shown, "global_day"), caption)])
+    return Section(
+        "Drift",
+        pictures=[Picture("drift", draw.series_figure(numbers, shown, "global_day"), caption)],
+    )
 
 
 def _areas(numbers: xr.Dataset) -> Section | None:
@@ -182,20 +251,40 @@ def _areas(numbers: xr.Dataset) -> Section | None:
         return None
     captions = {"mean": "Area means", "std": "Spread over the area (standard deviation)"}
     pictures = [
-        Picture(f"area_{kind}", draw.area_figure(numbers, kind, quantities), f"{text} of every record.") for kind, text in captions.items()
+        Picture(
+            f"area_{kind}", draw.area_figure(numbers, kind, quantities), f"{text} of every record."
+        )
+        for kind, text in captions.items()
     ]
     return Section("Area means and spread", pictures=pictures)
 
 
 def _rain(numbers: xr.Dataset) -> Section | None:
-    if "precipitation" not in numbers or not np.isfinite(numbers["precipitation"].sel(member=RUN).values).all():
+    if (
+        "precipitation" not in numbers
+        or not np.isfinite(numbers["precipitation"].sel(member=RUN).values).all()
+    ):
         return None
-    outside = numbers["rain_above"].sel(surface="global"), numbers["rain_below"].sel(surface="global")
-    told = ", ".join(f"{m}: {float(outside[0].sel(member=m)):.2g}" for m in numbers["member"].values)
-    below = ", ".join(f"{m}: {float(outside[1].sel(member=m)):.2g}" for m in numbers["member"].values)
-    text = f"Share of area and time above 178 mm/day, outside the bins: {told}; below -2 mm/day: {below}."
+    outside = (
+        numbers["rain_above"].sel(surface="global"),
+        numbers["rain_below"].sel(surface="global"),
+    )
+    told = ", ".join(
+        f"{m}: {float(outside[0].sel(member=m)):.2g}" for m in numbers["member"].values
+    )
+    below = ", ".join(
+        f"{m}: {float(outside[1].sel(member=m)):.2g}" for m in numbers["member"].values
+    )
+    text = (
+        f"Share of area and time above 178 mm/day, outside the bins: {told}; below -2 mm/day: "
+        f"{below}."
+    )
     pictures = [
-        Picture("precipitation_map", draw_rain.map_figure(numbers), f"Mean precipitation over the compared days. {_DOTS}"),
+        Picture(
+            "precipitation_map",
+            draw_rain.map_figure(numbers),
+            f"Mean precipitation over the compared days. {_DOTS}",
+        ),
         Picture(
             "precipitation_intensity",
             draw_rain.intensity_figure(numbers),
@@ -204,8 +293,9 @@ def _rain(numbers: xr.Dataset) -> Section | None:
     ]
     if "band_position" in numbers and numbers.sizes["band_period"] > 1:
         caption = (
-            f"Rain band by {numbers['band_position'].attrs['period']}: latitude that halves the rain between 20S and 20N, and width of the "
-            "band about it in which precipitation exceeds evaporation."
+            f"Rain band by {numbers['band_position'].attrs['period']}: latitude that halves the "
+            "rain between 20S and 20N, and width of the band about it in which precipitation "
+            "exceeds evaporation."
         )
         pictures.append(Picture("rain_band", draw_rain.band_figure(numbers), caption))
     return Section("Precipitation", text, pictures, [_rain_table(numbers)])
@@ -226,7 +316,9 @@ def _rain_table(numbers: xr.Dataset) -> Table:
     for name, title in (("band_position", "rain band at"), ("band_width", "its width")):
         if name in numbers:
             values = [numbers[name].sel(member=m).values for m in members]
-            columns[title] = [float(np.mean(v[np.isfinite(v)])) if np.isfinite(v).any() else None for v in values]
+            columns[title] = [
+                float(np.mean(v[np.isfinite(v)])) if np.isfinite(v).any() else None for v in values
+            ]
             units[title] = "degrees"
     return Table("precipitation", "Precipitation over the compared days", columns, units)
 
@@ -239,28 +331,51 @@ def _hovmoeller(numbers: xr.Dataset) -> Section | None:
     pictures = []
     for label, (caption, colours) in labels.items():
         name = f"hovmoeller_{label}"
-        if name in numbers and numbers.sizes["hovmoeller_day"] > 1 and np.isfinite(numbers[name].sel(member=RUN).values).any():
-            pictures.append(Picture(name, draw_rain.hovmoeller_figure(numbers, label, colours), caption))
+        if (
+            name in numbers
+            and numbers.sizes["hovmoeller_day"] > 1
+            and np.isfinite(numbers[name].sel(member=RUN).values).any()
+        ):
+            pictures.append(
+                Picture(name, draw_rain.hovmoeller_figure(numbers, label, colours), caption)
+            )
     return Section("Time against longitude", pictures=pictures) if pictures else None
 
 
 def _conservation(numbers: xr.Dataset) -> Section | None:
     pictures = []
-    residuals = {"residual_water": ("water residual, mm/day", 1.0), "residual_energy": ("energy residual, W/m2", 1.0)}
-    shown = {n: t for n, t in residuals.items() if n in numbers and np.isfinite(numbers[n].values).any()}
+    residuals = {
+        "residual_water": ("water residual, mm/day", 1.0),
+        "residual_energy": ("energy residual, W/m2", 1.0),
+    }
+    shown = {
+        n: t for n, t in residuals.items() if n in numbers and np.isfinite(numbers[n].values).any()
+    }
     if shown:
         caption = (
-            "What is left of the change of global water and energy after evaporation, precipitation and the fluxes in history. "
-            "What fixers and limiters add is part of it."
+            "What is left of the change of global water and energy after evaporation, "
+            "precipitation and the fluxes in history. What fixers and limiters add is part of it."
         )
-        pictures.append(Picture("residuals", draw.series_figure(numbers, shown, "residual_day"), caption))
-    budgets = {f"budget_{n}": (title, 1.0) for n, title in BUDGETS.items() if f"budget_{n}" in numbers}
+        pictures.append(
+            Picture("residuals", draw.series_figure(numbers, shown, "residual_day"), caption)
+        )
+    budgets = {
+        f"budget_{n}": (title, 1.0) for n, title in BUDGETS.items() if f"budget_{n}" in numbers
+    }
     if budgets:
         pictures.append(
-            Picture("budgets", draw.series_figure(numbers, budgets, "budget_day"), "Daily means of the run's own budgets (budgets.csv).")
+            Picture(
+                "budgets",
+                draw.series_figure(numbers, budgets, "budget_day"),
+                "Daily means of the run's own budgets (budgets.csv).",
+            )
         )
-    counters = {f"counter_{n}": (title, 1.0) for n, title in COUNTERS.items() if f"counter_{n}" in numbers}
+    counters = {
+        f"counter_{n}": (title, 1.0) for n, title in COUNTERS.items() if f"counter_{n}" in numbers
+    }
     if counters:
         caption = "Global means of the adapter's counters and of the emulator's weight."
-        pictures.append(Picture("counters", draw.series_figure(numbers, counters, "counter_day"), caption))
+        pictures.append(
+            Picture("counters", draw.series_figure(numbers, counters, "counter_day"), caption)
+        )
     return Section("Conservation and counters", pictures=pictures) if pictures else None

@@ -14,10 +14,14 @@ FRACTIONS = {"land": "LANDFRAC", "ocean": "OCNFRAC", "sea ice": "ICEFRAC"}
 _BLOCK_RECORDS = 256
 
 
-def surface_fractions(sides: Mapping[str, SideBySide]) -> tuple[dict[str, NDArray[np.float64]], list[Exclusion]]:
-    """Return the mean fraction of each surface in every column [column], ``global`` first, from the coarsest history that has all three.
+def surface_fractions(
+    sides: Mapping[str, SideBySide],
+) -> tuple[dict[str, NDArray[np.float64]], list[Exclusion]]:
+    """Return the mean fraction of each surface in every column [column], ``global`` first, from the
+    coarsest history that has all three.
 
-    The mean is over all records of the reference. Without the fields there is ``global`` alone, and the reason: an aquaplanet is all ocean.
+    The mean is over all records of the reference. Without the fields there is ``global`` alone, and
+    the reason: an aquaplanet is all ocean.
     """
     any_side = next(iter(sides.values()))
     found = {"global": np.ones(len(any_side.grid.area))}
@@ -35,7 +39,15 @@ def surface_fractions(sides: Mapping[str, SideBySide]) -> tuple[dict[str, NDArra
         if all(np.isfinite(mean).all() for mean in means.values()):
             return found | means, []
         return found, [
-            Exclusion("precipitation by surface", f"surface fractions of the reference ({stream.name}) are not finite everywhere")
+            Exclusion(
+                "precipitation by surface",
+                f"surface fractions of the reference ({stream.name}) are not finite everywhere",
+            )
         ]
     names = ", ".join(FRACTIONS.values())
-    return found, [Exclusion("precipitation by surface", f"no stream has {names}: the globe is not divided (an aquaplanet is all ocean)")]
+    return found, [
+        Exclusion(
+            "precipitation by surface",
+            f"no stream has {names}: the globe is not divided (an aquaplanet is all ocean)",
+        )
+    ]

@@ -1,4 +1,6 @@
-"""What a report is made of: a paragraph in words, sections of pictures and tables, numbers, and what was left out."""
+"""What a report is made of: a paragraph in words, sections of pictures and tables, numbers, and
+what was left out.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +42,16 @@ class Table:
             raise EvaluationError(f"table {self.name}: columns of unequal length: {lengths}")
         unknown = set(self.units) - set(self.columns)
         if unknown:
-            raise EvaluationError(f"table {self.name}: units of columns that it has not: {sorted(unknown)}")
+            raise EvaluationError(
+                f"table {self.name}: units of columns that it has not: {sorted(unknown)}"
+            )
 
     def header(self) -> list[str]:
         """Return the column names with units, such as ``RMSE (K)``."""
-        return [f"{name} ({self.units[name]})" if self.units.get(name) else name for name in self.columns]
+        return [
+            f"{name} ({self.units[name]})" if self.units.get(name) else name
+            for name in self.columns
+        ]
 
     def rows(self) -> list[tuple[Cell, ...]]:
         """Return the rows."""
@@ -71,7 +78,9 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole report. ``words`` is its first paragraph, ``summary`` what goes to summary.json, ``numbers`` what goes to numbers.nc."""
+    """A whole report. ``words`` is its first paragraph, ``summary`` what goes to summary.json,
+    ``numbers`` what goes to numbers.nc.
+    """
 
     title: str
     words: str
@@ -83,8 +92,13 @@ class Report:
     excluded: Sequence[Exclusion] = ()
 
     def __post_init__(self) -> None:
-        names = [p.name for s in self.sections for p in s.pictures] + [t.name for s in self.sections for t in s.tables]
+        names = [p.name for s in self.sections for p in s.pictures] + [
+            t.name for s in self.sections for t in s.tables
+        ]
         twice = sorted({name for name in names if names.count(name) > 1})
         odd = [name for name in names if not _NAME.fullmatch(name)]
         if twice or odd:
-            raise EvaluationError(f"names of pictures and tables must be distinct file names of a-z, 0-9 and _: {twice or odd}")
+            raise EvaluationError(
+                "names of pictures and tables must be distinct file names of a-z, 0-9 and _: "
+                f"{twice or odd}"
+            )

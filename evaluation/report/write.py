@@ -1,4 +1,6 @@
-"""A report on disk: report.html with everything inside, and figures, tables (CSV), numbers.nc and summary.json beside it."""
+"""A report on disk: report.html with everything inside, and figures, tables (CSV), numbers.nc and
+summary.json beside it.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ _DPI = 130
 
 
 def write_report(report: Report, folder: Path) -> Path:
-    """Write a report and what belongs to it into a folder, and return the path of the HTML file. Figures and tables of an older report
-    in the folder are removed."""
+    """Write a report and what belongs to it into a folder, and return the path of the HTML file.
+    Figures and tables of an older report in the folder are removed."""
     make_folder(folder)
     pictures = {p.name: _png(p.figure) for s in report.sections for p in s.pictures}
     tables = {t.name: _csv(t) for s in report.sections for t in s.tables}
@@ -76,14 +78,26 @@ def _csv(table: Table) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(table.header())
-    writer.writerows([["" if c is None else repr(c) if isinstance(c, float) else c for c in row] for row in table.rows()])
+    writer.writerows(
+        [
+            ["" if c is None else repr(c) if isinstance(c, float) else c for c in row]
+            for row in table.rows()
+        ]
+    )
     return buffer.getvalue()
 
 
 def _html(report: Report, pictures: dict[str, bytes]) -> str:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["shown"] = shown
-    template = resources.files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
-    images = {name: f"data:image/png;base64,{base64.b64encode(data).decode()}" for name, data in pictures.items()}
+    template = (
+        resources.files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
+    )
+    images = {
+        name: f"data:image/png;base64,{base64.b64encode(data).decode()}"
+        for name, data in pictures.items()
+    }
     made = f"climlink {climlink_version()}, revision {git_revision() or 'unknown'}"
     return environment.from_string(template).render(report=report, images=images, made=made)

@@ -10,7 +10,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from climlink.data.climsim import TIME_STEP_S, Columns, Pair, find_pairs, read_pair, stored_variables
+from climlink.data.climsim import (
+    TIME_STEP_S,
+    Columns,
+    Pair,
+    find_pairs,
+    read_pair,
+    stored_variables,
+)
 from climlink.data.grid import find_grid, read_grid
 from climlink.data.lags import LaggedReader, needs_lags, predecessors
 from climlink.data.stamp import Stamp
@@ -24,7 +31,9 @@ STATES = ("state_t", "state_q0001", "state_q0002", "state_q0003", "state_u", "st
 
 
 class Record(Protocol):
-    """Consecutive steps: named float64 columns of every step (host inputs, states and true tendencies), and where they lie."""
+    """Consecutive steps: named float64 columns of every step (host inputs, states and true
+    tendencies), and where they lie.
+    """
 
     @property
     def stamps(self) -> tuple[Stamp, ...]:
@@ -47,7 +56,9 @@ class Record(Protocol):
 
 
 def longest_run(stamps: Sequence[Stamp], time_step_s: float) -> slice:
-    """Return where the longest run of stamps one time step apart lies, the first of equals; stamps must be in order."""
+    """Return where the longest run of stamps one time step apart lies, the first of equals; stamps
+    must be in order.
+    """
     best, first = slice(0, min(1, len(stamps))), 0
     for number in range(1, len(stamps) + 1):
         if number == len(stamps) or stamps[number].since(stamps[number - 1]) != round(time_step_s):
@@ -59,7 +70,9 @@ def longest_run(stamps: Sequence[Stamp], time_step_s: float) -> slice:
 
 @dataclass(frozen=True)
 class StoreRecord:
-    """The longest run of consecutive times of a store; states have the precision that they are stored in."""
+    """The longest run of consecutive times of a store; states have the precision that they are
+    stored in.
+    """
 
     store: ColumnStore
     times: NDArray[np.int64]
@@ -93,17 +106,29 @@ class StoreRecord:
     def read(self, step: int) -> Columns:
         """Return one step from the store."""
         names = [v.name for v in self.store.variables]
-        return {n: v.astype(np.float64) for n, v in self.store.read(names, [int(self.times[step])]).items()}
+        return {
+            n: v.astype(np.float64)
+            for n, v in self.store.read(names, [int(self.times[step])]).items()
+        }
 
 
 class PairsRecord:
-    """The longest run of consecutive mli/mlo pairs in a folder; with ``lagged`` inputs it begins two steps later."""
+    """The longest run of consecutive mli/mlo pairs in a folder; with ``lagged`` inputs it begins
+    two steps later.
+    """
 
-    def __init__(self, folder: Path, inputs: VariableSet, grid: Path | None = None, time_step_s: float = TIME_STEP_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        inputs: VariableSet,
+        grid: Path | None = None,
+        time_step_s: float = TIME_STEP_S,
+    ) -> None:
         self._grid = read_grid(find_grid(folder, grid))
         if inputs.level_count != self._grid.level_count:
             raise EvaluationError(
-                f"{folder} has {self._grid.level_count} levels, the package was made for {inputs.level_count}; give pairs on its levels"
+                f"{folder} has {self._grid.level_count} levels, the package was made for "
+                f"{inputs.level_count}; give pairs on its levels"
             )
         self.time_step_s = time_step_s
         found = find_pairs(folder)
@@ -132,13 +157,22 @@ class PairsRecord:
     def read(self, step: int) -> Columns:
         """Return one step from its two files."""
         pair = self._pairs[step]
-        return self._reader.read(pair) if self._lagged else read_pair(pair, self._grid, self.time_step_s)
+        return (
+            self._reader.read(pair)
+            if self._lagged
+            else read_pair(pair, self._grid, self.time_step_s)
+        )
 
 
 def check_lags(store: ColumnStore, inputs: VariableSet) -> None:
-    """Raise EvaluationError if a package takes inputs of earlier steps that a store does not hold."""
+    """Raise EvaluationError if a package takes inputs of earlier steps that a store does not
+    hold.
+    """
     missing = needs_lags(inputs.names, inputs.level_count) and not store.lags
     if missing:
         there = {v.name for v in stored_variables(store.level_count)}
         absent = [n for n in inputs.names if n not in there]
-        raise EvaluationError(f"{store.path} was prepared without lags, the package takes {', '.join(absent[:4])}…; prepare it with --lags")
+        raise EvaluationError(
+            f"{store.path} was prepared without lags, the package takes {', '.join(absent[:4])}…; "
+            "prepare it with --lags"
+        )

@@ -41,8 +41,8 @@ _ROUGH = 0.5
 
 @dataclass(frozen=True)
 class StabilityFindings:
-    """Everything that the screen computed. ``options`` says in words how waves were damped; ``replays`` is empty without consecutive
-    steps."""
+    """Everything that the screen computed. ``options`` says in words how waves were damped;
+    ``replays`` is empty without consecutive steps."""
 
     package: EmulatorPackage
     store: ColumnStore
@@ -69,7 +69,9 @@ def reference_pressure_hpa(store: ColumnStore) -> Array:
     return np.asarray(hybrid.p0_pa / 100.0 * (np.asarray(hybrid.hyam) + np.asarray(hybrid.hybm)))
 
 
-def stability_report(findings: StabilityFindings, summary: StabilitySummary, command: str) -> Report:
+def stability_report(
+    findings: StabilityFindings, summary: StabilitySummary, command: str
+) -> Report:
     """Return the report with its figures, tables and numbers."""
     sections = [_states(findings), _waves(findings), _column(findings), _sensitivity(findings)]
     if findings.replays:
@@ -81,7 +83,11 @@ def stability_report(findings: StabilityFindings, summary: StabilitySummary, com
         summary=summary.model_dump(mode="json"),
         numbers=_numbers(findings),
         command=command,
-        sources={"package": str(findings.package.path), "store": str(findings.store.path), "consecutive steps": findings.record_source},
+        sources={
+            "package": str(findings.package.path),
+            "store": str(findings.store.path),
+            "consecutive steps": findings.record_source,
+        },
         excluded=findings.excluded,
     )
 
@@ -96,22 +102,28 @@ def words(findings: StabilityFindings, summary: StabilitySummary) -> str:
     else:
         first = f"The screen finds {summary.package.name} stable {about}: no rule is broken."
         if wave is not None:
-            first += f" The least stable gravity wave is one {wave[1].name} ({wave[0].group.title})."
+            first += (
+                f" The least stable gravity wave is one {wave[1].name} ({wave[0].group.title})."
+            )
     kinks = summary.metrics[f"response.difference_{DIFFERENCE_SIZES[1]:g}"]
     if kinks is not None:
         first += (
-            f" Derivatives tell the response to perturbations of {DIFFERENCE_SIZES[1]:g} standard deviations to within "
-            f"{100.0 * kinks:.0f} % (median over states), so they are {'a rough' if kinks > _ROUGH else 'a fair'} guide to larger ones."
+            f" Derivatives tell the response to perturbations of {DIFFERENCE_SIZES[1]:g} standard "
+            f"deviations to within {100.0 * kinks:.0f} % (median over states), so they are "
+            f"{'a rough' if kinks > _ROUGH else 'a fair'} guide to larger ones."
         )
     fields = ", ".join(findings.rules.fields)
     last = (
-        f" The screen is linear, has neither rotation nor wind, and perturbs {fields} only: a stable verdict does not promise a stable run."
+        f" The screen is linear, has neither rotation nor wind, and perturbs {fields} only: a "
+        "stable verdict does not promise a stable run."
     )
     return first + _replay_words(findings) + last
 
 
 def _broken(findings: StabilityFindings) -> str:
-    """Return what is broken in how many states, and the worst case of each rule; nothing where only the replay ended."""
+    """Return what is broken in how many states, and the worst case of each rule; nothing where only
+    the replay ended.
+    """
     reasons = [(r, r.reasons(findings.rules, findings.time_step_s)) for r in findings.results]
     worst = {
         "wave": lambda r: r.wave.growth,
@@ -124,7 +136,10 @@ def _broken(findings: StabilityFindings) -> str:
         if broken:
             state, text = max(broken, key=lambda item: measure(item[0]))
             where = f"{len(broken)} of {len(reasons)} states" if len(reasons) > 1 else "it"
-            sentences.append(f"In {where}: {text} ({state.group.title}{', the fastest' if len(broken) > 1 else ''}).")
+            sentences.append(
+                f"In {where}: {text} "
+                f"({state.group.title}{', the fastest' if len(broken) > 1 else ''})."
+            )
     return " ".join(sentences)
 
 
@@ -133,9 +148,19 @@ def _replay_words(findings: StabilityFindings) -> str:
         return " There are no consecutive steps to replay."
     free, none = findings.replays["emulator"], findings.replays["no physics"]
     if free.ended is not None:
-        return f" Semi-online, left to itself, it ended after {free.steps} of {len(findings.record_stamps) - 1} steps: {free.ended}."
-    text = f" Semi-online, over {free.steps} step{'s' if free.steps > 1 else ''}, its error in T reaches {free.rmse['state_t'][-1]:.3g} K"
-    beside = f"{none.rmse['state_t'][-1]:.3g} K" if none.ended is None else f"ended after {none.steps} steps"
+        return (
+            f" Semi-online, left to itself, it ended after {free.steps} of "
+            f"{len(findings.record_stamps) - 1} steps: {free.ended}."
+        )
+    text = (
+        f" Semi-online, over {free.steps} step{'s' if free.steps > 1 else ''}, its error in T "
+        f"reaches {free.rmse['state_t'][-1]:.3g} K"
+    )
+    beside = (
+        f"{none.rmse['state_t'][-1]:.3g} K"
+        if none.ended is None
+        else f"ended after {none.steps} steps"
+    )
     return f"{text} (no physics at all: {beside})."
 
 
@@ -147,10 +172,15 @@ def _states(findings: StabilityFindings) -> Section:
         "States and what was found about them",
         {
             "state": [r.group.title for r in results],
-            "verdict": ["unstable" if r.reasons(findings.rules, step) else "stable" for r in results],
+            "verdict": [
+                "unstable" if r.reasons(findings.rules, step) else "stable" for r in results
+            ],
             "columns": [len(r.group.members) for r in results],
             "fastest wave": [None if w is None else w.growth for w in waves],
-            "in halves": [None if r.halves is None else f"{r.halves[0]:.2g}, {r.halves[1]:.2g}" for r in results],
+            "in halves": [
+                None if r.halves is None else f"{r.halves[0]:.2g}, {r.halves[1]:.2g}"
+                for r in results
+            ],
             "its speed": [None if w is None else w.speed for w in waves],
             "its wavelength": [None if w is None else round(w.wavelength_km) for w in waves],
             "its peak in T": [None if w is None else w.peak_hpa for w in waves],
@@ -158,7 +188,10 @@ def _states(findings: StabilityFindings) -> Section:
             "stratosphere growth": [r.stratosphere[0] for r in results],
             "its peak": [r.stratosphere[1] for r in results],
             "damping per step": [r.damping_per_step(step) for r in results],
-            **{f"misfit at {size:g}": [r.difference[size] for r in results] for size in DIFFERENCE_SIZES},
+            **{
+                f"misfit at {size:g}": [r.difference[size] for r in results]
+                for size in DIFFERENCE_SIZES
+            },
         },
         {
             "fastest wave": "1/day",
@@ -172,20 +205,29 @@ def _states(findings: StabilityFindings) -> Section:
         },
     )
     text = (
-        "Each state is the mean of an ensemble of columns, and its response the mean of their Jacobians. A wave here is a mode faster than "
-        f"{FAST_M_S:g} m/s with at least {100 * KINETIC_SHARE:g} % of its energy in motion; beside it stands its growth when either half "
-        "of the columns is taken alone, which tells how far it hangs on the choice of columns. Column growth is that of temperature and "
-        f"water without motion, stratosphere growth that of temperature alone above {STRATOSPHERE_HPA:g} hPa. Damping per step is the "
-        "fastest decay of a column mode times the time step; above 2 an explicit step amplifies. Misfit compares derivatives with finite "
-        f"differences of {DIFFERENCE_SIZES[0]:g} and {DIFFERENCE_SIZES[1]:g} standard deviations: the first should be near 0, the second "
-        "says how much kinks and clamps matter."
+        "Each state is the mean of an ensemble of columns, and its response the mean of their "
+        f"Jacobians. A wave here is a mode faster than {FAST_M_S:g} m/s with at least "
+        f"{100 * KINETIC_SHARE:g} % of its energy in motion; beside it stands its growth when "
+        "either half of the columns is taken alone, which tells how far it hangs on the choice of "
+        "columns. Column growth is that of temperature and water without motion, stratosphere "
+        f"growth that of temperature alone above {STRATOSPHERE_HPA:g} hPa. Damping per step is the "
+        "fastest decay of a column mode times the time step; above 2 an explicit step amplifies. "
+        f"Misfit compares derivatives with finite differences of {DIFFERENCE_SIZES[0]:g} and "
+        f"{DIFFERENCE_SIZES[1]:g} standard deviations: the first should be near 0, the second says "
+        "how much kinks and clamps matter."
     )
     return Section("States", text, tables=[table])
 
 
 def _waves(findings: StabilityFindings) -> Section:
     limit = findings.rules.growth_limit
-    named: dict[str, list[Cell]] = {"state": [], "kind": [], "mode": [], "kinetic share": [], "counts as unstable": []}
+    named: dict[str, list[Cell]] = {
+        "state": [],
+        "kind": [],
+        "mode": [],
+        "kinetic share": [],
+        "counts as unstable": [],
+    }
     for r in findings.results:
         for kind, mode in (("fast wave", r.wave), ("any speed", r.slow)):
             if mode is not None:
@@ -197,21 +239,31 @@ def _waves(findings: StabilityFindings) -> Section:
         Picture(
             "growth_and_speed",
             spectrum_figure(findings.results, limit),
-            "Growth rate against phase speed of every mode in which air moves, at all wavelengths. Modes in the shaded corner predict that "
-            "a coupled run blows up (Brenowitz et al. 2020). Slow modes that grow faster than the frame shows lie above it.",
+            "Growth rate against phase speed of every mode in which air moves, at all wavelengths. "
+            "Modes in the shaded corner predict that a coupled run blows up (Brenowitz et al. "
+            "2020). Slow modes that grow faster than the frame shows lie above it.",
         ),
         Picture(
             "wavelengths",
             wavelength_figure(findings.results, limit),
-            f"The fastest growing wave (above {FAST_M_S:g} m/s) by wavelength, and its phase speed. Red dashes: the growth that counts.",
+            f"The fastest growing wave (above {FAST_M_S:g} m/s) by wavelength, and its phase "
+            "speed. Red dashes: the growth that counts.",
         ),
     ]
     wave = fastest_wave(findings.results)
     if wave is not None:
-        caption = f"The fastest growing wave: {wave[0].group.title}, {wave[1].name}. Scaled so that T' reaches 1 K; east is to the right."
+        caption = (
+            f"The fastest growing wave: {wave[0].group.title}, {wave[1].name}. Scaled so that T' "
+            "reaches 1 K; east is to the right."
+        )
         pictures.append(Picture("fastest_wave", mode_figure(wave[1]), caption))
-    text = f"Linear two-dimensional waves about each state at rest, coupled to the emulator's response; {findings.options}."
-    return Section("Gravity waves", text, pictures, [Table("modes", "Fastest growing modes", named)])
+    text = (
+        "Linear two-dimensional waves about each state at rest, coupled to the emulator's "
+        f"response; {findings.options}."
+    )
+    return Section(
+        "Gravity waves", text, pictures, [Table("modes", "Fastest growing modes", named)]
+    )
 
 
 def _column(findings: StabilityFindings) -> Section:
@@ -232,15 +284,20 @@ def _column(findings: StabilityFindings) -> Section:
         Picture(
             "response",
             response_figure(shown),
-            f"Mean response about {shown.group.title}. Red: the tendency rises with the input. Both axes count model levels.",
+            f"Mean response about {shown.group.title}. Red: the tendency rises with the input. "
+            "Both axes count model levels.",
         ),
         Picture(
             "self_response",
             damping_figure(results),
-            "Response of temperature to itself. Above 100 hPa radiation damps: a curve at or right of zero there is a fault.",
+            "Response of temperature to itself. Above 100 hPa radiation damps: a curve at or right "
+            "of zero there is a fault.",
         ),
     ]
-    text = "The response of the column alone, without motion. Growth in the lower troposphere can be convection's own and is not judged."
+    text = (
+        "The response of the column alone, without motion. Growth in the lower troposphere can be "
+        "convection's own and is not judged."
+    )
     return Section("The column", text, pictures, [table])
 
 
@@ -252,21 +309,34 @@ def _sensitivity(findings: StabilityFindings) -> Section:
         "The inputs that move each output most",
         {
             "output": list(found.outputs.names),
-            **{f"input {i + 1}": [f"{s[i][0]} ({s[i][1]:.2g})" for s in strongest] for i in range(3)},
+            **{
+                f"input {i + 1}": [f"{s[i][0]} ({s[i][1]:.2g})" for s in strongest]
+                for i in range(3)
+            },
         },
     )
     share = found.share_from_above
-    text = f"Derivatives times the spread of the input, in standard deviations of the output: medians over {found.columns} columns."
+    text = (
+        "Derivatives times the spread of the input, in standard deviations of the output: medians "
+        f"over {found.columns} columns."
+    )
     if np.isfinite(share):
         text += (
-            f" Of the sensitivity (squared) of tendencies below {findings.above_hpa:g} hPa, {100.0 * share:.1f} % comes from profile "
-            "inputs above it. A network that leans on those has blown up before: they vary little and follow what lies below."
+            f" Of the sensitivity (squared) of tendencies below {findings.above_hpa:g} hPa, "
+            f"{100.0 * share:.1f} % comes from profile inputs above it. A network that leans on "
+            "those has blown up before: they vary little and follow what lies below."
         )
     caption = (
-        "How far each output moves when all levels of an input vary independently by their standard deviation: median over columns, "
-        "logarithmic; white where the input does not vary or the output does not move."
+        "How far each output moves when all levels of an input vary independently by their "
+        "standard deviation: median over columns, logarithmic; white where the input does not vary "
+        "or the output does not move."
     )
-    return Section("Sensitivity to inputs", text, [Picture("sensitivity", sensitivity_figure(found), caption)], [table])
+    return Section(
+        "Sensitivity to inputs",
+        text,
+        [Picture("sensitivity", sensitivity_figure(found), caption)],
+        [table],
+    )
 
 
 def _replay(findings: StabilityFindings) -> Section:
@@ -286,15 +356,29 @@ def _replay(findings: StabilityFindings) -> Section:
             "water set to zero": [one.clipped for one in replays.values()],
             "ended early": [one.ended or "no" for one in replays.values()],
         },
-        {"hours": "h", "RMSE of T": "K", "RMSE of q": "g/kg", "RMSE of u": "m/s", "water set to zero": "values"},
+        {
+            "hours": "h",
+            "RMSE of T": "K",
+            "RMSE of q": "g/kg",
+            "RMSE of u": "m/s",
+            "water set to zero": "values",
+        },
     )
     text = (
-        f"{len(stamps)} consecutive recorded states, {stamps[0]} to {stamps[-1]}: {len(stamps) - 1} step(s) to take. The state is advanced "
-        "with the emulator's tendencies and the dynamics of the record, so nothing feeds back through dynamics. The nudged replay is drawn "
-        f"to the record with a time scale of {findings.nudging_hours:g} hours."
+        f"{len(stamps)} consecutive recorded states, {stamps[0]} to {stamps[-1]}: "
+        f"{len(stamps) - 1} step(s) to take. The state is advanced with the emulator's tendencies "
+        "and the dynamics of the record, so nothing feeds back through dynamics. The nudged "
+        f"replay is drawn to the record with a time scale of {findings.nudging_hours:g} hours."
     )
-    caption = "Mass-weighted error of the replayed state against the record, and the error by level."
-    return Section("Semi-online replay", text, [Picture("semi_online_error", replay_figure(replays, pressure), caption)], [table])
+    caption = (
+        "Mass-weighted error of the replayed state against the record, and the error by level."
+    )
+    return Section(
+        "Semi-online replay",
+        text,
+        [Picture("semi_online_error", replay_figure(replays, pressure), caption)],
+        [table],
+    )
 
 
 def _numbers(findings: StabilityFindings) -> xr.Dataset:
@@ -304,16 +388,35 @@ def _numbers(findings: StabilityFindings) -> xr.Dataset:
         {
             "growth": (wave, np.stack([r.spectrum.growth for r in results]), {"units": "1/day"}),
             "phase_speed": (wave, np.stack([r.spectrum.speed for r in results]), {"units": "m/s"}),
-            "kinetic_share": (wave, np.stack([r.spectrum.kinetic_share for r in results]), {"units": "1"}),
+            "kinetic_share": (
+                wave,
+                np.stack([r.spectrum.kinetic_share for r in results]),
+                {"units": "1"},
+            ),
             "response": (
                 ("state", "tendency", "perturbation"),
                 np.stack([r.response.mean for r in results]),
-                {"units": "1/s in units of the fields (K, kg/kg)", "fields": ", ".join(findings.rules.fields)},
+                {
+                    "units": "1/s in units of the fields (K, kg/kg)",
+                    "fields": ", ".join(findings.rules.fields),
+                },
             ),
-            "column_growth": (("state", "column_mode"), np.stack([r.column.values.real for r in results]), {"units": "1/day"}),
-            "column_frequency": (("state", "column_mode"), np.stack([r.column.values.imag for r in results]), {"units": "rad/day"}),
+            "column_growth": (
+                ("state", "column_mode"),
+                np.stack([r.column.values.real for r in results]),
+                {"units": "1/day"},
+            ),
+            "column_frequency": (
+                ("state", "column_mode"),
+                np.stack([r.column.values.imag for r in results]),
+                {"units": "rad/day"},
+            ),
             "sensitivity": (("output", "input"), found.mean, {"units": "1"}),
-            "pressure": (("state", "level"), np.stack([r.base.pressure for r in results]), {"units": "Pa"}),
+            "pressure": (
+                ("state", "level"),
+                np.stack([r.base.pressure for r in results]),
+                {"units": "Pa"},
+            ),
         },
         coords={
             "state": [r.group.name for r in results],

@@ -1,7 +1,9 @@
-"""The linear response of a package: derivatives of its outputs with regard to the host's state, through the scripted graph.
+"""The linear response of a package: derivatives of its outputs with regard to the host's state,
+through the scripted graph.
 
-Derivatives of one column are noisy: a network of ReLUs is linear in pieces, constraints clamp, and the graph ends in float32. Averages over
-an ensemble of columns near a state are what the waves are coupled to, as in Brenowitz et al. (2020).
+Derivatives of one column are noisy: a network of ReLUs is linear in pieces, constraints clamp, and
+the graph ends in float32. Averages over an ensemble of columns near a state are what the waves are
+coupled to, as in Brenowitz et al. (2020).
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ def tendency_name(field: str) -> str:
 
 @dataclass(frozen=True)
 class LinearizedPackage:
-    """A package loaded for differentiation: its graph, its sets, and the scale of every output [width] in the outputs' units."""
+    """A package loaded for differentiation: its graph, its sets, and the scale of every output
+    [width] in the outputs' units.
+    """
 
     package: EmulatorPackage
     predictor: Predictor
@@ -50,16 +54,26 @@ class LinearizedPackage:
         """Load the graph of a package on the CPU."""
         m = package.manifest
         inputs, outputs = value_sets(m)
-        return cls(package, Predictor(package), inputs, outputs, package.difference_scale.numpy()[: outputs.width])
+        return cls(
+            package,
+            Predictor(package),
+            inputs,
+            outputs,
+            package.difference_scale.numpy()[: outputs.width],
+        )
 
     def predict(self, rows: Rows) -> Array:
         """Return the outputs, float64 [row, width], without confidence."""
         return self.predictor.rows(rows)[:, : self.outputs.width].astype(np.float64)
 
-    def jacobians(self, rows: Rows, outputs: NDArray[np.int64], batch_rows: int = DEFAULT_BATCH_ROWS) -> Iterator[Array]:
-        """Yield the Jacobian of every row, float64 [output, n_input] in physical units, for the outputs at these positions.
+    def jacobians(
+        self, rows: Rows, outputs: NDArray[np.int64], batch_rows: int = DEFAULT_BATCH_ROWS
+    ) -> Iterator[Array]:
+        """Yield the Jacobian of every row, float64 [output, n_input] in physical units, for the
+        outputs at these positions.
 
-        A column enters once per output, and one backward pass gives all of its rows. EvaluationError for a graph without derivatives.
+        A column enters once per output, and one backward pass gives all of its rows.
+        EvaluationError for a graph without derivatives.
         """
         chunk = max(1, batch_rows // len(outputs))
         for first in range(0, len(rows), chunk):
@@ -70,24 +84,31 @@ class LinearizedPackage:
             y = self.predictor.module(x).gather(1, wanted)
             if not y.requires_grad:
                 raise EvaluationError(
-                    f"{self.package.path}: the graph has no derivative with regard to its inputs (its outputs are constant, or it turns "
-                    "gradients off); the linear response cannot be had"
+                    f"{self.package.path}: the graph has no derivative with regard to its inputs "
+                    "(its outputs are constant, or it turns gradients off); the linear response "
+                    "cannot be had"
                 )
             (slope,) = torch.autograd.grad(y.sum(), x)
             yield from slope.reshape(len(part), len(outputs), -1).to(torch.float64).numpy()
 
     def positions(self, fields: Sequence[str]) -> NDArray[np.int64]:
-        """Return the positions of the tendencies of state variables among the outputs, field by field."""
+        """Return the positions of the tendencies of state variables among the outputs, field by
+        field.
+        """
         return _positions(self.outputs, [tendency_name(name) for name in fields])
 
     def state_response(self, jacobian: Array, row: Rows, fields: Sequence[str]) -> Array:
-        """Return d(tendencies)/d(fields), [field*level, field*level] per second, of one Jacobian of the tendencies of ``fields``.
+        """Return d(tendencies)/d(fields), [field*level, field*level] per second, of one Jacobian of
+        the tendencies of ``fields``.
 
-        Where the host sends relative humidity, specific humidity is the field: RH = RH(T, q, p) is differentiated by the chain rule.
+        Where the host sends relative humidity, specific humidity is the field: RH = RH(T, q, p) is
+        differentiated by the chain rule.
         """
         if HUMIDITY in self.inputs:
             return jacobian[:, _positions(self.inputs, fields)]
-        by_field = {n: jacobian[:, self.inputs.slice(_RELATIVE if n == HUMIDITY else n)] for n in fields}
+        by_field = {
+            n: jacobian[:, self.inputs.slice(_RELATIVE if n == HUMIDITY else n)] for n in fields
+        }
         rh_t, rh_q = self._humidity_slopes(row)
         by_field[TEMPERATURE] = by_field[TEMPERATURE] + by_field[HUMIDITY] * rh_t
         by_field[HUMIDITY] = by_field[HUMIDITY] * rh_q
@@ -96,24 +117,39 @@ class LinearizedPackage:
     def _humidity_slopes(self, row: Rows) -> tuple[Array, Array]:
         """Return dRH/dT per K and dRH/dq, [level], of a host row that holds RH."""
         p = self._pressure(row[None])
-        t = torch.from_numpy(row[None, self.inputs.slice(TEMPERATURE)].astype(np.float64)).requires_grad_(True)
+        t = torch.from_numpy(
+            row[None, self.inputs.slice(TEMPERATURE)].astype(np.float64)
+        ).requires_grad_(True)
         rh = torch.from_numpy(row[None, self.inputs.slice(_RELATIVE)].astype(np.float64))
         q = thermodynamics.specific_humidity(t.detach(), rh, p).requires_grad_(True)
         slopes = torch.autograd.grad(thermodynamics.relative_humidity(t, q, p).sum(), (t, q))
         return slopes[0][0].numpy(), slopes[1][0].numpy()
 
     def _pressure(self, rows: Rows) -> torch.Tensor:
-        """Return midpoint pressure [row, level] in Pa of host rows; EvaluationError where the manifest does not know the coordinate."""
+        """Return midpoint pressure [row, level] in Pa of host rows; EvaluationError where the
+        manifest does not know the coordinate.
+        """
         entry = self.package.manifest.hybrid
         if entry is None:
-            raise EvaluationError(f"{self.package.path}: the host sends RH and the manifest has no hybrid coefficients to turn it into q")
-        return PressureLevels(HybridCoordinate.from_manifest(entry))(torch.from_numpy(rows[:, self.inputs.offset("state_ps")]))
+            raise EvaluationError(
+                f"{self.package.path}: the host sends RH and the manifest has no hybrid "
+                "coefficients to turn it into q"
+            )
+        return PressureLevels(HybridCoordinate.from_manifest(entry))(
+            torch.from_numpy(rows[:, self.inputs.offset("state_ps")])
+        )
 
     def state(self, rows: Rows, fields: Sequence[str]) -> Array:
-        """Return the fields of host rows, float64 [row, field*level]; specific humidity from RH where the host sends that."""
-        values = {n: rows[:, self.inputs.slice(n)].astype(np.float64) for n in fields if n in self.inputs}
+        """Return the fields of host rows, float64 [row, field*level]; specific humidity from RH
+        where the host sends that.
+        """
+        values = {
+            n: rows[:, self.inputs.slice(n)].astype(np.float64) for n in fields if n in self.inputs
+        }
         if HUMIDITY not in self.inputs:
-            t, rh = (torch.from_numpy(rows[:, self.inputs.slice(n)]) for n in (TEMPERATURE, _RELATIVE))
+            t, rh = (
+                torch.from_numpy(rows[:, self.inputs.slice(n)]) for n in (TEMPERATURE, _RELATIVE)
+            )
             values[HUMIDITY] = thermodynamics.specific_humidity(t, rh, self._pressure(rows)).numpy()
         return np.concatenate([values[n] for n in fields], axis=1)
 
@@ -126,7 +162,9 @@ class LinearizedPackage:
                 changed[:, self.inputs.slice(name)] = values[name]
         if HUMIDITY not in self.inputs:
             t, q = (torch.from_numpy(values[n]) for n in (TEMPERATURE, HUMIDITY))
-            changed[:, self.inputs.slice(_RELATIVE)] = thermodynamics.relative_humidity(t, q, self._pressure(rows)).numpy()
+            changed[:, self.inputs.slice(_RELATIVE)] = thermodynamics.relative_humidity(
+                t, q, self._pressure(rows)
+            ).numpy()
         return changed
 
 
@@ -136,33 +174,52 @@ def _positions(variables: VariableSet, names: Sequence[str]) -> NDArray[np.int64
 
 @dataclass(frozen=True)
 class MeanResponse:
-    """Responses of an ensemble: their mean [field*level, field*level] per second, each column's own [column, ...], and how many columns
-    were left out because their derivative is not finite."""
+    """Responses of an ensemble: their mean [field*level, field*level] per second, each column's own
+    [column, ...], and how many columns were left out because their derivative is not finite."""
 
     mean: Array
     each: Array
     left_out: int
 
 
-def mean_response(linear: LinearizedPackage, rows: Rows, fields: Sequence[str], batch_rows: int = DEFAULT_BATCH_ROWS) -> MeanResponse:
-    """Return the response averaged over rows [row, n_input]; EvaluationError if no row has a finite derivative."""
+def mean_response(
+    linear: LinearizedPackage,
+    rows: Rows,
+    fields: Sequence[str],
+    batch_rows: int = DEFAULT_BATCH_ROWS,
+) -> MeanResponse:
+    """Return the response averaged over rows [row, n_input]; EvaluationError if no row has a finite
+    derivative.
+    """
     jacobians = linear.jacobians(rows, linear.positions(fields), batch_rows)
-    responses = [linear.state_response(j, row, fields) for j, row in zip(jacobians, rows, strict=True)]
+    responses = [
+        linear.state_response(j, row, fields) for j, row in zip(jacobians, rows, strict=True)
+    ]
     finite = [r for r in responses if np.isfinite(r).all()]
     if not finite:
-        raise EvaluationError(f"{linear.package.path}: none of {len(rows)} columns has a finite derivative")
+        raise EvaluationError(
+            f"{linear.package.path}: none of {len(rows)} columns has a finite derivative"
+        )
     each = np.stack(finite)
     return MeanResponse(each.mean(axis=0), each, len(rows) - len(finite))
 
 
 def directional_error(
-    linear: LinearizedPackage, rows: Rows, fields: Sequence[str], response: MeanResponse, spread: Array, size: float = 0.05, seed: int = 0
+    linear: LinearizedPackage,
+    rows: Rows,
+    fields: Sequence[str],
+    response: MeanResponse,
+    spread: Array,
+    size: float = 0.05,
+    seed: int = 0,
 ) -> float:
-    """Return how far the response is from finite differences: |J d - difference| / |difference|, outputs in units of their scale.
+    """Return how far the response is from finite differences: |J d - difference| / |difference|,
+    outputs in units of their scale.
 
-    d is a random perturbation of all fields, ``size`` times ``spread`` [field*level] (their standard deviations), the same in every
-    column, and the difference is (f(x + d) - f(x - d)) / 2, averaged over the columns. Near 0 where the emulator is smooth on the scale
-    of d; of order 1 where kinks and clamps within reach of d matter as much as the slope.
+    d is a random perturbation of all fields, ``size`` times ``spread`` [field*level] (their
+    standard deviations), the same in every column, and the difference is (f(x + d) - f(x - d)) / 2,
+    averaged over the columns. Near 0 where the emulator is smooth on the scale of d; of order 1
+    where kinks and clamps within reach of d matter as much as the slope.
     """
     if response.left_out:
         return float("nan")
@@ -175,4 +232,8 @@ def directional_error(
     difference = 0.5 * (linear.predict(up) - linear.predict(down))[:, outputs].mean(axis=0) / scale
     linearized = np.einsum("coi,ci->o", response.each, taken) / len(rows) / scale
     size_of = float(np.linalg.norm(difference))
-    return float(np.linalg.norm(linearized - difference)) / size_of if size_of > 0.0 else float(np.linalg.norm(linearized))
+    return (
+        float(np.linalg.norm(linearized - difference)) / size_of
+        if size_of > 0.0
+        else float(np.linalg.norm(linearized))
+    )

@@ -1,15 +1,20 @@
-"""Semi-online replay: the state advanced with the emulator's tendencies and the recorded run's own dynamics.
+"""Semi-online replay: the state advanced with the emulator's tendencies and the recorded run's own
+dynamics.
 
-With x(n) the recorded state before the physics of step n and P(n) the recorded physics tendency, dynamics did
+With x(n) the recorded state before the physics of step n and P(n) the recorded physics tendency,
+dynamics did
 
     D(n) = (x(n+1) - x(n)) / dt - P(n)
 
-and the replayed state y, which starts as x(0), takes y(n+1) = y(n) + dt (E(y(n)) + D(n)) with the emulator's tendency E. With a nudging
-time scale tau the state is then drawn to the record, y <- (y + dt/tau x) / (1 + dt/tau). Everything that is not state (surface pressure,
-insolation, surface fluxes, gases) is as recorded, so nothing feeds back through dynamics: errors grow from the emulator and the column
-alone. With true tendencies the error is round-off. Water below zero is set to zero, as hosts do, and counted.
+and the replayed state y, which starts as x(0), takes y(n+1) = y(n) + dt (E(y(n)) + D(n)) with the
+emulator's tendency E. With a nudging time scale tau the state is then drawn to the record, y <- (y
++ dt/tau x) / (1 + dt/tau). Everything that is not state (surface pressure, insolation, surface
+fluxes, gases) is as recorded, so nothing feeds back through dynamics: errors grow from the emulator
+and the column alone. With true tendencies the error is round-off. Water below zero is set to zero,
+as hosts do, and counted.
 
-Inputs of earlier steps come from the replayed states themselves from the third step on, and from the record before.
+Inputs of earlier steps come from the replayed states themselves from the third step on, and from
+the record before.
 """
 
 from __future__ import annotations
@@ -40,9 +45,9 @@ _LAST_LEVELS = ("state_t", "state_q0001")
 
 @dataclass(frozen=True)
 class Replay:
-    """Errors of a replay, by state variable: mass-weighted RMSE [step] in the variable's units, and for T and q area-weighted RMSE by
-    level [step, level]. ``hours`` [step] since the start. ``ended`` says why it ended early, ``clipped`` how many values of water were
-    below zero."""
+    """Errors of a replay, by state variable: mass-weighted RMSE [step] in the variable's units, and
+    for T and q area-weighted RMSE by level [step, level]. ``hours`` [step] since the start.
+    ``ended`` says why it ended early, ``clipped`` how many values of water were below zero."""
 
     hours: np.ndarray
     rmse: dict[str, np.ndarray]
@@ -68,7 +73,9 @@ def package_tendencies(linear: LinearizedPackage, hybrid: HybridCoordinate) -> T
 
 
 def no_tendencies(columns: Columns) -> Columns:
-    """Return zero tendencies: the error of having no physics at all, which an emulator must beat."""
+    """Return zero tendencies: the error of having no physics at all, which an emulator must
+    beat.
+    """
     return {name: np.zeros_like(columns[name]) for name in STATES}
 
 
@@ -81,9 +88,11 @@ def replay(
     nudging_s: float | None = None,
     progress: Callable[[], None] | None = None,
 ) -> Replay:
-    """Replay a record with tendencies of any source, for ``steps`` steps or all that there are, with a nudging time scale or none.
+    """Replay a record with tendencies of any source, for ``steps`` steps or all that there are,
+    with a nudging time scale or none.
 
-    EvaluationError for a record without two consecutive steps and for a time scale that is not positive.
+    EvaluationError for a record without two consecutive steps and for a time scale that is not
+    positive.
     """
     if len(record.stamps) < 2:
         raise EvaluationError("a replay needs two consecutive recorded steps; there are none")
@@ -131,30 +140,53 @@ def _clip(state: Columns) -> int:
 
 
 def _unphysical(state: Columns, record: Record, step: int) -> str | None:
-    """Return what ended a replay: a value that is not finite, or a temperature outside the range; None if nothing did."""
+    """Return what ended a replay: a value that is not finite, or a temperature outside the range;
+    None if nothing did.
+    """
     hours = step * record.time_step_s / 3600.0
     for name in STATES:
         bad = np.argwhere(~np.isfinite(state[name]))
         if bad.size:
-            return f"{name} is not finite after {hours:.3g} hours, in column {bad[0][0]}, level {bad[0][1]}"
+            return (
+                f"{name} is not finite after {hours:.3g} hours, in column {bad[0][0]}, level "
+                f"{bad[0][1]}"
+            )
     t = state["state_t"]
     low, high = TEMPERATURE_RANGE_K
     bad = np.argwhere((t < low) | (t > high))
     if bad.size:
         column, level = bad[0]
-        return f"T is {t[column, level]:.0f} K after {hours:.3g} hours, in column {column}, level {level}"
+        return (
+            f"T is {t[column, level]:.0f} K after {hours:.3g} hours, in column {column}, level "
+            f"{level}"
+        )
     return None
 
 
-def _errors(state: Columns, truth: Columns, record: Record) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def _errors(
+    state: Columns, truth: Columns, record: Record
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     hybrid = record.hybrid
-    weights = mass_weights(record.area, np.asarray(hybrid.hyai), np.asarray(hybrid.hybi), hybrid.p0_pa, truth["state_ps"]).T
+    weights = mass_weights(
+        record.area,
+        np.asarray(hybrid.hyai),
+        np.asarray(hybrid.hybi),
+        hybrid.p0_pa,
+        truth["state_ps"],
+    ).T
     squares = {name: (state[name] - truth[name]) ** 2 for name in STATES}
     total = {name: float(np.sqrt((weights * values).sum())) for name, values in squares.items()}
-    return total, {name: np.sqrt(area_weights(record.area) @ squares[name]) for name in _LAST_LEVELS}
+    return total, {
+        name: np.sqrt(area_weights(record.area) @ squares[name]) for name in _LAST_LEVELS
+    }
 
 
-def _replay(errors: list[tuple[dict[str, float], dict[str, np.ndarray]]], dt: float, ended: str | None, clipped: int) -> Replay:
+def _replay(
+    errors: list[tuple[dict[str, float], dict[str, np.ndarray]]],
+    dt: float,
+    ended: str | None,
+    clipped: int,
+) -> Replay:
     return Replay(
         hours=np.arange(len(errors)) * dt / 3600.0,
         rmse={name: np.array([total[name] for total, _ in errors]) for name in STATES},

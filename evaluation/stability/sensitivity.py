@@ -15,8 +15,9 @@ from climlink.wrappers.variable_sets import VariableSet
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Sensitivities of the columns: ``mean`` of |dy/dx| * spread(x) / scale(y), [output, input]; ``tables`` [column, output variable,
-    input variable]; ``shares`` [column], what comes from upper-level inputs. Columns without finite derivatives were ``left_out``."""
+    """Sensitivities of the columns: ``mean`` of |dy/dx| * spread(x) / scale(y), [output, input];
+    ``tables`` [column, output variable, input variable]; ``shares`` [column], what comes from
+    upper-level inputs. Columns without finite derivatives were ``left_out``."""
 
     mean: Array
     tables: Array
@@ -33,7 +34,8 @@ class Sensitivity:
     def by_variable(self) -> Array:
         """Return the median over columns of the tables, [output variable, input variable].
 
-        A median, because a network that takes logarithms of cloud has slopes without bound where there is hardly any.
+        A median, because a network that takes logarithms of cloud has slopes without bound where
+        there is hardly any.
         """
         return np.asarray(np.median(self.tables, axis=0))
 
@@ -50,21 +52,26 @@ class Sensitivity:
 
 
 def by_variable(scaled: Array, inputs: VariableSet, outputs: VariableSet) -> Array:
-    """Return [output variable, input variable] of one column's sensitivities [output, input]: root of the mean over output levels of the
-    sum over input levels of the squares.
+    """Return [output variable, input variable] of one column's sensitivities [output, input]: root
+    of the mean over output levels of the sum over input levels of the squares.
 
-    It is the standard deviation of an output when all levels of an input vary at once and independently of each other.
+    It is the standard deviation of an output when all levels of an input vary at once and
+    independently of each other.
     """
     squares = scaled**2
     summed = np.stack([squares[:, inputs.slice(n)].sum(axis=1) for n in inputs.names], axis=1)
     return np.sqrt(np.stack([summed[outputs.slice(n)].mean(axis=0) for n in outputs.names]))
 
 
-def share_from_above(scaled: Array, inputs: VariableSet, outputs: VariableSet, pressure_hpa: Array, above_hpa: float) -> float:
-    """Return the part, 0 to 1, of the squared sensitivity of all tendencies below a pressure that comes from profile inputs above it.
+def share_from_above(
+    scaled: Array, inputs: VariableSet, outputs: VariableSet, pressure_hpa: Array, above_hpa: float
+) -> float:
+    """Return the part, 0 to 1, of the squared sensitivity of all tendencies below a pressure that
+    comes from profile inputs above it.
 
-    Upper-level inputs move little in training and follow what lies below; a network that leans on them blew up in Brenowitz and
-    Bretherton (2019, J. Adv. Model. Earth Syst. 11, 2728-2744). NaN where one of the sides has no level or nothing moves.
+    Upper-level inputs move little in training and follow what lies below; a network that leans on
+    them blew up in Brenowitz and Bretherton (2019, J. Adv. Model. Earth Syst. 11, 2728-2744). NaN
+    where one of the sides has no level or nothing moves.
     """
     above = pressure_hpa < above_hpa
     squares = scaled**2
@@ -75,18 +82,27 @@ def share_from_above(scaled: Array, inputs: VariableSet, outputs: VariableSet, p
 
 
 def input_spread(rows: Rows) -> Array:
-    """Return the standard deviation of every input over rows, [n_input]; fill values (sea ice snow) do not count."""
+    """Return the standard deviation of every input over rows, [n_input]; fill values (sea ice snow)
+    do not count.
+    """
     values = np.ma.masked_greater_equal(rows.astype(np.float64), FILL_THRESHOLD)
     return np.asarray(np.ma.filled(values.std(axis=0), 0.0))
 
 
 def sensitivity(
-    linear: LinearizedPackage, rows: Rows, spread: Array, pressure_hpa: Array, above_hpa: float, batch_rows: int = DEFAULT_BATCH_ROWS
+    linear: LinearizedPackage,
+    rows: Rows,
+    spread: Array,
+    pressure_hpa: Array,
+    above_hpa: float,
+    batch_rows: int = DEFAULT_BATCH_ROWS,
 ) -> Sensitivity:
-    """Return the sensitivity of all outputs to all inputs over rows [row, n_input]; ``spread`` [n_input] is that of the inputs.
+    """Return the sensitivity of all outputs to all inputs over rows [row, n_input]; ``spread``
+    [n_input] is that of the inputs.
 
-    Outputs are in units of the manifest's difference scale, their standard deviation in training with a floor. ``pressure_hpa`` [level]
-    and ``above_hpa`` part upper inputs from lower outputs. EvaluationError if no row has finite derivatives.
+    Outputs are in units of the manifest's difference scale, their standard deviation in training
+    with a floor. ``pressure_hpa`` [level] and ``above_hpa`` part upper inputs from lower outputs.
+    EvaluationError if no row has finite derivatives.
     """
     total = np.zeros((linear.outputs.width, linear.inputs.width))
     tables, shares = [], []
@@ -95,8 +111,20 @@ def sensitivity(
         if np.isfinite(scaled).all():
             total += scaled
             tables.append(by_variable(scaled, linear.inputs, linear.outputs))
-            shares.append(share_from_above(scaled, linear.inputs, linear.outputs, pressure_hpa, above_hpa))
+            shares.append(
+                share_from_above(scaled, linear.inputs, linear.outputs, pressure_hpa, above_hpa)
+            )
     if not tables:
-        raise EvaluationError(f"{linear.package.path}: none of {len(rows)} columns has finite derivatives of all outputs")
+        raise EvaluationError(
+            f"{linear.package.path}: none of {len(rows)} columns has finite derivatives of all "
+            "outputs"
+        )
     used = len(tables)
-    return Sensitivity(total / used, np.stack(tables), np.array(shares), linear.inputs, linear.outputs, len(rows) - used)
+    return Sensitivity(
+        total / used,
+        np.stack(tables),
+        np.array(shares),
+        linear.inputs,
+        linear.outputs,
+        len(rows) - used,
+    )

@@ -1,4 +1,6 @@
-"""The states that a package is linearized about: columns of a store by latitude and moisture, or given ones with their neighbours."""
+"""The states that a package is linearized about: columns of a store by latitude and moisture, or
+given ones with their neighbours.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ _PROFILES = (TEMPERATURE, HUMIDITY, *CLOUD)
 
 @dataclass(frozen=True)
 class Pool:
-    """Columns drawn from a store: host rows [row, n_input], profiles {name: [row, level]}, surface pressure in Pa, latitude in degrees
-    and column water in kg/m2 [row]; ``times`` of the store were read."""
+    """Columns drawn from a store: host rows [row, n_input], profiles {name: [row, level]}, surface
+    pressure in Pa, latitude in degrees and column water in kg/m2 [row]; ``times`` of the store were
+    read."""
 
     rows: Rows
     profiles: dict[str, Array]
@@ -42,7 +45,9 @@ class Pool:
 
 @dataclass(frozen=True)
 class StateGroup:
-    """Columns that stand for one state: their numbers in the pool; ``name`` for files, ``title`` for people."""
+    """Columns that stand for one state: their numbers in the pool; ``name`` for files, ``title``
+    for people.
+    """
 
     name: str
     title: str
@@ -50,15 +55,25 @@ class StateGroup:
 
 
 def read_pool(store: ColumnStore, inputs: VariableSet, split: str, *, seed: int = 0) -> Pool:
-    """Return up to POOL_ROWS columns of up to POOL_TIMES times of a split, spread evenly in time and drawn at random in space.
+    """Return up to POOL_ROWS columns of up to POOL_TIMES times of a split, spread evenly in time
+    and drawn at random in space.
 
     EvaluationError for an empty split; StoreError where the store lacks what the package takes.
     """
     indices = store.indices(split)
     if indices.size == 0:
-        raise EvaluationError(f"{store.path}: the {split} split holds no times; choose another with --split")
-    # Times by golden section, not evenly: an even stride that divides the day would read one hour of the day only.
-    chosen = np.unique(indices[(np.arange(min(POOL_TIMES, indices.size)) * 0.6180339887 % 1.0 * indices.size).astype(np.int64)])
+        raise EvaluationError(
+            f"{store.path}: the {split} split holds no times; choose another with --split"
+        )
+    # Times by golden section, not evenly: an even stride that divides the day would read one hour
+    # of the day only.
+    chosen = np.unique(
+        indices[
+            (np.arange(min(POOL_TIMES, indices.size)) * 0.6180339887 % 1.0 * indices.size).astype(
+                np.int64
+            )
+        ]
+    )
     rng = np.random.default_rng(seed)
     kept = min(store.n_column, max(1, POOL_ROWS // len(chosen)))
     rows, profiles, pressure, latitude = [], [], [], []
@@ -78,35 +93,52 @@ def read_pool(store: ColumnStore, inputs: VariableSet, split: str, *, seed: int 
 
 
 def state_groups(pool: Pool, size: int, *, seed: int = 0) -> list[StateGroup]:
-    """Return the groups that have columns, each of up to ``size``: the tropics by thirds of column water, and the other latitudes."""
+    """Return the groups that have columns, each of up to ``size``: the tropics by thirds of column
+    water, and the other latitudes.
+    """
     tropical = np.abs(pool.latitude) <= TROPICS_DEG
     groups: list[tuple[str, str, NDArray[np.bool_]]] = []
     if tropical.any():
         low, high = np.quantile(pool.water[tropical], [1 / 3, 2 / 3])
         parts = np.digitize(pool.water, [low, high])
         for number, name in enumerate(("dry", "middle", "moist")):
-            groups.append((f"tropics_{name}", f"tropics, {name} third", tropical & (parts == number)))
+            groups.append(
+                (f"tropics_{name}", f"tropics, {name} third", tropical & (parts == number))
+            )
     for sign, side in ((-1.0, "south"), (1.0, "north")):
         latitude = sign * pool.latitude
-        groups.append((f"midlatitudes_{side}", f"{side}ern midlatitudes", (latitude > TROPICS_DEG) & (latitude <= POLAR_DEG)))
+        groups.append(
+            (
+                f"midlatitudes_{side}",
+                f"{side}ern midlatitudes",
+                (latitude > TROPICS_DEG) & (latitude <= POLAR_DEG),
+            )
+        )
         groups.append((f"polar_{side}", f"{side}ern polar region", latitude > POLAR_DEG))
     rng = np.random.default_rng(seed)
-    drawn = [(name, title, rng.permutation(np.flatnonzero(mask))[:size]) for name, title, mask in groups]
-    return [StateGroup(name, title, np.sort(members)) for name, title, members in drawn if members.size]
+    drawn = [
+        (name, title, rng.permutation(np.flatnonzero(mask))[:size]) for name, title, mask in groups
+    ]
+    return [
+        StateGroup(name, title, np.sort(members)) for name, title, members in drawn if members.size
+    ]
 
 
-def given_column(store: ColumnStore, pool: Pool, inputs: VariableSet, column: str, size: int, number: int) -> tuple[Pool, StateGroup]:
-    """Return the pool with one more column, STAMP:COLUMN of the store, and the group of it and its nearest neighbours in the pool.
+def given_column(
+    store: ColumnStore, pool: Pool, inputs: VariableSet, column: str, size: int, number: int
+) -> tuple[Pool, StateGroup]:
+    """Return the pool with one more column, STAMP:COLUMN of the store, and the group of it and its
+    nearest neighbours in the pool.
 
-    Near is the root mean square difference of temperature and humidity in units of their spread over the pool. EvaluationError for a
-    column that the store does not have.
+    Near is the root mean square difference of temperature and humidity in units of their spread
+    over the pool. EvaluationError for a column that the store does not have.
     """
     stamp, _, place = column.rpartition(":")
     stamps = [str(s) for s in store.stamps]
     if stamp not in stamps or not place.isdigit() or int(place) >= store.n_column:
         raise EvaluationError(
-            f"no column {column!r}: expected STAMP:COLUMN with a stamp of the store ({stamps[0]} to {stamps[-1]}) and a column from 0 to "
-            f"{store.n_column - 1}"
+            f"no column {column!r}: expected STAMP:COLUMN with a stamp of the store ({stamps[0]} "
+            f"to {stamps[-1]}) and a column from 0 to {store.n_column - 1}"
         )
     time, index = [stamps.index(stamp)], int(place)
     values = store.read((*_PROFILES, "state_ps"), time)
@@ -114,10 +146,17 @@ def given_column(store: ColumnStore, pool: Pool, inputs: VariableSet, column: st
     distance = np.zeros(len(pool.rows))
     for name in (TEMPERATURE, HUMIDITY):
         spread = pool.profiles[name].std(axis=0)
-        apart = np.divide(pool.profiles[name] - one[name], spread, out=np.zeros_like(pool.profiles[name]), where=spread > 0.0)
+        apart = np.divide(
+            pool.profiles[name] - one[name],
+            spread,
+            out=np.zeros_like(pool.profiles[name]),
+            where=spread > 0.0,
+        )
         distance += (apart**2).mean(axis=1)
     ps = values["state_ps"][index : index + 1].astype(np.float64)
-    dp = layer_thickness(np.asarray(store.hybrid.hyai), np.asarray(store.hybrid.hybi), store.hybrid.p0_pa, ps).T
+    dp = layer_thickness(
+        np.asarray(store.hybrid.hyai), np.asarray(store.hybrid.hybi), store.hybrid.p0_pa, ps
+    ).T
     larger = Pool(
         rows=np.concatenate([pool.rows, store.pack(inputs, time)[index : index + 1]]),
         profiles={n: np.concatenate([pool.profiles[n], one[n]]) for n in _PROFILES},
@@ -127,4 +166,6 @@ def given_column(store: ColumnStore, pool: Pool, inputs: VariableSet, column: st
         times=pool.times,
     )
     members = np.concatenate([[len(pool.rows)], np.argsort(distance)[: size - 1]])
-    return larger, StateGroup(f"column_{number}", f"column {index} of {stamp} and its neighbours", np.sort(members))
+    return larger, StateGroup(
+        f"column_{number}", f"column {index} of {stamp} and its neighbours", np.sort(members)
+    )

@@ -11,7 +11,9 @@ from climlink.evaluation.summary import Metrics, PackageSummary
 
 
 class StabilitySummary(StrictModel):
-    """Linear stability of one package about the states of one store, its sensitivity, and its semi-online errors."""
+    """Linear stability of one package about the states of one store, its sensitivity, and its
+    semi-online errors.
+    """
 
     kind: Literal["stability"] = "stability"
     package: PackageSummary
@@ -20,6 +22,8 @@ class StabilitySummary(StrictModel):
     split: str
     states: list[str] = Field(description="names of the states that it was linearized about")
     verdict: Literal["unstable", "stable"]
-    reasons: list[str] = Field(description="what made it unstable, in words; empty where it is stable")
+    reasons: list[str] = Field(
+        description="what made it unstable, in words; empty where it is stable"
+    )
     metrics: Metrics
     excluded: list[str] = Field(description="what was left out, and why")

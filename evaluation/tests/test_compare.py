@@ -1,4 +1,6 @@
-"""Comparison of packages on hand-written summaries: planted orderings, survival, and honest words at small numbers."""
+"""Comparison of packages on hand-written summaries: planted orderings, survival, and honest words
+at small numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ from climlink.evaluation.compare.chances import distinction, survival_interval
 from climlink.evaluation.compare.evaluate import CompareEvaluation, compare_results
 from climlink.evaluation.compare.matrix import MatrixConfig
 from climlink.evaluation.compare.outcomes import goodness, worst_ranks
-from climlink.evaluation.compare.ranks import agreement, bootstrap_interval, permutation_p_value, smallest_p_value
+from climlink.evaluation.compare.ranks import (
+    agreement,
+    bootstrap_interval,
+    permutation_p_value,
+    smallest_p_value,
+)
 from climlink.evaluation.compare.results import Bands, MemberResult, PackageResult, checked
 from climlink.evaluation.compare.summary import CompareSummary
 from climlink.evaluation.errors import EvaluationError
@@ -23,9 +30,16 @@ from climlink.evaluation.report import Exclusion, write_report
 from climlink.evaluation.summary import OfflineSummary, OnlineSummary, PackageSummary
 
 
-def package(label: str, architecture: str = "mlp", recipe: str | None = None, parameters: int = 1000) -> PackageSummary:
+def package(
+    label: str, architecture: str = "mlp", recipe: str | None = None, parameters: int = 1000
+) -> PackageSummary:
     return PackageSummary(
-        name=label, sha256=label.encode().hex().ljust(64, "0"), architecture=architecture, parameters=parameters, seed=7, recipe=recipe
+        name=label,
+        sha256=label.encode().hex().ljust(64, "0"),
+        architecture=architecture,
+        parameters=parameters,
+        seed=7,
+        recipe=recipe,
     )
 
 
@@ -36,12 +50,18 @@ def offline(label: str, r2: float | None, **changes: object) -> OfflineSummary:
         "store_digest": "a" * 64,
         "split": "test",
         "rows": 10,
-        "metrics": {"r2.ptend_t": r2, "rmse.ptend_t": None if r2 is None else 1.0 - r2, "constraint.a.b": 0.5},
+        "metrics": {
+            "r2.ptend_t": r2,
+            "rmse.ptend_t": None if r2 is None else 1.0 - r2,
+            "constraint.a.b": 0.5,
+        },
     }
     return OfflineSummary.model_validate(values | changes)
 
 
-def online(run: str, label: str, error: float | None, *, died_on: float | None = None, **changes: object) -> MemberResult:
+def online(
+    run: str, label: str, error: float | None, *, died_on: float | None = None, **changes: object
+) -> MemberResult:
     values: dict[str, object] = {
         "run": run,
         "name": run,
@@ -58,17 +78,25 @@ def online(run: str, label: str, error: float | None, *, died_on: float | None =
         "metrics": {"rmse.T": error, "twin.rmse.T": 0.05},
         "excluded": [],
     }
-    bands = Bands(np.array([-90.0, 0.0, 90.0]), np.array([2.0, 1.0]) * (np.nan if error is None else error))
+    bands = Bands(
+        np.array([-90.0, 0.0, 90.0]), np.array([2.0, 1.0]) * (np.nan if error is None else error)
+    )
     return MemberResult(OnlineSummary.model_validate(values | changes), bands)
 
 
-def results(r2: list[float], errors: list[list[float]], architectures: list[str] | None = None) -> list[PackageResult]:
-    """Packages p0, p1, ... with an offline number and the errors of their runs; a negative error is a run that died on that day."""
+def results(
+    r2: list[float], errors: list[list[float]], architectures: list[str] | None = None
+) -> list[PackageResult]:
+    """Packages p0, p1, ... with an offline number and the errors of their runs; a negative error is
+    a run that died on that day.
+    """
     found = []
     for k, (score, row) in enumerate(zip(r2, errors, strict=True)):
         label = f"p{k}"
         members = [
-            online(f"{label}_{m}", label, 0.01 * (m + 1), died_on=-e) if e < 0 else online(f"{label}_{m}", label, e)
+            online(f"{label}_{m}", label, 0.01 * (m + 1), died_on=-e)
+            if e < 0
+            else online(f"{label}_{m}", label, e)
             for m, e in enumerate(row)
         ]
         about = package(label, (architectures or ["mlp"] * len(r2))[k])
@@ -86,8 +114,12 @@ def matrix(**changes: object) -> MatrixConfig:
     return MatrixConfig.model_validate(values | changes)
 
 
-def evaluated(of: list[PackageResult], excluded: list[Exclusion] | None = None) -> CompareEvaluation:
-    return compare_results(of, matrix(), "climlink evaluate compare --matrix m.yaml", excluded or [])
+def evaluated(
+    of: list[PackageResult], excluded: list[Exclusion] | None = None
+) -> CompareEvaluation:
+    return compare_results(
+        of, matrix(), "climlink evaluate compare --matrix m.yaml", excluded or []
+    )
 
 
 GOOD = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
@@ -118,7 +150,9 @@ def test_an_ordering_without_relation_is_not_shown() -> None:
     order = [5.0, 1.0, 8.0, 3.0, 9.0, 2.0, 7.0, 4.0, 6.0]
     found = evaluated(results(GOOD, errors_like(order)))
     assert found.summary.verdict == "not_shown"
-    assert found.comparison.headline.spearman == pytest.approx(spearmanr(np.arange(9), order).statistic)
+    assert found.comparison.headline.spearman == pytest.approx(
+        spearmanr(np.arange(9), order).statistic
+    )
     low, high = found.comparison.headline.low, found.comparison.headline.high
     assert low is not None
     assert high is not None
@@ -138,9 +172,17 @@ def test_three_packages_cannot_tell_even_when_ordered_alike() -> None:
     assert found.comparison.headline.spearman == pytest.approx(1.0)
     assert found.comparison.headline.p_value == pytest.approx(1.0 / 3.0)
     assert found.comparison.headline.low is None
-    assert "cannot be said: with 3 packages even a perfect ordering comes by chance with p = 0.33" in found.summary.words
-    assert any("With 3 packages no interval of the rank correlation is given" in s for s in found.summary.statements)
-    assert any("survival between 29 and 71 % cannot be told apart" in s for s in found.summary.statements)
+    assert (
+        "cannot be said: with 3 packages even a perfect ordering comes by chance with p = 0.33"
+        in found.summary.words
+    )
+    assert any(
+        "With 3 packages no interval of the rank correlation is given" in s
+        for s in found.summary.statements
+    )
+    assert any(
+        "survival between 29 and 71 % cannot be told apart" in s for s in found.summary.statements
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -169,7 +211,12 @@ def test_a_crashed_run_ranks_behind_every_survivor_though_its_error_is_small() -
 
 
 def test_equal_runs_share_a_rank_and_unknown_ones_have_none() -> None:
-    members = [online("a", "p", 1.0), online("b", "p", 1.0), online("c", "p", None), online("d", "p", 9.0, died_on=3.0)]
+    members = [
+        online("a", "p", 1.0),
+        online("b", "p", 1.0),
+        online("c", "p", None),
+        online("d", "p", 9.0, died_on=3.0),
+    ]
     members.append(online("e", "p", 1.0, died_on=3.0))
     np.testing.assert_array_equal(worst_ranks(members, "rmse.T"), [1.5, 1.5, np.nan, 3.5, 3.5])
 
@@ -186,13 +233,20 @@ def test_a_run_that_died_before_its_first_record_counts_in_survival_and_rank() -
 
 
 def test_survival_by_architecture_follows_kaplan_and_meier() -> None:
-    found = evaluated(results([0.9, 0.8, 0.7], [[1.0, -4.0], [-2.0, 2.0], [3.0, 3.5]], ["mlp", "mlp", "unet"]))
+    found = evaluated(
+        results([0.9, 0.8, 0.7], [[1.0, -4.0], [-2.0, 2.0], [3.0, 3.5]], ["mlp", "mlp", "unet"])
+    )
     groups = {(g.by, g.name): g for g in found.comparison.groups}
     mlp = groups["architecture", "mlp"]
     assert (mlp.packages, mlp.members, mlp.survived) == (2, 4, 2)
     np.testing.assert_allclose(mlp.curve.days, [0.0, 2.0, 4.0, 10.0])
     np.testing.assert_allclose(mlp.curve.probability, [1.0, 0.75, 0.5, 0.5])
-    assert next(s for s in found.summary.survival if s.group == "mlp" and s.by == "architecture").median_days == 4.0
+    assert (
+        next(
+            s for s in found.summary.survival if s.group == "mlp" and s.by == "architecture"
+        ).median_days
+        == 4.0
+    )
     assert groups["architecture", "unet"].survived == 2
     assert any("too narrow" in s for s in found.summary.statements)
 
@@ -202,17 +256,26 @@ def test_speed_and_regions_reach_the_summary() -> None:
     assert first.years_per_day == 50.0
     assert first.best_region is not None
     assert first.worst_region is not None
-    assert (first.best_region.south, first.best_region.error, first.worst_region.south, first.worst_region.error) == (0.0, 2.0, -90.0, 4.0)
+    assert (
+        first.best_region.south,
+        first.best_region.error,
+        first.worst_region.south,
+        first.worst_region.error,
+    ) == (0.0, 2.0, -90.0, 4.0)
 
 
 def test_a_run_of_another_package_is_left_out_and_says_where_it_belongs() -> None:
     of = results([0.9, 0.5], [[1.0], [2.0]])
     stranger = online("lost", "p1", 1.0, package_sha256="f" * 64)
     swapped = online("swapped", "p1", 1.5)
-    of[0] = PackageResult("p0", of[0].package, None, of[0].offline, (*of[0].members, stranger, swapped))
+    of[0] = PackageResult(
+        "p0", of[0].package, None, of[0].offline, (*of[0].members, stranger, swapped)
+    )
     found = evaluated(of)
     assert [m.run for m in found.summary.packages[0].members] == ["p0_0"]
-    assert any("lost" in e and "which the matrix does not list" in e for e in found.summary.excluded)
+    assert any(
+        "lost" in e and "which the matrix does not list" in e for e in found.summary.excluded
+    )
     assert any("swapped" in e and "which is p1: list it there" in e for e in found.summary.excluded)
 
 
@@ -244,7 +307,9 @@ def test_a_package_without_runs_is_scored_and_not_compared() -> None:
 def test_scores_over_different_columns_and_plans_of_different_length_are_named() -> None:
     of = results([0.9, 0.5], [[1.0, 1.5], [2.0, 2.5]])
     shorter = online("p1_short", "p1", 1.7, planned_days=5.0, days=5.0, compared_days=5.0)
-    of[1] = PackageResult("p1", of[1].package, None, offline("p1", 0.5, rows=9), (*of[1].members, shorter))
+    of[1] = PackageResult(
+        "p1", of[1].package, None, offline("p1", 0.5, rows=9), (*of[1].members, shorter)
+    )
     said = " ".join(evaluated(of).summary.statements)
     assert "different numbers of columns" in said
     assert "p0 10, p1 9" in said
@@ -264,11 +329,30 @@ def test_a_package_that_could_not_be_scored_keeps_its_survival() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r.append(PackageResult("twice", r[0].package, None, None, ())), "are one package"),
-        (lambda r: r.append(PackageResult("p9", package("p9"), None, offline("p9", 0.5, store_digest="b" * 64), ())), "share one store"),
-        (lambda r: r.append(PackageResult("p9", package("p9"), None, offline("p9", 0.5, split="train"), ())), "share one split"),
         (
-            lambda r: r.append(PackageResult("p9", package("p9"), None, None, (online("x", "p9", 1.0, reference="another"),))),
+            lambda r: r.append(PackageResult("twice", r[0].package, None, None, ())),
+            "are one package",
+        ),
+        (
+            lambda r: r.append(
+                PackageResult(
+                    "p9", package("p9"), None, offline("p9", 0.5, store_digest="b" * 64), ()
+                )
+            ),
+            "share one store",
+        ),
+        (
+            lambda r: r.append(
+                PackageResult("p9", package("p9"), None, offline("p9", 0.5, split="train"), ())
+            ),
+            "share one split",
+        ),
+        (
+            lambda r: r.append(
+                PackageResult(
+                    "p9", package("p9"), None, None, (online("x", "p9", 1.0, reference="another"),)
+                )
+            ),
             "share one reference",
         ),
     ],
@@ -282,12 +366,16 @@ def test_summaries_that_cannot_be_compared_are_refused(change: object, message: 
 
 def test_unknown_metrics_are_refused_with_the_known_ones() -> None:
     of = results([0.9, 0.5], [[1.0], [2.0]])
-    with pytest.raises(EvaluationError, match=r"no offline summary has the metric 'r2.ptend_x'.*r2.ptend_t"):
+    with pytest.raises(
+        EvaluationError, match=r"no offline summary has the metric 'r2.ptend_x'.*r2.ptend_t"
+    ):
         compare(of, "r2.ptend_x", "rmse.T")
     with pytest.raises(EvaluationError, match="whether more or less of it is better"):
         compare(of, "constraint.a.b", "rmse.T")
     with pytest.raises(EvaluationError, match="no run of any package"):
-        compare([PackageResult("p", package("p"), None, offline("p", 0.5), ())], "r2.ptend_t", "rmse.T")
+        compare(
+            [PackageResult("p", package("p"), None, offline("p", 0.5), ())], "r2.ptend_t", "rmse.T"
+        )
 
 
 def test_directions_of_metrics() -> None:
@@ -316,7 +404,9 @@ def test_p_values_equal_scipy(seed: int) -> None:
     def size(sample: np.ndarray) -> float:
         return abs(float(spearmanr(sample, y).statistic))
 
-    oracle = permutation_test((x,), size, permutation_type="pairings", alternative="greater", n_resamples=720)
+    oracle = permutation_test(
+        (x,), size, permutation_type="pairings", alternative="greater", n_resamples=720
+    )
     assert permutation_p_value(x, y) == pytest.approx(oracle.pvalue)
     assert permutation_p_value(np.arange(9.0), np.array([2.0, 1, 4, 3, 6, 5, 8, 7, 9])) < 0.01
 
@@ -339,7 +429,10 @@ def test_exact_intervals_of_survival() -> None:
     low, high = survival_interval(0, 3)
     assert (low, high) == (0.0, pytest.approx(1.0 - 0.025 ** (1 / 3)))
     # A published table: 8 of 10, 44.4 to 97.5 %.
-    assert survival_interval(8, 10) == (pytest.approx(0.4439, abs=1e-4), pytest.approx(0.9748, abs=1e-4))
+    assert survival_interval(8, 10) == (
+        pytest.approx(0.4439, abs=1e-4),
+        pytest.approx(0.9748, abs=1e-4),
+    )
     with pytest.raises(EvaluationError):
         survival_interval(4, 3)
 
@@ -352,21 +445,36 @@ def test_what_members_can_tell() -> None:
     assert distinction(6).overlap is None
     twenty = distinction(20)
     assert twenty.worse is not None
-    assert survival_interval(twenty.worse, 20)[1] < survival_interval(20, 20)[0] < survival_interval(twenty.worse + 1, 20)[1]
+    assert (
+        survival_interval(twenty.worse, 20)[1]
+        < survival_interval(20, 20)[0]
+        < survival_interval(twenty.worse + 1, 20)[1]
+    )
     assert "at most" in twenty.words()
 
 
 def test_the_report_on_disk_holds_the_numbers(tmp_path: Path) -> None:
-    found = evaluated(results([0.9, 0.5, 0.1], [[1.0, -3.0], [2.0, 2.2], [3.0, 4.0]]), [Exclusion("run x", "no history")])
+    found = evaluated(
+        results([0.9, 0.5, 0.1], [[1.0, -3.0], [2.0, 2.2], [3.0, 4.0]]),
+        [Exclusion("run x", "no history")],
+    )
     page = write_report(found.report, tmp_path).read_text()
     assert found.summary.words.split("?")[0] in page
     assert "run x" in page
-    assert CompareSummary.model_validate(json.loads((tmp_path / "summary.json").read_text())) == found.summary
+    assert (
+        CompareSummary.model_validate(json.loads((tmp_path / "summary.json").read_text()))
+        == found.summary
+    )
     with xr.open_dataset(tmp_path / "numbers.nc") as numbers:
         assert list(numbers["package"].values) == ["p0", "p1", "p2"]
-        assert float(numbers["spearman"].sel(metric="r2.ptend_t", outcome="rank")) == found.comparison.headline.spearman
+        assert (
+            float(numbers["spearman"].sel(metric="r2.ptend_t", outcome="rank"))
+            == found.comparison.headline.spearman
+        )
         assert float(numbers["member_rank"].sel(member="p0_1")) == 6.0
-        np.testing.assert_array_equal(numbers["zonal_error"].sel(package_with_bands="p1"), [4.2, 2.1])
+        np.testing.assert_array_equal(
+            numbers["zonal_error"].sel(package_with_bands="p1"), [4.2, 2.1]
+        )
     for name in ("skill", "ordering", "survival", "speed", "regions"):
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5000
     assert "p0_1" in (tmp_path / "tables" / "members.csv").read_text()

@@ -29,7 +29,8 @@ def test_63_targets_have_no_weight() -> None:
 
 
 def test_score_by_hand() -> None:
-    # Ten targets of a half, one of -2, the rest exact; what has no weight may be as bad as it likes.
+    # Ten targets of a half, one of -2, the rest exact; what has no weight may be as bad as it
+    # likes.
     r2 = np.ones(368)
     r2[:10] = 0.5
     r2[360] = -2.0
@@ -50,15 +51,22 @@ def test_score_is_that_of_weighted_columns_in_scikit_learn() -> None:
     weights = np.where(has_weight(OUTPUTS), 1.0 / truth.std(axis=0), 0.0)
     moments = row_moments(truth, prediction)
     got = leap_scores(moments.r2()[0], moments.constant[0], OUTPUTS)
-    assert got["leap.score_368"] == pytest.approx(r2_score(truth * weights, prediction * weights), rel=1e-10)
+    assert got["leap.score_368"] == pytest.approx(
+        r2_score(truth * weights, prediction * weights), rel=1e-10
+    )
 
 
 def test_truth_that_float32_cannot_resolve_is_without_variance() -> None:
-    # The bound is 1e-6 of the smallest output scale, 3e-10 kg/kg/s for water: a standard deviation of 3e-16.
+    # The bound is 1e-6 of the smallest output scale, 3e-10 kg/kg/s for water: a standard deviation
+    # of 3e-16.
     signs = np.where(np.arange(10) % 2, 1.0, -1.0)[:, None]  # standard deviation 1, mean 0
     truth = np.broadcast_to(signs, (10, 368)).copy()
     level = OUTPUTS.offset("ptend_q0003") + 30
-    truth[:, level], truth[:, level + 1], truth[:, level + 2] = 3.01e-16 * signs[:, 0], 2.99e-16 * signs[:, 0], 5.0
+    truth[:, level], truth[:, level + 1], truth[:, level + 2] = (
+        3.01e-16 * signs[:, 0],
+        2.99e-16 * signs[:, 0],
+        5.0,
+    )
     found = without_variance(row_moments(truth, truth), OUTPUTS)[0]
     assert np.flatnonzero(found).tolist() == [level + 1, level + 2]
 
@@ -93,12 +101,16 @@ def test_column_budgets_by_hand() -> None:
     assert got["column_water"] == pytest.approx(86400 * water)
     assert got["precipitation"] == pytest.approx(86400 * 4e-5)
     assert got["water_residual"] == pytest.approx(86400 * (water + 4e-5))
-    assert got["energy_source"] == pytest.approx(1004.64 * (1e-2 - 2e-2) + 2.501e6 * 5e-5 - 3.337e5 * (-2e-5 + 1e-5))
+    assert got["energy_source"] == pytest.approx(
+        1004.64 * (1e-2 - 2e-2) + 2.501e6 * 5e-5 - 3.337e5 * (-2e-5 + 1e-5)
+    )
 
 
 def test_groups_of_precipitation_lose_no_column() -> None:
     rng = np.random.default_rng(5)
-    rain = np.concatenate([np.full(7, -1e-9), np.zeros(13), 10.0 ** rng.uniform(-12, -6, 2000), [1e-30, 1.0]])
+    rain = np.concatenate(
+        [np.full(7, -1e-9), np.zeros(13), 10.0 ** rng.uniform(-12, -6, 2000), [1e-30, 1.0]]
+    )
     rng.shuffle(rain)
     truth, prediction = rng.normal(size=(2, len(rain), 3))
     weights = rng.uniform(0.5, 1.0, len(rain))
@@ -111,13 +123,17 @@ def test_groups_of_precipitation_lose_no_column() -> None:
     assert got.rows.sum() == kept.sum()
     for k, chosen in enumerate((rain < 0.0, rain == 0.0)):
         assert got.rows[k] == (chosen & kept).sum()
-        np.testing.assert_allclose(got.prediction[k], np.average(prediction[chosen], axis=0, weights=weights[chosen]))
+        np.testing.assert_allclose(
+            got.prediction[k], np.average(prediction[chosen], axis=0, weights=weights[chosen])
+        )
     lower = np.nextafter(0.0, 1.0)
     for k in range(2, len(LABELS)):
         upper = got.upper[k]
         chosen = (rain >= lower) & (rain < upper)
         assert got.rows[k] == (chosen & kept).sum()
-        np.testing.assert_allclose(got.truth[k], np.average(truth[chosen], axis=0, weights=weights[chosen]))
+        np.testing.assert_allclose(
+            got.truth[k], np.average(truth[chosen], axis=0, weights=weights[chosen])
+        )
         lower = upper
     exact = np.quantile(rain[(rain > 0) & kept], np.arange(1, 10) / 10)
     np.testing.assert_allclose(got.upper[2:-1], exact, rtol=0.15)

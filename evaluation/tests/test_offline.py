@@ -10,7 +10,14 @@ import torch
 from matplotlib.image import imread
 from sklearn.metrics import r2_score
 
-from climlink.data.climsim import TIME_STEP_S, file_name, find_pairs, is_tendency, read_pair, state_name
+from climlink.data.climsim import (
+    TIME_STEP_S,
+    file_name,
+    find_pairs,
+    is_tendency,
+    read_pair,
+    state_name,
+)
 from climlink.data.columns import read_columns
 from climlink.data.grid import find_grid, read_grid
 from climlink.data.synthetic import write_dataset, write_file
@@ -70,15 +77,23 @@ def test_table_is_sklearn_per_output_and_its_summary_the_median(outputs: Variabl
 
 
 def test_largest_difference_is_relative_where_scores_are_hopeless() -> None:
-    a = R2Table({"ptend_t": np.array([0.5, -1e60]), "cam_out_SOLL": np.array([0.9])}, first_level=0, rows=10)
-    b = R2Table({"ptend_t": np.array([0.5, -1e60 * (1 + 1e-9)]), "cam_out_SOLL": np.array([0.8])}, first_level=0, rows=10)
+    a = R2Table(
+        {"ptend_t": np.array([0.5, -1e60]), "cam_out_SOLL": np.array([0.9])}, first_level=0, rows=10
+    )
+    b = R2Table(
+        {"ptend_t": np.array([0.5, -1e60 * (1 + 1e-9)]), "cam_out_SOLL": np.array([0.8])},
+        first_level=0,
+        rows=10,
+    )
     assert a.largest_difference(b) == pytest.approx(0.1)
     assert a.largest_difference(a) == 0.0
     with pytest.raises(EvaluationError, match="different outputs"):
         a.largest_difference(R2Table({"ptend_t": np.zeros(2)}, 0, 1))
 
 
-def test_replayed_rows_are_the_rows_that_were_written(source: Path, tmp_path: Path, outputs: VariableSet) -> None:
+def test_replayed_rows_are_the_rows_that_were_written(
+    source: Path, tmp_path: Path, outputs: VariableSet
+) -> None:
     rows = np.random.default_rng(5).normal(0, 1, (15, outputs.width)) * 1e-6
     write_replay(source, tmp_path / "replay", rows, outputs)
     pairs = find_pairs(source)
@@ -87,8 +102,12 @@ def test_replayed_rows_are_the_rows_that_were_written(source: Path, tmp_path: Pa
     for name in outputs.names:
         where = outputs.slice(name)
         resolution = scale.get(name, 0.02) * 2.3e-16 / TIME_STEP_S if is_tendency(name) else 0.0
-        np.testing.assert_allclose(got[:, where], rows[:, where], rtol=0, atol=2 * resolution, err_msg=name)
-    backwards = replay_outputs([p.mli for p in pairs[::-1]], tmp_path / "replay", outputs, find_grid(source))
+        np.testing.assert_allclose(
+            got[:, where], rows[:, where], rtol=0, atol=2 * resolution, err_msg=name
+        )
+    backwards = replay_outputs(
+        [p.mli for p in pairs[::-1]], tmp_path / "replay", outputs, find_grid(source)
+    )
     np.testing.assert_array_equal(backwards[:5], got[10:])
 
 
@@ -99,7 +118,9 @@ def test_replaying_the_truth_scores_one(source: Path, outputs: VariableSet) -> N
     assert set(r2_table(rows.targets, got, outputs, first_level=0).summary().values()) == {1.0}
 
 
-def test_missing_replay_files_are_listed(source: Path, tmp_path: Path, outputs: VariableSet) -> None:
+def test_missing_replay_files_are_listed(
+    source: Path, tmp_path: Path, outputs: VariableSet
+) -> None:
     write_replay(source, tmp_path / "replay", np.zeros((15, outputs.width)), outputs)
     pairs = find_pairs(source)
     (tmp_path / "replay" / file_name("mlo", pairs[1].stamp)).unlink()
@@ -115,19 +136,26 @@ def test_wrong_widths_and_levels(outputs: VariableSet) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 7, 16, 19])
-def test_prediction_in_batches_is_the_packages_own(linear_package: EmulatorPackage, rows: int) -> None:
+def test_prediction_in_batches_is_the_packages_own(
+    linear_package: EmulatorPackage, rows: int
+) -> None:
     inputs = np.tile(linear_package.golden_inputs, (20, 1))[:rows]
     got = predict_package(linear_package.path, inputs, batch_rows=16)
     module = linear_package.load()
     padded = np.concatenate([inputs, inputs[-1:].repeat(-rows % 16, axis=0)])
     with torch.inference_mode():
-        expected = np.concatenate([module(torch.from_numpy(p)).numpy() for p in np.split(padded, len(padded) // 16)])[:rows]
+        expected = np.concatenate(
+            [module(torch.from_numpy(p)).numpy() for p in np.split(padded, len(padded) // 16)]
+        )[:rows]
     np.testing.assert_array_equal(got, expected)
 
 
 def test_prediction_refuses_what_the_package_does_not_take(linear_package: EmulatorPackage) -> None:
     with pytest.raises(PredictionError, match=r"takes float32 rows \[row, 557\], got float64"):
-        predict_package(linear_package, linear_package.golden_inputs.astype(np.float64))  # type: ignore[arg-type]
+        predict_package(
+            linear_package,
+            linear_package.golden_inputs.astype(np.float64),  # type: ignore[arg-type]
+        )
     with pytest.raises(PredictionError, match=r"got float32 \[2, 556\]"):
         predict_package(linear_package, np.zeros((2, 556), dtype=np.float32))
     with pytest.raises(PredictionError, match="multiple of 16"):
@@ -139,7 +167,9 @@ def test_lines_of_r2_are_drawn(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     truth = rng.normal(size=(100, outputs.width))
     table = r2_table(truth, truth + rng.normal(0, 0.6, truth.shape), outputs, first_level=15)
-    r2_lines({"": [table]}, np.geomspace(0.08, 993.0, 60), title="a test").savefig(tmp_path / "r2.png", dpi=150)
+    r2_lines({"": [table]}, np.geomspace(0.08, 993.0, 60), title="a test").savefig(
+        tmp_path / "r2.png", dpi=150
+    )
     picture = imread(tmp_path / "r2.png")
     assert picture.shape[0] > 600
     assert picture[..., :3].std() > 0.05

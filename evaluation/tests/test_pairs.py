@@ -1,4 +1,6 @@
-"""Running moments: the cut into blocks changes nothing, and the scores are those of scikit-learn."""
+"""Running moments: the cut into blocks changes nothing, and the scores are those of
+scikit-learn.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +17,44 @@ from climlink.evaluation.kernels.bins import LogBins, equal_parts, gather, sums_
 from climlink.evaluation.kernels.pairs import PairMoments
 
 
-def moments(truth: np.ndarray, prediction: np.ndarray, weights: np.ndarray | None = None, cuts: tuple[int, ...] = ()) -> PairMoments:
+def moments(
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    weights: np.ndarray | None = None,
+    cuts: tuple[int, ...] = (),
+) -> PairMoments:
     result = PairMoments.empty(*truth.shape[1:])
     for first, stop in pairwise([0, *cuts, len(truth)]):
-        result.add(truth[first:stop], prediction[first:stop], None if weights is None else weights[first:stop])
+        result.add(
+            truth[first:stop],
+            prediction[first:stop],
+            None if weights is None else weights[first:stop],
+        )
     return result
 
 
 @given(
-    st.integers(0, 2**32 - 1), st.integers(2, 30), st.sampled_from([0.0, 1.0, 300.0, 1e5]), st.sampled_from([1e-9, 1e-3, 1.0]), st.data()
+    st.integers(0, 2**32 - 1),
+    st.integers(2, 30),
+    st.sampled_from([0.0, 1.0, 300.0, 1e5]),
+    st.sampled_from([1e-9, 1e-3, 1.0]),
+    st.data(),
 )
 @settings(max_examples=60, deadline=None)
-def test_blocks_change_no_score(seed: int, times: int, mean: float, size: float, data: st.DataObject) -> None:
+def test_blocks_change_no_score(
+    seed: int, times: int, mean: float, size: float, data: st.DataObject
+) -> None:
     rng = np.random.default_rng(seed)
     truth = mean + size * rng.normal(size=(times, 3, 4))
     prediction = truth + size * rng.normal(size=truth.shape)
     weights = rng.uniform(0.1, 2.0, truth.shape)
     cuts = tuple(sorted(data.draw(st.sets(st.integers(1, times - 1), max_size=6))))
     whole, cut = moments(truth, prediction, weights), moments(truth, prediction, weights, cuts)
-    for a, b in ((whole, cut), (whole.over_columns(), cut.over_columns()), (whole.over_features(), cut.over_features())):
+    for a, b in (
+        (whole, cut),
+        (whole.over_columns(), cut.over_columns()),
+        (whole.over_features(), cut.over_features()),
+    ):
         np.testing.assert_allclose(b.r2() - 1.0, a.r2() - 1.0, rtol=1e-12)
         np.testing.assert_allclose(b.rmse(), a.rmse(), rtol=1e-12)
         np.testing.assert_allclose(b.mae(), a.mae(), rtol=1e-12)
@@ -57,8 +78,13 @@ def test_weighted_scores_are_those_of_scikit_learn(seed: int, left_out: int) -> 
     np.testing.assert_allclose(got.rmse()[0] ** 2, mean_squared_error(y, p, **expected), rtol=1e-10)
     np.testing.assert_allclose(got.mae()[0], mean_absolute_error(y, p, **expected), rtol=1e-10)
     np.testing.assert_allclose(got.bias()[0], np.average(p - y, axis=0, weights=rows), rtol=1e-10)
-    np.testing.assert_allclose(got.prediction_mean()[0], np.average(p, axis=0, weights=rows), rtol=1e-10)
-    np.testing.assert_allclose(got.truth_std()[0] ** 2, np.average((y - np.average(y, axis=0, weights=rows)) ** 2, axis=0, weights=rows))
+    np.testing.assert_allclose(
+        got.prediction_mean()[0], np.average(p, axis=0, weights=rows), rtol=1e-10
+    )
+    np.testing.assert_allclose(
+        got.truth_std()[0] ** 2,
+        np.average((y - np.average(y, axis=0, weights=rows)) ** 2, axis=0, weights=rows),
+    )
 
 
 def test_features_together_score_as_their_pairs_do_in_one_row() -> None:
@@ -71,7 +97,9 @@ def test_features_together_score_as_their_pairs_do_in_one_row() -> None:
     for column in range(2):
         y, p, w = (a[:, column].ravel() for a in (truth, prediction, weights))
         assert got.r2()[column, 0] == pytest.approx(r2_score(y, p, sample_weight=w), rel=1e-12)
-        squared, absolute = (f(y, p, sample_weight=w) for f in (mean_squared_error, mean_absolute_error))
+        squared, absolute = (
+            f(y, p, sample_weight=w) for f in (mean_squared_error, mean_absolute_error)
+        )
         assert got.rmse()[column, 0] ** 2 == pytest.approx(squared, rel=1e-12)
         assert got.mae()[column, 0] == pytest.approx(absolute, rel=1e-12)
         assert got.bias()[column, 0] == pytest.approx(np.average(p - y, weights=w), rel=1e-12)
@@ -85,7 +113,9 @@ def test_small_variation_on_a_large_mean_keeps_its_digits() -> None:
     truth = 2.0**20 + steps * 2.0**-20  # exact, so the score of the steps alone is the truth
     prediction = 2.0**20 + (steps + rng.integers(-300, 300, steps.shape)) * 2.0**-20
     exact = r2_score(steps[:, 0, 0], (prediction[:, 0, 0] - 2.0**20) * 2.0**20)
-    assert moments(truth, prediction, cuts=(1, 17, 2000)).r2()[0, 0] == pytest.approx(exact, rel=1e-13)
+    assert moments(truth, prediction, cuts=(1, 17, 2000)).r2()[0, 0] == pytest.approx(
+        exact, rel=1e-13
+    )
 
 
 def test_constant_truth_and_features_without_pairs() -> None:
@@ -111,16 +141,22 @@ def test_constant_truth_and_features_without_pairs() -> None:
         ((2, 3, 4), (2, 3, 4), (2, 3, 2), r"weights must have shape \(2, 3, 1\)"),
     ],
 )
-def test_wrong_shapes_are_refused(truth: tuple, prediction: tuple, weights: tuple | None, message: str) -> None:
+def test_wrong_shapes_are_refused(
+    truth: tuple, prediction: tuple, weights: tuple | None, message: str
+) -> None:
     with pytest.raises(EvaluationError, match=message):
-        PairMoments.empty(3, 4).add(np.zeros(truth), np.zeros(prediction), None if weights is None else np.zeros(weights))
+        PairMoments.empty(3, 4).add(
+            np.zeros(truth), np.zeros(prediction), None if weights is None else np.zeros(weights)
+        )
 
 
 def test_logarithmic_bins_hold_what_they_say() -> None:
     bins = LogBins(-2, 1, 4)
     assert bins.count == 14
     quarter = 10**0.25
-    np.testing.assert_allclose(bins.edges[[0, 1, 4, 12]], [0.01, 0.01 * quarter, 0.1, 10.0], rtol=1e-14)
+    np.testing.assert_allclose(
+        bins.edges[[0, 1, 4, 12]], [0.01, 0.01 * quarter, 0.1, 10.0], rtol=1e-14
+    )
     np.testing.assert_allclose(bins.centres[[0, 1, 13]], [0.01, 0.01 * 10**0.125, 10.0], rtol=1e-14)
     values = np.array([0.0, -1.0, 0.009, 0.01, 0.5, 9.99, 10.0, 1e9])
     index = bins.of(values)
@@ -134,7 +170,9 @@ def test_logarithmic_bins_hold_what_they_say() -> None:
 
 def test_sums_by_bin_and_equal_parts() -> None:
     index = np.array([3, 0, 3])
-    got = sums_by_bin(index, 4, np.array([[1.0, 2.0], [4.0, 5.0], [10.0, 20.0]]), np.array([1.0, 0.5, 2.0]))
+    got = sums_by_bin(
+        index, 4, np.array([[1.0, 2.0], [4.0, 5.0], [10.0, 20.0]]), np.array([1.0, 0.5, 2.0])
+    )
     np.testing.assert_array_equal(got, [[2.0, 2.5], [0, 0], [0, 0], [21.0, 42.0]])
     counts = np.random.default_rng(1).integers(0, 20, 500).astype(np.float64)
     parts = equal_parts(counts, 10)

@@ -1,4 +1,6 @@
-"""Predicted spreads: against numerical integration and the definition of the CRPS; confidence scores on errors of known spread."""
+"""Predicted spreads: against numerical integration and the definition of the CRPS; confidence
+scores on errors of known spread.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,12 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from climlink.evaluation.kernels.probability import expected_huber, gaussian_crps, huber, sigma_of_loss
+from climlink.evaluation.kernels.probability import (
+    expected_huber,
+    gaussian_crps,
+    huber,
+    sigma_of_loss,
+)
 from climlink.evaluation.offline.confidence import ConfidenceScores, ScaledOutputs
 from climlink.wrappers.variable_sets import variable_set
 
@@ -32,7 +39,11 @@ def test_expected_huber_is_the_integral(sigma: float, delta: float) -> None:
     def integrand(e: float) -> float:
         return float(huber(np.array(e), delta) * norm.pdf(e, scale=sigma))
 
-    expected = 2.0 * (quad(integrand, 0.0, delta, limit=200)[0] if sigma > 0.01 else quad(integrand, 0.0, 20 * sigma)[0])
+    expected = 2.0 * (
+        quad(integrand, 0.0, delta, limit=200)[0]
+        if sigma > 0.01
+        else quad(integrand, 0.0, 20 * sigma)[0]
+    )
     expected += 2.0 * quad(integrand, delta, delta + 40 * sigma, limit=200)[0]
     assert expected_huber(np.array([sigma]), delta)[0] == pytest.approx(expected, rel=1e-8)
 
@@ -72,7 +83,10 @@ def test_a_true_spread_is_calibrated_and_beats_a_constant_one() -> None:
         where = network.slice(name)
         assert result.crps[name] == pytest.approx(expected[:, where].mean(), rel=1e-4)
         assert result.mae[name] == pytest.approx(np.abs(error[:, where]).mean(), rel=1e-12)
-        grid = min(gaussian_crps(error[:, where], np.full(error[:, where].shape, s)).mean() for s in np.logspace(-1, 1, 60))
+        grid = min(
+            gaussian_crps(error[:, where], np.full(error[:, where].shape, s)).mean()
+            for s in np.logspace(-1, 1, 60)
+        )
         assert result.crps_constant[name] == pytest.approx(grid, rel=3e-3)
         assert result.crps[name] < 0.9 * result.crps_constant[name] < result.mae[name]
     curve = result.calibration["ptend_t"]
@@ -108,7 +122,9 @@ def test_all_rows_kept_score_the_plain_r2_and_pruned_outputs_are_left_out() -> N
     prediction = truth + rng.normal(0, 0.5, truth.shape)
     scale = np.ones(network.width)
     scale[network.slice("ptend_u")] = 0.0
-    collected = ConfidenceScores(ScaledOutputs(network, host, scale), dict.fromkeys(network.names, 1.0))
+    collected = ConfidenceScores(
+        ScaledOutputs(network, host, scale), dict.fromkeys(network.names, 1.0)
+    )
     confidence = rng.uniform(-0.1, 1.0, (200, network.width))
     counted = np.ones(200)
     counted[:5] = 0.0
@@ -128,7 +144,9 @@ def test_every_output_has_the_delta_of_its_own_loss() -> None:
     collected = ConfidenceScores(ScaledOutputs(network, host, np.full(network.width, 2.0)), deltas)
     truth = np.zeros((4, host.width))
     prediction = np.full((4, host.width), 6.0)
-    errors = {n: 6.0 if n == "ptend_qn" else 3.0 for n in network.names}  # total cloud has two parts
+    errors = {
+        n: 6.0 if n == "ptend_qn" else 3.0 for n in network.names
+    }  # total cloud has two parts
     loss = {n: d * (errors[n] - 0.5 * d) for n, d in deltas.items() if d <= 3.0}
     confidence = np.zeros((4, network.width))
     for name in network.names:

@@ -25,7 +25,12 @@ def picture(name: str = "line") -> Picture:
 
 
 def report(**changes: object) -> Report:
-    table = Table("scores", "Scores", {"output": ["ptend_t", "PRECC"], "RMSE": [0.1 + 0.2, None], "n": [3, 4]}, {"RMSE": "K/s"})
+    table = Table(
+        "scores",
+        "Scores",
+        {"output": ["ptend_t", "PRECC"], "RMSE": [0.1 + 0.2, None], "n": [3, 4]},
+        {"RMSE": "K/s"},
+    )
     values: dict[str, object] = {
         "title": "A package & its run",
         "words": "It held for 3 days.",
@@ -83,8 +88,15 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
 def test_numbers_stand_beside_it_with_all_their_digits(tmp_path: Path) -> None:
     write_report(report(), tmp_path)
     rows = list(csv.reader((tmp_path / "tables" / "scores.csv").open()))
-    assert rows == [["output", "RMSE (K/s)", "n"], ["ptend_t", repr(0.1 + 0.2), "3"], ["PRECC", "", "4"]]
-    assert json.loads((tmp_path / "summary.json").read_text())["metrics"] == {"rmse.T": 0.5, "r2.T": None}
+    assert rows == [
+        ["output", "RMSE (K/s)", "n"],
+        ["ptend_t", repr(0.1 + 0.2), "3"],
+        ["PRECC", "", "4"],
+    ]
+    assert json.loads((tmp_path / "summary.json").read_text())["metrics"] == {
+        "rmse.T": 0.5,
+        "r2.T": None,
+    }
     with xr.open_dataset(tmp_path / "numbers.nc") as numbers:
         np.testing.assert_array_equal(numbers["rmse"], [0.1, 0.2])
         assert numbers["rmse"].attrs["units"] == "K"

@@ -1,4 +1,6 @@
-"""The linear response through TorchScript: known matrices come back, derivatives are those of differences, bad graphs are refused."""
+"""The linear response through TorchScript: known matrices come back, derivatives are those of
+differences, bad graphs are refused.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,19 @@ from torch import Tensor, nn
 
 from climlink.data.store import ColumnStore
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.stability.response import CLOUD, PROGNOSTIC, LinearizedPackage, directional_error, mean_response
-from climlink.evaluation.stability.sensitivity import by_variable, input_spread, sensitivity, share_from_above
+from climlink.evaluation.stability.response import (
+    CLOUD,
+    PROGNOSTIC,
+    LinearizedPackage,
+    directional_error,
+    mean_response,
+)
+from climlink.evaluation.stability.sensitivity import (
+    by_variable,
+    input_spread,
+    sensitivity,
+    share_from_above,
+)
 from climlink.evaluation.stability.states import given_column, read_pool, state_groups
 from climlink.packages.prediction import Predictor
 from climlink.packages.read import EmulatorPackage
@@ -66,14 +79,18 @@ def test_a_known_matrix_comes_back_for_every_column_and_batch(linear: Linearized
         for jacobian in got:
             np.testing.assert_array_equal(jacobian, matrix[outputs])
     response = mean_response(known, rows, (*PROGNOSTIC, *CLOUD))
-    # Inputs and tendencies of T, q, liquid and ice both come first, in this order, in the host's sets.
+    # Inputs and tendencies of T, q, liquid and ice both come first, in this order, in the host's
+    # sets.
     np.testing.assert_allclose(response.mean, matrix[:240, :240], rtol=1e-7)
     assert response.each.shape == (5, 240, 240)
 
 
 @pytest.mark.parametrize("input_set", ["host_v2_q", "host_v2_rh"])
 def test_derivatives_are_those_of_differences(
-    input_set: str, export_untrained: Callable[..., EmulatorPackage], synthetic_store: ColumnStore, tmp_path: Path
+    input_set: str,
+    export_untrained: Callable[..., EmulatorPackage],
+    synthetic_store: ColumnStore,
+    tmp_path: Path,
 ) -> None:
     package = LinearizedPackage.load(export_untrained(input_set, tmp_path / "wrap_model.pt"))
     pool = read_pool(synthetic_store, package.inputs, "test")
@@ -81,10 +98,13 @@ def test_derivatives_are_those_of_differences(
     spread = pool.spread(PROGNOSTIC)
     response = mean_response(package, rows, PROGNOSTIC)
     assert response.left_out == 0
-    # Float32 outputs are differenced, so small steps cannot do better than this; large ones meet clamps.
+    # Float32 outputs are differenced, so small steps cannot do better than this; large ones meet
+    # clamps.
     assert directional_error(package, rows, PROGNOSTIC, response, spread, size=0.003) < 0.05
     wrong = replace(response, each=2.0 * response.each)
-    assert directional_error(package, rows, PROGNOSTIC, wrong, spread, size=0.003) == pytest.approx(1.0, abs=0.1)
+    assert directional_error(package, rows, PROGNOSTIC, wrong, spread, size=0.003) == pytest.approx(
+        1.0, abs=0.1
+    )
     state = package.state(rows, PROGNOSTIC)
     np.testing.assert_allclose(state[:, :60], pool.profiles["state_t"][8:14], rtol=1e-6)
     np.testing.assert_allclose(state[:, 60:], pool.profiles["state_q0001"][8:14], rtol=1e-5)
@@ -95,7 +115,8 @@ def test_the_ensemble_mean_smooths_kinks(linear: LinearizedPackage) -> None:
     rows = np.random.default_rng(3).normal(size=(64, 557)).astype(np.float32)
     response = mean_response(kinked, rows, PROGNOSTIC)
     single = np.abs(response.each[0]).mean()
-    # Slopes of |w x| are +w or -w by chance, so their mean over 64 columns is about an eighth of one of them.
+    # Slopes of |w x| are +w or -w by chance, so their mean over 64 columns is about an eighth of
+    # one of them.
     assert np.abs(response.mean).mean() == pytest.approx(single / 8.0, rel=0.25)
 
 
@@ -105,7 +126,9 @@ def test_a_graph_without_derivatives_is_refused(linear: LinearizedPackage) -> No
         mean_response(planted(linear, Constant()), rows, PROGNOSTIC)
 
 
-def test_columns_without_finite_derivatives_are_left_out_and_counted(linear: LinearizedPackage) -> None:
+def test_columns_without_finite_derivatives_are_left_out_and_counted(
+    linear: LinearizedPackage,
+) -> None:
     class Root(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x[:, :368].sqrt()
@@ -115,7 +138,9 @@ def test_columns_without_finite_derivatives_are_left_out_and_counted(linear: Lin
     response = mean_response(planted(linear, Root()), rows, PROGNOSTIC)
     assert response.left_out == 1
     np.testing.assert_allclose(np.diag(response.mean), 0.5)
-    found = sensitivity(planted(linear, Root()), rows, np.ones(557), np.linspace(1.0, 1000.0, 60), 200.0)
+    found = sensitivity(
+        planted(linear, Root()), rows, np.ones(557), np.linspace(1.0, 1000.0, 60), 200.0
+    )
     assert (found.columns, found.left_out) == (2, 1)
     rows[:, 4] = 0.0
     with pytest.raises(EvaluationError, match="none of 3 columns"):
@@ -149,7 +174,9 @@ def test_fill_values_do_not_count_as_spread() -> None:
     np.testing.assert_array_equal(input_spread(np.full((2, 1), 1e30, dtype=np.float32)), [0.0])
 
 
-def test_groups_part_the_tropics_by_moisture_and_the_rest_by_latitude(synthetic_store: ColumnStore, linear: LinearizedPackage) -> None:
+def test_groups_part_the_tropics_by_moisture_and_the_rest_by_latitude(
+    synthetic_store: ColumnStore, linear: LinearizedPackage
+) -> None:
     pool = read_pool(synthetic_store, linear.inputs, "train")
     groups = {g.name: g.members for g in state_groups(pool, 1000)}
     assert sorted(groups) == [
@@ -166,10 +193,14 @@ def test_groups_part_the_tropics_by_moisture_and_the_rest_by_latitude(synthetic_
     assert pool.water[groups["tropics_dry"]].max() < pool.water[groups["tropics_moist"]].min()
     assert (pool.latitude[groups["polar_south"]] < -60.0).all()
     assert all(len(g.members) <= 3 for g in state_groups(pool, 3))
-    np.testing.assert_array_equal(pool.rows[:, 60:120], pool.profiles["state_q0001"].astype(np.float32))
+    np.testing.assert_array_equal(
+        pool.rows[:, 60:120], pool.profiles["state_q0001"].astype(np.float32)
+    )
 
 
-def test_a_given_column_leads_its_neighbours(synthetic_store: ColumnStore, linear: LinearizedPackage) -> None:
+def test_a_given_column_leads_its_neighbours(
+    synthetic_store: ColumnStore, linear: LinearizedPackage
+) -> None:
     pool = read_pool(synthetic_store, linear.inputs, "train")
     stamp = str(synthetic_store.stamps[-1])
     larger, group = given_column(synthetic_store, pool, linear.inputs, f"{stamp}:5", 4, 1)
@@ -178,7 +209,9 @@ def test_a_given_column_leads_its_neighbours(synthetic_store: ColumnStore, linea
     assert len(pool.rows) in group.members
     np.testing.assert_array_equal(larger.rows[-1], synthetic_store.pack(linear.inputs, [3])[5])
     # A column of the pool itself is its own nearest neighbour.
-    inside, same = given_column(synthetic_store, pool, linear.inputs, f"{synthetic_store.stamps[0]}:7", 2, 1)
+    inside, same = given_column(
+        synthetic_store, pool, linear.inputs, f"{synthetic_store.stamps[0]}:7", 2, 1
+    )
     np.testing.assert_array_equal(inside.rows[same.members[0]], inside.rows[same.members[1]])
     for bad in ("0001-01-01-00000:5", f"{stamp}:24", stamp, "5"):
         with pytest.raises(EvaluationError, match="expected STAMP:COLUMN"):

@@ -1,4 +1,6 @@
-"""Semi-online replay: true tendencies follow the record, known errors grow as they must, the end of a replay is told."""
+"""Semi-online replay: true tendencies follow the record, known errors grow as they must, the end of
+a replay is told.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,13 @@ from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore, StoreConfig
 from climlink.data.synthetic import write_dataset
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.stability.records import STATES, PairsRecord, StoreRecord, check_lags, longest_run
+from climlink.evaluation.stability.records import (
+    STATES,
+    PairsRecord,
+    StoreRecord,
+    check_lags,
+    longest_run,
+)
 from climlink.evaluation.stability.response import LinearizedPackage, tendency_name
 from climlink.evaluation.stability.semi_online import no_tendencies, package_tendencies, replay
 from climlink.packages.read import EmulatorPackage
@@ -119,7 +127,9 @@ def test_without_physics_the_error_is_the_recorded_tendency(source: Path) -> Non
     by_level = np.average(squares, axis=0, weights=record.area)
     np.testing.assert_allclose(done.by_level["state_t"][1], np.sqrt(by_level), rtol=1e-9)
     h, ps = record.hybrid, record.read(1)["state_ps"].reshape(-1, 1)
-    mass = np.diff(h.p0_pa * np.array(h.hyai) + ps * np.array(h.hybi), axis=1) * record.area[:, None]
+    mass = (
+        np.diff(h.p0_pa * np.array(h.hyai) + ps * np.array(h.hybi), axis=1) * record.area[:, None]
+    )
     whole = np.average(squares, weights=mass)
     np.testing.assert_allclose(done.rmse["state_t"][1], np.sqrt(whole), rtol=1e-9)
 
@@ -147,7 +157,10 @@ def test_a_replay_that_leaves_the_physical_range_ends_and_says_where(source: Pat
 
 def test_water_below_zero_is_counted(source: Path) -> None:
     def dry(columns: Columns) -> Columns:
-        return {**true_tendencies(columns), "state_q0001": np.full_like(columns["state_q0001"], -1.0)}
+        return {
+            **true_tendencies(columns),
+            "state_q0001": np.full_like(columns["state_q0001"], -1.0),
+        }
 
     done = replay(PairsRecord(source, V2), dry, V2, steps=1)
     record = PairsRecord(source, V2)
@@ -158,12 +171,19 @@ def test_water_below_zero_is_counted(source: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pairs", "store"])
-def test_lagged_inputs_come_from_the_replayed_states(kind: str, source: Path, tmp_path: Path) -> None:
+def test_lagged_inputs_come_from_the_replayed_states(
+    kind: str, source: Path, tmp_path: Path
+) -> None:
     inputs = variable_set("host_v4_q", LEVELS)
     if kind == "pairs":
         record: PairsRecord | StoreRecord = PairsRecord(source, inputs)
     else:
-        prepare(source, tmp_path / "lags.zarr", split=Split(), config=StoreConfig(lags=True, input_dtype="float64"))
+        prepare(
+            source,
+            tmp_path / "lags.zarr",
+            split=Split(),
+            config=StoreConfig(lags=True, input_dtype="float64"),
+        )
         record = StoreRecord.of(ColumnStore.open(tmp_path / "lags.zarr"))
     assert record.stamps == tuple(FIRST.plus(int(n * STEP_S)) for n in range(4, 8))
     seen: list[Columns] = []
@@ -181,18 +201,26 @@ def test_lagged_inputs_come_from_the_replayed_states(kind: str, source: Path, tm
     for step, columns in enumerate(watch(0.0)):
         for name in ("state_t_dyn", "state_q0001_prvphy", "tm_state_u_prvphy", "tm_state_ps"):
             recorded = record.read(step)[name]
-            np.testing.assert_allclose(columns[name], recorded, rtol=1e-6, atol=1e-9 * np.abs(recorded).max() + 1e-12)
+            np.testing.assert_allclose(
+                columns[name], recorded, rtol=1e-6, atol=1e-9 * np.abs(recorded).max() + 1e-12
+            )
     third = list(watch(1e-4))[2]
-    np.testing.assert_allclose(third["state_t_prvphy"], record.read(2)["state_t_prvphy"] + 1e-4, atol=1e-10)
+    np.testing.assert_allclose(
+        third["state_t_prvphy"], record.read(2)["state_t_prvphy"] + 1e-4, atol=1e-10
+    )
 
 
-def test_a_packages_tendencies_are_its_outputs(linear_package: EmulatorPackage, synthetic_store: ColumnStore) -> None:
+def test_a_packages_tendencies_are_its_outputs(
+    linear_package: EmulatorPackage, synthetic_store: ColumnStore
+) -> None:
     linear = LinearizedPackage.load(linear_package)
     record = StoreRecord(synthetic_store, np.array([3]))
     got = package_tendencies(linear, record.hybrid)(record.read(0))
     expected = linear.predict(synthetic_store.pack(linear.inputs, [3]))
     for name in STATES:
-        np.testing.assert_array_equal(got[name], expected[:, linear.outputs.slice("ptend_" + name.removeprefix("state_"))])
+        np.testing.assert_array_equal(
+            got[name], expected[:, linear.outputs.slice("ptend_" + name.removeprefix("state_"))]
+        )
 
 
 def test_what_cannot_be_replayed_is_refused(source: Path, store: ColumnStore) -> None:
@@ -203,5 +231,7 @@ def test_what_cannot_be_replayed_is_refused(source: Path, store: ColumnStore) ->
         replay(PairsRecord(source, V2), true_tendencies, V2, nudging_s=0.0)
     with pytest.raises(EvaluationError, match=r"has 8 levels, the package was made for 60"):
         PairsRecord(source, variable_set("host_v2_q"))
-    with pytest.raises(EvaluationError, match=r"prepared without lags, the package takes state_t_dyn"):
+    with pytest.raises(
+        EvaluationError, match=r"prepared without lags, the package takes state_t_dyn"
+    ):
         check_lags(store, variable_set("host_v4_q", LEVELS))

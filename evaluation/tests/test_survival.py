@@ -8,7 +8,8 @@ import pytest
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.survival import kaplan_meier
 
-# Weeks of remission under 6-mercaptopurine (Freireich et al. 1963), the usual textbook example; the second list was censored.
+# Weeks of remission under 6-mercaptopurine (Freireich et al. 1963), the usual textbook example; the
+# second list was censored.
 RELAPSED = [6, 6, 6, 7, 10, 13, 16, 22, 23]
 CENSORED = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
 
@@ -18,11 +19,19 @@ def test_the_textbook_example() -> None:
     curve = kaplan_meier(days, np.arange(21) < 9)
     at = {day: k for k, day in enumerate(curve.days)}
     steps = [at[day] for day in (6, 7, 10, 13, 16, 22, 23)]
-    np.testing.assert_allclose(curve.probability[steps], [0.8571, 0.8067, 0.7529, 0.6902, 0.6275, 0.5378, 0.4482], atol=5e-5)
+    np.testing.assert_allclose(
+        curve.probability[steps],
+        [0.8571, 0.8067, 0.7529, 0.6902, 0.6275, 0.5378, 0.4482],
+        atol=5e-5,
+    )
     np.testing.assert_array_equal(curve.at_risk[steps], [21, 17, 15, 12, 11, 7, 6])
     # The log-log interval as statistical packages print it.
-    np.testing.assert_allclose(curve.low[steps], [0.620, 0.563, 0.503, 0.432, 0.368, 0.268, 0.188], atol=6e-4)
-    np.testing.assert_allclose(curve.high[steps], [0.952, 0.923, 0.889, 0.849, 0.805, 0.747, 0.680], atol=6e-4)
+    np.testing.assert_allclose(
+        curve.low[steps], [0.620, 0.563, 0.503, 0.432, 0.368, 0.268, 0.188], atol=6e-4
+    )
+    np.testing.assert_allclose(
+        curve.high[steps], [0.952, 0.923, 0.889, 0.849, 0.805, 0.747, 0.680], atol=6e-4
+    )
     assert (curve.days[0], curve.probability[0], curve.at_risk[0]) == (0.0, 1.0, 21)
     assert curve.probability[at[35]] == curve.probability[at[23]]
 

@@ -48,7 +48,9 @@ class Regression(nn.Module):
 @pytest.fixture(scope="module")
 def package(climsim_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> EmulatorPackage:
     """Return an imported ridge regression of two other snapshots on the 556 inputs."""
-    rows = read_columns(climsim_dir, INPUTS, OUTPUTS, stamps=("0008-05-02-44400", "0008-11-22-50400"))
+    rows = read_columns(
+        climsim_dir, INPUTS, OUTPUTS, stamps=("0008-05-02-44400", "0008-11-22-50400")
+    )
     x, y = rows.inputs.astype(np.float64), rows.targets
     mean, spread, offset = x.mean(axis=0), x.std(axis=0), y.mean(axis=0)
     varies = spread > np.maximum(1e-3 * np.abs(mean), 1e-9)  # what float32 rows can tell apart
@@ -104,10 +106,16 @@ def test_scores_on_a_table_are_those_on_its_pairs(
     for name in scored:
         # Blocks of other lengths: sums in another order, and float32 rows of the network to its
         # rounding.
-        assert table.summary.metrics[name] == pytest.approx(pairs.summary.metrics[name], rel=1e-5, abs=1e-6), name
-    np.testing.assert_allclose(table.result.pooled.r2(), pairs.result.pooled.r2(), rtol=1e-5, atol=1e-6)
+        assert table.summary.metrics[name] == pytest.approx(
+            pairs.summary.metrics[name], rel=1e-5, abs=1e-6
+        ), name
+    np.testing.assert_allclose(
+        table.result.pooled.r2(), pairs.result.pooled.r2(), rtol=1e-5, atol=1e-6
+    )
     known = [v for n, v in pairs.summary.metrics.items() if n.startswith("r2.") and v is not None]
-    assert max(known) > 0.5  # a regression of two other snapshots knows the downward longwave, at least
+    assert (
+        max(known) > 0.5
+    )  # a regression of two other snapshots knows the downward longwave, at least
 
 
 def test_rows_of_a_table_weigh_the_same(
@@ -125,21 +133,34 @@ def test_rows_of_a_table_weigh_the_same(
         )
     error = (predicted - store.targets(OUTPUTS, slice(None)))[:, OUTPUTS.offset("cam_out_FLWDS")]
     metrics = evaluation.summary.metrics
-    assert metrics["rmse.cam_out_FLWDS"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)  # float32 rows, as above
+    assert metrics["rmse.cam_out_FLWDS"] == pytest.approx(
+        np.sqrt((error**2).mean()), rel=1e-5
+    )  # float32 rows, as above
     assert metrics["r2_column.ptend_t"] is None
     assert metrics["climsim_r2.ptend_t"] is None
     assert metrics["climsim_mae.ptend_t"] is not None
     report = evaluation.report
     (left_out,) = [x for x in report.excluded if "weights by area" in x.what]
-    assert "train.csv, whose rows say neither time nor place: every row weighs the same" in left_out.why
+    assert (
+        "train.csv, whose rows say neither time nor place: every row weighs the same"
+        in left_out.why
+    )
     assert {"Skill by latitude", "Zonal means"}.isdisjoint(s.title for s in report.sections)
     assert "768 rows from row 1 to row 768" in report.words
-    assert {"latitude", "area", "column_r2_ptend_t", "zonal_truth_ptend_t", "r2_column_ptend_t"}.isdisjoint(report.numbers.variables)
+    assert {
+        "latitude",
+        "area",
+        "column_r2_ptend_t",
+        "zonal_truth_ptend_t",
+        "r2_column_ptend_t",
+    }.isdisjoint(report.numbers.variables)
     assert write_report(report, tmp_path / "report").is_file()
 
 
 def test_packages_are_compared_on_a_table(on_table: OfflineEvaluation) -> None:
-    other = on_table.summary.model_copy(update={"package": on_table.summary.package.model_copy(update={"name": "b", "sha256": "b"})})
+    other = on_table.summary.model_copy(
+        update={"package": on_table.summary.package.model_copy(update={"name": "b", "sha256": "b"})}
+    )
     report = combined_report([on_table, replace(on_table, summary=other)], "command")
     assert "768 rows from row 1 to row 768" in report.words
     assert "Conservation" not in {s.title for s in report.sections}
@@ -154,7 +175,11 @@ def test_what_needs_place_or_time_refuses_a_table(stores: tuple[Path, Path]) -> 
 
 
 def test_targets_of_weight_zero_are_left_out_of_the_competitions_score(
-    package: EmulatorPackage, stores: tuple[Path, Path], on_table: OfflineEvaluation, climsim_dir: Path, tmp_path: Path
+    package: EmulatorPackage,
+    stores: tuple[Path, Path],
+    on_table: OfflineEvaluation,
+    climsim_dir: Path,
+    tmp_path: Path,
 ) -> None:
     weights = np.full(OUTPUTS.width, 3.0)
     weights[OUTPUTS.slice("ptend_q0002")] = 0.0
@@ -163,14 +188,22 @@ def test_targets_of_weight_zero_are_left_out_of_the_competitions_score(
     frame.insert(0, "sample_id", "test_0")
     frame.to_csv(tmp_path / "sample_submission.csv", index=False)
     table = stores[1].parent / "train.csv"
-    prepare(table, tmp_path / "w.zarr", split=TEST, grid=find_grid(climsim_dir), weights=tmp_path / "sample_submission.csv")
+    prepare(
+        table,
+        tmp_path / "w.zarr",
+        split=TEST,
+        grid=find_grid(climsim_dir),
+        weights=tmp_path / "sample_submission.csv",
+    )
     weighted, plain = evaluate_offline(package.path, tmp_path / "w.zarr"), on_table
     r2, constant = plain.result.pooled.r2()[0], plain.result.constant[0]
     chosen = (weights > 0.0) & ~constant
     assert weighted.summary.metrics["leap.score"] == pytest.approx(r2[chosen].mean(), rel=1e-9)
     assert weighted.summary.metrics["leap.score"] != plain.summary.metrics["leap.score"]
     without = int((weights == 0.0).sum())
-    assert weighted.summary.metrics["leap.score_368"] == pytest.approx((r2[chosen].sum() + without) / (chosen.sum() + without), rel=1e-9)
+    assert weighted.summary.metrics["leap.score_368"] == pytest.approx(
+        (r2[chosen].sum() + without) / (chosen.sum() + without), rel=1e-9
+    )
 
 
 @pytest.mark.long
@@ -179,7 +212,9 @@ def test_ten_thousand_rows_round_trip_and_score_as_the_pairs(
     climsim_dir: Path,
     tmp_path: Path,
 ) -> None:
-    stamps = tuple(sorted(p.name.split(".")[2] for p in climsim_dir.rglob("E3SM-MMF.mli.*.nc"))[:27])
+    stamps = tuple(
+        sorted(p.name.split(".")[2] for p in climsim_dir.rglob("E3SM-MMF.mli.*.nc"))[:27]
+    )
     kaggle_csv(tmp_path / "train.csv", climsim_dir, stamps, 10_000)
     prepare(tmp_path / "train.csv", tmp_path / "t.zarr", split=TEST, grid=find_grid(climsim_dir))
     rows = read_columns(climsim_dir, INPUTS, OUTPUTS, stamps=stamps)
@@ -196,6 +231,8 @@ def test_ten_thousand_rows_round_trip_and_score_as_the_pairs(
         )
     result = evaluate_offline(package.path, tmp_path / "t.zarr").result
     varies = ~result.constant[0]
-    expected = r2_score(rows.targets[:10_000, varies], predicted[:, varies], multioutput="raw_values")
+    expected = r2_score(
+        rows.targets[:10_000, varies], predicted[:, varies], multioutput="raw_values"
+    )
     # As above: the rounding of float32 rows in other batches.
     np.testing.assert_allclose(result.pooled.r2()[0, varies], expected, rtol=1e-5, atol=1e-6)

@@ -1,7 +1,8 @@
 """Lagged inputs of data preparation against the host's lagged memory: check_lags.py PROGRAM.
 
-Synthetic pairs of four consecutive steps; what `climlink data prepare` derives from the files of the last step, the Fortran module must
-answer when it is led through the same states. Exit code 1 and the names where they differ by more than a rounding.
+Synthetic pairs of four consecutive steps; what `climlink data prepare` derives from the files of
+the last step, the Fortran module must answer when it is led through the same states. Exit code 1
+and the names where they differ by more than a rounding.
 """
 
 from __future__ import annotations
@@ -45,19 +46,31 @@ def main(program: str) -> str | None:
                 for stack in stacks:
                     np.stack(stack, axis=-1).ravel(order="F").tofile(stream)
         (folder / "names.txt").write_text("".join(f"{n}\n" for n in names))
-        subprocess.run([program, str(folder / "states.raw"), str(folder / "names.txt"), str(folder / "answers.raw")], check=True)
+        subprocess.run(
+            [
+                program,
+                str(folder / "states.raw"),
+                str(folder / "names.txt"),
+                str(folder / "answers.raw"),
+            ],
+            check=True,
+        )
         answers = np.fromfile(folder / "answers.raw")
     position, wrong = 0, []
     for n in names:
         shape = expected[n].shape
         got = answers[position : position + expected[n].size].reshape(shape, order="F")
         position += expected[n].size
-        # A tendency is a difference of states of up to 300 (K) or 0.02 (kg/kg) over the time step; sums of water may round apart.
+        # A tendency is a difference of states of up to 300 (K) or 0.02 (kg/kg) over the time step;
+        # sums of water may round apart.
         scale = (0.02 if "_q0" in n else 300.0) / STEP_S
         if np.abs(got - expected[n]).max() > ROUNDING * scale:
             wrong.append(n)
     if position != answers.size or wrong or not np.abs(answers).max() > 0:
-        return f"{program}: {answers.size} values, expected {position}; other values in {', '.join(wrong) or 'none'}"
+        return (
+            f"{program}: {answers.size} values, expected {position}; other values in "
+            f"{', '.join(wrong) or 'none'}"
+        )
     return None
 
 

@@ -19,7 +19,9 @@ Decomposition = tuple[int, int, str]  # rows, ranks, rows in a chunk
 
 def run(mpiexec: list[str], ranks: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run the route on some ranks."""
-    return subprocess.run([*mpiexec, str(ranks), *arguments], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [*mpiexec, str(ranks), *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 PLACES = {"climsim_q.pt": 557, "climsim_memory.pt": 678, "field.pt": 40}
@@ -56,14 +58,22 @@ def check_values(
 
 
 def check_errors(package: str, program: str, mpiexec: list[str], folder: Path) -> None:
-    """Wrong usage and wrong files end with a message and a non-zero exit code, and write nothing."""
+    """Wrong usage and wrong files end with a message and a non-zero exit code, and write
+    nothing.
+    """
     (folder / "short.f32").write_bytes(b"\0" * 8)
     cases = [
-        ([package, str(folder / "short.f32"), "2", str(folder / "z.f32")], "8 bytes; expected 4456 for 2 rows of 557"),
+        (
+            [package, str(folder / "short.f32"), "2", str(folder / "z.f32")],
+            "8 bytes; expected 4456 for 2 rows of 557",
+        ),
         ([package, str(folder / "none.f32"), "2", str(folder / "z.f32")], "there is no such file"),
         ([package, str(folder / "short.f32")], "usage"),
         ([package, str(folder / "short.f32"), "two", str(folder / "z.f32")], "N_COLUMN"),
-        ([str(folder / "none.pt"), str(folder / "short.f32"), "2", str(folder / "z.f32")], "none.pt"),
+        (
+            [str(folder / "none.pt"), str(folder / "short.f32"), "2", str(folder / "z.f32")],
+            "none.pt",
+        ),
     ]
     for arguments, text in cases:
         done = run(mpiexec, 2, [program, *arguments])

@@ -1,7 +1,7 @@
 """Makes the small packages of the Fortran tests: python make_bridge_fixtures.py FOLDER.
 
-Every package multiplies one input value by a gain for each output value, so that a Fortran test knows the answer to the last bit:
-y[k] = float32(x[source[k]] * gain[k]).
+Every package multiplies one input value by a gain for each output value, so that a Fortran test
+knows the answer to the last bit: y[k] = float32(x[source[k]] * gain[k]).
 """
 
 from __future__ import annotations
@@ -59,11 +59,24 @@ FLUXES = [
 OTHER_UNITS = {"state_t": "m", "cam_in_LWUP": "N/m2", "ptend_v": "K/s2", "cam_out_SOLLD": "J/m2"}
 DYNAMICS = [("state_t_dyn", "K/s"), ("state_q0_dyn", "kg/kg/s"), ("state_u_dyn", "m/s2")]
 PHYSICS = [
-    (f"state_{n}_prvphy", u) for n, u in (("t", "K/s"), ("q0001", "kg/kg/s"), ("q0002", "kg/kg/s"), ("q0003", "kg/kg/s"), ("u", "m/s2"))
+    (f"state_{n}_prvphy", u)
+    for n, u in (
+        ("t", "K/s"),
+        ("q0001", "kg/kg/s"),
+        ("q0002", "kg/kg/s"),
+        ("q0003", "kg/kg/s"),
+        ("u", "m/s2"),
+    )
 ]
-LAGGED = [(previous + name, units) for variables in (DYNAMICS, PHYSICS) for previous in ("", "tm_") for name, units in variables]
+LAGGED = [
+    (previous + name, units)
+    for variables in (DYNAMICS, PHYSICS)
+    for previous in ("", "tm_")
+    for name, units in variables
+]
 PREVIOUS = [("tm_state_ps", "Pa")] + [
-    (f"tm_pbuf_{n}", u) for n, u in (("SOLIN", "W/m2"), ("LHFLX", "W/m2"), ("SHFLX", "W/m2"), ("COSZRS", "1"))
+    (f"tm_pbuf_{n}", u)
+    for n, u in (("SOLIN", "W/m2"), ("LHFLX", "W/m2"), ("SHFLX", "W/m2"), ("COSZRS", "1"))
 ]
 
 
@@ -84,7 +97,9 @@ class Gains(torch.nn.Module):
 
 
 class NanInWarmAir(torch.nn.Module):
-    """The answers of another graph, but NaN in one output of columns whose first input is above 100: real air, not the golden columns."""
+    """The answers of another graph, but NaN in one output of columns whose first input is above
+    100: real air, not the golden columns.
+    """
 
     def __init__(self, inner: torch.nn.Module, output: int) -> None:
         super().__init__()
@@ -100,7 +115,9 @@ class NanInWarmAir(torch.nn.Module):
 
 
 class MaskedTrouble(torch.nn.Module):
-    """The answers of another graph; beside them NaN, overflows and divisions by zero that a mask takes out again."""
+    """The answers of another graph; beside them NaN, overflows and divisions by zero that a mask
+    takes out again.
+    """
 
     def __init__(self, inner: torch.nn.Module) -> None:
         super().__init__()
@@ -126,7 +143,9 @@ class Doubled(torch.nn.Module):
 
 
 class RandomWeights(torch.nn.Module):
-    """A network that nobody trained: a random layer, a bounded response, and random outputs of ``scale``."""
+    """A network that nobody trained: a random layer, a bounded response, and random outputs of
+    ``scale``.
+    """
 
     def __init__(self, n_input: int, scale: torch.Tensor) -> None:
         super().__init__()
@@ -147,7 +166,8 @@ def write_package(
     graph: Callable[[torch.nn.Module, int, int], torch.nn.Module] | None = None,
     doubled_by: Sequence[str] = (),
 ) -> None:
-    """Write a package whose output variables are an input variable times a gain, level by level, or what ``graph`` makes of that.
+    """Write a package whose output variables are an input variable times a gain, level by level, or
+    what ``graph`` makes of that.
 
     Each name in ``doubled_by`` is a constraint, with a switch, that doubles all outputs.
     """
@@ -173,7 +193,12 @@ def write_package(
 
 def column_package(path: Path, doubled_by: Sequence[str] = ()) -> None:
     """A package of 6 levels and few variables, for the bridge."""
-    inputs = [("state_t", "K", 6), ("state_q0001", "kg/kg", 6), ("state_ps", "Pa", 1), ("pbuf_SOLIN", "W/m2", 1)]
+    inputs = [
+        ("state_t", "K", 6),
+        ("state_q0001", "kg/kg", 6),
+        ("state_ps", "Pa", 1),
+        ("pbuf_SOLIN", "W/m2", 1),
+    ]
     outputs = [
         (("ptend_t", "K/s", 6), "state_t", 1e-6),
         (("ptend_q0001", "kg/kg/s", 6), "state_q0001", -1e-5),
@@ -185,7 +210,11 @@ def column_package(path: Path, doubled_by: Sequence[str] = ()) -> None:
 
 def lagged_package(path: Path) -> None:
     """A package of 6 levels that hands lagged inputs through."""
-    inputs = [("state_t", "K", 6), *((n, u, 6) for n, u in LAGGED), *((n, u, 1) for n, u in PREVIOUS)]
+    inputs = [
+        ("state_t", "K", 6),
+        *((n, u, 6) for n, u in LAGGED),
+        *((n, u, 1) for n, u in PREVIOUS),
+    ]
     outputs = [
         (("ptend_t", "K/s", 6), "tm_state_t_prvphy", 1.0),
         (("ptend_q0001", "kg/kg/s", 6), "state_q0_dyn", 1.0),
@@ -204,10 +233,12 @@ def climsim_package(
     graph: Callable[[torch.nn.Module, int, int], torch.nn.Module] | None = None,
     units: dict[str, str] | None = None,
 ) -> None:
-    """A package with the variables of ClimSim's 557 inputs and 368 outputs; ``humidity`` stands in the second place.
+    """A package with the variables of ClimSim's 557 inputs and 368 outputs; ``humidity`` stands in
+    the second place.
 
-    ``sources`` gives outputs another input and gain than the usual ones; ``graph`` makes another graph of the usual one and the numbers
-    of inputs and outputs; ``units`` gives inputs and outputs other units.
+    ``sources`` gives outputs another input and gain than the usual ones; ``graph`` makes another
+    graph of the usual one and the numbers of inputs and outputs; ``units`` gives inputs and outputs
+    other units.
     """
     profiles = [
         ("state_t", "K"),
@@ -215,12 +246,25 @@ def climsim_package(
         ("state_q0002", "kg/kg"),
         ("state_q0003", "kg/kg"),
     ]
-    profiles += [("state_u", "m/s"), ("state_v", "m/s"), ("pbuf_ozone", "kg/kg"), ("pbuf_CH4", "kg/kg"), ("pbuf_N2O", "kg/kg")]
-    inputs = [(n, u, levels) for n, u in profiles] + [(n, u, 1) for n, u in SCALARS] + (further or [])
+    profiles += [
+        ("state_u", "m/s"),
+        ("state_v", "m/s"),
+        ("pbuf_ozone", "kg/kg"),
+        ("pbuf_CH4", "kg/kg"),
+        ("pbuf_N2O", "kg/kg"),
+    ]
+    inputs = (
+        [(n, u, levels) for n, u in profiles] + [(n, u, 1) for n, u in SCALARS] + (further or [])
+    )
     inputs = [(n, (units or {}).get(n, u), width) for n, u, width in inputs]
     known = {name for name, _, _ in inputs}
-    usual = [((n, u, levels), s if s in known else humidity, g) for n, u, s, g in TENDENCIES] + [((n, u, 1), s, g) for n, u, s, g in FLUXES]
-    chosen = [((n, (units or {}).get(n, u), w), *(sources or {}).get(n, (source, gain))) for (n, u, w), source, gain in usual]
+    usual = [((n, u, levels), s if s in known else humidity, g) for n, u, s, g in TENDENCIES] + [
+        ((n, u, 1), s, g) for n, u, s, g in FLUXES
+    ]
+    chosen = [
+        ((n, (units or {}).get(n, u), w), *(sources or {}).get(n, (source, gain)))
+        for (n, u, w), source, gain in usual
+    ]
     write_package(path, inputs, chosen, levels, graph)
 
 
@@ -234,7 +278,9 @@ def main(folder: Path) -> None:
     (folder / "not_a_package.pt").write_text("this is not a package\n")
     climsim_package(folder / "climsim_q.pt", 60)
     climsim_package(folder / "climsim_rh.pt", 60, humidity="state_rh")
-    climsim_package(folder / "climsim_lagged.pt", 60, further=[("state_t_dyn", "K/s", 60), ("clat", "1", 1)])
+    climsim_package(
+        folder / "climsim_lagged.pt", 60, further=[("state_t_dyn", "K/s", 60), ("clat", "1", 1)]
+    )
     v6 = [(n, u, 60) for n, u in LAGGED] + [("clat", "1", 1), ("slat", "1", 1)]
     climsim_package(folder / "climsim_v6.pt", 60, further=v6)
     v4 = v6 + [(n, u, 1) for n, u in PREVIOUS] + [("icol", "1", 1)]
@@ -248,13 +294,30 @@ def main(folder: Path) -> None:
         "cam_out_SOLL": ("slat", 1.0),
     }
     climsim_package(folder / "climsim_v4.pt", 60, further=v4, sources=handed_through)
-    climsim_package(folder / "climsim_unknown.pt", 60, further=[("state_omega", "Pa/s", 60), ("cam_in_SST", "K", 1)])
-    climsim_package(folder / "climsim_overflow.pt", 60, sources={"ptend_v": ("state_t", 1e37)})  # infinite above 34 K
-    climsim_package(folder / "climsim_nan.pt", 60, graph=lambda usual, _, __: NanInWarmAir(usual, 60 + 9))  # ptend_q0001, level 10
+    climsim_package(
+        folder / "climsim_unknown.pt",
+        60,
+        further=[("state_omega", "Pa/s", 60), ("cam_in_SST", "K", 1)],
+    )
+    climsim_package(
+        folder / "climsim_overflow.pt", 60, sources={"ptend_v": ("state_t", 1e37)}
+    )  # infinite above 34 K
+    climsim_package(
+        folder / "climsim_nan.pt", 60, graph=lambda usual, _, __: NanInWarmAir(usual, 60 + 9)
+    )  # ptend_q0001, level 10
     climsim_package(folder / "climsim_double.pt", 60, graph=lambda usual, _, __: Doubled(usual))
-    climsim_package(folder / "climsim_masked.pt", 60, graph=lambda usual, _, __: MaskedTrouble(usual))
-    scale = torch.tensor([1e-3] * 60 + [1e-7] * 180 + [1e-3] * 120 + [100.0, 100.0, 1e-8, 1e-7, 50.0, 50.0, 50.0, 50.0])
-    climsim_package(folder / "climsim_random.pt", 60, graph=lambda _, n_input, __: RandomWeights(n_input, scale))
+    climsim_package(
+        folder / "climsim_masked.pt", 60, graph=lambda usual, _, __: MaskedTrouble(usual)
+    )
+    scale = torch.tensor(
+        [1e-3] * 60
+        + [1e-7] * 180
+        + [1e-3] * 120
+        + [100.0, 100.0, 1e-8, 1e-7, 50.0, 50.0, 50.0, 50.0]
+    )
+    climsim_package(
+        folder / "climsim_random.pt", 60, graph=lambda _, n_input, __: RandomWeights(n_input, scale)
+    )
     climsim_package(folder / "climsim_26.pt", 26)
     climsim_package(folder / "climsim_mm_day.pt", 60, units={"cam_out_PRECC": "mm/day"})
     # As many characters as the right units have.

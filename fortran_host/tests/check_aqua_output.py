@@ -1,7 +1,7 @@
 """Checks what test_aqua_output writes: check_aqua_output.py pairs|history|resume|faults PROGRAM.
 
-The program's fields are small whole numbers that follow from step, column and level, so every sum is exact and every mean is known to
-the last bit of the file's single precision.
+The program's fields are small whole numbers that follow from step, column and level, so every sum
+is exact and every mean is known to the last bit of the file's single precision.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ FILES = [
     "trial.eam.h0.0001-01.nc",
     "trial.eam.h1.0001-01-30-43200.nc",
     "trial.eam.h1.0001-02-01-00000.nc",
-    *(f"{case}.eam.h2.{day}-43200.nc" for case in ("trial", "trial_values") for day in ("0001-01-30", "0001-01-31", "0001-02-01")),
+    *(
+        f"{case}.eam.h2.{day}-43200.nc"
+        for case in ("trial", "trial_values")
+        for day in ("0001-01-30", "0001-01-31", "0001-02-01")
+    ),
 ]
 
 
@@ -42,8 +46,9 @@ class Program:
         self.path, self.folder = path, folder
 
     def run(self, *arguments: object, limit: int | None = None) -> subprocess.CompletedProcess[str]:
-        """Run it to its end. Writing beyond ``limit`` bytes of a file fails, as on a full disk: the signal for that is ignored, as
-        Python has it, and the program is compiled without handlers of its own.
+        """Run it to its end. Writing beyond ``limit`` bytes of a file fails, as on a full disk: the
+        signal for that is ignored, as Python has it, and the program is compiled without handlers
+        of its own.
         """
 
         def restrict() -> None:
@@ -67,7 +72,12 @@ class Program:
 
     def killed(self, *arguments: object) -> None:
         """Run it until it has written its last sample, then kill it."""
-        process = subprocess.Popen([self.path, *map(str, arguments), "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [self.path, *map(str, arguments), "wait"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
         process.kill()
@@ -77,7 +87,10 @@ class Program:
         """Run it; it must end with exit code 1 and one line that matches."""
         done = self.run(*arguments, limit=limit)
         assert done.returncode == 1, (pattern, done.returncode, done.stderr)
-        assert re.fullmatch(f"test_aqua_output: .*({pattern}).*\n", done.stderr), (pattern, done.stderr)
+        assert re.fullmatch(f"test_aqua_output: .*({pattern}).*\n", done.stderr), (
+            pattern,
+            done.stderr,
+        )
 
     def new(self, name: str) -> Path:
         """Make a folder."""
@@ -86,7 +99,9 @@ class Program:
 
 
 def check_pairs(program: Program) -> None:
-    """The pairs have ClimSim's form, and are read by `climlink data prepare` with the values that were written."""
+    """The pairs have ClimSim's form, and are read by `climlink data prepare` with the values that
+    were written.
+    """
     folder = program.new("pairs")
     program.done("pairs", folder)
     assert not list(folder.glob("*.part"))
@@ -96,7 +111,10 @@ def check_pairs(program: Program) -> None:
         for path, n_variable in ((pair.mli, 29), (pair.mlo, 16)):
             with netCDF4.Dataset(path) as data:
                 assert data.data_model == "NETCDF3_64BIT_DATA"
-                assert {n: len(d) for n, d in data.dimensions.items()} == {"ncol": COLUMNS, "lev": LEVELS}
+                assert {n: len(d) for n, d in data.dimensions.items()} == {
+                    "ncol": COLUMNS,
+                    "lev": LEVELS,
+                }
                 assert len(data.variables) == n_variable
                 assert data.calendar == "NO_LEAP"
                 assert int(data["ymd"][...]) == 10130
@@ -107,8 +125,12 @@ def check_pairs(program: Program) -> None:
         row = np.arange(1, LEVELS + 1)[:, None]
         assert np.array_equal(before["state_t"][...], (2000 + row) + 0.001 * column)
         tendency = 1e-3 * (row * 2) + 1e-6 * column
-        assert np.array_equal(after["state_t"][...], (2000 + row) + 0.001 * column + 1200.0 * tendency)
-        assert np.all((after["state_q0003"][-1] >= 0.0) & (after["state_q0003"][-1] < 1e-12)), "all ice taken, and no negative water"
+        assert np.array_equal(
+            after["state_t"][...], (2000 + row) + 0.001 * column + 1200.0 * tendency
+        )
+        assert np.all((after["state_q0003"][-1] >= 0.0) & (after["state_q0003"][-1] < 1e-12)), (
+            "all ice taken, and no negative water"
+        )
         assert np.any(after["state_q0003"][-1] == 0.0)
     # The values say where they were written: no atmosphere has them.
     ranged = tuple(v.name for v in stored_variables(LEVELS) if v.plausible)
@@ -125,26 +147,36 @@ def check_grid(path: Path) -> None:
     """The grid file has the Gaussian grid and the levels."""
     with netCDF4.Dataset(path) as data:
         sines, weights = np.polynomial.legendre.leggauss(16)
-        np.testing.assert_allclose(data["lat"][:], np.degrees(np.arcsin(np.repeat(sines, 32))), atol=1e-12)
+        np.testing.assert_allclose(
+            data["lat"][:], np.degrees(np.arcsin(np.repeat(sines, 32))), atol=1e-12
+        )
         np.testing.assert_allclose(data["lon"][:], np.tile(np.arange(32) * 11.25, 16), atol=1e-12)
-        np.testing.assert_allclose(data["area"][:], np.repeat(weights, 32) * 2 * np.pi / 32, rtol=1e-12)
+        np.testing.assert_allclose(
+            data["area"][:], np.repeat(weights, 32) * 2 * np.pi / 32, rtol=1e-12
+        )
         np.testing.assert_allclose(data["area"][:].sum(), 4 * np.pi, rtol=1e-14)
         assert np.array_equal(data["hyai"][:], HYAI)
         assert np.array_equal(data["hybi"][:], HYBI)
         np.testing.assert_allclose(data["ilev"][:], 1000 * (HYAI + HYBI), rtol=1e-15)
-        np.testing.assert_allclose(data["lev"][:], 500 * (HYAI + HYBI)[1:] + 500 * (HYAI + HYBI)[:-1], rtol=1e-15)
+        np.testing.assert_allclose(
+            data["lev"][:], 500 * (HYAI + HYBI)[1:] + 500 * (HYAI + HYBI)[:-1], rtol=1e-15
+        )
         assert float(data["P0"][...]) == 1e5
 
 
 def fields_of(step: np.ndarray) -> dict[str, np.ndarray]:
     """Return the program's fields for some steps, [step, ...]; PS times 7, which is whole."""
     column = np.arange(1, COLUMNS + 1)
-    profile = np.mod(7 * step[:, None, None] + 3 * column + 11 * np.arange(1, LEVELS + 1)[:, None], 101).astype(np.float64)
+    profile = np.mod(
+        7 * step[:, None, None] + 3 * column + 11 * np.arange(1, LEVELS + 1)[:, None], 101
+    ).astype(np.float64)
     return {"T": profile, "U": -profile, "PS": np.mod(5 * step[:, None] + column, 97) / 7.0}
 
 
 def samples(period_s: int, last_step: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and last step of every complete period; the first may begin before the run."""
+    """Yield the first and last step of every complete period; the first may begin before the
+    run.
+    """
     first = 1
     for step in range(1, last_step + 1):
         if (START_S + step * STEP_S) % period_s == 0:
@@ -152,7 +184,14 @@ def samples(period_s: int, last_step: int) -> Iterator[tuple[int, int]]:
             first = step + 1
 
 
-def check_stream(folder: Path, case: str, kind: str, periods: list[tuple[int, int]], per_file: int, instantaneous: bool = False) -> None:
+def check_stream(
+    folder: Path,
+    case: str,
+    kind: str,
+    periods: list[tuple[int, int]],
+    per_file: int,
+    instantaneous: bool = False,
+) -> None:
     """Compare the files of a stream with all samples that there must be."""
     found = 0
     paths = sorted(folder.glob(f"{case}.eam.{kind}.*.nc"))
@@ -165,14 +204,24 @@ def check_stream(folder: Path, case: str, kind: str, periods: list[tuple[int, in
                 first, last = periods[found]
                 begin, end = START_S + (first - 1) * STEP_S, START_S + last * STEP_S
                 assert float(data["time"][at]) == end / DAY_S
-                assert data["time_bnds"][at].tolist() == [(end if instantaneous else begin) / DAY_S, end / DAY_S]
+                assert data["time_bnds"][at].tolist() == [
+                    (end if instantaneous else begin) / DAY_S,
+                    end / DAY_S,
+                ]
                 day = end // DAY_S
                 assert int(data["date"][at]) == (10101 + day if day < 31 else 10201 + day - 31)
                 assert int(data["datesec"][at]) == end % DAY_S
-                values = fields_of(np.array([last]) if instantaneous else np.arange(first, last + 1))
+                values = fields_of(
+                    np.array([last]) if instantaneous else np.arange(first, last + 1)
+                )
                 for name in [n for n in values if n in data.variables]:
                     assert data[name].dtype == np.float32
-                    np.testing.assert_allclose(data[name][at], values[name].mean(axis=0), rtol=2e-7, err_msg=f"{path.name} {name} {at}")
+                    np.testing.assert_allclose(
+                        data[name][at],
+                        values[name].mean(axis=0),
+                        rtol=2e-7,
+                        err_msg=f"{path.name} {name} {at}",
+                    )
                 found += 1
     assert found == len(periods)
 
@@ -181,7 +230,9 @@ def check_all(folder: Path, last_step: int) -> None:
     """Compare all streams after some steps."""
     check_stream(folder, "trial", "h1", list(samples(DAY_S, last_step)), 2)
     check_stream(folder, "trial", "h2", list(samples(3600, last_step)), 24)
-    check_stream(folder, "trial_values", "h2", list(samples(3600, last_step)), 24, instantaneous=True)
+    check_stream(
+        folder, "trial_values", "h2", list(samples(3600, last_step)), 24, instantaneous=True
+    )
     if last_step >= 108:
         check_stream(folder, "trial", "h0", [(1, 108)], 1)
 
@@ -192,20 +243,39 @@ def check_history(program: Program) -> None:
     program.done("history", folder, 0, 200)
     assert sorted(p.name for p in folder.iterdir()) == sorted([*FILES, "restart.200.nc"])
     check_all(folder, 200)
-    with xr.open_dataset(folder / FILES[1], decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)) as data:
+    with xr.open_dataset(
+        folder / FILES[1], decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)
+    ) as data:
         assert str(data.time.values[1]) == "0001-02-01 00:00:00"
         assert data.time.values[0].calendar == "noleap"
         assert data["T"].dims == ("time", "lev", "ncol")
         assert data["PS"].dims == ("time", "ncol")
-        assert data["T"].attrs == {"long_name": "Temperature", "units": "K", "cell_methods": "time: mean"}
+        assert data["T"].attrs == {
+            "long_name": "Temperature",
+            "units": "K",
+            "cell_methods": "time: mean",
+        }
         assert data.attrs["case"] == "trial"
-        assert {"lat", "lon", "area", "hyam", "hybm", "hyai", "hybi", "P0", "ilev", "time_bnds"} <= set(data.variables)
+        assert {
+            "lat",
+            "lon",
+            "area",
+            "hyam",
+            "hybm",
+            "hyai",
+            "hybi",
+            "P0",
+            "ilev",
+            "time_bnds",
+        } <= set(data.variables)
     with xr.open_dataset(folder / FILES[-1], decode_times=False) as data:
         assert data["T"].attrs["cell_methods"] == "time: point"
 
 
 def check_resume(program: Program) -> None:
-    """A run in parts, after a stop, a kill, or in an empty folder, leaves the files of a run in one go, byte for byte."""
+    """A run in parts, after a stop, a kill, or in an empty folder, leaves the files of a run in one
+    go, byte for byte.
+    """
     whole = program.new("whole")
     program.done("history", whole, 0, 200)
     for name, parts in {"two": [100], "many": [1, 36, 37, 107, 108, 109, 180]}.items():
@@ -219,7 +289,9 @@ def check_resume(program: Program) -> None:
     check_all(killed, 170)
     program.killed("history", killed, 100, 130)
     with netCDF4.Dataset(killed / FILES[4]) as data:
-        assert len(data.dimensions["time"]) == 19, "hours after the restart are dropped, then made again"
+        assert len(data.dimensions["time"]) == 19, (
+            "hours after the restart are dropped, then made again"
+        )
     program.done("history", killed, 100, 200)
     same_files(whole, killed)
     moved = program.new("moved")
@@ -227,7 +299,9 @@ def check_resume(program: Program) -> None:
     program.done("history", moved, 100, 200)
     with netCDF4.Dataset(moved / "trial.eam.h1.0001-01-31-00000.nc") as data:
         assert data["time"][:].tolist() == [31.0, 32.0]
-        np.testing.assert_allclose(data["T"][0], fields_of(np.arange(37, 109))["T"].mean(axis=0), rtol=2e-7)
+        np.testing.assert_allclose(
+            data["T"][0], fields_of(np.arange(37, 109))["T"].mean(axis=0), rtol=2e-7
+        )
 
 
 def same_files(expected: Path, found: Path) -> None:
@@ -238,7 +312,9 @@ def same_files(expected: Path, found: Path) -> None:
 
 
 def check_faults(program: Program) -> None:
-    """Foreign and damaged files are refused by name; a full disk costs only what had not been written."""
+    """Foreign and damaged files are refused by name; a full disk costs only what had not been
+    written.
+    """
     folder = program.new("good")
     program.done("history", folder, 0, 100)
     check_restart_faults(program, folder)
@@ -250,20 +326,55 @@ def check_restart_faults(program: Program, folder: Path) -> None:
     """A restart must be whole, ours, and of this case."""
     good = folder / "restart.100.nc"
     program.done("restart", good, 10, 4, "trial")
-    program.fails("restart.100.nc: the restart's truncation is 10, this case needs 21", "restart", good, 21, 4, "trial")
-    program.fails("restart.100.nc: the restart's number of levels is 4, this case needs 60", "restart", good, 10, 60, "trial")
-    program.fails("written by another configuration: it carries 'trial', this case is 'other'", "restart", good, 10, 4, "other")
+    program.fails(
+        "restart.100.nc: the restart's truncation is 10, this case needs 21",
+        "restart",
+        good,
+        21,
+        4,
+        "trial",
+    )
+    program.fails(
+        "restart.100.nc: the restart's number of levels is 4, this case needs 60",
+        "restart",
+        good,
+        10,
+        60,
+        "trial",
+    )
+    program.fails(
+        "written by another configuration: it carries 'trial', this case is 'other'",
+        "restart",
+        good,
+        10,
+        4,
+        "other",
+    )
     program.fails("none.nc: No such file", "restart", folder / "none.nc", 10, 4, "trial")
     other = program.folder / "bad.nc"
     other.write_bytes(good.read_bytes()[:-8])
     program.fails("bad.nc: the file is truncated", "restart", other, 10, 4, "trial")
     other.write_bytes(b"no restart at all")
     program.fails("bad.nc: NetCDF: Unknown file format", "restart", other, 10, 4, "trial")
-    program.fails("0001-01-30-43200.nc: this is not a restart of climlink-aquaplanet", "restart", folder / FILES[1], 10, 4, "trial")
+    program.fails(
+        "0001-01-30-43200.nc: this is not a restart of climlink-aquaplanet",
+        "restart",
+        folder / FILES[1],
+        10,
+        4,
+        "trial",
+    )
     shutil.copy(good, other)
     with netCDF4.Dataset(other, "a") as data:
         data.climlink_aquaplanet_restart = np.int32(99)
-    program.fails("bad.nc: the restart's format version is 99, this case needs 1", "restart", other, 10, 4, "trial")
+    program.fails(
+        "bad.nc: the restart's format version is 99, this case needs 1",
+        "restart",
+        other,
+        10,
+        4,
+        "trial",
+    )
 
 
 def check_history_faults(program: Program, folder: Path) -> None:
@@ -272,17 +383,27 @@ def check_history_faults(program: Program, folder: Path) -> None:
     kept = current.read_bytes()
     program.done("history", folder, 0, 30)
     shutil.copy(folder / "trial.eam.h2.0001-01-30-43200.nc", current)
-    program.fails("0001-01-30-43200.nc: sample 1 is of day 29.54167, the restart follows one of day 30.00000", "history", folder, 100, 101)
+    program.fails(
+        "0001-01-30-43200.nc: sample 1 is of day 29.54167, the restart follows one of day 30.00000",
+        "history",
+        folder,
+        100,
+        101,
+    )
     with netCDF4.Dataset(current, "w", format="NETCDF3_64BIT_DATA") as data:
         for name, size in (("ncol", COLUMNS), ("lev", 60), ("time", None)):
             data.createDimension(name, size)
-    program.fails("0001-01-30-43200.nc: time: NetCDF: Variable not found", "history", folder, 100, 101)
+    program.fails(
+        "0001-01-30-43200.nc: time: NetCDF: Variable not found", "history", folder, 100, 101
+    )
     current.write_bytes(kept)
     program.done("history", folder, 0, 100)
 
 
 def check_full_disk(program: Program, folder: Path) -> None:
-    """Writing that fails anywhere in the second hour's record, or in a restart, is said, and leaves what was there before."""
+    """Writing that fails anywhere in the second hour's record, or in a restart, is said, and leaves
+    what was there before.
+    """
     reference = program.new("reference")
     program.done("history", reference, 0, 3)
     program.done("history", reference, 3, 6)
@@ -291,13 +412,27 @@ def check_full_disk(program: Program, folder: Path) -> None:
     record = COLUMNS * 4 * (2 * LEVELS + 1) + 32
     for limit in [two_samples - record + k for k in (1, 100, 4096, 8000, 12000, 16384, record - 1)]:
         full = program.new(f"full{limit}")
-        program.fails(r"trial.eam.h2.0001-01-30-43200.nc: (\w+: )?File too large", "history", full, 0, 6, limit=limit)
+        program.fails(
+            r"trial.eam.h2.0001-01-30-43200.nc: (\w+: )?File too large",
+            "history",
+            full,
+            0,
+            6,
+            limit=limit,
+        )
         with netCDF4.Dataset(full / one.name) as data:
             assert data["time"][:].tolist() == [(START_S + 3600) / DAY_S], limit
             assert np.array_equal(data["T"][0], netCDF4.Dataset(one)["T"][0])
     restart = (folder / "restart.100.nc").read_bytes()
     size = len(restart)
-    assert max(p.stat().st_size for p in folder.iterdir() if p.suffix == ".nc" and "restart" not in p.name) > size
+    assert (
+        max(
+            p.stat().st_size
+            for p in folder.iterdir()
+            if p.suffix == ".nc" and "restart" not in p.name
+        )
+        > size
+    )
     before = {p.name for p in reference.iterdir()}
     program.fails("restart.6.nc.*: File too large", "history", reference, 6, 6, limit=size - 1)
     assert {p.name for p in reference.iterdir()} == before
@@ -305,14 +440,21 @@ def check_full_disk(program: Program, folder: Path) -> None:
     full = program.new("pairs")
     (full / "E3SM-MMF.mlo.0001-01-30-44400.nc.part").symlink_to("/dev/full")
     program.fails("E3SM-MMF.mlo.0001-01-30-44400.nc.part: No space left on device", "pairs", full)
-    assert sorted(p.name for p in full.glob("E3SM*")) == [f"E3SM-MMF.{kind}.0001-01-30-43200.nc" for kind in ("mli", "mlo")], "no half pair"
+    assert sorted(p.name for p in full.glob("E3SM*")) == [
+        f"E3SM-MMF.{kind}.0001-01-30-43200.nc" for kind in ("mli", "mlo")
+    ], "no half pair"
 
 
 def main() -> None:
     """Run one part in a folder of its own."""
     part, path = sys.argv[1:]
     with tempfile.TemporaryDirectory() as name:
-        {"pairs": check_pairs, "history": check_history, "resume": check_resume, "faults": check_faults}[part](Program(path, Path(name)))
+        {
+            "pairs": check_pairs,
+            "history": check_history,
+            "resume": check_resume,
+            "faults": check_faults,
+        }[part](Program(path, Path(name)))
 
 
 if __name__ == "__main__":

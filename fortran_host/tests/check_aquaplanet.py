@@ -46,7 +46,11 @@ def namelist(folder: Path, name: str = "case", **run: object) -> Path:
         + "/\n&levels\n"
         + "".join(f" {key} = {', '.join(map(repr, levels[key]))}\n" for key in ("hyai", "hybi"))
         + f" p0 = {levels['p0_pa']!r}\n/\n"
-        + ("&output climsim_every_steps = 24, history_hourly = .true. /\n" if run.get("physics", "moist") == "moist" else "")
+        + (
+            "&output climsim_every_steps = 24, history_hourly = .true. /\n"
+            if run.get("physics", "moist") == "moist"
+            else ""
+        )
     )
     return path
 
@@ -54,7 +58,9 @@ def namelist(folder: Path, name: str = "case", **run: object) -> Path:
 def run(path: Path, ranks: int = 1) -> subprocess.CompletedProcess[str]:
     """Run the program on a namelist."""
     command = [*MPIEXEC, str(ranks), PROGRAM, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
 
 
 def finished(path: Path, ranks: int = 1) -> None:
@@ -67,7 +73,10 @@ def finished(path: Path, ranks: int = 1) -> None:
 def assert_same_files(first: Path, second: Path) -> None:
     """Both folders hold the same files, byte for byte."""
     names = sorted(str(f.relative_to(first)) for f in first.rglob("*") if f.is_file())
-    assert names == sorted(str(f.relative_to(second)) for f in second.rglob("*") if f.is_file()), (first, second)
+    assert names == sorted(str(f.relative_to(second)) for f in second.rglob("*") if f.is_file()), (
+        first,
+        second,
+    )
     assert len(names) > 3, names
     _, different, failed = filecmp.cmpfiles(first, second, names, shallow=False)
     assert (different, failed) == ([], []), (different, failed)
@@ -84,7 +93,9 @@ def check_ranks(folder: Path) -> None:
 
 
 def check_restart(folder: Path) -> None:
-    """Two days in one go and one day and another, on another number of ranks, write the same bytes."""
+    """Two days in one go and one day and another, on another number of ranks, write the same
+    bytes.
+    """
     whole, parts = folder / "whole", folder / "parts"
     for place in (whole, parts):
         place.mkdir()
@@ -101,13 +112,16 @@ def check_restart(folder: Path) -> None:
 
 
 def check_budgets(folder: Path) -> None:
-    """What the reference physics makes is what crosses its boundaries; mass and water are kept; nothing is negative."""
+    """What the reference physics makes is what crosses its boundaries; mass and water are kept;
+    nothing is negative.
+    """
     finished(namelist(folder), 2)
     with (folder / "out/budgets.csv").open() as stream:
         rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
     assert len(rows) == 2 * STEPS_PER_DAY
     for before, row in itertools.pairwise(rows):
-        # Sums over 60 levels and 512 columns of terms of 1e9 J/m2 lose some 1e-7 J/m2 per step of 1200 s.
+        # Sums over 60 levels and 512 columns of terms of 1e9 J/m2 lose some 1e-7 J/m2 per step of
+        # 1200 s.
         assert abs(row["emulated_energy_residual_W_m2"]) < 1e-6, row
         assert abs(row["emulated_water_residual_mm_day"]) < 1e-9, row
         assert abs(row["emulated_torque_N_m"]) < 1e-3 * 6.4e6, row
@@ -117,13 +131,26 @@ def check_budgets(folder: Path) -> None:
         change = (row["energy_J_m2"] - before["energy_J_m2"]) / 1200.0
         assert abs(change - (row["toa_net_W_m2"] - row["surface_net_W_m2"])) < 1e-4, (change, row)
         water = (row["water_kg_m2"] - before["water_kg_m2"]) * STEPS_PER_DAY
-        assert abs(water - (row["evaporation_mm_day"] - row["precipitation_mm_day"])) < 1e-6, (water, row)
+        assert abs(water - (row["evaporation_mm_day"] - row["precipitation_mm_day"])) < 1e-6, (
+            water,
+            row,
+        )
 
 
 def check_dry(folder: Path) -> None:
     """Rest stays at rest; Held and Suarez' forcing runs; mass is kept."""
-    finished(namelist(folder, physics="none", initial="rest_isothermal", perturbation_k=0.0, n_step=STEPS_PER_DAY))
-    finished(namelist(folder, "hs", physics="held_suarez", initial="rest_isothermal", case_name="hs"))
+    finished(
+        namelist(
+            folder,
+            physics="none",
+            initial="rest_isothermal",
+            perturbation_k=0.0,
+            n_step=STEPS_PER_DAY,
+        )
+    )
+    finished(
+        namelist(folder, "hs", physics="held_suarez", initial="rest_isothermal", case_name="hs")
+    )
 
 
 def refused(path: Path, message: str, code: int = 1, ranks: int = 1) -> None:
@@ -135,14 +162,27 @@ def refused(path: Path, message: str, code: int = 1, ranks: int = 1) -> None:
 
 def emulator(path: Path, **entries: object) -> Path:
     """Add an emulator to a namelist."""
-    text = path.read_text() + "&emulator\n" + "".join(f" {key} = {value!r}\n" for key, value in entries.items()) + "/\n"
+    text = (
+        path.read_text()
+        + "&emulator\n"
+        + "".join(f" {key} = {value!r}\n" for key, value in entries.items())
+        + "/\n"
+    )
     path.write_text(text)
     return path
 
 
 def check_hybrid(folder: Path) -> None:
-    """A run with lagged inputs, blended: the same bytes on other ranks and over a restart in the middle of the ramp."""
-    entries = {"package": f"{FIXTURES}/climsim_v4.pt", "spin_up_steps": 36, "ramp": "linear", "ramp_factor": 0.05, "ramp_steps": 60}
+    """A run with lagged inputs, blended: the same bytes on other ranks and over a restart in the
+    middle of the ramp.
+    """
+    entries = {
+        "package": f"{FIXTURES}/climsim_v4.pt",
+        "spin_up_steps": 36,
+        "ramp": "linear",
+        "ramp_factor": 0.05,
+        "ramp_steps": 60,
+    }
     whole, parts = folder / "whole", folder / "parts"
     for place in (whole, parts):
         place.mkdir()
@@ -155,36 +195,63 @@ def check_hybrid(folder: Path) -> None:
     alone.mkdir()
     finished(namelist(alone))
     name = "climsim/train/0001-01/E3SM-MMF.mlo.0001-01-02-30000.nc"
-    assert (alone / "out" / name).read_bytes() != (whole / "out" / name).read_bytes(), "the emulator changed nothing"
+    assert (alone / "out" / name).read_bytes() != (whole / "out" / name).read_bytes(), (
+        "the emulator changed nothing"
+    )
 
 
 def check_shadow(folder: Path) -> None:
-    """In shadow mode the run is the reference's, and the emulator's answers are recorded beside it."""
+    """In shadow mode the run is the reference's, and the emulator's answers are recorded beside
+    it.
+    """
     shadow, alone = folder / "shadow", folder / "alone"
     for place in (shadow, alone):
         place.mkdir()
-    finished(emulator(namelist(shadow, n_step=STEPS_PER_DAY), package=f"{FIXTURES}/climsim_q.pt", mode="shadow"), 2)
+    finished(
+        emulator(
+            namelist(shadow, n_step=STEPS_PER_DAY),
+            package=f"{FIXTURES}/climsim_q.pt",
+            mode="shadow",
+        ),
+        2,
+    )
     finished(namelist(alone, n_step=STEPS_PER_DAY))
-    for name in ("restart/case.r.0001-01-02-00000.nc", "climsim/train/0001-01/E3SM-MMF.mlo.0001-01-01-30000.nc"):
+    for name in (
+        "restart/case.r.0001-01-02-00000.nc",
+        "climsim/train/0001-01/E3SM-MMF.mlo.0001-01-01-30000.nc",
+    ):
         assert (shadow / "out" / name).read_bytes() == (alone / "out" / name).read_bytes(), name
     pair = shadow / "out/climsim/shadow/0001-01/E3SM-MMF.mlo.0001-01-01-30000.nc"
     assert pair.read_bytes() != (alone / "out/climsim/train/0001-01" / pair.name).read_bytes()
 
 
 def check_broken(folder: Path) -> None:
-    """An emulator that fails is reported with day, rank, column and variable; what was written stays good.
+    """An emulator that fails is reported with day, rank, column and variable; what was written
+    stays good.
 
-    One overflows on the second day, one returns NaN on the third, one has random weights and drives the model out of its bounds.
+    One overflows on the second day, one returns NaN on the third, one has random weights and drives
+    the model out of its bounds.
     """
     for package, spin_up, parts in (
         ("climsim_overflow", 100, ("on day 1.4", "rank ", "column ", "ptend_v")),
-        ("climsim_nan", 2 * STEPS_PER_DAY, ("on day 2.0", "rank ", "column ", "ptend_q0001", "level 9", "of the 512 of the model")),
+        (
+            "climsim_nan",
+            2 * STEPS_PER_DAY,
+            ("on day 2.0", "rank ", "column ", "ptend_q0001", "level 9", "of the 512 of the model"),
+        ),
         ("climsim_random", STEPS_PER_DAY, ("on day ", "column ")),
     ):
         place = folder / package
         place.mkdir()
         n_step = 6 * STEPS_PER_DAY
-        result = run(emulator(namelist(place, n_step=n_step), package=f"{FIXTURES}/{package}.pt", spin_up_steps=spin_up), 2)
+        result = run(
+            emulator(
+                namelist(place, n_step=n_step),
+                package=f"{FIXTURES}/{package}.pt",
+                spin_up_steps=spin_up,
+            ),
+            2,
+        )
         assert result.returncode == 3, (package, result.returncode, result.stderr, result.stdout)
         assert "outcome blown_up" in result.stdout, result.stdout
         for part in parts:
@@ -194,7 +261,8 @@ def check_broken(folder: Path) -> None:
 
 
 def check_rows(folder: Path) -> None:
-    """Who goes on from an older restart finds later rows: they are cut, also half ones; none comes twice.
+    """Who goes on from an older restart finds later rows: they are cut, also half ones; none comes
+    twice.
 
     Rows that are missing before the restart are no small thing: the run says so and writes nothing.
     """
@@ -205,7 +273,9 @@ def check_rows(folder: Path) -> None:
         finished(namelist(place, **settings))
     budgets = behind / "out/budgets.csv"
     rows = budgets.read_text()
-    again = namelist(behind, restart_from=str(behind / "out/restart/case.r.0001-01-01-07200.nc"), **settings)
+    again = namelist(
+        behind, restart_from=str(behind / "out/restart/case.r.0001-01-01-07200.nc"), **settings
+    )
     for left in (rows + "1", rows.rsplit("\n", 4)[0] + "\n10, 1.0"):
         budgets.write_text(left)
         finished(again, 2)
@@ -222,7 +292,9 @@ def check_rows(folder: Path) -> None:
 
 
 def check_kills(folder: Path) -> None:
-    """A run that is killed hard at random moments, and resumed, writes an undisturbed one's bytes."""
+    """A run that is killed hard at random moments, and resumed, writes an undisturbed one's
+    bytes.
+    """
     settings = {"n_step": 36, "restart_every_steps": 6}
     whole = folder / "whole"
     whole.mkdir()
@@ -234,7 +306,8 @@ def check_kills(folder: Path) -> None:
     while n_kill < int(os.environ.get("CLIMLINK_KILLS", "3")):
         place.mkdir(exist_ok=True)
         restarts = place / "out/restart"
-        # From before the first new restart until after the third, at any phase of what lies between.
+        # From before the first new restart until after the third, at any phase of what lies
+        # between.
         begun = len(list(restarts.glob("*.nc"))) + moments.randrange(4)
         job = start(resumed(place, lock_file=str(place / "lock"), **settings), 2)
         while job.poll() is None and len(list(restarts.glob("*.nc"))) < begun:
@@ -267,7 +340,9 @@ def start(path: Path, ranks: int) -> subprocess.Popen[str]:
     """Start the program on a namelist."""
     command = [*MPIEXEC, str(ranks), PROGRAM, str(path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    )
 
 
 def wait_for_lock(path: Path) -> None:
@@ -285,7 +360,9 @@ def wait_for_lock(path: Path) -> None:
 
 
 def check_lock(folder: Path) -> None:
-    """All ranks hold the folder: a second job is refused, also when only rank 1 is left of the first."""
+    """All ranks hold the folder: a second job is refused, also when only rank 1 is left of the
+    first.
+    """
     lock = {"lock_file": str(folder / "lock")}
     job = start(namelist(folder, n_step=200 * STEPS_PER_DAY, restart_every_steps=1, **lock), 2)
     second = namelist(folder, "second", n_step=1, **lock)
@@ -311,11 +388,18 @@ def check_lock(folder: Path) -> None:
 
 def children(pid: int) -> list[int]:
     """Return the processes that a process started."""
-    return [int(p) for p in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()]
+    return [
+        int(p)
+        for p in subprocess.run(
+            ["pgrep", "-P", str(pid)], capture_output=True, text=True
+        ).stdout.split()
+    ]
 
 
 def check_killed(folder: Path) -> None:
-    """A rank that is killed ends the run with a message; the last restart is good, and the run goes on from it as if nothing had been."""
+    """A rank that is killed ends the run with a message; the last restart is good, and the run goes
+    on from it as if nothing had been.
+    """
     whole, killed = folder / "whole", folder / "killed"
     for place in (whole, killed):
         place.mkdir()
@@ -354,19 +438,42 @@ def check_faults(folder: Path) -> None:
         (text.replace("n_step = 72", "n_step = 0"), "n_step must be 1 or more"),
         (text.replace("&output", "&emulator package = 'missing.pt' /\n&output"), "missing.pt"),
         (text.replace("&run", "&run truncation = 11"), "truncation must be 10, 21 or 42"),
-        (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_26.pt' /\n&output"), "26"),
-        (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_unknown.pt' /\n&output"), "state_omega cam_in_SST"),
-        (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_v4.pt' /\n&output"), "spin_up_steps"),
-        (text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_mm_day.pt' /\n&output"), "cam_out_PRECC in m/s, not mm/day"),
         (
-            text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_q.pt', mode='partial', variables='ptend_x' /\n&output"),
+            text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_26.pt' /\n&output"),
+            "26",
+        ),
+        (
+            text.replace(
+                "&output", f"&emulator package = '{FIXTURES}/climsim_unknown.pt' /\n&output"
+            ),
+            "state_omega cam_in_SST",
+        ),
+        (
+            text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_v4.pt' /\n&output"),
+            "spin_up_steps",
+        ),
+        (
+            text.replace(
+                "&output", f"&emulator package = '{FIXTURES}/climsim_mm_day.pt' /\n&output"
+            ),
+            "cam_out_PRECC in m/s, not mm/day",
+        ),
+        (
+            text.replace(
+                "&output",
+                f"&emulator package = '{FIXTURES}/climsim_q.pt', mode='partial', "
+                "variables='ptend_x' /\n&output",
+            ),
             "ptend_x",
         ),
     ):
         assert wrong != text
         bad.write_text(wrong)
         refused(bad, message, ranks=2)
-    refused(namelist(folder, "later", restart_from=str(restart), n_step=STEPS_PER_DAY), "after the last step")
+    refused(
+        namelist(folder, "later", restart_from=str(restart), n_step=STEPS_PER_DAY),
+        "after the last step",
+    )
     refused(namelist(folder, "other", restart_from=str(restart), identity="other"), str(restart))
     refused(namelist(folder, "foreign", restart_from=str(good)), str(good))
     short = folder / "short.nc"

@@ -1,7 +1,9 @@
-"""Checks climlink-replay on small files made here: check_replay.py values|numbers|faults FIXTURES PROGRAM MPIEXEC [FLAGS...].
+"""Checks climlink-replay on small files made here: check_replay.py values|numbers|faults FIXTURES
+PROGRAM MPIEXEC [FLAGS...].
 
-The packages of the fixtures multiply one input by a gain per output (fortran_bridge/tests/make_bridge_fixtures.py), so every value of
-the output files is known to the last bit.
+The packages of the fixtures multiply one input by a gain per output
+(fortran_bridge/tests/make_bridge_fixtures.py), so every value of the output files is known to the
+last bit.
 """
 
 from __future__ import annotations
@@ -22,17 +24,34 @@ from climlink.data.synthetic import replace_variable
 LEVELS = 60
 COLUMNS = 13
 STEP_S = 1200.0
-PROFILES = {"state_t": 250.0, "state_q0001": 1e-3, "state_q0002": 1e-5, "state_q0003": 2e-5, "state_u": 10.0, "state_v": -3.0}
+PROFILES = {
+    "state_t": 250.0,
+    "state_q0001": 1e-3,
+    "state_q0002": 1e-5,
+    "state_q0003": 2e-5,
+    "state_u": 10.0,
+    "state_v": -3.0,
+}
 GASES = {"pbuf_ozone": 1e-6, "pbuf_CH4": 9e-7, "pbuf_N2O": 4e-7}
 SCALARS = {
-    "state_ps": 1e5, "pbuf_SOLIN": 400.0, "pbuf_LHFLX": 80.0, "pbuf_SHFLX": 20.0, "pbuf_TAUX": 0.1, "pbuf_TAUY": 0.05, "pbuf_COSZRS": 0.5,
-    "cam_in_ALDIF": 0.1, "cam_in_ALDIR": 0.1, "cam_in_ASDIF": 0.1, "cam_in_ASDIR": 0.1, "cam_in_LWUP": 390.0, "cam_in_ICEFRAC": 0.0,
-    "cam_in_LANDFRAC": 0.3, "cam_in_OCNFRAC": 0.7, "cam_in_SNOWHICE": 1e30, "cam_in_SNOWHLAND": 0.01,
+    "state_ps": 1e5, "pbuf_SOLIN": 400.0, "pbuf_LHFLX": 80.0, "pbuf_SHFLX": 20.0, "pbuf_TAUX": 0.1,
+    "pbuf_TAUY": 0.05, "pbuf_COSZRS": 0.5, "cam_in_ALDIF": 0.1, "cam_in_ALDIR": 0.1,
+    "cam_in_ASDIF": 0.1, "cam_in_ASDIR": 0.1, "cam_in_LWUP": 390.0, "cam_in_ICEFRAC": 0.0,
+    "cam_in_LANDFRAC": 0.3, "cam_in_OCNFRAC": 0.7, "cam_in_SNOWHICE": 1e30,
+    "cam_in_SNOWHLAND": 0.01,
 }  # fmt: skip
-TENDENCY_GAINS = {"state_t": 1e-6, "state_q0001": -1e-5, "state_q0002": 1e-5, "state_q0003": -2e-5, "state_u": -1e-5, "state_v": 2e-5}
+TENDENCY_GAINS = {
+    "state_t": 1e-6,
+    "state_q0001": -1e-5,
+    "state_q0002": 1e-5,
+    "state_q0003": -2e-5,
+    "state_u": -1e-5,
+    "state_v": 2e-5,
+}
 FLUX_GAINS = {
-    "cam_out_FLWDS": ("cam_in_LWUP", 0.75), "cam_out_NETSW": ("pbuf_SOLIN", 0.5), "cam_out_PRECC": ("state_ps", 3e-13),
-    "cam_out_PRECSC": ("state_ps", 1e-13), "cam_out_SOLL": ("pbuf_SOLIN", 0.2), "cam_out_SOLLD": ("pbuf_SOLIN", 0.05),
+    "cam_out_FLWDS": ("cam_in_LWUP", 0.75), "cam_out_NETSW": ("pbuf_SOLIN", 0.5),
+    "cam_out_PRECC": ("state_ps", 3e-13), "cam_out_PRECSC": ("state_ps", 1e-13),
+    "cam_out_SOLL": ("pbuf_SOLIN", 0.2), "cam_out_SOLLD": ("pbuf_SOLIN", 0.05),
     "cam_out_SOLS": ("pbuf_SOLIN", 0.3), "cam_out_SOLSD": ("pbuf_SOLIN", 0.1),
 }  # fmt: skip
 
@@ -40,14 +59,18 @@ FLUX_GAINS = {
 def mli_values(seed: int, columns: int) -> dict[str, np.ndarray]:
     """Return the variables of one snapshot: profiles [level, column], scalars [column], float64."""
     random = np.random.default_rng(seed)
-    values = {n: v * random.uniform(0.8, 1.2, (LEVELS, columns)) for n, v in (PROFILES | GASES).items()}
+    values = {
+        n: v * random.uniform(0.8, 1.2, (LEVELS, columns)) for n, v in (PROFILES | GASES).items()
+    }
     values |= {n: v * random.uniform(0.8, 1.2, columns) for n, v in SCALARS.items()}
     values["state_pmid"] = np.linspace(0.01, 0.995, LEVELS)[:, None] * values["state_ps"][None, :]
     return values
 
 
 def write_mli(path: Path, values: dict[str, np.ndarray], stamp: int, transposed: str = "") -> None:
-    """Write a snapshot as ClimSim does: CDF-5, ncol, lev, ymd, tod, float64; one variable may get its dimensions in the wrong order."""
+    """Write a snapshot as ClimSim does: CDF-5, ncol, lev, ymd, tod, float64; one variable may get
+    its dimensions in the wrong order.
+    """
     with netCDF4.Dataset(path, "w", format="NETCDF3_64BIT_DATA") as data:
         data.createDimension("ncol", values["state_ps"].size)
         data.createDimension("lev", LEVELS)
@@ -91,27 +114,38 @@ class Replay:
     mpiexec: list[str]
     folder: Path
 
-    def run(self, ranks: int, files: list[Path], out: str = "out", **settings: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, ranks: int, files: list[Path], out: str = "out", **settings: object
+    ) -> subprocess.CompletedProcess[str]:
         """Replay some files on some ranks; settings are namelist entries."""
         (self.folder / out).mkdir(exist_ok=True)
         (self.folder / "files.txt").write_text("\n".join(map(str, files)) + "\n")
         entries: dict[str, object] = {
-            "package": self.fixtures / "climsim_q.pt", "files": self.folder / "files.txt", "output_directory": self.folder / out,
-            "time_step_s": STEP_S,
+            "package": self.fixtures / "climsim_q.pt", "files": self.folder / "files.txt",
+            "output_directory": self.folder / out, "time_step_s": STEP_S,
         }  # fmt: skip
-        lines = [f"  {k} = {v if isinstance(v, int | float) else repr(str(v))}" for k, v in (entries | settings).items()]
+        lines = [
+            f"  {k} = {v if isinstance(v, int | float) else repr(str(v))}"
+            for k, v in (entries | settings).items()
+        ]
         (self.folder / "replay.nml").write_text("&replay\n" + "\n".join(lines) + "\n/\n")
         return self.start(ranks, [str(self.folder / "replay.nml")])
 
     def start(self, ranks: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """Start the program on some ranks."""
         return subprocess.run(
-            [*self.mpiexec, str(ranks), self.program, *arguments], capture_output=True, text=True, timeout=120, check=False
+            [*self.mpiexec, str(ranks), self.program, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
 
 def check_file(path: Path, source: Path, values: dict[str, np.ndarray], stamp: int) -> None:
-    """Compare an output file with what ClimSim's mlo files look like, and with the known values, bit for bit."""
+    """Compare an output file with what ClimSim's mlo files look like, and with the known values,
+    bit for bit.
+    """
     with netCDF4.Dataset(path) as data:
         data.set_auto_mask(False)
         assert data.data_model == "NETCDF3_64BIT_DATA", data.data_model
@@ -129,7 +163,10 @@ def check_file(path: Path, source: Path, values: dict[str, np.ndarray], stamp: i
             assert np.array_equal(data[name][...], values[name] + STEP_S * tendency), name
         for name, (of, gain) in FLUX_GAINS.items():
             assert data[name].dimensions == ("ncol",)
-            assert np.array_equal(data[name][...], (values[of].astype(np.float32) * np.float32(gain)).astype(np.float64)), name
+            assert np.array_equal(
+                data[name][...],
+                (values[of].astype(np.float32) * np.float32(gain)).astype(np.float64),
+            ), name
 
 
 def check_values(replay: Replay) -> None:
@@ -146,20 +183,27 @@ def check_values(replay: Replay) -> None:
         expected = [f"climlink-replay: step {k + 1} of 3 {s.name}" for k, s in enumerate(sources)]
         assert done.stdout.splitlines()[:3] == expected, done.stdout
         last = f"climlink-replay: done: files 3, columns 28, ranks {ranks}; seconds: read "
-        assert re.match(re.escape(last) + r"[\d.]+, pack [\d.]+, forward [\d.]+, unpack [\d.]+, write [\d.]+", done.stdout.splitlines()[3])
+        assert re.match(
+            re.escape(last) + r"[\d.]+, pack [\d.]+, forward [\d.]+, unpack [\d.]+, write [\d.]+",
+            done.stdout.splitlines()[3],
+        )
         assert sorted(p.name for p in (replay.folder / f"out{ranks}_{pcols}").iterdir()) == outputs
         for k, name in enumerate(outputs):
             got = replay.folder / f"out{ranks}_{pcols}" / name
             check_file(got, sources[k], values[k], 1200 * k)
-            assert got.read_bytes() == (replay.folder / "out1_16" / name).read_bytes(), f"{ranks} ranks, pcols {pcols}: {name} differs"
+            assert got.read_bytes() == (replay.folder / "out1_16" / name).read_bytes(), (
+                f"{ranks} ranks, pcols {pcols}: {name} differs"
+            )
 
 
 def saturation_vapor_pressure(t: np.ndarray) -> np.ndarray:
-    """Saturation vapour pressure in Pa between 200 and 300 K (Flatau's polynomials, mixed between 253.16 and 273.16 K)."""
-    liquid = [6.11239921, 0.443987641, 0.142986287e-1, 0.264847430e-3, 0.302950461e-5, 0.206739458e-7, 0.640689451e-10, -0.952447341e-13,
-              -0.976195544e-15]  # fmt: skip
-    ice = [6.11147274, 0.503160820, 0.188439774e-1, 0.420895665e-3, 0.615021634e-5, 0.602588177e-7, 0.385852041e-9, 0.146898966e-11,
-           0.252751365e-14]  # fmt: skip
+    """Saturation vapour pressure in Pa between 200 and 300 K (Flatau's polynomials, mixed between
+    253.16 and 273.16 K).
+    """
+    liquid = [6.11239921, 0.443987641, 0.142986287e-1, 0.264847430e-3, 0.302950461e-5,
+              0.206739458e-7, 0.640689451e-10, -0.952447341e-13, -0.976195544e-15]  # fmt: skip
+    ice = [6.11147274, 0.503160820, 0.188439774e-1, 0.420895665e-3, 0.615021634e-5, 0.602588177e-7,
+           0.385852041e-9, 0.146898966e-11, 0.252751365e-14]  # fmt: skip
     over_liquid = 100 * np.polynomial.Polynomial(liquid)(np.maximum(t - 273.16, -80))
     over_ice = np.where(t > 273.15, over_liquid, 100 * np.polynomial.Polynomial(ice)(t - 273.16))
     weight = np.clip((t - 253.16) / 20, 0, 1)
@@ -167,12 +211,19 @@ def saturation_vapor_pressure(t: np.ndarray) -> np.ndarray:
 
 
 def check_humidity(replay: Replay) -> None:
-    """A package that takes state_rh gets it from the host, with the file's pressure or the grid's."""
+    """A package that takes state_rh gets it from the host, with the file's pressure or the
+    grid's.
+    """
     source = replay.folder / "E3SM-MMF.mli.0008-02-01-00000.nc"
     values = mli_values(9, COLUMNS)
     write_mli(source, values, 0)
     write_grid(replay.folder / "grid.nc")
-    humidity = 461 * values["state_pmid"] * values["state_q0001"] / (287 * saturation_vapor_pressure(values["state_t"]))
+    humidity = (
+        461
+        * values["state_pmid"]
+        * values["state_q0001"]
+        / (287 * saturation_vapor_pressure(values["state_t"]))
+    )
     for out, settings in [("pmid", {}), ("grid", {"grid_file": replay.folder / "grid.nc"})]:
         done = replay.run(2, [source], out, package=replay.fixtures / "climsim_rh.pt", **settings)
         assert done.returncode == 0, done.stderr
@@ -208,7 +259,9 @@ def check_declared_values(replay: Replay) -> None:
     values["cam_in_SNOWHICE"][:] = 1e30
     for path in (plain, declared):
         fill = 1e30 if path == declared else None
-        replace_variable(path, "cam_in_SNOWHICE", lambda v: np.full(v.shape, 1e30), fill=fill, valid_max=1e3)
+        replace_variable(
+            path, "cam_in_SNOWHICE", lambda v: np.full(v.shape, 1e30), fill=fill, valid_max=1e3
+        )
     done = replay.run(2, [plain, declared], "declared")
     assert done.returncode == 0, done.stderr
     found = []
@@ -235,9 +288,21 @@ def check_meaningless_values(replay: Replay) -> None:
         return {"change": put(value, *at), **attributes}
 
     cases: list[tuple[str, dict[str, object], str]] = [
-        ("state_q0002", spoilt(fill), r"2 value\(s\) are netCDF's default .*first \(9.96921.*\)" + place),
-        ("state_q0002", spoilt(-9.0, missing_value=-9.0), r"2 value\(s\) equal .*\(-9.0*\)" + place),
-        ("state_q0002", spoilt(1e20, missing_value=np.float32(1e20)), "its missing_value.*" + place),
+        (
+            "state_q0002",
+            spoilt(fill),
+            r"2 value\(s\) are netCDF's default .*first \(9.96921.*\)" + place,
+        ),
+        (
+            "state_q0002",
+            spoilt(-9.0, missing_value=-9.0),
+            r"2 value\(s\) equal .*\(-9.0*\)" + place,
+        ),
+        (
+            "state_q0002",
+            spoilt(1e20, missing_value=np.float32(1e20)),
+            "its missing_value.*" + place,
+        ),
         ("state_u", spoilt(7.5, fill=7.5), "equal its _FillValue.*" + place),
         ("state_u", spoilt(7.5, missing_value=[1.0, 7.5]), "equal its missing_value.*" + place),
         ("state_u", spoilt(70.0, valid_max=69.0), r"lie outside its valid_max.*\(70.*\)" + place),
@@ -249,7 +314,11 @@ def check_meaningless_values(replay: Replay) -> None:
         ("state_u", {"dtype": "i2"}, "state_u: expected floating-point numbers, or integers with"),
         ("state_u", {"scale_factor": "a"}, "state_u: scale_factor: "),
         ("cam_in_LWUP", {"change": put(fill, (8,))}, r"LWUP: 1 .*in column 9 \(counted from 1\)"),
-        ("cam_in_SNOWHICE", {"change": put(fill, (8,)), "fill": 1e30}, "ICE: 1 .*default.* column 9"),
+        (
+            "cam_in_SNOWHICE",
+            {"change": put(fill, (8,)), "fill": 1e30},
+            "ICE: 1 .*default.* column 9",
+        ),
         ("state_v", {"time": 2}, "state_v: holds 2 times; expected one time per file"),
         ("state_v", {"units": "km/h"}, 'state_v.*the host has units "km/h"'),
     ]
@@ -289,7 +358,9 @@ def check_faults(replay: Replay) -> None:
 
     def faulty(name: str, change: dict[str, np.ndarray | None], transposed: str = "") -> Path:
         path = replay.folder / f"E3SM-MMF.mli.{name}.nc"
-        write_mli(path, {k: v for k, v in (values | change).items() if v is not None}, 0, transposed)
+        write_mli(
+            path, {k: v for k, v in (values | change).items() if v is not None}, 0, transposed
+        )
         return path
 
     nan = values["state_t"].copy()
@@ -302,15 +373,25 @@ def check_faults(replay: Replay) -> None:
     cases: list[tuple[list[Path], dict[str, object], str]] = [
         ([replay.folder / "E3SM-MMF.mli.none.nc"], {}, r"E3SM-MMF.mli.none.nc: No such file"),
         ([truncated], {}, r"E3SM-MMF.mli.truncated.nc: .*truncated"),
-        ([short], {}, r"E3SM-MMF.mli.short.nc: the file is truncated: it has \d+ bytes, its header needs \d+ or more"),
+        (
+            [short],
+            {},
+            r"E3SM-MMF.mli.short.nc: the file is truncated: it has \d+ bytes, its header needs \d+ "
+            r"or more",
+        ),
         ([faulty("missing", {"state_u": None})], {}, r"mli.missing.nc: .*state_u"),
         (
             [faulty("turned", {}, "state_v")],
             {},
-            r"mli.turned.nc: state_v: expected dimensions \(lev, ncol\) or \(ncol\), found \(ncol, lev\)",
+            r"mli.turned.nc: state_v: expected dimensions \(lev, ncol\) or \(ncol\), found \(ncol, "
+            r"lev\)",
         ),
         ([faulty("flat", {"state_v": values["state_ps"]})], {}, r"mli.flat.nc: .*state_v"),
-        ([faulty("nan", {"state_t": nan})], {}, r"mli.nan.nc: rank 1: set: state_t: column 5 .*NaN"),
+        (
+            [faulty("nan", {"state_t": nan})],
+            {},
+            r"mli.nan.nc: rank 1: set: state_t: column 5 .*NaN",
+        ),
         ([good], {"package": replay.fixtures / "climsim_26.pt"}, r"60.*26|26.*60"),
         ([good], {"time_step_s": 1800.0}, "1800"),
         ([good], {"package": replay.folder / "none.pt"}, "none.pt"),
@@ -328,7 +409,9 @@ def check_faults(replay: Replay) -> None:
     assert replay.start(2, []).returncode != 0
     second = replay.run(2, [good, truncated])
     assert second.returncode != 0
-    assert [p.name for p in (replay.folder / "out").iterdir()] == [good.name.replace("mli", "mlo")], "the steps before a fault stay"
+    assert [p.name for p in (replay.folder / "out").iterdir()] == [
+        good.name.replace("mli", "mlo")
+    ], "the steps before a fault stay"
 
 
 def main() -> None:

@@ -16,13 +16,17 @@ TimeStep = Annotated[float, Field(ge=1e-3, le=1e9, description="time step in s")
 
 
 class StrictModel(BaseModel):
-    """Base of configuration models: unknown keys are refused, values cannot be changed after loading."""
+    """Base of configuration models: unknown keys are refused, values cannot be changed after
+    loading.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def validated(values: Mapping[str, Any], model: type[Model], origin: str) -> Model:
-    """Return values that are no longer text of a file as an instance of ``model``; a ConfigError names the first key that does not fit."""
+    """Return values that are no longer text of a file as an instance of ``model``; a ConfigError
+    names the first key that does not fit.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:

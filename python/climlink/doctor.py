@@ -74,34 +74,64 @@ class _Probe:
             found = self.look()
         except OSError as error:
             problem = explain(error)
-        except (ClimlinkError, ImportError, AttributeError, RuntimeError, ValueError, LookupError) as error:
+        except (
+            ClimlinkError,
+            ImportError,
+            AttributeError,
+            RuntimeError,
+            ValueError,
+            LookupError,
+        ) as error:
             problem = " ".join(str(error).split())[:300]
         return Finding(self.group, self.name, found, problem, self.stops, self.needed)
 
 
 def examine() -> list[Finding]:
-    """Return what this machine has and lacks; nothing is written but a file in the folder for temporary files, which is removed."""
+    """Return what this machine has and lacks; nothing is written but a file in the folder for
+    temporary files, which is removed.
+    """
     building = "building climlink, or a host model, from source"
     reading = "reading and writing data and reports"
     running = "climlink online run, climlink quickstart, the Fortran route of climlink verify"
     probes = [
         _Probe("climlink", "version", _version, "everything", needed=True),
-        _Probe("climlink", "runtime", _runtime, "emulators in hosts; climlink verify, online run, quickstart", needed=True),
+        _Probe(
+            "climlink",
+            "runtime",
+            _runtime,
+            "emulators in hosts; climlink verify, online run, quickstart",
+            needed=True,
+        ),
         _Probe("climlink", "library for hosts", _library, "linking Fortran, C and C++ hosts"),
-        *(_Probe("climlink", name, partial(_program, name), stops) for name, stops in PROGRAMS.items()),
+        *(
+            _Probe("climlink", name, partial(_program, name), stops)
+            for name, stops in PROGRAMS.items()
+        ),
         _Probe("torch", "torch", _torch, "everything but data preparation", needed=True),
         _Probe("torch", "CPU", _cpu, "everything but data preparation", needed=True),
-        _Probe("torch", "GPU", _gpu, "devices cuda and auto on a GPU; a CPU does all that a GPU does"),
+        _Probe(
+            "torch", "GPU", _gpu, "devices cuda and auto on a GPU; a CPU does all that a GPU does"
+        ),
         _Probe("MPI", "launcher", _launcher, running),
         _Probe("MPI", "start of 2 ranks", _start, running),
         _Probe("MPI", "library", _mpi_library, running),
         _Probe("compilers", "C", lambda: _tool("CC", "cc", "gcc", "clang"), building),
         _Probe("compilers", "C++", lambda: _tool("CXX", "c++", "g++", "clang++"), building),
-        _Probe("compilers", "Fortran", lambda: _tool("FC", "gfortran", "ifx", "flang", "nvfortran"), f"{building} in Fortran"),
+        _Probe(
+            "compilers",
+            "Fortran",
+            lambda: _tool("FC", "gfortran", "ifx", "flang", "nvfortran"),
+            f"{building} in Fortran",
+        ),
         _Probe("compilers", "CMake", lambda: _tool(None, "cmake"), building),
         _Probe("files", "netCDF", _netcdf, reading, needed=True),
         _Probe("files", "HDF5", _hdf5, reading, needed=True),
-        _Probe("files", "netCDF-Fortran", lambda: _tool(None, "nf-config"), "building the replay program and the embedded model"),
+        _Probe(
+            "files",
+            "netCDF-Fortran",
+            lambda: _tool(None, "nf-config"),
+            "building the replay program and the embedded model",
+        ),
         _Probe("machine", "temporary files", _temporary, "climlink verify, MPI jobs", needed=True),
         _Probe("machine", "disk", lambda: _free_disk(Path.cwd()), "writing in this folder"),
         _Probe("machine", "memory", _memory, "training and evaluation of more than samples"),
@@ -118,7 +148,10 @@ def _version() -> str:
     from climlink.provenance import climlink_version, git_revision
 
     revision = git_revision()
-    return f"{climlink_version()}{f' ({revision:.12})' if revision else ''}, Python {platform.python_version()}"
+    return (
+        f"{climlink_version()}{f' ({revision:.12})' if revision else ''}, Python "
+        f"{platform.python_version()}"
+    )
 
 
 def _runtime() -> str:
@@ -126,14 +159,19 @@ def _runtime() -> str:
     from climlink import _runtime
 
     if _runtime.backend == "stub":
-        raise DoctorError("built without libtorch: it opens packages, but cannot run them; build it again with libtorch")
+        raise DoctorError(
+            "built without libtorch: it opens packages, but cannot run them; build it again with "
+            "libtorch"
+        )
     return f"{_runtime.__version__}, backend {_runtime.backend}, in {prefix}"
 
 
 def _library() -> str:
     named = os.environ.get(CLIMLINK_ROOT)
     prefix = Path(named) if named else cmake_prefix()
-    found = [f for folder in ("lib", "lib64") for f in sorted((prefix / folder).glob("libclimlink.*"))]
+    found = [
+        f for folder in ("lib", "lib64") for f in sorted((prefix / folder).glob("libclimlink.*"))
+    ]
     if not found:
         raise DoctorError(f"no libclimlink in {prefix}/lib")
     return f"{found[0].relative_to(prefix)}{f' ({CLIMLINK_ROOT}={named})' if named else ''}"
@@ -156,7 +194,10 @@ def _cpu() -> str:
     from climlink.provenance import kernel_identity
 
     usable, asked = len(os.sched_getaffinity(0)), os.environ.get("OMP_NUM_THREADS")
-    return f"{kernel_identity()}, cores usable: {usable}, torch threads: {torch.get_num_threads()} (OMP_NUM_THREADS {asked or 'not set'})"
+    return (
+        f"{kernel_identity()}, cores usable: {usable}, torch threads: {torch.get_num_threads()} "
+        f"(OMP_NUM_THREADS {asked or 'not set'})"
+    )
 
 
 def _gpu() -> str:
@@ -183,7 +224,9 @@ def _start() -> str:
 
 def _mpi_library() -> str:
     program = executable("climlink-fortran-route")
-    listed = subprocess.run(["ldd", str(program)], capture_output=True, encoding="utf-8", errors="replace", check=False).stdout
+    listed = subprocess.run(
+        ["ldd", str(program)], capture_output=True, encoding="utf-8", errors="replace", check=False
+    ).stdout
     found = re.search(r"^\s*libmpi(?:ch)?\.so\S*\s+=>\s+(/\S+)", listed, flags=re.MULTILINE)
     if not found:
         raise DoctorError(f"{program} finds no MPI library (ldd)")
@@ -191,12 +234,16 @@ def _mpi_library() -> str:
 
 
 def _tool(variable: str | None, *names: str) -> str:
-    """Return version and path of the tool that an environment variable names, or of the first known one on PATH."""
+    """Return version and path of the tool that an environment variable names, or of the first known
+    one on PATH.
+    """
     named = os.environ.get(variable) if variable else None
     candidates = [shlex.split(named)[0]] if named and named.strip() else list(names)
     path = next(filter(None, map(shutil.which, candidates)), None)
     if path is None:
-        raise DoctorError(f"no {' or '.join(candidates)} on PATH{f' ({variable}={named})' if named else ''}")
+        raise DoctorError(
+            f"no {' or '.join(candidates)} on PATH{f' ({variable}={named})' if named else ''}"
+        )
     return f"{_said([path, '--version'])}, {path}"
 
 
@@ -204,7 +251,13 @@ def _said(command: list[str], environment: dict[str, str] | None = None) -> str:
     """Return the first line that a program prints."""
     try:
         done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", env=environment, timeout=_LIMIT_S, check=False
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+            timeout=_LIMIT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise DoctorError(f"{shlex.join(command)} did not end within {_LIMIT_S:g} s") from error
@@ -242,11 +295,20 @@ def _free_disk(folder: Path) -> str:
 
 def _memory() -> str:
     known = Path("/proc/meminfo").read_text(encoding="ascii")
-    kib = {name: int(value) for name, value in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+) kB", known, flags=re.MULTILINE)}
+    kib = {
+        name: int(value)
+        for name, value in re.findall(
+            r"^(MemTotal|MemAvailable):\s+(\d+) kB", known, flags=re.MULTILINE
+        )
+    }
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
     total = kib["MemTotal"] << 10
-    bound = f", this process may use {int(text) / _GIB:.1f} GiB" if text.isdigit() and int(text) < total else ""
+    bound = (
+        f", this process may use {int(text) / _GIB:.1f} GiB"
+        if text.isdigit() and int(text) < total
+        else ""
+    )
     return _enough(kib["MemAvailable"] << 10, f"of {total / _GIB:.1f} GiB{bound}")
 
 

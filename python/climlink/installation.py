@@ -7,7 +7,13 @@ from pathlib import Path
 from climlink.config import ConfigError
 from climlink.wrappers.errors import ClimlinkError, near_names
 
-_WORDS = {"cases": "case", "comparisons": "comparison", "machines": "machine", "splits": "split", "training": "training configuration"}
+_WORDS = {
+    "cases": "case",
+    "comparisons": "comparison",
+    "machines": "machine",
+    "splits": "split",
+    "training": "training configuration",
+}
 
 
 class InstallationError(ClimlinkError):
@@ -19,11 +25,16 @@ class NotBuiltError(InstallationError):
 
 
 def _native_root() -> Path:
-    """Return the folder that holds lib, bin and include; in an editable install it is not the source folder."""
+    """Return the folder that holds lib, bin and include; in an editable install it is not the
+    source folder.
+    """
     try:
         from climlink import _runtime
     except ImportError as error:
-        raise InstallationError(f"climlink's compiled parts are not installed ({error}); in a source tree run `make setup`") from error
+        raise InstallationError(
+            f"climlink's compiled parts are not installed ({error}); in a source tree run `make "
+            "setup`"
+        ) from error
     return Path(_runtime.__file__).parent
 
 
@@ -39,24 +50,31 @@ def executable(name: str) -> Path:
 
 
 def cmake_prefix() -> Path:
-    """Return the prefix to give to CMake: ``cmake -DCMAKE_PREFIX_PATH=$(climlink cmake-prefix)``."""
+    """Return the prefix to give to CMake: ``cmake -DCMAKE_PREFIX_PATH=$(climlink
+    cmake-prefix)``.
+    """
     return _native_root()
 
 
 def shared_folder(name: str) -> Path:
-    """Return a folder of files that are copied, not linked, by its path below share/climlink; InstallationError if it is not there."""
+    """Return a folder of files that are copied, not linked, by its path below share/climlink;
+    InstallationError if it is not there.
+    """
     here = Path(__file__).resolve().parents[2]
     # An editable install keeps them in the source tree.
     for folder in (_native_root() / "share" / "climlink" / name, here / "fortran_bridge" / name):
         if folder.is_dir():
             return folder
     raise InstallationError(
-        f"this climlink was installed without its {name} sources (share/climlink/{name}); in a source tree run `make setup`"
+        f"this climlink was installed without its {name} sources (share/climlink/{name}); in a "
+        "source tree run `make setup`"
     )
 
 
 def configuration(name: str) -> Path:
-    """Return a shipped configuration by its path below sim_configs/; InstallationError if it is not there."""
+    """Return a shipped configuration by its path below sim_configs/; InstallationError if it is not
+    there.
+    """
     path = _configurations_root() / name
     if not path.is_file():
         raise InstallationError(f"no configuration {name!r} in sim_configs/ of this installation")
@@ -74,9 +92,11 @@ def configuration_kinds() -> list[str]:
 
 
 def find_configuration(kind: str, given: str | Path, base: Path | None = None) -> Path:
-    """Return the file of a configuration given by its path, relative to ``base``, or by the name of a shipped one.
+    """Return the file of a configuration given by its path, relative to ``base``, or by the name of
+    a shipped one.
 
-    Raises ConfigError for a name that is not shipped, and for a path without a file that ends like a shipped one.
+    Raises ConfigError for a name that is not shipped, and for a path without a file that ends like
+    a shipped one.
     """
     path = (base or Path()) / given
     if path.is_file():
@@ -89,21 +109,26 @@ def find_configuration(kind: str, given: str | Path, base: Path | None = None) -
     if path.suffix in (".yaml", ".yml") or path.parent != (base or Path()):
         return path  # the reader says what is wrong with it
     raise ConfigError(
-        f"no {_WORDS.get(kind, kind)} {str(given)!r}; shipped: {', '.join(shipped)}; for another give the path of its "
-        f"YAML file{near_names(str(given), shipped)}"
+        f"no {_WORDS.get(kind, kind)} {str(given)!r}; shipped: {', '.join(shipped)}; for another "
+        f"give the path of its YAML file{near_names(str(given), shipped)}"
     )
 
 
 def configuration_base(path: Path) -> Path:
-    """Return what paths inside a configuration are relative to: its folder, for a shipped one where the command runs."""
+    """Return what paths inside a configuration are relative to: its folder, for a shipped one where
+    the command runs.
+    """
     folder = path.resolve().parent
     return Path.cwd() if folder.is_relative_to(_configurations_root()) else folder
 
 
 def _configurations_root() -> Path:
     here = Path(__file__).resolve().parent
-    # In a wheel the folder lies in the package; in an editable install it stays at the root of the source tree.
+    # In a wheel the folder lies in the package; in an editable install it stays at the root of the
+    # source tree.
     for root in (here / "sim_configs", here.parents[1] / "sim_configs"):
         if root.is_dir():
             return root
-    raise InstallationError("this climlink was installed without its sim_configs/; install it again")
+    raise InstallationError(
+        "this climlink was installed without its sim_configs/; install it again"
+    )

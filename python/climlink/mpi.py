@@ -14,7 +14,9 @@ from pathlib import Path
 from climlink.wrappers.errors import ClimlinkError
 
 LAUNCHER_VARIABLE = "CLIMLINK_MPIRUN"
-"""Environment variable that replaces the launcher, such as ``srun`` or ``mpirun --bind-to core``; ``-n RANKS`` is appended."""
+"""Environment variable that replaces the launcher, such as ``srun`` or ``mpirun --bind-to core``;
+``-n RANKS`` is appended.
+"""
 
 _OF_AN_MPI_PROCESS = (
     "PMIX_",
@@ -26,10 +28,14 @@ _OF_AN_MPI_PROCESS = (
     "OMPI_APP_CTX_",
     "ORTE_SCHIZO_",
 )
-"""Beginnings of the variables that MPI_Init of Open MPI 4 leaves in its process and that a launcher sets for its ranks."""
+"""Beginnings of the variables that MPI_Init of Open MPI 4 leaves in its process and that a launcher
+sets for its ranks.
+"""
 
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
-"""glibc keeps what a step frees for the next one: giving fields back to the system and faulting them in again costs a climate model 5 %."""
+"""glibc keeps what a step frees for the next one: giving fields back to the system and faulting
+them in again costs a climate model 5 %.
+"""
 
 
 _TAIL = 4000  # characters of a job's output that are worth showing
@@ -42,12 +48,13 @@ _LAUNCHER_PROBLEMS = (
     (
         r"unable to locate a\s+usable \"srun\"|SLURM\s+resource allocator expects to find",
         "the SLURM_* variables of this environment say that it is part of a Slurm job, so mpirun "
-        "starts ranks through srun, and that is not possible here: run inside the job where srun is "
-        f"on PATH, remove the SLURM_* variables to run on this machine only, {_OWN_LAUNCHER}",
+        "starts ranks through srun, and that is not possible here: run inside the job where srun "
+        f"is on PATH, remove the SLURM_* variables to run on this machine only, {_OWN_LAUNCHER}",
     ),
     (
         r"mkdir was unable to create the desired directory:\s+Directory: (\S+)|session_dir",
-        "the launcher cannot write its session folder{found}: set TMPDIR to a folder that you may write to",
+        "the launcher cannot write its session folder{found}: set TMPDIR to a folder that you may "
+        "write to",
     ),
     (
         r"not enough slots available",
@@ -56,7 +63,8 @@ _LAUNCHER_PROBLEMS = (
     ),
     (
         r"could not (?:access|find|execute)[^:]*executable[^:]*:",
-        "a node of the job does not see the program: climlink must be installed on a file system that all nodes share",
+        "a node of the job does not see the program: climlink must be installed on a file system "
+        "that all nodes share",
     ),
 )
 """What a launcher says when it cannot start ranks, and what that means."""
@@ -67,7 +75,9 @@ class LaunchError(ClimlinkError):
 
 
 def mpi_command(ranks: int, command: Sequence[str]) -> list[str]:
-    """Return the command line that runs ``command`` on ``ranks`` ranks; LaunchError if there is no launcher."""
+    """Return the command line that runs ``command`` on ``ranks`` ranks; LaunchError if there is no
+    launcher.
+    """
     if ranks < 1:
         raise LaunchError(f"an MPI program needs at least one rank, got {ranks}")
     custom = shlex.split(os.environ.get(LAUNCHER_VARIABLE, ""))
@@ -75,8 +85,12 @@ def mpi_command(ranks: int, command: Sequence[str]) -> list[str]:
         return [*custom, "-n", str(ranks), *command]
     found = shutil.which("mpirun")
     if found is None:
-        raise LaunchError(f"no mpirun on PATH; install an MPI library, or set {LAUNCHER_VARIABLE} to your launcher, for example srun")
-    # Ranks share cores on a laptop or in a container; binding and slot counting there only refuse or slow down a run.
+        raise LaunchError(
+            f"no mpirun on PATH; install an MPI library, or set {LAUNCHER_VARIABLE} to your "
+            "launcher, for example srun"
+        )
+    # Ranks share cores on a laptop or in a container; binding and slot counting there only refuse
+    # or slow down a run.
     options = ["--oversubscribe", "--bind-to", "none"] if _is_open_mpi(found) else []
     return [found, *options, "-n", str(ranks), *command]
 
@@ -85,8 +99,8 @@ def run_job(command: Sequence[str], threads: int, on_line: Callable[[str], None]
     """Run a command, such as one of mpi_command, and return its exit code.
 
     ``on_line`` is given each line that it writes. The job does not outlive its caller: an exception
-    ends it before it passes on, and the system ends it after a hard kill. LaunchError if there is no
-    such program.
+    ends it before it passes on, and the system ends it after a hard kill. LaunchError if there is
+    no such program.
     """
     if shutil.which(command[0]) is None:
         hint = f"is it the launcher that {LAUNCHER_VARIABLE} names?"
@@ -151,10 +165,12 @@ def _end(job: subprocess.Popen[str]) -> None:
 
 
 def mpi_environment(threads: int) -> dict[str, str]:
-    """Return the environment of an MPI program: ``threads`` OpenMP threads per rank, and leave for Open MPI to run as root.
+    """Return the environment of an MPI program: ``threads`` OpenMP threads per rank, and leave for
+    Open MPI to run as root.
 
-    What an enclosing MPI process left in the environment is taken out: Open MPI's launcher ends without a word when it finds it. Freed
-    memory stays with the process, unless the environment says otherwise.
+    What an enclosing MPI process left in the environment is taken out: Open MPI's launcher ends
+    without a word when it finds it. Freed memory stays with the process, unless the environment
+    says otherwise.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(_OF_AN_MPI_PROCESS)}
     environment = _KEEP_MEMORY | environment | {"OMP_NUM_THREADS": str(threads)}
@@ -165,4 +181,8 @@ def mpi_environment(threads: int) -> dict[str, str]:
 
 
 def _is_open_mpi(launcher: str) -> bool:
-    return "orterun" in os.path.realpath(launcher) or "prterun" in os.path.realpath(launcher) or shutil.which("ompi_info") is not None
+    return (
+        "orterun" in os.path.realpath(launcher)
+        or "prterun" in os.path.realpath(launcher)
+        or shutil.which("ompi_info") is not None
+    )

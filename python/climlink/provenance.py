@@ -13,18 +13,33 @@ def climlink_version() -> str:
 
 
 def git_revision() -> str | None:
-    """Return the revision of climlink's source tree, with ``-dirty`` for uncommitted changes; None outside a checkout."""
+    """Return the revision of climlink's source tree, with ``-dirty`` for uncommitted changes; None
+    outside a checkout.
+    """
     here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(here),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--dirty",
+        "--exclude=*",
+    ]
     try:
-        result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=10)
+        result = subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=False, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() if result.returncode == 0 else None
 
 
 def kernel_identity() -> str:
-    """Return CPU vendor and vector instruction set: equal identity and torch version give the same kernels."""
+    """Return CPU vendor and vector instruction set: equal identity and torch version give the same
+    kernels.
+    """
     import torch  # not at the top: who only asks for a version need not wait for it
 
     return f"{_cpu_vendor()} {torch.backends.cpu.get_cpu_capability()}"

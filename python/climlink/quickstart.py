@@ -1,4 +1,6 @@
-"""The quickstart: columns in ClimSim's files to a Fortran MPI run and its score, and back into the model that made them, in one call."""
+"""The quickstart: columns in ClimSim's files to a Fortran MPI run and its score, and back into the
+model that made them, in one call.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,14 @@ from climlink.evaluation.online.evaluate import OnlineEvaluation, evaluate_onlin
 from climlink.evaluation.report import write_report
 from climlink.installation import configuration
 from climlink.mpi import LaunchError
-from climlink.online.aquaplanet import AquaplanetConfig, AquaplanetRun, EmulatorConfig, PairsConfig, newest_restart, run_aquaplanet
+from climlink.online.aquaplanet import (
+    AquaplanetConfig,
+    AquaplanetRun,
+    EmulatorConfig,
+    PairsConfig,
+    newest_restart,
+    run_aquaplanet,
+)
 from climlink.online.case import load_case
 from climlink.online.replay import ReplayConfig, SelectionConfig, run_replay
 from climlink.packages.export import export_run
@@ -59,7 +68,9 @@ class QuickstartResult:
 
     @property
     def largest_score_difference(self) -> float:
-        """Largest difference between the R² of the Fortran replay's files and of the Python prediction, any output and level."""
+        """Largest difference between the R² of the Fortran replay's files and of the Python
+        prediction, any output and level.
+        """
         return self.python_scores.largest_difference(self.replay_scores)
 
 
@@ -81,7 +92,8 @@ def run_embedded(
     split: Path | None = None,
     days: int = HYBRID_DAYS,
 ) -> tuple[QuickstartResult, OnlineComparison]:
-    """Make columns with the embedded model, run the quickstart on them, and put the package in the place of the model's physics.
+    """Make columns with the embedded model, run the quickstart on them, and put the package in the
+    place of the model's physics.
 
     A reference run that is complete in ``folder`` is kept; the rest is made anew.
     """
@@ -99,15 +111,24 @@ def run_embedded(
         training=training or configuration("training/quickstart_aquaplanet.yaml"),
         split=split or configuration("splits/quickstart.yaml"),
     )
-    return offline, compare_online(loaded, newest_restart(reference), folder, offline.package, days, report)
+    return offline, compare_online(
+        loaded, newest_restart(reference), folder, offline.package, days, report
+    )
 
 
 def compare_online(
-    case: AquaplanetConfig, start: Path, folder: Path, package: EmulatorPackage, days: int, report: Reporter
+    case: AquaplanetConfig,
+    start: Path,
+    folder: Path,
+    package: EmulatorPackage,
+    days: int,
+    report: Reporter,
 ) -> OnlineComparison:
-    """Run reference, twin and hybrid below ``folder`` for some days from a restart that ``case`` wrote at its end, and evaluate them.
+    """Run reference, twin and hybrid below ``folder`` for some days from a restart that ``case``
+    wrote at its end, and evaluate them.
 
-    Raises ``LaunchError`` when the reference or its twin do not run to the end; a hybrid that does not is a result.
+    Raises ``LaunchError`` when the reference or its twin do not run to the end; a hybrid that does
+    not is a result.
     """
     branch = {"restart_from": start, "days": case.days + days, "pairs": PairsConfig()}
     emulator = EmulatorConfig(package=package.path, pinned_sha256=package.digest)
@@ -121,12 +142,16 @@ def compare_online(
         report.stage(f"{name}: {days} days from day {case.days:g}")
         output = folder / name
         discard_run(output)
-        runs[name] = _online(case.model_copy(update={**branch, "name": name, "output": output, **change}), report)
+        runs[name] = _online(
+            case.model_copy(update={**branch, "name": name, "output": output, **change}), report
+        )
     report.stage("evaluate online")
     truth, twin = (_insist(runs[name]).folder for name in ("truth", "twin"))
     with report.bar("records") as bar:
         found = evaluate_online(runs["hybrid"].folder, truth, twin=twin, progress=bar)
-    return OnlineComparison(runs["hybrid"], found, write_report(found.report, folder / "report" / "online"))
+    return OnlineComparison(
+        runs["hybrid"], found, write_report(found.report, folder / "report" / "online")
+    )
 
 
 def _online(case: AquaplanetConfig, report: Reporter) -> AquaplanetRun:
@@ -136,7 +161,10 @@ def _online(case: AquaplanetConfig, report: Reporter) -> AquaplanetRun:
 
 def _insist(run: AquaplanetRun) -> AquaplanetRun:
     if run.status != "finished":
-        raise LaunchError(f"the reference of the embedded model ended early, {run.message}; its log is {run.folder}/log.txt")
+        raise LaunchError(
+            f"the reference of the embedded model ended early, {run.message}; its log is "
+            f"{run.folder}/log.txt"
+        )
     return run
 
 
@@ -148,11 +176,17 @@ def _is_finished(folder: Path) -> bool:
 
 
 def run_quickstart(
-    climsim: Path, folder: Path, report: Reporter, training: Path | None = None, split: Path | None = None
+    climsim: Path,
+    folder: Path,
+    report: Reporter,
+    training: Path | None = None,
+    split: Path | None = None,
 ) -> QuickstartResult:
-    """Prepare, compute statistics, train, export, verify, replay under two ranks and score on the test pairs.
+    """Prepare, compute statistics, train, export, verify, replay under two ranks and score on the
+    test pairs.
 
-    Everything is written below ``folder``; the store of an earlier call is kept, the rest of it is made anew.
+    Everything is written below ``folder``; the store of an earlier call is kept, the rest of it is
+    made anew.
     """
     make_folder(folder)
     store = folder / "climsim.zarr"
@@ -163,7 +197,9 @@ def run_quickstart(
     report.stage("statistics")
     statistics = folder / "statistics.nc"
     with report.bar("times") as bar:
-        write_statistics(compute_statistics(ColumnStore.open(store), split="train", progress=bar), statistics)
+        write_statistics(
+            compute_statistics(ColumnStore.open(store), split="train", progress=bar), statistics
+        )
     report.stage("train")
     run = folder / "training"
     train(
@@ -184,10 +220,18 @@ def run_quickstart(
     with report.bar("times") as bar:
         found = evaluate_offline(package.path, store, progress=bar)
     page = write_report(found.report, folder / "report" / "offline")
-    return QuickstartResult(package, verification, found.result.r2_table(), _replay_scores(climsim, package, test, replayed), page)
+    return QuickstartResult(
+        package,
+        verification,
+        found.result.r2_table(),
+        _replay_scores(climsim, package, test, replayed),
+        page,
+    )
 
 
-def _replay(climsim: Path, output: Path, package: EmulatorPackage, test: Sequence[Stamp], report: Reporter) -> Path:
+def _replay(
+    climsim: Path, output: Path, package: EmulatorPackage, test: Sequence[Stamp], report: Reporter
+) -> Path:
     discard_run(output)
     case = ReplayConfig(
         host="replay",
@@ -201,7 +245,9 @@ def _replay(climsim: Path, output: Path, package: EmulatorPackage, test: Sequenc
         return run_replay(case, bar).folder / "output"
 
 
-def _replay_scores(climsim: Path, package: EmulatorPackage, test: Sequence[Stamp], replayed: Path) -> R2Table:
+def _replay_scores(
+    climsim: Path, package: EmulatorPackage, test: Sequence[Stamp], replayed: Path
+) -> R2Table:
     """Return R² of what the replay wrote against the truth in the files."""
     contract = EmulatorContract.from_manifest(package.manifest)
     rows = read_columns(climsim, contract.inputs, contract.outputs, stamps=test)

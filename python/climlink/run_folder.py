@@ -29,7 +29,8 @@ def new_run(folder: Path) -> Iterator[TextIO]:
             status = _settled(read_record(folder))["status"]
             raise ConfigError(
                 f"{folder} already holds a run ({RECORD_FILE}: {status}); choose another output, "
-                "remove it, or, for a run of the embedded model, go on with `climlink online resume`"
+                "remove it, or, for a run of the embedded model, go on with `climlink online "
+                "resume`"
             )
         yield log
 

@@ -1,4 +1,5 @@
-"""The C++ runtime from Python: the same library, the same checks and the same bits as a Fortran host gets.
+"""The C++ runtime from Python: the same library, the same checks and the same bits as a Fortran
+host gets.
 
 >>> from climlink.runtime import Emulator
 >>> emulator = Emulator("wrap_model.pt", level_count=60, time_step_s=1200.0)

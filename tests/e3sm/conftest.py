@@ -1,4 +1,6 @@
-"""Stand-ins for what is not here: a checkout of E3SM (its anchor lines only), CIME's tools, and the adapter's files."""
+"""Stand-ins for what is not here: a checkout of E3SM (its anchor lines only), CIME's tools, and the
+adapter's files.
+"""
 
 from __future__ import annotations
 
@@ -58,17 +60,22 @@ end module physpkg
 DEFINITION = """\
 <?xml version="1.0"?>
 <namelist_definition>
-<entry id="state_debug_checks" type="logical" category="history" group="phys_ctl_nl" valid_values="">
+<entry id="state_debug_checks" type="logical" category="history" group="phys_ctl_nl" \
+valid_values="">
 Check states.
 </entry>
 </namelist_definition>
 """
 
-FORK_ENTRY = '<entry id="inputlength" type="integer" category="mmf" group="mmf_nn_emulator_nl" valid_values="">\nWidth.\n</entry>\n'
+FORK_ENTRY = (
+    '<entry id="inputlength" type="integer" category="mmf" group="mmf_nn_emulator_nl" '
+    'valid_values="">\nWidth.\n</entry>\n'
+)
 
 CREATE_NEWCASE = '''\
 #!{python}
-"""Makes a case folder with stand-ins of CIME's tools; xmlchange keeps its values in env_run.xml as CIME does."""
+"""Makes a case folder with stand-ins of CIME's tools; xmlchange keeps its values in env_run.xml \
+as CIME does."""
 import sys
 from pathlib import Path
 
@@ -110,8 +117,14 @@ def master(tmp_path: Path) -> Path:
 @pytest.fixture
 def fork(tmp_path: Path) -> Path:
     """Return a stand-in for the ClimSim fork, whose driver calls the emulator module."""
-    physpkg = PHYSPKG.replace("end subroutine phys_init", "  call init_neural_net()\nend subroutine phys_init")
-    return _checkout(tmp_path / "e3sm_fork", physpkg, DEFINITION.replace("</namelist_definition>", FORK_ENTRY + "</namelist_definition>"))
+    physpkg = PHYSPKG.replace(
+        "end subroutine phys_init", "  call init_neural_net()\nend subroutine phys_init"
+    )
+    return _checkout(
+        tmp_path / "e3sm_fork",
+        physpkg,
+        DEFINITION.replace("</namelist_definition>", FORK_ENTRY + "</namelist_definition>"),
+    )
 
 
 @pytest.fixture
@@ -120,17 +133,25 @@ def adapter(tmp_path: Path) -> Path:
     folder = tmp_path / "adapter"
     folder.mkdir()
     body = "".join(f"subroutine {p}()\nend subroutine {p}\n" for p in PROCEDURES)
-    (folder / "mmf_nn_emulator.F90").write_text(f"module mmf_nn_emulator\ncontains\n{body}end module mmf_nn_emulator\n")
-    (folder / "climlink_eam_layout.F90").write_text("module climlink_eam_layout\nend module climlink_eam_layout\n")
+    (folder / "mmf_nn_emulator.F90").write_text(
+        f"module mmf_nn_emulator\ncontains\n{body}end module mmf_nn_emulator\n"
+    )
+    (folder / "climlink_eam_layout.F90").write_text(
+        "module climlink_eam_layout\nend module climlink_eam_layout\n"
+    )
     (folder / "README.md").write_text("not a source\n")
     return folder
 
 
 @pytest.fixture(scope="session")
-def packages(export_untrained: Callable[..., EmulatorPackage], tmp_path_factory: pytest.TempPathFactory) -> dict[str, EmulatorPackage]:
+def packages(
+    export_untrained: Callable[..., EmulatorPackage], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, EmulatorPackage]:
     """Return a package for every host set that the synthetic columns hold."""
     folder = tmp_path_factory.mktemp("e3sm_packages")
-    return {name: export_untrained(name, folder / f"{name}.pt") for name in ("host_v2_q", "host_v2_rh")}
+    return {
+        name: export_untrained(name, folder / f"{name}.pt") for name in ("host_v2_q", "host_v2_rh")
+    }
 
 
 def _checkout(root: Path, physpkg: str, definition: str) -> Path:
@@ -148,7 +169,9 @@ def _checkout(root: Path, physpkg: str, definition: str) -> Path:
 
 
 @pytest.fixture
-def make_case(fork: Path, adapter: Path, packages: dict[str, EmulatorPackage], tmp_path: Path) -> Callable[..., Path]:
+def make_case(
+    fork: Path, adapter: Path, packages: dict[str, EmulatorPackage], tmp_path: Path
+) -> Callable[..., Path]:
     """Return a function that generates a case on a machine; keywords change its YAML."""
 
     def make(machine: str = "workstation", **changes: Any) -> Path:
@@ -163,7 +186,9 @@ def make_case(fork: Path, adapter: Path, packages: dict[str, EmulatorPackage], t
         values.update(changes)
         path = tmp_path / "tiny.yaml"
         path.write_text(yaml.safe_dump({k: v for k, v in values.items() if v is not None}))
-        return generate_case(load_e3sm_case(path), load_machine(machine), fork, tmp_path / "case", adapter).folder
+        return generate_case(
+            load_e3sm_case(path), load_machine(machine), fork, tmp_path / "case", adapter
+        ).folder
 
     return make
 

@@ -1,4 +1,6 @@
-"""The inserted call sites compile and do what they are for: who does a step, in which order, and nothing without the flag."""
+"""The inserted call sites compile and do what they are for: who does a step, in which order, and
+nothing without the flag.
+"""
 
 from __future__ import annotations
 
@@ -92,22 +94,47 @@ program model
 end program model
 """
 
-WITH_FLAG = ["phys_ctl", "readnl atm_in", "radiation", "crm_register", "register", "crm_init", "init"]
+WITH_FLAG = [
+    "phys_ctl",
+    "readnl atm_in",
+    "radiation",
+    "crm_register",
+    "register",
+    "crm_init",
+    "init",
+]
 WITH_FLAG += ["run1 F", "physics", "end_run1", "run1 T"]
 WITHOUT_FLAG = ["phys_ctl", "radiation", "crm_register", "crm_init", "physics", "physics"]
 
 
-@pytest.mark.parametrize(("flags", "expected"), [(["-DMMF_NN_EMULATOR"], WITH_FLAG), ([], WITHOUT_FLAG)], ids=["flag", "no flag"])
-def test_the_step_is_the_emulators_or_the_models(flags: list[str], expected: list[str], master: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [(["-DMMF_NN_EMULATOR"], WITH_FLAG), ([], WITHOUT_FLAG)],
+    ids=["flag", "no flag"],
+)
+def test_the_step_is_the_emulators_or_the_models(
+    flags: list[str], expected: list[str], master: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "build"
     folder.mkdir()
     (folder / "mmf_nn_emulator.F90").write_text(ADAPTER)
     mods = source_mods(master, folder)
     texts = {"a_rest.F90": REST_OF_THE_MODEL, "b_adapter.F90": ADAPTER, "e_main.F90": MAIN}
-    texts |= {"c_options.F90": mods.files["runtime_opts.F90"], "d_physpkg.F90": mods.files["physpkg.F90"]}
+    texts |= {
+        "c_options.F90": mods.files["runtime_opts.F90"],
+        "d_physpkg.F90": mods.files["physpkg.F90"],
+    }
     for name, text in texts.items():
         (folder / name).write_text(text)
-    compiled = subprocess.run(["gfortran", *flags, *sorted(texts), "-o", "model"], cwd=folder, capture_output=True, text=True, check=False)
+    compiled = subprocess.run(
+        ["gfortran", *flags, *sorted(texts), "-o", "model"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert compiled.returncode == 0, compiled.stderr
-    told = subprocess.run([str(folder / "model")], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [str(folder / "model")], capture_output=True, text=True, check=True
+    ).stdout
     assert [line.strip() for line in told.splitlines()] == expected

@@ -1,4 +1,6 @@
-"""`climlink e3sm check`: nothing about a good case, one finding with its remedy about each thing that is wrong."""
+"""`climlink e3sm check`: nothing about a good case, one finding with its remedy about each thing
+that is wrong.
+"""
 
 from __future__ import annotations
 
@@ -48,16 +50,45 @@ def test_a_finding_is_exit_code_1_in_words_and_in_json(make_case: MakeCase) -> N
     ("old", "new", "problem"),
     [
         ("inputlength", "input_length", "has no entry 'input_length'; did you mean 'inputlength'"),
-        ("  outputlength = 368\n", "  outputlength = 676\n", "outputlength is 676, the package needs 368"),
-        ("input_rh = .false.", "input_rh = .true.", r"input_rh is \.true\., the package needs \.false\."),
-        ("cb_nn_var_combo = 'v2'", "cb_nn_var_combo = 'v4'", "cb_nn_var_combo is 'v4', the package needs 'v2'"),
-        ("inputlength", "cb_fkb_model = 'x'\n  inputlength", "cb_fkb_model has no variable in the model"),
-        ("inputlength", "cb_ramp_option = 'cubic'\n  inputlength", "expected one of constant, linear, step, got 'cubic'"),
-        ("inputlength", "cb_do_ramp = .true.\n  cb_ramp_option = 'linear'\n  inputlength", "a linear ramp of 0 steps"),
-        ("inputlength", "cb_partial_coupling_vars = 'ptend_t'\n  inputlength", r"cb_partial_coupling is not \.true\."),
+        (
+            "  outputlength = 368\n",
+            "  outputlength = 676\n",
+            "outputlength is 676, the package needs 368",
+        ),
+        (
+            "input_rh = .false.",
+            "input_rh = .true.",
+            r"input_rh is \.true\., the package needs \.false\.",
+        ),
+        (
+            "cb_nn_var_combo = 'v2'",
+            "cb_nn_var_combo = 'v4'",
+            "cb_nn_var_combo is 'v4', the package needs 'v2'",
+        ),
         (
             "inputlength",
-            "cb_partial_coupling = .true.\n  cb_partial_coupling_vars = 'ptend_q', 'PRECC'\n  inputlength",
+            "cb_fkb_model = 'x'\n  inputlength",
+            "cb_fkb_model has no variable in the model",
+        ),
+        (
+            "inputlength",
+            "cb_ramp_option = 'cubic'\n  inputlength",
+            "expected one of constant, linear, step, got 'cubic'",
+        ),
+        (
+            "inputlength",
+            "cb_do_ramp = .true.\n  cb_ramp_option = 'linear'\n  inputlength",
+            "a linear ramp of 0 steps",
+        ),
+        (
+            "inputlength",
+            "cb_partial_coupling_vars = 'ptend_t'\n  inputlength",
+            r"cb_partial_coupling is not \.true\.",
+        ),
+        (
+            "inputlength",
+            "cb_partial_coupling = .true.\n  cb_partial_coupling_vars = 'ptend_q', 'PRECC'\n  "
+            "inputlength",
             "no output 'ptend_q'; did you mean",
         ),
         ("srf_flux_avg = 1", "srf_flux_avg = 0", "LHFLX, SHFLX, TAUX and TAUY"),
@@ -67,11 +98,17 @@ def test_namelist_findings(make_case: MakeCase, old: str, new: str, problem: str
     folder = make_case()
     edit(folder, old, new)
     findings = check_case(folder).findings
-    assert any(f.subject == "namelist" and re.search(problem, f.problem) for f in findings), findings
-    assert len(findings) <= 2  # a misspelt width is unknown, and the default of the right one does not fit
+    assert any(f.subject == "namelist" and re.search(problem, f.problem) for f in findings), (
+        findings
+    )
+    assert (
+        len(findings) <= 2
+    )  # a misspelt width is unknown, and the default of the right one does not fit
 
 
-def test_the_package_must_open_and_be_the_pinned_one(make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path) -> None:
+def test_the_package_must_open_and_be_the_pinned_one(
+    make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path
+) -> None:
     folder = make_case()
     path = packages["host_v2_q"].path
     edit(folder, packages["host_v2_q"].digest, "0" * 64)
@@ -96,11 +133,15 @@ def test_constraints_to_leave_out_are_held_against_the_package(make_case: MakeCa
         ("'liquid_ice_partition'", "ptend_q0002, ptend_q0003 would not exist"),
     ):
         text = (folder / "user_nl_eam").read_text()
-        (folder / "user_nl_eam").write_text(re.sub(r"climlink_constraints_off = .*", f"climlink_constraints_off = {names}", text))
+        (folder / "user_nl_eam").write_text(
+            re.sub(r"climlink_constraints_off = .*", f"climlink_constraints_off = {names}", text)
+        )
         require_only(folder, "namelist", f"climlink_constraints_off: .*{problem}")
 
 
-def test_no_emulator_at_all_and_a_wrapper_that_is_not_there(make_case: MakeCase, packages: dict[str, EmulatorPackage]) -> None:
+def test_no_emulator_at_all_and_a_wrapper_that_is_not_there(
+    make_case: MakeCase, packages: dict[str, EmulatorPackage]
+) -> None:
     folder = make_case()
     edit(folder, f"climlink_package = '{packages['host_v2_q'].path}'", "climlink_package = ''")
     require_only(folder, "package", "neither climlink_package nor cb_torch_model")
@@ -108,7 +149,9 @@ def test_no_emulator_at_all_and_a_wrapper_that_is_not_there(make_case: MakeCase,
     require_only(folder, "package", r"no file /no/v4\.pt")
 
 
-def test_an_old_wrapper_has_to_become_a_package_first(make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path) -> None:
+def test_an_old_wrapper_has_to_become_a_package_first(
+    make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path
+) -> None:
     folder = make_case()
     old = tmp_path / "v2.pt"
     torch.jit.script(torch.nn.Linear(557, 368)).save(str(old))
@@ -157,15 +200,22 @@ def test_devices(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.Monkey
     require_only(folder, "device", "workstation has no GPU")
 
 
-def test_too_little_spin_up_and_other_levels(make_case: MakeCase, packages: dict[str, EmulatorPackage]) -> None:
+def test_too_little_spin_up_and_other_levels(
+    make_case: MakeCase, packages: dict[str, EmulatorPackage]
+) -> None:
     folder = make_case()
-    lagged = packages["host_v2_q"].manifest.model_copy(update={"inputs": variable_set("host_v4_q").layout()})
+    lagged = packages["host_v2_q"].manifest.model_copy(
+        update={"inputs": variable_set("host_v4_q").layout()}
+    )
     edit(folder, "inputlength = 557", "inputlength = 1525")
     edit(folder, "cb_nn_var_combo = 'v2'", "cb_nn_var_combo = 'v4'")
     assert check_against_manifest(read_settings(folder), lagged) == []
     edit(folder, "cb_spinup_step = 5", "cb_spinup_step = 1")
     (finding,) = check_against_manifest(read_settings(folder), lagged)
-    assert "cb_spinup_step is 1, but the lagged inputs of host_v4_q exist after 2 steps" in finding.problem
+    assert (
+        "cb_spinup_step is 1, but the lagged inputs of host_v4_q exist after 2 steps"
+        in finding.problem
+    )
     edit(folder, "cb_spinup_step = 1", "cb_spinup_step = 2")
     other = lagged.model_copy(update={"dims": {"level": 72}})
     (finding,) = check_against_manifest(read_settings(folder), other)
@@ -183,7 +233,12 @@ def test_a_package_with_memory_is_found(
 
 
 def test_variables_of_a_reference_folder_are_resolved(make_case: MakeCase, tmp_path: Path) -> None:
-    start = {"type": "hybrid", "ref_case": "ref", "ref_date": "0002-12-30", "ref_directory": "$DIN_LOC_ROOT/r"}
+    start = {
+        "type": "hybrid",
+        "ref_case": "ref",
+        "ref_date": "0002-12-30",
+        "ref_directory": "$DIN_LOC_ROOT/r",
+    }
     folder = make_case(start=start)
     assert check_case(folder).findings == ()  # only CIME's own case knows the folder
     write_env_run(folder, DIN_LOC_ROOT=tmp_path / "inputdata", RUN_REFDIR="$DIN_LOC_ROOT/r")
@@ -193,17 +248,30 @@ def test_variables_of_a_reference_folder_are_resolved(make_case: MakeCase, tmp_p
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("'NN_ptend_t',", "'NN_ptend_q',", "fincl[12] names NN_ptend_q, which nobody registers .*did you mean"),
+        (
+            "'NN_ptend_t',",
+            "'NN_ptend_q',",
+            "fincl[12] names NN_ptend_q, which nobody registers .*did you mean",
+        ),
         ("'DTPHYS',", "'DTPHYSCONF:A',", "fincl[12] names DTPHYSCONF, which nobody registers"),
-        ("'DTPHYS',", "'DVPHYS',", "fincl[12] names DVPHYS, which nobody registers for this package and driver"),
+        (
+            "'DTPHYS',",
+            "'DVPHYS',",
+            "fincl[12] names DVPHYS, which nobody registers for this package and driver",
+        ),
         ("'DTPHYS',", "'TROP_IND',", "fincl[12] names TROP_IND"),
     ],
 )
-def test_tapes_name_only_fields_that_somebody_registers(make_case: MakeCase, old: str, new: str, problem: str) -> None:
+def test_tapes_name_only_fields_that_somebody_registers(
+    make_case: MakeCase, old: str, new: str, problem: str
+) -> None:
     folder = make_case()
     edit(folder, old, new)
     findings = check_case(folder).findings
-    assert [f.subject for f in findings] == ["history", "history"]  # on the monthly and the daily tape
+    assert [f.subject for f in findings] == [
+        "history",
+        "history",
+    ]  # on the monthly and the daily tape
     assert all(re.search(problem, f.problem) for f in findings), findings
 
 
@@ -219,19 +287,28 @@ def test_libraries(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.Monk
     folder = make_case()
     monkeypatch.setenv("climlink_ROOT", str(tmp_path))
     problems = [f.problem for f in check_case(folder).findings]
-    assert problems == [f"no libclimlink in {tmp_path}/lib", f"no climlinkConfig.cmake in {tmp_path}/lib"]
+    assert problems == [
+        f"no libclimlink in {tmp_path}/lib",
+        f"no climlinkConfig.cmake in {tmp_path}/lib",
+    ]
     monkeypatch.delenv("climlink_ROOT")
     (tmp_path / "build-version").write_text("2.4.1+cpu\n")
     monkeypatch.setenv("Torch_ROOT", str(tmp_path))
-    require_only(folder, "library", r"exported with torch 2\.\d+\.\d+\S*, libtorch in .* is 2\.4\.1\+cpu")
+    require_only(
+        folder, "library", r"exported with torch 2\.\d+\.\d+\S*, libtorch in .* is 2\.4\.1\+cpu"
+    )
     (tmp_path / "build-version").write_text("99.0.0\n")
     assert check_case(folder).findings == ()
 
 
-def test_a_libtorch_without_cuda_on_a_gpu_machine(make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_libtorch_without_cuda_on_a_gpu_machine(
+    make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "build-version").write_text("99.0.0+cpu\n")
     monkeypatch.setenv("Torch_ROOT", str(tmp_path))
-    require_only(make_case("pm-gpu"), "library", r"libtorch in .* is 99\.0\.0\+cpu, which has no CUDA")
+    require_only(
+        make_case("pm-gpu"), "library", r"libtorch in .* is 99\.0\.0\+cpu, which has no CUDA"
+    )
 
 
 def test_the_adapter_must_be_in_the_case(make_case: MakeCase) -> None:
@@ -250,7 +327,9 @@ def test_the_flag_and_the_cmake_line_must_be_in_the_case(make_case: MakeCase) ->
     (folder / "cmake_macros").mkdir()
     require_only(folder, "build", r"does not include climlink\.cmake")
     shutil.copy(folder / "climlink.cmake", folder / "cmake_macros")
-    (folder / "cmake_macros/universal.cmake").write_text('include("${CMAKE_CURRENT_LIST_DIR}/climlink.cmake")\n')
+    (folder / "cmake_macros/universal.cmake").write_text(
+        'include("${CMAKE_CURRENT_LIST_DIR}/climlink.cmake")\n'
+    )
     assert check_case(folder).findings == ()
 
 
@@ -259,12 +338,17 @@ def test_a_reference_case_has_no_emulator_entries(make_case: MakeCase) -> None:
     assert check_case(folder).findings == ()
     with (folder / "user_nl_eam").open("a") as file:
         file.write("cb_spinup_step = 5\n")
-    require_only(folder, "namelist", "this case has no emulator, but user_nl_eam sets cb_spinup_step")
+    require_only(
+        folder, "namelist", "this case has no emulator, but user_nl_eam sets cb_spinup_step"
+    )
 
 
 def test_loose_lines_and_groups_are_both_read(tmp_path: Path) -> None:
     path = tmp_path / "user_nl_eam"
-    path.write_text("! a comment\nnhtfrq = 0, -24\ncb_spinup_step = 7\n&mmf_nn_emulator_nl\n  typo = 1\n/\n climlink_threads = 2\n")
+    path.write_text(
+        "! a comment\nnhtfrq = 0, -24\ncb_spinup_step = 7\n&mmf_nn_emulator_nl\n  typo = 1\n/\n "
+        "climlink_threads = 2\n"
+    )
     emulator, other = read_user_namelist(path)
     assert emulator == {"cb_spinup_step": 7, "typo": 1, "climlink_threads": 2}
     assert other == {"nhtfrq": [0, -24]}
@@ -277,7 +361,10 @@ def test_a_namelist_in_latin_1_is_read(tmp_path: Path) -> None:
 
 
 def test_what_is_no_case_is_said(tmp_path: Path, make_case: MakeCase) -> None:
-    with pytest.raises(E3SMError, match=r"expected a case made by `climlink e3sm case`, found no climlink_case\.json"):
+    with pytest.raises(
+        E3SMError,
+        match=r"expected a case made by `climlink e3sm case`, found no climlink_case\.json",
+    ):
         check_case(tmp_path)
     folder = make_case()
     (folder / "climlink_case.json").write_text('{"case": {}}')

@@ -1,4 +1,6 @@
-"""docs/e3sm.md names every namelist entry with its default, every case and every machine's folder."""
+"""docs/e3sm.md names every namelist entry with its default, every case and every machine's
+folder.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def _shown(default: object) -> str:
 
 def test_every_entry_is_in_the_table_with_its_default() -> None:
     for name, entry in ENTRIES.items():
-        row = next((line for line in ENTRY_TABLE if line.startswith("|") and f"`{name}`" in line), None)
+        row = next(
+            (line for line in ENTRY_TABLE if line.startswith("|") and f"`{name}`" in line), None
+        )
         assert row is not None, name
         if entry.default != "":
             assert row.split("|")[2].strip() == _shown(entry.default), row
@@ -32,7 +36,11 @@ def test_every_entry_is_in_the_table_with_its_default() -> None:
 def test_cases_and_anchors_are_those_that_exist(master: Path, adapter: Path) -> None:
     for path in (ROOT / "sim_configs/cases").glob("e3sm_*.yaml"):
         assert f"`{path.stem}`" in TEXT, path
-    inserted = sum(text.count(": begin") for name, text in source_mods(master, adapter).files.items() if name.endswith(".F90"))
+    inserted = sum(
+        text.count(": begin")
+        for name, text in source_mods(master, adapter).files.items()
+        if name.endswith(".F90")
+    )
     assert "seven insertions" in TEXT
     assert inserted == 7
     assert re.search(r"`sim_configs/machines/slurm.yaml`", TEXT)

@@ -13,7 +13,13 @@ from typer.testing import CliRunner
 from climlink.cli.main import app
 from climlink.e3sm.entries import ENTRIES, GROUP, NamelistEntry
 from climlink.e3sm.errors import E3SMError
-from climlink.e3sm.namelist import check_entries, needed_spin_up, package_entries, variable_combination, wrapper_entries
+from climlink.e3sm.namelist import (
+    check_entries,
+    needed_spin_up,
+    package_entries,
+    variable_combination,
+    wrapper_entries,
+)
 from climlink.online.launch import namelist_text
 from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.manifest import ImportedEntry, Manifest
@@ -28,10 +34,20 @@ def _on(package: EmulatorPackage, input_set: str) -> Manifest:
 
 
 @pytest.mark.parametrize("name", HOST_SETS)
-def test_widths_combination_humidity_and_spin_up_of_every_host_set(name: str, packages: dict[str, EmulatorPackage]) -> None:
+def test_widths_combination_humidity_and_spin_up_of_every_host_set(
+    name: str, packages: dict[str, EmulatorPackage]
+) -> None:
     package = packages["host_v2_q"]
-    on_set = EmulatorPackage(package.path, _on(package, name), package.digest, package.golden_inputs, package.golden_outputs)
-    entries = f90nml.reads(namelist_text({GROUP: package_entries(on_set, "/models/wrap_model.pt")}))[GROUP]
+    on_set = EmulatorPackage(
+        package.path,
+        _on(package, name),
+        package.digest,
+        package.golden_inputs,
+        package.golden_outputs,
+    )
+    entries = f90nml.reads(
+        namelist_text({GROUP: package_entries(on_set, "/models/wrap_model.pt")})
+    )[GROUP]
     width = {"host_v2": 557, "host_v4": 1525, "host_v6": 1519}[name.rsplit("_", 1)[0]]
     assert (entries["inputlength"], entries["outputlength"]) == (width, 368)
     assert entries["cb_nn_var_combo"] == name.split("_")[1]
@@ -40,17 +56,27 @@ def test_widths_combination_humidity_and_spin_up_of_every_host_set(name: str, pa
     assert entries["cb_spinup_step"] >= needed_spin_up(on_set.manifest)
 
 
-def test_the_command_prints_a_namelist_that_holds_path_and_digest(packages: dict[str, EmulatorPackage]) -> None:
+def test_the_command_prints_a_namelist_that_holds_path_and_digest(
+    packages: dict[str, EmulatorPackage],
+) -> None:
     package = packages["host_v2_rh"]
-    result = CliRunner().invoke(app, ["e3sm", "namelist", str(package.path), "--device", "cuda", "--spin-up", "9"])
+    result = CliRunner().invoke(
+        app, ["e3sm", "namelist", str(package.path), "--device", "cuda", "--spin-up", "9"]
+    )
     assert result.exit_code == 0, result.output
     entries = f90nml.reads(result.output)[GROUP]
     assert entries["climlink_package"] == str(package.path.resolve())
     assert entries["climlink_package_digest"] == package.digest
-    assert (entries["climlink_device"], entries["cb_spinup_step"], entries["input_rh"]) == ("cuda", 9, True)
+    assert (entries["climlink_device"], entries["cb_spinup_step"], entries["input_rh"]) == (
+        "cuda",
+        9,
+        True,
+    )
 
 
-def test_an_imported_wrapper_that_needs_the_old_post_processing_gets_it(packages: dict[str, EmulatorPackage]) -> None:
+def test_an_imported_wrapper_that_needs_the_old_post_processing_gets_it(
+    packages: dict[str, EmulatorPackage],
+) -> None:
     package = packages["host_v2_q"]
     assert "climlink_legacy" not in package_entries(package, "/models/wrap_model.pt")
     imported = ImportedEntry(
@@ -63,42 +89,73 @@ def test_an_imported_wrapper_that_needs_the_old_post_processing_gets_it(packages
         findings=[],
     )
     manifest = package.manifest.model_copy(update={"imported": imported})
-    old = EmulatorPackage(package.path, manifest, package.digest, package.golden_inputs, package.golden_outputs)
+    old = EmulatorPackage(
+        package.path, manifest, package.digest, package.golden_inputs, package.golden_outputs
+    )
     assert package_entries(old, "/models/old.pt")["climlink_legacy"] is True
 
 
 def test_a_package_for_another_order_is_refused(packages: dict[str, EmulatorPackage]) -> None:
-    with pytest.raises(E3SMError, match="takes the input set 'climsim_v2'; E3SM sends host_v2, host_v4 or host_v6"):
+    with pytest.raises(
+        E3SMError, match="takes the input set 'climsim_v2'; E3SM sends host_v2, host_v4 or host_v6"
+    ):
         variable_combination(_on(packages["host_v2_q"], "climsim_v2"))
 
 
-def test_too_little_spin_up_a_long_path_and_unknown_devices_are_refused(packages: dict[str, EmulatorPackage]) -> None:
+def test_too_little_spin_up_a_long_path_and_unknown_devices_are_refused(
+    packages: dict[str, EmulatorPackage],
+) -> None:
     package = packages["host_v2_q"]
-    lagged = EmulatorPackage(package.path, _on(package, "host_v4_q"), package.digest, package.golden_inputs, package.golden_outputs)
-    with pytest.raises(E3SMError, match="cb_spinup_step is 1, but the lagged inputs of host_v4_q exist after 2 steps"):
+    lagged = EmulatorPackage(
+        package.path,
+        _on(package, "host_v4_q"),
+        package.digest,
+        package.golden_inputs,
+        package.golden_outputs,
+    )
+    with pytest.raises(
+        E3SMError,
+        match="cb_spinup_step is 1, but the lagged inputs of host_v4_q exist after 2 steps",
+    ):
         package_entries(lagged, "/a.pt", {"cb_spinup_step": 1})
     assert package_entries(lagged, "/a.pt", {"cb_spinup_step": -1})["cb_spinup_step"] == -1
-    with pytest.raises(E3SMError, match="climlink_package: expected text of at most 256 characters"):
+    with pytest.raises(
+        E3SMError, match="climlink_package: expected text of at most 256 characters"
+    ):
         package_entries(package, "/" + "a" * 256)
-    with pytest.raises(E3SMError, match="climlink_device: expected one of cpu, cuda, auto, got 'gpu'"):
+    with pytest.raises(
+        E3SMError, match="climlink_device: expected one of cpu, cuda, auto, got 'gpu'"
+    ):
         package_entries(package, "/a.pt", {"climlink_device": "gpu"})
 
 
 def test_an_old_wrapper_gets_the_old_entries_and_legacy_mode() -> None:
     entries = wrapper_entries("/models/v2_mlp_wrapper.pt", 557, 368, "v2", True)
     assert "climlink_package" not in entries
-    assert (entries["cb_torch_model"], entries["climlink_legacy"]) == ("/models/v2_mlp_wrapper.pt", True)
+    assert (entries["cb_torch_model"], entries["climlink_legacy"]) == (
+        "/models/v2_mlp_wrapper.pt",
+        True,
+    )
 
 
 def test_defaults_are_those_of_the_existing_coupling() -> None:
     defaults = {name: entry.default for name, entry in ENTRIES.items()}
-    assert (defaults["inputlength"], defaults["outputlength"], defaults["cb_spinup_step"], defaults["dtheta_thred"]) == (
+    assert (
+        defaults["inputlength"],
+        defaults["outputlength"],
+        defaults["cb_spinup_step"],
+        defaults["dtheta_thred"],
+    ) == (
         1525,
         368,
         72,
         10.0,
     )
-    assert (defaults["cb_ramp_step_0steps"], defaults["cb_ramp_step_1steps"], defaults["cb_ramp_factor"]) == (10, 20, 1.0)
+    assert (
+        defaults["cb_ramp_step_0steps"],
+        defaults["cb_ramp_step_1steps"],
+        defaults["cb_ramp_factor"],
+    ) == (10, 20, 1.0)
     for name, entry in ENTRIES.items():
         assert entry.default == "" or entry.problem(entry.default) is None, name
 
@@ -123,5 +180,7 @@ def test_entries_that_do_not_fit(entries: dict[str, Any], message: str) -> None:
 def test_any_text_survives_writing_and_reading(text: str) -> None:
     entry = NamelistEntry("climlink_package", "char", "", "", length=256)
     assert entry.problem(text) is None
-    read = f90nml.reads(namelist_text({GROUP: {"climlink_package": text}}))[GROUP]["climlink_package"]
+    read = f90nml.reads(namelist_text({GROUP: {"climlink_package": text}}))[GROUP][
+        "climlink_package"
+    ]
     assert read == text

@@ -1,4 +1,6 @@
-"""What the adapter's tests share: eam_loop and its records, and their comparison with the reference."""
+"""What the adapter's tests share: eam_loop and its records, and their comparison with the
+reference.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +40,22 @@ class Bench:
         write_columns(self.columns, self.folder / "columns.bin")
 
     def start(
-        self, emulator: dict[str, Any] | None, ranks: int = 1, program: str = "", folders: Sequence[Path] = (), **loop: Any
+        self,
+        emulator: dict[str, Any] | None,
+        ranks: int = 1,
+        program: str = "",
+        folders: Sequence[Path] = (),
+        **loop: Any,
     ) -> subprocess.CompletedProcess[str]:
-        """Run eam_loop with entries of the adapter's group (None: no group) and of its own; ``folders``: one rank in each."""
-        loop = {"columns_file": str(self.folder / "columns.bin"), "n_column": N_COLUMN, "record_file": str(self.folder / "record"), **loop}
+        """Run eam_loop with entries of the adapter's group (None: no group) and of its own;
+        ``folders``: one rank in each.
+        """
+        loop = {
+            "columns_file": str(self.folder / "columns.bin"),
+            "n_column": N_COLUMN,
+            "record_file": str(self.folder / "record"),
+            **loop,
+        }
         for old in self.folder.glob("record.*"):
             old.unlink()
         text = group("loop_nl", loop)
@@ -52,18 +66,28 @@ class Bench:
         command = [*self.mpiexec, str(ranks), *run]
         if folders:
             parts = [[*self.mpiexec[1:], "1", "-wdir", str(folder), *run] for folder in folders]
-            command = [self.mpiexec[0], *parts[0], *(word for part in parts[1:] for word in (":", *part))]
+            command = [
+                self.mpiexec[0],
+                *parts[0],
+                *(word for part in parts[1:] for word in (":", *part)),
+            ]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
-    def run(self, emulator: dict[str, Any], ranks: int = 1, program: str = "", **loop: Any) -> Records:
+    def run(
+        self, emulator: dict[str, Any], ranks: int = 1, program: str = "", **loop: Any
+    ) -> Records:
         """Run eam_loop and return its records of each step, [column, ...] in global order."""
         done = self.start(emulator, ranks, program, **loop)
         assert done.returncode == 0, done.stderr
-        return read_records(sorted(self.folder.glob("record.*")), loop.get("first_step", 0), loop.get("n_step", 1))
+        return read_records(
+            sorted(self.folder.glob("record.*")), loop.get("first_step", 0), loop.get("n_step", 1)
+        )
 
     def require_no_step(self, what: str) -> None:
         """The last run ended before its first step."""
-        assert not any(p.stat().st_size for p in self.folder.glob("record.*")), f"{what}: known before the first step, said after it"
+        assert not any(p.stat().st_size for p in self.folder.glob("record.*")), (
+            f"{what}: known before the first step, said after it"
+        )
 
 
 def group(name: str, entries: dict[str, Any]) -> str:
@@ -88,37 +112,71 @@ def read_records(paths: list[Path], first_step: int, n_step: int) -> Records:
             name, step, column, n = struct.unpack_from("<24siii", raw, at)
             values = np.frombuffer(raw, "<f8", n, at + 36)
             at += 36 + 8 * n
-            assert column not in found[step - first_step].setdefault(name.decode().strip(), {}), (name, step, column)
+            assert column not in found[step - first_step].setdefault(name.decode().strip(), {}), (
+                name,
+                step,
+                column,
+            )
             found[step - first_step][name.decode().strip()][column] = values
-    return [{k: np.stack([v[i] for i in range(1, N_COLUMN + 1)]) for k, v in one.items()} for one in found]
+    return [
+        {k: np.stack([v[i] for i in range(1, N_COLUMN + 1)]) for k, v in one.items()}
+        for one in found
+    ]
 
 
 def history_name(output: str) -> str:
     """Return the history field of an output."""
     confident = output.removeprefix("confidence_")
-    return "NN_" + output if confident == output else STUDY_NAMES.get(confident, "NN_conf_" + confident)
+    return (
+        "NN_" + output
+        if confident == output
+        else STUDY_NAMES.get(confident, "NN_conf_" + confident)
+    )
 
 
-def compare(got: Records, expected: list[dict[str, Any]], package: Path, exact_raw: bool = False, scale: float = 1.0) -> int:
-    """Compare all steps; return the number of steps in which the emulator answered. ``scale`` is that of the package's outputs."""
+def compare(
+    got: Records,
+    expected: list[dict[str, Any]],
+    package: Path,
+    exact_raw: bool = False,
+    scale: float = 1.0,
+) -> int:
+    """Compare all steps; return the number of steps in which the emulator answered. ``scale`` is
+    that of the package's outputs.
+    """
     answered = 0
     sizes = {n: OUTPUT_SIZES[u] * scale for n, u, _ in variables("mmf368")}
     for step, (a, b) in enumerate(zip(got, expected, strict=True)):
         where = f"{package.name}, step {step}: "
         for name, raw in b.get("raw", {}).items():
             difference = np.abs(a[history_name(name)] - raw) / (sizes.get(name, 1.0) + np.abs(raw))
-            assert difference.max() <= (0.0 if exact_raw else 1e-6), f"{where}{name} differs by {difference.max()}"
+            assert difference.max() <= (0.0 if exact_raw else 1e-6), (
+                f"{where}{name} differs by {difference.max()}"
+            )
         assert ("NN_ptend_t" in a) == ("raw" in b), where + "the emulator ran in the wrong steps"
         answered += "raw" in b
-        np.testing.assert_allclose(a["NN_WEIGHT"], b["weight"], rtol=1e-15, err_msg=where + "weight")
+        np.testing.assert_allclose(
+            a["NN_WEIGHT"], b["weight"], rtol=1e-15, err_msg=where + "weight"
+        )
         assert not a["other"].any(), where + "another constituent changed"
         for name in STATE:
-            change = 1200 * sizes[{"t": "ptend_t"}.get(name, "ptend_u" if name in "uv" else "ptend_q0001")]
-            np.testing.assert_allclose(a[name], b[name], rtol=1e-11, atol=2e-6 * change, err_msg=where + name)
+            change = (
+                1200
+                * sizes[{"t": "ptend_t"}.get(name, "ptend_u" if name in "uv" else "ptend_q0001")]
+            )
+            np.testing.assert_allclose(
+                a[name], b[name], rtol=1e-11, atol=2e-6 * change, err_msg=where + name
+            )
             # The rounding of two states over 1200 s comes on top.
             smallest = 2e-6 * change / 1200 + 1e-14 * np.abs(b[name])
-            np.testing.assert_array_less(np.abs(a[CHANGES[name]] - b["changes"][CHANGES[name]]), smallest, err_msg=where + CHANGES[name])
-        np.testing.assert_allclose(a["surface"], b["surface"], rtol=2e-6, atol=1e-16 * scale, err_msg=where + "surface")
+            np.testing.assert_array_less(
+                np.abs(a[CHANGES[name]] - b["changes"][CHANGES[name]]),
+                smallest,
+                err_msg=where + CHANGES[name],
+            )
+        np.testing.assert_allclose(
+            a["surface"], b["surface"], rtol=2e-6, atol=1e-16 * scale, err_msg=where + "surface"
+        )
         for name, counts in b.get("counts", {}).items():
             np.testing.assert_allclose(a[name][:, 0], counts, rtol=1e-6, err_msg=where + name)
         assert np.isfinite(a["s"]).all(), where + "energy"
@@ -126,7 +184,9 @@ def compare(got: Records, expected: list[dict[str, Any]], package: Path, exact_r
 
 
 def compare_without_frame(got: Records, expected: list[dict[str, Any]], package: Path) -> int:
-    """Compare records of a driver that calls neither mmf_nn_emulator_begin nor _end: weight and changes are written in the latter."""
+    """Compare records of a driver that calls neither mmf_nn_emulator_begin nor _end: weight and
+    changes are written in the latter.
+    """
     for one, reference in zip(got, expected, strict=True):
         assert not {"NN_WEIGHT", *CHANGES.values()} & one.keys()
         one["NN_WEIGHT"] = np.full((N_COLUMN, 1), reference["weight"])
@@ -135,7 +195,9 @@ def compare_without_frame(got: Records, expected: list[dict[str, Any]], package:
 
 
 def case_generator() -> ModuleType:
-    """Return the module that knows the adapter's fields for generated cases and their check; it needs none of climlink's other modules."""
+    """Return the module that knows the adapter's fields for generated cases and their check; it
+    needs none of climlink's other modules.
+    """
     path = REPOSITORY / "python" / "climlink" / "e3sm" / "adapter.py"
     spec = importlib.util.spec_from_file_location("climlink_e3sm_adapter", path)
     assert spec is not None
@@ -145,8 +207,12 @@ def case_generator() -> ModuleType:
     return module
 
 
-def require_tape_fields(record: dict[str, np.ndarray], package: Path, legacy: bool, fork_driver: bool) -> None:
-    """The adapter wrote just those fields that the case generator puts on tapes, but for what the fork's own diagnostics write."""
+def require_tape_fields(
+    record: dict[str, np.ndarray], package: Path, legacy: bool, fork_driver: bool
+) -> None:
+    """The adapter wrote just those fields that the case generator puts on tapes, but for what the
+    fork's own diagnostics write.
+    """
     known = case_generator()
     names = [v["name"] for v in layout(package)[1]]
     outputs = [n for n in names if not n.startswith("confidence_")]

@@ -13,10 +13,17 @@ from reference_model import Model, Settings
 
 
 def check_counters(bench: Bench) -> None:
-    """One line from the master at each interval, with the same sums whatever the ranks; a day where the namelist gives no interval."""
+    """One line from the master at each interval, with the same sums whatever the ranks; a day where
+    the namelist gives no interval.
+    """
     package = bench.folder / "v2.pt"
     write_mixed(package, "host_v2_q", scale=1e5)
-    emulator = {"climlink_package": str(package), "cb_spinup_step": 1, "climlink_legacy": True, "climlink_log_steps": 2}
+    emulator = {
+        "climlink_package": str(package),
+        "cb_spinup_step": 1,
+        "climlink_legacy": True,
+        "climlink_log_steps": 2,
+    }
     lines = counter_lines(bench.start(emulator, 1, n_step=5, n_chunk=2))
     assert lines == counter_lines(bench.start(emulator, 3, n_step=5, n_chunk=3))
     expected = Model(bench.columns, package, Settings(spin_up=1, legacy=True)).run(5)
@@ -24,16 +31,24 @@ def check_counters(bench: Bench) -> None:
     assert "heat added 0.0" not in lines[1]
     plain = {"climlink_package": str(package), "cb_spinup_step": 0}
     assert counter_lines(bench.start(plain, 1, n_step=1, folder_out=str(bench.folder))) == []
-    late = {"first_step": 70, "run_type": 3, "folder_in": str(bench.folder)}  # two steps before the end of a day
+    late = {
+        "first_step": 70,
+        "run_type": 3,
+        "folder_in": str(bench.folder),
+    }  # two steps before the end of a day
     day = counter_lines(bench.start(plain, 2, n_step=5, **late))
     assert day == ["mmf_nn_emulator: to step 71: answered in 2 of 2 steps, 26 columns"]
-    assert counter_lines(bench.start({**plain, "climlink_log_steps": -1}, 1, n_step=4, **late)) == []
+    assert (
+        counter_lines(bench.start({**plain, "climlink_log_steps": -1}, 1, n_step=4, **late)) == []
+    )
 
 
 def counter_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
     """Return the lines with counters in the log of a run."""
     assert done.returncode == 0, done.stderr
-    return [line for line in done.stdout.splitlines() if line.startswith("mmf_nn_emulator: to step")]
+    return [
+        line for line in done.stdout.splitlines() if line.startswith("mmf_nn_emulator: to step")
+    ]
 
 
 def counter_line(expected: list[dict[str, Any]], first: int, end: int) -> str:
@@ -48,24 +63,34 @@ def counter_line(expected: list[dict[str, Any]], first: int, end: int) -> str:
         return f"{sum((area * c[name]).sum() for c in counts) / (len(counts) * area.sum()):.5E}"
 
     return (
-        f"mmf_nn_emulator: to step {end - 1}: answered in {len(counts)} of {end - first} steps, {N_COLUMN * len(counts)} columns; "
-        f"surface fields clipped {total('NN_CLIPPED')}, levels limited {total('NN_LIMITED')}, "
-        f"heat added {mean('NN_LIMITER_HEAT')} W/m2, water added {mean('NN_LIMITER_WATER')} kg/m2/s"
+        f"mmf_nn_emulator: to step {end - 1}: answered in {len(counts)} of {end - first} steps, "
+        f"{N_COLUMN * len(counts)} columns; surface fields clipped {total('NN_CLIPPED')}, levels "
+        f"limited {total('NN_LIMITED')}, heat added {mean('NN_LIMITER_HEAT')} W/m2, water added "
+        f"{mean('NN_LIMITER_WATER')} kg/m2/s"
     )
 
 
 def check_traps(bench: Bench) -> None:
-    """A model built with traps for invalid operations, division by zero and overflow runs on, and what is wrong is a message as ever."""
+    """A model built with traps for invalid operations, division by zero and overflow runs on, and
+    what is wrong is a message as ever.
+    """
     program = bench.trapping_program
     for set_name, legacy in (("host_v4_rh", False), ("host_v6_q", True)):
         package = bench.folder / f"{set_name}.pt"
         write_mixed(package, set_name, confidence=True)
-        emulator = {"climlink_package": str(package), "cb_spinup_step": 2, "climlink_legacy": legacy, "climlink_log_steps": 2}
+        emulator = {
+            "climlink_package": str(package),
+            "cb_spinup_step": 2,
+            "climlink_legacy": legacy,
+            "climlink_log_steps": 2,
+        }
         expected = Model(bench.columns, package, Settings(spin_up=2, legacy=legacy)).run(4)
         assert compare(bench.run(emulator, 2, program, n_step=4, n_chunk=3), expected, package) == 2
     ok = {"climlink_package": str(bench.fixtures / "climsim_masked.pt"), "cb_spinup_step": 0}
     bench.run(ok, 2, program, n_step=2)
-    require_one_message(bench.start(ok, 2, program, poison=4), "cam_in_LWUP: column 1 (0-based): NaN")
+    require_one_message(
+        bench.start(ok, 2, program, poison=4), "cam_in_LWUP: column 1 (0-based): NaN"
+    )
     nan = {**ok, "climlink_package": str(bench.fixtures / "climsim_nan.pt")}
     require_one_message(bench.start(nan, 2, program), "ptend_q0001")
     unwritten = bench.folder / "unwritten"
@@ -77,7 +102,9 @@ def check_traps(bench: Bench) -> None:
     require_one_message(bench.start(ok, 2, program, **restart), "hold no memory of the emulator")
 
 
-Case = tuple[dict[str, Any], dict[str, Any], str]  # entries, the driver's own settings, what the message holds
+Case = tuple[
+    dict[str, Any], dict[str, Any], str
+]  # entries, the driver's own settings, what the message holds
 
 
 def faults_of_entries(lagged: Path) -> list[Case]:
@@ -88,14 +115,34 @@ def faults_of_entries(lagged: Path) -> list[Case]:
         ({"climlink_packge": "x"}, {}, "climlink_packge"),
         ({"cb_spinup_step": "many"}, {}, "cannot be read"),
         ({"inputlength": 1525}, {}, "inputlength is 1525, but the package takes 557 inputs"),
-        ({**v4, "inputlength": 557, "cb_nn_var_combo": "v4"}, {}, "inputlength is 557, but the package takes 1525 inputs"),
+        (
+            {**v4, "inputlength": 557, "cb_nn_var_combo": "v4"},
+            {},
+            "inputlength is 557, but the package takes 1525 inputs",
+        ),
         ({"outputlength": 676}, {}, "outputlength is 676, but the package gives 368 outputs"),
         ({"input_rh": True}, {}, "input_rh is .true., but the package takes specific humidity"),
-        ({"cb_nn_var_combo": "v4"}, {}, "cb_nn_var_combo is 'v4', but the package takes the inputs of v2"),
-        ({**v4, "cb_nn_var_combo": "v6"}, {}, "cb_nn_var_combo is 'v6', but the package takes the inputs of v4"),
-        ({"cb_nn_var_combo": "v9"}, {}, "cb_nn_var_combo is 'v9', but the package takes the inputs of v2"),
+        (
+            {"cb_nn_var_combo": "v4"},
+            {},
+            "cb_nn_var_combo is 'v4', but the package takes the inputs of v2",
+        ),
+        (
+            {**v4, "cb_nn_var_combo": "v6"},
+            {},
+            "cb_nn_var_combo is 'v6', but the package takes the inputs of v4",
+        ),
+        (
+            {"cb_nn_var_combo": "v9"},
+            {},
+            "cb_nn_var_combo is 'v9', but the package takes the inputs of v2",
+        ),
         ({**v4, "cb_spinup_step": 1}, {}, "cb_spinup_step is 1, but the lagged inputs"),
-        ({"climlink_device": "gpu"}, {}, "climlink_device must be 'auto', 'cpu' or 'cuda', not 'gpu'"),
+        (
+            {"climlink_device": "gpu"},
+            {},
+            "climlink_device must be 'auto', 'cpu' or 'cuda', not 'gpu'",
+        ),
         ({"climlink_threads": 0}, {}, "climlink_threads must be 1 or more, not 0"),
         ({"climlink_micro_batch": 1}, {}, "climlink_micro_batch must be 0"),
         ({"cb_do_ramp": True}, {}, "cb_do_ramp acts in partial coupling only"),
@@ -130,7 +177,11 @@ def faults_of_packages(fixtures: Path) -> list[Case]:
         (named("climsim_unknown.pt"), {}, "E3SM does not have the inputs state_omega cam_in_SST"),
         (named("climsim_memory.pt"), {}, "(memory_next of a step is memory of the next one)"),
         (named("climsim_neighbours.pt"), {}, "the package has the input neighbours [level, unit]"),
-        (named("climsim_mm_day.pt"), {}, "the package gives cam_out_PRECC in mm/day, E3SM takes m/s"),
+        (
+            named("climsim_mm_day.pt"),
+            {},
+            "the package gives cam_out_PRECC in mm/day, E3SM takes m/s",
+        ),
         *[(named(f"climsim_{text.split()[3]}_units.pt"), {}, text) for text in WRONG_UNITS],
         (named("climsim_double.pt"), {}, "the graph returns Double"),
         ({"climlink_package": " "}, {}, "climlink_package and cb_torch_model are blank"),
@@ -140,19 +191,31 @@ def faults_of_packages(fixtures: Path) -> list[Case]:
 
 
 def faults_of_the_model(empty: Path, zeros: Path) -> list[Case]:
-    """A model that lacks what the package takes, and restart files without the emulator's part, absent or never written."""
+    """A model that lacks what the package takes, and restart files without the emulator's part,
+    absent or never written.
+    """
     return [
         ({}, {"dtime": 1800}, "1800"),
         ({}, {"flux_avg": False}, "set srf_flux_avg = 1"),
-        ({}, {"precipitation": False}, "there is no field PREC_DP or SNOW_DP in the physics buffer"),
+        (
+            {},
+            {"precipitation": False},
+            "there is no field PREC_DP or SNOW_DP in the physics buffer",
+        ),
         ({}, {"run_type": 1, "first_step": 2, "folder_in": str(empty)}, "NN_START not found"),
-        ({}, {"run_type": 1, "first_step": 2, "folder_in": str(zeros)}, "hold no memory of the emulator"),
+        (
+            {},
+            {"run_type": 1, "first_step": 2, "folder_in": str(zeros)},
+            "hold no memory of the emulator",
+        ),
         ({}, {"call_register": False}, "mmf_nn_emulator_register was not called"),
     ]
 
 
 def check_faults(bench: Bench) -> None:
-    """Everything that is wrong ends the model with one message from one rank, before the first step where it can be known then."""
+    """Everything that is wrong ends the model with one message from one rank, before the first step
+    where it can be known then.
+    """
     lagged = bench.folder / "v4.pt"
     write_mixed(lagged, "host_v4_q")
     empty, zeros = bench.folder / "empty", bench.folder / "zeros"
@@ -163,16 +226,26 @@ def check_faults(bench: Bench) -> None:
     for i in range(1, N_COLUMN + 1):
         (zeros / f"NN_START.{i}").write_bytes(bytes(8))
         (empty / f"STATE.{i}").write_bytes((zeros / f"STATE.{i}").read_bytes())
-    for emulator, loop, text in faults_of_entries(lagged) + faults_of_packages(bench.fixtures) + faults_of_the_model(empty, zeros):
+    for emulator, loop, text in (
+        faults_of_entries(lagged)
+        + faults_of_packages(bench.fixtures)
+        + faults_of_the_model(empty, zeros)
+    ):
         done = bench.start({**ok, **emulator}, 2, n_chunk=2, **loop)
-        require_one_message(done, text, exactly_one="not found" not in text)  # that one is EAM's own
+        require_one_message(
+            done, text, exactly_one="not found" not in text
+        )  # that one is EAM's own
         bench.require_no_step(text)
     require_one_message(bench.start(None, 2), "has no group &mmf_nn_emulator_nl")
     check_file_of_one_rank(bench)
     check_faults_in_a_step(bench, ok)
     driver = {"climlink_package": str(lagged), "cb_spinup_step": 2}
     # Chunk by chunk there is no moment that all ranks share, so each may say it.
-    require_one_message(bench.start(driver, 2, n_step=3, entry="chunks"), "the package has lagged inputs", exactly_one=False)
+    require_one_message(
+        bench.start(driver, 2, n_step=3, entry="chunks"),
+        "the package has lagged inputs",
+        exactly_one=False,
+    )
 
 
 def check_file_of_one_rank(bench: Bench) -> None:
@@ -191,16 +264,27 @@ def check_faults_in_a_step(bench: Bench, ok: dict[str, Any]) -> None:
     """Values that are not finite, in one column or in all of all ranks."""
     one_column = bench.start(ok, 2, poison=4)
     require_one_message(
-        one_column, "chunk 2, whose first column is column 0 of the rank: rank 1: set: cam_in_LWUP: column 1 (0-based): NaN"
+        one_column,
+        "chunk 2, whose first column is column 0 of the rank: rank 1: set: cam_in_LWUP: column 1 "
+        "(0-based): NaN",
     )
     require_one_message(bench.start(ok, 3, poison=-1), "rank 0: set: cam_in_LWUP")
-    require_one_message(bench.start(ok, 3, poison=3, poison_value=1e300), "rank 2: set: cam_in_LWUP: column 0 (0-based): ")
+    require_one_message(
+        bench.start(ok, 3, poison=3, poison_value=1e300),
+        "rank 2: set: cam_in_LWUP: column 0 (0-based): ",
+    )
     for name, output in (("climsim_nan.pt", "ptend_q0001"), ("climsim_overflow.pt", "ptend_v")):
-        require_one_message(bench.start({**ok, "climlink_package": str(bench.fixtures / name)}, 3), output)
+        require_one_message(
+            bench.start({**ok, "climlink_package": str(bench.fixtures / name)}, 3), output
+        )
 
 
-def require_one_message(done: subprocess.CompletedProcess[str], text: str, exactly_one: bool = True) -> None:
-    """The model ended, and one rank said why; where each rank finds out by itself, more may get to say it."""
+def require_one_message(
+    done: subprocess.CompletedProcess[str], text: str, exactly_one: bool = True
+) -> None:
+    """The model ended, and one rank said why; where each rank finds out by itself, more may get to
+    say it.
+    """
     said = [line for line in done.stderr.splitlines() if line.startswith("ENDRUN: ")]
     assert done.returncode != 0, text
     assert any(text in line for line in said), (text, done.stderr)

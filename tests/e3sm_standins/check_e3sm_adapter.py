@@ -1,6 +1,7 @@
 """Holds EAM's adapter to the reference model.
 
-check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK EAM_LOOP_TRAPS MPIEXEC [FLAGS...]
+check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK EAM_LOOP_TRAPS MPIEXEC
+[FLAGS...]
 """
 
 from __future__ import annotations
@@ -13,38 +14,73 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from adapter_bench import STUDY_NAMES, Bench, Records, case_generator, compare, compare_without_frame, require_tape_fields
+from adapter_bench import (
+    STUDY_NAMES,
+    Bench,
+    Records,
+    case_generator,
+    compare,
+    compare_without_frame,
+    require_tape_fields,
+)
 from adapter_faults import check_counters, check_faults, check_traps, require_one_message
 from make_adapter_fixtures import RULES, variables, write_mixed
 from reference_model import LEVELS, SURFACE, Model, Settings
 
 
 def check_values(bench: Bench) -> None:
-    """The 368 outputs, and what the model becomes of them: every set, one and two ranks, ragged chunks."""
+    """The 368 outputs, and what the model becomes of them: every set, one and two ranks, ragged
+    chunks.
+    """
     exact = bench.fixtures / "climsim_q.pt"
     emulator = {"climlink_package": str(exact), "cb_spinup_step": 0}
     expected = Model(bench.columns, exact).run(1)
     for ranks, chunks in ((1, 1), (1, 4), (2, 3), (2, 6)):  # the last has chunks without columns
         assert compare(bench.run(emulator, ranks, n_chunk=chunks), expected, exact, exact_raw=True)
-    for set_name in ("host_v2_q", "host_v2_rh", "host_v4_q", "host_v4_rh", "host_v6_q", "host_v6_rh"):
+    for set_name in (
+        "host_v2_q",
+        "host_v2_rh",
+        "host_v4_q",
+        "host_v4_rh",
+        "host_v6_q",
+        "host_v6_rh",
+    ):
         package = bench.folder / f"{set_name}.pt"
         write_mixed(package, set_name)
         spin_up = 0 if "v2" in set_name else 2
-        entries = {"climlink_package": str(package), "cb_spinup_step": spin_up, "cb_nn_var_combo": set_name.split("_")[1]}
+        entries = {
+            "climlink_package": str(package),
+            "cb_spinup_step": spin_up,
+            "cb_nn_var_combo": set_name.split("_")[1],
+        }
         entries |= {"input_rh": set_name.endswith("rh"), "outputlength": 368}
-        entries |= {"climlink_package_digest": hashlib.sha256(package.read_bytes()).hexdigest(), "climlink_micro_batch": 16}
+        entries |= {
+            "climlink_package_digest": hashlib.sha256(package.read_bytes()).hexdigest(),
+            "climlink_micro_batch": 16,
+        }
         expected = Model(bench.columns, package, Settings(spin_up=spin_up)).run(5)
         for ranks, chunks in ((1, 3), (2, 2)):
-            assert compare(bench.run(entries, ranks, n_step=5, n_chunk=chunks), expected, package) > 0
+            assert (
+                compare(bench.run(entries, ranks, n_step=5, n_chunk=chunks), expected, package) > 0
+            )
 
 
 def check_chunks(bench: Bench) -> None:
-    """The entries of other drivers: all chunks at once without the step's frame, and chunk by chunk from several threads."""
+    """The entries of other drivers: all chunks at once without the step's frame, and chunk by chunk
+    from several threads.
+    """
     package = bench.folder / "v2.pt"
     write_mixed(package, "host_v2_q")
     expected = Model(bench.columns, package).run(3)
     for entry, program in (("all", ""), ("chunks", ""), ("chunks", bench.fork_program)):
-        got = bench.run({"cb_torch_model": str(package), "cb_spinup_step": 0}, 2, program, n_step=3, n_chunk=3, entry=entry)
+        got = bench.run(
+            {"cb_torch_model": str(package), "cb_spinup_step": 0},
+            2,
+            program,
+            n_step=3,
+            n_chunk=3,
+            entry=entry,
+        )
         assert compare_without_frame(got, expected, package) == 3
     for set_name, legacy in (("host_v4_rh", True), ("host_v6_q", False)):
         package = bench.folder / f"{set_name}.pt"
@@ -57,7 +93,9 @@ def check_chunks(bench: Bench) -> None:
 
 
 def check_run1(bench: Bench) -> None:
-    """A driver with two calls and nothing else: the sun is found, what phys_run1 would have left to others is done, exports are blended."""
+    """A driver with two calls and nothing else: the sun is found, what phys_run1 would have left to
+    others is done, exports are blended.
+    """
     package = bench.folder / "v4.pt"
     write_mixed(package, "host_v4_q")
     emulator = {"climlink_package": str(package), "cb_spinup_step": 2}
@@ -66,52 +104,98 @@ def check_run1(bench: Bench) -> None:
     got = bench.run(emulator, 2, n_step=5, n_chunk=3, entry="run1")
     assert compare(got, expected, package) == 3
     for step, record in enumerate(got):
-        assert np.array_equal(record["precc"][:, 0], record["surface"].reshape(-1, 8)[:, 3]), f"step {step}: exported"
+        assert np.array_equal(record["precc"][:, 0], record["surface"].reshape(-1, 8)[:, 3]), (
+            f"step {step}: exported"
+        )
         assert ("gmean_t" in record) == ("diag_t" in record) == (step >= 2)
     for record, before in zip(got[2:], reference.before[2:], strict=True):
         assert np.array_equal(record["gmean_t"], record["TINI"])
         assert np.array_equal(record["diag_t"], record["t"])
-        for name, field in (("TINI", "t"), ("QINI", "q1"), ("CLDLIQINI", "q2"), ("CLDICEINI", "q3")):
+        for name, field in (
+            ("TINI", "t"),
+            ("QINI", "q1"),
+            ("CLDLIQINI", "q2"),
+            ("CLDICEINI", "q3"),
+        ):
             np.testing.assert_allclose(record[name], before[field], rtol=1e-6, err_msg=name)
     names = ["ptend_q0001", "cam_out_PRECC"]
-    emulator |= {"cb_partial_coupling": True, "cb_partial_coupling_vars": names, "cb_do_ramp": True, "cb_ramp_factor": 0.5}
-    expected = Model(bench.columns, package, Settings(spin_up=2, own_sun=True, variables=names, weight=lambda n: 0.5)).run(4)
+    emulator |= {
+        "cb_partial_coupling": True,
+        "cb_partial_coupling_vars": names,
+        "cb_do_ramp": True,
+        "cb_ramp_factor": 0.5,
+    }
+    expected = Model(
+        bench.columns,
+        package,
+        Settings(spin_up=2, own_sun=True, variables=names, weight=lambda n: 0.5),
+    ).run(4)
     got = bench.run(emulator, 2, n_step=4, n_chunk=3, entry="run1")
     assert compare(got, expected, package) == 2
     assert all(np.array_equal(r["precc"][:, 0], r["surface"].reshape(-1, 8)[:, 3]) for r in got)
 
 
 def check_restart(bench: Bench) -> None:
-    """A run in two parts, on other ranks and chunks, is the run in one part to the last bit, wherever it is cut."""
+    """A run in two parts, on other ranks and chunks, is the run in one part to the last bit,
+    wherever it is cut.
+    """
     package = bench.folder / "v4.pt"
     write_mixed(package, "host_v4_rh")
-    emulator = {"climlink_package": str(package), "cb_spinup_step": 3, "cb_partial_coupling": True, "cb_do_ramp": True}
+    emulator = {
+        "climlink_package": str(package),
+        "cb_spinup_step": 3,
+        "cb_partial_coupling": True,
+        "cb_do_ramp": True,
+    }
     emulator |= {
         "cb_partial_coupling_vars": ["ptend_t", "ptend_q0001", "cam_out_PRECC"],
         "cb_ramp_option": "linear",
         "cb_ramp_linear_steps": 4,
     }
     whole = bench.run(emulator, 1, n_step=8, n_chunk=2)
-    settings = Settings(spin_up=3, variables=["ptend_t", "ptend_q0001", "cam_out_PRECC"], weight=lambda n: min(1.0, n / 4))
+    settings = Settings(
+        spin_up=3,
+        variables=["ptend_t", "ptend_q0001", "cam_out_PRECC"],
+        weight=lambda n: min(1.0, n / 4),
+    )
     assert compare(whole, Model(bench.columns, package, settings).run(8), package) == 5
     for cut in (1, 2, 4, 6):
         folder = bench.folder / f"restart{cut}"
         folder.mkdir()
         first = bench.run(emulator, 2, n_step=cut, n_chunk=3, folder_out=str(folder))
         known = case_generator()
-        assert {p.name.split(".")[0] for p in folder.glob("NN_*")} == {known.START_FIELD, known.LAGS_FIELD}
-        assert (folder / f"{known.LAGS_FIELD}.1").stat().st_size == 8 * known.lagged_memory_size(LEVELS)
-        second = bench.run(emulator, 3, n_step=8 - cut, n_chunk=1, first_step=cut, run_type=1, folder_in=str(folder))
+        assert {p.name.split(".")[0] for p in folder.glob("NN_*")} == {
+            known.START_FIELD,
+            known.LAGS_FIELD,
+        }
+        assert (folder / f"{known.LAGS_FIELD}.1").stat().st_size == 8 * known.lagged_memory_size(
+            LEVELS
+        )
+        second = bench.run(
+            emulator,
+            3,
+            n_step=8 - cut,
+            n_chunk=1,
+            first_step=cut,
+            run_type=1,
+            folder_in=str(folder),
+        )
         require_equal(first + second, whole, f"cut after {cut}")
     check_branch(bench, emulator, whole)
 
 
 def check_branch(bench: Bench, emulator: dict[str, Any], whole: Records) -> None:
-    """A branch run goes on from the memory in the files where the namelist says so; else spin-up counts from its first step."""
+    """A branch run goes on from the memory in the files where the namelist says so; else spin-up
+    counts from its first step.
+    """
     folder = bench.folder / "restart4"
     remembers = {**emulator, "climlink_branch_memory": True}
     with_memory = {"run_type": 3, "first_step": 4, "folder_in": str(folder)}
-    require_equal(bench.run(remembers, 2, n_step=4, n_chunk=2, **with_memory), whole[4:], "branch run with memory")
+    require_equal(
+        bench.run(remembers, 2, n_step=4, n_chunk=2, **with_memory),
+        whole[4:],
+        "branch run with memory",
+    )
     for old in folder.glob("NN_*"):
         old.unlink()
     got = bench.run(emulator, 1, n_step=5, first_step=4, run_type=3, folder_in=str(folder))
@@ -128,7 +212,9 @@ def require_equal(got: Records, expected: Records, what: str) -> None:
 
 
 def check_partial(bench: Bench) -> None:
-    """Outputs named in the namelist are blended with the ramp's weight of each step; all others are the model's."""
+    """Outputs named in the namelist are blended with the ramp's weight of each step; all others are
+    the model's.
+    """
     package = bench.folder / "v6.pt"
     write_mixed(package, "host_v6_q")
     one = ["ptend_t", "ptend_q0003", "ptend_v", "cam_out_FLWDS", "cam_out_PRECSC"]
@@ -136,14 +222,30 @@ def check_partial(bench: Bench) -> None:
     ramps: list[tuple[dict[str, Any], Callable[[int], float]]] = [
         ({"cb_do_ramp": False}, lambda n: 1.0),
         ({"cb_ramp_option": "constant", "cb_ramp_factor": 0.25}, lambda n: 0.25),
-        ({"cb_ramp_option": "Linear", "cb_ramp_factor": 0.8, "cb_ramp_linear_steps": 3}, lambda n: 0.8 * min(1.0, n / 3)),
-        ({"cb_ramp_option": "step", "cb_ramp_step_1steps": 2, "cb_ramp_step_0steps": 1}, lambda n: float((n - 1) % 3 < 2)),
+        (
+            {"cb_ramp_option": "Linear", "cb_ramp_factor": 0.8, "cb_ramp_linear_steps": 3},
+            lambda n: 0.8 * min(1.0, n / 3),
+        ),
+        (
+            {"cb_ramp_option": "step", "cb_ramp_step_1steps": 2, "cb_ramp_step_0steps": 1},
+            lambda n: float((n - 1) % 3 < 2),
+        ),
     ]
     for chosen in (one, every):
         for ramp, weight in ramps:
-            emulator = {"climlink_package": str(package), "cb_spinup_step": 2, "cb_partial_coupling": True, "cb_do_ramp": True, **ramp}
-            expected = Model(bench.columns, package, Settings(spin_up=2, variables=chosen, weight=weight)).run(7)
-            got = bench.run({**emulator, "cb_partial_coupling_vars": chosen}, 2, n_step=7, n_chunk=2)
+            emulator = {
+                "climlink_package": str(package),
+                "cb_spinup_step": 2,
+                "cb_partial_coupling": True,
+                "cb_do_ramp": True,
+                **ramp,
+            }
+            expected = Model(
+                bench.columns, package, Settings(spin_up=2, variables=chosen, weight=weight)
+            ).run(7)
+            got = bench.run(
+                {**emulator, "cb_partial_coupling_vars": chosen}, 2, n_step=7, n_chunk=2
+            )
             assert compare(got, expected, package) == sum(weight(n) > 0 for n in range(1, 6))
     never = bench.run({"climlink_package": str(package), "cb_spinup_step": -1}, n_step=3)
     assert not any("NN_ptend_t" in r or r["NN_WEIGHT"].any() for r in never)
@@ -152,7 +254,11 @@ def check_partial(bench: Bench) -> None:
 def check_legacy(bench: Bench) -> None:
     """The old post-processing, its order included; a confidence block stays as it is."""
     large = 1e5  # the limiter of energy acts as well
-    for set_name, confidence, strato in (("host_v2_rh", False, False), ("host_v2_q", True, True), ("host_v4_q", False, True)):
+    for set_name, confidence, strato in (
+        ("host_v2_rh", False, False),
+        ("host_v2_q", True, True),
+        ("host_v4_q", False, True),
+    ):
         package = bench.folder / f"{set_name}.pt"
         write_mixed(package, set_name, confidence=confidence, scale=large)
         spin_up = 2 if "v4" in set_name else 0
@@ -164,19 +270,33 @@ def check_legacy(bench: Bench) -> None:
         }
         emulator |= {"outputlength": 676 if confidence else 368}
         n_step = spin_up + 1
-        expected = Model(bench.columns, package, Settings(spin_up=spin_up, legacy=True, strato=strato)).run(n_step)
+        expected = Model(
+            bench.columns, package, Settings(spin_up=spin_up, legacy=True, strato=strato)
+        ).run(n_step)
         counts = expected[-1]["counts"]
-        assert all(counts[k].any() for k in ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER"))
+        assert all(
+            counts[k].any()
+            for k in ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER")
+        )
         assert not strato or counts["TROP_IND"].max() > 12
         got = bench.run(emulator, 2, n_step=n_step, n_chunk=2)
         assert compare(got, expected, package, scale=large) == 1
         require_tape_fields(got[-1], package, legacy=True, fork_driver=False)
         if confidence:
-            assert min(expected[0]["raw"][n].min() for n in expected[0]["raw"] if n.startswith("confidence")) < -0.1
+            assert (
+                min(
+                    expected[0]["raw"][n].min()
+                    for n in expected[0]["raw"]
+                    if n.startswith("confidence")
+                )
+                < -0.1
+            )
 
 
 def check_confidence(bench: Bench) -> None:
-    """676 outputs: confidence goes to the history, the 368 to the model; over ocean alone where the build says so."""
+    """676 outputs: confidence goes to the history, the 368 to the model; over ocean alone where the
+    build says so.
+    """
     package = bench.folder / "confidence.pt"
     write_mixed(package, "host_v2_q", confidence=True)
     emulator = {"climlink_package": str(package), "cb_spinup_step": 1, "outputlength": 676}
@@ -184,14 +304,23 @@ def check_confidence(bench: Bench) -> None:
     assert len(expected[1]["raw"]) == 14 + 13
     assert compare(bench.run(emulator, 2, n_step=3, n_chunk=2), expected, package) == 2
     expected = Model(bench.columns, package, Settings(spin_up=1, ocean_only=True)).run(3)
-    assert compare(bench.run(emulator, 2, bench.ocean_program, n_step=3, n_chunk=2), expected, package) == 2
+    assert (
+        compare(bench.run(emulator, 2, bench.ocean_program, n_step=3, n_chunk=2), expected, package)
+        == 2
+    )
     quiet = bench.run({**emulator, "climlink_history": False}, n_step=3)
-    assert not [name for record in quiet for name in record if name.startswith("NN_") or "PHYS" in name]
+    assert not [
+        name for record in quiet for name in record if name.startswith("NN_") or "PHYS" in name
+    ]
     for set_name in ("host_v2_rh", "host_v4_q", "host_v4_rh", "host_v6_q", "host_v6_rh"):
         package = bench.folder / f"{set_name}.pt"
         write_mixed(package, set_name, confidence=True)
         spin_up = 0 if "v2" in set_name else 2
-        emulator = {"climlink_package": str(package), "cb_spinup_step": spin_up, "outputlength": 676}
+        emulator = {
+            "climlink_package": str(package),
+            "cb_spinup_step": spin_up,
+            "outputlength": 676,
+        }
         expected = Model(bench.columns, package, Settings(spin_up=spin_up)).run(4)
         got = bench.run(emulator, 2, n_step=4, n_chunk=3)
         assert compare(got, expected, package) == 4 - spin_up
@@ -205,7 +334,9 @@ def check_confidence(bench: Bench) -> None:
 
 
 def check_constraints(bench: Bench) -> None:
-    """Constraints that the namelist leaves out: the model gets what a package without them gives, and the log says so."""
+    """Constraints that the namelist leaves out: the model gets what a package without them gives,
+    and the log says so.
+    """
     whole = bench.folder / "whole.pt"
     write_mixed(whole, "host_v2_q", rules=tuple(RULES))
     emulator = {"climlink_package": str(whole), "cb_spinup_step": 1}
@@ -217,18 +348,30 @@ def check_constraints(bench: Bench) -> None:
         entries = {**emulator, **({"climlink_constraints_off": off} if off else {})}
         assert compare(bench.run(entries, 1 + bool(off), n_step=3, n_chunk=2), expected, whole) == 2
         raw[tuple(off)] = expected[1]["raw"]
-        said = [line for line in bench.start(entries, 2).stdout.splitlines() if "this run leaves out" in line]
-        assert [line.split(": ")[-1].strip() for line in said] == ([",".join(r for r in RULES if r in off)] if off else []), said
+        said = [
+            line
+            for line in bench.start(entries, 2).stdout.splitlines()
+            if "this run leaves out" in line
+        ]
+        assert [line.split(": ")[-1].strip() for line in said] == (
+            [",".join(r for r in RULES if r in off)] if off else []
+        ), said
     for rule, names in (("warming_only", ["ptend_t"]), ("non_negative_surface", SURFACE)):
         lowest = {off: min(raw[off][n].min() for n in names) for off in ((), (rule,))}
-        assert lowest[()] == 0.0 > lowest[(rule,)], f"{rule} has nothing to do: the test would not notice it"
+        assert lowest[()] == 0.0 > lowest[(rule,)], (
+            f"{rule} has nothing to do: the test would not notice it"
+        )
     for off, text in (
         (["warmin_only"], "Near names: warming_only"),
         (["warming_only", "warming_only"], "2 times"),
         (["night"], "It has: warming_only, non_negative_surface"),
     ):
         require_one_message(bench.start({**emulator, "climlink_constraints_off": off}, 2), text)
-    plain = {"climlink_package": str(bench.fixtures / "climsim_q.pt"), "cb_spinup_step": 0, "climlink_constraints_off": ["scale"]}
+    plain = {
+        "climlink_package": str(bench.fixtures / "climsim_q.pt"),
+        "cb_spinup_step": 0,
+        "climlink_constraints_off": ["scale"],
+    }
     require_one_message(bench.start(plain, 2), "the graph has no switch for it")
 
 

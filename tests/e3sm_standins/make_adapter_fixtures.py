@@ -1,4 +1,6 @@
-"""Packages for the adapter's tests: networks in which every output depends on every input, on the real input sets."""
+"""Packages for the adapter's tests: networks in which every output depends on every input, on the
+real input sets.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,44 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 LEVELS = 60
 # Typical sizes, so that no input drowns the others.
-SIZES = {"state_t": 300.0, "state_rh": 1.0, "state_u": 20.0, "state_v": 20.0, "state_ps": 1e5, "tm_state_ps": 1e5, "icol": 20.0}
-SIZES_OF_UNITS = {"kg/kg": 1e-5, "K/s": 1e-3, "kg/kg/s": 1e-8, "m/s2": 1e-3, "W/m2": 500.0, "N/m2": 0.2, "1": 1.0, "m": 1.0}
+SIZES = {
+    "state_t": 300.0,
+    "state_rh": 1.0,
+    "state_u": 20.0,
+    "state_v": 20.0,
+    "state_ps": 1e5,
+    "tm_state_ps": 1e5,
+    "icol": 20.0,
+}
+SIZES_OF_UNITS = {
+    "kg/kg": 1e-5,
+    "K/s": 1e-3,
+    "kg/kg/s": 1e-8,
+    "m/s2": 1e-3,
+    "W/m2": 500.0,
+    "N/m2": 0.2,
+    "1": 1.0,
+    "m": 1.0,
+}
 OUTPUT_SIZES = {"K/s": 1e-5, "kg/kg/s": 1e-10, "m/s2": 1e-5, "W/m2": 100.0, "m/s": 1e-8}
 
 
 class Mixed(torch.nn.Module):
-    """tanh of a random mixture of the scaled inputs; some outputs are negative, as those of a raw network are."""
+    """tanh of a random mixture of the scaled inputs; some outputs are negative, as those of a raw
+    network are.
+    """
 
-    def __init__(self, sizes: torch.Tensor, output_sizes: torch.Tensor, confidence_sizes: torch.Tensor) -> None:
+    def __init__(
+        self, sizes: torch.Tensor, output_sizes: torch.Tensor, confidence_sizes: torch.Tensor
+    ) -> None:
         super().__init__()
         numbers = torch.Generator().manual_seed(29)
         self.register_buffer("sizes", sizes)
         # The weights of the outputs are the same with and without confidence.
-        weights = [torch.randn(len(sizes), len(block), generator=numbers) for block in (output_sizes, confidence_sizes)]
+        weights = [
+            torch.randn(len(sizes), len(block), generator=numbers)
+            for block in (output_sizes, confidence_sizes)
+        ]
         self.register_buffer("weights", torch.cat(weights, dim=1) / len(sizes) ** 0.5)
         self.register_buffer("output_sizes", torch.cat([output_sizes, confidence_sizes]))
 
@@ -45,13 +71,16 @@ class Rule(torch.nn.Module):
         self.first, self.last, self.limit = first, last, limit
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
-        """Return the outputs [batch, n_output] with those from first to last raised to the limit."""
+        """Return the outputs [batch, n_output] with those from first to last raised to the
+        limit.
+        """
         raised = y[:, self.first : self.last].clamp(min=self.limit)
         return torch.cat([y[:, : self.first], raised, y[:, self.last :]], dim=1)
 
 
 RULES = {"warming_only": (0, 60, 0.0), "non_negative_surface": (360, 368, 0.0)}
-"""Constraints of test packages: first and last of the 368 outputs that each acts on, and its limit."""
+"""Constraints of test packages: first and last of the 368 outputs that each acts on, and its limit.
+"""
 
 
 def bridge_fixtures() -> ModuleType:
@@ -73,11 +102,24 @@ def variables(set_name: str) -> list[tuple[str, str, int]]:
         if set_name in sets[group]:
             entries = sets[group][set_name]
     names = [n for e in entries for n in (sets["blocks"][e[1:]] if e.startswith("*") else [e])]
-    return [(n, known["profiles"][n]["units"], LEVELS) if n in known["profiles"] else (n, known["scalars"][n]["units"], 1) for n in names]
+    return [
+        (n, known["profiles"][n]["units"], LEVELS)
+        if n in known["profiles"]
+        else (n, known["scalars"][n]["units"], 1)
+        for n in names
+    ]
 
 
-def write_mixed(path: Path, set_name: str, confidence: bool = False, scale: float = 1.0, rules: Sequence[str] = ()) -> None:
-    """Write a package on an input set with 368 outputs, or 676 with confidence; ``scale`` makes outputs larger, ``rules`` are of RULES."""
+def write_mixed(
+    path: Path,
+    set_name: str,
+    confidence: bool = False,
+    scale: float = 1.0,
+    rules: Sequence[str] = (),
+) -> None:
+    """Write a package on an input set with 368 outputs, or 676 with confidence; ``scale`` makes
+    outputs larger, ``rules`` are of RULES.
+    """
     bridge_fixtures()  # from here on the makers of test packages are found
     networks = importlib.import_module("fixture_networks")
     packages = importlib.import_module("fixture_packages")
@@ -88,7 +130,9 @@ def write_mixed(path: Path, set_name: str, confidence: bool = False, scale: floa
     mixed = Mixed(torch.tensor(sizes), torch.tensor(output_sizes), confidence_sizes)
     chosen = {n: Rule(*RULES[n]) for n in rules}
     model = torch.jit.script((networks.Constrained(mixed, chosen) if rules else mixed).eval())
-    x = torch.tensor(sizes) * (torch.rand(4, len(sizes), generator=torch.Generator().manual_seed(3)) + 0.5)
+    x = torch.tensor(sizes) * (
+        torch.rand(4, len(sizes), generator=torch.Generator().manual_seed(3)) + 0.5
+    )
     made = [*outputs]
     if confidence:
         shapes = [(f"confidence_{n}", ["level"] if width > 1 else []) for n, _, width in network]

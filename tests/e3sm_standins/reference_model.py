@@ -1,4 +1,6 @@
-"""What eam_loop must give, in NumPy: the columns, the driver's formulas, the lagged inputs, the policy, and the old post-processing."""
+"""What eam_loop must give, in NumPy: the columns, the driver's formulas, the lagged inputs, the
+policy, and the old post-processing.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,54 @@ import torch
 LEVELS = 60
 CPAIR, GRAVIT = 1004.64, 9.80616
 PROFILES = ["t", "q1", "q2", "q3", "u", "v", "ozone", "CH4", "N2O", "pmid", "pdel", "exner", "zm"]
-SCALARS = ["lat", "ps", "phis", "LHFLX", "SHFLX", "TAUX", "TAUY", "COSZRS", "SOLIN", "ALDIF", "ALDIR", "ASDIF", "ASDIR", "LWUP"]
+SCALARS = [
+    "lat",
+    "ps",
+    "phis",
+    "LHFLX",
+    "SHFLX",
+    "TAUX",
+    "TAUY",
+    "COSZRS",
+    "SOLIN",
+    "ALDIF",
+    "ALDIR",
+    "ASDIF",
+    "ASDIR",
+    "LWUP",
+]
 SCALARS += ["ICEFRAC", "LANDFRAC", "OCNFRAC", "SNOWHICE", "SNOWHLAND"]
 TENDENCIES = ["ptend_t", "ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v"]
-SURFACE = [f"cam_out_{n}" for n in ("NETSW", "FLWDS", "PRECSC", "PRECC", "SOLS", "SOLL", "SOLSD", "SOLLD")]
-CHANGES = {"t": "DTPHYS", "q1": "DQ1PHYS", "q2": "DQ2PHYS", "q3": "DQ3PHYS", "u": "DUPHYS", "v": "DVPHYS"}
+SURFACE = [
+    f"cam_out_{n}" for n in ("NETSW", "FLWDS", "PRECSC", "PRECC", "SOLS", "SOLL", "SOLSD", "SOLLD")
+]
+CHANGES = {
+    "t": "DTPHYS",
+    "q1": "DQ1PHYS",
+    "q2": "DQ2PHYS",
+    "q3": "DQ3PHYS",
+    "u": "DUPHYS",
+    "v": "DVPHYS",
+}
 STATE = ["t", "q1", "q2", "q3", "u", "v"]
 MODEL_SURFACE = [100.0, 300.0, 1e-9, 1e-8, 10.0, 20.0, 30.0, 40.0]
-WITH_STEP = ("LHFLX", "SHFLX", "TAUX", "TAUY", "COSZRS", "SOLIN", "LWUP")  # these change with the step
+WITH_STEP = (
+    "LHFLX",
+    "SHFLX",
+    "TAUX",
+    "TAUY",
+    "COSZRS",
+    "SOLIN",
+    "LWUP",
+)  # these change with the step
 
 Fields = dict[str, np.ndarray]
 
 
 def make_columns(n: int, seed: int = 5) -> Fields:
-    """Return columns that look like an atmosphere: profiles [n, level], scalars [n]; some at night, some over ocean alone."""
+    """Return columns that look like an atmosphere: profiles [n, level], scalars [n]; some at night,
+    some over ocean alone.
+    """
     rng = np.random.default_rng(seed)
     height = np.linspace(45e3, 60.0, LEVELS)
     pmid = 1e5 * np.exp(-height / 7000.0) * np.ones((n, 1))
@@ -47,8 +83,22 @@ def make_columns(n: int, seed: int = 5) -> Fields:
         "exner": (1e5 / pmid) ** (287.04231 / CPAIR),
         "zm": height * np.ones((n, 1)),
     }
-    limits = {"lat": (-1.5, 1.5), "ps": (9.8e4, 1.02e5), "phis": (0, 1e4), "LHFLX": (10, 200), "SHFLX": (-20, 50), "TAUX": (-0.2, 0.2)}
-    limits |= {"TAUY": (-0.2, 0.2), "COSZRS": (-0.5, 1.0), "SOLIN": (10, 1300), "LWUP": (200, 500), "SNOWHICE": (0, 1), "SNOWHLAND": (0, 1)}
+    limits = {
+        "lat": (-1.5, 1.5),
+        "ps": (9.8e4, 1.02e5),
+        "phis": (0, 1e4),
+        "LHFLX": (10, 200),
+        "SHFLX": (-20, 50),
+        "TAUX": (-0.2, 0.2),
+    }
+    limits |= {
+        "TAUY": (-0.2, 0.2),
+        "COSZRS": (-0.5, 1.0),
+        "SOLIN": (10, 1300),
+        "LWUP": (200, 500),
+        "SNOWHICE": (0, 1),
+        "SNOWHLAND": (0, 1),
+    }
     columns |= {name: rng.uniform(*limits.get(name, (0.0, 1.0)), n) for name in SCALARS}
     columns["SOLIN"] = np.where(columns["COSZRS"] > 0, columns["SOLIN"], 0.0)
     columns["OCNFRAC"][::3] = 1.0
@@ -71,7 +121,9 @@ def saturation(t: np.ndarray) -> np.ndarray:
     liquid = 100 * np.polynomial.polynomial.polyval(np.maximum(-80.0, t - 273.16), water)
     cold = np.maximum(-100.0, t - 273.16)
     frozen = 100 * np.polynomial.polynomial.polyval(t - 273.16, ice)
-    frozen = np.where(t <= 185, 100 * (0.00763685 + cold * (0.000151069 + cold * 7.48215e-7)), frozen)
+    frozen = np.where(
+        t <= 185, 100 * (0.00763685 + cold * (0.000151069 + cold * 7.48215e-7)), frozen
+    )
     frozen = np.where(t > 273.15, liquid, frozen)
     weight = np.clip((t - 253.16) / 20.0, 0, 1)
     return weight * liquid + (1 - weight) * frozen
@@ -116,12 +168,21 @@ class Model:
 
     def at_step(self, step: int) -> Fields:
         """Return what surface and sun give in a step."""
-        now = {n: self.columns[n] * (1 + 0.01 * step) if n in WITH_STEP else self.columns[n] for n in SCALARS}
-        if self.settings.own_sun:  # of the step before, as the stand-ins of orbit and radiation have it
+        now = {
+            n: self.columns[n] * (1 + 0.01 * step) if n in WITH_STEP else self.columns[n]
+            for n in SCALARS
+        }
+        if (
+            self.settings.own_sun
+        ):  # of the step before, as the stand-ins of orbit and radiation have it
             day = 1 + (step - 1) * self.settings.dt / 86400
             longitude = 0.01 * np.arange(1, len(now["ps"]) + 1)
-            now["COSZRS"] = np.cos(now["lat"]) * np.cos(longitude + day) * (1 - self.settings.dt / 86400)
-            now["SOLIN"] = (800.0 + 0.5 * 560.0) * (1 + 0.0625 + 0.125) * np.maximum(now["COSZRS"], 0.0)
+            now["COSZRS"] = (
+                np.cos(now["lat"]) * np.cos(longitude + day) * (1 - self.settings.dt / 86400)
+            )
+            now["SOLIN"] = (
+                (800.0 + 0.5 * 560.0) * (1 + 0.0625 + 0.125) * np.maximum(now["COSZRS"], 0.0)
+            )
         return now
 
     def lagged(self, name: str, step: int) -> np.ndarray:
@@ -130,21 +191,41 @@ class Model:
         if bare in ("state_ps", "pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX", "pbuf_COSZRS"):
             return self.before[step - 1]["scalars"][bare.split("_")[1]]
         kind = bare.rsplit("_", 1)[1]
-        key = {"state_t": "t", "state_u": "u", "state_q0001": "q1", "state_q0002": "q2", "state_q0003": "q3", "state_q0": "q0"}
+        key = {
+            "state_t": "t",
+            "state_u": "u",
+            "state_q0001": "q1",
+            "state_q0002": "q2",
+            "state_q0003": "q3",
+            "state_q0": "q0",
+        }
         which = key[bare.rsplit("_", 1)[0]]
 
         def value(state: Fields) -> np.ndarray:
             return (state["q1"] + state["q2"]) + state["q3"] if which == "q0" else state[which]
 
         if kind == "dyn":
-            return (value(self.before[step - back]) - value(self.after[step - back - 1])) / self.settings.dt
-        return (value(self.after[step - back - 1]) - value(self.before[step - back - 1])) / self.settings.dt
+            return (
+                value(self.before[step - back]) - value(self.after[step - back - 1])
+            ) / self.settings.dt
+        return (
+            value(self.after[step - back - 1]) - value(self.before[step - back - 1])
+        ) / self.settings.dt
 
     def input(self, name: str, step: int) -> np.ndarray:
         """Return one input [n, width]."""
         state, now = self.before[step], self.before[step]["scalars"]
-        direct = {"state_t": "t", "state_q0001": "q1", "state_q0002": "q2", "state_q0003": "q3", "state_u": "u", "state_v": "v"}
-        zero = self.settings.legacy and (name == "icol" or name in ("tm_state_ps",) or name.startswith("tm_pbuf_"))
+        direct = {
+            "state_t": "t",
+            "state_q0001": "q1",
+            "state_q0002": "q2",
+            "state_q0003": "q3",
+            "state_u": "u",
+            "state_v": "v",
+        }
+        zero = self.settings.legacy and (
+            name == "icol" or name in ("tm_state_ps",) or name.startswith("tm_pbuf_")
+        )
         if zero:
             value = np.zeros_like(now["ps"])
         elif name in direct:
@@ -165,9 +246,13 @@ class Model:
 
     def infer(self, step: int) -> Fields:
         """Return the outputs of the package by name [n, width], float64."""
-        x = np.concatenate([self.input(v["name"], step) for v in self.inputs], axis=1).astype(np.float32)
+        x = np.concatenate([self.input(v["name"], step) for v in self.inputs], axis=1).astype(
+            np.float32
+        )
         n = len(x)
-        x = np.concatenate([x, np.repeat(x[-1:], -n % 16, axis=0)])  # the number of rows decides which kernels run
+        x = np.concatenate(
+            [x, np.repeat(x[-1:], -n % 16, axis=0)]
+        )  # the number of rows decides which kernels run
         with torch.no_grad():
             y = self.network(torch.from_numpy(x)).numpy().astype(np.float64)[:n]
         result, at = {}, 0
@@ -178,16 +263,28 @@ class Model:
         return result
 
     def run(self, n_step: int) -> list[dict[str, Any]]:
-        """Run steps from 0 and return what a driver records of each, with the raw answers under ``raw`` where the emulator ran."""
+        """Run steps from 0 and return what a driver records of each, with the raw answers under
+        ``raw`` where the emulator ran.
+        """
         state = {k: self.columns[k].copy() for k in STATE}
         ps = self.columns["ps"].copy()
         records = []
         for step in range(n_step):
-            self.before.append({**{k: v.copy() for k, v in state.items()}, "scalars": {**self.at_step(step), "ps": ps.copy()}})
+            self.before.append(
+                {
+                    **{k: v.copy() for k, v in state.items()},
+                    "scalars": {**self.at_step(step), "ps": ps.copy()},
+                }
+            )
             record = self.step(step, state)
             self.after.append({k: v.copy() for k, v in state.items()})
-            changes = {n: (self.after[-1][k] - self.before[-1][k]) / self.settings.dt for k, n in CHANGES.items()}
-            records.append({**record, **self.after[-1], "surface": self.surface.copy(), "changes": changes})
+            changes = {
+                n: (self.after[-1][k] - self.before[-1][k]) / self.settings.dt
+                for k, n in CHANGES.items()
+            }
+            records.append(
+                {**record, **self.after[-1], "surface": self.surface.copy(), "changes": changes}
+            )
             for k, change in (("t", 0.5), ("u", 0.125), ("v", -0.25)):
                 state[k] = state[k] + change
             for k in ("q1", "q2", "q3"):
@@ -211,13 +308,18 @@ class Model:
         start = {k: v.copy() for k, v in state.items()}
         if s.variables is not None or weight < 1:
             self.model_physics(state)
-        weights = {k: weight if s.variables is None or k in s.variables else 0.0 for k in TENDENCIES + SURFACE}
+        weights = {
+            k: weight if s.variables is None or k in s.variables else 0.0
+            for k in TENDENCIES + SURFACE
+        }
         if tendency is None or surface is None:
             return record
         alone = s.variables is None and weight >= 1
         for k, name, rate in zip(STATE, TENDENCIES, tendency, strict=True):
             emulated = start[k] + s.dt * rate
-            state[k] = emulated if alone else weights[name] * emulated + (1 - weights[name]) * state[k]
+            state[k] = (
+                emulated if alone else weights[name] * emulated + (1 - weights[name]) * state[k]
+            )
         over = (self.columns["OCNFRAC"] == 1.0) if s.ocean_only else np.ones(len(surface), bool)
         w = np.array([weights[k] for k in SURFACE])
         old = np.where(np.isnan(self.surface), 0.0, self.surface)
@@ -233,10 +335,16 @@ class Model:
         self.surface[:] = MODEL_SURFACE
 
 
-def legacy(columns: Fields, state: Fields, tendency: list[np.ndarray], surface: np.ndarray, s: Settings) -> Fields:
-    """The post-processing of the existing coupling, column by column and level by level, in its order; changes its arguments."""
+def legacy(
+    columns: Fields, state: Fields, tendency: list[np.ndarray], surface: np.ndarray, s: Settings
+) -> Fields:
+    """The post-processing of the existing coupling, column by column and level by level, in its
+    order; changes its arguments.
+    """
     n = len(surface)
-    counts = {k: np.zeros(n) for k in ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER")}
+    counts = {
+        k: np.zeros(n) for k in ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER")
+    }
     counts["TROP_IND"] = np.ones(n)
     counts["NN_CLIPPED"] = (surface < 0).sum(axis=1).astype(float)
     surface[:] = np.maximum(surface, 0.0)
@@ -250,7 +358,11 @@ def legacy(columns: Fields, state: Fields, tendency: list[np.ndarray], surface: 
         if s.strato:
             top = 1
             for k in range(2, LEVELS):
-                slope = (theta[i, k - 2] - theta[i, k]) / (columns["zm"][i, k - 2] - columns["zm"][i, k]) * 1000
+                slope = (
+                    (theta[i, k - 2] - theta[i, k])
+                    / (columns["zm"][i, k - 2] - columns["zm"][i, k])
+                    * 1000
+                )
                 if columns["pmid"][i, k - 1] <= 40000 and slope > 10.0:
                     top = k
             counts["TROP_IND"][i] = top

@@ -23,7 +23,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 900  # of one build or test; an endless loop is a change that was noticed
 
-SITE = '''"""Takes the editable installation's finder away: climlink is the folder beside this file."""
+SITE = '''\
+"""Takes the editable installation's finder away: climlink is the folder beside this file."""
 import sys
 sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "ScikitBuildRedirectingFinder"]
 '''
@@ -122,7 +123,12 @@ class Scratch:
         if not (self.build / "build.ninja").is_file():
             # Most of the time goes into torch's headers; C++ is not optimized on top.
             options = ["-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS_RELEASE=-O0"]
-            options += ["-DCLIMLINK_TESTS=ON", "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}"]
+            options += [
+                "-DCLIMLINK_TESTS=ON",
+                "-G",
+                "Ninja",
+                f"-DPython_EXECUTABLE={sys.executable}",
+            ]
             if self._run(["cmake", "-S", str(self.tree), "-B", str(self.build), *options]):
                 raise CatalogueError(f"the copy cannot be configured: see {self.build}")
         return self._run(["cmake", "--build", str(self.build), "--target", *targets]) == 0

@@ -1,7 +1,9 @@
-"""Physical constraints in their fixed order: what turns denormalized network outputs into what a host may use.
+"""Physical constraints in their fixed order: what turns denormalized network outputs into what a
+host may use.
 
-prune, liquid_ice_partition, output_mask, stratospheric_water, positivity, non_negative_surface, snow_within_precipitation, night,
-net_shortwave_closure. A sequence may leave any of them out but never reorder them.
+prune, liquid_ice_partition, output_mask, stratospheric_water, positivity, non_negative_surface,
+snow_within_precipitation, night, net_shortwave_closure. A sequence may leave any of them out but
+never reorder them.
 """
 
 from __future__ import annotations
@@ -14,8 +16,19 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint
-from climlink.wrappers.constraints.surface import NetShortwaveClosure, Night, NonNegativeSurface, SnowWithinPrecipitation
-from climlink.wrappers.constraints.water import LiquidIcePartition, OutputMask, Positivity, Prune, StratosphericWater
+from climlink.wrappers.constraints.surface import (
+    NetShortwaveClosure,
+    Night,
+    NonNegativeSurface,
+    SnowWithinPrecipitation,
+)
+from climlink.wrappers.constraints.water import (
+    LiquidIcePartition,
+    OutputMask,
+    Positivity,
+    Prune,
+    StratosphericWater,
+)
 from climlink.wrappers.derived import StateFields
 from climlink.wrappers.errors import ContractError, near_names
 from climlink.wrappers.manifest import ConstraintEntry
@@ -38,31 +51,54 @@ CONSTRAINTS: dict[str, type[PhysicalConstraint]] = {
 }
 """Every constraint by its name in the manifest."""
 
-__all__ = ["CONSTRAINTS", "ConstraintContext", "ConstraintSequence", "PhysicalConstraint", "build_constraint"]
+__all__ = [
+    "CONSTRAINTS",
+    "ConstraintContext",
+    "ConstraintSequence",
+    "PhysicalConstraint",
+    "build_constraint",
+]
 
 
 def build_constraint(entry: ConstraintEntry, context: ConstraintContext) -> PhysicalConstraint:
-    """Return the constraint that a manifest entry names; ContractError for unknown names or parameters."""
+    """Return the constraint that a manifest entry names; ContractError for unknown names or
+    parameters.
+    """
     if entry.name not in CONSTRAINTS:
-        raise ContractError(f"unknown constraint {entry.name!r}{near_names(entry.name, CONSTRAINTS)}; known: {', '.join(CONSTRAINTS)}")
+        raise ContractError(
+            f"unknown constraint {entry.name!r}{near_names(entry.name, CONSTRAINTS)}; known: "
+            f"{', '.join(CONSTRAINTS)}"
+        )
     kind = CONSTRAINTS[entry.name]
     try:
         parameters = kind.parameters_type.model_validate(entry.parameters)
     except ValidationError as error:
-        raise ContractError(f"constraint {entry.name!r}: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from error
+        raise ContractError(
+            f"constraint {entry.name!r}: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
+        ) from error
     return kind(context, parameters)  # type: ignore[call-arg]
 
 
 class ConstraintSequence(nn.Module):
-    """Constraints applied one after the other, checked at construction to be in order and to have what they require."""
+    """Constraints applied one after the other, checked at construction to be in order and to have
+    what they require.
+    """
 
-    def __init__(self, entries: Sequence[ConstraintEntry], context: ConstraintContext, network_outputs: Sequence[str]) -> None:
+    def __init__(
+        self,
+        entries: Sequence[ConstraintEntry],
+        context: ConstraintContext,
+        network_outputs: Sequence[str],
+    ) -> None:
         super().__init__()
         rules = [build_constraint(e, context) for e in entries]
         stages = [rule.stage for rule in rules]
         if stages != sorted(set(stages)):
             wanted = [n for n in CONSTRAINTS if n in {e.name for e in entries}]
-            raise ContractError(f"constraints must each stand once, in the order {wanted}; got {[e.name for e in entries]}")
+            raise ContractError(
+                f"constraints must each stand once, in the order {wanted}; got "
+                f"{[e.name for e in entries]}"
+            )
         self.produced = _check_outputs(rules, network_outputs)
         self.state_names = list(dict.fromkeys(n for rule in rules for n in rule.requires_state))
         self.names = [rule.name for rule in rules]
@@ -70,7 +106,9 @@ class ConstraintSequence(nn.Module):
 
     @torch.jit.unused
     def state_of(self, inputs: VariableSet, hybrid: HybridCoordinate | None) -> StateFields:
-        """Return the module that gives the state these rules need; ContractError names the rule whose inputs are lacking."""
+        """Return the module that gives the state these rules need; ContractError names the rule
+        whose inputs are lacking.
+        """
         for rule in self.rules:
             assert isinstance(rule, PhysicalConstraint)
             try:
@@ -91,7 +129,9 @@ class ConstraintSequence(nn.Module):
         return result
 
     def changes(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return what each constraint added, {"constraint/output": [batch, width]}, in the output's units (new outputs are left out)."""
+        """Return what each constraint added, {"constraint/output": [batch, width]}, in the output's
+        units (new outputs are left out).
+        """
         result: dict[str, Tensor] = {}
         added: dict[str, Tensor] = {}
         for name, value in outputs.items():
@@ -105,24 +145,37 @@ class ConstraintSequence(nn.Module):
         return added
 
     def switch_off(self, names: Sequence[str]) -> None:
-        """Leave these constraints out from now on; ContractError for a name that is not here, or one that outputs need to exist."""
+        """Leave these constraints out from now on; ContractError for a name that is not here, or
+        one that outputs need to exist.
+        """
         for name in names:
             if name not in self.names:
-                raise ContractError(f"no constraint {name!r}{near_names(name, self.names)}; there are: {', '.join(self.names)}")
+                raise ContractError(
+                    f"no constraint {name!r}{near_names(name, self.names)}; there are: "
+                    f"{', '.join(self.names)}"
+                )
             rule = cast(PhysicalConstraint, self.rules[self.names.index(name)])
             if rule.makes:
-                raise ContractError(f"constraint {name!r} cannot be switched off: {rule.makes} would not exist without it")
+                raise ContractError(
+                    f"constraint {name!r} cannot be switched off: {rule.makes} would not exist "
+                    "without it"
+                )
             rule.enabled = False
 
 
-def _check_outputs(rules: Sequence[PhysicalConstraint], network_outputs: Sequence[str]) -> list[str]:
-    """Return the names available after all rules and tell each what it alone makes; ContractError if a rule lacks an output."""
+def _check_outputs(
+    rules: Sequence[PhysicalConstraint], network_outputs: Sequence[str]
+) -> list[str]:
+    """Return the names available after all rules and tell each what it alone makes; ContractError
+    if a rule lacks an output.
+    """
     available = list(network_outputs)
     for rule in rules:
         lacking = [n for n in rule.requires_outputs if n not in available]
         if lacking:
             raise ContractError(
-                f"constraint {rule.name!r} needs the outputs {lacking}, which neither the network nor an earlier rule gives"
+                f"constraint {rule.name!r} needs the outputs {lacking}, which neither the network "
+                "nor an earlier rule gives"
             )
         made = [n for n in rule.produces if n not in available]
         rule.makes = ", ".join(made)

@@ -14,7 +14,9 @@ from climlink.wrappers.vertical import HybridCoordinate
 
 @dataclass(frozen=True)
 class ConstraintContext:
-    """Where a constraint acts: levels, vertical grid, time step in seconds, and how many levels from the top are pruned."""
+    """Where a constraint acts: levels, vertical grid, time step in seconds, and how many levels
+    from the top are pruned.
+    """
 
     hybrid: HybridCoordinate | None
     time_step_s: float | None
@@ -24,13 +26,19 @@ class ConstraintContext:
     def require_hybrid(self, rule: str) -> HybridCoordinate:
         """Return the vertical grid; ContractError names the rule that needs it."""
         if self.hybrid is None:
-            raise ContractError(f"constraint {rule!r} needs pressure: give the hybrid coefficients of the vertical grid")
+            raise ContractError(
+                f"constraint {rule!r} needs pressure: give the hybrid coefficients of the vertical "
+                "grid"
+            )
         return self.hybrid
 
     def require_time_step(self, rule: str) -> float:
         """Return the time step in seconds; ContractError names the rule that needs it."""
         if self.time_step_s is None:
-            raise ContractError(f"constraint {rule!r} needs the time step that tendencies are meant for: give time_step_s")
+            raise ContractError(
+                f"constraint {rule!r} needs the time step that tendencies are meant for: give "
+                "time_step_s"
+            )
         return self.time_step_s
 
 
@@ -41,12 +49,14 @@ class NoParameters(Strict):
 class PhysicalConstraint(nn.Module):
     """A named rule on the physical outputs of a column, out of place.
 
-    ``forward(state, outputs)`` takes fields by name, float64: profiles [batch, level], scalars [batch, 1]; it changes neither argument
-    and returns only the outputs that it changes or adds. ``requires_state`` and ``requires_outputs`` are checked at construction of the
-    sequence. Rules are applied in the order of ``stage``.
+    ``forward(state, outputs)`` takes fields by name, float64: profiles [batch, level], scalars
+    [batch, 1]; it changes neither argument and returns only the outputs that it changes or adds.
+    ``requires_state`` and ``requires_outputs`` are checked at construction of the sequence. Rules
+    are applied in the order of ``stage``.
 
-    ``enabled`` is the rule's switch in the graph, which the Runtime may turn off for one run; ``makes`` names, separated by commas, the
-    outputs that exist through this rule only: such a rule has no use for its switch.
+    ``enabled`` is the rule's switch in the graph, which the Runtime may turn off for one run;
+    ``makes`` names, separated by commas, the outputs that exist through this rule only: such a rule
+    has no use for its switch.
     """
 
     name: ClassVar[str]

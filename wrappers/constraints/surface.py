@@ -1,4 +1,6 @@
-"""Constraints on the eight surface outputs; they act by name, so no other output is ever touched."""
+"""Constraints on the eight surface outputs; they act by name, so no other output is ever
+touched.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,13 @@ SHORTWAVE_ALBEDO = {
 }
 """The four downward shortwave parts and the albedo that reflects each."""
 
-SURFACE_OUTPUTS = ("cam_out_NETSW", "cam_out_FLWDS", "cam_out_PRECSC", "cam_out_PRECC", *SHORTWAVE_ALBEDO)
+SURFACE_OUTPUTS = (
+    "cam_out_NETSW",
+    "cam_out_FLWDS",
+    "cam_out_PRECSC",
+    "cam_out_PRECC",
+    *SHORTWAVE_ALBEDO,
+)
 
 
 class NonNegativeSurface(PhysicalConstraint):
@@ -42,8 +50,9 @@ class NonNegativeSurface(PhysicalConstraint):
 class SnowWithinPrecipitation(PhysicalConstraint):
     """Snowfall is part of precipitation: PRECC = max(PRECC, PRECSC).
 
-    Precipitation is raised rather than snowfall cut: where it snows, an emulator's error in PRECC (scaled by tropical rain) is of the size
-    of the snowfall itself, and cutting by it costs snowfall 0.07 of R² on the ClimSim sample, raising costs nothing.
+    Precipitation is raised rather than snowfall cut: where it snows, an emulator's error in PRECC
+    (scaled by tropical rain) is of the size of the snowfall itself, and cutting by it costs
+    snowfall 0.07 of R² on the ClimSim sample, raising costs nothing.
     """
 
     name: ClassVar[str] = "snow_within_precipitation"

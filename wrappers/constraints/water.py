@@ -15,11 +15,17 @@ from climlink.wrappers.layout import Strict
 from climlink.wrappers.thermodynamics import liquid_fraction
 from climlink.wrappers.vertical import MidpointHeight, PressureLevels
 
-STATE_OF = {"ptend_q0001": "state_q0001", "ptend_q0002": "state_q0002", "ptend_q0003": "state_q0003"}
+STATE_OF = {
+    "ptend_q0001": "state_q0001",
+    "ptend_q0002": "state_q0002",
+    "ptend_q0003": "state_q0003",
+}
 """Water tendencies and the state they change."""
 
 MASKABLE = ("ptend_t", *STATE_OF, "ptend_u", "ptend_v")
-"""Tendencies of the host that may be masked by level; not ptend_qn, which is split into liquid and ice before the mask acts."""
+"""Tendencies of the host that may be masked by level; not ptend_qn, which is split into liquid and
+ice before the mask acts.
+"""
 
 
 class Prune(PhysicalConstraint):
@@ -48,10 +54,12 @@ class Prune(PhysicalConstraint):
 
 
 class LiquidIcePartition(PhysicalConstraint):
-    """Split the total cloud tendency so that the new cloud has the liquid fraction of the new temperature.
+    """Split the total cloud tendency so that the new cloud has the liquid fraction of the new
+    temperature.
 
-    T1 = T + dt ptend_t, qn1 = qc + qi + dt ptend_qn, f = liquid_fraction(T1): ptend_q0002 = (f qn1 - qc)/dt and
-    ptend_q0003 = ((1 - f) qn1 - qi)/dt; both are zero on pruned levels. Float64: in float32 noise of 3e-7 becomes 1e-4.
+    T1 = T + dt ptend_t, qn1 = qc + qi + dt ptend_qn, f = liquid_fraction(T1): ptend_q0002 = (f qn1
+    - qc)/dt and ptend_q0003 = ((1 - f) qn1 - qi)/dt; both are zero on pruned levels. Float64: in
+    float32 noise of 3e-7 becomes 1e-4.
     """
 
     name: ClassVar[str] = "liquid_ice_partition"
@@ -80,14 +88,18 @@ class LiquidIcePartition(PhysicalConstraint):
 
 
 class OutputMaskParameters(Strict):
-    """Levels (0-based from the top) per tendency: ``zero`` sets it to zero, ``remove`` to -state/dt (all of the species goes)."""
+    """Levels (0-based from the top) per tendency: ``zero`` sets it to zero, ``remove`` to -state/dt
+    (all of the species goes).
+    """
 
     zero: dict[str, list[int]] = Field(default_factory=dict)
     remove: dict[str, list[int]] = Field(default_factory=dict)
 
 
 class OutputMask(PhysicalConstraint):
-    """Replace tendencies on named levels by zero, or by the removal of all that is there (the competition's "ptend trick")."""
+    """Replace tendencies on named levels by zero, or by the removal of all that is there (the
+    competition's "ptend trick").
+    """
 
     name: ClassVar[str] = "output_mask"
     stage: ClassVar[int] = 3
@@ -95,16 +107,25 @@ class OutputMask(PhysicalConstraint):
 
     def __init__(self, context: ConstraintContext, parameters: OutputMaskParameters) -> None:
         super().__init__()
-        for rule, names, allowed in (("remove", parameters.remove, tuple(STATE_OF)), ("zero", parameters.zero, MASKABLE)):
+        for rule, names, allowed in (
+            ("remove", parameters.remove, tuple(STATE_OF)),
+            ("zero", parameters.zero, MASKABLE),
+        ):
             unknown = [n for n in names if n not in allowed]
             if unknown:
-                raise ContractError(f"output_mask cannot {rule} {unknown}, only {list(allowed)}{near_names(unknown[0], allowed)}")
+                raise ContractError(
+                    f"output_mask cannot {rule} {unknown}, only "
+                    f"{list(allowed)}{near_names(unknown[0], allowed)}"
+                )
         self.requires_outputs = list(dict.fromkeys([*parameters.zero, *parameters.remove]))
         self.requires_state = [STATE_OF[n] for n in parameters.remove]
         n = context.level_count
         step = context.require_time_step(self.name)
         zeros = [LevelMask(name, None, levels, n, step) for name, levels in parameters.zero.items()]
-        removals = [LevelMask(name, STATE_OF[name], levels, n, step) for name, levels in parameters.remove.items()]
+        removals = [
+            LevelMask(name, STATE_OF[name], levels, n, step)
+            for name, levels in parameters.remove.items()
+        ]
         self.tendencies = [*parameters.zero, *parameters.remove]
         self.masks = nn.ModuleList([*zeros, *removals])
 
@@ -123,11 +144,20 @@ class LevelMask(nn.Module):
     if TYPE_CHECKING:
         chosen: Tensor
 
-    def __init__(self, tendency: str, species: str | None, levels: list[int], level_count: int, time_step_s: float) -> None:
+    def __init__(
+        self,
+        tendency: str,
+        species: str | None,
+        levels: list[int],
+        level_count: int,
+        time_step_s: float,
+    ) -> None:
         super().__init__()
         outside = [k for k in levels if not 0 <= k < level_count]
         if outside:
-            raise ContractError(f"output_mask of {tendency}: levels {outside} are outside 0..{level_count - 1}")
+            raise ContractError(
+                f"output_mask of {tendency}: levels {outside} are outside 0..{level_count - 1}"
+            )
         self.species: str = species or ""
         self.time_step: float = time_step_s
         chosen = torch.zeros(level_count, dtype=torch.bool)
@@ -143,27 +173,34 @@ class LevelMask(nn.Module):
 
 
 class StratosphericWaterParameters(Strict):
-    """The tropopause is the lowest level at or above ``maximum_pressure_pa`` where d(theta)/dz exceeds ``stability_k_per_km``."""
+    """The tropopause is the lowest level at or above ``maximum_pressure_pa`` where d(theta)/dz
+    exceeds ``stability_k_per_km``.
+    """
 
     stability_k_per_km: float = 10.0
     maximum_pressure_pa: float = 40000.0
 
 
 class StratosphericWater(PhysicalConstraint):
-    """No vapour tendency and no cloud at and above the tropopause of the input state (Hu et al. 2025, E3SM-MMF coupling).
+    """No vapour tendency and no cloud at and above the tropopause of the input state (Hu et al.
+    2025, E3SM-MMF coupling).
 
-    theta = T (ps/p)^(R/cp), z by the hydrostatic sum of E3SM, d(theta)/dz across the two neighbouring levels; a column without tropopause
-    counts its top level only.
+    theta = T (ps/p)^(R/cp), z by the hydrostatic sum of E3SM, d(theta)/dz across the two
+    neighbouring levels; a column without tropopause counts its top level only.
     """
 
     name: ClassVar[str] = "stratospheric_water"
     stage: ClassVar[int] = 4
     parameters_type: ClassVar[type[Strict]] = StratosphericWaterParameters
 
-    def __init__(self, context: ConstraintContext, parameters: StratosphericWaterParameters) -> None:
+    def __init__(
+        self, context: ConstraintContext, parameters: StratosphericWaterParameters
+    ) -> None:
         super().__init__()
         if context.level_count < 3:
-            raise ContractError(f"stratospheric_water needs at least 3 levels, got {context.level_count}")
+            raise ContractError(
+                f"stratospheric_water needs at least 3 levels, got {context.level_count}"
+            )
         self.requires_state = ["state_t", "state_q0001", "state_q0002", "state_q0003", "state_ps"]
         self.requires_outputs = ["ptend_q0001", "ptend_q0002", "ptend_q0003"]
         self.levels = PressureLevels(context.require_hybrid(self.name))
@@ -191,13 +228,19 @@ class StratosphericWater(PhysicalConstraint):
         vapor = outputs["ptend_q0001"]
         return {
             "ptend_q0001": torch.where(above, torch.zeros_like(vapor), vapor),
-            "ptend_q0002": torch.where(above, -state["state_q0002"] / self.time_step, outputs["ptend_q0002"]),
-            "ptend_q0003": torch.where(above, -state["state_q0003"] / self.time_step, outputs["ptend_q0003"]),
+            "ptend_q0002": torch.where(
+                above, -state["state_q0002"] / self.time_step, outputs["ptend_q0002"]
+            ),
+            "ptend_q0003": torch.where(
+                above, -state["state_q0003"] / self.time_step, outputs["ptend_q0003"]
+            ),
         }
 
 
 class PositivityParameters(Strict):
-    """Which tendencies are limited; ``repair: column`` takes what was added from the rest of the column, in proportion to its water."""
+    """Which tendencies are limited; ``repair: column`` takes what was added from the rest of the
+    column, in proportion to its water.
+    """
 
     tendencies: list[Literal["ptend_q0001", "ptend_q0002", "ptend_q0003"]] = Field(
         default=["ptend_q0001", "ptend_q0002", "ptend_q0003"], min_length=1
@@ -208,8 +251,9 @@ class PositivityParameters(Strict):
 class Positivity(PhysicalConstraint):
     """No species below zero after the step: ptend >= -q/dt.
 
-    With ``repair: column`` what the limit added is taken back from the levels that are not pruned, in proportion to their water, so that
-    the dp-weighted column sum is that of the unlimited tendency; where they hold too little they are emptied.
+    With ``repair: column`` what the limit added is taken back from the levels that are not pruned,
+    in proportion to their water, so that the dp-weighted column sum is that of the unlimited
+    tendency; where they hold too little they are emptied.
     """
 
     name: ClassVar[str] = "positivity"
@@ -243,12 +287,16 @@ class Positivity(PhysicalConstraint):
             changed[name] = limited
         return changed
 
-    def _repaired(self, before: Tensor, wanted: Tensor, limited: Tensor, surface_pressure: Tensor) -> Tensor:
+    def _repaired(
+        self, before: Tensor, wanted: Tensor, limited: Tensor, surface_pressure: Tensor
+    ) -> Tensor:
         interfaces = self.levels.interfaces(surface_pressure)
         weight = interfaces[:, 1:] - interfaces[:, :-1]
         added = (weight * self.time_step * (limited - wanted)).sum(1, keepdim=True)
         water = (before + self.time_step * limited).clamp(min=0.0) * self.gives
         available = (weight * water).sum(1, keepdim=True)
-        share = torch.where(available > 0.0, added / available, torch.zeros_like(added)).clamp(max=1.0)
+        share = torch.where(available > 0.0, added / available, torch.zeros_like(added)).clamp(
+            max=1.0
+        )
         lowered = torch.maximum(limited - share * water / self.time_step, -before / self.time_step)
         return torch.where((share > 0.0) & (self.gives > 0.0), lowered, limited)

@@ -1,4 +1,6 @@
-"""Shared material of the contract's tests: a vertical grid, statistics, small networks and host rows that look like columns."""
+"""Shared material of the contract's tests: a vertical grid, statistics, small networks and host
+rows that look like columns.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,17 @@ ALL_CONSTRAINTS = (
     "net_shortwave_closure",
 )
 # Typical size of a variable by its units, for statistics and columns.
-_SIZE = {"K": 10.0, "kg/kg": 1e-3, "K/s": 1e-4, "kg/kg/s": 1e-8, "m/s2": 1e-4, "Pa": 1e3, "W/m2": 100.0, "N/m2": 0.1, "m/s": 10.0}
+_SIZE = {
+    "K": 10.0,
+    "kg/kg": 1e-3,
+    "K/s": 1e-4,
+    "kg/kg/s": 1e-8,
+    "m/s2": 1e-4,
+    "Pa": 1e3,
+    "W/m2": 100.0,
+    "N/m2": 0.1,
+    "m/s": 10.0,
+}
 
 
 def make_hybrid(level_count: int) -> HybridCoordinate:
@@ -38,7 +50,9 @@ def make_hybrid(level_count: int) -> HybridCoordinate:
     full = 0.001 + 0.999 * eta**1.5
     b = np.clip((full - 0.1) / 0.9, 0.0, None)
     a = full - b
-    return HybridCoordinate(1e5, tuple((a[1:] + a[:-1]) / 2), tuple((b[1:] + b[:-1]) / 2), tuple(a), tuple(b))
+    return HybridCoordinate(
+        1e5, tuple((a[1:] + a[:-1]) / 2), tuple((b[1:] + b[:-1]) / 2), tuple(a), tuple(b)
+    )
 
 
 def make_statistics(level_count: int, seed: int = 0) -> Statistics:
@@ -51,10 +65,19 @@ def make_statistics(level_count: int, seed: int = 0) -> Statistics:
         size = _SIZE.get(v.units, 0.3)
         mean = (250.0 if v.units == "K" else 0.0) + 0.1 * size * rng.normal(0.0, 1.0, width)
         std = size * rng.uniform(0.5, 1.5, width)
-        low, high = mean - std * rng.uniform(2.0, 3.0, width), mean + std * rng.uniform(2.0, 3.0, width)
-        entries[name] = VariableStatistics(*(torch.tensor(x, dtype=torch.float64) for x in (mean, std, low, high)))
+        low, high = (
+            mean - std * rng.uniform(2.0, 3.0, width),
+            mean + std * rng.uniform(2.0, 3.0, width),
+        )
+        entries[name] = VariableStatistics(
+            *(torch.tensor(x, dtype=torch.float64) for x in (mean, std, low, high))
+        )
     cloud = torch.tensor(rng.uniform(3e4, 1e7, level_count), dtype=torch.float64)
-    return Statistics(entries, {n: cloud.clone() for n in ("state_qn", "state_q0002", "state_q0003")}, source="synthetic numbers")
+    return Statistics(
+        entries,
+        {n: cloud.clone() for n in ("state_qn", "state_q0002", "state_q0003")},
+        source="synthetic numbers",
+    )
 
 
 def _values(v: Variable, level_count: int, batch: int, rng: np.random.Generator) -> np.ndarray:
@@ -62,7 +85,9 @@ def _values(v: Variable, level_count: int, batch: int, rng: np.random.Generator)
     if v.name == "state_t":
         return np.linspace(200.0, 295.0, level_count) + rng.normal(0.0, 3.0, shape)
     if v.name == "state_q0001":
-        return np.exp(np.linspace(np.log(3e-6), np.log(1.5e-2), level_count)) * rng.uniform(0.5, 1.5, shape)
+        return np.exp(np.linspace(np.log(3e-6), np.log(1.5e-2), level_count)) * rng.uniform(
+            0.5, 1.5, shape
+        )
     if v.name in ("state_q0002", "state_q0003"):
         return rng.uniform(0.0, 1e-4, shape) * (rng.random(shape) < 0.5)
     if v.name == "state_ps":
@@ -121,7 +146,12 @@ def make_contract(
         hybrid=make_hybrid(level_count),
         pruned_levels=4,
         normalization=normalization or NormalizationConfig(),
-        constraints=[ConstraintEntry(name=n, parameters={"zero": {"ptend_u": [5]}} if n == "output_mask" else {}) for n in constraints],
+        constraints=[
+            ConstraintEntry(
+                name=n, parameters={"zero": {"ptend_u": [5]}} if n == "output_mask" else {}
+            )
+            for n in constraints
+        ],
     )
 
 

@@ -27,9 +27,11 @@ sets:
   land: ["*soil", state_t, "*climsim_v2_kaggle_rest", soil_t@log]
   climsim_v2_kaggle_rest: [state_ps]
   climsim_v2: ["*climsim_v2_copy"]
-  climsim_v2_copy: [state_t, state_q0001, state_q0002, state_q0003, state_u, state_v, "*surface", pbuf_ozone, pbuf_CH4, pbuf_N2O]
-  surface: [state_ps, pbuf_SOLIN, pbuf_LHFLX, pbuf_SHFLX, pbuf_TAUX, pbuf_TAUY, pbuf_COSZRS, cam_in_ALDIF, cam_in_ALDIR, cam_in_ASDIF,
-            cam_in_ASDIR, cam_in_LWUP, cam_in_ICEFRAC, cam_in_LANDFRAC, cam_in_OCNFRAC, cam_in_SNOWHICE, cam_in_SNOWHLAND]
+  climsim_v2_copy: [state_t, state_q0001, state_q0002, state_q0003, state_u, state_v, "*surface",
+                    pbuf_ozone, pbuf_CH4, pbuf_N2O]
+  surface: [state_ps, pbuf_SOLIN, pbuf_LHFLX, pbuf_SHFLX, pbuf_TAUX, pbuf_TAUY, pbuf_COSZRS,
+            cam_in_ALDIF, cam_in_ALDIR, cam_in_ASDIF, cam_in_ASDIR, cam_in_LWUP, cam_in_ICEFRAC,
+            cam_in_LANDFRAC, cam_in_OCNFRAC, cam_in_SNOWHICE, cam_in_SNOWHLAND]
 """
 
 
@@ -52,7 +54,9 @@ def test_own_and_shipped_variables_stand_in_one_set(tmp_path: Path) -> None:
         ("layer",),
         (150.0, 1000.0),
     )
-    assert land["state_t"] == variable("state_t")  # the same unit in other words is the same variable
+    assert land["state_t"] == variable(
+        "state_t"
+    )  # the same unit in other words is the same variable
     assert catalogue.variable("orography").dims == ("lat", "lon")
 
 
@@ -72,7 +76,8 @@ def test_python_gives_what_yaml_gives(tmp_path: Path) -> None:
     assert _read(tmp_path, text).variable_set("snow", 5) == made.variable_set("snow", 5)
     with pytest.raises(
         ContractError,
-        match=r"variables.state_ps: climlink ships state_ps in 'Pa' over \[\], this one is in 'hPa' over \[\]",
+        match=r"variables.state_ps: climlink ships state_ps in 'Pa' over \[\], this one is in "
+        r"'hPa' over \[\]",
     ):
         Catalogue((Variable("state_ps", "hPa"),))
 

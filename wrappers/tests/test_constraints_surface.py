@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from climlink.wrappers.constraints import CONSTRAINTS, ConstraintContext, ConstraintSequence, build_constraint
+from climlink.wrappers.constraints import (
+    CONSTRAINTS,
+    ConstraintContext,
+    ConstraintSequence,
+    build_constraint,
+)
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import ConstraintEntry
 from climlink.wrappers.variable_sets import variable_set
@@ -27,12 +32,18 @@ def rule(context, name: str, **parameters):
     return build_constraint(ConstraintEntry(name=name, parameters=parameters), context)
 
 
-def random(seed: int = 0, batch: int = 9) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def random(
+    seed: int = 0, batch: int = 9
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     rng = np.random.default_rng(seed)
-    state = {f"cam_in_{n}": torch.from_numpy(rng.uniform(0.0, 1.0, (batch, 1))) for n in PARTS.values()}
+    state = {
+        f"cam_in_{n}": torch.from_numpy(rng.uniform(0.0, 1.0, (batch, 1))) for n in PARTS.values()
+    }
     state["pbuf_COSZRS"] = torch.from_numpy(rng.normal(size=(batch, 1)))
     state["pbuf_COSZRS"][:3, 0] = torch.tensor([0.0, -0.0, 5e-324], dtype=torch.float64)
-    outputs = {f"cam_out_{n}": torch.from_numpy(rng.normal(0.0, 100.0, (batch, 1))) for n in SURFACE}
+    outputs = {
+        f"cam_out_{n}": torch.from_numpy(rng.normal(0.0, 100.0, (batch, 1))) for n in SURFACE
+    }
     return state, outputs | {"ptend_t": torch.from_numpy(rng.normal(size=(batch, 20)))}
 
 
@@ -48,7 +59,10 @@ def test_snow_is_part_of_precipitation(context) -> None:
     _, outputs = random()
     got = rule(context, "snow_within_precipitation")({}, outputs)
     assert list(got) == ["cam_out_PRECC"]
-    assert np.array_equal(got["cam_out_PRECC"], np.maximum(outputs["cam_out_PRECSC"].numpy(), outputs["cam_out_PRECC"].numpy()))
+    assert np.array_equal(
+        got["cam_out_PRECC"],
+        np.maximum(outputs["cam_out_PRECSC"].numpy(), outputs["cam_out_PRECC"].numpy()),
+    )
 
 
 def test_night_has_no_shortwave_and_leaves_the_rest(context) -> None:
@@ -64,17 +78,31 @@ def test_net_shortwave_is_the_absorbed_part(context) -> None:
     state, outputs = random()
     got = rule(context, "net_shortwave_closure")(state, outputs)
     assert list(got) == ["cam_out_NETSW"]
-    expected = sum(outputs[f"cam_out_{f}"].numpy() * (1.0 - state[f"cam_in_{a}"].numpy()) for f, a in PARTS.items())
+    expected = sum(
+        outputs[f"cam_out_{f}"].numpy() * (1.0 - state[f"cam_in_{a}"].numpy())
+        for f, a in PARTS.items()
+    )
     np.testing.assert_allclose(got["cam_out_NETSW"], expected, rtol=1e-14)
 
 
 def test_net_shortwave_closes_in_the_real_data(context, climsim_dir: Path) -> None:
-    """5e-13 W/m2 per W/m2: which albedo belongs to which part is a fact of the data, not of a name."""
+    """5e-13 W/m2 per W/m2: which albedo belongs to which part is a fact of the data, not of a
+    name.
+    """
     worst, daylight = 0.0, 0
     for path in sorted(climsim_dir.glob("train/*/E3SM-MMF.mli.*.nc"))[::10]:
-        with netCDF4.Dataset(path) as mli, netCDF4.Dataset(str(path).replace(".mli.", ".mlo.")) as mlo:
-            state = {f"cam_in_{a}": torch.from_numpy(np.array(mli[f"cam_in_{a}"][:])[:, None]) for a in PARTS.values()}
-            outputs = {f"cam_out_{n}": torch.from_numpy(np.array(mlo[f"cam_out_{n}"][:])[:, None]) for n in SURFACE}
+        with (
+            netCDF4.Dataset(path) as mli,
+            netCDF4.Dataset(str(path).replace(".mli.", ".mlo.")) as mlo,
+        ):
+            state = {
+                f"cam_in_{a}": torch.from_numpy(np.array(mli[f"cam_in_{a}"][:])[:, None])
+                for a in PARTS.values()
+            }
+            outputs = {
+                f"cam_out_{n}": torch.from_numpy(np.array(mlo[f"cam_out_{n}"][:])[:, None])
+                for n in SURFACE
+            }
         net = rule(context, "net_shortwave_closure")(state, outputs)["cam_out_NETSW"]
         true = outputs["cam_out_NETSW"]
         worst = max(worst, float(((net - true).abs() / (1.0 + true.abs())).max()))
@@ -84,13 +112,17 @@ def test_net_shortwave_closes_in_the_real_data(context, climsim_dir: Path) -> No
     assert worst < 5e-13
 
 
-@pytest.mark.parametrize("name", ["non_negative_surface", "snow_within_precipitation", "night", "net_shortwave_closure"])
+@pytest.mark.parametrize(
+    "name", ["non_negative_surface", "snow_within_precipitation", "night", "net_shortwave_closure"]
+)
 def test_surface_rules_are_out_of_place_and_pass_nan_on(context, name: str) -> None:
     state, outputs = random()
     copies = [{k: v.clone() for k, v in d.items()} for d in (state, outputs)]
     constraint = rule(context, name)
     got = constraint(state, outputs)
-    assert all(torch.equal(a[k], b[k]) for a, b in zip(copies, (state, outputs), strict=True) for k in a)
+    assert all(
+        torch.equal(a[k], b[k]) for a, b in zip(copies, (state, outputs), strict=True) for k in a
+    )
     assert all(torch.equal(torch.jit.script(constraint)(state, outputs)[k], got[k]) for k in got)
     state["pbuf_COSZRS"][:] = 1.0
     broken = {k: torch.full_like(v, float("nan")) for k, v in outputs.items()}
@@ -103,14 +135,22 @@ def entries(*names: str) -> list[ConstraintEntry]:
 
 def test_the_registry_is_in_the_designs_order(make) -> None:
     assert tuple(CONSTRAINTS) == make.all_constraints
-    assert [c.stage for c in CONSTRAINTS.values()] == sorted({c.stage for c in CONSTRAINTS.values()})
+    assert [c.stage for c in CONSTRAINTS.values()] == sorted(
+        {c.stage for c in CONSTRAINTS.values()}
+    )
 
 
 def test_names_parameters_and_order_are_checked(context) -> None:
     names = variable_set("net308").names
-    with pytest.raises(ContractError, match="unknown constraint 'positvity'; did you mean 'positivity'"):
+    with pytest.raises(
+        ContractError, match="unknown constraint 'positvity'; did you mean 'positivity'"
+    ):
         ConstraintSequence(entries("positvity"), context, names)
-    with pytest.raises(ContractError, match=r"in the order \['prune', 'liquid_ice_partition'\]; got \['liquid_ice_partition', 'prune'\]"):
+    with pytest.raises(
+        ContractError,
+        match=r"in the order \['prune', 'liquid_ice_partition'\]; got \['liquid_ice_partition', "
+        r"'prune'\]",
+    ):
         ConstraintSequence(entries("liquid_ice_partition", "prune"), context, names)
     with pytest.raises(ContractError, match="each stand once"):
         ConstraintSequence(entries("prune", "prune"), context, names)
@@ -149,15 +189,26 @@ def test_changes_add_up_to_the_whole_effect(make) -> None:
     state = emulator.state(x)
     final = emulator.constraints(state, start)
     changes = emulator.constraints.changes(state, start)
-    partition = emulator.constraints.rules[1](state, emulator.constraints.rules[0](state, start) | {"ptend_t": start["ptend_t"]})
+    partition = emulator.constraints.rules[1](
+        state, emulator.constraints.rules[0](state, start) | {"ptend_t": start["ptend_t"]}
+    )
     for name, value in final.items():
         first = start.get(name, partition.get(name))
-        total = sum((v for k, v in changes.items() if k.endswith(f"/{name}")), torch.zeros_like(value))
+        total = sum(
+            (v for k, v in changes.items() if k.endswith(f"/{name}")), torch.zeros_like(value)
+        )
         scale = float(value.abs().max() + first.abs().max() + 1e-30)
         assert float((first + total - value).abs().max()) <= 1e-13 * scale, name
-    assert {k.split("/")[0] for k in changes} == set(make.all_constraints) - {"liquid_ice_partition"}
+    assert {k.split("/")[0] for k in changes} == set(make.all_constraints) - {
+        "liquid_ice_partition"
+    }
     touched = {k for k, v in changes.items() if v.any()}
-    assert {"prune/ptend_u", "net_shortwave_closure/cam_out_NETSW", "output_mask/ptend_u", "positivity/ptend_q0002"} <= touched
+    assert {
+        "prune/ptend_u",
+        "net_shortwave_closure/cam_out_NETSW",
+        "output_mask/ptend_u",
+        "positivity/ptend_q0002",
+    } <= touched
     assert any(k.startswith("night/") for k in touched)
 
 

@@ -1,4 +1,6 @@
-"""The specification pages against the code: every key, choice, rule and parameter is documented, and nothing else is."""
+"""The specification pages against the code: every key, choice, rule and parameter is documented,
+and nothing else is.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def rows(page: str, after: str) -> list[list[str]]:
 def test_every_manifest_key_is_specified_and_no_other(heading: str) -> None:
     models = TABLES[heading] if isinstance(TABLES[heading], tuple) else (TABLES[heading],)
     expected = {name for model in models for name in model.model_fields}
-    assert {key for row in rows("manifest.md", heading) for key in re.findall(r"`(\w+)`", row[0])} == expected
+    assert {
+        key for row in rows("manifest.md", heading) for key in re.findall(r"`(\w+)`", row[0])
+    } == expected
 
 
 @pytest.mark.parametrize("model", [m.NormalizationConfig, m.ToleranceEntry])
@@ -56,7 +60,12 @@ def test_every_choice_is_specified(model) -> None:
     table = {re.findall(r"`(\w+)`", row[0])[0]: row[1] for row in rows("manifest.md", heading)}
     for name, field in model.model_fields.items():
         choices = typing.get_args(field.annotation)
-        assert re.findall(r'`"(\w+)"`', table[name]) == [*sorted(choices, key=lambda c: c != field.default)] if choices else True
+        assert (
+            re.findall(r'`"(\w+)"`', table[name])
+            == [*sorted(choices, key=lambda c: c != field.default)]
+            if choices
+            else True
+        )
         if not field.is_required() and isinstance(field.default, bool):
             assert f"default {str(field.default).lower()}" in table[name]
 
@@ -72,7 +81,10 @@ def test_rules_stand_in_their_order_with_their_parameters() -> None:
     table = rows("constraints.md", "## The rules")
     assert [row[0].strip("`") for row in table] == list(CONSTRAINTS)
     for row, rule in zip(table, CONSTRAINTS.values(), strict=True):
-        documented = set(re.findall(r"`(\w+)`", row[-1] if len(row) == 4 else "")) - {"none", "column"}
+        documented = set(re.findall(r"`(\w+)`", row[-1] if len(row) == 4 else "")) - {
+            "none",
+            "column",
+        }
         assert documented == set(rule.parameters_type.model_fields), row[0]
         for name, field in rule.parameters_type.model_fields.items():
             if isinstance(field.default, float):
@@ -81,6 +93,10 @@ def test_rules_stand_in_their_order_with_their_parameters() -> None:
 
 def test_quoted_numbers_of_the_normalization() -> None:
     page = (DOCS / "normalization.md").read_text()
-    assert (OUTPUT_FLOORS["kg/kg/s"], OUTPUT_FLOORS["m/s2"], RELATIVE_HUMIDITY_LIMIT) == (3e-10, 1e-6, 1.2)
+    assert (OUTPUT_FLOORS["kg/kg/s"], OUTPUT_FLOORS["m/s2"], RELATIVE_HUMIDITY_LIMIT) == (
+        3e-10,
+        1e-6,
+        1.2,
+    )
     for text in ("3e-10 kg/kg/s", "1e-6 m/s²", "0..1.2", "8.8664e29"):
         assert text in page

@@ -25,30 +25,49 @@ def _set(*names: str, level_count: int) -> VariableSet:
     return VariableSet("features", tuple(variable(n) for n in names), {"level": level_count})
 
 
-def _fields(make, *names: str, batch: int = 5) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _fields(
+    make, *names: str, batch: int = 5
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return (features, host inputs) by name, float64, profiles [batch, level]."""
     rows = make.rows(make.contract("host_v2_q", "net_v2_features"), batch)
     host, network = variable_set("host_v2_q", make.levels), _set(*names, level_count=make.levels)
     fields = NetworkFields(host, network, make.hybrid(make.levels))
     out = fields(rows)
     assert torch.equal(out, torch.jit.script(fields)(rows))
-    return ({n: v.numpy() for n, v in s.unpack(r).items()} for s, r in ((network, out), (host, rows.double())))  # type: ignore[return-value]
+    return (  # type: ignore[return-value]
+        {n: v.numpy() for n, v in s.unpack(r).items()}
+        for s, r in ((network, out), (host, rows.double()))
+    )
 
 
 def test_logarithms_steps_and_flags_in_closed_form(make) -> None:
-    names = ("state_q0002@log10", "cam_in_SNOWHLAND@log10", "state_t@step", "pbuf_COSZRS@not_positive", "cam_in_SNOWHICE@unfilled")
+    names = (
+        "state_q0002@log10",
+        "cam_in_SNOWHLAND@log10",
+        "state_t@step",
+        "pbuf_COSZRS@not_positive",
+        "cam_in_SNOWHICE@unfilled",
+    )
     got, x = _fields(make, *names, batch=16)
     np.testing.assert_allclose(got[names[0]], np.log10(x["state_q0002"] + 1e-9), rtol=1e-14)
-    np.testing.assert_allclose(got[names[1]], np.log10(np.maximum(x["cam_in_SNOWHLAND"], 0.0) + 1e-4), rtol=1e-14)
+    np.testing.assert_allclose(
+        got[names[1]], np.log10(np.maximum(x["cam_in_SNOWHLAND"], 0.0) + 1e-4), rtol=1e-14
+    )
     np.testing.assert_array_equal(got[names[2]][:, 0], 0.0)
     np.testing.assert_allclose(got[names[2]][:, 1:], np.diff(x["state_t"], axis=1), rtol=1e-14)
     np.testing.assert_array_equal(got[names[3]], x["pbuf_COSZRS"] <= 0.0)
     assert (x["cam_in_SNOWHICE"] > 1e20).any()
-    np.testing.assert_array_equal(got[names[4]], np.where(x["cam_in_SNOWHICE"] > 1e20, 0.0, x["cam_in_SNOWHICE"]))
+    np.testing.assert_array_equal(
+        got[names[4]], np.where(x["cam_in_SNOWHICE"] > 1e20, 0.0, x["cam_in_SNOWHICE"])
+    )
 
 
-def _moist_static_energy(t: np.ndarray, q: np.ndarray, ps: np.ndarray, hybrid: HybridCoordinate) -> tuple[np.ndarray, np.ndarray]:
-    """Return moist static energy and its saturated value [column, level] in J/kg, by loops over levels from the ground up."""
+def _moist_static_energy(
+    t: np.ndarray, q: np.ndarray, ps: np.ndarray, hybrid: HybridCoordinate
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return moist static energy and its saturated value [column, level] in J/kg, by loops over
+    levels from the ground up.
+    """
     a, b = np.array(hybrid.hyai) * hybrid.p0_pa, np.array(hybrid.hybi)
     am, bm = np.array(hybrid.hyam) * hybrid.p0_pa, np.array(hybrid.hybm)
     edges, mid = a + b * ps[:, None], am + bm * ps[:, None]
@@ -59,27 +78,43 @@ def _moist_static_energy(t: np.ndarray, q: np.ndarray, ps: np.ndarray, hybrid: H
         thickness = 287.04231 * virtual * (edges[:, k + 1] - edges[:, k]) / mid[:, k] / 9.80616
         height[:, k] = bottom + thickness / 2
         bottom += thickness
-    saturated = np.minimum(287.0 * saturation_pressure(torch.from_numpy(t)).numpy() / (461.0 * mid), 0.05)
+    saturated = np.minimum(
+        287.0 * saturation_pressure(torch.from_numpy(t)).numpy() / (461.0 * mid), 0.05
+    )
     dry = 1004.64 * t + 9.80616 * height
     return dry + 2.501e6 * q, dry + 2.501e6 * saturated
 
 
 def test_static_energies_against_a_loop_over_levels(make) -> None:
     got, x = _fields(make, "moist_static_energy_excess", "parcel_buoyancy")
-    moist, saturated = _moist_static_energy(x["state_t"], x["state_q0001"], x["state_ps"], make.hybrid(make.levels))
-    np.testing.assert_allclose(got["moist_static_energy_excess"], moist - moist[:, -1:], rtol=1e-10, atol=1e-4)
+    moist, saturated = _moist_static_energy(
+        x["state_t"], x["state_q0001"], x["state_ps"], make.hybrid(make.levels)
+    )
+    np.testing.assert_allclose(
+        got["moist_static_energy_excess"], moist - moist[:, -1:], rtol=1e-10, atol=1e-4
+    )
     expected = np.clip(moist[:, -1:] - saturated, -BUOYANCY_LIMIT, BUOYANCY_LIMIT)
     np.testing.assert_allclose(got["parcel_buoyancy"], expected, rtol=1e-10, atol=1e-4)
 
 
 def test_real_tropical_air_is_buoyant_and_polar_air_is_not(climsim_dir: Path) -> None:
-    """In deep convection regions surface air, lifted, is lighter than the mid-troposphere; over cold poles it is not."""
+    """In deep convection regions surface air, lifted, is lighter than the mid-troposphere; over
+    cold poles it is not.
+    """
     with netCDF4.Dataset(climsim_dir / "ClimSim_low-res_grid-info.nc") as d:
-        hybrid = HybridCoordinate(float(d["P0"][:]), *(tuple(d[n][:].filled().tolist()) for n in ("hyam", "hybm", "hyai", "hybi")))
+        hybrid = HybridCoordinate(
+            float(d["P0"][:]),
+            *(tuple(d[n][:].filled().tolist()) for n in ("hyam", "hybm", "hyai", "hybi")),
+        )
         latitude = np.asarray(d["lat"][:])
     host = variable_set("host_v2_q")
     with netCDF4.Dataset(sorted(climsim_dir.glob("train/*/E3SM-MMF.mli.*.nc"))[0]) as d:
-        rows = host.pack({n: torch.from_numpy(np.ascontiguousarray(np.asarray(d[n][:]).T)).float() for n in host.names})
+        rows = host.pack(
+            {
+                n: torch.from_numpy(np.ascontiguousarray(np.asarray(d[n][:]).T)).float()
+                for n in host.names
+            }
+        )
     network = variable_set("net_v2_features")
     fields = network.unpack(NetworkFields(host, network, hybrid)(rows))
     assert all(bool(torch.isfinite(v).all()) for v in fields.values())
@@ -90,7 +125,10 @@ def test_real_tropical_air_is_buoyant_and_polar_air_is_not(climsim_dir: Path) ->
 
 def test_representations_that_make_no_sense_are_refused(make) -> None:
     host, hybrid = variable_set("host_v2_q", make.levels), make.hybrid(make.levels)
-    for name, words in (("state_t@log10", "log10 needs a variable in kg/kg or m"), ("state_ps@step", "a scalar has no step")):
+    for name, words in (
+        ("state_t@log10", "log10 needs a variable in kg/kg or m"),
+        ("state_ps@step", "a scalar has no step"),
+    ):
         with pytest.raises(ContractError, match=words):
             NetworkFields(host, _set(name, level_count=make.levels), hybrid)
     with pytest.raises(ContractError, match=r"unknown representation 'steps'.*'step'"):
@@ -115,8 +153,12 @@ def test_a_feature_is_normalized_by_its_own_statistics_and_clipped(make) -> None
         {"state_q0002": torch.tensor([1e7, 1e5, 1e4], dtype=torch.float64)},
         source="numbers",
     )
-    normalization = Normalization(inputs, outputs, NormalizationConfig(), pruned_levels=1).fit(statistics)
-    rows = torch.tensor([[205.0, 250.0, 285.0, 0.0, 2.5, 99.0, 1e-6, 1e-5, 1e-4]], dtype=torch.float64)
+    normalization = Normalization(inputs, outputs, NormalizationConfig(), pruned_levels=1).fit(
+        statistics
+    )
+    rows = torch.tensor(
+        [[205.0, 250.0, 285.0, 0.0, 2.5, 99.0, 1e-6, 1e-5, 1e-4]], dtype=torch.float64
+    )
     got = normalization.normalize(rows)[0].tolist()
     assert got[:6] == pytest.approx([1.0, 0.0, -1.0, 0.0, 1.0, FEATURE_LIMIT])
     # the top level is pruned, the others follow the in-cloud mean

@@ -47,15 +47,28 @@ def raw(make) -> dict:
         "calendar": "noleap",
         "hybrid": c.hybrid.model_dump(),
         "pruned_levels": 4,
-        "normalization": {"configuration": NormalizationConfig().model_dump(), "statistics_digest": DIGEST, "buffers_digest": DIGEST},
+        "normalization": {
+            "configuration": NormalizationConfig().model_dump(),
+            "statistics_digest": DIGEST,
+            "buffers_digest": DIGEST,
+        },
         "constraints": [e.model_dump() for e in c.constraints],
         "constants": RECORDED,
-        "architecture": {"name": "mlp", "configuration": {"width": 64, "rate": 0.1, "act": "relu"}, "trainable_parameters": 12},
+        "architecture": {
+            "name": "mlp",
+            "configuration": {"width": 64, "rate": 0.1, "act": "relu"},
+            "trainable_parameters": 12,
+        },
         "allowed_precisions": ["float32"],
         "difference_scale": one(c.outputs),
-        "tolerances": [{"backend": "torchscript", "device": "cpu", "precision": "float32", "tolerance": 2e-5}],
+        "tolerances": [
+            {"backend": "torchscript", "device": "cpu", "precision": "float32", "tolerance": 2e-5}
+        ],
         "same_kernels_tolerance": 1e-6,
-        "training_ranges": {"state_t": [[100.0] * make.levels, [400.0] * make.levels], "state_ps": [[5e4], [1.1e5]]},
+        "training_ranges": {
+            "state_t": [[100.0] * make.levels, [400.0] * make.levels],
+            "state_ps": [[5e4], [1.1e5]],
+        },
         "operators": ["aten::add"],
         "golden": {
             "sample_count": 16,
@@ -99,7 +112,9 @@ def test_round_trip(raw) -> None:
     assert parse_manifest(manifest.to_json(), "a.pt") == manifest
     assert (manifest.n_input, manifest.n_output, manifest.golden.sample_count) == (197, 128, 16)
     assert manifest.tolerance("torchscript", "cpu", "float32") == 2e-5
-    with pytest.raises(ManifestError, match="'small' declares no tolerance for torchscript/cuda/float32"):
+    with pytest.raises(
+        ManifestError, match="'small' declares no tolerance for torchscript/cuda/float32"
+    ):
         manifest.tolerance("torchscript", "cuda", "float32")
 
 
@@ -116,14 +131,34 @@ def with_state(raw: dict, make) -> dict:
     new = copy.deepcopy(raw)
     new["dims"]["unit"] = 3
     confidence = confidence_of(make.contract().network_outputs).layout().model_dump()["variables"]
-    carried = {"units": "1", "long_name": "", "dims": ["unit"], "width": 3, "lag": 0, "role": "carried"}
-    start = {"name": "start", "units": "1", "long_name": "", "dims": [], "width": 1, "lag": 0, "role": "start"}
-    for side, more in (("inputs", [start, {"name": "memory", **carried}]), ("outputs", [*confidence, {"name": "memory_next", **carried}])):
+    carried = {
+        "units": "1",
+        "long_name": "",
+        "dims": ["unit"],
+        "width": 3,
+        "lag": 0,
+        "role": "carried",
+    }
+    start = {
+        "name": "start",
+        "units": "1",
+        "long_name": "",
+        "dims": [],
+        "width": 1,
+        "lag": 0,
+        "role": "start",
+    }
+    for side, more in (
+        ("inputs", [start, {"name": "memory", **carried}]),
+        ("outputs", [*confidence, {"name": "memory_next", **carried}]),
+    ):
         for v in more:
             new[side]["variables"].append({**v, "offset": new[side]["width"]})
             new[side]["width"] += v["width"]
     new["carried"] = [{"output": "memory_next", "input": "memory"}]
-    new["difference_scale"] |= {v["name"]: [1.0] for v in new["outputs"]["variables"] if v["role"] != "value"}
+    new["difference_scale"] |= {
+        v["name"]: [1.0] for v in new["outputs"]["variables"] if v["role"] != "value"
+    }
     new["golden"] |= {"sample_count": 8, "step_count": 4, "chained_tolerance": 1e-5}
     return new
 
@@ -133,21 +168,51 @@ def _edit(new: dict, path: str, value) -> dict:
 
 
 BAD_STATE = {
-    "pairs of unequal width": (("outputs.variables.-1.dims", ["level"]), "has width 3, its dims say level 20"),
-    "pairs of other units": (("outputs.variables.-1.units", "K"), "dims, width and units must be equal"),
-    "start missing": (("inputs.variables.-2.name", "begin"), "'start' must be one input without dims"),
-    "start is a value": (("inputs.variables.-2.role", "value"), "'start' must be one input without dims"),
+    "pairs of unequal width": (
+        ("outputs.variables.-1.dims", ["level"]),
+        "has width 3, its dims say level 20",
+    ),
+    "pairs of other units": (
+        ("outputs.variables.-1.units", "K"),
+        "dims, width and units must be equal",
+    ),
+    "start missing": (
+        ("inputs.variables.-2.name", "begin"),
+        "'start' must be one input without dims",
+    ),
+    "start is a value": (
+        ("inputs.variables.-2.role", "value"),
+        "'start' must be one input without dims",
+    ),
     "nothing carried": (("carried", []), "nothing is carried"),
-    "an output that is not carried": (("carried.0.output", "ptend_t"), "carried must name every one of the outputs"),
-    "an input that is not carried": (("carried.0.input", "state_t"), "carried must name every one of the inputs"),
+    "an output that is not carried": (
+        ("carried.0.output", "ptend_t"),
+        "carried must name every one of the outputs",
+    ),
+    "an input that is not carried": (
+        ("carried.0.input", "state_t"),
+        "carried must name every one of the inputs",
+    ),
     "a pair twice": (("carried", [{"output": "memory_next", "input": "memory"}] * 2), "once"),
     "confidence among inputs": (("inputs.variables.0.role", "confidence"), "has role 'confidence'"),
     "start among outputs": (("outputs.variables.0.role", "start"), "has role 'start'"),
-    "a value behind confidence": (("outputs.variables.20.role", "value"), "in the order value, confidence, carried"),
-    "carried with a scale": (("difference_scale.memory_next", [0.5]), "must be [1.0]: its role is carried"),
-    "a range of carried state": (("training_ranges.memory", [[0.0], [1.0]]), "training_ranges of memory"),
+    "a value behind confidence": (
+        ("outputs.variables.20.role", "value"),
+        "in the order value, confidence, carried",
+    ),
+    "carried with a scale": (
+        ("difference_scale.memory_next", [0.5]),
+        "must be [1.0]: its role is carried",
+    ),
+    "a range of carried state": (
+        ("training_ranges.memory", [[0.0], [1.0]]),
+        "training_ranges of memory",
+    ),
     "one golden step": (("golden", None), "step_count is above 1 if and only if"),
-    "samples that fill no sequences": (("golden.sample_count", 9), "sample_count 9 is not a multiple of step_count 4"),
+    "samples that fill no sequences": (
+        ("golden.sample_count", 9),
+        "sample_count 9 is not a multiple of step_count 4",
+    ),
     "no chained tolerance": (("golden.chained_tolerance", None), "have a chained_tolerance"),
 }
 
@@ -160,7 +225,11 @@ def test_carried_state_that_does_not_fit_is_refused(raw, make, case: str) -> Non
         path, value = "golden", raw["golden"]
     if case == "a value behind confidence":
         path = f"outputs.variables.{len(new['outputs']['variables']) - 2}.role"
-    path = re.sub(r"variables\.(-\d)", lambda m: f"variables.{len(new[path.split('.')[0]]['variables']) + int(m[1])}", path)
+    path = re.sub(
+        r"variables\.(-\d)",
+        lambda m: f"variables.{len(new[path.split('.')[0]]['variables']) + int(m[1])}",
+        path,
+    )
     with pytest.raises(ManifestError, match=re.escape(message)):
         parse_manifest(json.dumps(_edit(new, path, value)), "a.pt")
 
@@ -171,18 +240,48 @@ FIELD_COORDINATES = {"units": "degrees_north", "values": [-60.0, 0.0, 60.0]}
 def fields(raw: dict) -> dict:
     """Return a manifest of fields: 3 x 4 points in, 6 x 8 out, nothing vertical."""
     new = copy.deepcopy(raw)
-    new |= dict.fromkeys(("hybrid", "pruned_levels", "normalization", "architecture", "network_inputs", "network_outputs", "time_step_s"))
-    new |= {"dims": {"lat": 3, "lon": 4, "fine_lat": 6, "fine_lon": 8}, "coordinates": {"lat": FIELD_COORDINATES}, "batch_granule": 1}
+    new |= dict.fromkeys(
+        (
+            "hybrid",
+            "pruned_levels",
+            "normalization",
+            "architecture",
+            "network_inputs",
+            "network_outputs",
+            "time_step_s",
+        )
+    )
+    new |= {
+        "dims": {"lat": 3, "lon": 4, "fine_lat": 6, "fine_lon": 8},
+        "coordinates": {"lat": FIELD_COORDINATES},
+        "batch_granule": 1,
+    }
     one = {"units": "K", "long_name": "", "offset": 0, "lag": 0, "role": "value"}
-    for side, dims, width in (("inputs", ["lat", "lon"], 12), ("outputs", ["fine_lat", "fine_lon"], 48)):
-        new[side] = {"set": side, "width": width, "variables": [{**one, "name": f"t_{side}", "dims": dims, "width": width}]}
-    new |= {"difference_scale": {"t_outputs": [1.0]}, "training_ranges": {"t_inputs": [[200.0], [320.0]]}, "constraints": []}
+    for side, dims, width in (
+        ("inputs", ["lat", "lon"], 12),
+        ("outputs", ["fine_lat", "fine_lon"], 48),
+    ):
+        new[side] = {
+            "set": side,
+            "width": width,
+            "variables": [{**one, "name": f"t_{side}", "dims": dims, "width": width}],
+        }
+    new |= {
+        "difference_scale": {"t_outputs": [1.0]},
+        "training_ranges": {"t_inputs": [[200.0], [320.0]]},
+        "constraints": [],
+    }
     return new
 
 
 def test_fields_have_coordinates_and_one_number_per_variable(raw) -> None:
     manifest = parse_manifest(json.dumps(fields(raw)), "a.pt")
-    assert (manifest.n_input, manifest.n_output, manifest.level_count, manifest.time_step_s) == (12, 48, 0, None)
+    assert (manifest.n_input, manifest.n_output, manifest.level_count, manifest.time_step_s) == (
+        12,
+        48,
+        0,
+        None,
+    )
     assert host_sets(manifest)[0].shape_of(host_sets(manifest)[0]["t_inputs"]) == (3, 4)
 
 
@@ -193,7 +292,11 @@ def test_fields_have_coordinates_and_one_number_per_variable(raw) -> None:
         ("dims.lat", 0, "dims.lat"),
         ("dims.lat", "DELETE", "has dims ['lat', 'lon']; expected each once"),
         ("inputs.variables.0.dims", ["lat", "lat"], "expected each once"),
-        ("inputs.variables.0.dims", ["lat", "lon", "fine_lat", "fine_lon"], "inputs.variables.0.dims"),
+        (
+            "inputs.variables.0.dims",
+            ["lat", "lon", "fine_lat", "fine_lon"],
+            "inputs.variables.0.dims",
+        ),
         ("inputs.variables.0.width", 13, "says width 12, its variables fill 13"),
         ("coordinates.lat.values", [0.0, 1.0], "lat has 2 values, dims say 3"),
         ("coordinates.lat.values", [0.0, 1.0, 1.0], "rise or fall strictly"),
@@ -217,16 +320,25 @@ _plain = st.recursive(
 
 
 @settings(max_examples=60, deadline=None)
-@given(free=st.dictionaries(st.text(), _plain, max_size=4), step=st.floats(1e-3, 1e6), seed=st.none() | st.integers())
+@given(
+    free=st.dictionaries(st.text(), _plain, max_size=4),
+    step=st.floats(1e-3, 1e6),
+    seed=st.none() | st.integers(),
+)
 def test_any_plain_record_survives_exactly(raw, free: dict, step: float, seed) -> None:
     base = parse_manifest(json.dumps(raw), "a.pt").model_dump()
-    base |= {"time_step_s": step, "architecture": {"name": "x", "configuration": free, "trainable_parameters": 0}}
+    base |= {
+        "time_step_s": step,
+        "architecture": {"name": "x", "configuration": free, "trainable_parameters": 0},
+    }
     base["provenance"] |= {"training": free, "seed": seed}
     base["constraints"] = [{"name": "prune", "parameters": free}]
     manifest = Manifest.model_validate(base)
     back = parse_manifest(manifest.to_json(), "a.pt")
     assert back == manifest
-    assert repr(back.architecture.configuration) == repr(free), "types survive too: 1, 1.0 and true are three things"
+    assert repr(back.architecture.configuration) == repr(free), (
+        "types survive too: 1, 1.0 and true are three things"
+    )
 
 
 REFUSED = {
@@ -244,7 +356,9 @@ REFUSED = {
     "inputs.variables.1.name": ("state_t", "repeat in set 'host_v2_q'"),
     "inputs.variables.0.units": ("DELETE", "inputs.variables.0.units"),
     "inputs.variables.0.lag": (-1, "inputs.variables.0.lag"),
-    "difference_scale.ptend_t": ([0.5] * 19, "difference_scale of ptend_t must be 1 or 20 positive numbers"),
+    "difference_scale.ptend_t": (
+        [0.5] * 19, "difference_scale of ptend_t must be 1 or 20 positive numbers"
+    ),
     "difference_scale.ptend_u": ([0.0] * 20, "difference_scale of ptend_u"),
     "difference_scale.cam_out_PRECC": ("DELETE", "difference_scale of cam_out_PRECC"),
     "difference_scale.ptend_w": ([0.5] * 20, "difference_scale names ['ptend_w']"),
@@ -252,7 +366,9 @@ REFUSED = {
     "training_ranges.state_t": ([[1.0] * 20], "training_ranges of state_t"),
     "training_ranges.nonsense": ([[1.0], [2.0]], "training_ranges of nonsense"),
     "normalization.configuration.scheme": ("median", "normalization.configuration.scheme"),
-    "normalization.configuration.cloud_transform": (1, "normalization.configuration.cloud_transform"),
+    "normalization.configuration.cloud_transform": (
+        1, "normalization.configuration.cloud_transform"
+    ),
     "normalization.buffers_digest": (DIGEST.upper(), "normalization.buffers_digest"),
     "golden.sample_count": (1, "golden.sample_count"),
     "golden.inputs_sha256": (DIGEST[:-1], "golden.inputs_sha256"),
@@ -287,12 +403,19 @@ def test_twice_declared_tolerances_are_refused(raw) -> None:
 @pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, 99])
 def test_a_newer_schema_is_named_before_anything_else(raw, version: int) -> None:
     text = json.dumps({"schema_version": version, "all": "new"})
-    with pytest.raises(ManifestError, match=rf"a.pt: manifest schema {version} is newer than the 2 this climlink reads; update climlink"):
+    with pytest.raises(
+        ManifestError,
+        match=rf"a.pt: manifest schema {version} is newer than the 2 this climlink reads; update "
+        r"climlink",
+    ):
         parse_manifest(text, "a.pt")
 
 
 def test_schema_1_is_refused_with_the_command_that_renews_it(raw) -> None:
-    with pytest.raises(ManifestError, match=r"schema 1, this climlink reads 2; make the package again with `climlink export RUN"):
+    with pytest.raises(
+        ManifestError,
+        match=r"schema 1, this climlink reads 2; make the package again with `climlink export RUN",
+    ):
         parse_manifest(changed(raw, "schema_version", 1), "a.pt")
 
 
@@ -320,20 +443,36 @@ def test_text_that_is_no_manifest(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-@pytest.mark.parametrize("path", ["time_step_s", "hybrid.hyam.2", "architecture.configuration.rate", "difference_scale.ptend_t.0"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "time_step_s",
+        "hybrid.hyam.2",
+        "architecture.configuration.rate",
+        "difference_scale.ptend_t.0",
+    ],
+)
 def test_numbers_that_are_not_finite_are_refused_when_read(raw, number: str, path: str) -> None:
     text = changed(raw, path, "HERE").replace('"HERE"', number)
     with pytest.raises(ManifestError):
         parse_manifest(text, "a.pt")
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, (1, 2), {1: 2}, {"a": [1.0, {"b": -math.inf}]}, object()])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, (1, 2), {1: 2}, {"a": [1.0, {"b": -math.inf}]}, object()]
+)
 def test_free_records_take_only_what_json_gives_back(value) -> None:
     for make_entry in (
         lambda v: ArchitectureEntry(name="x", configuration={"deep": [v]}, trainable_parameters=1),
         lambda v: ConstraintEntry(name="x", parameters={"deep": [v]}),
         lambda v: ProvenanceEntry(
-            climlink_version="", git_revision=None, torch_version="", exported_on="", data_digest=None, seed=None, training={"deep": [v]}
+            climlink_version="",
+            git_revision=None,
+            torch_version="",
+            exported_on="",
+            data_digest=None,
+            seed=None,
+            training={"deep": [v]},
         ),
     ):
         with pytest.raises(ValueError, match=r"deep\[0\]"):
@@ -351,7 +490,16 @@ IMPORTED = {
 }
 
 
-UNKNOWN = ("network_inputs", "network_outputs", "hybrid", "pruned_levels", "normalization", "constraints", "constants", "architecture")
+UNKNOWN = (
+    "network_inputs",
+    "network_outputs",
+    "hybrid",
+    "pruned_levels",
+    "normalization",
+    "constraints",
+    "constants",
+    "architecture",
+)
 
 
 @pytest.mark.parametrize("key", UNKNOWN)
@@ -378,14 +526,18 @@ def test_what_is_said_of_an_import_is_checked(raw, path: str, value) -> None:
 
 
 def test_an_imported_graph_has_host_sets_and_no_contract(raw, make) -> None:
-    manifest = parse_manifest(json.dumps({**raw, **dict.fromkeys(UNKNOWN), "imported": IMPORTED}), "a.pt")
+    manifest = parse_manifest(
+        json.dumps({**raw, **dict.fromkeys(UNKNOWN), "imported": IMPORTED}), "a.pt"
+    )
     assert host_sets(manifest) == (make.contract().inputs, make.contract().outputs)
     with pytest.raises(ContractError, match="'small' is an imported graph"):
         EmulatorContract.from_manifest(manifest)
 
 
 def test_contract_from_a_manifest(raw, make) -> None:
-    assert EmulatorContract.from_manifest(parse_manifest(json.dumps(raw), "a.pt")) == make.contract()
+    assert (
+        EmulatorContract.from_manifest(parse_manifest(json.dumps(raw), "a.pt")) == make.contract()
+    )
 
 
 def test_a_set_of_any_order_is_carried_whole(raw) -> None:

@@ -22,7 +22,9 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 SIZES = {"level": 4}
 INPUTS = VariableSet("i", (Variable("a", "K", dims=("level",)), Variable("b", "Pa")), SIZES)
 OUTPUTS = VariableSet("o", (Variable("c", "K/s", dims=("level",)), Variable("d", "1")), SIZES)
-CONTRACT = EmulatorContract.of(inputs=INPUTS, outputs=OUTPUTS, normalization=NormalizationConfig(scheme="none"))
+CONTRACT = EmulatorContract.of(
+    inputs=INPUTS, outputs=OUTPUTS, normalization=NormalizationConfig(scheme="none")
+)
 
 
 class Columns(ColumnEmulator):
@@ -96,7 +98,8 @@ def test_what_forward_raises_is_told_with_its_line() -> None:
 
     with pytest.raises(
         ContractError,
-        match=r"Wrong fails on inputs of shapes \[2, 5\]: RuntimeError: mat1 .*test_network_check.py, line \d+\)",
+        match=r"Wrong fails on inputs of shapes \[2, 5\]: RuntimeError: mat1 "
+        r".*test_network_check.py, line \d+\)",
     ):
         check_network(Wrong(5), CONTRACT)
 

@@ -20,19 +20,31 @@ PRUNED = 2
 OUTPUTS = variable_set("net308", L)
 
 
-def build(make, network: str = "net_v2_mc", statistics: Statistics | None = None, **choices) -> Normalization:
+def build(
+    make, network: str = "net_v2_mc", statistics: Statistics | None = None, **choices
+) -> Normalization:
     config = NormalizationConfig(**choices)
-    return Normalization(variable_set(network, L), OUTPUTS, config, PRUNED).fit(statistics or make.statistics(L))
+    return Normalization(variable_set(network, L), OUTPUTS, config, PRUNED).fit(
+        statistics or make.statistics(L)
+    )
 
 
 def changed(statistics: Statistics, name: str, **moments) -> Statistics:
     """Return statistics with some moments of one variable replaced by float64 vectors."""
-    new = {k: torch.as_tensor(v, dtype=torch.float64).expand(statistics[name].width).clone() for k, v in moments.items()}
-    return dataclasses.replace(statistics, variables={**statistics.variables, name: dataclasses.replace(statistics[name], **new)})
+    new = {
+        k: torch.as_tensor(v, dtype=torch.float64).expand(statistics[name].width).clone()
+        for k, v in moments.items()
+    }
+    return dataclasses.replace(
+        statistics,
+        variables={**statistics.variables, name: dataclasses.replace(statistics[name], **new)},
+    )
 
 
 def field(normalization: Normalization, network: str, name: str, values) -> np.ndarray:
-    """Return the normalized values of one variable when it holds ``values`` and every other one zero."""
+    """Return the normalized values of one variable when it holds ``values`` and every other one
+    zero.
+    """
     s = variable_set(network, L)
     values = torch.as_tensor(np.asarray(values), dtype=torch.float64)
     rows = torch.zeros(values.shape[0], s.width, dtype=torch.float64)
@@ -48,16 +60,29 @@ def moments(make, name: str) -> tuple[np.ndarray, ...]:
 def test_moments_scheme_is_the_standard_score(make) -> None:
     x = np.random.default_rng(0).normal(250.0, 20.0, (5, L))
     mean, std, _, _ = moments(make, "state_t")
-    np.testing.assert_allclose(field(build(make), "net_v2_mc", "state_t", x), (x - mean) / std, rtol=2e-7, atol=1e-7)
+    np.testing.assert_allclose(
+        field(build(make), "net_v2_mc", "state_t", x), (x - mean) / std, rtol=2e-7, atol=1e-7
+    )
 
 
 def test_range_scheme_is_the_published_one(make) -> None:
     n = build(make, scheme="range")
     rng = np.random.default_rng(1)
-    for name, centred in (("state_u", True), ("state_ps", True), ("pbuf_SOLIN", False), ("pbuf_LHFLX", False), ("pbuf_SHFLX", False)):
+    for name, centred in (
+        ("state_u", True),
+        ("state_ps", True),
+        ("pbuf_SOLIN", False),
+        ("pbuf_LHFLX", False),
+        ("pbuf_SHFLX", False),
+    ):
         mean, _, low, high = moments(make, name)
         x = rng.normal(size=(4, mean.size)) * 100.0
-        np.testing.assert_allclose(field(n, "net_v2_mc", name, x), (x - mean * centred) / (high - low), rtol=3e-7, err_msg=name)
+        np.testing.assert_allclose(
+            field(n, "net_v2_mc", name, x),
+            (x - mean * centred) / (high - low),
+            rtol=3e-7,
+            err_msg=name,
+        )
     for name in ("liq_partition", "cam_in_ICEFRAC", "cam_in_OCNFRAC", "cam_in_LANDFRAC"):
         x = rng.uniform(size=(4, moments(make, name)[0].size))
         np.testing.assert_allclose(field(n, "net_v2_mc", name, x), x, rtol=1e-7, err_msg=name)
@@ -72,15 +97,26 @@ def test_an_input_that_does_not_vary_enters_as_exactly_zero(make, scheme: str) -
     noise = 1e-8 * value  # far below float32 rounding
     low, high = [value] * 3 + [0.0] * 3, [value] * 3 + [2e-6] * 3
     std = [0.0, noise, noise, 1e-7, 1e-7, 1e-7]
-    statistics = changed(make.statistics(L), "pbuf_CH4", mean=value, std=std, minimum=low, maximum=high)
-    got = field(build(make, statistics=statistics, scheme=scheme), "net_v2_mc", "pbuf_CH4", np.full((2, L), 1.5e-6))
+    statistics = changed(
+        make.statistics(L), "pbuf_CH4", mean=value, std=std, minimum=low, maximum=high
+    )
+    got = field(
+        build(make, statistics=statistics, scheme=scheme),
+        "net_v2_mc",
+        "pbuf_CH4",
+        np.full((2, L), 1.5e-6),
+    )
     assert np.array_equal(got[:, :3], np.zeros((2, 3)))
     assert (got[:, 3:] > 0.1).all()
 
 
 def test_a_constant_with_zero_mean_of_rounding_noise_counts_as_constant(make) -> None:
-    statistics = changed(make.statistics(L), "state_v", mean=0.0, std=1e-9, minimum=-10.0, maximum=10.0)
-    assert not field(build(make, statistics=statistics), "net_v2_mc", "state_v", np.ones((1, L))).any()
+    statistics = changed(
+        make.statistics(L), "state_v", mean=0.0, std=1e-9, minimum=-10.0, maximum=10.0
+    )
+    assert not field(
+        build(make, statistics=statistics), "net_v2_mc", "state_v", np.ones((1, L))
+    ).any()
 
 
 @pytest.mark.parametrize("largest", ["mean", "minimum", "maximum"])
@@ -101,22 +137,35 @@ def test_variation_begins_at_a_millionth_of_the_largest_moment(
 
 def test_snow_fill_as_a_flag_and_as_published(make) -> None:
     filled = np.array([[0.0], [0.3], [9.9e19], [1e20], [1e30], [float(np.float32(1e30))]])
-    assert field(build(make), "net_v2_mc", "cam_in_SNOWHICE", filled).ravel().tolist() == [0, 0, 0, 1, 1, 1]
-    published = field(build(make, fill_policy="published"), "net_v2_mc", "cam_in_SNOWHICE", filled).ravel()
+    assert field(build(make), "net_v2_mc", "cam_in_SNOWHICE", filled).ravel().tolist() == [
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+    ]
+    published = field(
+        build(make, fill_policy="published"), "net_v2_mc", "cam_in_SNOWHICE", filled
+    ).ravel()
     np.testing.assert_allclose(published[[0, 1, 4, 5]], [-0.887, -0.887, 0.113, 0.113], atol=1e-3)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", ["state_t", "state_rh", "state_qn", "cam_in_SNOWHICE", "state_ps"])
 @pytest.mark.parametrize("scheme", ["range", "moments"])
-def test_nonfinite_inputs_propagate_or_become_zero_as_declared(make, bad: float, name: str, scheme: str) -> None:
+def test_nonfinite_inputs_propagate_or_become_zero_as_declared(
+    make, bad: float, name: str, scheme: str
+) -> None:
     s = variable_set("net_v2_mc", L)
     rows = torch.ones(2, s.width, dtype=torch.float64)
     at = s.slice(name).stop - 1
     rows[1, at] = bad
     through = build(make, scheme=scheme)(rows)
     assert torch.isfinite(through[0]).all()
-    assert not torch.isfinite(through[1, at]), "a non-finite input must not come out as an ordinary number"
+    assert not torch.isfinite(through[1, at]), (
+        "a non-finite input must not come out as an ordinary number"
+    )
     assert torch.isfinite(torch.cat([through[1, :at], through[1, at + 1 :]])).all()
     zeroed = build(make, scheme=scheme, nonfinite_policy="zero")(rows)
     assert torch.isfinite(zeroed).all()
@@ -139,12 +188,19 @@ def test_cloud_transform_is_its_closed_form_on_all_magnitudes(make) -> None:
 def test_small_negative_cloud_enters_as_none(make) -> None:
     statistics = make.statistics(L)
     statistics.cloud_lambda["state_qn"] = torch.full((L,), 1e7, dtype=torch.float64)
-    got = field(build(make, statistics=statistics), "net_v2_mc", "state_qn", np.array([[-1e-20] * L, [-1e-5] * L]))
+    got = field(
+        build(make, statistics=statistics),
+        "net_v2_mc",
+        "state_qn",
+        np.array([[-1e-20] * L, [-1e-5] * L]),
+    )
     assert np.array_equal(got, np.zeros((2, L)))
 
 
 def test_three_representations(make) -> None:
-    """Standard score per level, per variable over all levels, and a signed logarithm anchored at the minimum of the standard score."""
+    """Standard score per level, per variable over all levels, and a signed logarithm anchored at
+    the minimum of the standard score.
+    """
     n = build(make, "net_multirep", cloud_transform=False)
     rng = np.random.default_rng(3)
     for name in ("state_t", "state_rh", "state_u", "pbuf_ozone"):
@@ -153,32 +209,52 @@ def test_three_representations(make) -> None:
         z = (x - mean) / std
         np.testing.assert_allclose(field(n, "net_multirep", name, x), z, rtol=3e-7, atol=1e-6)
         pooled = np.sqrt(np.mean(std**2 + mean**2) - np.mean(mean) ** 2)
-        np.testing.assert_allclose(field(n, "net_multirep", f"{name}@variable", x), (x - np.mean(mean)) / pooled, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            field(n, "net_multirep", f"{name}@variable", x),
+            (x - np.mean(mean)) / pooled,
+            rtol=1e-6,
+            atol=1e-6,
+        )
         d = z - (low - mean) / std
         expected = np.where(d >= 0.0, np.log(1.0 + np.abs(d)), -np.log(1.0 + np.abs(d)))
-        np.testing.assert_allclose(field(n, "net_multirep", f"{name}@log", x), expected, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            field(n, "net_multirep", f"{name}@log", x), expected, rtol=1e-6, atol=1e-6
+        )
         assert np.abs(field(n, "net_multirep", f"{name}@log", low[None])).max() < 1e-6
     lp = rng.uniform(size=(2, L))
     np.testing.assert_allclose(field(n, "net_multirep", "liq_partition", lp), lp, rtol=1e-7)
 
 
 def test_per_variable_moments_are_those_of_all_samples_together(make) -> None:
-    sample = np.random.default_rng(5).normal(np.linspace(-20.0, 40.0, L), np.linspace(1.0, 9.0, L), (4000, L))
+    sample = np.random.default_rng(5).normal(
+        np.linspace(-20.0, 40.0, L), np.linspace(1.0, 9.0, L), (4000, L)
+    )
     statistics = changed(
-        make.statistics(L), "state_u", mean=sample.mean(0), std=sample.std(0), minimum=sample.min(0), maximum=sample.max(0)
+        make.statistics(L),
+        "state_u",
+        mean=sample.mean(0),
+        std=sample.std(0),
+        minimum=sample.min(0),
+        maximum=sample.max(0),
     )
     n = build(make, "net_multirep", statistics=statistics, cloud_transform=False)
     got = field(n, "net_multirep", "state_u@variable", sample[:50])
-    np.testing.assert_allclose(got, (sample[:50] - sample.mean()) / sample.std(), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        got, (sample[:50] - sample.mean()) / sample.std(), rtol=1e-6, atol=1e-6
+    )
 
 
-@pytest.mark.parametrize("name", ["state_t_prvphy", "tm_state_q0001_prvphy", "state_t_dyn", "tm_state_u_dyn"])
+@pytest.mark.parametrize(
+    "name", ["state_t_prvphy", "tm_state_q0001_prvphy", "state_t_dyn", "tm_state_u_dyn"]
+)
 def test_lagged_inputs(make, name: str) -> None:
     mean, std, low, high = moments(make, name)
     spread = std if name.endswith("_prvphy") else high - low
     x = np.stack([low * 5, (low + high) / 2, high * 5, high])
     clipped = field(build(make, "net_v6_mc"), "net_v6_mc", name, x)
-    np.testing.assert_allclose(clipped[:, PRUNED:], (np.clip(x, low, high) / spread)[:, PRUNED:], rtol=1e-6)
+    np.testing.assert_allclose(
+        clipped[:, PRUNED:], (np.clip(x, low, high) / spread)[:, PRUNED:], rtol=1e-6
+    )
     free = field(build(make, "net_v6_mc", lagged_clip="none"), "net_v6_mc", name, x)
     np.testing.assert_allclose(free[:, PRUNED:], (x / spread)[:, PRUNED:], rtol=1e-6)
     assert not clipped[:, :PRUNED].any()
@@ -197,7 +273,9 @@ def test_output_scales_have_the_published_floors(make) -> None:
         assert scale[name][0].tolist() == [1e-6] * 5 + [2e-6]
     assert torch.equal(scale["ptend_t"][0], statistics["ptend_t"].std)
     assert torch.equal(scale["cam_out_PRECC"], statistics["cam_out_PRECC"].std)
-    assert torch.equal(build(make, statistics=statistics).output_scale, output_scale(OUTPUTS, statistics))
+    assert torch.equal(
+        build(make, statistics=statistics).output_scale, output_scale(OUTPUTS, statistics)
+    )
 
 
 @pytest.mark.parametrize("center", ["zero", "mean"])
@@ -224,7 +302,11 @@ def test_digest_changes_with_every_buffer(make) -> None:
     for value in buffers.values():
         at = value.numel() - 1
         before = value[at].clone()
-        value[at] = ~before if value.dtype == torch.bool else torch.nextafter(torch.where(before.isinf(), 1.0, before), before + 1e9)
+        value[at] = (
+            ~before
+            if value.dtype == torch.bool
+            else torch.nextafter(torch.where(before.isinf(), 1.0, before), before + 1e9)
+        )
         digests.add(n.digest())
         value[at] = before
     assert len(digests) == 1 + len(buffers)
@@ -247,7 +329,9 @@ def test_digest_changes_with_every_buffer(make) -> None:
         ("net_v2_mc", "ptend_qn", "mean", {"output_center": "mean"}),
     ],
 )
-def test_missing_statistics_are_refused(make, network: str, name: str, moment: str, choices: dict) -> None:
+def test_missing_statistics_are_refused(
+    make, network: str, name: str, moment: str, choices: dict
+) -> None:
     """A NaN spread must never pass for "does not vary"."""
     statistics = changed(make.statistics(L), name, **{moment: math.nan})
     with pytest.raises(ContractError, match="synthetic numbers"):
@@ -256,12 +340,19 @@ def test_missing_statistics_are_refused(make, network: str, name: str, moment: s
 
 def test_absent_variables_and_lambda_are_refused(make) -> None:
     s = make.statistics(L)
-    without = dataclasses.replace(s, variables={k: v for k, v in s.variables.items() if k != "state_rh"})
+    without = dataclasses.replace(
+        s, variables={k: v for k, v in s.variables.items() if k != "state_rh"}
+    )
     with pytest.raises(ContractError, match=r"do not hold 'state_rh'.*did you mean"):
         build(make, statistics=without)
     with pytest.raises(ContractError, match="cloud lambda of state_qn"):
         build(make, statistics=dataclasses.replace(s, cloud_lambda={}))
-    assert build(make, statistics=dataclasses.replace(s, cloud_lambda={}), cloud_transform=False).has_cloud is False
+    assert (
+        build(
+            make, statistics=dataclasses.replace(s, cloud_lambda={}), cloud_transform=False
+        ).has_cloud
+        is False
+    )
 
 
 def test_more_pruned_levels_than_levels_are_refused() -> None:

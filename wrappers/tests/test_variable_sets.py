@@ -1,4 +1,6 @@
-"""Variable sets against the published widths and index ranges, and their packing against plain concatenation."""
+"""Variable sets against the published widths and index ranges, and their packing against plain
+concatenation.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from climlink.wrappers.errors import ContractError
 from climlink.wrappers.variable_sets import VariableSet, variable_set, variable_set_names
 from climlink.wrappers.variables import variable, variable_names
 
-# The ranges below are literal on purpose: they are the published layouts, written down independently of the sets.
+# The ranges below are literal on purpose: they are the published layouts, written down
+# independently of the sets.
 WIDTHS = {
     "host_v2_q": (557, 9, 17, 540),
     "host_v2_rh": (557, 9, 17, 540),
@@ -28,30 +31,43 @@ WIDTHS = {
 }
 OUTPUT_WIDTHS = {"mmf368": (368, 6, 8), "net308": (308, 5, 8)}
 # fmt: off
-SURFACE = ["state_ps", "pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX", "pbuf_TAUX", "pbuf_TAUY", "pbuf_COSZRS", "cam_in_ALDIF", "cam_in_ALDIR",
-           "cam_in_ASDIF", "cam_in_ASDIR", "cam_in_LWUP", "cam_in_ICEFRAC", "cam_in_LANDFRAC", "cam_in_OCNFRAC", "cam_in_SNOWHICE",
+SURFACE = ["state_ps", "pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX", "pbuf_TAUX", "pbuf_TAUY",
+           "pbuf_COSZRS", "cam_in_ALDIF", "cam_in_ALDIR", "cam_in_ASDIF", "cam_in_ASDIR",
+           "cam_in_LWUP", "cam_in_ICEFRAC", "cam_in_LANDFRAC", "cam_in_OCNFRAC", "cam_in_SNOWHICE",
            "cam_in_SNOWHLAND"]
 # fmt: on
-OUTPUT_SURFACE = [f"cam_out_{n}" for n in ["NETSW", "FLWDS", "PRECSC", "PRECC", "SOLS", "SOLL", "SOLSD", "SOLLD"]]
+OUTPUT_SURFACE = [
+    f"cam_out_{n}" for n in ["NETSW", "FLWDS", "PRECSC", "PRECC", "SOLS", "SOLL", "SOLSD", "SOLLD"]
+]
 STARTS = {
-    "host_v2_rh": {"state_t": 0, "state_rh": 60, "state_q0002": 120, "state_q0003": 180, "state_u": 240, "state_v": 300, "pbuf_ozone": 360,
-                   "pbuf_CH4": 420, "pbuf_N2O": 480},
+    "host_v2_rh": {"state_t": 0, "state_rh": 60, "state_q0002": 120, "state_q0003": 180,
+                   "state_u": 240, "state_v": 300, "pbuf_ozone": 360, "pbuf_CH4": 420,
+                   "pbuf_N2O": 480},
     "host_v2_q": {"state_t": 0, "state_q0001": 60, "state_q0002": 120, "state_q0003": 180},
-    "net_v2_mc": {"state_rh": 60, "state_qn": 120, "liq_partition": 180, "state_u": 240, "state_v": 300, "pbuf_N2O": 480},
-    "host_v4_rh": {"state_t_dyn": 360, "state_q0_dyn": 420, "state_u_dyn": 480, "tm_state_t_dyn": 540, "tm_state_u_dyn": 660,
-                   "state_t_prvphy": 720, "state_q0001_prvphy": 780, "state_q0002_prvphy": 840, "state_q0003_prvphy": 900,
-                   "state_u_prvphy": 960, "tm_state_t_prvphy": 1020, "tm_state_q0001_prvphy": 1080, "tm_state_q0002_prvphy": 1140,
-                   "tm_state_q0003_prvphy": 1200, "tm_state_u_prvphy": 1260, "pbuf_ozone": 1320, "state_ps": 1500, "tm_state_ps": 1517,
-                   "tm_pbuf_SOLIN": 1518, "tm_pbuf_LHFLX": 1519, "tm_pbuf_SHFLX": 1520, "tm_pbuf_COSZRS": 1521, "clat": 1522,
-                   "slat": 1523, "icol": 1524},
-    "host_v6_rh": {"tm_state_u_prvphy": 1260, "pbuf_ozone": 1320, "cam_in_SNOWHLAND": 1516, "clat": 1517, "slat": 1518},
-    "net_v6_mc": {"state_qn": 120, "liq_partition": 180, "state_qn_prvphy": 840, "state_u_prvphy": 900, "tm_state_t_prvphy": 960,
-                  "tm_state_q0001_prvphy": 1020, "tm_state_qn_prvphy": 1080, "tm_state_u_prvphy": 1140, "pbuf_ozone": 1200,
+    "net_v2_mc": {"state_rh": 60, "state_qn": 120, "liq_partition": 180, "state_u": 240,
+                  "state_v": 300, "pbuf_N2O": 480},
+    "host_v4_rh": {"state_t_dyn": 360, "state_q0_dyn": 420, "state_u_dyn": 480,
+                   "tm_state_t_dyn": 540, "tm_state_u_dyn": 660, "state_t_prvphy": 720,
+                   "state_q0001_prvphy": 780, "state_q0002_prvphy": 840, "state_q0003_prvphy": 900,
+                   "state_u_prvphy": 960, "tm_state_t_prvphy": 1020, "tm_state_q0001_prvphy": 1080,
+                   "tm_state_q0002_prvphy": 1140, "tm_state_q0003_prvphy": 1200,
+                   "tm_state_u_prvphy": 1260, "pbuf_ozone": 1320, "state_ps": 1500,
+                   "tm_state_ps": 1517, "tm_pbuf_SOLIN": 1518, "tm_pbuf_LHFLX": 1519,
+                   "tm_pbuf_SHFLX": 1520, "tm_pbuf_COSZRS": 1521, "clat": 1522, "slat": 1523,
+                   "icol": 1524},
+    "host_v6_rh": {"tm_state_u_prvphy": 1260, "pbuf_ozone": 1320, "cam_in_SNOWHLAND": 1516,
+                   "clat": 1517, "slat": 1518},
+    "net_v6_mc": {"state_qn": 120, "liq_partition": 180, "state_qn_prvphy": 840,
+                  "state_u_prvphy": 900, "tm_state_t_prvphy": 960, "tm_state_q0001_prvphy": 1020,
+                  "tm_state_qn_prvphy": 1080, "tm_state_u_prvphy": 1140, "pbuf_ozone": 1200,
                   "state_ps": 1380, "clat": 1397, "slat": 1398},
-    "net_multirep": {"state_t": 0, "liq_partition": 180, "pbuf_N2O": 480, "state_t@variable": 540, "pbuf_N2O@variable": 960,
-                     "state_t@log": 1020, "pbuf_N2O@log": 1440, "state_ps": 1500},
-    "climsim_v2": {"state_q0001": 60, "state_v": 300, "state_ps": 360, "cam_in_SNOWHLAND": 376, "pbuf_ozone": 377, "pbuf_N2O": 497},
-    "mmf368": {"ptend_t": 0, "ptend_q0001": 60, "ptend_q0002": 120, "ptend_q0003": 180, "ptend_u": 240, "ptend_v": 300},
+    "net_multirep": {"state_t": 0, "liq_partition": 180, "pbuf_N2O": 480, "state_t@variable": 540,
+                     "pbuf_N2O@variable": 960, "state_t@log": 1020, "pbuf_N2O@log": 1440,
+                     "state_ps": 1500},
+    "climsim_v2": {"state_q0001": 60, "state_v": 300, "state_ps": 360, "cam_in_SNOWHLAND": 376,
+                   "pbuf_ozone": 377, "pbuf_N2O": 497},
+    "mmf368": {"ptend_t": 0, "ptend_q0001": 60, "ptend_q0002": 120, "ptend_q0003": 180,
+               "ptend_u": 240, "ptend_v": 300},
     "net308": {"ptend_t": 0, "ptend_q0001": 60, "ptend_qn": 120, "ptend_u": 180, "ptend_v": 240},
 }  # fmt: skip
 
@@ -74,7 +90,10 @@ def test_variables_start_where_the_published_layouts_put_them(name: str) -> None
     assert {n: s.offset(n) for n in STARTS[name]} == STARTS[name]
 
 
-@pytest.mark.parametrize(("name", "start"), [("host_v2_q", 540), ("host_v4_q", 1500), ("host_v6_q", 1500), ("net_v6_mc", 1380)])
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("host_v2_q", 540), ("host_v4_q", 1500), ("host_v6_q", 1500), ("net_v6_mc", 1380)],
+)
 def test_surface_scalars_keep_their_common_order(name: str, start: int) -> None:
     s = variable_set(name)
     assert [s.offset(n) for n in SURFACE] == list(range(start, start + 17))
@@ -89,7 +108,9 @@ def test_surface_outputs_come_last(name: str, start: int) -> None:
 def test_q_and_rh_sets_differ_in_humidity_only() -> None:
     for version in ("v2", "v4", "v6"):
         q, rh = variable_set(f"host_{version}_q"), variable_set(f"host_{version}_rh")
-        assert [(a, b) for a, b in zip(q.names, rh.names, strict=True) if a != b] == [("state_q0001", "state_rh")]
+        assert [(a, b) for a, b in zip(q.names, rh.names, strict=True) if a != b] == [
+            ("state_q0001", "state_rh")
+        ]
 
 
 def test_climsim_order_is_not_the_host_order() -> None:
@@ -106,11 +127,21 @@ def test_climsim_order_is_not_the_host_order() -> None:
 
 def test_every_set_names_catalogued_variables_with_units() -> None:
     for name in variable_set_names():
-        assert all(v.units and v.long_name and v.dims in (("level",), ()) for v in variable_set(name).variables)
+        assert all(
+            v.units and v.long_name and v.dims in (("level",), ())
+            for v in variable_set(name).variables
+        )
 
 
 def test_lags() -> None:
-    lags = {"state_t": 0, "state_t_dyn": 0, "tm_state_t_dyn": 1, "state_t_prvphy": 1, "tm_state_t_prvphy": 2, "tm_state_ps": 1}
+    lags = {
+        "state_t": 0,
+        "state_t_dyn": 0,
+        "tm_state_t_dyn": 1,
+        "state_t_prvphy": 1,
+        "tm_state_t_prvphy": 2,
+        "tm_state_ps": 1,
+    }
     assert {n: variable(n).lag for n in lags} == lags
 
 
@@ -119,7 +150,11 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
         variable("state_q001")
     with pytest.raises(ContractError, match="host_v2_q"):
         variable_set("hostv2_q")
-    with pytest.raises(ContractError, match=r"'cam_in_SNOWHICE' is not in set 'climsim_v2_kaggle'; did you mean 'cam_in_SNOWHLAND'"):
+    with pytest.raises(
+        ContractError,
+        match=r"'cam_in_SNOWHICE' is not in set 'climsim_v2_kaggle'; did you mean "
+        r"'cam_in_SNOWHLAND'",
+    ):
         variable_set("climsim_v2_kaggle").offset("cam_in_SNOWHICE")
     with pytest.raises(ContractError, match="variable"):
         variable("state_t@variabel")
@@ -145,11 +180,26 @@ def _named(s: VariableSet, batch: int, seed: int = 0) -> dict[str, torch.Tensor]
     [
         (lambda d: d.pop("ptend_u"), r"missing \['ptend_u'\]"),
         (lambda d: d.update(ptend_w=d["ptend_u"]), r"unknown \['ptend_w'\].*did you mean"),
-        (lambda d: d.update(ptend_u=d["ptend_u"][:, :59]), r"ptend_u must have shape \[batch, 60\], got \[3, 59\]"),
-        (lambda d: d.update(ptend_u=d["ptend_u"][0]), r"ptend_u must have shape \[batch, 60\], got \[60\]"),
-        (lambda d: d.update(cam_out_PRECC=d["ptend_u"]), r"cam_out_PRECC must have shape \[batch, 1\], got \[3, 60\]"),
-        (lambda d: d.update(cam_out_PRECC=d["cam_out_PRECC"][:2]), r"differ in their number of columns: \[2, 3\]"),
-        (lambda d: d.update(ptend_v=d["ptend_v"].float()), r"differ in their type.*\['float32', 'float64'\]"),
+        (
+            lambda d: d.update(ptend_u=d["ptend_u"][:, :59]),
+            r"ptend_u must have shape \[batch, 60\], got \[3, 59\]",
+        ),
+        (
+            lambda d: d.update(ptend_u=d["ptend_u"][0]),
+            r"ptend_u must have shape \[batch, 60\], got \[60\]",
+        ),
+        (
+            lambda d: d.update(cam_out_PRECC=d["ptend_u"]),
+            r"cam_out_PRECC must have shape \[batch, 1\], got \[3, 60\]",
+        ),
+        (
+            lambda d: d.update(cam_out_PRECC=d["cam_out_PRECC"][:2]),
+            r"differ in their number of columns: \[2, 3\]",
+        ),
+        (
+            lambda d: d.update(ptend_v=d["ptend_v"].float()),
+            r"differ in their type.*\['float32', 'float64'\]",
+        ),
     ],
 )
 def test_pack_refuses_what_does_not_fit(change, message: str) -> None:
@@ -169,12 +219,22 @@ _names = st.lists(st.sampled_from(variable_names()), min_size=1, max_size=12, un
 
 
 @settings(max_examples=60, deadline=None)
-@given(names=_names, level_count=st.integers(1, 9), batch=st.integers(0, 4), seed=st.integers(0, 99))
-def test_pack_is_concatenation_and_unpack_its_inverse(names: list[str], level_count: int, batch: int, seed: int) -> None:
+@given(
+    names=_names, level_count=st.integers(1, 9), batch=st.integers(0, 4), seed=st.integers(0, 99)
+)
+def test_pack_is_concatenation_and_unpack_its_inverse(
+    names: list[str], level_count: int, batch: int, seed: int
+) -> None:
     s = VariableSet("any", tuple(variable(n) for n in names), {"level": level_count})
     values = _named(s, batch, seed)
     rows = s.pack(values)
-    expected = np.concatenate([values[n].numpy().reshape(batch, level_count if values[n].ndim == 2 else 1) for n in names], axis=1)
+    expected = np.concatenate(
+        [
+            values[n].numpy().reshape(batch, level_count if values[n].ndim == 2 else 1)
+            for n in names
+        ],
+        axis=1,
+    )
     assert np.array_equal(rows.numpy(), expected)
     back = s.unpack(rows)
     assert list(back) == names
@@ -189,7 +249,11 @@ def test_offsets_fill_the_row_without_gaps(names: list[str], level_count: int) -
     position = 0
     for n in names:
         width = level_count if variable(n).is_profile else 1
-        assert (s.offset(n), s.width_of(n), s.slice(n)) == (position, width, slice(position, position + width))
+        assert (s.offset(n), s.width_of(n), s.slice(n)) == (
+            position,
+            width,
+            slice(position, position + width),
+        )
         position += width
     assert position == s.width == s.layout().width
 

@@ -1,4 +1,6 @@
-"""WrappedEmulator: one path, eager and scripted, whatever the sets; what it promises about tensors, devices and errors."""
+"""WrappedEmulator: one path, eager and scripted, whatever the sets; what it promises about tensors,
+devices and errors.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,15 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 SETS = [
     (host, network)
-    for host in ("host_v2_q", "host_v2_rh", "host_v4_q", "host_v4_rh", "host_v6_q", "host_v6_rh", "climsim_v2")
+    for host in (
+        "host_v2_q",
+        "host_v2_rh",
+        "host_v4_q",
+        "host_v4_rh",
+        "host_v6_q",
+        "host_v6_rh",
+        "climsim_v2",
+    )
     for network in ("net_v2_mc", "net_multirep", "net_v6_mc")
     if network != "net_v6_mc" or host.startswith(("host_v4", "host_v6"))
 ]
@@ -44,8 +54,12 @@ def script(emulator) -> torch.jit.ScriptModule:
 
 @pytest.mark.parametrize("confidence", [False, True])
 @pytest.mark.parametrize(("host", "network"), SETS)
-def test_eager_and_script_agree_bit_for_bit(make, host: str, network: str, confidence: bool) -> None:
-    choices = NormalizationConfig(scheme="range", cloud_transform=network != "net_multirep", output_center="mean")
+def test_eager_and_script_agree_bit_for_bit(
+    make, host: str, network: str, confidence: bool
+) -> None:
+    choices = NormalizationConfig(
+        scheme="range", cloud_transform=network != "net_multirep", output_center="mean"
+    )
     contract = make.contract(host, network, normalization=choices)
     emulator = make.emulator(contract, confidence)
     x = make.rows(contract, 6)
@@ -64,7 +78,10 @@ def test_hosts_that_send_q_or_rh_get_the_same_answer(make) -> None:
     x = make.rows(with_q, 8)
     h = with_q.hybrid
     named = {n: v.double() for n, v in with_q.inputs.unpack(x).items()}
-    pressure = h.p0_pa * torch.tensor(h.hyam).double() + named["state_ps"][:, None] * torch.tensor(h.hybm).double()
+    pressure = (
+        h.p0_pa * torch.tensor(h.hyam).double()
+        + named["state_ps"][:, None] * torch.tensor(h.hybm).double()
+    )
     named["state_rh"] = relative_humidity(named["state_t"], named["state_q0001"], pressure)
     del named["state_q0001"]
     other = with_rh.inputs.pack({n: v.float() for n, v in named.items()})
@@ -74,7 +91,9 @@ def test_hosts_that_send_q_or_rh_get_the_same_answer(make) -> None:
 
 
 def test_the_answer_is_the_composition_in_numpy(make) -> None:
-    """A network that returns zeros, no centre: every tendency is zero but what the constraints make of the state."""
+    """A network that returns zeros, no centre: every tendency is zero but what the constraints make
+    of the state.
+    """
     contract = make.contract(constraints=("prune", "liquid_ice_partition"))
     emulator = make.emulator(contract)
     nn.init.zeros_(emulator.network.network.outer.weight)
@@ -107,7 +126,8 @@ def test_columns_do_not_see_each_other(make, contract, emulator, script) -> None
     noisy[5] = float("nan")
     rest = [i for i in range(23) if i != 5]
     rows = emulator.normalized_forward(x)[0]
-    # Everything around the network is bitwise independent of the batch; the network's own kernels are only so per batch size.
+    # Everything around the network is bitwise independent of the batch; the network's own kernels
+    # are only so per batch size.
     for module in (emulator, script):
         for step, given in ((module.normalized_inputs, (x,)), (module.constrain, (x, rows))):
             whole = step(*given)
@@ -129,13 +149,18 @@ def test_no_columns_are_legal(make, contract, emulator, script) -> None:
     ("spoil", "message"),
     [
         (lambda x: x[:, :-1], r"expected host rows of shape \[columns, 197\], got \[2, 196\]"),
-        (lambda x: torch.cat([x, x], 1), r"expected host rows of shape \[columns, 197\], got \[2, 394\]"),
+        (
+            lambda x: torch.cat([x, x], 1),
+            r"expected host rows of shape \[columns, 197\], got \[2, 394\]",
+        ),
         (lambda x: x[0], r"expected host rows of shape \[columns, 197\], got \[197\]"),
         (lambda x: x.double(), "expected float32 host rows, got another type; cast"),
         (lambda x: x.half(), "expected float32 host rows"),
     ],
 )
-def test_wrong_rows_are_refused_alike(make, contract, emulator, script, spoil, message: str) -> None:
+def test_wrong_rows_are_refused_alike(
+    make, contract, emulator, script, spoil, message: str
+) -> None:
     x = spoil(make.rows(contract, 2))
     with pytest.raises(ValueError, match=message):
         emulator(x)
@@ -194,28 +219,39 @@ def test_state_of_a_loaded_script_fits_a_fresh_emulator(make, contract, emulator
     assert fresh.normalization.digest() == emulator.normalization.digest()
 
 
-@pytest.mark.parametrize("move", [lambda m: m, lambda m: m.to(torch.device("cpu")), lambda m: m.float()])
+@pytest.mark.parametrize(
+    "move", [lambda m: m, lambda m: m.to(torch.device("cpu")), lambda m: m.float()]
+)
 def test_humidity_keeps_its_precision_inside_the_scripted_graph(make, move) -> None:
-    """1e-5 from 150 to 330 K against numpy in float64 on the same float32 host rows, after moves and a cast of the module too."""
+    """1e-5 from 150 to 330 K against numpy in float64 on the same float32 host rows, after moves
+    and a cast of the module too.
+    """
     contract = make.contract()
     fields = torch.jit.script(move(make.emulator(contract))).fields
     x = make.rows(contract, 400)
     rng = np.random.default_rng(0)
-    x[:, contract.inputs.slice("state_t")] = torch.from_numpy(rng.uniform(150.0, 330.0, (400, make.levels))).float()
+    x[:, contract.inputs.slice("state_t")] = torch.from_numpy(
+        rng.uniform(150.0, 330.0, (400, make.levels))
+    ).float()
     got = contract.network_inputs.unpack(fields(x))["state_rh"].numpy()
     s = {k: v.numpy().astype(np.float64) for k, v in contract.inputs.unpack(x).items()}
     t, d = s["state_t"], s["state_t"] - 273.16
     poly = np.polynomial.polynomial.polyval
-    liquid = poly(np.maximum(d, -80.0), [6.11239921, 0.443987641, 0.142986287e-1, 0.264847430e-3, 0.302950461e-5, 0.206739458e-7,
-                                         0.640689451e-10, -0.952447341e-13, -0.976195544e-15])  # fmt: skip
-    ice = poly(d, [6.11147274, 0.503160820, 0.188439774e-1, 0.420895665e-3, 0.615021634e-5, 0.602588177e-7, 0.385852041e-9,
-                   0.146898966e-11, 0.252751365e-14])  # fmt: skip
+    liquid = poly(np.maximum(d, -80.0), [6.11239921, 0.443987641, 0.142986287e-1, 0.264847430e-3,
+                                         0.302950461e-5, 0.206739458e-7, 0.640689451e-10,
+                                         -0.952447341e-13, -0.976195544e-15])  # fmt: skip
+    ice = poly(d, [6.11147274, 0.503160820, 0.188439774e-1, 0.420895665e-3, 0.615021634e-5,
+                   0.602588177e-7, 0.385852041e-9, 0.146898966e-11, 0.252751365e-14])  # fmt: skip
     cold = poly(np.maximum(d, -100.0), [0.00763685, 0.000151069, 7.48215e-7])
     ice = np.where(t > 273.15, liquid, np.where(t > 185.0, ice, cold))
     w = np.clip((t - 253.16) / 20.0, 0.0, 1.0)
     h = contract.hybrid
     p = h.p0_pa * np.array(h.hyam) + s["state_ps"][:, None] * np.array(h.hybm)
-    np.testing.assert_allclose(got, 461.0 * p * s["state_q0001"] / (287.0 * 100.0 * (w * liquid + (1.0 - w) * ice)), rtol=1e-5)
+    np.testing.assert_allclose(
+        got,
+        461.0 * p * s["state_q0001"] / (287.0 * 100.0 * (w * liquid + (1.0 - w) * ice)),
+        rtol=1e-5,
+    )
 
 
 def test_confidence_follows_the_outputs_and_no_constraint_touches_it(make, contract) -> None:
@@ -236,7 +272,9 @@ def test_the_gradient_reaches_the_network(make, contract) -> None:
     emulator = make.emulator(contract).train()
     rows, _ = emulator.normalized_forward(make.rows(contract, 4))
     rows.square().mean().backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in emulator.network.parameters())
+    assert all(
+        p.grad is not None and torch.isfinite(p.grad).all() for p in emulator.network.parameters()
+    )
 
 
 def test_packing_splits_and_joins(make) -> None:
@@ -252,13 +290,19 @@ def test_packing_splits_and_joins(make) -> None:
 
 def test_a_network_of_another_shape_is_refused(make, contract) -> None:
     other = make.contract(network_input_set="net_multirep")
-    with pytest.raises(ContractError, match=r"needs a network of ColumnShape\(profile_inputs=9.*got one of ColumnShape\(profile_inputs=25"):
+    with pytest.raises(
+        ContractError,
+        match=r"needs a network of ColumnShape\(profile_inputs=9.*got one of "
+        r"ColumnShape\(profile_inputs=25",
+    ):
         WrappedEmulator(contract, make.network(other.network_shape))
 
 
 def test_outputs_that_nobody_produces_are_refused(make) -> None:
     contract = make.contract(constraints=("prune",))
-    with pytest.raises(ContractError, match=r"outputs \['ptend_q0002', 'ptend_q0003'\] of 'mmf368' come neither"):
+    with pytest.raises(
+        ContractError, match=r"outputs \['ptend_q0002', 'ptend_q0003'\] of 'mmf368' come neither"
+    ):
         WrappedEmulator(contract, make.network(contract.network_shape))
 
 
@@ -274,8 +318,14 @@ def test_contract_round_trip_and_checks(make, contract) -> None:
     for change, message in (
         ({"dims": {"level": 60}}, "has width 20, its dims say level 60"),
         ({"dims": {"level": "20"}}, "valid integer"),
-        ({"hybrid": make.hybrid(21).entry().model_dump()}, "there are 20 levels but the hybrid coefficients have 21"),
-        ({"carried": [{"output": "ptend_t", "input": "state_t"}]}, "carried state needs an input 'start'"),
+        (
+            {"hybrid": make.hybrid(21).entry().model_dump()},
+            "there are 20 levels but the hybrid coefficients have 21",
+        ),
+        (
+            {"carried": [{"output": "ptend_t", "input": "state_t"}]},
+            "carried state needs an input 'start'",
+        ),
         ({"time_step_s": 0.0}, "greater than 0"),
         ({"time_step_s": float("nan")}, "finite"),
         ({"extra": 1}, "Extra inputs"),

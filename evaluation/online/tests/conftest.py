@@ -28,7 +28,9 @@ UNITS = {
 
 
 class HistoryWriter:
-    """Writes history files of a run on Gaussian latitudes: ``latitudes`` by ``longitudes`` columns, 3 levels, areas that sum to 4 pi."""
+    """Writes history files of a run on Gaussian latitudes: ``latitudes`` by ``longitudes`` columns,
+    3 levels, areas that sum to 4 pi.
+    """
 
     hyai, hybi = np.array([0.01, 0.1, 0.1, 0.0]), np.array([0.0, 0.1, 0.5, 1.0])
 
@@ -53,7 +55,9 @@ class HistoryWriter:
         other_units: Mapping[str, str] | None = None,
         fill: float | None = None,
     ) -> Path:
-        """Write one file; fields are [record, (level,) column]; times are the ends of the intervals."""
+        """Write one file; fields are [record, (level,) column]; times are the ends of the
+        intervals.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         with netCDF4.Dataset(path, "w", format=file_format) as data:
             if frequency:
@@ -65,12 +69,18 @@ class HistoryWriter:
                 data.createVariable(name, "f8", ("ncol",))[:] = getattr(self, name)
             for name, values in {"hyai": self.hyai, "hybi": self.hybi}.items():
                 data.createVariable(name, "f8", ("ilev",))[:] = values
-                data.createVariable(name.replace("i", "m"), "f8", ("lev",))[:] = 0.5 * (values[1:] + values[:-1])
+                data.createVariable(name.replace("i", "m"), "f8", ("lev",))[:] = 0.5 * (
+                    values[1:] + values[:-1]
+                )
             data.createVariable("P0", "f8", ())[...] = 1e5
             time = data.createVariable("time", "f8", ("time",))
-            time.setncatts({"units": units, "calendar": calendar} | ({"bounds": "time_bnds"} if bounds else {}))
+            time.setncatts(
+                {"units": units, "calendar": calendar} | ({"bounds": "time_bnds"} if bounds else {})
+            )
             if bounds:
-                data.createVariable("time_bnds", "f8", ("time", "nbnd"))[:] = np.reshape(intervals, (-1, 2))
+                data.createVariable("time_bnds", "f8", ("time", "nbnd"))[:] = np.reshape(
+                    intervals, (-1, 2)
+                )
             time[:] = [end for _, end in intervals]
             for name, values in fields.items():
                 dims = ("time", "lev", "ncol") if np.ndim(values) == 3 else ("time", "ncol")
@@ -80,7 +90,9 @@ class HistoryWriter:
         return path
 
     def state(self, records: int, seed: int = 0) -> dict[str, Array]:
-        """Return a random state of some records that looks like an atmosphere, rounded to the float32 of the files."""
+        """Return a random state of some records that looks like an atmosphere, rounded to the
+        float32 of the files.
+        """
         generator = np.random.default_rng(seed)
         shape = (records, 3, self.columns)
         fields = {
@@ -94,21 +106,44 @@ class HistoryWriter:
             "PRECT": generator.exponential(5e-8, (records, self.columns)),
             "LHFLX": generator.uniform(0.0, 150.0, (records, self.columns)),
         }
-        return {name: values.astype(np.float32).astype(np.float64) for name, values in fields.items()}
+        return {
+            name: values.astype(np.float32).astype(np.float64) for name, values in fields.items()
+        }
 
-    def daily(self, run: Path, first: int, fields: Mapping[str, Array], case: str = "case", **options: object) -> Path:
-        """Write consecutive days from day ``first`` as the embedded model does, all in one file, and return the run folder."""
+    def daily(
+        self,
+        run: Path,
+        first: int,
+        fields: Mapping[str, Array],
+        case: str = "case",
+        **options: object,
+    ) -> Path:
+        """Write consecutive days from day ``first`` as the embedded model does, all in one file,
+        and return the run folder.
+        """
         records = len(next(iter(fields.values())))
         path = run / "history" / f"{case}.eam.h1.0001-01-01-{first:05d}.nc"
-        self.file(path, [(first + k, first + k + 1.0) for k in range(records)], fields, frequency="day_1", **options)  # type: ignore[arg-type]
+        self.file(
+            path,
+            [(first + k, first + k + 1.0) for k in range(records)],
+            fields,
+            frequency="day_1",
+            **options,  # type: ignore[arg-type]
+        )
         return run
 
-    def record(self, run: Path, *, days: float, status: str = "finished", message: str = "") -> Path:
+    def record(
+        self, run: Path, *, days: float, status: str = "finished", message: str = ""
+    ) -> Path:
         """Write the record that a run of the embedded model leaves."""
         run.mkdir(parents=True, exist_ok=True)
         case = {"host": "aquaplanet", "name": run.name, "start": "0001-01-01-00000", "days": days}
-        (run / "run.json").write_text(json.dumps({"case": case, "status": status, "message": message}))
-        (run / "log.txt").write_text("climlink-aquaplanet: day 1 of 2.000 simulated_years_per_day 12.500\n")
+        (run / "run.json").write_text(
+            json.dumps({"case": case, "status": status, "message": message})
+        )
+        (run / "log.txt").write_text(
+            "climlink-aquaplanet: day 1 of 2.000 simulated_years_per_day 12.500\n"
+        )
         return run
 
 

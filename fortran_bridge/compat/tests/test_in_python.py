@@ -1,7 +1,9 @@
-"""The drop-in in a process that has Python's torch as well: test_in_python.py FOLDER LIBRARY global|local first|last.
+"""The drop-in in a process that has Python's torch as well: test_in_python.py FOLDER LIBRARY
+global|local first|last.
 
-libtorch exports C functions whose names are also FTorch's own (torch_from_blob), and the first in the search order wins: FTorch ends with
-a segmentation fault where libtorch is global and loaded first. Each combination is a process of its own.
+libtorch exports C functions whose names are also FTorch's own (torch_from_blob), and the first in
+the search order wins: FTorch ends with a segmentation fault where libtorch is global and loaded
+first. Each combination is a process of its own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Make create_backend of an E3SM checkout know the backend "libtorch": add_backend.py E3SM_ROOT.
 
-Puts a few lines after or before named lines of three or four files of components/emulators, each insertion marked. A file in which such a
-line is missing or stands twice is refused, and then nothing is written. Exit code 0, or 1 with the reason on the error unit.
+Puts a few lines after or before named lines of three or four files of components/emulators, each
+insertion marked. A file in which such a line is missing or stands twice is refused, and then
+nothing is written. Exit code 0, or 1 with the reason on the error unit.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Insertion:
-    """Lines to put beside the one line that reads as ``anchor``; comments and white space do not matter."""
+    """Lines to put beside the one line that reads as ``anchor``; comments and white space do not
+    matter.
+    """
 
     anchor: str
     text: str
@@ -35,13 +38,15 @@ CONFIGURATION = (
     Insertion("#include <string>", "#include <map>"),
     Insertion(
         "bool verbose = false;",
-        "  std::string model_path; // file of the network\n  std::map<std::string, std::string> options; // of one kind of backend",
+        "  std::string model_path; // file of the network\n  std::map<std::string, std::string> "
+        "options; // of one kind of backend",
     ),
 )
 FACTORY = (
     Insertion(
         '#include "create_inference_backend.hpp"',
-        '#ifdef EMULATOR_ENABLE_CLIMLINK\n#include "climlink_inference_backend.hpp"\n#else\n#include <stdexcept>\n#endif',
+        '#ifdef EMULATOR_ENABLE_CLIMLINK\n#include "climlink_inference_backend.hpp"\n#else\n'
+        "#include <stdexcept>\n#endif",
     ),
     Insertion(
         "case BackendType::STUB:",
@@ -49,7 +54,8 @@ FACTORY = (
         "#ifdef EMULATOR_ENABLE_CLIMLINK\n"
         "    return climlink_e3sm::backend_from(config);\n"
         "#else\n"
-        '    throw std::runtime_error("inference backend libtorch: this E3SM was built without it; configure with "\n'
+        '    throw std::runtime_error("inference backend libtorch: this E3SM was built without it; '
+        'configure with "\n'
         '                             "-DEMULATOR_ENABLE_CLIMLINK=ON");\n'
         "#endif",
         before=True,
@@ -80,7 +86,10 @@ def insert(source: str, insertions: tuple[Insertion, ...], origin: Path) -> str:
     for insertion in insertions:
         found = [n for n, line in enumerate(lines) if plain(line) == insertion.anchor]
         if len(found) != 1:
-            raise RefusedError(f"{origin}: expected the line {insertion.anchor!r} once, found it {len(found)} times")
+            raise RefusedError(
+                f"{origin}: expected the line {insertion.anchor!r} once, found it {len(found)} "
+                "times"
+            )
         lines.insert(found[0] + (not insertion.before), marked(insertion.text, "//"))
     return "".join(lines)
 
@@ -90,15 +99,28 @@ def read(root: Path, name: str) -> str:
     try:
         return (root / FRAMEWORK / name).read_text(encoding="utf-8")
     except OSError as error:
-        raise RefusedError(f"{root / FRAMEWORK / name}: {error.strerror}; expected an E3SM checkout with components/emulators") from error
+        raise RefusedError(
+            f"{root / FRAMEWORK / name}: {error.strerror}; expected an E3SM checkout with "
+            "components/emulators"
+        ) from error
 
 
 def configuration_file(root: Path) -> str:
-    """Return the header that declares InferenceConfig, which has been a file of its own at times."""
+    """Return the header that declares InferenceConfig, which has been a file of its own at
+    times.
+    """
     names = ("inference/inference_backend.hpp", "inference/inference_config.hpp")
-    found = [n for n in names if (root / FRAMEWORK / n).is_file() and re.search(r"^struct InferenceConfig\b", read(root, n), re.MULTILINE)]
+    found = [
+        n
+        for n in names
+        if (root / FRAMEWORK / n).is_file()
+        and re.search(r"^struct InferenceConfig\b", read(root, n), re.MULTILINE)
+    ]
     if len(found) != 1:
-        raise RefusedError(f"{root / FRAMEWORK}: expected struct InferenceConfig in one of {', '.join(names)}, found it in {len(found)}")
+        raise RefusedError(
+            f"{root / FRAMEWORK}: expected struct InferenceConfig in one of {', '.join(names)}, "
+            f"found it in {len(found)}"
+        )
     return found[0]
 
 
@@ -112,15 +134,26 @@ def changed_files(root: Path) -> dict[Path, str]:
     sources = {name: read(root, name) for name in (*wanted, build)}
     for name, source in sources.items():
         if MARK in source:
-            raise RefusedError(f"{root / FRAMEWORK / name}: already has insertions of climlink; give a checkout as E3SM has it")
+            raise RefusedError(
+                f"{root / FRAMEWORK / name}: already has insertions of climlink; give a checkout "
+                "as E3SM has it"
+            )
     if re.search(r"\bLIBTORCH\b", sources[header]):
         raise RefusedError(
-            f"{root / FRAMEWORK / header}: this E3SM has a backend type LIBTORCH of its own; construct ClimlinkBackend instead"
+            f"{root / FRAMEWORK / header}: this E3SM has a backend type LIBTORCH of its own; "
+            "construct ClimlinkBackend instead"
         )
     if len(re.findall(r"^add_library\(emulator_common\b", sources[build], re.MULTILINE)) != 1:
-        raise RefusedError(f"{root / FRAMEWORK / build}: expected add_library(emulator_common ...) once")
-    result = {root / FRAMEWORK / name: insert(sources[name], insertions, root / FRAMEWORK / name) for name, insertions in wanted.items()}
-    result[root / FRAMEWORK / build] = sources[build].rstrip("\n") + "\n\n" + marked(BUILD.strip(), "#")
+        raise RefusedError(
+            f"{root / FRAMEWORK / build}: expected add_library(emulator_common ...) once"
+        )
+    result = {
+        root / FRAMEWORK / name: insert(sources[name], insertions, root / FRAMEWORK / name)
+        for name, insertions in wanted.items()
+    }
+    result[root / FRAMEWORK / build] = (
+        sources[build].rstrip("\n") + "\n\n" + marked(BUILD.strip(), "#")
+    )
     return result
 
 
@@ -131,7 +164,10 @@ def main() -> int:
     try:
         files = changed_files(parser.parse_args().e3sm_root)
     except RefusedError as error:
-        sys.stderr.write(f"add_backend.py: {error}. Nothing was changed; docs/e3sm-emulators.md shows the lines to put in by hand\n")
+        sys.stderr.write(
+            f"add_backend.py: {error}. Nothing was changed; docs/e3sm-emulators.md shows the lines "
+            "to put in by hand\n"
+        )
         return 1
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")

@@ -12,7 +12,9 @@ import torch
 
 
 def compare(program: str, package: str, x: np.ndarray, *lengths: str) -> None:
-    """Run 37 columns both ways; they differ by less than 1e-6 of the largest value of each output."""
+    """Run 37 columns both ways; they differ by less than 1e-6 of the largest value of each
+    output.
+    """
     with torch.inference_mode():
         expected = torch.jit.load(package)(torch.from_numpy(x)).numpy()
     with tempfile.TemporaryDirectory() as name:

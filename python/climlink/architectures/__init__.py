@@ -60,14 +60,17 @@ def preset_names(name: str) -> list[str]:
 
 
 def resolve_configuration(name: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration with its preset replaced by explicit numbers: what a manifest records."""
+    """Return the configuration with its preset replaced by explicit numbers: what a manifest
+    records.
+    """
     return find(name).resolved(configuration).model_dump()
 
 
 def build(name: str, configuration: Mapping[str, Any], shape: ColumnShape | RowShape) -> Built:
     """Return a network with fresh weights from torch's random numbers.
 
-    ``configuration`` may hold ``preset`` (``standard`` or ``small``, default ``standard``) and any field of the architecture.
-    ArchitectureError names unknown architectures, presets and keys with the near ones, and values that do not fit.
+    ``configuration`` may hold ``preset`` (``standard`` or ``small``, default ``standard``) and any
+    field of the architecture. ArchitectureError names unknown architectures, presets and keys with
+    the near ones, and values that do not fit.
     """
     return find(name).build(configuration, shape)

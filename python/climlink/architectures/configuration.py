@@ -1,4 +1,6 @@
-"""What every architecture's configuration has in common: strict fields and named presets that resolve to explicit numbers."""
+"""What every architecture's configuration has in common: strict fields and named presets that
+resolve to explicit numbers.
+"""
 
 from __future__ import annotations
 
@@ -17,30 +19,42 @@ PRESET_KEY = "preset"
 
 
 class ArchitectureConfiguration(Strict):
-    """Numbers that fix an architecture but for the shape of its columns; ``presets`` are named starting points."""
+    """Numbers that fix an architecture but for the shape of its columns; ``presets`` are named
+    starting points.
+    """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"standard": {}}
 
 
-def resolve(architecture: str, kind: type[Configuration], configuration: Mapping[str, Any]) -> Configuration:
-    """Return explicit numbers from a mapping that may name a ``preset`` (default ``standard``) and override some of its fields.
+def resolve(
+    architecture: str, kind: type[Configuration], configuration: Mapping[str, Any]
+) -> Configuration:
+    """Return explicit numbers from a mapping that may name a ``preset`` (default ``standard``) and
+    override some of its fields.
 
-    ArchitectureError names the architecture, the key, what was expected, and for an unknown key or preset the near ones.
+    ArchitectureError names the architecture, the key, what was expected, and for an unknown key or
+    preset the near ones.
     """
     fields = dict(configuration)
     preset = fields.pop(PRESET_KEY, "standard")
     if preset not in kind.presets:
         near = near_names(str(preset), kind.presets)
-        raise ArchitectureError(f"architecture {architecture!r} has no preset {preset!r}{near}; known: {', '.join(kind.presets)}")
+        raise ArchitectureError(
+            f"architecture {architecture!r} has no preset {preset!r}{near}; known: "
+            f"{', '.join(kind.presets)}"
+        )
     unknown = [key for key in fields if key not in kind.model_fields]
     if unknown:
         known = [PRESET_KEY, *kind.model_fields]
         raise ArchitectureError(
-            f"architecture {architecture!r}: unknown key {unknown[0]!r}{near_names(unknown[0], known)}; known keys: {', '.join(known)}"
+            f"architecture {architecture!r}: unknown key "
+            f"{unknown[0]!r}{near_names(unknown[0], known)}; known keys: {', '.join(known)}"
         )
     try:
         return kind.model_validate({**kind.presets[preset], **fields})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "configuration"
-        raise ArchitectureError(f"architecture {architecture!r}: {key}: {first['msg']}, got {first['input']!r:.80}") from error
+        raise ArchitectureError(
+            f"architecture {architecture!r}: {key}: {first['msg']}, got {first['input']!r:.80}"
+        ) from error

@@ -6,4 +6,6 @@ from climlink.wrappers.errors import ClimlinkError
 
 
 class ArchitectureError(ClimlinkError, ValueError):
-    """An architecture is unknown, its configuration is not valid, or it does not fit the shape of the columns."""
+    """An architecture is unknown, its configuration is not valid, or it does not fit the shape of
+    the columns.
+    """

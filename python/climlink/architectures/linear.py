@@ -1,4 +1,6 @@
-"""One linear map from all inputs to all outputs: the smallest network that exercises every route, and a baseline."""
+"""One linear map from all inputs to all outputs: the smallest network that exercises every route,
+and a baseline.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Linear(ColumnEmulator):
         self.profile_outputs: int = shape.profile_outputs
         self.level_count: int = shape.level_count
         inputs = shape.profile_inputs * shape.level_count + shape.scalar_inputs
-        self.map = nn.Linear(inputs, shape.profile_outputs * shape.level_count + shape.scalar_outputs)
+        self.map = nn.Linear(
+            inputs, shape.profile_outputs * shape.level_count + shape.scalar_outputs
+        )
 
     def forward(self, profiles: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return profiles [batch, channel, level], scalars [batch, channel] and no confidence."""

@@ -1,4 +1,6 @@
-"""A multilayer perceptron on the packed column: the baseline every architecture is measured against."""
+"""A multilayer perceptron on the packed column: the baseline every architecture is measured
+against.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,23 @@ from torch import Tensor, nn
 from climlink.architectures.configuration import ArchitectureConfiguration
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape, no_confidence
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
 
 
 class MLPConfiguration(ArchitectureConfiguration):
-    """Hidden layers of the perceptron. ``standard`` has the widths of ClimSim's own MLP baseline."""
+    """Hidden layers of the perceptron. ``standard`` has the widths of ClimSim's own MLP
+    baseline.
+    """
 
     hidden: list[int] = Field(min_length=1, description="width of each hidden layer")
-    activation: Literal["relu", "leaky_relu", "gelu", "silu"] = Field(default="silu", description="after each hidden layer")
+    activation: Literal["relu", "leaky_relu", "gelu", "silu"] = Field(
+        default="silu", description="after each hidden layer"
+    )
     layer_norm: bool = Field(default=True, description="LayerNorm before each activation")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -41,7 +52,9 @@ class MLP(ColumnEmulator):
             norm = [nn.LayerNorm(hidden)] if configuration.layer_norm else []
             layers += [nn.Linear(width, hidden), *norm, _ACTIVATIONS[configuration.activation]()]
             width = hidden
-        layers.append(nn.Linear(width, shape.profile_outputs * shape.level_count + shape.scalar_outputs))
+        layers.append(
+            nn.Linear(width, shape.profile_outputs * shape.level_count + shape.scalar_outputs)
+        )
         self.layers = nn.Sequential(*layers)
 
     def forward(self, profiles: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor, Tensor]:

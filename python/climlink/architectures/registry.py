@@ -73,7 +73,9 @@ class Architecture:
         wanted = RowShape if issubclass(self.network, RowNetwork) else ColumnShape
         if not isinstance(shape, wanted):
             got = type(shape).__name__
-            raise ArchitectureError(f"architecture {self.name!r} needs a {wanted.__name__}, got a {got}")
+            raise ArchitectureError(
+                f"architecture {self.name!r} needs a {wanted.__name__}, got a {got}"
+            )
         try:
             return self.network(shape, settings)  # type: ignore[call-arg, arg-type]
         except ClimlinkError:
@@ -246,9 +248,13 @@ def _of_plug_in(name: str) -> Architecture:
     offers = _plug_ins().get(name, [])
     if not offers:
         known = known_names()
-        unknown = f"unknown architecture {name!r}{near_names(name, known)}; known: {', '.join(known)}"
+        unknown = (
+            f"unknown architecture {name!r}{near_names(name, known)}; known: {', '.join(known)}"
+        )
         how = "`file: NETWORKS.py` beside its name, or an installed project"
-        raise ArchitectureError(f"{unknown}; one of your own needs {how} (docs/add-an-architecture.md)")
+        raise ArchitectureError(
+            f"{unknown}; one of your own needs {how} (docs/add-an-architecture.md)"
+        )
     places = " and ".join(map(_place, offers))
     if len(offers) > 1:
         named = f"two architectures are named {name!r}, of {places}"
@@ -263,7 +269,9 @@ def _of_plug_in(name: str) -> Architecture:
         others = ", ".join(a.name for a in _REGISTERED.values() if a.origin == origin)
         lacking = f"registered no architecture {name!r} (but {others or 'nothing'})"
         call = f"climlink.register_architecture({name!r}, ...)"
-        raise ArchitectureError(f"plug-in {places} was loaded and {lacking}: its module must call {call}")
+        raise ArchitectureError(
+            f"plug-in {places} was loaded and {lacking}: its module must call {call}"
+        )
     return _REGISTERED[name]
 
 
@@ -282,7 +290,9 @@ def _of_file(name: str, file: Path) -> Architecture:
     table = _FILES[where, digest]
     if name not in table:
         near, known = near_names(name, table), ", ".join(table) or "nothing"
-        raise ArchitectureError(f"{file} registers no architecture {name!r}{near}; it registers {known}")
+        raise ArchitectureError(
+            f"{file} registers no architecture {name!r}{near}; it registers {known}"
+        )
     return table[name]
 
 

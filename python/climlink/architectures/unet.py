@@ -1,8 +1,9 @@
 """The one-dimensional U-Net of the ClimSim online study, along the levels of a column.
 
-Published size (preset ``standard``): 12,975,373 trainable parameters for 9 profile + 17 scalar inputs and 5 + 8 outputs. The published
-network also executes twelve frozen identity 1x1 convolutions on skips (592,384 parameters that never train); an identity needs no
-convolution, so they are left out, and ``trainable_parameters`` equals the published count.
+Published size (preset ``standard``): 12,975,373 trainable parameters for 9 profile + 17 scalar
+inputs and 5 + 8 outputs. The published network also executes twelve frozen identity 1x1
+convolutions on skips (592,384 parameters that never train); an identity needs no convolution, so
+they are left out, and ``trainable_parameters`` equals the published count.
 """
 
 from __future__ import annotations
@@ -27,16 +28,35 @@ _PUBLISHED_SMALL = 1e-5
 
 
 class UNetConfiguration(ArchitectureConfiguration):
-    """Sizes and starting values. ``standard`` is the published network; ``small`` trains on a CPU within minutes."""
+    """Sizes and starting values. ``standard`` is the published network; ``small`` trains on a CPU
+    within minutes.
+    """
 
-    widths: list[int] = Field(min_length=1, description="channels at each resolution, finest first; each next one has half the levels")
-    blocks: int = Field(ge=1, description="residual blocks per resolution on the way down; one more on the way up")
+    widths: list[int] = Field(
+        min_length=1,
+        description="channels at each resolution, finest first; each next one has half the levels",
+    )
+    blocks: int = Field(
+        ge=1, description="residual blocks per resolution on the way down; one more on the way up"
+    )
     groups: int = Field(ge=1, description="groups of every GroupNorm")
-    residual_scale: float = Field(gt=0, description="factor on the initial weights that end each block and its attention")
-    head_scale: float = Field(gt=0, description="factor on the initial weights of the last convolution")
-    resample_projection: bool = Field(description="1x1 convolution on the skip of every halving and doubling block (published)")
-    rectified_scalars: bool = Field(description="ReLU on every level before a scalar output is the mean over levels (published)")
-    position_channels: int = Field(default=0, ge=0, description="fixed inputs cos(pi n k) of the relative level k, n = 1, 2, 4, ...")
+    residual_scale: float = Field(
+        gt=0, description="factor on the initial weights that end each block and its attention"
+    )
+    head_scale: float = Field(
+        gt=0, description="factor on the initial weights of the last convolution"
+    )
+    resample_projection: bool = Field(
+        description="1x1 convolution on the skip of every halving and doubling block (published)"
+    )
+    rectified_scalars: bool = Field(
+        description="ReLU on every level before a scalar output is the mean over levels (published)"
+    )
+    position_channels: int = Field(
+        default=0,
+        ge=0,
+        description="fixed inputs cos(pi n k) of the relative level k, n = 1, 2, 4, ...",
+    )
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "standard": {
@@ -64,12 +84,16 @@ class UNetConfiguration(ArchitectureConfiguration):
     def _divisible(self) -> UNetConfiguration:
         bad = [w for w in self.widths if w % self.groups]
         if bad:
-            raise ValueError(f"every width must be a multiple of groups ({self.groups}); {bad} are not")
+            raise ValueError(
+                f"every width must be a multiple of groups ({self.groups}); {bad} are not"
+            )
         return self
 
 
 def _norm(channels: int, groups: int) -> nn.GroupNorm:
-    """Return a GroupNorm; a joined input's channels are a multiple of ``groups`` because every width is."""
+    """Return a GroupNorm; a joined input's channels are a multiple of ``groups`` because every
+    width is.
+    """
     return nn.GroupNorm(groups, channels, eps=_EPSILON)
 
 
@@ -100,7 +124,9 @@ class Double(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over levels with one head; softmax in float32. Queries, keys and values interleave by channel, as published."""
+    """Self-attention over levels with one head; softmax in float32. Queries, keys and values
+    interleave by channel, as published.
+    """
 
     def __init__(self, channels: int, groups: int, scale: float) -> None:
         super().__init__()
@@ -119,13 +145,23 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block: GroupNorm, SiLU, (resampling,) convolution, GroupNorm, convolution; then, at the bottom, attention."""
+    """A residual block: GroupNorm, SiLU, (resampling,) convolution, GroupNorm, convolution; then,
+    at the bottom, attention.
+    """
 
     def __init__(
-        self, inputs: int, outputs: int, configuration: UNetConfiguration, *, resample: nn.Module | None = None, attention: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        configuration: UNetConfiguration,
+        *,
+        resample: nn.Module | None = None,
+        attention: bool = False,
     ) -> None:
         super().__init__()
-        projected = inputs != outputs or (resample is not None and configuration.resample_projection)
+        projected = inputs != outputs or (
+            resample is not None and configuration.resample_projection
+        )
         self.first_norm = _norm(inputs, configuration.groups)
         self.first = _convolution(inputs, outputs, 3)
         self.second_norm = _norm(outputs, configuration.groups)
@@ -133,7 +169,11 @@ class Block(nn.Module):
         self.resample = nn.Identity() if resample is None else resample
         self.skip = _convolution(inputs, outputs, 1) if projected else nn.Identity()
         self.has_attention: bool = attention
-        self.attention = Attention(outputs, configuration.groups, configuration.residual_scale) if attention else nn.Identity()
+        self.attention = (
+            Attention(outputs, configuration.groups, configuration.residual_scale)
+            if attention
+            else nn.Identity()
+        )
         self.weight: float = _HALF_POWER
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,7 +189,8 @@ class Block(nn.Module):
 class UNet(ColumnEmulator):
     """U-Net over levels; scalars enter as constant channels and leave as means over levels.
 
-    Zero levels are added at the model top until the level count can be halved once per resolution, and dropped at the end.
+    Zero levels are added at the model top until the level count can be halved once per resolution,
+    and dropped at the end.
     """
 
     if TYPE_CHECKING:
@@ -159,30 +200,40 @@ class UNet(ColumnEmulator):
         super().__init__(shape)
         widths, factor = configuration.widths, 2 ** (len(configuration.widths) - 1)
         if shape.level_count < factor:
-            raise ArchitectureError(f"{len(widths)} resolutions need at least {factor} levels, got {shape.level_count}; give fewer widths")
+            raise ArchitectureError(
+                f"{len(widths)} resolutions need at least {factor} levels, got "
+                f"{shape.level_count}; give fewer widths"
+            )
         self.padding: int = -shape.level_count % factor
         self.profile_outputs: int = shape.profile_outputs
         self.rectified_scalars: bool = configuration.rectified_scalars
-        self.register_buffer("position", _position(configuration.position_channels, shape.level_count))
+        self.register_buffer(
+            "position", _position(configuration.position_channels, shape.level_count)
+        )
         inputs = shape.profile_inputs + shape.scalar_inputs + configuration.position_channels
         self.stem = _convolution(inputs, widths[0], 3)
         down, skips = _encoder(configuration)
         self.down = nn.ModuleList(down)
         self.middle = nn.Sequential(
-            Block(widths[-1], widths[-1], configuration, attention=True), Block(widths[-1], widths[-1], configuration)
+            Block(widths[-1], widths[-1], configuration, attention=True),
+            Block(widths[-1], widths[-1], configuration),
         )
         up, takes_skip = _decoder(configuration, skips)
         self.up = nn.ModuleList(up)
         self.takes_skip = takes_skip
         self.head_norm = _norm(widths[0], configuration.groups)
-        self.head = _convolution(widths[0], shape.profile_outputs + shape.scalar_outputs, 3, configuration.head_scale)
+        self.head = _convolution(
+            widths[0], shape.profile_outputs + shape.scalar_outputs, 3, configuration.head_scale
+        )
 
     def forward(self, profiles: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return profiles [batch, channel, level], scalars [batch, channel] and no confidence."""
         levels = profiles.shape[2]
         constants = scalars.unsqueeze(2).expand(-1, -1, levels)
         position = self.position.to(profiles.dtype).expand(profiles.shape[0], -1, -1)
-        x = self.stem(functional.pad(torch.cat([profiles, constants, position], dim=1), [self.padding, 0]))
+        x = self.stem(
+            functional.pad(torch.cat([profiles, constants, position], dim=1), [self.padding, 0])
+        )
         skips = [x]
         for block in self.down:
             x = block(x)
@@ -207,7 +258,9 @@ def _position(channels: int, levels: int) -> Tensor:
 
 
 def _encoder(configuration: UNetConfiguration) -> tuple[list[nn.Module], list[int]]:
-    """Return the blocks on the way down and the channels of every skip: the stem's and each block's."""
+    """Return the blocks on the way down and the channels of every skip: the stem's and each
+    block's.
+    """
     widths = configuration.widths
     blocks: list[nn.Module] = []
     skips, channels = [widths[0]], widths[0]
@@ -222,7 +275,9 @@ def _encoder(configuration: UNetConfiguration) -> tuple[list[nn.Module], list[in
     return blocks, skips
 
 
-def _decoder(configuration: UNetConfiguration, skips: list[int]) -> tuple[list[nn.Module], list[bool]]:
+def _decoder(
+    configuration: UNetConfiguration, skips: list[int]
+) -> tuple[list[nn.Module], list[bool]]:
     """Return the blocks on the way up and which of them take a skip (all but the doubling ones)."""
     widths, remaining = configuration.widths, list(skips)
     blocks: list[nn.Module] = []

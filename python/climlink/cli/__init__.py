@@ -1,1 +1,3 @@
-"""The command line; each file holds one group of commands and imports what it needs when it runs."""
+"""The command line; each file holds one group of commands and imports what it needs when it
+runs.
+"""

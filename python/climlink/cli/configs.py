@@ -21,9 +21,15 @@ def register(app: typer.Typer) -> None:
 
 
 def configs(
-    kind: Annotated[str | None, typer.Argument(help="one kind, such as cases, splits or training")] = None,
-    name: Annotated[str | None, typer.Argument(help="print this one, to copy and change it")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print names, purposes and paths as JSON")] = False,
+    kind: Annotated[
+        str | None, typer.Argument(help="one kind, such as cases, splits or training")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="print this one, to copy and change it")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print names, purposes and paths as JSON")
+    ] = False,
 ) -> None:
     """List the shipped training files, cases, splits, machines and comparisons, and the
     architectures; commands take them by name.
@@ -40,7 +46,9 @@ def configs(
 
     kinds = [*configuration_kinds(), ARCHITECTURES]
     if kind is not None and kind not in kinds:
-        raise typer.BadParameter(f"no kind {kind!r}{near_names(kind, kinds)}; kinds: {', '.join(kinds)}")
+        raise typer.BadParameter(
+            f"no kind {kind!r}{near_names(kind, kinds)}; kinds: {', '.join(kinds)}"
+        )
     if kind is not None and name is not None:
         if kind == ARCHITECTURES:
             typer.echo(_architecture_text(name), nl=False)

@@ -1,6 +1,7 @@
 """Where the command line writes: results to standard output, progress and errors to standard error.
 
-A console that cannot show a character (ISO-8859-1 has no ≤) gets one that it can show: text is never lost to its encoding.
+A console that cannot show a character (ISO-8859-1 has no ≤) gets one that it can show: text is
+never lost to its encoding.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _PLAIN = {
-    "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "±": "+/-", "×": "x", "·": ".", "−": "-", "–": "-", "—": "-", "→": "->", "←": "<-",
-    "↔": "<->", "∞": "inf", "σ": "sigma", "Δ": "Delta", "µ": "u", "μ": "u", "‘": "'", "’": "'", "“": '"', "”": '"', "•": "*", "█": "#",
+    "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "±": "+/-", "×": "x", "·": ".", "−": "-", "–": "-",
+    "—": "-", "→": "->", "←": "<-", "↔": "<->", "∞": "inf", "σ": "sigma", "Δ": "Delta", "µ": "u",
+    "μ": "u", "‘": "'", "’": "'", "“": '"', "”": '"', "•": "*", "█": "#",
 }  # fmt: skip
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """Return what stands for characters that an encoding lacks; \\xNN for a byte of a file name that is no text."""
+    """Return what stands for characters that an encoding lacks; \\xNN for a byte of a file name
+    that is no text.
+    """
     assert isinstance(error, UnicodeEncodeError)
     return "".join(map(_plain_character, error.object[error.start : error.end])), error.end
 
@@ -82,12 +86,16 @@ class Lines:
             return
         self._last = now
         left = f", about {(now - self._start) * (total - done) / done:.0f} s left" if done else ""
-        errors.print(f"{self._label}: {done} of {total}{left} {note}".rstrip(), markup=False, highlight=False)
+        errors.print(
+            f"{self._label}: {done} of {total}{left} {note}".rstrip(), markup=False, highlight=False
+        )
 
 
 @contextmanager
 def progress_bar(label: str, hidden: bool = False) -> Iterator[Bar | Lines]:
-    """Show progress on standard error while the block runs, as a bar or, where that is no terminal, in lines; ``hidden`` for scripts."""
+    """Show progress on standard error while the block runs, as a bar or, where that is no terminal,
+    in lines; ``hidden`` for scripts.
+    """
     if not hidden and not errors.is_terminal:
         yield Lines(label)
         return
@@ -103,5 +111,7 @@ def progress_bar(label: str, hidden: bool = False) -> Iterator[Bar | Lines]:
 
 
 def print_json(value: Any) -> None:
-    """Print a structure as JSON, and nothing else, on standard output; numbers that are not finite are an error."""
+    """Print a structure as JSON, and nothing else, on standard output; numbers that are not finite
+    are an error.
+    """
     print(json.dumps(value, indent=1, allow_nan=False))

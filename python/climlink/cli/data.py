@@ -25,32 +25,59 @@ def register(app: typer.Typer) -> None:
 def prepare(
     source: Annotated[
         Path,
-        typer.Argument(help="folder with mli/mlo pairs and the grid file; or a table, or a folder of tables"),
+        typer.Argument(
+            help="folder with mli/mlo pairs and the grid file; or a table, or a folder of tables"
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="store to write, such as climsim.zarr")],
-    split: Annotated[Path, typer.Option(help="which stamps or rows train, validate and test: a file, or a shipped split by name")],
-    grid: Annotated[Path | None, typer.Option(help="grid file, if not in SOURCE; of a table it gives the levels' pressure")] = None,
+    split: Annotated[
+        Path,
+        typer.Option(
+            help="which stamps or rows train, validate and test: a file, or a shipped split by name"
+        ),
+    ],
+    grid: Annotated[
+        Path | None,
+        typer.Option(help="grid file, if not in SOURCE; of a table it gives the levels' pressure"),
+    ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="store configuration: dtypes, time_chunk, time_step_s, lags, pairs, table"),
+        typer.Option(
+            help="store configuration: dtypes, time_chunk, time_step_s, lags, pairs, table"
+        ),
     ] = None,
-    lags: Annotated[bool, typer.Option("--lags", help="store the inputs of earlier steps too (sets v4 and v6)")] = False,
-    pairs: Annotated[Literal["mli-mlo", "mlis-mlos", "mlisp-mlosp"] | None, typer.Option(help="files that make a pair")] = None,
+    lags: Annotated[
+        bool, typer.Option("--lags", help="store the inputs of earlier steps too (sets v4 and v6)")
+    ] = False,
+    pairs: Annotated[
+        Literal["mli-mlo", "mlis-mlos", "mlisp-mlosp"] | None,
+        typer.Option(help="files that make a pair"),
+    ] = None,
     variables: Annotated[
         Path | None,
-        typer.Option(help="YAML file of own variables that the pairs hold too, to be stored with the others"),
+        typer.Option(
+            help="YAML file of own variables that the pairs hold too, to be stored with the others"
+        ),
     ] = None,
     inputs: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="inputs of a table: a set, or variables with commas between"),
+        typer.Option(
+            metavar="SET", help="inputs of a table: a set, or variables with commas between"
+        ),
     ] = None,
-    outputs: Annotated[str | None, typer.Option(metavar="SET", help="targets of a table, in the same way")] = None,
+    outputs: Annotated[
+        str | None, typer.Option(metavar="SET", help="targets of a table, in the same way")
+    ] = None,
     values: Annotated[
         Literal["physical", "normalized"] | None,
         typer.Option(help="what .npy and HDF5 files hold; normalized needs --config"),
     ] = None,
-    targets: Annotated[Path | None, typer.Option(help="file with the targets of the rows of SOURCE, physical")] = None,
-    weights: Annotated[Path | None, typer.Option(help="file with the weights of the targets in the LEAP score")] = None,
+    targets: Annotated[
+        Path | None, typer.Option(help="file with the targets of the rows of SOURCE, physical")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="file with the weights of the targets in the LEAP score")
+    ] = None,
     ignore: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="column of a table to leave out; may be repeated"),
@@ -62,7 +89,9 @@ def prepare(
             help="keep and count values of it outside the plausible range; may be repeated",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing store")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace an existing store")
+    ] = False,
 ) -> None:
     """Read pairs or a table into one chunked Zarr store; an interrupted call is resumed by
     repeating it.
@@ -73,7 +102,8 @@ def prepare(
 
     Example: `climlink data prepare DIR --out stores/climsim_sample.zarr --split climsim_sample`
 
-    Example: `climlink data prepare RUNDIR --out v6.zarr --split split.yaml --grid grid-info.nc --lags --pairs mlisp-mlosp`
+    Example: `climlink data prepare RUNDIR --out v6.zarr --split split.yaml --grid grid-info.nc
+    --lags --pairs mlisp-mlosp`
 
     Kaggle: `climlink data prepare train.csv -o leap.zarr --split rows --grid grid-info.nc --weights
     sample_submission.csv`
@@ -126,7 +156,10 @@ def prepare(
     size = f"{done.records} {done.unit} ({done.records_written} written now)"
     output.print(f"{done.path}: {done.status}, {size}, digest {done.digest[:16]}…")
     if done.left_out:
-        output.print(f"{done.left_out} pairs left out: without the two steps before them they have no lagged inputs")
+        output.print(
+            f"{done.left_out} pairs left out: without the two steps before them they have no "
+            "lagged inputs"
+        )
     if done.implausible:
         counts = ", ".join(f"{name} {count}" for name, count in done.implausible.items())
         output.print(f"values outside their plausible range were kept: {counts}")
@@ -183,7 +216,11 @@ def _show(d: dict[str, Any]) -> None:
     for key, value in d.items():
         rows = [{"name": k, **v} for k, v in value.items()] if isinstance(value, dict) else value
         if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-            table = Table(*(c.replace("_", " ") for c in rows[0]), title=key.replace("_", " "), title_justify="left")
+            table = Table(
+                *(c.replace("_", " ") for c in rows[0]),
+                title=key.replace("_", " "),
+                title_justify="left",
+            )
             for row in rows:
                 table.add_row(*(_cell(v) for v in row.values()))
             output.print(table)

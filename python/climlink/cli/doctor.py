@@ -20,9 +20,11 @@ def register(app: typer.Typer) -> None:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
 ) -> None:
-    """Show what this machine has and lacks, and what each lack would stop; exit code 1 where the basics do not work.
+    """Show what this machine has and lacks, and what each lack would stop; exit code 1 where the
+    basics do not work.
 
-    The basics: climlink's compiled runtime, torch, netCDF, and a folder for temporary files. MPI, compilers and a GPU are not among them.
+    The basics: climlink's compiled runtime, torch, netCDF, and a folder for temporary files. MPI,
+    compilers and a GPU are not among them.
 
     Example: `climlink doctor`
     """
@@ -30,11 +32,18 @@ def doctor(
 
     findings = examine()
     if as_json:
-        print_json({"works": works(findings), "findings": [{**asdict(f), "lacks": f.lacks} for f in findings]})
+        print_json(
+            {
+                "works": works(findings),
+                "findings": [{**asdict(f), "lacks": f.lacks} for f in findings],
+            }
+        )
     else:
         table = Table(box=None, show_header=False, pad_edge=False)
         for f in findings:
-            mark = "ok" if not f.lacks else "[bold red]needed[/]" if f.needed else "[yellow]lacks[/]"
+            mark = (
+                "ok" if not f.lacks else "[bold red]needed[/]" if f.needed else "[yellow]lacks[/]"
+            )
             text = escape(f.found or f"{f.problem}; stops {f.stops}")
             table.add_row(mark, f"{f.group}: {f.name}" if f.group != f.name else f.name, text)
         output.print(table, highlight=False)

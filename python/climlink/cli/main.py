@@ -13,7 +13,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from climlink.cli import configs, data, doctor, e3sm, evaluate, hub, online, package, quickstart, train
+from climlink.cli import (
+    configs,
+    data,
+    doctor,
+    e3sm,
+    evaluate,
+    hub,
+    online,
+    package,
+    quickstart,
+    train,
+)
 from climlink.cli.console import errors, show_everything
 from climlink.data.files import explain
 from climlink.signals import Interrupted, interruptible
@@ -51,7 +62,10 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="print the version"),
+    ] = False,
 ) -> None:
     """Trained emulators of cloud and convection physics inside Fortran climate models."""
 
@@ -68,7 +82,9 @@ def cmake_prefix() -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours or of the system, or a signal, ends it with a message and its exit code."""
+    """Run the command line; an error of ours or of the system, or a signal, ends it with a message
+    and its exit code.
+    """
     show_everything()
     code = _run()
     refused = _output_refused()
@@ -97,7 +113,9 @@ def _fail(message: str) -> int:
 
 
 def _output_refused() -> str:
-    """Write what standard output still holds; return why it takes no more, nothing where it does or where nobody reads it any longer."""
+    """Write what standard output still holds; return why it takes no more, nothing where it does or
+    where nobody reads it any longer.
+    """
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -29,26 +29,38 @@ def _group() -> None:
 
 def run(
     case: Annotated[Path, typer.Argument(help="case file, or a shipped case by name")],
-    package: Annotated[Path | None, typer.Option(help="wrap_model.pt instead of the case's")] = None,
-    data: Annotated[Path | None, typer.Option(help="replay: data folder instead of the case's")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--output", help="run folder instead of the case's")] = None,
+    package: Annotated[
+        Path | None, typer.Option(help="wrap_model.pt instead of the case's")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="replay: data folder instead of the case's")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="run folder instead of the case's")
+    ] = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="MPI ranks")] = None,
     pcols: Annotated[int | None, typer.Option(min=1, help="replay: columns per chunk")] = None,
-    days: Annotated[float | None, typer.Option(help="embedded model: days to run, from the start of the case")] = None,
+    days: Annotated[
+        float | None, typer.Option(help="embedded model: days to run, from the start of the case")
+    ] = None,
 ) -> None:
-    """Run a case to its end; output, log, namelist and a record of versions and digests stay in the run folder.
+    """Run a case to its end; output, log, namelist and a record of versions and digests stay in the
+    run folder.
 
-    Example: `climlink online run aquaplanet --ranks 2` (`climlink configs cases` lists the shipped ones)
+    Example: `climlink online run aquaplanet --ranks 2` (`climlink configs cases` lists the shipped
+    ones)
 
-    The ranks are started by mpirun, or by the launcher that the environment variable CLIMLINK_MPIRUN
-    names, with its options, such as `srun` or `mpirun --bind-to core`; `-n RANKS` is appended. SIGINT,
-    SIGTERM and SIGHUP end the whole job; exit code 128 + signal.
+    The ranks are started by mpirun, or by the launcher that the environment variable
+    CLIMLINK_MPIRUN names, with its options, such as `srun` or `mpirun --bind-to core`; `-n RANKS`
+    is appended. SIGINT, SIGTERM and SIGHUP end the whole job; exit code 128 + signal.
     """
     from climlink.online.aquaplanet import AquaplanetConfig, run_aquaplanet
     from climlink.online.case import load_case
     from climlink.online.replay import run_replay
 
-    config = load_case(case, package=package, data=data, output=out, ranks=ranks, pcols=pcols, days=days)
+    config = load_case(
+        case, package=package, data=data, output=out, ranks=ranks, pcols=pcols, days=days
+    )
     with progress_bar("online") as bar, refusals(config.output):
         if isinstance(config, AquaplanetConfig):
             ended = run_aquaplanet(config, bar)
@@ -62,8 +74,13 @@ def run(
 
 def resume(
     folder: Annotated[Path, typer.Argument(help="run folder of the embedded model")],
-    days: Annotated[float | None, typer.Option(help="days from the start of the case to run to, instead of the case's")] = None,
-    ranks: Annotated[int | None, typer.Option(min=1, help="MPI ranks; the results do not depend on them")] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(help="days from the start of the case to run to, instead of the case's"),
+    ] = None,
+    ranks: Annotated[
+        int | None, typer.Option(min=1, help="MPI ranks; the results do not depend on them")
+    ] = None,
 ) -> None:
     """Go on from the newest restart of a run, as if it had not stopped.
 
@@ -85,7 +102,13 @@ def resume(
 def _tell(ended: AquaplanetRun) -> None:
     """Say how a run of the embedded model ended; exit code 1 if it blew up."""
     if ended.status == "finished":
-        output.print(f"day {ended.day} reached at {ended.years_per_day:.0f} simulated years per day; output in {ended.folder}")
+        output.print(
+            f"day {ended.day} reached at {ended.years_per_day:.0f} simulated years per day; output "
+            f"in {ended.folder}"
+        )
         return
-    errors.print(f"[bold red]the run ended early[/] {ended.message}; what it wrote is in {ended.folder}", highlight=False)
+    errors.print(
+        f"[bold red]the run ended early[/] {ended.message}; what it wrote is in {ended.folder}",
+        highlight=False,
+    )
     raise typer.Exit(1)

@@ -1,4 +1,6 @@
-"""climlink export, import, inspect, verify: a package is made, looked at, and proved on five routes."""
+"""climlink export, import, inspect, verify: a package is made, looked at, and proved on five
+routes.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,23 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="run folder made by `climlink train`, or one of its checkpoints")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="package to write")] = Path("wrap_model.pt"),
-    columns: Annotated[Path | None, typer.Option(help="store to choose golden columns from; default: the training store")] = None,
-    unfinished: Annotated[bool, typer.Option("--unfinished", help="export a run that has not spent its epochs, as it is")] = False,
+    run: Annotated[
+        Path, typer.Argument(help="run folder made by `climlink train`, or one of its checkpoints")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--output", help="package to write")] = Path(
+        "wrap_model.pt"
+    ),
+    columns: Annotated[
+        Path | None,
+        typer.Option(help="store to choose golden columns from; default: the training store"),
+    ] = None,
+    unfinished: Annotated[
+        bool,
+        typer.Option("--unfinished", help="export a run that has not spent its epochs, as it is"),
+    ] = False,
 ) -> None:
-    """Make one `wrap_model.pt` of a training run that has finished: its budget of epochs is spent, or it ended itself.
+    """Make one `wrap_model.pt` of a training run that has finished: its budget of epochs is spent,
+    or it ended itself.
 
     Example: `climlink export runs/unet_small -o wrap_model.pt`
     """
@@ -42,11 +55,16 @@ def export(
 
     require_writable(out)
     package = export_run(run, out, columns, unfinished=unfinished)
-    output.print(f"{package.path}: {package.manifest.n_input} inputs, {package.manifest.n_output} outputs, SHA-256 {package.digest}")
+    output.print(
+        f"{package.path}: {package.manifest.n_input} inputs, {package.manifest.n_output} outputs, "
+        f"SHA-256 {package.digest}"
+    )
 
 
 def import_(
-    old: Annotated[Path, typer.Argument(help="TorchScript file (torch.jit.save), such as a published wrapper")],
+    old: Annotated[
+        Path, typer.Argument(help="TorchScript file (torch.jit.save), such as a published wrapper")
+    ],
     input_set: Annotated[
         str | None,
         typer.Option(help="what the graph takes, in physical units: host_v2_q, host_v4_rh, …"),
@@ -59,19 +77,42 @@ def import_(
         Path | None,
         typer.Option(help="YAML file: what several tensors hold, instead of sets (docs/import.md)"),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="prepared store or folder of ClimSim pairs for golden columns; else synthetic")] = None,
-    grid: Annotated[Path | None, typer.Option(help="grid file with the vertical coordinate, if not with --data")] = None,
-    out: Annotated[Path, typer.Option("-o", "--output", help="package to write")] = Path("wrap_model.pt"),
-    name: Annotated[str | None, typer.Option(help="name of the package; default: the file's")] = None,
-    time_step: Annotated[float, typer.Option(min=1e-3, max=1e9, help="seconds over which the tendencies are meant")] = 1200.0,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="prepared store or folder of ClimSim pairs for golden columns; else synthetic"
+        ),
+    ] = None,
+    grid: Annotated[
+        Path | None, typer.Option(help="grid file with the vertical coordinate, if not with --data")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--output", help="package to write")] = Path(
+        "wrap_model.pt"
+    ),
+    name: Annotated[
+        str | None, typer.Option(help="name of the package; default: the file's")
+    ] = None,
+    time_step: Annotated[
+        float, typer.Option(min=1e-3, max=1e9, help="seconds over which the tendencies are meant")
+    ] = 1200.0,
     legacy_postprocessing: Annotated[
-        bool, typer.Option("--legacy-postprocessing", help="the host clips and zeroes outputs as E3SM's existing coupling does")
+        bool,
+        typer.Option(
+            "--legacy-postprocessing",
+            help="the host clips and zeroes outputs as E3SM's existing coupling does",
+        ),
     ] = False,
-    tolerance: Annotated[float, typer.Option(help="largest difference between routes on one machine")] = 1e-6,
-    without_prints: Annotated[bool, typer.Option("--without-prints", help="take out what the graph prints at every forward")] = False,
+    tolerance: Annotated[
+        float, typer.Option(help="largest difference between routes on one machine")
+    ] = 1e-6,
+    without_prints: Annotated[
+        bool,
+        typer.Option("--without-prints", help="take out what the graph prints at every forward"),
+    ] = False,
     trust_code: Annotated[bool, typer.Option("--trust-code", help=TRUST_CODE_HELP)] = False,
 ) -> None:
-    """Make a package out of a TorchScript wrapper that climlink did not train: no retraining, the same outputs to the bit.
+    """Make a package out of a TorchScript wrapper that climlink did not train: no retraining, the
+    same outputs to the bit.
 
     The graph must take one float32 tensor [column, n_input] and give one [column, n_output]; one
     with several, or with state carried from step to step, is packed into rows by its --signature.
@@ -80,7 +121,8 @@ def import_(
 
     Example: `climlink import wrapped_model.pt --input-set host_v2_rh --data DIR -o wrap_model.pt`
 
-    Example: `climlink import v4_unet_wrapper.pt --input-set host_v4_rh --grid grid-info.nc --legacy-postprocessing`
+    Example: `climlink import v4_unet_wrapper.pt --input-set host_v4_rh --grid grid-info.nc
+    --legacy-postprocessing`
 
     Example: `climlink import rnn_with_memory.pt --signature signature.yaml --data DIR`
     """
@@ -107,8 +149,14 @@ def import_(
     with progress_bar("import") as bar:
         package = import_package(old, request, out, progress=bar)
     manifest = package.manifest
-    output.print(f"{package.path}: {manifest.n_input} inputs, {manifest.n_output} outputs, SHA-256 {package.digest}")
-    for line in [*_sensitive_columns(manifest), *(manifest.imported.findings if manifest.imported else [])]:
+    output.print(
+        f"{package.path}: {manifest.n_input} inputs, {manifest.n_output} outputs, SHA-256 "
+        f"{package.digest}"
+    )
+    for line in [
+        *_sensitive_columns(manifest),
+        *(manifest.imported.findings if manifest.imported else []),
+    ]:
         output.print(f"  {line}", markup=False, highlight=False)
 
 
@@ -117,14 +165,17 @@ def _sensitive_columns(m: Manifest) -> list[str]:
     if m.golden.sensitivity is None:
         return []
     return [
-        f"golden columns: too few were away from thresholds, so the least sensitive were taken; their outputs move by up to "
-        f"{m.golden.sensitivity:.1e} under perturbations of 1e-6, and other machines may differ as much"
+        "golden columns: too few were away from thresholds, so the least sensitive were taken; "
+        f"their outputs move by up to {m.golden.sensitivity:.1e} under perturbations of 1e-6, and "
+        "other machines may differ as much"
     ]
 
 
 def inspect(
     package: Annotated[Path, typer.Argument(help="a wrap_model.pt")],
-    as_json: Annotated[bool, typer.Option("--json", help="print the whole manifest as JSON")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the whole manifest as JSON")
+    ] = False,
 ) -> None:
     """Show what a package is, without loading its graph.
 
@@ -141,12 +192,18 @@ def inspect(
 
 def verify(
     package: Annotated[Path, typer.Argument(help="a wrap_model.pt")],
-    data: Annotated[Path | None, typer.Option(help="folder of ClimSim pairs whose columns go down the routes too")] = None,
-    files: Annotated[int, typer.Option(min=1, help="how many of the pairs in --data, evenly spread")] = 2,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="folder of ClimSim pairs whose columns go down the routes too"),
+    ] = None,
+    files: Annotated[
+        int, typer.Option(min=1, help="how many of the pairs in --data, evenly spread")
+    ] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
     trust_code: Annotated[bool, typer.Option("--trust-code", help=TRUST_CODE_HELP)] = False,
 ) -> None:
-    """Send golden (and real) columns down five routes and compare them: exit code 1 beyond the manifest's tolerance.
+    """Send golden (and real) columns down five routes and compare them: exit code 1 beyond the
+    manifest's tolerance.
 
     Routes: Python eager, Python TorchScript, C++ through pybind11, the C API from a C program,
     Fortran under MPI with two ranks. The last three run the same C++ runtime and must give the
@@ -179,7 +236,9 @@ def _real_columns(package: EmulatorPackage, data: Path, files: int) -> FloatRows
     inputs, outputs = value_sets(package.manifest)
     step, pairs = package.manifest.require_time_step(), find_pairs(data)
     pairs = with_history(pairs, step) if needs_lags(inputs.names, inputs.level_count) else pairs
-    chosen = sorted({int(i) for i in np.linspace(0, len(pairs) - 1, min(files, len(pairs))).round()})
+    chosen = sorted(
+        {int(i) for i in np.linspace(0, len(pairs) - 1, min(files, len(pairs))).round()}
+    )
     stamps = [pairs[i].stamp for i in chosen]
     return read_columns(data, inputs, outputs, stamps=stamps, time_step_s=step).inputs
 
@@ -192,47 +251,101 @@ def _show(package: EmulatorPackage) -> None:
         ("SHA-256", package.digest),
         ("manifest", f"schema {m.schema_version}"),
         ("inputs", f"{m.inputs.set}, {m.n_input} values"),
-        ("outputs", f"{m.outputs.set}, {m.n_output} values" + (", confidence included" if m.has_confidence else "")),
+        (
+            "outputs",
+            f"{m.outputs.set}, {m.n_output} values"
+            + (", confidence included" if m.has_confidence else ""),
+        ),
         *_inside(package),
         ("dimensions", ", ".join(f"{name} {size}" for name, size in m.dims.items()) or "none"),
-        ("time step", "none" if m.time_step_s is None else f"{m.time_step_s:g} s, calendar {m.calendar}"),
+        (
+            "time step",
+            "none" if m.time_step_s is None else f"{m.time_step_s:g} s, calendar {m.calendar}",
+        ),
         ("carried", ", ".join(f"{p.output} -> {p.input}" for p in m.carried) or "nothing"),
         ("golden samples", "\n".join([_golden(m), *_sensitive_columns(m)])),
-        ("tolerances", ", ".join(f"{t.backend}/{t.device}/{t.precision} {t.tolerance:g}" for t in m.tolerances)),
+        (
+            "tolerances",
+            ", ".join(
+                f"{t.backend}/{t.device}/{t.precision} {t.tolerance:g}" for t in m.tolerances
+            ),
+        ),
         ("training data", p.data_digest or "not recorded"),
         ("seed", str(p.seed)),
-        ("made by", f"climlink {p.climlink_version}, torch {p.torch_version}, revision {p.git_revision or 'unknown'}, on {p.exported_on}"),
+        (
+            "made by",
+            f"climlink {p.climlink_version}, torch {p.torch_version}, revision "
+            f"{p.git_revision or 'unknown'}, on {p.exported_on}",
+        ),
     ):
         facts.add_row(label, value)
     output.print(facts)
     for title, layout in (("inputs", m.inputs), ("outputs", m.outputs)):
-        table = Table("variable", "units", "dims", "values", "offset", "lag", "role", "meaning", title=title, title_justify="left")
+        table = Table(
+            "variable",
+            "units",
+            "dims",
+            "values",
+            "offset",
+            "lag",
+            "role",
+            "meaning",
+            title=title,
+            title_justify="left",
+        )
         for v in layout.variables:
-            table.add_row(v.name, v.units, ", ".join(v.dims), str(v.width), str(v.offset), str(v.lag), v.role, v.long_name)
+            table.add_row(
+                v.name,
+                v.units,
+                ", ".join(v.dims),
+                str(v.width),
+                str(v.offset),
+                str(v.lag),
+                v.role,
+                v.long_name,
+            )
         output.print(table)
 
 
 def _golden(m: Manifest) -> str:
     """Return how many golden samples there are, as sequences where state is carried."""
     g = m.golden
-    return str(g.sample_count) if g.step_count == 1 else f"{g.sample_count // g.step_count} sequences of {g.step_count} steps"
+    return (
+        str(g.sample_count)
+        if g.step_count == 1
+        else f"{g.sample_count // g.step_count} sequences of {g.step_count} steps"
+    )
 
 
 def _inside(package: EmulatorPackage) -> list[tuple[str, str]]:
-    """Return the facts about the graph: what the manifest says is inside, or that it was imported and what was found out."""
+    """Return the facts about the graph: what the manifest says is inside, or that it was imported
+    and what was found out.
+    """
     from climlink.packages.export import obstacle_to_rebuilding
     from climlink.wrappers.contract import reordered
 
     m, obstacle = package.manifest, obstacle_to_rebuilding(package)
     unknown = "unknown, inside the imported graph"
-    network = "" if m.architecture is None else f"{m.architecture.name}, {m.architecture.trainable_parameters:,} trainable parameters"
-    sets = [unknown if s is None else f"{s.set} ({s.width})" for s in (m.network_inputs, m.network_outputs)]
+    network = (
+        ""
+        if m.architecture is None
+        else f"{m.architecture.name}, {m.architecture.trainable_parameters:,} trainable parameters"
+    )
+    sets = [
+        unknown if s is None else f"{s.set} ({s.width})"
+        for s in (m.network_inputs, m.network_outputs)
+    ]
     scheme = m.normalization
     facts = [
         ("network", network or unknown),
         ("network sets", " -> ".join(sets)),
         ("pruned levels", unknown if m.pruned_levels is None else str(m.pruned_levels)),
-        ("normalization", unknown if scheme is None else f"{scheme.configuration.scheme}, buffers {scheme.buffers_digest[:12]}…"),
+        (
+            "normalization",
+            unknown
+            if scheme is None
+            else f"{scheme.configuration.scheme}, buffers {scheme.buffers_digest[:12]}…",
+        ),
     ]
     if m.architecture is not None and obstacle is not None:
         facts.insert(1, ("runs", f"as its graph only: {obstacle}"))
@@ -242,14 +355,22 @@ def _inside(package: EmulatorPackage) -> list[tuple[str, str]]:
     if m.constraints is None:
         facts.append(("constraints", unknown))
     else:
-        facts.append(("constraints", "\n".join(f"{c.name} {c.parameters or ''}".strip() for c in m.constraints) or "none"))
+        facts.append(
+            (
+                "constraints",
+                "\n".join(f"{c.name} {c.parameters or ''}".strip() for c in m.constraints)
+                or "none",
+            )
+        )
     if m.imported is not None:
         i = m.imported
         facts += [
             ("imported from", f"{i.file}, SHA-256 {i.sha256}, {i.parameter_count:,} parameters"),
             (
                 "golden inputs",
-                {"synthetic": "synthetic columns: plausible noise, no physics"}.get(i.golden_source, f"real: {i.golden_source}"),
+                {"synthetic": "synthetic columns: plausible noise, no physics"}.get(
+                    i.golden_source, f"real: {i.golden_source}"
+                ),
             ),
             ("host postprocessing", i.host_postprocessing),
             ("found", "\n".join(i.findings) or "nothing to report"),
@@ -259,12 +380,18 @@ def _inside(package: EmulatorPackage) -> list[tuple[str, str]]:
 
 def _show_routes(package: EmulatorPackage, result: Verification, real: int) -> None:
     names = [r.route for r in result.routes]
-    columns = f"{package.manifest.golden.sample_count} golden" + (f" and {real} real" if real else "") + " columns"
+    columns = (
+        f"{package.manifest.golden.sample_count} golden"
+        + (f" and {real} real" if real else "")
+        + " columns"
+    )
     table = Table("output", *names, title=f"largest |a-b|/(s+|b|), {columns}", title_justify="left")
     variables = [v.name for v in package.manifest.outputs.of_role("value", "carried")]
     variables += ["confidence"] if package.manifest.has_confidence else []
     for v in variables:
-        table.add_row(v, *(f"{r.differences[v]:.1e}" if v in r.differences else "-" for r in result.routes))
+        table.add_row(
+            v, *(f"{r.differences[v]:.1e}" if v in r.differences else "-" for r in result.routes)
+        )
     table.add_section()
     table.add_row("tolerance", *(f"{r.tolerance:.1e}" for r in result.routes))
     verdicts = {True: "yes", False: "[bold red]no[/]", None: "missing"}

@@ -24,13 +24,21 @@ def register(app: typer.Typer) -> None:
 
 def quickstart(
     climsim: Annotated[
-        Path | None, typer.Option(help="ClimSim folder: train on its columns and replay them, instead of the embedded model")
+        Path | None,
+        typer.Option(
+            help="ClimSim folder: train on its columns and replay them, instead of the embedded "
+            "model"
+        ),
     ] = None,
-    folder: Annotated[Path, typer.Option("-o", "--output", help="folder for everything it makes")] = Path("runs/quickstart"),
+    folder: Annotated[
+        Path, typer.Option("-o", "--output", help="folder for everything it makes")
+    ] = Path("runs/quickstart"),
 ) -> None:
-    """Make data with the embedded model, train, export, verify, replay, and run the emulator in the model: nothing is needed beforehand.
+    """Make data with the embedded model, train, export, verify, replay, and run the emulator in the
+    model: nothing is needed beforehand.
 
-    About 4 minutes on 2 cores. With --climsim the columns are real ones and the path ends with the replay.
+    About 4 minutes on 2 cores. With --climsim the columns are real ones and the path ends with the
+    replay.
 
     Example: `climlink quickstart`
     """
@@ -45,8 +53,9 @@ def quickstart(
         result = run_quickstart(climsim, folder, StageReporter())
     else:
         raise ConfigError(
-            f"no ClimSim folder at {climsim}: it must hold E3SM-MMF.mli/mlo pairs and the grid file (data set LEAP/ClimSim_low-res); "
-            "leave --climsim out to make columns with the embedded model"
+            f"no ClimSim folder at {climsim}: it must hold E3SM-MMF.mli/mlo pairs and the grid "
+            "file (data set LEAP/ClimSim_low-res); leave --climsim out to make columns with the "
+            "embedded model"
         )
     _show(result, folder, monotonic() - start)
     if comparison is not None:
@@ -67,7 +76,11 @@ class StageReporter:
 
 def _show(result: QuickstartResult, folder: Path, seconds: float) -> None:
     table = Table(
-        "output", "Python R²", "Fortran replay R²", title="R² on the test snapshots (profiles: median over levels)", title_justify="left"
+        "output",
+        "Python R²",
+        "Fortran replay R²",
+        title="R² on the test snapshots (profiles: median over levels)",
+        title_justify="left",
     )
     for name, python in result.python_scores.summary().items():
         table.add_row(name, f"{python:.4f}", f"{result.replay_scores.summary()[name]:.4f}")
@@ -75,9 +88,18 @@ def _show(result: QuickstartResult, folder: Path, seconds: float) -> None:
     routes = result.verification.routes
     worst = max(r.max_difference for r in routes)
     verdict = "agree" if result.verification.passed else "[bold red]do not agree[/]"
-    output.print(f"Five routes {verdict}: largest difference {worst:.1e} (tolerance {max(r.tolerance for r in routes):.0e}).")
-    output.print(f"The Fortran replay scores what Python scores: R² differs by at most {result.largest_score_difference:.1e}.")
-    output.print(f"Package: {result.package.path}   report: {result.report}   everything: {folder}   time: {seconds / 60:.1f} minutes.")
+    output.print(
+        f"Five routes {verdict}: largest difference {worst:.1e} (tolerance "
+        f"{max(r.tolerance for r in routes):.0e})."
+    )
+    output.print(
+        "The Fortran replay scores what Python scores: R² differs by at most "
+        f"{result.largest_score_difference:.1e}."
+    )
+    output.print(
+        f"Package: {result.package.path}   report: {result.report}   everything: {folder}   time: "
+        f"{seconds / 60:.1f} minutes."
+    )
 
 
 def _show_online(comparison: OnlineComparison) -> None:
@@ -92,10 +114,15 @@ def _show_online(comparison: OnlineComparison) -> None:
     else:
         day = found["daily_rmse_T"].sel(pair="run").dropna("daily_day")["daily_day"].values[-1]
         (t, q), (twin_t, twin_q) = (
-            [float(found[f"daily_rmse_{name}"].sel(pair=pair, daily_day=day)) for name in "TQ"] for pair in ("run", "twin")
+            [float(found[f"daily_rmse_{name}"].sel(pair=pair, daily_day=day)) for name in "TQ"]
+            for pair in ("run", "twin")
         )
         output.print(
-            f"After {day:.0f} days it is off the reference by {t:.2f} K and {1e3 * q:.2f} g/kg (mass-weighted RMSE of daily means); "
-            f"two references that began 0.01 K apart differ by {twin_t:.2f} K and {1e3 * twin_q:.2f} g/kg."
+            f"After {day:.0f} days it is off the reference by {t:.2f} K and {1e3 * q:.2f} g/kg "
+            "(mass-weighted RMSE of daily means); two references that began 0.01 K apart differ "
+            f"by {twin_t:.2f} K and {1e3 * twin_q:.2f} g/kg."
         )
-    output.print(f"Report: {comparison.report}   runs: {comparison.hybrid.folder.parent}/{{reference,truth,twin,hybrid}}")
+    output.print(
+        f"Report: {comparison.report}   runs: "
+        f"{comparison.hybrid.folder.parent}/{{reference,truth,twin,hybrid}}"
+    )

@@ -31,18 +31,33 @@ class _Train(TyperCommand):
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="training configuration: a file, or a shipped one by name")],
+    config: Annotated[
+        Path, typer.Argument(help="training configuration: a file, or a shipped one by name")
+    ],
     store: Annotated[Path | None, typer.Option(help="store instead of the configuration's")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--output", help="run folder instead of the configuration's")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training split instead of the configuration's")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="run folder instead of the configuration's"),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="passes over the training split instead of the configuration's"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="seed instead of the configuration's")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on from the run folder's last checkpoint")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="start again in a folder that holds a run")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; one is fastest on a busy machine")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on from the run folder's last checkpoint")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="start again in a folder that holds a run")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; one is fastest on a busy machine")
+    ] = None,
 ) -> None:
     """Train an emulator; the checkpoint is a complete physical-to-physical emulator.
 
-    A run that is ended by a signal, or by a full disk, keeps its last whole epoch; the command that goes on with it is printed.
+    A run that is ended by a signal, or by a full disk, keeps its last whole epoch; the command that
+    goes on with it is printed.
 
     Example: `climlink train unet_small` (`climlink configs training` lists the shipped ones)
     """
@@ -69,7 +84,14 @@ def _tell_how_to_go_on(directory: Path) -> None:
     try:
         progress = run_progress(directory)
     except TrainingError:
-        errors.print(f"{directory}: no epoch was finished; the same command with --resume starts again", markup=False)
+        errors.print(
+            f"{directory}: no epoch was finished; the same command with --resume starts again",
+            markup=False,
+        )
     else:
         if not progress.finished:
-            errors.print(f"{directory}: {progress}; go on with\n{progress.resume}", markup=False, highlight=False)
+            errors.print(
+                f"{directory}: {progress}; go on with\n{progress.resume}",
+                markup=False,
+                highlight=False,
+            )

@@ -1,1 +1,3 @@
-"""ClimSim files to named columns: discovery, split, the column store, statistics, and what a store holds."""
+"""ClimSim files to named columns: discovery, split, the column store, statistics, and what a store
+holds.
+"""

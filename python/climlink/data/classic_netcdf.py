@@ -1,7 +1,8 @@
 """The length a classic netCDF file (CDF-1, CDF-2, CDF-5) must have according to its own header.
 
-The netCDF library opens a classic file that was cut short and reads zeros where the data are missing, so a broken copy or download
-would pass for real columns. HDF5-based netCDF-4 files need no such check: HDF5 refuses them itself.
+The netCDF library opens a classic file that was cut short and reads zeros where the data are
+missing, so a broken copy or download would pass for real columns. HDF5-based netCDF-4 files need no
+such check: HDF5 refuses them itself.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class _Variable:
 
 
 class _Header:
-    """Sequential reader of a classic header; ``count_bytes`` and ``offset_bytes`` follow from the version."""
+    """Sequential reader of a classic header; ``count_bytes`` and ``offset_bytes`` follow from the
+    version.
+    """
 
     def __init__(self, stream: BinaryIO, version: int) -> None:
         self._stream = stream
@@ -87,7 +90,8 @@ class _Header:
 
 
 def required_bytes(path: Path) -> int | None:
-    """Return the least length in bytes that holds all data of a classic netCDF file; None for a file of another format.
+    """Return the least length in bytes that holds all data of a classic netCDF file; None for a
+    file of another format.
 
     Raises ClassicFormatError where the header itself is cut short or broken.
     """
@@ -101,7 +105,9 @@ def required_bytes(path: Path) -> int | None:
         header.skip_attributes()
         variables = [header.variable() for _ in range(header.list_length())]
         end = stream.tell()
-    return max([end, *_fixed_ends(variables, dimensions), *_record_ends(variables, dimensions, records)])
+    return max(
+        [end, *_fixed_ends(variables, dimensions), *_record_ends(variables, dimensions, records)]
+    )
 
 
 def _is_record(variable: _Variable, dimensions: list[int]) -> bool:
@@ -111,14 +117,24 @@ def _is_record(variable: _Variable, dimensions: list[int]) -> bool:
 
 def _fixed_ends(variables: list[_Variable], dimensions: list[int]) -> list[int]:
     """Return the first byte after each variable without a record dimension."""
-    return [v.begin + v.item_size * math.prod(dimensions[d] for d in v.dimensions) for v in variables if not _is_record(v, dimensions)]
+    return [
+        v.begin + v.item_size * math.prod(dimensions[d] for d in v.dimensions)
+        for v in variables
+        if not _is_record(v, dimensions)
+    ]
 
 
 def _record_ends(variables: list[_Variable], dimensions: list[int], records: int) -> list[int]:
     """Return the first byte after the last record of each record variable."""
-    recorded = [(v, v.item_size * math.prod(dimensions[d] for d in v.dimensions[1:])) for v in variables if _is_record(v, dimensions)]
+    recorded = [
+        (v, v.item_size * math.prod(dimensions[d] for d in v.dimensions[1:]))
+        for v in variables
+        if _is_record(v, dimensions)
+    ]
     if not recorded or records == 0:
         return []
     padded = [size + (-size) % 4 for _, size in recorded]
-    stride = recorded[0][1] if len(recorded) == 1 else sum(padded)  # a lone record variable is not padded
+    stride = (
+        recorded[0][1] if len(recorded) == 1 else sum(padded)
+    )  # a lone record variable is not padded
     return [v.begin + (records - 1) * stride + size for v, size in recorded]

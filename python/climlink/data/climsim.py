@@ -1,7 +1,8 @@
 """ClimSim files: names, discovery of mli/mlo pairs, and one pair as named float64 columns.
 
-``mli`` holds the state before the physics, ``mlo`` after it, at the same stamp; profiles are ``(lev, ncol)`` from the model top down,
-scalars ``(ncol)``, all float64 in file units. Which variables are read is the business of the catalogue (host_v2_q and mmf368).
+``mli`` holds the state before the physics, ``mlo`` after it, at the same stamp; profiles are
+``(lev, ncol)`` from the model top down, scalars ``(ncol)``, all float64 in file units. Which
+variables are read is the business of the catalogue (host_v2_q and mmf368).
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ Columns = dict[str, NDArray[np.float64]]
 """Named columns: profiles [column, level], scalars [column]."""
 
 PairKind = Literal["mli-mlo", "mlis-mlos", "mlisp-mlosp"]
-"""Kinds of files before and after: of the column as it is coupled, and, in partially coupled runs, of the host's own physics beside it."""
+"""Kinds of files before and after: of the column as it is coupled, and, in partially coupled runs,
+of the host's own physics beside it.
+"""
 
 KINDS = ("mli", "mlo", "mlis", "mlos", "mlisp", "mlosp")
 _PUBLISHED = "E3SM-MMF"
@@ -72,7 +75,10 @@ def stamp_of(path: Path) -> Stamp:
     """Return the stamp in the name of an ``mli`` or ``mlo`` file."""
     match = _FILE_NAME.fullmatch(path.name)
     if match is None:
-        raise DataError(f"{path}: not named as a ClimSim file: expected E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc or CASE.eam.mli.… (or mlo)")
+        raise DataError(
+            f"{path}: not named as a ClimSim file: expected E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc or "
+            "CASE.eam.mli.… (or mlo)"
+        )
     try:
         return Stamp.parse(match.group(3))
     except DataError as error:
@@ -91,9 +97,14 @@ def _case_of(path: Path) -> str:
 
 
 def find_files(source: Path, kind: str) -> dict[Stamp, Path]:
-    """Return all files of one kind, such as ``mli``, of one case at or below ``source`` (flat or in monthly folders), sorted by stamp."""
+    """Return all files of one kind, such as ``mli``, of one case at or below ``source`` (flat or in
+    monthly folders), sorted by stamp.
+    """
     if not source.is_dir():
-        raise DataError(f"{source} is not a directory: expected a folder with E3SM-MMF.{kind}.YYYY-MM-DD-SSSSS.nc files at or below it")
+        raise DataError(
+            f"{source} is not a directory: expected a folder with "
+            f"E3SM-MMF.{kind}.YYYY-MM-DD-SSSSS.nc files at or below it"
+        )
     found: dict[Stamp, Path] = {}
     cases: dict[str, Path] = {}
     for folder, folders, names in os.walk(source, followlinks=True):
@@ -122,14 +133,21 @@ def _require_one_case(source: Path, kind: str, cases: dict[str, Path]) -> None:
 
 
 def find_pairs(source: str | Path, kind: PairKind = "mli-mlo") -> list[Pair]:
-    """Return every pair of one kind at or below ``source`` in time order; DataError lists the files without their partner."""
+    """Return every pair of one kind at or below ``source`` in time order; DataError lists the files
+    without their partner.
+    """
     source = Path(source)
     before, after = kind.split("-")
     mli, mlo = find_files(source, before), find_files(source, after)
     if not mli and not mlo:
         others = [k for k in KINDS if find_files(source, k)]
-        hint = f"; there are files of {', '.join(others)}: choose them with --pairs" if others else ""
-        raise DataError(f"{source}: no file named E3SM-MMF.{before}.YYYY-MM-DD-SSSSS.nc or CASE.eam.{before}.… at or below it{hint}")
+        hint = (
+            f"; there are files of {', '.join(others)}: choose them with --pairs" if others else ""
+        )
+        raise DataError(
+            f"{source}: no file named E3SM-MMF.{before}.YYYY-MM-DD-SSSSS.nc or CASE.eam.{before}.… "
+            f"at or below it{hint}"
+        )
     problems = [
         f"{len(alone)} {one} file(s) without their {other} file: {_listed(alone)}"
         for one, other, alone in (
@@ -139,14 +157,18 @@ def find_pairs(source: str | Path, kind: PairKind = "mli-mlo") -> list[Pair]:
         if alone
     ]
     if problems:
-        raise DataError(f"{source}: {'; '.join(problems)}; fetch the missing files or move the lone ones away")
+        raise DataError(
+            f"{source}: {'; '.join(problems)}; fetch the missing files or move the lone ones away"
+        )
     some = [next(iter(files.values())) for files in (mli, mlo)]
     _require_one_case(source, f"{before} and {after}", {_case_of(path): path for path in some})
     return [Pair(stamp, path, mlo[stamp]) for stamp, path in mli.items()]
 
 
 def state_name(tendency: str) -> str:
-    """Return the state variable whose change a ``ptend_`` variable is: ``state_q0001`` for ``ptend_q0001``."""
+    """Return the state variable whose change a ``ptend_`` variable is: ``state_q0001`` for
+    ``ptend_q0001``.
+    """
     return _STATE + tendency.removeprefix(_TENDENCY)
 
 
@@ -207,12 +229,18 @@ def read_after(
         }
 
 
-def outputs_of(before: Columns, after: Columns, level_count: int, time_step_s: float = TIME_STEP_S) -> Columns:
-    """Return tendencies (per second, differenced in float64) and fluxes of the columns before and after the physics."""
+def outputs_of(
+    before: Columns, after: Columns, level_count: int, time_step_s: float = TIME_STEP_S
+) -> Columns:
+    """Return tendencies (per second, differenced in float64) and fluxes of the columns before and
+    after the physics.
+    """
     columns: Columns = {}
     for v in variable_set(OUTPUT_SET, level_count).variables:
         state = state_name(v.name)
-        columns[v.name] = (after[state] - before[state]) / time_step_s if is_tendency(v.name) else after[v.name]
+        columns[v.name] = (
+            (after[state] - before[state]) / time_step_s if is_tendency(v.name) else after[v.name]
+        )
     return columns
 
 
@@ -231,7 +259,13 @@ def read_pair(
     return before | outputs_of(before, after, grid.level_count, time_step_s)
 
 
-def read_outputs(path: Path, before: Columns, grid: Grid, stamp: Stamp | None = None, time_step_s: float = TIME_STEP_S) -> Columns:
+def read_outputs(
+    path: Path,
+    before: Columns,
+    grid: Grid,
+    stamp: Stamp | None = None,
+    time_step_s: float = TIME_STEP_S,
+) -> Columns:
     """Return tendencies (per second, from the mli columns ``before``) and fluxes an emulator wrote.
 
     No value is refused as implausible: what an emulator predicts is to be scored as it is.
@@ -259,10 +293,14 @@ def count_implausible(
 
 
 def stored_variables(level_count: int, lags: bool = False) -> tuple[Variable, ...]:
-    """Return the variables of a pair, in catalogue order: host inputs, with ``lags`` those of earlier steps and of place, host outputs."""
+    """Return the variables of a pair, in catalogue order: host inputs, with ``lags`` those of
+    earlier steps and of place, host outputs.
+    """
     inputs = variable_set(INPUT_SET, level_count).variables
     if lags:
-        inputs += tuple(v for v in variable_set(LAGGED_SET, level_count).variables if v not in inputs)
+        inputs += tuple(
+            v for v in variable_set(LAGGED_SET, level_count).variables if v not in inputs
+        )
     return inputs + variable_set(OUTPUT_SET, level_count).variables
 
 
@@ -285,7 +323,8 @@ def _check_time(dataset: netCDF4.Dataset, path: Path, stamp: Stamp) -> None:
         if calendar.lower() not in _CALENDARS:
             raise DataError(
                 f"{path}: the calendar is {calendar}; expected noleap, in which E3SM-MMF runs and "
-                "stamps are counted here: with a 29 February, steps before and splits would be others"
+                "stamps are counted here: with a 29 February, steps before and splits would be "
+                "others"
             )
     for name, expected in (("ymd", stamp.ymd), ("tod", stamp.second)):
         if name not in dataset.variables:
@@ -349,8 +388,8 @@ def _check_declaration(
     if np.dtype(entry.dtype).newbyteorder("=") != np.float64 and not is_packed(entry):
         raise DataError(
             f"{where} is {entry.dtype}, expected float64, or integers with scale_factor and "
-            "add_offset: a tendency is the small difference of two states, and nothing says what was "
-            "rounded away; take the files as the model wrote them"
+            "add_offset: a tendency is the small difference of two states, and nothing says what "
+            "was rounded away; take the files as the model wrote them"
         )
     units = str(getattr(entry, "units", wanted.units))
     if not same_units(units, wanted.units):
@@ -358,13 +397,18 @@ def _check_declaration(
         raise DataError(f"{where} is in {units!r}, expected {wanted.units!r}; {remedy}")
 
 
-def _check_pressure(pmid: NDArray[np.float64], ps: NDArray[np.float64], grid: Grid, path: Path) -> None:
-    """Raise DataError if the file's midpoint pressure is not that of the grid file's hybrid coefficients."""
+def _check_pressure(
+    pmid: NDArray[np.float64], ps: NDArray[np.float64], grid: Grid, path: Path
+) -> None:
+    """Raise DataError if the file's midpoint pressure is not that of the grid file's hybrid
+    coefficients.
+    """
     expected = grid.midpoint_pressure(ps)
     worst = float(np.max(np.abs(pmid - expected) / expected))
     if worst > _PRESSURE_TOLERANCE:
         raise DataError(
-            f"{path}: {_PRESSURE} differs from hyam*P0 + hybm*ps of {grid.path} by {worst:.1e} (relative): the grid file is another grid's"
+            f"{path}: {_PRESSURE} differs from hyam*P0 + hybm*ps of {grid.path} by {worst:.1e} "
+            "(relative): the grid file is another grid's"
         )
 
 

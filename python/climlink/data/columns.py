@@ -1,6 +1,8 @@
-"""From named columns to packed rows: the derived inputs that are not in the files, and packing in a variable set's order.
+"""From named columns to packed rows: the derived inputs that are not in the files, and packing in a
+variable set's order.
 
-Everything that turns data into rows goes through here, from a store or from files, so there is one order and one arithmetic.
+Everything that turns data into rows goes through here, from a store or from files, so there is one
+order and one arithmetic.
 """
 
 from __future__ import annotations
@@ -13,7 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from climlink.data.climsim import TIME_STEP_S, Columns, Pair, find_pairs, read_pair, stored_variables
+from climlink.data.climsim import (
+    TIME_STEP_S,
+    Columns,
+    Pair,
+    find_pairs,
+    read_pair,
+    stored_variables,
+)
 from climlink.data.errors import DataError
 from climlink.data.grid import Grid, find_grid, midpoint_pressure, read_grid
 from climlink.data.lags import LaggedReader, needs_lags, with_history
@@ -53,7 +62,10 @@ def _sum(first: str, second: str) -> _Derivation:
 _DERIVED: dict[str, _Derivation] = {
     "state_rh": _Derivation(("state_t", "state_q0001", "state_ps"), _relative_humidity, True),
     "state_qn": _sum("state_q0002", "state_q0003"),
-    "liq_partition": _Derivation(("state_t",), lambda c, _: thermodynamics.liquid_fraction(torch.from_numpy(c["state_t"])).numpy()),
+    "liq_partition": _Derivation(
+        ("state_t",),
+        lambda c, _: thermodynamics.liquid_fraction(torch.from_numpy(c["state_t"])).numpy(),
+    ),
     "state_qn_prvphy": _sum("state_q0002_prvphy", "state_q0003_prvphy"),
     "tm_state_qn_prvphy": _sum("tm_state_q0002_prvphy", "tm_state_q0003_prvphy"),
     "ptend_qn": _sum("ptend_q0002", "ptend_q0003"),
@@ -68,15 +80,18 @@ def derivable(stored: Iterable[Variable], *, has_pressure: bool = True) -> tuple
 
 
 def source_names(names: Iterable[str], stored: Iterable[Variable]) -> tuple[str, ...]:
-    """Return the ``stored`` variables needed for ``names``; DataError names those that neither exist nor can be derived."""
+    """Return the ``stored`` variables needed for ``names``; DataError names those that neither
+    exist nor can be derived.
+    """
     stored = tuple(stored)
     there = {v.name for v in stored}
     wanted = tuple(names)
     impossible = [n for n in wanted if n not in there.union(derivable(stored))]
     if impossible:
         raise DataError(
-            f"{', '.join(impossible)}: not in the data and not derived from one time step; inputs of earlier steps (such as the v4 and "
-            "v6 sets take) need consecutive files, prepared with lags: true"
+            f"{', '.join(impossible)}: not in the data and not derived from one time step; inputs "
+            "of earlier steps (such as the v4 and v6 sets take) need consecutive files, prepared "
+            "with lags: true"
         )
     needed = [m for n in wanted for m in ((n,) if n in there else _DERIVED[n].needs)]
     return tuple(dict.fromkeys(needed))
@@ -94,7 +109,9 @@ def derive(
     columns: dict[str, NDArray[np.floating]] = {}
     for name in names:
         if name not in stored:
-            needed = {n: np.ascontiguousarray(stored[n], dtype=np.float64) for n in _DERIVED[name].needs}
+            needed = {
+                n: np.ascontiguousarray(stored[n], dtype=np.float64) for n in _DERIVED[name].needs
+            }
             columns[name] = _DERIVED[name].formula(needed, hybrid)
         else:
             columns[name] = stored[name]
@@ -102,7 +119,9 @@ def derive(
 
 
 def pack_inputs(columns: Named, variables: VariableSet) -> NDArray[np.float32]:
-    """Return input rows, float32 [row, width], in the order of a variable set; the cast is the last thing done."""
+    """Return input rows, float32 [row, width], in the order of a variable set; the cast is the last
+    thing done.
+    """
     return np.asarray(_pack(columns, variables, torch.float32), dtype=np.float32)
 
 
@@ -117,13 +136,17 @@ def _pack(columns: Named, variables: VariableSet, dtype: torch.dtype) -> NDArray
     for name in variables.names:
         tensors[name] = torch.from_numpy(np.ascontiguousarray(columns[name])).to(dtype)
         if not bool(torch.isfinite(tensors[name]).all()):
-            raise DataError(f"{name} holds values that are not finite in {str(dtype).removeprefix('torch.')}")
+            raise DataError(
+                f"{name} holds values that are not finite in {str(dtype).removeprefix('torch.')}"
+            )
     return np.asarray(variables.pack(tensors).numpy())
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Packed real columns: ``inputs`` float32 [row, n_input], ``targets`` float64 [row, n_output]; row = time * n_column + column."""
+    """Packed real columns: ``inputs`` float32 [row, n_input], ``targets`` float64 [row, n_output];
+    row = time * n_column + column.
+    """
 
     stamps: tuple[Stamp, ...]
     n_column: int
@@ -132,7 +155,9 @@ class Rows:
 
 
 def select_pairs(pairs: Sequence[Pair], stamps: Iterable[Stamp | str] | None) -> list[Pair]:
-    """Return the pairs of the given stamps in that order (all of them for None); DataError lists the stamps that have none."""
+    """Return the pairs of the given stamps in that order (all of them for None); DataError lists
+    the stamps that have none.
+    """
     if stamps is None:
         return list(pairs)
     known = {p.stamp: p for p in pairs}
@@ -154,9 +179,10 @@ def read_columns(
 ) -> Rows:
     """Return real mli/mlo pairs as packed rows without a store.
 
-    ``source`` is a folder with the pairs (flat or monthly) or a list of pairs; ``stamps`` selects and orders. The grid file is looked for
-    in the folder unless given. Inputs are cast to float32 last, targets stay float64. Where the set has inputs of earlier steps, the
-    pairs of the two steps before must be in ``source`` too; without ``stamps`` pairs that lack them are left out.
+    ``source`` is a folder with the pairs (flat or monthly) or a list of pairs; ``stamps`` selects
+    and orders. The grid file is looked for in the folder unless given. Inputs are cast to float32
+    last, targets stay float64. Where the set has inputs of earlier steps, the pairs of the two
+    steps before must be in ``source`` too; without ``stamps`` pairs that lack them are left out.
     """
     if isinstance(source, str | Path):
         grid = grid if isinstance(grid, Grid) else read_grid(find_grid(Path(source), grid))
@@ -167,7 +193,9 @@ def read_columns(
         grid = grid if isinstance(grid, Grid) else read_grid(grid)
         known = source
     lags = needs_lags(inputs.names, grid.level_count)
-    pairs = select_pairs(with_history(known, time_step_s) if lags and stamps is None else known, stamps)
+    pairs = select_pairs(
+        with_history(known, time_step_s) if lags and stamps is None else known, stamps
+    )
     if not pairs:
         raise DataError(f"no pairs to read in {source}")
     reader = LaggedReader(known, grid, time_step_s)

@@ -26,11 +26,14 @@ Progress = Callable[[int, int], None]
 """Called with the variables done and the variables in all."""
 
 
-def describe(path: str | Path, *, ranges: bool = True, progress: Progress | None = None) -> dict[str, Any]:
-    """Return completeness, digest, grid, splits, and per variable units, dimensions, type, size on disk and range.
+def describe(
+    path: str | Path, *, ranges: bool = True, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Return completeness, digest, grid, splits, and per variable units, dimensions, type, size on
+    disk and range.
 
-    Works on an unfinished store too, without ranges; ``ranges=False`` leaves them out of a large one (they read all of it). StoreError
-    for what is not a store.
+    Works on an unfinished store too, without ranges; ``ranges=False`` leaves them out of a large
+    one (they read all of it). StoreError for what is not a store.
     """
     path = Path(path)
     group = open_group(path)
@@ -102,7 +105,9 @@ def _values(group: zarr.Group, name: str) -> NDArray[Any]:
 def _array(group: zarr.Group, name: str) -> zarr.Array:
     array = group.get(name)
     if not isinstance(array, zarr.Array):
-        raise StoreError(f"{group.store_path}: the store lacks {name}; prepare it again with overwrite")
+        raise StoreError(
+            f"{group.store_path}: the store lacks {name}; prepare it again with overwrite"
+        )
     return array
 
 
@@ -119,7 +124,9 @@ def _range(store: ColumnStore, name: str) -> dict[str, float]:
     """Return the smallest and largest stored value, reading one chunk of times after another."""
     lows, highs = [], []
     for first in range(0, store.n_time, store.time_chunk):
-        values = store.read([name], np.arange(first, min(first + store.time_chunk, store.n_time)))[name]
+        values = store.read([name], np.arange(first, min(first + store.time_chunk, store.n_time)))[
+            name
+        ]
         lows.append(float(values.min()))
         highs.append(float(values.max()))
     return {"minimum": min(lows), "maximum": max(highs)}

@@ -1,4 +1,6 @@
-"""Errors of the data side; each message names the file, the variable, what was expected, what came and what to do."""
+"""Errors of the data side; each message names the file, the variable, what was expected, what came
+and what to do.
+"""
 
 from __future__ import annotations
 
@@ -14,4 +16,6 @@ class SplitError(ClimlinkError, ValueError):
 
 
 class StoreError(ClimlinkError, ValueError):
-    """A path is not a complete column store of a version this climlink reads, or was prepared with other arguments."""
+    """A path is not a complete column store of a version this climlink reads, or was prepared with
+    other arguments.
+    """

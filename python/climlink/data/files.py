@@ -1,4 +1,6 @@
-"""Digests, reading JSON, and writing beside a file before replacing it: what the system refuses is told by path and reason."""
+"""Digests, reading JSON, and writing beside a file before replacing it: what the system refuses is
+told by path and reason.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def explain(error: OSError, path: Path | None = None) -> str:
 
 
 def _obstacle(path: Path) -> str | None:
-    """Return what of a path is in the way: a link that leads nowhere, or a file where a folder was expected."""
+    """Return what of a path is in the way: a link that leads nowhere, or a file where a folder was
+    expected.
+    """
     with suppress(OSError):  # such as a name that is too long to look for
         for part in (path, *path.parents):
             if part.is_symlink() and not part.exists():
@@ -69,7 +73,9 @@ def sha256_file(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; OSError where it cannot be read, ValueError where it holds no JSON object."""
+    """Return the object in a JSON file; OSError where it cannot be read, ValueError where it holds
+    no JSON object.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
@@ -80,32 +86,46 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def followed(path: Path) -> Path:
-    """Return where a path leads once links are followed; FileError for a link into a folder that is not there, or to itself."""
+    """Return where a path leads once links are followed; FileError for a link into a folder that is
+    not there, or to itself.
+    """
     with refusals(path):
         target = Path(os.path.realpath(path))
         if target.is_symlink():
             raise FileError(f"{path}: this is a link to itself; mend the link, or remove it")
         if path.is_symlink() and not target.parent.is_dir():
-            raise FileError(f"{path}: this is a link to {target}, whose folder does not exist; mend the link, or remove it")
+            raise FileError(
+                f"{path}: this is a link to {target}, whose folder does not exist; mend the link, "
+                "or remove it"
+            )
         for above in path.parents:
-            if above.is_symlink() and not above.exists():  # such as a disk that is not mounted: nothing is made in its place
+            if (
+                above.is_symlink() and not above.exists()
+            ):  # such as a disk that is not mounted: nothing is made in its place
                 raise FileError(f"{path}: {_obstacle(above)}; mend the link, or remove it")
     return target
 
 
 def require_writable(path: Path) -> None:
-    """Raise FileError where nothing could be written at ``path``: to be asked before long work, whose result would be lost."""
+    """Raise FileError where nothing could be written at ``path``: to be asked before long work,
+    whose result would be lost.
+    """
     target = followed(path)
     with refusals(path):
         nearest = next(p for p in (target, *target.parents) if p.exists())
         if nearest != target and not nearest.is_dir():
             raise FileError(f"{path}: {nearest} is a file, a folder was expected")
         if not os.access(nearest, os.W_OK):
-            raise FileError(f"{path}: {nearest} cannot be written: no permission, or a file system that can only be read")
+            raise FileError(
+                f"{path}: {nearest} cannot be written: no permission, or a file system that can "
+                "only be read"
+            )
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder and those above it, also behind a link, and return where it is; FileError where that cannot be done."""
+    """Make a folder and those above it, also behind a link, and return where it is; FileError where
+    that cannot be done.
+    """
     target = followed(path)
     with refusals(path):
         target.mkdir(parents=True, exist_ok=True)
@@ -113,7 +133,8 @@ def make_folder(path: Path) -> Path:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and all that is in it; of a link to a folder the link stays. FileError where that cannot be done.
+    """Remove a folder and all that is in it; of a link to a folder the link stays. FileError where
+    that cannot be done.
 
     It loses its name first: a process that is killed in between leaves no folder that looks whole.
     """
@@ -129,10 +150,11 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def refusals(path: Path, *, kept: str = "", beside: Path | None = None) -> Iterator[None]:
-    """Turn what the system refuses while ``path`` is written into a FileError: path, reason, and ``kept``, what is not lost.
+    """Turn what the system refuses while ``path`` is written into a FileError: path, reason, and
+    ``kept``, what is not lost.
 
-    ``beside`` is the file or folder that is written in its place. netCDF, HDF5 and torch make a RuntimeError of a refusal:
-    then the disk is asked, by writing a little more to ``beside``.
+    ``beside`` is the file or folder that is written in its place. netCDF, HDF5 and torch make a
+    RuntimeError of a refusal: then the disk is asked, by writing a little more to ``beside``.
     """
     try:
         yield
@@ -148,7 +170,9 @@ def refusals(path: Path, *, kept: str = "", beside: Path | None = None) -> Itera
 def _file_error(error: OSError, path: Path, kept: str, beside: Path | None) -> FileError:
     named = error.filename2 or error.filename
     if beside is not None and named is not None and os.fsdecode(named) == str(beside):
-        error = OSError(error.errno, error.strerror)  # the user knows it by the name that it would have got
+        error = OSError(
+            error.errno, error.strerror
+        )  # the user knows it by the name that it would have got
     told = explain(error, path)
     return FileError(f"{told}; {kept}" if kept else told)
 
@@ -167,9 +191,11 @@ def _refusal(beside: Path) -> OSError | None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; it takes the place of ``path`` on success and is removed on failure.
+    """Yield a path beside ``path`` to write to; it takes the place of ``path`` on success and is
+    removed on failure.
 
-    The folder is made where it is missing; of a link the file that it leads to is replaced. FileError where the system refuses.
+    The folder is made where it is missing; of a link the file that it leads to is replaced.
+    FileError where the system refuses.
     """
     target = followed(path)
     make_folder(target.parent)
@@ -179,7 +205,9 @@ def replacing(path: Path) -> Iterator[Path]:
             _remove_abandoned(target.parent)
             yield beside
             with beside.open("rb") as written:
-                os.fsync(written.fileno())  # else a power cut may keep the new name and lose the content
+                os.fsync(
+                    written.fileno()
+                )  # else a power cut may keep the new name and lose the content
             beside.replace(target)
     finally:
         with suppress(OSError):

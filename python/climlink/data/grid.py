@@ -29,7 +29,9 @@ _PLAUSIBLE: dict[str, Range] = {
 
 @dataclass(frozen=True)
 class Grid:
-    """Columns and levels of a data set: latitude and longitude in degrees, area in steradian [column], hybrid coefficients."""
+    """Columns and levels of a data set: latitude and longitude in degrees, area in steradian
+    [column], hybrid coefficients.
+    """
 
     path: Path
     hybrid: HybridCoordinate
@@ -53,13 +55,19 @@ class Grid:
         return midpoint_pressure(self.hybrid, surface_pressure)
 
 
-def midpoint_pressure(hybrid: HybridCoordinate, surface_pressure: NDArray[np.float64]) -> NDArray[np.float64]:
+def midpoint_pressure(
+    hybrid: HybridCoordinate, surface_pressure: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return P0*hyam + ps*hybm, [row, level] in Pa, from surface pressure [row] in Pa."""
-    return hybrid.p0_pa * np.asarray(hybrid.hyam) + surface_pressure[:, None] * np.asarray(hybrid.hybm)
+    return hybrid.p0_pa * np.asarray(hybrid.hyam) + surface_pressure[:, None] * np.asarray(
+        hybrid.hybm
+    )
 
 
 def find_grid(source: Path, grid: str | Path | None = None) -> Path:
-    """Return the grid file: ``grid`` where given, else the one ``*grid-info.nc`` directly in ``source``."""
+    """Return the grid file: ``grid`` where given, else the one ``*grid-info.nc`` directly in
+    ``source``.
+    """
     if grid is not None:
         path = Path(grid)
         if not path.is_file():
@@ -69,13 +77,16 @@ def find_grid(source: Path, grid: str | Path | None = None) -> Path:
     if len(found) != 1:
         listed = ", ".join(p.name for p in found) or "none"
         raise DataError(
-            f"{source}: expected one grid file {GRID_PATTERN} (such as ClimSim_low-res_grid-info.nc), found {listed}; name one with --grid"
+            f"{source}: expected one grid file {GRID_PATTERN} (such as "
+            f"ClimSim_low-res_grid-info.nc), found {listed}; name one with --grid"
         )
     return found[0]
 
 
 def read_grid(path: str | Path) -> Grid:
-    """Return the grid of a ClimSim grid file; DataError names the variable that is missing or does not fit."""
+    """Return the grid of a ClimSim grid file; DataError names the variable that is missing or does
+    not fit.
+    """
     path = Path(path)
     with open_netcdf(path) as dataset:
         for name in _PLAUSIBLE:
@@ -92,11 +103,20 @@ def read_grid(path: str | Path) -> Grid:
 def _grid(path: Path, arrays: dict[str, NDArray[np.float64]]) -> Grid:
     """Check shapes and build the grid."""
     columns, levels = arrays["lat"].size, arrays["hyam"].size
-    shapes: dict[str, tuple[int, ...]] = {"P0": (), "lat": (columns,), "lon": (columns,), "area": (columns,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "P0": (),
+        "lat": (columns,),
+        "lon": (columns,),
+        "area": (columns,),
+    }
     shapes |= {"hyam": (levels,), "hybm": (levels,), "hyai": (levels + 1,), "hybi": (levels + 1,)}
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
-            raise DataError(f"{path}: grid variable {name} has shape {arrays[name].shape}, expected {shape}")
-    hybrid = HybridCoordinate(float(arrays["P0"]), *(tuple(arrays[name].tolist()) for name in _COEFFICIENTS))
+            raise DataError(
+                f"{path}: grid variable {name} has shape {arrays[name].shape}, expected {shape}"
+            )
+    hybrid = HybridCoordinate(
+        float(arrays["P0"]), *(tuple(arrays[name].tolist()) for name in _COEFFICIENTS)
+    )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Grid(path, hybrid, arrays["lat"], arrays["lon"], arrays["area"], digest)

@@ -1,11 +1,14 @@
-"""Inputs of earlier steps, from consecutive pairs: what dynamics and physics did, as the host's lagged memory computes it.
+"""Inputs of earlier steps, from consecutive pairs: what dynamics and physics did, as the host's
+lagged memory computes it.
 
-With b(n) the state before and a(n) the state after the physics of step n, and dt the time step (fortran_bridge, climlink_lagged_memory):
+With b(n) the state before and a(n) the state after the physics of step n, and dt the time step
+(fortran_bridge, climlink_lagged_memory):
 
     X_dyn    = (b(n) - a(n-1)) / dt        tm_X_dyn    = (b(n-1) - a(n-2)) / dt
     X_prvphy = (a(n-1) - b(n-1)) / dt      tm_X_prvphy = (a(n-2) - b(n-2)) / dt
 
-Water in state_q0_dyn is vapour, liquid and ice together; the scalars tm_* are those of the step before. All in float64.
+Water in state_q0_dyn is vapour, liquid and ice together; the scalars tm_* are those of the step
+before. All in float64.
 """
 
 from __future__ import annotations
@@ -15,7 +18,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from climlink.data.climsim import TIME_STEP_S, Columns, Pair, outputs_of, read_after, read_inputs, stored_variables
+from climlink.data.climsim import (
+    TIME_STEP_S,
+    Columns,
+    Pair,
+    outputs_of,
+    read_after,
+    read_inputs,
+    stored_variables,
+)
 from climlink.data.errors import DataError
 from climlink.data.grid import Grid
 from climlink.data.stamp import Stamp
@@ -39,12 +50,16 @@ def lag_names(level_count: int) -> set[str]:
 
 
 def needs_lags(names: Iterable[str], level_count: int) -> bool:
-    """Say whether some of the named variables come from earlier steps or from the place of the column."""
+    """Say whether some of the named variables come from earlier steps or from the place of the
+    column.
+    """
     return not (lag_names(level_count) | _SUMS).isdisjoint(names)
 
 
 def predecessors(pair: Pair, known: Mapping[Stamp, Pair], time_step_s: float) -> list[Pair]:
-    """Return the pairs of the steps before, newest first; fewer than STEPS_BACK where one is missing."""
+    """Return the pairs of the steps before, newest first; fewer than STEPS_BACK where one is
+    missing.
+    """
     found: list[Pair] = []
     for back in range(1, STEPS_BACK + 1):
         before = known.get(pair.stamp.plus(-round(back * time_step_s)))
@@ -60,14 +75,17 @@ def with_history(pairs: Sequence[Pair], time_step_s: float) -> list[Pair]:
     complete = [p for p in pairs if len(predecessors(p, known, time_step_s)) == STEPS_BACK]
     if not complete:
         raise DataError(
-            f"none of the {len(pairs)} pairs has the pairs of both steps of {time_step_s:g} s before it; lagged inputs need three "
-            "consecutive steps: fetch them, or leave the lags out"
+            f"none of the {len(pairs)} pairs has the pairs of both steps of {time_step_s:g} s "
+            "before it; lagged inputs need three consecutive steps: fetch them, or leave the lags "
+            "out"
         )
     return complete
 
 
 class LaggedReader:
-    """Reads pairs with their lagged inputs; the last three steps are kept, so files in time order are read once."""
+    """Reads pairs with their lagged inputs; the last three steps are kept, so files in time order
+    are read once.
+    """
 
     def __init__(
         self,
@@ -83,16 +101,25 @@ class LaggedReader:
         self._steps: dict[Stamp, Snapshot] = {}
 
     def read(self, pair: Pair) -> Columns:
-        """Return inputs, lagged inputs, tendencies and fluxes of one pair, float64; DataError if a predecessor is missing."""
+        """Return inputs, lagged inputs, tendencies and fluxes of one pair, float64; DataError if a
+        predecessor is missing.
+        """
         earlier = predecessors(pair, self._known, self._time_step_s)
         if len(earlier) < STEPS_BACK:
             absent = pair.stamp.plus(-round((len(earlier) + 1) * self._time_step_s))
-            raise DataError(f"{pair.mli}: its lagged inputs need the pair of {absent}, which is not there")
+            raise DataError(
+                f"{pair.mli}: its lagged inputs need the pair of {absent}, which is not there"
+            )
         # Kept are the steps of this pair and no others, so pairs may be read in any order.
         self._steps = {p.stamp: self._snapshot(p) for p in (pair, *earlier)}
         now, previous, oldest = self._steps.values()
         lags = lagged_inputs(now[0], previous, oldest, self._time_step_s)
-        return now[0] | lags | place_inputs(self._grid) | outputs_of(*now, self._grid.level_count, self._time_step_s)
+        return (
+            now[0]
+            | lags
+            | place_inputs(self._grid)
+            | outputs_of(*now, self._grid.level_count, self._time_step_s)
+        )
 
     def _snapshot(self, pair: Pair) -> Snapshot:
         known = self._steps.get(pair.stamp)
@@ -102,7 +129,9 @@ class LaggedReader:
         )
 
 
-def lagged_inputs(now: Columns, previous: Snapshot, oldest: Snapshot, time_step_s: float) -> Columns:
+def lagged_inputs(
+    now: Columns, previous: Snapshot, oldest: Snapshot, time_step_s: float
+) -> Columns:
     """Return the lagged inputs of a step: ``now`` before its physics, and the two steps before."""
     lags: Columns = {}
     for prefix, begins, ended in (("", now, previous[1]), ("tm_", previous[0], oldest[1])):
@@ -110,7 +139,10 @@ def lagged_inputs(now: Columns, previous: Snapshot, oldest: Snapshot, time_step_
         lags[f"{prefix}state_q0_dyn"] = (_water(begins) - _water(ended)) / time_step_s
         lags[f"{prefix}state_u_dyn"] = (begins["state_u"] - ended["state_u"]) / time_step_s
     for prefix, (before, after) in (("", previous), ("tm_", oldest)):
-        lags |= {f"{prefix}{name}_prvphy": (after[name] - before[name]) / time_step_s for name in _PHYSICS}
+        lags |= {
+            f"{prefix}{name}_prvphy": (after[name] - before[name]) / time_step_s
+            for name in _PHYSICS
+        }
     return lags | {f"tm_{name}": previous[0][name] for name in _SCALARS}
 
 
@@ -122,4 +154,8 @@ def _water(columns: Columns) -> NDArray[np.float64]:
 def place_inputs(grid: Grid) -> Columns:
     """Return cosine and sine of latitude, and the number of the column from 1, [column]."""
     latitude = np.deg2rad(grid.latitude)
-    return {"clat": np.cos(latitude), "slat": np.sin(latitude), "icol": np.arange(1.0, grid.n_column + 1.0)}
+    return {
+        "clat": np.cos(latitude),
+        "slat": np.sin(latitude),
+        "icol": np.arange(1.0, grid.n_column + 1.0),
+    }

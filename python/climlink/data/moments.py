@@ -1,4 +1,6 @@
-"""One-pass moments: count, mean, sum of squared deviations, minimum and maximum of blocks, merged with Chan's formulas."""
+"""One-pass moments: count, mean, sum of squared deviations, minimum and maximum of blocks, merged
+with Chan's formulas.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +38,20 @@ class Moments:
         self.count = total
 
     def statistics(self) -> VariableStatistics:
-        """Return the result. A constant has exactly its value as mean and no spread; without any row all moments are zero."""
+        """Return the result. A constant has exactly its value as mean and no spread; without any
+        row all moments are zero.
+        """
         if self.count == 0:
             zero = torch.zeros(len(self._mean), dtype=torch.float64)
             return VariableStatistics(zero, zero, zero, zero, 0, self.left_out)
-        # Rounding of the mean would leave a constant with a spread of 1e-16 of its value, which a normalization would amplify to noise.
+        # Rounding of the mean would leave a constant with a spread of 1e-16 of its value, which a
+        # normalization would amplify to noise.
         constant = self._minimum == self._maximum
         centre = np.where(constant, self._minimum, self._mean)
         spread = np.where(constant, 0.0, np.sqrt(self._squares / self.count))
-        mean, std, minimum, maximum = (torch.tensor(a) for a in (centre, spread, self._minimum, self._maximum))
+        mean, std, minimum, maximum = (
+            torch.tensor(a) for a in (centre, spread, self._minimum, self._maximum)
+        )
         return VariableStatistics(mean, std, minimum, maximum, self.count, self.left_out)
 
 

@@ -35,16 +35,23 @@ def open_netcdf(path: Path) -> Iterator[netCDF4.Dataset]:
 
 
 def check_length(path: Path) -> None:
-    """Raise DataError if a file is absent, or is a classic netCDF file shorter than its header says."""
+    """Raise DataError if a file is absent, or is a classic netCDF file shorter than its header
+    says.
+    """
     try:
         needed = required_bytes(path)
         size = path.stat().st_size
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except ClassicFormatError as error:
-        raise DataError(f"{path}: truncated or damaged netCDF file: {error}; fetch it again") from error
+        raise DataError(
+            f"{path}: truncated or damaged netCDF file: {error}; fetch it again"
+        ) from error
     if needed is not None and size < needed:
-        raise DataError(f"{path}: truncated netCDF file: {size} bytes where its header describes {needed}; fetch it again")
+        raise DataError(
+            f"{path}: truncated netCDF file: {size} bytes where its header describes {needed}; "
+            "fetch it again"
+        )
 
 
 def is_packed(variable: netCDF4.Variable) -> bool:

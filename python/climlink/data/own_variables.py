@@ -55,7 +55,9 @@ class OwnVariables:
         if not self.variables:
             return {}
         states = tuple(state for _, state in self.tendencies)
-        begins = read_variables(pair.mli, self.before + states, grid, pair.stamp, allowed, self.dims)
+        begins = read_variables(
+            pair.mli, self.before + states, grid, pair.stamp, allowed, self.dims
+        )
         ended = read_variables(pair.mlo, self.after + states, grid, pair.stamp, allowed, self.dims)
         columns = {v.name: begins[v.name] for v in self.before}
         columns |= {v.name: ended[v.name] for v in self.after}

@@ -59,7 +59,8 @@ def make_plan(
     split = split if isinstance(split, Split) else read_split(split)
     if split.time_step_s != config.time_step_s:
         raise StoreError(
-            f"the split counts steps of {split.time_step_s} s, the store's time step is {config.time_step_s:g} s; make them equal"
+            f"the split counts steps of {split.time_step_s} s, the store's time step is "
+            f"{config.time_step_s:g} s; make them equal"
         )
     grid = None if grid is None else Path(grid)
     found: Source

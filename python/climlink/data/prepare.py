@@ -1,9 +1,9 @@
 """Make a column store from a source: in blocks, restartable, and never half-read.
 
-The skeleton (all metadata and coordinates) is built beside the store and renamed, so a store that exists is well formed. Each block of
-records is written whole and then marked; the attribute ``complete`` is set last. A second call with
-the same arguments goes on at the first block without a mark; a call with other arguments is
-refused.
+The skeleton (all metadata and coordinates) is built beside the store and renamed, so a store that
+exists is well formed. Each block of records is written whole and then marked; the attribute
+``complete`` is set last. A second call with the same arguments goes on at the first block without a
+mark; a call with other arguments is refused.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Prepared:
     records_written: int
     digest: str
     left_out: int = 0
-    """Pairs of the source that lack one of the two steps before, where lagged inputs are asked for."""
+    """Pairs of the source that lack one of the two steps before, where lagged inputs are asked for.
+    """
     implausible: dict[str, int] = field(default_factory=dict)
     """Values outside the plausible range that were kept, by variable that was allowed them."""
     unit: Literal["pairs", "rows"] = "pairs"
@@ -98,7 +99,9 @@ def prepare(
             return _prepared(given, "already complete", plan, 0, attributes)
     else:
         _create_skeleton(place, plan)
-    with refusals(given, kept="finished blocks are kept: repeat the command to go on with the others"):
+    with refusals(
+        given, kept="finished blocks are kept: repeat the command to go on with the others"
+    ):
         written = _write_blocks(place, plan, progress)
         found = _finish(place, plan)
     return _prepared(given, "resumed" if resumed else "made", plan, written, found)
@@ -124,20 +127,24 @@ def _remove(store: Path) -> None:
 
 
 def _attributes_of_same(store: Path, plan: Plan) -> dict[str, Any]:
-    """Return the attributes of an existing store; StoreError if it was begun with other arguments."""
+    """Return the attributes of an existing store; StoreError if it was begun with other
+    arguments.
+    """
     attributes: dict[str, Any] = dict(open_group(store).attrs)
     begun, asked = attributes.get("prepared_from", {}), plan.arguments()
     different = [word for word in {**asked, **begun} if begun.get(word) != asked.get(word)]
     if different:
         raise StoreError(
-            f"{store} was prepared with other arguments (different: {', '.join(different)}). Give the same ones to resume it, name another "
-            "output, or overwrite it with --overwrite"
+            f"{store} was prepared with other arguments (different: {', '.join(different)}). Give "
+            "the same ones to resume it, name another output, or overwrite it with --overwrite"
         )
     return attributes
 
 
 def _create_skeleton(store: Path, plan: Plan) -> None:
-    """Create the group with all coordinates and empty (NaN) variables, beside the store and then renamed."""
+    """Create the group with all coordinates and empty (NaN) variables, beside the store and then
+    renamed.
+    """
     beside = make_folder(store.parent) / f".{store.name}.new"
     remove_folder(beside)  # of a process that was killed
     try:
@@ -197,7 +204,10 @@ def _create_coordinates(group: zarr.Group, plan: Plan) -> list[str]:
     names but that of the dimension.
     """
     source, record = plan.source, plan.dimensions[0][0]
-    meanings = {"flag_values": list(range(len(SPLIT_NAMES))), "flag_meanings": " ".join(SPLIT_NAMES)}
+    meanings = {
+        "flag_values": list(range(len(SPLIT_NAMES))),
+        "flag_meanings": " ".join(SPLIT_NAMES),
+    }
     _coordinate(group, "split", source.codes, record, **meanings)
     names = ["split"]
     if source.stamps is not None:
@@ -208,7 +218,12 @@ def _create_coordinates(group: zarr.Group, plan: Plan) -> list[str]:
         _coordinate(group, "area", source.grid.area, "column", units="steradian")
         names += ["latitude", "longitude", "area"]
     if source.hybrid is not None:
-        for name, dimension in (("hyam", "level"), ("hybm", "level"), ("hyai", "interface"), ("hybi", "interface")):
+        for name, dimension in (
+            ("hyam", "level"),
+            ("hybm", "level"),
+            ("hyai", "interface"),
+            ("hybi", "interface"),
+        ):
             _coordinate(group, name, np.array(getattr(source.hybrid, name)), dimension, units="1")
             names.append(name)
     return names
@@ -228,9 +243,16 @@ def _create_times(group: zarr.Group, stamps: Sequence[Stamp]) -> list[str]:
     return ["stamp", _SHA256]
 
 
-def _coordinate(group: zarr.Group, name: str, values: NDArray[Any], dimension: str, **attributes: Any) -> None:
+def _coordinate(
+    group: zarr.Group, name: str, values: NDArray[Any], dimension: str, **attributes: Any
+) -> None:
     array = group.create_array(
-        name, shape=values.shape, chunks=values.shape, dtype=values.dtype, dimension_names=(dimension,), attributes=attributes
+        name,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=values.dtype,
+        dimension_names=(dimension,),
+        attributes=attributes,
     )
     array[...] = values
 
@@ -269,7 +291,9 @@ def _copy_block(
 
 
 def _is_done(store: Path, plan: Plan, number: int) -> bool:
-    """Say whether a block was written whole, from files that still have the length they had then."""
+    """Say whether a block was written whole, from files that still have the length they had
+    then.
+    """
     if not _mark(store, number).exists():
         return False
     noted = [note["sizes"] for note in _notes(store, number)]
@@ -285,7 +309,8 @@ def _check_sizes(store: Path, attributes: dict[str, Any], plan: Plan) -> None:
     """Raise StoreError if a source file of a complete store has changed its length since."""
     if attributes.get("source_sizes_sha256") != _sizes_digest(plan):
         raise StoreError(
-            f"{store} is complete, but its source files have changed since; overwrite it with --overwrite or name another output"
+            f"{store} is complete, but its source files have changed since; overwrite it with "
+            "--overwrite or name another output"
         )
 
 
@@ -305,7 +330,10 @@ def _write_block(group: zarr.Group, plan: Plan, block: slice, columns: Columns) 
 def _array(group: zarr.Group, name: str) -> zarr.Array:
     array = group[name]
     if not isinstance(array, zarr.Array):
-        raise StoreError(f"{group.store_path}: {name} is not an array: the store is damaged; overwrite it with --overwrite")
+        raise StoreError(
+            f"{group.store_path}: {name} is not an array: the store is damaged; overwrite it with "
+            "--overwrite"
+        )
     return array
 
 

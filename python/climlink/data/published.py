@@ -1,8 +1,9 @@
 """The published ClimSim normalization files, read into the same Statistics as our own.
 
-The mean, minimum and maximum files are themselves edited: where the published networks do not centre or scale a variable, they hold mean 0,
-minimum 0 and maximum 1 (or a standard deviation as maximum). So subtract = mean and divide by maximum - minimum holds for every
-variable. What a file does not give is NaN.
+The mean, minimum and maximum files are themselves edited: where the published networks do not
+centre or scale a variable, they hold mean 0, minimum 0 and maximum 1 (or a standard deviation as
+maximum). So subtract = mean and divide by maximum - minimum holds for every variable. What a file
+does not give is NaN.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ _PUBLISHED = {
     "v2_rh_mc": _pervar("v2_rh_mc"),
     "v5": _pervar("v5"),
     "v6": _pervar("v6"),
-    "v7": _pervar("v7", maximum="input_max_v7.pervar.nc"),  # a dot where the others have an underscore
+    "v7": _pervar(
+        "v7", maximum="input_max_v7.pervar.nc"
+    ),  # a dot where the others have an underscore
     "original": _Files("input_mean.nc", "input_max.nc", "input_min.nc", "input_std.nc", None),
 }
 PUBLISHED_NAMES = (*_PUBLISHED, "multirep")
@@ -59,14 +62,16 @@ PUBLISHED_NAMES = (*_PUBLISHED, "multirep")
 def read_published(directory: str | Path, which: str = "v2_rh_mc") -> Statistics:
     """Return published statistics from the folder that holds ``inputs/`` and ``outputs/``.
 
-    ``which`` is v2_rh_mc, v5, v6, v7, original (the first ClimSim files, with std) or multirep. Outputs have std = 1 / scale and nothing
-    else. multirep holds mean and std per level, ``name@variable`` (one mean and std per variable) and ``name@log`` (minimum: the offset
-    of the logarithm, in units of the per-level normalization).
+    ``which`` is v2_rh_mc, v5, v6, v7, original (the first ClimSim files, with std) or multirep.
+    Outputs have std = 1 / scale and nothing else. multirep holds mean and std per level,
+    ``name@variable`` (one mean and std per variable) and ``name@log`` (minimum: the offset of the
+    logarithm, in units of the per-level normalization).
     """
     directory = Path(directory)
     if which not in PUBLISHED_NAMES:
         raise DataError(
-            f"unknown published normalization {which!r}{near_names(which, PUBLISHED_NAMES)}; known: {', '.join(PUBLISHED_NAMES)}"
+            f"unknown published normalization {which!r}{near_names(which, PUBLISHED_NAMES)}; "
+            f"known: {', '.join(PUBLISHED_NAMES)}"
         )
     files = _PUBLISHED["v2_rh_mc" if which == "multirep" else which]
     variables = _inputs(directory / "inputs", files)
@@ -74,12 +79,17 @@ def read_published(directory: str | Path, which: str = "v2_rh_mc") -> Statistics
         variables = variables | _multirepresentation(directory / "inputs" / "multirepresentation")
     if files.output_scale is not None:
         variables |= _outputs(directory / "outputs" / files.output_scale)
-    lambdas = {name: _read_lambda(directory / "inputs" / f"{short}_exp_lambda_large.txt") for name, short in _LAMBDA_FILES.items()}
+    lambdas = {
+        name: _read_lambda(directory / "inputs" / f"{short}_exp_lambda_large.txt")
+        for name, short in _LAMBDA_FILES.items()
+    }
     return Statistics(variables, lambdas, source=f"the published ClimSim normalization {which}")
 
 
 def read_arrays(path: Path) -> _Arrays:
-    """Return the catalogue's variables of one published file, float64 [width] each; the files hold others that climlink does not use."""
+    """Return the catalogue's variables of one published file, float64 [width] each; the files hold
+    others that climlink does not use.
+    """
     known = set(variable_names())
     with open_netcdf(path) as dataset:
         found = {n: v for n, v in dataset.variables.items() if n in known}
@@ -96,9 +106,14 @@ def _entry(**moments: NDArray[np.float64] | None) -> VariableStatistics:
 
 
 def _inputs(folder: Path, files: _Files) -> dict[str, VariableStatistics]:
-    mean, maximum, minimum = (read_arrays(folder / name) for name in (files.mean, files.maximum, files.minimum))
+    mean, maximum, minimum = (
+        read_arrays(folder / name) for name in (files.mean, files.maximum, files.minimum)
+    )
     std = {} if files.std is None else read_arrays(folder / files.std)
-    return {n: _entry(mean=mean[n], std=std.get(n), minimum=minimum.get(n), maximum=maximum.get(n)) for n in mean}
+    return {
+        n: _entry(mean=mean[n], std=std.get(n), minimum=minimum.get(n), maximum=maximum.get(n))
+        for n in mean
+    }
 
 
 def _outputs(path: Path) -> dict[str, VariableStatistics]:
@@ -112,8 +127,14 @@ def _outputs(path: Path) -> dict[str, VariableStatistics]:
 
 
 def _multirepresentation(folder: Path) -> dict[str, VariableStatistics]:
-    subtract, divide = read_arrays(folder / "per_lev_sub.nc"), read_arrays(folder / "per_lev_div.nc")
-    whole_mean, whole_std = read_arrays(folder / "per_col_sub.nc"), read_arrays(folder / "per_col_div.nc")
+    subtract, divide = (
+        read_arrays(folder / "per_lev_sub.nc"),
+        read_arrays(folder / "per_lev_div.nc"),
+    )
+    whole_mean, whole_std = (
+        read_arrays(folder / "per_col_sub.nc"),
+        read_arrays(folder / "per_col_div.nc"),
+    )
     offset = read_arrays(folder / "per_lev_min_norm.nc")
     entries = {n: _entry(mean=subtract[n], std=divide[n]) for n in subtract}
     entries |= {f"{n}@variable": _entry(mean=whole_mean[n], std=whole_std[n]) for n in whole_mean}
@@ -121,9 +142,15 @@ def _multirepresentation(folder: Path) -> dict[str, VariableStatistics]:
 
 
 def _read_lambda(path: Path) -> torch.Tensor:
-    """Return the one comma-separated row of a lambda file, float64 [level], in (kg/kg) to the minus one."""
+    """Return the one comma-separated row of a lambda file, float64 [level], in (kg/kg) to the minus
+    one.
+    """
     try:
-        values = [float(word) for word in path.read_text(encoding="utf-8").replace("\n", ",").split(",") if word.strip()]
+        values = [
+            float(word)
+            for word in path.read_text(encoding="utf-8").replace("\n", ",").split(",")
+            if word.strip()
+        ]
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected one row of comma-separated numbers ({error})") from error
     wrong = [value for value in values if not 0.0 < value < np.inf]

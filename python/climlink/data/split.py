@@ -35,7 +35,9 @@ def _is_date_or_stamp(text: str) -> str:
 
 
 def _bounds(text: str) -> tuple[Stamp, Stamp]:
-    """Return the first and last instant that a date (a whole day) or a stamp (one instant) stands for."""
+    """Return the first and last instant that a date (a whole day) or a stamp (one instant) stands
+    for.
+    """
     try:
         day = Stamp.parse_date(text)
     except DataError:
@@ -47,10 +49,12 @@ def _bounds(text: str) -> tuple[Stamp, Stamp]:
 
 
 class StampRange(StrictModel):
-    """Every ``stride``-th step from ``start`` to ``end``, both included; a date means the whole day, a stamp one instant.
+    """Every ``stride``-th step from ``start`` to ``end``, both included; a date means the whole
+    day, a stamp one instant.
 
-    Steps are counted from the first instant of ``start`` in units of the split's time step, whichever files are present, so a stamp
-    belongs to a range or not independently of what has been downloaded.
+    Steps are counted from the first instant of ``start`` in units of the split's time step,
+    whichever files are present, so a stamp belongs to a range or not independently of what has been
+    downloaded.
     """
 
     start: Annotated[str, AfterValidator(_is_date_or_stamp)]
@@ -67,7 +71,9 @@ class StampRange(StrictModel):
         return self
 
     def selects(self, seconds: NDArray[np.int64], time_step_s: int) -> NDArray[np.bool_]:
-        """Say for each time [time], in seconds as Stamp counts them, whether it belongs to the range."""
+        """Say for each time [time], in seconds as Stamp counts them, whether it belongs to the
+        range.
+        """
         start, end = _bounds(self.start)[0].seconds, _bounds(self.end)[1].seconds
         inside = (seconds >= start) & (seconds <= end)
         if self.stride == 1:
@@ -118,7 +124,9 @@ def _entry_kind(value: Any) -> str:
 
 
 Entry = Annotated[
-    Annotated[str, AfterValidator(_is_stamp), Tag("stamp")] | Annotated[StampRange, Tag("range")] | Annotated[RowRange, Tag("rows")],
+    Annotated[str, AfterValidator(_is_stamp), Tag("stamp")]
+    | Annotated[StampRange, Tag("range")]
+    | Annotated[RowRange, Tag("rows")],
     Discriminator(_entry_kind),
 ]
 
@@ -132,12 +140,17 @@ class Split(StrictModel):
     validation: tuple[Entry, ...] = ()
     test: tuple[Entry, ...] = ()
     remainder: Literal["train", "validation", "unused"] = "train"
-    time_step_s: int = Field(default=1200, gt=0, description="seconds between consecutive files, the unit of stride and offset")
+    time_step_s: int = Field(
+        default=1200,
+        gt=0,
+        description="seconds between consecutive files, the unit of stride and offset",
+    )
 
     def assign(self, stamps: Sequence[Stamp]) -> NDArray[np.int8]:
         """Return the split code [time] of each stamp (position in SPLIT_NAMES).
 
-        Raises SplitError listing stamps that two splits claim and stamps that an entry names but the source does not have.
+        Raises SplitError listing stamps that two splits claim and stamps that an entry names but
+        the source does not have.
         """
         hint = "pairs have stamps: name stamps or ranges of dates"
         self._refuse_kind((RowRange,), "files or rows", hint)
@@ -184,7 +197,9 @@ class Split(StrictModel):
             listed = [f"{name(int(i))} ({' and '.join(splits[claims[:, i]])})" for i in some]
             problem = f"{twice.size} {unit} stand in two splits:"
             raise SplitError(f"{problem} {_listed(listed, twice.size)}; each may stand in one only")
-        codes = np.where(claims.any(axis=0), claims.argmax(axis=0) + 1, SPLIT_NAMES.index(self.remainder))
+        codes = np.where(
+            claims.any(axis=0), claims.argmax(axis=0) + 1, SPLIT_NAMES.index(self.remainder)
+        )
         return codes.astype(np.int8)
 
     def _claims(self, name: str, seconds: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -198,17 +213,26 @@ class Split(StrictModel):
 
     def _refuse_absent(self, stamps: Sequence[Stamp]) -> None:
         present = set(stamps)
-        named = [(split, entry) for split in SPLIT_NAMES[1:] for entry in getattr(self, split) if isinstance(entry, str)]
-        absent = [f"{entry} ({split})" for split, entry in named if Stamp.parse(entry) not in present]
+        named = [
+            (split, entry)
+            for split in SPLIT_NAMES[1:]
+            for entry in getattr(self, split)
+            if isinstance(entry, str)
+        ]
+        absent = [
+            f"{entry} ({split})" for split, entry in named if Stamp.parse(entry) not in present
+        ]
         if absent:
             raise SplitError(
-                f"{len(absent)} stamp(s) of the split are not in the source: {_listed(absent, len(absent))}; "
-                "fetch them or take them out of the split"
+                f"{len(absent)} stamp(s) of the split are not in the source: "
+                f"{_listed(absent, len(absent))}; fetch them or take them out of the split"
             )
 
 
 def read_split(path: str | Path) -> Split:
-    """Return the split of a YAML file, or a shipped one by its name; ConfigError names file, line and key of what does not fit."""
+    """Return the split of a YAML file, or a shipped one by its name; ConfigError names file, line
+    and key of what does not fit.
+    """
     return load_config(find_configuration("splits", path), Split)
 
 

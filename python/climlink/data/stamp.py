@@ -28,7 +28,11 @@ class Stamp:
     second: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.year <= 9999 and 1 <= self.month <= 12 and 1 <= self.day <= _MONTH_LENGTHS[self.month - 1]):
+        if not (
+            0 <= self.year <= 9999
+            and 1 <= self.month <= 12
+            and 1 <= self.day <= _MONTH_LENGTHS[self.month - 1]
+        ):
             raise DataError(f"{self} is not a date of the no-leap calendar (February has 28 days)")
         if not 0 <= self.second < SECONDS_PER_DAY:
             raise DataError(f"{self}: the second of the day must be 0 to 86399")
@@ -38,7 +42,9 @@ class Stamp:
         """Return the stamp written as ``YYYY-MM-DD-SSSSS``."""
         match = _STAMP.fullmatch(text)
         if match is None:
-            raise DataError(f"{text!r} is not a time stamp: expected YYYY-MM-DD-SSSSS, such as 0008-01-14-03600")
+            raise DataError(
+                f"{text!r} is not a time stamp: expected YYYY-MM-DD-SSSSS, such as 0008-01-14-03600"
+            )
         year, month, day, second = (int(group) for group in match.groups())
         return cls(year, month, day, second)
 
@@ -62,7 +68,9 @@ class Stamp:
     @property
     def seconds(self) -> int:
         """Seconds since 0000-01-01-00000."""
-        return (self.year * DAYS_PER_YEAR + _MONTH_STARTS[self.month - 1] + self.day - 1) * SECONDS_PER_DAY + self.second
+        return (
+            self.year * DAYS_PER_YEAR + _MONTH_STARTS[self.month - 1] + self.day - 1
+        ) * SECONDS_PER_DAY + self.second
 
     @property
     def ymd(self) -> int:

@@ -17,7 +17,13 @@ from climlink.data.files import replacing
 from climlink.data.moments import CloudMean, Moments
 from climlink.data.netcdf import open_netcdf
 from climlink.data.store import ColumnStore
-from climlink.wrappers.statistics import FILL_THRESHOLD, FILLED_VARIABLES, MOMENTS, Statistics, VariableStatistics
+from climlink.wrappers.statistics import (
+    FILL_THRESHOLD,
+    FILLED_VARIABLES,
+    MOMENTS,
+    Statistics,
+    VariableStatistics,
+)
 from climlink.wrappers.variables import shipped_variables, variable
 
 Progress = Callable[[int, int], None]
@@ -31,16 +37,24 @@ _MOMENT = "moment"
 
 
 def compute_statistics(
-    store: ColumnStore, split: str = "train", progress: Progress | None = None, *, times_per_block: int | None = None
+    store: ColumnStore,
+    split: str = "train",
+    progress: Progress | None = None,
+    *,
+    times_per_block: int | None = None,
 ) -> Statistics:
-    """Return float64 statistics of one split of a store: every stored variable and every derived one, each value read once.
+    """Return float64 statistics of one split of a store: every stored variable and every derived
+    one, each value read once.
 
-    Values at the fill value are left out and counted. The default block is one chunk of the store; the result depends on it by rounding
-    only. StoreError if the split is empty.
+    Values at the fill value are left out and counted. The default block is one chunk of the store;
+    the result depends on it by rounding only. StoreError if the split is empty.
     """
     indices = store.indices(split)
     if indices.size == 0:
-        raise StoreError(f"{store.path}: the {split} split holds no times; the split was declared when the store was prepared")
+        raise StoreError(
+            f"{store.path}: the {split} split holds no times; the split was declared when the "
+            "store was prepared"
+        )
     variables = (*store.variables, *store.derived)
     names = [v.name for v in variables]
     moments: dict[str, Moments] = {}
@@ -66,7 +80,9 @@ def compute_statistics(
     )
 
 
-def _blocks(indices: NDArray[np.int64], time_chunk: int, times_per_block: int | None) -> Iterator[NDArray[np.int64]]:
+def _blocks(
+    indices: NDArray[np.int64], time_chunk: int, times_per_block: int | None
+) -> Iterator[NDArray[np.int64]]:
     """Yield the time indices in blocks: those of one chunk of the store, or a given number."""
     if times_per_block is None:
         yield from np.split(indices, np.flatnonzero(np.diff(indices // time_chunk)) + 1)
@@ -85,7 +101,9 @@ def _add(moments: Moments, name: str, rows: NDArray[np.float64]) -> None:
 
 
 def write_statistics(statistics: Statistics, path: str | Path) -> None:
-    """Write statistics as netCDF: one variable per variable, (moment, level) or (moment); written beside, then renamed."""
+    """Write statistics as netCDF: one variable per variable, (moment, level) or (moment); written
+    beside, then renamed.
+    """
     path = Path(path)
     dataset = xr.Dataset(coords={_MOMENT: list(MOMENTS)})
     for name, entry in statistics.variables.items():
@@ -111,27 +129,37 @@ def write_statistics(statistics: Statistics, path: str | Path) -> None:
         "digest": statistics.digest,
     }
     with replacing(path) as beside:
-        dataset.to_netcdf(beside, engine="netcdf4", encoding={str(n): {"_FillValue": None} for n in dataset.data_vars})
+        dataset.to_netcdf(
+            beside,
+            engine="netcdf4",
+            encoding={str(n): {"_FillValue": None} for n in dataset.data_vars},
+        )
 
 
 def read_statistics(path: str | Path) -> Statistics:
-    """Return the statistics of a file that write_statistics made; DataError if it is another file, newer, or was changed since."""
+    """Return the statistics of a file that write_statistics made; DataError if it is another file,
+    newer, or was changed since.
+    """
     path = Path(path)
     with open_netcdf(path) as dataset:
         version = getattr(dataset, _VERSION_ATTRIBUTE, None)
         if version is None:
             raise DataError(
-                f"{path}: no statistics of climlink (no attribute {_VERSION_ATTRIBUTE}); make them with: climlink data statistics"
+                f"{path}: no statistics of climlink (no attribute {_VERSION_ATTRIBUTE}); make them "
+                "with: climlink data statistics"
             )
         if int(version) > STATISTICS_VERSION:
             raise DataError(
-                f"{path}: statistics version {version} is newer than the {STATISTICS_VERSION} this climlink reads; update climlink"
+                f"{path}: statistics version {version} is newer than the {STATISTICS_VERSION} this "
+                "climlink reads; update climlink"
             )
         names = [n for n in dataset.variables if n != _MOMENT]
         lambdas = [n for n in names if n.endswith(_LAMBDA_SUFFIX)]
         statistics = Statistics(
             variables={n: _entry(dataset[n], path) for n in names if n not in lambdas},
-            cloud_lambda={n.removesuffix(_LAMBDA_SUFFIX): torch.tensor(dataset[n][...]) for n in lambdas},
+            cloud_lambda={
+                n.removesuffix(_LAMBDA_SUFFIX): torch.tensor(dataset[n][...]) for n in lambdas
+            },
             source=str(dataset.source),
             data_digest=str(dataset.data_digest) or None,
             split=str(dataset.split) or None,
@@ -139,7 +167,8 @@ def read_statistics(path: str | Path) -> Statistics:
         recorded = str(dataset.digest)
     if statistics.digest != recorded:
         raise DataError(
-            f"{path}: the numbers are not those that were written (digest {statistics.digest}, recorded {recorded}); compute them again"
+            f"{path}: the numbers are not those that were written (digest {statistics.digest}, "
+            f"recorded {recorded}); compute them again"
         )
     return statistics
 

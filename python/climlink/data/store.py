@@ -1,4 +1,5 @@
-"""The column store: a Zarr v3 group of named variables, split and digest, readable by xarray and read here into rows.
+"""The column store: a Zarr v3 group of named variables, split and digest, readable by xarray and
+read here into rows.
 
 Layout, version 2: each variable that the attribute ``variables`` lists (name, units, long_name,
 dims, width) under its own name, as ``[time, column, level]`` or ``[time, column]`` where it was
@@ -47,26 +48,42 @@ TimeIndices = Sequence[int] | NDArray[np.integer] | slice
 
 
 class StoreConfig(StrictModel):
-    """How a store is written: stored types, times per chunk, and the time step that tendencies are divided by."""
+    """How a store is written: stored types, times per chunk, and the time step that tendencies are
+    divided by.
+    """
 
     time_chunk: int | None = Field(
         default=None,
         ge=1,
-        description="times per chunk and restartable block; 8, and fewer on large grids, unless given",
+        description="times per chunk and restartable block; 8, and fewer on large grids, unless "
+        "given",
     )
     input_dtype: FloatName = "float32"
-    tendency_dtype: FloatName = Field(default="float64", description="tendencies are differenced in float64 whatever they are stored in")
+    tendency_dtype: FloatName = Field(
+        default="float64",
+        description="tendencies are differenced in float64 whatever they are stored in",
+    )
     flux_dtype: FloatName = Field(default="float64", description="scalar outputs")
-    dtypes: dict[str, FloatName] = Field(default_factory=dict, description="exceptions by variable name")
+    dtypes: dict[str, FloatName] = Field(
+        default_factory=dict, description="exceptions by variable name"
+    )
     time_step_s: TimeStep = TIME_STEP_S
-    lags: bool = Field(default=False, description="store the inputs of earlier steps (sets v4 and v6) too; needs consecutive pairs")
+    lags: bool = Field(
+        default=False,
+        description="store the inputs of earlier steps (sets v4 and v6) too; needs consecutive "
+        "pairs",
+    )
     pairs: PairKind = Field(default="mli-mlo", description="which files make a pair")
     allow_implausible: tuple[str, ...] = Field(
         default=(),
         description="variables whose values outside the plausible range are kept and counted",
     )
-    variables: Path | None = Field(default=None, description="YAML file of own variables that pairs hold")
-    table: TableConfig = Field(default=TableConfig(), description="what a table's file cannot say of itself")
+    variables: Path | None = Field(
+        default=None, description="YAML file of own variables that pairs hold"
+    )
+    table: TableConfig = Field(
+        default=TableConfig(), description="what a table's file cannot say of itself"
+    )
 
     def dtype_of(self, variable: Variable) -> FloatName:
         """Return the type a variable is stored in."""
@@ -82,7 +99,9 @@ class StoreConfig(StrictModel):
         names, ranged = [v.name for v in variables], [v.name for v in variables if v.plausible]
         for name in self.dtypes:
             if name not in names:
-                raise StoreError(f"dtypes names {name!r}, which a store does not hold{near_names(name, names)}")
+                raise StoreError(
+                    f"dtypes names {name!r}, which a store does not hold{near_names(name, names)}"
+                )
         for name in self.allow_implausible:
             if name not in ranged:
                 near = near_names(name, ranged)
@@ -92,14 +111,23 @@ class StoreConfig(StrictModel):
 def store_version(path: Path) -> int:
     """Return the version of the store at a path, complete or not; StoreError if there is none."""
     if not path.exists():
-        raise StoreError(f"{path}: no column store here; make one with: climlink data prepare SOURCE --out {path}")
+        raise StoreError(
+            f"{path}: no column store here; make one with: climlink data prepare SOURCE --out "
+            f"{path}"
+        )
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
         version = group.attrs.get(VERSION_ATTRIBUTE)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: not a column store: no readable Zarr v3 group ({type(error).__name__}: {error})") from error
+        raise StoreError(
+            f"{path}: not a column store: no readable Zarr v3 group ({type(error).__name__}: "
+            f"{error})"
+        ) from error
     if not isinstance(version, int):
-        raise StoreError(f"{path}: a Zarr group, but not a column store: it has no integer attribute {VERSION_ATTRIBUTE}")
+        raise StoreError(
+            f"{path}: a Zarr group, but not a column store: it has no integer attribute "
+            f"{VERSION_ATTRIBUTE}"
+        )
     return version
 
 
@@ -109,11 +137,15 @@ def open_group(path: Path) -> zarr.Group:
     """
     version = store_version(path)
     if version > STORE_VERSION:
-        raise StoreError(f"{path}: store version {version} is newer than the {STORE_VERSION} this climlink reads; update climlink")
+        raise StoreError(
+            f"{path}: store version {version} is newer than the {STORE_VERSION} this climlink "
+            "reads; update climlink"
+        )
     if version < STORE_VERSION:
         raise StoreError(
-            f"{path}: store version {version} is older than the {STORE_VERSION} this climlink reads; "
-            f"make it again from its source: climlink data prepare SOURCE --out {path} --split SPLIT --overwrite"
+            f"{path}: store version {version} is older than the {STORE_VERSION} this climlink "
+            f"reads; make it again from its source: climlink data prepare SOURCE --out {path} "
+            "--split SPLIT --overwrite"
         )
     return zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
 
@@ -168,7 +200,9 @@ class ColumnStore:
 
     @classmethod
     def open(cls, path: str | Path) -> ColumnStore:
-        """Return the store at ``path``; StoreError if it is missing, incomplete, of a newer version, or not a store."""
+        """Return the store at ``path``; StoreError if it is missing, incomplete, of a newer
+        version, or not a store.
+        """
         path = Path(path)
         group = open_group(path)
         if group.attrs.get("complete") is not True:
@@ -214,7 +248,9 @@ class ColumnStore:
         """The vertical grid, None where no grid file was given."""
         if "hyam" not in self._group:
             return None
-        coefficients = (tuple(self._coordinate(name).tolist()) for name in ("hyam", "hybm", "hyai", "hybi"))
+        coefficients = (
+            tuple(self._coordinate(name).tolist()) for name in ("hyam", "hybm", "hyai", "hybi")
+        )
         return HybridCoordinate(float(self.attributes["p0_pa"]), *coefficients)
 
     @property
@@ -278,38 +314,55 @@ class ColumnStore:
     def indices(self, split: str) -> NDArray[np.int64]:
         """Return the time indices of ``train``, ``validation``, ``test`` or ``unused``."""
         if split not in SPLIT_NAMES:
-            raise StoreError(f"unknown split {split!r}{near_names(split, SPLIT_NAMES)}; known: {', '.join(SPLIT_NAMES)}")
+            raise StoreError(
+                f"unknown split {split!r}{near_names(split, SPLIT_NAMES)}; known: "
+                f"{', '.join(SPLIT_NAMES)}"
+            )
         return np.flatnonzero(self.split_codes == SPLIT_NAMES.index(split))
 
-    def read(self, names: Iterable[str], time_indices: TimeIndices) -> dict[str, NDArray[np.floating]]:
-        """Return variables, derived ones included, as [time*column, level] or [time*column], stored type (derived: float64).
+    def read(
+        self, names: Iterable[str], time_indices: TimeIndices
+    ) -> dict[str, NDArray[np.floating]]:
+        """Return variables, derived ones included, as [time*column, level] or [time*column], stored
+        type (derived: float64).
 
         Raises StoreError for a chunk that is missing or damaged: it is never taken for data.
         """
         wanted = tuple(names)
         indices = self._indices(time_indices)
-        stored = {name: self._read_stored(name, indices) for name in source_names(wanted, self.variables)}
+        stored = {
+            name: self._read_stored(name, indices) for name in source_names(wanted, self.variables)
+        }
         return derive(wanted, stored, self.known_hybrid)
 
     def pack(self, variables: VariableSet, time_indices: TimeIndices) -> NDArray[np.float32]:
-        """Return input rows, float32 [row, width]; derived inputs such as state_rh are computed in float64 and cast last."""
+        """Return input rows, float32 [row, width]; derived inputs such as state_rh are computed in
+        float64 and cast last.
+        """
         self._check_levels(variables)
         return pack_inputs(self.read(variables.names, time_indices), variables)
 
     def targets(self, variables: VariableSet, time_indices: TimeIndices) -> NDArray[np.float64]:
-        """Return output rows, float64 [row, width]: tendencies per second, fluxes in W/m2, precipitation in m/s."""
+        """Return output rows, float64 [row, width]: tendencies per second, fluxes in W/m2,
+        precipitation in m/s.
+        """
         self._check_levels(variables)
         return pack_targets(self.read(variables.names, time_indices), variables)
 
     def to_xarray(self, split: str | None = None) -> xr.Dataset:
-        """Return the store as a lazy dataset [time, column, level], of one split or of all times; see ``store_dataset``."""
+        """Return the store as a lazy dataset [time, column, level], of one split or of all times;
+        see ``store_dataset``.
+        """
         from climlink.data.store_dataset import store_dataset
 
         return store_dataset(self, split)
 
     def _check_levels(self, variables: VariableSet) -> None:
         if variables.level_count != self.level_count:
-            raise StoreError(f"{self.path} has {self.level_count} levels, the set {variables.name!r} was made for {variables.level_count}")
+            raise StoreError(
+                f"{self.path} has {self.level_count} levels, the set {variables.name!r} was made "
+                f"for {variables.level_count}"
+            )
 
     def _indices(self, time_indices: TimeIndices) -> NDArray[np.int64]:
         """Return time indices as an array; StoreError if one is outside the store."""
@@ -328,24 +381,31 @@ class ColumnStore:
         array = self._array(name)
         contiguous = indices.size > 0 and bool((np.diff(indices) == 1).all())
         try:
-            selection = array[int(indices[0]) : int(indices[-1]) + 1] if contiguous else array.oindex[indices]
+            selection = (
+                array[int(indices[0]) : int(indices[-1]) + 1]
+                if contiguous
+                else array.oindex[indices]
+            )
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(
-                f"{self.path}: {name} cannot be read ({error}); a chunk is damaged: prepare the store again with overwrite"
+                f"{self.path}: {name} cannot be read ({error}); a chunk is damaged: prepare the "
+                "store again with overwrite"
             ) from error
         values = np.asarray(selection)
         if not np.isfinite(values).all():
             bad = int(np.argwhere(~np.isfinite(values))[0][0])
             raise StoreError(
-                f"{self.path}: {name} is not finite at {self.name_of(int(indices[bad]))}; a chunk is "
-                "missing: prepare the store again with overwrite"
+                f"{self.path}: {name} is not finite at {self.name_of(int(indices[bad]))}; a chunk "
+                "is missing: prepare the store again with overwrite"
             )
         return values.reshape(-1, *values.shape[2:]) if self.has_place else values
 
     def _array(self, name: str) -> zarr.Array:
         array = self._group.get(name)
         if not isinstance(array, zarr.Array):
-            raise StoreError(f"{self.path}: the store lacks {name}; prepare it again with overwrite")
+            raise StoreError(
+                f"{self.path}: the store lacks {name}; prepare it again with overwrite"
+            )
         return array
 
     def _of_pairs(self, name: str, lacking: str) -> NDArray[Any]:

@@ -28,12 +28,18 @@ def store_dataset(store: ColumnStore, split: str | None = None) -> xr.Dataset:
     coordinates = {n: c.load() for n, c in dataset.coords.items() if n not in _INTERNAL}
     dataset = dataset[[v.name for v in store.variables]].drop_vars(_INTERNAL, errors="ignore")
     dataset = dataset.assign_coords(coordinates)
-    dataset.attrs = {"store": str(store.path), "digest": store.digest, "time_step_s": store.time_step_s}
+    dataset.attrs = {
+        "store": str(store.path),
+        "digest": store.digest,
+        "time_step_s": store.time_step_s,
+    }
     hybrid = store.known_hybrid
     if hybrid is not None:
         pressure = hybrid.p0_pa / 100.0 * (np.array(hybrid.hyam) + np.array(hybrid.hybm))
         told = {"units": "hPa", "long_name": "midpoint pressure where ps is P0"}
-        dataset = dataset.assign_coords(pressure=("level", pressure, told)).assign_attrs(p0_pa=hybrid.p0_pa)
+        dataset = dataset.assign_coords(pressure=("level", pressure, told)).assign_attrs(
+            p0_pa=hybrid.p0_pa
+        )
     record = dataset[store.variables[0].name].dims[0]
     chosen = dataset if split is None else dataset.isel({record: store.indices(split)})
     together = max(1, CHUNK_ROWS // (store.n_column * store.time_chunk)) * store.time_chunk

@@ -1,7 +1,8 @@
-"""Synthetic ClimSim files: small mli/mlo pairs and a grid file in the published format, for tests and trials without the data.
+"""Synthetic ClimSim files: small mli/mlo pairs and a grid file in the published format, for tests
+and trials without the data.
 
-The columns are plausible (temperature, humidity, clouds and fluxes in the range of real ones, pressure from the hybrid formula) but hold
-no physics: the tendencies are noise.
+The columns are plausible (temperature, humidity, clouds and fluxes in the range of real ones,
+pressure from the hybrid formula) but hold no physics: the tendencies are noise.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
-from climlink.data.climsim import INPUT_SET, LAGGED_SET, OUTPUT_SET, TIME_STEP_S, PairKind, file_name, is_tendency, state_name
+from climlink.data.climsim import (
+    INPUT_SET,
+    LAGGED_SET,
+    OUTPUT_SET,
+    TIME_STEP_S,
+    PairKind,
+    file_name,
+    is_tendency,
+    state_name,
+)
 from climlink.data.columns import derive, pack_inputs
 from climlink.data.grid import Grid, read_grid
 from climlink.data.lags import place_inputs
@@ -42,22 +52,34 @@ _WATER_TENDENCY = 1e-9  # kg/kg/s
 
 
 def write_dataset(
-    directory: str | Path, stamps: Iterable[Stamp | str], *, n_column: int = 6, level_count: int = 8, seed: int = 0, monthly: bool = True
+    directory: str | Path,
+    stamps: Iterable[Stamp | str],
+    *,
+    n_column: int = 6,
+    level_count: int = 8,
+    seed: int = 0,
+    monthly: bool = True,
 ) -> Path:
-    """Write a grid file and one mli/mlo pair per stamp below ``directory`` (in monthly folders unless flat) and return it."""
+    """Write a grid file and one mli/mlo pair per stamp below ``directory`` (in monthly folders
+    unless flat) and return it.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     grid = write_grid(directory / GRID_NAME, n_column=n_column, level_count=level_count)
     for number, item in enumerate(stamps):
         stamp = Stamp.parse(item) if isinstance(item, str) else item
-        folder = directory / "train" / f"{stamp.year:04d}-{stamp.month:02d}" if monthly else directory
+        folder = (
+            directory / "train" / f"{stamp.year:04d}-{stamp.month:02d}" if monthly else directory
+        )
         folder.mkdir(parents=True, exist_ok=True)
         write_pair(folder, stamp, grid, np.random.default_rng((seed, number)))
     return directory
 
 
 def write_grid(path: Path, *, n_column: int, level_count: int) -> Grid:
-    """Write a grid file with evenly spread columns and a pure sigma-pressure blend, and return it."""
+    """Write a grid file with evenly spread columns and a pure sigma-pressure blend, and return
+    it.
+    """
     grid = synthetic_grid(n_column=n_column, hybrid=synthetic_hybrid(level_count))
     columns = {"lat": grid.latitude, "lon": grid.longitude, "area": grid.area}
     with netCDF4.Dataset(path, "w", format=_FORMAT) as file:
@@ -66,7 +88,12 @@ def write_grid(path: Path, *, n_column: int, level_count: int) -> Grid:
         file.createVariable("P0", "f8")[...] = grid.hybrid.p0_pa
         for name, array in columns.items():
             file.createVariable(name, "f8", ("ncol",))[:] = array
-        for name, dimension in (("hyai", "ilev"), ("hybi", "ilev"), ("hyam", "lev"), ("hybm", "lev")):
+        for name, dimension in (
+            ("hyai", "ilev"),
+            ("hybi", "ilev"),
+            ("hyam", "lev"),
+            ("hybm", "lev"),
+        ):
             file.createVariable(name, "f8", (dimension,))[:] = getattr(grid.hybrid, name)
     return read_grid(path)
 
@@ -105,9 +132,11 @@ def write_training_run(
     level_count: int = 8,
     seed: int = 0,
 ) -> Path:
-    """Write what an E3SM run built with -DMMF_ML_TRAINING leaves, one file of each kind per step, and a grid file; return ``directory``.
+    """Write what an E3SM run built with -DMMF_ML_TRAINING leaves, one file of each kind per step,
+    and a grid file; return ``directory``.
 
-    The files carry the case's name, lie flat, and have positions and more dimensions beside the variables, but no ymd and tod.
+    The files carry the case's name, lie flat, and have positions and more dimensions beside the
+    variables, but no ymd and tod.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -116,17 +145,33 @@ def write_training_run(
         for place, kind in enumerate(pairs):
             rng = np.random.default_rng((seed, number, place))
             before = synthetic_inputs(grid, rng)
-            for name, columns in zip(kind.split("-"), (before, synthetic_outputs(grid, before, rng)), strict=True):
+            for name, columns in zip(
+                kind.split("-"), (before, synthetic_outputs(grid, before, rng)), strict=True
+            ):
                 _write_training_file(directory / file_name(name, stamp, case), grid, columns)
     return directory
 
 
-def _write_training_file(path: Path, grid: Grid, columns: Mapping[str, NDArray[np.float64]]) -> None:
+def _write_training_file(
+    path: Path, grid: Grid, columns: Mapping[str, NDArray[np.float64]]
+) -> None:
     with netCDF4.Dataset(path, "w", format=_FORMAT) as file:
-        for name, size in (("ncol", grid.n_column), ("lev", grid.level_count), ("ilev", grid.level_count + 1), ("pcnst", 3)):
+        for name, size in (
+            ("ncol", grid.n_column),
+            ("lev", grid.level_count),
+            ("ilev", grid.level_count + 1),
+            ("pcnst", 3),
+        ):
             file.createDimension(name, size)
-        for name, values in {"lat": grid.latitude, "lon": grid.longitude, "area": grid.area, **columns}.items():
-            file.createVariable(name, "f8", ("lev", "ncol") if values.ndim == 2 else ("ncol",))[:] = values.T
+        for name, values in {
+            "lat": grid.latitude,
+            "lon": grid.longitude,
+            "area": grid.area,
+            **columns,
+        }.items():
+            file.createVariable(name, "f8", ("lev", "ncol") if values.ndim == 2 else ("ncol",))[
+                :
+            ] = values.T
 
 
 def write_pair(folder: Path, stamp: Stamp, grid: Grid, rng: np.random.Generator) -> None:
@@ -152,12 +197,18 @@ def synthetic_inputs(grid: Grid, rng: np.random.Generator) -> dict[str, NDArray[
         columns[name] = np.where(rng.random(shape) < 0.5, 10.0 ** rng.uniform(-9, -4, shape), 0.0)
     for name, surface in (("pbuf_ozone", 5e-8), ("pbuf_CH4", 1e-6), ("pbuf_N2O", 5e-7)):
         columns[name] = surface * (1.0 + 0.1 * rng.random(shape))
-    columns["cam_in_SNOWHICE"] = np.where(np.arange(n) % 2 == 0, _NO_SEA_ICE, rng.uniform(0.0, 0.5, n))
+    columns["cam_in_SNOWHICE"] = np.where(
+        np.arange(n) % 2 == 0, _NO_SEA_ICE, rng.uniform(0.0, 0.5, n)
+    )
     return columns
 
 
-def synthetic_rows(variables: VariableSet, hybrid: HybridCoordinate, n_column: int, seed: int = 0) -> NDArray[np.float32]:
-    """Return host rows [column, width] of any host input set, lagged inputs included: plausible, without physics."""
+def synthetic_rows(
+    variables: VariableSet, hybrid: HybridCoordinate, n_column: int, seed: int = 0
+) -> NDArray[np.float32]:
+    """Return host rows [column, width] of any host input set, lagged inputs included: plausible,
+    without physics.
+    """
     rng = np.random.default_rng(seed)
     grid = synthetic_grid(n_column=n_column, hybrid=hybrid)
     columns = synthetic_inputs(grid, rng)
@@ -165,36 +216,57 @@ def synthetic_rows(variables: VariableSet, hybrid: HybridCoordinate, n_column: i
     return pack_inputs(derive(variables.names, columns, hybrid), variables)
 
 
-def _synthetic_lags(grid: Grid, now: Mapping[str, NDArray[np.float64]], rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-    """Return the inputs of earlier steps and of place for the columns ``now``: tendencies as strong as those of synthetic pairs."""
+def _synthetic_lags(
+    grid: Grid, now: Mapping[str, NDArray[np.float64]], rng: np.random.Generator
+) -> dict[str, NDArray[np.float64]]:
+    """Return the inputs of earlier steps and of place for the columns ``now``: tendencies as strong
+    as those of synthetic pairs.
+    """
     lags = place_inputs(grid)
-    for v in (v for v in variable_set(LAGGED_SET, grid.level_count).variables if v.name not in now and v.name not in lags):
+    for v in (
+        v
+        for v in variable_set(LAGGED_SET, grid.level_count).variables
+        if v.name not in now and v.name not in lags
+    ):
         if v.is_profile:
-            # Water changes by a millionth of itself per second, so that the dry stratosphere stays dry.
-            scale = now["state_q0001"] * 1e-6 if v.units == "kg/kg/s" else {"K/s": 1e-4, "m/s2": 1e-5}[v.units]
+            # Water changes by a millionth of itself per second, so that the dry stratosphere stays
+            # dry.
+            scale = (
+                now["state_q0001"] * 1e-6
+                if v.units == "kg/kg/s"
+                else {"K/s": 1e-4, "m/s2": 1e-5}[v.units]
+            )
             lags[v.name] = scale * rng.normal(0.0, 1.0, now["state_t"].shape)
         else:
             lags[v.name] = now[v.name.removeprefix("tm_")] * rng.uniform(0.99, 1.01, grid.n_column)
     return lags
 
 
-def synthetic_outputs(grid: Grid, before: Mapping[str, NDArray[np.float64]], rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-    """Return the variables of an mlo file for the inputs ``before``: the state one time step later, and the fluxes."""
+def synthetic_outputs(
+    grid: Grid, before: Mapping[str, NDArray[np.float64]], rng: np.random.Generator
+) -> dict[str, NDArray[np.float64]]:
+    """Return the variables of an mlo file for the inputs ``before``: the state one time step later,
+    and the fluxes.
+    """
     columns: dict[str, NDArray[np.float64]] = {}
     for v in variable_set(OUTPUT_SET, grid.level_count).variables:
         if is_tendency(v.name):
             state = before[state_name(v.name)]
-            columns[state_name(v.name)] = state + TIME_STEP_S * _TENDENCY_SCALES.get(v.name, _WATER_TENDENCY) * rng.normal(
-                0.0, 1.0, state.shape
-            )
+            columns[state_name(v.name)] = state + TIME_STEP_S * _TENDENCY_SCALES.get(
+                v.name, _WATER_TENDENCY
+            ) * rng.normal(0.0, 1.0, state.shape)
         else:
             columns[v.name] = _scalar(v.name, grid.n_column, rng)
     return columns
 
 
 def _scalar(name: str, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return one scalar variable [column]: in its range where one is known, 0 to 400 W/m2 for fluxes, 0 to 1 for the rest."""
-    low, high = _SCALAR_RANGES.get(name, (0.0, 400.0) if name.startswith("cam_out_") else (0.0, 1.0))
+    """Return one scalar variable [column]: in its range where one is known, 0 to 400 W/m2 for
+    fluxes, 0 to 1 for the rest.
+    """
+    low, high = _SCALAR_RANGES.get(
+        name, (0.0, 400.0) if name.startswith("cam_out_") else (0.0, 1.0)
+    )
     return rng.uniform(low, high, n)
 
 
@@ -207,7 +279,9 @@ def write_file(path: Path, stamp: Stamp, columns: Mapping[str, NDArray[np.float6
         file.createVariable("ymd", "i4")[...] = stamp.ymd
         file.createVariable("tod", "i4")[...] = stamp.second
         for name, values in columns.items():
-            file.createVariable(name, "f8", ("lev", "ncol") if values.ndim == 2 else ("ncol",))[:] = values.T
+            file.createVariable(name, "f8", ("lev", "ncol") if values.ndim == 2 else ("ncol",))[
+                :
+            ] = values.T
         file.calendar = "NO_LEAP"
 
 
@@ -222,8 +296,8 @@ def replace_variable(
 ) -> None:
     """Put a variable with changed values in the place of one of a file, which gets another name.
 
-    What ``change`` returns is stored as ``dtype``, not packed, with ``fill`` as _FillValue, ``time``
-    times over along a leading dimension time (none for 0), and with the attributes.
+    What ``change`` returns is stored as ``dtype``, not packed, with ``fill`` as _FillValue,
+    ``time`` times over along a leading dimension time (none for 0), and with the attributes.
     """
     with netCDF4.Dataset(path, "a") as file:
         file.set_auto_maskandscale(False)

@@ -1,4 +1,6 @@
-"""What the adapter in fortran_bridge/e3sm adds to E3SM's files: history fields and what restart files hold, under its names."""
+"""What the adapter in fortran_bridge/e3sm adds to E3SM's files: history fields and what restart
+files hold, under its names.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from collections.abc import Iterable
 from climlink.wrappers.manifest import Manifest
 
 CHANGES = ("DTPHYS", "DQ1PHYS", "DQ2PHYS", "DQ3PHYS", "DUPHYS", "DVPHYS")
-"""Changes of temperature, vapour, cloud liquid, cloud ice and wind by the emulated part of the physics, whoever ran in it."""
+"""Changes of temperature, vapour, cloud liquid, cloud ice and wind by the emulated part of the
+physics, whoever ran in it.
+"""
 
 FORK_CHANGES = CHANGES[:-1]
 """Those that the ClimSim fork's own diagnostics have."""
@@ -25,23 +29,35 @@ START_FIELD = "NN_START"
 """In restart files [column]: the step in which the case began with the adapter, counted from 1."""
 
 LAGS_FIELD = "NN_LAGS"
-"""In restart files of packages with lagged inputs [number, column]: the memory of the steps before."""
+"""In restart files of packages with lagged inputs [number, column]: the memory of the steps before.
+"""
 
 LEGACY_FIELDS = ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER", "TROP_IND")
 WEIGHT_FIELD = "NN_WEIGHT"
 
 
 def output_names(manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of a package's outputs, and of the network outputs that it gives a confidence of."""
-    network = () if manifest.network_outputs is None else tuple(v.name for v in manifest.network_outputs.of_role("value"))
-    return tuple(v.name for v in manifest.outputs.of_role("value")), network if manifest.has_confidence else ()
+    """Return the names of a package's outputs, and of the network outputs that it gives a
+    confidence of.
+    """
+    network = (
+        ()
+        if manifest.network_outputs is None
+        else tuple(v.name for v in manifest.network_outputs.of_role("value"))
+    )
+    return tuple(
+        v.name for v in manifest.outputs.of_role("value")
+    ), network if manifest.has_confidence else ()
 
 
-def emulator_fields(outputs: Iterable[str], confidence: Iterable[str], *, legacy: bool, fork_driver: bool) -> tuple[str, ...]:
-    """Return the fields of a package with these outputs, and confidence in these, in legacy mode or not.
+def emulator_fields(
+    outputs: Iterable[str], confidence: Iterable[str], *, legacy: bool, fork_driver: bool
+) -> tuple[str, ...]:
+    """Return the fields of a package with these outputs, and confidence in these, in legacy mode or
+    not.
 
-    ``fork_driver``: the ClimSim fork's driver has changes of its own and no weight. EAM stops where a tape names a field that nobody
-    registers, so a field stands here only if it is there.
+    ``fork_driver``: the ClimSim fork's driver has changes of its own and no weight. EAM stops where
+    a tape names a field that nobody registers, so a field stands here only if it is there.
     """
     answers = [f"NN_{name}" for name in outputs]
     trust = [CONFIDENCE_FIELDS.get(name, f"NN_conf_{name}") for name in confidence]
@@ -50,5 +66,7 @@ def emulator_fields(outputs: Iterable[str], confidence: Iterable[str], *, legacy
 
 
 def lagged_memory_size(level_count: int) -> int:
-    """Return how many numbers per column LAGS_FIELD holds: a count, 18 profiles and 5 scalars (climlink_lagged_memory's state_size)."""
+    """Return how many numbers per column LAGS_FIELD holds: a count, 18 profiles and 5 scalars
+    (climlink_lagged_memory's state_size).
+    """
     return 1 + 18 * level_count + 5

@@ -1,4 +1,6 @@
-"""Case files with ``host: e3sm``: which run of E3SM-MMF, with which emulator, for how long, and what it writes."""
+"""Case files with ``host: e3sm``: which run of E3SM-MMF, with which emulator, for how long, and
+what it writes.
+"""
 
 from __future__ import annotations
 
@@ -35,24 +37,36 @@ class Span(StrictModel):
 
 
 class StartConfig(StrictModel):
-    """How the run starts: from initial conditions, or as branch or hybrid from the restart files of another case."""
+    """How the run starts: from initial conditions, or as branch or hybrid from the restart files of
+    another case.
+    """
 
     type: Literal["startup", "branch", "hybrid"] = "startup"
-    date: Date | None = Field(default=None, description="RUN_STARTDATE; of a branch it is ref_date and not given")
+    date: Date | None = Field(
+        default=None, description="RUN_STARTDATE; of a branch it is ref_date and not given"
+    )
     ref_case: str | None = None
     ref_date: Date | None = None
     ref_seconds: int = Field(default=0, ge=0, lt=SECONDS_PER_DAY, description="RUN_REFTOD")
     ref_directory: str | None = Field(
-        default=None, description="folder of the restart files, as the machine sees it; $VARIABLES are E3SM's"
+        default=None,
+        description="folder of the restart files, as the machine sees it; $VARIABLES are E3SM's",
     )
 
     @model_validator(mode="after")
     def _complete(self) -> StartConfig:
-        given = [n for n in ("ref_case", "ref_date", "ref_directory") if getattr(self, n) is not None]
+        given = [
+            n for n in ("ref_case", "ref_date", "ref_directory") if getattr(self, n) is not None
+        ]
         if self.type == "startup" and given:
-            raise ValueError(f"a startup run takes no {', '.join(given)}; set type to branch or hybrid")
+            raise ValueError(
+                f"a startup run takes no {', '.join(given)}; set type to branch or hybrid"
+            )
         if self.type != "startup" and len(given) != 3:
-            raise ValueError(f"a {self.type} run needs ref_case, ref_date and ref_directory; given: {', '.join(given) or 'none'}")
+            raise ValueError(
+                f"a {self.type} run needs ref_case, ref_date and ref_directory; given: "
+                f"{', '.join(given) or 'none'}"
+            )
         if self.type == "branch" and self.date is not None:
             raise ValueError("a branch run starts at ref_date; remove date, or set type to hybrid")
         return self
@@ -69,11 +83,15 @@ class WrapperConfig(StrictModel):
 
 
 class EmulatorConfig(StrictModel):
-    """The emulator: a package, or an old wrapper; and entries of its namelist that differ from what fits it."""
+    """The emulator: a package, or an old wrapper; and entries of its namelist that differ from what
+    fits it.
+    """
 
     package: Path | None = None
     wrapper: WrapperConfig | None = None
-    entries: dict[str, Value] = Field(default_factory=dict, description="entries of &mmf_nn_emulator_nl")
+    entries: dict[str, Value] = Field(
+        default_factory=dict, description="entries of &mmf_nn_emulator_nl"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> EmulatorConfig:
@@ -99,8 +117,13 @@ class Tape(StrictModel):
     every: Literal["month", "day", "hour"]
     averaging: Literal["A", "I", "X", "M"] = "A"
     samples_per_file: int = Field(default=1, ge=1)
-    fields: tuple[str, ...] = Field(default=(), description="fields besides those that the tape has by default")
-    emulator: bool | None = Field(default=None, description="whether the adapter's own fields are on it; default: by month and by day")
+    fields: tuple[str, ...] = Field(
+        default=(), description="fields besides those that the tape has by default"
+    )
+    emulator: bool | None = Field(
+        default=None,
+        description="whether the adapter's own fields are on it; default: by month and by day",
+    )
 
     @property
     def has_emulator_fields(self) -> bool:
@@ -113,7 +136,8 @@ EVALUATION_TAPES = (
     Tape(every="day", fields=STATE_FIELDS + SURFACE_FIELDS + FLUX_FIELDS),
     Tape(every="hour", samples_per_file=24, fields=SURFACE_FIELDS + FLUX_FIELDS),
 )
-"""What evaluation reads: h0 monthly means, h1 daily means, h2 hourly means of surface and fluxes."""
+"""What evaluation reads: h0 monthly means, h1 daily means, h2 hourly means of surface and fluxes.
+"""
 
 
 class E3SMCase(StrictModel):
@@ -125,7 +149,9 @@ class E3SMCase(StrictModel):
     resolution: Literal["ne4pg2_ne4pg2", "ne30pg2_ne30pg2"]
     machine: str = Field(description="a shipped machine, or the path of a YAML file")
     nodes: int = Field(default=1, ge=1)
-    emulator: EmulatorConfig | None = Field(default=None, description="without: the reference, E3SM-MMF itself")
+    emulator: EmulatorConfig | None = Field(
+        default=None, description="without: the reference, E3SM-MMF itself"
+    )
     start: StartConfig = StartConfig()
     length: Span
     resubmit: int = Field(default=0, ge=0)
@@ -135,13 +161,18 @@ class E3SMCase(StrictModel):
     level_count: int = Field(default=60, ge=1, description="levels of the compset")
     ocean_only: bool = Field(default=False, description="legacy mode: -DMMF_NN_EMULATOR_OCN_ONLY")
     history: tuple[Tape, ...] = Field(default=EVALUATION_TAPES, min_length=1, max_length=10)
-    namelists: dict[str, dict[str, Value]] = Field(default_factory=dict, description="further groups of user_nl_eam")
+    namelists: dict[str, dict[str, Value]] = Field(
+        default_factory=dict, description="further groups of user_nl_eam"
+    )
 
     @field_validator("atm_ncpl")
     @classmethod
     def _whole_step(cls, value: int) -> int:
         if SECONDS_PER_DAY % value:
-            raise ValueError(f"a day must be a whole number of seconds per step: {SECONDS_PER_DAY} / {value} is not")
+            raise ValueError(
+                f"a day must be a whole number of seconds per step: {SECONDS_PER_DAY} / {value} is "
+                "not"
+            )
         return value
 
     @field_validator("namelists")
@@ -168,7 +199,8 @@ def load_e3sm_case(path: str | Path, **overrides: Any) -> E3SMCase:
 
     Overrides that are not None are applied: package, machine, nodes, name.
 
-    Raises ConfigError for a case of another host, for what does not fit, and for a package where the case has no emulator.
+    Raises ConfigError for a case of another host, for what does not fit, and for a package where
+    the case has no emulator.
     """
     path = find_configuration("cases", path)
     require_host(path, "e3sm")
@@ -180,6 +212,9 @@ def load_e3sm_case(path: str | Path, **overrides: Any) -> E3SMCase:
     if package is not None:
         if "emulator" not in values:
             raise ConfigError(f"{path}: this case has no emulator, so it takes no package")
-        values["emulator"] = {**{k: v for k, v in values["emulator"].items() if k == "entries"}, "package": Path(package).resolve()}
+        values["emulator"] = {
+            **{k: v for k, v in values["emulator"].items() if k == "entries"},
+            "package": Path(package).resolve(),
+        }
     values.update({name: value for name, value in overrides.items() if value is not None})
     return validated(values, E3SMCase, str(path))

@@ -34,17 +34,29 @@ class CheckReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON holds it."""
-        return {"folder": str(self.folder), "passed": self.passed, "findings": [asdict(f) for f in self.findings]}
+        return {
+            "folder": str(self.folder),
+            "passed": self.passed,
+            "findings": [asdict(f) for f in self.findings],
+        }
 
 
 def check_case(folder: Path) -> CheckReport:
-    """Return every finding about a case folder; E3SMError only for a folder that cannot be read as a case."""
+    """Return every finding about a case folder; E3SMError only for a folder that cannot be read as
+    a case.
+    """
     settings = read_settings(folder)
     findings = [*check_nodes(settings), *check_restart(settings)]
     if settings.case.emulator is None:
         if settings.emulator:
             names = ", ".join(settings.emulator)
-            findings.append(Finding("namelist", f"this case has no emulator, but user_nl_eam sets {names}", "remove these entries"))
+            findings.append(
+                Finding(
+                    "namelist",
+                    f"this case has no emulator, but user_nl_eam sets {names}",
+                    "remove these entries",
+                )
+            )
         return CheckReport(folder, tuple(findings))
     findings += check_entries_of(settings)
     package, problems = _package(settings)
@@ -61,26 +73,49 @@ def check_case(folder: Path) -> CheckReport:
 
 
 def check_entries_of(settings: CaseSettings) -> list[Finding]:
-    """Return what is wrong with the entries by themselves: unknown names, types, values, and entries that have no effect."""
+    """Return what is wrong with the entries by themselves: unknown names, types, values, and
+    entries that have no effect.
+    """
     findings = []
     for name, value in settings.emulator.items():
         if name in DEAD_NAMES:
-            findings.append(Finding("namelist", f"{name} has no variable in the model", "remove it"))
+            findings.append(
+                Finding("namelist", f"{name} has no variable in the model", "remove it")
+            )
         elif name not in ENTRIES:
-            findings.append(Finding("namelist", f"&{GROUP} has no entry {name!r}{near_names(name, ENTRIES)}", "correct or remove it"))
+            findings.append(
+                Finding(
+                    "namelist",
+                    f"&{GROUP} has no entry {name!r}{near_names(name, ENTRIES)}",
+                    "correct or remove it",
+                )
+            )
         else:
             problem = ENTRIES[name].problem(value)
             if problem:
-                findings.append(Finding("namelist", f"{name}: {problem}", "correct it in user_nl_eam"))
+                findings.append(
+                    Finding("namelist", f"{name}: {problem}", "correct it in user_nl_eam")
+                )
     given = settings.emulator
     if given.get("cb_partial_coupling_vars") and not given.get("cb_partial_coupling"):
         findings.append(
-            Finding("namelist", "cb_partial_coupling_vars is given but cb_partial_coupling is not .true.", "set it, or remove the names")
+            Finding(
+                "namelist",
+                "cb_partial_coupling_vars is given but cb_partial_coupling is not .true.",
+                "set it, or remove the names",
+            )
         )
-    if given.get("cb_do_ramp") and given.get("cb_ramp_option") == "linear" and not given.get("cb_ramp_linear_steps"):
+    if (
+        given.get("cb_do_ramp")
+        and given.get("cb_ramp_option") == "linear"
+        and not given.get("cb_ramp_linear_steps")
+    ):
         findings.append(Finding("namelist", "a linear ramp of 0 steps", "set cb_ramp_linear_steps"))
     if settings.other.get("srf_flux_avg", 1) == 0:
-        problem = "srf_flux_avg is 0, so the pbuf fields LHFLX, SHFLX, TAUX and TAUY, which the emulator takes, do not exist"
+        problem = (
+            "srf_flux_avg is 0, so the pbuf fields LHFLX, SHFLX, TAUX and TAUY, which the emulator "
+            "takes, do not exist"
+        )
         findings.append(Finding("namelist", problem, "set srf_flux_avg = 1"))
     return findings
 
@@ -92,7 +127,11 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
         got = settings.emulator.get(name, ENTRIES[name].default)
         if got != wanted:
             findings.append(
-                Finding("namelist", f"{name} is {_shown(got)}, the package needs {_shown(wanted)}", f"set {name} = {_shown(wanted)}")
+                Finding(
+                    "namelist",
+                    f"{name} is {_shown(got)}, the package needs {_shown(wanted)}",
+                    f"set {name} = {_shown(wanted)}",
+                )
             )
     if manifest.level_count != settings.level_count:
         problem = f"the package has {manifest.level_count} levels, the case {settings.level_count}"
@@ -104,11 +143,22 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
     ncpl = settings.integer("ATM_NCPL", settings.case.atm_ncpl)
     step = manifest.require_time_step()
     if ncpl < 1 or SECONDS_PER_DAY / ncpl != step:
-        problem = f"ATM_NCPL is {ncpl}, the package's time step of {step:g} s needs {SECONDS_PER_DAY / step:g}"
-        findings.append(Finding("time step", problem, f"./xmlchange ATM_NCPL={SECONDS_PER_DAY / step:g}"))
-    steps, least = settings.emulator.get("cb_spinup_step", ENTRIES["cb_spinup_step"].default), needed_spin_up(manifest)
+        problem = (
+            f"ATM_NCPL is {ncpl}, the package's time step of {step:g} s needs "
+            f"{SECONDS_PER_DAY / step:g}"
+        )
+        findings.append(
+            Finding("time step", problem, f"./xmlchange ATM_NCPL={SECONDS_PER_DAY / step:g}")
+        )
+    steps, least = (
+        settings.emulator.get("cb_spinup_step", ENTRIES["cb_spinup_step"].default),
+        needed_spin_up(manifest),
+    )
     if isinstance(steps, int) and 0 <= steps < least:
-        problem = f"cb_spinup_step is {steps}, but the lagged inputs of {manifest.inputs.set} exist after {least} steps"
+        problem = (
+            f"cb_spinup_step is {steps}, but the lagged inputs of {manifest.inputs.set} exist "
+            f"after {least} steps"
+        )
         findings.append(Finding("namelist", problem, f"set cb_spinup_step to {least} or more"))
     return findings + _names_in_lists(settings, manifest)
 
@@ -118,7 +168,13 @@ def check_overrides(settings: CaseSettings, package: EmulatorPackage) -> list[Fi
     try:
         check_constraints_off(package, _texts(settings.emulator.get("climlink_constraints_off")))
     except ClimlinkError as error:
-        return [Finding("namelist", f"climlink_constraints_off: {error}", "correct the names; `climlink inspect` lists the constraints")]
+        return [
+            Finding(
+                "namelist",
+                f"climlink_constraints_off: {error}",
+                "correct the names; `climlink inspect` lists the constraints",
+            )
+        ]
     return []
 
 
@@ -138,26 +194,44 @@ def _names_in_lists(settings: CaseSettings, manifest: Manifest) -> list[Finding]
     findings = []
     for name in _texts(settings.emulator.get("cb_partial_coupling_vars")):
         if name not in accepted:
-            problem = f"cb_partial_coupling_vars: the package has no output {name!r}{near_names(name, accepted)}"
+            problem = (
+                "cb_partial_coupling_vars: the package has no output "
+                f"{name!r}{near_names(name, accepted)}"
+            )
             findings.append(Finding("namelist", problem, "correct the name"))
     return findings
 
 
 def _package(settings: CaseSettings) -> tuple[EmulatorPackage | None, list[Finding]]:
-    """Return the package of the namelist if it can be read and is a package that E3SM can drive, and what is wrong with it."""
-    text, digest = (str(settings.emulator.get(n, "")).strip() for n in ("climlink_package", "climlink_package_digest"))
+    """Return the package of the namelist if it can be read and is a package that E3SM can drive,
+    and what is wrong with it.
+    """
+    text, digest = (
+        str(settings.emulator.get(n, "")).strip()
+        for n in ("climlink_package", "climlink_package_digest")
+    )
     if not text:
-        return _imported_package(str(settings.emulator.get("cb_torch_model", "")).strip(), digest or None)
+        return _imported_package(
+            str(settings.emulator.get("cb_torch_model", "")).strip(), digest or None
+        )
     path = _in_case(settings, text)
     try:
         package = EmulatorPackage.read(path, digest or None)
         variable_combination(package.manifest)
     except ClimlinkError as error:
-        return None, [Finding("package", str(error), "give climlink_package a file made by `climlink export`, with its own digest")]
+        return None, [
+            Finding(
+                "package",
+                str(error),
+                "give climlink_package a file made by `climlink export`, with its own digest",
+            )
+        ]
     return package, []
 
 
-def _imported_package(model: str, digest: str | None) -> tuple[EmulatorPackage | None, list[Finding]]:
+def _imported_package(
+    model: str, digest: str | None
+) -> tuple[EmulatorPackage | None, list[Finding]]:
     """Return the package that cb_torch_model names, and what is wrong with it."""
     if not model:
         problem = "neither climlink_package nor cb_torch_model is given"
@@ -169,13 +243,18 @@ def _imported_package(model: str, digest: str | None) -> tuple[EmulatorPackage |
         package = EmulatorPackage.read(Path(model), digest)
         variable_combination(package.manifest)
     except ClimlinkError as error:
-        remedy = f"`climlink import {model} --input-set ... --output-set mmf368` makes a package of an old wrapper; name that file"
+        remedy = (
+            f"`climlink import {model} --input-set ... --output-set mmf368` makes a package of an "
+            "old wrapper; name that file"
+        )
         return None, [Finding("package", f"cb_torch_model: {error}", remedy)]
     return package, []
 
 
 def _in_case(settings: CaseSettings, text: str) -> Path:
-    """Return a path of the namelist; one that is relative is relative to the run folder, where the model starts."""
+    """Return a path of the namelist; one that is relative is relative to the run folder, where the
+    model starts.
+    """
     return Path(settings.xml.get("RUNDIR", settings.folder)) / text
 
 

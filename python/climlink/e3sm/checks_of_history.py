@@ -1,10 +1,18 @@
-"""Check of the history tapes: EAM stops at its start where a tape names a field that nobody registers."""
+"""Check of the history tapes: EAM stops at its start where a tape names a field that nobody
+registers.
+"""
 
 from __future__ import annotations
 
 import re
 
-from climlink.e3sm.adapter import CHANGES, CONFIDENCE_FIELDS, LEGACY_FIELDS, emulator_fields, output_names
+from climlink.e3sm.adapter import (
+    CHANGES,
+    CONFIDENCE_FIELDS,
+    LEGACY_FIELDS,
+    emulator_fields,
+    output_names,
+)
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.settings import CaseSettings
 from climlink.wrappers.errors import near_names
@@ -14,7 +22,9 @@ _OURS = {*CHANGES, *CONFIDENCE_FIELDS.values(), *LEGACY_FIELDS}
 
 
 def check_tapes(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
-    """Return which of the adapter's fields on tapes the package, the driver or the namelist do not give; others are EAM's own matter."""
+    """Return which of the adapter's fields on tapes the package, the driver or the namelist do not
+    give; others are EAM's own matter.
+    """
     known = _registered(settings, manifest)
     findings = []
     for entry, value in settings.other.items():
@@ -23,8 +33,15 @@ def check_tapes(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
         for text in value if isinstance(value, list) else [value]:
             name = str(text).split(":")[0].strip()  # NAME:A, with how it is averaged
             if (name.startswith("NN_") or name in _OURS) and name not in known:
-                problem = f"{entry} names {name}, which nobody registers for this package and driver: EAM stops{near_names(name, known)}"
-                findings.append(Finding("history", problem, f"take {name} out of {entry}, or make the case anew"))
+                problem = (
+                    f"{entry} names {name}, which nobody registers for this package and driver: "
+                    f"EAM stops{near_names(name, known)}"
+                )
+                findings.append(
+                    Finding(
+                        "history", problem, f"take {name} out of {entry}, or make the case anew"
+                    )
+                )
     return findings
 
 

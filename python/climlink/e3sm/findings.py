@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that would stop or spoil the job, and what to do about it; ``stops`` is false for what only should be known before."""
+    """One thing that would stop or spoil the job, and what to do about it; ``stops`` is false for
+    what only should be known before.
+    """
 
     subject: str
     problem: str

@@ -1,4 +1,6 @@
-"""Insertions at named lines of somebody else's file, refused wherever the file is not the one they were made for."""
+"""Insertions at named lines of somebody else's file, refused wherever the file is not the one they
+were made for.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ MARK = "climlink inserted this"
 
 
 class Insertion(StrictModel):
-    """Lines to put after or before the one line that reads as the anchor; white space and case do not matter."""
+    """Lines to put after or before the one line that reads as the anchor; white space and case do
+    not matter.
+    """
 
     after: str | None = None
     before: str | None = None
@@ -52,13 +56,18 @@ class _Place:
     text: str
 
 
-def insert(source: str, insertions: tuple[Insertion, ...], origin: str, comment: Literal["!", "#"] = "!") -> str:
+def insert(
+    source: str, insertions: tuple[Insertion, ...], origin: str, comment: Literal["!", "#"] = "!"
+) -> str:
     """Return ``source`` with all insertions, each marked; ``origin`` is the file in an E3SMError.
 
     Refused: a file that holds the mark, an anchor that no line or more than one line reads.
     """
     if MARK in source:
-        raise E3SMError(f"{origin}: already has insertions of climlink; give a checkout as E3SM has it (git checkout {origin})")
+        raise E3SMError(
+            f"{origin}: already has insertions of climlink; give a checkout as E3SM has it (git "
+            f"checkout {origin})"
+        )
     lines = source.splitlines(keepends=True)
     places = [_place(lines, i, origin, comment) for i in insertions]
     for place in sorted(places, key=lambda p: p.line, reverse=True):
@@ -72,8 +81,9 @@ def _place(lines: list[str], insertion: Insertion, origin: str, comment: str) ->
     if len(found) != 1:
         where = f"on lines {', '.join(str(n + 1) for n in found)}" if found else "nowhere"
         raise E3SMError(
-            f"{origin}: expected the line {insertion.anchor.strip()!r} once, found it {where}: this is not the file that the call sites "
-            "were written for. Put them in by hand (docs/e3sm.md), or use the ClimSim fork, which has them"
+            f"{origin}: expected the line {insertion.anchor.strip()!r} once, found it {where}: "
+            "this is not the file that the call sites were written for. Put them in by hand "
+            "(docs/e3sm.md), or use the ClimSim fork, which has them"
         )
     text = f"{comment} {MARK}: begin\n{insertion.text.rstrip()}\n{comment} {MARK}: end\n"
     return _Place(found[0] + (1 if insertion.after is not None else 0), text)

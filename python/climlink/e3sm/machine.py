@@ -1,4 +1,6 @@
-"""Machines: what a node has, how jobs start, and how many ranks and threads a run of each kind gets."""
+"""Machines: what a node has, how jobs start, and how many ranks and threads a run of each kind
+gets.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +28,28 @@ class Layout(StrictModel):
 
 
 class Machine(StrictModel):
-    """One machine. ``cime_machine`` is its name in E3SM's config_machines.xml (or in ``~/.cime``)."""
+    """One machine. ``cime_machine`` is its name in E3SM's config_machines.xml (or in
+    ``~/.cime``).
+    """
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
     cime_machine: str
     compiler: str = Field(description="E3SM's name, such as gnu or gnugpu")
-    launcher: Literal["srun", "mpirun"] = Field(description="starts climlink's own MPI programs; E3SM's launcher is in its machine file")
-    batch: bool = Field(default=True, description="jobs are queued; false: case.submit runs the model at once")
+    launcher: Literal["srun", "mpirun"] = Field(
+        description="starts climlink's own MPI programs; E3SM's launcher is in its machine file"
+    )
+    batch: bool = Field(
+        default=True, description="jobs are queued; false: case.submit runs the model at once"
+    )
     queue: str | None = None
-    account_from: str | None = Field(default=None, description="environment variable that names the account jobs are charged to")
+    account_from: str | None = Field(
+        default=None, description="environment variable that names the account jobs are charged to"
+    )
     cores_per_node: int = Field(ge=1)
     gpus_per_node: int = Field(default=0, ge=0)
-    modules: tuple[str, ...] = Field(default=(), description="environment modules to load before building, in order")
+    modules: tuple[str, ...] = Field(
+        default=(), description="environment modules to load before building, in order"
+    )
     device: Literal["cpu", "cuda", "auto"] = "auto"
     emulator: Layout
     mmf: Layout
@@ -54,7 +66,8 @@ class Machine(StrictModel):
         for kind, layout in (("emulator", self.emulator), ("mmf", self.mmf)):
             if layout.tasks_per_node > self.cores_per_node:
                 raise ValueError(
-                    f"{kind}: {layout.ranks_per_node} ranks x {layout.threads} threads are more than {self.cores_per_node} cores per node"
+                    f"{kind}: {layout.ranks_per_node} ranks x {layout.threads} threads are more "
+                    f"than {self.cores_per_node} cores per node"
                 )
         if self.device == "cuda" and self.gpus_per_node == 0:
             raise ValueError("device is cuda but gpus_per_node is 0")
@@ -62,5 +75,7 @@ class Machine(StrictModel):
 
 
 def load_machine(name: str) -> Machine:
-    """Return a shipped machine by name, or one from a YAML file; ConfigError lists the shipped ones."""
+    """Return a shipped machine by name, or one from a YAML file; ConfigError lists the shipped
+    ones.
+    """
     return load_config(find_configuration("machines", name), Machine)

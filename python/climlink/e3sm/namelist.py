@@ -14,17 +14,26 @@ from climlink.wrappers.manifest import Manifest
 
 DEFAULT_SPIN_UP = 5
 LAGGED_SPIN_UP = 2
-"""Steps of the host's physics that fill the memory of a lagged input set: every lagged input has a value from the third step on."""
+"""Steps of the host's physics that fill the memory of a lagged input set: every lagged input has a
+value from the third step on.
+"""
 
 
 def variable_combination(manifest: Manifest) -> str:
-    """Return v2, v4 or v6 for a package on a host input set; E3SMError for any other set, which E3SM's coupling does not send."""
+    """Return v2, v4 or v6 for a package on a host input set; E3SMError for any other set, which
+    E3SM's coupling does not send.
+    """
     parts = manifest.inputs.set.split("_")
-    if len(parts) == 3 and parts[0] == "host" and parts[1] in ENTRIES["cb_nn_var_combo"].choices and parts[2] in ("q", "rh"):
+    if (
+        len(parts) == 3
+        and parts[0] == "host"
+        and parts[1] in ENTRIES["cb_nn_var_combo"].choices
+        and parts[2] in ("q", "rh")
+    ):
         return parts[1]
     raise E3SMError(
-        f"package {manifest.name!r} takes the input set {manifest.inputs.set!r}; E3SM sends host_v2, host_v4 or host_v6 with _q or _rh: "
-        "export the network with one of these"
+        f"package {manifest.name!r} takes the input set {manifest.inputs.set!r}; E3SM sends "
+        "host_v2, host_v4 or host_v6 with _q or _rh: export the network with one of these"
     )
 
 
@@ -39,10 +48,14 @@ def needed_spin_up(manifest: Manifest) -> int:
     return LAGGED_SPIN_UP if lagged else 0
 
 
-def package_entries(package: EmulatorPackage, path: str, extra: Mapping[str, NamelistValue] | None = None) -> dict[str, NamelistValue]:
-    """Return the entries that fit a package which the model will find at ``path``; ``extra`` replaces and adds entries.
+def package_entries(
+    package: EmulatorPackage, path: str, extra: Mapping[str, NamelistValue] | None = None
+) -> dict[str, NamelistValue]:
+    """Return the entries that fit a package which the model will find at ``path``; ``extra``
+    replaces and adds entries.
 
-    E3SMError for a path too long for the namelist, an extra entry that does not exist or does not fit, and too little spin-up.
+    E3SMError for a path too long for the namelist, an extra entry that does not exist or does not
+    fit, and too little spin-up.
     """
     manifest = package.manifest
     entries: dict[str, NamelistValue] = {
@@ -62,13 +75,15 @@ def package_entries(package: EmulatorPackage, path: str, extra: Mapping[str, Nam
     steps = entries["cb_spinup_step"]
     if isinstance(steps, int) and 0 <= steps < needed_spin_up(manifest):
         raise E3SMError(
-            f"cb_spinup_step is {steps}, but the lagged inputs of {manifest.inputs.set} exist after {needed_spin_up(manifest)} steps: "
-            "give at least that many"
+            f"cb_spinup_step is {steps}, but the lagged inputs of {manifest.inputs.set} exist "
+            f"after {needed_spin_up(manifest)} steps: give at least that many"
         )
     return entries
 
 
-def wrapper_entries(path: str, inputs: int, outputs: int, combination: str, relative_humidity: bool) -> dict[str, NamelistValue]:
+def wrapper_entries(
+    path: str, inputs: int, outputs: int, combination: str, relative_humidity: bool
+) -> dict[str, NamelistValue]:
     """Return the entries of an old TorchScript wrapper, as the old job scripts have them."""
     entries: dict[str, NamelistValue] = {
         "inputlength": inputs,
@@ -84,7 +99,9 @@ def wrapper_entries(path: str, inputs: int, outputs: int, combination: str, rela
 
 
 def check_entries(entries: Mapping[str, NamelistValue]) -> None:
-    """Raise E3SMError for the first entry that the group does not have, with the near ones, or whose value does not fit."""
+    """Raise E3SMError for the first entry that the group does not have, with the near ones, or
+    whose value does not fit.
+    """
     for name, value in entries.items():
         if name not in ENTRIES:
             raise E3SMError(f"&{GROUP} has no entry {name!r}{near_names(name, ENTRIES)}")
@@ -94,8 +111,12 @@ def check_entries(entries: Mapping[str, NamelistValue]) -> None:
 
 
 def emulator_namelist(package: Path, device: str = "auto", spin_up: int | None = None) -> str:
-    """Return ``&mmf_nn_emulator_nl`` for a package on this machine's disk; errors as for reading it and for ``package_entries``."""
+    """Return ``&mmf_nn_emulator_nl`` for a package on this machine's disk; errors as for reading it
+    and for ``package_entries``.
+    """
     extra: dict[str, NamelistValue] = {"climlink_device": device}
     if spin_up is not None:
         extra["cb_spinup_step"] = spin_up
-    return namelist_text({GROUP: package_entries(EmulatorPackage.read(package), str(package.resolve()), extra)})
+    return namelist_text(
+        {GROUP: package_entries(EmulatorPackage.read(package), str(package.resolve()), extra)}
+    )

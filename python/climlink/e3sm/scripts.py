@@ -17,7 +17,8 @@ CMAKE_FILE = "climlink.cmake"
 RECORD = "climlink_case.json"
 
 CMAKE_TEXT = """\
-# Links climlink to EAM alone. E3SM reads its macros many times; this acts where EAM's library and the model itself are made.
+# Links climlink to EAM alone. E3SM reads its macros many times; this acts where EAM's library \
+and the model itself are made.
 if(PROJECT_NAME STREQUAL "E3SM" AND (COMP_NAME STREQUAL "eam" OR COMP_NAME STREQUAL "cpl"))
   find_package(climlink REQUIRED)
   if(COMP_NAME STREQUAL "eam")
@@ -28,13 +29,17 @@ endif()
 
 
 def case_scripts(case: E3SMCase, machine: Machine, e3sm_root: Path) -> dict[str, str]:
-    """Return the scripts by file name; they need bash, and shellcheck has nothing to say about them."""
+    """Return the scripts by file name; they need bash, and shellcheck has nothing to say about
+    them.
+    """
     return {
         ENVIRONMENT: _environment(case, machine, e3sm_root),
         STEPS[0]: _script(case, 1, "makes the case", _create(case, machine)),
         STEPS[1]: _script(case, 2, "sets the case up", _configure(case, machine, e3sm_root)),
         STEPS[2]: _script(case, 3, "builds the model", ['cd "$CASE_ROOT"', "./case.build"]),
-        STEPS[3]: _script(case, 4, "submits the job" if machine.batch else "runs the model", _submit(machine)),
+        STEPS[3]: _script(
+            case, 4, "submits the job" if machine.batch else "runs the model", _submit(machine)
+        ),
     }
 
 
@@ -58,7 +63,8 @@ source "$here/env.sh"
 def _environment(case: E3SMCase, machine: Machine, e3sm_root: Path) -> str:
     lines = [
         "#!/usr/bin/env bash",
-        f"# {case.name} on {machine.name}: what the numbered scripts share. CASE_ROOT and climlink_ROOT may be set before.",
+        f"# {case.name} on {machine.name}: what the numbered scripts share. CASE_ROOT and "
+        "climlink_ROOT may be set before.",
         'scripts_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)',
         f"export E3SM_ROOT={shlex.quote(str(e3sm_root))}",
         'export CASE_ROOT="${CASE_ROOT:-$scripts_folder/case}"',
@@ -67,10 +73,15 @@ def _environment(case: E3SMCase, machine: Machine, e3sm_root: Path) -> str:
         # Module systems read variables that are not set.
         lines += ["set +u", f"module load {' '.join(map(shlex.quote, machine.modules))}", "set -u"]
     if case.emulator is not None:
-        lines += ['climlink_ROOT="${climlink_ROOT:-$(climlink cmake-prefix)}"', "export climlink_ROOT"]
+        lines += [
+            'climlink_ROOT="${climlink_ROOT:-$(climlink cmake-prefix)}"',
+            "export climlink_ROOT",
+        ]
         lines.append(f'export {LAUNCHER_VARIABLE}="${{{LAUNCHER_VARIABLE}:-{machine.launcher}}}"')
     if machine.account_from:
-        lines.append(f': "${{{machine.account_from}:?set it to the account that the job is charged to}}"')
+        lines.append(
+            f': "${{{machine.account_from}:?set it to the account that the job is charged to}}"'
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -95,7 +106,11 @@ def _create(case: E3SMCase, machine: Machine) -> list[str]:
 
 def _configure(case: E3SMCase, machine: Machine, e3sm_root: Path) -> list[str]:
     layout = layout_of(case, machine)
-    lines = ['cd "$CASE_ROOT"', './xmlchange EXEROOT="$CASE_ROOT/build"', './xmlchange RUNDIR="$CASE_ROOT/run"']
+    lines = [
+        'cd "$CASE_ROOT"',
+        './xmlchange EXEROOT="$CASE_ROOT/build"',
+        './xmlchange RUNDIR="$CASE_ROOT/run"',
+    ]
     lines += [
         _change("MAX_MPITASKS_PER_NODE", layout.ranks_per_node),
         _change("MAX_TASKS_PER_NODE", layout.tasks_per_node),
@@ -106,19 +121,27 @@ def _configure(case: E3SMCase, machine: Machine, e3sm_root: Path) -> list[str]:
         *_job(case, machine),
     ]
     if case.emulator is not None:
-        definitions = "-DMMF_NN_EMULATOR" + (" -DMMF_NN_EMULATOR_OCN_ONLY" if case.ocean_only else "")
-        if checkout_flavor(e3sm_root) == "fork":  # its driver keeps the lagged inputs, in members of physics_state
+        definitions = "-DMMF_NN_EMULATOR" + (
+            " -DMMF_NN_EMULATOR_OCN_ONLY" if case.ocean_only else ""
+        )
+        if (
+            checkout_flavor(e3sm_root) == "fork"
+        ):  # its driver keeps the lagged inputs, in members of physics_state
             definitions += " -DCLIMLINK_FORK_HISTORY"
         lines.append(f"./xmlchange --append CAM_CONFIG_OPTS=\" -cppdefs ' {definitions} ' \"")
     lines += ['cp "$here/user_nl_eam" user_nl_eam', f'cp "$here/{RECORD}" {RECORD}']
     if case.emulator is not None:
-        lines += ["mkdir -p SourceMods/src.eam", 'cp "$here"/SourceMods/src.eam/* SourceMods/src.eam/']
+        lines += [
+            "mkdir -p SourceMods/src.eam",
+            'cp "$here"/SourceMods/src.eam/* SourceMods/src.eam/',
+        ]
     lines.append("./case.setup")
     if case.emulator is not None:
         lines += [
             f'cp "$here/{CMAKE_FILE}" cmake_macros/{CMAKE_FILE}',
             f"if ! grep -q {CMAKE_FILE} cmake_macros/universal.cmake; then",
-            f'  echo "include(\\"\\${{CMAKE_CURRENT_LIST_DIR}}/{CMAKE_FILE}\\")" >> cmake_macros/universal.cmake',
+            f'  echo "include(\\"\\${{CMAKE_CURRENT_LIST_DIR}}/{CMAKE_FILE}\\")" >> '
+            "cmake_macros/universal.cmake",
             "fi",
         ]
     return lines
@@ -161,13 +184,20 @@ def _job(case: E3SMCase, machine: Machine) -> list[str]:
     if machine.queue:
         lines.append(_change("JOB_QUEUE", machine.queue))
     if machine.account_from:
-        lines += [f'./xmlchange {name}="${machine.account_from}"' for name in ("CHARGE_ACCOUNT", "PROJECT")]
+        lines += [
+            f'./xmlchange {name}="${machine.account_from}"'
+            for name in ("CHARGE_ACCOUNT", "PROJECT")
+        ]
     return lines
 
 
 def _submit(machine: Machine) -> list[str]:
     check = 'climlink e3sm check "$CASE_ROOT"'
-    return ['cd "$CASE_ROOT"', check, "./case.submit" if machine.batch else "./case.submit --no-batch"]
+    return [
+        'cd "$CASE_ROOT"',
+        check,
+        "./case.submit" if machine.batch else "./case.submit --no-batch",
+    ]
 
 
 def _change(name: str, value: object) -> str:
@@ -175,7 +205,9 @@ def _change(name: str, value: object) -> str:
 
 
 def _literal(text: str) -> str:
-    """Return text for the shell; a ``$`` is CIME's to expand, and in single quotes shellcheck would take it for a mistake."""
+    """Return text for the shell; a ``$`` is CIME's to expand, and in single quotes shellcheck would
+    take it for a mistake.
+    """
     if "$" not in text:
         return shlex.quote(text)
     return '"' + re.sub(r'([\\"$`])', r"\\\1", text) + '"'

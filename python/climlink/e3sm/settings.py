@@ -1,4 +1,6 @@
-"""What a case folder says: the record that climlink wrote, overridden by what CIME's files and user_nl_eam say now."""
+"""What a case folder says: the record that climlink wrote, overridden by what CIME's files and
+user_nl_eam say now.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ _LOOSE = "climlink_loose_entries"
 class CaseSettings:
     """A case as it would run now.
 
-    ``emulator`` holds the entries as given, ``other`` those of all other groups; ``fork_driver``: the ClimSim fork's driver runs it.
+    ``emulator`` holds the entries as given, ``other`` those of all other groups; ``fork_driver``:
+    the ClimSim fork's driver runs it.
     """
 
     folder: Path
@@ -45,7 +48,9 @@ class CaseSettings:
         try:
             return default if text is None else int(text)
         except ValueError as error:
-            raise E3SMError(f"{self.folder}: {name} is {text!r}, expected an integer: ./xmlchange {name}=NUMBER") from error
+            raise E3SMError(
+                f"{self.folder}: {name} is {text!r}, expected an integer: ./xmlchange {name}=NUMBER"
+            ) from error
 
     @property
     def run_type(self) -> str:
@@ -59,14 +64,18 @@ class CaseSettings:
 
     @property
     def level_count(self) -> int:
-        """Levels of the model: ``-nlev`` of CAM_CONFIG_OPTS where the case exists, else what the compset has."""
+        """Levels of the model: ``-nlev`` of CAM_CONFIG_OPTS where the case exists, else what the
+        compset has.
+        """
         given = re.findall(r"-nlev\s+(\d+)", self.xml.get("CAM_CONFIG_OPTS", ""))
         return int(given[-1]) if given else self.case.level_count
 
     @property
     def ranks(self) -> int:
         """Ranks of the atmosphere."""
-        return self.integer("NTASKS_ATM", self.case.nodes * layout_of(self.case, self.machine).ranks_per_node)
+        return self.integer(
+            "NTASKS_ATM", self.case.nodes * layout_of(self.case, self.machine).ranks_per_node
+        )
 
     @property
     def threads(self) -> int:
@@ -76,26 +85,39 @@ class CaseSettings:
     @property
     def ranks_per_node(self) -> int:
         """Ranks that share a node."""
-        return self.integer("MAX_MPITASKS_PER_NODE", layout_of(self.case, self.machine).ranks_per_node)
+        return self.integer(
+            "MAX_MPITASKS_PER_NODE", layout_of(self.case, self.machine).ranks_per_node
+        )
 
 
 def read_settings(folder: Path) -> CaseSettings:
-    """Return what a case folder says; E3SMError for a folder without climlink's record, and for files that cannot be read."""
+    """Return what a case folder says; E3SMError for a folder without climlink's record, and for
+    files that cannot be read.
+    """
     record = folder / RECORD
     try:
         raw = read_json(record)
         case, machine = E3SMCase.model_validate(raw["case"]), Machine.model_validate(raw["machine"])
         root, flavor = Path(raw["e3sm_root"]), raw.get("checkout")
     except OSError as error:
-        raise E3SMError(f"{folder}: expected a case made by `climlink e3sm case`, found no {RECORD}") from error
+        raise E3SMError(
+            f"{folder}: expected a case made by `climlink e3sm case`, found no {RECORD}"
+        ) from error
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise E3SMError(f"{record}: not a record of this climlink ({str(error).splitlines()[0]}); make the case anew") from error
+        raise E3SMError(
+            f"{record}: not a record of this climlink ({str(error).splitlines()[0]}); make the "
+            "case anew"
+        ) from error
     emulator, other = read_user_namelist(folder / USER_NAMELIST)
-    return CaseSettings(folder, case, machine, emulator, other, _read_xml(folder), root, flavor == "fork")
+    return CaseSettings(
+        folder, case, machine, emulator, other, _read_xml(folder), root, flavor == "fork"
+    )
 
 
 def read_user_namelist(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the emulator's entries and all others; CIME drops group lines, so an entry belongs to the emulator by name."""
+    """Return the emulator's entries and all others; CIME drops group lines, so an entry belongs to
+    the emulator by name.
+    """
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -103,7 +125,9 @@ def read_user_namelist(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         groups = parse_namelist(_with_groups(decoded(raw)))
     except ValueError as error:
-        raise E3SMError(f"{path}: not a namelist that can be read ({error}): look for a missing quote or slash") from error
+        raise E3SMError(
+            f"{path}: not a namelist that can be read ({error}): look for a missing quote or slash"
+        ) from error
     emulator: dict[str, Any] = {}
     other: dict[str, Any] = {}
     for group, entries in groups.items():
@@ -128,13 +152,17 @@ def _with_groups(text: str) -> str:
 
 
 def _read_xml(folder: Path) -> dict[str, str]:
-    """Return the entries of CIME's env_*.xml by id; those with a value per component as ``NTASKS_ATM``."""
+    """Return the entries of CIME's env_*.xml by id; those with a value per component as
+    ``NTASKS_ATM``.
+    """
     found: dict[str, str] = {}
     for path in sorted(folder.glob("env_*.xml")):
         try:
             root = ElementTree.parse(path).getroot()
         except ElementTree.ParseError as error:
-            raise E3SMError(f"{path}: not XML ({error}); restore it, or make the case anew") from error
+            raise E3SMError(
+                f"{path}: not XML ({error}); restore it, or make the case anew"
+            ) from error
         for entry in root.iter("entry"):
             name = entry.get("id", "")
             if entry.get("value") is not None:
@@ -147,7 +175,9 @@ def _read_xml(folder: Path) -> dict[str, str]:
 
 
 def _resolved(value: str, known: dict[str, str], depth: int = 10) -> str:
-    """Return a value with ``$NAME`` replaced by CIME's entries and ``$ENV{NAME}`` by the environment's, as far as they are known."""
+    """Return a value with ``$NAME`` replaced by CIME's entries and ``$ENV{NAME}`` by the
+    environment's, as far as they are known.
+    """
     value = re.sub(r"\$ENV\{(\w+)\}", lambda m: os.environ.get(m[1], m[0]), value)
     replaced = re.sub(r"\$\{?([A-Z_]+)\}?", lambda m: known.get(m[1], m[0]), value)
     return replaced if replaced == value or depth == 0 else _resolved(replaced, known, depth - 1)

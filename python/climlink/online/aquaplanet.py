@@ -1,4 +1,6 @@
-"""The embedded climate model: a case becomes a namelist that is checked against the program's own list, and an MPI run with a record."""
+"""The embedded climate model: a case becomes a namelist that is checked against the program's own
+list, and an MPI run with a record.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,15 @@ from climlink.config import ConfigError, StrictModel, TimeStep, load_config, val
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
 from climlink.installation import configuration, configuration_base, configurations, executable
 from climlink.mpi import LaunchError, failure_text, mpi_command, mpi_environment
-from climlink.online.launch import NamelistValue, Progress, namelist_text, now, package_record, run_recorded, versions
+from climlink.online.launch import (
+    NamelistValue,
+    Progress,
+    namelist_text,
+    now,
+    package_record,
+    run_recorded,
+    versions,
+)
 from climlink.packages.constraint_switches import check_constraints_off
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import LOCK_FILE, RECORD_FILE, new_run, read_record, run_log, write_record
@@ -30,7 +40,11 @@ BLOWN_UP = 3
 _MAX_STEPS = 2**31 - 1
 
 _PROGRESS = re.compile(rf"{PROGRAM}: day (\d+) of ([\d.]+) simulated_years_per_day ([\d.]+)")
-_DIFFUSION = {10: (8, 1.0), 21: (8, 0.25), 42: (8, 0.1)}  # order, days; measured: T21 needs order 8 to have eddies at all
+_DIFFUSION = {
+    10: (8, 1.0),
+    21: (8, 0.25),
+    42: (8, 0.1),
+}  # order, days; measured: T21 needs order 8 to have eddies at all
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -54,23 +68,31 @@ class HistoryConfig(StrictModel):
     monthly: bool = Field(default=True, description="h0: monthly means")
     daily: bool = Field(default=True, description="h1: daily means")
     hourly: bool = Field(default=False, description="h2: hourly means of surface fields")
-    daily_instantaneous: bool = Field(default=False, description="h1 holds values at the end of each day instead")
+    daily_instantaneous: bool = Field(
+        default=False, description="h1 holds values at the end of each day instead"
+    )
 
 
 class PairsConfig(StrictModel):
     """Sampling of mli/mlo pairs in ClimSim's format."""
 
     every_steps: int = Field(default=0, ge=0, description="steps between pairs; 0 writes none")
-    from_day: float = Field(default=0.0, ge=0, description="first day, counted from the start of the case")
+    from_day: float = Field(
+        default=0.0, ge=0, description="first day, counted from the start of the case"
+    )
 
 
 class RampConfig(StrictModel):
     """How the weight of the emulator goes with time after the spin-up."""
 
     kind: Literal["constant", "linear", "step"] = "constant"
-    factor: float = Field(default=1.0, ge=0, le=1, description="weight of the emulator, where it is highest")
+    factor: float = Field(
+        default=1.0, ge=0, le=1, description="weight of the emulator, where it is highest"
+    )
     steps: int = Field(default=0, ge=0, description="linear: steps until the weight is factor")
-    on_steps: int = Field(default=0, ge=0, description="step: steps with the emulator, the first of each period")
+    on_steps: int = Field(
+        default=0, ge=0, description="step: steps with the emulator, the first of each period"
+    )
     off_steps: int = Field(default=0, ge=0, description="step: steps without it")
 
 
@@ -80,35 +102,63 @@ class EmulatorConfig(StrictModel):
     package: Path = Field(description="the wrap_model.pt to run")
     pinned_sha256: str | None = Field(default=None, description="refuse any other package")
     mode: Literal["full", "partial", "shadow"] = "full"
-    variables: tuple[str, ...] = Field(default=(), description="partial: outputs that come from the emulator")
-    feedback: Literal["reference", "emulator"] = Field(default="reference", description="shadow: which one is applied")
-    spin_up_steps: int = Field(default=0, ge=0, description="steps of the reference alone, from the start of the case")
+    variables: tuple[str, ...] = Field(
+        default=(), description="partial: outputs that come from the emulator"
+    )
+    feedback: Literal["reference", "emulator"] = Field(
+        default="reference", description="shadow: which one is applied"
+    )
+    spin_up_steps: int = Field(
+        default=0, ge=0, description="steps of the reference alone, from the start of the case"
+    )
     ramp: RampConfig = RampConfig()
-    device: str = Field(default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto")
+    device: str = Field(
+        default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto"
+    )
     threads: int = Field(default=1, ge=1, description="threads per rank")
     micro_batch: int = Field(default=64, ge=2, description="columns per forward on a CPU")
-    constraints_off: tuple[str, ...] = Field(default=(), description="constraints of the package that this run leaves out")
+    constraints_off: tuple[str, ...] = Field(
+        default=(), description="constraints of the package that this run leaves out"
+    )
 
 
 class AquaplanetConfig(StrictModel):
-    """A run of the embedded climate model. Paths are relative to the case file (see configuration_base)."""
+    """A run of the embedded climate model. Paths are relative to the case file (see
+    configuration_base).
+    """
 
     host: Literal["aquaplanet"] = Field(description="aquaplanet: the embedded climate model")
-    name: str = Field(default="aquaplanet", pattern=r"^[A-Za-z0-9_.-]+$", description="begins the names of the output files")
+    name: str = Field(
+        default="aquaplanet",
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="begins the names of the output files",
+    )
     truncation: Literal[10, 21, 42] = 10
-    levels: Path | None = Field(default=None, description="levels file; default: the 60 levels of E3SM-MMF")
+    levels: Path | None = Field(
+        default=None, description="levels file; default: the 60 levels of E3SM-MMF"
+    )
     physics: Literal["moist", "held_suarez", "none"] = "moist"
     initial: Literal["moist", "rest_isothermal", "rest_adiabatic", "baroclinic_wave"] = "moist"
-    start: Annotated[str, AfterValidator(_is_stamp)] = Field(default="0001-01-01-00000", description="model time of step 0")
+    start: Annotated[str, AfterValidator(_is_stamp)] = Field(
+        default="0001-01-01-00000", description="model time of step 0"
+    )
     days: Positive = Field(description="days to run, counted from the start of the case")
     time_step_s: TimeStep = 1200.0
     seed: int = 1
-    perturbation_k: float = Field(default=0.1, ge=0, description="amplitude of the random start perturbation")
-    restart_from: Path | None = Field(default=None, description="restart of another run: this one branches off from it")
-    restart_perturbation_k: float = Field(default=0.0, ge=0, description="amplitude of a perturbation of that restart, for a twin")
+    perturbation_k: float = Field(
+        default=0.1, ge=0, description="amplitude of the random start perturbation"
+    )
+    restart_from: Path | None = Field(
+        default=None, description="restart of another run: this one branches off from it"
+    )
+    restart_perturbation_k: float = Field(
+        default=0.0, ge=0, description="amplitude of a perturbation of that restart, for a twin"
+    )
     restart_every_days: float = Field(default=0.0, ge=0, description="0: a restart at the end only")
     dynamics: dict[str, float | int] = Field(default={}, description="entries of &dynamics")
-    parameters: dict[str, float] = Field(default={}, description="entries of &physics, the parameters of the reference physics")
+    parameters: dict[str, float] = Field(
+        default={}, description="entries of &physics, the parameters of the reference physics"
+    )
     history: HistoryConfig = HistoryConfig()
     pairs: PairsConfig = PairsConfig()
     emulator: EmulatorConfig | None = None
@@ -119,12 +169,21 @@ class AquaplanetConfig(StrictModel):
     def _consistent(self) -> AquaplanetConfig:
         if self.emulator is not None and self.physics != "moist":
             raise ValueError("an emulator replaces the moist physics: set physics to moist")
-        if self.emulator is not None and self.emulator.mode == "partial" and not self.emulator.variables:
-            raise ValueError("partial coupling needs emulator.variables: the outputs that come from the emulator")
+        if (
+            self.emulator is not None
+            and self.emulator.mode == "partial"
+            and not self.emulator.variables
+        ):
+            raise ValueError(
+                "partial coupling needs emulator.variables: the outputs that come from the emulator"
+            )
         longest = max(self.days, self.restart_every_days, self.pairs.from_day)
         count = longest * SECONDS_PER_DAY / self.time_step_s
         if count > _MAX_STEPS:
-            raise ValueError(f"{longest:g} days are {count:.3g} time steps, more than the {_MAX_STEPS} that the model counts to")
+            raise ValueError(
+                f"{longest:g} days are {count:.3g} time steps, more than the {_MAX_STEPS} that the "
+                "model counts to"
+            )
         return self
 
     def steps(self, days: float) -> int:
@@ -134,7 +193,9 @@ class AquaplanetConfig(StrictModel):
 
 @dataclass(frozen=True)
 class AquaplanetRun:
-    """A run that ended: its folder, ``finished`` or ``blown_up``, the last message, and the last day that was reported."""
+    """A run that ended: its folder, ``finished`` or ``blown_up``, the last message, and the last
+    day that was reported.
+    """
 
     folder: Path
     status: Literal["finished", "blown_up"]
@@ -151,9 +212,10 @@ class AquaplanetRun:
 def run_aquaplanet(case: AquaplanetConfig, progress: Progress | None = None) -> AquaplanetRun:
     """Run a case from its start; ``progress(day, days, note)`` is called once per simulated day.
 
-    Raises PackageError/ManifestError for a bad package or one that cannot leave out ``constraints_off``, ConfigError for entries that
-    the program does not know and for a run folder in use, LaunchError with the program's own message if the job fails. A model
-    that blows up is a result, not an error.
+    Raises PackageError/ManifestError for a bad package or one that cannot leave out
+    ``constraints_off``, ConfigError for entries that the program does not know and for a run folder
+    in use, LaunchError with the program's own message if the job fails. A model that blows up is a
+    result, not an error.
     """
     package = None
     if case.emulator is not None:
@@ -184,35 +246,63 @@ class _Output(BaseModel):
 
 
 def _check_start(case: AquaplanetConfig) -> None:
-    """Raise ConfigError for a restart that is not there, with the shipped case whose run writes it."""
+    """Raise ConfigError for a restart that is not there, with the shipped case whose run writes
+    it.
+    """
     restart = case.restart_from
     if restart is None or restart.is_file():
         return
     folder = restart.resolve().parent.parent
     for name, path in configurations("cases").items():
         shipped = load_config(path, _Output)
-        if shipped.host == case.host and (configuration_base(path) / shipped.output).resolve() == folder:
-            raise ConfigError(f"restart_from: {restart} is not there; run the case that writes it first: `climlink online run {name}`")
-    raise ConfigError(f"restart_from: {restart} is not there; give a restart (*.r.STAMP.nc) that a run of this model wrote")
+        if (
+            shipped.host == case.host
+            and (configuration_base(path) / shipped.output).resolve() == folder
+        ):
+            raise ConfigError(
+                f"restart_from: {restart} is not there; run the case that writes it first: "
+                f"`climlink online run {name}`"
+            )
+    raise ConfigError(
+        f"restart_from: {restart} is not there; give a restart (*.r.STAMP.nc) that a run of this "
+        "model wrote"
+    )
 
 
-def resume_aquaplanet(folder: Path, days: float | None = None, ranks: int | None = None, progress: Progress | None = None) -> AquaplanetRun:
-    """Go on from the newest restart of a run, to ``days`` from the start of the case (default: the case's).
+def resume_aquaplanet(
+    folder: Path,
+    days: float | None = None,
+    ranks: int | None = None,
+    progress: Progress | None = None,
+) -> AquaplanetRun:
+    """Go on from the newest restart of a run, to ``days`` from the start of the case (default: the
+    case's).
 
-    Raises ConfigError for a folder without a run of the embedded model or without a restart, and what run_aquaplanet raises.
+    Raises ConfigError for a folder without a run of the embedded model or without a restart, and
+    what run_aquaplanet raises.
     """
     folder = folder.resolve()
     if read_record(folder).get("case", {}).get("host") != "aquaplanet":
-        raise ConfigError(f"{folder} holds no run of the embedded model: there is nothing to resume")
+        raise ConfigError(
+            f"{folder} holds no run of the embedded model: there is nothing to resume"
+        )
     with run_log(folder) as log:
         record = read_record(folder)
         # JSON has no tuples; the model checks the rest as it did the first time.
-        changes = {name: value for name, value in (("days", days), ("ranks", ranks)) if value is not None}
-        case = validated({**record["case"], **changes}, AquaplanetConfig, f"{folder / RECORD_FILE}, with what the command changes")
+        changes = {
+            name: value for name, value in (("days", days), ("ranks", ranks)) if value is not None
+        }
+        case = validated(
+            {**record["case"], **changes},
+            AquaplanetConfig,
+            f"{folder / RECORD_FILE}, with what the command changes",
+        )
         package = None
         if case.emulator is not None:
             package = EmulatorPackage.read(case.emulator.package, record["package"]["sha256"])
-        case = case.model_copy(update={"restart_from": newest_restart(folder), "restart_perturbation_k": 0.0})
+        case = case.model_copy(
+            update={"restart_from": newest_restart(folder), "restart_perturbation_k": 0.0}
+        )
         groups = namelist_groups(case, package, record.get("created", ""))
         check_namelist(groups)
         record = {**record, "case": {**record["case"], "days": case.days, "ranks": case.ranks}}
@@ -221,24 +311,41 @@ def resume_aquaplanet(folder: Path, days: float | None = None, ranks: int | None
 
 def newest_restart(folder: Path) -> Path:
     """Return the restart file with the latest time; ConfigError if there is none."""
-    found = sorted((folder / "restart").glob("*.r.*.nc"), key=lambda path: path.name.removesuffix(".nc").rsplit(".", 1)[1])
+    found = sorted(
+        (folder / "restart").glob("*.r.*.nc"),
+        key=lambda path: path.name.removesuffix(".nc").rsplit(".", 1)[1],
+    )
     if not found:
-        raise ConfigError(f"{folder}/restart holds no restart (*.r.STAMP.nc): the run ended before it wrote one")
+        raise ConfigError(
+            f"{folder}/restart holds no restart (*.r.STAMP.nc): the run ended before it wrote one"
+        )
     return found[-1]
 
 
 def identity(case: AquaplanetConfig) -> str:
-    """Return the digest of what a restart must share with the run that reads it: grid, levels, time axis and kind of physics."""
+    """Return the digest of what a restart must share with the run that reads it: grid, levels, time
+    axis and kind of physics.
+    """
     levels = _levels(case)
-    shared = [case.truncation, levels.p0_pa, levels.hyai, levels.hybi, case.time_step_s, case.start, case.physics]
+    shared = [
+        case.truncation,
+        levels.p0_pa,
+        levels.hyai,
+        levels.hybi,
+        case.time_step_s,
+        case.start,
+        case.physics,
+    ]
     return hashlib.sha256(json.dumps(shared).encode()).hexdigest()
 
 
-def namelist_groups(case: AquaplanetConfig, package: EmulatorPackage | None, created: str = "") -> dict[str, dict[str, NamelistValue]]:
+def namelist_groups(
+    case: AquaplanetConfig, package: EmulatorPackage | None, created: str = ""
+) -> dict[str, dict[str, NamelistValue]]:
     """Return the namelist of a case, group by group.
 
-    Of &dynamics and &physics it has only what the case gives. ``created``, the date of the run's first
-    job, goes into its files: they are the same however often the run is resumed.
+    Of &dynamics and &physics it has only what the case gives. ``created``, the date of the run's
+    first job, goes into its files: they are the same however often the run is resumed.
     """
     levels = _levels(case)
     order, time = _DIFFUSION[case.truncation]
@@ -279,7 +386,9 @@ def namelist_groups(case: AquaplanetConfig, package: EmulatorPackage | None, cre
     return groups
 
 
-def _emulator_entries(emulator: EmulatorConfig, package: EmulatorPackage) -> dict[str, NamelistValue]:
+def _emulator_entries(
+    emulator: EmulatorConfig, package: EmulatorPackage
+) -> dict[str, NamelistValue]:
     entries: dict[str, NamelistValue] = {
         "package": str(emulator.package.resolve()),
         "package_name": package.manifest.name,
@@ -304,27 +413,41 @@ def _emulator_entries(emulator: EmulatorConfig, package: EmulatorPackage) -> dic
 
 
 def known_settings() -> dict[tuple[str, str], str]:
-    """Return the type (text, integer, real, logical) of every entry that the program declares, by group and name."""
+    """Return the type (text, integer, real, logical) of every entry that the program declares, by
+    group and name.
+    """
     # One rank without a launcher: an MPI program may start alone.
     command = [str(executable(PROGRAM)), "--list-settings"]
     environment = mpi_environment(1)
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=environment)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", env=environment
+    )
     if done.returncode != 0:
         raise LaunchError(failure_text(command, done.returncode, done.stderr))
-    return {(group, name): kind for group, name, kind, *_ in (line.split(maxsplit=3) for line in done.stdout.splitlines())}
+    return {
+        (group, name): kind
+        for group, name, kind, *_ in (line.split(maxsplit=3) for line in done.stdout.splitlines())
+    }
 
 
 def check_namelist(groups: Mapping[str, Mapping[str, NamelistValue]]) -> None:
-    """Raise ConfigError for an entry that the program does not declare, or declares with another type."""
+    """Raise ConfigError for an entry that the program does not declare, or declares with another
+    type.
+    """
     known = known_settings()
     for group, entries in groups.items():
         names = [name for of, name in known if of == group]
         for name, value in entries.items():
             kind = known.get((group, name))
             if kind is None:
-                raise ConfigError(f"{PROGRAM} has no entry {name!r} in &{group}{near_names(name, names)}; it has {', '.join(names)}")
+                raise ConfigError(
+                    f"{PROGRAM} has no entry {name!r} in &{group}{near_names(name, names)}; it has "
+                    f"{', '.join(names)}"
+                )
             if not _fits(value, kind):
-                raise ConfigError(f"{PROGRAM} takes a {kind} value for {name} in &{group}, got {value!r}")
+                raise ConfigError(
+                    f"{PROGRAM} takes a {kind} value for {name} in &{group}, got {value!r}"
+                )
 
 
 def _fits(value: NamelistValue, kind: str) -> bool:
@@ -353,7 +476,11 @@ def _run(
             days.append(int(step[1]))
             speeds.append(float(step[3]))
             if progress is not None:
-                progress(int(step[1]), max(1, round(float(step[2]))), f"{float(step[3]):.0f} simulated years per day")
+                progress(
+                    int(step[1]),
+                    max(1, round(float(step[2]))),
+                    f"{float(step[3]):.0f} simulated years per day",
+                )
         elif line.startswith(f"{PROGRAM}: on day "):
             messages.append(line.strip().removeprefix(f"{PROGRAM}: "))
 
@@ -365,7 +492,9 @@ def _run(
     code = run_recorded(folder, record, command, threads, log, show, results=(0, BLOWN_UP))
     status: Literal["finished", "blown_up"] = "finished" if code == 0 else "blown_up"
     restarts = sorted(path.name for path in (folder / "restart").glob("*.nc"))
-    write_record(folder, record, status=status, message=messages[-1], ended=now(), restarts=restarts)
+    write_record(
+        folder, record, status=status, message=messages[-1], ended=now(), restarts=restarts
+    )
     return AquaplanetRun(folder, status, messages[-1], days[-1], speeds[-1])
 
 

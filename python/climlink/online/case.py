@@ -29,11 +29,14 @@ class _Host(BaseModel):
 
 
 def require_host(path: Path, *wanted: str) -> str:
-    """Return the host of a case file; ConfigError names the command for it if it is none of the wanted ones."""
+    """Return the host of a case file; ConfigError names the command for it if it is none of the
+    wanted ones.
+    """
     host = load_config(path, _Host).host
     if host not in wanted:
         raise ConfigError(
-            f"{path}: expected a case of host {' or '.join(wanted)}, got host {host}; `{_COMMANDS[host]} {path}` is the command for it"
+            f"{path}: expected a case of host {' or '.join(wanted)}, got host {host}; "
+            f"`{_COMMANDS[host]} {path}` is the command for it"
         )
     return host
 
@@ -41,18 +44,24 @@ def require_host(path: Path, *wanted: str) -> str:
 def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
     """Read a case file, or a shipped case by its name, and apply overrides that are not None.
 
-    Paths in the file become absolute (see configuration_base); those of overrides are relative to the caller.
+    Paths in the file become absolute (see configuration_base); those of overrides are relative to
+    the caller.
 
-    ``package`` is the package of a replay, and that of the emulator in the embedded model. Raises ConfigError for what does not fit the
-    host's model, and for an override that the host does not have.
+    ``package`` is the package of a replay, and that of the emulator in the embedded model. Raises
+    ConfigError for what does not fit the host's model, and for an override that the host does not
+    have.
     """
     path = find_configuration("cases", path)
     host = require_host(path, "replay", "aquaplanet")
-    model: type[ReplayConfig | AquaplanetConfig] = ReplayConfig if host == "replay" else AquaplanetConfig
+    model: type[ReplayConfig | AquaplanetConfig] = (
+        ReplayConfig if host == "replay" else AquaplanetConfig
+    )
     base = configuration_base(path)
     values = absolute_paths(load_config(path, model), base)
     if values.get("selection", {}).get("split") is not None:
-        values["selection"]["split"] = str(find_configuration("splits", values["selection"]["split"], base))
+        values["selection"]["split"] = str(
+            find_configuration("splits", values["selection"]["split"], base)
+        )
     for name, value in overrides.items():
         if value is None:
             continue

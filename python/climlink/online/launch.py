@@ -1,4 +1,6 @@
-"""What online runs of every host share: MPI jobs whose output is logged, namelists, and the record of what was run."""
+"""What online runs of every host share: MPI jobs whose output is logged, namelists, and the record
+of what was run.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,9 @@ def run_recorded(
 ) -> int:
     """Run an MPI job in a folder that is held, and return its exit code, one of ``results``.
 
-    Its output goes to ``log`` and ``on_line``. The record says that it runs and, unless it ends with a
-    result, why it ended: LaunchError, with its last words, for another exit code; an exception of this
-    process, such as Interrupted, ends the job and passes on.
+    Its output goes to ``log`` and ``on_line``. The record says that it runs and, unless it ends
+    with a result, why it ended: LaunchError, with its last words, for another exit code; an
+    exception of this process, such as Interrupted, ends the job and passes on.
     """
     said: deque[str] = deque(maxlen=_LAST_LINES)
 
@@ -74,13 +76,19 @@ def package_record(package: EmulatorPackage) -> dict[str, str]:
 
 def versions() -> dict[str, str | None]:
     """Return what a record says of the software."""
-    return {"climlink": climlink_version(), "git_revision": git_revision(), "torch": torch.__version__}
+    return {
+        "climlink": climlink_version(),
+        "git_revision": git_revision(),
+        "torch": torch.__version__,
+    }
 
 
 def namelist_text(groups: Mapping[str, Mapping[str, NamelistValue]]) -> str:
     """Return Fortran namelists; floats keep all their digits."""
     return "".join(
-        f"&{group}\n" + "".join(f"  {name} = {_fortran(value)}\n" for name, value in entries.items()) + "/\n"
+        f"&{group}\n"
+        + "".join(f"  {name} = {_fortran(value)}\n" for name, value in entries.items())
+        + "/\n"
         for group, entries in groups.items()
     )
 

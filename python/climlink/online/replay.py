@@ -1,4 +1,6 @@
-"""The replay host: ClimSim files, one time step each, through a package in a Fortran MPI program."""
+"""The replay host: ClimSim files, one time step each, through a package in a Fortran MPI
+program.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ from climlink.data.split import SPLIT_NAMES, read_split
 from climlink.data.stamp import Stamp
 from climlink.installation import executable
 from climlink.mpi import mpi_command
-from climlink.online.launch import NamelistValue, Progress, namelist_text, now, package_record, run_recorded, versions
+from climlink.online.launch import (
+    NamelistValue,
+    Progress,
+    namelist_text,
+    now,
+    package_record,
+    run_recorded,
+    versions,
+)
 from climlink.packages.constraint_switches import check_constraints_off
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import LOCK_FILE, new_run, write_record
@@ -27,8 +37,12 @@ _PROGRESS = re.compile(r"climlink-replay: step (\d+) of (\d+) (\S+)")
 class SelectionConfig(StrictModel):
     """Which mli files are replayed: all, some stamps, or one part of a split file."""
 
-    stamps: list[str] | None = Field(default=None, description="stamps such as 0008-01-14-03600, in the order to run")
-    split: str | None = Field(default=None, description="a shipped split, or the path of a split file")
+    stamps: list[str] | None = Field(
+        default=None, description="stamps such as 0008-01-14-03600, in the order to run"
+    )
+    split: str | None = Field(
+        default=None, description="a shipped split, or the path of a split file"
+    )
     part: Literal["train", "validation", "test"] = "test"
 
     @model_validator(mode="after")
@@ -44,15 +58,22 @@ class ReplayConfig(StrictModel):
     host: Literal["replay"] = Field(description="replay: ClimSim files, one time step each")
     package: Path = Field(description="the wrap_model.pt to run")
     pinned_sha256: str | None = Field(default=None, description="refuse any other package")
-    data: Path = Field(description="folder with E3SM-MMF.mli.*.nc files, flat or in monthly folders, and the grid file")
+    data: Path = Field(
+        description="folder with E3SM-MMF.mli.*.nc files, flat or in monthly folders, and the grid "
+        "file"
+    )
     selection: SelectionConfig = SelectionConfig()
     output: Path = Field(description="run folder; it must not hold another run")
     ranks: int = Field(default=2, ge=1, description="MPI ranks")
     pcols: int = Field(default=16, ge=1, description="columns per chunk")
     threads: int = Field(default=1, ge=1, description="threads per rank")
     micro_batch: int = Field(default=64, ge=2, description="columns per forward on a CPU")
-    constraints_off: tuple[str, ...] = Field(default=(), description="constraints of the package that this run leaves out")
-    device: str = Field(default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto")
+    constraints_off: tuple[str, ...] = Field(
+        default=(), description="constraints of the package that this run leaves out"
+    )
+    device: str = Field(
+        default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto"
+    )
     time_step_s: TimeStep = Field(default=1200.0, description="physics time step of the data")
 
 
@@ -67,8 +88,9 @@ class ReplayRun:
 def run_replay(case: ReplayConfig, progress: Progress | None = None) -> ReplayRun:
     """Run a case to its end; ``progress(step, total, note)`` is called after each step.
 
-    Raises PackageError/ManifestError for a bad package or one that cannot leave out ``constraints_off``, DataError for missing files,
-    ConfigError for a run folder in use, LaunchError with the program's own message if the job fails.
+    Raises PackageError/ManifestError for a bad package or one that cannot leave out
+    ``constraints_off``, DataError for missing files, ConfigError for a run folder in use,
+    LaunchError with the program's own message if the job fails.
     """
     package = EmulatorPackage.read(case.package, case.pinned_sha256)
     check_constraints_off(package, case.constraints_off)
@@ -108,14 +130,20 @@ def _selected_files(case: ReplayConfig) -> list[Path]:
         wanted = [Stamp.parse(s) for s in case.selection.stamps]
     elif case.selection.split is not None:
         codes = read_split(case.selection.split).assign(wanted)
-        wanted = [s for s, code in zip(wanted, codes, strict=True) if SPLIT_NAMES[code] == case.selection.part]
+        wanted = [
+            s
+            for s, code in zip(wanted, codes, strict=True)
+            if SPLIT_NAMES[code] == case.selection.part
+        ]
     absent = [str(s) for s in wanted if s not in files]
     if absent or not wanted:
         raise ConfigError(f"{case.data}: no mli file for {', '.join(absent) or 'the selection'}")
     return [files[s] for s in wanted]
 
 
-def _write_namelist(case: ReplayConfig, folder: Path, sources: list[Path], package: EmulatorPackage, created: str) -> Path:
+def _write_namelist(
+    case: ReplayConfig, folder: Path, sources: list[Path], package: EmulatorPackage, created: str
+) -> Path:
     listing = folder / "files.txt"
     names = "".join(f"{s.resolve()}\n" for s in sources)
     listing.write_text(names, encoding="utf-8", errors="surrogateescape")

@@ -1,1 +1,3 @@
-"""Packages: reading, export, import of foreign graphs, golden columns, verification, constraint switches."""
+"""Packages: reading, export, import of foreign graphs, golden columns, verification, constraint
+switches.
+"""

@@ -1,4 +1,6 @@
-"""Constraints switched off for one run: is that possible with this package? The Runtime decides again when it opens the package."""
+"""Constraints switched off for one run: is that possible with this package? The Runtime decides
+again when it opens the package.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from climlink.wrappers.errors import near_names
 
 
 def check_constraints_off(package: EmulatorPackage, names: Sequence[str]) -> None:
-    """Raise PackageError unless every name is a constraint of the manifest, stands once, and can be switched off in the graph.
+    """Raise PackageError unless every name is a constraint of the manifest, stands once, and can be
+    switched off in the graph.
 
     The graph is deserialized only where there are names.
     """
@@ -18,11 +21,17 @@ def check_constraints_off(package: EmulatorPackage, names: Sequence[str]) -> Non
         return
     where = f"{package.path}: constraints_off"
     if package.manifest.constraints is None:
-        raise PackageError(f"{where}: an imported graph has no switches; use a package made by `climlink export`, or leave the list empty")
+        raise PackageError(
+            f"{where}: an imported graph has no switches; use a package made by `climlink export`, "
+            "or leave the list empty"
+        )
     known = [c.name for c in package.manifest.constraints]
     for name, count in Counter(names).items():
         if name not in known:
-            raise PackageError(f"{where}: no constraint {name!r}{near_names(name, known)}; the package has {', '.join(known) or 'none'}")
+            raise PackageError(
+                f"{where}: no constraint {name!r}{near_names(name, known)}; the package has "
+                f"{', '.join(known) or 'none'}"
+            )
         if count > 1:
             raise PackageError(f"{where}: {name!r} stands {count} times; name it once")
     _check_switches(package, names, where)
@@ -34,6 +43,11 @@ def _check_switches(package: EmulatorPackage, names: Sequence[str], where: str) 
     for name in names:
         rule = rules[name]
         if not hasattr(rule, "enabled"):
-            raise PackageError(f"{where}: the graph has no switch for {name!r}: an older climlink exported it; export it again")
+            raise PackageError(
+                f"{where}: the graph has no switch for {name!r}: an older climlink exported it; "
+                "export it again"
+            )
         if rule.makes:
-            raise PackageError(f"{where}: {name!r} cannot be switched off: {rule.makes} would not exist without it")
+            raise PackageError(
+                f"{where}: {name!r} cannot be switched off: {rule.makes} would not exist without it"
+            )

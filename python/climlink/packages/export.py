@@ -1,4 +1,6 @@
-"""Export: the only place where a WrappedEmulator becomes TorchScript and a package, and a package becomes a WrappedEmulator again."""
+"""Export: the only place where a WrappedEmulator becomes TorchScript and a package, and a package
+becomes a WrappedEmulator again.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,9 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 class ExportSource:
     """A trained emulator and what its manifest must say about it.
 
-    ``difference_scale`` gives s of the difference formula per value output (confidence and carried state have 1); ``training_ranges``
-    minimum and maximum per host input. ``architecture`` is None for a network of which nothing can be said.
+    ``difference_scale`` gives s of the difference formula per value output (confidence and carried
+    state have 1); ``training_ranges`` minimum and maximum per host input. ``architecture`` is None
+    for a network of which nothing can be said.
     """
 
     name: str
@@ -66,15 +69,18 @@ class ExportSource:
 
 @intra_op_threads(RUNTIME_THREADS)
 def export_package(source: ExportSource, candidates: Tensor, output: str | Path) -> EmulatorPackage:
-    """Write ``wrap_model.pt`` beside ``output`` and rename it into place; an existing package survives any failure.
+    """Write ``wrap_model.pt`` beside ``output`` and rename it into place; an existing package
+    survives any failure.
 
     Golden samples are chosen and answered with the Runtime's number of threads.
-    ``candidates`` [row, n_input], float32, are host rows to choose the golden samples from; with carried state, rows of the value inputs
-    in their order, [row, n_value_input]. Raises ContractError if too few are away from thresholds or the module does not script,
-    PackageError if the file cannot be written.
+    ``candidates`` [row, n_input], float32, are host rows to choose the golden samples from; with
+    carried state, rows of the value inputs in their order, [row, n_value_input]. Raises
+    ContractError if too few are away from thresholds or the module does not script, PackageError if
+    the file cannot be written.
     """
     emulator = source.emulator.cpu().eval()
-    # Never frozen here: freezing folds the buffers away, and the Runtime freezes after it has placed the module.
+    # Never frozen here: freezing folds the buffers away, and the Runtime freezes after it has
+    # placed the module.
     script = scripted(emulator)
     scale = torch.tensor(_scale_of_values(source), dtype=torch.float64)
     if emulator.contract.carried:
@@ -85,10 +91,15 @@ def export_package(source: ExportSource, candidates: Tensor, output: str | Path)
         golden_outputs = script(chosen.rows)
     if emulator.contract.carried:
         check_chain(Sequences.of(emulator), chosen, golden_outputs)
-    golden = {GOLDEN_INPUTS_ENTRY: raw_rows(chosen.rows), GOLDEN_OUTPUTS_ENTRY: raw_rows(golden_outputs)}
+    golden = {
+        GOLDEN_INPUTS_ENTRY: raw_rows(chosen.rows),
+        GOLDEN_OUTPUTS_ENTRY: raw_rows(golden_outputs),
+    }
     manifest = _manifest(source, script, chosen, golden)
     buffer = io.BytesIO()
-    torch.jit.save(script, buffer, _extra_files={MANIFEST_ENTRY: manifest.to_json().encode(), **golden})
+    torch.jit.save(
+        script, buffer, _extra_files={MANIFEST_ENTRY: manifest.to_json().encode(), **golden}
+    )
     write_package(Path(output), buffer.getvalue())
     return EmulatorPackage.read(output)
 
@@ -100,21 +111,34 @@ def _scale_of_values(source: ExportSource) -> list[float]:
     return [s for scale, width in known for s in (scale * width if len(scale) == 1 else scale)]
 
 
-def export_run(run: str | Path, output: str | Path, columns: str | Path | None = None, *, unfinished: bool = False) -> EmulatorPackage:
-    """Export the emulator of a training run (folder or checkpoint); golden columns come from ``columns`` or the run's own store.
+def export_run(
+    run: str | Path,
+    output: str | Path,
+    columns: str | Path | None = None,
+    *,
+    unfinished: bool = False,
+) -> EmulatorPackage:
+    """Export the emulator of a training run (folder or checkpoint); golden columns come from
+    ``columns`` or the run's own store.
 
-    Raises TrainingError for a run that cannot be read or has not finished, unless ``unfinished``, and StoreError for a store that is not
-    there or has another vertical grid.
+    Raises TrainingError for a run that cannot be read or has not finished, unless ``unfinished``,
+    and StoreError for a store that is not there or has another vertical grid.
     """
     progress = run_progress(run)
     if not (progress.finished or unfinished):
         go_on = f"go on with `{progress.resume}`, or " if progress.resume else ""
-        raise TrainingError(f"{run}: the run is not finished: {progress}; {go_on}export it as it is with --unfinished")
+        raise TrainingError(
+            f"{run}: the run is not finished: {progress}; {go_on}export it as it is with "
+            "--unfinished"
+        )
     trained = load_checkpoint(run)
     record = trained.record
     store = ColumnStore.open(columns if columns is not None else record.training["store"])
     if store.hybrid.entry() != record.contract.hybrid:
-        raise StoreError(f"{store.path} has another vertical grid than the emulator; give a store of the same grid with --columns")
+        raise StoreError(
+            f"{store.path} has another vertical grid than the emulator; give a store of the same "
+            "grid with --columns"
+        )
     source = ExportSource(
         name=str(record.training["name"]),
         emulator=trained.emulator,
@@ -175,13 +199,24 @@ def eager_emulator(package: EmulatorPackage) -> WrappedEmulator:
     try:
         emulator.load_state_dict(package.load().state_dict())
     except RuntimeError as error:
-        raise ManifestError(f"{package.path}: the graph's parameters are not those of the manifest's architecture: {error}") from error
+        raise ManifestError(
+            f"{package.path}: the graph's parameters are not those of the manifest's architecture: "
+            f"{error}"
+        ) from error
     if emulator.normalization.digest() != manifest.normalization.buffers_digest:
-        raise ManifestError(f"{package.path}: the normalization buffers are not the ones the manifest was written for")
+        raise ManifestError(
+            f"{package.path}: the normalization buffers are not the ones the manifest was written "
+            "for"
+        )
     return emulator.eval()
 
 
-def _manifest(source: ExportSource, script: torch.jit.ScriptModule, chosen: GoldenSamples, golden: dict[str, bytes]) -> Manifest:
+def _manifest(
+    source: ExportSource,
+    script: torch.jit.ScriptModule,
+    chosen: GoldenSamples,
+    golden: dict[str, bytes],
+) -> Manifest:
     emulator = source.emulator
     contract, replay = emulator.contract, tolerances(chosen)
     outputs = output_layout(contract, has_confidence=emulator.network.has_confidence)
@@ -204,7 +239,10 @@ def _manifest(source: ExportSource, script: torch.jit.ScriptModule, chosen: Gold
         constants=RECORDED,
         architecture=source.architecture,
         allowed_precisions=["float32"],
-        difference_scale={v.name: source.difference_scale[v.name] if v.role == "value" else [1.0] for v in outputs.variables},
+        difference_scale={
+            v.name: source.difference_scale[v.name] if v.role == "value" else [1.0]
+            for v in outputs.variables
+        },
         tolerances=replay,
         same_kernels_tolerance=SAME_KERNELS_TOLERANCE,
         training_ranges=source.training_ranges,
@@ -222,7 +260,9 @@ def output_layout(contract: EmulatorContract, *, has_confidence: bool) -> Variab
     return VariableSet(outputs.name, values + confidence + carried, outputs.sizes).layout()
 
 
-def provenance_entry(data_digest: str | None, seed: int | None, training: dict[str, Any]) -> ProvenanceEntry:
+def provenance_entry(
+    data_digest: str | None, seed: int | None, training: dict[str, Any]
+) -> ProvenanceEntry:
     """Return where a package comes from, made here and now."""
     return ProvenanceEntry(
         climlink_version=climlink_version(),
@@ -236,10 +276,20 @@ def provenance_entry(data_digest: str | None, seed: int | None, training: dict[s
 
 
 def tolerances(chosen: GoldenSamples, factor: float = 1.0) -> list[ToleranceEntry]:
-    """Return the tolerances of the golden replay on a CPU and a GPU: ``factor`` times the usual ones, or what the columns move by."""
-    usual: tuple[tuple[Literal["cpu", "cuda"], float], ...] = (("cpu", CPU_TOLERANCE), ("cuda", CUDA_TOLERANCE))
+    """Return the tolerances of the golden replay on a CPU and a GPU: ``factor`` times the usual
+    ones, or what the columns move by.
+    """
+    usual: tuple[tuple[Literal["cpu", "cuda"], float], ...] = (
+        ("cpu", CPU_TOLERANCE),
+        ("cuda", CUDA_TOLERANCE),
+    )
     least = chosen.sensitivity or 0.0
-    return [ToleranceEntry(backend="torchscript", device=d, precision="float32", tolerance=max(factor * t, least)) for d, t in usual]
+    return [
+        ToleranceEntry(
+            backend="torchscript", device=d, precision="float32", tolerance=max(factor * t, least)
+        )
+        for d, t in usual
+    ]
 
 
 def golden_entry(
@@ -264,9 +314,13 @@ def raw_rows(rows: Tensor) -> bytes:
 
 
 def write_package(output: Path, content: bytes) -> None:
-    """Write a package beside ``output`` and rename it into place; PackageError if the disk does not take it."""
+    """Write a package beside ``output`` and rename it into place; PackageError if the disk does not
+    take it.
+    """
     try:
         with replacing(output) as beside:
             beside.write_bytes(content)
     except FileError as error:
-        raise PackageError(f"the package could not be written: {error}; what stood there before is unchanged") from error
+        raise PackageError(
+            f"the package could not be written: {error}; what stood there before is unchanged"
+        ) from error

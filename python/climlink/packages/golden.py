@@ -1,4 +1,6 @@
-"""Choice of golden columns: real columns whose outputs do not hang on a threshold, or the least sensitive ones, said so."""
+"""Choice of golden columns: real columns whose outputs do not hang on a threshold, or the least
+sensitive ones, said so.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +16,36 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 GOLDEN_COLUMN_COUNT = 16
 PERTURBATION = 1e-6
-"""Relative size of the trial perturbations of the network's rows: what another machine's kernels may differ by, with a margin."""
+"""Relative size of the trial perturbations of the network's rows: what another machine's kernels
+may differ by, with a margin.
+"""
 
 TRIALS = 4
 """Perturbations tried of every column."""
 
 JUMP = 1e-3
-"""A column whose outputs move by more than this under the trial perturbation sits on a threshold (a night, a tropopause)."""
+"""A column whose outputs move by more than this under the trial perturbation sits on a threshold (a
+night, a tropopause).
+"""
 
 INPUT_PERTURBATION = 1e-7
 """About one float32 rounding of the inputs."""
 
 MOST_SENSITIVITY = 1e-2
-"""Golden columns whose outputs move by more than this, a hundredth of their spread, would prove nothing on another machine."""
+"""Golden columns whose outputs move by more than this, a hundredth of their spread, would prove
+nothing on another machine.
+"""
 
 
 @dataclass(frozen=True)
 class GoldenSamples:
-    """Golden rows [row, n_input], and the largest change of their outputs under the trial perturbations where that is beyond JUMP.
+    """Golden rows [row, n_input], and the largest change of their outputs under the trial
+    perturbations where that is beyond JUMP.
 
-    Such columns are taken where too few are calm; the replay on another machine must then tolerate as much. None: all are calm.
-    With carried state the rows are sequences of ``step_count`` steps, [step][sequence], and ``growth`` is how many times more their
-    outputs move under the same perturbations when every step starts from the outputs of the step before.
+    Such columns are taken where too few are calm; the replay on another machine must then tolerate
+    as much. None: all are calm. With carried state the rows are sequences of ``step_count`` steps,
+    [step][sequence], and ``growth`` is how many times more their outputs move under the same
+    perturbations when every step starts from the outputs of the step before.
     """
 
     rows: Tensor
@@ -44,14 +54,18 @@ class GoldenSamples:
     growth: float = 1.0
 
     def chained_tolerance(self, single: float) -> float | None:
-        """Return the tolerance of a chained replay where that of single steps is ``single``; None for single samples."""
+        """Return the tolerance of a chained replay where that of single steps is ``single``; None
+        for single samples.
+        """
         return single * self.growth if self.step_count > 1 else None
 
 
 def sensitivity(emulator: WrappedEmulator, x: Tensor, scale: Tensor, seed: int = 0) -> Tensor:
-    """Return the largest change of each column's outputs under small perturbations, [column], in the difference formula.
+    """Return the largest change of each column's outputs under small perturbations, [column], in
+    the difference formula.
 
-    Host rows move by one float32 rounding, the network's rows by PERTURBATION; either uncovers a column on a threshold.
+    Host rows move by one float32 rounding, the network's rows by PERTURBATION; either uncovers a
+    column on a threshold.
     """
     generator = torch.Generator().manual_seed(seed)
     rows, _ = emulator.normalized_forward(x)
@@ -66,7 +80,9 @@ def sensitivity(emulator: WrappedEmulator, x: Tensor, scale: Tensor, seed: int =
     return worst
 
 
-def choose_golden(emulator: WrappedEmulator, candidates: Tensor, scale: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> GoldenSamples:
+def choose_golden(
+    emulator: WrappedEmulator, candidates: Tensor, scale: Tensor, count: int = GOLDEN_COLUMN_COUNT
+) -> GoldenSamples:
     """Return ``count`` of ``candidates`` [row, n_input]; ContractError as ``choose_columns``.
 
     ``scale`` is the difference scale of the outputs without confidence.
@@ -76,16 +92,21 @@ def choose_golden(emulator: WrappedEmulator, candidates: Tensor, scale: Tensor, 
         return choose_columns(candidates, sensitivity(emulator, candidates, scale), every, count)
 
 
-def choose_columns(candidates: Tensor, moved: Tensor, usable: Tensor, count: int = GOLDEN_COLUMN_COUNT) -> GoldenSamples:
-    """Return ``count`` of the ``usable`` rows of ``candidates`` [row, n_input] whose outputs move by ``moved`` [row].
+def choose_columns(
+    candidates: Tensor, moved: Tensor, usable: Tensor, count: int = GOLDEN_COLUMN_COUNT
+) -> GoldenSamples:
+    """Return ``count`` of the ``usable`` rows of ``candidates`` [row, n_input] whose outputs move
+    by ``moved`` [row].
 
-    They are spread evenly over those below JUMP, away from thresholds; where these are too few, the rows that move least
-    are taken. Raises ContractError if too few are usable, or if those that move least move by more than MOST_SENSITIVITY.
+    They are spread evenly over those below JUMP, away from thresholds; where these are too few, the
+    rows that move least are taken. Raises ContractError if too few are usable, or if those that
+    move least move by more than MOST_SENSITIVITY.
     """
     possible = torch.nonzero(usable).flatten()
     if possible.numel() < count:
         raise ContractError(
-            f"only {possible.numel()} of {candidates.shape[0]} candidate columns can be golden; need {count}: give more columns"
+            f"only {possible.numel()} of {candidates.shape[0]} candidate columns can be golden; "
+            f"need {count}: give more columns"
         )
     calm = possible[moved[possible] < JUMP]
     if calm.numel() >= count:
@@ -95,18 +116,23 @@ def choose_columns(candidates: Tensor, moved: Tensor, usable: Tensor, count: int
     largest = float(moved[least].max())
     if not largest <= MOST_SENSITIVITY:
         raise ContractError(
-            f"only {calm.numel()} of {candidates.shape[0]} candidate columns are away from thresholds; need {count}, and the outputs of "
-            f"the {count} that move least move by up to {largest:.1e} of their spread under perturbations of {PERTURBATION:g}, beyond "
-            f"{MOST_SENSITIVITY:g}: they could not tell a fault from another machine's rounding; give more columns"
+            f"only {calm.numel()} of {candidates.shape[0]} candidate columns are away from "
+            f"thresholds; need {count}, and the outputs of the {count} that move least move by up "
+            f"to {largest:.1e} of their spread under perturbations of {PERTURBATION:g}, beyond "
+            f"{MOST_SENSITIVITY:g}: they could not tell a fault from another machine's rounding; "
+            "give more columns"
         )
     return GoldenSamples(candidates[least].clone(), largest)
 
 
-def graph_sensitivity(forward: Callable[[Tensor], Tensor], x: Tensor, reference: Tensor, scale: Tensor, seed: int = 0) -> Tensor:
-    """Return the largest change of each column's outputs [column] for a graph of which only inputs can be moved.
+def graph_sensitivity(
+    forward: Callable[[Tensor], Tensor], x: Tensor, reference: Tensor, scale: Tensor, seed: int = 0
+) -> Tensor:
+    """Return the largest change of each column's outputs [column] for a graph of which only inputs
+    can be moved.
 
-    ``reference`` [column, n_output] are the outputs for ``x`` [column, n_input]. Inputs move by one float32
-    rounding and by PERTURBATION, which stands for the kernels of another machine.
+    ``reference`` [column, n_output] are the outputs for ``x`` [column, n_input]. Inputs move by one
+    float32 rounding and by PERTURBATION, which stands for the kernels of another machine.
     """
     generator = torch.Generator().manual_seed(seed)
     worst = torch.zeros(x.shape[0], dtype=torch.float64)
@@ -117,14 +143,18 @@ def graph_sensitivity(forward: Callable[[Tensor], Tensor], x: Tensor, reference:
 
 
 def row_unit(emulator: WrappedEmulator, rows: Tensor) -> Tensor:
-    """Return the size of a network's outputs, [n_network_output]: 1 where climlink normalizes, else their spread over ``rows``."""
+    """Return the size of a network's outputs, [n_network_output]: 1 where climlink normalizes, else
+    their spread over ``rows``.
+    """
     if emulator.contract.normalization.scheme in ("range", "moments"):
         return torch.ones_like(rows[0])
     return rows.std(dim=0, correction=0)
 
 
 def moved(rows: Tensor, size: Tensor, generator: torch.Generator) -> Tensor:
-    """Return rows moved up or down by ``size`` [width] and by a share of themselves, PERTURBATION."""
+    """Return rows moved up or down by ``size`` [width] and by a share of themselves,
+    PERTURBATION.
+    """
     return rows + (size + PERTURBATION * rows.abs() * (size > 0)) * signs(rows, generator)
 
 

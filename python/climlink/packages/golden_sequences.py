@@ -1,4 +1,6 @@
-"""Choice of golden sequences for emulators with carried state, and how perturbations grow along them."""
+"""Choice of golden sequences for emulators with carried state, and how perturbations grow along
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from climlink.packages.golden import PERTURBATION, GoldenSamples, choose_columns, moved, row_unit, sensitivity
+from climlink.packages.golden import (
+    PERTURBATION,
+    GoldenSamples,
+    choose_columns,
+    moved,
+    row_unit,
+    sensitivity,
+)
 from climlink.wrappers.carried import CarriedPositions
 from climlink.wrappers.difference import scaled_difference
 from climlink.wrappers.errors import ContractError
@@ -22,7 +31,9 @@ STEP_COUNT = 4
 SEQUENCE_COUNT = 8
 
 WARM_UPS = 3
-"""Forwards before outputs count: TorchScript optimizes a graph when it has run, which may move last bits."""
+"""Forwards before outputs count: TorchScript optimizes a graph when it has run, which may move last
+bits.
+"""
 
 
 class Sequences:
@@ -73,7 +84,9 @@ Disturbed = Callable[[Tensor, float], Tensor]
 """Gives the outputs for input rows when something inside moves by a relative size."""
 
 
-def choose_sequences(emulator: WrappedEmulator, script: torch.jit.ScriptModule, candidates: Tensor, scale: Tensor) -> GoldenSamples:
+def choose_sequences(
+    emulator: WrappedEmulator, script: torch.jit.ScriptModule, candidates: Tensor, scale: Tensor
+) -> GoldenSamples:
     """Return golden sequences of an emulator, made of ``candidates`` [row, n_value].
 
     Steps are in the order of the rows. ``scale`` is the difference scale of the values. Raises
@@ -103,11 +116,14 @@ def chosen_sequences(
 ) -> GoldenSamples:
     """Return golden sequences of any graph (see ``choose_sequences``); ``scale`` is [n_output]."""
     if candidates.ndim != 2 or candidates.shape[1] != layout.n_value:
-        raise ContractError(f"candidates must have shape [row, {layout.n_value}], got {list(candidates.shape)}")
+        raise ContractError(
+            f"candidates must have shape [row, {layout.n_value}], got {list(candidates.shape)}"
+        )
     count = candidates.shape[0] // STEP_COUNT
     if count < SEQUENCE_COUNT:
         raise ContractError(
-            f"{candidates.shape[0]} candidate rows make {count} sequences of {STEP_COUNT} steps; need {SEQUENCE_COUNT}: give more"
+            f"{candidates.shape[0]} candidate rows make {count} sequences of {STEP_COUNT} steps; "
+            f"need {SEQUENCE_COUNT}: give more"
         )
     values = candidates[: count * STEP_COUNT].reshape(count, STEP_COUNT, -1).transpose(0, 1)
     with torch.no_grad():
@@ -123,9 +139,11 @@ def chosen_sequences(
 
 
 def _roll_out(layout: Sequences, run: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-    """Return the input rows [step, sequence, n_input] of sequences with values [step, sequence, n_value].
+    """Return the input rows [step, sequence, n_input] of sequences with values [step, sequence,
+    n_value].
 
-    The outputs that are handed on come from one forward of all rows, as the golden outputs do: batches decide on last bits.
+    The outputs that are handed on come from one forward of all rows, as the golden outputs do:
+    batches decide on last bits.
     """
     rows = torch.stack([layout.first(v) for v in values])
     for _ in range(WARM_UPS):
@@ -138,10 +156,15 @@ def _roll_out(layout: Sequences, run: Callable[[Tensor], Tensor], values: Tensor
 
 
 def check_chain(layout: Sequences, chosen: GoldenSamples, outputs: Tensor) -> None:
-    """Raise ContractError unless the carried inputs of every golden step are the outputs of the step before, to the bit."""
+    """Raise ContractError unless the carried inputs of every golden step are the outputs of the
+    step before, to the bit.
+    """
     x, y = (t.unflatten(0, (chosen.step_count, -1)) for t in (chosen.rows, outputs))
     if not torch.equal(x[1:][:, :, layout.taken], y[:-1][:, :, layout.given]):
-        raise ContractError("the graph gives other carried state for the same rows when it runs again: it cannot be replayed")
+        raise ContractError(
+            "the graph gives other carried state for the same rows when it runs again: it cannot "
+            "be replayed"
+        )
 
 
 def _growth(layout: Sequences, disturbed: Disturbed, values: Tensor, scale: Tensor) -> float:

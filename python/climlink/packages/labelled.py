@@ -51,15 +51,21 @@ def as_dataset(data: Any, manifest: Manifest) -> xr.Dataset:
             return xr.Dataset(dict(zip(named, arrays, strict=True)))
         if named:
             other = next(n for n in chosen if n not in named)
-            raise PredictionError(f"{next(iter(named))} is a DataArray and {other} is not: give all in one way")
+            raise PredictionError(
+                f"{next(iter(named))} is a DataArray and {other} is not: give all in one way"
+            )
         return _by_position(chosen, known)
     shape = tuple(getattr(data, "shape", ()))
     if isinstance(data, xr.DataArray) or len(shape) != 2 or shape[1] != inputs.width:
         raise PredictionError(
             "expected a Dataset, a mapping of arrays by name, a Store, or packed rows "
-            f"[sample, {inputs.width}]; got {type(data).__name__}" + (f" {list(shape)}" if shape else "")
+            f"[sample, {inputs.width}]; got {type(data).__name__}"
+            + (f" {list(shape)}" if shape else "")
         )
-    parts = {v.name: data[:, inputs.slice(v.name)].reshape(-1, *inputs.shape_of(v)) for v in inputs.variables}
+    parts = {
+        v.name: data[:, inputs.slice(v.name)].reshape(-1, *inputs.shape_of(v))
+        for v in inputs.variables
+    }
     return xr.Dataset({v.name: ((SAMPLE, *v.dims), parts[v.name]) for v in inputs.variables})
 
 
@@ -70,14 +76,18 @@ def _by_position(arrays: Mapping[str, Any], known: Mapping[str, Variable]) -> xr
     for name, lead in leading.items():
         if lead != leading[first]:
             raise PredictionError(
-                f"{name} has the shape {list(shaped[name].shape)}, so samples {list(lead)}; expected {list(leading[first])} as "
-                f"{first} has, before its own dimensions ({', '.join(known[name].dims)})"
+                f"{name} has the shape {list(shaped[name].shape)}, so samples {list(lead)}; "
+                f"expected {list(leading[first])} as {first} has, before its own dimensions "
+                f"({', '.join(known[name].dims)})"
             )
     count = len(leading.get(first, ()))
     samples = (SAMPLE,) if count == 1 else tuple(f"{SAMPLE}_{k}" for k in range(count))
     for name, array in shaped.items():
         if len(array.shape) != count + len(known[name].dims):
-            raise PredictionError(f"{name} has the shape {list(array.shape)}; expected the dimensions ({', '.join(known[name].dims)})")
+            raise PredictionError(
+                f"{name} has the shape {list(array.shape)}; expected the dimensions "
+                f"({', '.join(known[name].dims)})"
+            )
     return xr.Dataset({n: ((*samples, *known[n].dims), a) for n, a in shaped.items()})
 
 
@@ -97,12 +107,19 @@ class RowPacker:
     hybrid: HybridCoordinate | None
     dims: tuple[str, ...]
 
-    def flat(self, arrays: Sequence[NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], tuple[int, ...]]:
+    def flat(
+        self, arrays: Sequence[NDArray[Any]]
+    ) -> tuple[dict[str, NDArray[Any]], tuple[int, ...]]:
         """Return arrays [sample..., dims...] as [row, dims...] by name, and the sizes of the
         samples' dimensions."""
         own = [a.shape[a.ndim - len(v.dims) :] for v, a in zip(self.variables, arrays, strict=True)]
-        shape = np.broadcast_shapes(*(a.shape[: a.ndim - len(o)] for a, o in zip(arrays, own, strict=True)))
-        whole = (np.broadcast_to(a, (*shape, *o)).reshape(-1, *o) for a, o in zip(arrays, own, strict=True))
+        shape = np.broadcast_shapes(
+            *(a.shape[: a.ndim - len(o)] for a, o in zip(arrays, own, strict=True))
+        )
+        whole = (
+            np.broadcast_to(a, (*shape, *o)).reshape(-1, *o)
+            for a, o in zip(arrays, own, strict=True)
+        )
         return dict(zip((v.name for v in self.variables), whole, strict=True)), shape
 
     def rows(self, columns: Columns, shape: tuple[int, ...], part: slice) -> FloatRows:
@@ -115,7 +132,10 @@ class RowPacker:
         count = len(taken[self.variables[0].name])
         if self.derived:
             taken |= derive(self.derived, taken, self.hybrid)
-        taken |= {n: np.zeros((count, *self.inputs.shape_of(self.inputs[n])), dtype=np.float32) for n in self.absent}
+        taken |= {
+            n: np.zeros((count, *self.inputs.shape_of(self.inputs[n])), dtype=np.float32)
+            for n in self.absent
+        }
         return pack_inputs(taken, self.inputs)
 
     def _begun(self, columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -130,16 +150,22 @@ class RowPacker:
                 columns[name] = np.where(wide, 0.0, columns[name])
         return columns
 
-    def _require_finite(self, v: Variable, values: NDArray[Any], shape: tuple[int, ...], first: int) -> None:
+    def _require_finite(
+        self, v: Variable, values: NDArray[Any], shape: tuple[int, ...], first: int
+    ) -> None:
         bad = ~np.isfinite(values)
         if not bad.any():
             return
         row, *own = np.argwhere(bad)[0]
         place = [*np.unravel_index(first + int(row), shape or (1,)), *own]
-        where = ", ".join(f"{d} {int(k)}" for d, k in zip((*(self.dims or (SAMPLE,)), *v.dims), place, strict=True))
+        where = ", ".join(
+            f"{d} {int(k)}"
+            for d, k in zip((*(self.dims or (SAMPLE,)), *v.dims), place, strict=True)
+        )
         raise PredictionError(
-            f"{v.name}: {int(bad.sum())} values are not finite; the first, {values[tuple(np.argwhere(bad)[0])]}, at {where} "
-            "(counted from 0 in its chunk): fill or leave out such samples"
+            f"{v.name}: {int(bad.sum())} values are not finite; the first, "
+            f"{values[tuple(np.argwhere(bad)[0])]}, at {where} (counted from 0 in its chunk): fill "
+            "or leave out such samples"
         )
 
 
@@ -185,7 +211,9 @@ def find_sources(dataset: xr.Dataset, manifest: Manifest, may_lack: Sequence[str
     own = {v.name: v.dims for v in variables}
     dims = dict.fromkeys(str(d) for a in arrays for d in a.dims if d not in own[str(a.name)])
     hybrid = None if manifest.hybrid is None else HybridCoordinate.from_manifest(manifest.hybrid)
-    return Sources(RowPacker(inputs, variables, tuple(missing), absent, hybrid, tuple(dims)), arrays)
+    return Sources(
+        RowPacker(inputs, variables, tuple(missing), absent, hybrid, tuple(dims)), arrays
+    )
 
 
 def checked_array(array: xr.DataArray, v: Variable, sizes: Mapping[str, int]) -> xr.DataArray:
@@ -198,19 +226,30 @@ def checked_array(array: xr.DataArray, v: Variable, sizes: Mapping[str, int]) ->
     came = "(" + ", ".join(f"{d}: {n}" for d, n in array.sizes.items()) + ")"
     absent = [d for d in v.dims if d not in array.dims]
     if absent:
-        alike = [str(d) for d, n in array.sizes.items() if n == sizes[absent[0]] and d not in v.dims]
-        hint = f"; if {alike[0]!r} is meant, rename it: .rename({alike[0]}={absent[0]!r})" if alike else ""
-        raise PredictionError(f"{v.name} has the dimensions {came}, expected {expected} besides those of samples{hint}")
+        alike = [
+            str(d) for d, n in array.sizes.items() if n == sizes[absent[0]] and d not in v.dims
+        ]
+        hint = (
+            f"; if {alike[0]!r} is meant, rename it: .rename({alike[0]}={absent[0]!r})"
+            if alike
+            else ""
+        )
+        raise PredictionError(
+            f"{v.name} has the dimensions {came}, expected {expected} besides those of "
+            f"samples{hint}"
+        )
     foreign = [str(d) for d in array.dims if d in sizes and d not in v.dims]
     wrong = [d for d in v.dims if array.sizes[d] != sizes[d]]
     if foreign or wrong:
         raise PredictionError(
-            f"{v.name} has the dimensions {came}, expected {expected} besides those of samples, {(foreign + wrong)[0]!r} differs"
+            f"{v.name} has the dimensions {came}, expected {expected} besides those of samples, "
+            f"{(foreign + wrong)[0]!r} differs"
         )
     units = array.attrs.get("units")
     if units is not None and not same_units(str(units), v.units):
         raise PredictionError(
-            f"{v.name} is in {str(units)!r}, the package has it in {v.units!r}: convert the values and set .attrs['units']"
+            f"{v.name} is in {str(units)!r}, the package has it in {v.units!r}: convert the values "
+            "and set .attrs['units']"
         )
     if array.dtype.kind not in "fiub":
         raise PredictionError(f"{v.name} must hold numbers, it is of type {array.dtype}")
@@ -218,12 +257,17 @@ def checked_array(array: xr.DataArray, v: Variable, sizes: Mapping[str, int]) ->
     return ordered if ordered.chunks is None else ordered.chunk(dict.fromkeys(v.dims, -1))
 
 
-def _lacking(names: Sequence[str], inputs: VariableSet, dataset: xr.Dataset, manifest: Manifest) -> str:
+def _lacking(
+    names: Sequence[str], inputs: VariableSet, dataset: xr.Dataset, manifest: Manifest
+) -> str:
     there = [str(n) for n in dataset.variables]
     wanted = ", ".join(f"{n} ({', '.join(inputs[n].dims)}) in {inputs[n].units!r}" for n in names)
     text = f"the data lack {wanted}, which {manifest.name!r} takes{near_names(names[0], there)}"
     if any(inputs[n].role != "value" for n in names):
-        text += "; it carries state from step to step: to roll it out along a dimension give dim=, such as dim='time'"
+        text += (
+            "; it carries state from step to step: to roll it out along a dimension give dim=, "
+            "such as dim='time'"
+        )
     return text
 
 
@@ -234,18 +278,24 @@ def _check_grid(dataset: xr.Dataset, manifest: Manifest) -> None:
             continue
         units = dataset[dim].attrs.get("units")
         if units is not None and not same_units(str(units), expected.units):
-            raise PredictionError(f"coordinate {dim} is in {str(units)!r}, the package has it in {expected.units!r}")
+            raise PredictionError(
+                f"coordinate {dim} is in {str(units)!r}, the package has it in {expected.units!r}"
+            )
         _check_coordinate(dim, np.asarray(dataset[dim].values, dtype=np.float64), expected)
 
 
 def _check_coordinate(dim: str, came: NDArray[np.float64], expected: Coordinate) -> None:
     values = np.array(expected.values)
     if came.shape != values.shape:
-        raise PredictionError(f"coordinate {dim} has {len(came)} values, the package has {len(values)}")
+        raise PredictionError(
+            f"coordinate {dim} has {len(came)} values, the package has {len(values)}"
+        )
     one = SAME_COORDINATE * SAME_COORDINATE * np.abs(values)
     near = SAME_COORDINATE * np.abs(np.diff(values)).min() if len(values) > 1 else one
     far = ~(np.abs(came - values) <= near)
     if far.any():
         k = int(np.argmax(far))
         turned = "; it is the other way round" if np.allclose(came[::-1], values) else ""
-        raise PredictionError(f"coordinate {dim}[{k}] is {came[k]:g}, the package was made for {values[k]:g}{turned}")
+        raise PredictionError(
+            f"coordinate {dim}[{k}] is {came[k]:g}, the package was made for {values[k]:g}{turned}"
+        )

@@ -41,7 +41,9 @@ def predict_dataset(predictor: Predictor, dataset: xr.Dataset) -> xr.Dataset:
         output_core_dims=[list(v.dims) for v in outputs.variables],
         dask="parallelized",
         output_dtypes=[np.float32] * len(outputs.variables),
-        dask_gufunc_kwargs={"output_sizes": {d: n for d, n in manifest.dims.items() if d not in known}},
+        dask_gufunc_kwargs={
+            "output_sizes": {d: n for d, n in manifest.dims.items() if d not in known}
+        },
     )
     arrays = results if isinstance(results, tuple) else (results,)
     return _labelled(
@@ -65,18 +67,26 @@ class _Forward:
     def __call__(self, *arrays: NDArray[Any]) -> tuple[FloatRows, ...] | FloatRows:
         columns, shape = self._packer.flat(arrays)
         total = int(np.prod(shape, dtype=np.int64))
-        found = {v.name: np.empty((total, *self._outputs.shape_of(v)), dtype=np.float32) for v in self._outputs.variables}
+        found = {
+            v.name: np.empty((total, *self._outputs.shape_of(v)), dtype=np.float32)
+            for v in self._outputs.variables
+        }
         for part in _pieces(total, self._predictor):
             rows = self._predictor.rows(self._packer.rows(columns, shape, part))
             for v in self._outputs.variables:
-                found[v.name][part] = rows[:, self._outputs.slice(v.name)].reshape(-1, *self._outputs.shape_of(v))
+                found[v.name][part] = rows[:, self._outputs.slice(v.name)].reshape(
+                    -1, *self._outputs.shape_of(v)
+                )
         results = tuple(a.reshape((*shape, *a.shape[1:])) for a in found.values())
         return results if len(results) > 1 else results[0]
 
 
 def _pieces(total: int, predictor: Predictor) -> Iterator[slice]:
     manifest = predictor.package.manifest
-    size = max(1, PIECE_VALUES // (manifest.n_input + manifest.n_output) // predictor.batch_rows) * predictor.batch_rows
+    size = (
+        max(1, PIECE_VALUES // (manifest.n_input + manifest.n_output) // predictor.batch_rows)
+        * predictor.batch_rows
+    )
     return (slice(first, min(first + size, total)) for first in range(0, total, size))
 
 
@@ -96,21 +106,28 @@ def roll_out_dataset(
     manifest = predictor.package.manifest
     if predictor.carried is None:
         raise PredictionError(
-            f"{manifest.name!r} carries no state from step to step: leave out dim={dim!r}, every sample stands for itself"
+            f"{manifest.name!r} carries no state from step to step: leave out dim={dim!r}, every "
+            "sample stands for itself"
         )
     inputs, outputs = host_sets(manifest)
     lacks = (*inputs.of_role("carried").names, START)
     values = dataset.drop_vars(inputs.of_role("carried").names, errors="ignore")
     sources = find_sources(values, manifest, may_lack=lacks)
     if dim not in sources.dims:
-        raise PredictionError(f"no input has the dimension {dim!r} to roll out along; samples have ({', '.join(sources.dims)})")
+        raise PredictionError(
+            f"no input has the dimension {dim!r} to roll out along; samples have "
+            f"({', '.join(sources.dims)})"
+        )
     if START in sources.packer.absent:
         _check_steps(dataset, dim, manifest.time_step_s)
     n_step = sources.sizes[dim]
     sizes = {d: n for d, n in sources.sizes.items() if d != dim}
     total = int(np.prod(list(sizes.values()), dtype=np.int64))
     before = None if state is None else _state_rows(predictor, xr.Dataset(dict(state)), sizes)
-    found = {v.name: np.empty((n_step, total, *outputs.shape_of(v)), dtype=np.float32) for v in outputs.variables}
+    found = {
+        v.name: np.empty((n_step, total, *outputs.shape_of(v)), dtype=np.float32)
+        for v in outputs.variables
+    }
     for part in _step_blocks(sources, dim, n_step, total, predictor):
         rows = _step_rows(sources, dim, sizes, part).reshape(-1, total, inputs.width)
         if START in sources.packer.absent and part.start == 0 and before is None:
@@ -118,7 +135,9 @@ def roll_out_dataset(
         answers = predictor.roll_out(rows, before)
         before = answers[-1]
         for v in outputs.variables:
-            found[v.name][part] = answers[:, :, outputs.slice(v.name)].reshape(-1, total, *outputs.shape_of(v))
+            found[v.name][part] = answers[:, :, outputs.slice(v.name)].reshape(
+                -1, total, *outputs.shape_of(v)
+            )
     variables = {
         v.name: xr.Variable(
             (dim, *sizes, *v.dims),
@@ -129,7 +148,9 @@ def roll_out_dataset(
     return _labelled(variables, dataset, predictor.package)
 
 
-def _step_blocks(sources: Sources, dim: str, n_step: int, n_sample: int, predictor: Predictor) -> Iterator[slice]:
+def _step_blocks(
+    sources: Sources, dim: str, n_step: int, n_sample: int, predictor: Predictor
+) -> Iterator[slice]:
     """Yield some steps at a time: the chunks of the data where they have any."""
     chunks = next((a.chunksizes[dim] for a in sources.arrays if dim in a.chunksizes), None)
     if chunks is None:
@@ -160,17 +181,21 @@ def _state_rows(predictor: Predictor, state: xr.Dataset, sizes: Mapping[str, int
     missing or of another shape."""
     manifest = predictor.package.manifest
     outputs = host_sets(manifest)[1]
-    rows = np.zeros((int(np.prod(list(sizes.values()), dtype=np.int64)), outputs.width), dtype=np.float32)
+    rows = np.zeros(
+        (int(np.prod(list(sizes.values()), dtype=np.int64)), outputs.width), dtype=np.float32
+    )
     for v in outputs.of_role("carried").variables:
         if v.name not in state:
             raise PredictionError(
-                f"state lacks {v.name}; give the carried outputs of an earlier step: {', '.join(outputs.of_role('carried').names)}"
+                f"state lacks {v.name}; give the carried outputs of an earlier step: "
+                f"{', '.join(outputs.of_role('carried').names)}"
             )
         array = checked_array(state[v.name], v, manifest.dims)
         samples = {str(d): int(n) for d, n in array.sizes.items() if d not in v.dims}
         if samples != dict(sizes):
             raise PredictionError(
-                f"state {v.name} has samples {samples}, the data have {dict(sizes)}; of a result take one step: .isel(time=-1)"
+                f"state {v.name} has samples {samples}, the data have {dict(sizes)}; of a result "
+                "take one step: .isel(time=-1)"
             )
         values = array.transpose(*sizes, *v.dims).values.reshape(len(rows), -1)
         if not np.isfinite(values).all():
@@ -195,17 +220,30 @@ def _check_steps(dataset: xr.Dataset, dim: str, step_s: float | None) -> None:
     if wrong.any():
         k = int(np.argmax(wrong))
         raise PredictionError(
-            f"steps {k} and {k + 1} of {dim} are {seconds[k]:g} s apart, the package steps by {step_s:g} s: give consecutive steps, or a "
-            "variable start that is 1 where a sample begins again"
+            f"steps {k} and {k + 1} of {dim} are {seconds[k]:g} s apart, the package steps by "
+            f"{step_s:g} s: give consecutive steps, or a variable start that is 1 where a sample "
+            "begins again"
         )
 
 
-def _labelled(variables: Mapping[str, xr.Variable], dataset: xr.Dataset, package: EmulatorPackage) -> xr.Dataset:
+def _labelled(
+    variables: Mapping[str, xr.Variable], dataset: xr.Dataset, package: EmulatorPackage
+) -> xr.Dataset:
     """Return outputs with units, meanings, the coordinates of the data and the package's own."""
     manifest = package.manifest
     for v in manifest.outputs.variables:
         variables[v.name].attrs = {"units": v.units, "long_name": v.long_name}
-    result = xr.Dataset(dict(variables), attrs={"package": manifest.name, "package_sha256": package.digest})
-    kept = {n: c for n, c in dataset.coords.items() if n not in variables and set(c.dims) <= set(result.dims)}
-    own = {d: (d, c.values, {"units": c.units}) for d, c in manifest.coordinates.items() if d in result.dims and d not in kept}
+    result = xr.Dataset(
+        dict(variables), attrs={"package": manifest.name, "package_sha256": package.digest}
+    )
+    kept = {
+        n: c
+        for n, c in dataset.coords.items()
+        if n not in variables and set(c.dims) <= set(result.dims)
+    }
+    own = {
+        d: (d, c.values, {"units": c.units})
+        for d, c in manifest.coordinates.items()
+        if d in result.dims and d not in kept
+    }
     return result.assign_coords({**own, **kept})

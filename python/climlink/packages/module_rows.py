@@ -1,4 +1,6 @@
-"""A user's network as a network on rows: any nn.Module or TorchScript graph that takes rows and gives rows."""
+"""A user's network as a network on rows: any nn.Module or TorchScript graph that takes rows and
+gives rows.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,20 @@ from climlink.wrappers.errors import ContractError
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 PROBE_ROWS = (48, 16)
-"""Rows of the trials of a module: two sizes, and none a power of two alone, which a trace may have written down."""
+"""Rows of the trials of a module: two sizes, and none a power of two alone, which a trace may have
+written down.
+"""
 
 SAME_COLUMN = 1e-4
-"""Largest difference of a sample's outputs in other company, in units of their spread: kernels round by 1e-6, a dependence is larger."""
+"""Largest difference of a sample's outputs in other company, in units of their spread: kernels
+round by 1e-6, a dependence is larger.
+"""
 
 
 class ModuleRows(RowNetwork):
-    """A module whose forward takes network rows and gives network rows, with their confidence behind where it has one."""
+    """A module whose forward takes network rows and gives network rows, with their confidence
+    behind where it has one.
+    """
 
     def __init__(self, module: nn.Module, n_output: int, n_confidence: int) -> None:
         super().__init__()
@@ -36,7 +44,9 @@ class ModuleRows(RowNetwork):
 
 
 class StatefulModuleRows(ModuleRows):
-    """A module that makes its own initial state: its method ``initial_state(rows)`` gives [batch, n_carried]."""
+    """A module that makes its own initial state: its method ``initial_state(rows)`` gives [batch,
+    n_carried].
+    """
 
     if TYPE_CHECKING:
         module: Any
@@ -50,8 +60,8 @@ class StatefulModuleRows(ModuleRows):
 def network_of(module: nn.Module, contract: EmulatorContract, *, confidence: bool) -> RowNetwork:
     """Return a copy of a user's module, in evaluation mode on the CPU, as a network on rows.
 
-    A module with ``initial_state(rows)`` makes its own state; otherwise it is zero. In rows the outputs come first, then
-    carried state, then confidence.
+    A module with ``initial_state(rows)`` makes its own state; otherwise it is zero. In rows the
+    outputs come first, then carried state, then confidence.
     """
     outputs = contract.network_outputs
     n_confidence = outputs.of_role("value").width if confidence else 0
@@ -59,7 +69,8 @@ def network_of(module: nn.Module, contract: EmulatorContract, *, confidence: boo
     kind = StatefulModuleRows if hasattr(own, "initial_state") else ModuleRows
     if kind is StatefulModuleRows and not contract.carried:
         raise ContractError(
-            f"{type(module).__name__} has initial_state, but nothing is carried: give sets with variables of role 'carried'"
+            f"{type(module).__name__} has initial_state, but nothing is carried: give sets with "
+            "variables of role 'carried'"
         )
     return kind(own, outputs.width, n_confidence)
 
@@ -67,7 +78,8 @@ def network_of(module: nn.Module, contract: EmulatorContract, *, confidence: boo
 def check_module(emulator: WrappedEmulator, rows: Tensor) -> None:
     """Run a module on host rows [row, n_input] and raise ContractError for what no host could use.
 
-    It must give float32 rows of the declared width, finite, the same again, and each sample's whatever its company.
+    It must give float32 rows of the declared width, finite, the same again, and each sample's
+    whatever its company.
     """
     network = emulator.network
     assert isinstance(network, ModuleRows)
@@ -81,15 +93,23 @@ def check_module(emulator: WrappedEmulator, rows: Tensor) -> None:
         part = _run(network.module, normalized[: PROBE_ROWS[1]], name, width)
     if not bool(torch.isfinite(y).all()):
         raise ContractError(
-            f"{name} gives NaN or infinity for plausible rows: check that it takes {'physical' if _physical(emulator) else 'normalized'} "
-            f"inputs in the order of set {emulator.contract.network_inputs.name!r}"
+            f"{name} gives NaN or infinity for plausible rows: check that it takes "
+            f"{'physical' if _physical(emulator) else 'normalized'} inputs in the order of set "
+            f"{emulator.contract.network_inputs.name!r}"
         )
     if not torch.equal(y, again):
-        raise ContractError(f"{name} gives other outputs for the same rows: leave random numbers and memory between calls out of forward")
-    spread = y.std(dim=0, correction=0) + y.abs().mean(dim=0) + torch.finfo(torch.float32).tiny
-    if emulator.contract.batch_granule > 1 and float(((part - y[: PROBE_ROWS[1]]).abs() / spread).max()) > SAME_COLUMN:
         raise ContractError(
-            f"{name} gives a sample other outputs in other company: normalize over a batch, or mix its rows, in training only"
+            f"{name} gives other outputs for the same rows: leave random numbers and memory "
+            "between calls out of forward"
+        )
+    spread = y.std(dim=0, correction=0) + y.abs().mean(dim=0) + torch.finfo(torch.float32).tiny
+    if (
+        emulator.contract.batch_granule > 1
+        and float(((part - y[: PROBE_ROWS[1]]).abs() / spread).max()) > SAME_COLUMN
+    ):
+        raise ContractError(
+            f"{name} gives a sample other outputs in other company: normalize over a batch, or mix "
+            "its rows, in training only"
         )
 
 
@@ -102,12 +122,18 @@ def _run(module: nn.Module, rows: Tensor, name: str, width: int) -> Tensor:
         y = module(rows)
     except (RuntimeError, TypeError, ValueError, IndexError, torch.jit.Error) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise ContractError(f"{name} fails on float32 rows {list(rows.shape)}: {line:.300}") from error
+        raise ContractError(
+            f"{name} fails on float32 rows {list(rows.shape)}: {line:.300}"
+        ) from error
     if not isinstance(y, Tensor):
         raise ContractError(
-            f"{name} gives a {type(y).__name__}; expected one tensor [row, {width}]: join its results with torch.cat(..., dim=1)"
+            f"{name} gives a {type(y).__name__}; expected one tensor [row, {width}]: join its "
+            "results with torch.cat(..., dim=1)"
         )
     if y.dtype != torch.float32 or list(y.shape) != [rows.shape[0], width]:
         kind = str(y.dtype).removeprefix("torch.")
-        raise ContractError(f"{name} gives {kind} {list(y.shape)} for {rows.shape[0]} rows; expected float32 [{rows.shape[0]}, {width}]")
+        raise ContractError(
+            f"{name} gives {kind} {list(y.shape)} for {rows.shape[0]} rows; expected float32 "
+            f"[{rows.shape[0]}, {width}]"
+        )
     return y

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 DEFAULT_SPLIT = "test"
 
 
-def open_package(path: str | Path, pinned_digest: str | None = None, trust_code: bool = False) -> Package:
+def open_package(
+    path: str | Path, pinned_digest: str | None = None, trust_code: bool = False
+) -> Package:
     """Return the package at ``path``; its graph is loaded when it is first needed.
 
     ``pinned_digest`` is the SHA-256 that the file must have. ``trust_code`` loads a graph that does
@@ -72,7 +74,9 @@ class Package(EmulatorPackage):
         if dim is not None:
             return roll_out_dataset(self._predictor, dataset, dim, state)
         if state is not None:
-            raise PredictionError("state is where a roll-out goes on from: give dim= too, such as dim='time'")
+            raise PredictionError(
+                "state is where a roll-out goes on from: give dim= too, such as dim='time'"
+            )
         return predict_dataset(self._predictor, dataset)
 
     def score(
@@ -97,7 +101,10 @@ class Package(EmulatorPackage):
 
         if isinstance(data, ColumnStore) and truth is None and dim is None:
             if weights is not None:
-                raise PredictionError("a store brings its own weights, mass and area; of data.to_xarray(split) give others")
+                raise PredictionError(
+                    "a store brings its own weights, mass and area; of data.to_xarray(split) give "
+                    "others"
+                )
             return result_scores(offline_result(self, data, split or DEFAULT_SPLIT, changes=False))
         dataset = self._dataset(data, split)
         prediction = self.predict(dataset, dim=dim)
@@ -108,7 +115,9 @@ class Package(EmulatorPackage):
             weights,
         )
 
-    def verify(self, rows: FloatRows | None = None, progress: Callable[[str], None] | None = None) -> Verification:
+    def verify(
+        self, rows: FloatRows | None = None, progress: Callable[[str], None] | None = None
+    ) -> Verification:
         """Send the golden samples, and rows [sample, n_input] where given, down five routes and
         compare them (docs/verify.md)."""
         from climlink.packages.verify import verify
@@ -131,7 +140,9 @@ class Package(EmulatorPackage):
                 check_fit(self.manifest, data, split or DEFAULT_SPLIT)
             return data.to_xarray(split or DEFAULT_SPLIT)
         if split is not None:
-            raise PredictionError(f"split={split!r} is for a store; of a dataset choose times with .sel or .isel")
+            raise PredictionError(
+                f"split={split!r} is for a store; of a dataset choose times with .sel or .isel"
+            )
         return as_dataset(data, self.manifest)
 
     def _truth(self, truth: Any) -> xr.Dataset:
@@ -140,12 +151,21 @@ class Package(EmulatorPackage):
         lacking = [n for n in outputs.names if n not in dataset]
         if lacking:
             raise PredictionError(f"truth lacks {', '.join(lacking)}")
-        return xr.Dataset({v.name: checked_array(dataset[v.name], v, self.manifest.dims) for v in outputs.variables})
+        return xr.Dataset(
+            {
+                v.name: checked_array(dataset[v.name], v, self.manifest.dims)
+                for v in outputs.variables
+            }
+        )
 
     def _repr_html_(self) -> str:
         m = self.manifest
         inputs, outputs = host_sets(m)
-        constraints = "unknown, inside the graph" if m.constraints is None else ", ".join(c.name for c in m.constraints) or "none"
+        constraints = (
+            "unknown, inside the graph"
+            if m.constraints is None
+            else ", ".join(c.name for c in m.constraints) or "none"
+        )
         facts = {
             "inputs": f"{m.inputs.set}, {m.n_input} values: {', '.join(inputs.names)}",
             "outputs": f"{m.outputs.set}, {m.n_output} values: {', '.join(outputs.names)}",
@@ -155,5 +175,7 @@ class Package(EmulatorPackage):
             "carried": ", ".join(p.output for p in m.carried) or "nothing",
             "SHA-256": self.digest,
         }
-        rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
+        rows = "".join(
+            f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items()
+        )
         return f"<table><caption>climlink.Package {html.escape(m.name)}</caption>{rows}</table>"

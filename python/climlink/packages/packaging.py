@@ -1,4 +1,6 @@
-"""climlink.package: a verified package out of a user's own network, with normalization, constraints and ranges in the graph."""
+"""climlink.package: a verified package out of a user's own network, with normalization, constraints
+and ranges in the graph.
+"""
 
 from __future__ import annotations
 
@@ -63,17 +65,20 @@ def package(
 ) -> Package:
     """Write a package made of a network of any kind, and return it.
 
-    ``module`` takes float32 rows [row, n_input] in the order of ``inputs`` and gives rows in the order of ``outputs``: an nn.Module, a
-    TorchScript file, or a climlink network. ``normalization`` is ``none`` where it takes and gives physical units, a Scaling with the
-    user's own numbers, or ``moments`` or ``range`` of climlink's normalization, from ``statistics``. ``golden`` is where golden samples
-    come from: a store, a folder of ClimSim pairs, an array [row, n_input], or a mapping of arrays by name; without it they are drawn from
-    ``statistics``. ``constraints`` are names of rules (docs/constraints.md). ``carried`` pairs outputs with inputs of the next step; their
-    variables have role ``carried``, the input ``start`` is added. A host that sends raw rows in another order declares it with
-    ``host_inputs``. The vertical grid and the time step in seconds come from the store or pairs unless given. Where a variable is a field
-    ``batch_granule`` is 1: every sample is a forward of its own.
+    ``module`` takes float32 rows [row, n_input] in the order of ``inputs`` and gives rows in the
+    order of ``outputs``: an nn.Module, a TorchScript file, or a climlink network. ``normalization``
+    is ``none`` where it takes and gives physical units, a Scaling with the user's own numbers, or
+    ``moments`` or ``range`` of climlink's normalization, from ``statistics``. ``golden`` is where
+    golden samples come from: a store, a folder of ClimSim pairs, an array [row, n_input], or a
+    mapping of arrays by name; without it they are drawn from ``statistics``. ``constraints`` are
+    names of rules (docs/constraints.md). ``carried`` pairs outputs with inputs of the next step;
+    their variables have role ``carried``, the input ``start`` is added. A host that sends raw rows
+    in another order declares it with ``host_inputs``. The vertical grid and the time step in
+    seconds come from the store or pairs unless given. Where a variable is a field ``batch_granule``
+    is 1: every sample is a forward of its own.
 
-    Raises ContractError where module, sets, constraints and data do not fit together (the message says what), PackageError if the file
-    cannot be written.
+    Raises ContractError where module, sets, constraints and data do not fit together (the message
+    says what), PackageError if the file cannot be written.
     """
     known = None if statistics is None else _statistics(statistics)
     source = golden_source(golden, time_step_s)
@@ -83,7 +88,9 @@ def package(
     pairs = _pairs(carried, network_inputs, network_outputs)
     rules = [ConstraintEntry(name=c) if isinstance(c, str) else c for c in constraints]
     contract = _contract(
-        inputs=_with_start(network_inputs if host_inputs is None else _set(host_inputs, levels), bool(pairs)),
+        inputs=_with_start(
+            network_inputs if host_inputs is None else _set(host_inputs, levels), bool(pairs)
+        ),
         outputs=network_outputs if host_outputs is None else _set(host_outputs, levels),
         network_inputs=network_inputs,
         network_outputs=network_outputs,
@@ -94,7 +101,8 @@ def package(
         normalization=_configuration(normalization),
         time_step_s=time_step_s or source.time_step_s,
         coordinates=dict(coordinates or {}),
-        batch_granule=batch_granule or (COLUMN_GRANULE if _small(network_inputs, network_outputs) else 1),
+        batch_granule=batch_granule
+        or (COLUMN_GRANULE if _small(network_inputs, network_outputs) else 1),
     )
     emulator = _emulator(module, contract, confidence=confidence)
     _normalize(emulator, normalization, known)
@@ -105,7 +113,9 @@ def package(
         name=name,
         emulator=emulator,
         architecture=ArchitectureEntry(
-            name=_name_of(module), configuration=None, trainable_parameters=trainable_parameters(emulator.network)
+            name=_name_of(module),
+            configuration=None,
+            trainable_parameters=trainable_parameters(emulator.network),
         ),
         statistics_digest=None if known is None else known.digest,
         difference_scale=_difference_scale(emulator, candidates, known),
@@ -134,14 +144,16 @@ def _small(*sets: VariableSet) -> bool:
     return all(len(v.dims) < 2 or v.role == "carried" for s in sets for v in s.variables)
 
 
-def _pairs(carried: Mapping[str, str] | None, inputs: VariableSet, outputs: VariableSet) -> dict[str, str]:
+def _pairs(
+    carried: Mapping[str, str] | None, inputs: VariableSet, outputs: VariableSet
+) -> dict[str, str]:
     """Return {output: input} of what is carried; ContractError where roles and pairs disagree."""
     pairs = dict(carried or {})
     given, taken = outputs.of_role("carried").names, inputs.of_role("carried").names
     if sorted(pairs) != sorted(given) or sorted(pairs.values()) != sorted(taken):
         raise ContractError(
-            f"carried must pair the outputs of role carried {list(given)} with the inputs of role carried {list(taken)}, each once; "
-            f"got {pairs}"
+            f"carried must pair the outputs of role carried {list(given)} with the inputs of role "
+            f"carried {list(taken)}, each once; got {pairs}"
         )
     return pairs
 
@@ -150,7 +162,11 @@ def _with_start(inputs: VariableSet, carries: bool) -> VariableSet:
     if not carries or START in inputs:
         return inputs
     start = Variable(START, "1", "1 on the first step of a sample, 0 later", role="start")
-    return VariableSet(inputs.name, (*inputs.of_role("value").variables, start, *inputs.of_role("carried").variables), inputs.sizes)
+    return VariableSet(
+        inputs.name,
+        (*inputs.of_role("value").variables, start, *inputs.of_role("carried").variables),
+        inputs.sizes,
+    )
 
 
 def _pruned(given: int | None, rules: Sequence[ConstraintEntry]) -> int:
@@ -166,16 +182,23 @@ def _configuration(normalization: str | NormalizationConfig | Scaling) -> Normal
     try:
         return NormalizationConfig.model_validate({"scheme": scheme})
     except ValidationError as error:
-        raise ContractError(f"normalization must be none, moments, range, or a Scaling; got {scheme!r:.80}") from error
+        raise ContractError(
+            f"normalization must be none, moments, range, or a Scaling; got {scheme!r:.80}"
+        ) from error
 
 
-def _normalize(emulator: WrappedEmulator, normalization: object, statistics: Statistics | None) -> None:
+def _normalize(
+    emulator: WrappedEmulator, normalization: object, statistics: Statistics | None
+) -> None:
     scheme = emulator.contract.normalization.scheme
     if isinstance(normalization, Scaling):
         emulator.normalization.give(normalization)
     elif scheme in ("moments", "range"):
         if statistics is None:
-            raise ContractError(f"normalization {scheme!r} is made from statistics: give them, or a Scaling with your own numbers")
+            raise ContractError(
+                f"normalization {scheme!r} is made from statistics: give them, or a Scaling with "
+                "your own numbers"
+            )
         emulator.fit(statistics)
 
 
@@ -188,7 +211,9 @@ def _statistics(given: Statistics | ColumnStore | str | Path) -> Statistics:
     return compute_statistics(ColumnStore.open(path)) if path.is_dir() else read_statistics(path)
 
 
-def _emulator(module: nn.Module | str | Path, contract: EmulatorContract, *, confidence: bool) -> WrappedEmulator:
+def _emulator(
+    module: nn.Module | str | Path, contract: EmulatorContract, *, confidence: bool
+) -> WrappedEmulator:
     if isinstance(module, ColumnEmulator | RowNetwork):
         check_network(module, contract)
         return WrappedEmulator(contract, module).eval()
@@ -216,10 +241,16 @@ def _host_rows(emulator: WrappedEmulator, values: Tensor) -> Tensor:
     return Sequences.of(emulator).first(values) if emulator.contract.carried else values
 
 
-def _difference_scale(emulator: WrappedEmulator, values: Tensor, statistics: Statistics | None) -> dict[str, list[float]]:
-    """Return s of the difference formula: the training spread where it is known, else that of the network's own answers."""
+def _difference_scale(
+    emulator: WrappedEmulator, values: Tensor, statistics: Statistics | None
+) -> dict[str, list[float]]:
+    """Return s of the difference formula: the training spread where it is known, else that of the
+    network's own answers.
+    """
     outputs = emulator.contract.outputs.of_role("value")
-    if statistics is not None and all(n in statistics.variables and statistics[n].has("std") for n in outputs.names):
+    if statistics is not None and all(
+        n in statistics.variables and statistics[n].has("std") for n in outputs.names
+    ):
         return difference_scale(emulator.contract, statistics)
     with torch.no_grad():
         y = emulator(_host_rows(emulator, values))[:, : outputs.width].to(torch.float64)

@@ -42,7 +42,9 @@ class Predictor:
         device: str = "cpu",
     ) -> None:
         """Load a package; PredictionError for a batch size that the Runtime would not use."""
-        self.package = package if isinstance(package, EmulatorPackage) else EmulatorPackage.read(package)
+        self.package = (
+            package if isinstance(package, EmulatorPackage) else EmulatorPackage.read(package)
+        )
         manifest = self.package.manifest
         granule = manifest.batch_granule
         if batch_rows is None:
@@ -64,7 +66,9 @@ class Predictor:
 
     @property
     def splits_constraints(self) -> bool:
-        """Whether the graph tells what each of its constraints changed; an imported one does not."""
+        """Whether the graph tells what each of its constraints changed; an imported one does
+        not.
+        """
         return hasattr(self.module, "constraint_changes")
 
     def output_scale(self) -> NDArray[np.float64] | None:
@@ -120,14 +124,19 @@ class Predictor:
         without state.
         """
         if self.carried is None:
-            raise PredictionError(f"{self.package.path} carries no state from step to step; predict every row by itself")
+            raise PredictionError(
+                f"{self.package.path} carries no state from step to step; predict every row by "
+                "itself"
+            )
         outputs = np.empty((*inputs.shape[:2], self.package.manifest.n_output), dtype=np.float32)
         for step, given in enumerate(inputs):
             rows = given.copy()
             goes_on = given[:, self.carried.start] == 0.0
             if before is None and bool(goes_on.any()):
                 sample = int(np.argmax(goes_on))
-                raise PredictionError(f"sample {sample} goes on at the first step (start is 0) and no state is given")
+                raise PredictionError(
+                    f"sample {sample} goes on at the first step (start is 0) and no state is given"
+                )
             handed = np.float32(0.0) if before is None else before[:, self.carried.given]
             rows[:, self.carried.taken] = np.where(goes_on[:, None], handed, np.float32(0.0))
             before = outputs[step] = self.rows(rows)
@@ -136,7 +145,10 @@ class Predictor:
     def _check(self, inputs: FloatRows) -> None:
         width = self.package.manifest.n_input
         if inputs.ndim != 2 or inputs.shape[1] != width or inputs.dtype != np.float32:
-            raise PredictionError(f"{self.package.path} takes float32 rows [row, {width}], got {inputs.dtype} {list(inputs.shape)}")
+            raise PredictionError(
+                f"{self.package.path} takes float32 rows [row, {width}], got {inputs.dtype} "
+                f"{list(inputs.shape)}"
+            )
         if self.carried is not None:
             start = inputs[:, self.carried.start]
             bad = (start != 0.0) & (start != 1.0)
@@ -148,8 +160,11 @@ class Predictor:
         """Yield first row, number of rows and the padded rows of every batch."""
         for first in range(0, inputs.shape[0], self.batch_rows):
             part = inputs[first : first + self.batch_rows]
-            # Other tails take other kernels and round differently, so the last forward is filled up.
-            padded = np.concatenate([part, np.repeat(part[-1:], -len(part) % self._granule, axis=0)])
+            # Other tails take other kernels and round differently, so the last forward is filled
+            # up.
+            padded = np.concatenate(
+                [part, np.repeat(part[-1:], -len(part) % self._granule, axis=0)]
+            )
             yield first, len(part), torch.from_numpy(padded).to(self._device)
 
 

@@ -1,4 +1,6 @@
-"""EmulatorPackage: one wrap_model.pt, its manifest and its golden columns, read without deserializing the graph."""
+"""EmulatorPackage: one wrap_model.pt, its manifest and its golden columns, read without
+deserializing the graph.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ import torch
 
 from climlink import _runtime
 from climlink.wrappers.errors import ClimlinkError, ManifestError
-from climlink.wrappers.manifest import GOLDEN_INPUTS_ENTRY, GOLDEN_OUTPUTS_ENTRY, MANIFEST_ENTRY, Manifest, parse_manifest
+from climlink.wrappers.manifest import (
+    GOLDEN_INPUTS_ENTRY,
+    GOLDEN_OUTPUTS_ENTRY,
+    MANIFEST_ENTRY,
+    Manifest,
+    parse_manifest,
+)
 
 FloatRows = npt.NDArray[np.float32]
 
@@ -41,47 +49,69 @@ class EmulatorPackage:
     trust_code: bool = False
 
     @classmethod
-    def read(cls, path: str | Path, pinned_digest: str | None = None, *, trust_code: bool = False) -> Self:
+    def read(
+        cls, path: str | Path, pinned_digest: str | None = None, *, trust_code: bool = False
+    ) -> Self:
         """Read manifest and golden columns from the zip; nothing is deserialized.
 
         Every entry is read to its end, where its CRC is checked.
-        Raises PackageError (missing, truncated, damaged, no manifest, digest not the pinned one) or ManifestError.
+        Raises PackageError (missing, truncated, damaged, no manifest, digest not the pinned one) or
+        ManifestError.
         """
         path = Path(path)
         content = read_archive_file(path)
         digest = hashlib.sha256(content).hexdigest()
         if pinned_digest is not None and digest != pinned_digest.lower():
-            raise PackageError(f"{path}: SHA-256 is {digest}, pinned is {pinned_digest}: this is not the package that was tested")
+            raise PackageError(
+                f"{path}: SHA-256 is {digest}, pinned is {pinned_digest}: this is not the package "
+                "that was tested"
+            )
         check_archive(content, path)
         manifest = parse_manifest(_text(_entry(content, path, MANIFEST_ENTRY), path), str(path))
         golden, rows = manifest.golden, manifest.golden.sample_count
-        inputs = _golden(path, content, GOLDEN_INPUTS_ENTRY, golden.inputs_sha256, rows, manifest.n_input)
-        outputs = _golden(path, content, GOLDEN_OUTPUTS_ENTRY, golden.outputs_sha256, rows, manifest.n_output)
+        inputs = _golden(
+            path, content, GOLDEN_INPUTS_ENTRY, golden.inputs_sha256, rows, manifest.n_input
+        )
+        outputs = _golden(
+            path, content, GOLDEN_OUTPUTS_ENTRY, golden.outputs_sha256, rows, manifest.n_output
+        )
         return cls(path, manifest, digest, inputs, outputs, trust_code)
 
     def load(self, device: str = "cpu") -> torch.jit.ScriptModule:
         """Return the TorchScript module in evaluation mode.
 
-        Raises PackageError if the file is not the one that was read, holds no TorchScript, or does more than compute.
+        Raises PackageError if the file is not the one that was read, holds no TorchScript, or does
+        more than compute.
         """
         content = read_archive_file(self.path)
         if hashlib.sha256(content).hexdigest() != self.digest:
-            raise PackageError(f"{self.path}: the file was changed since it was read; read the package again")
+            raise PackageError(
+                f"{self.path}: the file was changed since it was read; read the package again"
+            )
         if not self.trust_code:
             check_code(content, self.path)
         try:
             module = torch.jit.load(io.BytesIO(content), map_location=device)
         except (RuntimeError, ValueError) as error:
             raise PackageError(
-                f"{self.path}: the file holds no TorchScript module that torch {torch.__version__} can load: {error}"
+                f"{self.path}: the file holds no TorchScript module that torch {torch.__version__} "
+                f"can load: {error}"
             ) from error
         return module.eval()
 
     @property
     def difference_scale(self) -> torch.Tensor:
-        """The s of the difference formula for every element of an output row, float64 [n_output]; 1 for confidence and carried state."""
-        known = ((self.manifest.difference_scale[v.name], v.width) for v in self.manifest.outputs.variables)
-        return torch.tensor([s for scale, width in known for s in (scale * width if len(scale) == 1 else scale)], dtype=torch.float64)
+        """The s of the difference formula for every element of an output row, float64 [n_output]; 1
+        for confidence and carried state.
+        """
+        known = (
+            (self.manifest.difference_scale[v.name], v.width)
+            for v in self.manifest.outputs.variables
+        )
+        return torch.tensor(
+            [s for scale, width in known for s in (scale * width if len(scale) == 1 else scale)],
+            dtype=torch.float64,
+        )
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -134,13 +164,18 @@ def _text(raw: bytes, path: Path) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: the manifest is not JSON in UTF-8 ({error}); export the package again") from error
+        raise ManifestError(
+            f"{path}: the manifest is not JSON in UTF-8 ({error}); export the package again"
+        ) from error
 
 
 def _golden(path: Path, content: bytes, name: str, sha256: str, rows: int, width: int) -> FloatRows:
     raw = _entry(content, path, name)
     if len(raw) != rows * width * 4:
-        raise PackageError(f"{path}: {name} has {len(raw)} bytes, the manifest says {rows} samples x {width} float32")
+        raise PackageError(
+            f"{path}: {name} has {len(raw)} bytes, the manifest says {rows} samples x {width} "
+            "float32"
+        )
     if hashlib.sha256(raw).hexdigest() != sha256:
         raise PackageError(f"{path}: {name} is damaged: its SHA-256 is not the manifest's")
     return np.frombuffer(raw, dtype="<f4").reshape(rows, width).astype(np.float32)

@@ -1,4 +1,6 @@
-"""Scripting: a Python module becomes a TorchScript graph, or its author is told which line stands in the way and what helps."""
+"""Scripting: a Python module becomes a TorchScript graph, or its author is told which line stands
+in the way and what helps.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,12 @@ from torch.jit.frontend import FrontendError
 from climlink.wrappers.errors import ContractError
 
 _CURES = {
-    "variable number of arguments|keyword-only": "give forward and its helpers fixed arguments with types",
+    "variable number of arguments|keyword-only": "give forward and its helpers fixed arguments "
+    "with types",
     "Python type: '(list|dict|tuple)'": "hold layers in an nn.ModuleList or nn.ModuleDict",
     "numpy|scipy|weak reference": "use torch's own functions; what is computed once is a buffer",
-    r"Could not infer|Tensor \(inferred\)|annotation|value of type": "annotate arguments and results",
+    r"Could not infer|Tensor \(inferred\)|annotation|value of type": "annotate arguments and "
+    "results",
 }
 """What helps against which complaint of TorchScript."""
 
@@ -37,7 +41,9 @@ Place = tuple[str, str, int]
 
 
 def scripted(module: nn.Module) -> torch.jit.ScriptModule:
-    """Return the module as a TorchScript graph; ContractError names the line that does not script, and the usual cures."""
+    """Return the module as a TorchScript graph; ContractError names the line that does not script,
+    and the usual cures.
+    """
     try:
         return torch.jit.script(module)
     except (RuntimeError, TypeError, ValueError, AttributeError, OSError, FrontendError) as error:

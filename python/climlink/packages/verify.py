@@ -1,4 +1,6 @@
-"""Verification: the same columns down five routes, and the largest difference per route and output variable."""
+"""Verification: the same columns down five routes, and the largest difference per route and output
+variable.
+"""
 
 from __future__ import annotations
 
@@ -107,14 +109,16 @@ class Verification:
 @intra_op_threads(RUNTIME_THREADS)
 def _eager(package: EmulatorPackage, x: FloatRows) -> FloatRows:
     if obstacle_to_rebuilding(package) is not None:
-        # There is no Python source of such a graph here: it is run operator by operator, without what the TorchScript executor does to it.
+        # There is no Python source of such a graph here: it is run operator by operator, without
+        # what the TorchScript executor does to it.
         with torch.no_grad(), torch.jit.optimized_execution(False):
             return package.load()(torch.from_numpy(x)).numpy()
     with torch.no_grad():
         return eager_emulator(package)(torch.from_numpy(x)).numpy()
 
 
-# Raw, as the eager route is: what any TorchScript host gets, and what the path of predictions is held against.
+# Raw, as the eager route is: what any TorchScript host gets, and what the path of predictions is
+# held against.
 @intra_op_threads(RUNTIME_THREADS)
 def _torchscript(package: EmulatorPackage, x: FloatRows) -> FloatRows:
     with torch.no_grad():
@@ -125,16 +129,29 @@ def _pybind(package: EmulatorPackage, x: FloatRows) -> FloatRows:
     from climlink.runtime import Emulator
 
     m = package.manifest
-    emulator = Emulator(package.path, level_count=m.level_count, time_step_s=m.time_step_s or 0.0, trust_code=package.trust_code)
+    emulator = Emulator(
+        package.path,
+        level_count=m.level_count,
+        time_step_s=m.time_step_s or 0.0,
+        trust_code=package.trust_code,
+    )
     return emulator.run_packed(x)
 
 
 def _c(package: EmulatorPackage, x: FloatRows) -> FloatRows:
-    return _through_files(package, x, lambda command: [str(executable("climlink-c-route")), *command])
+    return _through_files(
+        package, x, lambda command: [str(executable("climlink-c-route")), *command]
+    )
 
 
 def _fortran_mpi(package: EmulatorPackage, x: FloatRows) -> FloatRows:
-    return _through_files(package, x, lambda command: mpi_command(MPI_RANKS, [str(executable("climlink-fortran-route")), *command]))
+    return _through_files(
+        package,
+        x,
+        lambda command: mpi_command(
+            MPI_RANKS, [str(executable("climlink-fortran-route")), *command]
+        ),
+    )
 
 
 ROUTES: dict[str, Callable[[EmulatorPackage, FloatRows], FloatRows]] = {
@@ -144,18 +161,28 @@ ROUTES: dict[str, Callable[[EmulatorPackage, FloatRows], FloatRows]] = {
     "c": _c,
     "fortran_mpi": _fortran_mpi,
 }
-"""The five routes by name; each takes host rows [column, n_input] and returns [column, n_output]."""
+"""The five routes by name; each takes host rows [column, n_input] and returns [column, n_output].
+"""
 
 
-def verify(package: EmulatorPackage, columns: FloatRows | None = None, progress: Callable[[str], None] | None = None) -> Verification:
+def verify(
+    package: EmulatorPackage,
+    columns: FloatRows | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Verification:
     """Send the golden columns, and ``columns`` [column, n_input] where given, down all routes.
 
-    The reference is the output stored at export for golden columns and the TorchScript route for the others; TorchScript itself is held
-    against Python eager there. On another CPU type or torch version than the export's, stored outputs are comparable only to the
-    manifest's wider tolerance: then only the TorchScript route is held against them, and the others against TorchScript on this machine.
-    The Runtime's routes are held against each other bit for bit.
+    The reference is the output stored at export for golden columns and the TorchScript route for
+    the others; TorchScript itself is held against Python eager there. On another CPU type or torch
+    version than the export's, stored outputs are comparable only to the manifest's wider tolerance:
+    then only the TorchScript route is held against them, and the others against TorchScript on this
+    machine. The Runtime's routes are held against each other bit for bit.
     """
-    x = package.golden_inputs if columns is None else np.concatenate([package.golden_inputs, columns])
+    x = (
+        package.golden_inputs
+        if columns is None
+        else np.concatenate([package.golden_inputs, columns])
+    )
     outputs: dict[str, FloatRows] = {}
     failed: dict[str, RouteResult] = {}
     usual = package.manifest.same_kernels_tolerance
@@ -202,27 +229,43 @@ def _unequal_values(outputs: dict[str, FloatRows]) -> dict[str, int]:
 
 def _exported_here(package: EmulatorPackage) -> bool:
     provenance = package.manifest.provenance
-    return (provenance.torch_version, provenance.exported_on) == (torch.__version__, kernel_identity())
+    return (provenance.torch_version, provenance.exported_on) == (
+        torch.__version__,
+        kernel_identity(),
+    )
 
 
-def _per_variable(package: EmulatorPackage, value: FloatRows, reference: FloatRows) -> dict[str, float]:
+def _per_variable(
+    package: EmulatorPackage, value: FloatRows, reference: FloatRows
+) -> dict[str, float]:
     """Return the largest difference of every output variable (confidence under its own heading)."""
-    difference = scaled_difference(torch.from_numpy(value), torch.from_numpy(reference), package.difference_scale)
+    difference = scaled_difference(
+        torch.from_numpy(value), torch.from_numpy(reference), package.difference_scale
+    )
     layout = package.manifest.outputs
-    result = {v.name: float(difference[:, v.offset : v.offset + v.width].max()) for v in layout.of_role("value", "carried")}
+    result = {
+        v.name: float(difference[:, v.offset : v.offset + v.width].max())
+        for v in layout.of_role("value", "carried")
+    }
     confidence = layout.of_role("confidence")
     if confidence:
-        result["confidence"] = float(difference[:, confidence[0].offset : confidence[-1].offset + confidence[-1].width].max())
+        result["confidence"] = float(
+            difference[:, confidence[0].offset : confidence[-1].offset + confidence[-1].width].max()
+        )
     return result
 
 
 def _checked(rows: FloatRows, shape: tuple[int, int], route: str) -> FloatRows:
     if rows.shape != shape or rows.dtype != np.float32:
-        raise RouteError(f"route {route} gave {rows.dtype} {list(rows.shape)}, expected float32 {list(shape)}")
+        raise RouteError(
+            f"route {route} gave {rows.dtype} {list(rows.shape)}, expected float32 {list(shape)}"
+        )
     return rows
 
 
-def _through_files(package: EmulatorPackage, x: FloatRows, command: Callable[[list[str]], list[str]]) -> FloatRows:
+def _through_files(
+    package: EmulatorPackage, x: FloatRows, command: Callable[[list[str]], list[str]]
+) -> FloatRows:
     """Run a program that reads raw float32 rows and writes raw float32 rows."""
     with tempfile.TemporaryDirectory(prefix="climlink-verify-") as folder:
         source, target = Path(folder, "inputs.f32"), Path(folder, "outputs.f32")
@@ -235,5 +278,8 @@ def _through_files(package: EmulatorPackage, x: FloatRows, command: Callable[[li
             raise RouteError(failure_text(line, code, "".join(said)))
         rows = np.fromfile(target, dtype="<f4").astype(np.float32)
     if rows.size != x.shape[0] * package.manifest.n_output:
-        raise RouteError(f"{line[0]} wrote {rows.size} values, expected {x.shape[0]} x {package.manifest.n_output}")
+        raise RouteError(
+            f"{line[0]} wrote {rows.size} values, expected {x.shape[0]} x "
+            f"{package.manifest.n_output}"
+        )
     return rows.reshape(x.shape[0], package.manifest.n_output)

@@ -37,7 +37,11 @@ def refusal(text: str) -> str:
 
 
 def test_reads_exponents_as_numbers_and_dates_as_text() -> None:
-    config = parse_config("epochs: 3\nstart: 0008-01-14\noptimizer: {learning_rate: 1e-4, weight_decay: 2.}\n", Training, "run.yaml")
+    config = parse_config(
+        "epochs: 3\nstart: 0008-01-14\noptimizer: {learning_rate: 1e-4, weight_decay: 2.}\n",
+        Training,
+        "run.yaml",
+    )
     assert config.optimizer.learning_rate == 1e-4
     assert config.optimizer.weight_decay == 2.0
     assert config.start == "0008-01-14"
@@ -50,13 +54,17 @@ def test_reads_a_file(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"absent\.yaml: the configuration cannot be read: No such file"):
+    with pytest.raises(
+        ConfigError, match=r"absent\.yaml: the configuration cannot be read: No such file"
+    ):
         load_config(tmp_path / "absent.yaml", Training)
 
 
 def test_unknown_key_names_file_line_path_and_near_key() -> None:
     message = refusal("epochs: 3\noptimizer:\n  learning_rat: 0.1\n")
-    assert message.startswith("run.yaml, line 3: optimizer.learning_rat: unknown key; did you mean 'learning_rate'")
+    assert message.startswith(
+        "run.yaml, line 3: optimizer.learning_rat: unknown key; did you mean 'learning_rate'"
+    )
     assert "weight_decay" in message
 
 
@@ -95,9 +103,13 @@ def test_broken_yaml_and_empty_file() -> None:
 
 
 def bomb(levels: int, width: int, first: str, repeat: str) -> str:
-    """Return a document whose aliases stand for width ** levels values; ``repeat`` is how a level holds the one before."""
+    """Return a document whose aliases stand for width ** levels values; ``repeat`` is how a level
+    holds the one before.
+    """
     lines = [f"x0: &x0 {first}"]
-    lines += [f"x{n}: &x{n} {repeat.format(','.join([f'*x{n - 1}'] * width))}" for n in range(1, levels)]
+    lines += [
+        f"x{n}: &x{n} {repeat.format(','.join([f'*x{n - 1}'] * width))}" for n in range(1, levels)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -113,16 +125,36 @@ STRANGE = {
     "5,000 digits": (f"epochs: {'9' * 5000}\n", 1, "a number of 5000 characters"),
     "5,000 hexadecimal digits": (f"epochs: 0x{'f' * 5000}\n", 1, "a number of 5002 characters"),
     "more than 64 bits": ("epochs: 9223372036854775808\n", 1, "does not fit 64 bits"),
-    "smaller than a normal number": ("optimizer:\n  weight_decay: 1.0e-320\n", 2, "too small for 64 bits"),
+    "smaller than a normal number": (
+        "optimizer:\n  weight_decay: 1.0e-320\n",
+        2,
+        "too small for 64 bits",
+    ),
     "smaller than any number": ("epochs: 1e-400\n", 1, "too small for 64 bits"),
     "5,000 deep": (f"epochs: {'[' * 5000}\n", 1, "nested more than 64 levels deep"),
-    "deep in lines": ("".join(f"{' ' * n}a:\n" for n in range(100)), 64, "nested more than 64 levels deep"),
+    "deep in lines": (
+        "".join(f"{' ' * n}a:\n" for n in range(100)),
+        64,
+        "nested more than 64 levels deep",
+    ),
     "deep by aliases": (bomb(100, 1, "[1]", "[{}]"), 63, "nested more than 64 levels deep"),
-    "bomb of lists": (bomb(9, 9, "[1,1,1,1,1,1,1,1,1]", "[{}]"), 5, "aliases repeat more than 10000 values"),
-    "bomb of merges": (bomb(9, 9, "{a: 1, b: 2}", "{{<<: [{}]}}"), 5, "aliases repeat more than 10000 values"),
+    "bomb of lists": (
+        bomb(9, 9, "[1,1,1,1,1,1,1,1,1]", "[{}]"),
+        5,
+        "aliases repeat more than 10000 values",
+    ),
+    "bomb of merges": (
+        bomb(9, 9, "{a: 1, b: 2}", "{{<<: [{}]}}"),
+        5,
+        "aliases repeat more than 10000 values",
+    ),
     "list in itself": ("epochs: &me [*me]\n", 1, "stands inside what it names"),
     "unknown alias": ("epochs: *you\n", 1, "undefined alias 'you'"),
-    "Python object": ("a: 1\nepochs: !!python/object/apply:os.getcwd []\n", 2, "could not determine a constructor"),
+    "Python object": (
+        "a: 1\nepochs: !!python/object/apply:os.getcwd []\n",
+        2,
+        "could not determine a constructor",
+    ),
     "NUL in text": ('start: "a\\0b"\n', 1, "NUL"),
     "control character": ("epochs: 1\nstart: \x01\n", 2, "not allowed"),
     "two documents": ("epochs: 1\n---\nepochs: 2\n", 2, "single document"),
@@ -171,7 +203,9 @@ def test_what_is_just_within_the_bounds_is_read() -> None:
 def test_a_pipe_is_read_and_an_endless_file_is_not(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_text, args=("epochs: 5\n",), kwargs={"encoding": "utf-8"})
+    writer = threading.Thread(
+        target=pipe.write_text, args=("epochs: 5\n",), kwargs={"encoding": "utf-8"}
+    )
     writer.start()
     assert load_config(pipe, Training).epochs == 5
     writer.join()
@@ -182,7 +216,9 @@ def test_a_pipe_is_read_and_an_endless_file_is_not(tmp_path: Path) -> None:
 def test_bytes_that_are_no_utf8_are_named_by_line(tmp_path: Path) -> None:
     path = tmp_path / "latin1.yaml"
     path.write_bytes("epochs: 1\nstart: début\n".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"latin1\.yaml, line 2: expected UTF-8 text, but byte 18"):
+    with pytest.raises(
+        ConfigError, match=r"latin1\.yaml, line 2: expected UTF-8 text, but byte 18"
+    ):
         load_config(path, Training)
 
 
@@ -195,7 +231,9 @@ def test_bytes_that_are_no_utf8_are_named_by_line(tmp_path: Path) -> None:
         (AquaplanetConfig, "host: aquaplanet\ndays: 1\noutput: o\n"),
     ],
 )
-def test_a_time_step_without_sense_is_refused(model: type[StrictModel], rest: str, step: str) -> None:
+def test_a_time_step_without_sense_is_refused(
+    model: type[StrictModel], rest: str, step: str
+) -> None:
     with pytest.raises(ConfigError, match=r"run\.yaml, line \d: time_step_s: "):
         parse_config(f"{rest}time_step_s: {step}\n", model, "run.yaml")
     assert parse_config(f"{rest}time_step_s: 1200.0\n", model, "run.yaml")

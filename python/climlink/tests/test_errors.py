@@ -1,4 +1,6 @@
-"""The promise of climlink.wrappers.errors: whatever climlink raises on purpose is a ClimlinkError."""
+"""The promise of climlink.wrappers.errors: whatever climlink raises on purpose is a
+ClimlinkError.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,17 @@ import climlink._runtime
 from climlink.wrappers.errors import ClimlinkError
 
 ROOT = Path(__file__).parents[3]
-FOLDERS = {"python/climlink": "climlink", "wrappers": "climlink.wrappers", "evaluation": "climlink.evaluation"}
+FOLDERS = {
+    "python/climlink": "climlink",
+    "wrappers": "climlink.wrappers",
+    "evaluation": "climlink.evaluation",
+}
 
 
 def _modules() -> Iterator[str]:
-    """Yield the name of every module of the package; the command ``python -m climlink`` would run."""
+    """Yield the name of every module of the package; the command ``python -m climlink`` would
+    run.
+    """
     for folder, package in FOLDERS.items():
         for file in sorted((ROOT / folder).rglob("*.py")):
             parts = file.relative_to(ROOT / folder).with_suffix("").parts
@@ -26,9 +34,19 @@ def test_every_exception_of_the_package_is_a_climlink_error() -> None:
     found: dict[str, type[Exception]] = {}
     for name in (*_modules(), "climlink._runtime"):
         for value in vars(importlib.import_module(name)).values():
-            if isinstance(value, type) and issubclass(value, Exception) and value.__module__.startswith("climlink"):
+            if (
+                isinstance(value, type)
+                and issubclass(value, Exception)
+                and value.__module__.startswith("climlink")
+            ):
                 found[f"{value.__module__}.{value.__qualname__}"] = value
-    assert {"EmulatorError", "ClassicFormatError", "ConfigError", "EvaluationError", "FileError"} <= {v.__name__ for v in found.values()}
+    assert {
+        "EmulatorError",
+        "ClassicFormatError",
+        "ConfigError",
+        "EvaluationError",
+        "FileError",
+    } <= {v.__name__ for v in found.values()}
     assert [name for name, value in found.items() if not issubclass(value, ClimlinkError)] == []
 
 

@@ -16,7 +16,14 @@ from climlink.mpi import LAUNCHER_VARIABLE, LaunchError, mpi_command, mpi_enviro
 
 def test_a_launcher_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LAUNCHER_VARIABLE, "srun --cpu-bind=cores")
-    assert mpi_command(3, ["program", "a b"]) == ["srun", "--cpu-bind=cores", "-n", "3", "program", "a b"]
+    assert mpi_command(3, ["program", "a b"]) == [
+        "srun",
+        "--cpu-bind=cores",
+        "-n",
+        "3",
+        "program",
+        "a b",
+    ]
 
 
 def test_no_launcher_and_no_ranks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -37,21 +44,32 @@ def test_threads_of_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_launch_from_inside_an_mpi_process() -> None:
-    # MPI_Init leaves variables in its process with which mpirun ends silently; the launch must work all the same.
+    # MPI_Init leaves variables in its process with which mpirun ends silently; the launch must work
+    # all the same.
     script = (
         "from mpi4py import MPI; import os, subprocess, sys;"
         "subprocess.run([sys.executable, '-c', "
         "'import subprocess; from climlink.mpi import *;"
-        'print(subprocess.run(mpi_command(2, ["echo", "ran"]), env=mpi_environment(1), capture_output=True, text=True).stdout)'
+        'print(subprocess.run(mpi_command(2, ["echo", "ran"]), env=mpi_environment(1), '
+        "capture_output=True, text=True).stdout)"
         "'], check=True)"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=mpi_environment(1))
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=mpi_environment(1),
+    )
     assert result.stdout.split() == ["ran", "ran"]
 
 
 def test_the_output_of_a_job_comes_line_by_line_and_so_does_its_exit_code() -> None:
     lines: list[str] = []
-    assert run_job(["sh", "-c", "echo out; echo err >&2; printf '\\377' ; exit 7"], 1, lines.append) == 7
+    assert (
+        run_job(["sh", "-c", "echo out; echo err >&2; printf '\\377' ; exit 7"], 1, lines.append)
+        == 7
+    )
     assert "".join(lines) == "out\nerr\n\N{REPLACEMENT CHARACTER}"
     # A job that a pipe breaks on ends, as it would without the helper that ties it to us.
     assert run_job(["sh", "-c", "kill -PIPE $$"], 1, lines.append) == -signal.SIGPIPE
@@ -94,7 +112,10 @@ def test_a_job_does_not_start_for_a_caller_that_has_ended(tmp_path: Path) -> Non
 
 def test_a_job_ends_with_a_caller_that_is_killed(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
-    script = f"from climlink.mpi import run_job; run_job(['sh', '-c', 'echo $$ > {mark}; exec sleep 60'], 1, print)"
+    script = (
+        f"from climlink.mpi import run_job; run_job(['sh', '-c', 'echo $$ > {mark}; exec sleep "
+        "60'], 1, print)"
+    )
     caller = subprocess.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 60
     while not (mark.exists() and mark.read_text().strip()):

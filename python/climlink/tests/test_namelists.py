@@ -1,4 +1,6 @@
-"""Namelists that others wrote: read as Fortran reads them, or refused in words; nothing is printed."""
+"""Namelists that others wrote: read as Fortran reads them, or refused in words; nothing is
+printed.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,20 @@ def test_comments_and_text_in_any_encoding(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["x = 'abc", "x = (1,2,3)", "x(((( = 1", "x(1:10:0) = 1", f"x{'%a' * 5000} = 1", "x = 1000000000*1", "x = 1\nx%a = 2"]
+    "entry",
+    [
+        "x = 'abc",
+        "x = (1,2,3)",
+        "x(((( = 1",
+        "x(1:10:0) = 1",
+        f"x{'%a' * 5000} = 1",
+        "x = 1000000000*1",
+        "x = 1\nx%a = 2",
+    ],
 )
-def test_what_cannot_be_read_is_refused_in_silence(entry: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_refused_in_silence(
+    entry: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_namelist(f"&a\n{entry}\n/\n")
     assert capsys.readouterr() == ("", "")

@@ -45,7 +45,11 @@ def test_exit_code_of_a_command_that_a_signal_ends(number: signal.Signals) -> No
     job = waiting()
     job.send_signal(number)
     said, errors = job.communicate(timeout=30)
-    assert (job.returncode, said, errors) == (128 + number, "cleaned up\n", f"ended by {number.name}\n")
+    assert (job.returncode, said, errors) == (
+        128 + number,
+        "cleaned up\n",
+        f"ended by {number.name}\n",
+    )
 
 
 def test_a_signal_that_comes_twice_lets_the_clean_up_finish() -> None:

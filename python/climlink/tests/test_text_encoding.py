@@ -1,4 +1,6 @@
-"""No text of the package depends on the locale: every file and every pipe that is read or written as text names its encoding."""
+"""No text of the package depends on the locale: every file and every pipe that is read or written
+as text names its encoding.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,19 @@ FOLDERS = ("python", "wrappers", "evaluation", "benchmarks", "scripts", "cmake")
 
 
 def _sources() -> list[Path]:
-    return [f for name in FOLDERS for f in sorted((ROOT / name).rglob("*.py")) if "tests" not in f.parts]
+    return [
+        f for name in FOLDERS for f in sorted((ROOT / name).rglob("*.py")) if "tests" not in f.parts
+    ]
 
 
 def _silent_text(tree: ast.AST) -> Iterator[int]:
     """Yield the line of every call that reads or writes text without an encoding."""
     for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and not any(k.arg in ("encoding", None) for k in call.keywords) and _is_text(call):
+        if (
+            isinstance(call, ast.Call)
+            and not any(k.arg in ("encoding", None) for k in call.keywords)
+            and _is_text(call)
+        ):
             yield call.lineno
 
 
@@ -33,9 +41,15 @@ def _is_text(call: ast.Call) -> bool:
     if name != "open":
         return False
     position = 0 if isinstance(call.func, ast.Attribute) else 1
-    mode = given.get("mode", call.args[position] if len(call.args) > position else ast.Constant("r"))
+    mode = given.get(
+        "mode", call.args[position] if len(call.args) > position else ast.Constant("r")
+    )
     # Other things are opened too, such as ColumnStore.open(path): their argument is no mode.
-    return isinstance(_constant(mode), str) and "b" not in str(_constant(mode)) and set(str(_constant(mode))) <= set("rwax+t")
+    return (
+        isinstance(_constant(mode), str)
+        and "b" not in str(_constant(mode))
+        and set(str(_constant(mode))) <= set("rwax+t")
+    )
 
 
 def _constant(node: ast.AST | None) -> object:
@@ -45,7 +59,11 @@ def _constant(node: ast.AST | None) -> object:
 def test_text_has_an_explicit_encoding() -> None:
     sources = _sources()
     assert len(sources) > 100
-    found = [f"{f.relative_to(ROOT)}:{line}" for f in sources for line in _silent_text(ast.parse(f.read_bytes()))]
+    found = [
+        f"{f.relative_to(ROOT)}:{line}"
+        for f in sources
+        for line in _silent_text(ast.parse(f.read_bytes()))
+    ]
     assert found == []
 
 

@@ -1,1 +1,3 @@
-"""Training of wrapped emulators on a column store: configuration, data, Lightning module, runs and their checkpoints."""
+"""Training of wrapped emulators on a column store: configuration, data, Lightning module, runs and
+their checkpoints.
+"""

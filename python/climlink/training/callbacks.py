@@ -1,4 +1,6 @@
-"""What happens after each epoch: a checkpoint, a line in metrics.csv; and how checkpoints get to the disk."""
+"""What happens after each epoch: a checkpoint, a line in metrics.csv; and how checkpoints get to
+the disk.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,13 @@ from climlink.training.scores import RunningScores
 
 
 class PlainCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint where it is asked to: Lightning's own goes through the folder for temporary files, which may be full."""
+    """Writes a checkpoint where it is asked to: Lightning's own goes through the folder for
+    temporary files, which may be full.
+    """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
         """Write in one piece: torch, writing by itself, hides why a disk refuses."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
@@ -31,7 +37,9 @@ class PlainCheckpointIO(TorchCheckpointIO):
 
 
 class EpochCheckpoint(Checkpoint):
-    """Writes last.ckpt after every epoch and best.ckpt when the held-out scores improve; each beside its old file, then renamed."""
+    """Writes last.ckpt after every epoch and best.ckpt when the held-out scores improve; each
+    beside its old file, then renamed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -47,7 +55,8 @@ class EpochCheckpoint(Checkpoint):
         with replacing(self._folder / LAST) as last:
             trainer.save_checkpoint(last)
             if improved:
-                # Before last.ckpt, which says that it is there: a run that ends in between does this epoch again.
+                # Before last.ckpt, which says that it is there: a run that ends in between does
+                # this epoch again.
                 with replacing(self._folder / BEST) as best:
                     shutil.copyfile(last, best)
 
@@ -61,7 +70,9 @@ class EpochCheckpoint(Checkpoint):
 
 
 class MetricsFile(Callback):
-    """One line per epoch: epoch from 1, optimizer steps so far, learning rate, seconds of the epoch, training loss and scores."""
+    """One line per epoch: epoch from 1, optimizer steps so far, learning rate, seconds of the
+    epoch, training loss and scores.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -72,7 +83,9 @@ class MetricsFile(Callback):
         self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Append the line; lines of epochs that an interrupted run began and did not save are replaced."""
+        """Append the line; lines of epochs that an interrupted run began and did not save are
+        replaced.
+        """
         assert isinstance(pl_module, ColumnTraining)
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch + 1,
@@ -81,8 +94,15 @@ class MetricsFile(Callback):
             "seconds": round(time.monotonic() - self._started, 3),
             **pl_module.epoch_values(),
         }
-        kept = [r for r in read_metrics(self._path) if int(r["epoch"]) < row["epoch"]] if self._path.exists() else []
-        with replacing(self._path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        kept = (
+            [r for r in read_metrics(self._path) if int(r["epoch"]) < row["epoch"]]
+            if self._path.exists()
+            else []
+        )
+        with (
+            replacing(self._path) as beside,
+            beside.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, fieldnames=list(row))
             writer.writeheader()
             writer.writerows([*kept, row])

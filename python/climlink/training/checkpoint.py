@@ -43,9 +43,15 @@ class CheckpointRecord(Strict):
     data_digest: str
     statistics_digest: str
     training: dict[str, Any] = Field(description="the training configuration as it was run")
-    training_ranges: dict[str, list[list[float]]] = Field(description="host input -> [minimum [width], maximum [width]], fill left out")
-    difference_scale: dict[str, list[float]] = Field(description="host output -> s of the difference formula [width]")
-    stopped_early: bool = Field(default=False, description="the training ended itself before the budget of epochs")
+    training_ranges: dict[str, list[list[float]]] = Field(
+        description="host input -> [minimum [width], maximum [width]], fill left out"
+    )
+    difference_scale: dict[str, list[float]] = Field(
+        description="host output -> s of the difference formula [width]"
+    )
+    stopped_early: bool = Field(
+        default=False, description="the training ended itself before the budget of epochs"
+    )
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,9 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class TrainedEmulator:
-    """An emulator read from a checkpoint, in evaluation mode on the CPU (averaged weights, where the run averaged)."""
+    """An emulator read from a checkpoint, in evaluation mode on the CPU (averaged weights, where
+    the run averaged).
+    """
 
     emulator: WrappedEmulator
     record: CheckpointRecord
@@ -87,31 +95,47 @@ class TrainedEmulator:
 
 
 def attach_record(checkpoint: dict[str, Any], record: CheckpointRecord) -> None:
-    """Store a record in a checkpoint, as JSON text: readable without unpickling anything of climlink."""
+    """Store a record in a checkpoint, as JSON text: readable without unpickling anything of
+    climlink.
+    """
     checkpoint[_KEY] = record.model_dump_json()
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], CheckpointRecord]:
-    """Return a checkpoint and its record; TrainingError if it is missing, broken, foreign or newer. Runs no code from the file."""
+    """Return a checkpoint and its record; TrainingError if it is missing, broken, foreign or newer.
+    Runs no code from the file.
+    """
     if not path.is_file():
-        raise TrainingError(f"{path}: no checkpoint here; train first with climlink train CONFIG.yaml")
+        raise TrainingError(
+            f"{path}: no checkpoint here; train first with climlink train CONFIG.yaml"
+        )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]:.200})") from error
+        raise TrainingError(
+            f"{path}: not a readable checkpoint ({str(error).splitlines()[0]:.200})"
+        ) from error
     if not isinstance(checkpoint, Mapping) or _KEY not in checkpoint:
-        raise TrainingError(f"{path}: a checkpoint, but not one that climlink train wrote (it has no {_KEY!r} record)")
+        raise TrainingError(
+            f"{path}: a checkpoint, but not one that climlink train wrote (it has no {_KEY!r} "
+            "record)"
+        )
     try:
         record = CheckpointRecord.model_validate_json(checkpoint[_KEY])
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise TrainingError(f"{path}: the record does not fit this climlink ({problem}); use the version that wrote it") from error
+        raise TrainingError(
+            f"{path}: the record does not fit this climlink ({problem}); use the version that "
+            "wrote it"
+        ) from error
     return dict(checkpoint), record
 
 
 def find_checkpoint(run: str | Path) -> Path:
-    """Return the checkpoint file of a run directory (the best one where times were held out, else the last), or the file itself."""
+    """Return the checkpoint file of a run directory (the best one where times were held out, else
+    the last), or the file itself.
+    """
     path = Path(run)
     if not path.is_dir():
         return path
@@ -119,18 +143,25 @@ def find_checkpoint(run: str | Path) -> Path:
     for name in (BEST, LAST):
         if (folder / name).is_file():
             return folder / name
-    raise TrainingError(f"{path}: no checkpoint in {folder}; the run has not finished an epoch, or this is no run directory")
+    raise TrainingError(
+        f"{path}: no checkpoint in {folder}; the run has not finished an epoch, or this is no run "
+        "directory"
+    )
 
 
 def run_progress(run: str | Path) -> RunProgress:
-    """Return how far the run got that a run directory, or a checkpoint in one, belongs to; a checkpoint alone counts for itself."""
+    """Return how far the run got that a run directory, or a checkpoint in one, belongs to; a
+    checkpoint alone counts for itself.
+    """
     chosen = find_checkpoint(run)
     last = chosen.with_name(LAST)
     checkpoint, record = read_checkpoint(last if last.is_file() else chosen)
     directory = chosen.parent.parent
     command = ["climlink", "train", str(directory / CONFIG_FILE), "-o", str(directory), "--resume"]
     resume = shlex.join(command) if (directory / CONFIG_FILE).is_file() else None
-    return RunProgress(int(checkpoint["epoch"]) + 1, int(record.training["epochs"]), record.stopped_early, resume)
+    return RunProgress(
+        int(checkpoint["epoch"]) + 1, int(record.training["epochs"]), record.stopped_early, resume
+    )
 
 
 def load_checkpoint(run: str | Path) -> TrainedEmulator:
@@ -140,11 +171,18 @@ def load_checkpoint(run: str | Path) -> TrainedEmulator:
     architecture = _architecture(path, record)
     network = architecture.build_for(record.contract, record.architecture_configuration)
     emulator = WrappedEmulator(record.contract, network)
-    weights = {k.removeprefix(_PREFIX): v for k, v in checkpoint["state_dict"].items() if k.startswith(_PREFIX)}
+    weights = {
+        k.removeprefix(_PREFIX): v
+        for k, v in checkpoint["state_dict"].items()
+        if k.startswith(_PREFIX)
+    }
     try:
         emulator.load_state_dict(weights)
     except RuntimeError as error:
-        raise TrainingError(f"{path}: the weights do not fit the recorded network: {str(error).splitlines()[-1].strip():.200}") from error
+        raise TrainingError(
+            f"{path}: the weights do not fit the recorded network: "
+            f"{str(error).splitlines()[-1].strip():.200}"
+        ) from error
     return TrainedEmulator(emulator.eval(), record, path, int(checkpoint["epoch"]) + 1)
 
 
@@ -158,7 +196,8 @@ def _architecture(path: Path, record: CheckpointRecord) -> Architecture:
     except ArchitectureError as error:
         again = {
             "plug_in": f"; it came from {origin}: install it",
-            "module": f"; it came from {origin}: import that first, or register it in a file or project",
+            "module": f"; it came from {origin}: import that first, or register it in a file or "
+            "project",
         }
         raise TrainingError(f"{path}: {error}{again.get(origin.kind, '')}") from error
 
@@ -174,6 +213,6 @@ def _file_of(path: Path, origin: ArchitectureOrigin) -> Path:
             return place
     raise TrainingError(
         f"{path}: its network was made from {original.name} (SHA-256 {origin.sha256}), which is "
-        f"neither at {places[0]} nor at {places[1]} as it was then; put it back, or train again with "
-        "the changed file"
+        f"neither at {places[0]} nor at {places[1]} as it was then; put it back, or train again "
+        "with the changed file"
     )

@@ -1,6 +1,8 @@
-"""Training batches from a column store: held in memory where they fit, streamed in shuffled blocks of times where they do not.
+"""Training batches from a column store: held in memory where they fit, streamed in shuffled blocks
+of times where they do not.
 
-The order of columns follows from the seed and the epoch alone, so an interrupted run goes on with the batches it would have had.
+The order of columns follows from the seed and the epoch alone, so an interrupted run goes on with
+the batches it would have had.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ _EPOCH_STRIDE = 1_000_003  # keeps the orders of neighbouring seeds and epochs a
 
 
 class Batch(NamedTuple):
-    """Columns of one step, float32; the last two are empty [column, 0] where no host output enters the loss."""
+    """Columns of one step, float32; the last two are empty [column, 0] where no host output enters
+    the loss.
+    """
 
     inputs: Tensor
     """Normalized network inputs [column, n_network]."""
@@ -46,7 +50,11 @@ class Batch(NamedTuple):
 
     def mirrored(self, mirrors: BatchMirrors, generator: torch.Generator) -> Batch:
         """Return the batch with the winds of random columns reversed."""
-        signs = torch.randint(0, 2, (self.inputs.shape[0], 2), generator=generator).to(torch.float32) * 2.0 - 1.0
+        signs = (
+            torch.randint(0, 2, (self.inputs.shape[0], 2), generator=generator).to(torch.float32)
+            * 2.0
+            - 1.0
+        )
         return Batch(*(mirror(part, signs) for mirror, part in zip(mirrors, self, strict=True)))
 
     @property
@@ -71,7 +79,9 @@ def join(parts: list[Batch]) -> Batch:
 
 @dataclass(frozen=True)
 class HostOutputs:
-    """Host outputs that enter the loss as the host receives them; ``scale`` is float64 [width], physical units."""
+    """Host outputs that enter the loss as the host receives them; ``scale`` is float64 [width],
+    physical units.
+    """
 
     variables: VariableSet
     scale: Tensor
@@ -96,7 +106,9 @@ class Encoder:
         self._host = host
 
     def encode(self, times: NDArray[np.int64]) -> Batch:
-        """Return the columns of some times, in order; targets are formed in float64 and cast last."""
+        """Return the columns of some times, in order; targets are formed in float64 and cast
+        last.
+        """
         contract = self._emulator.contract
         rows = torch.from_numpy(self.store.pack(contract.inputs, times))
         targets = torch.from_numpy(self.store.targets(contract.network_outputs, times))
@@ -114,8 +126,15 @@ class Encoder:
         contract, normalization = self._emulator.contract, self._emulator.normalization
         zero_in = -normalization.subtract * normalization.gain
         zero_out = -normalization.output_mean / normalization.output_scale
-        plain = [Mirror(v, torch.zeros(v.width)) if self._host.names else Mirror.nothing() for v in (contract.inputs, self._host.variables)]
-        return BatchMirrors(Mirror(contract.network_inputs, zero_in), Mirror(contract.network_outputs, zero_out), *plain)
+        plain = [
+            Mirror(v, torch.zeros(v.width)) if self._host.names else Mirror.nothing()
+            for v in (contract.inputs, self._host.variables)
+        ]
+        return BatchMirrors(
+            Mirror(contract.network_inputs, zero_in),
+            Mirror(contract.network_outputs, zero_out),
+            *plain,
+        )
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
@@ -126,7 +145,14 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
 class MemoryBatches(IterableDataset[Batch]):
     """Shuffled batches of columns that are all in memory."""
 
-    def __init__(self, columns: Batch, batch_size: int, seed: int, epoch: Callable[[], int], mirrors: BatchMirrors | None = None) -> None:
+    def __init__(
+        self,
+        columns: Batch,
+        batch_size: int,
+        seed: int,
+        epoch: Callable[[], int],
+        mirrors: BatchMirrors | None = None,
+    ) -> None:
         self._columns = columns
         self._mirrors = mirrors
         self._batch_size = batch_size
@@ -145,7 +171,9 @@ class MemoryBatches(IterableDataset[Batch]):
 
 
 class StreamedBatches(IterableDataset[Batch]):
-    """Shuffled batches read block by block: times are shuffled, ``block_times`` of them are read at once and their columns shuffled."""
+    """Shuffled batches read block by block: times are shuffled, ``block_times`` of them are read at
+    once and their columns shuffled.
+    """
 
     def __init__(
         self,
@@ -174,8 +202,13 @@ class StreamedBatches(IterableDataset[Batch]):
         left: list[Batch] = []
         for first in range(0, len(shuffled), self._block_times):
             block = self._encoder.encode(np.sort(shuffled[first : first + self._block_times]))
-            block = join([*left, block.take(torch.randperm(block.inputs.shape[0], generator=generator))])
-            batches = [Batch(*parts) for parts in zip(*(part.split(self._batch_size) for part in block), strict=True)]
+            block = join(
+                [*left, block.take(torch.randperm(block.inputs.shape[0], generator=generator))]
+            )
+            batches = [
+                Batch(*parts)
+                for parts in zip(*(part.split(self._batch_size) for part in block), strict=True)
+            ]
             left = [batches.pop()] if batches[-1].inputs.shape[0] < self._batch_size else []
             for batch in batches:
                 yield batch.mirrored(self._mirrors, generator) if self._mirrors else batch
@@ -207,21 +240,34 @@ class OrderedBatches(IterableDataset[Batch]):
             yield self._encoder.encode(self._times[first : first + self._size])
 
 
-def split_times(store: ColumnStore, config: ValidationConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the time indices trained on and those held out; TrainingError if either is empty where it may not be."""
+def split_times(
+    store: ColumnStore, config: ValidationConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the time indices trained on and those held out; TrainingError if either is empty where
+    it may not be.
+    """
     train = store.indices("train")
     if train.size == 0:
-        raise TrainingError(f"{store.path}: no time belongs to the training split; declare one when preparing the store")
+        raise TrainingError(
+            f"{store.path}: no time belongs to the training split; declare one when preparing the "
+            "store"
+        )
     if config.source == "none":
         return train, train[:0]
     if config.source == "store":
         held = store.indices("validation")
         if held.size == 0:
-            raise TrainingError(f"{store.path}: no time belongs to the validation split; use validation source none or cut")
+            raise TrainingError(
+                f"{store.path}: no time belongs to the validation split; use validation source "
+                "none or cut"
+            )
         return train, held
     chosen = np.arange(train.size) % config.every == config.offset % config.every
     if chosen.all() or not chosen.any():
-        raise TrainingError(f"validation cut every {config.every} from {config.offset} leaves nothing of {train.size} training time(s)")
+        raise TrainingError(
+            f"validation cut every {config.every} from {config.offset} leaves nothing of "
+            f"{train.size} training time(s)"
+        )
     return train[~chosen], train[chosen]
 
 
@@ -257,9 +303,13 @@ class ColumnData(pl.LightningDataModule):
         if per_time * len(self.times) <= limit:
             # Encoding in blocks keeps the float64 intermediates small.
             chunk = max(1, self._encoder.store.time_chunk)
-            parts = [self._encoder.encode(self.times[i : i + chunk]) for i in range(0, len(self.times), chunk)]
+            parts = [
+                self._encoder.encode(self.times[i : i + chunk])
+                for i in range(0, len(self.times), chunk)
+            ]
             return MemoryBatches(join(parts), size, seed, self._epoch, mirrors)
-        # A block, its shuffled copy and its batches are alive at once, and float64 while it is encoded.
+        # A block, its shuffled copy and its batches are alive at once, and float64 while it is
+        # encoded.
         block = max(1, int(limit / (6 * per_time)))
         return StreamedBatches(self._encoder, self.times, block, size, seed, self._epoch, mirrors)
 

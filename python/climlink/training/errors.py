@@ -6,4 +6,6 @@ from climlink.wrappers.errors import ClimlinkError
 
 
 class TrainingError(ClimlinkError, RuntimeError):
-    """A run cannot start, go on or be read: the message says what was expected, what came and what to do."""
+    """A run cannot start, go on or be read: the message says what was expected, what came and what
+    to do.
+    """

@@ -1,4 +1,6 @@
-"""Statistics of network inputs that no file holds: features derived in the graph are measured on the training columns themselves."""
+"""Statistics of network inputs that no file holds: features derived in the graph are measured on
+the training columns themselves.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,30 @@ from climlink.wrappers.variable_sets import VariableSet
 
 
 def missing_fields(statistics: Statistics, network_inputs: VariableSet) -> list[str]:
-    """Return the fields that the normalization of a network-side set needs and the statistics lack."""
-    return [name for name in dict.fromkeys(v.field_name for v in network_inputs.variables) if name not in statistics.variables]
+    """Return the fields that the normalization of a network-side set needs and the statistics
+    lack.
+    """
+    return [
+        name
+        for name in dict.fromkeys(v.field_name for v in network_inputs.variables)
+        if name not in statistics.variables
+    ]
 
 
-def with_features(statistics: Statistics, fields: NetworkFields, network_inputs: VariableSet, blocks: Iterable[Tensor]) -> Statistics:
-    """Return statistics that cover every network input; ``blocks`` are host rows [row, n_input] of the training split."""
+def with_features(
+    statistics: Statistics,
+    fields: NetworkFields,
+    network_inputs: VariableSet,
+    blocks: Iterable[Tensor],
+) -> Statistics:
+    """Return statistics that cover every network input; ``blocks`` are host rows [row, n_input] of
+    the training split.
+    """
     position = {v.field_name: network_inputs.slice(v.name) for v in network_inputs.variables}
-    moments = {name: Moments(network_inputs.width_of(_first(network_inputs, name))) for name in missing_fields(statistics, network_inputs)}
+    moments = {
+        name: Moments(network_inputs.width_of(_first(network_inputs, name)))
+        for name in missing_fields(statistics, network_inputs)
+    }
     if not moments:
         return statistics
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""The training loss: Huber on normalized outputs, optionally also on what the host receives and on differences between levels."""
+"""The training loss: Huber on normalized outputs, optionally also on what the host receives and on
+differences between levels.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _PRUNED = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_qn", "ptend_u", "
 
 
 def output_weights(variables: VariableSet, config: LossConfig, pruned_levels: int) -> Tensor:
-    """Return the weight of every output in the loss [width]: 0 where a constraint zeroes it, else as configured."""
+    """Return the weight of every output in the loss [width]: 0 where a constraint zeroes it, else
+    as configured.
+    """
     weights = torch.ones(variables.width)
     for v in variables.variables:
         where = variables.slice(v.name)
@@ -60,32 +64,57 @@ class ColumnLoss(nn.Module):
         self.difference_weight = config.level_difference_weight
         self.output_count = contract.network_outputs.width
         outputs, own = contract.outputs, contract.network_outputs
-        positions = [k for n in host.names for k in range(outputs.slice(n).start, outputs.slice(n).stop)]
-        profiles = [k for v in own.profiles for k in range(own.slice(v.name).start, own.slice(v.name).stop)]
+        positions = [
+            k for n in host.names for k in range(outputs.slice(n).start, outputs.slice(n).stop)
+        ]
+        profiles = [
+            k for v in own.profiles for k in range(own.slice(v.name).start, own.slice(v.name).stop)
+        ]
         self.register_buffer("weights", output_weights(own, config, pruned), persistent=False)
         self.register_buffer("deltas", output_deltas(own, config), persistent=False)
         self.register_buffer("host_deltas", output_deltas(host.variables, config), persistent=False)
-        self.register_buffer("host_weights", output_weights(host.variables, config, pruned), persistent=False)
-        self.register_buffer("host_positions", torch.tensor(positions, dtype=torch.int64), persistent=False)
+        self.register_buffer(
+            "host_weights", output_weights(host.variables, config, pruned), persistent=False
+        )
+        self.register_buffer(
+            "host_positions", torch.tensor(positions, dtype=torch.int64), persistent=False
+        )
         self.register_buffer("host_scale", host.scale, persistent=False)
-        self.register_buffer("profile_positions", torch.tensor(profiles, dtype=torch.int64), persistent=False)
+        self.register_buffer(
+            "profile_positions", torch.tensor(profiles, dtype=torch.int64), persistent=False
+        )
         self.level_count = contract.level_count
 
     def forward(self, emulator: WrappedEmulator, rows: Tensor, batch: Batch) -> Tensor:
-        """Return the loss, a scalar, for the network's normalized rows [column, n_network_output]."""
+        """Return the loss, a scalar, for the network's normalized rows [column,
+        n_network_output].
+        """
         total = (huber(rows - batch.targets, self.deltas) * self.weights).sum()
         if batch.host_targets.shape[1] > 0:
-            received = emulator.constrain(batch.host_rows, rows).index_select(1, self.host_positions)
+            received = emulator.constrain(batch.host_rows, rows).index_select(
+                1, self.host_positions
+            )
             scaled = (received / self.host_scale).to(torch.float32)
-            total = total + self.host_weight * (huber(scaled - batch.host_targets, self.host_deltas) * self.host_weights).sum()
+            total = (
+                total
+                + self.host_weight
+                * (huber(scaled - batch.host_targets, self.host_deltas) * self.host_weights).sum()
+            )
         if self.difference_weight > 0.0:
             total = total + self.difference_weight * self._differences(rows - batch.targets)
         return total / (rows.shape[0] * self.output_count)
 
     def _differences(self, error: Tensor) -> Tensor:
-        """Return the summed loss on differences between neighbouring levels, where both levels count."""
-        chosen = [part.index_select(-1, self.profile_positions) for part in (error, self.deltas, self.weights)]
-        by_level, delta, weight = (part.reshape(*part.shape[:-1], -1, self.level_count) for part in chosen)
+        """Return the summed loss on differences between neighbouring levels, where both levels
+        count.
+        """
+        chosen = [
+            part.index_select(-1, self.profile_positions)
+            for part in (error, self.deltas, self.weights)
+        ]
+        by_level, delta, weight = (
+            part.reshape(*part.shape[:-1], -1, self.level_count) for part in chosen
+        )
         # All levels of an output have one weight, or 0 where pruned.
         both = torch.minimum(weight[:, 1:], weight[:, :-1])
         return (huber(by_level.diff(dim=-1), delta[:, 1:]) * both).sum()

@@ -9,14 +9,17 @@ from climlink.training.errors import TrainingError
 from climlink.wrappers.variable_sets import VariableSet
 
 _ODD = {
-    "state_u": 0, "state_u_dyn": 0, "state_u_prvphy": 0, "tm_state_u_dyn": 0, "tm_state_u_prvphy": 0, "pbuf_TAUX": 0, "ptend_u": 0,
-    "state_v": 1, "pbuf_TAUY": 1, "ptend_v": 1,
+    "state_u": 0, "state_u_dyn": 0, "state_u_prvphy": 0, "tm_state_u_dyn": 0,
+    "tm_state_u_prvphy": 0, "pbuf_TAUX": 0, "ptend_u": 0, "state_v": 1, "pbuf_TAUY": 1,
+    "ptend_v": 1,
 }  # fmt: skip
 """Variables that change sign with the zonal (0) or the meridional (1) wind."""
 
 
 class Mirror:
-    """Reverses winds in rows of a variable set, normalized or not: x becomes -x about the value that stands for zero wind."""
+    """Reverses winds in rows of a variable set, normalized or not: x becomes -x about the value
+    that stands for zero wind.
+    """
 
     def __init__(self, variables: VariableSet, zero: Tensor) -> None:
         """``zero`` [width] is what a physical zero is in these rows."""
@@ -24,10 +27,15 @@ class Mirror:
         axis = torch.full((variables.width,), 2)
         for v in variables.variables:
             if v.base_name in _ODD and v.representation == "log":
-                raise TrainingError(f"mirror_winds cannot reverse {v.name}: a signed logarithm has no mirror; leave mirror_winds out")
+                raise TrainingError(
+                    f"mirror_winds cannot reverse {v.name}: a signed logarithm has no mirror; "
+                    "leave mirror_winds out"
+                )
             axis[variables.slice(v.name)] = _ODD.get(v.base_name, 2)
         self._axis = axis
-        self._zero = torch.where(axis < 2, zero.detach().to(torch.float32), torch.zeros(variables.width))
+        self._zero = torch.where(
+            axis < 2, zero.detach().to(torch.float32), torch.zeros(variables.width)
+        )
 
     @classmethod
     def nothing(cls) -> Mirror:
@@ -35,8 +43,12 @@ class Mirror:
         return cls(VariableSet("nothing", ()), torch.zeros(0))
 
     def __call__(self, rows: Tensor, signs: Tensor) -> Tensor:
-        """Return rows [column, width] with winds times ``signs`` [column, 2] (zonal, meridional), each 1 or -1."""
+        """Return rows [column, width] with winds times ``signs`` [column, 2] (zonal, meridional),
+        each 1 or -1.
+        """
         if self._width == 0:
             return rows
-        factor = torch.cat([signs, torch.ones_like(signs[:, :1])], dim=1).index_select(1, self._axis)
+        factor = torch.cat([signs, torch.ones_like(signs[:, :1])], dim=1).index_select(
+            1, self._axis
+        )
         return factor * (rows - self._zero) + self._zero

@@ -1,4 +1,6 @@
-"""The Lightning module: one optimization step, the validation scores, and what a checkpoint holds besides weights."""
+"""The Lightning module: one optimization step, the validation scores, and what a checkpoint holds
+besides weights.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,12 @@ class ColumnTraining(pl.LightningModule):
     """A WrappedEmulator under training. Its state_dict is the emulator's, under ``emulator.``."""
 
     def __init__(
-        self, emulator: WrappedEmulator, config: TrainingConfig, record: CheckpointRecord, host: HostOutputs, steps_per_epoch: int
+        self,
+        emulator: WrappedEmulator,
+        config: TrainingConfig,
+        record: CheckpointRecord,
+        host: HostOutputs,
+        steps_per_epoch: int,
     ) -> None:
         super().__init__()
         self.emulator = emulator
@@ -33,7 +40,9 @@ class ColumnTraining(pl.LightningModule):
         self._config = config
         self._record = record
         self._steps_per_epoch = steps_per_epoch
-        self._scores = RunningScores(emulator.contract.network_outputs, emulator.contract.pruned_levels)
+        self._scores = RunningScores(
+            emulator.contract.network_outputs, emulator.contract.pruned_levels
+        )
         self._epoch_loss: list[Tensor] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -43,8 +52,9 @@ class ColumnTraining(pl.LightningModule):
         if not bool(torch.isfinite(loss)):
             where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
             raise TrainingError(
-                f"the loss is {float(loss.detach())} in {where}: training has diverged or a target is not finite; lower "
-                "optimizer.learning_rate, set gradient_clip, or check the store with climlink data describe"
+                f"the loss is {float(loss.detach())} in {where}: training has diverged or a target "
+                "is not finite; lower optimizer.learning_rate, set gradient_clip, or check the "
+                "store with climlink data describe"
             )
         self._epoch_loss.append(loss.detach())
         self.log("loss", loss, prog_bar=True, logger=False)
@@ -55,7 +65,9 @@ class ColumnTraining(pl.LightningModule):
         self._epoch_loss = []
 
     def epoch_values(self) -> dict[str, float]:
-        """Return what the epoch scored: ``train_loss``, and ``r2_<output>`` where times are held out."""
+        """Return what the epoch scored: ``train_loss``, and ``r2_<output>`` where times are held
+        out.
+        """
         return {"train_loss": float(torch.stack(self._epoch_loss).mean()), **self._scores.values()}
 
     def on_validation_epoch_start(self) -> None:
@@ -71,18 +83,30 @@ class ColumnTraining(pl.LightningModule):
         """Return AdamW and its schedule, advanced after every batch."""
         optimizer = make_optimizer(self.emulator, self._config.optimizer)
         total = self._steps_per_epoch * self._config.epochs
-        schedule = LambdaLR(optimizer, lambda step: rate_factor(self._config.schedule, step, total, self._steps_per_epoch))
+        schedule = LambdaLR(
+            optimizer,
+            lambda step: rate_factor(self._config.schedule, step, total, self._steps_per_epoch),
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the contract, the architecture and the provenance, and whether this is where the training ends itself."""
-        attach_record(checkpoint, self._record.model_copy(update={"stopped_early": self.trainer.should_stop}))
+        """Add the contract, the architecture and the provenance, and whether this is where the
+        training ends itself.
+        """
+        attach_record(
+            checkpoint, self._record.model_copy(update={"stopped_early": self.trainer.should_stop})
+        )
 
 
 def make_optimizer(emulator: WrappedEmulator, config: OptimizerConfig) -> Optimizer:
-    """Return AdamW over the network's parameters; biases and norms (one dimension) decay only if configured."""
+    """Return AdamW over the network's parameters; biases and norms (one dimension) decay only if
+    configured.
+    """
     parameters = [p for p in emulator.network.parameters() if p.requires_grad]
     decayed = [p for p in parameters if p.ndim > 1 or config.decayed == "all"]
     plain = [p for p in parameters if p.ndim <= 1 and config.decayed != "all"]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     return AdamW([g for g in groups if g["params"]], lr=config.learning_rate, betas=config.betas)

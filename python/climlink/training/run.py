@@ -28,8 +28,20 @@ from climlink.data.store import ColumnStore
 from climlink.packages.scripting import scripted
 from climlink.signals import Interrupted
 from climlink.threads import intra_op_threads
-from climlink.training.callbacks import EpochCheckpoint, MetricsFile, PlainCheckpointIO, read_metrics
-from climlink.training.checkpoint import CHECKPOINT_FOLDER, CONFIG_FILE, LAST, CheckpointRecord, find_checkpoint, read_checkpoint
+from climlink.training.callbacks import (
+    EpochCheckpoint,
+    MetricsFile,
+    PlainCheckpointIO,
+    read_metrics,
+)
+from climlink.training.checkpoint import (
+    CHECKPOINT_FOLDER,
+    CONFIG_FILE,
+    LAST,
+    CheckpointRecord,
+    find_checkpoint,
+    read_checkpoint,
+)
 from climlink.training.config import TrainingConfig, load_training
 from climlink.training.data import ColumnData, Encoder, HostOutputs, host_outputs
 from climlink.training.errors import TrainingError
@@ -45,7 +57,9 @@ METRICS_FILE = "metrics.csv"
 STATISTICS_FILE = "statistics.nc"
 _PLACES = ("output", "store", "statistics", "variables")
 _FREE_ON_RESUME = ("device", "threads", "memory_limit_gib", *_PLACES)
-"""Settings that may differ between a run and its continuation: where it runs, not what it computes (the store's digest is compared)."""
+"""Settings that may differ between a run and its continuation: where it runs, not what it computes
+(the store's digest is compared).
+"""
 
 _REFRESH = 5  # batches between updates of the progress bar
 
@@ -87,10 +101,12 @@ def train(
 ) -> RunResult:
     """Train an emulator and return where it lies.
 
-    ``resume`` goes on after the last whole epoch of the same run, with the weights, optimizer and batches it would have had; with nothing
-    to resume it starts. ``overwrite`` starts again in a directory that holds a run. ``overrides`` replaces keys of the configuration.
-    ``stop_after`` ends this call after so many epochs in all; the schedule still spans ``epochs``. Raises TrainingError, ConfigError,
-    StoreError, ContractError or FileError, and Interrupted at SIGTERM; torch's threads and random numbers are left as they were.
+    ``resume`` goes on after the last whole epoch of the same run, with the weights, optimizer and
+    batches it would have had; with nothing to resume it starts. ``overwrite`` starts again in a
+    directory that holds a run. ``overrides`` replaces keys of the configuration. ``stop_after``
+    ends this call after so many epochs in all; the schedule still spans ``epochs``. Raises
+    TrainingError, ConfigError, StoreError, ContractError or FileError, and Interrupted at SIGTERM;
+    torch's threads and random numbers are left as they were.
     """
     started = time.monotonic()
     config = load_training(config, overrides).resolved()
@@ -103,10 +119,23 @@ def train(
             _check_resumable(last, parts.record)
         else:
             _start_directory(directory, config, parts)
-        _fit(config, parts, directory, last if resume and last.exists() else None, progress, stop_after)
+        _fit(
+            config,
+            parts,
+            directory,
+            last if resume and last.exists() else None,
+            progress,
+            stop_after,
+        )
     lines = read_metrics(directory / METRICS_FILE)
     metrics = {k: float(v) for k, v in lines[-1].items() if v != ""}
-    return RunResult(directory, find_checkpoint(directory), int(metrics["epoch"]), time.monotonic() - started, metrics)
+    return RunResult(
+        directory,
+        find_checkpoint(directory),
+        int(metrics["epoch"]),
+        time.monotonic() - started,
+        metrics,
+    )
 
 
 def _check_directory(directory: Path, resume: bool, overwrite: bool) -> None:
@@ -114,9 +143,14 @@ def _check_directory(directory: Path, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise TrainingError("resume and overwrite exclude each other")
     if (directory / CONFIG_FILE).exists() and not (resume or overwrite):
-        raise TrainingError(f"{directory} already holds a run; go on with it (resume), replace it (overwrite) or choose another name")
+        raise TrainingError(
+            f"{directory} already holds a run; go on with it (resume), replace it (overwrite) or "
+            "choose another name"
+        )
     if directory.exists() and any(directory.iterdir()) and not (directory / CONFIG_FILE).exists():
-        raise TrainingError(f"{directory} is not empty and holds no run; choose another name or output directory")
+        raise TrainingError(
+            f"{directory} is not empty and holds no run; choose another name or output directory"
+        )
 
 
 def _start_directory(directory: Path, config: TrainingConfig, parts: _Parts) -> None:
@@ -134,7 +168,10 @@ def _start_directory(directory: Path, config: TrainingConfig, parts: _Parts) -> 
         with replacing(directory / source.name) as beside:
             shutil.copyfile(source, beside)
     with replacing(directory / CONFIG_FILE) as beside:
-        beside.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=120), encoding="utf-8")
+        beside.write_text(
+            yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=120),
+            encoding="utf-8",
+        )
 
 
 def _assemble(config: TrainingConfig, progress: bool) -> _Parts:
@@ -150,7 +187,12 @@ def _assemble(config: TrainingConfig, progress: bool) -> _Parts:
     statistics = _statistics(config, store, emulator)
     emulator.fit(statistics)
     chosen = host_outputs(config.loss.host_outputs, contract.outputs)
-    host = HostOutputs(chosen, output_scale(chosen, statistics) if chosen.variables else torch.zeros(0, dtype=torch.float64))
+    host = HostOutputs(
+        chosen,
+        output_scale(chosen, statistics)
+        if chosen.variables
+        else torch.zeros(0, dtype=torch.float64),
+    )
     data = ColumnData(Encoder(store, emulator, host), config)
     record = CheckpointRecord(
         contract=contract,
@@ -164,7 +206,13 @@ def _assemble(config: TrainingConfig, progress: bool) -> _Parts:
         training_ranges=training_ranges(contract, statistics),
         difference_scale=difference_scale(contract, statistics),
     )
-    return _Parts(store, statistics, record, ColumnTraining(emulator, config, record, host, data.steps_per_epoch), data)
+    return _Parts(
+        store,
+        statistics,
+        record,
+        ColumnTraining(emulator, config, record, host, data.steps_per_epoch),
+        data,
+    )
 
 
 def _require_variables(store: ColumnStore, contract: EmulatorContract) -> None:
@@ -181,13 +229,22 @@ def _require_variables(store: ColumnStore, contract: EmulatorContract) -> None:
             raise TrainingError(f"{cannot}: {error}") from error
 
 
-def _statistics(config: TrainingConfig, store: ColumnStore, emulator: WrappedEmulator) -> Statistics:
-    """Return statistics of every input and output: read or computed, and completed with the graph's own features."""
-    statistics = compute_statistics(store) if config.statistics is None else read_statistics(config.statistics)
+def _statistics(
+    config: TrainingConfig, store: ColumnStore, emulator: WrappedEmulator
+) -> Statistics:
+    """Return statistics of every input and output: read or computed, and completed with the graph's
+    own features.
+    """
+    statistics = (
+        compute_statistics(store)
+        if config.statistics is None
+        else read_statistics(config.statistics)
+    )
     if statistics.data_digest not in (None, store.digest):
         raise TrainingError(
-            f"{config.statistics}: statistics of other data (digest {statistics.data_digest:.12}...) than {store.path} "
-            f"({store.digest:.12}...); compute them again or leave statistics out"
+            f"{config.statistics}: statistics of other data (digest "
+            f"{statistics.data_digest:.12}...) than {store.path} ({store.digest:.12}...); compute "
+            "them again or leave statistics out"
         )
     contract, times = emulator.contract, store.indices("train")
     size = store.read_together
@@ -197,19 +254,27 @@ def _statistics(config: TrainingConfig, store: ColumnStore, emulator: WrappedEmu
 
 
 def _check_resumable(last: Path, record: CheckpointRecord) -> None:
-    """Raise TrainingError unless the run in the directory was made from the same data, statistics and settings."""
+    """Raise TrainingError unless the run in the directory was made from the same data, statistics
+    and settings.
+    """
     _, old = read_checkpoint(last)
     for what, before, now in (
         ("the data digest of the store", old.data_digest, record.data_digest),
         ("the digest of the statistics", old.statistics_digest, record.statistics_digest),
     ):
         if before != now:
-            raise TrainingError(f"cannot resume {last}: {what} was {before}, now {now}; use the same store or start a new run")
+            raise TrainingError(
+                f"cannot resume {last}: {what} was {before}, now {now}; use the same store or "
+                "start a new run"
+            )
     begun, asked = _settings(old), _settings(record)
     changed = [k for k in asked if asked[k] != begun.get(k)]
     if changed:
         details = ", ".join(f"{k} was {begun.get(k)!r:.80}, now {asked[k]!r:.80}" for k in changed)
-        raise TrainingError(f"cannot resume {last} with another configuration: {details}; restore it or start a new run")
+        raise TrainingError(
+            f"cannot resume {last} with another configuration: {details}; restore it or start a "
+            "new run"
+        )
     if old.architecture_origin.sha256 != record.architecture_origin.sha256:
         changed_file = f"{record.architecture_origin.where} is not what it was when the run began"
         raise TrainingError(f"cannot resume {last}: {changed_file}; restore it or start a new run")
@@ -227,11 +292,22 @@ def _settings(record: CheckpointRecord) -> dict[str, Any]:
     return {**settings, "architecture": architecture}
 
 
-def _fit(config: TrainingConfig, parts: _Parts, directory: Path, resume_from: Path | None, progress: bool, stop_after: int | None) -> None:
+def _fit(
+    config: TrainingConfig,
+    parts: _Parts,
+    directory: Path,
+    resume_from: Path | None,
+    progress: bool,
+    stop_after: int | None,
+) -> None:
     """Hand the run to Lightning."""
-    callbacks: list[Callback] = [MetricsFile(directory / METRICS_FILE), EpochCheckpoint(directory / CHECKPOINT_FOLDER)]
+    callbacks: list[Callback] = [
+        MetricsFile(directory / METRICS_FILE),
+        EpochCheckpoint(directory / CHECKPOINT_FOLDER),
+    ]
     if config.ema_decay is not None:
-        # Buffers are not averaged: they are constants, and the mean of integer positions would be cut to other integers.
+        # Buffers are not averaged: they are constants, and the mean of integer positions would be
+        # cut to other integers.
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay, use_buffers=False))
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=_REFRESH))
@@ -248,14 +324,19 @@ def _fit(config: TrainingConfig, parts: _Parts, directory: Path, resume_from: Pa
             num_sanity_val_steps=0,
             limit_val_batches=1.0 if parts.data.held_out.size else 0,
             default_root_dir=directory,
-            # One process: without this Lightning looks for a cluster and calls MPI_Init wherever mpi4py is installed.
+            # One process: without this Lightning looks for a cluster and calls MPI_Init wherever
+            # mpi4py is installed.
             plugins=[LightningEnvironment(), PlainCheckpointIO()],
         )
         try:
-            trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from, weights_only=True)
+            trainer.fit(
+                parts.module, datamodule=parts.data, ckpt_path=resume_from, weights_only=True
+            )
         except SIGTERMException as end:
             raise Interrupted(signal.SIGTERM) from end
-        except SystemExit as end:  # what Lightning makes of a KeyboardInterrupt; a library does not end the process
+        except (
+            SystemExit
+        ) as end:  # what Lightning makes of a KeyboardInterrupt; a library does not end the process
             raise KeyboardInterrupt from end
 
 
@@ -269,12 +350,23 @@ def _torch_state(config: TrainingConfig) -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's notes on hardware, workers and loggers, which say nothing about the run."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")]
+    """Silence Lightning's notes on hardware, workers and loggers, which say nothing about the
+    run.
+    """
+    loggers = [
+        logging.getLogger(name)
+        for name in (
+            "lightning.pytorch",
+            "lightning.fabric",
+            "lightning.pytorch.utilities.rank_zero",
+        )
+    ]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*`__len__` on your dataset.*|.*IterableDataset.*")
+        warnings.filterwarnings(
+            "ignore", message=".*`__len__` on your dataset.*|.*IterableDataset.*"
+        )
         warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
         for logger in loggers:
             logger.setLevel(logging.ERROR)

@@ -20,7 +20,9 @@ class RunningScores:
         """Forget everything."""
         width = self._variables.width
         self._count = 0
-        self._error, self._sum, self._square = (torch.zeros(width, dtype=torch.float64) for _ in range(3))
+        self._error, self._sum, self._square = (
+            torch.zeros(width, dtype=torch.float64) for _ in range(3)
+        )
 
     def add(self, prediction: Tensor, target: Tensor) -> None:
         """Take in normalized rows [column, width]."""
@@ -31,19 +33,27 @@ class RunningScores:
         self._square += t.square().sum(dim=0)
 
     def values(self) -> dict[str, float]:
-        """Return ``r2_<output>``, for a profile the median over levels that are not pruned and vary; nothing without columns."""
+        """Return ``r2_<output>``, for a profile the median over levels that are not pruned and
+        vary; nothing without columns.
+        """
         if self._count == 0:
             return {}
         spread = self._square - self._sum.square() / self._count
-        r2 = torch.where(spread > 0, 1.0 - self._error / spread, torch.full_like(spread, float("nan")))
+        r2 = torch.where(
+            spread > 0, 1.0 - self._error / spread, torch.full_like(spread, float("nan"))
+        )
         values: dict[str, float] = {}
         for v in self._variables.variables:
             levels = r2[self._variables.slice(v.name)][self._pruned if v.is_profile else 0 :]
-            values[f"r2_{v.name}"] = float(levels.nanquantile(0.5)) if levels.numel() else float("nan")
+            values[f"r2_{v.name}"] = (
+                float(levels.nanquantile(0.5)) if levels.numel() else float("nan")
+            )
         return values
 
     @staticmethod
     def summary(values: dict[str, float]) -> float | None:
-        """Return the mean over outputs, what the best checkpoint is chosen by; None without scores."""
+        """Return the mean over outputs, what the best checkpoint is chosen by; None without
+        scores.
+        """
         scores = [v for k, v in values.items() if k.startswith("r2_") and v == v]
         return sum(scores) / len(scores) if scores else None

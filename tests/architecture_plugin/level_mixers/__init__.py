@@ -36,7 +36,9 @@ class LevelMixer(ColumnEmulator):
         self.profile_outputs: int = shape.profile_outputs
         self.level_count: int = shape.level_count
         outputs = shape.profile_outputs * shape.level_count + shape.scalar_outputs
-        self.inner = nn.Linear(shape.profile_inputs * shape.level_count + shape.scalar_inputs, configuration.width)
+        self.inner = nn.Linear(
+            shape.profile_inputs * shape.level_count + shape.scalar_inputs, configuration.width
+        )
         self.outer = nn.Linear(configuration.width, outputs)
         self.sure = nn.Linear(configuration.width, outputs)
 
@@ -44,7 +46,9 @@ class LevelMixer(ColumnEmulator):
         """Return profiles [batch, channel, level], scalars [batch, channel] and confidence [batch,
         output].
         """
-        hidden = torch.nn.functional.gelu(self.inner(torch.cat([profiles.flatten(1), scalars], dim=1)))
+        hidden = torch.nn.functional.gelu(
+            self.inner(torch.cat([profiles.flatten(1), scalars], dim=1))
+        )
         rows = self.outer(hidden)
         split = self.profile_outputs * self.level_count
         out = rows[:, :split].reshape(rows.shape[0], self.profile_outputs, self.level_count)

@@ -1,4 +1,6 @@
-"""add_backend.py on copies of the framework's files: it changes what it knows and refuses everything else, whole."""
+"""add_backend.py on copies of the framework's files: it changes what it knows and refuses
+everything else, whole.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,11 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 SOURCES = Path("components/emulators/common/src")
-HEADER, FACTORY, BUILD = "inference/inference_backend.hpp", "inference/create_inference_backend.cpp", "CMakeLists.txt"
+HEADER, FACTORY, BUILD = (
+    "inference/inference_backend.hpp",
+    "inference/create_inference_backend.cpp",
+    "CMakeLists.txt",
+)
 
 
 @pytest.fixture
@@ -24,12 +30,21 @@ def checkout(tmp_path: Path) -> Path:
 
 def add_backend(root: Path) -> subprocess.CompletedProcess[str]:
     """Run the script on a checkout."""
-    return subprocess.run([sys.executable, str(HERE.parent / "add_backend.py"), str(root)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, str(HERE.parent / "add_backend.py"), str(root)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def contents(root: Path) -> dict[str, str]:
     """Return every file of the checkout."""
-    return {str(p.relative_to(root / SOURCES)): p.read_text() for p in sorted((root / SOURCES).rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root / SOURCES)): p.read_text()
+        for p in sorted((root / SOURCES).rglob("*"))
+        if p.is_file()
+    }
 
 
 def without_insertions(text: str) -> str:
@@ -89,12 +104,17 @@ def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
         (replaced(HEADER, "bool verbose = false;", "int verbosity = 0;"), "bool verbose = false;"),
         (replaced(HEADER, "struct InferenceConfig", "struct Settings"), "found it in 0"),
         (replaced(FACTORY, "case BackendType::STUB:", "case 0:"), "case BackendType::STUB:"),
-        (replaced(BUILD, "add_library(emulator_common", "add_library(other"), "add_library(emulator_common ...) once"),
+        (
+            replaced(BUILD, "add_library(emulator_common", "add_library(other"),
+            "add_library(emulator_common ...) once",
+        ),
         (lambda root: (root / SOURCES / FACTORY).unlink(), "No such file"),
         (lambda root: shutil.rmtree(root / "components"), "expected struct InferenceConfig"),
     ],
 )
-def test_an_unknown_checkout_is_refused_whole(checkout: Path, change: Callable[[Path], None], said: str) -> None:
+def test_an_unknown_checkout_is_refused_whole(
+    checkout: Path, change: Callable[[Path], None], said: str
+) -> None:
     change(checkout)
     before = contents(checkout)
     done = add_backend(checkout)
@@ -114,6 +134,11 @@ def test_a_second_run_is_refused(checkout: Path) -> None:
 
 
 def test_wrong_usage_is_exit_code_2() -> None:
-    done = subprocess.run([sys.executable, str(HERE.parent / "add_backend.py")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(HERE.parent / "add_backend.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert "e3sm_root" in done.stderr

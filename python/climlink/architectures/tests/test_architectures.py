@@ -1,4 +1,6 @@
-"""The architectures from outside: published sizes and starting values, scripting, independence of columns, errors."""
+"""The architectures from outside: published sizes and starting values, scripting, independence of
+columns, errors.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from climlink.architectures import ArchitectureError, architecture_names, build, preset_names, resolve_configuration
+from climlink.architectures import (
+    ArchitectureError,
+    architecture_names,
+    build,
+    preset_names,
+    resolve_configuration,
+)
 from climlink.architectures.unet import UNet
 from climlink.wrappers.column_emulator import ColumnShape, trainable_parameters
 
-PUBLISHED = ColumnShape(profile_inputs=9, scalar_inputs=17, profile_outputs=5, scalar_outputs=8, level_count=60)
+PUBLISHED = ColumnShape(
+    profile_inputs=9, scalar_inputs=17, profile_outputs=5, scalar_outputs=8, level_count=60
+)
 TINY: dict[str, Any] = {"widths": [8, 8, 16, 16], "blocks": 1, "groups": 4}
 EVERY = [("linear", {}), ("mlp", {"hidden": [16, 12]}), ("unet", {"preset": "small", **TINY})]
 
@@ -32,7 +42,10 @@ def test_published_unet_has_the_published_number_of_parameters() -> None:
 
 
 def test_small_unet_stays_within_its_budget() -> None:
-    assert trainable_parameters(build("unet", {"preset": "small"}, ColumnShape(25, 20, 5, 8, 60))) <= 1_500_000
+    assert (
+        trainable_parameters(build("unet", {"preset": "small"}, ColumnShape(25, 20, 5, 8, 60)))
+        <= 1_500_000
+    )
 
 
 def test_published_unet_starts_as_published() -> None:
@@ -43,8 +56,14 @@ def test_published_unet_starts_as_published() -> None:
     bound = 1e-5 * math.sqrt(6.0 / (3 * (weight.shape[0] + weight.shape[1])))
     assert float(weight.abs().max()) <= bound
     assert float(weight.abs().max()) > 0.99 * bound
-    assert all(float(p.detach().abs().max()) == 0 for name, p in network.named_parameters() if name.endswith("bias"))
-    seconds = [p.detach() for name, p in network.named_parameters() if name.endswith("second.weight")]
+    assert all(
+        float(p.detach().abs().max()) == 0
+        for name, p in network.named_parameters()
+        if name.endswith("bias")
+    )
+    seconds = [
+        p.detach() for name, p in network.named_parameters() if name.endswith("second.weight")
+    ]
     # encoder 2*4 + 3 down, middle 2, decoder 3*4 + 3 up
     assert len(seconds) == 28
     assert all(0 < float(p.abs().max()) < 2e-6 for p in seconds)
@@ -55,7 +74,9 @@ def test_published_unet_starts_as_published() -> None:
 
 @pytest.mark.parametrize(("name", "configuration"), EVERY)
 @pytest.mark.parametrize("levels", [60, 26, 9])
-def test_any_level_count_gives_the_declared_shapes(name: str, configuration: dict[str, Any], levels: int) -> None:
+def test_any_level_count_gives_the_declared_shapes(
+    name: str, configuration: dict[str, Any], levels: int
+) -> None:
     shape = ColumnShape(3, 2, 4, 5, levels)
     profiles, scalars, confidence = build(name, configuration, shape)(*_inputs(shape, 6))
     assert profiles.shape == (6, 4, levels)
@@ -82,7 +103,9 @@ def test_script_equals_eager_bitwise(name: str, configuration: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(("name", "configuration"), EVERY)
-def test_columns_do_not_see_their_batch_and_inputs_stay(name: str, configuration: dict[str, Any]) -> None:
+def test_columns_do_not_see_their_batch_and_inputs_stay(
+    name: str, configuration: dict[str, Any]
+) -> None:
     network = build(name, configuration, PUBLISHED).train()
     profiles, scalars = _inputs(PUBLISHED, 12)
     before = (profiles.clone(), scalars.clone())
@@ -106,7 +129,9 @@ def test_double_precision_follows_the_module(name: str, configuration: dict[str,
 
 
 def test_padding_at_the_top_is_zero_levels_of_the_stem() -> None:
-    """60 levels padded by four zero levels equal a 64-level network given those zero levels itself, below the padding."""
+    """60 levels padded by four zero levels equal a 64-level network given those zero levels itself,
+    below the padding.
+    """
     configuration = {"preset": "small", **TINY, "position_channels": 0, "rectified_scalars": False}
     padded = build("unet", configuration, ColumnShape(3, 0, 2, 0, 60))
     plain = build("unet", configuration, ColumnShape(3, 0, 2, 0, 64))
@@ -132,7 +157,10 @@ def test_same_seed_gives_the_same_weights() -> None:
     for _ in range(2):
         torch.manual_seed(11)
         networks.append(build("unet", {"preset": "small", **TINY}, PUBLISHED))
-    assert all(torch.equal(a, b) for a, b in zip(networks[0].parameters(), networks[1].parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(networks[0].parameters(), networks[1].parameters(), strict=True)
+    )
 
 
 def test_presets_resolve_to_explicit_numbers_that_build_the_same_network() -> None:
@@ -157,7 +185,9 @@ def test_presets_resolve_to_explicit_numbers_that_build_the_same_network() -> No
         ("linear", {"hidden": [3]}, ["linear", "unknown key 'hidden'"]),
     ],
 )
-def test_a_wrong_configuration_is_named(name: str, configuration: dict[str, Any], words: list[str]) -> None:
+def test_a_wrong_configuration_is_named(
+    name: str, configuration: dict[str, Any], words: list[str]
+) -> None:
     with pytest.raises(ArchitectureError) as caught:
         build(name, configuration, PUBLISHED)
     for word in words:

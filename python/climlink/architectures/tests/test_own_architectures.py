@@ -27,7 +27,9 @@ from climlink.architectures.linear import Linear, LinearConfiguration
 from climlink.architectures.mlp import MLP, MLPConfiguration
 from climlink.cli.main import app
 
-SHAPE = ColumnShape(profile_inputs=2, scalar_inputs=1, profile_outputs=1, scalar_outputs=1, level_count=3)
+SHAPE = ColumnShape(
+    profile_inputs=2, scalar_inputs=1, profile_outputs=1, scalar_outputs=1, level_count=3
+)
 NETWORK = """
 from climlink import register_architecture
 from climlink.architectures.linear import Linear, LinearConfiguration
@@ -58,8 +60,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         (site / f"{module}.py").write_text(source, encoding="utf-8")
         record = site / f"{module}-2.1.dist-info"
         record.mkdir()
-        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project}\nVersion: 2.1\n", encoding="utf-8")
-        (record / "entry_points.txt").write_text(f"[climlink.architectures]\n{architecture} = {module}\n", encoding="utf-8")
+        (record / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {project}\nVersion: 2.1\n", encoding="utf-8"
+        )
+        (record / "entry_points.txt").write_text(
+            f"[climlink.architectures]\n{architecture} = {module}\n", encoding="utf-8"
+        )
         monkeypatch.delitem(sys.modules, module, raising=False)
         return site / f"{module}.py"
 
@@ -122,7 +128,9 @@ def test_a_name_that_is_taken_is_refused_naming_both() -> None:
         ("mine", Linear, dict, "its configuration must be a subclass of ArchitectureConfiguration"),
     ],
 )
-def test_what_is_no_architecture_is_refused(name: str, network: object, configuration: object, message: str) -> None:
+def test_what_is_no_architecture_is_refused(
+    name: str, network: object, configuration: object, message: str
+) -> None:
     with pytest.raises(ArchitectureError, match=message):
         climlink.register_architecture(name, network, configuration)  # type: ignore[call-overload]
 
@@ -164,7 +172,8 @@ def test_two_projects_of_one_name_are_refused_naming_both(install: Callable[...,
     [
         (
             "import nothing_of_this_name\n",
-            r"ModuleNotFoundError: No module named 'nothing_of_this_name' \(.*broken_networks.py, line 1\)",
+            r"ModuleNotFoundError: No module named 'nothing_of_this_name' \(.*broken_networks.py, "
+            r"line 1\)",
         ),
         (
             _own("mine") + "\nraise SystemExit(3)\n",
@@ -174,11 +183,14 @@ def test_two_projects_of_one_name_are_refused_naming_both(install: Callable[...,
         (_own("other"), "registered no architecture 'mine' \\(but other\\)"),
         (
             _own("mlp"),
-            "two architectures are named 'mlp': MLP of climlink itself and Own of plug-in broken-networks 2.1",
+            "two architectures are named 'mlp': MLP of climlink itself and Own of plug-in "
+            "broken-networks 2.1",
         ),
     ],
 )
-def test_a_broken_project_is_named_and_breaks_no_other(install: Callable[..., Path], source: str, message: str) -> None:
+def test_a_broken_project_is_named_and_breaks_no_other(
+    install: Callable[..., Path], source: str, message: str
+) -> None:
     install("broken-networks", "mine", source)
     install("good-networks", "good", _own("good"))
     for _ in range(2):  # what a failed import leaves behind does not count
@@ -195,14 +207,19 @@ def test_a_project_that_takes_a_built_in_name_is_told_and_not_used(
 ) -> None:
     install("own-networks", "unet", _own("unet"))
     _, problems = registry.every_architecture()
-    assert "named 'unet': climlink's own, which is used, and that of own-networks 2.1" in problems["unet"]
+    assert (
+        "named 'unet': climlink's own, which is used, and that of own-networks 2.1"
+        in problems["unet"]
+    )
     assert find("unet").origin.kind == "built_in"
 
 
 def test_the_command_line_lists_architectures(install: Callable[..., Path]) -> None:
     install("good-networks", "good", _own("good"))
     install("broken-networks", "bad", "raise RuntimeError('[bold] out of order')\n")
-    listed = json.loads(CliRunner().invoke(app, ["configs", "architectures", "--json"]).output)["architectures"]
+    listed = json.loads(CliRunner().invoke(app, ["configs", "architectures", "--json"]).output)[
+        "architectures"
+    ]
     assert listed["good"] == {
         "purpose": "A network of good",
         "origin": "plug-in good-networks 2.1 (good_networks)",
@@ -255,7 +272,9 @@ def test_files_are_namespaces_of_their_own(tmp_path: Path) -> None:
         (_own("unet"), "nets.py cannot be loaded: two architectures are named 'unet'"),
     ],
 )
-def test_a_file_that_does_not_fit_is_named(tmp_path: Path, source: str | None, message: str) -> None:
+def test_a_file_that_does_not_fit_is_named(
+    tmp_path: Path, source: str | None, message: str
+) -> None:
     if source is not None:
         (tmp_path / "nets.py").write_text(source, encoding="utf-8")
     with pytest.raises(ArchitectureError, match=message):
@@ -263,10 +282,13 @@ def test_a_file_that_does_not_fit_is_named(tmp_path: Path, source: str | None, m
 
 
 def test_a_network_that_cannot_be_built_is_told_with_its_line(tmp_path: Path) -> None:
-    source = _own("mine") + "    def __init__(self, shape, configuration):\n        self.a = undefined\n"
+    source = (
+        _own("mine") + "    def __init__(self, shape, configuration):\n        self.a = undefined\n"
+    )
     (tmp_path / "nets.py").write_text(source, encoding="utf-8")
     with pytest.raises(
         ArchitectureError,
-        match=r"'mine' of file .*nets.py cannot be built: NameError: .*'undefined'.*nets.py, line 9\)",
+        match=r"'mine' of file .*nets.py cannot be built: NameError: .*'undefined'.*nets.py, line "
+        r"9\)",
     ):
         find("mine", tmp_path / "nets.py").build({}, SHAPE)

@@ -16,16 +16,26 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    matrix: Annotated[Path, typer.Option(help="matrix file: packages, their runs, store, reference and twin")],
+    matrix: Annotated[
+        Path, typer.Option(help="matrix file: packages, their runs, store, reference and twin")
+    ],
     folder: Annotated[
-        Path, typer.Option("-o", "--output", help="folder for the report, and for the single evaluations that it uses again")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="folder for the report, and for the single evaluations that it uses again",
+        ),
     ] = Path("runs/compare"),
-    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON and nothing else")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the summary as JSON and nothing else")
+    ] = False,
 ) -> None:
-    """Hold packages' offline scores against what their runs did: rank correlation, survival, speed, regions, and what is too little to say.
+    """Hold packages' offline scores against what their runs did: rank correlation, survival, speed,
+    regions, and what is too little to say.
 
-    Every package is scored and every run evaluated once; what has not changed since is read from the output folder. Crashed runs belong
-    into the matrix: they count.
+    Every package is scored and every run evaluated once; what has not changed since is read from
+    the output folder. Crashed runs belong into the matrix: they count.
 
     Example: `climlink evaluate compare --matrix aquaplanet -o runs/compare`
     """

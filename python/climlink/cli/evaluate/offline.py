@@ -22,18 +22,29 @@ def register(app: typer.Typer) -> None:
 
 
 def offline(
-    packages: Annotated[list[Path], typer.Argument(metavar="PACKAGE...", help="one or more wrap_model.pt")],
+    packages: Annotated[
+        list[Path], typer.Argument(metavar="PACKAGE...", help="one or more wrap_model.pt")
+    ],
     data: Annotated[Path, typer.Option("--data", help="store made by `climlink data prepare`")],
-    folder: Annotated[Path, typer.Option("--output", "-o", help="folder to write the report to")] = Path("runs/evaluation/offline"),
-    split: Annotated[str, typer.Option(help="which part of the store: test, validation or train")] = "test",
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", help="folder to write the report to")
+    ] = Path("runs/evaluation/offline"),
+    split: Annotated[
+        str, typer.Option(help="which part of the store: test, validation or train")
+    ] = "test",
     pinned: Annotated[
-        list[str] | None, typer.Option("--pinned-sha256", help="digest that the package must have; once per package, in their order")
+        list[str] | None,
+        typer.Option(
+            "--pinned-sha256",
+            help="digest that the package must have; once per package, in their order",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
     """Score packages on a store and write a report with figures and tables.
 
-    With several packages FOLDER holds their common report, and the folder of each package's name in it that package's own.
+    With several packages FOLDER holds their common report, and the folder of each package's name in
+    it that package's own.
 
     Example: `climlink evaluate offline wrap_model.pt --data climsim.zarr --output report`
 
@@ -45,7 +56,10 @@ def offline(
     from climlink.evaluation.report import write_report
 
     if pinned and len(pinned) != len(packages):
-        raise typer.BadParameter(f"{len(pinned)} digests for {len(packages)} packages; give one for each", param_hint="--pinned-sha256")
+        raise typer.BadParameter(
+            f"{len(pinned)} digests for {len(packages)} packages; give one for each",
+            param_hint="--pinned-sha256",
+        )
     require_writable(folder)
     found = []
     store = climlink.Store.open(data)
@@ -68,7 +82,9 @@ def offline(
 
 
 def _show(found: list[OfflineEvaluation]) -> None:
-    table = Table("output", *(e.summary.package.name for e in found), title="R²", title_justify="left")
+    table = Table(
+        "output", *(e.summary.package.name for e in found), title="R²", title_justify="left"
+    )
     for name in found[0].result.outputs.names:
         values = [e.summary.metrics.get(f"r2.{name}") for e in found]
         table.add_row(name, *("-" if v is None else f"{v:.4f}" for v in values))

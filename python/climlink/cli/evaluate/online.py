@@ -21,25 +21,48 @@ def register(app: typer.Typer) -> None:
 
 
 def online(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders of the embedded model or of E3SM")],
-    reference: Annotated[Path, typer.Option(help="run folder of the reference, made by the model's own physics")],
-    twin: Annotated[Path | None, typer.Option(help="a second reference: what it differs by is internal variability")] = None,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="run folders of the embedded model or of E3SM"),
+    ],
+    reference: Annotated[
+        Path, typer.Option(help="run folder of the reference, made by the model's own physics")
+    ],
+    twin: Annotated[
+        Path | None,
+        typer.Option(help="a second reference: what it differs by is internal variability"),
+    ] = None,
     from_day: Annotated[
-        float | None, typer.Option(min=0.0, help="means and distributions from this day on, counted from the common start")
+        float | None,
+        typer.Option(
+            min=0.0, help="means and distributions from this day on, counted from the common start"
+        ),
     ] = None,
     planned_days: Annotated[
-        float | None, typer.Option(min=0.0, help="days that the runs were to have, where their folders do not say")
+        float | None,
+        typer.Option(
+            min=0.0, help="days that the runs were to have, where their folders do not say"
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", help=f"folder of the report; default: {_DEFAULT} in the first run's folder")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help=f"folder of the report; default: {_DEFAULT} in the first run's folder",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON, and nothing else")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the summary as JSON, and nothing else")
+    ] = False,
 ) -> None:
-    """Say what runs did beside a reference: survival, growth of error, drift, bias, rain, conservation; a report with all its numbers.
+    """Say what runs did beside a reference: survival, growth of error, drift, bias, rain,
+    conservation; a report with all its numbers.
 
     One run gives one report; several give one of all, and each its own in a folder below.
 
-    Example: `climlink evaluate online runs/hybrid --reference runs/truth --twin runs/twin -o runs/hybrid_report`
+    Example: `climlink evaluate online runs/hybrid --reference runs/truth --twin runs/twin -o
+    runs/hybrid_report`
     """
     from climlink.data.files import require_writable
     from climlink.evaluation.online.ensemble import evaluate_ensemble
@@ -51,11 +74,27 @@ def online(
     reports: dict[Path, Report]
     with progress_bar("online", hidden=as_json) as bar:
         if len(runs) == 1:
-            one = evaluate_online(runs[0], reference, twin=twin, from_day=from_day, planned_days=planned_days, progress=bar)
+            one = evaluate_online(
+                runs[0],
+                reference,
+                twin=twin,
+                from_day=from_day,
+                planned_days=planned_days,
+                progress=bar,
+            )
             reports, report = {folder: one.report}, one.report
         else:
-            many = evaluate_ensemble(runs, reference, twin=twin, from_day=from_day, planned_days=planned_days, progress=bar)
-            reports = {folder: many.report} | {folder / label: member.report for label, member in many.members.items()}
+            many = evaluate_ensemble(
+                runs,
+                reference,
+                twin=twin,
+                from_day=from_day,
+                planned_days=planned_days,
+                progress=bar,
+            )
+            reports = {folder: many.report} | {
+                folder / label: member.report for label, member in many.members.items()
+            }
             report = many.report
         for number, (place, made) in enumerate(reports.items(), 1):
             bar(number, len(reports), "reports")
@@ -67,5 +106,7 @@ def online(
         return
     output.print(report.words, highlight=False, markup=False)
     for one_excluded in report.excluded:
-        output.print(f"left out: {one_excluded.what}: {one_excluded.why}", highlight=False, markup=False)
+        output.print(
+            f"left out: {one_excluded.what}: {one_excluded.why}", highlight=False, markup=False
+        )
     output.print(f"report: {shown}", highlight=False, markup=False)

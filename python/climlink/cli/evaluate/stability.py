@@ -17,32 +17,62 @@ def register(app: typer.Typer) -> None:
 
 def stability(
     package: Annotated[Path, typer.Argument(help="the wrap_model.pt to screen")],
-    data: Annotated[Path, typer.Option("--data", help="store made by `climlink data prepare`: the states it is linearized about")],
-    folder: Annotated[Path, typer.Option("--output", "-o", help="folder of the report")] = Path("stability"),
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="store made by `climlink data prepare`: the states it is linearized about",
+        ),
+    ],
+    folder: Annotated[Path, typer.Option("--output", "-o", help="folder of the report")] = Path(
+        "stability"
+    ),
     split: Annotated[str, typer.Option(help="which part of the store")] = "test",
     ensemble: Annotated[int, typer.Option(help="columns averaged about every state")] = 48,
-    column: Annotated[list[str] | None, typer.Option(help="a state of your own, STAMP:COLUMN of the store; may be repeated")] = None,
-    cloud: Annotated[bool, typer.Option("--cloud", help="perturb cloud liquid and ice too, not only T and q")] = False,
-    growth_limit: Annotated[float, typer.Option(help="growth of fast waves that is let pass, 1/day")] = 0.1,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="a state of your own, STAMP:COLUMN of the store; may be repeated"),
+    ] = None,
+    cloud: Annotated[
+        bool, typer.Option("--cloud", help="perturb cloud liquid and ice too, not only T and q")
+    ] = False,
+    growth_limit: Annotated[
+        float, typer.Option(help="growth of fast waves that is let pass, 1/day")
+    ] = 0.1,
     shortest_km: Annotated[float, typer.Option(help="shortest wavelength, km")] = 300.0,
     longest_km: Annotated[float, typer.Option(help="longest wavelength, km")] = 40000.0,
     wavelengths: Annotated[int, typer.Option(help="number of wavelengths")] = 25,
     friction: Annotated[float, typer.Option(help="friction of the wind, 1/day")] = 0.2,
     sponge: Annotated[float, typer.Option(help="friction at the lid, 1/day; 0 for none")] = 4.0,
     sponge_hpa: Annotated[float, typer.Option(help="pressure where the sponge begins, hPa")] = 10.0,
-    above_hpa: Annotated[float, typer.Option(help="sensitivity to inputs above this pressure is told apart, hPa")] = 200.0,
-    pairs: Annotated[Path | None, typer.Option(help="folder with consecutive mli/mlo pairs to replay; default: the store")] = None,
-    grid: Annotated[Path | None, typer.Option(help="grid file of --pairs, if not in the folder")] = None,
+    above_hpa: Annotated[
+        float, typer.Option(help="sensitivity to inputs above this pressure is told apart, hPa")
+    ] = 200.0,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="folder with consecutive mli/mlo pairs to replay; default: the store"),
+    ] = None,
+    grid: Annotated[
+        Path | None, typer.Option(help="grid file of --pairs, if not in the folder")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="longest replay, in steps")] = None,
-    nudging_hours: Annotated[float, typer.Option(help="time scale of the nudged replay, hours")] = 6.0,
-    fail_on_unstable: Annotated[bool, typer.Option("--fail-on-unstable", help="exit code 1 if the verdict is unstable")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON and nothing else")] = False,
+    nudging_hours: Annotated[
+        float, typer.Option(help="time scale of the nudged replay, hours")
+    ] = 6.0,
+    fail_on_unstable: Annotated[
+        bool, typer.Option("--fail-on-unstable", help="exit code 1 if the verdict is unstable")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the summary as JSON and nothing else")
+    ] = False,
 ) -> None:
-    """Screen a package: growing gravity waves, columns that do not damp, inputs it leans on, and a replay on recorded dynamics.
+    """Screen a package: growing gravity waves, columns that do not damp, inputs it leans on, and a
+    replay on recorded dynamics.
 
     Example: `climlink evaluate stability wrap_model.pt --data climsim.zarr -o stability`
 
-    Example: `climlink evaluate stability wrap_model.pt --data climsim.zarr --pairs run/pairs --fail-on-unstable`
+    Example: `climlink evaluate stability wrap_model.pt --data climsim.zarr --pairs run/pairs
+    --fail-on-unstable`
     """
     from climlink.data.files import require_writable
     from climlink.evaluation.report import write_report

@@ -17,7 +17,9 @@ class Normalization(StrictModel):
     input_mean: str
     input_max: str
     input_min: str
-    output_scale: str | None = Field(default=None, description="not needed where there are no targets")
+    output_scale: str | None = Field(
+        default=None, description="not needed where there are no targets"
+    )
 
 
 class TableConfig(StrictModel):

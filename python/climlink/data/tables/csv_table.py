@@ -53,7 +53,9 @@ class CsvTable:
                     "the file is damaged or cut short there: fetch it again"
                 )
         try:
-            values = np.loadtxt(lines, delimiter=",", usecols=columns, comments=None, quotechar='"', ndmin=2)
+            values = np.loadtxt(
+                lines, delimiter=",", usecols=columns, comments=None, quotechar='"', ndmin=2
+            )
         except ValueError as error:
             raise self._no_number(lines, start, columns, error) from error
         return Block(values, self._ids(lines))
@@ -120,6 +122,7 @@ def _index(path: Path) -> tuple[list[int], int]:
         raise DataError(f"{problem} each with its end")
     if last != b"\n":
         raise DataError(
-            f"{path}: line {lines + 1}, the last, has no end: the file seems cut short; fetch it again (or end it, if it is whole)"
+            f"{path}: line {lines + 1}, the last, has no end: the file seems cut short; fetch it "
+            "again (or end it, if it is whole)"
         )
     return np.concatenate(starts).tolist(), lines - 1

@@ -61,7 +61,8 @@ def find_files(source: Path) -> list[Files]:
     suffixes = sorted({p.suffix.lower() for p in paths})
     if len(suffixes) > 1:
         raise DataError(
-            f"{source}: tables of several kinds ({', '.join(suffixes)}): {_listed(paths)}; give one file, or a folder of one kind"
+            f"{source}: tables of several kinds ({', '.join(suffixes)}): {_listed(paths)}; give "
+            "one file, or a folder of one kind"
         )
     root = source.parent if source.is_file() else source
     if suffixes and suffixes[0] in _ARRAYS:
@@ -75,7 +76,8 @@ def _pairs(root: Path, paths: list[Path]) -> list[Files]:
     strange = [p for p in paths if p not in inputs and p not in targets]
     if strange:
         raise DataError(
-            f"{_listed(strange)}: expected X{_INPUT}{strange[0].suffix}, with its targets in X{_TARGET}{strange[0].suffix} beside it"
+            f"{_listed(strange)}: expected X{_INPUT}{strange[0].suffix}, with its targets in "
+            f"X{_TARGET}{strange[0].suffix} beside it"
         )
     found = []
     for path in inputs:
@@ -94,7 +96,9 @@ def _walk(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(Path(top) / n for top, _, names in os.walk(folder, followlinks=True) for n in names)
+    return sorted(
+        Path(top) / n for top, _, names in os.walk(folder, followlinks=True) for n in names
+    )
 
 
 def _listed(paths: list[Path]) -> str:

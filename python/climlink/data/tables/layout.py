@@ -58,9 +58,9 @@ def match_columns(
     if unknown:
         near = near_names(unknown[0], expected)
         raise DataError(
-            f"{path}: line 1: unknown column(s): {_listed(unknown)}{near}; expected {SAMPLE_ID} and the "
-            f"columns of {' and '.join(s.name for s in sets)}; name the sets with --inputs and "
-            "--outputs, or leave columns out with --ignore"
+            f"{path}: line 1: unknown column(s): {_listed(unknown)}{near}; expected {SAMPLE_ID} "
+            f"and the columns of {' and '.join(s.name for s in sets)}; name the sets with --inputs "
+            "and --outputs, or leave columns out with --ignore"
         )
     there = set(header)
     found = []
@@ -81,7 +81,8 @@ def check_width(path: Path, width: int, variables: VariableSet, option: str) -> 
     """Raise DataError unless an array has as many values per row as a set."""
     if width != variables.width:
         raise DataError(
-            f"{path} has {width} values per row, {variables.name!r} has {variables.width}: name the order they are in with {option}"
+            f"{path} has {width} values per row, {variables.name!r} has {variables.width}: name "
+            f"the order they are in with {option}"
         )
 
 

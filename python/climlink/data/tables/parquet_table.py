@@ -35,7 +35,9 @@ class ParquetTable:
         self.n_row: int = self._file.metadata.num_rows
         if self.n_row == 0:
             raise DataError(f"{path}: no rows")
-        sizes = [self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)]
+        sizes = [
+            self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)
+        ]
         self._ends = np.cumsum(sizes)
         self._position = -1
         self._batches: Iterator[tuple[Numbers, list[str] | None]] = iter(())
@@ -77,7 +79,11 @@ class ParquetTable:
             if skipped < batch.num_rows:
                 part = batch.slice(skipped)
                 numbers = [self._numbers(part, name, row + skipped) for name in names]
-                ids = [str(i) for i in part.column(SAMPLE_ID).to_pylist()] if SAMPLE_ID in wanted else None
+                ids = (
+                    [str(i) for i in part.column(SAMPLE_ID).to_pylist()]
+                    if SAMPLE_ID in wanted
+                    else None
+                )
                 yield np.stack(numbers, axis=1), ids
             row += batch.num_rows
 

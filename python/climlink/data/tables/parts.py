@@ -1,4 +1,6 @@
-"""The parts of a table: rows in order, from one file or from two, and where each variable stands in them."""
+"""The parts of a table: rows in order, from one file or from two, and where each variable stands in
+them.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,8 @@ def _piece(table: Table, number: int, config: StoreConfig, level_count: int) -> 
     given, option = (t.inputs, "--inputs") if number == 0 else (t.outputs, "--outputs")
     if given is None:
         raise DataError(
-            f"{table.path}: {table.width} columns without names: say with {option} which set they are, or which variables in order"
+            f"{table.path}: {table.width} columns without names: say with {option} which set they "
+            "are, or which variables in order"
         )
     variables = variables_of(given, level_count)
     check_width(table.path, table.width, variables, option)
@@ -115,6 +118,9 @@ def require_alike(parts: Sequence[Part]) -> None:
     first = parts[0]
     for part in parts[1:]:
         if [p.sets for p in part.pieces] != [p.sets for p in first.pieces]:
-            a, b = (" and ".join(s.name for piece in p.pieces for s in piece.sets) for p in (first, part))
+            a, b = (
+                " and ".join(s.name for piece in p.pieces for s in piece.sets)
+                for p in (first, part)
+            )
             problem = f"the part {first.name!r} holds {a},"
             raise DataError(f"{problem} {part.name!r} holds {b}: give files of the same columns")

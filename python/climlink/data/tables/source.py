@@ -122,7 +122,11 @@ class TableSource:
             "grid file": "" if self.vertical is None else self.vertical.sha256,
             "split": digest(self.split.model_dump_json()),
         }
-        return found if self.denormalizer is None else found | {"normalization files": self.denormalizer.sha256}
+        return (
+            found
+            if self.denormalizer is None
+            else found | {"normalization files": self.denormalizer.sha256}
+        )
 
     @property
     def dims(self) -> dict[str, int]:
@@ -161,7 +165,9 @@ class TableSource:
 
     def conclude(self, notes: Sequence[Note]) -> list[str]:
         """Check that no sample_id stands twice in the whole; return the SHA-256 of every file."""
-        self._refuse_twice(np.frombuffer(b"".join(_unpacked(n["ids"]) for n in notes), dtype=_ID_TYPE))
+        self._refuse_twice(
+            np.frombuffer(b"".join(_unpacked(n["ids"]) for n in notes), dtype=_ID_TYPE)
+        )
         return [sha256_file(piece.table.path) for part in self.parts for piece in part.pieces]
 
     def _of(self, block: slice) -> Iterator[tuple[Part, int, int]]:
@@ -185,7 +191,9 @@ class TableSource:
             columns |= piece.split(block)
         if self.denormalizer is not None:
             columns = self.denormalizer.undo(columns)
-        tables = {v.name: piece.table for piece in part.pieces for s in piece.sets for v in s.variables}
+        tables = {
+            v.name: piece.table for piece in part.pieces for s in piece.sets for v in s.variables
+        }
         check_values(columns, self.config, lambda name, row: tables[name].where(start + row))
         return columns, ids
 
@@ -197,10 +205,14 @@ class TableSource:
             return
         seen: dict[str, str] = {}
         for part in self.parts:  # again, for the hashes do not say where: 8192 rows at a time
-            piece = next(p for p in part.pieces if p.table.header is not None and SAMPLE_ID in p.table.header)
+            piece = next(
+                p for p in part.pieces if p.table.header is not None and SAMPLE_ID in p.table.header
+            )
             for start in range(0, part.n_row, self.block_size):
                 stop = min(start + self.block_size, part.n_row)
-                for row, name in enumerate(piece.table.read(start, stop, piece.columns[:1]).ids or [], start):
+                for row, name in enumerate(
+                    piece.table.read(start, stop, piece.columns[:1]).ids or [], start
+                ):
                     if _hash(name) not in doubled:
                         continue
                     if name in seen:

@@ -50,8 +50,8 @@ def read_weights(path: Path, level_count: int) -> TargetWeights:
         if differ.any():
             row, column = np.argwhere(differ)[0]
             raise DataError(
-                f"{table.where(start + int(row))}, column {names[column]}: another weight than in the first row: "
-                "expected the same in each, as in the example submission"
+                f"{table.where(start + int(row))}, column {names[column]}: another weight than in "
+                "the first row: expected the same in each, as in the example submission"
             )
     values = {v.name: first[outputs.slice(v.name)].tolist() for v in outputs.variables}
     return TargetWeights(values, sha256_file(path))

@@ -21,7 +21,9 @@ STAMPS = [FIRST.plus(i * 7200) for i in range(11)]
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Return a folder of this test's own with eleven synthetic pairs of 6 columns and 8 levels across the end of a month."""
+    """Return a folder of this test's own with eleven synthetic pairs of 6 columns and 8 levels
+    across the end of a month.
+    """
     return write_dataset(tmp_path / "source", STAMPS)
 
 

@@ -19,8 +19,12 @@ from climlink.data.stamp import Stamp
 from climlink.data.synthetic import write_dataset
 
 
-def rewrite(path: Path, change: Callable[[dict[str, tuple[tuple[str, ...], np.ndarray]]], None]) -> None:
-    """Rewrite a netCDF file after ``change`` has edited its variables {name: (dimensions, values)}."""
+def rewrite(
+    path: Path, change: Callable[[dict[str, tuple[tuple[str, ...], np.ndarray]]], None]
+) -> None:
+    """Rewrite a netCDF file after ``change`` has edited its variables {name: (dimensions,
+    values)}.
+    """
     with netCDF4.Dataset(path) as file:
         file.set_auto_mask(False)
         variables = {name: (v.dimensions, np.array(v[...])) for name, v in file.variables.items()}
@@ -70,13 +74,18 @@ def test_fifty_real_pairs(climsim_dir: Path) -> None:
 
 
 def test_header_length_is_the_real_length(climsim_dir: Path) -> None:
-    for path in [*find_files(climsim_dir, "mli").values(), *find_files(climsim_dir, "mlo").values()]:
+    for path in [
+        *find_files(climsim_dir, "mli").values(),
+        *find_files(climsim_dir, "mlo").values(),
+    ]:
         assert required_bytes(path) == path.stat().st_size
 
 
 @pytest.mark.parametrize("kind", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
 @pytest.mark.parametrize("record_variables", [0, 1, 2])
-def test_header_length_with_and_without_records(tmp_path: Path, kind: str, record_variables: int) -> None:
+def test_header_length_with_and_without_records(
+    tmp_path: Path, kind: str, record_variables: int
+) -> None:
     path = tmp_path / "x.nc"
     with netCDF4.Dataset(path, "w", format=kind) as file:
         file.createDimension("time", None)
@@ -87,7 +96,9 @@ def test_header_length_with_and_without_records(tmp_path: Path, kind: str, recor
             file.createVariable(f"r{number}", "i2", ("time", "n"))[0:5] = 1
     needed = required_bytes(path)
     assert needed is not None
-    assert path.stat().st_size - 3 <= needed <= path.stat().st_size  # the library pads to four bytes
+    assert (
+        path.stat().st_size - 3 <= needed <= path.stat().st_size
+    )  # the library pads to four bytes
 
 
 def test_missing_partners_are_listed(source: Path) -> None:
@@ -148,7 +159,10 @@ def test_missing_output_variable(source: Path) -> None:
 def test_wrong_dimension(source: Path) -> None:
     path = find_pairs(source)[0].mli
     rewrite(path, lambda v: v.update(state_t=(("ncol", "lev"), v["state_t"][1].T)))
-    assert f"{path}: variable state_t has dimensions (ncol=6, lev=8), expected (lev=8, ncol=6)" in refusal(source)
+    assert (
+        f"{path}: variable state_t has dimensions (ncol=6, lev=8), expected (lev=8, ncol=6)"
+        in refusal(source)
+    )
 
 
 def test_wrong_type(source: Path) -> None:
@@ -185,11 +199,16 @@ def test_non_finite_value_names_file_variable_column_and_level(source: Path) -> 
         variables["state_q0002"][1][5, 3] = np.nan
 
     rewrite(path, spoil)
-    assert f"{path}: variable state_q0002 has 1 value(s) that are not finite, the first (nan) in column 3, level 5" in refusal(source)
+    assert (
+        f"{path}: variable state_q0002 has 1 value(s) that are not finite, the first (nan) in "
+        "column 3, level 5" in refusal(source)
+    )
 
 
 def test_grid_file_errors(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected one grid file .* found none; name one with --grid"):
+    with pytest.raises(
+        DataError, match=r"expected one grid file .* found none; name one with --grid"
+    ):
         find_grid(source / "train")
     with pytest.raises(DataError, match="does not exist"):
         find_grid(source, tmp_path / "absent.nc")

@@ -50,7 +50,9 @@ def peak_bytes(
     return int(done.stdout)
 
 
-@pytest.mark.parametrize("name", ["ClimSim_high-res_grid-info.nc", "ClimSim_low-res_aqua-planet_grid-info.nc"])
+@pytest.mark.parametrize(
+    "name", ["ClimSim_high-res_grid-info.nc", "ClimSim_low-res_aqua-planet_grid-info.nc"]
+)
 def test_trees_of_other_grids_are_read_alike(name: str, tmp_path: Path) -> None:
     source = write_dataset(tmp_path / "tree", STAMPS, n_column=400, level_count=8)
     (source / GRID_NAME).rename(source / name)
@@ -63,7 +65,9 @@ def test_trees_of_other_grids_are_read_alike(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.targets(outputs, slice(None)), rows.targets)
 
 
-@pytest.mark.parametrize(("n_column", "expected"), [(6, 8), (384, 8), (385, 7), (3072, 1), (21600, 1)])
+@pytest.mark.parametrize(
+    ("n_column", "expected"), [(6, 8), (384, 8), (385, 7), (3072, 1), (21600, 1)]
+)
 def test_times_of_a_block_by_the_size_of_the_grid(
     n_column: int,
     expected: int,
@@ -71,14 +75,18 @@ def test_times_of_a_block_by_the_size_of_the_grid(
 ) -> None:
     write_dataset(tmp_path / "tree", STAMPS[:1], n_column=n_column, level_count=1)
     assert PairSource.find(tmp_path / "tree", Split(), None, StoreConfig()).block_size == expected
-    assert PairSource.find(tmp_path / "tree", Split(), None, StoreConfig(time_chunk=3)).block_size == 3
+    assert (
+        PairSource.find(tmp_path / "tree", Split(), None, StoreConfig(time_chunk=3)).block_size == 3
+    )
 
 
 @pytest.mark.long
 def test_memory_does_not_grow_with_a_high_resolution_tree(tmp_path: Path) -> None:
     peaks = []
     for count in (1, 4):
-        source = write_dataset(tmp_path / f"tree{count}", STAMPS[:count], n_column=21_600, level_count=60)
+        source = write_dataset(
+            tmp_path / f"tree{count}", STAMPS[:count], n_column=21_600, level_count=60
+        )
         peaks.append(peak_bytes(source, find_grid(source), tmp_path / f"s{count}.zarr"))
     pair = 21_600 * 60 * 8 * 15  # bytes of its profiles in float64
     assert peaks[1] < peaks[0] + 0.5 * pair
@@ -108,7 +116,12 @@ def test_memory_does_not_grow_with_a_table(kind: str, tmp_path: Path) -> None:
             if kind == "csv":
                 frame.to_csv(folder / "train.csv", index=False)
             else:
-                frame.to_parquet(folder / "train.parquet", row_group_size=2000, use_dictionary=False, compression=None)
+                frame.to_parquet(
+                    folder / "train.parquet",
+                    row_group_size=2000,
+                    use_dictionary=False,
+                    compression=None,
+                )
         sizes.append(sum(f.stat().st_size for f in folder.iterdir()))
         table = {"row_chunk": 1000, "inputs": inputs.name, "outputs": outputs.name}
         table |= {"values": "physical"} if kind == "npy" else {}

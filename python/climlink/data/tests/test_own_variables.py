@@ -79,7 +79,9 @@ def make(source: Path, tmp_path: Path) -> Callable[..., Prepared]:
     return prepared
 
 
-def test_own_variables_are_stored_as_the_files_have_them(make: Callable[..., Prepared], source: Path, tmp_path: Path) -> None:
+def test_own_variables_are_stored_as_the_files_have_them(
+    make: Callable[..., Prepared], source: Path, tmp_path: Path
+) -> None:
     make()
     store = ColumnStore.open(tmp_path / "own.zarr")
     catalogue = read_catalogue(tmp_path / "own.yaml")
@@ -91,17 +93,25 @@ def test_own_variables_are_stored_as_the_files_have_them(make: Callable[..., Pre
             soil, before = mli["soil_t"][...].T, mli["state_tracer"][...].T
             rain, after = mlo["crm_rain"][...], mlo["state_tracer"][...].T
         np.testing.assert_array_equal(x[rows, inputs.slice("soil_t")], soil.astype(np.float32))
-        np.testing.assert_array_equal(x[rows, inputs.slice("state_tracer")], before.astype(np.float32))
+        np.testing.assert_array_equal(
+            x[rows, inputs.slice("state_tracer")], before.astype(np.float32)
+        )
         # Stored in float32 as an input is, for nothing says that it is a flux.
         np.testing.assert_allclose(y[rows, outputs.offset("crm_rain")], rain, rtol=1e-7)
-        np.testing.assert_array_equal(y[rows, outputs.slice("ptend_tracer")], (after - before) / 1200.0)
+        np.testing.assert_array_equal(
+            y[rows, outputs.slice("ptend_tracer")], (after - before) / 1200.0
+        )
     shipped = variable_set("mmf368", 8)
     plain = tmp_path / "plain.zarr"
     prepare(source, plain, split=Split())
-    np.testing.assert_array_equal(store.targets(shipped, [1]), ColumnStore.open(plain).targets(shipped, [1]))
+    np.testing.assert_array_equal(
+        store.targets(shipped, [1]), ColumnStore.open(plain).targets(shipped, [1])
+    )
 
 
-def test_statistics_cover_them_and_survive_their_file(make: Callable[..., Prepared], tmp_path: Path) -> None:
+def test_statistics_cover_them_and_survive_their_file(
+    make: Callable[..., Prepared], tmp_path: Path
+) -> None:
     make()
     store = ColumnStore.open(tmp_path / "own.zarr")
     found = compute_statistics(store)
@@ -120,27 +130,58 @@ def test_the_command_stores_them_with_lags_too(source: Path, tmp_path: Path) -> 
     folder = write_dataset(tmp_path / "three", consecutive, n_column=6, level_count=8)
     for pair in find_pairs(folder):
         _add(pair.mli, {"soil_t": (("layer", "ncol"), np.full((3, 6), 280.0), "K")})
-    (tmp_path / "soil.yaml").write_text("dims: {layer: 3}\nvariables: {soil_t: {units: K, dims: [layer]}}\n", encoding="utf-8")
+    (tmp_path / "soil.yaml").write_text(
+        "dims: {layer: 3}\nvariables: {soil_t: {units: K, dims: [layer]}}\n", encoding="utf-8"
+    )
     (tmp_path / "split.yaml").write_text("train: []\n", encoding="utf-8")
-    arguments = [folder, "--out", tmp_path / "l.zarr", "--split", tmp_path / "split.yaml", "--lags", "--variables", tmp_path / "soil.yaml"]
+    arguments = [
+        folder,
+        "--out",
+        tmp_path / "l.zarr",
+        "--split",
+        tmp_path / "split.yaml",
+        "--lags",
+        "--variables",
+        tmp_path / "soil.yaml",
+    ]
     result = CliRunner().invoke(app, ["data", "prepare", *map(str, arguments)])
     assert result.exit_code == 0, result.output
     store = ColumnStore.open(tmp_path / "l.zarr")
     assert store.lags
-    np.testing.assert_array_equal(store.read(["soil_t"], [0])["soil_t"], np.full((6, 3), 280.0, dtype=np.float32))
+    np.testing.assert_array_equal(
+        store.read(["soil_t"], [0])["soil_t"], np.full((6, 3), 280.0, dtype=np.float32)
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("crm_rain:", "crm_rian:", r"own variable crm_rian is neither in .*mli.* nor in .*mlo.*; did you mean 'crm_rain'"),
-        ("layer: 3", "layer: 4", r"variable soil_t has dimensions \(layer=3, ncol=6\), expected \(layer=4, ncol=6\)"),
-        ("soil_t: {units: K", "soil_t: {units: degC", r"variable soil_t is in 'K', expected 'degC'"),
+        (
+            "crm_rain:",
+            "crm_rian:",
+            r"own variable crm_rian is neither in .*mli.* nor in .*mlo.*; did you mean 'crm_rain'",
+        ),
+        (
+            "layer: 3",
+            "layer: 4",
+            r"variable soil_t has dimensions \(layer=3, ncol=6\), expected \(layer=4, ncol=6\)",
+        ),
+        (
+            "soil_t: {units: K",
+            "soil_t: {units: degC",
+            r"variable soil_t is in 'K', expected 'degC'",
+        ),
         ("range: [200, 350]", "range: [200, 260]", r"soil_t.*--allow-implausible soil_t"),
-        ("  state_tracer: {units: kg/kg, dims: [level]}\n", "", r"ptend_tracer is the change of state_tracer, which is not declared"),
+        (
+            "  state_tracer: {units: kg/kg, dims: [level]}\n",
+            "",
+            r"ptend_tracer is the change of state_tracer, which is not declared",
+        ),
     ],
 )
-def test_what_does_not_fit_is_named(make: Callable[..., Prepared], old: str, new: str, message: str) -> None:
+def test_what_does_not_fit_is_named(
+    make: Callable[..., Prepared], old: str, new: str, message: str
+) -> None:
     assert old in OWN
     text = OWN.split("sets:")[0].replace(old, new)
     with pytest.raises(DataError, match=message):
@@ -148,7 +189,9 @@ def test_what_does_not_fit_is_named(make: Callable[..., Prepared], old: str, new
 
 
 def test_implausible_values_are_kept_where_allowed(make: Callable[..., Prepared]) -> None:
-    done = make(OWN.replace("range: [200, 350]", "range: [200, 260]"), allow_implausible=("soil_t",))
+    done = make(
+        OWN.replace("range: [200, 350]", "range: [200, 260]"), allow_implausible=("soil_t",)
+    )
     assert done.implausible["soil_t"] > 0
 
 

@@ -1,4 +1,6 @@
-"""Preparing a store: content against the files, restart after a crash and after SIGKILL, refusals."""
+"""Preparing a store: content against the files, restart after a crash and after SIGKILL,
+refusals.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ CONFIG = StoreConfig(time_chunk=2)
 
 def content(path: Path) -> dict[str, bytes]:
     """Return every file of a folder by relative name."""
-    return {str(f.relative_to(path)): f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()}
+    return {
+        str(f.relative_to(path)): f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()
+    }
 
 
 def test_store_holds_the_files_values(source: Path, tmp_path: Path) -> None:
@@ -40,7 +44,9 @@ def test_store_holds_the_files_values(source: Path, tmp_path: Path) -> None:
     for index, pair in enumerate(find_pairs(source)):
         columns = read_pair(pair, grid)
         for name, values in store.read(list(columns), [index]).items():
-            np.testing.assert_array_equal(values, columns[name].astype(store.dtype_of(name)), err_msg=name)
+            np.testing.assert_array_equal(
+                values, columns[name].astype(store.dtype_of(name)), err_msg=name
+            )
     assert store.dtype_of("state_t") == "float32"
     assert store.dtype_of("ptend_t") == store.dtype_of("cam_out_PRECC") == "float64"
     assert store.hybrid == grid.hybrid
@@ -55,7 +61,17 @@ def test_xarray_reads_the_store(source: Path, tmp_path: Path) -> None:
     with xr.open_zarr(tmp_path / "s.zarr", consolidated=False) as dataset:
         assert dataset["state_t"].dims == ("time", "column", "level")
         assert dataset["ptend_q0001"].attrs["units"] == "kg/kg/s"
-        assert {"stamp", "split", "latitude", "longitude", "area", "hyam", "hybm", "hyai", "hybi"} <= set(dataset.coords)
+        assert {
+            "stamp",
+            "split",
+            "latitude",
+            "longitude",
+            "area",
+            "hyam",
+            "hybm",
+            "hyai",
+            "hybi",
+        } <= set(dataset.coords)
         assert str(dataset["stamp"].values[0]) == "0008-01-30-79200"
         first = dataset["time"].values[0]
         assert (first.year, first.month, first.day, first.hour) == (8, 1, 30, 22)
@@ -64,7 +80,9 @@ def test_xarray_reads_the_store(source: Path, tmp_path: Path) -> None:
 
 
 def test_tendencies_are_differenced_before_the_cast(source: Path, tmp_path: Path) -> None:
-    config = StoreConfig(time_chunk=4, tendency_dtype="float32", dtypes={"ptend_t": "float64", "state_t": "float64"})
+    config = StoreConfig(
+        time_chunk=4, tendency_dtype="float32", dtypes={"ptend_t": "float64", "state_t": "float64"}
+    )
     prepare(source, tmp_path / "s.zarr", split=SPLIT, config=config)
     store = ColumnStore.open(tmp_path / "s.zarr")
     exact = read_pair(find_pairs(source)[0], read_grid(find_grid(source)))
@@ -78,7 +96,11 @@ def test_second_call_does_nothing(source: Path, tmp_path: Path) -> None:
     first = prepare(source, tmp_path / "s.zarr", split=SPLIT, config=CONFIG)
     before = content(tmp_path / "s.zarr")
     again = prepare(source, tmp_path / "s.zarr", split=SPLIT, config=CONFIG)
-    assert (again.status, again.records_written, again.digest) == ("already complete", 0, first.digest)
+    assert (again.status, again.records_written, again.digest) == (
+        "already complete",
+        0,
+        first.digest,
+    )
     assert content(tmp_path / "s.zarr") == before
 
 
@@ -103,7 +125,9 @@ def test_exception_anywhere_leaves_a_store_that_is_refused_and_resumes(
     with pytest.raises(StoreError, match=r"incomplete.*prepare command again to resume"):
         ColumnStore.open(store)
     seen: list[int] = []
-    done = prepare(source, store, split=SPLIT, config=CONFIG, progress=lambda pairs, total: seen.append(pairs))
+    done = prepare(
+        source, store, split=SPLIT, config=CONFIG, progress=lambda pairs, total: seen.append(pairs)
+    )
     assert done.status == "resumed"
     assert done.records_written == (0 if where == "_finish" else 7)
     assert seen[-1] == 11
@@ -123,17 +147,24 @@ def kill_at_third(*args, **more):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*args, **more)
 setattr(module, where, kill_at_third)
-module.prepare(source, store, split=Split(test=("0008-01-31-00000",)), config=StoreConfig(time_chunk=2))
+split = Split(test=("0008-01-31-00000",))
+module.prepare(source, store, split=split, config=StoreConfig(time_chunk=2))
 """
 
 
 @pytest.mark.parametrize("where", ["_coordinate", "_write_block", "replacing"])
-def test_sigkill_anywhere_leaves_a_store_that_is_refused_and_resumes(source: Path, tmp_path: Path, where: str) -> None:
+def test_sigkill_anywhere_leaves_a_store_that_is_refused_and_resumes(
+    source: Path, tmp_path: Path, where: str
+) -> None:
     store, whole = tmp_path / "s.zarr", tmp_path / "whole.zarr"
     prepare(source, whole, split=SPLIT, config=CONFIG)
-    killed = subprocess.run([sys.executable, "-c", KILL, source, store, where], env=dict(os.environ), check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILL, source, store, where], env=dict(os.environ), check=False
+    )
     assert killed.returncode == -signal.SIGKILL
-    with pytest.raises(StoreError, match="incomplete" if where != "_coordinate" else "no column store here"):
+    with pytest.raises(
+        StoreError, match="incomplete" if where != "_coordinate" else "no column store here"
+    ):
         ColumnStore.open(store)
     done = prepare(source, store, split=SPLIT, config=CONFIG)
     assert done.status == ("made" if where == "_coordinate" else "resumed")
@@ -201,12 +232,16 @@ def test_broken_pair_stops_and_the_rest_goes_on_after_repair(source: Path, tmp_p
     assert (done.status, done.records_written) == ("resumed", 5)
 
 
-def test_a_file_exchanged_after_its_block_was_done_is_read_again(source: Path, tmp_path: Path) -> None:
+def test_a_file_exchanged_after_its_block_was_done_is_read_again(
+    source: Path, tmp_path: Path
+) -> None:
     store = tmp_path / "s.zarr"
     interrupt(source, store)
     exchanged = find_pairs(source)[0].mli
     exchanged.write_bytes(exchanged.read_bytes() + bytes(4))
-    assert prepare(source, store, split=SPLIT, config=CONFIG).records_written == 9  # blocks 0 and 2 to 5
+    assert (
+        prepare(source, store, split=SPLIT, config=CONFIG).records_written == 9
+    )  # blocks 0 and 2 to 5
     exchanged.write_bytes(exchanged.read_bytes() + bytes(4))
     with pytest.raises(StoreError, match="complete, but its source files have changed"):
         prepare(source, store, split=SPLIT, config=CONFIG)
@@ -216,9 +251,13 @@ def test_refusals_before_anything_is_written(source: Path, tmp_path: Path) -> No
     store = tmp_path / "s.zarr"
     with pytest.raises(SplitError, match="not in the source"):
         prepare(source, store, split=Split(test=("0009-01-01-00000",)))
-    with pytest.raises(StoreError, match="names 'state_tt', which a store does not hold; did you mean 'state_t'"):
+    with pytest.raises(
+        StoreError, match="names 'state_tt', which a store does not hold; did you mean 'state_t'"
+    ):
         prepare(source, store, split=SPLIT, config=StoreConfig(dtypes={"state_tt": "float64"}))
-    with pytest.raises(StoreError, match=r"the split counts steps of 1200 s, the store's time step is 600 s"):
+    with pytest.raises(
+        StoreError, match=r"the split counts steps of 1200 s, the store's time step is 600 s"
+    ):
         prepare(source, store, split=SPLIT, config=StoreConfig(time_step_s=600))
     find_pairs(source)[0].mlo.unlink()
     with pytest.raises(DataError, match="without their mlo"):
@@ -242,7 +281,9 @@ def test_lost_chunk_is_never_read_as_data(source: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "s.zarr" / "state_t" / "c" / "2")
     store = ColumnStore.open(tmp_path / "s.zarr")
     store.read(["state_t"], [0, 1])
-    with pytest.raises(StoreError, match="state_t is not finite at 0008-01-31-21600; a chunk is missing"):
+    with pytest.raises(
+        StoreError, match="state_t is not finite at 0008-01-31-21600; a chunk is missing"
+    ):
         store.read(["state_t"], slice(None))
 
 

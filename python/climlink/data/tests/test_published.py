@@ -1,4 +1,6 @@
-"""The published normalization files through our reader, against the effective sub/div table known from the published networks."""
+"""The published normalization files through our reader, against the effective sub/div table known
+from the published networks.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,16 @@ def sub_div(statistics: Statistics, name: str) -> tuple[torch.Tensor, torch.Tens
     return entry.mean, entry.maximum - entry.minimum
 
 
-UNSCALED = ["state_rh", "liq_partition", "state_qn", "cam_in_ICEFRAC", "cam_in_LANDFRAC", "cam_in_OCNFRAC", "clat", "slat"]
+UNSCALED = [
+    "state_rh",
+    "liq_partition",
+    "state_qn",
+    "cam_in_ICEFRAC",
+    "cam_in_LANDFRAC",
+    "cam_in_OCNFRAC",
+    "clat",
+    "slat",
+]
 
 
 @pytest.mark.parametrize("which", ["v2_rh_mc", "v6"])
@@ -41,8 +52,13 @@ def test_effective_sub_and_div(climsim_dir: Path, which: str) -> None:
 
 def test_66_inputs_have_no_spread(climsim_dir: Path) -> None:
     published = read_published(climsim_dir / "normalization")
-    flat = {n: np.flatnonzero((sub_div(published, n)[1] == 0).numpy()) for n in variable_set("net_v2_mc").names}
-    assert {n: levels.tolist() for n, levels in flat.items() if levels.size} == {n: list(range(27, 60)) for n in ("pbuf_CH4", "pbuf_N2O")}
+    flat = {
+        n: np.flatnonzero((sub_div(published, n)[1] == 0).numpy())
+        for n in variable_set("net_v2_mc").names
+    }
+    assert {n: levels.tolist() for n, levels in flat.items() if levels.size} == {
+        n: list(range(27, 60)) for n in ("pbuf_CH4", "pbuf_N2O")
+    }
     assert sum(levels.size for levels in flat.values()) == 66
 
 
@@ -53,7 +69,11 @@ def test_lagged_inputs_of_v6(climsim_dir: Path) -> None:
         sub, div = sub_div(published, name)
         assert (sub == 0).all()
         assert (div.min().item(), div.max().item()) == pytest.approx((low, high), rel=0.2)
-    for name, floor in (("state_q0001_prvphy", 1e-12), ("state_qn_prvphy", 1e-12), ("state_u_prvphy", 2e-7)):
+    for name, floor in (
+        ("state_q0001_prvphy", 1e-12),
+        ("state_qn_prvphy", 1e-12),
+        ("state_u_prvphy", 2e-7),
+    ):
         sub, div = sub_div(published, name)
         assert (sub == 0).all()
         assert div.min().item() == pytest.approx(floor)
@@ -62,15 +82,29 @@ def test_lagged_inputs_of_v6(climsim_dir: Path) -> None:
 def test_shared_variables_are_identical(climsim_dir: Path) -> None:
     folder = climsim_dir / "normalization"
     one = read_published(folder, "v2_rh_mc")
-    for other in (read_published(folder, "v5"), read_published(folder, "v6"), read_published(folder, "v7")):
+    for other in (
+        read_published(folder, "v5"),
+        read_published(folder, "v6"),
+        read_published(folder, "v7"),
+    ):
         for name in set(one.variables) & set(other.variables):
             for moment in ("mean", "std", "minimum", "maximum"):
-                torch.testing.assert_close(getattr(one[name], moment), getattr(other[name], moment), rtol=1e-12, atol=0, equal_nan=True)
+                torch.testing.assert_close(
+                    getattr(one[name], moment),
+                    getattr(other[name], moment),
+                    rtol=1e-12,
+                    atol=0,
+                    equal_nan=True,
+                )
 
 
 def test_output_floors(climsim_dir: Path) -> None:
     published = read_published(climsim_dir / "normalization")
-    for name, floor, last in (("ptend_q0001", 3e-10, 20), ("ptend_qn", 3e-10, 16), ("ptend_u", 1e-6, 13)):
+    for name, floor, last in (
+        ("ptend_q0001", 3e-10, 20),
+        ("ptend_qn", 3e-10, 16),
+        ("ptend_u", 1e-6, 13),
+    ):
         std = published[name].std
         at_floor = np.flatnonzero(np.isclose(std.numpy(), floor, rtol=1e-9, atol=0))
         assert at_floor.tolist() == list(range(last + 1))
@@ -94,7 +128,12 @@ def test_multirepresentation(climsim_dir: Path) -> None:
     published = read_published(climsim_dir / "normalization", "multirep")
     assert {v.base_name for v in variable_set("net_multirep").variables} <= set(published.variables)
     assert {v.name for v in variable_set("net_multirep").variables} <= set(published.variables)
-    expected = {"state_t": (247.14, 30.33), "state_rh": (0.4992, 0.3916), "state_u": (9.04, 19.08), "pbuf_ozone": (1.96e-6, 3.93e-6)}
+    expected = {
+        "state_t": (247.14, 30.33),
+        "state_rh": (0.4992, 0.3916),
+        "state_u": (9.04, 19.08),
+        "pbuf_ozone": (1.96e-6, 3.93e-6),
+    }
     for name, (mean, std) in expected.items():
         entry = published[f"{name}@variable"]
         assert (entry.mean[0].item(), entry.std[0].item()) == pytest.approx((mean, std), rel=2e-3)
@@ -105,7 +144,9 @@ def test_multirepresentation(climsim_dir: Path) -> None:
 
 
 def test_unknown_name_and_missing_files(climsim_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="unknown published normalization 'v2_rh'; did you mean 'v2_rh_mc'"):
+    with pytest.raises(
+        DataError, match="unknown published normalization 'v2_rh'; did you mean 'v2_rh_mc'"
+    ):
         read_published(climsim_dir / "normalization", "v2_rh")
     for which in PUBLISHED_NAMES:
         with pytest.raises(DataError, match="cannot be read: No such file"):

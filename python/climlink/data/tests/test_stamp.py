@@ -23,7 +23,9 @@ def test_seconds_round_trip(seconds: int) -> None:
 @given(st.integers(365 * 86400, 9998 * 365 * 86400), st.integers(-(10**7), 10**7))
 def test_arithmetic_agrees_with_cftime(seconds: int, step: int) -> None:
     stamp = Stamp.from_seconds(seconds)
-    oracle = cftime.num2date(step, f"seconds since {stamp.year:04d}-{stamp.month:02d}-{stamp.day:02d}", calendar="noleap")
+    oracle = cftime.num2date(
+        step, f"seconds since {stamp.year:04d}-{stamp.month:02d}-{stamp.day:02d}", calendar="noleap"
+    )
     later = Stamp(stamp.year, stamp.month, stamp.day).plus(step)
     assert (later.year, later.month, later.day) == (oracle.year, oracle.month, oracle.day)
     assert later.second == oracle.hour * 3600 + oracle.minute * 60 + oracle.second
@@ -42,7 +44,10 @@ def test_february_has_28_days() -> None:
         Stamp.parse("0008-02-29-00000")
 
 
-@pytest.mark.parametrize("text", ["0008-01-14", "8-01-14-03600", "0008-01-14-3600", "0008-13-01-00000", "0008-01-01-86400", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["0008-01-14", "8-01-14-03600", "0008-01-14-3600", "0008-13-01-00000", "0008-01-01-86400", ""],
+)
 def test_refuses_what_is_not_a_stamp(text: str) -> None:
     with pytest.raises(DataError):
         Stamp.parse(text)

@@ -34,7 +34,9 @@ def store(shared_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Colu
 
 def relative(got: torch.Tensor, expected: np.ndarray) -> float:
     """Return the largest difference relative to the largest magnitude of the variable."""
-    return float(np.max(np.abs(got.numpy() - expected)) / max(float(np.max(np.abs(expected))), 1e-300))
+    return float(
+        np.max(np.abs(got.numpy() - expected)) / max(float(np.max(np.abs(expected))), 1e-300)
+    )
 
 
 def test_moments_equal_numpy_on_the_whole_split(store: ColumnStore) -> None:
@@ -42,7 +44,11 @@ def test_moments_equal_numpy_on_the_whole_split(store: ColumnStore) -> None:
     train = store.indices("train")
     assert len(train) == 9
     for name, entry in statistics.variables.items():
-        values = store.read([name], train)[name].astype(np.float64).reshape(len(train) * store.n_column, -1)
+        values = (
+            store.read([name], train)[name]
+            .astype(np.float64)
+            .reshape(len(train) * store.n_column, -1)
+        )
         if name == "cam_in_SNOWHICE":
             assert entry.left_out == int((values >= 1e20).sum()) == 9 * 3
             values = values[values < 1e20][:, None]
@@ -54,7 +60,11 @@ def test_moments_equal_numpy_on_the_whole_split(store: ColumnStore) -> None:
 
 
 def test_every_variable_of_the_host_and_of_derivation_is_covered(store: ColumnStore) -> None:
-    names = {n for s in ("host_v2_q", "host_v2_rh", "net_v2_mc", "mmf368", "net308") for n in variable_set(s).names}
+    names = {
+        n
+        for s in ("host_v2_q", "host_v2_rh", "net_v2_mc", "mmf368", "net308")
+        for n in variable_set(s).names
+    }
     assert set(compute_statistics(store).variables) == names
 
 
@@ -74,20 +84,30 @@ def test_lambda_without_any_cloud_is_the_published_cap() -> None:
 
 @pytest.mark.parametrize("times_per_block", [1, 2, 7, 100])
 def test_result_does_not_depend_on_the_block_size(store: ColumnStore, times_per_block: int) -> None:
-    reference, other = compute_statistics(store), compute_statistics(store, times_per_block=times_per_block)
+    reference, other = (
+        compute_statistics(store),
+        compute_statistics(store, times_per_block=times_per_block),
+    )
     for name, entry in reference.variables.items():
         for moment in MOMENTS:
-            assert relative(getattr(other[name], moment), getattr(entry, moment).numpy()) < 1e-12, (name, moment)
+            assert relative(getattr(other[name], moment), getattr(entry, moment).numpy()) < 1e-12, (
+                name,
+                moment,
+            )
     for name, values in reference.cloud_lambda.items():
         assert relative(other.cloud_lambda[name], values.numpy()) < 1e-12
 
 
 @given(
-    rows=hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.just(3)), elements=st.floats(-1e3, 1e3)),
+    rows=hnp.arrays(
+        np.float64, st.tuples(st.integers(1, 40), st.just(3)), elements=st.floats(-1e3, 1e3)
+    ),
     cuts=st.lists(st.integers(0, 40), max_size=5),
     shift=st.sampled_from([0.0, 1e6]),
 )
-def test_merged_moments_equal_numpy_for_any_blocks(rows: np.ndarray, cuts: list[int], shift: float) -> None:
+def test_merged_moments_equal_numpy_for_any_blocks(
+    rows: np.ndarray, cuts: list[int], shift: float
+) -> None:
     rows = rows + shift
     moments = Moments(3)
     for part in np.split(rows, sorted(cuts)):
@@ -117,7 +137,11 @@ def test_file_round_trip_is_exact(store: ColumnStore, tmp_path: Path) -> None:
     write_statistics(statistics, tmp_path / "new" / "statistics.nc")
     again = read_statistics(tmp_path / "new" / "statistics.nc")
     assert again.digest == statistics.digest
-    assert (again.source, again.split, again.data_digest) == (statistics.source, "validation", store.digest)
+    assert (again.source, again.split, again.data_digest) == (
+        statistics.source,
+        "validation",
+        store.digest,
+    )
     assert again["cam_in_SNOWHICE"].left_out == statistics["cam_in_SNOWHICE"].left_out
     assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "statistics.nc"]
     with netCDF4.Dataset(tmp_path / "new" / "statistics.nc") as file:
@@ -125,7 +149,9 @@ def test_file_round_trip_is_exact(store: ColumnStore, tmp_path: Path) -> None:
         assert file["state_t"].dimensions == ("moment", "level")
 
 
-def test_failed_write_leaves_the_old_file(store: ColumnStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_the_old_file(
+    store: ColumnStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "statistics.nc"
     path.write_bytes(b"old")
 
@@ -174,14 +200,25 @@ def test_digest_depends_on_every_number_only(store: ColumnStore) -> None:
     assert renamed.digest != compute_statistics(store).digest
 
 
-def test_real_statistics_are_near_the_published_ones(real_store: ColumnStore, published: Statistics) -> None:
+def test_real_statistics_are_near_the_published_ones(
+    real_store: ColumnStore, published: Statistics
+) -> None:
     ours = compute_statistics(real_store)
     theirs = published
     assert relative(ours["state_t"].mean, theirs["state_t"].mean.numpy()) < 0.01
     assert relative(ours["state_q0001"].mean, theirs["state_q0001"].mean.numpy()) < 0.05
     assert relative(ours["pbuf_CH4"].mean, theirs["pbuf_CH4"].mean.numpy()) < 1e-4
-    # standard deviations of tendencies over 40 snapshots against 7 years, floors of the published files left out
-    for name in ("ptend_t", "ptend_q0001", "ptend_u", "ptend_v", "cam_out_NETSW", "cam_out_PRECC", "cam_out_FLWDS"):
+    # standard deviations of tendencies over 40 snapshots against 7 years, floors of the published
+    # files left out
+    for name in (
+        "ptend_t",
+        "ptend_q0001",
+        "ptend_u",
+        "ptend_v",
+        "cam_out_NETSW",
+        "cam_out_PRECC",
+        "cam_out_FLWDS",
+    ):
         ratio = ours[name].std / theirs[name].std
         assert (ratio[25:] if len(ratio) > 1 else ratio).log().abs().max() < 0.3, name
     ratio = ours.cloud_lambda["state_qn"] / theirs.cloud_lambda["state_qn"]

@@ -1,4 +1,6 @@
-"""Reading a store: rows in a variable set's order, derived inputs, refusals, and what describe says."""
+"""Reading a store: rows in a variable set's order, derived inputs, refusals, and what describe
+says.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,36 @@ from climlink.wrappers.variable_sets import variable_set
 @pytest.fixture(scope="module")
 def store(shared_source: Path, tmp_path_factory: pytest.TempPathFactory) -> ColumnStore:
     path = tmp_path_factory.mktemp("store") / "s.zarr"
-    prepare(shared_source, path, split=Split(test=("0008-01-31-00000",)), config=StoreConfig(time_chunk=4))
+    prepare(
+        shared_source,
+        path,
+        split=Split(test=("0008-01-31-00000",)),
+        config=StoreConfig(time_chunk=4),
+    )
     return ColumnStore.open(path)
 
 
 def numpy_relative_humidity(t: np.ndarray, q: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Independent float64 RH of the published polynomials."""
-    liquid = [6.11239921, 0.443987641, 0.142986287e-1, 0.264847430e-3, 0.302950461e-5, 0.206739458e-7, 0.640689451e-10]
+    liquid = [
+        6.11239921,
+        0.443987641,
+        0.142986287e-1,
+        0.264847430e-3,
+        0.302950461e-5,
+        0.206739458e-7,
+        0.640689451e-10,
+    ]
     liquid += [-0.952447341e-13, -0.976195544e-15]
-    ice = [6.11147274, 0.503160820, 0.188439774e-1, 0.420895665e-3, 0.615021634e-5, 0.602588177e-7, 0.385852041e-9]
+    ice = [
+        6.11147274,
+        0.503160820,
+        0.188439774e-1,
+        0.420895665e-3,
+        0.615021634e-5,
+        0.602588177e-7,
+        0.385852041e-9,
+    ]
     ice += [0.146898966e-11, 0.252751365e-14]
     over_liquid = 100 * np.polynomial.polynomial.polyval(np.maximum(t - 273.16, -80), liquid)
     cold = np.maximum(t - 273.16, -100)
@@ -57,29 +80,45 @@ def test_slices_lists_and_arrays_select_the_same(store: ColumnStore) -> None:
     reference = store.targets(variables, slice(3, 6))
     assert reference.dtype == np.float64
     np.testing.assert_array_equal(store.targets(variables, [3, 4, 5]), reference)
-    np.testing.assert_array_equal(store.targets(variables, np.array([5, 4, 3]))[::-1][: store.n_column][::-1], reference[: store.n_column])
+    np.testing.assert_array_equal(
+        store.targets(variables, np.array([5, 4, 3]))[::-1][: store.n_column][::-1],
+        reference[: store.n_column],
+    )
 
 
 def test_relative_humidity_is_computed_in_float64(store: ColumnStore) -> None:
     variables = variable_set("host_v2_rh", store.level_count)
     rows = store.pack(variables, slice(None))
-    raw = {n: store.read([n], slice(None))[n].astype(np.float64) for n in ("state_t", "state_q0001", "state_ps")}
-    pressure = store.hybrid.p0_pa * np.array(store.hybrid.hyam) + raw["state_ps"][:, None] * np.array(store.hybrid.hybm)
+    raw = {
+        n: store.read([n], slice(None))[n].astype(np.float64)
+        for n in ("state_t", "state_q0001", "state_ps")
+    }
+    pressure = store.hybrid.p0_pa * np.array(store.hybrid.hyam) + raw["state_ps"][
+        :, None
+    ] * np.array(store.hybrid.hybm)
     expected = numpy_relative_humidity(raw["state_t"], raw["state_q0001"], pressure)
     np.testing.assert_allclose(rows[:, variables.slice("state_rh")], expected, rtol=1e-6)
 
 
 def test_total_cloud_and_its_tendency_are_sums(store: ColumnStore) -> None:
-    read = store.read(["state_qn", "state_q0002", "state_q0003", "ptend_qn", "ptend_q0002", "ptend_q0003"], [1])
-    np.testing.assert_array_equal(read["state_qn"], read["state_q0002"].astype("f8") + read["state_q0003"].astype("f8"))
+    read = store.read(
+        ["state_qn", "state_q0002", "state_q0003", "ptend_qn", "ptend_q0002", "ptend_q0003"], [1]
+    )
+    np.testing.assert_array_equal(
+        read["state_qn"], read["state_q0002"].astype("f8") + read["state_q0003"].astype("f8")
+    )
     np.testing.assert_array_equal(read["ptend_qn"], read["ptend_q0002"] + read["ptend_q0003"])
     net = variable_set("net308", store.level_count)
-    np.testing.assert_array_equal(store.targets(net, [1])[:, net.slice("ptend_qn")], read["ptend_qn"])
+    np.testing.assert_array_equal(
+        store.targets(net, [1])[:, net.slice("ptend_qn")], read["ptend_qn"]
+    )
 
 
 def test_store_and_files_give_the_same_rows(store: ColumnStore, shared_source: Path) -> None:
     inputs, outputs = variable_set("host_v2_q", 8), variable_set("mmf368", 8)
-    rows = read_columns(shared_source, inputs, outputs, stamps=["0008-01-31-07200", "0008-01-30-79200"])
+    rows = read_columns(
+        shared_source, inputs, outputs, stamps=["0008-01-31-07200", "0008-01-30-79200"]
+    )
     assert [str(s) for s in rows.stamps] == ["0008-01-31-07200", "0008-01-30-79200"]
     indices = [store.stamps.index(s) for s in rows.stamps]
     np.testing.assert_array_equal(rows.inputs, store.pack(inputs, indices))
@@ -89,7 +128,12 @@ def test_store_and_files_give_the_same_rows(store: ColumnStore, shared_source: P
 
 def test_columns_of_a_stamp_that_is_absent(shared_source: Path) -> None:
     with pytest.raises(DataError, match="no mli/mlo pair for 0009-01-01-00000"):
-        read_columns(shared_source, variable_set("host_v2_q", 8), variable_set("mmf368", 8), stamps=["0009-01-01-00000"])
+        read_columns(
+            shared_source,
+            variable_set("host_v2_q", 8),
+            variable_set("mmf368", 8),
+            stamps=["0009-01-01-00000"],
+        )
 
 
 @pytest.mark.parametrize("name", ["host_v4_q", "host_v6_rh"])
@@ -106,7 +150,9 @@ def test_wrong_level_count_and_times(store: ColumnStore) -> None:
 
 
 def test_open_refuses_what_is_not_a_complete_store(store: ColumnStore, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no column store here; make one with: climlink data prepare"):
+    with pytest.raises(
+        StoreError, match="no column store here; make one with: climlink data prepare"
+    ):
         ColumnStore.open(tmp_path / "absent.zarr")
     with pytest.raises(StoreError, match="not a column store"):
         ColumnStore.open(tmp_path)
@@ -123,7 +169,9 @@ def test_open_refuses_what_is_not_a_complete_store(store: ColumnStore, tmp_path:
 
 def test_damaged_chunk_is_refused(store: ColumnStore, tmp_path: Path) -> None:
     shutil.copytree(store.path, tmp_path / "damaged.zarr")
-    chunk = next(p for p in sorted((tmp_path / "damaged.zarr" / "state_u" / "c").rglob("*")) if p.is_file())
+    chunk = next(
+        p for p in sorted((tmp_path / "damaged.zarr" / "state_u" / "c").rglob("*")) if p.is_file()
+    )
     chunk.write_bytes(chunk.read_bytes()[:-10])
     store = ColumnStore.open(tmp_path / "damaged.zarr")
     with pytest.raises(StoreError, match=r"state_u cannot be read .* damaged"):
@@ -137,11 +185,19 @@ def test_describe(store: ColumnStore) -> None:
     assert description["complete"] is True
     assert description["digest"] == store.digest
     assert (description["times"], description["columns"], description["levels"]) == (11, 6, 8)
-    assert description["splits"]["train"] == {"times": 10, "first": "0008-01-30-79200", "last": "0008-01-31-64800"}
+    assert description["splits"]["train"] == {
+        "times": 10,
+        "first": "0008-01-30-79200",
+        "last": "0008-01-31-64800",
+    }
     assert description["splits"]["validation"] == {"times": 0, "first": None, "last": None}
     entry = description["variables"]["ptend_q0001"]
     values = store.read(["ptend_q0001"], slice(None))["ptend_q0001"]
-    assert (entry["units"], entry["dimensions"], entry["dtype"]) == ("kg/kg/s", "time column level", "float64")
+    assert (entry["units"], entry["dimensions"], entry["dtype"]) == (
+        "kg/kg/s",
+        "time column level",
+        "float64",
+    )
     assert (entry["minimum"], entry["maximum"]) == (values.min(), values.max())
     assert 0 < entry["bytes_on_disk"] < description["bytes_on_disk"]
     assert set(description["variables"]) == {v.name for v in store.variables}
@@ -168,7 +224,10 @@ def test_a_store_of_an_older_version_is_refused_with_the_command_that_renews_it(
     prepare(shared_source, path, split=Split())
     group = zarr.open_group(path, mode="r+")
     group.update_attributes({"climlink_store_version": 1})
-    message = r"version 1 is older than the 2 .*: climlink data prepare SOURCE --out .*old\.zarr --split SPLIT --overwrite"
+    message = (
+        r"version 1 is older than the 2 .*: climlink data prepare SOURCE --out .*old\.zarr --split "
+        r"SPLIT --overwrite"
+    )
     with pytest.raises(StoreError, match=message):
         ColumnStore.open(path)
     with pytest.raises(StoreError, match=message):
@@ -183,10 +242,24 @@ def test_the_variables_are_those_that_the_store_lists(store: ColumnStore, tmp_pa
     group = zarr.open_group(path, mode="r+")
     listed = group.attrs["variables"]
     assert [r["name"] for r in listed] == [v.name for v in store.variables]
-    assert listed[0] == {"name": "state_t", "units": "K", "long_name": "air temperature", "dims": ["level"], "width": 8}
-    own = {"name": "soil_moisture", "units": "m3/m3", "long_name": "soil moisture", "dims": [], "width": 1}
+    assert listed[0] == {
+        "name": "state_t",
+        "units": "K",
+        "long_name": "air temperature",
+        "dims": ["level"],
+        "width": 8,
+    }
+    own = {
+        "name": "soil_moisture",
+        "units": "m3/m3",
+        "long_name": "soil moisture",
+        "dims": [],
+        "width": 1,
+    }
     group.create_array("soil_moisture", data=np.ones((11, 6)))
-    group.update_attributes({"variables": [*(r for r in listed if r["name"] != "cam_in_SNOWHICE"), own]})
+    group.update_attributes(
+        {"variables": [*(r for r in listed if r["name"] != "cam_in_SNOWHICE"), own]}
+    )
     changed = ColumnStore.open(path)
     assert changed.variables[-1].name == "soil_moisture"
     assert (changed.variables[-1].units, changed.variables[-1].is_profile) == ("m3/m3", False)

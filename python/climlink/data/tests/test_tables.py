@@ -87,7 +87,9 @@ def write_hdf5(path: Path, values: np.ndarray, dataset: str = "data") -> Path:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("pairs"), STAMPS, n_column=COLUMNS, level_count=LEVELS)
+    return write_dataset(
+        tmp_path_factory.mktemp("pairs"), STAMPS, n_column=COLUMNS, level_count=LEVELS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +116,14 @@ def make(pairs: Path, tmp_path: Path) -> Callable[..., Prepared]:
         base = config or StoreConfig()
         settings = base.model_copy(update={"table": table})
         at = find_grid(pairs) if grid else None
-        return prepare(source, tmp_path / "t.zarr", split=split, grid=at, config=settings, **more)  # type: ignore[arg-type]
+        return prepare(
+            source,
+            tmp_path / "t.zarr",
+            split=split,
+            grid=at,
+            config=settings,
+            **more,  # type: ignore[arg-type]
+        )
 
     return run
 
@@ -277,7 +286,8 @@ def test_normalized_arrays_are_undone_with_their_files(
         make(tmp_path / "train_input.npy", **given)
     with pytest.raises(
         DataError,
-        match=r"column state_t_0: is .* outside the plausible range 50 to 1500 of state_t .* not normalized",
+        match=r"column state_t_0: is .* outside the plausible range 50 to 1500 of state_t .* not "
+        r"normalized",
     ):
         make(tmp_path / "train_input.npy", **given, values="physical")
     with pytest.raises(DataError, match="need the files they were normalized with"):
@@ -399,7 +409,8 @@ def test_inputs_without_targets_and_a_file_of_targets(
     write_csv(tmp_path / "solution.csv", swapped)
     with pytest.raises(
         DataError,
-        match=r"solution\.csv: line 12, column sample_id: 'train_11', but .*test\.csv: line 12 is 'train_10'",
+        match=r"solution\.csv: line 12, column sample_id: 'train_11', but .*test\.csv: line 12 is "
+        r"'train_10'",
     ):
         make(test, targets=tmp_path / "solution.csv", ignore=("Usage",), overwrite=True)
 
@@ -511,13 +522,15 @@ def test_a_sample_id_that_stands_twice_in_different_blocks_and_files(
             4,
             "state_t_2",
             "-20.5",
-            r"line 4, column state_t_2: is -20.5, outside the plausible range 50 to 1500 of state_t",
+            r"line 4, column state_t_2: is -20.5, outside the plausible range 50 to 1500 of "
+            r"state_t",
         ),
         (
             5,
             "ptend_t_2",
             "3.5",
-            r"line 5, column ptend_t_2: takes state_t within 1200 s to .* outside .* neither normalized nor weighted",
+            r"line 5, column ptend_t_2: takes state_t within 1200 s to .* outside .* neither "
+            r"normalized nor weighted",
         ),
         (
             6,
@@ -612,10 +625,14 @@ def test_arrays_that_do_not_fit(rows: Rows, make: Callable[..., Prepared], tmp_p
     refused(r"train_target.npy has \d+ values per row, 'net308' has", x, y, outputs="net308")
     refused(r"train_input.npy is int64, expected float32 or float64", x.astype(int), y)
     refused(r"train_input.npy is float16, expected float32 or float64", np.ones(x.shape, "f2"), y)
-    refused(r"train_input.npy has the shape \(48, 88, 1\), expected \[row, column\]", x[..., None], y)
+    refused(
+        r"train_input.npy has the shape \(48, 88, 1\), expected \[row, column\]", x[..., None], y
+    )
     refused(r"unequal rows: .*train_input.npy has 48, .*train_target.npy has 47", x, y[:-1])
     refused("88 columns without names: say with --inputs", x, y, inputs=None)
-    refused("unknown variable set 'climsim_v2_kagle'; did you mean", x, y, inputs="climsim_v2_kagle")
+    refused(
+        "unknown variable set 'climsim_v2_kagle'; did you mean", x, y, inputs="climsim_v2_kagle"
+    )
     np.save(source, x)
     np.save(target, y)
     os.truncate(source, source.stat().st_size - 8)
@@ -746,7 +763,8 @@ def test_weights_are_kept_and_those_that_do_not_fit_refused(
     edit_csv(path, 4, "ptend_v_3", "0.25")
     with pytest.raises(
         DataError,
-        match=r"sample_submission.csv: line 4, column ptend_v_3: another weight than in the first row",
+        match=r"sample_submission.csv: line 4, column ptend_v_3: another weight than in the first "
+        r"row",
     ):
         make(table, weights=path)
     edit_csv(path, 2, "ptend_v_3", "-1")
@@ -769,7 +787,8 @@ def kill(row, total):
     if row >= 21:
         os.kill(os.getpid(), signal.SIGKILL)
 source, grid, store = map(Path, sys.argv[1:])
-prepare(source, store, split=Split(), grid=grid, config=StoreConfig(table=TableConfig(row_chunk=7)), progress=kill)
+config = StoreConfig(table=TableConfig(row_chunk=7))
+prepare(source, store, split=Split(), grid=grid, config=config, progress=kill)
 """
 
 
@@ -796,16 +815,38 @@ def test_the_first_releases_normalized_arrays_through_the_command_line(
     assert (inputs.width, outputs.width) == (124, 128)
     rows = read_columns(climsim_dir, inputs, outputs, stamps=["0008-01-14-03600"])
     folder = climsim_dir / "normalization"
-    files = {f"input_{part}": folder / "inputs" / f"input_{part}.nc" for part in ("mean", "max", "min")}
+    files = {
+        f"input_{part}": folder / "inputs" / f"input_{part}.nc" for part in ("mean", "max", "min")
+    }
     files["output_scale"] = folder / "outputs" / "output_scale.nc"
     mean, high, low = (published(files[f"input_{part}"], inputs) for part in ("mean", "max", "min"))
     np.save(tmp_path / "val_input.npy", ((rows.inputs - mean) / (high - low)).astype("f4"))
-    np.save(tmp_path / "val_target.npy", (rows.targets * published(files["output_scale"], outputs)).astype("f4"))
+    np.save(
+        tmp_path / "val_target.npy",
+        (rows.targets * published(files["output_scale"], outputs)).astype("f4"),
+    )
     table = {"normalization": {name: str(path) for name, path in files.items()}}
     (tmp_path / "store.yaml").write_text(yaml.safe_dump({"table": table}))
-    given = ["--inputs", ",".join(V1_INPUTS), "--outputs", ",".join(V1_OUTPUTS), "--values", "normalized"]
-    command = ["data", "prepare", tmp_path / "val_input.npy", "--out", tmp_path / "t.zarr", "--split", "rows_test"]
-    done = CliRunner().invoke(app, [*map(str, command), *given, "--config", str(tmp_path / "store.yaml")])
+    given = [
+        "--inputs",
+        ",".join(V1_INPUTS),
+        "--outputs",
+        ",".join(V1_OUTPUTS),
+        "--values",
+        "normalized",
+    ]
+    command = [
+        "data",
+        "prepare",
+        tmp_path / "val_input.npy",
+        "--out",
+        tmp_path / "t.zarr",
+        "--split",
+        "rows_test",
+    ]
+    done = CliRunner().invoke(
+        app, [*map(str, command), *given, "--config", str(tmp_path / "store.yaml")]
+    )
     assert done.exit_code == 0, done.output
     assert "384 rows (384 written now)" in done.output
     store = ColumnStore.open(tmp_path / "t.zarr")
@@ -815,7 +856,9 @@ def test_the_first_releases_normalized_arrays_through_the_command_line(
     distance = np.abs(rows.inputs - mean) + np.abs(rows.inputs)
     assert (np.abs(store.pack(inputs, slice(None)) - rows.inputs) <= 2e-7 * distance).all()
     tiny = 1e-37  # float32 takes what is smaller for 0
-    np.testing.assert_allclose(store.targets(outputs, slice(None)), rows.targets, rtol=1e-7, atol=tiny)
+    np.testing.assert_allclose(
+        store.targets(outputs, slice(None)), rows.targets, rtol=1e-7, atol=tiny
+    )
 
 
 V1_INPUTS = ("state_t", "state_q0001", "state_ps", "pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX")

@@ -1,4 +1,6 @@
-"""Files of E3SM runs built with -DMMF_ML_TRAINING go into a store as they are; of a partially coupled run the user says which pair."""
+"""Files of E3SM runs built with -DMMF_ML_TRAINING go into a store as they are; of a partially
+coupled run the user says which pair.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,12 @@ STAMPS = [Stamp.parse("0003-01-01-00000").plus(1200 * n) for n in range(4)]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a partially coupled run with both kinds of pairs, and history files that are none of this."""
-    folder = write_training_run(tmp_path_factory.mktemp("run"), STAMPS, case=CASE, pairs=("mli-mlo", "mlisp-mlosp"))
+    """Return the folder of a partially coupled run with both kinds of pairs, and history files that
+    are none of this.
+    """
+    folder = write_training_run(
+        tmp_path_factory.mktemp("run"), STAMPS, case=CASE, pairs=("mli-mlo", "mlisp-mlosp")
+    )
     (folder / f"{CASE}.eam.h0.0003-01.nc").write_bytes(b"")
     (folder / f"{CASE}.eam.r.0003-01-01-00000.nc").write_bytes(b"")
     return folder
@@ -33,13 +39,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _difference(folder: Path, before: str, after: str, variable: str, stamp: Stamp) -> np.ndarray:
     """Return (after - before) / 1200 [column, level] straight from two files."""
-    with netCDF4.Dataset(folder / file_name(before, stamp, CASE)) as a, netCDF4.Dataset(folder / file_name(after, stamp, CASE)) as b:
+    with (
+        netCDF4.Dataset(folder / file_name(before, stamp, CASE)) as a,
+        netCDF4.Dataset(folder / file_name(after, stamp, CASE)) as b,
+    ):
         return np.asarray((b[variable][:] - a[variable][:]) / 1200.0).T
 
 
-@pytest.mark.parametrize(("kind", "before", "after"), [("mli-mlo", "mli", "mlo"), ("mlisp-mlosp", "mlisp", "mlosp")])
+@pytest.mark.parametrize(
+    ("kind", "before", "after"), [("mli-mlo", "mli", "mlo"), ("mlisp-mlosp", "mlisp", "mlosp")]
+)
 @pytest.mark.parametrize("lags", [False, True])
-def test_a_training_run_is_prepared_as_it_is(run: Path, tmp_path: Path, kind: str, before: str, after: str, lags: bool) -> None:
+def test_a_training_run_is_prepared_as_it_is(
+    run: Path, tmp_path: Path, kind: str, before: str, after: str, lags: bool
+) -> None:
     config = StoreConfig(pairs=kind, lags=lags, input_dtype="float64")
     done = prepare(run, tmp_path / "s.zarr", split=Split(), config=config)
     assert (done.records, done.left_out) == ((2, 2) if lags else (4, 0))
@@ -53,9 +66,17 @@ def test_a_training_run_is_prepared_as_it_is(run: Path, tmp_path: Path, kind: st
 
 
 def test_kinds_are_never_mixed(run: Path, tmp_path: Path) -> None:
-    assert [p.mli.name for p in find_pairs(run, "mlisp-mlosp")] == [file_name("mlisp", s, CASE) for s in STAMPS]
-    assert list(find_files(run, "mli").values()) == [run / file_name("mli", s, CASE) for s in STAMPS]
-    with pytest.raises(DataError, match=r"no file named .*mlis\..*; there are files of mli, mlo, mlisp, mlosp: choose them with --pairs"):
+    assert [p.mli.name for p in find_pairs(run, "mlisp-mlosp")] == [
+        file_name("mlisp", s, CASE) for s in STAMPS
+    ]
+    assert list(find_files(run, "mli").values()) == [
+        run / file_name("mli", s, CASE) for s in STAMPS
+    ]
+    with pytest.raises(
+        DataError,
+        match=r"no file named .*mlis\..*; there are files of mli, mlo, mlisp, mlosp: choose them "
+        r"with --pairs",
+    ):
         find_pairs(run, "mlis-mlos")
     short = write_training_run(tmp_path / "short", STAMPS[:2], case=CASE, pairs=("mlis-mlos",))
     assert len(find_pairs(short, "mlis-mlos")) == 2
@@ -82,7 +103,17 @@ def test_a_time_inside_that_is_not_the_names_is_refused(tmp_path: Path) -> None:
 def test_the_command_line(run: Path, tmp_path: Path) -> None:
     split = tmp_path / "split.yaml"
     split.write_text(f'test: ["{STAMPS[0]}"]\n')
-    command = ["data", "prepare", str(run), "--grid", str(run / GRID_NAME), "--split", str(split), "--out", str(tmp_path / "s.zarr")]
+    command = [
+        "data",
+        "prepare",
+        str(run),
+        "--grid",
+        str(run / GRID_NAME),
+        "--split",
+        str(split),
+        "--out",
+        str(tmp_path / "s.zarr"),
+    ]
     result = CliRunner().invoke(app, [*command, "--lags", "--pairs", "mlisp-mlosp"])
     assert result.exit_code == 0, result.output
     assert "made, 2 pairs" in result.output

@@ -1,8 +1,10 @@
-"""Import: a package out of a TorchScript file that climlink did not make, such as the published wrappers.
+"""Import: a package out of a TorchScript file that climlink did not make, such as the published
+wrappers.
 
-The graph keeps its own normalization and takes physical units. It is examined (foreign_graph), golden columns are chosen, and the manifest
-says what is known; what nobody can know of the graph stands there as null. The file's own bytes are kept wherever possible, so that a
-libtorch that read the old file reads the package.
+The graph keeps its own normalization and takes physical units. It is examined (foreign_graph),
+golden columns are chosen, and the manifest says what is known; what nobody can know of the graph
+stands there as null. The file's own bytes are kept wherever possible, so that a libtorch that read
+the old file reads the package.
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ import torch
 from torch import Tensor
 
 from climlink.data.climsim import TIME_STEP_S
-from climlink.packages.export import golden_entry, provenance_entry, raw_rows, tolerances, write_package
+from climlink.packages.export import (
+    golden_entry,
+    provenance_entry,
+    raw_rows,
+    tolerances,
+    write_package,
+)
 from climlink.packages.golden import GOLDEN_COLUMN_COUNT, JUMP, GoldenSamples
 from climlink.packages.golden_sequences import check_chain
 from climlink.packages.golden_sources import CANDIDATE_COUNT
@@ -30,7 +38,13 @@ from climlink.packages.import_wrapper.carried_state import (
     state_findings,
     with_state,
 )
-from climlink.packages.import_wrapper.foreign_graph import ROW_MULTIPLE, CopyingGraph, ForeignGraph, GraphError, open_graph
+from climlink.packages.import_wrapper.foreign_graph import (
+    ROW_MULTIPLE,
+    CopyingGraph,
+    ForeignGraph,
+    GraphError,
+    open_graph,
+)
 from climlink.packages.import_wrapper.golden_rows import choose_golden
 from climlink.packages.import_wrapper.graph_examination import (
     COMPANY_ROWS,
@@ -69,17 +83,22 @@ Progress = Callable[[int, int, str], None]
 """Told how many rows went through the graph, of how many, and what is being done."""
 
 FULL_FORWARDS = 9
-"""Forwards of all candidate rows in an import without other orders: 1 to examine, 4 perturbed, 3 routes, 1 of the package."""
+"""Forwards of all candidate rows in an import without other orders: 1 to examine, 4 perturbed, 3
+routes, 1 of the package.
+"""
 
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What the user knows of the file: its sets, the time step its tendencies are meant for [s], and the host's part.
+    """What the user knows of the file: its sets, the time step its tendencies are meant for [s],
+    and the host's part.
 
     A graph with several tensors has a file ``signature`` instead of the sets (docs/import.md).
-    ``data`` is a prepared store or a folder of ClimSim pairs; ``grid`` a grid file for the vertical coordinate. ``tolerance`` replaces the
-    largest difference between routes on one machine, for graphs whose kernels round more. ``without_prints`` takes out the statements that
-    print, which the published wrappers do at every forward. ``trust_code`` leaves out the check of what the graph may do.
+    ``data`` is a prepared store or a folder of ClimSim pairs; ``grid`` a grid file for the vertical
+    coordinate. ``tolerance`` replaces the largest difference between routes on one machine, for
+    graphs whose kernels round more. ``without_prints`` takes out the statements that print, which
+    the published wrappers do at every forward. ``trust_code`` leaves out the check of what the
+    graph may do.
     """
 
     input_set: str | None = None
@@ -96,11 +115,15 @@ class ImportRequest:
 
 
 @intra_op_threads(RUNTIME_THREADS)
-def import_package(old: str | Path, request: ImportRequest, output: str | Path, progress: Progress | None = None) -> EmulatorPackage:
-    """Write a package made of the TorchScript file ``old``; what stood at ``output`` survives any failure.
+def import_package(
+    old: str | Path, request: ImportRequest, output: str | Path, progress: Progress | None = None
+) -> EmulatorPackage:
+    """Write a package made of the TorchScript file ``old``; what stood at ``output`` survives any
+    failure.
 
-    Raises GraphError if the graph is not what its sets say or cannot run here, DataError or StoreError for the data, ContractError for an
-    unknown set or too few columns, PackageError if the file cannot be written.
+    Raises GraphError if the graph is not what its sets say or cannot run here, DataError or
+    StoreError for the data, ContractError for an unknown set or too few columns, PackageError if
+    the file cannot be written.
     """
     old = Path(old)
     signature = None if request.signature is None else Signature.read(request.signature)
@@ -123,11 +146,17 @@ def import_package(old: str | Path, request: ImportRequest, output: str | Path, 
     meter.begin("scoring the order of inputs")
     findings.append(order_finding(graph, columns, seen.outputs))
     meter.begin("choosing golden columns")
-    script = torch.jit.script(CopyingGraph(graph.module).eval()) if seen.writes_argument else graph.module
+    script = (
+        torch.jit.script(CopyingGraph(graph.module).eval())
+        if seen.writes_argument
+        else graph.module
+    )
     chosen = choose_golden(graph, script, columns, seen.outputs, scale, request.tolerance)
     golden = _golden_entries(script, columns, chosen)
     manifest = _manifest(request, graph, script, columns, seen, findings, scale, chosen, golden)
-    content = _with_entries(_archive(graph, script), {MANIFEST_ENTRY: manifest.to_json().encode(), **golden})
+    content = _with_entries(
+        _archive(graph, script), {MANIFEST_ENTRY: manifest.to_json().encode(), **golden}
+    )
     meter.begin("checking the package")
     _check_same_outputs(graph, content, columns.rows, seen.outputs)
     write_package(Path(output), content)
@@ -160,7 +189,9 @@ def _golden_entries(
 
 
 class _Meter:
-    """Counts the rows that went through the graph, for a progress bar: nearly all of an import's time."""
+    """Counts the rows that went through the graph, for a progress bar: nearly all of an import's
+    time.
+    """
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
@@ -172,7 +203,9 @@ class _Meter:
         self._doing = doing
         if columns is not None:
             scored = 0 if columns.targets is None else len(other_orders(columns))
-            self._total = columns.rows.shape[0] * (FULL_FORWARDS + scored) + _rows_of_small_checks(columns)
+            self._total = columns.rows.shape[0] * (FULL_FORWARDS + scored) + _rows_of_small_checks(
+                columns
+            )
         self.ran(0)
 
     def ran(self, rows: int) -> None:
@@ -196,26 +229,38 @@ def _rows_of_small_checks(columns: ImportColumns) -> int:
 def _check_enough(columns: ImportColumns) -> None:
     count = columns.rows.shape[0]
     if count < GOLDEN_COLUMN_COUNT:
-        raise ContractError(f"the data have {count} columns; an import needs {GOLDEN_COLUMN_COUNT} for its golden columns: give more")
+        raise ContractError(
+            f"the data have {count} columns; an import needs {GOLDEN_COLUMN_COUNT} for its golden "
+            "columns: give more"
+        )
 
 
 def _examined(graph: ForeignGraph, columns: ImportColumns) -> Examination:
-    """Return what the examination found; a graph that is finite in another order only is refused with that order's name."""
+    """Return what the examination found; a graph that is finite in another order only is refused
+    with that order's name.
+    """
     try:
         return examine(graph, columns.inputs, columns.outputs, columns.rows)
     except NotFiniteError as error:
         elsewhere = finite_orders(graph, columns)
         if not elsewhere:
             raise
-        raise GraphError(f"{error}; in the order of {' or '.join(elsewhere)} all outputs are finite") from error
+        raise GraphError(
+            f"{error}; in the order of {' or '.join(elsewhere)} all outputs are finite"
+        ) from error
 
 
 def _sets(request: ImportRequest, signature: Signature | None) -> RowSets:
     """Return the quantities of the rows; ContractError for a request that cannot be met."""
     if not request.time_step_s > 0:
-        raise ContractError(f"the time step must be a positive number of seconds, got {request.time_step_s:g}")
+        raise ContractError(
+            f"the time step must be a positive number of seconds, got {request.time_step_s:g}"
+        )
     if not SAME_KERNELS_TOLERANCE <= request.tolerance <= JUMP:
-        raise ContractError(f"the tolerance must be {SAME_KERNELS_TOLERANCE:g} to {JUMP:g}, got {request.tolerance:g}")
+        raise ContractError(
+            f"the tolerance must be {SAME_KERNELS_TOLERANCE:g} to {JUMP:g}, got "
+            f"{request.tolerance:g}"
+        )
     if signature is not None and request.input_set is None:
         return signature
     if signature is not None or request.input_set is None:
@@ -223,7 +268,10 @@ def _sets(request: ImportRequest, signature: Signature | None) -> RowSets:
     for role, name in (("host_input", request.input_set), ("host_output", request.output_set)):
         known = variable_set_names(role)
         if name not in known:
-            raise ContractError(f"{name!r} is not a {role} set{near_names(name, known)}; choose one of {', '.join(known)}")
+            raise ContractError(
+                f"{name!r} is not a {role} set{near_names(name, known)}; choose one of "
+                f"{', '.join(known)}"
+            )
     return NamedSets(request.input_set, request.output_set)
 
 
@@ -235,12 +283,16 @@ def _difference_scale(columns: ImportColumns, seen: Examination) -> Tensor:
     values = columns.outputs.of_role("value")
     truth = seen.outputs[:, : values.width] if columns.targets is None else columns.targets
     floors = [output_floor(v) for v in values.variables for _ in range(values.width_of(v.name))]
-    scale = torch.maximum(truth.to(torch.float64).std(dim=0, correction=0), torch.tensor(floors, dtype=torch.float64))
+    scale = torch.maximum(
+        truth.to(torch.float64).std(dim=0, correction=0), torch.tensor(floors, dtype=torch.float64)
+    )
     return torch.cat([scale, torch.ones(seen.outputs.shape[1] - len(scale), dtype=torch.float64)])
 
 
 def _archive(graph: ForeignGraph, script: torch.jit.ScriptModule) -> bytes:
-    """Return the zip of the graph: the file's own bytes, or those of the graph behind a copy of its argument."""
+    """Return the zip of the graph: the file's own bytes, or those of the graph behind a copy of its
+    argument.
+    """
     if script is graph.module:
         return graph.content
     buffer = io.BytesIO()
@@ -261,7 +313,10 @@ def _with_entries(content: bytes, entries: dict[str, bytes]) -> bytes:
 def _check_same_outputs(graph: ForeignGraph, content: bytes, rows: Tensor, outputs: Tensor) -> None:
     """Raise GraphError unless the package's graph gives the old file's outputs to the bit."""
     if not torch.equal(replace(graph, content=content).fresh()(rows), outputs):
-        raise GraphError(f"{graph.path}: the package gives other outputs than the file it was made from; please report this")
+        raise GraphError(
+            f"{graph.path}: the package gives other outputs than the file it was made from; please "
+            "report this"
+        )
 
 
 def _manifest(
@@ -278,7 +333,9 @@ def _manifest(
     inputs, outputs = columns.inputs, columns.outputs
     if request.without_prints:
         findings = [*findings, "statements that print were taken out on request"]
-    network_outputs = variable_set(CONFIDENCE_SET, inputs.level_count) if seen.has_confidence else None
+    network_outputs = (
+        variable_set(CONFIDENCE_SET, inputs.level_count) if seen.has_confidence else None
+    )
     confidence = () if network_outputs is None else confidence_of(network_outputs).variables
     parts = outputs.of_role("value").variables + confidence + outputs.of_role("carried").variables
     whole = VariableSet(outputs.name, parts, outputs.sizes).layout()

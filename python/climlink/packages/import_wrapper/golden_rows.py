@@ -1,4 +1,6 @@
-"""Golden rows of a foreign graph: those on which ways to run it agree, chosen by what its outputs do."""
+"""Golden rows of a foreign graph: those on which ways to run it agree, chosen by what its outputs
+do.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from climlink.packages.import_wrapper.import_columns import ImportColumns
 from climlink.wrappers.difference import scaled_difference
 
 USUAL = 0.9
-"""Share of the columns away from thresholds on which ways to run a graph must agree: fewer could be chosen by luck."""
+"""Share of the columns away from thresholds on which ways to run a graph must agree: fewer could be
+chosen by luck.
+"""
 
 
 def choose_golden(
@@ -33,7 +37,9 @@ def choose_golden(
     scale: Tensor,
     tolerance: float,
 ) -> GoldenSamples:
-    """Return golden rows or sequences that differently compiled graphs agree on, calm if possible."""
+    """Return golden rows or sequences that differently compiled graphs agree on, calm if
+    possible.
+    """
     if columns.values is None:
         judged = _judged(graph, script, columns.rows, outputs, scale, tolerance)
         return choose_columns(columns.rows, *judged)
@@ -56,7 +62,9 @@ def _judged(
     scale: Tensor,
     tolerance: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return how far outputs move with inputs, and where differently compiled graphs agree, [row]."""
+    """Return how far outputs move with inputs, and where differently compiled graphs agree,
+    [row].
+    """
     spread = _spread_of_routes(graph, script, rows, outputs, scale)
     moved = graph_sensitivity(graph, rows, outputs, scale)
     calm = moved < JUMP
@@ -64,22 +72,34 @@ def _judged(
     usual = float(spread[judged].quantile(USUAL))
     if usual > tolerance:
         raise GraphError(
-            f"{graph.path}: frozen, unoptimized and differently batched runs differ by {usual:.1e} in one column of ten, beyond "
-            f"the tolerance {tolerance:g}: its arithmetic amplifies rounding; accept this with --tolerance {2 * usual:.1e}"
+            f"{graph.path}: frozen, unoptimized and differently batched runs differ by {usual:.1e} "
+            f"in one column of ten, beyond the tolerance {tolerance:g}: its arithmetic amplifies "
+            f"rounding; accept this with --tolerance {2 * usual:.1e}"
         )
     return moved, spread <= tolerance
 
 
-def _spread_of_routes(graph: ForeignGraph, script: torch.jit.ScriptModule, rows: Tensor, outputs: Tensor, scale: Tensor) -> Tensor:
-    """Return for each row the largest difference from ``outputs`` of other ways to run the graph on this machine, [row]."""
+def _spread_of_routes(
+    graph: ForeignGraph,
+    script: torch.jit.ScriptModule,
+    rows: Tensor,
+    outputs: Tensor,
+    scale: Tensor,
+) -> Tensor:
+    """Return for each row the largest difference from ``outputs`` of other ways to run the graph on
+    this machine, [row].
+    """
     try:
         frozen = replace(graph, module=torch.jit.freeze(script))
     except RuntimeError as error:
         raise GraphError(
-            f"{graph.path}: libtorch cannot freeze the graph, as the Runtime does: {str(error).strip().splitlines()[-1]}"
+            f"{graph.path}: libtorch cannot freeze the graph, as the Runtime does: "
+            f"{str(error).strip().splitlines()[-1]}"
         ) from error
     whole = frozen(rows)
     parts = torch.cat([frozen(part) for part in rows.split(GOLDEN_COLUMN_COUNT)])
     with torch.jit.optimized_execution(False):
         plain = graph(rows)
-    return torch.stack([scaled_difference(y, outputs, scale).amax(dim=1) for y in (whole, parts, plain)]).amax(dim=0)
+    return torch.stack(
+        [scaled_difference(y, outputs, scale).amax(dim=1) for y in (whole, parts, plain)]
+    ).amax(dim=0)

@@ -1,4 +1,6 @@
-"""What the code of a TorchScript graph says by itself, without being run: devices, random numbers, attributes, training mode."""
+"""What the code of a TorchScript graph says by itself, without being run: devices, random numbers,
+attributes, training mode.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,35 @@ from climlink.packages.import_wrapper.foreign_graph import ROW_MULTIPLE, Foreign
 _MADE_FROM_NUMBERS = frozenset(("aten::tensor", "aten::scalar_tensor"))
 """Operators that make a tensor of one number: torch mixes such a tensor with any device."""
 
-_VIEWS = frozenset(f"aten::{name}" for name in ("select", "slice", "view", "reshape", "narrow", "unsqueeze", "squeeze", "transpose"))
+_VIEWS = frozenset(
+    f"aten::{name}"
+    for name in (
+        "select",
+        "slice",
+        "view",
+        "reshape",
+        "narrow",
+        "unsqueeze",
+        "squeeze",
+        "transpose",
+    )
+)
 """Operators whose result shares the memory of their first argument."""
 
-_TRAINING_ARGUMENT = {"aten::batch_norm": 5, "aten::dropout": 2, "aten::feature_dropout": 2, "aten::alpha_dropout": 2}
+_TRAINING_ARGUMENT = {
+    "aten::batch_norm": 5,
+    "aten::dropout": 2,
+    "aten::feature_dropout": 2,
+    "aten::alpha_dropout": 2,
+}
 """Position of the argument that says whether an operator runs in training mode."""
 
 
 def constant_devices(module: torch.jit.ScriptModule) -> dict[str, list[str]]:
     """Return device type -> operators that put a tensor there whatever the device of the input.
 
-    A trace writes down the device it saw as a constant, and a factory without ``device=`` takes the CPU.
+    A trace writes down the device it saw as a constant, and a factory without ``device=`` takes the
+    CPU.
     """
     found: dict[str, set[str]] = {}
     for node in _nodes(module):
@@ -44,8 +64,8 @@ def constant_devices(module: torch.jit.ScriptModule) -> dict[str, list[str]]:
 def operators_on_cpu(graph: ForeignGraph, n_input: int) -> list[str]:
     """Return the operators that put tensors on the CPU while the inputs are on another device.
 
-    torch's meta device, which computes shapes only, stands for a GPU: a graph that runs there has such operators where they
-    do no harm, or in branches not taken.
+    torch's meta device, which computes shapes only, stands for a GPU: a graph that runs there has
+    such operators where they do no harm, or in branches not taken.
     """
     kinds = constant_devices(graph.module).get("cpu", [])
     if not kinds:
@@ -54,7 +74,9 @@ def operators_on_cpu(graph: ForeignGraph, n_input: int) -> list[str]:
         elsewhere = torch.jit.load(io.BytesIO(graph.content), map_location="meta").eval()
         with torch.no_grad():
             y = elsewhere(torch.zeros(ROW_MULTIPLE, n_input, device="meta"))
-    except Exception:  # of whatever type: mixed devices, or values that the meta device does not have
+    except (
+        Exception
+    ):  # of whatever type: mixed devices, or values that the meta device does not have
         return kinds
     return [] if y.device.type == "meta" else kinds
 
@@ -64,14 +86,17 @@ def random_operators(module: torch.jit.ScriptModule) -> list[str]:
     drawn = {
         node.kind()
         for node in _nodes(module)
-        if node.isNondeterministic() and not (node.kind() in _TRAINING_ARGUMENT and _trains(node) is not True)
+        if node.isNondeterministic()
+        and not (node.kind() in _TRAINING_ARGUMENT and _trains(node) is not True)
     }
     return sorted(drawn)
 
 
 def operators_in_training(module: torch.jit.ScriptModule) -> list[str]:
     """Return the operators that a trace fixed in training mode, which ``eval()`` cannot undo."""
-    return sorted({n.kind() for n in _nodes(module) if n.kind() in _TRAINING_ARGUMENT and _trains(n) is True})
+    return sorted(
+        {n.kind() for n in _nodes(module) if n.kind() in _TRAINING_ARGUMENT and _trains(n) is True}
+    )
 
 
 def written_attributes(module: torch.jit.ScriptModule) -> list[str]:
@@ -125,6 +150,8 @@ def _has_number(node: Any) -> bool:
 
 
 def _trains(node: Any) -> Any:
-    """Return the constant that says whether an operator runs in training mode, None where it is no constant."""
+    """Return the constant that says whether an operator runs in training mode, None where it is no
+    constant.
+    """
     value = list(node.inputs())[_TRAINING_ARGUMENT[node.kind()]]
     return value.toIValue() if value.node().kind() == "prim::Constant" else None

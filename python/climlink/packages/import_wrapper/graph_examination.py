@@ -1,4 +1,6 @@
-"""Examination of a foreign graph: what it must do before anything is promised about it, and what a user should know."""
+"""Examination of a foreign graph: what it must do before anything is promised about it, and what a
+user should know.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ COMPANY_ROWS = 256
 
 
 INDEPENDENCE = 1e-3
-"""Largest difference |a-b|/(s+|b|) of a column in other company: above what kernels round (5e-7, a float32 liquid/ice split makes 1e-4
-of it), far below a real dependence."""
+"""Largest difference |a-b|/(s+|b|) of a column in other company: above what kernels round (5e-7, a
+float32 liquid/ice split makes 1e-4 of it), far below a real dependence."""
 
 
 class NotFiniteError(GraphError):
@@ -40,7 +42,9 @@ class NotFiniteError(GraphError):
 
 @dataclass(frozen=True)
 class Examination:
-    """What the checks found: outputs of the candidates, whether the graph writes into its argument, and what a user should know."""
+    """What the checks found: outputs of the candidates, whether the graph writes into its argument,
+    and what a user should know.
+    """
 
     outputs: Tensor
     has_confidence: bool
@@ -48,37 +52,62 @@ class Examination:
     findings: list[str]
 
 
-def examine(graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet, x: Tensor) -> Examination:
-    """Run every check of a graph against its declared sets on rows ``x`` [row, n_input]; GraphError for the first that fails."""
+def examine(
+    graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet, x: Tensor
+) -> Examination:
+    """Run every check of a graph against its declared sets on rows ``x`` [row, n_input]; GraphError
+    for the first that fails.
+    """
     y, writes = _check_output(graph, inputs, outputs, x)
     _check_repetition(graph, x)
     _check_mode(graph, x, y)
     _check_reads_all_inputs(graph, inputs, outputs, x)
     _check_finite(graph, outputs, y)
     _check_columns_are_independent(graph, x[:COMPANY_ROWS], y[:COMPANY_ROWS])
-    return Examination(y, y.shape[1] > outputs.width, writes, _findings(graph, inputs, outputs, x, writes))
+    return Examination(
+        y, y.shape[1] > outputs.width, writes, _findings(graph, inputs, outputs, x, writes)
+    )
 
 
-def _check_reads_all_inputs(graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet, x: Tensor) -> None:
-    """Raise GraphError if the graph also takes less than the declared width: it then reads other positions than declared."""
+def _check_reads_all_inputs(
+    graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet, x: Tensor
+) -> None:
+    """Raise GraphError if the graph also takes less than the declared width: it then reads other
+    positions than declared.
+    """
     if _takes(graph, x, inputs.width - 1, outputs):
-        smaller = [n for n in _fitting_sets(graph, outputs, x) if variable_set(n, inputs.level_count).width < inputs.width]
+        smaller = [
+            n
+            for n in _fitting_sets(graph, outputs, x)
+            if variable_set(n, inputs.level_count).width < inputs.width
+        ]
         raise GraphError(
-            f"{graph.path}: the graph also takes rows of {inputs.width - 1} values, so it does not read all of input set {inputs.name!r} "
-            f"({inputs.width}) where that set has it; declare the set it was made for"
+            f"{graph.path}: the graph also takes rows of {inputs.width - 1} values, so it does not "
+            f"read all of input set {inputs.name!r} ({inputs.width}) where that set has it; "
+            "declare the set it was made for"
             + (f", which may be {' or '.join(smaller)}" if smaller else "")
         )
 
 
 def _fitting_sets(graph: ForeignGraph, outputs: VariableSet, x: Tensor) -> list[str]:
     """Return the host input sets whose width the graph takes."""
-    return [n for n in variable_set_names("host_input") if _takes(graph, x, variable_set(n, outputs.level_count).width, outputs)]
+    return [
+        n
+        for n in variable_set_names("host_input")
+        if _takes(graph, x, variable_set(n, outputs.level_count).width, outputs)
+    ]
 
 
 def _takes(graph: ForeignGraph, x: Tensor, width: int, outputs: VariableSet) -> bool:
-    """Say whether the graph gives whole output rows for input rows of another width; a slice beyond the end is no error in torch."""
+    """Say whether the graph gives whole output rows for input rows of another width; a slice beyond
+    the end is no error in torch.
+    """
     rows = x[:ROW_MULTIPLE]
-    rows = rows[:, :width] if width <= rows.shape[1] else torch.cat([rows, rows[:, : width - rows.shape[1]]], dim=1)
+    rows = (
+        rows[:, :width]
+        if width <= rows.shape[1]
+        else torch.cat([rows, rows[:, : width - rows.shape[1]]], dim=1)
+    )
     try:
         y = graph(rows.contiguous())
     except GraphError:
@@ -91,8 +120,12 @@ def _output_widths(outputs: VariableSet) -> tuple[int, int]:
     return outputs.width, outputs.width + variable_set(CONFIDENCE_SET, outputs.level_count).width
 
 
-def _check_output(graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet, x: Tensor) -> tuple[Tensor, bool]:
-    """Return the outputs, and whether the graph wrote into its argument; GraphError for another type or shape."""
+def _check_output(
+    graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet, x: Tensor
+) -> tuple[Tensor, bool]:
+    """Return the outputs, and whether the graph wrote into its argument; GraphError for another
+    type or shape.
+    """
     argument = x.clone()
     try:
         y = graph.forward(argument)
@@ -100,30 +133,41 @@ def _check_output(graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet
         raise GraphError(f"{error}. {_why(graph.fresh(), inputs, outputs, x)}") from error
     widths = _output_widths(outputs)
     if y.dtype != torch.float32:
-        raise GraphError(f"{graph.path}: the graph gives {y.dtype}; a host reads float32: cast at the end of forward")
+        raise GraphError(
+            f"{graph.path}: the graph gives {y.dtype}; a host reads float32: cast at the end of "
+            "forward"
+        )
     if y.dim() != 2 or y.shape[0] != x.shape[0] or y.shape[1] not in widths:
         raise GraphError(
-            f"{graph.path}: the graph gives {list(y.shape)} for {x.shape[0]} columns; expected [{x.shape[0]}, {widths[0]}] for output set "
-            f"{outputs.name!r}, or [{x.shape[0]}, {widths[1]}] with {widths[1] - widths[0]} confidence values behind"
+            f"{graph.path}: the graph gives {list(y.shape)} for {x.shape[0]} columns; expected "
+            f"[{x.shape[0]}, {widths[0]}] for output set {outputs.name!r}, or [{x.shape[0]}, "
+            f"{widths[1]}] with {widths[1] - widths[0]} confidence values behind"
             f"{shape_hint(graph.fresh(), x, y, widths)}"
         )
     return y.clone(), not torch.equal(argument, x)
 
 
 def _why(graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet, x: Tensor) -> str:
-    """Return why the graph fails on rows of the declared set: their width, or what else can be found."""
+    """Return why the graph fails on rows of the declared set: their width, or what else can be
+    found.
+    """
     fitting = _fitting_sets(graph, outputs, x)
     by_width = fitting and inputs.name not in fitting
     reason = "" if by_width else why_it_fails(graph, x, inputs.level_count)
-    listed = f"it takes the width of {', '.join(fitting)}" if fitting else "it takes the width of no host input set"
+    listed = (
+        f"it takes the width of {', '.join(fitting)}"
+        if fitting
+        else "it takes the width of no host input set"
+    )
     return reason or f"That is input set {inputs.name!r} ({inputs.width} values); {listed}"
 
 
 def _check_repetition(graph: ForeignGraph, x: Tensor) -> None:
-    """Raise GraphError for a graph that draws random numbers, or keeps memory between calls, or runs on some batches only.
+    """Raise GraphError for a graph that draws random numbers, or keeps memory between calls, or
+    runs on some batches only.
 
-    Copies as they were read, given one seed or another, differ by random numbers alone; a copy that has run other rows
-    before, under one seed, by memory alone.
+    Copies as they were read, given one seed or another, differ by random numbers alone; a copy that
+    has run other rows before, under one seed, by memory alone.
     """
     probe, other = x[:PROBE_ROWS], x[-ROW_MULTIPLE:]
     with torch.random.fork_rng(devices=[]):
@@ -133,19 +177,25 @@ def _check_repetition(graph: ForeignGraph, x: Tensor) -> None:
         except GraphError as error:
             raise GraphError(f"{error}. {batches_taken(graph.fresh(), probe)}") from error
         if not _same(reseeded, first):
-            raise GraphError(f"{graph.path}: the graph gives other outputs for the same rows when it runs again: {_chance(graph)}")
+            raise GraphError(
+                f"{graph.path}: the graph gives other outputs for the same rows when it runs "
+                f"again: {_chance(graph)}"
+            )
         used = graph.fresh()
         try:
             _seeded(used, other, 0)
             later = [_seeded(used, probe, 0) for _ in range(2)]
         except GraphError as error:
-            raise GraphError(f"{_memory(graph)} After {other.shape[0]} other rows it fails ({error})") from error
+            raise GraphError(
+                f"{_memory(graph)} After {other.shape[0]} other rows it fails ({error})"
+            ) from error
     if any(_remembers(graph, y, first) for y in later):
         raise GraphError(f"{_memory(graph)} The same rows gave other outputs after others had run")
 
 
 def _remembers(graph: ForeignGraph, later: Tensor, first: Tensor) -> bool:
-    """Say whether outputs differ by memory: by any bit where forward writes attributes, else by more than kernels round.
+    """Say whether outputs differ by memory: by any bit where forward writes attributes, else by
+    more than kernels round.
 
     TorchScript optimizes a graph when it has run, which may move the last bits.
     """
@@ -165,7 +215,11 @@ def _chance(graph: ForeignGraph) -> str:
     kinds = random_operators(graph.module)
     if not kinds:
         return "it draws random numbers, or reads memory that nothing set (torch.empty)"
-    trained = " (traced in training mode: call eval() before tracing)" if operators_in_training(graph.module) else ""
+    trained = (
+        " (traced in training mode: call eval() before tracing)"
+        if operators_in_training(graph.module)
+        else ""
+    )
     return f"it draws random numbers with {', '.join(kinds)}{trained}"
 
 
@@ -173,8 +227,9 @@ def _memory(graph: ForeignGraph) -> str:
     names = written_attributes(graph.module)
     held = f" (forward sets {', '.join(names)})" if names else ""
     return (
-        f"{graph.path}: the graph keeps memory from one call to the next{held}, so a column's outputs would hang on the host's "
-        "chunks and restarts; make it start afresh in every forward."
+        f"{graph.path}: the graph keeps memory from one call to the next{held}, so a column's "
+        "outputs would hang on the host's chunks and restarts; make it start afresh in every "
+        "forward."
     )
 
 
@@ -186,8 +241,9 @@ def _check_mode(graph: ForeignGraph, x: Tensor, y: Tensor) -> None:
     as_saved.module.train()
     if not _same(as_saved(x), y):
         raise GraphError(
-            f"{graph.path}: the file was saved in training mode and gives other outputs there than in evaluation mode: it is not clear "
-            "which were meant; call module.eval() before scripting and saving"
+            f"{graph.path}: the file was saved in training mode and gives other outputs there than "
+            "in evaluation mode: it is not clear which were meant; call module.eval() before "
+            "scripting and saving"
         )
 
 
@@ -199,15 +255,25 @@ def _check_finite(graph: ForeignGraph, outputs: VariableSet, y: Tensor) -> None:
     bad = torch.nonzero(~torch.isfinite(y))
     if bad.shape[0]:
         position = int(bad[0, 1])
-        owner = next((v.name for v in outputs.variables if position in range(*outputs.slice(v.name).indices(y.shape[1]))), "confidence")
+        owner = next(
+            (
+                v.name
+                for v in outputs.variables
+                if position in range(*outputs.slice(v.name).indices(y.shape[1]))
+            ),
+            "confidence",
+        )
         raise NotFiniteError(
-            f"{graph.path}: {bad[:, 0].unique().numel()} of {y.shape[0]} plausible columns give outputs that are not finite, the first in "
-            f"{owner}: the layout of the declared input set, or the graph, is wrong"
+            f"{graph.path}: {bad[:, 0].unique().numel()} of {y.shape[0]} plausible columns give "
+            f"outputs that are not finite, the first in {owner}: the layout of the declared input "
+            "set, or the graph, is wrong"
         )
 
 
 def _check_columns_are_independent(graph: ForeignGraph, x: Tensor, y: Tensor) -> None:
-    """Raise GraphError if a column's outputs hang on its place or on the other columns of the batch."""
+    """Raise GraphError if a column's outputs hang on its place or on the other columns of the
+    batch.
+    """
     scale = y.to(torch.float64).std(dim=0).clamp(min=1e-30)
     order = torch.arange(x.shape[0] - 1, -1, -1)
     spoiled = x[:ROW_MULTIPLE].clone()
@@ -228,26 +294,37 @@ def _check_columns_are_independent(graph: ForeignGraph, x: Tensor, y: Tensor) ->
                 else "a mean over the batch, for example"
             )
             raise GraphError(
-                f"{graph.path}: columns {words} give outputs that differ by {worst:.1e}: the graph mixes the columns of a batch "
-                f"({cause}), so its results would depend on the number of ranks"
+                f"{graph.path}: columns {words} give outputs that differ by {worst:.1e}: the graph "
+                f"mixes the columns of a batch ({cause}), so its results would depend on the "
+                "number of ranks"
             )
 
 
-def _findings(graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet, x: Tensor, writes: bool) -> list[str]:
+def _findings(
+    graph: ForeignGraph, inputs: VariableSet, outputs: VariableSet, x: Tensor, writes: bool
+) -> list[str]:
     """Return what is legal but worth knowing."""
     found = []
     if writes:
         found.append("the graph writes into its argument; the package gives it a copy")
     if _takes(graph, x, inputs.width + 1, outputs):
-        found.append(f"the graph takes rows longer than {inputs.width} without complaint; climlink never sends them, another host may")
+        found.append(
+            f"the graph takes rows longer than {inputs.width} without complaint; climlink never "
+            "sends them, another host may"
+        )
     if graph.was_training:
-        found.append("the file was saved in training mode; its outputs are the same as in evaluation mode")
+        found.append(
+            "the file was saved in training mode; its outputs are the same as in evaluation mode"
+        )
     if prints(graph.module):
         found.append("the graph prints at every forward, on every rank")
     names = inputs.of_role("value", "carried").names
     hidden = [n for n in names if _hides_nan(graph, x, inputs.slice(n).stop - 1)]
     if hidden:
-        found.append(f"NaN in one value of {', '.join(hidden)} gives finite outputs: only a check of the inputs can see it")
+        found.append(
+            f"NaN in one value of {', '.join(hidden)} gives finite outputs: only a check of the "
+            "inputs can see it"
+        )
     return [*found, *_single_column(graph, x, outputs), *_on_a_gpu(graph, inputs)]
 
 
@@ -260,7 +337,9 @@ def _single_column(graph: ForeignGraph, x: Tensor, outputs: VariableSet) -> list
         return [f"one column alone fails ({str(error).removeprefix(f'{graph.path}: ')}); {sent}"]
     if len(shape) == 2 and shape[0] == 1 and shape[1] in _output_widths(outputs):
         return []
-    return [f"one column alone gives {shape}, without its batch dimension (squeeze() drops it); {sent}"]
+    return [
+        f"one column alone gives {shape}, without its batch dimension (squeeze() drops it); {sent}"
+    ]
 
 
 def _on_a_gpu(graph: ForeignGraph, inputs: VariableSet) -> list[str]:
@@ -269,8 +348,9 @@ def _on_a_gpu(graph: ForeignGraph, inputs: VariableSet) -> list[str]:
     if not kinds:
         return []
     return [
-        f"{', '.join(kinds)} put tensors on the CPU wherever the graph runs (a trace wrote the device down, or device= was left out): "
-        "on a GPU it fails or is slow; script it with device=x.device for a GPU"
+        f"{', '.join(kinds)} put tensors on the CPU wherever the graph runs (a trace wrote the "
+        "device down, or device= was left out): on a GPU it fails or is slow; script it with "
+        "device=x.device for a GPU"
     ]
 
 

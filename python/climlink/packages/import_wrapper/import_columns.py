@@ -1,4 +1,6 @@
-"""The columns an imported graph is examined on and its golden columns are chosen from: real where there is data, else synthetic."""
+"""The columns an imported graph is examined on and its golden columns are chosen from: real where
+there is data, else synthetic.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ from climlink.data.grid import find_grid, read_grid
 from climlink.data.lags import needs_lags, with_history
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import synthetic_hybrid, synthetic_rows
-from climlink.packages.golden_sources import CANDIDATE_COUNT, CANDIDATE_TIMES, candidate_times, spread_evenly
+from climlink.packages.golden_sources import (
+    CANDIDATE_COUNT,
+    CANDIDATE_TIMES,
+    candidate_times,
+    spread_evenly,
+)
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.layout import CarriedPair
 from climlink.wrappers.variable_sets import DEFAULT_LEVEL_COUNT, VariableSet, variable_set
@@ -30,7 +37,8 @@ SYNTHETIC_COUNT = 256
 
 @dataclass(frozen=True)
 class ImportColumns:
-    """Rows [row, n_input] float32 with the number of their snapshot [row], and how to have them in the order of another set.
+    """Rows [row, n_input] float32 with the number of their snapshot [row], and how to have them in
+    the order of another set.
 
     From data there are also targets [row, n_output], float64, and the vertical coordinate. With
     carried state ``outputs`` has it behind the quantities of ``targets``, and ``values`` are the
@@ -75,10 +83,14 @@ class NamedSets:
         return variable_set(self.input_set, level_count), variable_set(self.output_set, level_count)
 
 
-def import_columns(sets: RowSets, data: Path | None, grid: Path | None, time_step_s: float) -> ImportColumns:
-    """Return the columns of ``data``, a prepared store or a folder of ClimSim pairs, or synthetic ones on the levels of ``grid`` if None.
+def import_columns(
+    sets: RowSets, data: Path | None, grid: Path | None, time_step_s: float
+) -> ImportColumns:
+    """Return the columns of ``data``, a prepared store or a folder of ClimSim pairs, or synthetic
+    ones on the levels of ``grid`` if None.
 
-    Raises DataError or StoreError for data that cannot be read or lacks inputs, ContractError for a store of another time step.
+    Raises DataError or StoreError for data that cannot be read or lacks inputs, ContractError for a
+    store of another time step.
     """
     if data is None:
         return _synthetic(sets, None if grid is None else read_grid(find_grid(Path(), grid)).hybrid)
@@ -112,7 +124,9 @@ def _synthetic_rows(variables: VariableSet, hybrid: HybridCoordinate) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     for v in (v for v in variables.variables if v not in known):
         if v.plausible is None:
-            raise ContractError(f"{v.name} has no range to draw golden samples from: give one, or data")
+            raise ContractError(
+                f"{v.name} has no range to draw golden samples from: give one, or data"
+            )
         low, high = v.plausible
         drawn = torch.rand([SYNTHETIC_COUNT, *variables.shape_of(v)], generator=generator)
         values[v.name] = low + (high - low) * drawn
@@ -122,7 +136,8 @@ def _synthetic_rows(variables: VariableSet, hybrid: HybridCoordinate) -> Tensor:
 def _from_store(sets: RowSets, store: ColumnStore, time_step_s: float) -> ImportColumns:
     if store.time_step_s != time_step_s:
         raise ContractError(
-            f"{store.path} has a time step of {store.time_step_s:g} s, the import one of {time_step_s:g} s; make them equal"
+            f"{store.path} has a time step of {store.time_step_s:g} s, the import one of "
+            f"{time_step_s:g} s; make them equal"
         )
     inputs, outputs = sets.at(store.level_count)
     times = spread_evenly(store.n_time, candidate_times(store))
@@ -132,7 +147,16 @@ def _from_store(sets: RowSets, store: ColumnStore, time_step_s: float) -> Import
         return torch.from_numpy(store.pack(variables, times)[kept])
 
     targets = torch.from_numpy(store.targets(outputs, times)[kept])
-    return ImportColumns(inputs, outputs, rows_of(inputs), "store", store.hybrid, rows_of, kept // store.n_column, targets)
+    return ImportColumns(
+        inputs,
+        outputs,
+        rows_of(inputs),
+        "store",
+        store.hybrid,
+        rows_of,
+        kept // store.n_column,
+        targets,
+    )
 
 
 def _from_pairs(sets: RowSets, data: Path, grid: Path | None, time_step_s: float) -> ImportColumns:
@@ -144,8 +168,14 @@ def _from_pairs(sets: RowSets, data: Path, grid: Path | None, time_step_s: float
     kept = spread_evenly(len(stamps) * on.n_column, CANDIDATE_COUNT)
 
     def rows_of(variables: VariableSet) -> Tensor:
-        return torch.from_numpy(read_columns(pairs, variables, outputs, stamps=stamps, grid=on, time_step_s=time_step_s).inputs[kept])
+        return torch.from_numpy(
+            read_columns(
+                pairs, variables, outputs, stamps=stamps, grid=on, time_step_s=time_step_s
+            ).inputs[kept]
+        )
 
     read = read_columns(pairs, inputs, outputs, stamps=stamps, grid=on, time_step_s=time_step_s)
     rows, targets = torch.from_numpy(read.inputs[kept]), torch.from_numpy(read.targets[kept])
-    return ImportColumns(inputs, outputs, rows, "pairs", on.hybrid, rows_of, kept // on.n_column, targets)
+    return ImportColumns(
+        inputs, outputs, rows, "pairs", on.hybrid, rows_of, kept // on.n_column, targets
+    )

@@ -1,4 +1,6 @@
-"""The order of inputs: a graph does not say it, so every set of its width is tried on data and scored against the others."""
+"""The order of inputs: a graph does not say it, so every set of its width is tried on data and
+scored against the others.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +21,29 @@ from climlink.wrappers.variable_sets import VariableSet, variable_set, variable_
 Array = NDArray[np.float64]
 
 RESAMPLES = 1000
-"""Paired bootstrap of the columns: another order is better beyond doubt where it is better in every resample (p < 0.001)."""
+"""Paired bootstrap of the columns: another order is better beyond doubt where it is better in every
+resample (p < 0.001).
+"""
 
 LOWEST_TOLD = -100.0
 """Medians of R² below are not told in figures."""
 
 SKILL = 0.025
-"""Share of variance explained, averaged over outputs with those below zero as zero, above which an order has skill.
+"""Share of variance explained, averaged over outputs with those below zero as zero, above which an
+order has skill.
 
-On real columns random weights reach 0.005 in any order, and 0.017 behind the published wrappers' liquid/ice split, which has
-skill of its own; a regression held back until its median R² was 0.04 has 0.07 in its own order."""
+On real columns random weights reach 0.005 in any order, and 0.017 behind the published wrappers'
+liquid/ice split, which has skill of its own; a regression held back until its median R² was 0.04
+has 0.07 in its own order."""
 
 
 @dataclass(frozen=True)
 class OrderScore:
     """How well the data are predicted from inputs in the order of one set.
 
-    ``median`` is the median R² over outputs that vary; ``skill`` the mean of R² with negative ones as zero, and ``resampled`` [RESAMPLES]
-    the same in every resample. An order that gives NaN or infinity has no skill: minus infinity and zeros.
+    ``median`` is the median R² over outputs that vary; ``skill`` the mean of R² with negative ones
+    as zero, and ``resampled`` [RESAMPLES] the same in every resample. An order that gives NaN or
+    infinity has no skill: minus infinity and zeros.
     """
 
     name: str
@@ -51,7 +58,9 @@ class OrderScore:
         return f"{self.name} {median} (skill {self.skill:.2f})"
 
     def clearly_better_than(self, other: OrderScore) -> bool:
-        """Say whether this order has skill, and more of it than the other, in every resample, and no lower median R²."""
+        """Say whether this order has skill, and more of it than the other, in every resample, and
+        no lower median R².
+        """
         in_every_resample = bool((self.resampled > np.maximum(other.resampled, SKILL)).all())
         return in_every_resample and self.median >= other.median
 
@@ -65,12 +74,17 @@ def other_orders(columns: ImportColumns) -> list[VariableSet]:
 
 
 def order_finding(graph: ForeignGraph, columns: ImportColumns, predicted: Tensor) -> str:
-    """Return what the data say about the declared order of inputs, ``predicted`` [row, n_output] being its outputs.
+    """Return what the data say about the declared order of inputs, ``predicted`` [row, n_output]
+    being its outputs.
 
-    GraphError if another set of the same width fits better beyond doubt: in every resample of a paired bootstrap.
+    GraphError if another set of the same width fits better beyond doubt: in every resample of a
+    paired bootstrap.
     """
     if columns.targets is None:
-        return f"nothing checks that the graph was made for the order of {columns.inputs.name}: give data to have it scored"
+        return (
+            f"nothing checks that the graph was made for the order of {columns.inputs.name}: give "
+            "data to have it scored"
+        )
     truth, weights = columns.targets.numpy(), _resamples(columns.snapshots)
     varies = ~without_variance(row_moments(truth, truth), columns.outputs.of_role("value"))[0]
     declared = _score(columns.inputs.name, truth, varies, predicted, weights)
@@ -82,8 +96,9 @@ def order_finding(graph: ForeignGraph, columns: ImportColumns, predicted: Tensor
     if better:
         best = max(better, key=lambda s: s.skill)
         raise GraphError(
-            f"{graph.path}: on the data given, median R² is {listed}: the graph was made for {best.name}, not for {declared.name}; "
-            f"import it with --input-set {best.name} ({best.name} is better in all of {RESAMPLES} resamples of the columns)"
+            f"{graph.path}: on the data given, median R² is {listed}: the graph was made for "
+            f"{best.name}, not for {declared.name}; import it with --input-set {best.name} "
+            f"({best.name} is better in all of {RESAMPLES} resamples of the columns)"
         )
     if not any((s.resampled > SKILL).all() for s in scores):
         listed += "; no order has skill there, so nothing checks that the declared one is right"
@@ -97,7 +112,9 @@ def finite_orders(graph: ForeignGraph, columns: ImportColumns) -> list[str]:
 
 
 def _outputs(graph: ForeignGraph, columns: ImportColumns, other: VariableSet) -> Tensor | None:
-    """Return the outputs in another order, NaN where the graph fails on it; None if the data do not have its inputs."""
+    """Return the outputs in another order, NaN where the graph fails on it; None if the data do not
+    have its inputs.
+    """
     try:
         rows = columns.rows_of(other)
     except (DataError, StoreError):
@@ -109,7 +126,8 @@ def _outputs(graph: ForeignGraph, columns: ImportColumns, other: VariableSet) ->
 
 
 def _resamples(snapshots: NDArray[np.int64]) -> Array:
-    """Return how often every row is in a resample, [RESAMPLES, row]: snapshots are drawn first, then columns within them.
+    """Return how often every row is in a resample, [RESAMPLES, row]: snapshots are drawn first,
+    then columns within them.
 
     Columns of one snapshot are alike; drawing both with replacement keeps that in the spread.
     """
@@ -122,7 +140,9 @@ def _resamples(snapshots: NDArray[np.int64]) -> Array:
     return weights
 
 
-def _score(name: str, truth: Array, varies: NDArray[np.bool_], predicted: Tensor, weights: Array) -> OrderScore:
+def _score(
+    name: str, truth: Array, varies: NDArray[np.bool_], predicted: Tensor, weights: Array
+) -> OrderScore:
     prediction = predicted[:, : truth.shape[1]].to(torch.float64).numpy()
     if not np.isfinite(prediction).all():
         return OrderScore(name, -np.inf, 0.0, np.zeros(RESAMPLES))
@@ -135,11 +155,15 @@ def _score(name: str, truth: Array, varies: NDArray[np.bool_], predicted: Tensor
 
 
 def _r2(weights: Array, y: Array, squared_error: Array) -> Array:
-    """Return R² [resample, output] of standardized targets ``y`` [row, output]; zero where a resample has no variance."""
+    """Return R² [resample, output] of standardized targets ``y`` [row, output]; zero where a
+    resample has no variance.
+    """
     total = weights.sum(axis=1, keepdims=True)
     variance = weights @ (y * y) - (weights @ y) ** 2 / total
     varies = variance > 1e-9 * total  # of a spread of one: below is rounding
-    unexplained = np.divide(weights @ squared_error, variance, out=np.ones_like(variance), where=varies)
+    unexplained = np.divide(
+        weights @ squared_error, variance, out=np.ones_like(variance), where=varies
+    )
     return 1.0 - unexplained
 
 

@@ -184,7 +184,9 @@ class Signature(StrictModel):
             if sorted(a.dims) != sorted(given[name].dims):
                 raise ValueError(f"carried {name} goes in as {taken_as}, comes out as {given_as}")
             if len(a.dims) > MOST_DIMS:
-                raise ValueError(f"carried {name} is {taken_as}; at most {MOST_DIMS} dims fit a host")
+                raise ValueError(
+                    f"carried {name} is {taken_as}; at most {MOST_DIMS} dims fit a host"
+                )
             if name == START:
                 raise ValueError(f"carried {START}: this name marks the first step; take another")
 

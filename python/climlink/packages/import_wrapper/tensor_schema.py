@@ -56,7 +56,9 @@ def _leaves(
     *,
     result: bool = False,
 ) -> Iterator[tuple[str, str]]:
-    """Yield name and type of every tensor of an argument or result; of a tuple h they are h.0, h.1."""
+    """Yield name and type of every tensor of an argument or result; of a tuple h they are h.0,
+    h.1.
+    """
     if kind.kind() == "TupleType":
         for i, inner in enumerate(kind.elements()):
             yield from _leaves(graph, inner, f"{name}.{i}", result=result)

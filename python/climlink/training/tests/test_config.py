@@ -1,4 +1,6 @@
-"""The training configuration from outside: defaults, refusals, overrides, and the configurations that climlink ships."""
+"""The training configuration from outside: defaults, refusals, overrides, and the configurations
+that climlink ships.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,12 @@ def _parse(text: str) -> TrainingConfig:
 
 def test_defaults_are_the_documented_ones() -> None:
     config = _parse(_MINIMAL)
-    assert (config.input_set, config.network_output_set, config.pruned_levels, config.seed) == ("host_v2_q", "net308", 15, 7)
+    assert (config.input_set, config.network_output_set, config.pruned_levels, config.seed) == (
+        "host_v2_q",
+        "net308",
+        15,
+        7,
+    )
     assert config.run_directory == Path("runs/a")
     names = [c.name for c in config.constraints]
     assert names[0] == "prune"
@@ -36,11 +43,23 @@ def test_defaults_are_the_documented_ones() -> None:
     [
         ("epoch: 3\n", ["line 5", "epoch", "'epochs'"]),
         ("batch_size: 0\n", ["batch_size", "greater than or equal to 1", "got 0"]),
-        ("network_input_set: net_v2\n", ["unknown variable set 'net_v2'", "did you mean 'net_v2_mc'"]),
-        ("input_set: mmf368\n", ["line 5: input_set", "ptend_t", "output_set 'mmf368'", "the truth would be an input"]),
-        ("input_set: net_multirep\n", ["line 5: input_set", "state_t@variable", "representations are made in the graph"]),
+        (
+            "network_input_set: net_v2\n",
+            ["unknown variable set 'net_v2'", "did you mean 'net_v2_mc'"],
+        ),
+        (
+            "input_set: mmf368\n",
+            ["line 5: input_set", "ptend_t", "output_set 'mmf368'", "the truth would be an input"],
+        ),
+        (
+            "input_set: net_multirep\n",
+            ["line 5: input_set", "state_t@variable", "representations are made in the graph"],
+        ),
         ("variables: absent.yaml\n", ["absent.yaml", "cannot be read"]),
-        ("architecture: {name: mine, file: absent.py}\n", ["absent.py", "of architecture 'mine'", "cannot be read"]),
+        (
+            "architecture: {name: mine, file: absent.py}\n",
+            ["absent.py", "of architecture 'mine'", "cannot be read"],
+        ),
         ("loss: {weight_of: {ptend_t: 0.0}}\n", ["weight_of", "positive", "ptend_t"]),
         ("loss: {host_outputs: [ptend_qn]}\n", ["host_outputs", "ptend_q0002", "ptend_qn"]),
         ("loss: {huber_delta_of: {ptend_x: 1.0}}\n", ["huber_delta_of", "ptend_x"]),
@@ -51,7 +70,9 @@ def test_defaults_are_the_documented_ones() -> None:
 )
 def test_a_wrong_key_or_value_is_named(text: str, words: list[str]) -> None:
     key = text.split(":")[0]
-    base = "".join(line for line in _MINIMAL.splitlines(keepends=True) if not line.startswith(f"{key}:"))
+    base = "".join(
+        line for line in _MINIMAL.splitlines(keepends=True) if not line.startswith(f"{key}:")
+    )
     with pytest.raises(ConfigError) as caught:
         _parse(base + text)
     for word in words:
@@ -60,7 +81,11 @@ def test_a_wrong_key_or_value_is_named(text: str, words: list[str]) -> None:
 
 def test_overrides_merge_key_by_key_and_are_checked() -> None:
     config = _parse(_MINIMAL).overridden({"epochs": 9, "optimizer": {"learning_rate": 0.5}})
-    assert (config.epochs, config.optimizer.learning_rate, config.optimizer.weight_decay) == (9, 0.5, 0.01)
+    assert (config.epochs, config.optimizer.learning_rate, config.optimizer.weight_decay) == (
+        9,
+        0.5,
+        0.01,
+    )
     with pytest.raises(ConfigError, match=r"override of optimizer\.rate"):
         config.overridden({"optimizer": {"rate": 1.0}})
 
@@ -80,7 +105,13 @@ def test_shipped_configurations_load(path: Path) -> None:
 
 
 def test_the_expected_configurations_are_shipped() -> None:
-    assert {p.stem for p in _SHIPPED} >= {"mlp", "unet_small", "unet_published", "quickstart", "quickstart_aquaplanet"}
+    assert {p.stem for p in _SHIPPED} >= {
+        "mlp",
+        "unet_small",
+        "unet_published",
+        "quickstart",
+        "quickstart_aquaplanet",
+    }
 
 
 def _factors(total: int, steps_per_epoch: int, **fields: Any) -> list[float]:

@@ -19,7 +19,14 @@ from climlink.data.tables.layout import column_names
 from climlink.packages.export import ExportSource, export_run
 from climlink.packages.golden_sources import store_rows
 from climlink.training.config import TrainingConfig
-from climlink.training.data import Batch, Encoder, HostOutputs, OrderedBatches, StreamedBatches, host_outputs
+from climlink.training.data import (
+    Batch,
+    Encoder,
+    HostOutputs,
+    OrderedBatches,
+    StreamedBatches,
+    host_outputs,
+)
 from climlink.training.run import train
 from climlink.wrappers.variable_sets import variable_set
 
@@ -37,7 +44,13 @@ def table_store(synthetic_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
     frame.to_csv(folder / "train.csv", index=False)
     split = Split(train=(RowRange(rows=(0.0, 0.75)),), validation=(RowRange(rows=(0.75, 1.0)),))
     config = StoreConfig(table=TableConfig(inputs="climsim_v2", row_chunk=40))
-    prepare(folder / "train.csv", folder / "t.zarr", split=split, grid=find_grid(synthetic_dir), config=config)
+    prepare(
+        folder / "train.csv",
+        folder / "t.zarr",
+        split=split,
+        grid=find_grid(synthetic_dir),
+        config=config,
+    )
     return ColumnStore.open(folder / "t.zarr")
 
 
@@ -89,7 +102,9 @@ def test_validation_batches_are_neighbouring_rows_in_order(
     assert [len(b.targets) for b in batches] == [5, 5, 5, 5, 4]
     assert len(ordered) == 5
     # Batches of other lengths: float32 sums in another order.
-    np.testing.assert_allclose(rows_of(batches), encoder.encode(times).targets.numpy(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        rows_of(batches), encoder.encode(times).targets.numpy(), rtol=0, atol=1e-6
+    )
 
 
 def test_golden_columns_are_chosen_from_as_many_rows_as_from_pairs(
@@ -99,7 +114,9 @@ def test_golden_columns_are_chosen_from_as_many_rows_as_from_pairs(
     assert store_rows(table_store, variable_set("host_v2_q")).shape == (72, 557)
 
 
-def test_a_network_is_trained_on_a_table_and_exported(table_store: ColumnStore, tmp_path: Path) -> None:
+def test_a_network_is_trained_on_a_table_and_exported(
+    table_store: ColumnStore, tmp_path: Path
+) -> None:
     config = TrainingConfig.model_validate(
         {
             "name": "small",
@@ -120,6 +137,8 @@ def test_a_network_is_trained_on_a_table_and_exported(table_store: ColumnStore, 
     assert package.manifest.hybrid == table_store.hybrid.entry()
     times = table_store.indices("validation")
     with torch.no_grad():
-        predicted = package.load()(torch.from_numpy(table_store.pack(variable_set("host_v2_q"), times)))
+        predicted = package.load()(
+            torch.from_numpy(table_store.pack(variable_set("host_v2_q"), times))
+        )
     assert predicted.shape == (24, 368)
     assert bool(torch.isfinite(predicted).all())

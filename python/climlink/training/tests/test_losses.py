@@ -1,4 +1,6 @@
-"""The loss from outside: its closed form, what it leaves out, and what it sends back to the network."""
+"""The loss from outside: its closed form, what it leaves out, and what it sends back to the
+network.
+"""
 
 from __future__ import annotations
 
@@ -28,27 +30,43 @@ class Setting:
     host: HostOutputs
 
     def loss(self, rows: torch.Tensor, **fields: Any) -> torch.Tensor:
-        return ColumnLoss(LossConfig(**fields), self.emulator, self.host)(self.emulator, rows, self.batch)
+        return ColumnLoss(LossConfig(**fields), self.emulator, self.host)(
+            self.emulator, rows, self.batch
+        )
 
 
 def _setting(store: ColumnStore, names: list[str]) -> Setting:
-    config = TrainingConfig.model_validate({"name": "a", "store": store.path, "epochs": 1, "architecture": {"name": "linear"}})
+    config = TrainingConfig.model_validate(
+        {"name": "a", "store": store.path, "epochs": 1, "architecture": {"name": "linear"}}
+    )
     contract = config.contract(store.hybrid, store.time_step_s)
     statistics = compute_statistics(store)
-    emulator = WrappedEmulator(contract, build("linear", {}, contract.network_shape)).fit(statistics)
+    emulator = WrappedEmulator(contract, build("linear", {}, contract.network_shape)).fit(
+        statistics
+    )
     chosen = host_outputs(names, contract.outputs)
-    host = HostOutputs(chosen, output_scale(chosen, statistics) if names else torch.zeros(0, dtype=torch.float64))
-    return Setting(emulator, Encoder(store, emulator, host).encode(store.indices("train")[:1]), host)
+    host = HostOutputs(
+        chosen, output_scale(chosen, statistics) if names else torch.zeros(0, dtype=torch.float64)
+    )
+    return Setting(
+        emulator, Encoder(store, emulator, host).encode(store.indices("train")[:1]), host
+    )
 
 
 def test_huber_is_torchs() -> None:
     error = torch.linspace(-4, 4, 41, dtype=torch.float64)
     for delta in (0.5, 1.0, 3.0):
-        expected = functional.huber_loss(error, torch.zeros_like(error), delta=delta, reduction="none")
-        torch.testing.assert_close(huber(error, torch.tensor(delta, dtype=torch.float64)), expected, rtol=1e-14, atol=0)
+        expected = functional.huber_loss(
+            error, torch.zeros_like(error), delta=delta, reduction="none"
+        )
+        torch.testing.assert_close(
+            huber(error, torch.tensor(delta, dtype=torch.float64)), expected, rtol=1e-14, atol=0
+        )
 
 
-def test_plain_loss_is_the_mean_over_outputs_without_the_pruned_ones(synthetic_store: ColumnStore) -> None:
+def test_plain_loss_is_the_mean_over_outputs_without_the_pruned_ones(
+    synthetic_store: ColumnStore,
+) -> None:
     s = _setting(synthetic_store, [])
     target = s.batch.targets
     assert float(s.loss(target)) == 0.0
@@ -67,8 +85,12 @@ def test_scalar_weight_and_delta_of_one_output(synthetic_store: ColumnStore) -> 
     rows = s.batch.targets.clone()
     rows[:, outputs.offset("cam_out_PRECC")] += 3.0
     fields: dict[str, Any] = {"scalar_weight": 4.0, "huber_delta_of": {"cam_out_PRECC": 2.0}}
-    assert float(s.loss(rows, **fields)) == pytest.approx(4.0 * 2.0 * (3.0 - 1.0) / outputs.width, rel=1e-5)
-    assert float(s.loss(rows, **fields, weight_of={"cam_out_PRECC": 7.0})) == pytest.approx(7.0 * 4.0 / outputs.width, rel=1e-5)
+    assert float(s.loss(rows, **fields)) == pytest.approx(
+        4.0 * 2.0 * (3.0 - 1.0) / outputs.width, rel=1e-5
+    )
+    assert float(s.loss(rows, **fields, weight_of={"cam_out_PRECC": 7.0})) == pytest.approx(
+        7.0 * 4.0 / outputs.width, rel=1e-5
+    )
 
 
 def test_level_differences_do_not_see_a_constant_shift(synthetic_store: ColumnStore) -> None:
@@ -107,7 +129,9 @@ def test_host_outputs_have_a_weight_of_their_own(synthetic_store: ColumnStore) -
 
 
 def test_host_outputs_are_compared_after_the_constraints(synthetic_store: ColumnStore) -> None:
-    """The exact network targets leave only what the diagnosed liquid/ice split costs, and that has a gradient to temperature and cloud."""
+    """The exact network targets leave only what the diagnosed liquid/ice split costs, and that has
+    a gradient to temperature and cloud.
+    """
     names = ["ptend_q0002", "ptend_q0003"]
     s = _setting(synthetic_store, names)
     rows = s.batch.targets.clone().requires_grad_()
@@ -117,10 +141,16 @@ def test_host_outputs_are_compared_after_the_constraints(synthetic_store: Column
     total = 0.0
     for i, name in enumerate(names):
         level = slice(15, contract.level_count)
-        predicted = received[:, contract.outputs.slice(name)] / s.host.scale[s.host.variables.slice(name)]
+        predicted = (
+            received[:, contract.outputs.slice(name)] / s.host.scale[s.host.variables.slice(name)]
+        )
         wanted = s.batch.host_targets[:, s.host.variables.slice(names[i])]
-        total += float(functional.huber_loss(predicted.float()[:, level], wanted[:, level], reduction="sum"))
-    assert float(loss.detach()) == pytest.approx(total / rows.shape[0] / contract.network_outputs.width, rel=1e-4)
+        total += float(
+            functional.huber_loss(predicted.float()[:, level], wanted[:, level], reduction="sum")
+        )
+    assert float(loss.detach()) == pytest.approx(
+        total / rows.shape[0] / contract.network_outputs.width, rel=1e-4
+    )
     (gradient,) = torch.autograd.grad(loss, rows)
     assert float(gradient[:, contract.network_outputs.slice("ptend_qn")].abs().max()) > 0
     assert bool(torch.isfinite(gradient).all())

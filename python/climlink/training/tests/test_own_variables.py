@@ -42,7 +42,9 @@ SETS = {
 
 
 @pytest.fixture
-def run(synthetic_store: ColumnStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunResult]:
+def run(
+    synthetic_store: ColumnStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., RunResult]:
     """Return a function that trains a linear network for one epoch on sets of own.yaml, with some
     keys replaced.
     """
@@ -58,13 +60,17 @@ def run(synthetic_store: ColumnStore, tmp_path: Path, monkeypatch: pytest.Monkey
             "threads": 1,
             "architecture": {"name": "linear"},
         }
-        config = TrainingConfig.model_validate({**base, **SETS, "constraints": [{"name": "positivity"}], **fields})
+        config = TrainingConfig.model_validate(
+            {**base, **SETS, "constraints": [{"name": "positivity"}], **fields}
+        )
         return train(config, progress=False, resume=resume)
 
     return trained
 
 
-def test_a_run_carries_its_sets_whole(run: Callable[..., RunResult], synthetic_store: ColumnStore) -> None:
+def test_a_run_carries_its_sets_whole(
+    run: Callable[..., RunResult], synthetic_store: ColumnStore
+) -> None:
     result = run(loss={"host_outputs": ["cam_out_FLWDS"], "weight_of": {"ptend_t": 2.0}})
     Path("own.yaml").unlink()
     trained = load_checkpoint(result.directory)
@@ -93,14 +99,17 @@ def test_a_run_carries_its_sets_whole(run: Callable[..., RunResult], synthetic_s
         rtol=0,
         atol=0,
     )
-    # Humidity may fall by what there is within a step, and no further: the rule acts on the sets' own positions.
+    # Humidity may fall by what there is within a step, and no further: the rule acts on the sets'
+    # own positions.
     q = x[:, contract.inputs.slice("state_q0001")].double()
     assert bool((q + 1200.0 * y[:, contract.outputs.slice("ptend_q0001")].double() >= -1e-9).all())
 
 
 def test_other_members_of_a_set_are_no_continuation(run: Callable[..., RunResult]) -> None:
     run()
-    Path("own.yaml").write_text(OWN.replace("dry: [state_t, state_ps]", "dry: [state_ps, state_t]"), encoding="utf-8")
+    Path("own.yaml").write_text(
+        OWN.replace("dry: [state_t, state_ps]", "dry: [state_ps, state_t]"), encoding="utf-8"
+    )
     with pytest.raises(TrainingError, match=r"cannot resume .*: its variables, sets or grid have"):
         run(resume=True)
 
@@ -130,7 +139,8 @@ def test_other_members_of_a_set_are_no_continuation(run: Callable[..., RunResult
                 "constraints": [{"name": "net_shortwave_closure"}],
             },
             ContractError,
-            r"constraint 'net_shortwave_closure' needs the outputs \['cam_out_SOLS'.*\], which neither",
+            r"constraint 'net_shortwave_closure' needs the outputs \['cam_out_SOLS'.*\], which "
+            r"neither",
         ),
         (
             {
@@ -165,11 +175,14 @@ def test_what_the_sets_lack_is_told_before_training(
         ),
         (
             "loss: {host_outputs: [cam_out_PRECC]}\n",
-            r"line 11: loss.host_outputs: expected outputs out of cam_out_FLWDS, ptend_t, .*; cam_out_PRECC is none",
+            r"line 11: loss.host_outputs: expected outputs out of cam_out_FLWDS, ptend_t, .*; "
+            r"cam_out_PRECC is none",
         ),
     ],
 )
-def test_names_that_the_sets_lack_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str) -> None:
+def test_names_that_the_sets_lack_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own.yaml").write_text(OWN, encoding="utf-8")
     lines = [f"{k}: {v}\n" for k, v in SETS.items() if k != text.split(":")[0]]

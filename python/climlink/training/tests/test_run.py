@@ -1,4 +1,6 @@
-"""Training runs from outside, on small synthetic stores whose tendencies follow from the state by a linear rule."""
+"""Training runs from outside, on small synthetic stores whose tendencies follow from the state by a
+linear rule.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +38,30 @@ _LEVELS = 16
 
 @pytest.fixture(scope="module")
 def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store of eight times, 32 columns and 16 levels: six times to train, one to validate, one to test."""
+    """Return a store of eight times, 32 columns and 16 levels: six times to train, one to validate,
+    one to test.
+    """
     folder = tmp_path_factory.mktemp("learnable")
     write_dataset(folder / "pairs", _STAMPS, n_column=32, level_count=_LEVELS)
     _make_learnable(folder / "pairs")
-    prepare(folder / "pairs", folder / "store.zarr", split=Split(validation=(_STAMPS[6],), test=(_STAMPS[7],)))
+    prepare(
+        folder / "pairs",
+        folder / "store.zarr",
+        split=Split(validation=(_STAMPS[6],), test=(_STAMPS[7],)),
+    )
     return folder / "store.zarr"
 
 
 def _make_learnable(pairs: Path) -> None:
-    """Let the heating be a relaxation of the temperature anomaly and the longwave follow the lowest temperature."""
+    """Let the heating be a relaxation of the temperature anomaly and the longwave follow the lowest
+    temperature.
+    """
     for mli in sorted(pairs.rglob("*.mli.*.nc")):
         mlo = mli.with_name(mli.name.replace(".mli.", ".mlo."))
-        with xr.open_dataset(mli, engine="netcdf4") as before, xr.open_dataset(mlo, engine="netcdf4") as opened:
+        with (
+            xr.open_dataset(mli, engine="netcdf4") as before,
+            xr.open_dataset(mlo, engine="netcdf4") as opened,
+        ):
             t, after = before["state_t"].load(), opened.load()
         after["state_t"] = t - 1200.0 * (t - t.mean("ncol")) / 86400.0
         after["cam_out_FLWDS"] = 5.67e-8 * t[-1] ** 4
@@ -90,7 +103,12 @@ def _equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 def test_a_run_learns_and_records_itself(configure: Callable[..., TrainingConfig]) -> None:
-    config = configure(epochs=40, architecture={"name": "linear"}, optimizer={"learning_rate": 1e-2}, validation={"source": "store"})
+    config = configure(
+        epochs=40,
+        architecture={"name": "linear"},
+        optimizer={"learning_rate": 1e-2},
+        validation={"source": "store"},
+    )
     result = _train(config)
     lines = read_metrics(result.directory / "metrics.csv")
     assert [int(line["epoch"]) for line in lines] == list(range(1, 41))
@@ -103,7 +121,9 @@ def test_a_run_learns_and_records_itself(configure: Callable[..., TrainingConfig
     assert not list(result.directory.rglob("*.part"))
 
 
-def test_the_checkpoint_is_a_wrapped_emulator_with_its_provenance(configure: Callable[..., TrainingConfig], store_path: Path) -> None:
+def test_the_checkpoint_is_a_wrapped_emulator_with_its_provenance(
+    configure: Callable[..., TrainingConfig], store_path: Path
+) -> None:
     trained = load_checkpoint(_train(configure(seed=5)).directory)
     store = ColumnStore.open(store_path)
     rows = torch.from_numpy(store.pack(trained.contract.inputs, store.indices("test")))
@@ -113,7 +133,11 @@ def test_the_checkpoint_is_a_wrapped_emulator_with_its_provenance(configure: Cal
     assert bool(torch.isfinite(y).all())
     record = trained.record
     assert (record.seed, record.data_digest) == (5, store.digest)
-    assert record.statistics_digest == compute_statistics(store).digest == read_statistics(trained.path.parents[1] / "statistics.nc").digest
+    assert (
+        record.statistics_digest
+        == compute_statistics(store).digest
+        == read_statistics(trained.path.parents[1] / "statistics.nc").digest
+    )
     assert record.architecture_configuration["hidden"] == [24]
     snow = record.training_ranges["cam_in_SNOWHICE"]
     assert snow[1][0] < 1e20
@@ -122,8 +146,13 @@ def test_the_checkpoint_is_a_wrapped_emulator_with_its_provenance(configure: Cal
     assert trained.epochs == 2
 
 
-def test_same_seed_same_weights_other_seed_other_weights(configure: Callable[..., TrainingConfig], tmp_path: Path) -> None:
-    runs = [_weights(_train(configure(seed=seed, output=tmp_path / str(i)))) for i, seed in enumerate((3, 3, 4))]
+def test_same_seed_same_weights_other_seed_other_weights(
+    configure: Callable[..., TrainingConfig], tmp_path: Path
+) -> None:
+    runs = [
+        _weights(_train(configure(seed=seed, output=tmp_path / str(i))))
+        for i, seed in enumerate((3, 3, 4))
+    ]
     assert _equal(runs[0], runs[1])
     assert not _equal(runs[0], runs[2])
 
@@ -132,7 +161,11 @@ def test_same_seed_same_weights_other_seed_other_weights(configure: Callable[...
 def test_a_resumed_run_equals_an_uninterrupted_one(
     configure: Callable[..., TrainingConfig], tmp_path: Path, ema_decay: float | None
 ) -> None:
-    fields: dict[str, Any] = {"ema_decay": ema_decay, "epochs": 3, "validation": {"source": "cut", "every": 3}}
+    fields: dict[str, Any] = {
+        "ema_decay": ema_decay,
+        "epochs": 3,
+        "validation": {"source": "cut", "every": 3},
+    }
     whole = _train(configure(output=tmp_path / "whole", **fields))
     config = configure(output=tmp_path / "parts", **fields)
     assert _train(config, stop_after=1).epochs == 1
@@ -145,10 +178,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 
 def _timeless(result: RunResult) -> list[dict[str, str]]:
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(result.directory / "metrics.csv")]
+    return [
+        {k: v for k, v in line.items() if k != "seconds"}
+        for line in read_metrics(result.directory / "metrics.csv")
+    ]
 
 
-def test_averaged_weights_are_the_ones_read_back(configure: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+def test_averaged_weights_are_the_ones_read_back(
+    configure: Callable[..., TrainingConfig], tmp_path: Path
+) -> None:
     plain = _weights(_train(configure(output=tmp_path / "plain")))
     averaged = _weights(_train(configure(output=tmp_path / "averaged", ema_decay=0.9)))
     parameters = [k for k in plain if k.startswith("network.")]
@@ -173,7 +211,9 @@ def test_streamed_batches_hold_every_column_once_and_train(
     assert batches == [24] * 8
     store = ColumnStore.open(store_path)
     emulator = load_checkpoint(result.directory).emulator
-    targets = torch.from_numpy(store.targets(emulator.contract.network_outputs, store.indices("train")))
+    targets = torch.from_numpy(
+        store.targets(emulator.contract.network_outputs, store.indices("train"))
+    )
     expected = emulator.normalization.normalize_outputs(targets)
     # Lexicographic order makes the two sets of rows comparable.
     order = [rows[np.lexsort(rows.numpy().T)] for rows in (torch.cat(seen), expected)]
@@ -184,43 +224,66 @@ def test_streamed_batches_hold_every_column_once_and_train(
 def test_features_of_the_graph_get_statistics(configure: Callable[..., TrainingConfig]) -> None:
     unet = {"name": "unet", "configuration": {"preset": "small", "widths": [8, 8], "groups": 4}}
     loss = {"host_outputs": ["ptend_q0002", "ptend_q0003"]}
-    result = _train(configure(network_input_set="net_v2_features", architecture=unet, loss=loss, epochs=1))
+    result = _train(
+        configure(network_input_set="net_v2_features", architecture=unet, loss=loss, epochs=1)
+    )
     statistics = read_statistics(result.directory / "statistics.nc")
     assert "state_t@step" in statistics.variables
     assert float(statistics["state_t@step"].maximum[0]) == 0.0
     assert load_checkpoint(result.directory).record.statistics_digest == statistics.digest
 
 
-def test_given_statistics_must_be_of_the_same_data(configure: Callable[..., TrainingConfig], store_path: Path, tmp_path: Path) -> None:
+def test_given_statistics_must_be_of_the_same_data(
+    configure: Callable[..., TrainingConfig], store_path: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "statistics.nc"
     statistics = compute_statistics(ColumnStore.open(store_path))
     write_statistics(statistics, path)
-    assert load_checkpoint(_train(configure(statistics=path, epochs=1)).directory).record.statistics_digest == statistics.digest
+    assert (
+        load_checkpoint(
+            _train(configure(statistics=path, epochs=1)).directory
+        ).record.statistics_digest
+        == statistics.digest
+    )
     object.__setattr__(statistics, "data_digest", "0" * 64)
     write_statistics(statistics, path)
     with pytest.raises(TrainingError, match="statistics of other data"):
         _train(configure(statistics=path, output=tmp_path / "other"))
 
 
-def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch(configure: Callable[..., TrainingConfig]) -> None:
-    config = configure(optimizer={"learning_rate": 1e30, "weight_decay": 0.0}, schedule={"kind": "constant"}, epochs=3)
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1, batch \d+.*learning_rate"):
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch(
+    configure: Callable[..., TrainingConfig],
+) -> None:
+    config = configure(
+        optimizer={"learning_rate": 1e30, "weight_decay": 0.0},
+        schedule={"kind": "constant"},
+        epochs=3,
+    )
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf) in epoch 1, batch \d+.*learning_rate"
+    ):
         _train(config)
 
 
-def test_resuming_needs_the_same_data_and_settings(configure: Callable[..., TrainingConfig], store_path: Path, tmp_path: Path) -> None:
+def test_resuming_needs_the_same_data_and_settings(
+    configure: Callable[..., TrainingConfig], store_path: Path, tmp_path: Path
+) -> None:
     _train(configure(), stop_after=1)
     with pytest.raises(TrainingError, match="batch_size was 24, now 12"):
         _train(configure(batch_size=12), resume=True)
     other = tmp_path / "other.zarr"
     write_dataset(tmp_path / "pairs", _STAMPS[:3], n_column=32, level_count=_LEVELS, seed=9)
     prepare(tmp_path / "pairs", other, split=Split())
-    assert zarr.open_group(other, mode="r").attrs["data_digest"] != ColumnStore.open(store_path).digest
+    assert (
+        zarr.open_group(other, mode="r").attrs["data_digest"] != ColumnStore.open(store_path).digest
+    )
     with pytest.raises(TrainingError, match=r"data digest of the store was .* now"):
         _train(configure(store=other), resume=True)
 
 
-def test_a_run_is_never_overwritten_unasked(configure: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+def test_a_run_is_never_overwritten_unasked(
+    configure: Callable[..., TrainingConfig], tmp_path: Path
+) -> None:
     config = configure(epochs=1)
     first = _weights(_train(config))
     with pytest.raises(TrainingError, match="already holds a run"):
@@ -233,7 +296,9 @@ def test_a_run_is_never_overwritten_unasked(configure: Callable[..., TrainingCon
         _train(configure(output=tmp_path / "full"))
 
 
-def test_a_split_that_leaves_nothing_is_refused(configure: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+def test_a_split_that_leaves_nothing_is_refused(
+    configure: Callable[..., TrainingConfig], tmp_path: Path
+) -> None:
     write_dataset(tmp_path / "pairs", _STAMPS[:1], n_column=4, level_count=_LEVELS)
     prepare(tmp_path / "pairs", tmp_path / "one.zarr", split=Split())
     with pytest.raises(TrainingError, match="no time belongs to the validation split"):
@@ -242,7 +307,9 @@ def test_a_split_that_leaves_nothing_is_refused(configure: Callable[..., Trainin
         _train(configure(store=tmp_path / "one.zarr", validation={"source": "cut", "offset": 0}))
 
 
-def test_broken_checkpoints_are_refused(configure: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+def test_broken_checkpoints_are_refused(
+    configure: Callable[..., TrainingConfig], tmp_path: Path
+) -> None:
     result = _train(configure(epochs=1))
     whole = result.checkpoint.read_bytes()
     cut = tmp_path / "cut.ckpt"
@@ -258,7 +325,9 @@ def test_broken_checkpoints_are_refused(configure: Callable[..., TrainingConfig]
         load_checkpoint(tmp_path)
 
 
-def test_a_library_call_raises_and_does_not_exit(configure: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_call_raises_and_does_not_exit(
+    configure: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Lightning makes exits of Ctrl-C and SIGTERM, with code 0 for the latter."""
     end = MetricsFile.on_train_epoch_end
 
@@ -297,28 +366,45 @@ def test_no_chatter_and_a_progress_bar_only_when_asked(
     assert "GPU" not in out + err
 
 
-def test_mirrored_columns_have_reversed_winds_and_nothing_else(configure: Callable[..., TrainingConfig], store_path: Path) -> None:
-    """Denormalized, a mirrored batch is the original one with the winds' signs changed, in inputs and targets alike."""
+def test_mirrored_columns_have_reversed_winds_and_nothing_else(
+    configure: Callable[..., TrainingConfig], store_path: Path
+) -> None:
+    """Denormalized, a mirrored batch is the original one with the winds' signs changed, in inputs
+    and targets alike.
+    """
     store = ColumnStore.open(store_path)
-    config = configure(normalization={"output_center": "mean"}, network_input_set="net_v2_features", epochs=1, mirror_winds=True)
+    config = configure(
+        normalization={"output_center": "mean"},
+        network_input_set="net_v2_features",
+        epochs=1,
+        mirror_winds=True,
+    )
     emulator = load_checkpoint(_train(config).directory).emulator
     host = training_data.host_outputs(["ptend_v"], emulator.contract.outputs)
-    encoder = training_data.Encoder(store, emulator, training_data.HostOutputs(host, torch.ones(_LEVELS, dtype=torch.float64)))
+    encoder = training_data.Encoder(
+        store, emulator, training_data.HostOutputs(host, torch.ones(_LEVELS, dtype=torch.float64))
+    )
     batch = encoder.encode(store.indices("train")[:1])
     mirrored = batch.mirrored(encoder.mirrors(), torch.Generator().manual_seed(0))
     outputs, inputs = emulator.contract.network_outputs, emulator.contract.inputs
-    before, after = (outputs.unpack(emulator.normalization.denormalize(b.targets)) for b in (batch, mirrored))
+    before, after = (
+        outputs.unpack(emulator.normalization.denormalize(b.targets)) for b in (batch, mirrored)
+    )
     rows_before, rows_after = (inputs.unpack(b.host_rows) for b in (batch, mirrored))
     sign_u = torch.sign(rows_after["pbuf_TAUX"] * rows_before["pbuf_TAUX"])[:, None]
     sign_v = torch.sign(rows_after["pbuf_TAUY"] * rows_before["pbuf_TAUY"])[:, None]
     assert {-1.0, 1.0} == set(sign_u.flatten().tolist()) == set(sign_v.flatten().tolist())
     for name, sign in (("ptend_u", sign_u), ("ptend_v", sign_v), ("ptend_t", 1.0)):
         scale = float(before[name].abs().max())
-        torch.testing.assert_close(after[name] / scale, sign * before[name] / scale, rtol=0, atol=3e-6)
+        torch.testing.assert_close(
+            after[name] / scale, sign * before[name] / scale, rtol=0, atol=3e-6
+        )
     assert torch.equal(rows_after["state_v"], sign_v * rows_before["state_v"])
     assert torch.equal(mirrored.host_targets, sign_v * batch.host_targets)
     # The mirrored rows, sent through the graph, give the mirrored network inputs.
-    torch.testing.assert_close(emulator.normalized_inputs(mirrored.host_rows), mirrored.inputs, rtol=0, atol=2e-5)
+    torch.testing.assert_close(
+        emulator.normalized_inputs(mirrored.host_rows), mirrored.inputs, rtol=0, atol=2e-5
+    )
 
 
 def test_a_signed_logarithm_has_no_mirror() -> None:
