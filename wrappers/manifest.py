@@ -96,7 +96,10 @@ class HybridCoefficients(Strict):
 
     @model_validator(mode="after")
     def _rise_downward(self) -> HybridCoefficients:
-        pressures = [self.p0_pa * a + _SURFACE_PRESSURE_PA * b for a, b in zip(self.hyai, self.hybi, strict=True)]
+        pressures = [
+            self.p0_pa * a + _SURFACE_PRESSURE_PA * b
+            for a, b in zip(self.hyai, self.hybi, strict=True)
+        ]
         for above, below in itertools.pairwise(pressures):
             if below <= above:
                 raise ValueError(
