@@ -6,7 +6,6 @@
 #include <pybind11/stl.h>
 
 #include <memory>
-#include <optional>
 #include <sstream>
 #include <string>
 #include <tuple>
@@ -86,29 +85,14 @@ climlink_role role_of(const std::string& role) {
 // need two emulators.
 class Emulator {
  public:
-  Emulator(const std::variant<py::bytes, std::string>& source, int level_count, double time_step_s,
-           const std::string& device, int local_rank, int threads, int micro_batch,
-           const std::optional<std::string>& pinned_sha256,
-           const std::vector<std::string>& constraints_off, bool trust_code) {
-    climlink_options options = climlink_options_default();
-    options.level_count = level_count;
-    options.time_step_s = time_step_s;
-    options.device = device.c_str();
-    options.local_rank = local_rank;
-    options.threads = threads;
-    options.micro_batch = micro_batch;
-    options.pinned_sha256 = pinned_sha256 ? pinned_sha256->c_str() : nullptr;
-    std::string list;
-    for (const auto& name : constraints_off) list += (list.empty() ? "" : ",") + name;
-    options.constraints_off = list.c_str();
-    options.trust_code = trust_code ? 1 : 0;
+  Emulator(const std::variant<py::bytes, std::string>& source, const climlink_options* options) {
     if (const auto* path = std::get_if<std::string>(&source)) {
-      check(without_gil([&] { return climlink_open(path->c_str(), &options, &handle_); }));
+      check(without_gil([&] { return climlink_open(path->c_str(), options, &handle_); }));
     } else {
       const std::string_view bytes = std::get<py::bytes>(source);
       check(without_gil([&] {
         return climlink_open_bytes(bytes.data(), static_cast<int64_t>(bytes.size()), "<bytes>",
-                                   &options, &handle_);
+                                   options, &handle_);
       }));
     }
   }
@@ -259,6 +243,53 @@ std::variant<py::bytes, std::string> source_of(const py::object& source) {
   return path_text(source);
 }
 
+struct FreeOptions {
+  void operator()(climlink_options* options) const noexcept { climlink_options_free(&options); }
+};
+using Options = std::unique_ptr<climlink_options, FreeOptions>;
+
+// The text of a Python value: of a sequence its items separated by commas, of a number or bool what
+// str gives.
+std::string option_text(const py::handle& value) {
+  if (!py::isinstance<py::sequence>(value) || py::isinstance<py::str>(value)) return py::str(value);
+  return py::str(",").attr("join")(value).cast<std::string>();
+}
+
+// Options from keywords; None leaves the default.
+Options options_from(const py::kwargs& keywords) {
+  climlink_options* made = nullptr;
+  check(climlink_options_new(&made));
+  Options options(made);
+  for (const auto& [name, value] : keywords) {
+    if (value.is_none()) continue;
+    check(climlink_options_set(made, py::str(name).cast<std::string>().c_str(),
+                               option_text(value).c_str()));
+  }
+  return options;
+}
+
+// A default as the Python value of its type.
+py::object option_value(const std::string& type, const std::string& value) {
+  if (type == "integer") return py::int_(py::str(value));
+  if (type == "real") return py::float_(py::str(value));
+  if (type == "logical") return py::bool_(value == "true");
+  if (type != "names") return py::str(value);
+  return value.empty() ? py::list() : py::list(py::str(value).attr("split")(","));
+}
+
+py::list option_rows() {
+  py::list rows;
+  for (int32_t i = 0; i < climlink_option_count(); ++i) {
+    const char *name = nullptr, *type = nullptr, *value = nullptr, *set_by = nullptr,
+               *help = nullptr;
+    check(climlink_option(i, &name, &type, &value, &set_by, &help));
+    rows.append(py::dict(py::arg("name") = name, py::arg("type") = type,
+                         py::arg("default") = option_value(type, value), py::arg("set_by") = set_by,
+                         py::arg("help") = help));
+  }
+  return rows;
+}
+
 // The bytes that a call of the C interface gave, freed there.
 template <class Call>
 py::bytes given(const Call& call) {
@@ -319,31 +350,23 @@ void define_archives(py::module_& m) {
 
 constexpr const char* class_doc = R"(One opened package: the C++ runtime behind Python.
 
-Emulator(source, level_count=0, time_step_s=0.0, device="cpu", local_rank=0, threads=1,
-         micro_batch=64, pinned_sha256=None, constraints_off=(), trust_code=False)
+Emulator(source, **options)
 
-source is a path or the bytes of a package. level_count and time_step_s (s) are the host's claims,
-0 for none. Opening checks the digest, the manifest and the claims before anything is deserialized,
-loads and freezes the graph, and replays the golden columns. constraints_off names constraints of
-the manifest that this run leaves out; the golden columns are replayed with all of them on.
+source is a path or the bytes of a package. options() lists the options with their defaults; None
+stands for the default. level_count and time_step_s (s) are the host's claims, 0 for none. Opening
+checks the digest, the manifest and the claims before anything is deserialized, loads and freezes
+the graph, and replays the golden columns. constraints_off names constraints of the manifest that
+this run leaves out; the golden columns are replayed with all of them on.
 A package is code: one whose graph does more than compute is refused before it acts, unless
 trust_code is true.
 Use it from one thread at a time.)";
 
 void define_emulator(py::module_& m) {
   py::class_<Emulator>(m, "Emulator", class_doc)
-      .def(py::init([](const py::object& source, int level_count, double time_step_s,
-                       const std::string& device, int local_rank, int threads, int micro_batch,
-                       const std::optional<std::string>& pinned_sha256,
-                       const std::vector<std::string>& constraints_off, bool trust_code) {
-             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device,
-                                               local_rank, threads, micro_batch, pinned_sha256,
-                                               constraints_off, trust_code);
+      .def(py::init([](const py::object& source, const py::kwargs& options) {
+             return std::make_unique<Emulator>(source_of(source), options_from(options).get());
            }),
-           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0,
-           py::arg("device") = "cpu", py::arg("local_rank") = 0, py::arg("threads") = 1,
-           py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
-           py::arg("constraints_off") = std::vector<std::string>(), py::arg("trust_code") = false)
+           py::arg("source"))
       .def("begin", &Emulator::begin, py::arg("n_column"),
            "Start a step of n_column samples; forgets what was set before.")
       .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(),
@@ -420,6 +443,9 @@ PYBIND11_MODULE(_runtime, m) {
   m.add_object("EmulatorError", py::reinterpret_borrow<py::object>(emulator_error));
   m.attr("__version__") = climlink_version();
   m.attr("backend") = climlink_backend();
+  m.def(
+      "options", option_rows,
+      "List of the options of Emulator: name, type, default, set_by (\"user\" or \"host\"), help.");
   define_archives(m);
   define_emulator(m);
 }

@@ -53,7 +53,7 @@ std::vector<double> read_coefficients(JsonRecord& record, const char* key, std::
 }
 
 void read_vertical_grid(JsonRecord& root, Manifest& m) {
-  if (!root.has("hybrid") || root.is_null("hybrid")) return;
+  if (root.is_null("hybrid")) return;
   JsonRecord record = root.record("hybrid");
   const std::int64_t n_level = m.dim_size("level");
   if (n_level == 0) root.problem("hybrid", "expected null, as there is no dimension level");
@@ -69,8 +69,7 @@ void read_vertical_grid(JsonRecord& root, Manifest& m) {
     if (below > above) continue;
     root.problem("hybrid",
                  text("expected interface pressures that rise downward; at a surface pressure of ",
-                      surface_pressure_pa, " Pa interface ", k, " (0-based) has ", below,
-                      " Pa, the one above it ", above, " Pa"));
+                      surface_pressure_pa, " Pa ", below, " Pa follows on ", above, " Pa"));
   }
   record.finish();
 }

@@ -27,7 +27,7 @@ module climlink_c_api
   integer(c_int), parameter :: c_role_input = 1_c_int
   integer(c_int), parameter :: c_role_output = 2_c_int
 
-  integer, parameter :: max_rank = 4    !! CLIMLINK_MAX_RANK
+  integer, parameter, public :: max_rank = 4    !! CLIMLINK_MAX_RANK
 
   !> `climlink_array` of climlink.h: a view of an array of the host.
   type, bind(c) :: c_array

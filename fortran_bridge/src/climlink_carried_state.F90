@@ -21,6 +21,7 @@ module climlink_carried_state
   use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_error_state, &
                              climlink_status, failure
   use climlink_parallel, only: process_rank, settle
+  use climlink_variables, only: climlink_variable
   implicit none (type, external)
   private
 
@@ -45,6 +46,7 @@ module climlink_carried_state
     procedure :: initialize
     procedure :: has_state
     procedure :: owns
+    procedure, nopass :: steps_needed
     procedure :: send
     procedure :: receive
     procedure :: begin_again
@@ -89,12 +91,15 @@ contains
     type(climlink_emulator), intent(in) :: emulator
     integer, intent(in) :: i, n_sample
     type(carried_pair) :: pair
+    type(climlink_variable) :: input
     integer :: k
 
     pair%input = emulator%carried_input(i)
     pair%output = emulator%carried_output(i)
     do k = 1, emulator%n_input()
-      if (emulator%input_name(k) == pair%input) pair%extents = [n_sample, emulator%input_dims(k)]
+      input = emulator%input(k)
+      if (input%name /= pair%input) cycle
+      allocate (pair%extents(1 + size(input%sizes)), source=[n_sample, input%sizes])
     end do
     allocate (pair%values(product(int(pair%extents, int64))), source=0.0_real64)
   end function new_pair
@@ -102,11 +107,13 @@ contains
   function name_of_start(emulator) result(name)
     type(climlink_emulator), intent(in) :: emulator
     character(len=:), allocatable :: name
+    type(climlink_variable) :: input
     integer :: k
 
     name = ''
     do k = 1, emulator%n_input()
-      if (emulator%input_role(k) == start_role) name = emulator%input_name(k)
+      input = emulator%input(k)
+      if (input%role == start_role) name = input%name
     end do
   end function name_of_start
 
@@ -133,6 +140,13 @@ contains
       yes = yes .or. self%pairs(i)%input == name
     end do
   end function owns
+
+  !> Steps of the host before the emulator can start: none, `start` says that a sample begins.
+  pure function steps_needed() result(n)
+    integer :: n
+
+    n = 0
+  end function steps_needed
 
   !> Gives the emulator `start` and all carried inputs of a step that has begun.
   subroutine send(self, emulator, status)

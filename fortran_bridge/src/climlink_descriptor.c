@@ -69,15 +69,15 @@ climlink_status climlink_fortran_view(const char* name, const CFI_cdesc_t* value
   for (int i = 0; i < values->rank; ++i) {
     view->extent[i] = values->dim[i].extent;
     view->stride[i] = values->dim[i].sm;
-    if (view->extent[i] >= 0) continue;
+  }
+  complete_empty(view, element);
+  if (view->data == NULL) /* before the extents are looked at, which then mean nothing */
+    return refuse(message, capacity, CLIMLINK_ERROR_ARGUMENT, "%s: the values are not allocated",
+                  name);
+  if (view->extent[view->rank - 1] < 0)
     return refuse(message, capacity, CLIMLINK_ERROR_SHAPE,
                   "%s: the values are an assumed-size array, whose last extent nobody knows; pass "
                   "a section such as values(:ncol, :nlev)",
-                  name);
-  }
-  complete_empty(view, element);
-  if (view->data == NULL)
-    return refuse(message, capacity, CLIMLINK_ERROR_ARGUMENT, "%s: the values are not allocated",
                   name);
   return CLIMLINK_OK;
 }

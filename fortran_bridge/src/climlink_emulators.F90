@@ -24,7 +24,7 @@ module climlink_emulators
                              climlink_status, failure, outcome_of
   use climlink_opening, only: open_together
   use climlink_parallel, only: check_communicator, communicator_rank, process_rank, settle
-  use climlink_queries, only: handle_of, keep_handle, opened_package
+  use climlink_queries, only: handle_of, inputs_of, keep_handle, opened_package, outputs_of
   use climlink_run_options, only: climlink_options, free_c_options, new_c_options
   use climlink_variables, only: beyond_columns
   implicit none (type, external)
@@ -198,18 +198,24 @@ contains
   !> Fails where an input or output is more than one number or one profile per column. For hosts
   !! that have columns only.
   subroutine emulator_require_columns(self, status)
-    class(climlink_emulator), intent(in) :: self
+    class(climlink_emulator), intent(in), target :: self
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     type(climlink_status) :: outcome
-    character(len=:), allocatable :: found
+    character(len=:), allocatable :: found, kind
 
     call check_open(self, 'require_columns', outcome)
-    found = ''
-    if (outcome%ok()) found = beyond_columns(handle_of(self))
-    if (len(found) > 0) then
-      outcome = failure(climlink_error_host, self%rank, &
-                        'this host has columns, [level] or one number each; the package has ' // &
-                        found // ': it is for a host that has these dims')
+    if (outcome%ok()) then
+      kind = 'input '
+      found = beyond_columns(inputs_of(self))
+      if (len(found) == 0) then
+        kind = 'output '
+        found = beyond_columns(outputs_of(self))
+      end if
+      if (len(found) > 0) then
+        outcome = failure(climlink_error_host, self%rank, &
+          'this host has columns, [level] or one number each; the package has the ' // kind // &
+          found // ': it is for a host that has these dims')
+      end if
     end if
     call settle(outcome, status)
   end subroutine emulator_require_columns

@@ -6,7 +6,7 @@
 module climlink_host_settings
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_coupling, only: climlink_coupling_policy
-  use climlink_run_options, only: climlink_options, library_option, library_options
+  use climlink_run_options, only: climlink_options
   implicit none (type, external)
   private
 
@@ -41,16 +41,17 @@ contains
   subroutine set_defaults(self)
     class(climlink_emulator_settings), intent(inout) :: self
     type(climlink_coupling_policy) :: policy
+    type(climlink_options) :: library
 
     self%package = ''
     self%package_name = ''
     self%vertical_remap = 'none'
-    self%device = default_of('device')
-    self%pinned_sha256 = default_of('pinned_sha256')
+    self%device = library%text('device')
+    self%pinned_sha256 = library%text('pinned_sha256')
     self%constraints_off = ''
-    self%threads = number_of(default_of('threads'))
-    self%micro_batch = number_of(default_of('micro_batch'))
-    self%trust_code = default_of('trust_code') == 'true'
+    self%threads = number_of(library%text('threads'))
+    self%micro_batch = number_of(library%text('micro_batch'))
+    self%trust_code = library%text('trust_code') == 'true'
     self%mode = policy%mode
     self%variables = ''
     self%feedback = policy%feedback
@@ -61,20 +62,6 @@ contains
     self%ramp_on_steps = policy%ramp_on_steps
     self%ramp_off_steps = policy%ramp_off_steps
   end subroutine set_defaults
-
-  !> The library's default of one of its options, as text.
-  function default_of(name) result(text)
-    character(len=*), intent(in) :: name
-    character(len=:), allocatable :: text
-    type(library_option), allocatable :: published(:)
-    integer :: i
-
-    text = ''
-    allocate (published, source=library_options())
-    do i = 1, size(published)
-      if (published(i)%name == name) text = published(i)%default
-    end do
-  end function default_of
 
   pure function number_of(text) result(number)
     character(len=*), intent(in) :: text

@@ -15,28 +15,30 @@
 !! call fields%receive(emulator, status)
 !! ```
 !!
-!! A table points at the host's arrays, which must be targets and stay where they are; to declare a
-!! table anew for every chunk and step is cheap. Arrays are [sample, dims...] by index, of real32 or
-!! real64, any stride; other orders are named by axes and permuted without a copy.
+!! A table points at the host's arrays, also after the call that declared them: they must have the
+!! TARGET attribute and stay where they are while the table is in use. Hand over variables and their
+!! sections, never an expression: its values are gone after the call. To declare a table anew for
+!! every chunk and step is cheap. Arrays are [sample, dims...] by index, of real32 or real64, any
+!! stride; other orders are named by axes and permuted without a copy.
 module climlink_host_tables
   use, intrinsic :: iso_c_binding, only: c_char, c_int32_t, c_int64_t, c_loc
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_array_views, only: view_of
   use climlink_c_api, only: c_array, c_characters, c_host_variable, climlink_check_host_c, &
-                            climlink_fortran_read_c, climlink_get_c, climlink_set_c
+                            climlink_fortran_read_c, climlink_get_c, climlink_set_c, max_rank
   use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_host, climlink_error_shape, &
                              climlink_error_state, climlink_error_variable, climlink_ok, &
                              climlink_status, failure, outcome_of
   use climlink_parallel, only: process_rank, settle
-  use climlink_queries, only: handle_of
+  use climlink_queries, only: handle_of, inputs_of, outputs_of
   use climlink_run_options, only: number_text
+  use climlink_variables, only: climlink_variable, name_length
   implicit none (type, external)
   private
 
   public :: climlink_host_fields, climlink_provider
 
-  integer, parameter :: axis_length = 32, max_rank = 4
   character(len=*), parameter :: sample = 'sample', level = 'level'
 
   abstract interface
@@ -56,10 +58,13 @@ module climlink_host_tables
   !> One line of the table.
   type :: host_field
     character(len=:), allocatable :: name, units
-    character(len=axis_length), allocatable :: axes(:)       !! In the order of the host's array.
+    integer :: n_axis = 0
+    character(len=name_length) :: axes(max_rank) = ''        !! sample first, then the others in the
+                                                             !! order of the host's array.
     logical :: taken = .false.
     logical :: has_values = .false.
-    type(c_array) :: view                                    !! Of the host's array, if has_values.
+    type(c_array) :: view                                    !! Of the host's array, if has_values,
+                                                             !! in the order of axes.
     procedure(climlink_provider), pointer, nopass :: provider => null()
     class(*), pointer :: context => null()
     integer :: steps_needed = 0
@@ -69,7 +74,7 @@ module climlink_host_tables
     private
     type(host_field), allocatable :: entries(:)
     integer :: n_entry = 0
-    integer :: n_sample = 0
+    integer :: n_sample = -1                                 !! Negative before begin.
     type(climlink_status) :: problem                         !! The first entry that makes no sense.
   contains
     procedure :: begin
@@ -87,7 +92,7 @@ module climlink_host_tables
     procedure, private :: add
     procedure, private :: find
     procedure, private :: give
-    procedure, private :: provided
+    procedure, private :: usable
   end type climlink_host_fields
 
 contains
@@ -98,8 +103,10 @@ contains
     integer, intent(in) :: n_sample
 
     self%n_entry = 0
-    self%n_sample = n_sample
+    self%n_sample = max(0, n_sample)
     self%problem = climlink_status()
+    if (n_sample < 0) self%problem = of_table(climlink_error_argument, 'begin: ' // &
+                                              number_text(n_sample) // ' samples; expected 0 or more')
   end subroutine begin
 
   !> Samples that the table's arrays hold.
@@ -107,7 +114,7 @@ contains
     class(climlink_host_fields), intent(in) :: self
     integer :: n
 
-    n = self%n_sample
+    n = max(0, self%n_sample)
   end function sample_count
 
   !> Declares one number per sample. Without values, or with an array that is not allocated, it is
@@ -170,53 +177,98 @@ contains
     character(len=*), intent(in) :: name, units, axes
     type(*), dimension(..), intent(in), optional, target :: values
     logical, intent(in), optional :: taken
-    type(host_field) :: entry
     type(host_field), allocatable :: more(:)
+    type(climlink_status) :: outcome
+    integer :: sample_axis
 
-    entry%name = trim(name)
-    entry%units = trim(units)
-    entry%axes = words(axes)
-    if (present(taken)) entry%taken = taken
-    if (present(values)) call look_at(entry, values, self%n_sample, self%problem)
-    if (self%find(entry%name, entry%taken) > 0 .and. self%problem%ok()) then
-      self%problem = of_table(climlink_error_argument, entry%name // ' stands there twice')
-    end if
     if (.not. allocated(self%entries)) allocate (self%entries(64))
     if (self%n_entry == size(self%entries)) then
       allocate (more(2 * self%n_entry))
       more(:self%n_entry) = self%entries
       call move_alloc(more, self%entries)
     end if
+    associate (entry => self%entries(self%n_entry + 1))
+      entry%name = trim(name)
+      entry%units = trim(units)
+      entry%taken = .false.
+      if (present(taken)) entry%taken = taken
+      entry%has_values = .false.
+      entry%provider => null()
+      entry%context => null()
+      entry%steps_needed = 0
+      call read_axes(axes, entry, sample_axis, outcome)
+      if (present(values) .and. outcome%ok()) call look_at(entry, sample_axis, values, &
+                                                           self%count(), outcome)
+      if (outcome%ok() .and. self%find(entry%name, entry%taken) > 0) then
+        outcome = of_table(climlink_error_argument, entry%name // ' stands there twice')
+      end if
+    end associate
     self%n_entry = self%n_entry + 1
-    self%entries(self%n_entry) = entry
+    if (self%problem%ok()) self%problem = outcome
   end subroutine add
 
-  !> Notes where the values of an entry are; one that is not allocated is only declared.
-  subroutine look_at(entry, values, n_sample, problem)
+  !> Takes the names of the axes, which blanks separate, the samples first; sample_axis is where
+  !! those are in the host's array.
+  subroutine read_axes(text, entry, sample_axis, outcome)
+    character(len=*), intent(in) :: text
     type(host_field), intent(inout) :: entry
+    integer, intent(out) :: sample_axis
+    type(climlink_status), intent(inout) :: outcome
+    integer :: n, first, last
+
+    n = 0
+    sample_axis = 0
+    entry%n_axis = 1
+    entry%axes(1) = sample
+    first = verify(text, ' ')
+    do while (first > 0)
+      last = first + index(text(first:) // ' ', ' ') - 2
+      n = n + 1
+      if (text(first:last) == sample .and. sample_axis == 0) then
+        sample_axis = n
+      else if (entry%n_axis < max_rank) then
+        entry%n_axis = entry%n_axis + 1
+        entry%axes(entry%n_axis) = text(first:last)
+      end if
+      first = last + verify(text(last + 1:), ' ')
+      if (first == last) exit
+    end do
+    if (sample_axis == 0 .or. n /= entry%n_axis) then
+      outcome = of_table(climlink_error_argument, entry%name // ": the axes are '" // trim(text) // &
+                         "'; expected at most " // number_text(max_rank) // &
+                         " names, one of them sample, such as 'sample level'")
+    end if
+  end subroutine read_axes
+
+  !> Notes where the values of an entry are; one that is not allocated is only declared.
+  subroutine look_at(entry, sample_axis, values, n_sample, outcome)
+    type(host_field), intent(inout) :: entry
+    integer, intent(in) :: sample_axis
     type(*), dimension(..), intent(in), target :: values
     integer, intent(in) :: n_sample
-    type(climlink_status), intent(inout) :: problem
-    type(climlink_status) :: outcome
-    integer :: at
+    type(climlink_status), intent(inout) :: outcome          !! No error before.
+    type(c_array) :: view
 
-    call view_of(entry%name, values, process_rank(), "the host's table", entry%view, outcome)
-    if (outcome%code == climlink_error_argument) return
-    at = findloc(entry%axes, sample, dim=1)
-    if (outcome%ok() .and. (at == 0 .or. entry%view%rank /= size(entry%axes))) then
-      outcome = of_table(climlink_error_shape, entry%name // ': the axes are [' // &
-                         joined(entry%axes, ', ') // '], the array has rank ' // &
-                         number_text(int(entry%view%rank)))
-    else if (outcome%ok()) then
-      if (entry%view%extent(at) < n_sample) then
-        outcome = of_table(climlink_error_shape, entry%name // ': the array holds ' // &
-                           number_text(int(entry%view%extent(at))) // ' samples, the table ' // &
-                           number_text(n_sample))
-      end if
+    call view_of(entry%name, values, process_rank(), "the host's table", view, outcome)
+    if (outcome%code == climlink_error_argument) then       ! not allocated
+      outcome = climlink_status()
+      return
     end if
-    if (problem%ok()) problem = outcome
     if (.not. outcome%ok()) return
-    entry%view%extent(at) = int(n_sample, c_int64_t)
+    if (view%rank /= entry%n_axis) then
+      outcome = of_table(climlink_error_shape, entry%name // ': the array has rank ' // &
+                         number_text(int(view%rank)) // ', the axes are ' // &
+                         number_text(entry%n_axis) // '; name them in the order of the array')
+    else if (view%extent(sample_axis) < n_sample) then
+      outcome = of_table(climlink_error_shape, entry%name // ': the array holds ' // &
+                         number_text(int(view%extent(sample_axis))) // &
+                         ' samples along axis ' // number_text(sample_axis) // ', the table ' // &
+                         number_text(n_sample))
+    end if
+    if (.not. outcome%ok()) return
+    view%extent(:sample_axis) = [int(n_sample, c_int64_t), view%extent(:sample_axis - 1)]
+    view%stride(:sample_axis) = [view%stride(sample_axis), view%stride(:sample_axis - 1)]
+    entry%view = view
     entry%has_values = .true.
   end subroutine look_at
 
@@ -228,41 +280,39 @@ contains
     problem = failure(code, process_rank(), "the host's table: " // message)
   end function of_table
 
-  pure function words(text) result(list)
-    character(len=*), intent(in) :: text
-    character(len=axis_length), allocatable :: list(:)
-    character(len=:), allocatable :: rest
-    integer :: at
+  !> What stands against using the table with an emulator: no begin, an entry that makes no sense, an
+  !! emulator that is not open.
+  function usable(self, emulator, doing) result(outcome)
+    class(climlink_host_fields), intent(in) :: self
+    type(climlink_emulator), intent(in) :: emulator
+    character(len=*), intent(in) :: doing
+    type(climlink_status) :: outcome
 
-    allocate (list(0))
-    rest = trim(adjustl(text))
-    do while (len(rest) > 0)
-      at = index(rest // ' ', ' ')
-      list = [list, [character(len=axis_length) :: rest(:at - 1)]]
-      rest = trim(adjustl(rest(at:)))
-    end do
-  end function words
+    outcome%message = ''
+    if (self%n_sample < 0) then
+      outcome = of_table(climlink_error_state, doing // ': call begin before the first entry')
+    else if (.not. self%problem%ok()) then
+      outcome = self%problem
+    else if (.not. emulator%is_open()) then
+      outcome = of_table(climlink_error_state, doing // ': the emulator is not open; call open first')
+    end if
+  end function usable
 
-  pure function joined(list, between) result(text)
-    character(len=*), intent(in) :: list(:), between
-    character(len=:), allocatable :: text
-    integer :: i
-
-    text = ''
-    do i = 1, size(list)
-      if (i > 1) text = text // between
-      text = text // trim(list(i))
-    end do
-  end function joined
-
-  !> Position of an entry; 0 if the table has none of that name on that side.
-  pure function find(self, name, taken) result(at)
+  !> Position of an entry; 0 if the table has none of that name on that side. Looks first after the
+  !! entry that was found before: tables and packages are mostly in one order.
+  pure function find(self, name, taken, after) result(at)
     class(climlink_host_fields), intent(in) :: self
     character(len=*), intent(in) :: name
     logical, intent(in) :: taken
+    integer, intent(in), optional :: after
     integer :: at
+    integer :: k, start
 
-    do at = 1, self%n_entry
+    start = 0
+    if (present(after)) start = after
+    do k = 1, self%n_entry
+      at = modulo(start + k - 1, self%n_entry) + 1
+      if (len(self%entries(at)%name) /= len(name)) cycle
       if (self%entries(at)%name == name .and. (self%entries(at)%taken .eqv. taken)) return
     end do
     at = 0
@@ -274,20 +324,21 @@ contains
     character(len=*), intent(in) :: name
     logical :: yes
 
-    yes = self%find(name, .false.) > 0
+    yes = self%find(trim(name), .false.) > 0
   end function has
 
   !> Steps that the host must have made before every input of the package has a value.
-  function steps_needed(self, emulator) result(n)
+  pure function steps_needed(self, emulator) result(n)
     class(climlink_host_fields), intent(in) :: self
     type(climlink_emulator), intent(in) :: emulator          !! Open.
     integer :: n
-    integer :: i, at
+    integer :: at
 
     n = 0
-    do i = 1, emulator%n_input()
-      at = self%find(emulator%input_name(i), .false.)
-      if (at > 0) n = max(n, self%entries(at)%steps_needed)
+    do at = 1, self%n_entry
+      associate (entry => self%entries(at))
+        if (entry%steps_needed > n) n = merge(entry%steps_needed, n, emulator%has_input(entry%name))
+      end associate
     end do
   end function steps_needed
 
@@ -301,24 +352,27 @@ contains
     integer, intent(in), optional :: spin_up_steps           !! Steps of the host's own physics.
     character(len=*), intent(in), optional :: spin_up_entry  !! What the host calls that setting.
     type(climlink_status) :: outcome
-    character(len=:), allocatable :: setting
+    character(len=:), allocatable :: setting, message
     integer :: needed
 
-    outcome = self%problem
-    if (outcome%ok() .and. .not. emulator%is_open()) then
-      outcome = failure(climlink_error_state, process_rank(), &
-                        'check: the emulator is not open; call open first')
-    end if
-    if (outcome%ok()) outcome = against_package(self%entries(:self%n_entry), emulator)
-    if (outcome%ok() .and. present(spin_up_steps)) then
+    outcome = self%usable(emulator, 'check')
+    if (outcome%ok()) then
+      outcome = against_package(self%entries(:self%n_entry), emulator)
       needed = self%steps_needed(emulator)
-      setting = 'spin_up_steps'
-      if (present(spin_up_entry)) setting = spin_up_entry
-      if (needed > spin_up_steps) then
-        outcome = failure(climlink_error_host, process_rank(), &
-                          'lagged inputs need ' // number_text(needed) // &
-                          " steps of the host's own physics first: set " // setting // ' to ' // &
-                          number_text(needed) // ' or more, not ' // number_text(spin_up_steps))
+      if (.not. present(spin_up_steps)) needed = 0
+      if (needed > 0) then
+        setting = 'spin_up_steps'
+        if (present(spin_up_entry)) setting = spin_up_entry
+        if (needed > spin_up_steps) then
+          message = 'lagged inputs need ' // number_text(needed) // &
+                    " steps of the host's own physics first: set " // setting // ' to ' // &
+                    number_text(needed) // ' or more, not ' // number_text(spin_up_steps)
+          if (outcome%ok()) then
+            outcome = failure(climlink_error_host, process_rank(), 'check: ' // message)
+          else
+            outcome%message = outcome%message // '. Also, ' // message
+          end if
+        end if
       end if
     end if
     call settle(outcome, status)
@@ -338,7 +392,7 @@ contains
     do i = 1, size(entries)
       lines(i)%name = c_characters(entries(i)%name)
       lines(i)%units = c_characters(entries(i)%units)
-      lines(i)%dims = c_characters(joined(pack(entries(i)%axes, entries(i)%axes /= sample), ' '))
+      lines(i)%dims = c_characters(joined(entries(i)%axes(2:entries(i)%n_axis)))
       variables(i) = c_host_variable(c_loc(lines(i)%name), c_loc(lines(i)%units), &
                                      c_loc(lines(i)%dims), merge(1_c_int32_t, 0_c_int32_t, &
                                                                  entries(i)%taken))
@@ -347,6 +401,18 @@ contains
                                                size(variables, kind=c_int64_t)), &
                          process_rank(), 'check')
   end function against_package
+
+  !> Words with blanks between them.
+  pure function joined(words) result(text)
+    character(len=*), intent(in) :: words(:)
+    character(len=:), allocatable :: text
+    integer :: i
+
+    text = ''
+    do i = 1, size(words)
+      text = text // ' ' // trim(words(i))
+    end do
+  end function joined
 
   !> The values of one input [sample, width] in real64, whether a package wants it or not.
   subroutine fetch(self, name, values, status, first_sample)
@@ -358,170 +424,154 @@ contains
     integer :: at, first
 
     values = 0.0_real64
-    at = self%find(name, .false.)
+    at = self%find(trim(name), .false.)
     first = 1
     if (present(first_sample)) first = first_sample
     if (at == 0) then
-      status = failure(climlink_error_variable, process_rank(), 'the host gives no ' // name)
-    else if (associated(self%entries(at)%provider)) then
-      call self%entries(at)%provider(self%entries(at)%context, name, first, values, status)
-    else
-      call read_values(self%entries(at), values, status)
+      status = of_table(climlink_error_variable, 'the host gives no ' // trim(name))
+      return
     end if
+    associate (entry => self%entries(at))
+      if (associated(entry%provider)) then
+        call entry%provider(entry%context, entry%name, first, values, status)
+      else if (.not. entry%has_values) then
+        status = without_values(entry)
+      else if (climlink_fortran_read_c(entry%view, values) /= climlink_ok) then
+        status = of_table(climlink_error_shape, entry%name // &
+                          ': the array has not the shape of the values asked for')
+      end if
+    end associate
   end subroutine fetch
 
-  subroutine read_values(entry, values, status)
+  function without_values(entry) result(problem)
     type(host_field), intent(in) :: entry
-    real(real64), intent(out) :: values(:, :)
-    type(climlink_status), intent(inout) :: status
-    type(c_array) :: view
+    type(climlink_status) :: problem
 
-    values = 0.0_real64
-    if (.not. entry%has_values) then
-      status = failure(climlink_error_state, process_rank(), &
-                       entry%name // ' is declared in the table but has no values yet')
-    else
-      view = sample_first(entry)
-      if (climlink_fortran_read_c(view, values) /= climlink_ok) then
-        status = failure(climlink_error_shape, process_rank(), entry%name // &
-                         ': the array has not the shape of the values asked for')
-      end if
-    end if
-  end subroutine read_values
-
-  !> The view of an entry with the samples first and its other axes as they are.
-  pure function sample_first(entry) result(view)
-    type(host_field), intent(in) :: entry
-    type(c_array) :: view
-    integer :: at, k, n
-
-    view = entry%view
-    at = findloc(entry%axes, sample, dim=1)
-    view%extent(1) = entry%view%extent(at)
-    view%stride(1) = entry%view%stride(at)
-    n = 1
-    do k = 1, size(entry%axes)
-      if (k == at) cycle
-      n = n + 1
-      view%extent(n) = entry%view%extent(k)
-      view%stride(n) = entry%view%stride(k)
-    end do
-  end function sample_first
+    problem = of_table(climlink_error_state, entry%name // &
+                       ' is declared without an array, or with one that is not allocated')
+  end function without_values
 
   !> The view of an entry with its axes in the order of the package's variable.
-  function in_package_order(entry, dims) result(view)
+  pure function in_package_order(entry, dims) result(view)
     type(host_field), intent(in) :: entry
     character(len=*), intent(in) :: dims(:)                  !! Of the package's variable.
     type(c_array) :: view
     integer :: k, at
 
-    view = sample_first(entry)
-    do k = 1, size(dims)
-      at = findloc(entry%axes, dims(k), dim=1)
-      if (at == 0) cycle                                     ! check says so; set refuses the shape
-      view%extent(k + 1) = entry%view%extent(at)
-      view%stride(k + 1) = entry%view%stride(at)
+    view = entry%view
+    do k = 1, min(size(dims), max_rank - 1)
+      do at = 2, entry%n_axis
+        if (entry%axes(at) /= dims(k)) cycle                 ! set refuses what is not there
+        view%extent(k + 1) = entry%view%extent(at)
+        view%stride(k + 1) = entry%view%stride(at)
+      end do
     end do
   end function in_package_order
 
   !> Sets every input of the package that is not carried, of all samples of the table.
   subroutine send(self, emulator, status, first_sample)
     class(climlink_host_fields), intent(in) :: self
-    type(climlink_emulator), intent(inout) :: emulator       !! After begin.
+    type(climlink_emulator), intent(inout), target :: emulator   !! After begin.
     type(climlink_status), intent(out), optional :: status
     integer, intent(in), optional :: first_sample            !! Of this table in the rank; default 1.
     type(climlink_status) :: outcome
-    integer :: i, first
+    type(climlink_variable), pointer :: inputs(:)
+    integer :: i, first, at
 
     first = 1
     if (present(first_sample)) first = first_sample
-    outcome = self%problem
-    do i = 1, emulator%n_input()
-      if (.not. outcome%ok()) exit
-      if (emulator%input_role(i) == 'value') call self%give(emulator, i, first, outcome)
-    end do
+    outcome = self%usable(emulator, 'send')
+    if (outcome%ok() .and. self%n_sample > 0) then
+      inputs => inputs_of(emulator)
+      at = 0
+      do i = 1, size(inputs)
+        if (inputs(i)%role /= 'value') cycle
+        call self%give(emulator, inputs(i), first, at, outcome)
+        if (.not. outcome%ok()) exit
+      end do
+    end if
     call settle(outcome, status)
   end subroutine send
 
-  subroutine give(self, emulator, i, first, outcome)
+  subroutine give(self, emulator, input, first, at, outcome)
     class(climlink_host_fields), intent(in) :: self
     type(climlink_emulator), intent(inout) :: emulator
-    integer, intent(in) :: i                                 !! Input of the package, from 1.
+    type(climlink_variable), intent(in) :: input             !! Of the package.
     integer, intent(in) :: first
-    type(climlink_status), intent(inout) :: outcome
-    character(len=:), allocatable :: name
-    integer :: at
-
-    name = emulator%input_name(i)
-    at = self%find(name, .false.)
-    if (at == 0) then
-      outcome = failure(climlink_error_variable, process_rank(), &
-                        'send: the host gives no ' // name // '; check says what it has')
-    else if (associated(self%entries(at)%provider)) then
-      call self%provided(emulator, i, at, first, outcome)
-    else if (.not. self%entries(at)%has_values) then
-      outcome = failure(climlink_error_state, process_rank(), &
-                        'send: ' // name // ' is declared in the table but has no values yet')
-    else
-      outcome = outcome_of(climlink_set_c(handle_of(emulator), c_characters(name), &
-                                          in_package_order(self%entries(at), &
-                                                           emulator%input_dim_names(i)), &
-                                          int(first - 1, c_int64_t)), process_rank(), 'send')
-    end if
-  end subroutine give
-
-  subroutine provided(self, emulator, i, at, first, outcome)
-    class(climlink_host_fields), intent(in) :: self
-    type(climlink_emulator), intent(inout) :: emulator
-    integer, intent(in) :: i, at, first
+    integer, intent(inout) :: at                             !! Entry that was given before; this one.
     type(climlink_status), intent(inout) :: outcome
     real(real64), allocatable, target :: values(:, :)
-    integer, allocatable :: sizes(:)
     type(c_array) :: view
+
+    at = self%find(input%name, .false., at)
+    if (at == 0) then
+      outcome = of_table(climlink_error_variable, 'send: the host gives no ' // input%name // &
+                         ', which the package takes; check says all that is missing')
+      return
+    end if
+    associate (entry => self%entries(at))
+      if (associated(entry%provider)) then
+        allocate (values(self%n_sample, input%width))
+        call entry%provider(entry%context, entry%name, first, values, outcome)
+        if (outcome%ok()) call view_of(entry%name, values, process_rank(), 'send', view, outcome)
+        if (outcome%ok()) call spread_row(view, input%sizes)
+      else if (entry%has_values) then
+        view = in_package_order(entry, input%dims)
+      else
+        outcome = without_values(entry)
+      end if
+      if (outcome%ok()) outcome = outcome_of(climlink_set_c(handle_of(emulator), &
+                                                            c_characters(entry%name), view, &
+                                                            int(first - 1, c_int64_t)), &
+                                             process_rank(), 'send')
+    end associate
+  end subroutine give
+
+  !> Turns the view of values [sample, width] into one of [sample, sizes...], whose last dim is
+  !! fastest in width.
+  pure subroutine spread_row(view, sizes)
+    type(c_array), intent(inout) :: view
+    integer, intent(in) :: sizes(:)
     integer(c_int64_t) :: stride
     integer :: k
 
-    allocate (values(self%n_sample, emulator%input_width(i)))
-    associate (entry => self%entries(at))
-      call entry%provider(entry%context, entry%name, first, values, outcome)
-      if (outcome%ok()) call view_of(entry%name, values, process_rank(), 'send', view, outcome)
-      if (.not. outcome%ok()) return
-      sizes = emulator%input_dims(i)
-      stride = view%stride(2)
-      do k = size(sizes), 1, -1                              ! the last dim is fastest in a row
-        view%extent(k + 1) = sizes(k)
-        view%stride(k + 1) = stride
-        stride = stride * sizes(k)
-      end do
-      if (size(sizes) > 0) view%rank = 1 + size(sizes)
-      outcome = outcome_of(climlink_set_c(handle_of(emulator), c_characters(entry%name), view, &
-                                          int(first - 1, c_int64_t)), process_rank(), 'send')
-    end associate
-  end subroutine provided
+    stride = view%stride(2)
+    view%rank = 1 + size(sizes)
+    do k = size(sizes), 1, -1
+      view%extent(k + 1) = sizes(k)
+      view%stride(k + 1) = stride
+      stride = stride * sizes(k)
+    end do
+  end subroutine spread_row
 
   !> Takes every output that the host takes and has room for, of all samples of the table.
   subroutine receive(self, emulator, status, first_sample)
     class(climlink_host_fields), intent(in) :: self
-    type(climlink_emulator), intent(in) :: emulator          !! After run.
+    type(climlink_emulator), intent(in), target :: emulator  !! After run.
     type(climlink_status), intent(out), optional :: status
     integer, intent(in), optional :: first_sample            !! Of this table in the rank; default 1.
     type(climlink_status) :: outcome
+    type(climlink_variable), pointer :: outputs(:)
     integer :: i, at, first
 
     first = 1
     if (present(first_sample)) first = first_sample
-    outcome = self%problem
-    do i = 1, emulator%n_output()
-      if (.not. outcome%ok()) exit
-      at = self%find(emulator%output_name(i), .true.)
-      if (at == 0) cycle
-      associate (entry => self%entries(at))
-        if (.not. entry%has_values) cycle
-        outcome = outcome_of(climlink_get_c(handle_of(emulator), c_characters(entry%name), &
-                                            in_package_order(entry, emulator%output_dim_names(i)), &
-                                            int(first - 1, c_int64_t)), process_rank(), 'receive')
-      end associate
-    end do
+    outcome = self%usable(emulator, 'receive')
+    if (outcome%ok()) then
+      outputs => outputs_of(emulator)
+      at = 0
+      do i = 1, size(outputs)
+        at = self%find(outputs(i)%name, .true., at)
+        if (at == 0) cycle
+        associate (entry => self%entries(at))
+          if (.not. entry%has_values) cycle
+          outcome = outcome_of(climlink_get_c(handle_of(emulator), c_characters(entry%name), &
+                                              in_package_order(entry, outputs(i)%dims), &
+                                              int(first - 1, c_int64_t)), process_rank(), 'receive')
+          if (.not. outcome%ok()) exit
+        end associate
+      end do
+    end if
     call settle(outcome, status)
   end subroutine receive
 

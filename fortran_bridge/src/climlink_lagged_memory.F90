@@ -90,13 +90,10 @@ module climlink_lagged_memory
                                                              !! before [column, 5, 2]
   contains
     procedure :: initialize
-    procedure, private :: begin_chunks
-    procedure, private :: begin_rank
-    generic :: begin_step => begin_chunks, begin_rank
-    procedure, private :: end_chunks
-    procedure, private :: end_rank
-    generic :: end_step => end_chunks, end_rank
+    procedure :: begin_step
+    procedure :: end_step
     procedure :: add_to
+    procedure, nopass :: steps_needed
     procedure :: serves
     procedure :: ready
     procedure :: get
@@ -143,32 +140,22 @@ contains
               self%taken(n_column, n_scalar, 2), source=0.0_real64)
   end subroutine allocate_memory
 
-  !> Takes the state before the physics, and the scalars of this step, from the table of all columns
-  !! of this rank.
-  subroutine begin_rank(self, fields, status)
+  !> Takes the state before the physics, and the scalars of this step, from the host's table of all
+  !! columns of this rank, or from one table per chunk in the order of the columns.
+  subroutine begin_step(self, fields, status)
     class(climlink_lags), intent(inout) :: self
-    type(climlink_host_fields), intent(in) :: fields
-    type(climlink_status), intent(out), optional :: status
-
-    call self%begin_chunks([fields], status)
-  end subroutine begin_rank
-
-  !> The same from one table per chunk, in the order of the columns.
-  subroutine begin_chunks(self, fields, status)
-    class(climlink_lags), intent(inout) :: self
-    type(climlink_host_fields), intent(in) :: fields(:)
+    type(climlink_host_fields), intent(in) :: fields(..)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
 
     call check_call(self, 'begin_step', .false., outcome)
-    if (outcome%ok()) call check_count(self, fields, outcome)
     if (outcome%ok()) call take_before(self, fields, outcome)
     call settle(outcome, status)
-  end subroutine begin_chunks
+  end subroutine begin_step
 
   subroutine take_before(self, fields, outcome)
     class(climlink_lags), intent(inout) :: self
-    type(climlink_host_fields), intent(in) :: fields(:)
+    type(climlink_host_fields), intent(in) :: fields(..)
     type(climlink_status), intent(inout) :: outcome
     real(real64) :: new(size(self%before, 1), 1, n_scalar)
 
@@ -197,22 +184,13 @@ contains
   end subroutine note_dynamics
 
   !> Takes the state after what the emulator replaces, as begin_step took that before.
-  subroutine end_rank(self, fields, status)
+  subroutine end_step(self, fields, status)
     class(climlink_lags), intent(inout) :: self
-    type(climlink_host_fields), intent(in) :: fields
-    type(climlink_status), intent(out), optional :: status
-
-    call self%end_chunks([fields], status)
-  end subroutine end_rank
-
-  subroutine end_chunks(self, fields, status)
-    class(climlink_lags), intent(inout) :: self
-    type(climlink_host_fields), intent(in) :: fields(:)
+    type(climlink_host_fields), intent(in) :: fields(..)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
 
     call check_call(self, 'end_step', .true., outcome)
-    if (outcome%ok()) call check_count(self, fields, outcome)
     if (outcome%ok()) call collect(fields, states, self%after, outcome)
     if (outcome%ok()) then
       self%physics(:, :, :, 2) = self%physics(:, :, :, 1)
@@ -221,28 +199,55 @@ contains
       self%within_step = .false.
     end if
     call settle(outcome, status)
-  end subroutine end_chunks
+  end subroutine end_step
 
   !> Some variables [column, width, variable] of the host's tables; nothing changes where one fails.
   subroutine collect(fields, names, values, outcome)
-    type(climlink_host_fields), intent(in) :: fields(:)
+    type(climlink_host_fields), intent(in) :: fields(..)
     character(len=*), intent(in) :: names(:)
     real(real64), intent(inout) :: values(:, :, :)
     type(climlink_status), intent(inout) :: outcome
     real(real64) :: new(size(values, 1), size(values, 2), size(values, 3))
-    integer :: i, chunk, first, last
+    integer :: first, chunk
 
-    do i = 1, size(names)
-      last = 0
+    first = 1
+    select rank (fields)
+    rank (0)
+      call collect_chunk(fields, names, first, new, outcome)
+    rank (1)
       do chunk = 1, size(fields)
-        if (.not. outcome%ok()) return
-        first = last + 1
-        last = last + fields(chunk)%count()
-        call fields(chunk)%fetch(trim(names(i)), new(first:last, :, i), outcome, first)
+        call collect_chunk(fields(chunk), names, first, new, outcome)
       end do
-    end do
+    rank default
+      outcome = refusal(climlink_error_argument, 'pass one table, or an array of rank 1 of them')
+    end select
+    if (outcome%ok() .and. first <= size(values, 1)) then
+      outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(first - 1) // &
+                        ' columns, the memory ' // number_text(size(values, 1)))
+    end if
     if (outcome%ok()) values = new
   end subroutine collect
+
+  !> The columns of one table, which are those from first on; first goes behind them.
+  subroutine collect_chunk(fields, names, first, values, outcome)
+    type(climlink_host_fields), intent(in) :: fields
+    character(len=*), intent(in) :: names(:)
+    integer, intent(inout) :: first
+    real(real64), intent(inout) :: values(:, :, :)
+    type(climlink_status), intent(inout) :: outcome
+    integer :: i, last
+
+    last = first + fields%count() - 1
+    if (outcome%ok() .and. last > size(values, 1)) then
+      outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(last) // &
+                        ' columns or more, the memory ' // number_text(size(values, 1)))
+    end if
+    do i = 1, size(names)
+      if (.not. outcome%ok()) return
+      call fields%fetch(trim(names(i)), values(first:last, :, i), outcome, first)
+    end do
+    first = last + 1
+  end subroutine collect_chunk
 
   !> Declares the lagged inputs in the host's table, which then points at this memory: it must be a
   !! target.
@@ -276,6 +281,13 @@ contains
       call context%get(name, values, status, first_sample)
     end select
   end subroutine provide
+
+  !> Steps of the host before every lagged input has a value.
+  pure function steps_needed() result(n)
+    integer :: n
+
+    n = needed_steps
+  end function steps_needed
 
   !> True if a package has inputs that are kept here.
   function serves(self, emulator) result(yes)
@@ -479,18 +491,6 @@ contains
       outcome = refusal(climlink_error_state, doing // ': a step has begun; call end_step first')
     end if
   end subroutine check_call
-
-  subroutine check_count(self, fields, outcome)
-    class(climlink_lags), intent(in) :: self
-    type(climlink_host_fields), intent(in) :: fields(:)
-    type(climlink_status), intent(inout) :: outcome
-    integer :: n, i
-
-    n = sum([(fields(i)%count(), i=1, size(fields))])
-    if (n == size(self%before, 1)) return
-    outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(n) // &
-                      ' columns, the memory ' // number_text(size(self%before, 1)))
-  end subroutine check_count
 
   subroutine check_shape(what, given, expected, outcome)
     character(len=*), intent(in) :: what

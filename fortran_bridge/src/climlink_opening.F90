@@ -31,7 +31,7 @@ contains
     integer :: local_rank
 
     local_rank = node_rank(comm)                         ! collective, whatever happened before
-    call set_c_option(options, 'local_rank', number_text(local_rank), rank, outcome)
+    call set_c_option(options, 'local_rank', number_text(local_rank), rank, outcome, 'open')
     call agree(comm, outcome)
     if (outcome%ok()) call share_file(path, comm, rank, bytes, outcome)
     if (.not. outcome%ok()) return

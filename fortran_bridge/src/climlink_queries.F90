@@ -8,32 +8,25 @@ module climlink_queries
                             climlink_golden_difference_c, climlink_host_postprocessing_c, &
                             climlink_level_count_c, climlink_manifest_c, climlink_time_step_c
   use climlink_errors, only: climlink_ok
-  use climlink_variables, only: has_variable, package_variable, variable, variable_count
+  use climlink_variables, only: climlink_variable, no_variable, position_of, read_variables
   implicit none (type, external)
   private
 
-  public :: opened_package, handle_of, keep_handle
+  public :: opened_package, handle_of, keep_handle, inputs_of, outputs_of
 
   !> One package, open or closed; climlink_emulator extends it by what a host does with a package.
   type :: opened_package
     private
     type(c_ptr) :: handle = c_null_ptr
+    type(climlink_variable), allocatable :: inputs(:), outputs(:)    !! In the package's order.
   contains
     procedure :: is_open
     procedure :: n_input
     procedure :: n_output
+    procedure :: input
+    procedure :: output
     procedure :: input_name
-    procedure :: input_width
-    procedure :: input_units
-    procedure :: input_dims
-    procedure :: input_dim_names
-    procedure :: input_role
     procedure :: output_name
-    procedure :: output_width
-    procedure :: output_units
-    procedure :: output_dims
-    procedure :: output_dim_names
-    procedure :: output_role
     procedure :: has_input
     procedure :: has_output
     procedure :: dim_size
@@ -61,12 +54,30 @@ contains
   end function handle_of
 
   !> Takes over what the C interface opened or closed. For the bridge's own modules.
-  pure subroutine keep_handle(package, handle)
+  subroutine keep_handle(package, handle)
     class(opened_package), intent(inout) :: package
     type(c_ptr), intent(in) :: handle
 
     package%handle = handle
+    package%inputs = read_variables(handle, c_role_input)
+    package%outputs = read_variables(handle, c_role_output)
   end subroutine keep_handle
+
+  !> The inputs themselves, without a copy, while package is a target. For the bridge's own modules.
+  function inputs_of(package) result(list)
+    class(opened_package), intent(in), target :: package     !! Was open once.
+    type(climlink_variable), pointer :: list(:)
+
+    list => package%inputs
+  end function inputs_of
+
+  !> The same of the outputs.
+  function outputs_of(package) result(list)
+    class(opened_package), intent(in), target :: package
+    type(climlink_variable), pointer :: list(:)
+
+    list => package%outputs
+  end function outputs_of
 
   !> True between a successful open and close.
   function is_open(self) result(yes)
@@ -77,169 +88,79 @@ contains
   end function is_open
 
   !> Number of input variables; 0 if closed.
-  function n_input(self) result(n)
+  pure function n_input(self) result(n)
     class(opened_package), intent(in) :: self
     integer :: n
 
-    n = variable_count(self%handle, c_role_input)
+    n = 0
+    if (allocated(self%inputs)) n = size(self%inputs)
   end function n_input
 
-  !> Name of input variable i, from 1 in the package's order; '' if there is none.
-  function input_name(self, i) result(name)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: name
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    name = entry%name
-  end function input_name
-
-  !> Values per sample of input variable i, the product of its dims; 0 if there is none.
-  function input_width(self, i) result(width)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    integer :: width
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    width = entry%width
-  end function input_width
-
-  !> Units of input variable i; '' if there is none.
-  function input_units(self, i) result(units)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: units
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    units = entry%units
-  end function input_units
-
-  !> Sizes of the dims of input variable i; of size 0 for one value per sample.
-  function input_dims(self, i) result(sizes)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    integer, allocatable :: sizes(:)
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    sizes = entry%sizes
-  end function input_dims
-
-  !> Names of the dims of input variable i, the last one fastest in a row; of size 0 for one value.
-  function input_dim_names(self, i) result(names)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: names(:)
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    names = entry%dims
-  end function input_dim_names
-
-  !> Role of input variable i: value, carried or start; '' if there is none.
-  function input_role(self, i) result(role)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: role
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    role = entry%role
-  end function input_role
-
-  !> True if the package takes an input variable of this name.
-  function has_input(self, name) result(yes)
-    class(opened_package), intent(in) :: self
-    character(len=*), intent(in) :: name
-    logical :: yes
-
-    yes = has_variable(self%handle, c_role_input, name)
-  end function has_input
-
   !> Number of output variables; 0 if closed.
-  function n_output(self) result(n)
+  pure function n_output(self) result(n)
     class(opened_package), intent(in) :: self
     integer :: n
 
-    n = variable_count(self%handle, c_role_output)
+    n = 0
+    if (allocated(self%outputs)) n = size(self%outputs)
   end function n_output
 
-  !> Name of output variable i, from 1 in the package's order; '' if there is none.
-  function output_name(self, i) result(name)
+  !> Input variable i, from 1 in the package's order; one without a name if there is none.
+  pure function input(self, i) result(entry)
+    class(opened_package), intent(in) :: self
+    integer, intent(in) :: i
+    type(climlink_variable) :: entry
+
+    entry = no_variable()
+    if (i >= 1 .and. i <= self%n_input()) entry = self%inputs(i)
+  end function input
+
+  !> Output variable i, from 1 in the package's order; one without a name if there is none.
+  pure function output(self, i) result(entry)
+    class(opened_package), intent(in) :: self
+    integer, intent(in) :: i
+    type(climlink_variable) :: entry
+
+    entry = no_variable()
+    if (i >= 1 .and. i <= self%n_output()) entry = self%outputs(i)
+  end function output
+
+  !> Name of input variable i; '' if there is none.
+  pure function input_name(self, i) result(name)
     class(opened_package), intent(in) :: self
     integer, intent(in) :: i
     character(len=:), allocatable :: name
-    type(package_variable) :: entry
 
-    entry = variable(self%handle, c_role_output, i)
-    name = entry%name
+    name = ''
+    if (i >= 1 .and. i <= self%n_input()) name = self%inputs(i)%name
+  end function input_name
+
+  !> Name of output variable i; '' if there is none.
+  pure function output_name(self, i) result(name)
+    class(opened_package), intent(in) :: self
+    integer, intent(in) :: i
+    character(len=:), allocatable :: name
+
+    name = ''
+    if (i >= 1 .and. i <= self%n_output()) name = self%outputs(i)%name
   end function output_name
 
-  !> Values per sample of output variable i, the product of its dims; 0 if there is none.
-  function output_width(self, i) result(width)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    integer :: width
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    width = entry%width
-  end function output_width
-
-  !> Units of output variable i; '' if there is none.
-  function output_units(self, i) result(units)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: units
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    units = entry%units
-  end function output_units
-
-  !> Sizes of the dims of output variable i; of size 0 for one value per sample.
-  function output_dims(self, i) result(sizes)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    integer, allocatable :: sizes(:)
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    sizes = entry%sizes
-  end function output_dims
-
-  !> Names of the dims of output variable i, the last one fastest in a row; of size 0 for one value.
-  function output_dim_names(self, i) result(names)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: names(:)
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    names = entry%dims
-  end function output_dim_names
-
-  !> Role of output variable i: value, confidence or carried; '' if there is none.
-  function output_role(self, i) result(role)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: role
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    role = entry%role
-  end function output_role
-
-  !> True if the package gives an output variable of this name.
-  function has_output(self, name) result(yes)
+  !> True if the package takes an input variable of this name.
+  pure function has_input(self, name) result(yes)
     class(opened_package), intent(in) :: self
     character(len=*), intent(in) :: name
     logical :: yes
 
-    yes = has_variable(self%handle, c_role_output, name)
+    yes = position_of(self%inputs, name) > 0
+  end function has_input
+
+  !> True if the package gives an output variable of this name.
+  pure function has_output(self, name) result(yes)
+    class(opened_package), intent(in) :: self
+    character(len=*), intent(in) :: name
+    logical :: yes
+
+    yes = position_of(self%outputs, name) > 0
   end function has_output
 
   !> Size of a named dimension, such as level; 0 if the package has none of that name.

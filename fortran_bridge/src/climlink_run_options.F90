@@ -14,6 +14,7 @@ module climlink_run_options
   use climlink_c_api, only: c_characters, c_text, climlink_option_c, climlink_option_count_c, &
                             climlink_options_free_c, climlink_options_new_c, climlink_options_set_c
   use climlink_errors, only: climlink_ok, climlink_status, outcome_of
+  use climlink_parallel, only: process_rank
   implicit none (type, external)
   private
 
@@ -29,7 +30,8 @@ module climlink_run_options
     character(len=:), allocatable :: name, text
   end type option_value
 
-  !> Options that differ from the library's defaults. What is wrong with one is said by open.
+  !> Options that differ from the library's defaults. What is wrong with one is said by set, if it is
+  !! given a status, else by open.
   type :: climlink_options
     private
     type(option_value), allocatable :: given(:)
@@ -40,6 +42,7 @@ module climlink_run_options
     procedure, private :: set_real
     procedure, private :: set_logical
     generic :: set => set_text, set_names, set_integer, set_real, set_logical
+    procedure :: text => text_of_option
   end type climlink_options
 
   interface number_text
@@ -61,25 +64,47 @@ contains
     end do
   end function library_options
 
-  pure subroutine set_text(self, name, value)
+  subroutine set_text(self, name, value, status)
     class(climlink_options), intent(inout) :: self
     character(len=*), intent(in) :: name
     character(len=*), intent(in) :: value
-    type(option_value), allocatable :: others(:)
-    integer :: i
+    type(climlink_status), intent(out), optional :: status
+    type(option_value), allocatable :: more(:)
+    integer :: at
 
-    allocate (others(0))
-    if (allocated(self%given)) then
-      others = pack(self%given, [(self%given(i)%name /= name, i=1, size(self%given))])
+    if (.not. allocated(self%given)) allocate (self%given(0))
+    do at = 1, size(self%given)
+      if (self%given(at)%name == name) exit
+    end do
+    if (at > size(self%given)) then
+      allocate (more(at))
+      more(:at - 1) = self%given
+      call move_alloc(more, self%given)
     end if
-    self%given = [others, option_value(name, trim(value))]
+    self%given(at)%name = trim(name)
+    self%given(at)%text = trim(value)
+    if (present(status)) call check_one(name, value, status)
   end subroutine set_text
 
+  !> Asks the library about one option alone.
+  subroutine check_one(name, value, status)
+    character(len=*), intent(in) :: name, value
+    type(climlink_status), intent(out) :: status
+    type(c_ptr) :: handle
+    integer :: rank
+
+    rank = process_rank()
+    status = outcome_of(climlink_options_new_c(handle), rank, 'set')
+    call set_c_option(handle, name, value, rank, status, 'set')
+    call free_c_options(handle)
+  end subroutine check_one
+
   !> A list of names, of which blank ones do not count.
-  pure subroutine set_names(self, name, value)
+  subroutine set_names(self, name, value, status)
     class(climlink_options), intent(inout) :: self
     character(len=*), intent(in) :: name
     character(len=*), intent(in) :: value(:)
+    type(climlink_status), intent(out), optional :: status
     character(len=:), allocatable :: joined
     integer :: i
 
@@ -89,32 +114,57 @@ contains
       if (len(joined) > 0) joined = joined // ','
       joined = joined // trim(value(i))
     end do
-    call self%set_text(name, joined)
+    call self%set_text(name, joined, status)
   end subroutine set_names
 
-  pure subroutine set_integer(self, name, value)
+  subroutine set_integer(self, name, value, status)
     class(climlink_options), intent(inout) :: self
     character(len=*), intent(in) :: name
     integer, intent(in) :: value
+    type(climlink_status), intent(out), optional :: status
 
-    call self%set_text(name, number_text(value))
+    call self%set_text(name, number_text(value), status)
   end subroutine set_integer
 
-  pure subroutine set_real(self, name, value)
+  subroutine set_real(self, name, value, status)
     class(climlink_options), intent(inout) :: self
     character(len=*), intent(in) :: name
     real(real64), intent(in) :: value
+    type(climlink_status), intent(out), optional :: status
 
-    call self%set_text(name, number_text(value))
+    call self%set_text(name, number_text(value), status)
   end subroutine set_real
 
-  pure subroutine set_logical(self, name, value)
+  subroutine set_logical(self, name, value, status)
     class(climlink_options), intent(inout) :: self
     character(len=*), intent(in) :: name
     logical, intent(in) :: value
+    type(climlink_status), intent(out), optional :: status
 
-    call self%set_text(name, trim(merge('true ', 'false', value)))
+    call self%set_text(name, merge('true ', 'false', value), status)
   end subroutine set_logical
+
+  !> What an option is set to, else the library's default; '' for a name that is none.
+  function text_of_option(self, name) result(text)
+    class(climlink_options), intent(in) :: self
+    character(len=*), intent(in) :: name
+    character(len=:), allocatable :: text
+    type(library_option), allocatable :: published(:)
+    integer :: i
+
+    text = ''
+    if (allocated(self%given)) then
+      do i = 1, size(self%given)
+        if (self%given(i)%name /= name) cycle
+        text = self%given(i)%text
+        return
+      end do
+    end if
+    allocate (published, source=library_options())
+    do i = 1, size(published)
+      if (published(i)%name == name) text = published(i)%default
+    end do
+  end function text_of_option
 
   pure function integer_text(number) result(text)
     integer, intent(in) :: number
@@ -147,23 +197,24 @@ contains
     handle = c_null_ptr
     if (.not. outcome%ok()) return
     outcome = outcome_of(climlink_options_new_c(handle), rank, 'open')
-    call set_c_option(handle, 'language', 'fortran', rank, outcome)
+    call set_c_option(handle, 'language', 'fortran', rank, outcome, 'open')
     if (.not. allocated(options%given)) return
     do i = 1, size(options%given)
-      call set_c_option(handle, options%given(i)%name, options%given(i)%text, rank, outcome)
+      call set_c_option(handle, options%given(i)%name, options%given(i)%text, rank, outcome, 'open')
     end do
   end subroutine new_c_options
 
   !> Sets one of them, unless something failed before.
-  subroutine set_c_option(handle, name, text, rank, outcome)
+  subroutine set_c_option(handle, name, text, rank, outcome, doing)
     type(c_ptr), intent(in) :: handle
     character(len=*), intent(in) :: name, text
     integer, intent(in) :: rank
     type(climlink_status), intent(inout) :: outcome
+    character(len=*), intent(in) :: doing                    !! For the message.
 
     if (.not. outcome%ok()) return
     outcome = outcome_of(climlink_options_set_c(handle, c_characters(name), c_characters(text)), &
-                         rank, 'open')
+                         rank, doing)
   end subroutine set_c_option
 
   subroutine free_c_options(handle)

@@ -15,7 +15,7 @@ program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32
   use mpi_f08, only: MPI_Abort, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, &
                      MPI_Init, MPI_REAL4, MPI_Recv, MPI_Send, MPI_STATUS_IGNORE
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_options, climlink_status, climlink_variable
   use climlink_files, only: remove_file, replace_file
   use packed_chunks, only: get_chunk, set_chunk
   use raw_rows, only: check_size, read_rows, rows_of_rank, write_rows
@@ -27,6 +27,7 @@ program climlink_fortran_route
   integer, parameter :: default_chunk = 16
 
   type(climlink_emulator) :: emulator
+  type(climlink_options) :: options
   character(len=:), allocatable :: package_path, input_path, output_path, constraints_off, error
   integer :: n_column, pcols, rank, n_rank, first, count
   logical :: trust_code
@@ -36,10 +37,11 @@ program climlink_fortran_route
   call MPI_Comm_rank(MPI_COMM_WORLD, rank)
   call MPI_Comm_size(MPI_COMM_WORLD, n_rank)
   call read_arguments()
-  call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, constraints_off=[constraints_off], &
-                     trust_code=trust_code)
+  call options%set('constraints_off', constraints_off)
+  call options%set('trust_code', trust_code)
+  call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, options=options)
 
-  allocate (inputs(row_width(.true.), 0), outputs(row_width(.false.), 0))
+  allocate (inputs(sum(input_widths()), 0), outputs(sum(output_widths()), 0))
   call check_size(input_path, size(inputs, 1), n_column, error)
   call require(error)
   call rows_of_rank(n_column, rank, n_rank, first, count)
@@ -98,22 +100,28 @@ contains
                                     // text // '. ' // usage, 2)
   end function number
 
-  !> Values in a packed row: the widths of all input or all output variables together.
-  function row_width(of_inputs) result(width)
-    logical, intent(in) :: of_inputs
-    integer :: width, i
+  !> Values in a packed row, by variable.
+  function input_widths() result(widths)
+    integer :: widths(emulator%n_input())
+    type(climlink_variable) :: input
+    integer :: i
 
-    width = 0
-    if (of_inputs) then
-      do i = 1, emulator%n_input()
-        width = width + emulator%input_width(i)
-      end do
-    else
-      do i = 1, emulator%n_output()
-        width = width + emulator%output_width(i)
-      end do
-    end if
-  end function row_width
+    do i = 1, size(widths)
+      input = emulator%input(i)
+      widths(i) = input%width
+    end do
+  end function input_widths
+
+  function output_widths() result(widths)
+    integer :: widths(emulator%n_output())
+    type(climlink_variable) :: output
+    integer :: i
+
+    do i = 1, size(widths)
+      output = emulator%output(i)
+      widths(i) = output%width
+    end do
+  end function output_widths
 
   subroutine resize(rows, n)
     real(real32), allocatable, intent(inout) :: rows(:, :)
@@ -126,30 +134,28 @@ contains
   end subroutine resize
 
   subroutine set_all()
-    integer :: i, width, offset, from, to
+    integer :: widths(emulator%n_input()), i, offset, from, to
 
-    offset = 0
-    do i = 1, emulator%n_input()
-      width = emulator%input_width(i)
+    widths = input_widths()
+    do i = 1, size(widths)
+      offset = sum(widths(:i - 1))
       do from = 1, count, pcols
         to = min(from + pcols - 1, count)
-        call set_chunk(emulator, i, inputs(offset + 1:offset + width, from:to), from, pcols)
+        call set_chunk(emulator, i, inputs(offset + 1:offset + widths(i), from:to), from, pcols)
       end do
-      offset = offset + width
     end do
   end subroutine set_all
 
   subroutine get_all()
-    integer :: i, width, offset, from, to
+    integer :: widths(emulator%n_output()), i, offset, from, to
 
-    offset = 0
-    do i = 1, emulator%n_output()
-      width = emulator%output_width(i)
+    widths = output_widths()
+    do i = 1, size(widths)
+      offset = sum(widths(:i - 1))
       do from = 1, count, pcols
         to = min(from + pcols - 1, count)
-        call get_chunk(emulator, i, outputs(offset + 1:offset + width, from:to), from, pcols)
+        call get_chunk(emulator, i, outputs(offset + 1:offset + widths(i), from:to), from, pcols)
       end do
-      offset = offset + width
     end do
   end subroutine get_all
 
