@@ -1,3 +1,49 @@
+!> A provider, as hosts have it: a module's procedure, which may be called wherever the table is.
+module test_host_provider
+  use, intrinsic :: iso_fortran_env, only: real64
+  use climlink, only: climlink_error_host, climlink_status
+  implicit none (type, external)
+  private
+
+  public :: made, value
+
+  integer, public :: rank = 0
+
+contains
+
+  !> Value of variable v in column i at level k, of no other variable, column or level.
+  elemental function value(v, i, k) result(x)
+    integer, intent(in) :: v, i, k
+    real(real64) :: x
+
+    x = real(1000 * v + 100 * (rank + 1) + 10 * i + k, real64)
+  end function value
+
+  !> values [sample, width]; context is the number of the variable t, 0 for a host that cannot.
+  subroutine made(context, name, first_sample, values, status)
+    class(*), intent(in) :: context
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first_sample
+    real(real64), intent(out) :: values(:, :)
+    type(climlink_status), intent(inout) :: status
+    integer :: i, k
+
+    values = 0.0_real64
+    select type (context)
+    type is (integer)
+      if (context == 0) then
+        status%code = climlink_error_host
+        status%message = name // ': nothing to give'
+      end if
+    end select
+    if (name /= 'state_t') return
+    do i = 1, size(values, 1)
+      values(i, :) = [(value(1, first_sample + i - 1, k), k=1, size(values, 2))]
+    end do
+  end subroutine made
+
+end module test_host_provider
+
 !> The one table of a host against packages: arrays of any kind, rank and axis order to the last bit,
 !! and one message that names all that does not fit.
 program test_host_tables
@@ -10,16 +56,16 @@ program test_host_tables
                       climlink_host_fields, climlink_status
   use test_support, only: check, check_error, finish, fixture, gain_ps, gain_q, gain_solar, &
                           gain_t, n_level, same => same_bits
+  use test_host_provider, only: made, rank, value
   implicit none (type, external)
 
   integer, parameter :: n_column = 5, n_field = 3, n_lat = 3, n_lon = 4, n_depth = 2
   character(len=*), parameter :: table = ": the host's table: "
   type(climlink_emulator) :: emulator
   type(climlink_status) :: status
+  real(real64), allocatable, target :: never(:, :)      !! Never allocated.
   character(len=8) :: where
-  integer :: rank
 
-  rank = 0
 #ifdef CLIMLINK_MPI
   call MPI_Init()
   call MPI_Comm_rank(MPI_COMM_WORLD, rank)
@@ -44,14 +90,6 @@ program test_host_tables
   call finish()
 
 contains
-
-  !> Value of variable v in column i at level k, of no other variable, column or level.
-  elemental function value(v, i, k) result(x)
-    integer, intent(in) :: v, i, k
-    real(real64) :: x
-
-    x = real(1000 * v + 100 * (rank + 1) + 10 * i + k, real64)
-  end function value
 
   !> What column.pt makes of value: one product in real32.
   elemental function answer(v, i, k, gain) result(y)
@@ -144,6 +182,7 @@ contains
       end do
       call check(all(dtdt(ncol + 1:, :) < -0.5_real64), 'columns behind the chunk are left alone')
     end do
+    call emulator%begin(n_column, status)
     call fields%send(emulator, status, first_sample=n_column + 1)
     call check_error(status, climlink_error_shape, 'do not lie within the 5 columns given to begin')
   end subroutine chunks
@@ -168,8 +207,8 @@ contains
 
     call emulator%begin(0, status)
     call fields%begin(0)
-    call fields%add_profile('state_t', 'K', none)
-    call fields%add_profile('ptend_t', 'K/s', none, taken=.true.)
+    call fields%add_profile('state_t', 'K', never)
+    call fields%add_profile('ptend_t', 'K/s', never, taken=.true.)
     allocate (none(0, n_level), scalar(0))
     call fields%add_profile('state_q0001', 'kg/kg', none)
     call fields%add_scalar('state_ps', 'Pa', scalar)
@@ -228,35 +267,12 @@ contains
     call check_error(status, climlink_error_host, 'nothing to give')
   end subroutine providers
 
-  !> values [sample, width]; context is the number of the variable t, 0 for a host that cannot.
-  subroutine made(context, name, first_sample, values, status)
-    class(*), intent(in) :: context
-    character(len=*), intent(in) :: name
-    integer, intent(in) :: first_sample
-    real(real64), intent(out) :: values(:, :)
-    type(climlink_status), intent(inout) :: status
-    integer :: i, k
-
-    values = 0.0_real64
-    select type (context)
-    type is (integer)
-      if (context == 0) then
-        status%code = climlink_error_host
-        status%message = name // ': nothing to give'
-      end if
-    end select
-    if (name /= 'state_t') return
-    do i = 1, size(values, 1)
-      values(i, :) = [(value(1, first_sample + i - 1, k), k=1, size(values, 2))]
-    end do
-  end subroutine made
-
   !> One message names all; every part says what to do or what there is.
   subroutine everything_wrong_at_once()
     type(climlink_host_fields) :: fields
     character(len=*), parameter :: parts(5) = [character(len=96) :: &
       ': check: the package fixture does not fit this host: inputs that the host does not give: ', &
-      'state_q0001 (near names: state_q0002)', &
+      'state_q0001 (near names: state_q0002', &
       'outputs that the host takes and the package does not have: ptend_T (near names: ptend_t', &
       'pbuf_SOLIN (host 1, package W/m2)', 'state_ps (host [level], package [])']
     integer :: i
@@ -344,7 +360,7 @@ contains
   !> An entry without an array, or with one that is not allocated, is for check alone.
   subroutine values_that_are_not_there()
     type(climlink_host_fields) :: fields
-    real(real64), allocatable, target :: t(:, :), q(:, :)
+    real(real64), allocatable, target :: q(:, :)
     real(real64), target :: ps(n_column)
     real(real64) :: values(n_column, n_level)
 
@@ -352,11 +368,11 @@ contains
     deallocate (q)
     ps = 1.0_real64
     call fields%begin(n_column)
-    call fields%add_profile('state_t', 'K', t)
+    call fields%add_profile('state_t', 'K', never)
     call fields%add_profile('state_q0001', 'kg/kg', q)
     call fields%add_scalar('state_ps', 'Pa', ps)
     call fields%add_scalar('pbuf_SOLIN', 'W/m2')
-    call fields%add_profile('ptend_t', 'K/s', t, taken=.true.)
+    call fields%add_profile('ptend_t', 'K/s', never, taken=.true.)
     call fields%check(emulator, status)
     call check(status%ok(), 'declared is enough for check: ' // status%message)
     call emulator%begin(n_column, status)
@@ -491,6 +507,7 @@ contains
     end do
     call fields%begin(n_field)
     call fields%add_field('soil', '1', 'lon sample lat', soil(:, :, :, 1))
+    call emulator%begin(n_field, status)
     call fields%send(emulator, status)
     call check_error(status, climlink_error_shape, 'soil')
     call emulator%close(status)

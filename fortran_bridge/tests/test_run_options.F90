@@ -108,7 +108,7 @@ contains
     call check(status%ok(), 'n_level goes before: ' // status%message)
     call emulator%close(status)
     call emulator%open(fixture('column.pt'), status, options=option('time_step_s', '1e6'))
-    call check_error(status, climlink_error_host, '1e+06')
+    call check_error(status, climlink_error_host, '1000000 s')
     call emulator%open(fixture('column.pt'), status, &
                        options=option('pinned_sha256', repeat('a', 64)))
     call check_error(status, climlink_error_digest, repeat('a', 64))
