@@ -47,7 +47,8 @@ module climlink_host_tables
 
   abstract interface
     !> Makes the values of one input [sample, width], of the samples from first_sample of this rank
-    !! on; width is the product of the variable's dims.
+    !! on; width is the product of the variable's dims. A procedure of a module: an internal one is
+    !! gone when the procedure that holds it returns.
     subroutine climlink_provider(context, name, first_sample, values, status)
       import :: climlink_status, real64
       implicit none (type, external)

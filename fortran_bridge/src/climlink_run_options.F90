@@ -23,7 +23,7 @@ module climlink_run_options
 
   !> One option as the library publishes it.
   type :: library_option
-    character(len=:), allocatable :: name, type, default, set_by
+    character(len=:), allocatable :: name, type, default, set_by, help
   end type library_option
 
   type :: option_value
@@ -60,7 +60,11 @@ contains
     allocate (options(climlink_option_count_c()))
     do i = 1, size(options, kind=c_int32_t)
       if (climlink_option_c(i - 1_c_int32_t, name, type, default, set_by, help) /= climlink_ok) cycle
-      options(i) = library_option(c_text(name), c_text(type), c_text(default), c_text(set_by))
+      options(i)%name = c_text(name)
+      options(i)%type = c_text(type)
+      options(i)%default = c_text(default)
+      options(i)%set_by = c_text(set_by)
+      options(i)%help = c_text(help)
     end do
   end function library_options
 

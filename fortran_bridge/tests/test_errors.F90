@@ -145,7 +145,8 @@ contains
 
   subroutine wrong_columns()
     call emulator%set('state_t', t, 0, status)
-    call check_error(status, climlink_error_shape, 'first_column is counted from 1; it is 0')
+    call check_error(status, climlink_error_shape, &
+      'from column 0 do not lie within the 5 columns given to begin, which count from 1')
     call emulator%set('state_t', t, 2, status)
     call check_error(status, climlink_error_shape, '5 columns')
     call emulator%begin(-1, status)
@@ -156,7 +157,7 @@ contains
     call emulator%begin(n_column, status)
     t(4, 2) = ieee_value(t(4, 2), ieee_quiet_nan)
     call emulator%set('state_t', t, 1, status)
-    call check_error(status, climlink_error_nonfinite, 'rank 0: set: state_t: column 3 (0-based)')
+    call check_error(status, climlink_error_nonfinite, 'rank 0: set: state_t: column 4, level 2: NaN')
     call check_error(status, climlink_error_nonfinite, 'NaN')
     t(4, 2) = ieee_value(t(4, 2), ieee_positive_inf)
     call emulator%set('state_t', t, 1, status)

@@ -171,7 +171,7 @@ contains
     call emulator%set('state_t', t, 1, status)
     if (rank == n_rank - 1) then
       call check_error(status, climlink_error_nonfinite, &
-                       'rank ' // trim(last_rank) // ': set: state_t: column 1 (0-based)')
+                       'rank ' // trim(last_rank) // ': set: state_t: column 2, level 5')
     else
       call check(status%ok(), 'ranks with finite values')
     end if
