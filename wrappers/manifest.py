@@ -75,7 +75,10 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class HybridCoefficients(Strict):
-    """Hybrid coordinate p = P0*a + ps*b at midpoints [level] and interfaces [level+1], top down; P0 in Pa."""
+    """Hybrid coordinate p = P0*a + ps*b, top down; P0 in Pa.
+
+    Midpoints [level], interfaces [level+1], whose pressures rise downward.
+    """
 
     p0_pa: float = Field(gt=0)
     hyam: list[float]
@@ -103,8 +106,8 @@ class HybridCoefficients(Strict):
         for above, below in itertools.pairwise(pressures):
             if below <= above:
                 raise ValueError(
-                    f"interface pressures must rise downward; at a surface pressure of {_SURFACE_PRESSURE_PA:g} Pa "
-                    f"{below:g} Pa follows on {above:g} Pa"
+                    "interface pressures must rise downward; at a surface pressure of "
+                    f"{_SURFACE_PRESSURE_PA:g} Pa {below:g} Pa follows on {above:g} Pa"
                 )
         return self
 

@@ -25,15 +25,19 @@ module climlink_host_tables
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_array_views, only: view_of
   use climlink_c_api, only: c_array, c_characters, c_host_variable, climlink_check_host_c, &
-                            climlink_fortran_read_c, climlink_get_c, climlink_set_c, max_rank
+                            climlink_fortran_read_c, climlink_fortran_write_c, climlink_get_c, &
+                            climlink_set_c, max_rank
   use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_host, climlink_error_shape, &
                              climlink_error_state, climlink_error_variable, climlink_ok, &
                              climlink_status, failure, outcome_of
+  use climlink_level_exchange, only: get_remapped, host_levels, keep_positive, set_midpoints, &
+                                     set_remapped
   use climlink_parallel, only: process_rank, settle
   use climlink_queries, only: handle_of, inputs_of, outputs_of
   use climlink_run_options, only: number_text
   use climlink_variables, only: climlink_variable, name_length
+  use climlink_vertical_remap, only: climlink_remap
   implicit none (type, external)
   private
 
@@ -69,6 +73,8 @@ module climlink_host_tables
     procedure(climlink_provider), pointer, nopass :: provider => null()
     class(*), pointer :: context => null()
     integer :: steps_needed = 0
+    logical :: is_pressure = .false.                         !! At midpoints of the levels.
+    character(len=:), allocatable :: species                 !! Water that it is a tendency of, or ''.
   end type host_field
 
   type :: climlink_host_fields
@@ -77,6 +83,7 @@ module climlink_host_tables
     integer :: n_entry = 0
     integer :: n_sample = -1                                 !! Negative before begin.
     type(climlink_status) :: problem                         !! The first entry that makes no sense.
+    type(host_levels) :: levels
   contains
     procedure :: begin
     procedure :: count => sample_count
@@ -84,6 +91,7 @@ module climlink_host_tables
     procedure :: add_profile
     procedure :: add_field
     procedure :: add_provider
+    procedure :: remap_levels
     procedure :: has
     procedure :: steps_needed
     procedure :: check
@@ -93,6 +101,8 @@ module climlink_host_tables
     procedure, private :: add
     procedure, private :: find
     procedure, private :: give
+    procedure, private :: give_remapped
+    procedure, private :: take_remapped
     procedure, private :: usable
   end type climlink_host_fields
 
@@ -106,6 +116,7 @@ contains
     self%n_entry = 0
     self%n_sample = max(0, n_sample)
     self%problem = climlink_status()
+    self%levels = host_levels()
     if (n_sample < 0) self%problem = of_table(climlink_error_argument, 'begin: ' // &
                                               number_text(n_sample) // ' samples; expected 0 or more')
   end subroutine begin
@@ -131,18 +142,26 @@ contains
   end subroutine add_scalar
 
   !> Declares one profile per sample.
-  subroutine add_profile(self, name, units, values, taken, axes)
+  subroutine add_profile(self, name, units, values, taken, axes, is_pressure, species)
     class(climlink_host_fields), intent(inout) :: self
     character(len=*), intent(in) :: name, units
     type(*), dimension(..), intent(in), optional, target :: values    !! [sample, level]
     logical, intent(in), optional :: taken
     character(len=*), intent(in), optional :: axes           !! Default 'sample level'.
+    logical, intent(in), optional :: is_pressure             !! At midpoints: on other levels the
+                                                             !! package is sent its own.
+    character(len=*), intent(in), optional :: species        !! The water whose tendency it is: a
+                                                             !! remap does not make that negative.
 
     if (present(axes)) then
       call self%add(name, units, axes, values, taken)
     else
       call self%add(name, units, sample // ' ' // level, values, taken)
     end if
+    associate (entry => self%entries(self%n_entry))
+      if (present(is_pressure)) entry%is_pressure = is_pressure
+      if (present(species)) entry%species = trim(species)
+    end associate
   end subroutine add_profile
 
   !> Declares a variable of other dims, such as 'sample lat lon' or 'lon lat sample'.
@@ -173,6 +192,19 @@ contains
     end associate
   end subroutine add_provider
 
+  !> Declares that the host has other levels than the package: profiles go through the remap, if it
+  !! is active. Both arguments must be targets.
+  subroutine remap_levels(self, remap, p_interface)
+    class(climlink_host_fields), intent(inout) :: self
+    type(climlink_remap), intent(in), target :: remap
+    real(real64), intent(in), target :: p_interface(:, :)    !! [sample, host level + 1], Pa
+
+    self%levels = host_levels()
+    if (.not. remap%is_active()) return
+    self%levels%remap => remap
+    self%levels%p_interface => p_interface
+  end subroutine remap_levels
+
   subroutine add(self, name, units, axes, values, taken)
     class(climlink_host_fields), intent(inout) :: self
     character(len=*), intent(in) :: name, units, axes
@@ -197,6 +229,8 @@ contains
       entry%provider => null()
       entry%context => null()
       entry%steps_needed = 0
+      entry%is_pressure = .false.
+      entry%species = ''
       call read_axes(axes, entry, sample_axis, outcome)
       if (present(values) .and. outcome%ok()) call look_at(entry, sample_axis, values, &
                                                            self%count(), outcome)
@@ -510,6 +544,10 @@ contains
                          ', which the package takes; check says all that is missing')
       return
     end if
+    if (self%levels%differ(input%dims)) then
+      call self%give_remapped(emulator, at, first, outcome)
+      return
+    end if
     associate (entry => self%entries(at))
       if (associated(entry%provider)) then
         allocate (values(self%n_sample, input%width))
@@ -527,6 +565,47 @@ contains
                                              process_rank(), 'send')
     end associate
   end subroutine give
+
+  !> Sets a profile on the package's levels.
+  subroutine give_remapped(self, emulator, at, first, outcome)
+    class(climlink_host_fields), intent(in) :: self
+    type(climlink_emulator), intent(inout) :: emulator
+    integer, intent(in) :: at, first
+    type(climlink_status), intent(inout) :: outcome
+    real(real64) :: values(self%n_sample, self%levels%number())
+
+    associate (entry => self%entries(at))
+      if (entry%is_pressure) then
+        call set_midpoints(self%levels, emulator, entry%name, self%n_sample, first, outcome)
+      else
+        call self%fetch(entry%name, values, outcome, first)
+        if (.not. outcome%ok()) return
+        call set_remapped(self%levels, emulator, entry%name, values, first, outcome)
+      end if
+    end associate
+  end subroutine give_remapped
+
+  !> Takes a profile from the package's levels to the host's.
+  subroutine take_remapped(self, emulator, at, first, outcome)
+    class(climlink_host_fields), intent(in) :: self
+    type(climlink_emulator), intent(in) :: emulator
+    integer, intent(in) :: at, first
+    type(climlink_status), intent(inout) :: outcome
+    real(real64), dimension(self%n_sample, self%levels%number()) :: values, q
+
+    associate (entry => self%entries(at))
+      call get_remapped(self%levels, emulator, entry%name, values, first, outcome)
+      if (outcome%ok() .and. len(entry%species) > 0) then
+        call self%fetch(entry%species, q, outcome, first)
+        if (outcome%ok()) call keep_positive(self%levels, q, emulator%time_step(), values, outcome)
+      end if
+      if (.not. outcome%ok()) return
+      if (climlink_fortran_write_c(entry%view, values) /= climlink_ok) then
+        outcome = of_table(climlink_error_shape, entry%name // &
+                           ': the array has not the levels of the interfaces given to remap_levels')
+      end if
+    end associate
+  end subroutine take_remapped
 
   !> Turns the view of values [sample, width] into one of [sample, sizes...], whose last dim is
   !! fastest in width.
@@ -566,6 +645,11 @@ contains
         if (at == 0) cycle
         associate (entry => self%entries(at))
           if (.not. entry%has_values) cycle
+          if (self%levels%differ(outputs(i)%dims)) then
+            call self%take_remapped(emulator, at, first, outcome)
+            if (.not. outcome%ok()) exit
+            cycle
+          end if
           outcome = outcome_of(climlink_get_c(handle_of(emulator), c_characters(entry%name), &
                                               in_package_order(entry, outputs(i)%dims), &
                                               int(first - 1, c_int64_t)), process_rank(), 'receive')

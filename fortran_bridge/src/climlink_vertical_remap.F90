@@ -17,6 +17,7 @@
 module climlink_vertical_remap
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use, intrinsic :: iso_fortran_env, only: real64
+  use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_host, &
                              climlink_error_nonfinite, climlink_error_shape, climlink_error_state, &
                              climlink_status, failure
@@ -28,6 +29,8 @@ module climlink_vertical_remap
 
   public :: climlink_remap
 
+  character(len=*), parameter :: remap_conservative = 'conservative'
+
   type :: climlink_remap
     private
     integer :: rank = 0                                   !! For messages.
@@ -36,6 +39,7 @@ module climlink_vertical_remap
     real(real64), allocatable :: hyam(:), hybm(:)         !! [package level]
   contains
     procedure :: initialize
+    procedure :: initialize_from
     procedure :: is_active
     procedure :: package_levels
     procedure :: package_midpoints
@@ -106,6 +110,33 @@ contains
       problem = 'the lowest interface must be the surface: hyai 0 and hybi 1'
     end if
   end function grid_problem
+
+  !> Acts on a host's setting vertical_remap: none leaves the remap inactive, conservative takes the
+  !! package's grid.
+  subroutine initialize_from(self, emulator, choice, status)
+    class(climlink_remap), intent(inout) :: self
+    type(climlink_emulator), intent(in) :: emulator             !! Open.
+    character(len=*), intent(in) :: choice
+    type(climlink_status), intent(out), optional :: status
+    type(climlink_status) :: outcome
+    real(real64), allocatable :: hyai(:), hybi(:)
+    real(real64) :: p0
+
+    outcome%message = ''
+    if (choice == remap_conservative) then
+      call emulator%vertical_grid(p0, hyai, hybi)
+      if (size(hyai) == 0) then
+        outcome = failure(climlink_error_host, process_rank(), 'vertical_remap: the package ' // &
+                          'states no vertical grid, so nothing can be remapped to it')
+      else
+        call self%initialize(p0, hyai, hybi, outcome)
+      end if
+    else if (choice /= 'none') then
+      outcome = failure(climlink_error_argument, process_rank(), "vertical_remap must be none " // &
+                        "or conservative, not '" // trim(choice) // "'")
+    end if
+    call settle(outcome, status)
+  end subroutine initialize_from
 
   !> True after a successful initialize.
   pure function is_active(self) result(yes)

@@ -1,7 +1,8 @@
 """The C++ runtime from Python: the same library, the same checks and the same bits as a Fortran
 host gets.
 
-``options()`` lists the options that ``Emulator`` takes by keyword: name, type, default, who sets it and help.
+``options()`` lists the options that ``Emulator`` takes by keyword: name, type, default, who sets it
+and help.
 
 >>> from climlink.runtime import Emulator
 >>> emulator = Emulator("wrap_model.pt", level_count=60, time_step_s=1200.0)
