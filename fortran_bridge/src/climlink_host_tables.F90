@@ -31,8 +31,8 @@ module climlink_host_tables
   use climlink_errors, only: climlink_error_argument, climlink_error_host, climlink_error_shape, &
                              climlink_error_state, climlink_error_variable, climlink_ok, &
                              climlink_status, failure, outcome_of
-  use climlink_level_exchange, only: get_remapped, host_levels, keep_positive, set_midpoints, &
-                                     set_remapped
+  use climlink_humidity, only: relative_humidity
+  use climlink_level_exchange, only: get_remapped, host_levels, keep_positive, midpoints, to_package
   use climlink_parallel, only: process_rank, settle
   use climlink_queries, only: handle_of, inputs_of, outputs_of
   use climlink_run_options, only: number_text
@@ -74,6 +74,8 @@ module climlink_host_tables
     class(*), pointer :: context => null()
     integer :: steps_needed = 0
     logical :: is_pressure = .false.                         !! At midpoints of the levels.
+    character(len=name_length) :: humidity_of(3) = ''        !! Temperature, vapour and pressure
+                                                             !! that it is made of, or ''.
     character(len=:), allocatable :: species                 !! Water that it is a tendency of, or ''.
   end type host_field
 
@@ -91,6 +93,7 @@ module climlink_host_tables
     procedure :: add_profile
     procedure :: add_field
     procedure :: add_provider
+    procedure :: add_relative_humidity
     procedure :: remap_levels
     procedure :: has
     procedure :: steps_needed
@@ -101,7 +104,7 @@ module climlink_host_tables
     procedure, private :: add
     procedure, private :: find
     procedure, private :: give
-    procedure, private :: give_remapped
+    procedure, private :: values_of
     procedure, private :: take_remapped
     procedure, private :: usable
   end type climlink_host_fields
@@ -192,6 +195,17 @@ contains
     end associate
   end subroutine add_provider
 
+  !> Declares relative humidity [1], made where a package wants it, on the levels of the package, of
+  !! temperature [K], specific humidity [kg/kg] and pressure at midpoints [Pa] by their names.
+  subroutine add_relative_humidity(self, name, temperature, vapor, pressure)
+    class(climlink_host_fields), intent(inout) :: self
+    character(len=*), intent(in) :: name, temperature, vapor, pressure
+
+    call self%add(name, '1', sample // ' ' // level)
+    self%entries(self%n_entry)%humidity_of = [character(len=name_length) :: temperature, vapor, &
+                                              pressure]
+  end subroutine add_relative_humidity
+
   !> Declares that the host has other levels than the package: profiles go through the remap, if it
   !! is active. Both arguments must be targets.
   subroutine remap_levels(self, remap, p_interface)
@@ -230,6 +244,7 @@ contains
       entry%context => null()
       entry%steps_needed = 0
       entry%is_pressure = .false.
+      entry%humidity_of = ''
       entry%species = ''
       call read_axes(axes, entry, sample_axis, outcome)
       if (present(values) .and. outcome%ok()) call look_at(entry, sample_axis, values, &
@@ -456,18 +471,45 @@ contains
     real(real64), intent(out) :: values(:, :)
     type(climlink_status), intent(inout) :: status           !! No error before.
     integer, intent(in), optional :: first_sample            !! Of this rank; default 1.
-    integer :: at, first
+    integer :: first
+
+    first = 1
+    if (present(first_sample)) first = first_sample
+    call self%values_of(name, first, .false., values, status)
+  end subroutine fetch
+
+  !> The values of one input [sample, width]; of a profile on the package's levels, if remapped.
+  recursive subroutine values_of(self, name, first, remapped, values, status)
+    class(climlink_host_fields), intent(in) :: self
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first
+    logical, intent(in) :: remapped
+    real(real64), intent(out) :: values(:, :)
+    type(climlink_status), intent(inout) :: status           !! No error before.
+    real(real64), allocatable :: parts(:, :, :)
+    integer :: at, k
 
     values = 0.0_real64
     at = self%find(trim(name), .false.)
-    first = 1
-    if (present(first_sample)) first = first_sample
     if (at == 0) then
       status = of_table(climlink_error_variable, 'the host gives no ' // trim(name))
       return
     end if
     associate (entry => self%entries(at))
-      if (associated(entry%provider)) then
+      if (entry%humidity_of(1) /= '') then
+        allocate (parts(size(values, 1), size(values, 2), 3))
+        do k = 1, 3
+          if (status%ok()) call self%values_of(entry%humidity_of(k), first, remapped, &
+                                               parts(:, :, k), status)
+        end do
+        if (status%ok()) values = relative_humidity(parts(:, :, 1), parts(:, :, 2), parts(:, :, 3))
+      else if (remapped .and. entry%is_pressure) then
+        call midpoints(self%levels, values, status)
+      else if (remapped) then
+        allocate (parts(size(values, 1), self%levels%number(), 1))
+        call self%values_of(name, first, .false., parts(:, :, 1), status)
+        if (status%ok()) call to_package(self%levels, parts(:, :, 1), values, status)
+      else if (associated(entry%provider)) then
         call entry%provider(entry%context, entry%name, first, values, status)
       else if (.not. entry%has_values) then
         status = without_values(entry)
@@ -476,7 +518,7 @@ contains
                           ': the array has not the shape of the values asked for')
       end if
     end associate
-  end subroutine fetch
+  end subroutine values_of
 
   function without_values(entry) result(problem)
     type(host_field), intent(in) :: entry
@@ -537,6 +579,7 @@ contains
     type(climlink_status), intent(inout) :: outcome
     real(real64), allocatable, target :: values(:, :)
     type(c_array) :: view
+    logical :: remapped
 
     at = self%find(input%name, .false., at)
     if (at == 0) then
@@ -544,20 +587,15 @@ contains
                          ', which the package takes; check says all that is missing')
       return
     end if
-    if (self%levels%differ(input%dims)) then
-      call self%give_remapped(emulator, at, first, outcome)
-      return
-    end if
+    remapped = self%levels%differ(input%dims)
     associate (entry => self%entries(at))
-      if (associated(entry%provider)) then
-        allocate (values(self%n_sample, input%width))
-        call entry%provider(entry%context, entry%name, first, values, outcome)
-        if (outcome%ok()) call view_of(entry%name, values, process_rank(), 'send', view, outcome)
-        if (outcome%ok()) call spread_row(view, input%sizes)
-      else if (entry%has_values) then
+      if (entry%has_values .and. .not. remapped) then
         view = in_package_order(entry, input%dims)
       else
-        outcome = without_values(entry)
+        allocate (values(self%n_sample, input%width))
+        call self%values_of(entry%name, first, remapped, values, outcome)
+        if (outcome%ok()) call view_of(entry%name, values, process_rank(), 'send', view, outcome)
+        if (outcome%ok()) call spread_row(view, input%sizes)
       end if
       if (outcome%ok()) outcome = outcome_of(climlink_set_c(handle_of(emulator), &
                                                             c_characters(entry%name), view, &
@@ -565,25 +603,6 @@ contains
                                              process_rank(), 'send')
     end associate
   end subroutine give
-
-  !> Sets a profile on the package's levels.
-  subroutine give_remapped(self, emulator, at, first, outcome)
-    class(climlink_host_fields), intent(in) :: self
-    type(climlink_emulator), intent(inout) :: emulator
-    integer, intent(in) :: at, first
-    type(climlink_status), intent(inout) :: outcome
-    real(real64) :: values(self%n_sample, self%levels%number())
-
-    associate (entry => self%entries(at))
-      if (entry%is_pressure) then
-        call set_midpoints(self%levels, emulator, entry%name, self%n_sample, first, outcome)
-      else
-        call self%fetch(entry%name, values, outcome, first)
-        if (.not. outcome%ok()) return
-        call set_remapped(self%levels, emulator, entry%name, values, first, outcome)
-      end if
-    end associate
-  end subroutine give_remapped
 
   !> Takes a profile from the package's levels to the host's.
   subroutine take_remapped(self, emulator, at, first, outcome)
