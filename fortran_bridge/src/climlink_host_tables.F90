@@ -21,16 +21,18 @@
 !! every chunk and step is cheap. Arrays are [sample, dims...] by index, of real32 or real64, any
 !! stride; other orders are named by axes and permuted without a copy.
 module climlink_host_tables
-  use, intrinsic :: iso_c_binding, only: c_char, c_int32_t, c_int64_t, c_loc
+  use, intrinsic :: iso_c_binding, only: c_int64_t
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_array_views, only: view_of
-  use climlink_c_api, only: c_array, c_characters, c_host_variable, climlink_check_host_c, &
-                            climlink_fortran_read_c, climlink_fortran_write_c, climlink_get_c, &
-                            climlink_set_c, max_rank
+  use climlink_c_api, only: c_array, c_characters, climlink_fortran_read_c, &
+                            climlink_fortran_write_c, climlink_get_c, climlink_set_c
   use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_host, climlink_error_shape, &
                              climlink_error_state, climlink_error_variable, climlink_ok, &
                              climlink_status, failure, outcome_of
+  use climlink_host_entries, only: against_package, climlink_provider, host_field, &
+                                   in_package_order, level => level_axis, new_entry, of_table, &
+                                   sample => sample_axis, spread_row, without_values
   use climlink_humidity, only: relative_humidity
   use climlink_level_exchange, only: get_remapped, host_levels, keep_positive, midpoints, to_package
   use climlink_parallel, only: process_rank, settle
@@ -42,42 +44,6 @@ module climlink_host_tables
   private
 
   public :: climlink_host_fields, climlink_provider
-
-  character(len=*), parameter :: sample = 'sample', level = 'level'
-
-  abstract interface
-    !> Makes the values of one input [sample, width], of the samples from first_sample of this rank
-    !! on; width is the product of the variable's dims. A procedure of a module: an internal one is
-    !! gone when the procedure that holds it returns.
-    subroutine climlink_provider(context, name, first_sample, values, status)
-      import :: climlink_status, real64
-      implicit none (type, external)
-      class(*), intent(in) :: context                        !! What add_provider was given.
-      character(len=*), intent(in) :: name
-      integer, intent(in) :: first_sample                    !! From 1.
-      real(real64), intent(out) :: values(:, :)
-      type(climlink_status), intent(inout) :: status         !! No error before.
-    end subroutine climlink_provider
-  end interface
-
-  !> One line of the table.
-  type :: host_field
-    character(len=:), allocatable :: name, units
-    integer :: n_axis = 0
-    character(len=name_length) :: axes(max_rank) = ''        !! sample first, then the others in the
-                                                             !! order of the host's array.
-    logical :: taken = .false.
-    logical :: has_values = .false.
-    type(c_array) :: view                                    !! Of the host's array, if has_values,
-                                                             !! in the order of axes.
-    procedure(climlink_provider), pointer, nopass :: provider => null()
-    class(*), pointer :: context => null()
-    integer :: steps_needed = 0
-    logical :: is_pressure = .false.                         !! At midpoints of the levels.
-    character(len=name_length) :: humidity_of(3) = ''        !! Temperature, vapour and pressure
-                                                             !! that it is made of, or ''.
-    character(len=:), allocatable :: species                 !! Water that it is a tendency of, or ''.
-  end type host_field
 
   type :: climlink_host_fields
     private
@@ -121,7 +87,7 @@ contains
     self%problem = climlink_status()
     self%levels = host_levels()
     if (n_sample < 0) self%problem = of_table(climlink_error_argument, 'begin: ' // &
-                                              number_text(n_sample) // ' samples; expected 0 or more')
+                                              number_text(n_sample) // ' samples, not 0 or more')
   end subroutine begin
 
   !> Samples that the table's arrays hold.
@@ -137,7 +103,7 @@ contains
   subroutine add_scalar(self, name, units, values, taken)
     class(climlink_host_fields), intent(inout) :: self
     character(len=*), intent(in) :: name                     !! As the package has it.
-    character(len=*), intent(in) :: units                    !! Of the host, as manifests write them.
+    character(len=*), intent(in) :: units                    !! Of the host, as in manifests.
     type(*), dimension(..), intent(in), optional, target :: values    !! [sample], a real kind.
     logical, intent(in), optional :: taken                   !! An output that the host needs.
 
@@ -171,7 +137,7 @@ contains
   subroutine add_field(self, name, units, axes, values, taken)
     class(climlink_host_fields), intent(inout) :: self
     character(len=*), intent(in) :: name, units
-    character(len=*), intent(in) :: axes                     !! In the order of the array, by blanks.
+    character(len=*), intent(in) :: axes                     !! In the array's order, by blanks.
     type(*), dimension(..), intent(in), optional, target :: values
     logical, intent(in), optional :: taken
 
@@ -226,7 +192,6 @@ contains
     logical, intent(in), optional :: taken
     type(host_field), allocatable :: more(:)
     type(climlink_status) :: outcome
-    integer :: sample_axis
 
     if (.not. allocated(self%entries)) allocate (self%entries(64))
     if (self%n_entry == size(self%entries)) then
@@ -234,21 +199,9 @@ contains
       more(:self%n_entry) = self%entries
       call move_alloc(more, self%entries)
     end if
+    call new_entry(name, units, axes, self%count(), self%entries(self%n_entry + 1), outcome, &
+                   values, taken)
     associate (entry => self%entries(self%n_entry + 1))
-      entry%name = trim(name)
-      entry%units = trim(units)
-      entry%taken = .false.
-      if (present(taken)) entry%taken = taken
-      entry%has_values = .false.
-      entry%provider => null()
-      entry%context => null()
-      entry%steps_needed = 0
-      entry%is_pressure = .false.
-      entry%humidity_of = ''
-      entry%species = ''
-      call read_axes(axes, entry, sample_axis, outcome)
-      if (present(values) .and. outcome%ok()) call look_at(entry, sample_axis, values, &
-                                                           self%count(), outcome)
       if (outcome%ok() .and. self%find(entry%name, entry%taken) > 0) then
         outcome = of_table(climlink_error_argument, entry%name // ' stands there twice')
       end if
@@ -257,81 +210,8 @@ contains
     if (self%problem%ok()) self%problem = outcome
   end subroutine add
 
-  !> Takes the names of the axes, which blanks separate, the samples first; sample_axis is where
-  !! those are in the host's array.
-  subroutine read_axes(text, entry, sample_axis, outcome)
-    character(len=*), intent(in) :: text
-    type(host_field), intent(inout) :: entry
-    integer, intent(out) :: sample_axis
-    type(climlink_status), intent(inout) :: outcome
-    integer :: n, first, last
-
-    n = 0
-    sample_axis = 0
-    entry%n_axis = 1
-    entry%axes(1) = sample
-    first = verify(text, ' ')
-    do while (first > 0)
-      last = first + index(text(first:) // ' ', ' ') - 2
-      n = n + 1
-      if (text(first:last) == sample .and. sample_axis == 0) then
-        sample_axis = n
-      else if (entry%n_axis < max_rank) then
-        entry%n_axis = entry%n_axis + 1
-        entry%axes(entry%n_axis) = text(first:last)
-      end if
-      first = last + verify(text(last + 1:), ' ')
-      if (first == last) exit
-    end do
-    if (sample_axis == 0 .or. n /= entry%n_axis) then
-      outcome = of_table(climlink_error_argument, entry%name // ": the axes are '" // trim(text) // &
-                         "'; expected at most " // number_text(max_rank) // &
-                         " names, one of them sample, such as 'sample level'")
-    end if
-  end subroutine read_axes
-
-  !> Notes where the values of an entry are; one that is not allocated is only declared.
-  subroutine look_at(entry, sample_axis, values, n_sample, outcome)
-    type(host_field), intent(inout) :: entry
-    integer, intent(in) :: sample_axis
-    type(*), dimension(..), intent(in), target :: values
-    integer, intent(in) :: n_sample
-    type(climlink_status), intent(inout) :: outcome          !! No error before.
-    type(c_array) :: view
-
-    call view_of(entry%name, values, process_rank(), "the host's table", view, outcome)
-    if (outcome%code == climlink_error_argument) then       ! not allocated
-      outcome = climlink_status()
-      return
-    end if
-    if (.not. outcome%ok()) return
-    if (view%rank /= entry%n_axis) then
-      outcome = of_table(climlink_error_shape, entry%name // ': the array has rank ' // &
-                         number_text(int(view%rank)) // ', the axes are ' // &
-                         number_text(entry%n_axis) // '; name them in the order of the array')
-    else if (view%extent(sample_axis) < n_sample) then
-      outcome = of_table(climlink_error_shape, entry%name // ': the array holds ' // &
-                         number_text(int(view%extent(sample_axis))) // &
-                         ' samples along axis ' // number_text(sample_axis) // ', the table ' // &
-                         number_text(n_sample))
-    end if
-    if (.not. outcome%ok()) return
-    view%extent(:sample_axis) = [int(n_sample, c_int64_t), view%extent(:sample_axis - 1)]
-    view%stride(:sample_axis) = [view%stride(sample_axis), view%stride(:sample_axis - 1)]
-    entry%view = view
-    entry%has_values = .true.
-  end subroutine look_at
-
-  function of_table(code, message) result(problem)
-    integer, intent(in) :: code
-    character(len=*), intent(in) :: message
-    type(climlink_status) :: problem
-
-    problem = failure(code, process_rank(), "the host's table: " // message)
-  end function of_table
-
-  !> What stands against using the table with an emulator: no begin, an entry that makes no sense, an
-  !! emulator that is not open.
+  !> What stands against using the table with an emulator: no begin, an entry that makes no sense,
+  !! an emulator that is not open.
   function usable(self, emulator, doing) result(outcome)
     class(climlink_host_fields), intent(in) :: self
     type(climlink_emulator), intent(in) :: emulator
@@ -344,7 +224,8 @@ contains
     else if (.not. self%problem%ok()) then
       outcome = self%problem
     else if (.not. emulator%is_open()) then
-      outcome = of_table(climlink_error_state, doing // ': the emulator is not open; call open first')
+      outcome = of_table(climlink_error_state, &
+                         doing // ': the emulator is not open; call open first')
     end if
   end function usable
 
@@ -428,42 +309,6 @@ contains
     call settle(outcome, status)
   end subroutine check
 
-  function against_package(entries, emulator) result(outcome)
-    type(host_field), intent(in) :: entries(:)
-    type(climlink_emulator), intent(in) :: emulator
-    type(climlink_status) :: outcome
-    type :: c_line
-      character(kind=c_char), allocatable :: name(:), units(:), dims(:)
-    end type c_line
-    type(c_line), target :: lines(size(entries))
-    type(c_host_variable) :: variables(size(entries))
-    integer :: i
-
-    do i = 1, size(entries)
-      lines(i)%name = c_characters(entries(i)%name)
-      lines(i)%units = c_characters(entries(i)%units)
-      lines(i)%dims = c_characters(joined(entries(i)%axes(2:entries(i)%n_axis)))
-      variables(i) = c_host_variable(c_loc(lines(i)%name), c_loc(lines(i)%units), &
-                                     c_loc(lines(i)%dims), merge(1_c_int32_t, 0_c_int32_t, &
-                                                                 entries(i)%taken))
-    end do
-    outcome = outcome_of(climlink_check_host_c(handle_of(emulator), variables, &
-                                               size(variables, kind=c_int64_t)), &
-                         process_rank(), 'check')
-  end function against_package
-
-  !> Words with blanks between them.
-  pure function joined(words) result(text)
-    character(len=*), intent(in) :: words(:)
-    character(len=:), allocatable :: text
-    integer :: i
-
-    text = ''
-    do i = 1, size(words)
-      text = text // ' ' // trim(words(i))
-    end do
-  end function joined
-
   !> The values of one input [sample, width] in real64, whether a package wants it or not.
   subroutine fetch(self, name, values, status, first_sample)
     class(climlink_host_fields), intent(in) :: self
@@ -520,37 +365,12 @@ contains
     end associate
   end subroutine values_of
 
-  function without_values(entry) result(problem)
-    type(host_field), intent(in) :: entry
-    type(climlink_status) :: problem
-
-    problem = of_table(climlink_error_state, entry%name // &
-                       ' is declared without an array, or with one that is not allocated')
-  end function without_values
-
-  !> The view of an entry with its axes in the order of the package's variable.
-  pure function in_package_order(entry, dims) result(view)
-    type(host_field), intent(in) :: entry
-    character(len=*), intent(in) :: dims(:)                  !! Of the package's variable.
-    type(c_array) :: view
-    integer :: k, at
-
-    view = entry%view
-    do k = 1, min(size(dims), max_rank - 1)
-      do at = 2, entry%n_axis
-        if (entry%axes(at) /= dims(k)) cycle                 ! set refuses what is not there
-        view%extent(k + 1) = entry%view%extent(at)
-        view%stride(k + 1) = entry%view%stride(at)
-      end do
-    end do
-  end function in_package_order
-
   !> Sets every input of the package that is not carried, of all samples of the table.
   subroutine send(self, emulator, status, first_sample)
     class(climlink_host_fields), intent(in) :: self
     type(climlink_emulator), intent(inout), target :: emulator   !! After begin.
     type(climlink_status), intent(out), optional :: status
-    integer, intent(in), optional :: first_sample            !! Of this table in the rank; default 1.
+    integer, intent(in), optional :: first_sample            !! Of the table in the rank; default 1.
     type(climlink_status) :: outcome
     type(climlink_variable), pointer :: inputs(:)
     integer :: i, first, at
@@ -575,7 +395,7 @@ contains
     type(climlink_emulator), intent(inout) :: emulator
     type(climlink_variable), intent(in) :: input             !! Of the package.
     integer, intent(in) :: first
-    integer, intent(inout) :: at                             !! Entry that was given before; this one.
+    integer, intent(inout) :: at                             !! Entry given before; this one.
     type(climlink_status), intent(inout) :: outcome
     real(real64), allocatable, target :: values(:, :)
     type(c_array) :: view
@@ -626,29 +446,12 @@ contains
     end associate
   end subroutine take_remapped
 
-  !> Turns the view of values [sample, width] into one of [sample, sizes...], whose last dim is
-  !! fastest in width.
-  pure subroutine spread_row(view, sizes)
-    type(c_array), intent(inout) :: view
-    integer, intent(in) :: sizes(:)
-    integer(c_int64_t) :: stride
-    integer :: k
-
-    stride = view%stride(2)
-    view%rank = 1 + size(sizes)
-    do k = size(sizes), 1, -1
-      view%extent(k + 1) = sizes(k)
-      view%stride(k + 1) = stride
-      stride = stride * sizes(k)
-    end do
-  end subroutine spread_row
-
   !> Takes every output that the host takes and has room for, of all samples of the table.
   subroutine receive(self, emulator, status, first_sample)
     class(climlink_host_fields), intent(in) :: self
     type(climlink_emulator), intent(in), target :: emulator  !! After run.
     type(climlink_status), intent(out), optional :: status
-    integer, intent(in), optional :: first_sample            !! Of this table in the rank; default 1.
+    integer, intent(in), optional :: first_sample            !! Of the table in the rank; default 1.
     type(climlink_status) :: outcome
     type(climlink_variable), pointer :: outputs(:)
     integer :: i, at, first

@@ -57,7 +57,8 @@ contains
     call levels%remap%package_midpoints(levels%p_interface(:size(pressure, 1), :), pressure, status)
   end subroutine midpoints
 
-  !> Gets an output [sample, host level], with the same sum of value * dp as in the package's layers.
+  !> Gets an output [sample, host level], with the same sum of value * dp as in the package's
+  !! layers.
   subroutine get_remapped(levels, emulator, name, values, first, status)
     type(host_levels), intent(in) :: levels
     type(climlink_emulator), intent(in) :: emulator

@@ -1,12 +1,14 @@
 !> What an opened package says about itself. A closed one answers 0, '' or false.
 module climlink_queries
-  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int32_t, c_int64_t, c_null_ptr, c_ptr
+  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int32_t, c_int64_t, &
+                                         c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_c_api, only: c_characters, c_role_input, c_role_output, c_text, climlink_carried_c, &
                             climlink_carried_count_c, climlink_constraints_off_c, &
                             climlink_device_c, climlink_digest_c, climlink_dim_size_c, &
                             climlink_golden_difference_c, climlink_host_postprocessing_c, &
-                            climlink_level_count_c, climlink_manifest_c, climlink_time_step_c, climlink_vertical_grid_c
+                            climlink_level_count_c, climlink_manifest_c, climlink_time_step_c, &
+                            climlink_vertical_grid_c
   use climlink_errors, only: climlink_ok
   use climlink_variables, only: climlink_variable, no_variable, position_of, read_variables
   implicit none (type, external)
