@@ -223,8 +223,7 @@ contains
     end select
     if (outcome%ok() .and. first <= size(values, 1)) then
       outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(first - 1) &
-                        // &
-                        ' columns, the memory ' // number_text(size(values, 1)))
+                        // ' columns, the memory ' // number_text(size(values, 1)))
     end if
     if (outcome%ok()) values = new
   end subroutine collect

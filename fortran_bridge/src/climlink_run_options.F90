@@ -31,8 +31,7 @@ module climlink_run_options
   end type option_value
 
   !> Options that differ from the library's defaults. What is wrong with one is said by set, if it
-  !! is
-  !! given a status, else by open.
+  !! is given a status, else by open.
   type :: climlink_options
     private
     type(option_value), allocatable :: given(:)
