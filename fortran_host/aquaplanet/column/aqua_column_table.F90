@@ -1,166 +1,226 @@
-!> Named variables of many columns in one array [row, column]: a profile takes one row per level, a
-!! scalar one. A column is contiguous, so columns are sent between ranks as they lie. The names are
-!! ClimSim's (variables.yaml of climlink.wrappers).
+!> The variables of many columns: what a column brings to the emulated part, what that makes of it,
+!! and what the host adds. Each is declared once, by the statement that gives a name of ClimSim
+!! (variables.yaml of climlink.wrappers) and units to a component.
+!!
+!! A table keeps all its values in one array [row, column], a profile in one row per level, a scalar
+!! in one; its components point into it. A column is contiguous, so columns are sent between ranks
+!! as they lie. Tables refer to their values: a copy of a table has the same ones.
 module aqua_column_table
   use aqua_constants, only: r8
   implicit none (type, external)
   private
 
-  public :: column_table, host_units, make_table, input_table, output_table
+  public :: column_table, column_variable, input_columns, output_columns, host_columns
 
   integer, parameter, public :: name_length = 24
 
-  character(len=*), parameter, public :: input_profiles(10) = &
-    [character(len=name_length) :: 'state_t', 'state_q0001', &
-    'state_q0002', 'state_q0003', 'state_u', 'state_v', 'state_pmid', 'pbuf_ozone', 'pbuf_CH4', &
-    'pbuf_N2O']
-  character(len=*), parameter, public :: input_scalars(17) = &
-    [character(len=name_length) :: 'state_ps', 'pbuf_SOLIN', &
-    'pbuf_LHFLX', 'pbuf_SHFLX', 'pbuf_TAUX', 'pbuf_TAUY', 'pbuf_COSZRS', 'cam_in_ALDIF', &
-    'cam_in_ALDIR', 'cam_in_ASDIF', 'cam_in_ASDIR', 'cam_in_LWUP', 'cam_in_ICEFRAC', &
-    'cam_in_LANDFRAC', 'cam_in_OCNFRAC', 'cam_in_SNOWHICE', 'cam_in_SNOWHLAND']
-  character(len=*), parameter, public :: output_profiles(6) = &
-    [character(len=name_length) :: 'ptend_t', 'ptend_q0001', &
-    'ptend_q0002', 'ptend_q0003', 'ptend_u', 'ptend_v']
-  character(len=*), parameter, public :: output_scalars(8) = &
-    [character(len=name_length) :: 'cam_out_NETSW', 'cam_out_FLWDS', &
-    'cam_out_PRECSC', 'cam_out_PRECC', 'cam_out_SOLS', 'cam_out_SOLL', 'cam_out_SOLSD', &
-    'cam_out_SOLLD']
+  !> A variable and its rows.
+  type :: column_variable
+    character(len=name_length) :: name = ''
+    character(len=8) :: units = ''
+    logical :: has_levels = .false.
+    integer :: first = 0, last = 0
+  end type column_variable
 
-  type :: column_table
-    integer :: n_column = 0
-    character(len=name_length), allocatable :: names(:)
-    integer, allocatable :: first(:)            !! First row of each variable.
-    integer, allocatable :: width(:)            !! Rows of each variable: levels, or 1.
-    real(r8), allocatable :: values(:, :)       !! [row, column]
+  type, abstract :: column_table
+    integer :: n_column = 0, n_level = 0
+    type(column_variable), allocatable :: variables(:)
+    real(r8), pointer, contiguous :: values(:, :) => null()    !! [row, column]
   contains
-    procedure :: find
-    procedure :: has
-    procedure :: row
-    procedure :: section
+    procedure :: make
+    procedure :: view
+    procedure(declare_variables), deferred :: declare
+    procedure, private :: declare_anew
+    procedure, private :: add_profile
+    procedure, private :: add_scalar
+    procedure, private :: append
+    generic :: add => add_profile, add_scalar
   end type column_table
+
+  abstract interface
+    !> Adds all variables of the table.
+    subroutine declare_variables(self)
+      import :: column_table
+      implicit none (type, external)
+      class(column_table), intent(inout), target :: self
+    end subroutine declare_variables
+  end interface
+
+  !> All that a column brings to the emulated part, but for lagged inputs; in the order of ClimSim's
+  !! mli files.
+  type, extends(column_table) :: input_columns
+    real(r8), pointer, dimension(:) :: aldif, aldir, asdif, asdir      !! Albedos
+    real(r8), pointer, dimension(:) :: icefrac, landfrac, ocnfrac      !! Shares of the surface
+    real(r8), pointer, dimension(:) :: lwup                            !! From the surface
+    real(r8), pointer, dimension(:) :: snowhice, snowhland
+    real(r8), pointer, dimension(:) :: coszrs, solin                   !! Sun
+    real(r8), pointer, dimension(:) :: lhflx, shflx, taux, tauy        !! Of the last step, upward
+    real(r8), pointer, dimension(:) :: ps
+    real(r8), pointer, dimension(:, :) :: p_mid, q, qc, qi, t, u, v, ch4, n2o, ozone
+  contains
+    procedure :: declare => declare_inputs
+  end type input_columns
+
+  !> All that the emulated part makes of a column; in the order of ClimSim's mlo files, where a
+  !! tendency stands for the state after it.
+  type, extends(column_table) :: output_columns
+    real(r8), pointer, dimension(:) :: flwds, netsw, precc, precsc, soll, solld, sols, solsd
+    real(r8), pointer, dimension(:, :) :: dqdt, dqcdt, dqidt, dtdt, dudt, dvdt
+  contains
+    procedure :: declare => declare_outputs
+  end type output_columns
+
+  !> What the host itself makes of a column: what it adds to the state after the emulated part, over
+  !! one step; the surface fluxes, which the next step's emulated part is given; diagnostics. The
+  !! names are the host's own.
+  type, extends(column_table) :: host_columns
+    real(r8), pointer, dimension(:, :) :: added_t, added_q, added_u, added_v
+    real(r8), pointer, dimension(:) :: lhflx, shflx, taux, tauy
+    real(r8), pointer, dimension(:) :: fsnt, flut                      !! At the top, net and out
+    real(r8), pointer, dimension(:) :: limiter_water, limited_cells    !! By keeping water positive
+  contains
+    procedure :: declare => declare_host
+  end type host_columns
 
 contains
 
-  !> Units in which this host has a variable, as manifests write them; blank for names it does not
-  !! know.
-  pure function host_units(name) result(units)
-    character(len=*), intent(in) :: name
-    character(len=8) :: units
-    integer :: first
+  subroutine declare_inputs(self)
+    class(input_columns), intent(inout), target :: self
 
-    first = merge(4, 1, index(name, 'tm_') == 1)
-    select case (name(first:))
-    case ('state_t')
-      units = 'K'
-    case ('state_q0001', 'state_q0002', 'state_q0003', 'pbuf_ozone', 'pbuf_CH4', 'pbuf_N2O')
-      units = 'kg/kg'
-    case ('state_u', 'state_v', 'cam_out_PRECSC', 'cam_out_PRECC')
-      units = 'm/s'
-    case ('state_pmid', 'state_ps')
-      units = 'Pa'
-    case ('pbuf_SOLIN', 'pbuf_LHFLX', 'pbuf_SHFLX', 'cam_in_LWUP', 'cam_out_NETSW', &
-          'cam_out_FLWDS', 'cam_out_SOLS', 'cam_out_SOLL', 'cam_out_SOLSD', 'cam_out_SOLLD')
-      units = 'W/m2'
-    case ('pbuf_TAUX', 'pbuf_TAUY')
-      units = 'N/m2'
-    case ('cam_in_SNOWHICE', 'cam_in_SNOWHLAND')
-      units = 'm'
-    case ('ptend_t', 'state_t_dyn', 'state_t_prvphy')
-      units = 'K/s'
-    case ('ptend_q0001', 'ptend_q0002', 'ptend_q0003', 'state_q0_dyn', 'state_q0001_prvphy', &
-          'state_q0002_prvphy', 'state_q0003_prvphy')
-      units = 'kg/kg/s'
-    case ('ptend_u', 'ptend_v', 'state_u_dyn', 'state_u_prvphy')
-      units = 'm/s2'
-    case ('state_rh', 'pbuf_COSZRS', 'cam_in_ALDIF', 'cam_in_ALDIR', 'cam_in_ASDIF', &
-          'cam_in_ASDIR', 'cam_in_ICEFRAC', 'cam_in_LANDFRAC', 'cam_in_OCNFRAC', 'clat', 'slat', &
-          'icol')
-      units = '1'
-    case default
-      units = ''
-    end select
-  end function host_units
+    call self%add('cam_in_ALDIF', '1', self%aldif)
+    call self%add('cam_in_ALDIR', '1', self%aldir)
+    call self%add('cam_in_ASDIF', '1', self%asdif)
+    call self%add('cam_in_ASDIR', '1', self%asdir)
+    call self%add('cam_in_ICEFRAC', '1', self%icefrac)
+    call self%add('cam_in_LANDFRAC', '1', self%landfrac)
+    call self%add('cam_in_LWUP', 'W/m2', self%lwup)
+    call self%add('cam_in_OCNFRAC', '1', self%ocnfrac)
+    call self%add('cam_in_SNOWHICE', 'm', self%snowhice)
+    call self%add('cam_in_SNOWHLAND', 'm', self%snowhland)
+    call self%add('pbuf_COSZRS', '1', self%coszrs)
+    call self%add('pbuf_LHFLX', 'W/m2', self%lhflx)
+    call self%add('pbuf_SHFLX', 'W/m2', self%shflx)
+    call self%add('pbuf_SOLIN', 'W/m2', self%solin)
+    call self%add('pbuf_TAUX', 'N/m2', self%taux)
+    call self%add('pbuf_TAUY', 'N/m2', self%tauy)
+    call self%add('state_pmid', 'Pa', self%p_mid)
+    call self%add('state_ps', 'Pa', self%ps)
+    call self%add('state_q0001', 'kg/kg', self%q)
+    call self%add('state_q0002', 'kg/kg', self%qc)
+    call self%add('state_q0003', 'kg/kg', self%qi)
+    call self%add('state_t', 'K', self%t)
+    call self%add('state_u', 'm/s', self%u)
+    call self%add('state_v', 'm/s', self%v)
+    call self%add('pbuf_CH4', 'kg/kg', self%ch4)
+    call self%add('pbuf_N2O', 'kg/kg', self%n2o)
+    call self%add('pbuf_ozone', 'kg/kg', self%ozone)
+  end subroutine declare_inputs
 
-  !> A table of profiles and scalars, in this order, all zero.
-  pure function make_table(profiles, scalars, n_level, n_column) result(table)
-    character(len=*), intent(in) :: profiles(:)
-    character(len=*), intent(in) :: scalars(:)
+  subroutine declare_outputs(self)
+    class(output_columns), intent(inout), target :: self
+
+    call self%add('cam_out_FLWDS', 'W/m2', self%flwds)
+    call self%add('cam_out_NETSW', 'W/m2', self%netsw)
+    call self%add('cam_out_PRECC', 'm/s', self%precc)
+    call self%add('cam_out_PRECSC', 'm/s', self%precsc)
+    call self%add('cam_out_SOLL', 'W/m2', self%soll)
+    call self%add('cam_out_SOLLD', 'W/m2', self%solld)
+    call self%add('cam_out_SOLS', 'W/m2', self%sols)
+    call self%add('cam_out_SOLSD', 'W/m2', self%solsd)
+    call self%add('ptend_q0001', 'kg/kg/s', self%dqdt)
+    call self%add('ptend_q0002', 'kg/kg/s', self%dqcdt)
+    call self%add('ptend_q0003', 'kg/kg/s', self%dqidt)
+    call self%add('ptend_t', 'K/s', self%dtdt)
+    call self%add('ptend_u', 'm/s2', self%dudt)
+    call self%add('ptend_v', 'm/s2', self%dvdt)
+  end subroutine declare_outputs
+
+  subroutine declare_host(self)
+    class(host_columns), intent(inout), target :: self
+
+    call self%add('added_t', 'K', self%added_t)
+    call self%add('added_q', 'kg/kg', self%added_q)
+    call self%add('added_u', 'm/s', self%added_u)
+    call self%add('added_v', 'm/s', self%added_v)
+    call self%add('LHFLX', 'W/m2', self%lhflx)
+    call self%add('SHFLX', 'W/m2', self%shflx)
+    call self%add('TAUX', 'N/m2', self%taux)
+    call self%add('TAUY', 'N/m2', self%tauy)
+    call self%add('FSNT', 'W/m2', self%fsnt)
+    call self%add('FLUT', 'W/m2', self%flut)
+    call self%add('limiter_water', 'kg/m2', self%limiter_water)
+    call self%add('limited_cells', '1', self%limited_cells)
+  end subroutine declare_host
+
+  !> Makes the table for n_column columns, all zero.
+  subroutine make(self, n_level, n_column)
+    class(column_table), intent(inout), target :: self
     integer, intent(in) :: n_level
     integer, intent(in) :: n_column
-    type(column_table) :: table
-    integer :: n, i
 
-    n = size(profiles) + size(scalars)
-    table%n_column = n_column
-    allocate (table%names(n), table%width(n), table%first(n))
-    table%names(:size(profiles)) = profiles
-    table%names(size(profiles) + 1:) = scalars
-    table%width(:size(profiles)) = n_level
-    table%width(size(profiles) + 1:) = 1
-    do i = 1, n
-      table%first(i) = sum(table%width(:i - 1)) + 1
-    end do
-    allocate (table%values(sum(table%width), n_column))
-    table%values = 0.0_r8
-  end function make_table
+    self%n_level = n_level
+    self%n_column = n_column
+    self%values => null()
+    call self%declare_anew()                         ! to count the rows
+    allocate (self%values(self%variables(size(self%variables))%last, n_column), source=0.0_r8)
+    call self%declare_anew()
+  end subroutine make
 
-  !> All that a column brings to the emulated part, but for lagged inputs.
-  pure function input_table(n_level, n_column) result(table)
-    integer, intent(in) :: n_level
-    integer, intent(in) :: n_column
-    type(column_table) :: table
+  !> Makes this a view of count columns of a table of the same kind, from first on.
+  subroutine view(self, of, first, count)
+    class(column_table), intent(inout), target :: self
+    class(column_table), intent(in) :: of
+    integer, intent(in) :: first
+    integer, intent(in) :: count
 
-    table = make_table(input_profiles, input_scalars, n_level, n_column)
-  end function input_table
+    self%n_level = of%n_level
+    self%n_column = count
+    self%values => of%values(:, first:first + count - 1)
+    call self%declare_anew()
+  end subroutine view
 
-  !> All that the emulated part makes of a column.
-  pure function output_table(n_level, n_column) result(table)
-    integer, intent(in) :: n_level
-    integer, intent(in) :: n_column
-    type(column_table) :: table
+  subroutine declare_anew(self)
+    class(column_table), intent(inout), target :: self
 
-    table = make_table(output_profiles, output_scalars, n_level, n_column)
-  end function output_table
+    self%variables = [column_variable ::]
+    call self%declare()
+  end subroutine declare_anew
 
-  !> Position of a variable in names, first and width; 0 if the table has none of that name.
-  pure function find(self, name) result(at)
-    class(column_table), intent(in) :: self
+  subroutine add_profile(self, name, units, values)
+    class(column_table), intent(inout), target :: self
     character(len=*), intent(in) :: name
-    integer :: at
+    character(len=*), intent(in) :: units
+    real(r8), pointer, intent(out) :: values(:, :)        !! [level, column]
 
-    do at = 1, size(self%names)
-      if (self%names(at) == name) return
-    end do
-    at = 0
-  end function find
+    call self%append(column_variable(name, units, has_levels=.true.), self%n_level)
+    values => null()
+    associate (rows => self%variables(size(self%variables)))
+      if (associated(self%values)) values => self%values(rows%first:rows%last, :)
+    end associate
+  end subroutine add_profile
 
-  pure function has(self, name) result(yes)
-    class(column_table), intent(in) :: self
+  subroutine add_scalar(self, name, units, values)
+    class(column_table), intent(inout), target :: self
     character(len=*), intent(in) :: name
-    logical :: yes
+    character(len=*), intent(in) :: units
+    real(r8), pointer, intent(out) :: values(:)           !! [column]
 
-    yes = self%find(name) > 0
-  end function has
+    call self%append(column_variable(name, units), 1)
+    values => null()
+    if (associated(self%values)) values => self%values(self%variables(size(self%variables))%first, :)
+  end subroutine add_scalar
 
-  !> First row of a variable that the table has.
-  pure function row(self, name) result(first)
-    class(column_table), intent(in) :: self
-    character(len=*), intent(in) :: name
-    integer :: first
+  subroutine append(self, variable, width)
+    class(column_table), intent(inout) :: self
+    type(column_variable), intent(in) :: variable
+    integer, intent(in) :: width
+    type(column_variable) :: added
 
-    first = self%first(self%find(name))
-  end function row
-
-  !> The values [row, column] of a variable that the table has.
-  pure function section(self, name) result(values)
-    class(column_table), intent(in) :: self
-    character(len=*), intent(in) :: name
-    real(r8), allocatable :: values(:, :)
-    integer :: at
-
-    at = self%find(name)
-    values = self%values(self%first(at):self%first(at) + self%width(at) - 1, :)
-  end function section
+    added = variable
+    if (size(self%variables) > 0) added%first = self%variables(size(self%variables))%last
+    added%first = added%first + 1
+    added%last = added%first + width - 1
+    self%variables = [self%variables, added]
+  end subroutine append
 
 end module aqua_column_table

@@ -2,8 +2,7 @@
 !! state it carries, and what of its answer is applied.
 !! Uses the public Fortran modules only, as any host would.
 module aqua_hybrid
-  use aqua_column_table, only: column_table, host_units, name_length, output_profiles, &
-                               output_scalars
+  use aqua_column_table, only: column_table, input_columns, name_length, output_columns
   use aqua_constants, only: r8
   use climlink, only: climlink_emulator, climlink_status
   use climlink_carried_state, only: climlink_carried
@@ -20,10 +19,6 @@ module aqua_hybrid
   !! of the column from 1.
   character(len=*), parameter :: derived_inputs(4) = [character(len=name_length) :: 'state_rh', &
     'clat', 'slat', 'icol']
-
-  !> What climlink_lags takes besides the state.
-  character(len=*), parameter :: lagged_scalars(5) = [character(len=name_length) :: 'state_ps', &
-    'pbuf_SOLIN', 'pbuf_LHFLX', 'pbuf_SHFLX', 'pbuf_COSZRS']
 
   !> What a restart keeps of the coupling, of all columns [number, column]; not allocated: nothing.
   type :: coupling_state
@@ -66,7 +61,7 @@ contains
   !> Opens the package on all ranks. error is '' or says what the package wants that this host has
   !! not.
   subroutine open_package(self, path, pinned_sha256, device, threads, micro_batch, &
-                          constraints_off, policy, inputs, latitude, time_step, error)
+                          constraints_off, policy, inputs, outputs, latitude, time_step, error)
     class(hybrid_physics), intent(inout) :: self
     character(len=*), intent(in) :: path
     character(len=*), intent(in) :: pinned_sha256             !! '' if any package will do
@@ -75,7 +70,8 @@ contains
     character(len=*), intent(in) :: constraints_off(:)        !! Constraints of the package to leave
                                                               !! out; blank ones do not count.
     type(climlink_coupling_policy), intent(in) :: policy
-    type(column_table), intent(in) :: inputs                  !! Of this rank's columns.
+    type(input_columns), intent(in) :: inputs                 !! Of this rank's columns.
+    type(output_columns), intent(in) :: outputs               !! What the host needs of a package.
     real(r8), intent(in) :: latitude(:)                       !! [column of this rank], rad
     real(r8), intent(in) :: time_step                         !! [s]
     character(len=:), allocatable, intent(out) :: error
@@ -83,7 +79,7 @@ contains
     character(len=:), allocatable :: pinned
 
     error = ''
-    self%n_level = inputs%width(1)
+    self%n_level = inputs%n_level
     self%time_step = time_step
     self%latitude = latitude
     self%first_column = first_column(inputs%n_column)
@@ -101,14 +97,15 @@ contains
     end if
     self%has_emulator = .true.
     call self%lags%initialize(inputs%n_column, self%n_level, time_step)
-    call self%check_inputs(inputs, path, error)
+    call self%check_inputs(inputs, outputs, path, error)
   end subroutine open_package
 
   !> Every input of the package must be one of the host's, and every output one that the host
   !! applies.
-  subroutine check_inputs(self, inputs, path, error)
+  subroutine check_inputs(self, inputs, outputs, path, error)
     class(hybrid_physics), intent(inout) :: self
-    type(column_table), intent(in) :: inputs
+    type(input_columns), intent(in) :: inputs
+    type(output_columns), intent(in) :: outputs
     character(len=*), intent(in) :: path
     character(len=:), allocatable, intent(out) :: error
     character(len=:), allocatable :: name, missing, doubled, units
@@ -120,7 +117,7 @@ contains
     units = ''
     do i = 1, self%emulator%n_input()
       name = self%emulator%input_name(i)
-      is_of_host = inputs%has(name) .or. any(derived_inputs == name) .or. self%lags%has(name)
+      is_of_host = any(inputs%variables%name == name) .or. any(derived_inputs == name) .or. self%lags%has(name)
       if (self%carried%owns(name)) then
         if (is_of_host) doubled = doubled // ' ' // name
       else if (self%lags%has(name)) then
@@ -128,10 +125,10 @@ contains
       else if (.not. is_of_host) then
         missing = missing // ' ' // name
       end if
-      call compare_units(name, self%emulator%input_units(i), units)
+      call compare_units(inputs, name, self%emulator%input_units(i), units)
     end do
     do i = 1, self%emulator%n_output()
-      call compare_units(self%emulator%output_name(i), self%emulator%output_units(i), units)
+      call compare_units(outputs, self%emulator%output_name(i), self%emulator%output_units(i), units)
     end do
     error = ''
     if (len(missing) > 0) error = path // ': this host cannot provide the inputs' // missing
@@ -142,13 +139,9 @@ contains
     if (len(error) == 0 .and. len(units) > 0) error = path // ': this host has other units:' &
       // units
     missing = ''
-    do i = 1, size(output_profiles)
-      if (.not. self%emulator%has_output(trim(output_profiles(i)))) missing = missing // ' ' &
-        // trim(output_profiles(i))
-    end do
-    do i = 1, size(output_scalars)
-      if (.not. self%emulator%has_output(trim(output_scalars(i)))) missing = missing // ' ' &
-        // trim(output_scalars(i))
+    do i = 1, size(outputs%variables)
+      if (.not. self%emulator%has_output(trim(outputs%variables(i)%name))) missing = missing // &
+        ' ' // trim(outputs%variables(i)%name)
     end do
     if (len(error) == 0 .and. len(missing) > 0) error = path // ': the package lacks the outputs' &
       // missing
@@ -159,63 +152,64 @@ contains
     end if
   end subroutine check_inputs
 
-  !> Adds to text what the package has in other units than this host; names that the host does not
-  !! know are another matter.
-  subroutine compare_units(name, wanted, text)
+  !> Adds to text what the package has in other units than a table.
+  subroutine compare_units(table, name, wanted, text)
+    class(column_table), intent(in) :: table
     character(len=*), intent(in) :: name, wanted
     character(len=:), allocatable, intent(inout) :: text
+    integer :: at
 
-    if (len_trim(host_units(name)) == 0 .or. wanted == host_units(name)) return
-    text = text // ' ' // name // ' in ' // trim(host_units(name)) // ', not ' // wanted // ';'
+    at = findloc(table%variables%name, name, dim=1)
+    if (at == 0) return
+    if (table%variables(at)%units == wanted) return
+    text = text // ' ' // name // ' in ' // trim(table%variables(at)%units) // ', not ' // wanted &
+      // ';'
   end subroutine compare_units
 
   !> Starts a step of the host: its number from the start of the case decides on spin-up and ramps.
   subroutine begin(self, step, inputs)
     class(hybrid_physics), intent(inout) :: self
     integer, intent(in) :: step
-    type(column_table), intent(in) :: inputs
-    real(r8) :: scalars(inputs%n_column, size(lagged_scalars))
-    integer :: i
+    type(input_columns), intent(in) :: inputs
+    real(r8) :: scalars(inputs%n_column, 5)
 
     self%step = step
     ! What an emulator carried is of the step before only.
     if (.not. self%needs_emulator()) call self%carried%begin_again()
     if (.not. self%has_lags) return
-    do i = 1, size(lagged_scalars)
-      scalars(:, i) = inputs%values(inputs%row(lagged_scalars(i)), :)
-    end do
-    call self%lags%begin_step(transpose(inputs%section('state_t')), waters(inputs, inputs%values), &
-                              transpose(inputs%section('state_u')), scalars)
+    scalars(:, 1) = inputs%ps
+    scalars(:, 2) = inputs%solin
+    scalars(:, 3) = inputs%lhflx
+    scalars(:, 4) = inputs%shflx
+    scalars(:, 5) = inputs%coszrs
+    call self%lags%begin_step(transpose(inputs%t), waters(inputs%q, inputs%qc, inputs%qi), &
+                              transpose(inputs%u), scalars)
   end subroutine begin
 
-  !> Vapour, liquid and ice [column, level, 3] among rows that are ordered like those of inputs.
-  pure function waters(inputs, rows) result(q)
-    type(column_table), intent(in) :: inputs
-    real(r8), intent(in) :: rows(:, :)
-    real(r8) :: q(inputs%n_column, inputs%width(1), 3)
-    integer :: i, n
+  !> Vapour, liquid and ice [column, level, 3].
+  pure function waters(vapor, liquid, ice) result(q)
+    real(r8), intent(in) :: vapor(:, :), liquid(:, :), ice(:, :)      !! [level, column]
+    real(r8) :: q(size(vapor, 2), size(vapor, 1), 3)
 
-    n = inputs%width(1)
-    do i = 1, 3
-      q(:, :, i) = transpose(rows(i * n + 1:(i + 1) * n, :))
-    end do
+    q(:, :, 1) = transpose(vapor)
+    q(:, :, 2) = transpose(liquid)
+    q(:, :, 3) = transpose(ice)
   end function waters
 
   !> Ends a step with the tendencies that were applied: the lagged memory keeps the realised change,
   !! limiter and blend included.
   subroutine finish(self, inputs, applied)
     class(hybrid_physics), intent(inout) :: self
-    type(column_table), intent(in) :: inputs
-    type(column_table), intent(in) :: applied
-    real(r8) :: after(6 * self%n_level, inputs%n_column)
-    integer :: n
+    type(input_columns), intent(in) :: inputs
+    type(output_columns), intent(in) :: applied
 
     if (.not. self%has_lags) return
-    n = self%n_level
-    ! Both tables begin with t, vapour, liquid, ice, u and v.
-    after = inputs%values(:6 * n, :) + self%time_step * applied%values(:6 * n, :)
-    call self%lags%end_step(transpose(after(:n, :)), waters(inputs, after), &
-                            transpose(after(4 * n + 1:5 * n, :)))
+    associate (dt => self%time_step)
+      call self%lags%end_step(transpose(inputs%t + dt * applied%dtdt), &
+                              waters(inputs%q + dt * applied%dqdt, inputs%qc + dt * applied%dqcdt, &
+                                     inputs%qi + dt * applied%dqidt), &
+                              transpose(inputs%u + dt * applied%dudt))
+    end associate
   end subroutine finish
 
   pure function needs_reference(self) result(yes)
@@ -255,8 +249,8 @@ contains
   !> Sends this rank's columns through the emulator. error is '' or names rank, column and variable.
   subroutine run(self, inputs, emulated, error)
     class(hybrid_physics), intent(inout) :: self
-    type(column_table), intent(in) :: inputs
-    type(column_table), intent(inout) :: emulated
+    type(input_columns), intent(in) :: inputs
+    type(output_columns), intent(inout) :: emulated
     character(len=:), allocatable, intent(out) :: error
     type(climlink_status) :: status
     character(len=:), allocatable :: name
@@ -277,17 +271,17 @@ contains
 
   subroutine get_outputs(self, emulated, status)
     class(hybrid_physics), intent(in) :: self
-    type(column_table), intent(inout) :: emulated
+    type(output_columns), intent(inout) :: emulated
     type(climlink_status), intent(out) :: status
     real(r8) :: values(emulated%n_column, self%n_level)
     integer :: i, first, last
 
-    do i = 1, size(emulated%names)
-      first = emulated%first(i)
-      last = first + emulated%width(i) - 1
-      if (status%ok() .and. first == last) call self%emulator%get(trim(emulated%names(i)), &
+    do i = 1, size(emulated%variables)
+      first = emulated%variables(i)%first
+      last = emulated%variables(i)%last
+      if (status%ok() .and. first == last) call self%emulator%get(trim(emulated%variables(i)%name), &
                                                                   values(:, 1), 1, status)
-      if (status%ok() .and. first < last) call self%emulator%get(trim(emulated%names(i)), values, &
+      if (status%ok() .and. first < last) call self%emulator%get(trim(emulated%variables(i)%name), values, &
                                                                  1, status)
       if (status%ok()) emulated%values(first:last, :) = transpose(values(:, :last - first + 1))
     end do
@@ -297,25 +291,24 @@ contains
   subroutine set_input(self, name, inputs, status)
     class(hybrid_physics), intent(inout) :: self
     character(len=*), intent(in) :: name
-    type(column_table), intent(in) :: inputs
+    type(input_columns), intent(in) :: inputs
     type(climlink_status), intent(out) :: status
     real(r8) :: values(inputs%n_column, self%n_level)
     logical :: is_profile
     integer :: at, i
 
-    at = inputs%find(name)
+    at = findloc(inputs%variables%name, name, dim=1)
     is_profile = .true.
     if (at > 0) then
-      is_profile = inputs%width(at) > 1
-      values(:, :inputs%width(at)) = transpose(inputs%values(inputs%first(at):inputs%first(at) &
-                                                             + inputs%width(at) - 1, :))
+      is_profile = inputs%variables(at)%has_levels
+      associate (rows => inputs%values(inputs%variables(at)%first:inputs%variables(at)%last, :))
+        values(:, :size(rows, 1)) = transpose(rows)
+      end associate
     else if (self%lags%has(name)) then
       is_profile = self%lags%width(name) > 1
       call self%lags%get(name, values(:, :self%lags%width(name)), status)
     else if (name == 'state_rh') then
-      values = relative_humidity(transpose(inputs%section('state_t')), &
-                                 transpose(inputs%section('state_q0001')), &
-                                 transpose(inputs%section('state_pmid')))
+      values = transpose(relative_humidity(inputs%t, inputs%q, inputs%p_mid))
     else
       is_profile = .false.
       if (name == 'clat') values(:, 1) = cos(self%latitude)
@@ -334,29 +327,29 @@ contains
   !> What is applied of both answers, as the policy says for each output of this step.
   pure subroutine combine(self, reference, emulated, applied)
     class(hybrid_physics), intent(in) :: self
-    type(column_table), intent(in) :: reference
-    type(column_table), intent(in) :: emulated
-    type(column_table), intent(inout) :: applied
+    type(output_columns), intent(in) :: reference
+    type(output_columns), intent(in) :: emulated
+    type(output_columns), intent(inout) :: applied
     integer :: i, first, last
 
     if (.not. self%has_emulator) then
       applied%values = reference%values
       return
     end if
-    do i = 1, size(reference%names)
-      first = reference%first(i)
-      last = first + reference%width(i) - 1
+    do i = 1, size(reference%variables)
+      first = reference%variables(i)%first
+      last = reference%variables(i)%last
       applied%values(first:last, :) = climlink_blend( &
         reference%values(first:last, :), emulated%values(first:last, :), &
-        self%policy%weight_of(trim(reference%names(i)), self%step))
+        self%policy%weight_of(trim(reference%variables(i)%name), self%step))
     end do
   end subroutine combine
 
   !> In shadow mode, the answer that is not applied.
   pure function other(self, reference, emulated) result(values)
     class(hybrid_physics), intent(in) :: self
-    type(column_table), intent(in) :: reference
-    type(column_table), intent(in) :: emulated
+    type(output_columns), intent(in) :: reference
+    type(output_columns), intent(in) :: emulated
     real(r8), allocatable :: values(:, :)
 
     if (self%policy%feedback == 'emulator') then
