@@ -1,8 +1,8 @@
 !> Namelist files made of groups, each the settings of one part of a host. What may be set is listed
 !! by the declarations that read the file.
 !!
-!! A part's settings are a type that extends namelist_group. Its namelist objects are pointers to its
-!! components, so that an entry is declared, pointed at and listed, and never copied.
+!! A part's settings are a type that extends namelist_group. Its namelist objects are pointers to
+!! its components, so that an entry is declared, pointed at and listed, and never copied.
 module host_namelists
   implicit none (type, external)
   private

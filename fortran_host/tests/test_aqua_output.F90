@@ -226,8 +226,8 @@ contains
     integer :: column, k
 
     do column = 1, grid%n_column
-      values(:, column) = [(real(1000 * number + 100 * step + k, r8) + 0.001_r8 * real(column, r8), &
-                            k = 1, levels%n_level)]
+      values(:, column) = 0.001_r8 * real(column, r8) &
+        + [(real(1000 * number + 100 * step + k, r8), k = 1, levels%n_level)]
     end do
   end function profile
 

@@ -49,14 +49,23 @@ module aqua_column_table
   !> All that a column brings to the emulated part, but for lagged inputs; in the order of ClimSim's
   !! mli files.
   type, extends(column_table) :: input_columns
-    real(r8), pointer, dimension(:) :: aldif, aldir, asdif, asdir      !! Albedos
-    real(r8), pointer, dimension(:) :: icefrac, landfrac, ocnfrac      !! Shares of the surface
-    real(r8), pointer, dimension(:) :: lwup                            !! From the surface
-    real(r8), pointer, dimension(:) :: snowhice, snowhland
-    real(r8), pointer, dimension(:) :: coszrs, solin                   !! Sun
-    real(r8), pointer, dimension(:) :: lhflx, shflx, taux, tauy        !! Of the last step, upward
-    real(r8), pointer, dimension(:) :: ps
-    real(r8), pointer, dimension(:, :) :: p_mid, q, qc, qi, t, u, v, ch4, n2o, ozone
+    !> Albedos
+    real(r8), pointer, dimension(:) :: aldif => null(), aldir => null(), asdif => null(), &
+      asdir => null()
+    !> Shares of the surface
+    real(r8), pointer, dimension(:) :: icefrac => null(), landfrac => null(), ocnfrac => null()
+    !> From the surface
+    real(r8), pointer, dimension(:) :: lwup => null()
+    real(r8), pointer, dimension(:) :: snowhice => null(), snowhland => null()
+    !> Sun
+    real(r8), pointer, dimension(:) :: coszrs => null(), solin => null()
+    !> Of the last step, upward
+    real(r8), pointer, dimension(:) :: lhflx => null(), shflx => null(), taux => null(), &
+      tauy => null()
+    real(r8), pointer, dimension(:) :: ps => null()
+    real(r8), pointer, dimension(:, :) :: p_mid => null(), q => null(), qc => null(), &
+      qi => null(), t => null(), u => null(), v => null(), ch4 => null(), n2o => null(), &
+      ozone => null()
   contains
     procedure :: declare => declare_inputs
   end type input_columns
@@ -64,8 +73,10 @@ module aqua_column_table
   !> All that the emulated part makes of a column; in the order of ClimSim's mlo files, where a
   !! tendency stands for the state after it.
   type, extends(column_table) :: output_columns
-    real(r8), pointer, dimension(:) :: flwds, netsw, precc, precsc, soll, solld, sols, solsd
-    real(r8), pointer, dimension(:, :) :: dqdt, dqcdt, dqidt, dtdt, dudt, dvdt
+    real(r8), pointer, dimension(:) :: flwds => null(), netsw => null(), precc => null(), &
+      precsc => null(), soll => null(), solld => null(), sols => null(), solsd => null()
+    real(r8), pointer, dimension(:, :) :: dqdt => null(), dqcdt => null(), dqidt => null(), &
+      dtdt => null(), dudt => null(), dvdt => null()
   contains
     procedure :: declare => declare_outputs
   end type output_columns
@@ -74,10 +85,14 @@ module aqua_column_table
   !! one step; the surface fluxes, which the next step's emulated part is given; diagnostics. The
   !! names are the host's own.
   type, extends(column_table) :: host_columns
-    real(r8), pointer, dimension(:, :) :: added_t, added_q, added_u, added_v
-    real(r8), pointer, dimension(:) :: lhflx, shflx, taux, tauy
-    real(r8), pointer, dimension(:) :: fsnt, flut                      !! At the top, net and out
-    real(r8), pointer, dimension(:) :: limiter_water, limited_cells    !! By keeping water positive
+    real(r8), pointer, dimension(:, :) :: added_t => null(), added_q => null(), &
+      added_u => null(), added_v => null()
+    real(r8), pointer, dimension(:) :: lhflx => null(), shflx => null(), taux => null(), &
+      tauy => null()
+    !> At the top, net and out
+    real(r8), pointer, dimension(:) :: fsnt => null(), flut => null()
+    !> By keeping water positive
+    real(r8), pointer, dimension(:) :: limiter_water => null(), limited_cells => null()
   contains
     procedure :: declare => declare_host
   end type host_columns
@@ -190,10 +205,9 @@ contains
     class(column_table), intent(inout), target :: self
     character(len=*), intent(in) :: name
     character(len=*), intent(in) :: units
-    real(r8), pointer, intent(out) :: values(:, :)        !! [level, column]
+    real(r8), pointer, intent(inout) :: values(:, :)        !! [level, column]
 
     call self%append(column_variable(name, units, has_levels=.true.), self%n_level)
-    values => null()
     associate (rows => self%variables(size(self%variables)))
       if (associated(self%values)) values => self%values(rows%first:rows%last, :)
     end associate
@@ -203,11 +217,12 @@ contains
     class(column_table), intent(inout), target :: self
     character(len=*), intent(in) :: name
     character(len=*), intent(in) :: units
-    real(r8), pointer, intent(out) :: values(:)           !! [column]
+    real(r8), pointer, intent(inout) :: values(:)           !! [column]
 
     call self%append(column_variable(name, units), 1)
-    values => null()
-    if (associated(self%values)) values => self%values(self%variables(size(self%variables))%first, :)
+    associate (rows => self%variables(size(self%variables)))
+      if (associated(self%values)) values => self%values(rows%first, :)
+    end associate
   end subroutine add_scalar
 
   subroutine append(self, variable, width)

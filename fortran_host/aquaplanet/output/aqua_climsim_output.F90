@@ -62,7 +62,8 @@ contains
     real(r8), intent(in) :: dt
     type(column_variable), intent(out) :: variables(:)
     real(r8), intent(out) :: after(:, :)                  !! [row, column]
-    integer :: i, at
+    type(column_variable) :: was
+    integer :: i
 
     variables = made%variables
     after = made%values
@@ -70,13 +71,12 @@ contains
       associate (name => variables(i)%name, first => variables(i)%first, last => variables(i)%last)
         if (index(name, tendency) /= 1) cycle
         name = state // name(len(tendency) + 1:)
-        at = findloc(before%variables%name, name, dim=1)
-        after(first:last, :) = before%values(before%variables(at)%first: &
-                                             before%variables(at)%last, :) + dt * after(first:last, :)
+        was = before%variables(findloc(before%variables%name, name, dim=1))
+        after(first:last, :) = before%values(was%first:was%last, :) + dt * after(first:last, :)
         ! Taking all of a species leaves a little less than nothing, by rounding; ClimSim's files
         ! have no negative water.
-        if (before%variables(at)%units == 'kg/kg') after(first:last, :) = max(after(first:last, :), &
-                                                                             0.0_r8)
+        if (was%units /= 'kg/kg') cycle
+        after(first:last, :) = max(after(first:last, :), 0.0_r8)
       end associate
     end do
   end subroutine state_after
@@ -96,13 +96,14 @@ contains
     if (len(error) > 0) return
     call define(file, n_level, size(values, 2), variables, ids, date, second, error)
     do i = 1, size(variables)
-      associate (first => variables(i)%first, last => variables(i)%last)
-        if (variables(i)%has_levels) then
-          call attempt(error, path, nf90_put_var(file%id, ids(i), transpose(values(first:last, :))), &
-                       trim(variables(i)%name))
+      associate (of => variables(i))
+        if (of%has_levels) then
+          call attempt(error, path, nf90_put_var(file%id, ids(i), &
+                                                 transpose(values(of%first:of%last, :))), &
+                       trim(of%name))
         else
-          call attempt(error, path, nf90_put_var(file%id, ids(i), values(first, :)), &
-                       trim(variables(i)%name))
+          call attempt(error, path, nf90_put_var(file%id, ids(i), values(of%first, :)), &
+                       trim(of%name))
         end if
       end associate
     end do

@@ -95,8 +95,8 @@ contains
     else if (self%restart_every_steps < 0) then
       error = '/run/ restart_every_steps must be 0 or more'
     else if (all(self%physics /= [character(len=11) :: 'moist', 'held_suarez', 'none'])) then
-      error = "/run/ physics must be 'moist', 'held_suarez' or 'none', not '" // trim(self%physics) &
-        // "'"
+      error = "/run/ physics must be 'moist', 'held_suarez' or 'none', not '" // &
+              trim(self%physics) // "'"
     else if (all(self%initial /= [character(len=15) :: 'moist', 'rest_isothermal', &
                                  'rest_adiabatic', 'baroclinic_wave'])) then
       error = "/run/ initial must be 'moist', 'rest_isothermal', 'rest_adiabatic' or " // &

@@ -76,8 +76,8 @@ contains
       error = "/output/ climsim_every_steps: there are columns to sample with physics = 'moist' " &
               // 'in /run/ only'
     else if (len_trim(settings%emulator%package) > 0) then
-      error = "/emulator/ package: an emulator replaces the moist physics; set physics = " // &
-              "'moist' in /run/"
+      error = "/emulator/ package: an emulator replaces the moist physics; set physics = 'moist' " &
+              // 'in /run/'
     end if
   end function problem
 
