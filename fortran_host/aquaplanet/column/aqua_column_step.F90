@@ -33,7 +33,7 @@ module aqua_column_step
     type(output_columns) :: applied
     type(host_columns) :: added
     type(output_columns) :: recorded
-    type(output_columns) :: reference, emulated
+    type(output_columns) :: reference
     type(column_inputs) :: column
     type(column_outputs) :: outcome
   contains
@@ -55,7 +55,6 @@ contains
       call self%host%make(n_level, n_column)
       call self%shadow%make(n_level, n_column)
       call self%reference%make(n_level, self%count)
-      call self%emulated%make(n_level, self%count)
       call allocate_inputs(n_level, self%column)
       call allocate_outputs(n_level, self%outcome)
     end associate
@@ -80,7 +79,7 @@ contains
     integer :: i
 
     error = ''
-    call hybrid%begin(step_number, self%inputs)
+    call hybrid%begin(step_number)
     if (hybrid%needs_reference()) then
       call self%run_reference(levels, parameters, dt)
     else
@@ -89,22 +88,22 @@ contains
       self%host%flut = self%host%fsnt
     end if
     if (hybrid%needs_emulator()) then
-      call hybrid%run(self%inputs, self%emulated, error)
+      call hybrid%run(error)
       write (where, '(2(a,i0),a)') ' (column 1 of this rank is column ', self%first, ' of the ', &
         self%results%n_column, ' of the model)'
       if (len(error) > 0) error = error // trim(where)
     end if
     call agree(error)
     if (len(error) > 0) return
-    call hybrid%combine(self%reference, self%emulated, self%applied)
+    call hybrid%combine(self%reference, self%applied)
     do i = 1, self%count
       call self%finish_column(levels, sea_surface_temperature(self%first + i - 1), dt, i)
     end do
-    call hybrid%finish(self%inputs, self%applied)
+    call hybrid%finish(self%applied)
     call share_results(self%results)
     call share_results(self%host)
     if (.not. hybrid%shadows()) return
-    self%recorded%values = hybrid%other(self%reference, self%emulated)
+    self%recorded%values = hybrid%other(self%reference)
     call share_results(self%shadow)
   end subroutine step
 

@@ -7,10 +7,13 @@
 !! as they lie. Tables refer to their values: a copy of a table has the same ones.
 module aqua_column_table
   use aqua_constants, only: r8
+  use climlink, only: climlink_error_internal, climlink_host_fields, climlink_status
+  use climlink_humidity, only: relative_humidity
   implicit none (type, external)
   private
 
-  public :: column_table, column_variable, input_columns, output_columns, host_columns
+  public :: column_table, column_variable, input_columns, place_columns, output_columns, &
+            host_columns
 
   integer, parameter, public :: name_length = 24
 
@@ -29,6 +32,7 @@ module aqua_column_table
   contains
     procedure :: make
     procedure :: view
+    procedure :: add_to
     procedure(declare_variables), deferred :: declare
     procedure, private :: declare_anew
     procedure, private :: add_profile
@@ -68,7 +72,16 @@ module aqua_column_table
       ozone => null()
   contains
     procedure :: declare => declare_inputs
+    procedure :: add_humidity_to
   end type input_columns
+
+  !> Where a column is, for packages that want to know.
+  type, extends(column_table) :: place_columns
+    !> Cosine and sine of latitude, and the number of the column from 1
+    real(r8), pointer, dimension(:) :: clat => null(), slat => null(), icol => null()
+  contains
+    procedure :: declare => declare_places
+  end type place_columns
 
   !> All that the emulated part makes of a column; in the order of ClimSim's mlo files, where a
   !! tendency stands for the state after it.
@@ -130,6 +143,14 @@ contains
     call self%add('pbuf_N2O', 'kg/kg', self%n2o)
     call self%add('pbuf_ozone', 'kg/kg', self%ozone)
   end subroutine declare_inputs
+
+  subroutine declare_places(self)
+    class(place_columns), intent(inout), target :: self
+
+    call self%add('clat', '1', self%clat)
+    call self%add('slat', '1', self%slat)
+    call self%add('icol', '1', self%icol)
+  end subroutine declare_places
 
   subroutine declare_outputs(self)
     class(output_columns), intent(inout), target :: self
@@ -193,6 +214,54 @@ contains
     self%values => of%values(:, first:first + count - 1)
     call self%declare_anew()
   end subroutine view
+
+  !> Adds all variables to what the host gives to an emulator, or takes from it.
+  subroutine add_to(self, fields, taken)
+    class(column_table), intent(in) :: self
+    type(climlink_host_fields), intent(inout) :: fields
+    logical, intent(in), optional :: taken
+    integer :: i
+
+    do i = 1, size(self%variables)
+      associate (of => self%variables(i))
+        if (of%has_levels) then
+          call fields%add_profile(of%name, of%units, self%values(of%first:of%last, :), taken, &
+                                  axes='level sample')
+        else
+          call fields%add_scalar(of%name, of%units, self%values(of%first, :), taken)
+        end if
+      end associate
+    end do
+  end subroutine add_to
+
+  !> Adds what is made of the columns where a package wants it.
+  subroutine add_humidity_to(self, fields)
+    class(input_columns), intent(in), target :: self
+    type(climlink_host_fields), intent(inout) :: fields
+
+    call fields%add_provider('state_rh', '1', humidity_of, 'sample level', self)
+  end subroutine add_humidity_to
+
+  !> Relative humidity of the columns in context.
+  subroutine humidity_of(context, name, first_sample, values, status)
+    class(*), intent(in) :: context
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first_sample
+    real(r8), intent(out) :: values(:, :)
+    type(climlink_status), intent(inout) :: status
+
+    select type (context)
+    type is (input_columns)
+      associate (i => first_sample, j => first_sample + size(values, 1) - 1)
+        values = transpose(relative_humidity(context%t(:, i:j), context%q(:, i:j), &
+                                             context%p_mid(:, i:j)))
+      end associate
+    class default
+      values = 0.0_r8
+      status%code = climlink_error_internal
+      status%message = name // ' is made of a table of inputs'
+    end select
+  end subroutine humidity_of
 
   subroutine declare_anew(self)
     class(column_table), intent(inout), target :: self

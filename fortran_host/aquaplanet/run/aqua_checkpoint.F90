@@ -129,18 +129,19 @@ contains
     character(len=:), allocatable, intent(inout) :: error
     character(len=:), allocatable :: package
     character(len=12) :: text
-    integer :: n_column
+    integer :: n_column, spun_up
 
     n_column = model%grid%n_column
     associate (hybrid => model%hybrid)
+      spun_up = model%step_number + hybrid%lags%steps_needed()
       if (len(error) == 0 .and. hybrid%has_lags) then
         if (file%length(lags_name) > 0) then
           allocate (coupling%lags(hybrid%lags%state_size(), n_column))
           call file%get(lags_name, coupling%lags, error)
-        else if (model%step_number + 2 > model%settings%emulator%spin_up_steps) then
-          write (text, '(i0)') model%step_number + 2
-          error = path // ': the emulator needs two steps of history, and this restart has ' // &
-                  'none: set spin_up_steps to ' // trim(text) // ' or more in /emulator/'
+        else if (spun_up > model%settings%emulator%entries%spin_up_steps) then
+          write (text, '(i0)') spun_up
+          error = path // ': the emulator needs steps of history, and this restart has none: ' // &
+                  'set spin_up_steps to ' // trim(text) // ' or more in /emulator/'
         end if
       end if
       if (len(error) > 0 .or. .not. hybrid%carried%has_state() .or. &

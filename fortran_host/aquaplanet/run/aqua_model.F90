@@ -21,7 +21,6 @@ module aqua_model
   use aqua_sun, only: solar_geometry
   use aqua_surface, only: ocean_albedo, sea_surface_temperature
   use aqua_transport, only: tracer_transport
-  use climlink_coupling, only: climlink_coupling_policy
   use host_parallel, only: agree
   implicit none (type, external)
   private
@@ -86,31 +85,19 @@ contains
     call self%worker%initialize(self%before)
     allocate (self%tracers(3, self%levels%n_level, self%grid%n_column), source=0.0_r8)
     self%sst = sea_surface_temperature(self%latitudes())
-    if (len_trim(settings%emulator%package) > 0) call self%open_emulator(error)
+    if (len_trim(settings%emulator%entries%package) > 0) call self%open_emulator(error)
   end subroutine initialize
 
   !> Opens the package of a hybrid run. Collective.
   subroutine open_emulator(self, error)
     class(aquaplanet_model), intent(inout) :: self
     character(len=:), allocatable, intent(out) :: error
-    type(climlink_coupling_policy) :: policy
     real(r8) :: latitude(self%grid%n_column)
 
     latitude = self%latitudes()
-    associate (wanted => self%settings%emulator, worker => self%worker)
-      policy%mode = wanted%mode
-      policy%variables = pack(wanted%variables, len_trim(wanted%variables) > 0)
-      policy%feedback = wanted%feedback
-      policy%spin_up_steps = wanted%spin_up_steps
-      policy%ramp = wanted%ramp
-      policy%ramp_factor = wanted%ramp_factor
-      policy%ramp_steps = wanted%ramp_steps
-      policy%ramp_on_steps = wanted%ramp_on_steps
-      policy%ramp_off_steps = wanted%ramp_off_steps
-      call self%hybrid%open(trim(wanted%package), trim(wanted%pinned_sha256), trim(wanted%device), &
-                            wanted%threads, wanted%micro_batch, wanted%constraints_off, policy, &
-                            worker%inputs, worker%emulated, &
-                            latitude(worker%first:worker%first + worker%count - 1), &
+    associate (wanted => self%settings%emulator%entries, mine => self%worker)
+      call self%hybrid%open(trim(wanted%package), wanted%options(), wanted%policy(), mine%inputs, &
+                            latitude(mine%first:mine%first + mine%count - 1), &
                             self%settings%run%time_step_s, error)
     end associate
   end subroutine open_emulator

@@ -1,11 +1,11 @@
 !> What a run of the embedded model is told: the settings of its parts, read from one namelist file.
 module aqua_settings
   use aqua_dynamics_settings, only: dynamics_settings
-  use aqua_emulator_settings, only: emulator_settings
   use aqua_level_settings, only: level_settings
   use aqua_output_settings, only: output_settings
   use aqua_physics_settings, only: physics_parameters
   use aqua_run_settings, only: run_settings
+  use host_emulator_group, only: emulator_group
   use host_namelists, only: namelist_file
   implicit none (type, external)
   private
@@ -18,16 +18,17 @@ module aqua_settings
     type(dynamics_settings) :: dynamics
     type(physics_parameters) :: physics
     type(output_settings) :: output
-    type(emulator_settings) :: emulator
+    type(emulator_group) :: emulator
   end type aquaplanet_settings
 
 contains
 
-  !> The groups of the file.
+  !> The groups of the file, with their defaults.
   function groups_of(settings) result(file)
     type(aquaplanet_settings), intent(inout), target :: settings
     type(namelist_file) :: file
 
+    call settings%emulator%entries%set_defaults()
     call file%add('run', settings%run, is_needed=.true.)
     call file%add('levels', settings%levels, is_needed=.true.)
     call file%add('dynamics', settings%dynamics)
@@ -75,7 +76,7 @@ contains
     else if (settings%output%climsim_every_steps > 0) then
       error = "/output/ climsim_every_steps: there are columns to sample with physics = 'moist' " &
               // 'in /run/ only'
-    else if (len_trim(settings%emulator%package) > 0) then
+    else if (len_trim(settings%emulator%entries%package) > 0) then
       error = "/emulator/ package: an emulator replaces the moist physics; set physics = 'moist' " &
               // 'in /run/'
     end if
