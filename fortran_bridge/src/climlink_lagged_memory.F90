@@ -222,8 +222,8 @@ contains
       outcome = refusal(climlink_error_argument, 'pass one table, or an array of rank 1 of them')
     end select
     if (outcome%ok() .and. first <= size(values, 1)) then
-      outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(first - 1) // &
-                        ' columns, the memory ' // number_text(size(values, 1)))
+      outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(first - 1) &
+                        // ' columns, the memory ' // number_text(size(values, 1)))
     end if
     if (outcome%ok()) values = new
   end subroutine collect

@@ -7,7 +7,7 @@ module climlink_level_exchange
   implicit none (type, external)
   private
 
-  public :: host_levels, set_remapped, set_midpoints, get_remapped, keep_positive
+  public :: host_levels, to_package, midpoints, get_remapped, keep_positive
 
   !> Where the host's levels are, and the package's grid.
   type :: host_levels
@@ -38,34 +38,27 @@ contains
     n = size(self%p_interface, 2) - 1
   end function number
 
-  !> Sets an input to the means of the package's layers.
-  subroutine set_remapped(levels, emulator, name, values, first, status)
+  !> Means of the package's layers [sample, package level] of a profile [sample, host level].
+  subroutine to_package(levels, values, remapped, status)
     type(host_levels), intent(in) :: levels
-    type(climlink_emulator), intent(inout) :: emulator
-    character(len=*), intent(in) :: name
-    real(real64), intent(in) :: values(:, :)                   !! [sample, host level]
-    integer, intent(in) :: first
+    real(real64), intent(in) :: values(:, :)
+    real(real64), intent(out) :: remapped(:, :)
     type(climlink_status), intent(inout) :: status             !! No error before.
-    real(real64) :: remapped(size(values, 1), levels%remap%package_levels())
 
     call levels%remap%to_package(levels%p_interface(:size(values, 1), :), values, remapped, status)
-    if (status%ok()) call emulator%set(name, remapped, first, status)
-  end subroutine set_remapped
+  end subroutine to_package
 
-  !> Sets an input to the pressures at the midpoints of the package's levels.
-  subroutine set_midpoints(levels, emulator, name, n_sample, first, status)
+  !> Pressures [Pa] at the midpoints of the package's levels [sample, package level].
+  subroutine midpoints(levels, pressure, status)
     type(host_levels), intent(in) :: levels
-    type(climlink_emulator), intent(inout) :: emulator
-    character(len=*), intent(in) :: name
-    integer, intent(in) :: n_sample, first
+    real(real64), intent(out) :: pressure(:, :)
     type(climlink_status), intent(inout) :: status             !! No error before.
-    real(real64) :: pressure(n_sample, levels%remap%package_levels())
 
-    call levels%remap%package_midpoints(levels%p_interface(:n_sample, :), pressure, status)
-    if (status%ok()) call emulator%set(name, pressure, first, status)
-  end subroutine set_midpoints
+    call levels%remap%package_midpoints(levels%p_interface(:size(pressure, 1), :), pressure, status)
+  end subroutine midpoints
 
-  !> Gets an output [sample, host level], with the same sum of value * dp as in the package's layers.
+  !> Gets an output [sample, host level], with the same sum of value * dp as in the package's
+  !! layers.
   subroutine get_remapped(levels, emulator, name, values, first, status)
     type(host_levels), intent(in) :: levels
     type(climlink_emulator), intent(in) :: emulator

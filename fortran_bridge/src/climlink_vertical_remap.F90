@@ -132,7 +132,7 @@ contains
         call self%initialize(p0, hyai, hybi, outcome)
       end if
     else if (choice /= 'none') then
-      outcome = failure(climlink_error_argument, process_rank(), "vertical_remap must be none " // &
+      outcome = failure(climlink_error_argument, process_rank(), 'vertical_remap must be none ' // &
                         "or conservative, not '" // trim(choice) // "'")
     end if
     call settle(outcome, status)

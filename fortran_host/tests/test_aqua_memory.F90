@@ -4,7 +4,7 @@
 !! it begins with m = 2 T (RememberedAir of memory_fixtures.py).
 program test_aqua_memory
   use, intrinsic :: iso_fortran_env, only: real32
-  use aqua_column_table, only: column_table
+  use aqua_column_table, only: input_columns, output_columns
   use aqua_constants, only: r8
   use aqua_hybrid, only: coupling_state, hybrid_physics
   use climlink_coupling, only: climlink_coupling_policy
@@ -32,39 +32,39 @@ contains
   function memory(unit, begun, step) result(m)
     integer, intent(in) :: unit, begun, step
     real(r8) :: m(n_level, n)
-    type(column_table) :: inputs
+    type(input_columns) :: inputs
     real(real32) :: remembered(n_level, n), t(n_level, n)
     integer :: k
 
     inputs = inputs_of(begun)
-    remembered = 2.0_real32 * real(inputs%section('state_t'), real32)
+    remembered = 2.0_real32 * real(inputs%t, real32)
     do k = begun, step - 1
       inputs = inputs_of(k)
-      t = real(inputs%section('state_t'), real32)
+      t = real(inputs%t, real32)
       remembered = 0.5_real32 * remembered + real(unit, real32) * t
     end do
     m = real(remembered, r8)
   end function memory
 
   subroutine check_step(emulated, begun, step, what)
-    type(column_table), intent(in) :: emulated
+    type(output_columns), intent(in) :: emulated
     integer, intent(in) :: begun, step
     character(len=*), intent(in) :: what
-    type(column_table) :: inputs
+    type(input_columns) :: inputs
 
     inputs = inputs_of(step)
-    call check(equal(emulated%section('ptend_t'), product_of(memory(1, begun, step), &
+    call check(equal(emulated%dtdt, product_of(memory(1, begun, step), &
                                                              1e-6_real32)), what // ': ptend_t')
-    call check(equal(emulated%section('ptend_u'), product_of(memory(2, begun, step), &
+    call check(equal(emulated%dudt, product_of(memory(2, begun, step), &
                                                              -1e-5_real32)), what // ': ptend_u')
-    call check(equal(emulated%section('ptend_v'), product_of(inputs%section('state_v'), &
+    call check(equal(emulated%dvdt, product_of(inputs%v, &
                                                              2e-5_real32)), what // ': ptend_v')
   end subroutine check_step
 
   subroutine remembered_air()
     type(hybrid_physics) :: hybrid
     type(climlink_coupling_policy) :: policy
-    type(column_table) :: applied, emulated
+    type(output_columns) :: applied, emulated
     character(len=:), allocatable :: error
     integer :: step
 
@@ -87,7 +87,7 @@ contains
   subroutine steps_without_the_emulator()
     type(hybrid_physics) :: hybrid
     type(climlink_coupling_policy) :: policy
-    type(column_table) :: applied, emulated
+    type(output_columns) :: applied, emulated
     character(len=:), allocatable :: error
     integer, parameter :: begun(10) = [0, 0, 3, 3, 3, 0, 7, 7, 7, 0]
     integer :: step
@@ -110,7 +110,7 @@ contains
     integer, parameter :: n_last = 5
     type(hybrid_physics) :: whole, resumed
     type(climlink_coupling_policy) :: policy
-    type(column_table) :: applied, emulated, again
+    type(output_columns) :: applied, emulated, again
     type(coupling_state) :: state
     character(len=:), allocatable :: error
     integer :: stop_at, step
@@ -142,7 +142,7 @@ contains
   subroutine another_restart()
     type(hybrid_physics) :: hybrid
     type(climlink_coupling_policy) :: policy
-    type(column_table) :: applied, emulated
+    type(output_columns) :: applied, emulated
     type(coupling_state) :: nothing, wrong
     character(len=:), allocatable :: error
 

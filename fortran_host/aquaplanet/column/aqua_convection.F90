@@ -4,9 +4,9 @@
 !! convection is shallow and only stirs. Part of the condensate stays behind as cloud, and wind is
 !! mixed.
 module aqua_convection
-  use aqua_column_types, only: physics_parameters
   use aqua_constants, only: dry_air_gas, gravity, heat_capacity, kappa, latent_fusion, &
                             latent_vaporization, r8, water_vapor_gas
+  use aqua_physics_settings, only: physics_parameters
   use aqua_saturation, only: liquid_fraction, saturation_specific_humidity
   implicit none (type, external)
   private

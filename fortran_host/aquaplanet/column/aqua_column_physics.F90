@@ -1,11 +1,12 @@
 !> The reference physics: what an emulator of the embedded model replaces. A pure function of one
 !! column; no memory between calls.
 module aqua_column_physics
-  use aqua_column_types, only: column_inputs, column_outputs, physics_parameters
+  use aqua_column_types, only: column_inputs, column_outputs
   use aqua_condensation, only: cloud_fraction_of, condense, precipitate, settle_phase
   use aqua_constants, only: gravity, heat_capacity, latent_fusion, r8, water_density
   use aqua_convection, only: convect, mix_momentum
   use aqua_longwave, only: longwave
+  use aqua_physics_settings, only: physics_parameters
   use aqua_shortwave, only: shortwave, shortwave_result
   implicit none (type, external)
   private

@@ -4,14 +4,13 @@
 !!     mpirun -np 2 climlink-aquaplanet NAMELIST
 !!     climlink-aquaplanet --list-settings
 !!
-!! Settings: aqua_namelists.F90. Exit code 0 when the run finished, 1 on failure, 2 on wrong usage,
+!! Settings: aqua_settings.F90. Exit code 0 when the run finished, 1 on failure, 2 on wrong usage,
 !! 3 when the model left its bounds or the emulator failed; what was written until then stays
 !! readable.
 program climlink_aquaplanet
   use, intrinsic :: iso_fortran_env, only: output_unit
-  use aqua_namelists, only: list_settings, read_settings
   use aqua_run, only: run_case
-  use aqua_settings, only: aquaplanet_settings
+  use aqua_settings, only: aquaplanet_settings, list_settings, read_settings
   use host_parallel, only: end_parallel, exit_usage, rank, require, start_parallel
   implicit none (type, external)
 

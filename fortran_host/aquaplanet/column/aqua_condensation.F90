@@ -4,9 +4,9 @@
 !! Kristjansson 1989, Mon. Wea. Rev. 117, 1641), ice falls out (Heymsfield and Donner 1990, J.
 !! Atmos. Sci. 47, 1865), and what falls evaporates in dry air and melts in warm air.
 module aqua_condensation
-  use aqua_column_types, only: physics_parameters
   use aqua_constants, only: dry_air_gas, gravity, heat_capacity, latent_fusion, &
                             latent_vaporization, r8
+  use aqua_physics_settings, only: physics_parameters
   use aqua_saturation, only: all_ice, condensation_heat, freezing, liquid_fraction, &
                              saturation_with_slope
   implicit none (type, external)

@@ -6,6 +6,7 @@
 !! Everything is replicated on all ranks and deterministic.
 module aqua_dynamics
   use aqua_constants, only: earth_radius, pi, r8, seconds_per_day
+  use aqua_dynamics_settings, only: dynamics_settings
   use aqua_grid, only: gaussian_grid
   use aqua_grid_tendencies, only: grid_tendencies, grid_workspace
   use aqua_levels, only: hybrid_levels, midpoint_pressure
@@ -16,20 +17,7 @@ module aqua_dynamics
   implicit none (type, external)
   private
 
-  public :: dynamical_core, dynamics_settings
-
-  type :: dynamics_settings
-    real(r8) :: time_step_s = 1200.0_r8
-    integer :: diffusion_order = 8              !! Power of the gradient: 4 or 8.
-    real(r8) :: diffusion_time_d = 1.0_r8       !! e-folding time of the smallest wave [day]
-    real(r8) :: sponge_top_pa = 100.0_r8        !! Drag on winds at lower pressure than this [Pa]
-    real(r8) :: sponge_time_d = 0.5_r8          !! e-folding time of the drag on the top level [day]
-    real(r8) :: reference_temperature_k = 300.0_r8  !! Of the semi-implicit terms; no colder than
-                                                    !! the atmosphere.
-    real(r8) :: filter_nu = 0.1_r8              !! Strength of the time filter.
-    real(r8) :: filter_alpha = 0.53_r8          !! Share of it that acts on the middle time level; 1
-                                                !! is Robert and Asselin's.
-  end type dynamics_settings
+  public :: dynamical_core
 
   real(r8), parameter :: reference_pressure = 1.0e5_r8     !! Of the semi-implicit terms [Pa]
 
@@ -82,21 +70,8 @@ contains
     character(len=:), allocatable, intent(out) :: error
     integer :: l, c
 
-    error = ''
-    if (settings%diffusion_order < 2 .or. modulo(settings%diffusion_order, 2) /= 0) error = &
-      'diffusion_order must be even'
-    if (.not. (settings%time_step_s > 0.0_r8 .and. settings%diffusion_time_d > 0.0_r8 &
-               .and. settings%sponge_time_d > 0.0_r8 &
-               .and. settings%reference_temperature_k &
-               > 0.0_r8)) error = 'times and temperatures must be positive'
-    if (settings%filter_nu < 0.0_r8 .or. settings%filter_alpha < 0.5_r8 .or. settings%filter_alpha &
-        > 1.0_r8) then
-      error = 'filter_nu must be 0 or more and filter_alpha between 0.5 and 1'
-    end if
-    if (len(error) > 0) then
-      error = '/dynamics/ ' // error
-      return
-    end if
+    error = settings%problem()
+    if (len(error) > 0) return
     self%grid = grid
     self%levels = levels
     self%settings = settings

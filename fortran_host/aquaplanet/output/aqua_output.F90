@@ -3,34 +3,32 @@
 module aqua_output
   use aqua_budgets, only: find_budget_row, write_budget_header, write_budget_row
   use aqua_climsim_output, only: write_climsim_pair, write_grid_file
-  use host_calendar, only: civil_date, model_time, stamp
+  use host_calendar, only: civil_date, model_time
   use aqua_constants, only: r8
-  use aqua_fields, only: profile_fields, profile_values, surface_fields, surface_values
-  use aqua_history, only: history_field, history_stream
+  use aqua_fields, only: model_fields
+  use aqua_history, only: history_stream
   use aqua_model, only: aquaplanet_model
-  use aqua_settings, only: path_length
+  use host_namelists, only: path_length
   use host_provenance, only: new_provenance, run_provenance
   implicit none (type, external)
   private
 
   public :: model_output
 
-  !> Of the fields of aqua_fields, how many there are without moist physics.
-  integer, parameter :: dry_profiles = 5
-  integer, parameter :: dry_scalars = 1
+  integer, parameter :: hourly = 3                   ! of the streams
 
   type :: model_output
     type(history_stream) :: streams(3)               !! Monthly, daily, hourly.
     character(len=:), allocatable :: folder
     logical :: goes_on = .false.   !! With the files of a run that was in this folder.
-    integer :: n_profile = 0
-    integer :: n_scalar = 0
+    type(model_fields) :: fields
     integer :: budget_unit = -1
   contains
     procedure :: open => output_open
     procedure :: record => output_record
     procedure :: hand_over => output_hand_over
     procedure :: close => output_close
+    procedure, private :: open_history
     procedure, private :: record_history
     procedure, private :: record_pair
     procedure, private :: open_budget
@@ -42,58 +40,59 @@ contains
   !! is '' or names what cannot be written.
   subroutine output_open(self, model, error)
     class(model_output), intent(inout) :: self
-    type(aquaplanet_model), intent(in) :: model
+    type(aquaplanet_model), intent(in), target :: model      !! Stays where it is.
     character(len=:), allocatable, intent(out) :: error
-    type(history_field), allocatable :: profiles(:), scalars(:)
-    character(len=:), allocatable :: name
-    logical :: moist
+    character(len=:), allocatable :: grid_file
 
-    moist = model%settings%run%physics == 'moist'
     self%folder = trim(model%settings%run%output_directory)
     self%goes_on = model%step_number > 0 .and. &
                    index(model%settings%run%restart_from, self%folder // '/') == 1
-    name = trim(model%settings%run%case_name)
-    profiles = profile_fields()
-    scalars = surface_fields()
-    self%n_profile = merge(size(profiles), dry_profiles, moist)
-    self%n_scalar = merge(size(scalars), dry_scalars, moist)
+    call self%fields%initialize(model)
     error = ''
-    call make_folder(self%folder // '/history', error)
-    associate (wanted => model%settings%output, &
-               fields => [profiles(:self%n_profile), scalars(:self%n_scalar)])
-      if (len(error) == 0 .and. wanted%history_monthly) then
-        call self%streams(1)%initialize('h0', self%folder // '/history', name, fields, &
-                                        model%grid, model%levels, error, &
-                                        made_by=provenance_of(model))
-      end if
-      if (len(error) == 0 .and. wanted%history_daily) then
-        call self%streams(2)%initialize('h1', self%folder // '/history', name, fields, model%grid, &
-                                        model%levels, error, &
-                                        instantaneous=wanted%history_daily_instantaneous, &
-                                        made_by=provenance_of(model))
-      end if
-      if (len(error) == 0 .and. wanted%history_hourly) then
-        call self%streams(3)%initialize('h2', self%folder // '/history', name, &
-                                        scalars(:self%n_scalar), model%grid, model%levels, error, &
-                                        made_by=provenance_of(model))
-      end if
-      if (len(error) == 0 .and. wanted%climsim_every_steps > 0) then
-        call make_folder(self%folder // '/climsim', error)
-        if (len(error) == 0) call write_grid_file(self%folder // '/climsim/' // name &
-                                                  // '_grid-info.nc', model%grid, model%levels, &
-                                                  error)
-      end if
-    end associate
-    if (len(error) == 0) call make_folder(self%folder // '/restart', error)
-    if (len(error) == 0 .and. moist) call self%open_budget(model%step_number, error)
+    call self%open_history(model, error)
+    if (model%settings%output%climsim_every_steps > 0) then
+      call make_folder(self%folder // '/climsim', error)
+      grid_file = self%folder // '/climsim/' // trim(model%settings%run%case_name) &
+                  // '_grid-info.nc'
+      if (len(error) == 0) call write_grid_file(grid_file, model%grid, model%levels, error)
+    end if
+    call make_folder(self%folder // '/restart', error)
+    if (len(error) == 0 .and. model%settings%run%physics == 'moist') then
+      call self%open_budget(model%step_number, error)
+    end if
   end subroutine output_open
+
+  !> Opens the streams that are wanted; the hourly one has no profiles.
+  subroutine open_history(self, model, error)
+    class(model_output), intent(inout) :: self
+    type(aquaplanet_model), intent(in) :: model
+    character(len=:), allocatable, intent(inout) :: error
+    character(len=*), parameter :: kinds(3) = ['h0', 'h1', 'h2']
+    logical :: is_wanted(3), is_instantaneous(3)
+    integer :: i
+
+    call make_folder(self%folder // '/history', error)
+    associate (wanted => model%settings%output, fields => self%fields%all%is)
+      is_wanted = [wanted%history_monthly, wanted%history_daily, wanted%history_hourly]
+      is_instantaneous = [.false., wanted%history_daily_instantaneous, .false.]
+      do i = 1, size(kinds)
+        if (len(error) > 0 .or. .not. is_wanted(i)) cycle
+        call self%streams(i)%initialize(kinds(i), self%folder // '/history', &
+                                        trim(model%settings%run%case_name), &
+                                        pack(fields, i < hourly .or. .not. fields%has_levels), &
+                                        model%grid, model%levels, error, &
+                                        instantaneous=is_instantaneous(i), &
+                                        made_by=provenance_of(model))
+      end do
+    end associate
+  end subroutine open_history
 
   function provenance_of(model) result(of)
     type(aquaplanet_model), intent(in) :: model
     type(run_provenance) :: of
 
     associate (settings => model%settings, emulator => model%hybrid%emulator)
-      of = new_provenance(trim(settings%run%created), trim(settings%emulator%package_name), &
+      of = new_provenance(trim(settings%run%created), trim(settings%emulator%entries%package_name), &
                           emulator%digest(), emulator%constraints_off())
     end associate
   end function provenance_of
@@ -181,23 +180,25 @@ contains
     type(aquaplanet_model), intent(in) :: model
     character(len=:), allocatable, intent(out) :: error
     type(model_time) :: now
-    integer :: i
+    logical :: needs_profiles
+    integer :: i, n_profile
 
     error = ''
     now = model%time(model%step_number)
-    if (self%streams(1)%needs_values(now) .or. self%streams(2)%needs_values(now)) then
-      do i = 1, self%n_profile
-        associate (values => profile_values(model, i))
-          call self%streams(1)%accumulate(i, values)
-          call self%streams(2)%accumulate(i, values)
-        end associate
-      end do
-    end if
-    do i = 1, self%n_scalar
-      associate (values => surface_values(model, i))
-        call self%streams(1)%accumulate(self%n_profile + i, values)
-        call self%streams(2)%accumulate(self%n_profile + i, values)
-        call self%streams(3)%accumulate(i, values)
+    needs_profiles = self%streams(1)%needs_values(now) .or. self%streams(2)%needs_values(now)
+    call self%fields%update(model, needs_profiles)
+    n_profile = count(self%fields%all%is%has_levels)
+    do i = 1, size(self%fields%all)
+      associate (field => self%fields%all(i))
+        if (field%is%has_levels) then
+          if (.not. needs_profiles) cycle
+          call self%streams(1)%accumulate(i, field%profile)
+          call self%streams(2)%accumulate(i, field%profile)
+        else
+          call self%streams(1)%accumulate(i, field%scalar)
+          call self%streams(2)%accumulate(i, field%scalar)
+          call self%streams(hourly)%accumulate(i - n_profile, field%scalar)
+        end if
       end associate
     end do
     do i = 1, size(self%streams)

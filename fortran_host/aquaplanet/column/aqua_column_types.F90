@@ -1,33 +1,11 @@
-!> What the column physics is given, what it makes, and its parameters. Level 1 is the model top;
-!! one column at a time.
+!> What the column physics is given and what it makes. Level 1 is the model top; one column at a
+!! time.
 module aqua_column_types
   use aqua_constants, only: r8
   implicit none (type, external)
   private
 
-  public :: physics_parameters, column_inputs, column_outputs, allocate_inputs, allocate_outputs
-
-  !> Parameters of the reference physics. The defaults were chosen for the climate of
-  !! docs/embedded_model.md at T10.
-  type :: physics_parameters
-    real(r8) :: co2_ppm = 367.0_r8            !! Carbon dioxide by volume.
-    real(r8) :: convection_time_s = 7200.0_r8  !! Relaxation time of the convection scheme.
-    real(r8) :: convection_humidity = 0.8_r8  !! Relative humidity that convection relaxes to.
-    real(r8) :: detrained_fraction = 0.3_r8   !! Share of the condensate of deep convection that
-                                              !! stays as cloud.
-    real(r8) :: convective_momentum = 0.3_r8  !! Mixing of wind in convecting layers, relative to
-                                              !! that of moist air.
-    real(r8) :: critical_humidity = 0.76_r8   !! Relative humidity of a layer at which cloud begins.
-    real(r8) :: rain_time_s = 7200.0_r8       !! Conversion time of dense liquid cloud to rain.
-    real(r8) :: rain_threshold = 3.0e-4_r8    !! Liquid within cloud at which rain becomes efficient
-                                              !! [kg/kg].
-    real(r8) :: ice_fall_speed = 0.9_r8       !! Of cloud ice of 1e-3 kg/m3 within cloud [m/s].
-    real(r8) :: rain_evaporation = 1.0_r8     !! Factor on the evaporation of falling precipitation.
-    real(r8) :: liquid_radius_um = 12.0_r8    !! Effective radius of cloud droplets.
-    real(r8) :: ice_radius_um = 35.0_r8       !! Effective radius of ice crystals.
-    real(r8) :: cloud_uniformity = 1.0_r8     !! Factor on cloud water in radiation for unresolved
-                                              !! variability.
-  end type physics_parameters
+  public :: column_inputs, column_outputs, allocate_inputs, allocate_outputs
 
   !> The state before and what bounds it, of one column: profiles [level], the rest scalars.
   type :: column_inputs

@@ -24,10 +24,11 @@ contains
   subroutine run_case(settings, exit_code)
     type(aquaplanet_settings), intent(in) :: settings
     integer, intent(out) :: exit_code
-    type(aquaplanet_model) :: model
+    type(aquaplanet_model), allocatable, target :: model         ! large for a stack
     type(model_output) :: output
     character(len=:), allocatable :: error, closing
 
+    allocate (model)
     call start(settings, model, output, error)
     call require(error)
     exit_code = 0
@@ -50,9 +51,10 @@ contains
   !> Builds the model, gives it its first state, and opens the output.
   subroutine start(settings, model, output, error)
     type(aquaplanet_settings), intent(in) :: settings
-    type(aquaplanet_model), intent(inout) :: model
+    type(aquaplanet_model), intent(inout), target :: model
     type(model_output), intent(inout) :: output
     character(len=:), allocatable, intent(out) :: error
+
     call hold_folder(trim(settings%run%lock_file), error)
     call require(error)
     call model%initialize(settings, error)

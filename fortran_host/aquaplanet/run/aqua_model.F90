@@ -6,7 +6,7 @@ module aqua_model
   use host_calendar, only: calendar_day, model_time, parse_stamp, time_after
   use aqua_checks, only: state_error
   use aqua_column_step, only: column_worker
-  use aqua_column_table, only: column_table, input_table
+  use aqua_column_table, only: input_columns
   use aqua_constants, only: gravity, heat_capacity, r8, seconds_per_day, stefan_boltzmann
   use aqua_dynamics, only: dynamical_core
   use aqua_gases, only: gas_profiles
@@ -14,14 +14,13 @@ module aqua_model
   use aqua_held_suarez, only: held_suarez_tendencies
   use aqua_hybrid, only: hybrid_physics
   use aqua_initial, only: initial_state, perturb
-  use aqua_levels, only: hybrid_levels, make_levels, midpoint_pressure
+  use aqua_levels, only: hybrid_levels, midpoint_pressure
   use aqua_saturation, only: saturation_specific_humidity
-  use aqua_settings, only: aquaplanet_settings, max_interfaces
+  use aqua_settings, only: aquaplanet_settings
   use aqua_summary, only: mm_per_day, summarize_columns
   use aqua_sun, only: solar_geometry
   use aqua_surface, only: ocean_albedo, sea_surface_temperature
   use aqua_transport, only: tracer_transport
-  use climlink_coupling, only: climlink_coupling_policy
   use host_parallel, only: agree
   implicit none (type, external)
   private
@@ -40,8 +39,7 @@ module aqua_model
     integer :: step_number = 0
     real(r8), allocatable :: tracers(:, :, :)  !! [vapour liquid ice, level, column], kg/kg
     real(r8), allocatable :: sst(:)    !! [column], K
-    real(r8), allocatable :: fluxes(:, :)  !! [LHFLX SHFLX TAUX TAUY, column] of the last step
-    type(column_table) :: before       !! What the emulated part of the last step was given.
+    type(input_columns) :: before      !! What the emulated part of the last step was given.
     logical :: has_gases = .false.     !! before has gases on all levels.
     real(r8) :: water = 0.0_r8         !! Global mean after the last step [kg/m2], if has_water
     logical :: has_water = .false.
@@ -74,52 +72,32 @@ contains
     class(aquaplanet_model), intent(inout) :: self
     type(aquaplanet_settings), intent(in) :: settings
     character(len=:), allocatable, intent(out) :: error
-    integer :: n_interface
 
     self%settings = settings
-    associate (of => settings%levels)
-      n_interface = findloc(of%hyai >= 0.0_r8, .true., dim=1, back=.true.)
-      if (n_interface == max_interfaces) then
-        error = '/levels/ hyai has too many interfaces'
-      else
-        call make_levels(of%hyai(:n_interface), of%hybi(:n_interface), of%p0, self%levels, error)
-        if (len(error) > 0) error = '/levels/ ' // error
-      end if
-    end associate
+    call settings%levels%make(self%levels, error)
     if (len(error) == 0) call parse_stamp(trim(settings%run%start), self%start, error)
     if (len(error) == 0) call make_grid(settings%run%truncation, self%grid, error)
     if (len(error) == 0) call self%core%initialize(self%grid, self%levels, settings%dynamics, error)
     if (len(error) > 0) return
     call self%transport%initialize(self%grid, self%levels)
-    self%before = input_table(self%levels%n_level, self%grid%n_column)
+    call self%before%make(self%levels%n_level, self%grid%n_column)
+    self%before%ocnfrac = 1.0_r8                       ! all is sea, without snow
     call self%worker%initialize(self%before)
     allocate (self%tracers(3, self%levels%n_level, self%grid%n_column), source=0.0_r8)
-    allocate (self%sst(self%grid%n_column), self%fluxes(4, self%grid%n_column), source=0.0_r8)
     self%sst = sea_surface_temperature(self%latitudes())
-    if (len_trim(settings%emulator%package) > 0) call self%open_emulator(error)
+    if (len_trim(settings%emulator%entries%package) > 0) call self%open_emulator(error)
   end subroutine initialize
 
   !> Opens the package of a hybrid run. Collective.
   subroutine open_emulator(self, error)
     class(aquaplanet_model), intent(inout) :: self
     character(len=:), allocatable, intent(out) :: error
-    type(climlink_coupling_policy) :: policy
     real(r8) :: latitude(self%grid%n_column)
 
     latitude = self%latitudes()
-    associate (wanted => self%settings%emulator, worker => self%worker)
-      policy%mode = wanted%mode
-      policy%variables = pack(wanted%variables, len_trim(wanted%variables) > 0)
-      policy%feedback = wanted%feedback
-      policy%spin_up_steps = wanted%spin_up_steps
-      policy%ramp = wanted%ramp
-      policy%ramp_factor = wanted%ramp_factor
-      policy%ramp_steps = wanted%ramp_steps
-      policy%ramp_on_steps = wanted%ramp_on_steps
-      policy%ramp_off_steps = wanted%ramp_off_steps
-      call self%hybrid%open(trim(wanted%package), trim(wanted%pinned_sha256), trim(wanted%device), &
-                            wanted%threads, wanted%micro_batch, wanted%constraints_off, policy, &
-                            worker%inputs, latitude(worker%first:worker%first + worker%count - 1), &
+    associate (wanted => self%settings%emulator%entries, mine => self%worker)
+      call self%hybrid%open(trim(wanted%package), wanted%options(), wanted%policy(), mine%inputs, &
+                            latitude(mine%first:mine%first + mine%count - 1), &
                             self%settings%run%time_step_s, error)
     end associate
   end subroutine open_emulator
@@ -259,8 +237,8 @@ contains
     self%budget%transport_water = mm_per_day(water, dt)
     call self%fix_energy(dt)
     call self%fill_inputs()
-    call self%worker%step(self%step_number, self%levels, self%settings%physics, self%before, &
-                          self%sst, dt, self%hybrid, error)
+    call self%worker%step(self%step_number, self%levels, self%settings%physics, self%sst, dt, &
+                          self%hybrid, error)
     if (len(error) == 0) call self%apply_columns(dt)
   end subroutine advance_moist
 
@@ -306,76 +284,56 @@ contains
   !! the step before.
   subroutine fill_inputs(self)
     class(aquaplanet_model), intent(inout) :: self
-    real(r8) :: latitude(self%grid%n_column), longitude(self%grid%n_column), day
-    integer :: column, n, k
+    real(r8) :: latitude(self%grid%n_column)
+    integer :: column, k
 
-    n = self%levels%n_level
     latitude = self%latitudes()
-    longitude = self%longitudes()
-    day = calendar_day(self%time(self%step_number))
     ! Gases follow pressure: where that does not change, they stay as the first step of the run has
     ! them.
     k = 1
     if (self%has_gases) k = findloc(self%levels%hybm > 0.0_r8, .true., dim=1)
     self%has_gases = .true.
-    do column = 1, self%grid%n_column
-      associate (rows => self%before%values(:, column), core => self%core, &
-                 q => self%tracers(:, :, column))
-        rows(:n) = core%t(:, column)
-        rows(n + 1:4 * n) = [q(1, :), q(2, :), q(3, :)]
-        rows(4 * n + 1:6 * n) = [core%u(:, column), core%v(:, column)]
-        rows(6 * n + 1:7 * n) = midpoint_pressure(self%levels, core%ps(column))
-        call gas_profiles(rows(6 * n + k:7 * n), latitude(column), rows(7 * n + k:8 * n), &
-                          rows(8 * n + k:9 * n), rows(9 * n + k:10 * n))
-        rows(10 * n + 1) = core%ps(column)
-        rows(10 * n + 3:10 * n + 6) = self%fluxes(:, column)
-        call fill_surface(day, latitude(column), longitude(column), self%sst(column), &
-                          rows(10 * n + 1:))
-      end associate
-    end do
+    associate (to => self%before, core => self%core, host => self%worker%host)
+      to%t = core%t
+      to%q = self%tracers(1, :, :)
+      to%qc = self%tracers(2, :, :)
+      to%qi = self%tracers(3, :, :)
+      to%u = core%u
+      to%v = core%v
+      to%ps = core%ps
+      do column = 1, self%grid%n_column
+        to%p_mid(:, column) = midpoint_pressure(self%levels, core%ps(column))
+        call gas_profiles(to%p_mid(k:, column), latitude(column), to%ozone(k:, column), &
+                          to%ch4(k:, column), to%n2o(k:, column))
+      end do
+      call solar_geometry(calendar_day(self%time(self%step_number)), latitude, self%longitudes(), &
+                          to%coszrs, to%solin)
+      call ocean_albedo(to%coszrs, direct=to%asdir, diffuse=to%asdif)
+      to%aldir = to%asdir
+      to%aldif = to%asdif
+      to%lwup = stefan_boltzmann * self%sst**4
+      to%lhflx = host%lhflx
+      to%shflx = host%shflx
+      to%taux = host%taux
+      to%tauy = host%tauy
+    end associate
   end subroutine fill_inputs
-
-  !> Sun and surface among the scalars of a column; the order is that of input_scalars.
-  subroutine fill_surface(day, latitude, longitude, sst, scalars)
-    real(r8), intent(in) :: day, latitude, longitude, sst
-    real(r8), intent(inout) :: scalars(:)
-    real(r8) :: solin, coszrs, direct, diffuse
-
-    call solar_geometry(day, latitude, longitude, coszrs, solin)
-    call ocean_albedo(coszrs, direct, diffuse)
-    scalars(2) = solin
-    scalars(7) = coszrs
-    scalars(8:11) = [diffuse, direct, diffuse, direct]
-    scalars(12) = stefan_boltzmann * sst**4
-    ! ice, land, ocean, snow on ice and on land: all is sea
-    scalars(13:17) = [0.0_r8, 0.0_r8, 1.0_r8, 0.0_r8, 0.0_r8]
-  end subroutine fill_surface
 
   !> Adds what the columns made to the model's state and completes the budgets.
   subroutine apply_columns(self, dt)
     class(aquaplanet_model), intent(inout) :: self
     real(r8), intent(in) :: dt
     real(r8), dimension(self%levels%n_level, self%grid%n_column) :: du, dv, dtemperature
-    integer :: column, n, at
 
-    n = self%levels%n_level
-    at = self%worker%results%row('host_t')
-    do column = 1, self%grid%n_column
-      associate (rows => self%worker%results%values(:, column))
-        dtemperature(:, column) = dt * rows(:n) + rows(at:at + n - 1)
-        du(:, column) = dt * rows(4 * n + 1:5 * n) + rows(at + 2 * n:at + 3 * n - 1)
-        dv(:, column) = dt * rows(5 * n + 1:6 * n) + rows(at + 3 * n:at + 4 * n - 1)
-        ! Tendencies take all of a species at most, up to rounding in dt * (-q / dt).
-        self%tracers(1, :, column) = max(self%tracers(1, :, column) + dt * rows(n + 1:2 * n) &
-                                         + rows(at + n:at + 2 * n - 1), 0.0_r8)
-        self%tracers(2, :, column) = max(self%tracers(2, :, column) + dt * rows(2 * n + 1:3 * n), &
-                                         0.0_r8)
-        self%tracers(3, :, column) = max(self%tracers(3, :, column) + dt * rows(3 * n + 1:4 * n), &
-                                         0.0_r8)
-      end associate
-    end do
-    at = self%worker%results%row('pbuf_LHFLX')
-    self%fluxes = self%worker%results%values(at:at + 3, :)
+    associate (made => self%worker%results, host => self%worker%host, q => self%tracers)
+      dtemperature = dt * made%dtdt + host%added_t
+      du = dt * made%dudt + host%added_u
+      dv = dt * made%dvdt + host%added_v
+      ! Tendencies take all of a species at most, up to rounding in dt * (-q / dt).
+      q(1, :, :) = max(q(1, :, :) + dt * made%dqdt + host%added_q, 0.0_r8)
+      q(2, :, :) = max(q(2, :, :) + dt * made%dqcdt, 0.0_r8)
+      q(3, :, :) = max(q(3, :, :) + dt * made%dqidt, 0.0_r8)
+    end associate
     self%energy = self%global_energy(self%core%t + dtemperature, self%core%u + du, self%core%v + dv)
     call self%core%add_increments(du, dv, dtemperature)
   end subroutine apply_columns
@@ -396,7 +354,8 @@ contains
       row%water = self%water
       row%angular_momentum = angular_momentum(self%grid, self%levels, core%ps, core%u)
       call summarize_columns(self%grid, self%levels, self%before, self%worker%results, &
-                             self%settings%run%time_step_s, self%hybrid%reference_feeds_back(), row)
+                             self%worker%host, self%settings%run%time_step_s, &
+                             self%hybrid%reference_feeds_back(), row)
     end associate
   end subroutine complete_budget
 

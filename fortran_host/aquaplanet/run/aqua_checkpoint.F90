@@ -56,7 +56,10 @@ contains
     call model%core%pack_state(state)
     call file%put('dynamics', state, error)
     call file%put('tracers', model%tracers, error)
-    call file%put('surface_fluxes', model%fluxes, error)
+    associate (host => model%worker%host)
+      call file%put('surface_fluxes', transpose(reshape( &
+        [host%lhflx, host%shflx, host%taux, host%tauy], [host%n_column, 4])), error)
+    end associate
     call file%put('energy', model%energy, error)
     if (allocated(coupling%lags)) call file%put(lags_name, coupling%lags, error)
     if (allocated(coupling%carried)) then
@@ -94,12 +97,27 @@ contains
     call file%get('step', model%step_number, error)
     call file%get('dynamics', state, error)
     call file%get('tracers', model%tracers, error)
-    call file%get('surface_fluxes', model%fluxes, error)
+    call read_fluxes(file, model, error)
     call file%get('energy', model%energy, error)
     call read_coupling(file, path, model, coupling, error)
     call file%close()
     if (len(error) == 0) call model%core%unpack_state(state)
   end subroutine read_checkpoint
+
+  subroutine read_fluxes(file, model, error)
+    type(restart_file), intent(inout) :: file
+    type(aquaplanet_model), intent(inout) :: model
+    character(len=:), allocatable, intent(inout) :: error
+    real(r8) :: fluxes(4, model%grid%n_column)
+
+    call file%get('surface_fluxes', fluxes, error)
+    associate (host => model%worker%host)
+      host%lhflx = fluxes(1, :)
+      host%shflx = fluxes(2, :)
+      host%taux = fluxes(3, :)
+      host%tauy = fluxes(4, :)
+    end associate
+  end subroutine read_fluxes
 
   !> A run that branches off from one without lagged inputs, or with another package, begins with an
   !! empty memory; lags not allocated, carried not allocated say so.
@@ -111,18 +129,19 @@ contains
     character(len=:), allocatable, intent(inout) :: error
     character(len=:), allocatable :: package
     character(len=12) :: text
-    integer :: n_column
+    integer :: n_column, spun_up
 
     n_column = model%grid%n_column
     associate (hybrid => model%hybrid)
+      spun_up = model%step_number + hybrid%lags%steps_needed()
       if (len(error) == 0 .and. hybrid%has_lags) then
         if (file%length(lags_name) > 0) then
           allocate (coupling%lags(hybrid%lags%state_size(), n_column))
           call file%get(lags_name, coupling%lags, error)
-        else if (model%step_number + 2 > model%settings%emulator%spin_up_steps) then
-          write (text, '(i0)') model%step_number + 2
-          error = path // ': the emulator needs two steps of history, and this restart has ' // &
-                  'none: set spin_up_steps to ' // trim(text) // ' or more in /emulator/'
+        else if (spun_up > model%settings%emulator%entries%spin_up_steps) then
+          write (text, '(i0)') spun_up
+          error = path // ': the emulator needs steps of history, and this restart has none: ' // &
+                  'set spin_up_steps to ' // trim(text) // ' or more in /emulator/'
         end if
       end if
       if (len(error) > 0 .or. .not. hybrid%carried%has_state() .or. &
