@@ -4,18 +4,14 @@
 module mmf_nn_changes
   use cam_history, only: addfld, outfld
   use mmf_nn_blending, only: fields_of
-  use mmf_nn_outputs, only: tendency_units
+  use mmf_nn_outputs, only: tendency_names, tendency_units
   use physics_types, only: physics_state
   use ppgrid, only: begchunk, endchunk
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none (type, external)
   private
 
-  public :: add_changes, note_state, write_changes
-
-  !> In the order of fields_of.
-  character(len=*), parameter :: names(6) = [character(len=7) :: 'DTPHYS', 'DQ1PHYS', 'DQ2PHYS', &
-    'DQ3PHYS', 'DUPHYS', 'DVPHYS']
+  public :: add_changes, note_state, write_changes, change_name
 
 #ifdef CLIMLINK_FORK_HISTORY
   logical, parameter :: others_write_them = .true.
@@ -32,14 +28,31 @@ module mmf_nn_changes
 
 contains
 
+  !> The field of a tendency: DTPHYS of ptend_t, DQ1PHYS of ptend_q0001.
+  pure function change_name(tendency) result(name)
+    character(len=*), intent(in) :: tendency
+    character(len=:), allocatable :: name
+    character(len=1) :: letter
+    integer :: i
+
+    name = 'D'
+    do i = index(tendency, '_') + 1, len_trim(tendency)
+      letter = tendency(i:i)
+      if (letter == '0') cycle
+      if (letter >= 'a' .and. letter <= 'z') letter = achar(iachar(letter) - 32)
+      name = name // letter
+    end do
+    name = name // 'PHYS'
+  end function change_name
+
   !> Registers the fields.
   subroutine add_changes()
     integer :: i
 
     if (others_write_them) return
     added = .true.
-    do i = 1, size(names)
-      call addfld(trim(names(i)), ['lev'], 'A', trim(tendency_units(i)), &
+    do i = 1, size(tendency_names)
+      call addfld(change_name(tendency_names(i)), ['lev'], 'A', trim(tendency_units(i)), &
                   'change by the emulated part of the physics')
     end do
   end subroutine add_changes
@@ -73,8 +86,8 @@ contains
     integer, intent(in) :: lchnk
     integer :: i
 
-    do i = 1, size(names)
-      call outfld(trim(names(i)), rate(:, :, i), size(rate, 1), lchnk)
+    do i = 1, size(tendency_names)
+      call outfld(change_name(tendency_names(i)), rate(:, :, i), size(rate, 1), lchnk)
     end do
   end subroutine write_chunk
 

@@ -1,10 +1,10 @@
 !> History fields of the adapter: raw answers of the package with its confidence, the weight of the
 !! emulator, and what the old post-processing did. Their names are NN_ with the output's name.
-!! Confidence in profiles has the names of the confidence study, that in surface fields NN_conf_
-!! with the output's name.
+!! Confidence has the names of the published fork.
 module mmf_nn_history
   use cam_history, only: addfld, horiz_only, outfld
   use climlink, only: climlink_emulator, climlink_status
+  use mmf_nn_changes, only: change_name
   use mmf_nn_errors, only: stop_if_failed
   use mmf_nn_legacy, only: legacy_counts
   use ppgrid, only: pver
@@ -13,11 +13,6 @@ module mmf_nn_history
   private
 
   public :: add_history, write_raw_history, write_weight, write_legacy_history
-
-  character(len=*), parameter :: confidence_of(5) = [character(len=22) :: 'confidence_ptend_t', &
-    'confidence_ptend_q0001', 'confidence_ptend_qn', 'confidence_ptend_u', 'confidence_ptend_v']
-  character(len=*), parameter :: study_names(5) = [character(len=11) :: 'DTPHYSCONF', &
-    'DQ1PHYSCONF', 'DQNPHYSCONF', 'DUPHYSCONF', 'DVPHYSCONF']
 
 contains
 
@@ -51,16 +46,23 @@ contains
   end subroutine add_history
 
   !> History name of an output: at most 24 characters, as older versions of the model allow.
+  !! Confidence is named as in the published fork: DTPHYSCONF, DQ1PHYSCONF, NETSWCONF.
   pure function field_name(output) result(name)
     character(len=*), intent(in) :: output
     character(len=:), allocatable :: name
-    integer :: at
+    integer :: tendency, surface
 
     name = 'NN_' // trim(output)
     if (index(output, 'confidence_') /= 1) return
-    name = 'NN_conf_' // trim(output(len('confidence_') + 1:))
-    at = findloc(confidence_of, output, dim=1)
-    if (at > 0) name = trim(study_names(at))
+    tendency = index(output, 'ptend_')
+    surface = index(output, 'cam_out_')
+    if (tendency > 0) then
+      name = change_name(trim(output(tendency:))) // 'CONF'
+    else if (surface > 0) then
+      name = trim(output(surface + len('cam_out_'):)) // 'CONF'
+    else
+      name = 'NN_conf_' // trim(output(len('confidence_') + 1:))
+    end if
   end function field_name
 
   !> Writes one chunk of all outputs as the package gave them.

@@ -3,9 +3,9 @@
 module mmf_nn_inputs
   use camsrfexch, only: cam_in_t
   use climlink, only: climlink_emulator, climlink_status
-  use climlink_humidity, only: relative_humidity
+  use climlink_humidity, only: relative_humidity, relative_humidity_legacy
   use constituents, only: cnst_get_ind
-  use mmf_nn_settings, only: climlink_legacy
+  use mmf_nn_settings, only: climlink_legacy, climlink_rh_arithmetic
   use phys_grid, only: get_gcol_p
   use physics_buffer, only: pbuf_get_field, pbuf_get_index, physics_buffer_desc
   use physics_types, only: physics_state
@@ -149,8 +149,13 @@ contains
     case ('state_t')
       call emulator%set(name, state%t(:n, :), first, status)
     case ('state_rh')
-      call emulator%set(name, relative_humidity(state%t(:n, :), state%q(:n, :, 1), &
-                                                state%pmid(:n, :)), first, status)
+      if (climlink_rh_arithmetic == 'legacy') then
+        call emulator%set(name, relative_humidity_legacy(state%t(:n, :), state%q(:n, :, 1), &
+                                                         state%pmid(:n, :)), first, status)
+      else
+        call emulator%set(name, relative_humidity(state%t(:n, :), state%q(:n, :, 1), &
+                                                  state%pmid(:n, :)), first, status)
+      end if
     case ('state_q0001')
       call emulator%set(name, state%q(:n, :, 1), first, status)
     case ('state_q0002')

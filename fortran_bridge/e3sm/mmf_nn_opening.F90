@@ -11,10 +11,11 @@ module mmf_nn_opening
   use mmf_nn_settings, only: cb_do_ramp, cb_nn_var_combo, cb_partial_coupling, &
                              cb_partial_coupling_vars, cb_ramp_factor, cb_ramp_linear_steps, &
                              cb_ramp_option, cb_ramp_step_0steps, cb_ramp_step_1steps, &
-                             cb_spinup_step, climlink_constraints_off, climlink_device, &
-                             climlink_micro_batch, climlink_package_digest, climlink_threads, &
-                             input_rh, input_rh_given, inputlength, not_given, number_text, &
-                             outputlength, package_path
+                             cb_spinup_step, cb_strato_water_constraint, &
+                             climlink_constraints_off, climlink_device, climlink_legacy, &
+                             climlink_legacy_given, climlink_micro_batch, &
+                             climlink_package_digest, climlink_threads, input_rh, input_rh_given, &
+                             inputlength, not_given, number_text, outputlength, package_path
   use mpishorthand, only: mpicom
   use ppgrid, only: pver
   use shr_kind_mod, only: r8 => shr_kind_r8
@@ -44,10 +45,15 @@ contains
                        threads=climlink_threads, micro_batch=micro_batch, pinned_sha256=digest, &
                        constraints_off=climlink_constraints_off)
     if (.not. status%ok()) call stop_together(status%message)
+    if (.not. climlink_legacy_given) climlink_legacy = emulator%host_postprocessing() == 'legacy'
     if (masterproc .and. len(emulator%constraints_off()) > 0) then
       write (iulog, &
              '(2a)') 'mmf_nn_emulator: constraints of the package that this run leaves out: ', &
              emulator%constraints_off()
+    end if
+    if (masterproc .and. climlink_legacy .and. .not. climlink_legacy_given) then
+      write (iulog, '(2a)') 'mmf_nn_emulator: the package was made for the old ', &
+        'post-processing, which this run applies (climlink_legacy)'
     end if
   end subroutine open_package
 
@@ -95,6 +101,11 @@ contains
     logical :: is_lagged
 
     error = ''
+    if (cb_strato_water_constraint .and. .not. climlink_legacy) then
+      error = 'cb_strato_water_constraint is part of the old post-processing: set ' // &
+              'climlink_legacy, or use a package with the constraint stratospheric_water'
+      return
+    end if
     missing = ''
     is_lagged = .false.
     n_in = 0
@@ -117,16 +128,37 @@ contains
       error = 'input_rh is ' // trim(merge('.true. ', '.false.', input_rh)) &
               // ', but the package takes ' &
               // trim(merge('specific humidity', 'relative humidity', input_rh))
-    else if (cb_nn_var_combo /= ' ' .and. trim(cb_nn_var_combo) &
-             /= combination(emulator, is_lagged)) then
+    else if (.not. is_combination(emulator, trim(cb_nn_var_combo), is_lagged)) then
       error = "cb_nn_var_combo is '" // trim(cb_nn_var_combo) &
-              // "', but the package takes the inputs of " // combination(emulator, is_lagged)
+              // "', but the package takes the inputs of " // combination(emulator, is_lagged) &
+              // merge(' and gives confidence   ', ' and gives no confidence', &
+                       has_confidence(emulator))
     else if (is_lagged .and. cb_spinup_step >= 0 .and. cb_spinup_step < needed_spin_up) then
       error = 'cb_spinup_step is ' // number_text(cb_spinup_step) &
               // ', but the lagged inputs of the package need ' // number_text(needed_spin_up) &
               // ' steps of the model''s own physics first'
     end if
   end subroutine check_layout
+
+  !> Whether the namelist's combination is blank or that of the package: its inputs, with _conf
+  !! where it gives confidence too, which need not be said.
+  function is_combination(emulator, name, is_lagged) result(yes)
+    type(climlink_emulator), intent(in) :: emulator
+    character(len=*), intent(in) :: name
+    logical, intent(in) :: is_lagged
+    logical :: yes
+
+    yes = name == '' .or. name == combination(emulator, is_lagged)
+    if (has_confidence(emulator)) yes = yes .or. name == combination(emulator, is_lagged) // '_conf'
+  end function is_combination
+
+  function has_confidence(emulator) result(yes)
+    type(climlink_emulator), intent(in) :: emulator
+    logical :: yes
+    integer :: i
+
+    yes = any([(index(emulator%output_name(i), 'confidence_') == 1, i=1, emulator%n_output())])
+  end function has_confidence
 
   !> What the namelist calls the package's set of inputs.
   function combination(emulator, is_lagged) result(name)

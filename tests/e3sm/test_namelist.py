@@ -6,6 +6,7 @@ from typing import Any
 
 import f90nml
 import pytest
+from case_findings import IMPORTED
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from climlink.cli.main import app
 from climlink.e3sm.entries import ENTRIES, GROUP, NamelistEntry
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.namelist import (
+    accepted_combinations,
     check_entries,
     needed_spin_up,
     package_entries,
@@ -22,7 +24,7 @@ from climlink.e3sm.namelist import (
 )
 from climlink.online.launch import namelist_text
 from climlink.packages.read import EmulatorPackage
-from climlink.wrappers.manifest import ImportedEntry, Manifest
+from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import variable_set
 
 HOST_SETS = [f"host_v{version}_{humidity}" for version in (2, 4, 6) for humidity in ("q", "rh")]
@@ -79,20 +81,18 @@ def test_an_imported_wrapper_that_needs_the_old_post_processing_gets_it(
 ) -> None:
     package = packages["host_v2_q"]
     assert "climlink_legacy" not in package_entries(package, "/models/wrap_model.pt")
-    imported = ImportedEntry(
-        file="old.pt",
-        sha256="0" * 64,
-        parameter_count=1,
-        golden_source="synthetic",
-        input_copied=False,
-        host_postprocessing="legacy",
-        findings=[],
-    )
-    manifest = package.manifest.model_copy(update={"imported": imported})
+    manifest = package.manifest.model_copy(update={"imported": IMPORTED})
     old = EmulatorPackage(
         package.path, manifest, package.digest, package.golden_inputs, package.golden_outputs
     )
-    assert package_entries(old, "/models/old.pt")["climlink_legacy"] is True
+    entries = package_entries(old, "/models/old.pt")
+    assert entries["climlink_legacy"] is True
+    assert "climlink_rh_arithmetic" not in entries
+    humid = manifest.model_copy(update={"inputs": variable_set("host_v2_rh").layout()})
+    old = EmulatorPackage(
+        package.path, humid, package.digest, package.golden_inputs, package.golden_outputs
+    )
+    assert package_entries(old, "/models/old.pt")["climlink_rh_arithmetic"] == "legacy"
 
 
 def test_a_package_for_another_order_is_refused(packages: dict[str, EmulatorPackage]) -> None:
@@ -136,6 +136,21 @@ def test_an_old_wrapper_gets_the_old_entries_and_legacy_mode() -> None:
         "/models/v2_mlp_wrapper.pt",
         True,
     )
+    assert entries["climlink_rh_arithmetic"] == "legacy"  # what the old host sent
+    assert "climlink_rh_arithmetic" not in wrapper_entries("/models/q.pt", 557, 368, "v2", False)
+
+
+def test_cb_use_cuda_takes_the_place_of_the_device(packages: dict[str, EmulatorPackage]) -> None:
+    entries = package_entries(packages["host_v2_q"], "/a.pt", {"cb_use_cuda": True})
+    assert entries["cb_use_cuda"] is True
+    assert "climlink_device" not in entries
+
+
+def test_confidence_may_be_said_of_packages_that_give_it(
+    packages: dict[str, EmulatorPackage], confident: Manifest
+) -> None:
+    assert accepted_combinations(packages["host_v2_q"].manifest) == ("v2",)
+    assert accepted_combinations(confident) == ("v2", "v2_conf")
 
 
 def test_defaults_are_those_of_the_existing_coupling() -> None:

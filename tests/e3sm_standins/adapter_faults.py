@@ -137,6 +137,26 @@ def faults_of_entries(lagged: Path) -> list[Case]:
             {},
             "cb_nn_var_combo is 'v9', but the package takes the inputs of v2",
         ),
+        (
+            {"cb_nn_var_combo": "v2_conf"},
+            {},
+            "cb_nn_var_combo is 'v2_conf', but the package takes the inputs of v2 and gives no",
+        ),
+        (
+            {"cb_use_cuda": True},
+            {},
+            "cb_use_cuda is .true., but climlink_device is 'cpu': leave one of them out",
+        ),
+        (
+            {"cb_use_cuda": False, "climlink_device": "cuda:0"},
+            {},
+            "cb_use_cuda is .false., but climlink_device is 'cuda:0'",
+        ),
+        (
+            {"climlink_rh_arithmetic": "single"},
+            {},
+            "climlink_rh_arithmetic must be 'exact' or 'legacy', not 'single'",
+        ),
         ({**v4, "cb_spinup_step": 1}, {}, "cb_spinup_step is 1, but the lagged inputs"),
         (
             {"climlink_device": "gpu"},
@@ -196,7 +216,7 @@ def faults_of_the_model(empty: Path, zeros: Path) -> list[Case]:
     """
     return [
         ({}, {"dtime": 1800}, "1800"),
-        ({}, {"flux_avg": False}, "set srf_flux_avg = 1"),
+        ({}, {"averaged_fluxes": False}, "set srf_flux_avg = 1"),
         (
             {},
             {"precipitation": False},

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from adapter_bench import (
-    STUDY_NAMES,
+    CONFIDENCE,
     Bench,
     Records,
     case_generator,
@@ -63,6 +63,28 @@ def check_values(bench: Bench) -> None:
             assert (
                 compare(bench.run(entries, ranks, n_step=5, n_chunk=chunks), expected, package) > 0
             )
+    check_humidity(bench)
+
+
+def check_humidity(bench: Bench) -> None:
+    """Relative humidity by the existing host code's rounded numbers, where the namelist says so:
+    the cold levels of the columns tell the two apart.
+    """
+    package = bench.folder / "host_v2_rh.pt"
+    entries = {"climlink_package": str(package), "cb_spinup_step": 0}
+    expected = {
+        name: Model(bench.columns, package, Settings(single_humidity=name == "legacy"))
+        for name in ("exact", "legacy")
+    }
+    exact, legacy = (model.run(2) for model in expected.values())
+    got = bench.run({**entries, "climlink_rh_arithmetic": "legacy"}, 2, n_step=2, n_chunk=2)
+    assert compare(got, legacy, package) == 2
+    assert compare(bench.run(entries, 2, n_step=2, n_chunk=2), exact, package) == 2
+    try:
+        compare(got, exact, package)
+    except AssertionError:
+        return
+    raise AssertionError("the columns are too warm: nothing tells the two apart")
 
 
 def check_chunks(bench: Bench) -> None:
@@ -107,9 +129,11 @@ def check_run1(bench: Bench) -> None:
         assert np.array_equal(record["precc"][:, 0], record["surface"].reshape(-1, 8)[:, 3]), (
             f"step {step}: exported"
         )
-        assert ("gmean_t" in record) == ("diag_t" in record) == (step >= 2)
+        assert ("diag_t" in record) == (step >= 2)
+        # Averaged fluxes begin in the first step alone; the global mean's energy is phys_run1's
+        # own, once in each step.
+        assert np.array_equal(record["calls"], [[1, step + 1]] * len(record["calls"])), step
     for record, before in zip(got[2:], reference.before[2:], strict=True):
-        assert np.array_equal(record["gmean_t"], record["TINI"])
         assert np.array_equal(record["diag_t"], record["t"])
         for name, field in (
             ("TINI", "t"),
@@ -324,13 +348,61 @@ def check_confidence(bench: Bench) -> None:
         expected = Model(bench.columns, package, Settings(spin_up=spin_up)).run(4)
         got = bench.run(emulator, 2, n_step=4, n_chunk=3)
         assert compare(got, expected, package) == 4 - spin_up
-        assert set(STUDY_NAMES.values()) <= got[-1].keys()
+        assert set(CONFIDENCE.values()) <= got[-1].keys()
         require_tape_fields(got[-1], package, legacy=False, fork_driver=False)
         same = bench.folder / "same.pt"
         write_mixed(same, set_name)  # the same network without its confidence
         without = Model(bench.columns, same, Settings(spin_up=spin_up)).run(4)
         assert sum(v.shape[1] for v in without[-1]["raw"].values()) == 368
         assert compare(got, without, same) == 4 - spin_up
+
+
+# What the published job scripts of online_ensembling set, but for the path of the model.
+PUBLISHED = {
+    "outputlength": 368,
+    "input_rh": True,
+    "cb_partial_coupling": False,
+    "cb_partial_coupling_vars": [
+        *("ptend_t", "ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v"),
+        *("cam_out_PRECC", "cam_out_PRECSC", "cam_out_NETSW", "cam_out_FLWDS"),
+        *("cam_out_SOLS", "cam_out_SOLL", "cam_out_SOLSD", "cam_out_SOLLD"),
+    ],
+    "cb_spinup_step": 5,
+    "cb_do_ramp": False,
+    "cb_ramp_option": "step",
+    "cb_ramp_factor": 1.0,
+    "cb_ramp_step_0steps": 80,
+    "cb_ramp_step_1steps": 10,
+    "cb_strato_water_constraint": True,
+}
+PUBLISHED_SETS = {
+    "v2": {"inputlength": 557, "cb_nn_var_combo": "v2"},
+    "v2_conf": {"inputlength": 557, "outputlength": 676, "cb_nn_var_combo": "v2_conf"},
+    "v6": {"inputlength": 1519, "cb_nn_var_combo": "v6"},
+}
+
+
+def check_published(bench: Bench) -> None:
+    """The groups of the published job scripts, entry by entry, on imported wrappers: the old
+    post-processing is applied, since the package says so, on the device that cb_use_cuda names.
+    """
+    for name, entries in PUBLISHED_SETS.items():
+        package = bench.folder / f"{name}.pt"
+        confident = name.endswith("_conf")
+        write_mixed(package, f"host_{name[:2]}_rh", confidence=confident, imported=True)
+        group = {**PUBLISHED, **entries, "cb_torch_model": str(package), "cb_use_cuda": False}
+        settings = Settings(spin_up=5, legacy=True, strato=True)
+        expected = Model(bench.columns, package, settings).run(7)
+        for program in ("", bench.trapping_program):
+            got = bench.run({**group, "climlink_device": "auto"}, 2, program, n_step=7, n_chunk=2)
+            assert compare(got, expected, package) == 2
+        require_tape_fields(got[-1], package, legacy=True, fork_driver=False)
+        plain = bench.run(
+            {**group, "climlink_legacy": False, "cb_strato_water_constraint": False}, 1
+        )
+        assert "NN_CLIPPED" not in plain[-1]
+    cuda = {**group, "cb_use_cuda": True, "climlink_device": "auto"}
+    require_one_message(bench.start(cuda, 2), "cuda")
 
 
 def check_constraints(bench: Bench) -> None:
@@ -385,6 +457,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "confidence": check_confidence,
     "counters": check_counters,
     "constraints": check_constraints,
+    "published": check_published,
     "faults": check_faults,
     "traps": check_traps,
 }

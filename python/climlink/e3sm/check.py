@@ -12,7 +12,12 @@ from climlink.e3sm.checks_of_host import check_build, check_libraries, check_nod
 from climlink.e3sm.checks_of_restart import check_emulator_restart, check_restart
 from climlink.e3sm.entries import DEAD_NAMES, ENTRIES, GROUP
 from climlink.e3sm.findings import Finding
-from climlink.e3sm.namelist import needed_spin_up, takes_relative_humidity, variable_combination
+from climlink.e3sm.namelist import (
+    accepted_combinations,
+    needed_spin_up,
+    takes_relative_humidity,
+    variable_combination,
+)
 from climlink.e3sm.settings import CaseSettings, read_settings
 from climlink.packages.constraint_switches import check_constraints_off
 from climlink.packages.read import EmulatorPackage
@@ -101,8 +106,10 @@ def check_entries_of(settings: CaseSettings) -> list[Finding]:
         findings.append(
             Finding(
                 "namelist",
-                "cb_partial_coupling_vars is given but cb_partial_coupling is not .true.",
-                "set it, or remove the names",
+                "cb_partial_coupling_vars is given but cb_partial_coupling is not .true.: nothing "
+                "is blended, as in the published job scripts",
+                "nothing, if that is meant; else set cb_partial_coupling",
+                stops=False,
             )
         )
     if (
@@ -111,6 +118,12 @@ def check_entries_of(settings: CaseSettings) -> list[Finding]:
         and not given.get("cb_ramp_linear_steps")
     ):
         findings.append(Finding("namelist", "a linear ramp of 0 steps", "set cb_ramp_linear_steps"))
+    if "cb_use_cuda" in given and given["cb_use_cuda"] is (settings.device == "cpu"):
+        problem = (
+            f"cb_use_cuda is {_shown(given['cb_use_cuda'])}, but climlink_device is "
+            f"'{settings.device}'"
+        )
+        findings.append(Finding("namelist", problem, "leave one of them out"))
     if settings.other.get("srf_flux_avg", 1) == 0:
         problem = (
             "srf_flux_avg is 0, so the pbuf fields LHFLX, SHFLX, TAUX and TAUY, which the emulator "
@@ -124,15 +137,24 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
     """Return where namelist and case disagree with the package's manifest."""
     findings = []
     for name, wanted in _wanted(manifest).items():
-        got = settings.emulator.get(name, ENTRIES[name].default)
-        if got != wanted:
+        got = settings.emulator.get(name, wanted[0])  # what is not given follows the package
+        if got not in wanted:
             findings.append(
                 Finding(
                     "namelist",
-                    f"{name} is {_shown(got)}, the package needs {_shown(wanted)}",
-                    f"set {name} = {_shown(wanted)}",
+                    f"{name} is {_shown(got)}, the package needs {_shown(wanted[0])}",
+                    f"set {name} = {_shown(wanted[0])}",
                 )
             )
+    stratosphere = settings.emulator.get("cb_strato_water_constraint") is True
+    if stratosphere and not settings.applies_legacy(manifest):
+        findings.append(
+            Finding(
+                "namelist",
+                "cb_strato_water_constraint is part of the old post-processing, which is off",
+                "set climlink_legacy, or take a package with the constraint stratospheric_water",
+            )
+        )
     if manifest.level_count != settings.level_count:
         problem = f"the package has {manifest.level_count} levels, the case {settings.level_count}"
         findings.append(Finding("package", problem, "take a package trained on the model's levels"))
@@ -178,12 +200,13 @@ def check_overrides(settings: CaseSettings, package: EmulatorPackage) -> list[Fi
     return []
 
 
-def _wanted(manifest: Manifest) -> dict[str, Any]:
+def _wanted(manifest: Manifest) -> dict[str, tuple[Any, ...]]:
+    """Return the values that fit a package, the first being what to write."""
     return {
-        "inputlength": manifest.n_input,
-        "outputlength": manifest.n_output,
-        "input_rh": takes_relative_humidity(manifest),
-        "cb_nn_var_combo": variable_combination(manifest),
+        "inputlength": (manifest.n_input,),
+        "outputlength": (manifest.n_output,),
+        "input_rh": (takes_relative_humidity(manifest),),
+        "cb_nn_var_combo": accepted_combinations(manifest),
     }
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 GROUP = "mmf_nn_emulator_nl"
+COMBINATIONS = ("v2", "v4", "v6")
+WITH_CONFIDENCE = "_conf"
 RAMP_OPTIONS = ("constant", "linear", "step")
 DEVICES = ("cpu", "cuda", "auto")
 ENTRY_PREFIXES = ("cb_", "climlink_")
@@ -97,9 +99,9 @@ _OLD = (
         "cb_nn_var_combo",
         "char",
         "v4",
-        "Input set of a TorchScript wrapper: v2, v4 or v6.",
+        "Input set: v2, v4 or v6; with _conf where the package gives confidence.",
         length=256,
-        choices=("v2", "v4", "v6"),
+        choices=COMBINATIONS + tuple(f"{name}{WITH_CONFIDENCE}" for name in COMBINATIONS),
     ),
     NamelistEntry(
         "cb_torch_model",
@@ -107,6 +109,12 @@ _OLD = (
         "",
         "TorchScript wrapper, used where climlink_package is blank.",
         length=_PATH,
+    ),
+    NamelistEntry(
+        "cb_use_cuda",
+        "logical",
+        False,
+        "Inference on a GPU or not, where climlink_device is auto; not given: as that says.",
     ),
     NamelistEntry(
         "cb_spinup_step",
@@ -220,10 +228,19 @@ _NEW = (
         count=32,
     ),
     NamelistEntry(
+        "climlink_rh_arithmetic",
+        "char",
+        "exact",
+        "Relative humidity: exact, or legacy, with the single-precision literals of the old host.",
+        length=16,
+        choices=("exact", "legacy"),
+    ),
+    NamelistEntry(
         "climlink_legacy",
         "logical",
         False,
-        "Apply the old host post-processing to the outputs, in the old order.",
+        "Apply the old host post-processing to the outputs, in the old order; not given: where the "
+        "package was imported for it.",
     ),
     NamelistEntry(
         "climlink_history",

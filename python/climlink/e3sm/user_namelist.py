@@ -60,11 +60,10 @@ def emulator_entries(
     """Return the emulator's entries: what fits the package or wrapper, the machine's device, then
     those of the case.
     """
-    extra: dict[str, NamelistValue] = {
-        "climlink_device": machine.device,
-        "climlink_threads": machine.emulator.threads,
-        **emulator.entries,
-    }
+    extra: dict[str, NamelistValue] = {"climlink_threads": machine.emulator.threads}
+    if "cb_use_cuda" not in emulator.entries:
+        extra["climlink_device"] = machine.device
+    extra |= emulator.entries
     if package is not None:
         _require_fit(case, package)
         return package_entries(package, str(package.path.resolve()), extra)
