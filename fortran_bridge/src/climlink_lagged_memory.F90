@@ -395,35 +395,20 @@ contains
     real(real64), intent(out) :: buffer(:, :)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
-    integer :: column, at
+    integer :: column
 
     call check_call(self, 'pack_state', .false., outcome)
     if (outcome%ok()) call check_shape('pack_state: buffer', shape(buffer), &
                                        [self%state_size(), size(self%before, 1)], outcome)
     if (outcome%ok()) then
       do column = 1, size(self%before, 1)
-        at = 0
-        call append(buffer(:, column), at, [real(self%completed, real64)])
-        call append(buffer(:, column), at, &
-                    reshape(self%after(column, :, :), [size(self%after(column, :, :))]))
-        call append(buffer(:, column), at, &
-                    reshape(self%dynamics(column, :, :, 1), [size(self%dynamics(column, :, :, 1))]))
-        call append(buffer(:, column), at, &
-                    reshape(self%physics(column, :, :, :), [size(self%physics(column, :, :, :))]))
-        call append(buffer(:, column), at, self%taken(column, :, 1))
+        buffer(:, column) = [real(self%completed, real64), self%after(column, :, :), &
+                             self%dynamics(column, :, :, 1), self%physics(column, :, :, :), &
+                             self%taken(column, :, 1)]
       end do
     end if
     call settle(outcome, status)
   end subroutine pack_state
-
-  pure subroutine append(vector, at, values)
-    real(real64), intent(inout) :: vector(:)
-    integer, intent(inout) :: at
-    real(real64), intent(in) :: values(:)
-
-    vector(at + 1:at + size(values)) = values
-    at = at + size(values)
-  end subroutine append
 
   !> Goes on from what pack_state wrote, of the columns of this rank.
   subroutine unpack_state(self, buffer, status)

@@ -44,8 +44,8 @@ contains
 
 end module test_host_provider
 
-!> The one table of a host against packages: arrays of any kind, rank and axis order to the last bit,
-!! and one message that names all that does not fit.
+!> The one table of a host against packages: arrays of any kind, rank and axis order to the last
+!! bit, and one message that names all that does not fit.
 program test_host_tables
   use, intrinsic :: iso_fortran_env, only: real32, real64
 #ifdef CLIMLINK_MPI
@@ -422,8 +422,8 @@ contains
     call check_error(status, climlink_error_variable, '1 of 6')
   end subroutine calls_out_of_order
 
-  !> Too few steps before the first, and carried variables that the host gives too, are said with the
-  !! rest.
+  !> Too few steps before the first, and carried variables that the host gives too, are said with
+  !! the rest.
   subroutine history_and_carried_state()
     type(climlink_host_fields) :: fields
     integer, target :: nothing
