@@ -283,31 +283,37 @@ contains
     integer, intent(in), optional :: spin_up_steps           !! Steps of the host's own physics.
     character(len=*), intent(in), optional :: spin_up_entry  !! What the host calls that setting.
     type(climlink_status) :: outcome
-    character(len=:), allocatable :: setting, message
-    integer :: needed
+    character(len=:), allocatable :: short
 
     outcome = self%usable(emulator, 'check')
     if (outcome%ok()) then
       outcome = against_package(self%entries(:self%n_entry), emulator)
-      needed = self%steps_needed(emulator)
-      if (.not. present(spin_up_steps)) needed = 0
-      if (needed > 0) then
-        setting = 'spin_up_steps'
-        if (present(spin_up_entry)) setting = spin_up_entry
-        if (needed > spin_up_steps) then
-          message = 'lagged inputs need ' // number_text(needed) // &
-                    " steps of the host's own physics first: set " // setting // ' to ' // &
-                    number_text(needed) // ' or more, not ' // number_text(spin_up_steps)
-          if (outcome%ok()) then
-            outcome = failure(climlink_error_host, process_rank(), 'check: ' // message)
-          else
-            outcome%message = outcome%message // '. Also, ' // message
-          end if
-        end if
+      short = ''
+      if (present(spin_up_steps)) short = short_history(self%steps_needed(emulator), &
+                                                        spin_up_steps, spin_up_entry)
+      if (len(short) > 0 .and. outcome%ok()) then
+        outcome = failure(climlink_error_host, process_rank(), 'check: ' // short)
+      else if (len(short) > 0) then
+        outcome%message = outcome%message // '. Also, ' // short
       end if
     end if
     call settle(outcome, status)
   end subroutine check
+
+  !> What to do where the host's own steps are too few; '' where they are enough.
+  pure function short_history(needed, spin_up_steps, spin_up_entry) result(text)
+    integer, intent(in) :: needed, spin_up_steps
+    character(len=*), intent(in), optional :: spin_up_entry
+    character(len=:), allocatable :: text
+
+    text = ''
+    if (needed <= spin_up_steps) return
+    text = 'spin_up_steps'
+    if (present(spin_up_entry)) text = spin_up_entry
+    text = 'lagged inputs need ' // number_text(needed) // &
+           " steps of the host's own physics first: set " // text // ' to ' // &
+           number_text(needed) // ' or more, not ' // number_text(spin_up_steps)
+  end function short_history
 
   !> The values of one input [sample, width] in real64, whether a package wants it or not.
   subroutine fetch(self, name, values, status, first_sample)

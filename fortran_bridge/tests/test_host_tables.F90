@@ -5,7 +5,7 @@ module test_host_provider
   implicit none (type, external)
   private
 
-  public :: made, value
+  public :: made, packed, value
 
   integer, public :: rank = 0
 
@@ -18,6 +18,14 @@ contains
 
     x = real(1000 * v + 100 * (rank + 1) + 10 * i + k, real64)
   end function value
+
+  !> Value j of the packed input row of field i, j from 0; the last dim is fastest.
+  elemental function packed(i, j) result(x)
+    integer, intent(in) :: i, j
+    real(real64) :: x
+
+    x = real(40 * i + j, real64)
+  end function packed
 
   !> values [sample, width]; context is the number of the variable t, 0 for a host that cannot.
   subroutine made(context, name, first_sample, values, status)
@@ -36,8 +44,12 @@ contains
         status%message = name // ': nothing to give'
       end if
     end select
-    if (name /= 'state_t') return
     do i = 1, size(values, 1)
+      if (name == 'soil') values(i, :) = [(packed(i, k), k=0, 23)]
+      if (name == 'season') values(i, :) = packed(i, 24)
+      if (name == 'sst') values(i, :) = [(packed(i, k), k=25, 36)]
+      if (name == 'zonal') values(i, :) = [(packed(i, k), k=37, 39)]
+      if (name /= 'state_t') cycle
       values(i, :) = [(value(1, first_sample + i - 1, k), k=1, size(values, 2))]
     end do
   end subroutine made
@@ -56,7 +68,7 @@ program test_host_tables
                       climlink_host_fields, climlink_status
   use test_support, only: check, check_error, finish, fixture, gain_ps, gain_q, gain_solar, &
                           gain_t, n_level, same => same_bits
-  use test_host_provider, only: made, rank, value
+  use test_host_provider, only: made, packed, rank, value
   implicit none (type, external)
 
   integer, parameter :: n_column = 5, n_field = 3, n_lat = 3, n_lon = 4, n_depth = 2
@@ -506,20 +518,30 @@ contains
       end do
     end do
     call fields%begin(n_field)
+    call fields%add_provider('soil', '1', made, 'sample depth lat lon', season(1))
+    call fields%add_provider('season', '1', made, 'sample', season(1))
+    call fields%add_provider('sst', 'K', made, 'sample lat lon', season(1))
+    call fields%add_provider('zonal', 'K', made, 'sample lat', season(1))
+    call fields%add_field('rain', 'm/s', 'lat sample lon', rain, taken=.true.)
+    call emulator%begin(n_field, status)
+    rain = 0.0_real32
+    call fields%send(emulator, status)
+    call emulator%run(status)
+    call fields%receive(emulator, status)
+    call check(status%ok(), 'provided fields: ' // status%message)
+    do o = 1, n_lon
+      do a = 1, n_lat
+        call check(all(same(real(rain(a, :, o), real64), &
+                            moved([1, 2, 3], 24 + n_lat * (o - 1) + a - 1))), 'provided fields')
+      end do
+    end do
+    call fields%begin(n_field)
     call fields%add_field('soil', '1', 'lon sample lat', soil(:, :, :, 1))
     call emulator%begin(n_field, status)
     call fields%send(emulator, status)
     call check_error(status, climlink_error_shape, 'soil')
     call emulator%close(status)
   end subroutine fields_in_other_axis_orders
-
-  !> Value j of the packed input row of field i, j from 0; the last dim is fastest.
-  elemental function packed(i, j) result(x)
-    integer, intent(in) :: i, j
-    real(real64) :: x
-
-    x = real(40 * i + j, real64)
-  end function packed
 
   !> Value k of the packed output row of field i, k from 0.
   elemental function moved(i, k) result(y)

@@ -171,8 +171,9 @@ contains
 
     call read_group(settings, failed, message, &
       "package='wrap_model.pt', package_name='mine', device='cuda:3', threads=5, " // &
-      "micro_batch=7, pinned_sha256='abc', constraints_off='night', 'positive', trust_code=.true., " // &
-      "mode='partial', variables='ptend_t', 'ptend_u', feedback='emulator', spin_up_steps=9, " // &
+      "micro_batch=7, pinned_sha256='abc', constraints_off='night', 'positive', " // &
+      "trust_code=.true., mode='partial', variables='ptend_t', 'ptend_u', " // &
+      "feedback='emulator', spin_up_steps=9, " // &
       "ramp='linear', ramp_factor=0.25, ramp_steps=11, ramp_on_steps=13, ramp_off_steps=15, " // &
       "vertical_remap='conservative'")
     call check(failed == 0, 'read: ' // trim(message))
@@ -215,7 +216,7 @@ contains
   subroutine read_group(settings, failed, message, entries)
     type(climlink_emulator_settings), intent(out) :: settings
     integer, intent(out) :: failed
-    character(len=*), intent(out) :: message
+    character(len=256), intent(out) :: message
     character(len=*), intent(in) :: entries
     integer :: unit
 
