@@ -24,6 +24,7 @@ module climlink_vertical_remap
   use climlink_humidity, only: pressure_at_midpoints
   use climlink_layer_means, only: average_shared, borrow, limited_rise
   use climlink_parallel, only: process_rank, settle
+  use climlink_run_options, only: number_text
   implicit none (type, external)
   private
 
@@ -42,6 +43,7 @@ module climlink_vertical_remap
     procedure :: initialize_from
     procedure :: is_active
     procedure :: package_levels
+    procedure :: text
     procedure :: package_midpoints
     procedure :: to_package
     procedure :: to_host
@@ -154,6 +156,18 @@ contains
     n = 0
     if (self%is_active()) n = size(self%hyam)
   end function package_levels
+
+  !> What a file or a log says of the remap; '' where there is none.
+  function text(self, n_level)
+    class(climlink_remap), intent(in) :: self
+    integer, intent(in) :: n_level                            !! Of the host.
+    character(len=:), allocatable :: text
+
+    text = ''
+    if (.not. self%is_active()) return
+    text = remap_conservative // ', ' // number_text(n_level) // ' levels of the host, ' // &
+           number_text(self%package_levels()) // ' of the package'
+  end function text
 
   !> Pressures [Pa] at the midpoints of the package's levels, [sample, package level].
   pure subroutine package_midpoints(self, p_interface, pressure, status)

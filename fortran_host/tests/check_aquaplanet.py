@@ -237,7 +237,14 @@ def check_broken(folder: Path) -> None:
         (
             "climsim_nan",
             2 * STEPS_PER_DAY,
-            ("on day 2.0", "rank ", "column ", "ptend_q0001", "level 9", "of the 512 of the model"),
+            (
+                "on day 2.0",
+                "rank ",
+                "column ",
+                "ptend_q0001",
+                "level 10",
+                "(column 1 of this rank is column 1 of the 512 of the model)",
+            ),
         ),
         ("climsim_random", STEPS_PER_DAY, ("on day ", "column ")),
     ):
@@ -446,7 +453,7 @@ def check_faults(folder: Path) -> None:
             text.replace(
                 "&output", f"&emulator package = '{FIXTURES}/climsim_unknown.pt' /\n&output"
             ),
-            "state_omega cam_in_SST",
+            "inputs that the host does not give: state_omega",
         ),
         (
             text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_v4.pt' /\n&output"),
@@ -456,7 +463,7 @@ def check_faults(folder: Path) -> None:
             text.replace(
                 "&output", f"&emulator package = '{FIXTURES}/climsim_mm_day.pt' /\n&output"
             ),
-            "cam_out_PRECC in m/s, not mm/day",
+            "cam_out_PRECC (host m/s, package mm/day)",
         ),
         (
             text.replace(

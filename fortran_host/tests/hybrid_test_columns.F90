@@ -6,6 +6,7 @@ module hybrid_test_columns
   use aqua_column_table, only: input_columns, output_columns
   use aqua_constants, only: r8
   use aqua_hybrid, only: hybrid_physics
+  use climlink, only: climlink_options
   use climlink_coupling, only: climlink_coupling_policy
   use host_parallel, only: rank, share_of, start_parallel
   implicit none (type, external)
@@ -109,39 +110,42 @@ contains
 
   !> Opens a fixture; its error.
   subroutine open_package(hybrid, name, policy, error)
-    type(hybrid_physics), intent(inout) :: hybrid
+    type(hybrid_physics), intent(inout), target :: hybrid
     character(len=*), intent(in) :: name
     type(climlink_coupling_policy), intent(in) :: policy
     character(len=:), allocatable, intent(out) :: error
     character(len=1024) :: folder
+    type(climlink_options) :: options
 
     call get_command_argument(1, folder)
-    call hybrid%open(trim(folder) // '/' // name, '', 'cpu', 1, 64, [' '], policy, inputs_of(1), &
-                     no_outputs(), latitudes(), dt, error)
+    call hybrid%open(trim(folder) // '/' // name, options, policy, inputs_of(1), latitudes(), dt, &
+                     error)
   end subroutine open_package
 
-  !> One step as the model's columns do it: what is applied, and what the emulator answered.
-  subroutine advance(hybrid, step, applied, emulated)
+  !> One step as the model's columns do it: what is applied; what the emulator answered is in hybrid.
+  subroutine advance(hybrid, step, applied)
     type(hybrid_physics), intent(inout) :: hybrid
     integer, intent(in) :: step
-    type(output_columns), intent(out) :: applied, emulated
+    type(output_columns), intent(out) :: applied
     character(len=:), allocatable :: error
+    type(input_columns) :: inputs
 
     applied = no_outputs()
-    emulated = no_outputs()
-    call hybrid%begin(step, inputs_of(step))
+    inputs = inputs_of(step)
+    if (hybrid%has_emulator) hybrid%inputs%values = inputs%values
+    call hybrid%begin(step)
     if (hybrid%needs_emulator()) then
-      call hybrid%run(inputs_of(step), emulated, error)
+      call hybrid%run(error)
       call check(error == '', error)
     end if
-    call hybrid%combine(reference_of(step), emulated, applied)
-    call hybrid%finish(inputs_of(step), applied)
+    call hybrid%combine(reference_of(step), applied)
+    call hybrid%finish(applied)
   end subroutine advance
 
   subroutine refused(name, policy, text)
     character(len=*), intent(in) :: name, text
     type(climlink_coupling_policy), intent(in) :: policy
-    type(hybrid_physics) :: hybrid
+    type(hybrid_physics), target :: hybrid
     character(len=:), allocatable :: error
 
     call open_package(hybrid, name, policy, error)

@@ -17,6 +17,7 @@ program test_aqua_output
   use aqua_history, only: history_field, history_stream
   use aqua_levels, only: hybrid_levels, make_levels, midpoint_pressure
   use aqua_restart, only: restart_file, restart_identity
+  use numbered_columns, only: number_inputs, number_outputs
   implicit none (type, external)
 
   real(r8), parameter :: dt = 1200.0_r8
@@ -145,7 +146,7 @@ contains
     type(output_columns) :: made
     type(model_time) :: time
     character(len=:), allocatable :: error
-    integer :: step
+    integer :: step, column
 
     call parse_stamp(start_text, time, error)
     call require_none(error)
@@ -154,91 +155,18 @@ contains
     call write_grid_file(folder // '/aqua_grid-info.nc', grid, levels, error)
     call require_none(error)
     do step = 1, 2
-      call fill_before(before, step)
-      call fill_made(made, step)
+      call number_inputs(before, step)
+      do column = 1, grid%n_column
+        before%ps(column) = 1.0e5_r8 - real(column, r8)
+        before%p_mid(:, column) = midpoint_pressure(levels, before%ps(column))
+      end do
+      call number_outputs(made, step)
       ! Takes all of the ice of the lowest level.
       made%dqidt(levels%n_level, :) = -before%qi(levels%n_level, :) / dt
       call write_climsim_pair(folder, time_after(time, step - 1, dt), before, made, dt, error)
       call require_none(error)
     end do
   end subroutine write_pairs
-
-  !> Every variable has a number of its own, under which check_aqua_output.py knows it.
-  subroutine fill_before(before, step)
-    type(input_columns), intent(inout) :: before
-    integer, intent(in) :: step
-    integer :: column
-
-    before%t = profile(1, step)
-    before%q = profile(2, step)
-    before%qc = profile(3, step)
-    before%qi = profile(4, step)
-    before%u = profile(5, step)
-    before%v = profile(6, step)
-    before%ozone = profile(7, step)
-    before%ch4 = profile(8, step)
-    before%n2o = profile(9, step)
-    before%solin = scalar(10, step)
-    before%coszrs = scalar(11, step)
-    before%lhflx = scalar(12, step)
-    before%shflx = scalar(13, step)
-    before%taux = scalar(14, step)
-    before%tauy = scalar(15, step)
-    before%asdir = scalar(16, step)
-    before%asdif = scalar(17, step)
-    before%aldir = scalar(18, step)
-    before%aldif = scalar(19, step)
-    before%lwup = scalar(20, step)
-    before%ocnfrac = scalar(21, step)
-    before%icefrac = scalar(22, step)
-    before%landfrac = scalar(23, step)
-    before%snowhland = scalar(24, step)
-    before%snowhice = scalar(25, step)
-    do column = 1, grid%n_column
-      before%ps(column) = 1.0e5_r8 - real(column, r8)
-      before%p_mid(:, column) = midpoint_pressure(levels, before%ps(column))
-    end do
-  end subroutine fill_before
-
-  subroutine fill_made(made, step)
-    type(output_columns), intent(inout) :: made
-    integer, intent(in) :: step
-
-    made%netsw = scalar(31, step)
-    made%flwds = scalar(32, step)
-    made%precsc = scalar(33, step)
-    made%precc = scalar(34, step)
-    made%sols = scalar(35, step)
-    made%soll = scalar(36, step)
-    made%solsd = scalar(37, step)
-    made%solld = scalar(38, step)
-    made%dtdt = 1.0e-3_r8 * profile(39, step)
-    made%dqdt = 1.0e-3_r8 * profile(40, step)
-    made%dqcdt = 1.0e-3_r8 * profile(41, step)
-    made%dqidt = 1.0e-3_r8 * profile(42, step)
-    made%dudt = 1.0e-3_r8 * profile(43, step)
-    made%dvdt = 1.0e-3_r8 * profile(44, step)
-  end subroutine fill_made
-
-  pure function profile(number, step) result(values)
-    integer, intent(in) :: number, step
-    real(r8) :: values(levels%n_level, grid%n_column)
-    integer :: column, k
-
-    do column = 1, grid%n_column
-      values(:, column) = 0.001_r8 * real(column, r8) &
-        + [(real(1000 * number + 100 * step + k, r8), k = 1, levels%n_level)]
-    end do
-  end function profile
-
-  pure function scalar(number, step) result(values)
-    integer, intent(in) :: number, step
-    real(r8) :: values(grid%n_column)
-    integer :: column
-
-    values = [(real(1000 * number + 100 * step, r8) + 0.001_r8 * real(column, r8), column = 1, &
-               grid%n_column)]
-  end function scalar
 
   !> Runs the steps first + 1 to last with four streams of history, from a restart if there were
   !! earlier ones; ends with a restart.

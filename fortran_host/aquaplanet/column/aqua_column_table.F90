@@ -7,8 +7,7 @@
 !! as they lie. Tables refer to their values: a copy of a table has the same ones.
 module aqua_column_table
   use aqua_constants, only: r8
-  use climlink, only: climlink_error_internal, climlink_host_fields, climlink_status
-  use climlink_humidity, only: relative_humidity
+  use climlink, only: climlink_host_fields
   implicit none (type, external)
   private
 
@@ -23,6 +22,8 @@ module aqua_column_table
     character(len=8) :: units = ''
     logical :: has_levels = .false.
     integer :: first = 0, last = 0
+    logical :: is_pressure = .false.            !! At midpoints of the levels.
+    character(len=name_length) :: species = ''  !! Water that it changes.
   end type column_variable
 
   type, abstract :: column_table
@@ -131,7 +132,7 @@ contains
     call self%add('pbuf_SOLIN', 'W/m2', self%solin)
     call self%add('pbuf_TAUX', 'N/m2', self%taux)
     call self%add('pbuf_TAUY', 'N/m2', self%tauy)
-    call self%add('state_pmid', 'Pa', self%p_mid)
+    call self%add('state_pmid', 'Pa', self%p_mid, is_pressure=.true.)
     call self%add('state_ps', 'Pa', self%ps)
     call self%add('state_q0001', 'kg/kg', self%q)
     call self%add('state_q0002', 'kg/kg', self%qc)
@@ -163,9 +164,9 @@ contains
     call self%add('cam_out_SOLLD', 'W/m2', self%solld)
     call self%add('cam_out_SOLS', 'W/m2', self%sols)
     call self%add('cam_out_SOLSD', 'W/m2', self%solsd)
-    call self%add('ptend_q0001', 'kg/kg/s', self%dqdt)
-    call self%add('ptend_q0002', 'kg/kg/s', self%dqcdt)
-    call self%add('ptend_q0003', 'kg/kg/s', self%dqidt)
+    call self%add('ptend_q0001', 'kg/kg/s', self%dqdt, species='state_q0001')
+    call self%add('ptend_q0002', 'kg/kg/s', self%dqcdt, species='state_q0002')
+    call self%add('ptend_q0003', 'kg/kg/s', self%dqidt, species='state_q0003')
     call self%add('ptend_t', 'K/s', self%dtdt)
     call self%add('ptend_u', 'm/s2', self%dudt)
     call self%add('ptend_v', 'm/s2', self%dvdt)
@@ -226,7 +227,7 @@ contains
       associate (of => self%variables(i))
         if (of%has_levels) then
           call fields%add_profile(of%name, of%units, self%values(of%first:of%last, :), taken, &
-                                  axes='level sample')
+                                  'level sample', of%is_pressure, of%species)
         else
           call fields%add_scalar(of%name, of%units, self%values(of%first, :), taken)
         end if
@@ -236,32 +237,11 @@ contains
 
   !> Adds what is made of the columns where a package wants it.
   subroutine add_humidity_to(self, fields)
-    class(input_columns), intent(in), target :: self
+    class(input_columns), intent(in) :: self
     type(climlink_host_fields), intent(inout) :: fields
 
-    call fields%add_provider('state_rh', '1', humidity_of, 'sample level', self)
+    call fields%add_relative_humidity('state_rh', 'state_t', 'state_q0001', 'state_pmid')
   end subroutine add_humidity_to
-
-  !> Relative humidity of the columns in context.
-  subroutine humidity_of(context, name, first_sample, values, status)
-    class(*), intent(in) :: context
-    character(len=*), intent(in) :: name
-    integer, intent(in) :: first_sample
-    real(r8), intent(out) :: values(:, :)
-    type(climlink_status), intent(inout) :: status
-
-    select type (context)
-    type is (input_columns)
-      associate (i => first_sample, j => first_sample + size(values, 1) - 1)
-        values = transpose(relative_humidity(context%t(:, i:j), context%q(:, i:j), &
-                                             context%p_mid(:, i:j)))
-      end associate
-    class default
-      values = 0.0_r8
-      status%code = climlink_error_internal
-      status%message = name // ' is made of a table of inputs'
-    end select
-  end subroutine humidity_of
 
   subroutine declare_anew(self)
     class(column_table), intent(inout), target :: self
@@ -270,13 +250,19 @@ contains
     call self%declare()
   end subroutine declare_anew
 
-  subroutine add_profile(self, name, units, values)
+  subroutine add_profile(self, name, units, values, is_pressure, species)
     class(column_table), intent(inout), target :: self
     character(len=*), intent(in) :: name
     character(len=*), intent(in) :: units
     real(r8), pointer, intent(inout) :: values(:, :)        !! [level, column]
+    logical, intent(in), optional :: is_pressure
+    character(len=*), intent(in), optional :: species
+    type(column_variable) :: variable
 
-    call self%append(column_variable(name, units, has_levels=.true.), self%n_level)
+    variable = column_variable(name, units, has_levels=.true.)
+    if (present(is_pressure)) variable%is_pressure = is_pressure
+    if (present(species)) variable%species = species
+    call self%append(variable, self%n_level)
     associate (rows => self%variables(size(self%variables)))
       if (associated(self%values)) values => self%values(rows%first:rows%last, :)
     end associate

@@ -4,10 +4,13 @@
 module aqua_hybrid
   use aqua_column_table, only: input_columns, output_columns, place_columns
   use aqua_constants, only: r8
-  use climlink, only: climlink_emulator, climlink_host_fields, climlink_options, climlink_status
+  use aqua_levels, only: hybrid_levels, interface_pressure
+  use climlink, only: climlink_emulator, climlink_host_fields, climlink_status
   use climlink_carried_state, only: climlink_carried
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
+  use climlink_host_settings, only: climlink_emulator_settings
   use climlink_lagged_memory, only: climlink_lags
+  use climlink_vertical_remap, only: climlink_remap
   use host_parallel, only: first_column, gather_columns, world
   implicit none (type, external)
   private
@@ -28,6 +31,9 @@ module aqua_hybrid
     type(climlink_lags) :: lags
     type(climlink_host_fields) :: fields_after   !! The state after a step, for lags.
     type(climlink_carried) :: carried
+    type(climlink_remap) :: remap                !! Active where the package has other levels.
+    type(hybrid_levels) :: levels                !! Of the host.
+    real(r8), allocatable :: p_interface(:, :)   !! [column, level + 1], Pa, for the remap.
     type(input_columns) :: inputs
     type(input_columns) :: after                 !! Has values where the package takes lagged inputs.
     type(place_columns) :: places
@@ -50,36 +56,42 @@ module aqua_hybrid
     procedure :: gather
     procedure :: scatter
     procedure, private :: declare
+    procedure, private :: find_interfaces
   end type hybrid_physics
 
 contains
 
   !> Opens the package on all ranks. error is '' or says what does not fit.
-  subroutine open_package(self, path, options, policy, inputs, latitude, time_step, error)
+  subroutine open_package(self, wanted, levels, inputs, latitude, time_step, error)
     class(hybrid_physics), intent(inout), target :: self      !! Stays where it is.
-    character(len=*), intent(in) :: path
-    type(climlink_options), intent(in) :: options
-    type(climlink_coupling_policy), intent(in) :: policy
+    type(climlink_emulator_settings), intent(in) :: wanted
+    type(hybrid_levels), intent(in) :: levels
     type(input_columns), intent(in) :: inputs                 !! Of this rank's columns; every step
                                                               !! takes its values from there.
     real(r8), intent(in) :: latitude(:)                       !! [column of this rank], rad
     real(r8), intent(in) :: time_step                         !! [s]
     character(len=:), allocatable, intent(out) :: error
     type(climlink_status) :: status
+    integer, allocatable :: n_level                           !! Not allocated is not present.
 
     self%time_step = time_step
     self%inputs = inputs
-    self%policy = policy
-    call self%emulator%open(path, status, comm=world(), n_level=inputs%n_level, &
-                            time_step=time_step, options=options)
-    if (status%ok()) call policy%check(self%emulator, status)
+    self%levels = levels
+    self%policy = wanted%policy()
+    if (wanted%vertical_remap == 'none') n_level = inputs%n_level
+    call self%emulator%open(trim(wanted%package), status, comm=world(), n_level=n_level, &
+                            time_step=time_step, options=wanted%options())
+    if (status%ok()) then
+      call self%remap%initialize_from(self%emulator, wanted%vertical_remap, status)
+    end if
+    if (status%ok()) call self%policy%check(self%emulator, status)
     if (status%ok()) call self%carried%initialize(self%emulator, inputs%n_column, status)
     if (status%ok()) call self%lags%initialize(inputs%n_column, inputs%n_level, time_step, status)
     if (status%ok()) then
       self%has_emulator = .true.
       self%has_lags = self%lags%serves(self%emulator)
       call self%declare(latitude)
-      call self%fields%check(self%emulator, status, policy%spin_up_steps, &
+      call self%fields%check(self%emulator, status, wanted%spin_up_steps, &
                              'spin_up_steps in /emulator/')
     end if
     error = ''
@@ -97,7 +109,9 @@ contains
       call self%emulated%make(n_level, n_column)
       call self%places%make(n_level, n_column)
       call self%after%make(n_level, merge(n_column, 0, self%has_lags))
+      allocate (self%p_interface(n_column, n_level + 1))
       call self%fields%begin(n_column)
+      call self%fields%remap_levels(self%remap, self%p_interface)
       call self%fields_after%begin(n_column)
     end associate
     self%places%clat = cos(latitude)
@@ -179,6 +193,7 @@ contains
     character(len=:), allocatable, intent(out) :: error
     type(climlink_status) :: status
 
+    call self%find_interfaces()
     call self%emulator%begin(self%inputs%n_column, status)
     if (status%ok()) call self%fields%send(self%emulator, status)
     if (status%ok() .and. self%carried%has_state()) call self%carried%send(self%emulator, status)
@@ -188,6 +203,17 @@ contains
     error = ''
     if (.not. status%ok()) error = status%message
   end subroutine run
+
+  !> Where the layers of this step are, if the package has others.
+  pure subroutine find_interfaces(self)
+    class(hybrid_physics), intent(inout) :: self
+    integer :: i
+
+    if (.not. self%remap%is_active()) return
+    do i = 1, self%inputs%n_column
+      self%p_interface(i, :) = interface_pressure(self%levels, self%inputs%ps(i))
+    end do
+  end subroutine find_interfaces
 
   !> What is applied of both answers, as the policy says for each output of this step.
   pure subroutine combine(self, reference, applied)

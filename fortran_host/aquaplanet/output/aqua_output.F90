@@ -93,7 +93,8 @@ contains
 
     associate (settings => model%settings, emulator => model%hybrid%emulator)
       of = new_provenance(trim(settings%run%created), trim(settings%emulator%entries%package_name), &
-                          emulator%digest(), emulator%constraints_off())
+                          emulator%digest(), emulator%constraints_off(), &
+                          model%hybrid%remap%text(model%levels%n_level))
     end associate
   end function provenance_of
 

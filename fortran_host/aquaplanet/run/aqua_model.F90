@@ -96,7 +96,7 @@ contains
 
     latitude = self%latitudes()
     associate (wanted => self%settings%emulator%entries, mine => self%worker)
-      call self%hybrid%open(trim(wanted%package), wanted%options(), wanted%policy(), mine%inputs, &
+      call self%hybrid%open(wanted, self%levels, mine%inputs, &
                             latitude(mine%first:mine%first + mine%count - 1), &
                             self%settings%run%time_step_s, error)
     end associate
