@@ -438,9 +438,11 @@ contains
   !! the rest.
   subroutine history_and_carried_state()
     type(climlink_host_fields) :: fields
+    real(real64), target :: forcing(n_column)
     integer, target :: nothing
 
     nothing = 0
+    forcing = 1.0_real64
     call emulator%open(fixture('sums.pt'), status)
     call fields%begin(n_column)
     call fields%add_provider('forcing', '1', made, 'sample', nothing, steps_needed=3)
@@ -455,6 +457,17 @@ contains
     call check_error(status, climlink_error_host, &
                      'check: lagged inputs need 3 steps of the host''s own physics first: ' // &
                      'set cb_spinup_step to 3 or more, not 2')
+    call emulator%begin(n_column, status)
+    call fields%begin(n_column)
+    call fields%add_scalar('forcing', '1', forcing)
+    call fields%add_scalar('initial', '1', forcing)
+    call fields%send(emulator, status)
+    call check(status%ok(), 'what is carried is not asked of the host: ' // status%message)
+    call emulator%run(status)
+    call check_error(status, climlink_error_variable, 'start (5 of 5')
+    call fields%begin(n_column)
+    call fields%add_provider('forcing', '1', made, 'sample', nothing, steps_needed=3)
+    call fields%add_scalar('initial', '1')
     call fields%add_field('sum_table', '1', 'sample level unit')
     call fields%add_scalar('start', '1')
     call fields%check(emulator, status, spin_up_steps=0)

@@ -1,6 +1,6 @@
 # Runs the little model as its users would, with packages of FIXTURES: those that fit it, and those
 # that do not. Included by tests/find_package/run.cmake, which has built it. Temperatures are those
-# of the closed form, step by step: a host that sent another array, or one step too late, has others.
+# of the closed form, step by step: a host that sends another array, or a step late, has others.
 function(run_little_model package entries ok text)
   file(READ "${PROJECT}/little_model.nml" namelist)
   string(REPLACE "wrap_model.pt" "${FIXTURES}/${package}" namelist "${namelist}")
@@ -20,6 +20,7 @@ run_little_model(lagged.pt "spin_up_steps = 2" TRUE "step  6  temperature  277.5
 run_little_model(column.pt "micro_batch = 2, spin_up_steps = 2" TRUE "280.586655 K")
 run_little_model(lagged.pt "spin_up_steps = 1" FALSE "set spin_up_steps to 2 or more, not 1")
 run_little_model(sums.pt "spin_up_steps = 0" FALSE "inputs that the host does not give: forcing")
-run_little_model(climsim_q.pt "spin_up_steps = 0" FALSE "the host has 6 levels, the package was trained for 60")
+run_little_model(climsim_q.pt "spin_up_steps = 0" FALSE
+                 "the host has 6 levels, the package was trained for 60")
 run_little_model(column.pt "micro_bath = 2" FALSE "micro_bath")
 run_little_model(column.pt "ramp = 'liner'" FALSE "ramp must be constant, linear or step")
