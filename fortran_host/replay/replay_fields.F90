@@ -3,7 +3,7 @@
 module replay_fields
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink, only: climlink_emulator, climlink_host_fields, climlink_status, climlink_variable
-  use climlink_humidity, only: pressure_at_midpoints, relative_humidity
+  use climlink_humidity, only: pressure_at_midpoints
   use climsim_files, only: climsim_field, climsim_file, describe_columns, field_index, &
                            hybrid_midpoints, read_field
   implicit none (type, external)
@@ -32,11 +32,11 @@ module replay_fields
     mlo_variable('ptend_t', 'K/s', 'state_t'), mlo_variable('ptend_u', 'm/s2', 'state_u'), &
     mlo_variable('ptend_v', 'm/s2', 'state_v')]
 
-  !> Made here where a package takes it, from the four after it: the pressure, or that of the
-  !! surface with the grid file's coefficients.
+  !> Made of the three after it where a package takes it. Where there is a grid file, pressure is
+  !! made of its coefficients and the surface's.
   character(len=*), parameter :: humidity = 'state_rh', temperature = 'state_t', &
-                                 specific_humidity = 'state_q0001', pressure = 'state_pmid', &
-                                 surface_pressure = 'state_ps'
+                                 vapor = 'state_q0001', pressure = 'state_pmid', &
+                                 surface_pressure = 'state_ps', grid_pressure = 'pressure of grid'
 
   !> Its large values are a flag (no sea-ice point), as climlink.wrappers.statistics has it.
   character(len=*), parameter :: flagged = 'cam_in_SNOWHICE'
@@ -52,7 +52,7 @@ module replay_fields
     procedure :: declare
     procedure :: advance
     procedure, private :: read_values
-    procedure, private :: values_of
+    procedure, private :: make_pressure
   end type snapshot_fields
 
 contains
@@ -85,15 +85,17 @@ contains
     end do
     do i = 1, emulator%n_input()
       input = emulator%input(i)
-      if (input%role /= 'value') cycle
-      if (input%name /= humidity) then
+      if (input%role == 'value' .and. input%name /= humidity) then
         call self%read_values(file, input%name, first, count, error)
-      else if (allocated(self%hybrid%hyam)) then
-        call self%read_values(file, surface_pressure, first, count, error)
-      else
-        call self%read_values(file, pressure, first, count, error)
       end if
     end do
+    if (.not. emulator%has_input(humidity)) return
+    if (.not. allocated(self%hybrid%hyam)) then
+      call self%read_values(file, pressure, first, count, error)
+    else
+      call self%read_values(file, surface_pressure, first, count, error)
+      if (len(error) == 0) call self%make_pressure()
+    end if
   end subroutine read_snapshot
 
   !> Makes room for what an mlo file holds.
@@ -145,7 +147,11 @@ contains
         if (field%name /= humidity) call add(table, field, field%name, field%units, first, last)
       end associate
     end do
-    call table%add_provider(humidity, '1', provide_humidity, 'sample level', self)
+    if (field_index(self%given, grid_pressure) > 0) then
+      call table%add_relative_humidity(humidity, temperature, vapor, grid_pressure)
+    else
+      call table%add_relative_humidity(humidity, temperature, vapor, pressure)
+    end if
     do i = 1, size(mlo)
       call add(table, self%written(i), mlo(i)%output, mlo(i)%units, first, last, taken=.true.)
     end do
@@ -169,40 +175,20 @@ contains
     end if
   end subroutine add
 
-  subroutine provide_humidity(context, name, first_sample, values, status)
-    class(*), intent(in) :: context
-    character(len=*), intent(in) :: name
-    integer, intent(in) :: first_sample
-    real(real64), intent(out) :: values(:, :)
-    type(climlink_status), intent(inout) :: status
-    real(real64), allocatable :: p(:, :)
+  !> Adds the pressure at midpoints that the grid file's coefficients give.
+  subroutine make_pressure(self)
+    class(snapshot_fields), intent(inout) :: self
+    type(climsim_field) :: made
 
-    values = 0.0_real64
-    if (name /= humidity .or. .not. status%ok()) return
-    select type (context)
-    class is (snapshot_fields)
-      associate (first => first_sample, last => first_sample + size(values, 1) - 1, &
-                 hybrid => context%hybrid)
-        if (allocated(hybrid%hyam)) then
-          p = context%values_of(surface_pressure, first, last)
-          p = pressure_at_midpoints(hybrid%p0, hybrid%hyam, hybrid%hybm, p(:, 1))
-        else
-          p = context%values_of(pressure, first, last)
-        end if
-        values = relative_humidity(context%values_of(temperature, first, last), &
-                                   context%values_of(specific_humidity, first, last), p)
-      end associate
-    end select
-  end subroutine provide_humidity
-
-  pure function values_of(self, name, first, last) result(values)
-    class(snapshot_fields), intent(in) :: self
-    character(len=*), intent(in) :: name
-    integer, intent(in) :: first, last
-    real(real64), allocatable :: values(:, :)
-
-    values = self%given(field_index(self%given, name))%values(first:last, :)
-  end function values_of
+    made%name = grid_pressure
+    made%units = 'Pa'
+    made%is_profile = .true.
+    associate (surface => self%given(field_index(self%given, surface_pressure))%values, &
+               hybrid => self%hybrid)
+      made%values = pressure_at_midpoints(hybrid%p0, hybrid%hyam, hybrid%hybm, surface(:, 1))
+    end associate
+    self%given = [self%given, made]
+  end subroutine make_pressure
 
   !> Turns the tendencies that the table received into the states after one time step.
   subroutine advance(self, time_step)

@@ -29,4 +29,7 @@ module aqua_constants
   real(r8), parameter, public :: virtual_factor = water_vapor_gas / dry_air_gas - 1.0_r8
   real(r8), parameter, public :: kappa = dry_air_gas / heat_capacity
 
+  !> Among the tracers.
+  integer, parameter, public :: i_vapor = 1, i_liquid = 2, i_ice = 3, n_tracer = 3
+
 end module aqua_constants

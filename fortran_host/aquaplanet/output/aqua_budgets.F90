@@ -6,8 +6,8 @@
 !! coordinate and a lid at constant pressure, cp T + phi_s stands for internal plus potential energy
 !! (Kasahara 1974, Mon. Wea. Rev. 102, 509).
 module aqua_budgets
-  use aqua_constants, only: earth_radius, earth_rotation, gravity, heat_capacity, latent_fusion, &
-                            latent_vaporization, pi, r8
+  use aqua_constants, only: earth_radius, earth_rotation, gravity, heat_capacity, i_ice, i_vapor, &
+                            latent_fusion, latent_vaporization, pi, r8
   use aqua_grid, only: gaussian_grid
   use aqua_levels, only: hybrid_levels, interface_pressure
   implicit none (type, external)
@@ -97,8 +97,8 @@ contains
       energy(column) = sum(mass * (heat_capacity * t(:, column) &
                                    + 0.5_r8 * (u(:, column)**2 + v(:, column)**2) &
                                    + surface_geopotential(column) &
-                                   + latent_vaporization * tracers(1, :, column) &
-                                   - latent_fusion * tracers(3, :, column)))
+                                   + latent_vaporization * tracers(i_vapor, :, column) &
+                                   - latent_fusion * tracers(i_ice, :, column)))
     end do
   end function column_energy
 

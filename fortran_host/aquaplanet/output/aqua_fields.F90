@@ -2,7 +2,7 @@
 !! the model after a step.
 module aqua_fields
   use aqua_budgets, only: layer_mass
-  use aqua_constants, only: dry_air_gas, gravity, r8, virtual_factor
+  use aqua_constants, only: dry_air_gas, gravity, i_ice, i_liquid, i_vapor, r8, virtual_factor
   use aqua_history, only: history_field
   use aqua_levels, only: interface_pressure
   use aqua_model, only: aquaplanet_model
@@ -47,9 +47,9 @@ contains
       call self%add('OMEGA', 'Vertical velocity (pressure)', 'Pa/s', core%omega)
       call self%add('Z3', 'Geopotential height (above sea level)', 'm', self%heights)
       if (model%settings%run%physics == 'moist') then
-        call self%add('Q', 'Specific humidity', 'kg/kg', q(1, :, :))
-        call self%add('CLDLIQ', 'Grid box averaged cloud liquid amount', 'kg/kg', q(2, :, :))
-        call self%add('CLDICE', 'Grid box averaged cloud ice amount', 'kg/kg', q(3, :, :))
+        call self%add('Q', 'Specific humidity', 'kg/kg', q(i_vapor, :, :))
+        call self%add('CLDLIQ', 'Grid box averaged cloud liquid amount', 'kg/kg', q(i_liquid, :, :))
+        call self%add('CLDICE', 'Grid box averaged cloud ice amount', 'kg/kg', q(i_ice, :, :))
         call self%add('DTPHYS', 'Temperature tendency of the emulated part', 'K/s', made%dtdt)
         call self%add('DQ1PHYS', 'Vapour tendency of the emulated part', 'kg/kg/s', made%dqdt)
         call self%add('DQ2PHYS', 'Cloud liquid tendency of the emulated part', 'kg/kg/s', &
@@ -124,9 +124,9 @@ contains
 
     if (needs_profiles) self%heights = heights(model)
     if (.not. associated(self%vapor)) return
-    self%vapor = path(model, 1)
-    self%liquid = path(model, 2)
-    self%ice = path(model, 3)
+    self%vapor = path(model, i_vapor)
+    self%liquid = path(model, i_liquid)
+    self%ice = path(model, i_ice)
     self%longwave = model%before%lwup - model%worker%results%flwds
   end subroutine update
 
@@ -156,7 +156,7 @@ contains
       below = model%core%surface_geopotential(column)
       do k = model%levels%n_level, 1, -1
         thickness = dry_air_gas * model%core%t(k, &
-          column) * (1.0_r8 + virtual_factor * model%tracers(1, k, column))
+          column) * (1.0_r8 + virtual_factor * model%tracers(i_vapor, k, column))
         alpha = 1.0_r8 - p(k) / (p(k + 1) - p(k)) * log(p(k + 1) / p(k))
         z(k, column) = (below + alpha * thickness) / gravity
         below = below + thickness * log(p(k + 1) / p(k))

@@ -7,7 +7,8 @@ module aqua_model
   use aqua_checks, only: state_error
   use aqua_column_step, only: column_worker
   use aqua_column_table, only: input_columns
-  use aqua_constants, only: gravity, heat_capacity, r8, seconds_per_day, stefan_boltzmann
+  use aqua_constants, only: gravity, heat_capacity, i_ice, i_liquid, i_vapor, n_tracer, r8, &
+                            seconds_per_day, stefan_boltzmann
   use aqua_dynamics, only: dynamical_core
   use aqua_gases, only: gas_profiles
   use aqua_grid, only: gaussian_grid, make_grid
@@ -83,7 +84,7 @@ contains
     call self%before%make(self%levels%n_level, self%grid%n_column)
     self%before%ocnfrac = 1.0_r8                       ! all is sea, without snow
     call self%worker%initialize(self%before)
-    allocate (self%tracers(3, self%levels%n_level, self%grid%n_column), source=0.0_r8)
+    allocate (self%tracers(n_tracer, self%levels%n_level, self%grid%n_column), source=0.0_r8)
     self%sst = sea_surface_temperature(self%latitudes())
     if (len_trim(settings%emulator%entries%package) > 0) call self%open_emulator(error)
   end subroutine initialize
@@ -179,9 +180,9 @@ contains
     do column = 1, self%grid%n_column
       p = midpoint_pressure(self%levels, self%core%ps(column))
       do k = 1, self%levels%n_level
-        self%tracers(1, k, column) = stratospheric
+        self%tracers(i_vapor, k, column) = stratospheric
         if (p(k) < top_pa) cycle
-        self%tracers(1, k, column) = max(stratospheric, &
+        self%tracers(i_vapor, k, column) = max(stratospheric, &
                                          humidity * saturation_specific_humidity(self%core%t(k, &
                                          column), p(k)))
       end do
@@ -225,7 +226,7 @@ contains
     dt = self%settings%run%time_step_s
     if (.not. self%has_water) self%water = global_mean(self%grid, &
       column_water(self%levels, self%core%ps, self%tracers))
-    call self%core%step(self%tracers(1, :, :))
+    call self%core%step(self%tracers(i_vapor, :, :))
     error = state_error(self%grid, self%core%u, self%core%v, self%core%t, self%core%ps)
     if (len(error) > 0) return
     call self%transport%advect(self%core%u_start, self%core%v_start, self%core%ps_start, &
@@ -250,7 +251,7 @@ contains
     real(r8) :: latitude(self%grid%n_column)
     integer :: column
 
-    call self%core%step(self%tracers(1, :, :))
+    call self%core%step(self%tracers(i_vapor, :, :))
     error = state_error(self%grid, self%core%u, self%core%v, self%core%t, self%core%ps)
     if (len(error) > 0 .or. self%settings%run%physics == 'none') return
     latitude = self%latitudes()
@@ -295,9 +296,9 @@ contains
     self%has_gases = .true.
     associate (to => self%before, core => self%core, host => self%worker%host)
       to%t = core%t
-      to%q = self%tracers(1, :, :)
-      to%qc = self%tracers(2, :, :)
-      to%qi = self%tracers(3, :, :)
+      to%q = self%tracers(i_vapor, :, :)
+      to%qc = self%tracers(i_liquid, :, :)
+      to%qi = self%tracers(i_ice, :, :)
       to%u = core%u
       to%v = core%v
       to%ps = core%ps
@@ -330,9 +331,9 @@ contains
       du = dt * made%dudt + host%added_u
       dv = dt * made%dvdt + host%added_v
       ! Tendencies take all of a species at most, up to rounding in dt * (-q / dt).
-      q(1, :, :) = max(q(1, :, :) + dt * made%dqdt + host%added_q, 0.0_r8)
-      q(2, :, :) = max(q(2, :, :) + dt * made%dqcdt, 0.0_r8)
-      q(3, :, :) = max(q(3, :, :) + dt * made%dqidt, 0.0_r8)
+      q(i_vapor, :, :) = max(q(i_vapor, :, :) + dt * made%dqdt + host%added_q, 0.0_r8)
+      q(i_liquid, :, :) = max(q(i_liquid, :, :) + dt * made%dqcdt, 0.0_r8)
+      q(i_ice, :, :) = max(q(i_ice, :, :) + dt * made%dqidt, 0.0_r8)
     end associate
     self%energy = self%global_energy(self%core%t + dtemperature, self%core%u + du, self%core%v + dv)
     call self%core%add_increments(du, dv, dtemperature)
