@@ -361,16 +361,19 @@ contains
     type(climlink_host_fields) :: fields
     real(real64), allocatable, target :: q(:, :)
     real(real64), target :: ps(n_column)
+    real(real64), pointer :: gone(:)
     real(real64) :: values(n_column, n_level)
 
     allocate (q(n_column, n_level), source=1.0_real64)
     deallocate (q)
+    gone => ps
+    nullify (gone)
     ps = 1.0_real64
     call fields%begin(n_column)
     call fields%add_profile('state_t', 'K', never)
     call fields%add_profile('state_q0001', 'kg/kg', q)
     call fields%add_scalar('state_ps', 'Pa', ps)
-    call fields%add_scalar('pbuf_SOLIN', 'W/m2')
+    call fields%add_scalar('pbuf_SOLIN', 'W/m2', gone)
     call fields%add_profile('ptend_t', 'K/s', never, taken=.true.)
     call fields%check(emulator, status)
     call check(status%ok(), 'declared is enough for check: ' // status%message)
