@@ -333,20 +333,8 @@ contains
     if (kind == not_here) then
       outcome = refusal(climlink_error_variable, "get: there is no lagged input '" // trim(name) &
                         // "'")
-    else if (outcome%ok() .and. .not. self%ready()) then
-      outcome = refusal(climlink_error_state, 'get: ' // trim(name) // ' needs ' // &
-                        number_text(needed_steps) // ' steps of history, there are ' // &
-                        number_text(self%completed) // &
-                        ': let the host run its own physics first (spin_up_steps)')
     else if (outcome%ok()) then
-      if (first < 1 .or. last > size(self%before, 1)) then
-        outcome = refusal(climlink_error_shape, 'get: ' // trim(name) // ': columns ' // &
-                          number_text(first) // ' to ' // number_text(last) // ' of ' // &
-                          number_text(size(self%before, 1)) // ' are asked for')
-      else
-        call check_shape('get: ' // trim(name), shape(values), &
-                         [size(values, 1), merge(1, size(self%before, 2), kind == given)], outcome)
-      end if
+      call check_get(self, 'get: ' // trim(name), first, last, shape(values), kind, outcome)
     end if
     if (outcome%ok()) then
       select case (kind)
@@ -360,6 +348,29 @@ contains
     end if
     call settle(outcome, status)
   end subroutine get
+
+  !> There is history, and the columns are those of this memory.
+  subroutine check_get(self, doing, first, last, given_shape, kind, outcome)
+    class(climlink_lags), intent(in) :: self
+    character(len=*), intent(in) :: doing
+    integer, intent(in) :: first, last, given_shape(2), kind
+    type(climlink_status), intent(inout) :: outcome
+
+    associate (n_column => size(self%before, 1))
+      if (.not. self%ready()) then
+        outcome = refusal(climlink_error_state, doing // ' needs ' // number_text(needed_steps) // &
+                          ' steps of history, there are ' // number_text(self%completed) // &
+                          ': let the host run its own physics first (spin_up_steps)')
+      else if (first < 1 .or. last > n_column) then
+        outcome = refusal(climlink_error_shape, doing // ': columns ' // number_text(first) // &
+                          ' to ' // number_text(last) // ' of ' // number_text(n_column) // &
+                          ' are asked for')
+      else
+        call check_shape(doing, given_shape, &
+                         [given_shape(1), merge(1, size(self%before, 2), kind == given)], outcome)
+      end if
+    end associate
+  end subroutine check_get
 
   !> Where a variable is kept, and of which lag; kind not_here for any other.
   pure subroutine locate(name, kind, position, lag)
