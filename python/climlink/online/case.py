@@ -73,7 +73,10 @@ def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
             values[name] = value
     case = validated(values, model, str(path))
     if isinstance(case, AquaplanetConfig):
-        case.check_entries()
+        try:
+            case.check_entries()
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
     return case
 
 
