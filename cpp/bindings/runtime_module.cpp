@@ -385,6 +385,9 @@ PYBIND11_MODULE(_runtime, m) {
   m.def(
       "options", option_rows,
       "List of the options of Emulator: name, type, default, set_by (\"user\" or \"host\"), help.");
+  m.def(
+      "check_options", [](const py::kwargs& options) { options_from(options); },
+      "check_options(**options)\n\nRaises EmulatorError for an option that Emulator would refuse.");
   define_archives(m);
   define_emulator(m);
 }

@@ -6,14 +6,15 @@ module hybrid_test_columns
   use aqua_column_table, only: input_columns, output_columns
   use aqua_constants, only: r8
   use aqua_hybrid, only: hybrid_physics
-  use climlink, only: climlink_options
+  use aqua_levels, only: hybrid_levels
   use climlink_coupling, only: climlink_coupling_policy
+  use climlink_host_settings, only: climlink_emulator_settings
   use host_parallel, only: rank, share_of, start_parallel
   implicit none (type, external)
   private
 
   public :: start_test, check, check_error, product_of, equal, latitudes, inputs_of, reference_of
-  public :: open_package, refused, advance, share, no_outputs
+  public :: settings_of, open_package, refused, advance, share, no_outputs
 
   integer, parameter, public :: n_level = 60, n_global = 3
   real(r8), parameter, public :: dt = 1200.0_r8
@@ -108,6 +109,24 @@ contains
     outputs%values = 1e-3_r8 / real(step, r8)
   end function reference_of
 
+  function settings_of(package, policy) result(settings)
+    character(len=*), intent(in) :: package
+    type(climlink_coupling_policy), intent(in) :: policy
+    type(climlink_emulator_settings) :: settings
+
+    call settings%set_defaults()
+    settings%package = package
+    settings%mode = policy%mode
+    if (allocated(policy%variables)) settings%variables(:size(policy%variables)) = policy%variables
+    settings%feedback = policy%feedback
+    settings%spin_up_steps = policy%spin_up_steps
+    settings%ramp = policy%ramp
+    settings%ramp_factor = policy%ramp_factor
+    settings%ramp_steps = policy%ramp_steps
+    settings%ramp_on_steps = policy%ramp_on_steps
+    settings%ramp_off_steps = policy%ramp_off_steps
+  end function settings_of
+
   !> Opens a fixture; its error.
   subroutine open_package(hybrid, name, policy, error)
     type(hybrid_physics), intent(inout), target :: hybrid
@@ -115,11 +134,11 @@ contains
     type(climlink_coupling_policy), intent(in) :: policy
     character(len=:), allocatable, intent(out) :: error
     character(len=1024) :: folder
-    type(climlink_options) :: options
+    type(hybrid_levels) :: levels
 
     call get_command_argument(1, folder)
-    call hybrid%open(trim(folder) // '/' // name, options, policy, inputs_of(1), latitudes(), dt, &
-                     error)
+    call hybrid%open(settings_of(trim(folder) // '/' // name, policy), levels, inputs_of(1), &
+                     latitudes(), dt, error)
   end subroutine open_package
 
   !> One step as the model's columns do it: what is applied; what the emulator answered is in hybrid.

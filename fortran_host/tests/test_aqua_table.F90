@@ -6,11 +6,12 @@ program test_aqua_table
   use aqua_column_table, only: input_columns
   use aqua_constants, only: r8
   use aqua_hybrid, only: hybrid_physics
-  use climlink, only: climlink_options, climlink_status
+  use aqua_levels, only: hybrid_levels
+  use climlink, only: climlink_status
   use climlink_coupling, only: climlink_coupling_policy
   use climlink_humidity, only: relative_humidity
   use host_parallel, only: end_parallel, require
-  use hybrid_test_columns, only: check, equal, failures, start_test
+  use hybrid_test_columns, only: check, equal, failures, settings_of, start_test
   use numbered_columns, only: number_inputs
   implicit none (type, external)
 
@@ -19,7 +20,7 @@ program test_aqua_table
   type(hybrid_physics), target :: hybrid
   type(input_columns) :: inputs
   type(climlink_coupling_policy) :: policy
-  type(climlink_options) :: options
+  type(hybrid_levels) :: levels
   character(len=:), allocatable :: error
   character(len=1024) :: package
   integer :: i
@@ -27,7 +28,7 @@ program test_aqua_table
   call start_test('test_aqua_table')
   call get_command_argument(1, package)
   call inputs%make(n_level, n)
-  call hybrid%open(trim(package), options, policy, inputs, latitude, 1200.0_r8, error)
+  call hybrid%open(settings_of(package, policy), levels, inputs, latitude, 1200.0_r8, error)
   call require(error)
   call number_inputs(inputs, 1)
   inputs%ps = [9.8e4_r8, 9.9e4_r8, 1.0e5_r8]

@@ -2,7 +2,7 @@
 host gets.
 
 ``options()`` lists the options that ``Emulator`` takes by keyword: name, type, default, who sets it
-and help.
+and help; ``check_options(**options)`` refuses what ``Emulator`` would refuse.
 
 >>> from climlink.runtime import Emulator
 >>> emulator = Emulator("wrap_model.pt", level_count=60, time_step_s=1200.0)
@@ -11,6 +11,6 @@ and help.
 
 from __future__ import annotations
 
-from climlink._runtime import Emulator, EmulatorError, options
+from climlink._runtime import Emulator, EmulatorError, check_options, options
 
-__all__ = ["Emulator", "EmulatorError", "options"]
+__all__ = ["Emulator", "EmulatorError", "check_options", "options"]

@@ -73,7 +73,7 @@ module aqua_column_table
       ozone => null()
   contains
     procedure :: declare => declare_inputs
-    procedure :: add_humidity_to
+    procedure, nopass :: add_humidity_to
   end type input_columns
 
   !> Where a column is, for packages that want to know.
@@ -236,8 +236,7 @@ contains
   end subroutine add_to
 
   !> Adds what is made of the columns where a package wants it.
-  subroutine add_humidity_to(self, fields)
-    class(input_columns), intent(in) :: self
+  subroutine add_humidity_to(fields)
     type(climlink_host_fields), intent(inout) :: fields
 
     call fields%add_relative_humidity('state_rh', 'state_t', 'state_q0001', 'state_pmid')

@@ -109,6 +109,7 @@ contains
       call self%emulated%make(n_level, n_column)
       call self%places%make(n_level, n_column)
       call self%after%make(n_level, merge(n_column, 0, self%has_lags))
+      if (allocated(self%p_interface)) deallocate (self%p_interface)
       allocate (self%p_interface(n_column, n_level + 1))
       call self%fields%begin(n_column)
       call self%fields%remap_levels(self%remap, self%p_interface)
