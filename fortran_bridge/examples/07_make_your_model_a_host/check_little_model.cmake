@@ -17,10 +17,8 @@ endfunction()
 
 run_little_model(column.pt "spin_up_steps = 2" TRUE "step  6  temperature  280.586655 K")
 run_little_model(lagged.pt "spin_up_steps = 2" TRUE "step  6  temperature  277.587868 K")
-run_little_model(column.pt "micro_batch = 2, spin_up_steps = 2" TRUE "280.586655 K")
 run_little_model(lagged.pt "spin_up_steps = 1" FALSE "set spin_up_steps to 2 or more, not 1")
 run_little_model(sums.pt "spin_up_steps = 0" FALSE "inputs that the host does not give: forcing")
 run_little_model(climsim_q.pt "spin_up_steps = 0" FALSE
                  "the host has 6 levels, the package was trained for 60")
 run_little_model(column.pt "micro_bath = 2" FALSE "micro_bath")
-run_little_model(column.pt "ramp = 'liner'" FALSE "ramp must be constant, linear or step")
