@@ -108,14 +108,14 @@ def test_every_option_is_a_keyword_and_none_is_its_default(linear_package: Emula
 
 
 def test_keywords_are_taken_as_numpy_or_python_values(linear_package: EmulatorPackage) -> None:
-    emulator = Emulator(
-        linear_package.path,
-        level_count=np.int32(60),  # type: ignore[arg-type]
-        time_step_s=np.float64(1200.0),
-        trust_code=np.bool_(True),  # type: ignore[arg-type]
-        constraints_off=("positivity", "night"),
-        pinned_sha256=linear_package.digest,
-    )
+    keywords: dict[str, Any] = {
+        "level_count": np.int32(60),
+        "time_step_s": np.float64(1200.0),
+        "trust_code": np.bool_(True),
+        "constraints_off": ("positivity", "night"),
+        "pinned_sha256": linear_package.digest,
+    }
+    emulator = Emulator(linear_package.path, **keywords)
     assert sorted(emulator.constraints_off) == ["night", "positivity"]
 
 

@@ -4,7 +4,6 @@ docs/manifest.md.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections import Counter
@@ -67,15 +66,15 @@ Configuration = Annotated[dict[str, Any], AfterValidator(_plain)]
 dictionaries of these.
 """
 
-_SURFACE_PRESSURE_PA = 1e5
-"""Where the interfaces of a grid are held against each other."""
-
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 """SHA-256 as 64 lower-case hexadecimal digits."""
 
 
 class HybridCoefficients(Strict):
-    """Hybrid coordinate p = P0*a + ps*b at midpoints [level] and interfaces [level+1], top down; P0 in Pa."""
+    """Hybrid coordinate p = P0*a + ps*b, top down; P0 in Pa.
+
+    Midpoints [level], interfaces [level+1].
+    """
 
     p0_pa: float = Field(gt=0)
     hyam: list[float]
@@ -92,20 +91,6 @@ class HybridCoefficients(Strict):
                 f"hyam has {n} levels, so hybm, hyai, hybi must have {(n, n + 1, n + 1)} values; "
                 f"they have {got}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _rise_downward(self) -> HybridCoefficients:
-        pressures = [
-            self.p0_pa * a + _SURFACE_PRESSURE_PA * b
-            for a, b in zip(self.hyai, self.hybi, strict=True)
-        ]
-        for above, below in itertools.pairwise(pressures):
-            if below <= above:
-                raise ValueError(
-                    f"interface pressures must rise downward; at a surface pressure of {_SURFACE_PRESSURE_PA:g} Pa "
-                    f"{below:g} Pa follows on {above:g} Pa"
-                )
         return self
 
 

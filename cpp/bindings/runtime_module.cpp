@@ -13,28 +13,14 @@
 #include <variant>
 #include <vector>
 
+#include "runtime_errors.hpp"
+#include "runtime_options.hpp"
+
 namespace py = pybind11;
 
 namespace {
 
 using FloatRows = py::array_t<float, py::array::c_style>;
-
-// The Python exception type, made once at import and kept for the life of the interpreter.
-PyObject* emulator_error = nullptr;
-
-[[noreturn]] void raise(climlink_status status, const std::string& message) {
-  // A message may quote bytes of a damaged file, which are no UTF-8.
-  const auto words = py::reinterpret_steal<py::object>(
-      PyUnicode_DecodeUTF8(message.data(), static_cast<py::ssize_t>(message.size()), "replace"));
-  const py::object error = py::reinterpret_borrow<py::object>(emulator_error)(words);
-  error.attr("status") = climlink_status_name(status);
-  PyErr_SetObject(emulator_error, error.ptr());
-  throw py::error_already_set();
-}
-
-void check(climlink_status status) {
-  if (status != CLIMLINK_OK) raise(status, climlink_last_message());
-}
 
 template <class Call>
 climlink_status without_gil(const Call& call) {
@@ -243,53 +229,6 @@ std::variant<py::bytes, std::string> source_of(const py::object& source) {
   return path_text(source);
 }
 
-struct FreeOptions {
-  void operator()(climlink_options* options) const noexcept { climlink_options_free(&options); }
-};
-using Options = std::unique_ptr<climlink_options, FreeOptions>;
-
-// The text of a Python value: of a sequence its items separated by commas, of a number or bool what
-// str gives.
-std::string option_text(const py::handle& value) {
-  if (!py::isinstance<py::sequence>(value) || py::isinstance<py::str>(value)) return py::str(value);
-  return py::str(",").attr("join")(value).cast<std::string>();
-}
-
-// Options from keywords; None leaves the default.
-Options options_from(const py::kwargs& keywords) {
-  climlink_options* made = nullptr;
-  check(climlink_options_new(&made));
-  Options options(made);
-  for (const auto& [name, value] : keywords) {
-    if (value.is_none()) continue;
-    check(climlink_options_set(made, py::str(name).cast<std::string>().c_str(),
-                               option_text(value).c_str()));
-  }
-  return options;
-}
-
-// A default as the Python value of its type.
-py::object option_value(const std::string& type, const std::string& value) {
-  if (type == "integer") return py::int_(py::str(value));
-  if (type == "real") return py::float_(py::str(value));
-  if (type == "logical") return py::bool_(value == "true");
-  if (type != "names") return py::str(value);
-  return value.empty() ? py::list() : py::list(py::str(value).attr("split")(","));
-}
-
-py::list option_rows() {
-  py::list rows;
-  for (int32_t i = 0; i < climlink_option_count(); ++i) {
-    const char *name = nullptr, *type = nullptr, *value = nullptr, *set_by = nullptr,
-               *help = nullptr;
-    check(climlink_option(i, &name, &type, &value, &set_by, &help));
-    rows.append(py::dict(py::arg("name") = name, py::arg("type") = type,
-                         py::arg("default") = option_value(type, value), py::arg("set_by") = set_by,
-                         py::arg("help") = help));
-  }
-  return rows;
-}
-
 // The bytes that a call of the C interface gave, freed there.
 template <class Call>
 py::bytes given(const Call& call) {
@@ -446,6 +385,9 @@ PYBIND11_MODULE(_runtime, m) {
   m.def(
       "options", option_rows,
       "List of the options of Emulator: name, type, default, set_by (\"user\" or \"host\"), help.");
+  m.def(
+      "check_options", [](const py::kwargs& options) { options_from(options); },
+      "check_options(**options)\n\nRaises EmulatorError for an option that Emulator would refuse.");
   define_archives(m);
   define_emulator(m);
 }

@@ -82,8 +82,7 @@ void check_columns(const Wording& words, const climlink_array& array, const Vari
   if (first_column < 0 || first_column > n_column || count > n_column - first_column) {
     fail(CLIMLINK_ERROR_SHAPE, v.name, ": ", count, " columns from column ",
          words.counted_text(first_column), " do not lie within the ", n_column,
-         " columns given to ", words.call("begin"),
-         words.fortran() ? ", which count from 1" : "");
+         " columns given to ", words.call("begin"), words.fortran() ? ", which count from 1" : "");
   }
 }
 

@@ -16,11 +16,15 @@
 !! status, as those of the emulator do.
 module climlink_carried_state
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
+  use, intrinsic :: iso_c_binding, only: c_int64_t
   use, intrinsic :: iso_fortran_env, only: int64, real64
+  use climlink_array_views, only: view_of
+  use climlink_c_api, only: c_array, c_characters, climlink_get_c, climlink_set_c
   use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_error_state, &
-                             climlink_status, failure
+                             climlink_status, failure, outcome_of
   use climlink_parallel, only: process_rank, settle
+  use climlink_queries, only: handle_of
   use climlink_variables, only: climlink_variable
   implicit none (type, external)
   private
@@ -150,7 +154,7 @@ contains
 
   !> Gives the emulator `start` and all carried inputs of a step that has begun.
   subroutine send(self, emulator, status)
-    class(climlink_carried), intent(inout) :: self
+    class(climlink_carried), intent(inout), target :: self
     type(climlink_emulator), intent(inout) :: emulator   !! The one that initialize was given.
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
@@ -160,7 +164,11 @@ contains
     if (outcome%ok()) call emulator%set(self%start_name, self%start, 1, outcome)
     if (outcome%ok()) then
       do i = 1, size(self%pairs)
-        call set_input(emulator, self%pairs(i), outcome)
+        associate (pair => self%pairs(i))
+          outcome = outcome_of(climlink_set_c(handle_of(emulator), c_characters(pair%input), &
+                                              view_of_pair(pair), 0_c_int64_t), &
+                               process_rank(), 'set')
+        end associate
         if (.not. outcome%ok()) exit
       end do
     end if
@@ -170,7 +178,7 @@ contains
 
   !> Takes the carried outputs of a step that ran; no sample begins any more.
   subroutine receive(self, emulator, status)
-    class(climlink_carried), intent(inout) :: self
+    class(climlink_carried), intent(inout), target :: self
     type(climlink_emulator), intent(in) :: emulator      !! The one that initialize was given.
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
@@ -179,10 +187,16 @@ contains
     call check_state(self, 'receive', outcome)
     if (outcome%ok() .and. .not. self%is_sent) then
       outcome = refusal(climlink_error_state, 'receive: call send first')
+    else if (outcome%ok() .and. .not. emulator%is_open()) then
+      outcome = refusal(climlink_error_state, 'receive: the emulator is not open')
     end if
     if (outcome%ok()) then
       do i = 1, size(self%pairs)
-        call get_output(emulator, self%pairs(i), outcome)
+        associate (pair => self%pairs(i))
+          outcome = outcome_of(climlink_get_c(handle_of(emulator), c_characters(pair%output), &
+                                              view_of_pair(pair), 0_c_int64_t), &
+                               process_rank(), 'get')
+        end associate
         if (.not. outcome%ok()) exit
       end do
     end if
@@ -207,51 +221,22 @@ contains
   end subroutine begin_again
 
   !> The values of a pair as the array [sample, dims...] that they are.
-  subroutine set_input(emulator, pair, outcome)
-    type(climlink_emulator), intent(inout) :: emulator
+  function view_of_pair(pair) result(view)
     type(carried_pair), target, intent(in) :: pair
-    type(climlink_status), intent(out) :: outcome
-    real(real64), pointer :: two(:, :), three(:, :, :), four(:, :, :, :)
+    type(c_array) :: view
+    type(climlink_status) :: outcome
+    integer(c_int64_t) :: stride
+    integer :: k
 
-    associate (n => pair%extents)
-      select case (size(n))
-      case (1)
-        call emulator%set(pair%input, pair%values, 1, outcome)
-      case (2)
-        two(1:n(1), 1:n(2)) => pair%values
-        call emulator%set(pair%input, two, 1, outcome)
-      case (3)
-        three(1:n(1), 1:n(2), 1:n(3)) => pair%values
-        call emulator%set(pair%input, three, 1, outcome)
-      case default
-        four(1:n(1), 1:n(2), 1:n(3), 1:n(4)) => pair%values
-        call emulator%set(pair%input, four, 1, outcome)
-      end select
-    end associate
-  end subroutine set_input
-
-  subroutine get_output(emulator, pair, outcome)
-    type(climlink_emulator), intent(in) :: emulator
-    type(carried_pair), target, intent(inout) :: pair
-    type(climlink_status), intent(out) :: outcome
-    real(real64), pointer :: two(:, :), three(:, :, :), four(:, :, :, :)
-
-    associate (n => pair%extents)
-      select case (size(n))
-      case (1)
-        call emulator%get(pair%output, pair%values, 1, outcome)
-      case (2)
-        two(1:n(1), 1:n(2)) => pair%values
-        call emulator%get(pair%output, two, 1, outcome)
-      case (3)
-        three(1:n(1), 1:n(2), 1:n(3)) => pair%values
-        call emulator%get(pair%output, three, 1, outcome)
-      case default
-        four(1:n(1), 1:n(2), 1:n(3), 1:n(4)) => pair%values
-        call emulator%get(pair%output, four, 1, outcome)
-      end select
-    end associate
-  end subroutine get_output
+    call view_of(pair%input, pair%values, 0, 'view', view, outcome)    ! of rank 1: always possible
+    stride = view%stride(1)
+    view%rank = size(pair%extents)
+    do k = 1, size(pair%extents)
+      view%extent(k) = pair%extents(k)
+      view%stride(k) = stride
+      stride = stride * max(1, pair%extents(k))
+    end do
+  end function view_of_pair
 
   !> Numbers per sample that a restart keeps; 0 without carried state.
   pure function state_size(self) result(n)

@@ -9,8 +9,8 @@
 /* Called from climlink_c_api.F90 only; message receives the text of a failure. */
 climlink_status climlink_fortran_view(const char* name, const CFI_cdesc_t* values,
                                       climlink_array* view, char* message, size_t capacity);
-/* Copies a view [sample, dims...] to values (sample, width), or back; the last of dims is fastest in
- * width. CLIMLINK_ERROR_SHAPE where the numbers of samples or values differ. */
+/* Copies a view [sample, dims...] to values (sample, width), or back; the last of dims is fastest
+ * in width. CLIMLINK_ERROR_SHAPE where the numbers of samples or values differ. */
 climlink_status climlink_fortran_read(const climlink_array* view, const CFI_cdesc_t* values);
 climlink_status climlink_fortran_write(const climlink_array* view, const CFI_cdesc_t* values);
 

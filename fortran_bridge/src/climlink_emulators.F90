@@ -82,7 +82,8 @@ contains
     if (together) then
       call open_together(path, c_options, comm, self%rank, handle, outcome)
     else if (outcome%ok()) then
-      outcome = outcome_of(climlink_open_c(c_characters(path), c_options, handle), self%rank, 'open')
+      outcome = outcome_of(climlink_open_c(c_characters(path), c_options, handle), self%rank, &
+                           'open')
     end if
     call free_c_options(c_options)
     call keep_handle(self, handle)

@@ -21,55 +21,29 @@
 !! every chunk and step is cheap. Arrays are [sample, dims...] by index, of real32 or real64, any
 !! stride; other orders are named by axes and permuted without a copy.
 module climlink_host_tables
-  use, intrinsic :: iso_c_binding, only: c_char, c_int32_t, c_int64_t, c_loc
+  use, intrinsic :: iso_c_binding, only: c_int64_t
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_array_views, only: view_of
-  use climlink_c_api, only: c_array, c_characters, c_host_variable, climlink_check_host_c, &
-                            climlink_fortran_read_c, climlink_get_c, climlink_set_c, max_rank
+  use climlink_c_api, only: c_array, c_characters, climlink_fortran_read_c, &
+                            climlink_fortran_write_c, climlink_get_c, climlink_set_c
   use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_host, climlink_error_shape, &
                              climlink_error_state, climlink_error_variable, climlink_ok, &
                              climlink_status, failure, outcome_of
+  use climlink_host_entries, only: against_package, climlink_provider, host_field, &
+                                   in_package_order, level => level_axis, new_entry, of_table, &
+                                   sample => sample_axis, spread_row, without_values
+  use climlink_humidity, only: relative_humidity
+  use climlink_level_exchange, only: get_remapped, host_levels, keep_positive, midpoints, to_package
   use climlink_parallel, only: process_rank, settle
   use climlink_queries, only: handle_of, inputs_of, outputs_of
   use climlink_run_options, only: number_text
   use climlink_variables, only: climlink_variable, name_length
+  use climlink_vertical_remap, only: climlink_remap
   implicit none (type, external)
   private
 
   public :: climlink_host_fields, climlink_provider
-
-  character(len=*), parameter :: sample = 'sample', level = 'level'
-
-  abstract interface
-    !> Makes the values of one input [sample, width], of the samples from first_sample of this rank
-    !! on; width is the product of the variable's dims. A procedure of a module: an internal one is
-    !! gone when the procedure that holds it returns.
-    subroutine climlink_provider(context, name, first_sample, values, status)
-      import :: climlink_status, real64
-      implicit none (type, external)
-      class(*), intent(in) :: context                        !! What add_provider was given.
-      character(len=*), intent(in) :: name
-      integer, intent(in) :: first_sample                    !! From 1.
-      real(real64), intent(out) :: values(:, :)
-      type(climlink_status), intent(inout) :: status         !! No error before.
-    end subroutine climlink_provider
-  end interface
-
-  !> One line of the table.
-  type :: host_field
-    character(len=:), allocatable :: name, units
-    integer :: n_axis = 0
-    character(len=name_length) :: axes(max_rank) = ''        !! sample first, then the others in the
-                                                             !! order of the host's array.
-    logical :: taken = .false.
-    logical :: has_values = .false.
-    type(c_array) :: view                                    !! Of the host's array, if has_values,
-                                                             !! in the order of axes.
-    procedure(climlink_provider), pointer, nopass :: provider => null()
-    class(*), pointer :: context => null()
-    integer :: steps_needed = 0
-  end type host_field
 
   type :: climlink_host_fields
     private
@@ -77,6 +51,7 @@ module climlink_host_tables
     integer :: n_entry = 0
     integer :: n_sample = -1                                 !! Negative before begin.
     type(climlink_status) :: problem                         !! The first entry that makes no sense.
+    type(host_levels) :: levels
   contains
     procedure :: begin
     procedure :: count => sample_count
@@ -84,6 +59,8 @@ module climlink_host_tables
     procedure :: add_profile
     procedure :: add_field
     procedure :: add_provider
+    procedure :: add_relative_humidity
+    procedure :: remap_levels
     procedure :: has
     procedure :: steps_needed
     procedure :: check
@@ -93,6 +70,8 @@ module climlink_host_tables
     procedure, private :: add
     procedure, private :: find
     procedure, private :: give
+    procedure, private :: values_of
+    procedure, private :: take_remapped
     procedure, private :: usable
   end type climlink_host_fields
 
@@ -106,8 +85,9 @@ contains
     self%n_entry = 0
     self%n_sample = max(0, n_sample)
     self%problem = climlink_status()
+    self%levels = host_levels()
     if (n_sample < 0) self%problem = of_table(climlink_error_argument, 'begin: ' // &
-                                              number_text(n_sample) // ' samples; expected 0 or more')
+                                              number_text(n_sample) // ' samples, not 0 or more')
   end subroutine begin
 
   !> Samples that the table's arrays hold.
@@ -123,7 +103,7 @@ contains
   subroutine add_scalar(self, name, units, values, taken)
     class(climlink_host_fields), intent(inout) :: self
     character(len=*), intent(in) :: name                     !! As the package has it.
-    character(len=*), intent(in) :: units                    !! Of the host, as manifests write them.
+    character(len=*), intent(in) :: units                    !! Of the host, as in manifests.
     type(*), dimension(..), intent(in), optional, target :: values    !! [sample], a real kind.
     logical, intent(in), optional :: taken                   !! An output that the host needs.
 
@@ -131,25 +111,33 @@ contains
   end subroutine add_scalar
 
   !> Declares one profile per sample.
-  subroutine add_profile(self, name, units, values, taken, axes)
+  subroutine add_profile(self, name, units, values, taken, axes, is_pressure, species)
     class(climlink_host_fields), intent(inout) :: self
     character(len=*), intent(in) :: name, units
     type(*), dimension(..), intent(in), optional, target :: values    !! [sample, level]
     logical, intent(in), optional :: taken
     character(len=*), intent(in), optional :: axes           !! Default 'sample level'.
+    logical, intent(in), optional :: is_pressure             !! At midpoints: on other levels the
+                                                             !! package is sent its own.
+    character(len=*), intent(in), optional :: species        !! The water whose tendency it is: a
+                                                             !! remap does not make that negative.
 
     if (present(axes)) then
       call self%add(name, units, axes, values, taken)
     else
       call self%add(name, units, sample // ' ' // level, values, taken)
     end if
+    associate (entry => self%entries(self%n_entry))
+      if (present(is_pressure)) entry%is_pressure = is_pressure
+      if (present(species)) entry%species = trim(species)
+    end associate
   end subroutine add_profile
 
   !> Declares a variable of other dims, such as 'sample lat lon' or 'lon lat sample'.
   subroutine add_field(self, name, units, axes, values, taken)
     class(climlink_host_fields), intent(inout) :: self
     character(len=*), intent(in) :: name, units
-    character(len=*), intent(in) :: axes                     !! In the order of the array, by blanks.
+    character(len=*), intent(in) :: axes                     !! In the array's order, by blanks.
     type(*), dimension(..), intent(in), optional, target :: values
     logical, intent(in), optional :: taken
 
@@ -173,6 +161,30 @@ contains
     end associate
   end subroutine add_provider
 
+  !> Declares relative humidity [1], made where a package wants it, on the levels of the package, of
+  !! temperature [K], specific humidity [kg/kg] and pressure at midpoints [Pa] by their names.
+  subroutine add_relative_humidity(self, name, temperature, vapor, pressure)
+    class(climlink_host_fields), intent(inout) :: self
+    character(len=*), intent(in) :: name, temperature, vapor, pressure
+
+    call self%add(name, '1', sample // ' ' // level)
+    self%entries(self%n_entry)%humidity_of = [character(len=name_length) :: temperature, vapor, &
+                                              pressure]
+  end subroutine add_relative_humidity
+
+  !> Declares that the host has other levels than the package: profiles go through the remap, if it
+  !! is active. Both arguments must be targets.
+  subroutine remap_levels(self, remap, p_interface)
+    class(climlink_host_fields), intent(inout) :: self
+    type(climlink_remap), intent(in), target :: remap
+    real(real64), intent(in), target :: p_interface(:, :)    !! [sample, host level + 1], Pa
+
+    self%levels = host_levels()
+    if (.not. remap%is_active()) return
+    self%levels%remap => remap
+    self%levels%p_interface => p_interface
+  end subroutine remap_levels
+
   subroutine add(self, name, units, axes, values, taken)
     class(climlink_host_fields), intent(inout) :: self
     character(len=*), intent(in) :: name, units, axes
@@ -180,7 +192,6 @@ contains
     logical, intent(in), optional :: taken
     type(host_field), allocatable :: more(:)
     type(climlink_status) :: outcome
-    integer :: sample_axis
 
     if (.not. allocated(self%entries)) allocate (self%entries(64))
     if (self%n_entry == size(self%entries)) then
@@ -188,18 +199,9 @@ contains
       more(:self%n_entry) = self%entries
       call move_alloc(more, self%entries)
     end if
+    call new_entry(name, units, axes, self%count(), self%entries(self%n_entry + 1), outcome, &
+                   values, taken)
     associate (entry => self%entries(self%n_entry + 1))
-      entry%name = trim(name)
-      entry%units = trim(units)
-      entry%taken = .false.
-      if (present(taken)) entry%taken = taken
-      entry%has_values = .false.
-      entry%provider => null()
-      entry%context => null()
-      entry%steps_needed = 0
-      call read_axes(axes, entry, sample_axis, outcome)
-      if (present(values) .and. outcome%ok()) call look_at(entry, sample_axis, values, &
-                                                           self%count(), outcome)
       if (outcome%ok() .and. self%find(entry%name, entry%taken) > 0) then
         outcome = of_table(climlink_error_argument, entry%name // ' stands there twice')
       end if
@@ -208,81 +210,8 @@ contains
     if (self%problem%ok()) self%problem = outcome
   end subroutine add
 
-  !> Takes the names of the axes, which blanks separate, the samples first; sample_axis is where
-  !! those are in the host's array.
-  subroutine read_axes(text, entry, sample_axis, outcome)
-    character(len=*), intent(in) :: text
-    type(host_field), intent(inout) :: entry
-    integer, intent(out) :: sample_axis
-    type(climlink_status), intent(inout) :: outcome
-    integer :: n, first, last
-
-    n = 0
-    sample_axis = 0
-    entry%n_axis = 1
-    entry%axes(1) = sample
-    first = verify(text, ' ')
-    do while (first > 0)
-      last = first + index(text(first:) // ' ', ' ') - 2
-      n = n + 1
-      if (text(first:last) == sample .and. sample_axis == 0) then
-        sample_axis = n
-      else if (entry%n_axis < max_rank) then
-        entry%n_axis = entry%n_axis + 1
-        entry%axes(entry%n_axis) = text(first:last)
-      end if
-      first = last + verify(text(last + 1:), ' ')
-      if (first == last) exit
-    end do
-    if (sample_axis == 0 .or. n /= entry%n_axis) then
-      outcome = of_table(climlink_error_argument, entry%name // ": the axes are '" // trim(text) // &
-                         "'; expected at most " // number_text(max_rank) // &
-                         " names, one of them sample, such as 'sample level'")
-    end if
-  end subroutine read_axes
-
-  !> Notes where the values of an entry are; one that is not allocated is only declared.
-  subroutine look_at(entry, sample_axis, values, n_sample, outcome)
-    type(host_field), intent(inout) :: entry
-    integer, intent(in) :: sample_axis
-    type(*), dimension(..), intent(in), target :: values
-    integer, intent(in) :: n_sample
-    type(climlink_status), intent(inout) :: outcome          !! No error before.
-    type(c_array) :: view
-
-    call view_of(entry%name, values, process_rank(), "the host's table", view, outcome)
-    if (outcome%code == climlink_error_argument) then       ! not allocated
-      outcome = climlink_status()
-      return
-    end if
-    if (.not. outcome%ok()) return
-    if (view%rank /= entry%n_axis) then
-      outcome = of_table(climlink_error_shape, entry%name // ': the array has rank ' // &
-                         number_text(int(view%rank)) // ', the axes are ' // &
-                         number_text(entry%n_axis) // '; name them in the order of the array')
-    else if (view%extent(sample_axis) < n_sample) then
-      outcome = of_table(climlink_error_shape, entry%name // ': the array holds ' // &
-                         number_text(int(view%extent(sample_axis))) // &
-                         ' samples along axis ' // number_text(sample_axis) // ', the table ' // &
-                         number_text(n_sample))
-    end if
-    if (.not. outcome%ok()) return
-    view%extent(:sample_axis) = [int(n_sample, c_int64_t), view%extent(:sample_axis - 1)]
-    view%stride(:sample_axis) = [view%stride(sample_axis), view%stride(:sample_axis - 1)]
-    entry%view = view
-    entry%has_values = .true.
-  end subroutine look_at
-
-  function of_table(code, message) result(problem)
-    integer, intent(in) :: code
-    character(len=*), intent(in) :: message
-    type(climlink_status) :: problem
-
-    problem = failure(code, process_rank(), "the host's table: " // message)
-  end function of_table
-
-  !> What stands against using the table with an emulator: no begin, an entry that makes no sense, an
-  !! emulator that is not open.
+  !> What stands against using the table with an emulator: no begin, an entry that makes no sense,
+  !! an emulator that is not open.
   function usable(self, emulator, doing) result(outcome)
     class(climlink_host_fields), intent(in) :: self
     type(climlink_emulator), intent(in) :: emulator
@@ -295,7 +224,8 @@ contains
     else if (.not. self%problem%ok()) then
       outcome = self%problem
     else if (.not. emulator%is_open()) then
-      outcome = of_table(climlink_error_state, doing // ': the emulator is not open; call open first')
+      outcome = of_table(climlink_error_state, &
+                         doing // ': the emulator is not open; call open first')
     end if
   end function usable
 
@@ -353,67 +283,37 @@ contains
     integer, intent(in), optional :: spin_up_steps           !! Steps of the host's own physics.
     character(len=*), intent(in), optional :: spin_up_entry  !! What the host calls that setting.
     type(climlink_status) :: outcome
-    character(len=:), allocatable :: setting, message
-    integer :: needed
+    character(len=:), allocatable :: short
 
     outcome = self%usable(emulator, 'check')
     if (outcome%ok()) then
       outcome = against_package(self%entries(:self%n_entry), emulator)
-      needed = self%steps_needed(emulator)
-      if (.not. present(spin_up_steps)) needed = 0
-      if (needed > 0) then
-        setting = 'spin_up_steps'
-        if (present(spin_up_entry)) setting = spin_up_entry
-        if (needed > spin_up_steps) then
-          message = 'lagged inputs need ' // number_text(needed) // &
-                    " steps of the host's own physics first: set " // setting // ' to ' // &
-                    number_text(needed) // ' or more, not ' // number_text(spin_up_steps)
-          if (outcome%ok()) then
-            outcome = failure(climlink_error_host, process_rank(), 'check: ' // message)
-          else
-            outcome%message = outcome%message // '. Also, ' // message
-          end if
-        end if
+      short = ''
+      if (present(spin_up_steps)) short = short_history(self%steps_needed(emulator), &
+                                                        spin_up_steps, spin_up_entry)
+      if (len(short) > 0 .and. outcome%ok()) then
+        outcome = failure(climlink_error_host, process_rank(), 'check: ' // short)
+      else if (len(short) > 0) then
+        outcome%message = outcome%message // '. Also, ' // short
       end if
     end if
     call settle(outcome, status)
   end subroutine check
 
-  function against_package(entries, emulator) result(outcome)
-    type(host_field), intent(in) :: entries(:)
-    type(climlink_emulator), intent(in) :: emulator
-    type(climlink_status) :: outcome
-    type :: c_line
-      character(kind=c_char), allocatable :: name(:), units(:), dims(:)
-    end type c_line
-    type(c_line), target :: lines(size(entries))
-    type(c_host_variable) :: variables(size(entries))
-    integer :: i
-
-    do i = 1, size(entries)
-      lines(i)%name = c_characters(entries(i)%name)
-      lines(i)%units = c_characters(entries(i)%units)
-      lines(i)%dims = c_characters(joined(entries(i)%axes(2:entries(i)%n_axis)))
-      variables(i) = c_host_variable(c_loc(lines(i)%name), c_loc(lines(i)%units), &
-                                     c_loc(lines(i)%dims), merge(1_c_int32_t, 0_c_int32_t, &
-                                                                 entries(i)%taken))
-    end do
-    outcome = outcome_of(climlink_check_host_c(handle_of(emulator), variables, &
-                                               size(variables, kind=c_int64_t)), &
-                         process_rank(), 'check')
-  end function against_package
-
-  !> Words with blanks between them.
-  pure function joined(words) result(text)
-    character(len=*), intent(in) :: words(:)
+  !> What to do where the host's own steps are too few; '' where they are enough.
+  pure function short_history(needed, spin_up_steps, spin_up_entry) result(text)
+    integer, intent(in) :: needed, spin_up_steps
+    character(len=*), intent(in), optional :: spin_up_entry
     character(len=:), allocatable :: text
-    integer :: i
 
     text = ''
-    do i = 1, size(words)
-      text = text // ' ' // trim(words(i))
-    end do
-  end function joined
+    if (needed <= spin_up_steps) return
+    text = 'spin_up_steps'
+    if (present(spin_up_entry)) text = spin_up_entry
+    text = 'lagged inputs need ' // number_text(needed) // &
+           " steps of the host's own physics first: set " // text // ' to ' // &
+           number_text(needed) // ' or more, not ' // number_text(spin_up_steps)
+  end function short_history
 
   !> The values of one input [sample, width] in real64, whether a package wants it or not.
   subroutine fetch(self, name, values, status, first_sample)
@@ -422,18 +322,45 @@ contains
     real(real64), intent(out) :: values(:, :)
     type(climlink_status), intent(inout) :: status           !! No error before.
     integer, intent(in), optional :: first_sample            !! Of this rank; default 1.
-    integer :: at, first
+    integer :: first
+
+    first = 1
+    if (present(first_sample)) first = first_sample
+    call self%values_of(name, first, .false., values, status)
+  end subroutine fetch
+
+  !> The values of one input [sample, width]; of a profile on the package's levels, if remapped.
+  recursive subroutine values_of(self, name, first, remapped, values, status)
+    class(climlink_host_fields), intent(in) :: self
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first
+    logical, intent(in) :: remapped
+    real(real64), intent(out) :: values(:, :)
+    type(climlink_status), intent(inout) :: status           !! No error before.
+    real(real64), allocatable :: parts(:, :, :)
+    integer :: at, k
 
     values = 0.0_real64
     at = self%find(trim(name), .false.)
-    first = 1
-    if (present(first_sample)) first = first_sample
     if (at == 0) then
       status = of_table(climlink_error_variable, 'the host gives no ' // trim(name))
       return
     end if
     associate (entry => self%entries(at))
-      if (associated(entry%provider)) then
+      if (entry%humidity_of(1) /= '') then
+        allocate (parts(size(values, 1), size(values, 2), 3))
+        do k = 1, 3
+          if (status%ok()) call self%values_of(entry%humidity_of(k), first, remapped, &
+                                               parts(:, :, k), status)
+        end do
+        if (status%ok()) values = relative_humidity(parts(:, :, 1), parts(:, :, 2), parts(:, :, 3))
+      else if (remapped .and. entry%is_pressure) then
+        call midpoints(self%levels, values, status)
+      else if (remapped) then
+        allocate (parts(size(values, 1), self%levels%number(), 1))
+        call self%values_of(name, first, .false., parts(:, :, 1), status)
+        if (status%ok()) call to_package(self%levels, parts(:, :, 1), values, status)
+      else if (associated(entry%provider)) then
         call entry%provider(entry%context, entry%name, first, values, status)
       else if (.not. entry%has_values) then
         status = without_values(entry)
@@ -442,39 +369,14 @@ contains
                           ': the array has not the shape of the values asked for')
       end if
     end associate
-  end subroutine fetch
-
-  function without_values(entry) result(problem)
-    type(host_field), intent(in) :: entry
-    type(climlink_status) :: problem
-
-    problem = of_table(climlink_error_state, entry%name // &
-                       ' is declared without an array, or with one that is not allocated')
-  end function without_values
-
-  !> The view of an entry with its axes in the order of the package's variable.
-  pure function in_package_order(entry, dims) result(view)
-    type(host_field), intent(in) :: entry
-    character(len=*), intent(in) :: dims(:)                  !! Of the package's variable.
-    type(c_array) :: view
-    integer :: k, at
-
-    view = entry%view
-    do k = 1, min(size(dims), max_rank - 1)
-      do at = 2, entry%n_axis
-        if (entry%axes(at) /= dims(k)) cycle                 ! set refuses what is not there
-        view%extent(k + 1) = entry%view%extent(at)
-        view%stride(k + 1) = entry%view%stride(at)
-      end do
-    end do
-  end function in_package_order
+  end subroutine values_of
 
   !> Sets every input of the package that is not carried, of all samples of the table.
   subroutine send(self, emulator, status, first_sample)
     class(climlink_host_fields), intent(in) :: self
     type(climlink_emulator), intent(inout), target :: emulator   !! After begin.
     type(climlink_status), intent(out), optional :: status
-    integer, intent(in), optional :: first_sample            !! Of this table in the rank; default 1.
+    integer, intent(in), optional :: first_sample            !! Of the table in the rank; default 1.
     type(climlink_status) :: outcome
     type(climlink_variable), pointer :: inputs(:)
     integer :: i, first, at
@@ -499,10 +401,11 @@ contains
     type(climlink_emulator), intent(inout) :: emulator
     type(climlink_variable), intent(in) :: input             !! Of the package.
     integer, intent(in) :: first
-    integer, intent(inout) :: at                             !! Entry that was given before; this one.
+    integer, intent(inout) :: at                             !! Entry given before; this one.
     type(climlink_status), intent(inout) :: outcome
     real(real64), allocatable, target :: values(:, :)
     type(c_array) :: view
+    logical :: remapped
 
     at = self%find(input%name, .false., at)
     if (at == 0) then
@@ -510,16 +413,15 @@ contains
                          ', which the package takes; check says all that is missing')
       return
     end if
+    remapped = self%levels%differ(input%dims)
     associate (entry => self%entries(at))
-      if (associated(entry%provider)) then
-        allocate (values(self%n_sample, input%width))
-        call entry%provider(entry%context, entry%name, first, values, outcome)
-        if (outcome%ok()) call view_of(entry%name, values, process_rank(), 'send', view, outcome)
-        if (outcome%ok()) call spread_row(view, input%sizes)
-      else if (entry%has_values) then
+      if (entry%has_values .and. .not. remapped) then
         view = in_package_order(entry, input%dims)
       else
-        outcome = without_values(entry)
+        allocate (values(self%n_sample, input%width))
+        call self%values_of(entry%name, first, remapped, values, outcome)
+        if (outcome%ok()) call view_of(entry%name, values, process_rank(), 'send', view, outcome)
+        if (outcome%ok()) call spread_row(view, input%sizes)
       end if
       if (outcome%ok()) outcome = outcome_of(climlink_set_c(handle_of(emulator), &
                                                             c_characters(entry%name), view, &
@@ -528,29 +430,34 @@ contains
     end associate
   end subroutine give
 
-  !> Turns the view of values [sample, width] into one of [sample, sizes...], whose last dim is
-  !! fastest in width.
-  pure subroutine spread_row(view, sizes)
-    type(c_array), intent(inout) :: view
-    integer, intent(in) :: sizes(:)
-    integer(c_int64_t) :: stride
-    integer :: k
+  !> Takes a profile from the package's levels to the host's.
+  subroutine take_remapped(self, emulator, at, first, outcome)
+    class(climlink_host_fields), intent(in) :: self
+    type(climlink_emulator), intent(in) :: emulator
+    integer, intent(in) :: at, first
+    type(climlink_status), intent(inout) :: outcome
+    real(real64), dimension(self%n_sample, self%levels%number()) :: values, q
 
-    stride = view%stride(2)
-    view%rank = 1 + size(sizes)
-    do k = size(sizes), 1, -1
-      view%extent(k + 1) = sizes(k)
-      view%stride(k + 1) = stride
-      stride = stride * sizes(k)
-    end do
-  end subroutine spread_row
+    associate (entry => self%entries(at))
+      call get_remapped(self%levels, emulator, entry%name, values, first, outcome)
+      if (outcome%ok() .and. len(entry%species) > 0) then
+        call self%fetch(entry%species, q, outcome, first)
+        if (outcome%ok()) call keep_positive(self%levels, q, emulator%time_step(), values, outcome)
+      end if
+      if (.not. outcome%ok()) return
+      if (climlink_fortran_write_c(entry%view, values) /= climlink_ok) then
+        outcome = of_table(climlink_error_shape, entry%name // &
+                           ': the array has not the levels of the interfaces given to remap_levels')
+      end if
+    end associate
+  end subroutine take_remapped
 
   !> Takes every output that the host takes and has room for, of all samples of the table.
   subroutine receive(self, emulator, status, first_sample)
     class(climlink_host_fields), intent(in) :: self
     type(climlink_emulator), intent(in), target :: emulator  !! After run.
     type(climlink_status), intent(out), optional :: status
-    integer, intent(in), optional :: first_sample            !! Of this table in the rank; default 1.
+    integer, intent(in), optional :: first_sample            !! Of the table in the rank; default 1.
     type(climlink_status) :: outcome
     type(climlink_variable), pointer :: outputs(:)
     integer :: i, at, first
@@ -566,6 +473,11 @@ contains
         if (at == 0) cycle
         associate (entry => self%entries(at))
           if (.not. entry%has_values) cycle
+          if (self%levels%differ(outputs(i)%dims)) then
+            call self%take_remapped(emulator, at, first, outcome)
+            if (.not. outcome%ok()) exit
+            cycle
+          end if
           outcome = outcome_of(climlink_get_c(handle_of(emulator), c_characters(entry%name), &
                                               in_package_order(entry, outputs(i)%dims), &
                                               int(first - 1, c_int64_t)), process_rank(), 'receive')

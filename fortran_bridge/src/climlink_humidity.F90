@@ -59,12 +59,15 @@ module climlink_humidity
 
 contains
 
-  !> Saturation vapour pressure [Pa] over liquid, ice, or both between 253.16 and 273.16 K.
-  elemental function saturation_vapor_pressure(temperature) result(pressure)
-    real(real64), intent(in) :: temperature    !! [K]
+  !> Saturation vapour pressure [Pa] over liquid, ice, or a mixture of both.
+  elemental function saturation_vapor_pressure(temperature, liquid) result(pressure)
+    real(real64), intent(in) :: temperature          !! [K]
+    real(real64), intent(in), optional :: liquid     !! Share of liquid, 0 to 1. Default: by
+                                                     !! temperature, all below 253.16 K being ice,
+                                                     !! all above 273.16 K liquid.
     real(real64) :: pressure
 
-    pressure = saturation(exact, temperature)
+    pressure = saturation(exact, temperature, liquid)
   end function saturation_vapor_pressure
 
   !> Relative humidity [1]; specific humidity stands for the mixing ratio, as in the published data.
@@ -109,16 +112,24 @@ contains
   end function pressure_at_midpoints
 
   !> Saturation vapour pressure [Pa] with the numbers of one formula.
-  elemental function saturation(formula, temperature) result(pressure)
+  elemental function saturation(formula, temperature, liquid) result(pressure)
     type(saturation_formula), intent(in) :: formula
     real(real64), intent(in) :: temperature          !! [K]
+    real(real64), intent(in), optional :: liquid     !! Share; default: by temperature.
     real(real64) :: pressure
-    real(real64) :: liquid
+    real(real64) :: share
 
-    liquid = min(max((temperature - formula%all_ice_below) / formula%mixed_range, 0.0_real64), &
-                 1.0_real64)
-    pressure = liquid * over_liquid(formula, temperature) &
-               + (1.0_real64 - liquid) * over_ice(formula, temperature)
+    if (present(liquid)) then
+      share = liquid
+    else
+      share = min(max((temperature - formula%all_ice_below) / formula%mixed_range, 0.0_real64), &
+                  1.0_real64)
+    end if
+    pressure = 0.0_real64
+    if (share > 0.0_real64) pressure = share * over_liquid(formula, temperature)
+    if (share < 1.0_real64) then
+      pressure = pressure + (1.0_real64 - share) * over_ice(formula, temperature)
+    end if
   end function saturation
 
   pure function over_liquid(formula, temperature) result(pressure)

@@ -222,8 +222,8 @@ contains
       outcome = refusal(climlink_error_argument, 'pass one table, or an array of rank 1 of them')
     end select
     if (outcome%ok() .and. first <= size(values, 1)) then
-      outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(first - 1) // &
-                        ' columns, the memory ' // number_text(size(values, 1)))
+      outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(first - 1) &
+                        // ' columns, the memory ' // number_text(size(values, 1)))
     end if
     if (outcome%ok()) values = new
   end subroutine collect
@@ -251,15 +251,20 @@ contains
 
   !> Declares the lagged inputs in the host's table, which then points at this memory: it must be a
   !! target.
-  subroutine add_to(self, fields)
+  subroutine add_to(self, fields, profiles_only)
     class(climlink_lags), intent(in), target :: self         !! Initialized.
     type(climlink_host_fields), intent(inout) :: fields
+    logical, intent(in), optional :: profiles_only           !! The host has scalars of its own.
+    logical :: with_scalars
     type(lagged_input) :: entry
     character(len=12) :: axes
     integer :: i
 
+    with_scalars = .true.
+    if (present(profiles_only)) with_scalars = .not. profiles_only
     do i = 1, size(lagged)
       entry = lagged(i)
+      if (entry%kind == given .and. .not. with_scalars) cycle
       axes = merge('sample      ', 'sample level', entry%kind == given)
       call fields%add_provider(earlier // trim(entry%name), entry%units, provide, axes, self, &
                                needed_steps)
@@ -333,20 +338,8 @@ contains
     if (kind == not_here) then
       outcome = refusal(climlink_error_variable, "get: there is no lagged input '" // trim(name) &
                         // "'")
-    else if (outcome%ok() .and. .not. self%ready()) then
-      outcome = refusal(climlink_error_state, 'get: ' // trim(name) // ' needs ' // &
-                        number_text(needed_steps) // ' steps of history, there are ' // &
-                        number_text(self%completed) // &
-                        ': let the host run its own physics first (spin_up_steps)')
     else if (outcome%ok()) then
-      if (first < 1 .or. last > size(self%before, 1)) then
-        outcome = refusal(climlink_error_shape, 'get: ' // trim(name) // ': columns ' // &
-                          number_text(first) // ' to ' // number_text(last) // ' of ' // &
-                          number_text(size(self%before, 1)) // ' are asked for')
-      else
-        call check_shape('get: ' // trim(name), shape(values), &
-                         [size(values, 1), merge(1, size(self%before, 2), kind == given)], outcome)
-      end if
+      call check_get(self, 'get: ' // trim(name), first, last, shape(values), kind, outcome)
     end if
     if (outcome%ok()) then
       select case (kind)
@@ -360,6 +353,29 @@ contains
     end if
     call settle(outcome, status)
   end subroutine get
+
+  !> There is history, and the columns are those of this memory.
+  subroutine check_get(self, doing, first, last, given_shape, kind, outcome)
+    class(climlink_lags), intent(in) :: self
+    character(len=*), intent(in) :: doing
+    integer, intent(in) :: first, last, given_shape(2), kind
+    type(climlink_status), intent(inout) :: outcome
+
+    associate (n_column => size(self%before, 1))
+      if (.not. self%ready()) then
+        outcome = refusal(climlink_error_state, doing // ' needs ' // number_text(needed_steps) // &
+                          ' steps of history, there are ' // number_text(self%completed) // &
+                          ': let the host run its own physics first (spin_up_steps)')
+      else if (first < 1 .or. last > n_column) then
+        outcome = refusal(climlink_error_shape, doing // ': columns ' // number_text(first) // &
+                          ' to ' // number_text(last) // ' of ' // number_text(n_column) // &
+                          ' are asked for')
+      else
+        call check_shape(doing, given_shape, &
+                         [given_shape(1), merge(1, size(self%before, 2), kind == given)], outcome)
+      end if
+    end associate
+  end subroutine check_get
 
   !> Where a variable is kept, and of which lag; kind not_here for any other.
   pure subroutine locate(name, kind, position, lag)
@@ -395,35 +411,20 @@ contains
     real(real64), intent(out) :: buffer(:, :)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
-    integer :: column, at
+    integer :: column
 
     call check_call(self, 'pack_state', .false., outcome)
     if (outcome%ok()) call check_shape('pack_state: buffer', shape(buffer), &
                                        [self%state_size(), size(self%before, 1)], outcome)
     if (outcome%ok()) then
       do column = 1, size(self%before, 1)
-        at = 0
-        call append(buffer(:, column), at, [real(self%completed, real64)])
-        call append(buffer(:, column), at, &
-                    reshape(self%after(column, :, :), [size(self%after(column, :, :))]))
-        call append(buffer(:, column), at, &
-                    reshape(self%dynamics(column, :, :, 1), [size(self%dynamics(column, :, :, 1))]))
-        call append(buffer(:, column), at, &
-                    reshape(self%physics(column, :, :, :), [size(self%physics(column, :, :, :))]))
-        call append(buffer(:, column), at, self%taken(column, :, 1))
+        buffer(:, column) = [real(self%completed, real64), self%after(column, :, :), &
+                             self%dynamics(column, :, :, 1), self%physics(column, :, :, :), &
+                             self%taken(column, :, 1)]
       end do
     end if
     call settle(outcome, status)
   end subroutine pack_state
-
-  pure subroutine append(vector, at, values)
-    real(real64), intent(inout) :: vector(:)
-    integer, intent(inout) :: at
-    real(real64), intent(in) :: values(:)
-
-    vector(at + 1:at + size(values)) = values
-    at = at + size(values)
-  end subroutine append
 
   !> Goes on from what pack_state wrote, of the columns of this rank.
   subroutine unpack_state(self, buffer, status)

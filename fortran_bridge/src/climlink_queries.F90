@@ -1,12 +1,14 @@
 !> What an opened package says about itself. A closed one answers 0, '' or false.
 module climlink_queries
-  use, intrinsic :: iso_c_binding, only: c_associated, c_int32_t, c_int64_t, c_null_ptr, c_ptr
+  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int32_t, c_int64_t, &
+                                         c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_c_api, only: c_characters, c_role_input, c_role_output, c_text, climlink_carried_c, &
                             climlink_carried_count_c, climlink_constraints_off_c, &
                             climlink_device_c, climlink_digest_c, climlink_dim_size_c, &
                             climlink_golden_difference_c, climlink_host_postprocessing_c, &
-                            climlink_level_count_c, climlink_manifest_c, climlink_time_step_c
+                            climlink_level_count_c, climlink_manifest_c, climlink_time_step_c, &
+                            climlink_vertical_grid_c
   use climlink_errors, only: climlink_ok
   use climlink_variables, only: climlink_variable, no_variable, position_of, read_variables
   implicit none (type, external)
@@ -34,6 +36,7 @@ module climlink_queries
     procedure :: carried_input
     procedure :: carried_output
     procedure :: level_count
+    procedure :: vertical_grid
     procedure :: time_step
     procedure :: golden_difference
     procedure :: digest
@@ -217,6 +220,27 @@ contains
     n = 0
     if (climlink_level_count_c(self%handle, levels) == climlink_ok) n = int(levels)
   end function level_count
+
+  !> Hybrid coefficients at the interfaces of the package's levels, p = p0 * hyai + hybi * ps, top
+  !! down [level + 1]; of size 0 if it states none, or is closed.
+  subroutine vertical_grid(self, p0, hyai, hybi)
+    class(opened_package), intent(in) :: self
+    real(real64), intent(out) :: p0                            !! [Pa]
+    real(real64), allocatable, intent(out) :: hyai(:), hybi(:)
+    real(real64), pointer :: a(:), b(:)
+    type(c_ptr) :: a_c, b_c
+    integer(c_int64_t) :: n
+
+    p0 = 0.0_real64
+    n = 0
+    if (climlink_vertical_grid_c(self%handle, p0, a_c, b_c, n) /= climlink_ok) n = 0
+    allocate (hyai(n), hybi(n))
+    if (n == 0) return
+    call c_f_pointer(a_c, a, [n])
+    call c_f_pointer(b_c, b, [n])
+    hyai = a
+    hybi = b
+  end subroutine vertical_grid
 
   !> Time step the package was made for [s]; 0 if it states none, or is closed.
   function time_step(self) result(seconds)

@@ -30,8 +30,8 @@ module climlink_run_options
     character(len=:), allocatable :: name, text
   end type option_value
 
-  !> Options that differ from the library's defaults. What is wrong with one is said by set, if it is
-  !! given a status, else by open.
+  !> Options that differ from the library's defaults. What is wrong with one is said by set, if it
+  !! is given a status, else by open.
   type :: climlink_options
     private
     type(option_value), allocatable :: given(:)
@@ -59,7 +59,8 @@ contains
 
     allocate (options(climlink_option_count_c()))
     do i = 1, size(options, kind=c_int32_t)
-      if (climlink_option_c(i - 1_c_int32_t, name, type, default, set_by, help) /= climlink_ok) cycle
+      if (climlink_option_c(i - 1_c_int32_t, name, type, default, set_by, help) &
+          /= climlink_ok) cycle
       options(i)%name = c_text(name)
       options(i)%type = c_text(type)
       options(i)%default = c_text(default)

@@ -17,16 +17,20 @@
 module climlink_vertical_remap
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use, intrinsic :: iso_fortran_env, only: real64
+  use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_host, &
                              climlink_error_nonfinite, climlink_error_shape, climlink_error_state, &
                              climlink_status, failure
   use climlink_humidity, only: pressure_at_midpoints
   use climlink_layer_means, only: average_shared, borrow, limited_rise
   use climlink_parallel, only: process_rank, settle
+  use climlink_run_options, only: number_text
   implicit none (type, external)
   private
 
   public :: climlink_remap
+
+  character(len=*), parameter :: remap_conservative = 'conservative'
 
   type :: climlink_remap
     private
@@ -36,8 +40,10 @@ module climlink_vertical_remap
     real(real64), allocatable :: hyam(:), hybm(:)         !! [package level]
   contains
     procedure :: initialize
+    procedure :: initialize_from
     procedure :: is_active
     procedure :: package_levels
+    procedure :: text
     procedure :: package_midpoints
     procedure :: to_package
     procedure :: to_host
@@ -107,6 +113,33 @@ contains
     end if
   end function grid_problem
 
+  !> Acts on a host's setting vertical_remap: none leaves the remap inactive, conservative takes the
+  !! package's grid.
+  subroutine initialize_from(self, emulator, choice, status)
+    class(climlink_remap), intent(inout) :: self
+    type(climlink_emulator), intent(in) :: emulator             !! Open.
+    character(len=*), intent(in) :: choice
+    type(climlink_status), intent(out), optional :: status
+    type(climlink_status) :: outcome
+    real(real64), allocatable :: hyai(:), hybi(:)
+    real(real64) :: p0
+
+    outcome%message = ''
+    if (choice == remap_conservative) then
+      call emulator%vertical_grid(p0, hyai, hybi)
+      if (size(hyai) == 0) then
+        outcome = failure(climlink_error_host, process_rank(), 'vertical_remap: the package ' // &
+                          'states no vertical grid, so nothing can be remapped to it')
+      else
+        call self%initialize(p0, hyai, hybi, outcome)
+      end if
+    else if (choice /= 'none') then
+      outcome = failure(climlink_error_argument, process_rank(), 'vertical_remap must be none ' // &
+                        "or conservative, not '" // trim(choice) // "'")
+    end if
+    call settle(outcome, status)
+  end subroutine initialize_from
+
   !> True after a successful initialize.
   pure function is_active(self) result(yes)
     class(climlink_remap), intent(in) :: self
@@ -123,6 +156,18 @@ contains
     n = 0
     if (self%is_active()) n = size(self%hyam)
   end function package_levels
+
+  !> What a file or a log says of the remap; '' where there is none.
+  function text(self, n_level)
+    class(climlink_remap), intent(in) :: self
+    integer, intent(in) :: n_level                            !! Of the host.
+    character(len=:), allocatable :: text
+
+    text = ''
+    if (.not. self%is_active()) return
+    text = remap_conservative // ', ' // number_text(n_level) // ' levels of the host, ' // &
+           number_text(self%package_levels()) // ' of the package'
+  end function text
 
   !> Pressures [Pa] at the midpoints of the package's levels, [sample, package level].
   pure subroutine package_midpoints(self, p_interface, pressure, status)

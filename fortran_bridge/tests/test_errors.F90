@@ -157,7 +157,8 @@ contains
     call emulator%begin(n_column, status)
     t(4, 2) = ieee_value(t(4, 2), ieee_quiet_nan)
     call emulator%set('state_t', t, 1, status)
-    call check_error(status, climlink_error_nonfinite, 'rank 0: set: state_t: column 4, level 2: NaN')
+    call check_error(status, climlink_error_nonfinite, &
+                     'rank 0: set: state_t: column 4, level 2: NaN')
     call check_error(status, climlink_error_nonfinite, 'NaN')
     t(4, 2) = ieee_value(t(4, 2), ieee_positive_inf)
     call emulator%set('state_t', t, 1, status)

@@ -2,7 +2,8 @@
 !! forcings, refusals.
 program test_aqua_dynamics
   use aqua_constants, only: pi, r8, seconds_per_day
-  use aqua_dynamics, only: dynamical_core, dynamics_settings
+  use aqua_dynamics, only: dynamical_core
+  use aqua_dynamics_settings, only: dynamics_settings
   use aqua_grid, only: gaussian_grid, make_grid
   use aqua_held_suarez, only: held_suarez_tendencies
   use aqua_initial, only: initial_state

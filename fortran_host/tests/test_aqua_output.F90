@@ -9,15 +9,15 @@
 program test_aqua_output
   use, intrinsic :: iso_fortran_env, only: error_unit, input_unit, output_unit
   use host_calendar, only: calendar_day, days_since_start, model_time, operator(==), parse_stamp, &
-    stamp, starts_day, starts_hour, &
-                           starts_month, time_after, tod, ymd
-  use aqua_climsim_output, only: climsim_record, write_climsim_pair, write_grid_file
-  use aqua_column_table, only: column_table, input_table, output_table
+                           stamp, starts_day, starts_hour, starts_month, time_after, tod, ymd
+  use aqua_climsim_output, only: write_climsim_pair, write_grid_file
+  use aqua_column_table, only: input_columns, output_columns
   use aqua_constants, only: r8
   use aqua_grid, only: gaussian_grid, make_grid
   use aqua_history, only: history_field, history_stream
   use aqua_levels, only: hybrid_levels, make_levels, midpoint_pressure
   use aqua_restart, only: restart_file, restart_identity
+  use numbered_columns, only: number_inputs, number_outputs
   implicit none (type, external)
 
   real(r8), parameter :: dt = 1200.0_r8
@@ -139,59 +139,34 @@ contains
     end do
   end subroutine check_bad_stamps
 
-  !> Two consecutive pairs and the grid file; values grow by row and column.
+  !> Two consecutive pairs and the grid file.
   subroutine write_pairs(folder)
     character(len=*), intent(in) :: folder
-    type(column_table) :: before, made
-    type(climsim_record) :: record
+    type(input_columns) :: before
+    type(output_columns) :: made
     type(model_time) :: time
     character(len=:), allocatable :: error
-    integer :: step
+    integer :: step, column
 
     call parse_stamp(start_text, time, error)
     call require_none(error)
-    before = input_table(levels%n_level, grid%n_column)
-    made = output_table(levels%n_level, grid%n_column)
+    call before%make(levels%n_level, grid%n_column)
+    call made%make(levels%n_level, grid%n_column)
     call write_grid_file(folder // '/aqua_grid-info.nc', grid, levels, error)
     call require_none(error)
     do step = 1, 2
-      call fill(before, made, step)
+      call number_inputs(before, step)
+      do column = 1, grid%n_column
+        before%ps(column) = 1.0e5_r8 - real(column, r8)
+        before%p_mid(:, column) = midpoint_pressure(levels, before%ps(column))
+      end do
+      call number_outputs(made, step)
+      ! Takes all of the ice of the lowest level.
+      made%dqidt(levels%n_level, :) = -before%qi(levels%n_level, :) / dt
       call write_climsim_pair(folder, time_after(time, step - 1, dt), before, made, dt, error)
       call require_none(error)
     end do
-    call record%begin('mlo', levels%n_level, grid%n_column)
-    call record%add_table(made)
-    call record%write(folder, time, error)
-    call require_true(index(error, 'state_q0001 was not given') > 0, &
-                      'a record that is not complete: ' // error)
-    call record%begin('mli', levels%n_level, grid%n_column)
-    call record%add('state_t', made%values(1, :))
-    call record%write(folder, time, error)
-    call require_true(index(error, 'state_t has the wrong rank') > 0, &
-                      'a profile given as a scalar: ' // error)
   end subroutine write_pairs
-
-  subroutine fill(before, made, step)
-    type(column_table), intent(inout) :: before
-    type(column_table), intent(inout) :: made
-    integer, intent(in) :: step
-    integer :: column, row, first
-
-    do column = 1, grid%n_column
-      before%values(:, column) = [(real(step * 1000 + row, r8) + 0.001_r8 * real(column, r8), &
-                                   row = 1, size(before%values, 1))]
-      made%values(:, column) = [(1.0e-3_r8 * real(row * step, r8) + 1.0e-6_r8 * real(column, r8), &
-                                 row = 1, size(made%values, 1))]
-      before%values(before%row('state_ps'), column) = 1.0e5_r8 - real(column, r8)
-      first = before%row('state_pmid')
-      before%values(first:first + levels%n_level - 1, column) = midpoint_pressure(levels, 1.0e5_r8 &
-        - real(column, r8))
-    end do
-    first = made%row('ptend_q0003')
-    ! Takes all of the ice of the lowest level.
-    made%values(first + levels%n_level - 1, :) = -before%values(before%row('state_q0003') &
-                                                                + levels%n_level - 1, :) / dt
-  end subroutine fill
 
   !> Runs the steps first + 1 to last with four streams of history, from a restart if there were
   !! earlier ones; ends with a restart.

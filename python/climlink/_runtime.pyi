@@ -37,6 +37,7 @@ class OptionDescription(TypedDict):
     help: str
 
 def options() -> list[OptionDescription]: ...
+def check_options(**options: object) -> None: ...
 
 class Emulator:
     def __init__(

@@ -1,7 +1,8 @@
 """The C++ runtime from Python: the same library, the same checks and the same bits as a Fortran
 host gets.
 
-``options()`` lists the options that ``Emulator`` takes by keyword: name, type, default, who sets it and help.
+``options()`` lists the options that ``Emulator`` takes by keyword: name, type, default, who sets it
+and help; ``check_options(**options)`` refuses what ``Emulator`` would refuse.
 
 >>> from climlink.runtime import Emulator
 >>> emulator = Emulator("wrap_model.pt", level_count=60, time_step_s=1200.0)
@@ -10,6 +11,6 @@ host gets.
 
 from __future__ import annotations
 
-from climlink._runtime import Emulator, EmulatorError, options
+from climlink._runtime import Emulator, EmulatorError, check_options, options
 
-__all__ = ["Emulator", "EmulatorError", "options"]
+__all__ = ["Emulator", "EmulatorError", "check_options", "options"]

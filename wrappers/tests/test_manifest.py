@@ -349,7 +349,6 @@ REFUSED = {
     "pruned_levels": (21, "pruned_levels is 21 but there are only 20 levels"),
     "hybrid.p0_pa": (0.0, "hybrid.p0_pa"),
     "hybrid.hyai": ([0.0] * 20, "hyam has 20 levels"),
-    "hybrid.hybi": ([0.5] * 21, "interface pressures must rise downward"),
     "hybrid.hyam.3": ("0.1", "hybrid.hyam.3"),
     "inputs.width": (196, "says width 196, its variables fill 197"),
     "inputs.variables": ([], "inputs.variables"),

@@ -53,7 +53,8 @@ contains
       call emulator%open(fixture('column.pt'), status, comm=MPI_COMM_WORLD%mpi_val, &
                          n_level=n_level, time_step=time_step, options=options)
 #else
-      call emulator%open(fixture('column.pt'), status, n_level=n_level, time_step=time_step, options=options)
+      call emulator%open(fixture('column.pt'), status, n_level=n_level, time_step=time_step, &
+                         options=options)
 #endif
       call check(status%ok(), 'open: ' // status%message)
       call check_threads('after open')
