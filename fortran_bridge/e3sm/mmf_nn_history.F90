@@ -3,7 +3,7 @@
 !! Confidence has the names of the published fork.
 module mmf_nn_history
   use cam_history, only: addfld, horiz_only, outfld
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_status, climlink_variable
   use mmf_nn_changes, only: change_name
   use mmf_nn_errors, only: stop_if_failed
   use mmf_nn_legacy, only: legacy_counts
@@ -20,18 +20,17 @@ contains
   subroutine add_history(emulator, with_legacy)
     type(climlink_emulator), intent(in) :: emulator          !! Open.
     logical, intent(in) :: with_legacy
+    character(len=*), parameter :: meaning = &
+      'answer of the emulator before anything is done to it: '
+    type(climlink_variable) :: output
     integer :: i
 
     do i = 1, emulator%n_output()
-      if (emulator%output_width(i) > 1) then
-        call addfld(field_name(emulator%output_name(i)), ['lev'], 'A', emulator%output_units(i), &
-                    'answer of the emulator before anything is done to it: ' &
-                    // emulator%output_name(i))
+      output = emulator%output(i)
+      if (output%width > 1) then
+        call addfld(field_name(output%name), ['lev'], 'A', output%units, meaning // output%name)
       else
-        call addfld(field_name(emulator%output_name(i)), horiz_only, 'A', &
-                    emulator%output_units(i), &
-                    'answer of the emulator before anything is done to it: ' &
-                    // emulator%output_name(i))
+        call addfld(field_name(output%name), horiz_only, 'A', output%units, meaning // output%name)
       end if
     end do
     call addfld('NN_WEIGHT', horiz_only, 'A', '1', 'weight of the emulator in what is applied')
@@ -72,17 +71,19 @@ contains
     integer, intent(in) :: n_column, lchnk
     real(r8) :: values(n_column, pver)
     type(climlink_status) :: status
+    type(climlink_variable) :: output
     integer :: i
 
     do i = 1, emulator%n_output()
-      if (emulator%output_width(i) > 1) then
-        call emulator%get(emulator%output_name(i), values, first, status)
+      output = emulator%output(i)
+      if (output%width > 1) then
+        call emulator%get(output%name, values, first, status)
         call stop_if_failed(status, 'history: ')
-        call outfld(field_name(emulator%output_name(i)), values, n_column, lchnk)
+        call outfld(field_name(output%name), values, n_column, lchnk)
       else
-        call emulator%get(emulator%output_name(i), values(:, 1), first, status)
+        call emulator%get(output%name, values(:, 1), first, status)
         call stop_if_failed(status, 'history: ')
-        call outfld(field_name(emulator%output_name(i)), values(:, 1), n_column, lchnk)
+        call outfld(field_name(output%name), values(:, 1), n_column, lchnk)
       end if
     end do
   end subroutine write_raw_history

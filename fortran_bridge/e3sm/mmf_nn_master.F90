@@ -15,7 +15,7 @@ module mmf_nn_master
   use cam_diagnostics, only: diag_conv, diag_export, diag_phys_writeout
   use camsrfexch, only: cam_export, cam_in_t, cam_out_t
   use cloud_diagnostics, only: cloud_diagnostics_calc
-  use mmf_nn_outputs, only: constituent
+  use mmf_nn_fields, only: constituent
   use mmf_nn_steps, only: mmf_nn_emulator_begin, mmf_nn_emulator_end, mmf_nn_emulator_run
   use orbit, only: zenith
   use phys_grid, only: get_rlat_all_p, get_rlon_all_p

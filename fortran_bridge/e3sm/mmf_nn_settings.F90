@@ -2,6 +2,9 @@
 !! meanings and defaults, and those of climlink. docs/e3sm-adapter.md has the table.
 module mmf_nn_settings
   use cam_history_support, only: fieldname_lenp2, pflds
+  use climlink, only: climlink_options, climlink_status
+  use climlink_host_settings, only: climlink_emulator_settings
+  use climlink_run_options, only: number_text
   use mmf_nn_errors, only: share_integers, share_text, stop_here
   use namelist_utils, only: find_group_name
   use shr_kind_mod, only: r8 => shr_kind_r8
@@ -11,10 +14,11 @@ module mmf_nn_settings
   implicit none (type, external)
   private
 
-  public :: mmf_nn_emulator_readnl, package_path, number_text
+  public :: mmf_nn_emulator_readnl, package_path, emulator_settings, number_text
 
   integer, parameter :: text_length = 256
   integer, parameter :: constraint_length = 64, constraint_count = 32
+
   !> Of the group as text: more than its longest entry takes, and one line of 80 characters or more
   !! for each output that can be blended.
   integer, parameter :: line_length = 512, line_count = pflds + 64
@@ -43,12 +47,12 @@ module mmf_nn_settings
   logical, public :: cb_strato_water_constraint = .false.
   real(r8), public :: dtheta_thred = 10.0_r8
 
-  ! Of climlink.
+  ! Of climlink; without a default here, the library's.
   character(len=text_length), public :: climlink_package = ' '
-  character(len=64), public :: climlink_package_digest = ' '
+  character(len=64), public :: climlink_package_digest
   character(len=16), public :: climlink_device = 'auto'
-  integer, public :: climlink_threads = 1
-  integer, public :: climlink_micro_batch = 0
+  integer, public :: climlink_threads
+  integer, public :: climlink_micro_batch                    !! 0 is the library's default too.
   character(len=constraint_length), public :: climlink_constraints_off(constraint_count) = ' '
   character(len=16), public :: climlink_rh_arithmetic = 'exact'
   logical, public :: climlink_legacy = .false.
@@ -66,6 +70,8 @@ module mmf_nn_settings
     climlink_micro_batch, climlink_constraints_off, climlink_rh_arithmetic, climlink_legacy, &
     climlink_history, climlink_log_steps, climlink_branch_memory
 
+  type(climlink_emulator_settings) :: library                !! All defaults.
+
 contains
 
   !> Reads the group on the master and gives it to all ranks. Ends the model if the group is wrong
@@ -74,6 +80,10 @@ contains
     character(len=*), intent(in) :: nlfile             !! File with the namelists of the atmosphere.
     logical :: values(3), given(3)
 
+    call library%set_defaults()
+    climlink_threads = library%threads
+    climlink_micro_batch = library%micro_batch
+    climlink_package_digest = library%pinned_sha256(:len(climlink_package_digest))
     if (masterproc) then
       ! What was given does not depend on what stood there before.
       call read_group(nlfile, .true.)
@@ -84,6 +94,7 @@ contains
       input_rh_given = given(1)
       climlink_legacy_given = given(3)
       if (given(2)) call choose_device()
+      if (climlink_micro_batch == 0) climlink_micro_batch = library%micro_batch
       call check_entries()
     end if
     call share_entries()
@@ -127,30 +138,37 @@ contains
 
   !> What can be known to be wrong before the package is open.
   subroutine check_entries()
-    character(len=:), allocatable :: device
+    type(climlink_options) :: options
+    type(climlink_status) :: status
 
     cb_ramp_option = to_lower(trim(cb_ramp_option))
     cb_nn_var_combo = to_lower(trim(cb_nn_var_combo))
-    device = trim(climlink_device)
     if (len(package_path()) == 0) call refuse( &
       'climlink_package and cb_torch_model are blank: name the package to run')
-    if (device /= 'auto' .and. device /= 'cpu' .and. device /= 'cuda' .and. index(device, 'cuda:') &
-        /= 1) then
-      call refuse("climlink_device must be 'auto', 'cpu' or 'cuda', not '" // device // "'")
-    end if
-    if (climlink_threads < 1) call refuse('climlink_threads must be 1 or more, not ' &
-                                          // number_text(climlink_threads))
-    if (climlink_micro_batch < 0 .or. climlink_micro_batch == 1) then
-      call refuse('climlink_micro_batch must be 0 (the choice of the library) or at least 2, not ' &
-                  // number_text(climlink_micro_batch))
-    end if
+    call options%set('device', climlink_device, status)
+    call require('climlink_device', status)
+    call options%set('threads', climlink_threads, status)
+    call require('climlink_threads', status)
+    call options%set('micro_batch', climlink_micro_batch, status)
+    call require('climlink_micro_batch', status)
+    call options%set('pinned_sha256', climlink_package_digest, status)
+    call require('climlink_package_digest', status)
     if (cb_do_ramp .and. .not. cb_partial_coupling) call refuse( &
       'cb_do_ramp acts in partial coupling only: set cb_partial_coupling')
     if (all(climlink_rh_arithmetic /= [character(len=6) :: 'exact', 'legacy'])) then
       call refuse("climlink_rh_arithmetic must be 'exact' or 'legacy', not '" &
                   // trim(climlink_rh_arithmetic) // "'")
     end if
+    if (count(cb_partial_coupling_vars /= ' ') > size(library%variables)) call refuse( &
+      'cb_partial_coupling_vars holds more names than a package has outputs')
   end subroutine check_entries
+
+  subroutine require(entry, status)
+    character(len=*), intent(in) :: entry
+    type(climlink_status), intent(in) :: status
+
+    if (.not. status%ok()) call refuse(entry // ': ' // status%message)
+  end subroutine require
 
   subroutine refuse(message)
     character(len=*), intent(in) :: message
@@ -166,15 +184,33 @@ contains
     if (len(path) == 0) path = trim(cb_torch_model)
   end function package_path
 
-  !> A number as it is written in messages.
-  function number_text(number) result(text)
-    integer, intent(in) :: number
-    character(len=:), allocatable :: text
-    character(len=12) :: digits
+  !> What the entries mean to the library and to the coupling. A negative cb_spinup_step means
+  !! never; see mmf_nn_steps.
+  function emulator_settings() result(settings)
+    type(climlink_emulator_settings) :: settings
+    integer :: n
 
-    write (digits, '(i0)') number
-    text = trim(digits)
-  end function number_text
+    call settings%set_defaults()
+    settings%package = package_path()
+    settings%device = climlink_device
+    settings%threads = climlink_threads
+    settings%micro_batch = climlink_micro_batch
+    settings%pinned_sha256 = climlink_package_digest
+    settings%constraints_off(:size(climlink_constraints_off)) = climlink_constraints_off
+    settings%spin_up_steps = max(cb_spinup_step, 0)
+    if (.not. cb_partial_coupling) return
+    settings%mode = 'partial'
+    n = count(cb_partial_coupling_vars /= ' ')
+    settings%variables(:n) = pack(cb_partial_coupling_vars, cb_partial_coupling_vars /= ' ')
+    if (.not. cb_do_ramp) return
+    settings%ramp = cb_ramp_option
+    settings%ramp_factor = cb_ramp_factor
+    if (settings%ramp == 'linear') settings%ramp_steps = cb_ramp_linear_steps
+    if (settings%ramp == 'step') then
+      settings%ramp_on_steps = cb_ramp_step_1steps
+      settings%ramp_off_steps = cb_ramp_step_0steps
+    end if
+  end function emulator_settings
 
   !> All entries travel as the text of the group.
   subroutine share_entries()

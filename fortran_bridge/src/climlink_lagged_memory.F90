@@ -251,15 +251,20 @@ contains
 
   !> Declares the lagged inputs in the host's table, which then points at this memory: it must be a
   !! target.
-  subroutine add_to(self, fields)
+  subroutine add_to(self, fields, profiles_only)
     class(climlink_lags), intent(in), target :: self         !! Initialized.
     type(climlink_host_fields), intent(inout) :: fields
+    logical, intent(in), optional :: profiles_only           !! The host has scalars of its own.
+    logical :: with_scalars
     type(lagged_input) :: entry
     character(len=12) :: axes
     integer :: i
 
+    with_scalars = .true.
+    if (present(profiles_only)) with_scalars = .not. profiles_only
     do i = 1, size(lagged)
       entry = lagged(i)
+      if (entry%kind == given .and. .not. with_scalars) cycle
       axes = merge('sample      ', 'sample level', entry%kind == given)
       call fields%add_provider(earlier // trim(entry%name), entry%units, provide, axes, self, &
                                needed_steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import f90nml
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from climlink.cli.main import app
-from climlink.e3sm.entries import ENTRIES, GROUP, NamelistEntry
+from climlink.e3sm.declarations import GROUP, SOURCE, read_declarations
+from climlink.e3sm.entries import ENTRIES, NamelistEntry
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.namelist import (
     accepted_combinations,
@@ -24,9 +26,11 @@ from climlink.e3sm.namelist import (
 )
 from climlink.online.launch import namelist_text
 from climlink.packages.read import EmulatorPackage
+from climlink.runtime import options
 from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import variable_set
 
+ADAPTER = Path(__file__).resolve().parents[2] / "fortran_bridge" / "e3sm"
 HOST_SETS = [f"host_v{version}_{humidity}" for version in (2, 4, 6) for humidity in ("q", "rh")]
 
 
@@ -151,6 +155,37 @@ def test_confidence_may_be_said_of_packages_that_give_it(
 ) -> None:
     assert accepted_combinations(packages["host_v2_q"].manifest) == ("v2",)
     assert accepted_combinations(confident) == ("v2", "v2_conf")
+
+
+def test_entries_are_those_that_the_adapter_and_the_library_publish(tmp_path: Path) -> None:
+    declared = read_declarations(ADAPTER)
+    assert tuple(ENTRIES) == tuple(d.name for d in declared)
+    for d in declared:
+        entry = ENTRIES[d.name]
+        assert (entry.kind, entry.length, entry.count) == (d.kind, d.length, d.count), d
+        # Where the package decides now, the old coupling's default is shown.
+        old = d.name in ("inputlength", "outputlength", "cb_nn_var_combo")
+        assert old or d.default in (None, entry.default), d
+    library = {o["name"]: o["default"] for o in options()}
+    for entry, option in (
+        ("climlink_threads", "threads"),
+        ("climlink_micro_batch", "micro_batch"),
+        ("climlink_package_digest", "pinned_sha256"),
+    ):
+        assert next(d for d in declared if d.name == entry).default is None
+        assert ENTRIES[entry].default == library[option]
+    text = (ADAPTER / SOURCE).read_text()
+    changed = text.replace(":: cb_spinup_step = 72", ":: cb_spinup_step = 73")
+    (tmp_path / SOURCE).write_text(changed.replace("cb_do_ramp, ", "cb_do_ramp, cb_undeclared, "))
+    with pytest.raises(E3SMError, match="expected a declaration of cb_undeclared"):
+        read_declarations(tmp_path)
+    (tmp_path / SOURCE).write_text(changed)
+    found = {d.name: d for d in read_declarations(tmp_path)}
+    assert (found["cb_spinup_step"].default, found["cb_ramp_factor"].default) == (73, 1.0)
+    assert (found["climlink_constraints_off"].length, found["climlink_constraints_off"].count) == (
+        64,
+        32,
+    )
 
 
 def test_defaults_are_those_of_the_existing_coupling() -> None:

@@ -66,6 +66,26 @@ def check_values(bench: Bench) -> None:
     check_humidity(bench)
 
 
+def check_table(bench: Bench) -> None:
+    """Every field of E3SM's table, its own and the fork's lagged ones: no two have the same values,
+    every output depends on every input, and every output changes another field of the model.
+    """
+    for set_name in ("host_v2_q", "host_v2_rh", "host_v4_q", "host_v6_rh"):
+        package = bench.folder / f"{set_name}.pt"
+        write_mixed(package, set_name)
+        spin_up = 0 if "v2" in set_name else 2
+        entries = {"climlink_package": str(package), "cb_spinup_step": spin_up}
+        entries |= {"cb_nn_var_combo": set_name.split("_")[1], "input_rh": set_name.endswith("rh")}
+        expected = Model(bench.columns, package, Settings(spin_up=spin_up)).run(spin_up + 1)
+        assert compare(bench.run(entries, n_step=spin_up + 1, n_chunk=2), expected, package) == 1
+    package = bench.folder / "host_v4_rh.pt"
+    write_mixed(package, "host_v4_rh")
+    entries = {"climlink_package": str(package), "cb_spinup_step": 3, "climlink_legacy": True}
+    expected = Model(bench.columns, package, Settings(spin_up=3, legacy=True)).run(4)
+    got = bench.run(entries, 1, bench.fork_program, n_step=4, n_chunk=2, entry="chunks")
+    assert compare_without_frame(got, expected, package) == 1
+
+
 def check_humidity(bench: Bench) -> None:
     """Relative humidity by the existing host code's rounded numbers, where the namelist says so:
     the cold levels of the columns tell the two apart.
@@ -448,6 +468,7 @@ def check_constraints(bench: Bench) -> None:
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {
+    "table": check_table,
     "values": check_values,
     "chunks": check_chunks,
     "run1": check_run1,

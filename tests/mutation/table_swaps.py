@@ -29,7 +29,7 @@ TABLES = {
         "replay", ctest=r"^replay\.table$", targets=["climlink-replay"]
     ),
     "fortran_bridge/e3sm/mmf_nn_fields.F90": Test(
-        "E3SM", ctest=r"^e3sm\.table$", targets=["eam_loop"]
+        "E3SM", ctest=r"^e3sm\.table$", targets=["eam_loop", "eam_loop_fork"]
     ),
 }
 
