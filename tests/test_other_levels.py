@@ -71,7 +71,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     inputs, outputs = (variable_set(n, PACKAGE_LEVELS) for n in ("host_v2_rh", "mmf368"))
     known = steady_answers()
-    answer = [known.get(v.name, np.zeros(v.width(outputs.dims))) for v in outputs.variables]
+    answer = [
+        known.get(v.name, np.zeros(PACKAGE_LEVELS if v.dims else 1)) for v in outputs.variables
+    ]
     rng = np.random.default_rng(0)
     climlink.package(
         Steady(np.concatenate(answer)),
