@@ -141,7 +141,8 @@ contains
                      latitudes(), dt, error)
   end subroutine open_package
 
-  !> One step as the model's columns do it: what is applied; what the emulator answered is in hybrid.
+  !> One step as the model's columns do it: what is applied. What the emulator answered is in
+  !! hybrid.
   subroutine advance(hybrid, step, applied)
     type(hybrid_physics), intent(inout) :: hybrid
     integer, intent(in) :: step

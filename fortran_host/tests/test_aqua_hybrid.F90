@@ -186,7 +186,8 @@ contains
     call advance(hybrid, 2, applied)
     reference = reference_of(2)
     call check(.not. hybrid%reference_feeds_back() &
-               .and. equal(applied%values, hybrid%emulated%values), 'shadow: the emulator is applied')
+               .and. equal(applied%values, hybrid%emulated%values), &
+               'shadow: the emulator is applied')
     call check(equal(hybrid%other(reference), reference%values), &
                'shadow: the reference is recorded')
   end subroutine shadow_of_the_reference

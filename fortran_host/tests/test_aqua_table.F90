@@ -88,7 +88,8 @@ contains
 
     call hybrid%emulator%get('echo_' // name, echo, 1, status)
     call check(status%ok(), name // ': ' // status%message)
-    call check(equal(transpose(echo), real(real(values, real32), r8)), name // ' was sent otherwise')
+    call check(equal(transpose(echo), real(real(values, real32), r8)), &
+               name // ' was sent otherwise')
   end subroutine sent_profile
 
   subroutine sent_scalar(name, values)

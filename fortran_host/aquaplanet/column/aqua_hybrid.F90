@@ -35,7 +35,8 @@ module aqua_hybrid
     type(hybrid_levels) :: levels                !! Of the host.
     real(r8), allocatable :: p_interface(:, :)   !! [column, level + 1], Pa, for the remap.
     type(input_columns) :: inputs
-    type(input_columns) :: after                 !! Has values where the package takes lagged inputs.
+    type(input_columns) :: after                 !! Has values where the package takes lagged
+                                                 !! inputs.
     type(place_columns) :: places
     type(output_columns) :: emulated             !! What the emulator answered.
     logical :: has_emulator = .false.

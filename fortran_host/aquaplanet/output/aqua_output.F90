@@ -92,7 +92,8 @@ contains
     type(run_provenance) :: of
 
     associate (settings => model%settings, emulator => model%hybrid%emulator)
-      of = new_provenance(trim(settings%run%created), trim(settings%emulator%entries%package_name), &
+      of = new_provenance(trim(settings%run%created), &
+                          trim(settings%emulator%entries%package_name), &
                           emulator%digest(), emulator%constraints_off(), &
                           model%hybrid%remap%text(model%levels%n_level))
     end associate
