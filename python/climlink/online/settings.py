@@ -123,8 +123,10 @@ class PackageOptions(StrictModel):
         return [f"unknown key{near_names(name, known)}; known keys: {', '.join(sorted(known))}"]
 
     def given(self) -> dict[str, Any]:
-        """Return the options that the case gives."""
-        return {name: v for name, v in (self.model_extra or {}).items() if v not in (None, [], ())}
+        """Return the options that the case gives; lists as tuples, empty ones are not given."""
+        extra = (self.model_extra or {}).items()
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in extra}
+        return {name: value for name, value in values.items() if value not in (None, ())}
 
     def option(self, name: str) -> Any:
         """Return the value of an option of the library, given or its default."""
