@@ -3,8 +3,9 @@
 module mmf_nn_fields
   use camsrfexch, only: cam_in_t
   use climlink, only: climlink_emulator, climlink_host_fields, climlink_status, climlink_variable
-  use climlink_humidity, only: relative_humidity, relative_humidity_legacy
+  use climlink_humidity, only: relative_humidity_legacy
   use climlink_lagged_memory, only: climlink_lags
+  use climlink_vertical_remap, only: climlink_remap
   use constituents, only: cnst_get_ind
   use mmf_nn_settings, only: climlink_legacy, climlink_rh_arithmetic
   use phys_grid, only: get_gcol_p
@@ -17,7 +18,7 @@ module mmf_nn_fields
 
   public :: n_taken, chunk_fields, named_field, constituent, find_constituents, add_inputs, &
             add_lags, fields_taken, add_outputs, allocate_fields, weight_in, takes_humidity, &
-            combination
+            combination, remap
 #ifdef CLIMLINK_FORK_HISTORY
   public :: add_fork_lags, n_fork_lag
 
@@ -38,6 +39,7 @@ module mmf_nn_fields
   type :: named_field
     character(len=16) :: name = ''
     character(len=8) :: units = ''
+    character(len=16) :: species = ''                 !! The input whose tendency it is, of water.
     logical :: is_profile = .false.
     real(r8), pointer :: profile(:, :) => null()
     real(r8), pointer :: scalar(:) => null()
@@ -45,6 +47,8 @@ module mmf_nn_fields
   end type named_field
 
   integer, protected :: constituent(3) = [1, 0, 0]    !! Vapour, cloud liquid, cloud ice.
+
+  type(climlink_remap), target :: remap               !! Active where the package has other levels.
 
   !> Stand where the model has nothing to show yet.
   type(physics_state), target :: no_state
@@ -79,12 +83,18 @@ contains
     liquid => nothing
     ice => nothing
     if (present(state)) then
+      call fields%remap_levels(remap, state%pint)
       vapor => state%q(:, :, constituent(1))
       liquid => state%q(:, :, constituent(2))
       ice => state%q(:, :, constituent(3))
     end if
     call fields%add_profile('state_t', 'K', s%t)
-    call fields%add_provider('state_rh', '1', derived, 'sample level', s)
+    if (climlink_rh_arithmetic == 'legacy') then
+      call fields%add_provider('state_rh', '1', derived, 'sample level', s)
+    else
+      call fields%add_relative_humidity('state_rh', 'state_t', 'state_q0001', 'state_pmid')
+    end if
+    call fields%add_profile('state_pmid', 'Pa', s%pmid, is_pressure=.true.)
     call fields%add_profile('state_q0001', 'kg/kg', vapor)
     call fields%add_profile('state_q0002', 'kg/kg', liquid)
     call fields%add_profile('state_q0003', 'kg/kg', ice)
@@ -171,13 +181,8 @@ contains
     type is (physics_state)
       select case (name)
       case ('state_rh')
-        if (climlink_rh_arithmetic == 'legacy') then
-          values = relative_humidity_legacy(context%t(:n, :), context%q(:n, :, constituent(1)), &
-                                            context%pmid(:n, :))
-        else
-          values = relative_humidity(context%t(:n, :), context%q(:n, :, constituent(1)), &
-                                     context%pmid(:n, :))
-        end if
+        values = relative_humidity_legacy(context%t(:n, :), context%q(:n, :, constituent(1)), &
+                                          context%pmid(:n, :))
       case ('clat')
         values(:, 1) = cos(context%lat(:n))
       case ('slat')
@@ -275,9 +280,9 @@ contains
     type(named_field) :: list(n_taken)
 
     list = [profile('ptend_t', 'K/s', values%t), &
-            profile('ptend_q0001', 'kg/kg/s', values%vapor), &
-            profile('ptend_q0002', 'kg/kg/s', values%liquid), &
-            profile('ptend_q0003', 'kg/kg/s', values%ice), &
+            profile('ptend_q0001', 'kg/kg/s', values%vapor, 'state_q0001'), &
+            profile('ptend_q0002', 'kg/kg/s', values%liquid, 'state_q0002'), &
+            profile('ptend_q0003', 'kg/kg/s', values%ice, 'state_q0003'), &
             profile('ptend_u', 'm/s2', values%u), &
             profile('ptend_v', 'm/s2', values%v), &
             scalar('cam_out_NETSW', 'W/m2', values%netsw), &
@@ -290,15 +295,17 @@ contains
             scalar('cam_out_SOLLD', 'W/m2', values%solld)]
   end function fields_taken
 
-  function profile(name, units, values) result(field)
+  function profile(name, units, values, species) result(field)
     character(len=*), intent(in) :: name, units
     real(r8), intent(in), target, optional :: values(:, :)
+    character(len=*), intent(in), optional :: species
     type(named_field) :: field
 
     field%name = name
     field%units = units
     field%is_profile = .true.
     if (present(values)) field%profile => values
+    if (present(species)) field%species = species
   end function profile
 
   function scalar(name, units, values) result(field)
@@ -321,7 +328,8 @@ contains
     list = fields_taken(values)
     do i = 1, size(list)
       if (list(i)%is_profile) then
-        call fields%add_profile(list(i)%name, list(i)%units, list(i)%profile, taken=.true.)
+        call fields%add_profile(list(i)%name, list(i)%units, list(i)%profile, taken=.true., &
+                                species=list(i)%species)
       else
         call fields%add_scalar(list(i)%name, list(i)%units, list(i)%scalar, taken=.true.)
       end if

@@ -3,10 +3,12 @@
 !! Confidence has the names of the published fork.
 module mmf_nn_history
   use cam_history, only: addfld, horiz_only, outfld
-  use climlink, only: climlink_emulator, climlink_status, climlink_variable
+  use climlink, only: climlink_emulator, climlink_host_fields, climlink_status, climlink_variable
   use mmf_nn_changes, only: change_name
   use mmf_nn_errors, only: stop_if_failed
+  use mmf_nn_fields, only: remap
   use mmf_nn_legacy, only: legacy_counts
+  use physics_types, only: physics_state
   use ppgrid, only: pver
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none (type, external)
@@ -64,26 +66,37 @@ contains
     end if
   end function field_name
 
-  !> Writes one chunk of all outputs as the package gave them.
-  subroutine write_raw_history(emulator, first, n_column, lchnk)
-    type(climlink_emulator), intent(in) :: emulator
+  !> Writes one chunk of all outputs as the package gave them, on the levels of the model.
+  subroutine write_raw_history(emulator, first, state)
+    type(climlink_emulator), intent(in), target :: emulator
     integer, intent(in) :: first                            !! Position of the chunk's first column.
-    integer, intent(in) :: n_column, lchnk
-    real(r8) :: values(n_column, pver)
+    type(physics_state), intent(in), target :: state
+    real(r8), allocatable, target :: values(:, :, :)        !! [column, level, output]
+    type(climlink_host_fields) :: table
     type(climlink_status) :: status
     type(climlink_variable) :: output
-    integer :: i
+    integer :: i, n
 
+    n = state%ncol
+    allocate (values(n, pver, emulator%n_output()))
+    call table%begin(n)
+    call table%remap_levels(remap, state%pint)
     do i = 1, emulator%n_output()
       output = emulator%output(i)
       if (output%width > 1) then
-        call emulator%get(output%name, values, first, status)
-        call stop_if_failed(status, 'history: ')
-        call outfld(field_name(output%name), values, n_column, lchnk)
+        call table%add_profile(output%name, output%units, values(:, :, i), taken=.true.)
       else
-        call emulator%get(output%name, values(:, 1), first, status)
-        call stop_if_failed(status, 'history: ')
-        call outfld(field_name(output%name), values(:, 1), n_column, lchnk)
+        call table%add_scalar(output%name, output%units, values(:, 1, i), taken=.true.)
+      end if
+    end do
+    call table%receive(emulator, status, first)
+    call stop_if_failed(status, 'history: ')
+    do i = 1, emulator%n_output()
+      output = emulator%output(i)
+      if (output%width > 1) then
+        call outfld(field_name(output%name), values(:, :, i), n, state%lchnk)
+      else
+        call outfld(field_name(output%name), values(:, 1, i), n, state%lchnk)
       end if
     end do
   end subroutine write_raw_history

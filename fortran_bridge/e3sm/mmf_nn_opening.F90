@@ -4,10 +4,11 @@ module mmf_nn_opening
   use cam_logfile, only: iulog
   use climlink, only: climlink_emulator, climlink_host_fields, climlink_status, climlink_variable
   use climlink_coupling, only: climlink_coupling_policy
+  use climlink_host_settings, only: climlink_emulator_settings
   use climlink_lagged_memory, only: climlink_lags
   use mmf_nn_errors, only: stop_together
   use mmf_nn_fields, only: add_inputs, add_lags, add_outputs, chunk_fields, combination, &
-                           find_constituents, takes_humidity
+                           find_constituents, remap, takes_humidity
   use mmf_nn_settings, only: cb_nn_var_combo, cb_spinup_step, cb_strato_water_constraint, &
                              climlink_legacy, climlink_legacy_given, emulator_settings, input_rh, &
                              input_rh_given, inputlength, not_given, number_text, outputlength, &
@@ -29,16 +30,21 @@ contains
   !> Opens the package on all ranks, unless it is open. Collective; ends the model if it cannot.
   subroutine open_package(emulator)
     type(climlink_emulator), intent(inout) :: emulator
+    type(climlink_emulator_settings) :: settings
     type(climlink_status) :: status
+    integer, allocatable :: n_level                          ! not allocated is not present
 
     if (emulator%is_open()) return
-    associate (settings => emulator_settings())
-      call emulator%open(package_path(), status, comm=mpicom, n_level=pver, &
-                         time_step=real(get_step_size(), r8), options=settings%options())
-    end associate
+    settings = emulator_settings()
+    if (settings%vertical_remap == 'none') n_level = pver
+    call emulator%open(package_path(), status, comm=mpicom, n_level=n_level, &
+                       time_step=real(get_step_size(), r8), options=settings%options())
+    if (status%ok()) call remap%initialize_from(emulator, settings%vertical_remap, status)
     if (.not. status%ok()) call stop_together(status%message)
     if (.not. climlink_legacy_given) climlink_legacy = emulator%host_postprocessing() == 'legacy'
     if (.not. masterproc) return
+    if (remap%is_active()) write (iulog, '(2a)') 'mmf_nn_emulator: levels are remapped: ', &
+      remap%text(pver)
     if (len(emulator%constraints_off()) > 0) write (iulog, '(2a)') &
       'mmf_nn_emulator: constraints of the package that this run leaves out: ', &
       emulator%constraints_off()
@@ -129,6 +135,9 @@ contains
     if (cb_strato_water_constraint .and. .not. climlink_legacy) then
       error = 'cb_strato_water_constraint is part of the old post-processing: set ' // &
               'climlink_legacy, or use a package with the constraint stratospheric_water'
+    else if (climlink_legacy .and. remap%is_active()) then
+      error = 'the old post-processing (climlink_legacy) knows the levels that the package ' // &
+              'was made for, not those that it is remapped to: set one of both off'
     else if (inputlength /= not_given .and. inputlength /= n_in) then
       error = 'inputlength is ' // number_text(inputlength) // ', but the package takes ' &
         // number_text(n_in) // ' inputs'

@@ -54,6 +54,7 @@ module mmf_nn_settings
   integer, public :: climlink_threads
   integer, public :: climlink_micro_batch                    !! 0 is the library's default too.
   character(len=constraint_length), public :: climlink_constraints_off(constraint_count) = ' '
+  character(len=16), public :: climlink_vertical_remap = 'none'
   character(len=16), public :: climlink_rh_arithmetic = 'exact'
   logical, public :: climlink_legacy = .false.
   logical, public, protected :: climlink_legacy_given = .false.
@@ -67,8 +68,9 @@ module mmf_nn_settings
     cb_partial_coupling_vars, cb_do_ramp, cb_ramp_option, cb_ramp_factor, cb_ramp_linear_steps, &
     cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, &
     climlink_package, climlink_package_digest, climlink_device, climlink_threads, &
-    climlink_micro_batch, climlink_constraints_off, climlink_rh_arithmetic, climlink_legacy, &
-    climlink_history, climlink_log_steps, climlink_branch_memory
+    climlink_micro_batch, climlink_constraints_off, climlink_vertical_remap, &
+    climlink_rh_arithmetic, climlink_legacy, climlink_history, climlink_log_steps, &
+    climlink_branch_memory
 
   type(climlink_emulator_settings) :: library                !! All defaults.
 
@@ -197,6 +199,7 @@ contains
     settings%micro_batch = climlink_micro_batch
     settings%pinned_sha256 = climlink_package_digest
     settings%constraints_off(:size(climlink_constraints_off)) = climlink_constraints_off
+    settings%vertical_remap = climlink_vertical_remap
     settings%spin_up_steps = max(cb_spinup_step, 0)
     if (.not. cb_partial_coupling) return
     settings%mode = 'partial'

@@ -233,7 +233,7 @@ contains
     call table%receive(emulator, status, first)
     call stop_if_failed(status, '')
     call count_answers(state%ncol)
-    if (climlink_history) call write_raw_history(emulator, first, state%ncol, state%lchnk)
+    if (climlink_history) call write_raw_history(emulator, first, state)
     if (.not. climlink_legacy) return
     call apply_legacy(state, coszrs, ztodt, cb_strato_water_constraint, dtheta_thred, outputs, &
                       counts)

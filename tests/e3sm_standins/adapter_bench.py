@@ -37,6 +37,7 @@ class Bench:
     ocean_program: str
     fork_program: str
     trapping_program: str
+    levels_program: str  # of a model with 72 levels
     mpiexec: list[str]
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Holds EAM's adapter to the reference model.
 
-check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK EAM_LOOP_TRAPS MPIEXEC
+check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK EAM_LOOP_TRAPS
+    EAM_LOOP_LEVELS MPIEXEC
 [FLAGS...]
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from adapter_bench import (
     CONFIDENCE,
+    N_COLUMN,
     Bench,
     Records,
     case_generator,
@@ -25,7 +27,18 @@ from adapter_bench import (
 )
 from adapter_faults import check_counters, check_faults, check_traps, require_one_message
 from make_adapter_fixtures import RULES, variables, write_mixed
-from reference_model import LEVELS, SURFACE, Model, Settings
+from reference_model import (
+    LEVELS,
+    PROFILES,
+    SCALARS,
+    STATE,
+    SURFACE,
+    TENDENCIES,
+    Model,
+    Settings,
+    make_columns,
+    write_columns,
+)
 
 
 def check_values(bench: Bench) -> None:
@@ -377,6 +390,60 @@ def check_confidence(bench: Bench) -> None:
         assert compare(got, without, same) == 4 - spin_up
 
 
+def check_levels(bench: Bench) -> None:
+    """A package of 60 levels in a model of 72. Of columns that do not change with height the
+    package gets the same values on its own levels; what it answers arrives with the same sum over
+    mass.
+    """
+    host, own = make_columns(N_COLUMN, levels=72), make_columns(N_COLUMN)
+    own |= {name: host[name] for name in SCALARS}
+    for name in PROFILES[:9]:
+        own[name] = np.broadcast_to(host[name][:, 40:41], own[name].shape).copy()
+        host[name] = np.broadcast_to(host[name][:, 40:41], host[name].shape).copy()
+    write_columns(host, bench.folder / "columns72.bin")
+    ps = host["ps"][:, None]
+    above = np.arange(LEVELS + 1) / LEVELS  # the grid of the test packages
+    edges = 1e5 * 0.1 * (1 - above) + above * ps
+    own["pmid"] = (edges[:, :-1] + edges[:, 1:]) / 2
+    middle, top = host["pmid"], host["pmid"][:, :1] / 2
+    layers = np.diff(np.concatenate([top, (middle[:, :-1] + middle[:, 1:]) / 2, ps], axis=1))
+    columns = {"columns_file": str(bench.folder / "columns72.bin")}
+    for set_name in ("host_v2_rh", "host_v4_rh", "host_v6_q"):
+        package = bench.folder / f"{set_name}.pt"
+        write_mixed(package, set_name, confidence=True, scale=30.0)
+        spin_up = 0 if "v2" in set_name else 2
+        entries = {"climlink_package": str(package), "cb_spinup_step": spin_up}
+        refused = bench.start(entries, 2, bench.levels_program, **columns)
+        require_one_message(refused, "the host has 72 levels, the package was trained for 60")
+        entries |= {"climlink_vertical_remap": "conservative"}
+        reference = Model(own, package, Settings(spin_up=spin_up))
+        raw = reference.run(spin_up + 1)[-1]["raw"]
+        program, n_step = bench.levels_program, spin_up + 1
+        got = bench.run(entries, 2, program, n_step=n_step, n_chunk=2, **columns)[-1]
+        require_tape_fields(got, package, legacy=False, fork_driver=False)
+        before = reference.before[-1]
+        for name, state in zip(TENDENCIES, STATE, strict=True):
+            mass = np.sum(raw[name] * np.diff(edges), axis=1)
+            size = np.sum(np.abs(raw[name]) * np.diff(edges), axis=1)
+            answer = np.sum(got[f"NN_{name}"] * layers, axis=1)
+            # Two kernels of the network differ by some units of float32.
+            assert np.all(np.abs(answer - mass) <= 1e-5 * size), f"{set_name}: {name}"
+            change = (got[state] - before[state][:, :1]) / 1200
+            rounding = 1e-13 * np.abs(before[state][:, 0]).max() / 1200 * layers.sum(axis=1)
+            assert np.all(np.abs(np.sum(change * layers, axis=1) - mass) <= 1e-5 * size + rounding)
+            if not state.startswith("q"):
+                largest = 1e-13 * np.abs(before[state]).max()
+                np.testing.assert_allclose(change, got[f"NN_{name}"], atol=largest, rtol=1e-9)
+        for name in SURFACE:
+            np.testing.assert_allclose(got[f"NN_{name}"], raw[name], rtol=1e-5, atol=1e-13)
+    for wrong, text in (
+        ({"climlink_legacy": True}, "knows the levels that the package was made for"),
+        ({"climlink_vertical_remap": "linear"}, "vertical_remap must be none or conservative"),
+    ):
+        faulty = bench.start({**entries, **wrong}, 2, bench.levels_program, **columns)
+        require_one_message(faulty, text)
+
+
 # What the published job scripts of online_ensembling set, but for the path of the model.
 PUBLISHED = {
     "outputlength": 368,
@@ -479,6 +546,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "counters": check_counters,
     "constraints": check_constraints,
     "published": check_published,
+    "levels": check_levels,
     "faults": check_faults,
     "traps": check_traps,
 }
@@ -492,4 +560,4 @@ def main(part: str, fixtures: str, programs: list[str], mpiexec: list[str]) -> N
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:7], sys.argv[7:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3:8], sys.argv[8:])

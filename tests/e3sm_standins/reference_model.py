@@ -60,21 +60,21 @@ WITH_STEP = (
 Fields = dict[str, np.ndarray]
 
 
-def make_columns(n: int, seed: int = 5) -> Fields:
+def make_columns(n: int, seed: int = 5, levels: int = LEVELS) -> Fields:
     """Return columns that look like an atmosphere: profiles [n, level], scalars [n]; some at night,
     some over ocean alone.
     """
     rng = np.random.default_rng(seed)
-    height = np.linspace(45e3, 60.0, LEVELS)
+    height = np.linspace(45e3, 60.0, levels)
     pmid = 1e5 * np.exp(-height / 7000.0) * np.ones((n, 1))
-    noise = rng.uniform(0.9, 1.1, (n, LEVELS))
+    noise = rng.uniform(0.9, 1.1, (n, levels))
     columns = {
-        "t": np.maximum(300.0 - 6.5e-3 * height, 205.0) + rng.normal(0, 3, (n, LEVELS)),
+        "t": np.maximum(300.0 - 6.5e-3 * height, 205.0) + rng.normal(0, 3, (n, levels)),
         "q1": 0.015 * np.exp(-height / 2500.0) * noise + 1e-9,
-        "q2": 1e-5 * rng.uniform(0, 1, (n, LEVELS)),
-        "q3": 2e-5 * rng.uniform(0, 1, (n, LEVELS)),
-        "u": rng.normal(5, 10, (n, LEVELS)),
-        "v": rng.normal(0, 10, (n, LEVELS)),
+        "q2": 1e-5 * rng.uniform(0, 1, (n, levels)),
+        "q3": 2e-5 * rng.uniform(0, 1, (n, levels)),
+        "u": rng.normal(5, 10, (n, levels)),
+        "v": rng.normal(0, 10, (n, levels)),
         "ozone": 1e-6 * noise,
         "CH4": 9e-7 * noise,
         "N2O": 4e-7 * noise,

@@ -15,6 +15,7 @@ from climlink.e3sm.findings import Finding
 from climlink.e3sm.namelist import (
     accepted_combinations,
     needed_spin_up,
+    remaps_levels,
     takes_relative_humidity,
     variable_combination,
 )
@@ -155,9 +156,7 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
                 "set climlink_legacy, or take a package with the constraint stratospheric_water",
             )
         )
-    if manifest.level_count != settings.level_count:
-        problem = f"the package has {manifest.level_count} levels, the case {settings.level_count}"
-        findings.append(Finding("package", problem, "take a package trained on the model's levels"))
+    findings += _levels(settings, manifest)
     if manifest.carried:
         kept = ", ".join(pair.output for pair in manifest.carried)
         problem = f"the package carries {kept} from step to step, which E3SM's adapter does not"
@@ -198,6 +197,26 @@ def check_overrides(settings: CaseSettings, package: EmulatorPackage) -> list[Fi
             )
         ]
     return []
+
+
+def _levels(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
+    """Return what is wrong with the levels of package and model, remapped or not."""
+    remedy = "take a package trained on the model's levels"
+    if not remaps_levels(settings.emulator):
+        if manifest.level_count == settings.level_count:
+            return []
+        problem = f"the package has {manifest.level_count} levels, the case {settings.level_count}"
+        return [Finding("package", problem, f"{remedy}, or set climlink_vertical_remap")]
+    findings = []
+    if manifest.hybrid is None:
+        problem = "climlink_vertical_remap is 'conservative', but the package states no grid"
+        findings.append(Finding("package", problem, remedy))
+    if settings.applies_legacy(manifest):
+        problem = "the old post-processing knows the package's levels, not those it is remapped to"
+        findings.append(
+            Finding("namelist", problem, "set climlink_legacy = .false., or remap nothing")
+        )
+    return findings
 
 
 def _wanted(manifest: Manifest) -> dict[str, tuple[Any, ...]]:

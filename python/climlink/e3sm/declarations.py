@@ -75,7 +75,8 @@ def _declaration(match: re.Match[str], constants: dict[str, int]) -> Declaration
     def number(text: str | None) -> int:
         return 0 if text is None else constants[text] if text in constants else int(text)
 
-    kind: Kind = "char" if match["type"] == "character" else match["type"]  # type: ignore[assignment]
+    kinds: dict[str, Kind] = {"integer": "integer", "logical": "logical", "real": "real"}
+    kind = kinds.get(match["type"], "char")
     length = number(match["length"]) if kind == "char" else 0
     return Declaration(match["name"], kind, length, number(match["count"]), _value(match["value"]))
 

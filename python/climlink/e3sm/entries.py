@@ -154,6 +154,10 @@ _MEANINGS = {
     "climlink_constraints_off": _Meaning(
         "Constraints of the package that this run leaves out, by name."
     ),
+    "climlink_vertical_remap": _Meaning(
+        "Levels of model and package: none, which must be the same, or conservative, remapped.",
+        choices=("none", "conservative"),
+    ),
     "climlink_rh_arithmetic": _Meaning(
         "Relative humidity: exact, or legacy, with the single-precision literals of the old host.",
         choices=("exact", "legacy"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from climlink.e3sm.entries import COMBINATIONS, ENTRIES, GROUP, WITH_CONFIDENCE
 from climlink.e3sm.errors import E3SMError
@@ -51,6 +52,13 @@ def was_for_old_host(manifest: Manifest) -> bool:
     post-processing.
     """
     return manifest.imported is not None and manifest.imported.host_postprocessing == "legacy"
+
+
+def remaps_levels(entries: Mapping[str, Any]) -> bool:
+    """Return whether the entries let the adapter remap between the model's levels and the
+    package's.
+    """
+    return str(entries.get("climlink_vertical_remap", "none")).strip() == "conservative"
 
 
 def takes_relative_humidity(manifest: Manifest) -> bool:
