@@ -15,6 +15,7 @@ program test_humidity
     1.2099999999999999e-03_real64, 5.6859527704000001e-03_real64, 1.4366027746323477e-02_real64, &
     1.6070550530235847e-01_real64, 8.9407465205032715e+00_real64, 1.2526413617655534e+02_real64, &
     3.2069499807453781e+02_real64, 9.9099466315924803e+02_real64, 6.2247996687797222e+03_real64]
+  real(real64), parameter :: quarter_liquid_at_265_k = 3.1202815171590004e+02_real64
   real(real64), parameter :: humidity_at_260_k = 5.4887260302589636e-01_real64
   !> The same formula with its numbers rounded to single precision.
   real(real64), parameter :: legacy_pressures(n_value) = [ &
@@ -39,6 +40,8 @@ program test_humidity
                                                              1e5_real64)), &
                   legacy_pressures(i), 'saturation vapour pressure of the published host code')
   end do
+  call close_to(saturation_vapor_pressure(265.0_real64, liquid=0.25_real64), &
+                quarter_liquid_at_265_k, 'saturation vapour pressure over a given mixture')
   call close_to(relative_humidity(260.0_real64, 1e-3_real64, 7e4_real64), humidity_at_260_k, &
                 'relative humidity')
   call close_to(relative_humidity_legacy(260.0_real64, 1e-3_real64, 7e4_real64), &

@@ -239,7 +239,8 @@ contains
   subroutine add_humidity_to(fields)
     type(climlink_host_fields), intent(inout) :: fields
 
-    call fields%add_relative_humidity('state_rh', 'state_t', 'state_q0001', 'state_pmid')
+    call fields%add_relative_humidity('state_rh', pressure='state_pmid', temperature='state_t', &
+                                      vapor='state_q0001')
   end subroutine add_humidity_to
 
   subroutine declare_anew(self)
