@@ -19,10 +19,10 @@ contains
   !> Turns the emulator's rates for a chunk, whose state is the one before the physics, into the
   !! state that they would make of it.
   subroutine hold(held, state, time_step)
-    type(chunk_fields), intent(inout) :: held                !! Outputs, then state and surface.
+    type(chunk_fields), intent(inout), target :: held        !! Outputs, then state and surface.
     type(physics_state), intent(in) :: state
     real(r8), intent(in) :: time_step                        !! [s]
-    type(chunk_fields) :: before
+    type(chunk_fields), target :: before
     type(named_field) :: rates(n_taken), states(n_taken)
     integer :: i
 
@@ -38,7 +38,7 @@ contains
   !! weights of this step. The model's own physics_update does it, so that energy, heights and
   !! tendencies follow.
   subroutine blend(held, policy, step, time_step, state, tend, cam_in, cam_out, pbuf)
-    type(chunk_fields), intent(inout) :: held
+    type(chunk_fields), intent(inout), target :: held
     type(climlink_coupling_policy), intent(in) :: policy
     integer, intent(in) :: step
     real(r8), intent(in) :: time_step                        !! [s]
@@ -48,7 +48,7 @@ contains
     type(cam_out_t), intent(inout) :: cam_out
     type(physics_buffer_desc), pointer, intent(in) :: pbuf(:)
     type(physics_ptend) :: ptend
-    type(chunk_fields) :: blended
+    type(chunk_fields), target :: blended
     type(named_field) :: emulated(n_taken), list(n_taken)
     integer :: i
 

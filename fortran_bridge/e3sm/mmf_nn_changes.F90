@@ -43,7 +43,7 @@ contains
 
   !> Registers the fields.
   subroutine add_changes()
-    type(chunk_fields) :: nothing
+    type(chunk_fields), target :: nothing
     type(named_field) :: list(n_taken)
     integer :: i
 
@@ -73,7 +73,7 @@ contains
   subroutine write_changes(state, time_step)
     type(physics_state), intent(in) :: state(begchunk:)
     real(r8), intent(in) :: time_step                        !! [s]
-    type(chunk_fields) :: after
+    type(chunk_fields), target :: after
     type(named_field) :: old(n_taken), new(n_taken)
     integer :: c, i
 

@@ -78,7 +78,7 @@ contains
     type(climlink_host_fields), intent(inout) :: table
     type(climlink_emulator), intent(in) :: emulator
     type(climlink_lags), intent(in), target :: lags
-    type(chunk_fields) :: nothing
+    type(chunk_fields), target :: nothing
 
     call table%begin(0)
     call add_inputs(table)

@@ -36,8 +36,8 @@ module mmf_nn_steps
 
   type(climlink_emulator) :: emulator
   type(climlink_coupling_policy) :: policy
-  type(chunk_fields), allocatable :: held(:)  !! Of the chunks, in a step in which the model runs
-                                              !! too.
+  type(chunk_fields), allocatable, target :: held(:)  !! Of the chunks, in a step in which the model
+                                                      !! runs too.
 
 contains
 
@@ -162,7 +162,7 @@ contains
     real(r8), intent(in) :: coszrs(:, begchunk:)             !! [pcols, chunk]
     real(r8), intent(in) :: solin(:, begchunk:)              !! [pcols, chunk], W/m2
     real(r8), intent(in) :: ztodt                            !! Time step [s].
-    type(chunk_fields) :: outputs(begchunk:endchunk)
+    type(chunk_fields), target :: outputs(begchunk:endchunk)
     integer :: c
 
     call infer(state, pbuf2d, cam_in, coszrs, solin, ztodt, outputs)
@@ -255,7 +255,7 @@ contains
     real(r8), intent(in), target :: solin(:)          !! [pcols], W/m2
     real(r8), intent(in) :: ztodt                     !! Time step [s].
     integer, intent(in) :: lchnk
-    type(chunk_fields) :: outputs
+    type(chunk_fields), target :: outputs
     type(climlink_host_fields) :: table
     type(climlink_status) :: status
 #ifdef CLIMLINK_FORK_HISTORY

@@ -200,7 +200,7 @@ WRONG_UNITS = {
 
 
 NOT_GIVEN = (
-    "inputs that the host does not give: state_omega (near names: state_t, state_rh, state_q0001), "
+    "inputs that the host does not give: state_omega (near names: state_pmid, state_t, state_rh), "
     "cam_in_SST (near names: "
 )
 

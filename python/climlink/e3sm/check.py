@@ -231,14 +231,12 @@ def _wanted(manifest: Manifest) -> dict[str, tuple[Any, ...]]:
 
 def _names_in_lists(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
     outputs = [v.name for v in manifest.outputs.of_role("value")]
-    # The old coupling names precipitation as the model does, the package as ClimSim does.
-    accepted = {*outputs, "PRECC", "PRECSC"}
     findings = []
     for name in _texts(settings.emulator.get("cb_partial_coupling_vars")):
-        if name not in accepted:
+        if name not in outputs:
             problem = (
                 "cb_partial_coupling_vars: the package has no output "
-                f"{name!r}{near_names(name, accepted)}"
+                f"{name!r}{near_names(name, outputs)}"
             )
             findings.append(Finding("namelist", problem, "correct the name"))
     return findings
