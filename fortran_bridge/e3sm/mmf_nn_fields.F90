@@ -90,9 +90,10 @@ contains
     end if
     call fields%add_profile('state_t', 'K', s%t)
     if (climlink_rh_arithmetic == 'legacy') then
-      call fields%add_provider('state_rh', '1', derived, 'sample level', s)
+      call fields%add_provider('state_rh', '1', legacy_humidity, 'sample level', s)
     else
-      call fields%add_relative_humidity('state_rh', 'state_t', 'state_q0001', 'state_pmid')
+      call fields%add_relative_humidity('state_rh', pressure='state_pmid', temperature='state_t', &
+                                        vapor='state_q0001')
     end if
     call fields%add_profile('state_pmid', 'Pa', s%pmid, is_pressure=.true.)
     call fields%add_profile('state_q0001', 'kg/kg', vapor)
@@ -100,15 +101,15 @@ contains
     call fields%add_profile('state_q0003', 'kg/kg', ice)
     call fields%add_profile('state_u', 'm/s', s%u)
     call fields%add_profile('state_v', 'm/s', s%v)
-    call add_buffered_profile(fields, 'pbuf_ozone', 'kg/kg', pbuf)
-    call add_buffered_profile(fields, 'pbuf_CH4', 'kg/kg', pbuf)
-    call add_buffered_profile(fields, 'pbuf_N2O', 'kg/kg', pbuf)
+    call add_buffered(fields, 'pbuf_ozone', 'kg/kg', 'ozone', .true., pbuf)
+    call add_buffered(fields, 'pbuf_CH4', 'kg/kg', 'CH4', .true., pbuf)
+    call add_buffered(fields, 'pbuf_N2O', 'kg/kg', 'N2O', .true., pbuf)
     call fields%add_scalar('state_ps', 'Pa', s%ps)
     call fields%add_scalar('pbuf_SOLIN', 'W/m2', solin)
-    call add_buffered_scalar(fields, 'pbuf_LHFLX', 'W/m2', pbuf)
-    call add_buffered_scalar(fields, 'pbuf_SHFLX', 'W/m2', pbuf)
-    call add_buffered_scalar(fields, 'pbuf_TAUX', 'N/m2', pbuf)
-    call add_buffered_scalar(fields, 'pbuf_TAUY', 'N/m2', pbuf)
+    call add_buffered(fields, 'pbuf_LHFLX', 'W/m2', 'LHFLX', .false., pbuf)
+    call add_buffered(fields, 'pbuf_SHFLX', 'W/m2', 'SHFLX', .false., pbuf)
+    call add_buffered(fields, 'pbuf_TAUX', 'N/m2', 'TAUX', .false., pbuf)
+    call add_buffered(fields, 'pbuf_TAUY', 'N/m2', 'TAUY', .false., pbuf)
     call fields%add_scalar('pbuf_COSZRS', '1', coszrs)
     call fields%add_scalar('cam_in_ALDIF', '1', surface%aldif)
     call fields%add_scalar('cam_in_ALDIR', '1', surface%aldir)
@@ -120,79 +121,116 @@ contains
     call fields%add_scalar('cam_in_OCNFRAC', '1', surface%ocnfrac)
     call fields%add_scalar('cam_in_SNOWHICE', 'm', surface%snowhice)
     call fields%add_scalar('cam_in_SNOWHLAND', 'm', surface%snowhland)
-    call fields%add_provider('clat', '1', derived, 'sample', s)
-    call fields%add_provider('slat', '1', derived, 'sample', s)
-    call fields%add_provider('icol', '1', derived, 'sample', s)
+    call fields%add_provider('clat', '1', cosine_of_latitude, 'sample', s)
+    call fields%add_provider('slat', '1', sine_of_latitude, 'sample', s)
+    call fields%add_provider('icol', '1', global_column, 'sample', s)
   end subroutine add_inputs
 
-  !> Declares a profile that the physics buffer holds under the variable's name without pbuf_,
-  !! unless this model has no such field.
-  subroutine add_buffered_profile(fields, name, units, pbuf)
+  !> Declares what the physics buffer holds in a field, unless this model has no such field.
+  subroutine add_buffered(fields, name, units, field, is_profile, pbuf)
     type(climlink_host_fields), intent(inout) :: fields
-    character(len=*), intent(in) :: name, units
+    character(len=*), intent(in) :: name, units, field
+    logical, intent(in) :: is_profile
     type(physics_buffer_desc), pointer, intent(in), optional :: pbuf(:)
     type(physics_buffer_desc), pointer :: buffer(:)
-    real(r8), pointer :: values(:, :)
+    real(r8), pointer :: profile(:, :), scalar(:)
     integer :: code, at
 
-    values => null()
-    at = pbuf_get_index(name(index(name, '_') + 1:), errcode=code)
+    nullify (profile, scalar)
+    at = pbuf_get_index(field, errcode=code)
     if (at < 1) return
-    if (present(pbuf)) then
-      buffer => pbuf
-      call pbuf_get_field(buffer, at, values)
+    if (present(pbuf)) buffer => pbuf
+    if (is_profile) then
+      if (present(pbuf)) call pbuf_get_field(buffer, at, profile)
+      call fields%add_profile(name, units, profile)
+    else
+      if (present(pbuf)) call pbuf_get_field(buffer, at, scalar)
+      call fields%add_scalar(name, units, scalar)
     end if
-    call fields%add_profile(name, units, values)
-  end subroutine add_buffered_profile
+  end subroutine add_buffered
 
-  !> The same for one number per column.
-  subroutine add_buffered_scalar(fields, name, units, pbuf)
-    type(climlink_host_fields), intent(inout) :: fields
-    character(len=*), intent(in) :: name, units
-    type(physics_buffer_desc), pointer, intent(in), optional :: pbuf(:)
-    type(physics_buffer_desc), pointer :: buffer(:)
-    real(r8), pointer :: values(:)
-    integer :: code, at
+  ! What E3SM has no array of is made from a chunk's state, the context. One provider for each, so
+  ! that none gives the values of another's name.
 
-    values => null()
-    at = pbuf_get_index(name(index(name, '_') + 1:), errcode=code)
-    if (at < 1) return
-    if (present(pbuf)) then
-      buffer => pbuf
-      call pbuf_get_field(buffer, at, values)
-    end if
-    call fields%add_scalar(name, units, values)
-  end subroutine add_buffered_scalar
-
-  !> Makes what E3SM has no array of, from a chunk's state. In legacy mode the number of the column
-  !! and the scalars of the step before are 0, as the old coupling sent them.
-  subroutine derived(context, name, first_sample, values, status)
-    class(*), intent(in) :: context                          !! The state.
+  subroutine legacy_humidity(context, name, first_sample, values, status)
+    class(*), intent(in) :: context
     character(len=*), intent(in) :: name
     integer, intent(in) :: first_sample
     real(r8), intent(out) :: values(:, :)
     type(climlink_status), intent(inout) :: status
-    integer :: i, n
+    integer :: n
 
-    values = 0.0_r8
-    if (.not. status%ok() .or. first_sample < 1) return
+    call zero(context, name, first_sample, values, status)
     n = size(values, 1)
     select type (context)
     type is (physics_state)
-      select case (name)
-      case ('state_rh')
-        values = relative_humidity_legacy(context%t(:n, :), context%q(:n, :, constituent(1)), &
-                                          context%pmid(:n, :))
-      case ('clat')
-        values(:, 1) = cos(context%lat(:n))
-      case ('slat')
-        values(:, 1) = sin(context%lat(:n))
-      case default
-        if (climlink_legacy) return
-        values(:, 1) = [(real(get_gcol_p(context%lchnk, i), r8), i=1, n)]  ! in the whole grid
-      end select
+      values = relative_humidity_legacy(context%t(:n, :), context%q(:n, :, constituent(1)), &
+                                        context%pmid(:n, :))
     end select
-  end subroutine derived
+  end subroutine legacy_humidity
+
+  subroutine cosine_of_latitude(context, name, first_sample, values, status)
+    class(*), intent(in) :: context
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first_sample
+    real(r8), intent(out) :: values(:, :)
+    type(climlink_status), intent(inout) :: status
+
+    call zero(context, name, first_sample, values, status)
+    select type (context)
+    type is (physics_state)
+      values(:, 1) = cos(context%lat(:size(values, 1)))
+    end select
+  end subroutine cosine_of_latitude
+
+  subroutine sine_of_latitude(context, name, first_sample, values, status)
+    class(*), intent(in) :: context
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first_sample
+    real(r8), intent(out) :: values(:, :)
+    type(climlink_status), intent(inout) :: status
+
+    call zero(context, name, first_sample, values, status)
+    select type (context)
+    type is (physics_state)
+      values(:, 1) = sin(context%lat(:size(values, 1)))
+    end select
+  end subroutine sine_of_latitude
+
+  !> Number of each column in the whole grid, from 1; 0 in legacy mode, as the old coupling sent.
+  subroutine global_column(context, name, first_sample, values, status)
+    class(*), intent(in) :: context
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first_sample
+    real(r8), intent(out) :: values(:, :)
+    type(climlink_status), intent(inout) :: status
+    integer :: i
+
+    call zero(context, name, first_sample, values, status)
+    if (climlink_legacy) return
+    select type (context)
+    type is (physics_state)
+      values(:, 1) = [(real(get_gcol_p(context%lchnk, i), r8), i=1, size(values, 1))]
+    end select
+  end subroutine global_column
+
+  !> Checks a call as all providers do, and is one itself: for the scalars of the step before, in
+  !! legacy mode.
+  subroutine zero(context, name, first_sample, values, status)
+    class(*), intent(in) :: context
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first_sample
+    real(r8), intent(out) :: values(:, :)
+    type(climlink_status), intent(inout) :: status
+
+    values = 0.0_r8
+    if (.not. status%ok()) return
+    select type (context)
+    type is (physics_state)
+      if (first_sample >= 1) return
+    end select
+    status%message = name // ': no state to make it from'
+  end subroutine zero
 
   !> Declares the lagged inputs that a package may take, of the adapter's own memory.
   subroutine add_lags(fields, lags, emulator)
@@ -218,7 +256,7 @@ contains
     do i = 1, emulator%n_input()
       input = emulator%input(i)
       if (.not. known%has(input%name) .or. fields%has(input%name)) cycle
-      call fields%add_provider(input%name, input%units, derived, 'sample', no_state)
+      call fields%add_provider(input%name, input%units, zero, 'sample', no_state)
     end do
   end subroutine add_zeros
 #ifdef CLIMLINK_FORK_HISTORY

@@ -59,12 +59,16 @@ contains
     type(climlink_coupling_policy), intent(in) :: policy
     type(climlink_lags), intent(in), target :: lags          !! Initialized.
     type(climlink_status) :: status
-    type(climlink_host_fields) :: table
+    type(climlink_host_fields) :: table                      ! all that E3SM has, without arrays
+    type(chunk_fields), target :: nothing
     character(len=:), allocatable :: error
 
     call find_constituents()
+    call table%begin(0)
+    call add_inputs(table)
+    call add_lags(table, lags, emulator)
+    call add_outputs(table, nothing)
     call check_shapes(emulator, error)
-    call declare(table, emulator, lags)
     if (len(error) == 0) call check_entries(emulator, table%steps_needed(emulator) > 0, error)
     if (len(error) == 0) call check_table(emulator, table, error)
     if (len(error) == 0) call find_precipitation(error)
@@ -72,19 +76,6 @@ contains
     if (.not. status%ok()) error = status%message
     if (len(error) > 0) call stop_together(package_path() // ': ' // error)
   end subroutine check_package
-
-  !> All that E3SM gives and takes, without arrays.
-  subroutine declare(table, emulator, lags)
-    type(climlink_host_fields), intent(inout) :: table
-    type(climlink_emulator), intent(in) :: emulator
-    type(climlink_lags), intent(in), target :: lags
-    type(chunk_fields), target :: nothing
-
-    call table%begin(0)
-    call add_inputs(table)
-    call add_lags(table, lags, emulator)
-    call add_outputs(table, nothing)
-  end subroutine declare
 
   !> error is '' if the package takes and gives what E3SM has, after enough steps.
   subroutine check_table(emulator, table, error)
