@@ -223,14 +223,14 @@ contains
     integer, intent(in) :: step
     type(model_time), intent(in) :: time
     character(len=:), allocatable :: error
-    real(r8) :: profile(levels%n_level, grid%n_column), scalar(grid%n_column)
+    real(r8) :: profile(levels%n_level, grid%n_column), scalar(1, grid%n_column)
     integer :: column, k
 
     if (stream%needs_values(time)) then
       do column = 1, grid%n_column
         profile(:, column) = [(real(modulo(7 * step + 3 * column + 11 * k, 101), r8), k = 1, &
                                levels%n_level)]
-        scalar(column) = real(modulo(5 * step + column, 97), r8) / 7.0_r8
+        scalar(1, column) = real(modulo(5 * step + column, 97), r8) / 7.0_r8
       end do
       call stream%accumulate(1, profile)
       call stream%accumulate(2, scalar)

@@ -11,11 +11,10 @@ module aqua_fields
 
   public :: model_fields
 
-  !> A field and its values, of a profile or of a scalar.
+  !> A field and its values.
   type :: model_field
     type(history_field) :: is
-    real(r8), pointer :: profile(:, :) => null()             !! [level, column]
-    real(r8), pointer :: scalar(:) => null()                 !! [column]
+    real(r8), pointer :: values(:, :) => null()              !! [level, column], or [1, column]
   end type model_field
 
   !> All fields of a run, profiles first. The values are the model's own, where it has them.
@@ -101,7 +100,7 @@ contains
     type(model_field) :: field
 
     field%is = history_field(name, long_name, units, has_levels=.true.)
-    field%profile => values
+    field%values => values
     self%all = [self%all, field]
   end subroutine add_profile
 
@@ -112,7 +111,7 @@ contains
     type(model_field) :: field
 
     field%is = history_field(name, long_name, units)
-    field%scalar => values
+    field%values(1:1, 1:size(values)) => values
     self%all = [self%all, field]
   end subroutine add_scalar
 

@@ -41,9 +41,7 @@ module aqua_history
     character(len=:), allocatable :: error     !! Of accumulate, for end_step.
   contains
     procedure :: initialize
-    procedure, private :: accumulate_profile
-    procedure, private :: accumulate_scalar
-    generic :: accumulate => accumulate_profile, accumulate_scalar
+    procedure :: accumulate
     procedure :: needs_values
     procedure :: n_field
     procedure :: end_step
@@ -128,10 +126,11 @@ contains
     if (self%is_active) n = size(self%sums)
   end function n_field
 
-  subroutine accumulate_profile(self, field, values)
+  !> Adds the values of a field in this step.
+  subroutine accumulate(self, field, values)
     class(history_stream), intent(inout) :: self
     integer, intent(in) :: field                               !! Position in fields.
-    real(r8), intent(in) :: values(:, :)                       !! [level, column]
+    real(r8), intent(in) :: values(:, :)                       !! [level, column], or [1, column]
 
     if (.not. self%is_active) return
     associate (sum => self%sums(field))
@@ -145,25 +144,7 @@ contains
       end if
       sum%given = .true.
     end associate
-  end subroutine accumulate_profile
-
-  subroutine accumulate_scalar(self, field, values)
-    class(history_stream), intent(inout) :: self
-    integer, intent(in) :: field                               !! Position in fields.
-    real(r8), intent(in) :: values(:)                          !! [column]
-
-    if (.not. self%is_active) return
-    associate (sum => self%sums(field))
-      if (any([1, size(values)] /= shape(sum%values))) then
-        self%error = trim(self%description%fields(field)%name) // ' has not the shape (column)'
-      else if (self%n_added == 0 .or. self%description%instantaneous) then
-        sum%values(1, :) = values
-      else
-        sum%values(1, :) = sum%values(1, :) + values
-      end if
-      sum%given = .true.
-    end associate
-  end subroutine accumulate_scalar
+  end subroutine accumulate
 
   !> Ends a step; a sample is written if a period ends with it. error is '' or names the file and
   !! what is wrong; the samples before stay readable.

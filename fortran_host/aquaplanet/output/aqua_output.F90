@@ -192,15 +192,10 @@ contains
     n_profile = count(self%fields%all%is%has_levels)
     do i = 1, size(self%fields%all)
       associate (field => self%fields%all(i))
-        if (field%is%has_levels) then
-          if (.not. needs_profiles) cycle
-          call self%streams(1)%accumulate(i, field%profile)
-          call self%streams(2)%accumulate(i, field%profile)
-        else
-          call self%streams(1)%accumulate(i, field%scalar)
-          call self%streams(2)%accumulate(i, field%scalar)
-          call self%streams(hourly)%accumulate(i - n_profile, field%scalar)
-        end if
+        if (field%is%has_levels .and. .not. needs_profiles) cycle
+        call self%streams(1)%accumulate(i, field%values)
+        call self%streams(2)%accumulate(i, field%values)
+        if (i > n_profile) call self%streams(hourly)%accumulate(i - n_profile, field%values)
       end associate
     end do
     do i = 1, size(self%streams)
