@@ -52,8 +52,7 @@ module aqua_dynamics
     procedure :: step
     procedure :: add_increments
     procedure :: add_uniform_temperature
-    procedure :: state_size
-    procedure :: pack_state
+    procedure :: packed_state
     procedure :: unpack_state
     procedure, private :: leap
     procedure, private :: keep_mass
@@ -286,22 +285,14 @@ contains
     self%fields_are_current = .false.
   end subroutine add_uniform_temperature
 
-  !> Length of what pack_state writes.
-  pure function state_size(self) result(n)
+  !> All that an exact restart needs, as one vector.
+  pure function packed_state(self) result(state)
     class(dynamical_core), intent(in) :: self
-    integer :: n
+    real(r8), allocatable :: state(:)
 
-    n = 2 + 2 * size(self%new) + size(self%surface_geopotential)
-  end function state_size
-
-  !> All that an exact restart needs.
-  subroutine pack_state(self, buffer)
-    class(dynamical_core), intent(in) :: self
-    real(r8), intent(out) :: buffer(:)
-
-    buffer = [real(self%n_step, r8), self%mean_pressure, reshape(self%old, [size(self%old)]), &
-              reshape(self%new, [size(self%new)]), self%surface_geopotential]
-  end subroutine pack_state
+    state = [real(self%n_step, r8), self%mean_pressure, reshape(self%old, [size(self%old)]), &
+             reshape(self%new, [size(self%new)]), self%surface_geopotential]
+  end function packed_state
 
   subroutine unpack_state(self, buffer)
     class(dynamical_core), intent(inout) :: self
