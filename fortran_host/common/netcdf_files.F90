@@ -3,8 +3,9 @@
 !!
 !! Errors are texts that name the file and, where there is one, the variable; '' means none.
 module netcdf_files
-  use netcdf, only: nf90_64bit_data, nf90_clobber, nf90_close, nf90_create, nf90_noerr, &
-                    nf90_nofill, nf90_nowrite, nf90_open, nf90_set_fill, nf90_strerror, nf90_sync
+  use netcdf, only: nf90_64bit_data, nf90_clobber, nf90_close, nf90_create, nf90_def_var, &
+                    nf90_inq_dimid, nf90_inquire_dimension, nf90_noerr, nf90_nofill, &
+                    nf90_nowrite, nf90_open, nf90_put_att, nf90_set_fill, nf90_strerror, nf90_sync
   use classic_netcdf, only: check_length
   use climlink_files, only: remove_file, replace_file
   use climlink, only: climlink_status
@@ -12,7 +13,7 @@ module netcdf_files
   private
 
   public :: netcdf_file, create_beside, put_in_place, complete, discard, open_whole, close_file, &
-            attempt, problem
+            define_variable, find_dimension, attempt, problem
 
   !> What a file is called until it is whole: its name and this.
   character(len=*), parameter :: unfinished = '.part'
@@ -79,10 +80,8 @@ contains
   !> Drops a file that has not got its final name.
   subroutine discard(file)
     type(netcdf_file), intent(inout) :: file
-    integer :: ignored
 
-    if (file%id /= -1) ignored = nf90_close(file%id)
-    file%id = -1
+    call close_file(file)
     call remove_file(file%path // unfinished)
   end subroutine discard
 
@@ -117,14 +116,51 @@ contains
     if (len(error) > 0) call close_file(file)
   end subroutine open_whole
 
-  !> Closes a file that was opened for reading.
-  subroutine close_file(file)
-    type(netcdf_file), intent(inout) :: file
-    integer :: ignored
+  !> Closes a file if it is open. Without error, what fails there does not matter any more.
+  subroutine close_file(file, error)
+    class(netcdf_file), intent(inout) :: file
+    character(len=:), allocatable, intent(inout), optional :: error
+    integer :: code
 
-    if (file%id /= -1) ignored = nf90_close(file%id)
+    if (file%id == -1) return
+    code = nf90_close(file%id)
     file%id = -1
+    if (present(error)) call attempt(error, file%path, code)
   end subroutine close_file
+
+  !> Defines a variable with its long name and units. The file is in define mode.
+  subroutine define_variable(file, name, kind_of_number, dimensions, variable, error, long_name, &
+                             units)
+    type(netcdf_file), intent(in) :: file
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: kind_of_number, dimensions(:)
+    integer, intent(out) :: variable
+    character(len=:), allocatable, intent(inout) :: error
+    character(len=*), intent(in) :: long_name
+    character(len=*), intent(in), optional :: units
+
+    call attempt(error, file%path, &
+                 nf90_def_var(file%id, name, kind_of_number, dimensions, variable), name)
+    call attempt(error, file%path, nf90_put_att(file%id, variable, 'long_name', long_name), name)
+    if (.not. present(units)) return
+    call attempt(error, file%path, nf90_put_att(file%id, variable, 'units', units), name)
+  end subroutine define_variable
+
+  !> Finds a dimension of a file and its length.
+  subroutine find_dimension(file, name, length, error, dimension_id)
+    class(netcdf_file), intent(in) :: file
+    character(len=*), intent(in) :: name
+    integer, intent(out) :: length
+    character(len=:), allocatable, intent(inout) :: error
+    integer, intent(out), optional :: dimension_id
+    integer :: id
+
+    length = 0
+    call attempt(error, file%path, nf90_inq_dimid(file%id, name, id), 'dimension ' // name)
+    call attempt(error, file%path, nf90_inquire_dimension(file%id, id, len=length), &
+                 'dimension ' // name)
+    if (present(dimension_id)) dimension_id = id
+  end subroutine find_dimension
 
   !> Keeps the first error of a sequence of calls.
   subroutine attempt(error, path, code, name)

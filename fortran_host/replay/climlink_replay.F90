@@ -12,13 +12,13 @@ program climlink_replay
   use, intrinsic :: iso_fortran_env, only: output_unit, real64
   use mpi_f08, only: MPI_Wtime
   use climlink, only: climlink_emulator, climlink_status
-  use climsim_files, only: climsim_file, close_climsim_file, open_climsim_file, &
-                           read_hybrid_midpoints
+  use climsim_files, only: climsim_file, open_climsim_file, read_hybrid_midpoints
   use replay_config, only: base_name, list_settings, output_path, read_settings, replay_settings
   use replay_coupling, only: run_step, step_seconds
   use replay_fields, only: snapshot_fields
   use replay_memory, only: carried_memory
   use replay_output, only: write_mlo
+  use netcdf_files, only: close_file
   use host_lock, only: hold_folder
   use host_provenance, only: new_provenance
   use host_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, &
@@ -89,7 +89,7 @@ contains
     if (status%ok()) call emulator%require_columns(status)
     if (.not. status%ok()) error = status%message
     call require(error)
-    call close_climsim_file(file, error)
+    call close_file(file, error)
     associate (grid_file => settings%replay%grid_file)
       if (len(error) == 0 .and. len_trim(grid_file) > 0) then
         call read_hybrid_midpoints(trim(grid_file), fields%hybrid, error)
@@ -131,7 +131,7 @@ contains
                                   emulator%digest(), emulator%constraints_off()), &
                    memory%origin, error)
     call require(error)
-    call close_climsim_file(file, error)
+    call close_file(file, error)
     call require(error)
     writing = writing + MPI_Wtime() - start
   end subroutine replay_file

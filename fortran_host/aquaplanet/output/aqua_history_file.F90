@@ -5,11 +5,10 @@
 !! the system: who reads while the run goes on, or after it was killed, sees complete samples.
 module aqua_history_file
   use, intrinsic :: iso_fortran_env, only: real32
-  use netcdf, only: nf90_close, nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_float, &
-                    nf90_get_var, nf90_global, nf90_inq_dimid, nf90_inq_varid, nf90_inquire, &
-                    nf90_inquire_dimension, nf90_inquire_variable, nf90_int, nf90_max_name, &
-                    nf90_max_var_dims, nf90_nofill, nf90_nowrite, nf90_put_att, nf90_put_var, &
-                    nf90_set_fill, nf90_sync, nf90_unlimited, nf90_write
+  use netcdf, only: nf90_def_dim, nf90_double, nf90_enddef, nf90_float, nf90_get_var, nf90_global, &
+                    nf90_inq_varid, nf90_inquire, nf90_inquire_dimension, nf90_inquire_variable, &
+                    nf90_int, nf90_max_name, nf90_max_var_dims, nf90_nofill, nf90_nowrite, &
+                    nf90_put_att, nf90_put_var, nf90_set_fill, nf90_sync, nf90_unlimited, nf90_write
   use host_calendar, only: days_since_start, model_time, tod, ymd
   use aqua_constants, only: r8
   use aqua_coordinates, only: coordinate_variables, define_coordinates, write_coordinates
@@ -17,8 +16,8 @@ module aqua_history_file
   use aqua_levels, only: hybrid_levels
   use classic_netcdf, only: set_record_count
   use host_provenance, only: put_provenance, run_provenance
-  use netcdf_files, only: attempt, close_file, complete, create_beside, discard, netcdf_file, &
-                          open_whole, put_in_place
+  use netcdf_files, only: attempt, close_file, complete, create_beside, define_variable, discard, &
+                          find_dimension, netcdf_file, open_whole, put_in_place
   implicit none (type, external)
   private
 
@@ -90,8 +89,7 @@ contains
     self%n_record = 0
     call define_coordinates(self%file, description%grid, description%levels, coordinates, error)
     if (len(error) == 0) call self%define_time(coordinates, description, error)
-    if (len(error) == 0) call write_coordinates(self%file, description%grid, description%levels, &
-                                                coordinates, error)
+    if (len(error) == 0) call write_coordinates(self%file, coordinates, error)
     if (len(error) > 0) call discard(self%file)
   end subroutine create_file
 
@@ -105,21 +103,16 @@ contains
     associate (id => self%file%id, path => self%file%path)
       call attempt(error, path, nf90_def_dim(id, 'time', nf90_unlimited, time))
       call attempt(error, path, nf90_def_dim(id, 'nbnd', 2, bound))
-      call attempt(error, path, nf90_def_var(id, 'time', nf90_double, [time], self%time))
-      call attempt(error, path, nf90_put_att(id, self%time, 'long_name', 'time'))
-      call attempt(error, path, &
-                   nf90_put_att(id, self%time, 'units', 'days since 0001-01-01 00:00:00'))
+      call define_variable(self%file, 'time', nf90_double, [time], self%time, error, 'time', &
+                           'days since 0001-01-01 00:00:00')
       call attempt(error, path, nf90_put_att(id, self%time, 'calendar', 'noleap'))
       call attempt(error, path, nf90_put_att(id, self%time, 'bounds', 'time_bnds'))
-      call attempt(error, path, nf90_def_var(id, 'time_bnds', nf90_double, [bound, time], &
-                                             self%bounds))
-      call attempt(error, path, nf90_put_att(id, self%bounds, 'long_name', &
-                                             'time interval endpoints'))
-      call attempt(error, path, nf90_def_var(id, 'date', nf90_int, [time], self%date))
-      call attempt(error, path, nf90_put_att(id, self%date, 'long_name', 'current date (YYYYMMDD)'))
-      call attempt(error, path, nf90_def_var(id, 'datesec', nf90_int, [time], self%second))
-      call attempt(error, path, nf90_put_att(id, self%second, 'long_name', &
-                                             'current seconds of current date'))
+      call define_variable(self%file, 'time_bnds', nf90_double, [bound, time], self%bounds, error, &
+                           'time interval endpoints')
+      call define_variable(self%file, 'date', nf90_int, [time], self%date, error, &
+                           'current date (YYYYMMDD)')
+      call define_variable(self%file, 'datesec', nf90_int, [time], self%second, error, &
+                           'current seconds of current date')
     end associate
     if (len(error) == 0) call self%define_fields(coordinates, time, description, error)
   end subroutine define_time
@@ -139,14 +132,9 @@ contains
       do i = 1, size(fields)
         dimensions = [coordinates%n_column, time]
         if (fields(i)%has_levels) dimensions = [coordinates%n_column, coordinates%level, time]
-        call attempt(error, path, nf90_def_var(id, trim(fields(i)%name), nf90_float, dimensions, &
-                                               self%variables(i)), &
-                     trim(fields(i)%name))
-        if (len(error) > 0) return
-        call attempt(error, path, nf90_put_att(id, self%variables(i), 'long_name', &
-                                               trim(fields(i)%long_name)))
-        call attempt(error, path, nf90_put_att(id, self%variables(i), 'units', &
-                                               trim(fields(i)%units)))
+        call define_variable(self%file, trim(fields(i)%name), nf90_float, dimensions, &
+                             self%variables(i), error, trim(fields(i)%long_name), &
+                             trim(fields(i)%units))
         call attempt(error, path, nf90_put_att(id, self%variables(i), 'cell_methods', &
                                                'time: ' &
                                                // trim(merge('point', 'mean ', &
@@ -208,9 +196,9 @@ contains
 
     if (allocated(self%variables)) deallocate (self%variables)
     allocate (self%variables(size(description%fields)))
-    call read_length(self%file, 'ncol', n_column, error)
-    call read_length(self%file, 'lev', n_level, error)
-    call read_length(self%file, 'time', n_found, error)
+    call find_dimension(self%file, 'ncol', n_column, error)
+    call find_dimension(self%file, 'lev', n_level, error)
+    call find_dimension(self%file, 'time', n_found, error)
     associate (id => self%file%id, path => self%file%path, fields => description%fields)
       call attempt(error, path, nf90_inq_varid(id, 'time', self%time), 'time')
       call attempt(error, path, nf90_inq_varid(id, 'time_bnds', self%bounds), 'time_bnds')
@@ -226,21 +214,6 @@ contains
       end if
     end associate
   end subroutine find_variables
-
-  subroutine read_length(file, name, length, error)
-    type(netcdf_file), intent(in) :: file
-    character(len=*), intent(in) :: name
-    integer, intent(out) :: length
-    character(len=:), allocatable, intent(inout) :: error
-    integer :: dimension_id
-
-    length = 0
-    call attempt(error, file%path, nf90_inq_dimid(file%id, name, dimension_id), &
-                 'dimension ' // name)
-    if (len(error) == 0) call attempt(error, file%path, &
-                                      nf90_inquire_dimension(file%id, dimension_id, len=length), &
-                                      name)
-  end subroutine read_length
 
   subroutine check_last_record(self, n_keep, n_found, last, error)
     class(history_file), intent(in) :: self
@@ -393,9 +366,7 @@ contains
     class(history_file), intent(inout) :: self
     character(len=:), allocatable, intent(inout) :: error
 
-    if (self%file%id == -1) return
-    call attempt(error, self%file%path, nf90_close(self%file%id))
-    self%file%id = -1
+    call close_file(self%file, error)
   end subroutine close_history_file
 
 end module aqua_history_file
