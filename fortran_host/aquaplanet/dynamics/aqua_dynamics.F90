@@ -141,7 +141,7 @@ contains
     l = self%levels%n_level
     associate (fields => self%given, spectra => self%given_spectra)
       do column = 1, self%grid%n_column
-        per_cosine = 1.0_r8 / cos(self%grid%latitude((column - 1) / self%grid%n_lon + 1))
+        per_cosine = 1.0_r8 / cos(self%grid%column_latitude(column))
         fields(:l, column) = per_cosine * u(:, column)
         fields(l + 1:2 * l, column) = per_cosine * v(:, column)
         fields(2 * l + 1:3 * l, column) = t(:, column)

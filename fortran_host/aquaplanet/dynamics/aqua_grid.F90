@@ -20,6 +20,7 @@ module aqua_grid
     real(r8), allocatable :: sin_latitude(:)    !! [j]
     real(r8), allocatable :: weight(:)          !! [j], Gaussian weights, sum 2
     real(r8), allocatable :: area(:)            !! [column], steradian, sum 4 pi
+    real(r8), allocatable :: column_latitude(:), column_longitude(:)  !! [column], radians
   end type gaussian_grid
 
   integer, parameter :: truncations(3) = [10, 21, 42]
@@ -52,6 +53,8 @@ contains
     grid%longitude = [(2.0_r8 * pi * real(i, r8) / real(grid%n_lon, r8), i = 0, grid%n_lon - 1)]
     grid%area = [((grid%weight(j) * 2.0_r8 * pi / real(grid%n_lon, r8), i = 1, grid%n_lon), j = 1, &
                   grid%n_lat)]
+    grid%column_latitude = [((grid%latitude(j), i = 1, grid%n_lon), j = 1, grid%n_lat)]
+    grid%column_longitude = [((grid%longitude(i), i = 1, grid%n_lon), j = 1, grid%n_lat)]
   end subroutine make_grid
 
   !> Nodes (south to north, exactly antisymmetric) and weights of Gauss-Legendre quadrature on [-1,

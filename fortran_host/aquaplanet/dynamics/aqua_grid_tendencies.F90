@@ -47,7 +47,7 @@ contains
 
     l = size(u, 1)
     do column = 1, grid%n_column
-      per_cosine = 1.0_r8 / cos(grid%latitude((column - 1) / grid%n_lon + 1))
+      per_cosine = 1.0_r8 / cos(grid%column_latitude(column))
       u(:, column) = per_cosine * self%fields(:l, column)
       v(:, column) = per_cosine * self%fields(l + 1:2 * l, column)
       t(:, column) = self%fields(4 * l + 1:5 * l, column)

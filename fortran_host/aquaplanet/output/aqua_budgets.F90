@@ -126,7 +126,7 @@ contains
     integer :: column
 
     do column = 1, grid%n_column
-      arm = earth_radius * cos(grid%latitude((column - 1) / grid%n_lon + 1))
+      arm = earth_radius * cos(grid%column_latitude(column))
       of_column(column) = arm &
         * sum(layer_mass(levels, ps(column)) * (u(:, column) + earth_rotation * arm))
     end do
@@ -142,6 +142,7 @@ contains
     integer :: column
 
     do column = 1, grid%n_column
+      ! not of column_latitude: gfortran would vectorize that cosine, which has other last bits
       of_column(column) = stress(column) * earth_radius &
         * cos(grid%latitude((column - 1) / grid%n_lon + 1))
     end do

@@ -35,7 +35,6 @@ contains
     type(hybrid_levels), intent(in) :: levels
     type(coordinate_variables), intent(out) :: variables
     character(len=:), allocatable, intent(inout) :: error
-    integer :: i, j
 
     call attempt(error, file%path, nf90_def_dim(file%id, 'ncol', grid%n_column, variables%n_column))
     call attempt(error, file%path, nf90_def_dim(file%id, 'lev', levels%n_level, variables%level))
@@ -47,9 +46,9 @@ contains
                ilev => variables%interface)
       call add('P0', [integer ::], 'reference pressure', 'Pa', [levels%p0])
       call add('lat', [n_column], 'latitude', 'degrees_north', &
-               [((grid%latitude(j) * degrees, i = 1, grid%n_lon), j = 1, grid%n_lat)])
+               grid%column_latitude * degrees)
       call add('lon', [n_column], 'longitude', 'degrees_east', &
-               [((grid%longitude(i) * degrees, i = 1, grid%n_lon), j = 1, grid%n_lat)])
+               grid%column_longitude * degrees)
       call add('area', [n_column], 'physics grid areas', 'radian2', grid%area)
       call add('lev', [lev], 'hybrid level at midpoints (1000*(A+B))', 'hPa', &
                levels%p0 / 100.0_r8 * (levels%hyam + levels%hybm), &
