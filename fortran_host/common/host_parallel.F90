@@ -9,11 +9,11 @@ module host_parallel
   implicit none (type, external)
   private
 
-  public :: start_parallel, end_parallel, world, agree, require, share_of, first_column, &
-            complete_shares, gather_columns, maxima_over_ranks
+  public :: start_parallel, end_parallel, only_argument, world, agree, require, share_of, &
+            first_column, complete_shares, gather_columns, maxima_over_ranks
 
   integer, parameter, public :: exit_failed = 1
-  integer, parameter, public :: exit_usage = 2
+  integer, parameter :: exit_usage = 2
 
   integer, protected, public :: rank = 0      !! This process, from 0.
   integer, protected, public :: n_rank = 1    !! Number of processes.
@@ -35,6 +35,21 @@ contains
   subroutine end_parallel()
     call MPI_Finalize()
   end subroutine end_parallel
+
+  !> The command line of the program: a namelist file, or --list-settings. With anything else all
+  !! ranks end. Collective.
+  function only_argument() result(argument)
+    character(len=:), allocatable :: argument, error
+    integer :: length
+
+    error = ''
+    if (command_argument_count() /= 1) error = 'usage: ' // program_name // ' NAMELIST, or ' // &
+                                               program_name // ' --list-settings'
+    call require(error, exit_usage)
+    call get_command_argument(1, length=length)
+    allocate (character(len=length) :: argument)
+    call get_command_argument(1, argument)
+  end function only_argument
 
   !> The communicator of all ranks as the integer handle that climlink takes.
   pure function world() result(handle)

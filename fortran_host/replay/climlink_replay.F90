@@ -21,7 +21,7 @@ program climlink_replay
   use netcdf_files, only: close_file
   use host_lock, only: hold_folder
   use host_provenance, only: new_provenance
-  use host_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, &
+  use host_parallel, only: end_parallel, maxima_over_ranks, n_rank, only_argument, rank, require, &
                            share_of, start_parallel, world
   implicit none (type, external)
 
@@ -36,7 +36,7 @@ program climlink_replay
   integer :: step, n_column
 
   call start_parallel('climlink-replay')
-  call read_command_line()
+  argument = only_argument()
   if (argument == '--list-settings') then
     if (rank == 0) call list_settings(output_unit)
     call end_parallel()
@@ -63,18 +63,6 @@ program climlink_replay
   call end_parallel()
 
 contains
-
-  subroutine read_command_line()
-    integer :: length
-
-    error = ''
-    if (command_argument_count() /= 1) error = &
-      'usage: climlink-replay NAMELIST, or climlink-replay --list-settings'
-    call require(error, exit_usage)
-    call get_command_argument(1, length=length)
-    allocate (character(len=length) :: argument)
-    call get_command_argument(1, argument)
-  end subroutine read_command_line
 
   !> The levels of the first file are the host's claim against the package.
   subroutine open_package()
