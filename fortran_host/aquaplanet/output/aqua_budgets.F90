@@ -14,7 +14,7 @@ module aqua_budgets
   private
 
   public :: global_mean, column_energy, column_water, angular_momentum, zonal_torque, layer_mass, &
-            budget_row, budget_names, write_budget_header, write_budget_row, find_budget_row
+            budget_row, budget_names, write_budget_row, find_budget_row
 
   !> What is recorded of one step; the order is that of budget_names.
   type :: budget_row
@@ -148,12 +148,6 @@ contains
     end do
     torque = global_mean(grid, of_column)
   end function zonal_torque
-
-  subroutine write_budget_header(unit)
-    integer, intent(in) :: unit
-
-    write (unit, '(a)') budget_names
-  end subroutine write_budget_header
 
   !> Goes on in a file, read up to its header, to after the row of last_step, or before the first
   !! that is later or not whole.

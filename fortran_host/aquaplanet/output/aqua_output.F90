@@ -1,7 +1,7 @@
 !> What a run writes on its way: ClimSim pairs, history, budgets. Rank 0 writes, since it has all
 !! fields; nothing here waits for others.
 module aqua_output
-  use aqua_budgets, only: find_budget_row, write_budget_header, write_budget_row
+  use aqua_budgets, only: budget_names, find_budget_row, write_budget_row
   use aqua_climsim_output, only: write_climsim_pair, write_grid_file
   use host_calendar, only: civil_date, model_time
   use aqua_constants, only: r8
@@ -144,7 +144,7 @@ contains
       if (failed /= 0) then
         error = path // ': ' // trim(message)
       else if (found == 0) then
-        call write_budget_header(unit)
+        write (unit, '(a)') budget_names
       end if
     end associate
   end subroutine open_budget

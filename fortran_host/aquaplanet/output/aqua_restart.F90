@@ -50,6 +50,7 @@ module aqua_restart
     procedure, private :: define
     procedure, private :: find
     procedure, private :: refuse_other
+    procedure, private :: compare
   end type restart_file
 
 contains
@@ -101,22 +102,13 @@ contains
     type(restart_identity), intent(in) :: identity
     character(len=:), allocatable, intent(inout) :: error
     character(len=:), allocatable :: configuration
-    integer :: found
 
-    if (nf90_get_att(self%file%id, nf90_global, version_name, found) /= nf90_noerr) then
+    if (nf90_inquire_attribute(self%file%id, nf90_global, version_name) /= nf90_noerr) then
       error = self%file%path // ': this is not a restart of climlink-aquaplanet'
-      return
     end if
-    call compare(self%file%path, 'format version', found, format_version, error)
-    if (len(error) > 0) return
-    call self%get('truncation', found, error)
-    if (len(error) == 0) call compare(self%file%path, 'truncation', found, identity%truncation, &
-                                      error)
-    if (len(error) > 0) return
-    call self%get('n_level', found, error)
-    if (len(error) == 0) call compare(self%file%path, 'number of levels', found, identity%n_level, &
-                                      error)
-    if (len(error) > 0) return
+    call self%compare(version_name, 'format version', format_version, error)
+    call self%compare('truncation', 'truncation', identity%truncation, error)
+    call self%compare('n_level', 'number of levels', identity%n_level, error)
     call self%get('configuration', configuration, error)
     if (len(error) == 0 .and. configuration /= identity%configuration) then
       error = self%file%path // ": the restart was written by another configuration: it carries '" &
@@ -124,17 +116,20 @@ contains
     end if
   end subroutine refuse_other
 
-  subroutine compare(path, what, found, expected, error)
-    character(len=*), intent(in) :: path
-    character(len=*), intent(in) :: what
-    integer, intent(in) :: found
+  !> Refuses a restart whose number of that name is not the expected one; what is the message's word
+  !! for it. After an error nothing happens.
+  subroutine compare(self, name, what, expected, error)
+    class(restart_file), intent(inout) :: self
+    character(len=*), intent(in) :: name, what
     integer, intent(in) :: expected
     character(len=:), allocatable, intent(inout) :: error
     character(len=80) :: text
+    integer :: found
 
-    if (found == expected) return
+    call self%get(name, found, error)
+    if (len(error) > 0 .or. found == expected) return
     write (text, '(a,i0,a,i0)') ' is ', found, ', this case needs ', expected
-    error = path // ": the restart's " // what // trim(text)
+    error = self%file%path // ": the restart's " // what // trim(text)
   end subroutine compare
 
   !> Closes a file that was opened; one that was created and not finished is dropped.
