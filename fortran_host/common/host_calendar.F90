@@ -5,7 +5,7 @@ module host_calendar
   implicit none (type, external)
   private
 
-  public :: model_time, operator(==), time_after, civil_date, ymd, tod, calendar_day, &
+  public :: model_time, time_after, civil_date, ymd, calendar_day, &
             days_since_start, stamp, parse_stamp
   public :: time_of, seconds_between
   public :: starts_hour, starts_day, starts_month
@@ -19,19 +19,7 @@ module host_calendar
     integer :: second = 0        !! Of the day, 0 to 86399.
   end type model_time
 
-  interface operator(==)
-    module procedure same_time
-  end interface operator(==)
-
 contains
-
-  elemental function same_time(a, b) result(same)
-    type(model_time), intent(in) :: a
-    type(model_time), intent(in) :: b
-    logical :: same
-
-    same = a%day_number == b%day_number .and. a%second == b%second
-  end function same_time
 
   !> The time some steps after start (before it if step is negative); dt is a whole number of
   !! seconds.
@@ -72,14 +60,6 @@ contains
     call civil_date(time, year, month, day)
     date = year * 10000 + month * 100 + day
   end function ymd
-
-  !> Second of the day.
-  elemental function tod(time) result(second)
-    type(model_time), intent(in) :: time
-    integer :: second
-
-    second = time%second
-  end function tod
 
   !> Day of the year: 1.0 is January 1, 0 UTC.
   elemental function calendar_day(time) result(day)

@@ -9,7 +9,7 @@ module host_parallel
   implicit none (type, external)
   private
 
-  public :: start_parallel, end_parallel, only_argument, world, agree, require, share_of, &
+  public :: start_parallel, end_parallel, only_argument, agree, require, share_of, &
             first_column, complete_shares, gather_columns, maxima_over_ranks
 
   integer, parameter, public :: exit_failed = 1
@@ -17,6 +17,7 @@ module host_parallel
 
   integer, protected, public :: rank = 0      !! This process, from 0.
   integer, protected, public :: n_rank = 1    !! Number of processes.
+  integer, protected, public :: world = -1    !! Communicator of all, as the handle for climlink.
 
   character(len=:), allocatable, protected, public :: program_name    !! Begins every error line.
 
@@ -30,6 +31,7 @@ contains
     call MPI_Init()
     call MPI_Comm_rank(MPI_COMM_WORLD, rank)
     call MPI_Comm_size(MPI_COMM_WORLD, n_rank)
+    world = MPI_COMM_WORLD%mpi_val
   end subroutine start_parallel
 
   subroutine end_parallel()
@@ -50,13 +52,6 @@ contains
     allocate (character(len=length) :: argument)
     call get_command_argument(1, argument)
   end function only_argument
-
-  !> The communicator of all ranks as the integer handle that climlink takes.
-  pure function world() result(handle)
-    integer :: handle
-
-    handle = MPI_COMM_WORLD%mpi_val
-  end function world
 
   !> Gives all ranks one view of errors: that of the lowest rank that has one, or ''. Collective.
   subroutine agree(error)

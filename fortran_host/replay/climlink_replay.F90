@@ -71,7 +71,7 @@ contains
     call open_climsim_file(settings%files(1)%path, file, error)
     call require(error)
     associate (chosen => settings%emulator%entries)
-      call emulator%open(trim(chosen%package), status, comm=world(), n_level=file%n_level, &
+      call emulator%open(trim(chosen%package), status, comm=world, n_level=file%n_level, &
                          time_step=settings%replay%time_step_s, options=chosen%options())
     end associate
     if (status%ok()) call emulator%require_columns(status)

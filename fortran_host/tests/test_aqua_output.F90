@@ -8,8 +8,8 @@
 !!     test_aqua_output restart PATH TRUNCATION LEVELS CONFIGURATION   opens a restart
 program test_aqua_output
   use, intrinsic :: iso_fortran_env, only: error_unit, input_unit, output_unit
-  use host_calendar, only: calendar_day, days_since_start, model_time, operator(==), parse_stamp, &
-                           stamp, starts_day, starts_hour, starts_month, time_after, tod, ymd
+  use host_calendar, only: calendar_day, days_since_start, model_time, parse_stamp, stamp, &
+                           starts_day, starts_hour, starts_month, time_after, ymd
   use aqua_climsim_output, only: write_climsim_pair, write_grid_file
   use aqua_column_table, only: input_columns, output_columns
   use aqua_constants, only: r8
@@ -91,9 +91,10 @@ contains
                       'a year has 365 days')
     call require_true(stamp(time_after(start, 365 * 72 - 1, dt)) == '0001-12-31-85200', &
                       'last step of a year')
-    call require_true(time_after(start, 2000000000, dt) == model_time(27777777, 67200), &
+    call require_true(same(time_after(start, 2000000000, dt), model_time(27777777, 67200)), &
                       'times far beyond 32 bits of seconds')
-    call require_true(time_after(model_time(1, 0), -1, dt) == model_time(0, 85200), 'a step back')
+    call require_true(same(time_after(model_time(1, 0), -1, dt), model_time(0, 85200)), &
+                      'a step back')
     call require_true(abs(calendar_day(start) - 1.0_r8) <= 0.0_r8, 'January 1, 0 UTC is day 1.0')
     call require_true(abs(calendar_day(model_time(365 + 31, 43200)) - 32.5_r8) <= 0.0_r8, &
                       'February 1, noon is day 32.5')
@@ -115,6 +116,13 @@ contains
     call check_bad_stamps()
   end subroutine check_calendar
 
+  pure function same(a, b)
+    type(model_time), intent(in) :: a, b
+    logical :: same
+
+    same = a%day_number == b%day_number .and. a%second == b%second
+  end function same
+
   subroutine check_round_trip(time)
     type(model_time), intent(in) :: time
     type(model_time) :: again
@@ -122,7 +130,7 @@ contains
 
     call parse_stamp(stamp(time), again, error)
     call require_none(error)
-    call require_true(again == time .and. tod(time) == again%second, 'stamp ' // stamp(time))
+    call require_true(same(again, time), 'stamp ' // stamp(time))
   end subroutine check_round_trip
 
   subroutine check_bad_stamps()

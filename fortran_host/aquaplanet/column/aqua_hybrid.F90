@@ -80,7 +80,7 @@ contains
     self%levels = levels
     self%policy = wanted%policy()
     if (wanted%vertical_remap == 'none') n_level = inputs%n_level
-    call self%emulator%open(trim(wanted%package), status, comm=world(), n_level=n_level, &
+    call self%emulator%open(trim(wanted%package), status, comm=world, n_level=n_level, &
                             time_step=time_step, options=wanted%options())
     if (status%ok()) then
       call self%remap%initialize_from(self%emulator, wanted%vertical_remap, status)

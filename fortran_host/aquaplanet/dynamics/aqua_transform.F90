@@ -26,7 +26,6 @@ module aqua_transform
 
   type :: spectral_transform
     type(gaussian_grid) :: grid
-    integer :: n_row = 0
     integer :: n_coefficient = 0
     integer, allocatable :: first(:)          !! [m], coefficient (m, m)
     integer, allocatable :: zonal(:)          !! [coefficient], m

@@ -7,7 +7,7 @@ module aqua_climsim_output
   use aqua_column_table, only: column_variable, input_columns, output_columns
   use aqua_constants, only: r8
   use aqua_coordinates, only: write_grid_file
-  use host_calendar, only: model_time, stamp, tod, ymd
+  use host_calendar, only: model_time, stamp, ymd
   use netcdf_files, only: attempt, complete, create_beside, discard, netcdf_file
   implicit none (type, external)
   private
@@ -108,7 +108,7 @@ contains
       end associate
     end do
     call attempt(error, path, nf90_put_var(file%id, date, ymd(time)))
-    call attempt(error, path, nf90_put_var(file%id, second, tod(time)))
+    call attempt(error, path, nf90_put_var(file%id, second, time%second))
     if (len(error) > 0) call discard(file)
   end subroutine create
 

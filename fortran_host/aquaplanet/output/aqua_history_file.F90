@@ -9,7 +9,7 @@ module aqua_history_file
                     nf90_inq_varid, nf90_inquire, nf90_inquire_dimension, nf90_inquire_variable, &
                     nf90_int, nf90_max_name, nf90_max_var_dims, nf90_nofill, nf90_nowrite, &
                     nf90_put_att, nf90_put_var, nf90_set_fill, nf90_sync, nf90_unlimited, nf90_write
-  use host_calendar, only: days_since_start, model_time, tod, ymd
+  use host_calendar, only: days_since_start, model_time, ymd
   use aqua_constants, only: r8
   use aqua_coordinates, only: coordinate_variables, define_coordinates, write_coordinates
   use aqua_grid, only: gaussian_grid
@@ -309,7 +309,7 @@ contains
       call attempt(error, path, nf90_put_var(id, self%bounds, days_since_start([begin, end]), &
                                              start=[1, at], count=[2, 1]))
       call attempt(error, path, nf90_put_var(id, self%date, ymd(end), start=[at]))
-      call attempt(error, path, nf90_put_var(id, self%second, tod(end), start=[at]))
+      call attempt(error, path, nf90_put_var(id, self%second, end%second, start=[at]))
     end associate
   end subroutine begin_record
 
