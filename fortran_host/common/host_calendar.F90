@@ -7,8 +7,7 @@ module host_calendar
 
   public :: model_time, time_after, civil_date, ymd, calendar_day, &
             days_since_start, stamp, parse_stamp
-  public :: time_of, seconds_between
-  public :: starts_hour, starts_day, starts_month
+  public :: time_of, seconds_between, starts
 
   integer, parameter :: day_seconds = 86400
   integer, parameter :: year_days = 365
@@ -149,25 +148,20 @@ contains
       later%second - earlier%second
   end function seconds_between
 
-  elemental function starts_hour(time) result(yes)
+  !> Whether a period, hour, day or month, begins at this time.
+  elemental function starts(time, period) result(yes)
     type(model_time), intent(in) :: time
+    character(len=*), intent(in) :: period
     logical :: yes
 
-    yes = modulo(time%second, 3600) == 0
-  end function starts_hour
-
-  elemental function starts_day(time) result(yes)
-    type(model_time), intent(in) :: time
-    logical :: yes
-
-    yes = time%second == 0
-  end function starts_day
-
-  elemental function starts_month(time) result(yes)
-    type(model_time), intent(in) :: time
-    logical :: yes
-
-    yes = time%second == 0 .and. modulo(ymd(time), 100) == 1
-  end function starts_month
+    select case (period)
+    case ('hour')
+      yes = modulo(time%second, 3600) == 0
+    case ('day')
+      yes = time%second == 0
+    case default
+      yes = time%second == 0 .and. modulo(ymd(time), 100) == 1
+    end select
+  end function starts
 
 end module host_calendar

@@ -39,7 +39,7 @@ contains
   !! climlink_constraints_off, climlink_vertical_remap, creation_date and CF's history, as far as
   !! they are known. The file is in define mode.
   subroutine put_provenance(file, of, error)
-    type(netcdf_file), intent(in) :: file
+    class(netcdf_file), intent(in) :: file
     type(run_provenance), intent(in) :: of
     character(len=:), allocatable, intent(inout) :: error
     character(len=:), allocatable :: history

@@ -53,7 +53,7 @@ contains
   !> Gives the file its final name, replacing what had it, and leaves it open for more records.
   !! After an error nothing is left.
   subroutine put_in_place(file, error)
-    type(netcdf_file), intent(inout) :: file
+    class(netcdf_file), intent(inout) :: file
     character(len=:), allocatable, intent(inout) :: error
 
     if (file%id == -1) return
@@ -65,7 +65,7 @@ contains
   !> Closes the file and gives it its final name, replacing what had it; after an error nothing
   !! remains of it.
   subroutine complete(file, error)
-    type(netcdf_file), intent(inout) :: file
+    class(netcdf_file), intent(inout) :: file
     character(len=:), allocatable, intent(inout) :: error
 
     if (file%id == -1) return
@@ -79,7 +79,7 @@ contains
 
   !> Drops a file that has not got its final name.
   subroutine discard(file)
-    type(netcdf_file), intent(inout) :: file
+    class(netcdf_file), intent(inout) :: file
 
     call close_file(file)
     call remove_file(file%path // unfinished)
@@ -131,7 +131,7 @@ contains
   !> Defines a variable with its long name and units. The file is in define mode.
   subroutine define_variable(file, name, kind_of_number, dimensions, variable, error, long_name, &
                              units)
-    type(netcdf_file), intent(in) :: file
+    class(netcdf_file), intent(in) :: file
     character(len=*), intent(in) :: name
     integer, intent(in) :: kind_of_number, dimensions(:)
     integer, intent(out) :: variable

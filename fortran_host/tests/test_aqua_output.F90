@@ -9,7 +9,7 @@
 program test_aqua_output
   use, intrinsic :: iso_fortran_env, only: error_unit, input_unit, output_unit
   use host_calendar, only: calendar_day, days_since_start, model_time, parse_stamp, stamp, &
-                           starts_day, starts_hour, starts_month, time_after, ymd
+                           starts, time_after, ymd
   use aqua_climsim_output, only: write_climsim_pair, write_grid_file
   use aqua_column_table, only: input_columns, output_columns
   use aqua_constants, only: r8
@@ -100,17 +100,18 @@ contains
                       'February 1, noon is day 32.5')
     call require_true(abs(days_since_start(model_time(365, 21600)) - 365.25_r8) <= 0.0_r8, &
                       'days since the start')
-    call require_true(starts_month(model_time(31, 0)) &
-                      .and. .not. starts_month(model_time(31, 1200)), 'months')
-    call require_true(starts_day(model_time(3, 0)) .and. .not. starts_day(model_time(3, 3600)), &
+    call require_true(starts(model_time(31, 0), 'month') &
+                      .and. .not. starts(model_time(31, 1200), 'month'), 'months')
+    call require_true(starts(model_time(3, 0), 'day') &
+                      .and. .not. starts(model_time(3, 3600), 'day'), &
                       'days')
-    call require_true(starts_hour(model_time(3, 3600)) &
-                      .and. .not. starts_hour(model_time(3, 1200)), 'hours')
+    call require_true(starts(model_time(3, 3600), 'hour') &
+                      .and. .not. starts(model_time(3, 1200), 'hour'), 'hours')
     month_starts = 0
     do day = 0, 3 * 365 - 1
       time = model_time(day, modulo(day * 1200, 86400))
       call check_round_trip(time)
-      if (starts_month(model_time(day, 0))) month_starts = month_starts + 1
+      if (starts(model_time(day, 0), 'month')) month_starts = month_starts + 1
     end do
     call require_true(month_starts == 36, 'a year has twelve months')
     call check_bad_stamps()

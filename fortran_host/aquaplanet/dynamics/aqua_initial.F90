@@ -60,7 +60,8 @@ contains
                            * (midpoint_pressure(levels, rest_pressure) / rest_pressure)**kappa)
       case ('baroclinic_wave')
         call wave_column(levels%hyam + levels%hybm, latitude, &
-                         grid%column_longitude(column), u(:, column), t(:, column), surface_geopotential(column))
+                         grid%column_longitude(column), u(:, column), t(:, column), &
+                         surface_geopotential(column))
       case default
         error = "there is no initial state '" // initial &
           // "': choose moist, rest_isothermal, rest_adiabatic or baroclinic_wave"

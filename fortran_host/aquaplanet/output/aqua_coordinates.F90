@@ -30,7 +30,7 @@ contains
 
   !> Defines the dimensions ncol, lev, ilev and the variables on them. The file is in define mode.
   subroutine define_coordinates(file, grid, levels, variables, error)
-    type(netcdf_file), intent(in) :: file
+    class(netcdf_file), intent(in) :: file
     type(gaussian_grid), intent(in) :: grid
     type(hybrid_levels), intent(in) :: levels
     type(coordinate_variables), intent(out) :: variables
@@ -86,7 +86,7 @@ contains
 
   !> Writes the values of what define_coordinates defined. The file is in data mode.
   subroutine write_coordinates(file, variables, error)
-    type(netcdf_file), intent(in) :: file
+    class(netcdf_file), intent(in) :: file
     type(coordinate_variables), intent(in) :: variables
     character(len=:), allocatable, intent(inout) :: error
     integer :: i

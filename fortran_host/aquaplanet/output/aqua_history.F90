@@ -5,12 +5,13 @@
 !! once. A run may stop anywhere: the sums of the period in progress go to the restart
 !! (packed_state) and come back (unpack_state), and the files are as if it had not.
 module aqua_history
-  use host_calendar, only: model_time, stamp, starts_day, starts_hour, starts_month, time_after
+  use host_calendar, only: model_time, stamp, starts, time_after
   use aqua_constants, only: r8
   use aqua_grid, only: gaussian_grid
   use aqua_history_file, only: history_description, history_field, history_file
   use aqua_levels, only: hybrid_levels
   use host_provenance, only: run_provenance
+  use netcdf_files, only: close_file
   implicit none (type, external)
   private
 
@@ -28,6 +29,7 @@ module aqua_history
     private
     logical, public :: is_active = .false.     !! Initialized; a stream that is not does nothing.
     character(len=2) :: kind = ''
+    character(len=5) :: period = ''            !! month, day or hour
     character(len=:), allocatable :: folder
     type(history_description) :: description
     integer :: samples_per_file = 1
@@ -50,7 +52,6 @@ module aqua_history
     procedure :: unpack_state
     procedure, private :: check_given
     procedure, private :: write_sample
-    procedure, private :: period_ends
     procedure, private :: path
   end type history_stream
 
@@ -83,17 +84,18 @@ contains
     if (present(instantaneous)) self%description%instantaneous = instantaneous
     select case (kind)
     case ('h0')
-      self%description%frequency = 'month_1'
+      self%period = 'month'
       self%samples_per_file = 1
     case ('h1')
-      self%description%frequency = 'day_1'
+      self%period = 'day'
       self%samples_per_file = 30
     case ('h2')
-      self%description%frequency = 'hour_1'
+      self%period = 'hour'
       self%samples_per_file = 24
     case default
       error = "the kind of a history stream must be h0, h1 or h2, not '" // kind // "'"
     end select
+    self%description%frequency = trim(self%period) // '_1'
     if (present(samples_per_file)) self%samples_per_file = samples_per_file
     if (self%samples_per_file < 1) error = kind // ': samples per file must be 1 or more'
     if (len(error) > 0) return
@@ -117,7 +119,7 @@ contains
     logical :: yes
 
     yes = self%is_active
-    if (yes .and. self%description%instantaneous) yes = self%period_ends(time)
+    if (yes .and. self%description%instantaneous) yes = starts(time, self%period)
   end function needs_values
 
   !> Adds the values of a field in this step.
@@ -156,7 +158,7 @@ contains
     if (self%n_added == 0) self%period_start = time_after(time, -1, dt)
     self%n_added = self%n_added + 1
     self%sums%given = .false.
-    if (self%period_ends(time)) call self%write_sample(time, error)
+    if (starts(time, self%period)) call self%write_sample(time, error)
   end subroutine end_step
 
   subroutine check_given(self)
@@ -169,21 +171,6 @@ contains
         // ' was not given in this step'
     end if
   end subroutine check_given
-
-  pure function period_ends(self, time) result(yes)
-    class(history_stream), intent(in) :: self
-    type(model_time), intent(in) :: time
-    logical :: yes
-
-    select case (self%kind)
-    case ('h0')
-      yes = starts_month(time)
-    case ('h1')
-      yes = starts_day(time)
-    case default
-      yes = starts_hour(time)
-    end select
-  end function period_ends
 
   !> E3SM's names: CASE.eam.h0.0001-01.nc, CASE.eam.h1.0001-01-01-00000.nc, after the begin of the
   !! first sample.
@@ -215,7 +202,7 @@ contains
       begin = time
       divisor = 1
     end if
-    if (.not. self%file%is_open()) then
+    if (self%file%id == -1) then
       self%n_sample = 0
       self%file_start = self%period_start
       call self%file%create(self%path(), self%description, error)
@@ -239,7 +226,7 @@ contains
     class(history_stream), intent(inout) :: self
     character(len=:), allocatable, intent(inout) :: error
 
-    call self%file%close(error)
+    call close_file(self%file, error)
   end subroutine close_stream
 
   !> Everything that an exact restart needs, as one vector; the samples written are in the files
