@@ -12,7 +12,7 @@ module netcdf_files
   implicit none (type, external)
   private
 
-  public :: netcdf_file, create_beside, put_in_place, complete, discard, open_whole, close_file, &
+  public :: netcdf_file, create_beside, put_in_place, complete, open_whole, close_file, &
             define_variable, find_dimension, attempt, problem
 
   !> What a file is called until it is whole: its name and this.
@@ -25,6 +25,7 @@ module netcdf_files
   type :: netcdf_file
     character(len=:), allocatable :: path    !! Final name.
     integer :: id = -1                       !! Of the netCDF library; -1: not open.
+    logical :: is_new = .false.              !! Has not got its final name yet.
   end type netcdf_file
 
 contains
@@ -38,13 +39,14 @@ contains
     integer :: old_mode, size_hint
 
     file%path = path
+    file%is_new = .true.
     size_hint = transfer_size
     error = problem(path // unfinished, &
                     nf90_create(path // unfinished, ior(nf90_clobber, nf90_64bit_data), file%id, &
                                 chunksize=size_hint))
     if (len(error) > 0) then
       file%id = -1
-      call remove_file(path // unfinished)
+      call close_file(file)
     else
       call attempt(error, path, nf90_set_fill(file%id, nf90_nofill, old_mode))
     end if
@@ -58,8 +60,8 @@ contains
 
     if (file%id == -1) return
     call attempt(error, file%path, nf90_sync(file%id))
-    if (len(error) == 0) call rename_finished(file%path, error)
-    if (len(error) > 0) call discard(file)
+    if (len(error) == 0) call rename_finished(file, error)
+    if (len(error) > 0) call close_file(file)
   end subroutine put_in_place
 
   !> Closes the file and gives it its final name, replacing what had it; after an error nothing
@@ -73,25 +75,18 @@ contains
       call attempt(error, file%path, nf90_close(file%id))
       if (len(error) == 0) file%id = -1
     end if
-    if (len(error) == 0) call rename_finished(file%path, error)
-    if (len(error) > 0) call discard(file)
+    if (len(error) == 0) call rename_finished(file, error)
+    if (len(error) > 0) call close_file(file)
   end subroutine complete
 
-  !> Drops a file that has not got its final name.
-  subroutine discard(file)
+  subroutine rename_finished(file, error)
     class(netcdf_file), intent(inout) :: file
-
-    call close_file(file)
-    call remove_file(file%path // unfinished)
-  end subroutine discard
-
-  subroutine rename_finished(path, error)
-    character(len=*), intent(in) :: path
     character(len=:), allocatable, intent(inout) :: error
     type(climlink_status) :: status
 
-    call replace_file(path // unfinished, path, status)
-    if (.not. status%ok()) error = status%message
+    call replace_file(file%path // unfinished, file%path, status)
+    file%is_new = .not. status%ok()
+    if (file%is_new) error = status%message
   end subroutine rename_finished
 
   !> Opens a file for reading, or with another mode; one that is shorter than its header says is
@@ -116,15 +111,18 @@ contains
     if (len(error) > 0) call close_file(file)
   end subroutine open_whole
 
-  !> Closes a file if it is open. Without error, what fails there does not matter any more.
+  !> Closes a file if it is open; one that has not got its final name is dropped. Without error,
+  !! what fails there does not matter any more.
   subroutine close_file(file, error)
     class(netcdf_file), intent(inout) :: file
     character(len=:), allocatable, intent(inout), optional :: error
     integer :: code
 
-    if (file%id == -1) return
-    code = nf90_close(file%id)
+    code = nf90_noerr
+    if (file%id /= -1) code = nf90_close(file%id)
     file%id = -1
+    if (file%is_new) call remove_file(file%path // unfinished)
+    file%is_new = .false.
     if (present(error)) call attempt(error, file%path, code)
   end subroutine close_file
 

@@ -16,7 +16,7 @@ module aqua_history_file
   use aqua_levels, only: hybrid_levels
   use classic_netcdf, only: set_record_count
   use host_provenance, only: put_provenance, run_provenance
-  use netcdf_files, only: attempt, close_file, complete, create_beside, define_variable, discard, &
+  use netcdf_files, only: attempt, close_file, complete, create_beside, define_variable, &
                           find_dimension, netcdf_file, open_whole, put_in_place
   implicit none (type, external)
   private
@@ -45,7 +45,6 @@ module aqua_history_file
   end type history_description
 
   type, extends(netcdf_file) :: history_file
-    logical, private :: is_new = .false.                 !! Has not got its name yet.
     integer, private :: n_record = 0                     !! Complete records.
     integer, private :: time, bounds, date, second       !! Variables
     integer, allocatable, private :: variables(:)        !! [field]
@@ -74,12 +73,11 @@ contains
 
     call create_beside(path, self%netcdf_file, error)
     if (len(error) > 0) return
-    self%is_new = .true.
     self%n_record = 0
     call define_coordinates(self, description%grid, description%levels, coordinates, error)
     if (len(error) == 0) call self%define_time(coordinates, description, error)
     if (len(error) == 0) call write_coordinates(self, coordinates, error)
-    if (len(error) > 0) call discard(self)
+    if (len(error) > 0) call close_file(self)
   end subroutine create_file
 
   subroutine define_time(self, coordinates, description, error)
@@ -171,7 +169,6 @@ contains
     call open_whole(path, self%netcdf_file, error, nf90_write)
     if (len(error) > 0) return
     call attempt(error, path, nf90_set_fill(self%id, nf90_nofill, old_mode))
-    self%is_new = .false.
     self%n_record = n_keep
   end subroutine append
 
@@ -333,11 +330,7 @@ contains
     logical :: whole
 
     if (self%is_new) then
-      if (len(error) == 0) then
-        call put_in_place(self, error)
-      else
-        call discard(self)
-      end if
+      call put_in_place(self, error)
     else
       call attempt(error, self%path, nf90_sync(self%id))
       if (len(error) > 0) then
@@ -347,7 +340,6 @@ contains
       end if
     end if
     if (len(error) > 0) return
-    self%is_new = .false.
     self%n_record = self%n_record + 1
   end subroutine end_record
 

@@ -13,7 +13,7 @@ module aqua_restart
                     nf90_inquire_attribute, nf90_inquire_dimension, nf90_inquire_variable, &
                     nf90_max_var_dims, nf90_noerr, nf90_put_att, nf90_put_var, nf90_redef
   use aqua_constants, only: r8
-  use netcdf_files, only: attempt, close_file, complete, create_beside, discard, netcdf_file, &
+  use netcdf_files, only: attempt, close_file, complete, create_beside, netcdf_file, &
                           open_whole, problem
   implicit none (type, external)
   private
@@ -36,7 +36,6 @@ module aqua_restart
   type :: restart_file
     private
     type(netcdf_file) :: file
-    logical :: is_new = .false.                        !! Created, and not finished yet.
   contains
     procedure :: create
     procedure :: open => open_restart
@@ -71,7 +70,6 @@ contains
       call attempt(error, path, nf90_put_att(id, nf90_global, 'n_level', identity%n_level))
       call attempt(error, path, nf90_enddef(id, header_reserve, 4, 0, 4))
     end associate
-    self%is_new = .true.
     if (len(error) > 0) call self%close()
   end subroutine create
 
@@ -82,7 +80,6 @@ contains
     character(len=:), allocatable, intent(inout) :: error
 
     call complete(self%file, error)
-    self%is_new = .false.
   end subroutine finish
 
   !> Opens a restart and refuses one that is truncated, of another program, or of another case.
@@ -136,12 +133,7 @@ contains
   subroutine close_restart(self)
     class(restart_file), intent(inout) :: self
 
-    if (self%is_new) then
-      call discard(self%file)
-    else
-      call close_file(self%file)
-    end if
-    self%is_new = .false.
+    call close_file(self%file)
   end subroutine close_restart
 
   subroutine put_integer(self, name, value, error)
