@@ -17,6 +17,7 @@ program test_aqua_output
   use aqua_history, only: history_field, history_stream
   use aqua_levels, only: hybrid_levels, make_levels, midpoint_pressure
   use aqua_restart, only: restart_file, restart_identity
+  use netcdf_files, only: close_file, complete
   use numbered_columns, only: number_inputs, number_outputs
   implicit none (type, external)
 
@@ -287,7 +288,7 @@ contains
     do i = 1, size(streams)
       call file%put('history_' // achar(iachar('0') + i), streams(i)%packed_state(), error)
     end do
-    call file%finish(error)
+    call complete(file, error)
     call require_none(error)
   end subroutine write_restart
 
@@ -310,7 +311,7 @@ contains
       call require_none(error)
     end do
     call check_contents(file, step)
-    call file%close()
+    call close_file(file)
   end subroutine resume
 
   !> Every kind of entry comes back as it was put, and what is not there, or has another shape, is
@@ -355,7 +356,7 @@ contains
 
     call file%open(path, restart_identity(configuration, truncation, n_level), error)
     call require_none(error)
-    call file%close()
+    call close_file(file)
   end subroutine open_restart
 
 end program test_aqua_output

@@ -7,6 +7,7 @@ module aqua_checkpoint
   use aqua_model, only: aquaplanet_model
   use aqua_output, only: model_output
   use aqua_restart, only: restart_file, restart_identity
+  use netcdf_files, only: close_file, complete
   implicit none (type, external)
   private
 
@@ -66,7 +67,7 @@ contains
     do i = 1, size(output%streams)
       call file%put(stream_name(i), output%streams(i)%packed_state(), error)
     end do
-    call file%finish(error)
+    call complete(file, error)
   end subroutine write_checkpoint
 
   pure function stream_name(i) result(name)
@@ -94,7 +95,7 @@ contains
     call read_fluxes(file, model, error)
     call file%get('energy', model%energy, error)
     call read_coupling(file, path, model, coupling, error)
-    call file%close()
+    call close_file(file)
     if (len(error) == 0) call model%core%unpack_state(state)
   end subroutine read_checkpoint
 
@@ -168,7 +169,7 @@ contains
       call file%get(stream_name(i), state, error)
       if (len(error) == 0) call output%streams(i)%unpack_state(state, error)
     end do
-    call file%close()
+    call close_file(file)
   end subroutine read_history
 
 end module aqua_checkpoint
