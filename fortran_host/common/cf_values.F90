@@ -200,9 +200,7 @@ contains
   end function is_marked
 
   pure elemental function are_equal(a, b, tolerance) result(yes)
-    real(real64), intent(in) :: a
-    real(real64), intent(in) :: b
-    real(real64), intent(in) :: tolerance
+    real(real64), intent(in) :: a, b, tolerance
     logical :: yes
 
     yes = abs(a - b) <= tolerance

@@ -38,9 +38,7 @@ contains
   !> Year, month and day of the month.
   pure subroutine civil_date(time, year, month, day)
     type(model_time), intent(in) :: time
-    integer, intent(out) :: year
-    integer, intent(out) :: month
-    integer, intent(out) :: day
+    integer, intent(out) :: year, month, day
 
     year = time%day_number / year_days + 1
     day = modulo(time%day_number, year_days) + 1

@@ -62,8 +62,7 @@ contains
   contains
 
     subroutine put(name, text)
-      character(len=*), intent(in) :: name
-      character(len=*), intent(in) :: text
+      character(len=*), intent(in) :: name, text
 
       if (len(text) == 0) return
       call attempt(error, file%path, nf90_put_att(file%id, nf90_global, name, text), name)

@@ -82,8 +82,7 @@ contains
   !! variable's own limits, are errors. Values from flag_from on are a flag.
   subroutine read_field(file, first, count, field, error, flag_from)
     type(climsim_file), intent(in) :: file
-    integer, intent(in) :: first
-    integer, intent(in) :: count
+    integer, intent(in) :: first, count
     type(climsim_field), intent(inout) :: field
     character(len=:), allocatable, intent(out) :: error
     real(real64), intent(in), optional :: flag_from

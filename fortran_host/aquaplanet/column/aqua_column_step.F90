@@ -190,8 +190,7 @@ contains
   subroutine finish_column(self, levels, sea_surface_temperature, dt, i)
     class(column_worker), intent(inout) :: self
     type(hybrid_levels), intent(in) :: levels
-    real(r8), intent(in) :: sea_surface_temperature
-    real(r8), intent(in) :: dt
+    real(r8), intent(in) :: sea_surface_temperature, dt
     integer, intent(in) :: i
     real(r8) :: p_int(levels%n_level + 1), dp(levels%n_level)
 

@@ -117,8 +117,7 @@ contains
   !! is a forward one.
   subroutine set_state(self, u, v, t, ps, surface_geopotential)
     class(dynamical_core), intent(inout) :: self
-    real(r8), intent(in) :: u(:, :), v(:, :), t(:, :)
-    real(r8), intent(in) :: ps(:), surface_geopotential(:)
+    real(r8), intent(in) :: u(:, :), v(:, :), t(:, :), ps(:), surface_geopotential(:)
 
     self%surface_geopotential = surface_geopotential
     call to_spectra(self, u, v, t, log(ps))
@@ -133,8 +132,7 @@ contains
   !> Wind [m/s], temperature [K] and ln ps on the grid to next.
   subroutine to_spectra(self, u, v, t, ln_ps)
     type(dynamical_core), intent(inout) :: self
-    real(r8), intent(in) :: u(:, :), v(:, :), t(:, :)
-    real(r8), intent(in) :: ln_ps(:)
+    real(r8), intent(in) :: u(:, :), v(:, :), t(:, :), ln_ps(:)
     real(r8) :: per_cosine
     integer :: column, l
 

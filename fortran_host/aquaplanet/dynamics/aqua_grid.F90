@@ -60,8 +60,7 @@ contains
   !> Nodes (south to north, exactly antisymmetric) and weights of Gauss-Legendre quadrature on [-1,
   !! 1], by Newton's method.
   pure subroutine gauss_legendre(node, weight)
-    real(r8), intent(out) :: node(:)
-    real(r8), intent(out) :: weight(:)
+    real(r8), intent(out) :: node(:), weight(:)
     integer, parameter :: n_iteration = 10    ! quadratic convergence: six are enough for round-off
     real(r8) :: x, p, slope
     integer :: n, j, iteration
@@ -85,8 +84,7 @@ contains
   pure subroutine legendre(n, x, p, slope)
     integer, intent(in) :: n
     real(r8), intent(in) :: x
-    real(r8), intent(out) :: p
-    real(r8), intent(out) :: slope
+    real(r8), intent(out) :: p, slope
     real(r8) :: below, above
     integer :: degree
 

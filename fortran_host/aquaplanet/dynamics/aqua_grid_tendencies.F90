@@ -66,8 +66,7 @@ contains
                                                          !! divergence are formed [K]
     real(r8), intent(in) :: vapor(:, :)                  !! [level, column], kg/kg
     real(r8), intent(in) :: surface_geopotential(:)      !! [column], m2/s2
-    real(r8), intent(out) :: tendency(:, :, :)
-    real(r8), intent(out) :: omega(:, :)
+    real(r8), intent(out) :: tendency(:, :, :), omega(:, :)
     type(column_geometry) :: geometry
     real(r8) :: sine, per_cosine
     integer :: column, j, l
@@ -161,9 +160,7 @@ contains
   !> Half-sums over both interfaces of a layer (Simmons and Burridge 1981, eq. 2.13); flux is
   !! downward at interfaces [Pa/s].
   pure function vertical_advection(x, flux, dp) result(tendency)
-    real(r8), intent(in) :: x(:)
-    real(r8), intent(in) :: flux(0:)
-    real(r8), intent(in) :: dp(:)
+    real(r8), intent(in) :: x(:), flux(0:), dp(:)
     real(r8) :: tendency(size(x))
     real(r8) :: step(0:size(x))
     integer :: l

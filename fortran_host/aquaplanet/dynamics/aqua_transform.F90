@@ -301,8 +301,7 @@ contains
   subroutine project(grid, n_row, m, parity, folded, p, spectral)
     type(gaussian_grid), intent(in) :: grid
     integer, intent(in) :: n_row, m, parity
-    real(r8), intent(in) :: folded(2 * n_row, 0:1, 0:grid%truncation, grid%n_lat / 2)
-    real(r8), intent(in) :: p(:, :)
+    real(r8), intent(in) :: folded(2 * n_row, 0:1, 0:grid%truncation, grid%n_lat / 2), p(:, :)
     real(r8), intent(inout) :: spectral(*)
 
     if (size(p) == 0) return
@@ -314,8 +313,7 @@ contains
   subroutine expand(grid, n_row, m, parity, spectral, p, folded)
     type(gaussian_grid), intent(in) :: grid
     integer, intent(in) :: n_row, m, parity
-    real(r8), intent(in) :: spectral(*)
-    real(r8), intent(in) :: p(:, :)
+    real(r8), intent(in) :: spectral(*), p(:, :)
     real(r8), intent(inout) :: folded(2 * n_row, 0:1, 0:grid%truncation, grid%n_lat / 2)
 
     call dgemm('N', 'N', 2 * n_row, size(p, 2), size(p, 1), 1.0_r8, spectral, 4 * n_row, p, &

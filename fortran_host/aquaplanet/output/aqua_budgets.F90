@@ -84,8 +84,7 @@ contains
   !> Energy of every column [column] in J/m2.
   pure function column_energy(levels, ps, surface_geopotential, t, u, v, tracers) result(energy)
     type(hybrid_levels), intent(in) :: levels
-    real(r8), intent(in) :: ps(:)
-    real(r8), intent(in) :: surface_geopotential(:)
+    real(r8), intent(in) :: ps(:), surface_geopotential(:)
     real(r8), intent(in) :: t(:, :), u(:, :), v(:, :)     !! [level, column]
     real(r8), intent(in) :: tracers(:, :, :)              !! [vapour liquid ice, level, column]
     real(r8) :: energy(size(ps))
@@ -152,8 +151,7 @@ contains
   !> Goes on in a file, read up to its header, to after the row of last_step, or before the first
   !! that is later or not whole.
   subroutine find_budget_row(unit, last_step, found)
-    integer, intent(in) :: unit
-    integer, intent(in) :: last_step
+    integer, intent(in) :: unit, last_step
     integer, intent(out) :: found                    !! Step of the row before, 0 if there is none.
     character(len=row_length) :: line
     real(r8) :: values(20)

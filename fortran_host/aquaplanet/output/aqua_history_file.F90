@@ -203,8 +203,7 @@ contains
 
   subroutine check_last_record(self, n_keep, n_found, last, error)
     class(history_file), intent(in) :: self
-    integer, intent(in) :: n_keep
-    integer, intent(in) :: n_found
+    integer, intent(in) :: n_keep, n_found
     type(model_time), intent(in) :: last
     character(len=:), allocatable, intent(inout) :: error
     character(len=120) :: text
@@ -284,8 +283,7 @@ contains
   !> Begins the next record: a sample of the period from begin to end, or of the time `end`.
   subroutine begin_record(self, begin, end, error)
     class(history_file), intent(inout) :: self
-    type(model_time), intent(in) :: begin
-    type(model_time), intent(in) :: end
+    type(model_time), intent(in) :: begin, end
     character(len=:), allocatable, intent(inout) :: error
     integer :: at
 

@@ -129,8 +129,7 @@ contains
 
   subroutine put_text(self, name, value, error)
     class(restart_file), intent(inout) :: self
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: value
+    character(len=*), intent(in) :: name, value
     character(len=:), allocatable, intent(inout) :: error
 
     call attempt(error, self%path, nf90_redef(self%id), name)

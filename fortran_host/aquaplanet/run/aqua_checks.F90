@@ -32,8 +32,7 @@ contains
   !> '' or the first value of one field that is not within bounds; NaN is not.
   pure function check_bounds(grid, name, units, field, bounds) result(error)
     type(gaussian_grid), intent(in) :: grid
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: units
+    character(len=*), intent(in) :: name, units
     real(r8), intent(in) :: field(:, :)                   !! [level, column]
     real(r8), intent(in) :: bounds(2)
     character(len=:), allocatable :: error
