@@ -25,8 +25,7 @@ module replay_config
     character(len=path_length) :: lock_file = ''  !! Held by all ranks while they live; '' for none.
     character(len=text_length) :: created = ''    !! Date of the run, for attributes.
   contains
-    procedure :: transfer
-    procedure :: problem
+    procedure :: transfer, problem
   end type replay_group
 
   !> The settings of one replay, checked.

@@ -37,10 +37,8 @@ module aqua_column_step
     type(column_inputs) :: column
     type(column_outputs) :: outcome
   contains
-    procedure :: initialize
-    procedure :: step
-    procedure, private :: run_reference
-    procedure, private :: finish_column
+    procedure :: initialize, step
+    procedure, private :: run_reference, finish_column
   end type column_worker
 
 contains

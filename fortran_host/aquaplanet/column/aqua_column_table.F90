@@ -31,14 +31,9 @@ module aqua_column_table
     type(column_variable), allocatable :: variables(:)
     real(r8), pointer, contiguous :: values(:, :) => null()    !! [row, column]
   contains
-    procedure :: make
-    procedure :: view
-    procedure :: add_to
+    procedure :: make, view, add_to
     procedure(declare_variables), deferred :: declare
-    procedure, private :: declare_anew
-    procedure, private :: add_profile
-    procedure, private :: add_scalar
-    procedure, private :: append
+    procedure, private :: declare_anew, add_profile, add_scalar, append
     generic :: add => add_profile, add_scalar
   end type column_table
 

@@ -47,16 +47,9 @@ module aqua_dynamics
     real(r8), allocatable, private :: diffusion(:)      !! [n], 1/s
     real(r8), private :: mean_pressure = 0.0_r8         !! Kept by every step [Pa]
   contains
-    procedure :: initialize
-    procedure :: set_state
-    procedure :: step
-    procedure :: add_increments
-    procedure :: add_uniform_temperature
-    procedure :: packed_state
+    procedure :: initialize, set_state, step, add_increments, add_uniform_temperature, packed_state
     procedure :: unpack_state
-    procedure, private :: leap
-    procedure, private :: keep_mass
-    procedure, private :: update_grid
+    procedure, private :: leap, keep_mass, update_grid
   end type dynamical_core
 
 contains

@@ -20,8 +20,7 @@ module aqua_dynamics_settings
     real(r8) :: filter_alpha = 0.53_r8          !! Share of it that acts on the middle time level; 1
                                                 !! is Robert and Asselin's.
   contains
-    procedure :: transfer
-    procedure :: problem
+    procedure :: transfer, problem
   end type dynamics_settings
 
 contains

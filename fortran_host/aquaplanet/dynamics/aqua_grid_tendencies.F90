@@ -19,8 +19,7 @@ module aqua_grid_tendencies
     real(r8), allocatable, private :: products(:, :)             !! [6 level + 1, column]
     real(r8), allocatable, private :: product_spectra(:, :, :)   !! [6 level + 1, 2, coefficient]
   contains
-    procedure :: allocate_for
-    procedure :: unpack
+    procedure :: allocate_for, unpack
   end type grid_workspace
 
 contains

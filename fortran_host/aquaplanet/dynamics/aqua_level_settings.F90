@@ -16,8 +16,7 @@ module aqua_level_settings
     real(r8) :: hyai(max_interfaces) = -1.0_r8    !! Interface coefficients, top down; -1 is unused.
     real(r8) :: hybi(max_interfaces) = -1.0_r8
   contains
-    procedure :: transfer
-    procedure :: make
+    procedure :: transfer, make
   end type level_settings
 
 contains

@@ -36,9 +36,7 @@ module aqua_transform
     complex(c_double_complex), allocatable, private :: line(:), waves(:)
     real(r8), allocatable, private :: folded(:)             !! Fourier coefficients of all latitudes
   contains
-    procedure :: initialize
-    procedure :: analyze
-    procedure :: synthesize
+    procedure :: initialize, analyze, synthesize
     procedure, private :: reserve
   end type spectral_transform
 

@@ -24,10 +24,8 @@ module aqua_fields
     real(r8), pointer, dimension(:), private :: vapor => null(), liquid => null(), ice => null(), &
                                                 longwave => null()
   contains
-    procedure :: initialize
-    procedure :: update
-    procedure, private :: add_profile
-    procedure, private :: add_scalar
+    procedure :: initialize, update
+    procedure, private :: add_profile, add_scalar
     generic, private :: add => add_profile, add_scalar
   end type model_fields
 

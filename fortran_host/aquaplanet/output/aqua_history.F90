@@ -43,16 +43,10 @@ module aqua_history
     type(model_time) :: last_sample            !! End of the latest sample.
     character(len=:), allocatable :: error     !! Of accumulate, for end_step.
   contains
-    procedure :: initialize
-    procedure :: accumulate
-    procedure :: needs_values
-    procedure :: end_step
+    procedure :: initialize, accumulate, needs_values, end_step
     procedure :: close => close_stream
-    procedure :: packed_state
-    procedure :: unpack_state
-    procedure, private :: check_given
-    procedure, private :: write_sample
-    procedure, private :: path
+    procedure :: packed_state, unpack_state
+    procedure, private :: check_given, write_sample, path
   end type history_stream
 
 contains

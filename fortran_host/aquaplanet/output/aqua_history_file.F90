@@ -50,14 +50,8 @@ module aqua_history_file
     integer, allocatable, private :: variables(:)        !! [field]
   contains
     procedure :: create => create_file
-    procedure :: append
-    procedure :: begin_record
-    procedure :: put
-    procedure :: end_record
-    procedure, private :: define_time
-    procedure, private :: define_fields
-    procedure, private :: find_variables
-    procedure, private :: check_last_record
+    procedure :: append, begin_record, put, end_record
+    procedure, private :: define_time, define_fields, find_variables, check_last_record
     procedure, private :: keep_records
   end type history_file
 

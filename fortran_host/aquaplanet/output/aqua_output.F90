@@ -28,10 +28,7 @@ module aqua_output
     procedure :: record => output_record
     procedure :: hand_over => output_hand_over
     procedure :: close => output_close
-    procedure, private :: open_history
-    procedure, private :: record_history
-    procedure, private :: record_pair
-    procedure, private :: open_budget
+    procedure, private :: open_history, record_history, record_pair, open_budget
   end type model_output
 
 contains

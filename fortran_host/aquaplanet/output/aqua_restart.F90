@@ -42,10 +42,7 @@ module aqua_restart
     procedure, private :: get_integer, get_text, get_0d, get_1d, get_2d, get_3d
     generic :: get => get_integer, get_text, get_0d, get_1d, get_2d, get_3d
     procedure :: length
-    procedure, private :: define
-    procedure, private :: find
-    procedure, private :: refuse_other
-    procedure, private :: compare
+    procedure, private :: define, find, refuse_other, compare
   end type restart_file
 
 contains

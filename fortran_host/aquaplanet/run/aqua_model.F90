@@ -47,20 +47,9 @@ module aqua_model
     real(r8) :: energy = 0.0_r8        !! Global mean after the last step, before truncation [J/m2].
     type(budget_row) :: budget         !! Of the last step.
   contains
-    procedure :: initialize
-    procedure :: set_initial
-    procedure :: perturb_state
-    procedure :: advance
-    procedure :: time
-    procedure, private :: open_emulator
-    procedure, private :: global_energy
-    procedure, private :: advance_moist
-    procedure, private :: advance_dry
-    procedure, private :: fix_energy
-    procedure, private :: fill_inputs
-    procedure, private :: apply_columns
-    procedure, private :: set_moist_tracers
-    procedure, private :: complete_budget
+    procedure :: initialize, set_initial, perturb_state, advance, time
+    procedure, private :: open_emulator, global_energy, advance_moist, advance_dry, fix_energy
+    procedure, private :: fill_inputs, apply_columns, set_moist_tracers, complete_budget
   end type aquaplanet_model
 
 contains

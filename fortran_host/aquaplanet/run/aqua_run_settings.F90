@@ -32,8 +32,7 @@ module aqua_run_settings
     character(len=path_length) :: lock_file = ''  !! Held by all ranks while they live; '' for none.
     character(len=text_length) :: created = ''    !! Date of the run's first job, for attributes.
   contains
-    procedure :: transfer
-    procedure :: problem
+    procedure :: transfer, problem
   end type run_settings
 
 contains
