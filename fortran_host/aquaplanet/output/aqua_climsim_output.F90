@@ -97,14 +97,10 @@ contains
     call define(file, n_level, size(values, 2), variables, ids, date, second, error)
     do i = 1, size(variables)
       associate (of => variables(i))
-        if (of%has_levels) then
-          call attempt(error, path, nf90_put_var(file%id, ids(i), &
-                                                 transpose(values(of%first:of%last, :))), &
-                       trim(of%name))
-        else
-          call attempt(error, path, nf90_put_var(file%id, ids(i), values(of%first, :)), &
-                       trim(of%name))
-        end if
+        ! a scalar's second dimension, of length 1, netCDF does not look at
+        call attempt(error, path, nf90_put_var(file%id, ids(i), &
+                                               transpose(values(of%first:of%last, :))), &
+                     trim(of%name))
       end associate
     end do
     call attempt(error, path, nf90_put_var(file%id, date, ymd(time)))

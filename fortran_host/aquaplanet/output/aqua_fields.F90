@@ -95,11 +95,8 @@ contains
     class(model_fields), intent(inout) :: self
     character(len=*), intent(in) :: name, long_name, units
     real(r8), intent(in), target :: values(:, :)             !! [level, column]
-    type(model_field) :: field
 
-    field%is = history_field(name, long_name, units, has_levels=.true.)
-    field%values => values
-    self%all = [self%all, field]
+    self%all = [self%all, model_field(history_field(name, long_name, units, .true.), values)]
   end subroutine add_profile
 
   subroutine add_scalar(self, name, long_name, units, values)

@@ -81,20 +81,18 @@ contains
     character(len=:), allocatable, intent(inout) :: error
     integer :: time, bound
 
-    associate (id => self%id, path => self%path)
-      call attempt(error, path, nf90_def_dim(id, 'time', nf90_unlimited, time))
-      call attempt(error, path, nf90_def_dim(id, 'nbnd', 2, bound))
-      call define_variable(self, 'time', nf90_double, [time], self%time, error, 'time', &
-                           'days since 0001-01-01 00:00:00')
-      call attempt(error, path, nf90_put_att(id, self%time, 'calendar', 'noleap'))
-      call attempt(error, path, nf90_put_att(id, self%time, 'bounds', 'time_bnds'))
-      call define_variable(self, 'time_bnds', nf90_double, [bound, time], self%bounds, error, &
-                           'time interval endpoints')
-      call define_variable(self, 'date', nf90_int, [time], self%date, error, &
-                           'current date (YYYYMMDD)')
-      call define_variable(self, 'datesec', nf90_int, [time], self%second, error, &
-                           'current seconds of current date')
-    end associate
+    call attempt(error, self%path, nf90_def_dim(self%id, 'time', nf90_unlimited, time))
+    call attempt(error, self%path, nf90_def_dim(self%id, 'nbnd', 2, bound))
+    call define_variable(self, 'time', nf90_double, [time], self%time, error, 'time', &
+                         'days since 0001-01-01 00:00:00')
+    call attempt(error, self%path, nf90_put_att(self%id, self%time, 'calendar', 'noleap'))
+    call attempt(error, self%path, nf90_put_att(self%id, self%time, 'bounds', 'time_bnds'))
+    call define_variable(self, 'time_bnds', nf90_double, [bound, time], self%bounds, error, &
+                         'time interval endpoints')
+    call define_variable(self, 'date', nf90_int, [time], self%date, error, &
+                         'current date (YYYYMMDD)')
+    call define_variable(self, 'datesec', nf90_int, [time], self%second, error, &
+                         'current seconds of current date')
     if (len(error) == 0) call self%define_fields(coordinates, time, description, error)
   end subroutine define_time
 
@@ -282,13 +280,13 @@ contains
     integer :: at
 
     at = self%n_record + 1
-    associate (id => self%id, path => self%path)
-      call attempt(error, path, nf90_put_var(id, self%time, days_since_start(end), start=[at]))
-      call attempt(error, path, nf90_put_var(id, self%bounds, days_since_start([begin, end]), &
-                                             start=[1, at], count=[2, 1]))
-      call attempt(error, path, nf90_put_var(id, self%date, ymd(end), start=[at]))
-      call attempt(error, path, nf90_put_var(id, self%second, end%second, start=[at]))
-    end associate
+    call attempt(error, self%path, &
+                 nf90_put_var(self%id, self%time, days_since_start(end), start=[at]))
+    call attempt(error, self%path, &
+                 nf90_put_var(self%id, self%bounds, days_since_start([begin, end]), &
+                              start=[1, at], count=[2, 1]))
+    call attempt(error, self%path, nf90_put_var(self%id, self%date, ymd(end), start=[at]))
+    call attempt(error, self%path, nf90_put_var(self%id, self%second, end%second, start=[at]))
   end subroutine begin_record
 
   !> Writes one field of the record: values / n_added.
@@ -300,18 +298,15 @@ contains
     integer, intent(in) :: n_added
     character(len=:), allocatable, intent(inout) :: error
     real(real32) :: sample(size(values, 2), size(values, 1))
-    integer :: at
+    logical :: axes(3)
 
     if (len(error) > 0) return
-    at = self%n_record + 1
     sample = real(transpose(values) / real(n_added, r8), real32)
-    if (size(values, 1) > 1) then
-      call attempt(error, self%path, &
-                   nf90_put_var(self%id, self%variables(field), sample, start=[1, 1, at]))
-    else
-      call attempt(error, self%path, &
-                   nf90_put_var(self%id, self%variables(field), sample(:, 1), start=[1, at]))
-    end if
+    axes = [.true., size(values, 1) > 1, .true.]                 ! column, level, time
+    call attempt(error, self%path, &
+                 nf90_put_var(self%id, self%variables(field), sample, &
+                              start=pack([1, 1, self%n_record + 1], axes), &
+                              count=pack([shape(sample), 1], axes)))
   end subroutine put
 
   !> Ends the record: hands it to the system and counts it. After an error the file has its earlier

@@ -55,14 +55,12 @@ contains
 
     call create_beside(path, self%netcdf_file, error)
     if (len(error) > 0) return
-    associate (id => self%id)
-      call attempt(error, path, nf90_put_att(id, nf90_global, version_name, format_version))
-      call attempt(error, path, nf90_put_att(id, nf90_global, 'configuration', &
-                                             identity%configuration))
-      call attempt(error, path, nf90_put_att(id, nf90_global, 'truncation', identity%truncation))
-      call attempt(error, path, nf90_put_att(id, nf90_global, 'n_level', identity%n_level))
-      call attempt(error, path, nf90_enddef(id, header_reserve, 4, 0, 4))
-    end associate
+    call attempt(error, path, nf90_put_att(self%id, nf90_global, version_name, format_version))
+    call attempt(error, path, nf90_put_att(self%id, nf90_global, 'configuration', &
+                                           identity%configuration))
+    call attempt(error, path, nf90_put_att(self%id, nf90_global, 'truncation', identity%truncation))
+    call attempt(error, path, nf90_put_att(self%id, nf90_global, 'n_level', identity%n_level))
+    call attempt(error, path, nf90_enddef(self%id, header_reserve, 4, 0, 4))
     if (len(error) > 0) call close_file(self)
   end subroutine create
 
