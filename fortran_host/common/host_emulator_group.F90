@@ -1,7 +1,7 @@
 !> The group /emulator/ among the groups of a host's namelist file.
 module host_emulator_group
   use climlink_host_settings, only: climlink_emulator_settings
-  use host_namelists, only: namelist_group
+  use host_namelists, only: namelist_group, namelist_unit
   implicit none (type, external)
   private
 
@@ -15,14 +15,11 @@ module host_emulator_group
 
 contains
 
-  subroutine transfer(self, unit, writing, failed, message)
+  subroutine transfer(self, file)
     class(emulator_group), intent(inout), target :: self
-    integer, intent(in) :: unit
-    logical, intent(in) :: writing
-    integer, intent(out) :: failed
-    character(len=*), intent(inout) :: message
+    type(namelist_unit), intent(inout) :: file
 
-    call self%entries%transfer_group(unit, writing, failed, message)
+    call self%entries%transfer_group(file%unit, file%writing, file%failed, file%message)
   end subroutine transfer
 
 end module host_emulator_group

@@ -7,11 +7,19 @@ module host_namelists
   implicit none (type, external)
   private
 
-  public :: namelist_group, namelist_file
+  public :: namelist_group, namelist_file, namelist_unit
 
   integer, parameter, public :: text_length = 256, path_length = 4096
   integer, parameter :: line_length = 65536    ! of a scratch record: the longest group on one line
   integer, parameter :: max_groups = 16
+
+  !> A unit from which a group is read or, as the compiler writes namelists, to which it is written.
+  type :: namelist_unit
+    integer :: unit
+    logical :: writing = .false.
+    integer :: failed = 0                                  !! iostat
+    character(len=path_length) :: message = ''             !! iomsg
+  end type namelist_unit
 
   type, abstract :: namelist_group
   contains
@@ -19,15 +27,12 @@ module host_namelists
   end type namelist_group
 
   abstract interface
-    !> Reads the group from a unit, or writes it there as the compiler writes namelists.
-    subroutine transfer_group(self, unit, writing, failed, message)
-      import :: namelist_group
+    !> Reads or writes the group.
+    subroutine transfer_group(self, file)
+      import :: namelist_group, namelist_unit
       implicit none (type, external)
       class(namelist_group), intent(inout), target :: self
-      integer, intent(in) :: unit
-      logical, intent(in) :: writing
-      integer, intent(out) :: failed                       !! iostat
-      character(len=*), intent(inout) :: message           !! iomsg
+      type(namelist_unit), intent(inout) :: file
     end subroutine transfer_group
   end interface
 
@@ -70,24 +75,27 @@ contains
     class(namelist_file), intent(inout) :: self
     character(len=*), intent(in) :: file
     character(len=:), allocatable, intent(out) :: error
-    character(len=path_length) :: message
+    type(namelist_unit) :: opened
     logical :: found(self%n_group)
-    integer :: unit, failed, i
+    integer :: i
 
-    open (newunit=unit, file=file, status='old', action='read', iostat=failed, iomsg=message)
-    if (failed /= 0) then
-      error = file // ': ' // trim(message)
+    open (newunit=opened%unit, file=file, status='old', action='read', iostat=opened%failed, &
+          iomsg=opened%message)
+    if (opened%failed /= 0) then
+      error = file // ': ' // trim(opened%message)
       return
     end if
     associate (groups => self%groups(:self%n_group))
-      call find_groups(unit, groups, found, error)
+      call find_groups(opened%unit, groups, found, error)
       do i = 1, size(groups)
         if (len(error) > 0 .or. .not. found(i)) cycle
-        rewind (unit)
-        call groups(i)%settings%transfer(unit, .false., failed, message)
-        if (failed /= 0) error = '/' // trim(groups(i)%name) // '/: ' // trim(message)
+        rewind (opened%unit)
+        call groups(i)%settings%transfer(opened)
+        if (opened%failed /= 0) then
+          error = '/' // trim(groups(i)%name) // '/: ' // trim(opened%message)
+        end if
       end do
-      close (unit)
+      close (opened%unit)
       found = found .or. .not. groups%is_needed
       if (len(error) == 0 .and. .not. all(found)) then
         error = 'missing groups: ' // names_of(pack(groups%name, .not. found))
@@ -138,16 +146,17 @@ contains
   subroutine list_groups(self, unit)
     class(namelist_file), intent(in) :: self
     integer, intent(in) :: unit
-    character(len=path_length) :: message
-    integer :: scratch, failed, i
+    type(namelist_unit) :: scratch
+    integer :: i
 
+    scratch%writing = .true.
     do i = 1, self%n_group
-      open (newunit=scratch, status='scratch', action='readwrite', delim='apostrophe', &
+      open (newunit=scratch%unit, status='scratch', action='readwrite', delim='apostrophe', &
             recl=line_length)
-      call self%groups(i)%settings%transfer(scratch, .true., failed, message)
-      rewind (scratch)
-      call list_group(scratch, trim(self%groups(i)%name), unit)
-      close (scratch)
+      call self%groups(i)%settings%transfer(scratch)
+      rewind (scratch%unit)
+      call list_group(scratch%unit, trim(self%groups(i)%name), unit)
+      close (scratch%unit)
     end do
   end subroutine list_groups
 

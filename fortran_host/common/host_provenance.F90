@@ -39,7 +39,7 @@ contains
   !! climlink_constraints_off, climlink_vertical_remap, creation_date and CF's history, as far as
   !! they are known. The file is in define mode.
   subroutine put_provenance(file, of, error)
-    type(netcdf_file), intent(in) :: file
+    class(netcdf_file), intent(in) :: file
     type(run_provenance), intent(in) :: of
     character(len=:), allocatable, intent(inout) :: error
     character(len=:), allocatable :: history
@@ -62,8 +62,7 @@ contains
   contains
 
     subroutine put(name, text)
-      character(len=*), intent(in) :: name
-      character(len=*), intent(in) :: text
+      character(len=*), intent(in) :: name, text
 
       if (len(text) == 0) return
       call attempt(error, file%path, nf90_put_att(file%id, nf90_global, name, text), name)

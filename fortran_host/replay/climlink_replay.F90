@@ -12,16 +12,16 @@ program climlink_replay
   use, intrinsic :: iso_fortran_env, only: output_unit, real64
   use mpi_f08, only: MPI_Wtime
   use climlink, only: climlink_emulator, climlink_status
-  use climsim_files, only: climsim_file, close_climsim_file, open_climsim_file, &
-                           read_hybrid_midpoints
+  use climsim_files, only: climsim_file, open_climsim_file, read_hybrid_midpoints
   use replay_config, only: base_name, list_settings, output_path, read_settings, replay_settings
   use replay_coupling, only: run_step, step_seconds
   use replay_fields, only: snapshot_fields
   use replay_memory, only: carried_memory
   use replay_output, only: write_mlo
+  use netcdf_files, only: close_file
   use host_lock, only: hold_folder
   use host_provenance, only: new_provenance
-  use host_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, &
+  use host_parallel, only: end_parallel, maxima_over_ranks, n_rank, only_argument, rank, require, &
                            share_of, start_parallel, world
   implicit none (type, external)
 
@@ -36,7 +36,7 @@ program climlink_replay
   integer :: step, n_column
 
   call start_parallel('climlink-replay')
-  call read_command_line()
+  argument = only_argument()
   if (argument == '--list-settings') then
     if (rank == 0) call list_settings(output_unit)
     call end_parallel()
@@ -64,18 +64,6 @@ program climlink_replay
 
 contains
 
-  subroutine read_command_line()
-    integer :: length
-
-    error = ''
-    if (command_argument_count() /= 1) error = &
-      'usage: climlink-replay NAMELIST, or climlink-replay --list-settings'
-    call require(error, exit_usage)
-    call get_command_argument(1, length=length)
-    allocate (character(len=length) :: argument)
-    call get_command_argument(1, argument)
-  end subroutine read_command_line
-
   !> The levels of the first file are the host's claim against the package.
   subroutine open_package()
     type(climsim_file) :: file
@@ -83,13 +71,13 @@ contains
     call open_climsim_file(settings%files(1)%path, file, error)
     call require(error)
     associate (chosen => settings%emulator%entries)
-      call emulator%open(trim(chosen%package), status, comm=world(), n_level=file%n_level, &
+      call emulator%open(trim(chosen%package), status, comm=world, n_level=file%n_level, &
                          time_step=settings%replay%time_step_s, options=chosen%options())
     end associate
     if (status%ok()) call emulator%require_columns(status)
     if (.not. status%ok()) error = status%message
     call require(error)
-    call close_climsim_file(file, error)
+    call close_file(file, error)
     associate (grid_file => settings%replay%grid_file)
       if (len(error) == 0 .and. len_trim(grid_file) > 0) then
         call read_hybrid_midpoints(trim(grid_file), fields%hybrid, error)
@@ -131,7 +119,7 @@ contains
                                   emulator%digest(), emulator%constraints_off()), &
                    memory%origin, error)
     call require(error)
-    call close_climsim_file(file, error)
+    call close_file(file, error)
     call require(error)
     writing = writing + MPI_Wtime() - start
   end subroutine replay_file

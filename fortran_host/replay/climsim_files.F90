@@ -5,18 +5,17 @@
 module climsim_files
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use, intrinsic :: iso_fortran_env, only: int64, real64
-  use netcdf, only: nf90_close, nf90_double, nf90_float, nf90_get_att, nf90_get_var, &
-                    nf90_inq_dimid, nf90_inq_varid, nf90_inquire, nf90_inquire_attribute, &
-                    nf90_inquire_dimension, nf90_inquire_variable, nf90_max_name, &
-                    nf90_max_var_dims, nf90_noerr
+  use netcdf, only: nf90_double, nf90_float, nf90_get_att, nf90_get_var, nf90_inq_varid, &
+                    nf90_inquire, nf90_inquire_attribute, nf90_inquire_dimension, &
+                    nf90_inquire_variable, nf90_max_name, nf90_max_var_dims, nf90_noerr
   use cf_values, only: apply_attributes, is_packed
-  use netcdf_files, only: netcdf_file, open_whole, problem
+  use netcdf_files, only: close_file, find_dimension, netcdf_file, open_whole, problem
   implicit none (type, external)
   private
 
   public :: climsim_file, climsim_field, hybrid_midpoints
-  public :: open_climsim_file, close_climsim_file, describe_columns, read_field, read_integer, &
-            read_hybrid_midpoints, field_index
+  public :: open_climsim_file, describe_columns, read_field, read_integer, read_hybrid_midpoints, &
+            field_index
 
   !> An opened snapshot.
   type, extends(netcdf_file) :: climsim_file
@@ -50,18 +49,9 @@ contains
 
     call open_whole(path, file%netcdf_file, error)
     if (len(error) > 0) return
-    call read_dimension(file, 'ncol', file%column_dimension, file%n_column, error)
-    if (len(error) == 0) call read_dimension(file, 'lev', file%level_dimension, file%n_level, error)
+    call find_dimension(file, 'ncol', file%n_column, error, file%column_dimension)
+    call find_dimension(file, 'lev', file%n_level, error, file%level_dimension)
   end subroutine open_climsim_file
-
-  subroutine close_climsim_file(file, error)
-    type(climsim_file), intent(inout) :: file
-    character(len=:), allocatable, intent(out) :: error
-
-    error = ''
-    if (file%id /= -1) error = problem(file%path, nf90_close(file%id))
-    file%id = -1
-  end subroutine close_climsim_file
 
   !> Names, units and shapes of the variables of columns, in the order of the file; no values.
   subroutine describe_columns(file, fields, error)
@@ -92,8 +82,7 @@ contains
   !! variable's own limits, are errors. Values from flag_from on are a flag.
   subroutine read_field(file, first, count, field, error, flag_from)
     type(climsim_file), intent(in) :: file
-    integer, intent(in) :: first
-    integer, intent(in) :: count
+    integer, intent(in) :: first, count
     type(climsim_field), intent(inout) :: field
     character(len=:), allocatable, intent(out) :: error
     real(real64), intent(in), optional :: flag_from
@@ -131,7 +120,6 @@ contains
     character(len=*), intent(in) :: path
     type(hybrid_midpoints), intent(out) :: hybrid
     character(len=:), allocatable, intent(out) :: error
-    character(len=:), allocatable :: closing
     type(climsim_file) :: file
     real(real64) :: p0(1)
 
@@ -143,7 +131,7 @@ contains
     if (len(error) == 0) call read_coefficients(file, 'hybm', 'level', hybrid%hybm, error)
     if (len(error) == 0) call read_coefficients(file, 'P0', '', p0, error)
     if (len(error) == 0) hybrid%p0 = p0(1)
-    call close_climsim_file(file, closing)
+    call close_file(file)
   end subroutine read_hybrid_midpoints
 
   !> Position of a field in a list, 0 if it is not there.
@@ -157,20 +145,6 @@ contains
     end do
     position = 0
   end function field_index
-
-  subroutine read_dimension(file, name, dimension_id, length, error)
-    type(climsim_file), intent(in) :: file
-    character(len=*), intent(in) :: name
-    integer, intent(out) :: dimension_id
-    integer, intent(out) :: length
-    character(len=:), allocatable, intent(out) :: error
-
-    length = 0
-    error = problem(file%path, nf90_inq_dimid(file%id, name, dimension_id), 'dimension ' // name)
-    if (len(error) == 0) error = problem(file%path, &
-                                         nf90_inquire_dimension(file%id, dimension_id, &
-                                                                len=length), 'dimension ' // name)
-  end subroutine read_dimension
 
   !> Finds a floating-point or packed variable with dimensions (lev, ncol) or (ncol), perhaps after
   !! a time of length 1.

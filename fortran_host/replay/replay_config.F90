@@ -3,7 +3,7 @@
 module replay_config
   use, intrinsic :: iso_fortran_env, only: iostat_end, real64
   use host_emulator_group, only: emulator_group
-  use host_namelists, only: namelist_file, namelist_group, path_length, text_length
+  use host_namelists, only: namelist_file, namelist_group, namelist_unit, path_length, text_length
   implicit none (type, external)
   private
 
@@ -25,8 +25,7 @@ module replay_config
     character(len=path_length) :: lock_file = ''  !! Held by all ranks while they live; '' for none.
     character(len=text_length) :: created = ''    !! Date of the run, for attributes.
   contains
-    procedure :: transfer
-    procedure :: problem
+    procedure :: transfer, problem
   end type replay_group
 
   !> The settings of one replay, checked.
@@ -77,12 +76,9 @@ contains
     call file%list(unit)
   end subroutine list_settings
 
-  subroutine transfer(self, unit, writing, failed, message)
+  subroutine transfer(self, file)
     class(replay_group), intent(inout), target :: self
-    integer, intent(in) :: unit
-    logical, intent(in) :: writing
-    integer, intent(out) :: failed
-    character(len=*), intent(inout) :: message
+    type(namelist_unit), intent(inout) :: file
     character(len=:), pointer :: files, output_directory, grid_file, lock_file, created
     integer, pointer :: pcols
     real(real64), pointer :: time_step_s
@@ -95,10 +91,10 @@ contains
     time_step_s => self%time_step_s
     lock_file => self%lock_file
     created => self%created
-    if (writing) then
-      write (unit, nml=replay, iostat=failed, iomsg=message)
+    if (file%writing) then
+      write (file%unit, nml=replay, iostat=file%failed, iomsg=file%message)
     else
-      read (unit, nml=replay, iostat=failed, iomsg=message)
+      read (file%unit, nml=replay, iostat=file%failed, iomsg=file%message)
     end if
   end subroutine transfer
 

@@ -60,8 +60,7 @@ contains
 
   !> Adds the time since start to a sum and starts anew.
   subroutine count_time(start, total)
-    real(real64), intent(inout) :: start
-    real(real64), intent(inout) :: total
+    real(real64), intent(inout) :: start, total
     real(real64) :: now
 
     now = MPI_Wtime()

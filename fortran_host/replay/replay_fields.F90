@@ -48,11 +48,8 @@ module replay_fields
     type(climsim_field), allocatable :: written(:)  !! In the order of the mlo files.
     type(hybrid_midpoints) :: hybrid                !! Not allocated: pressure is in the file.
   contains
-    procedure :: read_snapshot
-    procedure :: declare
-    procedure :: advance
-    procedure, private :: read_values
-    procedure, private :: make_pressure
+    procedure :: read_snapshot, declare, advance
+    procedure, private :: read_values, make_pressure
   end type snapshot_fields
 
 contains

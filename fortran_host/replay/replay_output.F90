@@ -41,7 +41,7 @@ contains
     error = ''
     if (rank == 0) call create(path, input, fields, made_by, memory, output, error)
     call write_fields(output, fields, error)
-    if (rank == 0) call complete(output%netcdf_file, error)
+    if (rank == 0) call complete(output, error)
   end subroutine write_mlo
 
   subroutine create(path, input, fields, made_by, memory, output, error)
@@ -90,7 +90,7 @@ contains
                    nf90_copy_att(input%id, nf90_global, trim(copied_attributes(i)), output%id, &
                                  nf90_global))
     end do
-    call put_provenance(output%netcdf_file, made_by, error)
+    call put_provenance(output, made_by, error)
     call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_source_file', &
                                                   input%path(index(input%path, '/', back=.true.) &
                                                              + 1:)))

@@ -100,11 +100,8 @@ contains
   pure subroutine mix(mass, exchange, rate, dt, x, x_surface, increment, flux)
     real(r8), intent(in) :: mass(:), exchange(:)     !! exchange of the lowest level is not used
     real(r8), intent(in) :: rate                     !! With the surface [kg/m2/s].
-    real(r8), intent(in) :: dt
-    real(r8), intent(in) :: x(:)
-    real(r8), intent(in) :: x_surface
-    real(r8), intent(out) :: increment(:)
-    real(r8), intent(out) :: flux
+    real(r8), intent(in) :: dt, x(:), x_surface
+    real(r8), intent(out) :: increment(:), flux
     real(r8), dimension(size(x)) :: ratio, source
     real(r8) :: above, below, pivot, driving
     integer :: k, n
@@ -139,9 +136,7 @@ contains
   !! took from the column: what each face took, with winds half way through the step, goes to the
   !! levels on its two sides; what the surface took, to the lowest.
   pure subroutine add_friction(mass, dt, x, increment, stress, heat)
-    real(r8), intent(in) :: mass(:)
-    real(r8), intent(in) :: dt
-    real(r8), intent(in) :: x(:), increment(:)
+    real(r8), intent(in) :: mass(:), dt, x(:), increment(:)
     real(r8), intent(in) :: stress                   !! Of the surface on the atmosphere.
     real(r8), intent(inout) :: heat(:)
     real(r8) :: middle, middle_below, flux, lost

@@ -6,7 +6,7 @@ module aqua_column_step
   use aqua_boundary_layer, only: surface_and_boundary_layer
   use aqua_column_physics, only: reference_physics
   use aqua_column_table, only: column_table, host_columns, input_columns, output_columns
-  use aqua_column_types, only: allocate_inputs, allocate_outputs, column_inputs, column_outputs
+  use aqua_column_types, only: allocate_outputs, column_inputs, column_outputs
   use aqua_constants, only: gravity, r8
   use aqua_hybrid, only: hybrid_physics
   use aqua_levels, only: hybrid_levels, interface_pressure
@@ -34,13 +34,10 @@ module aqua_column_step
     type(host_columns) :: added
     type(output_columns) :: recorded
     type(output_columns) :: reference
-    type(column_inputs) :: column
     type(column_outputs) :: outcome
   contains
-    procedure :: initialize
-    procedure :: step
-    procedure, private :: run_reference
-    procedure, private :: finish_column
+    procedure :: initialize, step
+    procedure, private :: run_reference, finish_column
   end type column_worker
 
 contains
@@ -55,7 +52,6 @@ contains
       call self%host%make(n_level, n_column)
       call self%shadow%make(n_level, n_column)
       call self%reference%make(n_level, self%count)
-      call allocate_inputs(n_level, self%column)
       call allocate_outputs(n_level, self%outcome)
     end associate
     call self%inputs%view(inputs, self%first, self%count)
@@ -123,46 +119,31 @@ contains
     integer :: i
 
     do i = 1, self%count
-      call take_column(levels, self%inputs, i, self%column)
-      call reference_physics(parameters, self%column, dt, self%outcome)
+      call reference_physics(parameters, column_of(levels, self%inputs, i), dt, self%outcome)
       call put_column(self%outcome, i, self%reference)
       self%added%fsnt(i) = self%outcome%fsnt
       self%added%flut(i) = self%outcome%flut
     end do
   end subroutine run_reference
 
-  !> Takes the i-th column of a table.
-  pure subroutine take_column(levels, inputs, i, column)
+  !> The i-th column of a table.
+  pure function column_of(levels, inputs, i) result(column)
     type(hybrid_levels), intent(in) :: levels
     type(input_columns), intent(in) :: inputs
     integer, intent(in) :: i
-    type(column_inputs), intent(inout) :: column
+    type(column_inputs) :: column
+    real(r8) :: p_int(levels%n_level + 1)
 
-    column%t = inputs%t(:, i)
-    column%q = inputs%q(:, i)
-    column%qc = inputs%qc(:, i)
-    column%qi = inputs%qi(:, i)
-    column%u = inputs%u(:, i)
-    column%v = inputs%v(:, i)
-    column%p_mid = inputs%p_mid(:, i)
-    column%ozone = inputs%ozone(:, i)
-    column%ch4 = inputs%ch4(:, i)
-    column%n2o = inputs%n2o(:, i)
-    column%ps = inputs%ps(i)
-    column%solin = inputs%solin(i)
-    column%lhflx = inputs%lhflx(i)
-    column%shflx = inputs%shflx(i)
-    column%taux = inputs%taux(i)
-    column%tauy = inputs%tauy(i)
-    column%coszrs = inputs%coszrs(i)
-    column%aldif = inputs%aldif(i)
-    column%aldir = inputs%aldir(i)
-    column%asdif = inputs%asdif(i)
-    column%asdir = inputs%asdir(i)
-    column%lwup = inputs%lwup(i)
-    column%p_int = interface_pressure(levels, column%ps)
-    column%dp = column%p_int(2:) - column%p_int(:levels%n_level)
-  end subroutine take_column
+    p_int = interface_pressure(levels, inputs%ps(i))
+    column = column_inputs( &
+      t=inputs%t(:, i), q=inputs%q(:, i), qc=inputs%qc(:, i), qi=inputs%qi(:, i), &
+      u=inputs%u(:, i), v=inputs%v(:, i), p_mid=inputs%p_mid(:, i), &
+      dp=p_int(2:) - p_int(:levels%n_level), p_int=p_int, ozone=inputs%ozone(:, i), &
+      ch4=inputs%ch4(:, i), n2o=inputs%n2o(:, i), ps=inputs%ps(i), solin=inputs%solin(i), &
+      coszrs=inputs%coszrs(i), aldif=inputs%aldif(i), aldir=inputs%aldir(i), &
+      asdif=inputs%asdif(i), asdir=inputs%asdir(i), lwup=inputs%lwup(i), &
+      lhflx=inputs%lhflx(i), shflx=inputs%shflx(i), taux=inputs%taux(i), tauy=inputs%tauy(i))
+  end function column_of
 
   !> Puts what was made of a column into the i-th of a table.
   pure subroutine put_column(made, i, outputs)
@@ -190,8 +171,7 @@ contains
   subroutine finish_column(self, levels, sea_surface_temperature, dt, i)
     class(column_worker), intent(inout) :: self
     type(hybrid_levels), intent(in) :: levels
-    real(r8), intent(in) :: sea_surface_temperature
-    real(r8), intent(in) :: dt
+    real(r8), intent(in) :: sea_surface_temperature, dt
     integer, intent(in) :: i
     real(r8) :: p_int(levels%n_level + 1), dp(levels%n_level)
 

@@ -31,14 +31,9 @@ module aqua_column_table
     type(column_variable), allocatable :: variables(:)
     real(r8), pointer, contiguous :: values(:, :) => null()    !! [row, column]
   contains
-    procedure :: make
-    procedure :: view
-    procedure :: add_to
+    procedure :: make, view, add_to
     procedure(declare_variables), deferred :: declare
-    procedure, private :: declare_anew
-    procedure, private :: add_profile
-    procedure, private :: add_scalar
-    procedure, private :: append
+    procedure, private :: declare_anew, add_profile, add_scalar, append
     generic :: add => add_profile, add_scalar
   end type column_table
 
@@ -192,8 +187,7 @@ contains
   !> Makes the table for n_column columns, all zero.
   subroutine make(self, n_level, n_column)
     class(column_table), intent(inout), target :: self
-    integer, intent(in) :: n_level
-    integer, intent(in) :: n_column
+    integer, intent(in) :: n_level, n_column
 
     self%n_level = n_level
     self%n_column = n_column
@@ -207,8 +201,7 @@ contains
   subroutine view(self, of, first, count)
     class(column_table), intent(inout), target :: self
     class(column_table), intent(in) :: of
-    integer, intent(in) :: first
-    integer, intent(in) :: count
+    integer, intent(in) :: first, count
 
     self%n_level = of%n_level
     self%n_column = count
@@ -252,8 +245,7 @@ contains
 
   subroutine add_profile(self, name, units, values, is_pressure, species)
     class(column_table), intent(inout), target :: self
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: units
+    character(len=*), intent(in) :: name, units
     real(r8), pointer, intent(inout) :: values(:, :)        !! [level, column]
     logical, intent(in), optional :: is_pressure
     character(len=*), intent(in), optional :: species
@@ -270,8 +262,7 @@ contains
 
   subroutine add_scalar(self, name, units, values)
     class(column_table), intent(inout), target :: self
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: units
+    character(len=*), intent(in) :: name, units
     real(r8), pointer, intent(inout) :: values(:)           !! [column]
 
     call self%append(column_variable(name, units), 1)

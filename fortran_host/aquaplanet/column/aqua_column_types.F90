@@ -5,7 +5,7 @@ module aqua_column_types
   implicit none (type, external)
   private
 
-  public :: column_inputs, column_outputs, allocate_inputs, allocate_outputs
+  public :: column_inputs, column_outputs, allocate_outputs
 
   !> The state before and what bounds it, of one column: profiles [level], the rest scalars.
   type :: column_inputs
@@ -52,17 +52,6 @@ module aqua_column_types
   end type column_outputs
 
 contains
-
-  !> Makes the profiles of a column, all zero.
-  pure subroutine allocate_inputs(n_level, inputs)
-    integer, intent(in) :: n_level
-    type(column_inputs), intent(inout) :: inputs
-    real(r8) :: zero(n_level)
-
-    zero = 0.0_r8
-    inputs = column_inputs(t=zero, q=zero, qc=zero, qi=zero, u=zero, v=zero, p_mid=zero, dp=zero, &
-                           p_int=[zero, 0.0_r8], ozone=zero, ch4=zero, n2o=zero)
-  end subroutine allocate_inputs
 
   !> Makes the profiles of what the physics returns, all zero.
   pure subroutine allocate_outputs(n_level, outputs)

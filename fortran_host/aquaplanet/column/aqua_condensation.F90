@@ -96,8 +96,7 @@ contains
   !! snow reach the surface [kg/m2].
   pure subroutine precipitate(parameters, p, dp, dt, cloud, t, q, liquid, ice, rain, snow)
     type(physics_parameters), intent(in) :: parameters
-    real(r8), intent(in) :: p(:), dp(:), dt
-    real(r8), intent(in) :: cloud(:)
+    real(r8), intent(in) :: p(:), dp(:), dt, cloud(:)
     real(r8), intent(inout) :: t(:), q(:), liquid(:), ice(:)
     real(r8), intent(out) :: rain, snow
     real(r8) :: mass, made, density, speed, share

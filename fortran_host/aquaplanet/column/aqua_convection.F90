@@ -142,8 +142,7 @@ contains
   pure subroutine detrain(fraction, mass, top, t, liquid, ice, rain)
     real(r8), intent(in) :: fraction, mass(:)
     integer, intent(in) :: top
-    real(r8), intent(inout) :: t(:), liquid(:), ice(:)
-    real(r8), intent(inout) :: rain
+    real(r8), intent(inout) :: t(:), liquid(:), ice(:), rain
     real(r8) :: above, whole, kept, cold
     integer :: k, last
 

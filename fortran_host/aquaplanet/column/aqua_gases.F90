@@ -26,9 +26,7 @@ contains
   pure subroutine gas_profiles(pressure, latitude, ozone, ch4, n2o)
     real(r8), intent(in) :: pressure(:)
     real(r8), intent(in) :: latitude                     !! [radians]
-    real(r8), intent(out) :: ozone(:)
-    real(r8), intent(out) :: ch4(:)
-    real(r8), intent(out) :: n2o(:)
+    real(r8), intent(out) :: ozone(:), ch4(:), n2o(:)
     real(r8) :: polar, a, b, c, e, density, log_p
     integer :: k
 

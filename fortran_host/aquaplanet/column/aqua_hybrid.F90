@@ -45,19 +45,9 @@ module aqua_hybrid
     real(r8) :: time_step = 0.0_r8               !! [s]
   contains
     procedure :: open => open_package
-    procedure :: begin
-    procedure :: needs_reference
-    procedure :: needs_emulator
-    procedure :: shadows
-    procedure :: reference_feeds_back
-    procedure :: run
-    procedure :: combine
-    procedure :: other
-    procedure :: finish
-    procedure :: gather
-    procedure :: scatter
-    procedure, private :: declare
-    procedure, private :: find_interfaces
+    procedure :: begin, needs_reference, needs_emulator, shadows, reference_feeds_back, run
+    procedure :: combine, other, finish, gather, scatter
+    procedure, private :: declare, find_interfaces
   end type hybrid_physics
 
 contains
@@ -80,7 +70,7 @@ contains
     self%levels = levels
     self%policy = wanted%policy()
     if (wanted%vertical_remap == 'none') n_level = inputs%n_level
-    call self%emulator%open(trim(wanted%package), status, comm=world(), n_level=n_level, &
+    call self%emulator%open(trim(wanted%package), status, comm=world, n_level=n_level, &
                             time_step=time_step, options=wanted%options())
     if (status%ok()) then
       call self%remap%initialize_from(self%emulator, wanted%vertical_remap, status)

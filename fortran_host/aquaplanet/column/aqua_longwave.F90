@@ -115,8 +115,7 @@ contains
     real(r8), intent(in) :: cover             !! Share of the column that is covered, 0 to 1
     real(r8), intent(in) :: cloud_depth(:)    !! Vertical depth of cloud in the covered part [level]
     real(r8), intent(in) :: surface_emission  !! [W/m2]
-    real(r8), intent(out) :: heating(:)
-    real(r8), intent(out) :: down_surface, up_top
+    real(r8), intent(out) :: heating(:), down_surface, up_top
     real(r8), dimension(n_term, size(t)) :: depth, absorbed, downward, upward
     real(r8) :: emitted(n_band, size(t)), at_edge(n_band, size(t) + 1), surface(n_band)
     integer :: k, n

@@ -1,7 +1,7 @@
 !> Parameters of the reference physics.
 module aqua_physics_settings
   use aqua_constants, only: r8
-  use host_namelists, only: namelist_group
+  use host_namelists, only: namelist_group, namelist_unit
   implicit none (type, external)
   private
 
@@ -32,12 +32,9 @@ module aqua_physics_settings
 
 contains
 
-  subroutine transfer(self, unit, writing, failed, message)
+  subroutine transfer(self, file)
     class(physics_parameters), intent(inout), target :: self
-    integer, intent(in) :: unit
-    logical, intent(in) :: writing
-    integer, intent(out) :: failed
-    character(len=*), intent(inout) :: message
+    type(namelist_unit), intent(inout) :: file
     real(r8), pointer :: co2_ppm, convection_time_s, convection_humidity, detrained_fraction, &
       convective_momentum, critical_humidity, rain_time_s, rain_threshold, ice_fall_speed, &
       rain_evaporation, liquid_radius_um, ice_radius_um, cloud_uniformity
@@ -58,10 +55,10 @@ contains
     liquid_radius_um => self%liquid_radius_um
     ice_radius_um => self%ice_radius_um
     cloud_uniformity => self%cloud_uniformity
-    if (writing) then
-      write (unit, nml=physics, iostat=failed, iomsg=message)
+    if (file%writing) then
+      write (file%unit, nml=physics, iostat=file%failed, iomsg=file%message)
     else
-      read (unit, nml=physics, iostat=failed, iomsg=message)
+      read (file%unit, nml=physics, iostat=file%failed, iomsg=file%message)
     end if
   end subroutine transfer
 

@@ -46,11 +46,8 @@ contains
   !> Saturation specific humidity, the heat of condensation, and the slope dq/dT by Clausius and
   !! Clapeyron [1/K].
   elemental subroutine saturation_with_slope(t, pressure, q, heat, slope)
-    real(r8), intent(in) :: t
-    real(r8), intent(in) :: pressure
-    real(r8), intent(out) :: q
-    real(r8), intent(out) :: heat
-    real(r8), intent(out) :: slope
+    real(r8), intent(in) :: t, pressure
+    real(r8), intent(out) :: q, heat, slope
 
     q = saturation_specific_humidity(t, pressure)
     heat = condensation_heat(t)

@@ -29,8 +29,7 @@ contains
   !! of a 365-day year (1.0 is 1 January, 0 UTC).
   elemental subroutine solar_declination(calendar_day, declination, distance_factor)
     real(r8), intent(in) :: calendar_day
-    real(r8), intent(out) :: declination
-    real(r8), intent(out) :: distance_factor
+    real(r8), intent(out) :: declination, distance_factor
     real(r8) :: mean_longitude, anomaly, longitude
 
     mean_longitude = equinox_longitude + (calendar_day - equinox_day) * 2.0_r8 * pi / year_days

@@ -34,8 +34,7 @@ contains
   !! it.
   elemental subroutine ocean_albedo(coszrs, direct, diffuse)
     real(r8), intent(in) :: coszrs
-    real(r8), intent(out) :: direct
-    real(r8), intent(out) :: diffuse
+    real(r8), intent(out) :: direct, diffuse
 
     direct = 1.0_r8
     diffuse = 1.0_r8

@@ -13,8 +13,7 @@ module aqua_blas
       implicit none (type, external)
       character, intent(in) :: transa, transb
       integer, intent(in) :: m, n, k, lda, ldb, ldc
-      real(r8), intent(in) :: alpha, beta
-      real(r8), intent(in) :: a(*), b(*)
+      real(r8), intent(in) :: alpha, beta, a(*), b(*)
       real(r8), intent(inout) :: c(*)
     end subroutine dgemm
 

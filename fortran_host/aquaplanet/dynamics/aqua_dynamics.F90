@@ -47,17 +47,9 @@ module aqua_dynamics
     real(r8), allocatable, private :: diffusion(:)      !! [n], 1/s
     real(r8), private :: mean_pressure = 0.0_r8         !! Kept by every step [Pa]
   contains
-    procedure :: initialize
-    procedure :: set_state
-    procedure :: step
-    procedure :: add_increments
-    procedure :: add_uniform_temperature
-    procedure :: state_size
-    procedure :: pack_state
+    procedure :: initialize, set_state, step, add_increments, add_uniform_temperature, packed_state
     procedure :: unpack_state
-    procedure, private :: leap
-    procedure, private :: keep_mass
-    procedure, private :: update_grid
+    procedure, private :: leap, keep_mass, update_grid
   end type dynamical_core
 
 contains
@@ -118,8 +110,7 @@ contains
   !! is a forward one.
   subroutine set_state(self, u, v, t, ps, surface_geopotential)
     class(dynamical_core), intent(inout) :: self
-    real(r8), intent(in) :: u(:, :), v(:, :), t(:, :)
-    real(r8), intent(in) :: ps(:), surface_geopotential(:)
+    real(r8), intent(in) :: u(:, :), v(:, :), t(:, :), ps(:), surface_geopotential(:)
 
     self%surface_geopotential = surface_geopotential
     call to_spectra(self, u, v, t, log(ps))
@@ -134,15 +125,14 @@ contains
   !> Wind [m/s], temperature [K] and ln ps on the grid to next.
   subroutine to_spectra(self, u, v, t, ln_ps)
     type(dynamical_core), intent(inout) :: self
-    real(r8), intent(in) :: u(:, :), v(:, :), t(:, :)
-    real(r8), intent(in) :: ln_ps(:)
+    real(r8), intent(in) :: u(:, :), v(:, :), t(:, :), ln_ps(:)
     real(r8) :: per_cosine
     integer :: column, l
 
     l = self%levels%n_level
     associate (fields => self%given, spectra => self%given_spectra)
       do column = 1, self%grid%n_column
-        per_cosine = 1.0_r8 / cos(self%grid%latitude((column - 1) / self%grid%n_lon + 1))
+        per_cosine = 1.0_r8 / cos(self%grid%column_latitude(column))
         fields(:l, column) = per_cosine * u(:, column)
         fields(l + 1:2 * l, column) = per_cosine * v(:, column)
         fields(2 * l + 1:3 * l, column) = t(:, column)
@@ -286,22 +276,14 @@ contains
     self%fields_are_current = .false.
   end subroutine add_uniform_temperature
 
-  !> Length of what pack_state writes.
-  pure function state_size(self) result(n)
+  !> All that an exact restart needs, as one vector.
+  pure function packed_state(self) result(state)
     class(dynamical_core), intent(in) :: self
-    integer :: n
+    real(r8), allocatable :: state(:)
 
-    n = 2 + 2 * size(self%new) + size(self%surface_geopotential)
-  end function state_size
-
-  !> All that an exact restart needs.
-  subroutine pack_state(self, buffer)
-    class(dynamical_core), intent(in) :: self
-    real(r8), intent(out) :: buffer(:)
-
-    buffer = [real(self%n_step, r8), self%mean_pressure, reshape(self%old, [size(self%old)]), &
-              reshape(self%new, [size(self%new)]), self%surface_geopotential]
-  end subroutine pack_state
+    state = [real(self%n_step, r8), self%mean_pressure, reshape(self%old, [size(self%old)]), &
+             reshape(self%new, [size(self%new)]), self%surface_geopotential]
+  end function packed_state
 
   subroutine unpack_state(self, buffer)
     class(dynamical_core), intent(inout) :: self

@@ -1,7 +1,7 @@
 !> Settings of the dynamics.
 module aqua_dynamics_settings
   use aqua_constants, only: r8
-  use host_namelists, only: namelist_group
+  use host_namelists, only: namelist_group, namelist_unit
   implicit none (type, external)
   private
 
@@ -20,18 +20,14 @@ module aqua_dynamics_settings
     real(r8) :: filter_alpha = 0.53_r8          !! Share of it that acts on the middle time level; 1
                                                 !! is Robert and Asselin's.
   contains
-    procedure :: transfer
-    procedure :: problem
+    procedure :: transfer, problem
   end type dynamics_settings
 
 contains
 
-  subroutine transfer(self, unit, writing, failed, message)
+  subroutine transfer(self, file)
     class(dynamics_settings), intent(inout), target :: self
-    integer, intent(in) :: unit
-    logical, intent(in) :: writing
-    integer, intent(out) :: failed
-    character(len=*), intent(inout) :: message
+    type(namelist_unit), intent(inout) :: file
     integer, pointer :: diffusion_order
     real(r8), pointer :: diffusion_time_d, sponge_top_pa, sponge_time_d, reference_temperature_k, &
       filter_nu, filter_alpha
@@ -45,10 +41,10 @@ contains
     reference_temperature_k => self%reference_temperature_k
     filter_nu => self%filter_nu
     filter_alpha => self%filter_alpha
-    if (writing) then
-      write (unit, nml=dynamics, iostat=failed, iomsg=message)
+    if (file%writing) then
+      write (file%unit, nml=dynamics, iostat=file%failed, iomsg=file%message)
     else
-      read (unit, nml=dynamics, iostat=failed, iomsg=message)
+      read (file%unit, nml=dynamics, iostat=file%failed, iomsg=file%message)
     end if
   end subroutine transfer
 

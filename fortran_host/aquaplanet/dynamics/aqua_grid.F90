@@ -20,6 +20,7 @@ module aqua_grid
     real(r8), allocatable :: sin_latitude(:)    !! [j]
     real(r8), allocatable :: weight(:)          !! [j], Gaussian weights, sum 2
     real(r8), allocatable :: area(:)            !! [column], steradian, sum 4 pi
+    real(r8), allocatable :: column_latitude(:), column_longitude(:)  !! [column], radians
   end type gaussian_grid
 
   integer, parameter :: truncations(3) = [10, 21, 42]
@@ -52,13 +53,14 @@ contains
     grid%longitude = [(2.0_r8 * pi * real(i, r8) / real(grid%n_lon, r8), i = 0, grid%n_lon - 1)]
     grid%area = [((grid%weight(j) * 2.0_r8 * pi / real(grid%n_lon, r8), i = 1, grid%n_lon), j = 1, &
                   grid%n_lat)]
+    grid%column_latitude = [((grid%latitude(j), i = 1, grid%n_lon), j = 1, grid%n_lat)]
+    grid%column_longitude = [((grid%longitude(i), i = 1, grid%n_lon), j = 1, grid%n_lat)]
   end subroutine make_grid
 
   !> Nodes (south to north, exactly antisymmetric) and weights of Gauss-Legendre quadrature on [-1,
   !! 1], by Newton's method.
   pure subroutine gauss_legendre(node, weight)
-    real(r8), intent(out) :: node(:)
-    real(r8), intent(out) :: weight(:)
+    real(r8), intent(out) :: node(:), weight(:)
     integer, parameter :: n_iteration = 10    ! quadratic convergence: six are enough for round-off
     real(r8) :: x, p, slope
     integer :: n, j, iteration
@@ -82,8 +84,7 @@ contains
   pure subroutine legendre(n, x, p, slope)
     integer, intent(in) :: n
     real(r8), intent(in) :: x
-    real(r8), intent(out) :: p
-    real(r8), intent(out) :: slope
+    real(r8), intent(out) :: p, slope
     real(r8) :: below, above
     integer :: degree
 

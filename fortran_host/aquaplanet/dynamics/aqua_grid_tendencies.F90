@@ -19,8 +19,7 @@ module aqua_grid_tendencies
     real(r8), allocatable, private :: products(:, :)             !! [6 level + 1, column]
     real(r8), allocatable, private :: product_spectra(:, :, :)   !! [6 level + 1, 2, coefficient]
   contains
-    procedure :: allocate_for
-    procedure :: unpack
+    procedure :: allocate_for, unpack
   end type grid_workspace
 
 contains
@@ -47,7 +46,7 @@ contains
 
     l = size(u, 1)
     do column = 1, grid%n_column
-      per_cosine = 1.0_r8 / cos(grid%latitude((column - 1) / grid%n_lon + 1))
+      per_cosine = 1.0_r8 / cos(grid%column_latitude(column))
       u(:, column) = per_cosine * self%fields(:l, column)
       v(:, column) = per_cosine * self%fields(l + 1:2 * l, column)
       t(:, column) = self%fields(4 * l + 1:5 * l, column)
@@ -66,8 +65,7 @@ contains
                                                          !! divergence are formed [K]
     real(r8), intent(in) :: vapor(:, :)                  !! [level, column], kg/kg
     real(r8), intent(in) :: surface_geopotential(:)      !! [column], m2/s2
-    real(r8), intent(out) :: tendency(:, :, :)
-    real(r8), intent(out) :: omega(:, :)
+    real(r8), intent(out) :: tendency(:, :, :), omega(:, :)
     type(column_geometry) :: geometry
     real(r8) :: sine, per_cosine
     integer :: column, j, l
@@ -161,9 +159,7 @@ contains
   !> Half-sums over both interfaces of a layer (Simmons and Burridge 1981, eq. 2.13); flux is
   !! downward at interfaces [Pa/s].
   pure function vertical_advection(x, flux, dp) result(tendency)
-    real(r8), intent(in) :: x(:)
-    real(r8), intent(in) :: flux(0:)
-    real(r8), intent(in) :: dp(:)
+    real(r8), intent(in) :: x(:), flux(0:), dp(:)
     real(r8) :: tendency(size(x))
     real(r8) :: step(0:size(x))
     integer :: l

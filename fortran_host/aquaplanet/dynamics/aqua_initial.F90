@@ -39,8 +39,8 @@ contains
     real(r8), intent(out) :: u(:, :), v(:, :), t(:, :)         !! [level, column]
     real(r8), intent(out) :: ps(:), surface_geopotential(:)    !! [column]
     character(len=:), allocatable, intent(out) :: error
-    real(r8) :: latitude, longitude
-    integer :: column, i, j
+    real(r8) :: latitude
+    integer :: column
 
     error = ''
     u = 0.0_r8
@@ -48,10 +48,7 @@ contains
     ps = rest_pressure
     surface_geopotential = 0.0_r8
     do column = 1, grid%n_column
-      i = mod(column - 1, grid%n_lon) + 1
-      j = (column - 1) / grid%n_lon + 1
-      latitude = grid%latitude(j)
-      longitude = grid%longitude(i)
+      latitude = grid%column_latitude(column)
       select case (initial)
       case ('moist')
         t(:, column) = moist_temperature(midpoint_pressure(levels, rest_pressure), latitude)
@@ -62,8 +59,9 @@ contains
                            adiabatic_theta_k &
                            * (midpoint_pressure(levels, rest_pressure) / rest_pressure)**kappa)
       case ('baroclinic_wave')
-        call wave_column(levels%hyam + levels%hybm, latitude, longitude, u(:, column), &
-                         t(:, column), surface_geopotential(column))
+        call wave_column(levels%hyam + levels%hybm, latitude, &
+                         grid%column_longitude(column), u(:, column), t(:, column), &
+                         surface_geopotential(column))
       case default
         error = "there is no initial state '" // initial &
           // "': choose moist, rest_isothermal, rest_adiabatic or baroclinic_wave"

@@ -2,7 +2,7 @@
 module aqua_level_settings
   use aqua_constants, only: r8
   use aqua_levels, only: hybrid_levels, make_levels
-  use host_namelists, only: namelist_group
+  use host_namelists, only: namelist_group, namelist_unit
   implicit none (type, external)
   private
 
@@ -16,28 +16,24 @@ module aqua_level_settings
     real(r8) :: hyai(max_interfaces) = -1.0_r8    !! Interface coefficients, top down; -1 is unused.
     real(r8) :: hybi(max_interfaces) = -1.0_r8
   contains
-    procedure :: transfer
-    procedure :: make
+    procedure :: transfer, make
   end type level_settings
 
 contains
 
-  subroutine transfer(self, unit, writing, failed, message)
+  subroutine transfer(self, file)
     class(level_settings), intent(inout), target :: self
-    integer, intent(in) :: unit
-    logical, intent(in) :: writing
-    integer, intent(out) :: failed
-    character(len=*), intent(inout) :: message
+    type(namelist_unit), intent(inout) :: file
     real(r8), pointer :: p0, hyai(:), hybi(:)
     namelist /levels/ p0, hyai, hybi
 
     p0 => self%p0
     hyai => self%hyai
     hybi => self%hybi
-    if (writing) then
-      write (unit, nml=levels, iostat=failed, iomsg=message)
+    if (file%writing) then
+      write (file%unit, nml=levels, iostat=file%failed, iomsg=file%message)
     else
-      read (unit, nml=levels, iostat=failed, iomsg=message)
+      read (file%unit, nml=levels, iostat=file%failed, iomsg=file%message)
     end if
   end subroutine transfer
 

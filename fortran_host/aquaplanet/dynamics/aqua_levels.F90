@@ -38,12 +38,9 @@ contains
       error = 'the lowest interface must be the surface: hyai 0 and hybi 1'
     end if
     if (len(error) > 0) return
-    levels%n_level = n
-    levels%p0 = p0
-    levels%hyai = hyai
-    levels%hybi = hybi
-    levels%hyam = 0.5_r8 * (hyai(:n) + hyai(2:))
-    levels%hybm = 0.5_r8 * (hybi(:n) + hybi(2:))
+    levels = hybrid_levels(n_level=n, p0=p0, hyai=hyai, hybi=hybi, &
+                           hyam=0.5_r8 * (hyai(:n) + hyai(2:)), &
+                           hybm=0.5_r8 * (hybi(:n) + hybi(2:)))
   end subroutine make_levels
 
   !> Pressure at interfaces [n_level + 1] in Pa, for a surface pressure in Pa.

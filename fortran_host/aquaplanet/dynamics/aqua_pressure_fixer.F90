@@ -20,8 +20,7 @@ module aqua_pressure_fixer
                                           !! the poles
     type(c_ptr), private :: forward, backward
   contains
-    procedure :: initialize
-    procedure :: solve
+    procedure :: initialize, solve
     procedure, private :: solve_wave
   end type pressure_fixer
 

@@ -17,9 +17,7 @@ module aqua_semi_implicit
     real(r8), allocatable :: inverse(:, :, :) !! [level, level, n = 0..N]
     real(r8), allocatable, private :: phi(:, :, :)
   contains
-    procedure :: initialize
-    procedure :: subtract_linear
-    procedure :: solve
+    procedure :: initialize, subtract_linear, solve
     procedure, private :: find_geopotential
   end type semi_implicit
 

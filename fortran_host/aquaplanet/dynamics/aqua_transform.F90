@@ -26,7 +26,6 @@ module aqua_transform
 
   type :: spectral_transform
     type(gaussian_grid) :: grid
-    integer :: n_row = 0
     integer :: n_coefficient = 0
     integer, allocatable :: first(:)          !! [m], coefficient (m, m)
     integer, allocatable :: zonal(:)          !! [coefficient], m
@@ -37,9 +36,7 @@ module aqua_transform
     complex(c_double_complex), allocatable, private :: line(:), waves(:)
     real(r8), allocatable, private :: folded(:)             !! Fourier coefficients of all latitudes
   contains
-    procedure :: initialize
-    procedure :: analyze
-    procedure :: synthesize
+    procedure :: initialize, analyze, synthesize
     procedure, private :: reserve
   end type spectral_transform
 
@@ -302,8 +299,7 @@ contains
   subroutine project(grid, n_row, m, parity, folded, p, spectral)
     type(gaussian_grid), intent(in) :: grid
     integer, intent(in) :: n_row, m, parity
-    real(r8), intent(in) :: folded(2 * n_row, 0:1, 0:grid%truncation, grid%n_lat / 2)
-    real(r8), intent(in) :: p(:, :)
+    real(r8), intent(in) :: folded(2 * n_row, 0:1, 0:grid%truncation, grid%n_lat / 2), p(:, :)
     real(r8), intent(inout) :: spectral(*)
 
     if (size(p) == 0) return
@@ -315,8 +311,7 @@ contains
   subroutine expand(grid, n_row, m, parity, spectral, p, folded)
     type(gaussian_grid), intent(in) :: grid
     integer, intent(in) :: n_row, m, parity
-    real(r8), intent(in) :: spectral(*)
-    real(r8), intent(in) :: p(:, :)
+    real(r8), intent(in) :: spectral(*), p(:, :)
     real(r8), intent(inout) :: folded(2 * n_row, 0:1, 0:grid%truncation, grid%n_lat / 2)
 
     call dgemm('N', 'N', 2 * n_row, size(p, 2), size(p, 1), 1.0_r8, spectral, 4 * n_row, p, &

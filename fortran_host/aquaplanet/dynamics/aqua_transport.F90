@@ -30,12 +30,8 @@ module aqua_transport
                                                  !! and time [column], 1/m
     real(r8), allocatable :: north_factor(:)     !! The same for the northern face; 0 at the pole
   contains
-    procedure :: initialize
-    procedure :: advect
-    procedure, private :: mass_fluxes
-    procedure, private :: sweep_levels
-    procedure, private :: sweep_level
-    procedure, private :: restore_levels
+    procedure :: initialize, advect
+    procedure, private :: mass_fluxes, sweep_levels, sweep_level, restore_levels
   end type tracer_transport
 
 contains

@@ -98,19 +98,13 @@ contains
     end do
   end subroutine divergence_of
 
-  !> The curl, likewise.
+  !> The curl, likewise: the divergence of the vectors turned by a right angle.
   subroutine curl_of(transform, east, north, curl)
     class(spectral_transform), intent(in) :: transform
     real(r8), intent(in) :: east(:, :, :), north(:, :, :)
     real(r8), intent(out) :: curl(:, :, :)
-    real(r8) :: im, up, down
-    integer :: c, below, above
 
-    do c = 1, transform%n_coefficient
-      call factors(transform, c, im, up, down, below, above)
-      curl(:, 1, c) = -im * north(:, 2, c) + down * east(:, 1, below) - up * east(:, 1, above)
-      curl(:, 2, c) = im * north(:, 1, c) + down * east(:, 2, below) - up * east(:, 2, above)
-    end do
+    call divergence_of(transform, north, -east, curl)
   end subroutine curl_of
 
   !> Factors of derivatives of coefficient c [1/m]: m, n eps(n+1) and (n + 1) eps(n), with the

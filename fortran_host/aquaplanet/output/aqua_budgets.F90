@@ -14,7 +14,7 @@ module aqua_budgets
   private
 
   public :: global_mean, column_energy, column_water, angular_momentum, zonal_torque, layer_mass, &
-            budget_row, budget_names, write_budget_header, write_budget_row, find_budget_row
+            budget_row, budget_names, write_budget_row, find_budget_row
 
   !> What is recorded of one step; the order is that of budget_names.
   type :: budget_row
@@ -84,8 +84,7 @@ contains
   !> Energy of every column [column] in J/m2.
   pure function column_energy(levels, ps, surface_geopotential, t, u, v, tracers) result(energy)
     type(hybrid_levels), intent(in) :: levels
-    real(r8), intent(in) :: ps(:)
-    real(r8), intent(in) :: surface_geopotential(:)
+    real(r8), intent(in) :: ps(:), surface_geopotential(:)
     real(r8), intent(in) :: t(:, :), u(:, :), v(:, :)     !! [level, column]
     real(r8), intent(in) :: tracers(:, :, :)              !! [vapour liquid ice, level, column]
     real(r8) :: energy(size(ps))
@@ -126,7 +125,7 @@ contains
     integer :: column
 
     do column = 1, grid%n_column
-      arm = earth_radius * cos(grid%latitude((column - 1) / grid%n_lon + 1))
+      arm = earth_radius * cos(grid%column_latitude(column))
       of_column(column) = arm &
         * sum(layer_mass(levels, ps(column)) * (u(:, column) + earth_rotation * arm))
     end do
@@ -142,23 +141,17 @@ contains
     integer :: column
 
     do column = 1, grid%n_column
+      ! not of column_latitude: gfortran would vectorize that cosine, which has other last bits
       of_column(column) = stress(column) * earth_radius &
         * cos(grid%latitude((column - 1) / grid%n_lon + 1))
     end do
     torque = global_mean(grid, of_column)
   end function zonal_torque
 
-  subroutine write_budget_header(unit)
-    integer, intent(in) :: unit
-
-    write (unit, '(a)') budget_names
-  end subroutine write_budget_header
-
   !> Goes on in a file, read up to its header, to after the row of last_step, or before the first
   !! that is later or not whole.
   subroutine find_budget_row(unit, last_step, found)
-    integer, intent(in) :: unit
-    integer, intent(in) :: last_step
+    integer, intent(in) :: unit, last_step
     integer, intent(out) :: found                    !! Step of the row before, 0 if there is none.
     character(len=row_length) :: line
     real(r8) :: values(20)

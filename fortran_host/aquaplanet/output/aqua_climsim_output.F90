@@ -7,8 +7,8 @@ module aqua_climsim_output
   use aqua_column_table, only: column_variable, input_columns, output_columns
   use aqua_constants, only: r8
   use aqua_coordinates, only: write_grid_file
-  use host_calendar, only: model_time, stamp, tod, ymd
-  use netcdf_files, only: attempt, complete, create_beside, discard, netcdf_file
+  use host_calendar, only: model_time, stamp, ymd
+  use netcdf_files, only: attempt, close_file, complete, create_beside, netcdf_file
   implicit none (type, external)
   private
 
@@ -48,7 +48,7 @@ contains
     if (len(error) == 0) call create(folder // '/' // climsim_file_name('mlo', time), time, &
                                      made%n_level, variables, after, output, error)
     if (len(error) > 0) then
-      if (input%id /= -1) call discard(input)
+      call close_file(input)
       return
     end if
     call complete(input, error)
@@ -97,19 +97,15 @@ contains
     call define(file, n_level, size(values, 2), variables, ids, date, second, error)
     do i = 1, size(variables)
       associate (of => variables(i))
-        if (of%has_levels) then
-          call attempt(error, path, nf90_put_var(file%id, ids(i), &
-                                                 transpose(values(of%first:of%last, :))), &
-                       trim(of%name))
-        else
-          call attempt(error, path, nf90_put_var(file%id, ids(i), values(of%first, :)), &
-                       trim(of%name))
-        end if
+        ! a scalar's second dimension, of length 1, netCDF does not look at
+        call attempt(error, path, nf90_put_var(file%id, ids(i), &
+                                               transpose(values(of%first:of%last, :))), &
+                     trim(of%name))
       end associate
     end do
     call attempt(error, path, nf90_put_var(file%id, date, ymd(time)))
-    call attempt(error, path, nf90_put_var(file%id, second, tod(time)))
-    if (len(error) > 0) call discard(file)
+    call attempt(error, path, nf90_put_var(file%id, second, time%second))
+    if (len(error) > 0) call close_file(file)
   end subroutine create
 
   subroutine define(file, n_level, n_column, variables, ids, date, second, error)

@@ -11,11 +11,10 @@ module aqua_fields
 
   public :: model_fields
 
-  !> A field and its values, of a profile or of a scalar.
+  !> A field and its values.
   type :: model_field
     type(history_field) :: is
-    real(r8), pointer :: profile(:, :) => null()             !! [level, column]
-    real(r8), pointer :: scalar(:) => null()                 !! [column]
+    real(r8), pointer :: values(:, :) => null()              !! [level, column], or [1, column]
   end type model_field
 
   !> All fields of a run, profiles first. The values are the model's own, where it has them.
@@ -25,10 +24,8 @@ module aqua_fields
     real(r8), pointer, dimension(:), private :: vapor => null(), liquid => null(), ice => null(), &
                                                 longwave => null()
   contains
-    procedure :: initialize
-    procedure :: update
-    procedure, private :: add_profile
-    procedure, private :: add_scalar
+    procedure :: initialize, update
+    procedure, private :: add_profile, add_scalar
     generic, private :: add => add_profile, add_scalar
   end type model_fields
 
@@ -98,11 +95,8 @@ contains
     class(model_fields), intent(inout) :: self
     character(len=*), intent(in) :: name, long_name, units
     real(r8), intent(in), target :: values(:, :)             !! [level, column]
-    type(model_field) :: field
 
-    field%is = history_field(name, long_name, units, has_levels=.true.)
-    field%profile => values
-    self%all = [self%all, field]
+    self%all = [self%all, model_field(history_field(name, long_name, units, .true.), values)]
   end subroutine add_profile
 
   subroutine add_scalar(self, name, long_name, units, values)
@@ -112,7 +106,7 @@ contains
     type(model_field) :: field
 
     field%is = history_field(name, long_name, units)
-    field%scalar => values
+    field%values(1:1, 1:size(values)) => values
     self%all = [self%all, field]
   end subroutine add_scalar
 

@@ -2,23 +2,24 @@
 !! each with files of its own.
 !!
 !! Every step: accumulate every field, then end_step. A period that ends at the step is written at
-!! once. A run may stop anywhere: the sums of the period in progress go to the restart (pack_state)
-!! and come back (unpack_state), and the files are as if it had not.
+!! once. A run may stop anywhere: the sums of the period in progress go to the restart
+!! (packed_state) and come back (unpack_state), and the files are as if it had not.
 module aqua_history
-  use host_calendar, only: model_time, stamp, starts_day, starts_hour, starts_month, time_after
+  use host_calendar, only: model_time, stamp, starts, time_after
   use aqua_constants, only: r8
   use aqua_grid, only: gaussian_grid
   use aqua_history_file, only: history_description, history_field, history_file
   use aqua_levels, only: hybrid_levels
   use host_provenance, only: run_provenance
+  use netcdf_files, only: close_file
   implicit none (type, external)
   private
 
   public :: history_field, history_stream
 
-  !> Sum over the steps of a period, or the latest values.
+  !> Of one field, the sum over the steps of a period, or the latest values.
   type :: accumulator
-    real(r8), allocatable :: values(:, :)       !! [level, column], or [1, column]
+    real(r8), pointer :: values(:, :) => null() !! [level, column], or [1, column]; in all_sums.
     logical :: given = .false.                  !! In this step.
   end type accumulator
 
@@ -28,10 +29,12 @@ module aqua_history
     private
     logical, public :: is_active = .false.     !! Initialized; a stream that is not does nothing.
     character(len=2) :: kind = ''
+    character(len=5) :: period = ''            !! month, day or hour
     character(len=:), allocatable :: folder
     type(history_description) :: description
     integer :: samples_per_file = 1
     type(history_file) :: file
+    real(r8), pointer :: all_sums(:) => null() !! Of the fields one after another.
     type(accumulator), allocatable :: sums(:)  !! [field]
     integer :: n_added = 0                     !! Steps in the period in progress.
     integer :: n_sample = 0                    !! In the file in progress.
@@ -40,21 +43,10 @@ module aqua_history
     type(model_time) :: last_sample            !! End of the latest sample.
     character(len=:), allocatable :: error     !! Of accumulate, for end_step.
   contains
-    procedure :: initialize
-    procedure, private :: accumulate_profile
-    procedure, private :: accumulate_scalar
-    generic :: accumulate => accumulate_profile, accumulate_scalar
-    procedure :: needs_values
-    procedure :: n_field
-    procedure :: end_step
+    procedure :: initialize, accumulate, needs_values, end_step
     procedure :: close => close_stream
-    procedure :: state_size
-    procedure :: pack_state
-    procedure :: unpack_state
-    procedure, private :: check_given
-    procedure, private :: write_sample
-    procedure, private :: period_ends
-    procedure, private :: path
+    procedure :: packed_state, unpack_state
+    procedure, private :: check_given, write_sample, path
   end type history_stream
 
 contains
@@ -74,7 +66,7 @@ contains
     logical, intent(in), optional :: instantaneous           !! Values at the end of each period.
                                                              !! Default: means over it.
     type(run_provenance), intent(in), optional :: made_by    !! For attributes. Default: none.
-    integer :: i
+    integer :: i, at, n_level
 
     error = ''
     self%kind = kind
@@ -86,24 +78,29 @@ contains
     if (present(instantaneous)) self%description%instantaneous = instantaneous
     select case (kind)
     case ('h0')
-      self%description%frequency = 'month_1'
+      self%period = 'month'
       self%samples_per_file = 1
     case ('h1')
-      self%description%frequency = 'day_1'
+      self%period = 'day'
       self%samples_per_file = 30
     case ('h2')
-      self%description%frequency = 'hour_1'
+      self%period = 'hour'
       self%samples_per_file = 24
     case default
       error = "the kind of a history stream must be h0, h1 or h2, not '" // kind // "'"
     end select
+    self%description%frequency = trim(self%period) // '_1'
     if (present(samples_per_file)) self%samples_per_file = samples_per_file
     if (self%samples_per_file < 1) error = kind // ': samples per file must be 1 or more'
     if (len(error) > 0) return
     allocate (self%sums(size(fields)))
+    allocate (self%all_sums(sum(merge(levels%n_level, 1, fields%has_levels)) * grid%n_column), &
+              source=0.0_r8)
+    at = 0
     do i = 1, size(fields)
-      allocate (self%sums(i)%values(merge(levels%n_level, 1, fields(i)%has_levels), &
-                                    grid%n_column), source=0.0_r8)
+      n_level = merge(levels%n_level, 1, fields(i)%has_levels)
+      self%sums(i)%values(1:n_level, 1:grid%n_column) => self%all_sums(at + 1:)
+      at = at + n_level * grid%n_column
     end do
     self%is_active = .true.
   end subroutine initialize
@@ -116,22 +113,14 @@ contains
     logical :: yes
 
     yes = self%is_active
-    if (yes .and. self%description%instantaneous) yes = self%period_ends(time)
+    if (yes .and. self%description%instantaneous) yes = starts(time, self%period)
   end function needs_values
 
-  !> Number of fields.
-  pure function n_field(self) result(n)
-    class(history_stream), intent(in) :: self
-    integer :: n
-
-    n = 0
-    if (self%is_active) n = size(self%sums)
-  end function n_field
-
-  subroutine accumulate_profile(self, field, values)
+  !> Adds the values of a field in this step.
+  subroutine accumulate(self, field, values)
     class(history_stream), intent(inout) :: self
     integer, intent(in) :: field                               !! Position in fields.
-    real(r8), intent(in) :: values(:, :)                       !! [level, column]
+    real(r8), intent(in) :: values(:, :)                       !! [level, column], or [1, column]
 
     if (.not. self%is_active) return
     associate (sum => self%sums(field))
@@ -145,25 +134,7 @@ contains
       end if
       sum%given = .true.
     end associate
-  end subroutine accumulate_profile
-
-  subroutine accumulate_scalar(self, field, values)
-    class(history_stream), intent(inout) :: self
-    integer, intent(in) :: field                               !! Position in fields.
-    real(r8), intent(in) :: values(:)                          !! [column]
-
-    if (.not. self%is_active) return
-    associate (sum => self%sums(field))
-      if (any([1, size(values)] /= shape(sum%values))) then
-        self%error = trim(self%description%fields(field)%name) // ' has not the shape (column)'
-      else if (self%n_added == 0 .or. self%description%instantaneous) then
-        sum%values(1, :) = values
-      else
-        sum%values(1, :) = sum%values(1, :) + values
-      end if
-      sum%given = .true.
-    end associate
-  end subroutine accumulate_scalar
+  end subroutine accumulate
 
   !> Ends a step; a sample is written if a period ends with it. error is '' or names the file and
   !! what is wrong; the samples before stay readable.
@@ -181,7 +152,7 @@ contains
     if (self%n_added == 0) self%period_start = time_after(time, -1, dt)
     self%n_added = self%n_added + 1
     self%sums%given = .false.
-    if (self%period_ends(time)) call self%write_sample(time, error)
+    if (starts(time, self%period)) call self%write_sample(time, error)
   end subroutine end_step
 
   subroutine check_given(self)
@@ -194,21 +165,6 @@ contains
         // ' was not given in this step'
     end if
   end subroutine check_given
-
-  pure function period_ends(self, time) result(yes)
-    class(history_stream), intent(in) :: self
-    type(model_time), intent(in) :: time
-    logical :: yes
-
-    select case (self%kind)
-    case ('h0')
-      yes = starts_month(time)
-    case ('h1')
-      yes = starts_day(time)
-    case default
-      yes = starts_hour(time)
-    end select
-  end function period_ends
 
   !> E3SM's names: CASE.eam.h0.0001-01.nc, CASE.eam.h1.0001-01-01-00000.nc, after the begin of the
   !! first sample.
@@ -240,7 +196,7 @@ contains
       begin = time
       divisor = 1
     end if
-    if (.not. self%file%is_open()) then
+    if (self%file%id == -1) then
       self%n_sample = 0
       self%file_start = self%period_start
       call self%file%create(self%path(), self%description, error)
@@ -264,52 +220,35 @@ contains
     class(history_stream), intent(inout) :: self
     character(len=:), allocatable, intent(inout) :: error
 
-    call self%file%close(error)
+    call close_file(self%file, error)
   end subroutine close_stream
 
-  !> Length of the packed state.
-  pure function state_size(self) result(n)
+  !> Everything that an exact restart needs, as one vector; the samples written are in the files
+  !! already. Nothing of a stream that is not active.
+  pure function packed_state(self) result(state)
     class(history_stream), intent(in) :: self
-    integer :: n
-    integer :: i
+    real(r8), allocatable :: state(:)
 
-    n = 0
+    allocate (state(0))
     if (.not. self%is_active) return
-    n = n_counter + sum([(size(self%sums(i)%values), i = 1, size(self%sums))])
-  end function state_size
-
-  !> Everything that an exact restart needs; the samples written are in the files already.
-  pure subroutine pack_state(self, buffer)
-    class(history_stream), intent(in) :: self
-    real(r8), intent(out) :: buffer(:)                         !! [state_size]
-    integer :: i, at
-
-    if (.not. self%is_active) return
-    buffer(:n_counter) = real([self%n_added, self%n_sample, self%samples_per_file, &
-                               self%period_start%day_number, self%period_start%second, &
-                               self%file_start%day_number, self%file_start%second, &
-                               self%last_sample%day_number, self%last_sample%second], r8)
-    at = n_counter
-    do i = 1, size(self%sums)
-      associate (n => size(self%sums(i)%values))
-        buffer(at + 1:at + n) = reshape(self%sums(i)%values, [n])
-        at = at + n
-      end associate
-    end do
-  end subroutine pack_state
+    state = [real([self%n_added, self%n_sample, self%samples_per_file, &
+                   self%period_start%day_number, self%period_start%second, &
+                   self%file_start%day_number, self%file_start%second, &
+                   self%last_sample%day_number, self%last_sample%second], r8), self%all_sums]
+  end function packed_state
 
   !> Goes on from a packed state. The file in progress is reopened and samples after the restart are
   !! dropped from it; where it is not in the folder, a new one is begun. error is '' or names the
   !! file and what does not fit.
   subroutine unpack_state(self, buffer, error)
     class(history_stream), intent(inout) :: self
-    real(r8), intent(in) :: buffer(:)                          !! [state_size]
+    real(r8), intent(in) :: buffer(:)                          !! From packed_state
     character(len=:), allocatable, intent(out) :: error
-    integer :: counters(n_counter), i, at
+    integer :: counters(n_counter)
 
     error = ''
     if (.not. self%is_active) return
-    if (size(buffer) /= self%state_size()) then
+    if (size(buffer) /= n_counter + size(self%all_sums)) then
       error = self%kind // ': the restart has the sums of other history fields'
       return
     end if
@@ -319,13 +258,7 @@ contains
     self%period_start = model_time(counters(4), counters(5))
     self%file_start = model_time(counters(6), counters(7))
     self%last_sample = model_time(counters(8), counters(9))
-    at = n_counter
-    do i = 1, size(self%sums)
-      associate (sums => self%sums(i)%values)
-        sums = reshape(buffer(at + 1:at + size(sums)), shape(sums))
-        at = at + size(sums)
-      end associate
-    end do
+    self%all_sums = buffer(n_counter + 1:)
     if (self%n_sample == 0 .or. self%n_sample == self%samples_per_file) return
     call self%file%append(self%path(), self%description, self%n_sample, self%last_sample, error)
   end subroutine unpack_state

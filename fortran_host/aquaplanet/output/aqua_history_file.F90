@@ -5,20 +5,19 @@
 !! the system: who reads while the run goes on, or after it was killed, sees complete samples.
 module aqua_history_file
   use, intrinsic :: iso_fortran_env, only: real32
-  use netcdf, only: nf90_close, nf90_def_dim, nf90_def_var, nf90_double, nf90_enddef, nf90_float, &
-                    nf90_get_var, nf90_global, nf90_inq_dimid, nf90_inq_varid, nf90_inquire, &
-                    nf90_inquire_dimension, nf90_inquire_variable, nf90_int, nf90_max_name, &
-                    nf90_max_var_dims, nf90_nofill, nf90_nowrite, nf90_put_att, nf90_put_var, &
-                    nf90_set_fill, nf90_sync, nf90_unlimited, nf90_write
-  use host_calendar, only: days_since_start, model_time, tod, ymd
+  use netcdf, only: nf90_def_dim, nf90_double, nf90_enddef, nf90_float, nf90_get_var, nf90_global, &
+                    nf90_inq_varid, nf90_inquire, nf90_inquire_dimension, nf90_inquire_variable, &
+                    nf90_int, nf90_max_name, nf90_max_var_dims, nf90_nofill, nf90_nowrite, &
+                    nf90_put_att, nf90_put_var, nf90_set_fill, nf90_sync, nf90_unlimited, nf90_write
+  use host_calendar, only: days_since_start, model_time, ymd
   use aqua_constants, only: r8
   use aqua_coordinates, only: coordinate_variables, define_coordinates, write_coordinates
   use aqua_grid, only: gaussian_grid
   use aqua_levels, only: hybrid_levels
   use classic_netcdf, only: set_record_count
   use host_provenance, only: put_provenance, run_provenance
-  use netcdf_files, only: attempt, close_file, complete, create_beside, discard, netcdf_file, &
-                          open_whole, put_in_place
+  use netcdf_files, only: attempt, close_file, complete, create_beside, define_variable, &
+                          find_dimension, netcdf_file, open_whole, put_in_place
   implicit none (type, external)
   private
 
@@ -45,36 +44,18 @@ module aqua_history_file
     type(hybrid_levels) :: levels
   end type history_description
 
-  type :: history_file
-    private
-    type(netcdf_file) :: file
-    logical :: is_new = .false.                          !! Has not got its name yet.
-    integer :: n_record = 0                              !! Complete records.
-    integer :: time, bounds, date, second                !! Variables
-    integer, allocatable :: variables(:)                 !! [field]
+  type, extends(netcdf_file) :: history_file
+    integer, private :: n_record = 0                     !! Complete records.
+    integer, private :: time, bounds, date, second       !! Variables
+    integer, allocatable, private :: variables(:)        !! [field]
   contains
-    procedure :: is_open
     procedure :: create => create_file
-    procedure :: append
-    procedure :: begin_record
-    procedure :: put
-    procedure :: end_record
-    procedure :: close => close_history_file
-    procedure, private :: define_time
-    procedure, private :: define_fields
-    procedure, private :: find_variables
-    procedure, private :: check_last_record
+    procedure :: append, begin_record, put, end_record
+    procedure, private :: define_time, define_fields, find_variables, check_last_record
     procedure, private :: keep_records
   end type history_file
 
 contains
-
-  pure function is_open(self) result(yes)
-    class(history_file), intent(in) :: self
-    logical :: yes
-
-    yes = self%file%id /= -1
-  end function is_open
 
   !> Begins a file. It gets its name with the first record.
   subroutine create_file(self, path, description, error)
@@ -84,15 +65,13 @@ contains
     character(len=:), allocatable, intent(out) :: error
     type(coordinate_variables) :: coordinates
 
-    call create_beside(path, self%file, error)
+    call create_beside(path, self%netcdf_file, error)
     if (len(error) > 0) return
-    self%is_new = .true.
     self%n_record = 0
-    call define_coordinates(self%file, description%grid, description%levels, coordinates, error)
+    call define_coordinates(self, description%grid, description%levels, coordinates, error)
     if (len(error) == 0) call self%define_time(coordinates, description, error)
-    if (len(error) == 0) call write_coordinates(self%file, description%grid, description%levels, &
-                                                coordinates, error)
-    if (len(error) > 0) call discard(self%file)
+    if (len(error) == 0) call write_coordinates(self, coordinates, error)
+    if (len(error) > 0) call close_file(self)
   end subroutine create_file
 
   subroutine define_time(self, coordinates, description, error)
@@ -102,25 +81,18 @@ contains
     character(len=:), allocatable, intent(inout) :: error
     integer :: time, bound
 
-    associate (id => self%file%id, path => self%file%path)
-      call attempt(error, path, nf90_def_dim(id, 'time', nf90_unlimited, time))
-      call attempt(error, path, nf90_def_dim(id, 'nbnd', 2, bound))
-      call attempt(error, path, nf90_def_var(id, 'time', nf90_double, [time], self%time))
-      call attempt(error, path, nf90_put_att(id, self%time, 'long_name', 'time'))
-      call attempt(error, path, &
-                   nf90_put_att(id, self%time, 'units', 'days since 0001-01-01 00:00:00'))
-      call attempt(error, path, nf90_put_att(id, self%time, 'calendar', 'noleap'))
-      call attempt(error, path, nf90_put_att(id, self%time, 'bounds', 'time_bnds'))
-      call attempt(error, path, nf90_def_var(id, 'time_bnds', nf90_double, [bound, time], &
-                                             self%bounds))
-      call attempt(error, path, nf90_put_att(id, self%bounds, 'long_name', &
-                                             'time interval endpoints'))
-      call attempt(error, path, nf90_def_var(id, 'date', nf90_int, [time], self%date))
-      call attempt(error, path, nf90_put_att(id, self%date, 'long_name', 'current date (YYYYMMDD)'))
-      call attempt(error, path, nf90_def_var(id, 'datesec', nf90_int, [time], self%second))
-      call attempt(error, path, nf90_put_att(id, self%second, 'long_name', &
-                                             'current seconds of current date'))
-    end associate
+    call attempt(error, self%path, nf90_def_dim(self%id, 'time', nf90_unlimited, time))
+    call attempt(error, self%path, nf90_def_dim(self%id, 'nbnd', 2, bound))
+    call define_variable(self, 'time', nf90_double, [time], self%time, error, 'time', &
+                         'days since 0001-01-01 00:00:00')
+    call attempt(error, self%path, nf90_put_att(self%id, self%time, 'calendar', 'noleap'))
+    call attempt(error, self%path, nf90_put_att(self%id, self%time, 'bounds', 'time_bnds'))
+    call define_variable(self, 'time_bnds', nf90_double, [bound, time], self%bounds, error, &
+                         'time interval endpoints')
+    call define_variable(self, 'date', nf90_int, [time], self%date, error, &
+                         'current date (YYYYMMDD)')
+    call define_variable(self, 'datesec', nf90_int, [time], self%second, error, &
+                         'current seconds of current date')
     if (len(error) == 0) call self%define_fields(coordinates, time, description, error)
   end subroutine define_time
 
@@ -135,18 +107,13 @@ contains
 
     if (allocated(self%variables)) deallocate (self%variables)
     allocate (self%variables(size(description%fields)))
-    associate (id => self%file%id, path => self%file%path, fields => description%fields)
+    associate (id => self%id, path => self%path, fields => description%fields)
       do i = 1, size(fields)
         dimensions = [coordinates%n_column, time]
         if (fields(i)%has_levels) dimensions = [coordinates%n_column, coordinates%level, time]
-        call attempt(error, path, nf90_def_var(id, trim(fields(i)%name), nf90_float, dimensions, &
-                                               self%variables(i)), &
-                     trim(fields(i)%name))
-        if (len(error) > 0) return
-        call attempt(error, path, nf90_put_att(id, self%variables(i), 'long_name', &
-                                               trim(fields(i)%long_name)))
-        call attempt(error, path, nf90_put_att(id, self%variables(i), 'units', &
-                                               trim(fields(i)%units)))
+        call define_variable(self, trim(fields(i)%name), nf90_float, dimensions, &
+                             self%variables(i), error, trim(fields(i)%long_name), &
+                             trim(fields(i)%units))
         call attempt(error, path, nf90_put_att(id, self%variables(i), 'cell_methods', &
                                                'time: ' &
                                                // trim(merge('point', 'mean ', &
@@ -161,7 +128,7 @@ contains
       call attempt(error, path, nf90_put_att(id, nf90_global, 'case', description%case_name))
       call attempt(error, path, nf90_put_att(id, nf90_global, 'time_period_freq', &
                                              description%frequency))
-      if (allocated(description%made_by)) call put_provenance(self%file, description%made_by, error)
+      if (allocated(description%made_by)) call put_provenance(self, description%made_by, error)
       call attempt(error, path, nf90_enddef(id))
     end associate
   end subroutine define_fields
@@ -182,19 +149,18 @@ contains
     error = ''
     inquire (file=path, exist=exists)
     if (.not. exists) return
-    call open_whole(path, self%file, error, nf90_nowrite)
+    call open_whole(path, self%netcdf_file, error, nf90_nowrite)
     if (len(error) == 0) call self%find_variables(description, n_found, error)
     if (len(error) == 0) call self%check_last_record(n_keep, n_found, last, error)
     if (len(error) == 0 .and. n_found > n_keep) then
       call self%keep_records(n_keep, description, error)
     else
-      call close_file(self%file)
+      call close_file(self)
     end if
     if (len(error) > 0) return
-    call open_whole(path, self%file, error, nf90_write)
+    call open_whole(path, self%netcdf_file, error, nf90_write)
     if (len(error) > 0) return
-    call attempt(error, path, nf90_set_fill(self%file%id, nf90_nofill, old_mode))
-    self%is_new = .false.
+    call attempt(error, path, nf90_set_fill(self%id, nf90_nofill, old_mode))
     self%n_record = n_keep
   end subroutine append
 
@@ -208,10 +174,10 @@ contains
 
     if (allocated(self%variables)) deallocate (self%variables)
     allocate (self%variables(size(description%fields)))
-    call read_length(self%file, 'ncol', n_column, error)
-    call read_length(self%file, 'lev', n_level, error)
-    call read_length(self%file, 'time', n_found, error)
-    associate (id => self%file%id, path => self%file%path, fields => description%fields)
+    call find_dimension(self, 'ncol', n_column, error)
+    call find_dimension(self, 'lev', n_level, error)
+    call find_dimension(self, 'time', n_found, error)
+    associate (id => self%id, path => self%path, fields => description%fields)
       call attempt(error, path, nf90_inq_varid(id, 'time', self%time), 'time')
       call attempt(error, path, nf90_inq_varid(id, 'time_bnds', self%bounds), 'time_bnds')
       call attempt(error, path, nf90_inq_varid(id, 'date', self%date), 'date')
@@ -227,25 +193,9 @@ contains
     end associate
   end subroutine find_variables
 
-  subroutine read_length(file, name, length, error)
-    type(netcdf_file), intent(in) :: file
-    character(len=*), intent(in) :: name
-    integer, intent(out) :: length
-    character(len=:), allocatable, intent(inout) :: error
-    integer :: dimension_id
-
-    length = 0
-    call attempt(error, file%path, nf90_inq_dimid(file%id, name, dimension_id), &
-                 'dimension ' // name)
-    if (len(error) == 0) call attempt(error, file%path, &
-                                      nf90_inquire_dimension(file%id, dimension_id, len=length), &
-                                      name)
-  end subroutine read_length
-
   subroutine check_last_record(self, n_keep, n_found, last, error)
     class(history_file), intent(in) :: self
-    integer, intent(in) :: n_keep
-    integer, intent(in) :: n_found
+    integer, intent(in) :: n_keep, n_found
     type(model_time), intent(in) :: last
     character(len=:), allocatable, intent(inout) :: error
     character(len=120) :: text
@@ -254,15 +204,15 @@ contains
     if (n_found < n_keep) then
       write (text, '(2(a,i0))') 'the restart follows sample ', n_keep, &
         ' of this file, which has ', n_found
-      error = self%file%path // ': ' // trim(text)
+      error = self%path // ': ' // trim(text)
       return
     end if
-    call attempt(error, self%file%path, &
-                 nf90_get_var(self%file%id, self%time, days, start=[n_keep]), 'time')
+    call attempt(error, self%path, &
+                 nf90_get_var(self%id, self%time, days, start=[n_keep]), 'time')
     if (len(error) == 0 .and. abs(days - days_since_start(last)) > 0.0_r8) then
       write (text, '(a,i0,2(a,f0.5))') 'sample ', n_keep, ' is of day ', days, &
         ', the restart follows one of day ', days_since_start(last)
-      error = self%file%path // ': ' // trim(text)
+      error = self%path // ': ' // trim(text)
     end if
   end subroutine check_last_record
 
@@ -276,23 +226,23 @@ contains
     type(history_file) :: kept
     integer :: variable, n_variable
 
-    call kept%create(self%file%path, description, error)
+    call kept%create(self%path, description, error)
     if (len(error) > 0) return
-    call attempt(error, self%file%path, nf90_inquire(self%file%id, nVariables=n_variable))
+    call attempt(error, self%path, nf90_inquire(self%id, nVariables=n_variable))
     do variable = 1, n_variable
       if (len(error) > 0) exit
-      call copy_records(self%file, variable, kept%file, n_keep, error)
+      call copy_records(self, variable, kept, n_keep, error)
     end do
-    call close_file(self%file)
-    call complete(kept%file, error)
+    call close_file(self)
+    call complete(kept, error)
   end subroutine keep_records
 
   !> Copies the first records of one variable; nothing, if it has none. Float and int pass through
   !! double precision unchanged.
   subroutine copy_records(old, variable, new, n_keep, error)
-    type(netcdf_file), intent(in) :: old
+    class(netcdf_file), intent(in) :: old
     integer, intent(in) :: variable                      !! In the old file.
-    type(netcdf_file), intent(in) :: new
+    class(netcdf_file), intent(in) :: new
     integer, intent(in) :: n_keep
     character(len=:), allocatable, intent(inout) :: error
     real(r8), allocatable :: values(:)
@@ -325,19 +275,18 @@ contains
   !> Begins the next record: a sample of the period from begin to end, or of the time `end`.
   subroutine begin_record(self, begin, end, error)
     class(history_file), intent(inout) :: self
-    type(model_time), intent(in) :: begin
-    type(model_time), intent(in) :: end
+    type(model_time), intent(in) :: begin, end
     character(len=:), allocatable, intent(inout) :: error
     integer :: at
 
     at = self%n_record + 1
-    associate (id => self%file%id, path => self%file%path)
-      call attempt(error, path, nf90_put_var(id, self%time, days_since_start(end), start=[at]))
-      call attempt(error, path, nf90_put_var(id, self%bounds, days_since_start([begin, end]), &
-                                             start=[1, at], count=[2, 1]))
-      call attempt(error, path, nf90_put_var(id, self%date, ymd(end), start=[at]))
-      call attempt(error, path, nf90_put_var(id, self%second, tod(end), start=[at]))
-    end associate
+    call attempt(error, self%path, &
+                 nf90_put_var(self%id, self%time, days_since_start(end), start=[at]))
+    call attempt(error, self%path, &
+                 nf90_put_var(self%id, self%bounds, days_since_start([begin, end]), &
+                              start=[1, at], count=[2, 1]))
+    call attempt(error, self%path, nf90_put_var(self%id, self%date, ymd(end), start=[at]))
+    call attempt(error, self%path, nf90_put_var(self%id, self%second, end%second, start=[at]))
   end subroutine begin_record
 
   !> Writes one field of the record: values / n_added.
@@ -349,18 +298,15 @@ contains
     integer, intent(in) :: n_added
     character(len=:), allocatable, intent(inout) :: error
     real(real32) :: sample(size(values, 2), size(values, 1))
-    integer :: at
+    logical :: axes(3)
 
     if (len(error) > 0) return
-    at = self%n_record + 1
     sample = real(transpose(values) / real(n_added, r8), real32)
-    if (size(values, 1) > 1) then
-      call attempt(error, self%file%path, &
-                   nf90_put_var(self%file%id, self%variables(field), sample, start=[1, 1, at]))
-    else
-      call attempt(error, self%file%path, &
-                   nf90_put_var(self%file%id, self%variables(field), sample(:, 1), start=[1, at]))
-    end if
+    axes = [.true., size(values, 1) > 1, .true.]                 ! column, level, time
+    call attempt(error, self%path, &
+                 nf90_put_var(self%id, self%variables(field), sample, &
+                              start=pack([1, 1, self%n_record + 1], axes), &
+                              count=pack([shape(sample), 1], axes)))
   end subroutine put
 
   !> Ends the record: hands it to the system and counts it. After an error the file has its earlier
@@ -371,31 +317,17 @@ contains
     logical :: whole
 
     if (self%is_new) then
-      if (len(error) == 0) then
-        call put_in_place(self%file, error)
-      else
-        call discard(self%file)
-      end if
+      call put_in_place(self, error)
     else
-      call attempt(error, self%file%path, nf90_sync(self%file%id))
+      call attempt(error, self%path, nf90_sync(self%id))
       if (len(error) > 0) then
-        call close_file(self%file)
-        call set_record_count(self%file%path, self%n_record, whole)
+        call close_file(self)
+        call set_record_count(self%path, self%n_record, whole)
         if (.not. whole) error = error // '; the last sample of the file is not whole'
       end if
     end if
     if (len(error) > 0) return
-    self%is_new = .false.
     self%n_record = self%n_record + 1
   end subroutine end_record
-
-  subroutine close_history_file(self, error)
-    class(history_file), intent(inout) :: self
-    character(len=:), allocatable, intent(inout) :: error
-
-    if (self%file%id == -1) return
-    call attempt(error, self%file%path, nf90_close(self%file%id))
-    self%file%id = -1
-  end subroutine close_history_file
 
 end module aqua_history_file

@@ -1,7 +1,7 @@
 !> What a run writes on its way: ClimSim pairs, history, budgets. Rank 0 writes, since it has all
 !! fields; nothing here waits for others.
 module aqua_output
-  use aqua_budgets, only: find_budget_row, write_budget_header, write_budget_row
+  use aqua_budgets, only: budget_names, find_budget_row, write_budget_row
   use aqua_climsim_output, only: write_climsim_pair, write_grid_file
   use host_calendar, only: civil_date, model_time
   use aqua_constants, only: r8
@@ -28,10 +28,7 @@ module aqua_output
     procedure :: record => output_record
     procedure :: hand_over => output_hand_over
     procedure :: close => output_close
-    procedure, private :: open_history
-    procedure, private :: record_history
-    procedure, private :: record_pair
-    procedure, private :: open_budget
+    procedure, private :: open_history, record_history, record_pair, open_budget
   end type model_output
 
 contains
@@ -144,7 +141,7 @@ contains
       if (failed /= 0) then
         error = path // ': ' // trim(message)
       else if (found == 0) then
-        call write_budget_header(unit)
+        write (unit, '(a)') budget_names
       end if
     end associate
   end subroutine open_budget
@@ -192,15 +189,10 @@ contains
     n_profile = count(self%fields%all%is%has_levels)
     do i = 1, size(self%fields%all)
       associate (field => self%fields%all(i))
-        if (field%is%has_levels) then
-          if (.not. needs_profiles) cycle
-          call self%streams(1)%accumulate(i, field%profile)
-          call self%streams(2)%accumulate(i, field%profile)
-        else
-          call self%streams(1)%accumulate(i, field%scalar)
-          call self%streams(2)%accumulate(i, field%scalar)
-          call self%streams(hourly)%accumulate(i - n_profile, field%scalar)
-        end if
+        if (field%is%has_levels .and. .not. needs_profiles) cycle
+        call self%streams(1)%accumulate(i, field%values)
+        call self%streams(2)%accumulate(i, field%values)
+        if (i > n_profile) call self%streams(hourly)%accumulate(i - n_profile, field%values)
       end associate
     end do
     do i = 1, size(self%streams)

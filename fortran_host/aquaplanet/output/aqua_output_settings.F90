@@ -1,6 +1,6 @@
 !> Settings of what a run writes.
 module aqua_output_settings
-  use host_namelists, only: namelist_group
+  use host_namelists, only: namelist_group, namelist_unit
   implicit none (type, external)
   private
 
@@ -21,12 +21,9 @@ module aqua_output_settings
 
 contains
 
-  subroutine transfer(self, unit, writing, failed, message)
+  subroutine transfer(self, file)
     class(output_settings), intent(inout), target :: self
-    integer, intent(in) :: unit
-    logical, intent(in) :: writing
-    integer, intent(out) :: failed
-    character(len=*), intent(inout) :: message
+    type(namelist_unit), intent(inout) :: file
     integer, pointer :: climsim_every_steps, climsim_from_step
     logical, pointer :: history_monthly, history_daily, history_hourly, &
       history_daily_instantaneous
@@ -39,10 +36,10 @@ contains
     history_daily => self%history_daily
     history_hourly => self%history_hourly
     history_daily_instantaneous => self%history_daily_instantaneous
-    if (writing) then
-      write (unit, nml=output, iostat=failed, iomsg=message)
+    if (file%writing) then
+      write (file%unit, nml=output, iostat=file%failed, iomsg=file%message)
     else
-      read (unit, nml=output, iostat=failed, iomsg=message)
+      read (file%unit, nml=output, iostat=file%failed, iomsg=file%message)
     end if
   end subroutine transfer
 

@@ -3,7 +3,7 @@
 !!
 !!     call file%create(path, identity, error)         call file%open(path, identity, error)
 !!     call file%put(name, value, error)               call file%get(name, value, error)
-!!     call file%finish(error)                         call file%close()
+!!     call complete(file, error)                      call close_file(file)
 !!
 !! value is an array of rank 1 to 3 or a number, real(r8), or an integer or a text. A file appears
 !! under its name whole or not at all, so an older one stays good until then.
@@ -13,8 +13,7 @@ module aqua_restart
                     nf90_inquire_attribute, nf90_inquire_dimension, nf90_inquire_variable, &
                     nf90_max_var_dims, nf90_noerr, nf90_put_att, nf90_put_var, nf90_redef
   use aqua_constants, only: r8
-  use netcdf_files, only: attempt, close_file, complete, create_beside, discard, netcdf_file, &
-                          open_whole, problem
+  use netcdf_files, only: attempt, close_file, create_beside, netcdf_file, open_whole, problem
   implicit none (type, external)
   private
 
@@ -33,23 +32,17 @@ module aqua_restart
     integer :: n_level = 0
   end type restart_identity
 
-  type :: restart_file
-    private
-    type(netcdf_file) :: file
-    logical :: is_new = .false.                        !! Created, and not finished yet.
+  !> Ends with complete, or close_file.
+  type, extends(netcdf_file) :: restart_file
   contains
     procedure :: create
     procedure :: open => open_restart
-    procedure :: finish
-    procedure :: close => close_restart
     procedure, private :: put_integer, put_text, put_0d, put_1d, put_2d, put_3d
     generic :: put => put_integer, put_text, put_0d, put_1d, put_2d, put_3d
     procedure, private :: get_integer, get_text, get_0d, get_1d, get_2d, get_3d
     generic :: get => get_integer, get_text, get_0d, get_1d, get_2d, get_3d
     procedure :: length
-    procedure, private :: define
-    procedure, private :: find
-    procedure, private :: refuse_other
+    procedure, private :: define, find, refuse_other, compare
   end type restart_file
 
 contains
@@ -60,29 +53,16 @@ contains
     type(restart_identity), intent(in) :: identity
     character(len=:), allocatable, intent(out) :: error
 
-    call create_beside(path, self%file, error)
+    call create_beside(path, self%netcdf_file, error)
     if (len(error) > 0) return
-    associate (id => self%file%id)
-      call attempt(error, path, nf90_put_att(id, nf90_global, version_name, format_version))
-      call attempt(error, path, nf90_put_att(id, nf90_global, 'configuration', &
-                                             identity%configuration))
-      call attempt(error, path, nf90_put_att(id, nf90_global, 'truncation', identity%truncation))
-      call attempt(error, path, nf90_put_att(id, nf90_global, 'n_level', identity%n_level))
-      call attempt(error, path, nf90_enddef(id, header_reserve, 4, 0, 4))
-    end associate
-    self%is_new = .true.
-    if (len(error) > 0) call self%close()
+    call attempt(error, path, nf90_put_att(self%id, nf90_global, version_name, format_version))
+    call attempt(error, path, nf90_put_att(self%id, nf90_global, 'configuration', &
+                                           identity%configuration))
+    call attempt(error, path, nf90_put_att(self%id, nf90_global, 'truncation', identity%truncation))
+    call attempt(error, path, nf90_put_att(self%id, nf90_global, 'n_level', identity%n_level))
+    call attempt(error, path, nf90_enddef(self%id, header_reserve, 4, 0, 4))
+    if (len(error) > 0) call close_file(self)
   end subroutine create
-
-  !> Closes the file and gives it its name. Given an error, the first of the calls of put, drops the
-  !! file instead.
-  subroutine finish(self, error)
-    class(restart_file), intent(inout) :: self
-    character(len=:), allocatable, intent(inout) :: error
-
-    call complete(self%file, error)
-    self%is_new = .false.
-  end subroutine finish
 
   !> Opens a restart and refuses one that is truncated, of another program, or of another case.
   subroutine open_restart(self, path, identity, error)
@@ -91,9 +71,9 @@ contains
     type(restart_identity), intent(in) :: identity
     character(len=:), allocatable, intent(out) :: error
 
-    call open_whole(path, self%file, error)
+    call open_whole(path, self%netcdf_file, error)
     if (len(error) == 0) call self%refuse_other(identity, error)
-    if (len(error) > 0) call self%close()
+    if (len(error) > 0) call close_file(self)
   end subroutine open_restart
 
   subroutine refuse_other(self, identity, error)
@@ -101,53 +81,35 @@ contains
     type(restart_identity), intent(in) :: identity
     character(len=:), allocatable, intent(inout) :: error
     character(len=:), allocatable :: configuration
-    integer :: found
 
-    if (nf90_get_att(self%file%id, nf90_global, version_name, found) /= nf90_noerr) then
-      error = self%file%path // ': this is not a restart of climlink-aquaplanet'
-      return
+    if (nf90_inquire_attribute(self%id, nf90_global, version_name) /= nf90_noerr) then
+      error = self%path // ': this is not a restart of climlink-aquaplanet'
     end if
-    call compare(self%file%path, 'format version', found, format_version, error)
-    if (len(error) > 0) return
-    call self%get('truncation', found, error)
-    if (len(error) == 0) call compare(self%file%path, 'truncation', found, identity%truncation, &
-                                      error)
-    if (len(error) > 0) return
-    call self%get('n_level', found, error)
-    if (len(error) == 0) call compare(self%file%path, 'number of levels', found, identity%n_level, &
-                                      error)
-    if (len(error) > 0) return
+    call self%compare(version_name, 'format version', format_version, error)
+    call self%compare('truncation', 'truncation', identity%truncation, error)
+    call self%compare('n_level', 'number of levels', identity%n_level, error)
     call self%get('configuration', configuration, error)
     if (len(error) == 0 .and. configuration /= identity%configuration) then
-      error = self%file%path // ": the restart was written by another configuration: it carries '" &
+      error = self%path // ": the restart was written by another configuration: it carries '" &
               // configuration // "', this case is '" // identity%configuration // "'"
     end if
   end subroutine refuse_other
 
-  subroutine compare(path, what, found, expected, error)
-    character(len=*), intent(in) :: path
-    character(len=*), intent(in) :: what
-    integer, intent(in) :: found
+  !> Refuses a restart whose number of that name is not the expected one; what is the message's word
+  !! for it. After an error nothing happens.
+  subroutine compare(self, name, what, expected, error)
+    class(restart_file), intent(inout) :: self
+    character(len=*), intent(in) :: name, what
     integer, intent(in) :: expected
     character(len=:), allocatable, intent(inout) :: error
     character(len=80) :: text
+    integer :: found
 
-    if (found == expected) return
+    call self%get(name, found, error)
+    if (len(error) > 0 .or. found == expected) return
     write (text, '(a,i0,a,i0)') ' is ', found, ', this case needs ', expected
-    error = path // ": the restart's " // what // trim(text)
+    error = self%path // ": the restart's " // what // trim(text)
   end subroutine compare
-
-  !> Closes a file that was opened; one that was created and not finished is dropped.
-  subroutine close_restart(self)
-    class(restart_file), intent(inout) :: self
-
-    if (self%is_new) then
-      call discard(self%file)
-    else
-      call close_file(self%file)
-    end if
-    self%is_new = .false.
-  end subroutine close_restart
 
   subroutine put_integer(self, name, value, error)
     class(restart_file), intent(inout) :: self
@@ -155,20 +117,19 @@ contains
     integer, intent(in) :: value
     character(len=:), allocatable, intent(inout) :: error
 
-    call attempt(error, self%file%path, nf90_redef(self%file%id), name)
-    call attempt(error, self%file%path, nf90_put_att(self%file%id, nf90_global, name, value), name)
-    call attempt(error, self%file%path, nf90_enddef(self%file%id), name)
+    call attempt(error, self%path, nf90_redef(self%id), name)
+    call attempt(error, self%path, nf90_put_att(self%id, nf90_global, name, value), name)
+    call attempt(error, self%path, nf90_enddef(self%id), name)
   end subroutine put_integer
 
   subroutine put_text(self, name, value, error)
     class(restart_file), intent(inout) :: self
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: value
+    character(len=*), intent(in) :: name, value
     character(len=:), allocatable, intent(inout) :: error
 
-    call attempt(error, self%file%path, nf90_redef(self%file%id), name)
-    call attempt(error, self%file%path, nf90_put_att(self%file%id, nf90_global, name, value), name)
-    call attempt(error, self%file%path, nf90_enddef(self%file%id), name)
+    call attempt(error, self%path, nf90_redef(self%id), name)
+    call attempt(error, self%path, nf90_put_att(self%id, nf90_global, name, value), name)
+    call attempt(error, self%path, nf90_enddef(self%id), name)
   end subroutine put_text
 
   subroutine put_0d(self, name, value, error)
@@ -188,8 +149,8 @@ contains
     integer :: variable
 
     call self%define(name, shape(value), variable, error)
-    if (size(value) > 0) call attempt(error, self%file%path, &
-                                      nf90_put_var(self%file%id, variable, value), name)
+    if (size(value) > 0) call attempt(error, self%path, &
+                                      nf90_put_var(self%id, variable, value), name)
   end subroutine put_1d
 
   subroutine put_2d(self, name, value, error)
@@ -200,8 +161,8 @@ contains
     integer :: variable
 
     call self%define(name, shape(value), variable, error)
-    if (size(value) > 0) call attempt(error, self%file%path, &
-                                      nf90_put_var(self%file%id, variable, value), name)
+    if (size(value) > 0) call attempt(error, self%path, &
+                                      nf90_put_var(self%id, variable, value), name)
   end subroutine put_2d
 
   subroutine put_3d(self, name, value, error)
@@ -212,8 +173,8 @@ contains
     integer :: variable
 
     call self%define(name, shape(value), variable, error)
-    if (size(value) > 0) call attempt(error, self%file%path, &
-                                      nf90_put_var(self%file%id, variable, value), name)
+    if (size(value) > 0) call attempt(error, self%path, &
+                                      nf90_put_var(self%id, variable, value), name)
   end subroutine put_3d
 
   !> Defines a variable on dimensions that are called after their lengths. An empty array is left
@@ -229,17 +190,17 @@ contains
 
     variable = -1
     if (any(extents == 0)) return
-    call attempt(error, self%file%path, nf90_redef(self%file%id), name)
+    call attempt(error, self%path, nf90_redef(self%id), name)
     do i = 1, size(extents)
       write (dimension_name, '(a,i0)') 'n', extents(i)
-      if (nf90_inq_dimid(self%file%id, trim(dimension_name), dimensions(i)) == nf90_noerr) cycle
-      call attempt(error, self%file%path, &
-                   nf90_def_dim(self%file%id, trim(dimension_name), extents(i), dimensions(i)), &
+      if (nf90_inq_dimid(self%id, trim(dimension_name), dimensions(i)) == nf90_noerr) cycle
+      call attempt(error, self%path, &
+                   nf90_def_dim(self%id, trim(dimension_name), extents(i), dimensions(i)), &
                    name)
     end do
-    call attempt(error, self%file%path, &
-                 nf90_def_var(self%file%id, name, nf90_double, dimensions, variable), name)
-    call attempt(error, self%file%path, nf90_enddef(self%file%id), name)
+    call attempt(error, self%path, &
+                 nf90_def_var(self%id, name, nf90_double, dimensions, variable), name)
+    call attempt(error, self%path, nf90_enddef(self%id), name)
   end subroutine define
 
   subroutine get_integer(self, name, value, error)
@@ -249,7 +210,7 @@ contains
     character(len=:), allocatable, intent(inout) :: error
 
     value = 0
-    call attempt(error, self%file%path, nf90_get_att(self%file%id, nf90_global, name, value), name)
+    call attempt(error, self%path, nf90_get_att(self%id, nf90_global, name, value), name)
   end subroutine get_integer
 
   subroutine get_text(self, name, value, error)
@@ -260,12 +221,12 @@ contains
     integer :: length_of_text
 
     value = ''
-    call attempt(error, self%file%path, &
-                 nf90_inquire_attribute(self%file%id, nf90_global, name, len=length_of_text), name)
+    call attempt(error, self%path, &
+                 nf90_inquire_attribute(self%id, nf90_global, name, len=length_of_text), name)
     if (len(error) > 0) return
     value = repeat(' ', length_of_text)
-    if (length_of_text > 0) call attempt(error, self%file%path, &
-                                         nf90_get_att(self%file%id, nf90_global, name, value), name)
+    if (length_of_text > 0) call attempt(error, self%path, &
+                                         nf90_get_att(self%id, nf90_global, name, value), name)
   end subroutine get_text
 
   subroutine get_0d(self, name, value, error)
@@ -288,8 +249,8 @@ contains
 
     value = 0.0_r8
     call self%find(name, shape(value), variable, error)
-    if (variable /= -1) call attempt(error, self%file%path, &
-                                     nf90_get_var(self%file%id, variable, value), name)
+    if (variable /= -1) call attempt(error, self%path, &
+                                     nf90_get_var(self%id, variable, value), name)
   end subroutine get_1d
 
   subroutine get_2d(self, name, value, error)
@@ -301,8 +262,8 @@ contains
 
     value = 0.0_r8
     call self%find(name, shape(value), variable, error)
-    if (variable /= -1) call attempt(error, self%file%path, &
-                                     nf90_get_var(self%file%id, variable, value), name)
+    if (variable /= -1) call attempt(error, self%path, &
+                                     nf90_get_var(self%id, variable, value), name)
   end subroutine get_2d
 
   subroutine get_3d(self, name, value, error)
@@ -314,8 +275,8 @@ contains
 
     value = 0.0_r8
     call self%find(name, shape(value), variable, error)
-    if (variable /= -1) call attempt(error, self%file%path, &
-                                     nf90_get_var(self%file%id, variable, value), name)
+    if (variable /= -1) call attempt(error, self%path, &
+                                     nf90_get_var(self%id, variable, value), name)
   end subroutine get_3d
 
   !> Length of an array of rank 1 in an opened file, 0 if there is none of that name.
@@ -326,9 +287,9 @@ contains
     integer :: variable, dimensions(nf90_max_var_dims)
 
     n = 0
-    if (nf90_inq_varid(self%file%id, name, variable) /= nf90_noerr) return
-    if (nf90_inquire_variable(self%file%id, variable, dimids=dimensions) /= nf90_noerr) return
-    if (nf90_inquire_dimension(self%file%id, dimensions(1), len=n) /= nf90_noerr) n = 0
+    if (nf90_inq_varid(self%id, name, variable) /= nf90_noerr) return
+    if (nf90_inquire_variable(self%id, variable, dimids=dimensions) /= nf90_noerr) return
+    if (nf90_inquire_dimension(self%id, dimensions(1), len=n) /= nf90_noerr) n = 0
   end function length
 
   !> Finds a variable and compares its shape; variable is -1 after an error, and for an empty array.
@@ -344,20 +305,20 @@ contains
 
     variable = -1
     if (any(extents == 0) .or. len(error) > 0) return
-    error = problem(self%file%path, nf90_inq_varid(self%file%id, name, variable), name)
-    call attempt(error, self%file%path, &
-                 nf90_inquire_variable(self%file%id, variable, ndims=n_dimension, &
+    error = problem(self%path, nf90_inq_varid(self%id, name, variable), name)
+    call attempt(error, self%path, &
+                 nf90_inquire_variable(self%id, variable, ndims=n_dimension, &
                                        dimids=dimensions), name)
     if (len(error) == 0) then
       fits = n_dimension == size(extents)
       do i = 1, merge(n_dimension, 0, fits)
-        call attempt(error, self%file%path, &
-                     nf90_inquire_dimension(self%file%id, dimensions(i), len=found(i)), name)
+        call attempt(error, self%path, &
+                     nf90_inquire_dimension(self%id, dimensions(i), len=found(i)), name)
       end do
       if (fits) fits = all(found == extents)
       if (.not. fits .and. len(error) == 0) then
         write (text, '(*(i0,:," x "))') extents
-        error = self%file%path // ': ' // name &
+        error = self%path // ': ' // name &
           // ': the array has another shape than this case needs, ' // trim(text)
       end if
     end if

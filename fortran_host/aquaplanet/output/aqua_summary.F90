@@ -15,8 +15,7 @@ contains
 
   !> A mass of water [kg/m2] gained over a time [s], in mm/day.
   pure function mm_per_day(mass, time) result(rate)
-    real(r8), intent(in) :: mass
-    real(r8), intent(in) :: time
+    real(r8), intent(in) :: mass, time
     real(r8) :: rate
 
     rate = mass / time * seconds_per_day

@@ -7,6 +7,7 @@ module aqua_checkpoint
   use aqua_model, only: aquaplanet_model
   use aqua_output, only: model_output
   use aqua_restart, only: restart_file, restart_identity
+  use netcdf_files, only: close_file, complete
   implicit none (type, external)
   private
 
@@ -46,15 +47,12 @@ contains
     type(coupling_state), intent(in) :: coupling
     character(len=:), allocatable, intent(out) :: error
     type(restart_file) :: file
-    real(r8), allocatable :: state(:)
     integer :: i
 
     call file%create(path, identity_of(model), error)
     if (len(error) > 0) return
     call file%put('step', model%step_number, error)
-    allocate (state(model%core%state_size()))
-    call model%core%pack_state(state)
-    call file%put('dynamics', state, error)
+    call file%put('dynamics', model%core%packed_state(), error)
     call file%put('tracers', model%tracers, error)
     associate (host => model%worker%host)
       call file%put('surface_fluxes', transpose(reshape( &
@@ -67,12 +65,9 @@ contains
       call file%put(package_name, model%hybrid%emulator%digest(), error)
     end if
     do i = 1, size(output%streams)
-      deallocate (state)
-      allocate (state(output%streams(i)%state_size()))
-      call output%streams(i)%pack_state(state)
-      call file%put(stream_name(i), state, error)
+      call file%put(stream_name(i), output%streams(i)%packed_state(), error)
     end do
-    call file%finish(error)
+    call complete(file, error)
   end subroutine write_checkpoint
 
   pure function stream_name(i) result(name)
@@ -93,14 +88,14 @@ contains
 
     call file%open(path, identity_of(model), error)
     if (len(error) > 0) return
-    allocate (state(model%core%state_size()))
+    state = model%core%packed_state()
     call file%get('step', model%step_number, error)
     call file%get('dynamics', state, error)
     call file%get('tracers', model%tracers, error)
     call read_fluxes(file, model, error)
     call file%get('energy', model%energy, error)
     call read_coupling(file, path, model, coupling, error)
-    call file%close()
+    call close_file(file)
     if (len(error) == 0) call model%core%unpack_state(state)
   end subroutine read_checkpoint
 
@@ -170,12 +165,11 @@ contains
     do i = 1, size(output%streams)
       if (len(error) > 0) exit
       if (.not. output%streams(i)%is_active .or. file%length(stream_name(i)) == 0) cycle
-      if (allocated(state)) deallocate (state)
-      allocate (state(output%streams(i)%state_size()))
+      state = output%streams(i)%packed_state()
       call file%get(stream_name(i), state, error)
       if (len(error) == 0) call output%streams(i)%unpack_state(state, error)
     end do
-    call file%close()
+    call close_file(file)
   end subroutine read_history
 
 end module aqua_checkpoint

@@ -32,24 +32,22 @@ contains
   !> '' or the first value of one field that is not within bounds; NaN is not.
   pure function check_bounds(grid, name, units, field, bounds) result(error)
     type(gaussian_grid), intent(in) :: grid
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: units
+    character(len=*), intent(in) :: name, units
     real(r8), intent(in) :: field(:, :)                   !! [level, column]
     real(r8), intent(in) :: bounds(2)
     character(len=:), allocatable :: error
     character(len=160) :: text
-    integer :: column, k, i, j
+    integer :: column, k
 
     error = ''
     if (all(field >= bounds(1) .and. field <= bounds(2))) return
     do column = 1, size(field, 2)
       do k = 1, size(field, 1)
         if (field(k, column) >= bounds(1) .and. field(k, column) <= bounds(2)) cycle
-        i = mod(column - 1, grid%n_lon) + 1
-        j = (column - 1) / grid%n_lon + 1
         write (text, '(2a,es12.4,3a,i0,a,i0,a,f6.1,a,f6.1,a)') name, ' is ', field(k, column), &
           ' ', units, ' at column ', column, ', level ', k, ' (latitude ', &
-          grid%latitude(j) * 180.0_r8 / pi, ', longitude ', grid%longitude(i) * 180.0_r8 / pi, ')'
+          grid%column_latitude(column) * 180.0_r8 / pi, ', longitude ', &
+          grid%column_longitude(column) * 180.0_r8 / pi, ')'
         error = trim(text)
         return
       end do

@@ -47,22 +47,9 @@ module aqua_model
     real(r8) :: energy = 0.0_r8        !! Global mean after the last step, before truncation [J/m2].
     type(budget_row) :: budget         !! Of the last step.
   contains
-    procedure :: initialize
-    procedure :: set_initial
-    procedure :: perturb_state
-    procedure :: advance
-    procedure :: time
-    procedure, private :: open_emulator
-    procedure, private :: latitudes
-    procedure, private :: longitudes
-    procedure, private :: global_energy
-    procedure, private :: advance_moist
-    procedure, private :: advance_dry
-    procedure, private :: fix_energy
-    procedure, private :: fill_inputs
-    procedure, private :: apply_columns
-    procedure, private :: set_moist_tracers
-    procedure, private :: complete_budget
+    procedure :: initialize, set_initial, perturb_state, advance, time
+    procedure, private :: open_emulator, global_energy, advance_moist, advance_dry, fix_energy
+    procedure, private :: fill_inputs, apply_columns, set_moist_tracers, complete_budget
   end type aquaplanet_model
 
 contains
@@ -85,7 +72,7 @@ contains
     self%before%ocnfrac = 1.0_r8                       ! all is sea, without snow
     call self%worker%initialize(self%before)
     allocate (self%tracers(n_tracer, self%levels%n_level, self%grid%n_column), source=0.0_r8)
-    self%sst = sea_surface_temperature(self%latitudes())
+    self%sst = sea_surface_temperature(self%grid%column_latitude)
     if (len_trim(settings%emulator%entries%package) > 0) call self%open_emulator(error)
   end subroutine initialize
 
@@ -93,37 +80,14 @@ contains
   subroutine open_emulator(self, error)
     class(aquaplanet_model), intent(inout) :: self
     character(len=:), allocatable, intent(out) :: error
-    real(r8) :: latitude(self%grid%n_column)
 
-    latitude = self%latitudes()
-    associate (wanted => self%settings%emulator%entries, mine => self%worker)
+    associate (wanted => self%settings%emulator%entries, mine => self%worker, &
+               latitude => self%grid%column_latitude)
       call self%hybrid%open(wanted, self%levels, mine%inputs, &
                             latitude(mine%first:mine%first + mine%count - 1), &
                             self%settings%run%time_step_s, error)
     end associate
   end subroutine open_emulator
-
-  !> Latitude of every column [column] in radians.
-  pure function latitudes(self) result(latitude)
-    class(aquaplanet_model), intent(in) :: self
-    real(r8) :: latitude(self%grid%n_column)
-    integer :: j
-
-    do j = 1, self%grid%n_lat
-      latitude((j - 1) * self%grid%n_lon + 1:j * self%grid%n_lon) = self%grid%latitude(j)
-    end do
-  end function latitudes
-
-  !> Longitude of every column [column] in radians.
-  pure function longitudes(self) result(longitude)
-    class(aquaplanet_model), intent(in) :: self
-    real(r8) :: longitude(self%grid%n_column)
-    integer :: j
-
-    do j = 1, self%grid%n_lat
-      longitude((j - 1) * self%grid%n_lon + 1:j * self%grid%n_lon) = self%grid%longitude
-    end do
-  end function longitudes
 
   !> Model time after a step counted from the start of the case.
   function time(self, step) result(now)
@@ -248,15 +212,14 @@ contains
     class(aquaplanet_model), intent(inout) :: self
     character(len=:), allocatable, intent(out) :: error
     real(r8), dimension(self%levels%n_level, self%grid%n_column) :: du, dv, dtemperature
-    real(r8) :: latitude(self%grid%n_column)
     integer :: column
 
     call self%core%step(self%tracers(i_vapor, :, :))
     error = state_error(self%grid, self%core%u, self%core%v, self%core%t, self%core%ps)
     if (len(error) > 0 .or. self%settings%run%physics == 'none') return
-    latitude = self%latitudes()
     do column = 1, self%grid%n_column
-      call held_suarez_tendencies(self%levels, latitude(column), self%core%ps(column), &
+      call held_suarez_tendencies(self%levels, self%grid%column_latitude(column), &
+                                  self%core%ps(column), &
                                   self%core%u(:, column), self%core%v(:, column), &
                                   self%core%t(:, column), du(:, column), dv(:, column), &
                                   dtemperature(:, column))
@@ -285,16 +248,15 @@ contains
   !! the step before.
   subroutine fill_inputs(self)
     class(aquaplanet_model), intent(inout) :: self
-    real(r8) :: latitude(self%grid%n_column)
     integer :: column, k
 
-    latitude = self%latitudes()
     ! Gases follow pressure: where that does not change, they stay as the first step of the run has
     ! them.
     k = 1
     if (self%has_gases) k = findloc(self%levels%hybm > 0.0_r8, .true., dim=1)
     self%has_gases = .true.
-    associate (to => self%before, core => self%core, host => self%worker%host)
+    associate (to => self%before, core => self%core, host => self%worker%host, &
+               latitude => self%grid%column_latitude, longitude => self%grid%column_longitude)
       to%t = core%t
       to%q = self%tracers(i_vapor, :, :)
       to%qc = self%tracers(i_liquid, :, :)
@@ -307,7 +269,7 @@ contains
         call gas_profiles(to%p_mid(k:, column), latitude(column), to%ozone(k:, column), &
                           to%ch4(k:, column), to%n2o(k:, column))
       end do
-      call solar_geometry(calendar_day(self%time(self%step_number)), latitude, self%longitudes(), &
+      call solar_geometry(calendar_day(self%time(self%step_number)), latitude, longitude, &
                           to%coszrs, to%solin)
       call ocean_albedo(to%coszrs, direct=to%asdir, diffuse=to%asdif)
       to%aldir = to%asdir

@@ -1,7 +1,7 @@
 !> Settings of a run: its case, steps, grid, physics and start.
 module aqua_run_settings
   use aqua_constants, only: r8
-  use host_namelists, only: namelist_group, path_length, text_length
+  use host_namelists, only: namelist_group, namelist_unit, path_length, text_length
   implicit none (type, external)
   private
 
@@ -32,18 +32,14 @@ module aqua_run_settings
     character(len=path_length) :: lock_file = ''  !! Held by all ranks while they live; '' for none.
     character(len=text_length) :: created = ''    !! Date of the run's first job, for attributes.
   contains
-    procedure :: transfer
-    procedure :: problem
+    procedure :: transfer, problem
   end type run_settings
 
 contains
 
-  subroutine transfer(self, unit, writing, failed, message)
+  subroutine transfer(self, file)
     class(run_settings), intent(inout), target :: self
-    integer, intent(in) :: unit
-    logical, intent(in) :: writing
-    integer, intent(out) :: failed
-    character(len=*), intent(inout) :: message
+    type(namelist_unit), intent(inout) :: file
     character(len=:), pointer :: case_name, output_directory, start, physics, initial, &
       restart_from, identity, lock_file, created
     integer, pointer :: n_step, truncation, seed, restart_every_steps
@@ -68,10 +64,10 @@ contains
     identity => self%identity
     lock_file => self%lock_file
     created => self%created
-    if (writing) then
-      write (unit, nml=run, iostat=failed, iomsg=message)
+    if (file%writing) then
+      write (file%unit, nml=run, iostat=file%failed, iomsg=file%message)
     else
-      read (unit, nml=run, iostat=failed, iomsg=message)
+      read (file%unit, nml=run, iostat=file%failed, iomsg=file%message)
     end if
   end subroutine transfer
 

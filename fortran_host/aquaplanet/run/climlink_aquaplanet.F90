@@ -11,21 +11,15 @@ program climlink_aquaplanet
   use, intrinsic :: iso_fortran_env, only: output_unit
   use aqua_run, only: run_case
   use aqua_settings, only: aquaplanet_settings, list_settings, read_settings
-  use host_parallel, only: end_parallel, exit_usage, rank, require, start_parallel
+  use host_parallel, only: end_parallel, only_argument, rank, require, start_parallel
   implicit none (type, external)
 
   type(aquaplanet_settings) :: settings
   character(len=:), allocatable :: argument, error
-  integer :: length, exit_code
+  integer :: exit_code
 
   call start_parallel('climlink-aquaplanet')
-  error = ''
-  if (command_argument_count() /= 1) error = &
-    'usage: climlink-aquaplanet NAMELIST, or climlink-aquaplanet --list-settings'
-  call require(error, exit_usage)
-  call get_command_argument(1, length=length)
-  allocate (character(len=length) :: argument)
-  call get_command_argument(1, argument)
+  argument = only_argument()
   if (argument == '--list-settings') then
     if (rank == 0) call list_settings(output_unit)
     exit_code = 0
