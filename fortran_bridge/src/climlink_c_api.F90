@@ -9,6 +9,7 @@ module climlink_c_api
   implicit none (type, external)
   private
 
+  public :: text_query, count_query, handle_call, handle_release
   public :: c_array, c_host_variable, c_role_input, c_role_output
   public :: climlink_version_c, climlink_backend_c, climlink_status_name_c, climlink_last_message_c
   public :: climlink_option_count_c, climlink_option_c, climlink_options_new_c
@@ -44,31 +45,92 @@ module climlink_c_api
     integer(c_int32_t) :: taken
   end type c_host_variable
 
+  !> Functions of one shape each; a status is the result.
+  abstract interface
+    function fixed_text() result(text) bind(c)
+      import :: c_ptr
+      implicit none (type, external)
+      type(c_ptr) :: text
+    end function fixed_text
+
+    !> For a text, and for all else that the library answers with an address.
+    function text_query(handle, text) result(status) bind(c)
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: handle
+      type(c_ptr), intent(out) :: text
+      integer(c_int) :: status
+    end function text_query
+
+    function count_query(handle, count) result(status) bind(c)
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: handle
+      integer(c_int32_t), intent(out) :: count
+      integer(c_int) :: status
+    end function count_query
+
+    function number_query(handle, number) result(status) bind(c)
+      import :: c_double, c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: handle
+      real(c_double), intent(out) :: number
+      integer(c_int) :: status
+    end function number_query
+
+    function handle_call(handle) result(status) bind(c)
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: handle
+      integer(c_int) :: status
+    end function handle_call
+
+    !> Leaves a null pointer.
+    function handle_release(handle) result(status) bind(c)
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), intent(inout) :: handle
+      integer(c_int) :: status
+    end function handle_release
+
+    function array_exchange(emulator, name, values, first_column) result(status) bind(c)
+      import :: c_array, c_char, c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      character(kind=c_char), intent(in) :: name(*)
+      type(c_array), intent(in) :: values
+      integer(c_int64_t), value, intent(in) :: first_column
+      integer(c_int) :: status
+    end function array_exchange
+  end interface
+
+  procedure(fixed_text), bind(c, name='climlink_version') :: climlink_version_c
+  procedure(fixed_text), bind(c, name='climlink_backend') :: climlink_backend_c
+  procedure(fixed_text), bind(c, name='climlink_last_message') :: climlink_last_message_c
+  procedure(text_query), bind(c, name='climlink_manifest') :: climlink_manifest_c
+  procedure(text_query), bind(c, name='climlink_digest') :: climlink_digest_c
+  procedure(text_query), bind(c, name='climlink_device') :: climlink_device_c
+  procedure(text_query), bind(c, name='climlink_host_postprocessing') :: &
+    climlink_host_postprocessing_c
+  procedure(text_query), bind(c, name='climlink_constraints_off') :: climlink_constraints_off_c
+  procedure(count_query), bind(c, name='climlink_level_count') :: climlink_level_count_c
+  procedure(count_query), bind(c, name='climlink_carried_count') :: climlink_carried_count_c
+  procedure(number_query), bind(c, name='climlink_time_step') :: climlink_time_step_c
+  procedure(number_query), bind(c, name='climlink_golden_difference') :: &
+    climlink_golden_difference_c
+  procedure(handle_release), bind(c, name='climlink_options_free') :: climlink_options_free_c
+  procedure(handle_release), bind(c, name='climlink_close') :: climlink_close_c
+  procedure(handle_call), bind(c, name='climlink_run') :: climlink_run_c
+  procedure(array_exchange), bind(c, name='climlink_set') :: climlink_set_c
+  procedure(array_exchange), bind(c, name='climlink_get') :: climlink_get_c
+
   interface
-    function climlink_version_c() result(text) bind(c, name='climlink_version')
-      import :: c_ptr
-      implicit none (type, external)
-      type(c_ptr) :: text
-    end function climlink_version_c
-
-    function climlink_backend_c() result(text) bind(c, name='climlink_backend')
-      import :: c_ptr
-      implicit none (type, external)
-      type(c_ptr) :: text
-    end function climlink_backend_c
-
     function climlink_status_name_c(status) result(text) bind(c, name='climlink_status_name')
       import :: c_int, c_ptr
       implicit none (type, external)
       integer(c_int), value, intent(in) :: status
       type(c_ptr) :: text
     end function climlink_status_name_c
-
-    function climlink_last_message_c() result(text) bind(c, name='climlink_last_message')
-      import :: c_ptr
-      implicit none (type, external)
-      type(c_ptr) :: text
-    end function climlink_last_message_c
 
     function climlink_option_count_c() result(count) bind(c, name='climlink_option_count')
       import :: c_int32_t
@@ -101,13 +163,6 @@ module climlink_c_api
       character(kind=c_char), intent(in) :: value(*)
       integer(c_int) :: status
     end function climlink_options_set_c
-
-    function climlink_options_free_c(options) result(status) bind(c, name='climlink_options_free')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), intent(inout) :: options
-      integer(c_int) :: status
-    end function climlink_options_free_c
 
     function climlink_read_file_c(path, bytes, size) result(status) &
       bind(c, name='climlink_read_file')
@@ -145,82 +200,6 @@ module climlink_c_api
       type(c_ptr), intent(out) :: emulator
       integer(c_int) :: status
     end function climlink_open_bytes_c
-
-    function climlink_close_c(emulator) result(status) bind(c, name='climlink_close')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), intent(inout) :: emulator
-      integer(c_int) :: status
-    end function climlink_close_c
-
-    function climlink_manifest_c(emulator, text) result(status) bind(c, name='climlink_manifest')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      type(c_ptr), intent(out) :: text
-      integer(c_int) :: status
-    end function climlink_manifest_c
-
-    function climlink_digest_c(emulator, text) result(status) bind(c, name='climlink_digest')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      type(c_ptr), intent(out) :: text
-      integer(c_int) :: status
-    end function climlink_digest_c
-
-    function climlink_device_c(emulator, text) result(status) bind(c, name='climlink_device')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      type(c_ptr), intent(out) :: text
-      integer(c_int) :: status
-    end function climlink_device_c
-
-    function climlink_host_postprocessing_c(emulator, text) result(status) &
-      bind(c, name='climlink_host_postprocessing')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      type(c_ptr), intent(out) :: text
-      integer(c_int) :: status
-    end function climlink_host_postprocessing_c
-
-    function climlink_constraints_off_c(emulator, names) result(status) &
-      bind(c, name='climlink_constraints_off')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      type(c_ptr), intent(out) :: names
-      integer(c_int) :: status
-    end function climlink_constraints_off_c
-
-    function climlink_level_count_c(emulator, level_count) result(status) &
-      bind(c, name='climlink_level_count')
-      import :: c_int, c_int32_t, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      integer(c_int32_t), intent(out) :: level_count
-      integer(c_int) :: status
-    end function climlink_level_count_c
-
-    function climlink_time_step_c(emulator, time_step_s) result(status) &
-      bind(c, name='climlink_time_step')
-      import :: c_double, c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      real(c_double), intent(out) :: time_step_s
-      integer(c_int) :: status
-    end function climlink_time_step_c
-
-    function climlink_golden_difference_c(emulator, difference) result(status) &
-      bind(c, name='climlink_golden_difference')
-      import :: c_double, c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      real(c_double), intent(out) :: difference
-      integer(c_int) :: status
-    end function climlink_golden_difference_c
 
     function climlink_variable_count_c(emulator, role, count, total_width) result(status) &
       bind(c, name='climlink_variable_count')
@@ -303,15 +282,6 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_require_coordinate_c
 
-    function climlink_carried_count_c(emulator, count) result(status) &
-      bind(c, name='climlink_carried_count')
-      import :: c_int, c_int32_t, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      integer(c_int32_t), intent(out) :: count
-      integer(c_int) :: status
-    end function climlink_carried_count_c
-
     function climlink_carried_c(emulator, index, output, input) result(status) &
       bind(c, name='climlink_carried')
       import :: c_int, c_int32_t, c_ptr
@@ -330,13 +300,6 @@ module climlink_c_api
       integer(c_int64_t), value, intent(in) :: n_column
       integer(c_int) :: status
     end function climlink_begin_c
-
-    function climlink_run_c(emulator) result(status) bind(c, name='climlink_run')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      integer(c_int) :: status
-    end function climlink_run_c
 
     function climlink_check_host_c(emulator, variables, n) result(status) &
       bind(c, name='climlink_check_host')
@@ -358,28 +321,6 @@ module climlink_c_api
       integer(c_int64_t), intent(out) :: n
       integer(c_int) :: status
     end function climlink_vertical_grid_c
-
-    function climlink_set_c(emulator, name, values, first_column) result(status) &
-      bind(c, name='climlink_set')
-      import :: c_array, c_char, c_int, c_int64_t, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      character(kind=c_char), intent(in) :: name(*)
-      type(c_array), intent(in) :: values
-      integer(c_int64_t), value, intent(in) :: first_column
-      integer(c_int) :: status
-    end function climlink_set_c
-
-    function climlink_get_c(emulator, name, values, first_column) result(status) &
-      bind(c, name='climlink_get')
-      import :: c_array, c_char, c_int, c_int64_t, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      character(kind=c_char), intent(in) :: name(*)
-      type(c_array), intent(in) :: values
-      integer(c_int64_t), value, intent(in) :: first_column
-      integer(c_int) :: status
-    end function climlink_get_c
 
     !> The view of a Fortran array (climlink_descriptor.c).
     function climlink_fortran_view_c(name, values, view, message, capacity) result(status) &
