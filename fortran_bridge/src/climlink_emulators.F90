@@ -96,13 +96,11 @@ contains
     integer, intent(in) :: n_column                  !! Columns of all chunks of this rank together.
     type(climlink_status), intent(out), optional :: status  !! What became of the call.
     type(climlink_status) :: outcome
-    integer(c_int) :: code
 
     call check_open(self, 'begin', outcome)
-    if (outcome%ok()) then
-      code = climlink_begin_c(handle_of(self), int(n_column, c_int64_t))
-      outcome = outcome_of(code, self%rank, 'begin')
-    end if
+    if (outcome%ok()) outcome = outcome_of(climlink_begin_c(handle_of(self), &
+                                                            int(n_column, c_int64_t)), &
+                                           self%rank, 'begin')
     call settle(outcome, status)
   end subroutine emulator_begin
 
@@ -185,14 +183,11 @@ contains
     real(real64), intent(in) :: values(:)                      !! In the package's units and order.
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     type(climlink_status) :: outcome
-    integer(c_int) :: code
 
     call check_open(self, 'require_coordinate ' // trim(dim), outcome)
-    if (outcome%ok()) then
-      code = climlink_require_coordinate_c(handle_of(self), c_characters(dim), values, &
-                                           size(values, kind=c_int64_t))
-      outcome = outcome_of(code, self%rank, 'require_coordinate')
-    end if
+    if (outcome%ok()) outcome = outcome_of( &
+      climlink_require_coordinate_c(handle_of(self), c_characters(dim), values, &
+                                    size(values, kind=c_int64_t)), self%rank, 'require_coordinate')
     call settle(outcome, status)
   end subroutine emulator_require_coordinate
 
@@ -265,11 +260,10 @@ contains
     character(len=*), intent(in) :: doing
     type(climlink_status), intent(inout) :: outcome
     character(len=*), intent(in), optional :: units
-    integer(c_int) :: code
 
-    if (.not. present(units)) return
-    code = climlink_require_units_c(handle_of(self), role, c_characters(name), c_characters(units))
-    outcome = outcome_of(code, self%rank, doing)
+    if (present(units)) outcome = outcome_of( &
+      climlink_require_units_c(handle_of(self), role, c_characters(name), c_characters(units)), &
+      self%rank, doing)
   end subroutine check_units
 
   !> Assignment copies nothing: the left side ends up closed, so that one package has one owner.

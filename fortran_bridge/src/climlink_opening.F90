@@ -1,7 +1,7 @@
 !> Opening one package on all ranks of a communicator.
 module climlink_opening
-  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int, c_int64_t, c_loc, &
-                                         c_null_ptr, c_ptr
+  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int64_t, c_loc, c_null_ptr, &
+                                         c_ptr
   use, intrinsic :: iso_fortran_env, only: int64, int8
   use climlink_c_api, only: c_characters, c_text, climlink_close_c, climlink_constraints_off_c, &
                             climlink_free_c, climlink_open_bytes_c, climlink_read_file_c
@@ -27,7 +27,6 @@ contains
     type(c_ptr), intent(inout) :: handle
     type(climlink_status), intent(inout) :: outcome
     integer(int8), allocatable, target :: bytes(:)
-    integer(c_int) :: code
     integer :: local_rank
 
     local_rank = node_rank(comm)                         ! collective, whatever happened before
@@ -35,9 +34,8 @@ contains
     call agree(comm, outcome)
     if (outcome%ok()) call share_file(path, comm, rank, bytes, outcome)
     if (.not. outcome%ok()) return
-    code = climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), c_characters(path), &
-                                 options, handle)
-    outcome = outcome_of(code, rank, 'open')
+    outcome = outcome_of(climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), &
+                                               c_characters(path), options, handle), rank, 'open')
     call agree(comm, outcome)
     if (outcome%ok()) call check_same_constraints(handle, comm, rank, outcome)
     if (outcome%ok() .or. .not. c_associated(handle)) return

@@ -12,7 +12,7 @@ module climlink_compat
   implicit none (type, external)
   private
 
-  public :: c_description, c_value, tensor_value
+  public :: c_description, c_value
   public :: climlink_tensor_wrap_c, climlink_tensor_create_c, climlink_tensor_copy_of_c, &
             climlink_tensor_share_c
   public :: climlink_tensor_copy_c, climlink_tensor_zero_c, climlink_tensor_text_c, &
@@ -251,15 +251,6 @@ contains
 
     call require(climlink_tensor_describe_c(tensor, info), where)
   end function described
-
-  !> An argument that is a tensor.
-  function tensor_value(tensor) result(argument)
-    type(c_ptr), intent(in) :: tensor
-    type(c_value) :: argument
-
-    argument%kind = c_value_tensor
-    argument%tensor = tensor
-  end function tensor_value
 
   !> Deletes a tensor for a finalizer: one that was deleted through a copy of its handle is passed
   !! over.

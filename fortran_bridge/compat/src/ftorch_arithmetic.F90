@@ -7,8 +7,7 @@ module ftorch_arithmetic
   use, intrinsic :: iso_c_binding, only: c_double, c_int, c_int64_t
   use, intrinsic :: iso_fortran_env, only: int16, int32, int64, int8, real32, real64
   use climlink_compat, only: c_value, c_value_integer, c_value_real, climlink_tensor_combine_c, &
-                             climlink_tensor_reduce_c, require, &
-                             tensor_value
+                             climlink_tensor_reduce_c, require
   use ftorch_tensor, only: mark_gradient, torch_tensor
   implicit none (type, external)
   private
@@ -57,7 +56,8 @@ contains
     type(torch_tensor), intent(in) :: tensor2
     type(torch_tensor) :: output
 
-    call combine(adds, tensor_value(tensor1%p), tensor_value(tensor2%p), output, &
+    call require(climlink_tensor_combine_c(adds, c_value(tensor=tensor1%p), &
+                                           c_value(tensor=tensor2%p), output%p), &
                  'sum of two torch_tensors')
   end function torch_tensor_add
 
@@ -66,7 +66,8 @@ contains
     type(torch_tensor), intent(in) :: tensor2
     type(torch_tensor) :: output
 
-    call combine(subtracts, tensor_value(tensor1%p), tensor_value(tensor2%p), output, &
+    call require(climlink_tensor_combine_c(subtracts, c_value(tensor=tensor1%p), &
+                                           c_value(tensor=tensor2%p), output%p), &
                  'difference of two torch_tensors')
   end function torch_tensor_subtract
 
@@ -75,7 +76,8 @@ contains
     type(torch_tensor), intent(in) :: tensor2
     type(torch_tensor) :: output
 
-    call combine(multiplies, tensor_value(tensor1%p), tensor_value(tensor2%p), output, &
+    call require(climlink_tensor_combine_c(multiplies, c_value(tensor=tensor1%p), &
+                                           c_value(tensor=tensor2%p), output%p), &
                  'product of two torch_tensors')
   end function torch_tensor_multiply
 
@@ -84,7 +86,8 @@ contains
     type(torch_tensor), intent(in) :: tensor2
     type(torch_tensor) :: output
 
-    call combine(divides, tensor_value(tensor1%p), tensor_value(tensor2%p), output, &
+    call require(climlink_tensor_combine_c(divides, c_value(tensor=tensor1%p), &
+                                           c_value(tensor=tensor2%p), output%p), &
                  'quotient of two torch_tensors')
   end function torch_tensor_divide
 
@@ -92,12 +95,15 @@ contains
     type(torch_tensor), intent(in) :: tensor
     type(torch_tensor) :: output
 
-    call combine(multiplies, integer_value(-1_int64), tensor_value(tensor%p), output, &
+    call require(climlink_tensor_combine_c(multiplies, &
+                                           c_value(c_value_integer, &
+                                                   integer_value=-1_c_int64_t), &
+                                           c_value(tensor=tensor%p), output%p), &
                  'negative of a torch_tensor')
   end function torch_tensor_negative
 
 #define CLIMLINK_TYPE integer(int8)
-#define CLIMLINK_NUMBER integer_value(int(number, int64))
+#define CLIMLINK_NUMBER c_value(c_value_integer, integer_value=int(number, c_int64_t))
 #define CLIMLINK_TIMES times_int8
 #define CLIMLINK_FACTOR int8_times
 #define CLIMLINK_OVER over_int8
@@ -105,7 +111,7 @@ contains
 #include "ftorch_numbers.inc"
 
 #define CLIMLINK_TYPE integer(int16)
-#define CLIMLINK_NUMBER integer_value(int(number, int64))
+#define CLIMLINK_NUMBER c_value(c_value_integer, integer_value=int(number, c_int64_t))
 #define CLIMLINK_TIMES times_int16
 #define CLIMLINK_FACTOR int16_times
 #define CLIMLINK_OVER over_int16
@@ -113,7 +119,7 @@ contains
 #include "ftorch_numbers.inc"
 
 #define CLIMLINK_TYPE integer(int32)
-#define CLIMLINK_NUMBER integer_value(int(number, int64))
+#define CLIMLINK_NUMBER c_value(c_value_integer, integer_value=int(number, c_int64_t))
 #define CLIMLINK_TIMES times_int32
 #define CLIMLINK_FACTOR int32_times
 #define CLIMLINK_OVER over_int32
@@ -121,7 +127,7 @@ contains
 #include "ftorch_numbers.inc"
 
 #define CLIMLINK_TYPE integer(int64)
-#define CLIMLINK_NUMBER integer_value(number)
+#define CLIMLINK_NUMBER c_value(c_value_integer, integer_value=int(number, c_int64_t))
 #define CLIMLINK_TIMES times_int64
 #define CLIMLINK_FACTOR int64_times
 #define CLIMLINK_OVER over_int64
@@ -129,7 +135,7 @@ contains
 #include "ftorch_numbers.inc"
 
 #define CLIMLINK_TYPE real(real32)
-#define CLIMLINK_NUMBER real_value(real(number, real64))
+#define CLIMLINK_NUMBER c_value(c_value_real, real_value=real(number, c_double))
 #define CLIMLINK_TIMES times_real32
 #define CLIMLINK_FACTOR real32_times
 #define CLIMLINK_OVER over_real32
@@ -137,7 +143,7 @@ contains
 #include "ftorch_numbers.inc"
 
 #define CLIMLINK_TYPE real(real64)
-#define CLIMLINK_NUMBER real_value(number)
+#define CLIMLINK_NUMBER c_value(c_value_real, real_value=real(number, c_double))
 #define CLIMLINK_TIMES times_real64
 #define CLIMLINK_FACTOR real64_times
 #define CLIMLINK_OVER over_real64
@@ -169,29 +175,5 @@ contains
     call require(climlink_tensor_reduce_c(reduction, tensor%p, output%p), where)
     if (tensor%requires_grad()) call mark_gradient(output, .true., where)
   end subroutine reduce
-
-  subroutine combine(operation, left, right, output, where)
-    integer(c_int), intent(in) :: operation
-    type(c_value), intent(in) :: left
-    type(c_value), intent(in) :: right
-    type(torch_tensor), intent(inout) :: output
-    character(len=*), intent(in) :: where
-
-    call require(climlink_tensor_combine_c(operation, left, right, output%p), where)
-  end subroutine combine
-
-  pure function integer_value(number) result(value)
-    integer(int64), intent(in) :: number
-    type(c_value) :: value
-
-    value = c_value(kind=c_value_integer, integer_value=int(number, c_int64_t))
-  end function integer_value
-
-  pure function real_value(number) result(value)
-    real(real64), intent(in) :: number
-    type(c_value) :: value
-
-    value = c_value(kind=c_value_real, real_value=real(number, c_double))
-  end function real_value
 
 end module ftorch_arithmetic

@@ -5,8 +5,7 @@ module ftorch_model
   use climlink_c_api, only: c_characters, c_text
   use climlink_compat, only: c_value, climlink_module_delete_c, climlink_module_forward_c, &
                              climlink_module_load_c, climlink_module_parameter_c, &
-                             climlink_module_parameter_count_c, forget, refuse, require, &
-                             tensor_value
+                             climlink_module_parameter_count_c, forget, refuse, require
   use ftorch_tensor, only: device_text, is_real, mark_gradient, torch_tensor
   implicit none (type, external)
   private
@@ -63,7 +62,7 @@ contains
     integer :: i
 
     do i = 1, size(input_tensors)
-      inputs(i) = tensor_value(input_tensors(i)%p)
+      inputs(i) = c_value(tensor=input_tensors(i)%p)
     end do
     do i = 1, size(output_tensors)
       outputs(i) = output_tensors(i)%p
