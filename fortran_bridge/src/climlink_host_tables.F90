@@ -34,7 +34,6 @@ module climlink_host_tables
                                    in_package_order, level => level_axis, new_entry, of_table, &
                                    sample => sample_axis, spread_row, without_values
   use climlink_humidity, only: relative_humidity
-  use climlink_level_exchange, only: get_remapped, host_levels, keep_positive, midpoints, to_package
   use climlink_parallel, only: process_rank, settle
   use climlink_queries, only: handle_of, inputs_of, outputs_of
   use climlink_run_options, only: number_text
@@ -51,7 +50,9 @@ module climlink_host_tables
     integer :: n_entry = 0
     integer :: n_sample = -1                                 !! Negative before begin.
     type(climlink_status) :: problem                         !! The first entry that makes no sense.
-    type(host_levels) :: levels
+    ! Where the host's levels are, and the package's grid; not associated where levels are the same.
+    type(climlink_remap), pointer :: remap => null()
+    real(real64), pointer :: p_interface(:, :) => null()     !! [sample, host level + 1], Pa
   contains
     procedure :: begin
     procedure :: count => sample_count
@@ -85,7 +86,7 @@ contains
     self%n_entry = 0
     self%n_sample = max(0, n_sample)
     self%problem = climlink_status()
-    self%levels = host_levels()
+    nullify (self%remap, self%p_interface)
     if (n_sample < 0) self%problem = of_table(climlink_error_argument, 'begin: ' // &
                                               number_text(n_sample) // ' samples, not 0 or more')
   end subroutine begin
@@ -179,10 +180,10 @@ contains
     type(climlink_remap), intent(in), target :: remap
     real(real64), intent(in), target :: p_interface(:, :)    !! [sample, host level + 1], Pa
 
-    self%levels = host_levels()
+    nullify (self%remap, self%p_interface)
     if (.not. remap%is_active()) return
-    self%levels%remap => remap
-    self%levels%p_interface => p_interface
+    self%remap => remap
+    self%p_interface => p_interface
   end subroutine remap_levels
 
   subroutine add(self, name, units, axes, values, taken)
@@ -355,11 +356,12 @@ contains
         end do
         if (status%ok()) values = relative_humidity(parts(:, :, 1), parts(:, :, 2), parts(:, :, 3))
       else if (remapped .and. entry%is_pressure) then
-        call midpoints(self%levels, values, status)
+        call self%remap%package_midpoints(self%p_interface(:size(values, 1), :), values, status)
       else if (remapped) then
-        allocate (parts(size(values, 1), self%levels%number(), 1))
+        allocate (parts(size(values, 1), size(self%p_interface, 2) - 1, 1))
         call self%values_of(name, first, .false., parts(:, :, 1), status)
-        if (status%ok()) call to_package(self%levels, parts(:, :, 1), values, status)
+        if (status%ok()) call self%remap%to_package(self%p_interface(:size(values, 1), :), &
+                                                    parts(:, :, 1), values, status)
       else if (associated(entry%provider)) then
         call entry%provider(entry%context, entry%name, first, values, status)
       else if (.not. entry%has_values) then
@@ -413,7 +415,7 @@ contains
                          ', which the package takes; check says all that is missing')
       return
     end if
-    remapped = self%levels%differ(input%dims)
+    remapped = associated(self%remap) .and. any(input%dims == level)
     associate (entry => self%entries(at))
       if (entry%has_values .and. .not. remapped) then
         view = in_package_order(entry, input%dims)
@@ -430,19 +432,24 @@ contains
     end associate
   end subroutine give
 
-  !> Takes a profile from the package's levels to the host's.
+  !> Takes a profile from the package's levels to the host's, with the same sum of value * dp. Where
+  !! only the remap would make a species negative, the neighbouring layers give what is missing.
   subroutine take_remapped(self, emulator, at, first, outcome)
     class(climlink_host_fields), intent(in) :: self
     type(climlink_emulator), intent(in) :: emulator
     integer, intent(in) :: at, first
     type(climlink_status), intent(inout) :: outcome
-    real(real64), dimension(self%n_sample, self%levels%number()) :: values, q
+    real(real64), dimension(self%n_sample, size(self%p_interface, 2) - 1) :: values, q
+    real(real64) :: given(self%n_sample, self%remap%package_levels())
+    real(real64), dimension(self%n_sample) :: moved, unfilled
 
-    associate (entry => self%entries(at))
-      call get_remapped(self%levels, emulator, entry%name, values, first, outcome)
+    associate (entry => self%entries(at), p_interface => self%p_interface(:self%n_sample, :))
+      call emulator%get(entry%name, given, first, outcome)
+      if (outcome%ok()) call self%remap%to_host(p_interface, given, values, outcome)
       if (outcome%ok() .and. len(entry%species) > 0) then
         call self%fetch(entry%species, q, outcome, first)
-        if (outcome%ok()) call keep_positive(self%levels, q, emulator%time_step(), values, outcome)
+        if (outcome%ok()) call self%remap%keep_positive(p_interface, q, emulator%time_step(), &
+                                                        values, moved, unfilled, outcome)
       end if
       if (.not. outcome%ok()) return
       if (climlink_fortran_write_c(entry%view, values) /= climlink_ok) then
@@ -473,7 +480,7 @@ contains
         if (at == 0) cycle
         associate (entry => self%entries(at))
           if (.not. entry%has_values) cycle
-          if (self%levels%differ(outputs(i)%dims)) then
+          if (associated(self%remap) .and. any(outputs(i)%dims == level)) then
             call self%take_remapped(emulator, at, first, outcome)
             if (.not. outcome%ok()) exit
             cycle
