@@ -9,21 +9,20 @@ module climlink_c_api
   implicit none (type, external)
   private
 
-  public :: text_query, count_query, handle_call, handle_release
-  public :: c_array, c_host_variable, c_role_input, c_role_output
-  public :: climlink_version_c, climlink_backend_c, climlink_status_name_c, climlink_last_message_c
-  public :: climlink_option_count_c, climlink_option_c, climlink_options_new_c
-  public :: climlink_options_set_c, climlink_options_free_c
-  public :: climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c
-  public :: climlink_close_c, climlink_manifest_c, climlink_digest_c, climlink_device_c
-  public :: climlink_level_count_c, climlink_time_step_c, climlink_vertical_grid_c
-  public :: climlink_host_postprocessing_c, climlink_constraints_off_c, climlink_golden_difference_c
-  public :: climlink_variable_count_c, climlink_variable_c, climlink_variable_dims_c
-  public :: climlink_variable_role_c, climlink_dim_size_c, climlink_require_units_c
-  public :: climlink_require_coordinate_c, climlink_carried_count_c, climlink_carried_c
-  public :: climlink_check_host_c, climlink_begin_c, climlink_set_c, climlink_run_c, climlink_get_c
-  public :: climlink_fortran_view_c, climlink_fortran_read_c, climlink_fortran_write_c
-  public :: c_text, c_characters, text_of
+  public :: text_query, count_query, handle_call, handle_release, c_array, c_host_variable, &
+            c_role_input, c_role_output, climlink_version_c, climlink_backend_c, &
+            climlink_status_name_c, climlink_last_message_c, climlink_option_count_c, &
+            climlink_option_c, climlink_options_new_c, climlink_options_set_c, &
+            climlink_options_free_c, climlink_read_file_c, climlink_free_c, climlink_open_c, &
+            climlink_open_bytes_c, climlink_close_c, climlink_manifest_c, climlink_digest_c, &
+            climlink_device_c, climlink_level_count_c, climlink_time_step_c, &
+            climlink_vertical_grid_c, climlink_host_postprocessing_c, climlink_constraints_off_c, &
+            climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, &
+            climlink_variable_dims_c, climlink_variable_role_c, climlink_dim_size_c, &
+            climlink_require_units_c, climlink_require_coordinate_c, climlink_carried_count_c, &
+            climlink_carried_c, climlink_check_host_c, climlink_begin_c, climlink_set_c, &
+            climlink_run_c, climlink_get_c, climlink_fortran_view_c, climlink_fortran_read_c, &
+            climlink_fortran_write_c, c_text, c_characters, text_of
 
   integer(c_int), parameter :: c_role_input = 1_c_int
   integer(c_int), parameter :: c_role_output = 2_c_int

@@ -47,16 +47,9 @@ module climlink_carried_state
     real(real64), allocatable :: start(:)                !! [sample], 1 where one begins, else 0.
     logical :: is_sent = .false.                         !! send was called, receive not yet.
   contains
-    procedure :: initialize
-    procedure :: has_state
-    procedure :: owns
+    procedure :: initialize, has_state, owns
     procedure, nopass :: steps_needed
-    procedure :: send
-    procedure :: receive
-    procedure :: begin_again
-    procedure :: state_size
-    procedure :: pack_state
-    procedure :: unpack_state
+    procedure :: send, receive, begin_again, state_size, pack_state, unpack_state
   end type climlink_carried
 
 contains

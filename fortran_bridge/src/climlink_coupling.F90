@@ -41,12 +41,7 @@ module climlink_coupling
                                                                 !! the first of each period.
     integer :: ramp_off_steps = 0                               !! step: steps without it.
   contains
-    procedure :: check
-    procedure :: weight
-    procedure :: weight_of
-    procedure :: needs_reference
-    procedure :: needs_emulator
-    procedure :: is_shadow
+    procedure :: check, weight, weight_of, needs_reference, needs_emulator, is_shadow
   end type climlink_coupling_policy
 
   !> reference (1 - weight) + emulated weight, element by element; exactly one of both at weights 0

@@ -14,8 +14,8 @@ module climlink_host_entries
   implicit none (type, external)
   private
 
-  public :: climlink_provider, host_field, new_entry, of_table, without_values
-  public :: against_package, in_package_order, spread_row
+  public :: climlink_provider, host_field, new_entry, of_table, without_values, against_package, &
+            in_package_order, spread_row
 
   character(len=*), parameter, public :: sample_axis = 'sample', level_axis = 'level'
 

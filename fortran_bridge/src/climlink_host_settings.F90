@@ -29,10 +29,7 @@ module climlink_host_settings
     real(real64) :: ramp_factor
     character(len=climlink_text_length) :: vertical_remap = 'none'   !! none or conservative
   contains
-    procedure :: set_defaults
-    procedure :: transfer_group
-    procedure :: options
-    procedure :: policy
+    procedure :: set_defaults, transfer_group, options, policy
   end type climlink_emulator_settings
 
 contains

@@ -56,24 +56,9 @@ module climlink_host_tables
   contains
     procedure :: begin
     procedure :: count => sample_count
-    procedure :: add_scalar
-    procedure :: add_profile
-    procedure :: add_field
-    procedure :: add_provider
-    procedure :: add_relative_humidity
-    procedure :: remap_levels
-    procedure :: has
-    procedure :: steps_needed
-    procedure :: check
-    procedure :: fetch
-    procedure :: send
-    procedure :: receive
-    procedure, private :: add
-    procedure, private :: find
-    procedure, private :: give
-    procedure, private :: values_of
-    procedure, private :: take_remapped
-    procedure, private :: usable
+    procedure :: add_scalar, add_profile, add_field, add_provider, add_relative_humidity, &
+                 remap_levels, has, steps_needed, check, fetch, send, receive
+    procedure, private :: add, find, give, values_of, take_remapped, usable
   end type climlink_host_fields
 
 contains

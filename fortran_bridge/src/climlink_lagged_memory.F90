@@ -91,17 +91,9 @@ module climlink_lagged_memory
     real(real64), allocatable :: taken(:, :, :)              !! Given to this step, and to the one
                                                              !! before [column, 5, 2]
   contains
-    procedure :: initialize
-    procedure :: begin_step
-    procedure :: end_step
-    procedure :: add_to
+    procedure :: initialize, begin_step, end_step, add_to
     procedure, nopass :: steps_needed
-    procedure :: serves
-    procedure :: ready
-    procedure :: get
-    procedure :: state_size
-    procedure :: pack_state
-    procedure :: unpack_state
+    procedure :: serves, ready, get, state_size, pack_state, unpack_state
   end type climlink_lags
 
 contains

@@ -11,8 +11,7 @@ module climlink_parallel
   private
 
   public :: process_rank, communicator_rank, check_communicator, agree, node_rank, &
-            broadcast_count, broadcast_bytes, stop_program
-  public :: settle
+            broadcast_count, broadcast_bytes, stop_program, settle
 
   interface
     !> Rank of this process among all, 0 where MPI does not run. Not collective.

@@ -22,28 +22,10 @@ module climlink_queries
     type(c_ptr) :: handle = c_null_ptr
     type(climlink_variable), allocatable :: inputs(:), outputs(:)    !! In the package's order.
   contains
-    procedure :: is_open
-    procedure :: n_input
-    procedure :: n_output
-    procedure :: input
-    procedure :: output
-    procedure :: input_name
-    procedure :: output_name
-    procedure :: has_input
-    procedure :: has_output
-    procedure :: dim_size
-    procedure :: carried_count
-    procedure :: carried_input
-    procedure :: carried_output
-    procedure :: level_count
-    procedure :: vertical_grid
-    procedure :: time_step
-    procedure :: golden_difference
-    procedure :: digest
-    procedure :: host_postprocessing
-    procedure :: device
-    procedure :: constraints_off
-    procedure :: manifest
+    procedure :: is_open, n_input, n_output, input, output, input_name, output_name, has_input, &
+                 has_output, dim_size, carried_count, carried_input, carried_output, level_count, &
+                 vertical_grid, time_step, golden_difference, digest, host_postprocessing, device, &
+                 constraints_off, manifest
   end type opened_package
 
 contains

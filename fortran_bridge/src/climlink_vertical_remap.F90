@@ -39,15 +39,8 @@ module climlink_vertical_remap
     real(real64), allocatable :: hyai(:), hybi(:)         !! [package level + 1]
     real(real64), allocatable :: hyam(:), hybm(:)         !! [package level]
   contains
-    procedure :: initialize
-    procedure :: initialize_from
-    procedure :: is_active
-    procedure :: package_levels
-    procedure :: text
-    procedure :: package_midpoints
-    procedure :: to_package
-    procedure :: to_host
-    procedure :: keep_positive
+    procedure :: initialize, initialize_from, is_active, package_levels, text, package_midpoints, &
+                 to_package, to_host, keep_positive
     procedure, private :: check
   end type climlink_remap
 

@@ -12,16 +12,14 @@ module climlink_compat
   implicit none (type, external)
   private
 
-  public :: c_description, c_value
-  public :: climlink_tensor_wrap_c, climlink_tensor_create_c, climlink_tensor_copy_of_c, &
-            climlink_tensor_share_c
-  public :: climlink_tensor_copy_c, climlink_tensor_zero_c, climlink_tensor_text_c, &
-            climlink_tensor_delete_c
-  public :: climlink_tensor_require_gradient_c, climlink_tensor_combine_c, climlink_tensor_reduce_c
-  public :: climlink_module_load_c, climlink_module_device_c, climlink_module_forward_c, &
-            climlink_module_call_c
-  public :: climlink_module_parameter_count_c, climlink_module_parameter_c, climlink_module_delete_c
-  public :: wrap_array, described, require, refuse, forget
+  public :: c_description, c_value, climlink_tensor_wrap_c, climlink_tensor_create_c, &
+            climlink_tensor_copy_of_c, climlink_tensor_share_c, climlink_tensor_copy_c, &
+            climlink_tensor_zero_c, climlink_tensor_text_c, climlink_tensor_delete_c, &
+            climlink_tensor_require_gradient_c, climlink_tensor_combine_c, &
+            climlink_tensor_reduce_c, climlink_module_load_c, climlink_module_device_c, &
+            climlink_module_forward_c, climlink_module_call_c, climlink_module_parameter_count_c, &
+            climlink_module_parameter_c, climlink_module_delete_c, wrap_array, described, require, &
+            refuse, forget
 
   integer(c_int), parameter, public :: c_value_tensor = 0_c_int
   integer(c_int), parameter, public :: c_value_real = 1_c_int

@@ -12,10 +12,9 @@ module ftorch_arithmetic
   implicit none (type, external)
   private
 
-  public :: operator(+), operator(-), operator(*), operator(/), operator(**)
-  public :: torch_tensor_add, torch_tensor_negative, torch_tensor_subtract, torch_tensor_multiply, &
-    torch_tensor_divide
-  public :: torch_tensor_sum, torch_tensor_mean
+  public :: operator(+), operator(-), operator(*), operator(/), operator(**), torch_tensor_add, &
+            torch_tensor_negative, torch_tensor_subtract, torch_tensor_multiply, &
+            torch_tensor_divide, torch_tensor_sum, torch_tensor_mean
 
   ! The numbers of torchscript.h.
   integer(c_int), parameter :: adds = 0_c_int
@@ -35,14 +34,14 @@ module ftorch_arithmetic
   end interface operator(-)
 
   interface operator(*)
-    module procedure torch_tensor_multiply
-    module procedure times_int8, times_int16, times_int32, times_int64, times_real32, times_real64
-    module procedure int8_times, int16_times, int32_times, int64_times, real32_times, real64_times
+    module procedure torch_tensor_multiply, times_int8, times_int16, times_int32, times_int64, &
+                     times_real32, times_real64, int8_times, int16_times, int32_times, &
+                     int64_times, real32_times, real64_times
   end interface operator(*)
 
   interface operator(/)
-    module procedure torch_tensor_divide
-    module procedure over_int8, over_int16, over_int32, over_int64, over_real32, over_real64
+    module procedure torch_tensor_divide, over_int8, over_int16, over_int32, over_int64, &
+                     over_real32, over_real64
   end interface operator(/)
 
   interface operator(**)

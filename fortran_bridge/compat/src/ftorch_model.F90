@@ -11,8 +11,7 @@ module ftorch_model
   private
 
   public :: torch_model, torch_model_delete, torch_model_forward, torch_model_is_training, &
-            torch_model_load
-  public :: torch_model_parameters, torch_model_print_parameters
+            torch_model_load, torch_model_parameters, torch_model_print_parameters
 
   !> A model. `p` is a handle of climlink, not an address.
   type :: torch_model

@@ -18,14 +18,12 @@ module ftorch_tensor
   implicit none (type, external)
   private
 
-  public :: torch_tensor, assignment(=)
-  public :: torch_tensor_from_array, torch_tensor_from_array_legacy, torch_tensor_from_blob
-  public :: torch_tensor_empty, torch_tensor_zeros, torch_tensor_ones, torch_tensor_delete
-  public :: torch_tensor_zero, torch_tensor_to, torch_tensor_print, torch_tensor_requires_grad
-  public :: torch_tensor_get_rank, torch_tensor_get_shape, torch_tensor_get_stride, &
-            torch_tensor_get_dtype
-  public :: torch_tensor_get_device_type, torch_tensor_get_device_index
-  public :: device_text, is_real, mark_gradient
+  public :: torch_tensor, assignment(=), torch_tensor_from_array, torch_tensor_from_array_legacy, &
+            torch_tensor_from_blob, torch_tensor_empty, torch_tensor_zeros, torch_tensor_ones, &
+            torch_tensor_delete, torch_tensor_zero, torch_tensor_to, torch_tensor_print, &
+            torch_tensor_requires_grad, torch_tensor_get_rank, torch_tensor_get_shape, &
+            torch_tensor_get_stride, torch_tensor_get_dtype, torch_tensor_get_device_type, &
+            torch_tensor_get_device_index, device_text, is_real, mark_gradient
 
   integer, parameter :: largest_rank = 5
   integer(c_int), parameter :: fill_none = 0_c_int
@@ -52,17 +50,15 @@ module ftorch_tensor
   !! device_type, [device_index], [requires_grad]); the first form also takes FTorch's newer
   !! `permute_dims`, by keyword.
   interface torch_tensor_from_array
-    module procedure from_int8, from_int16, from_int32, from_int64, from_real32, from_real64
-    module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, &
-                     from_real32_layout
-    module procedure from_real64_layout
+    module procedure from_int8, from_int16, from_int32, from_int64, from_real32, from_real64, &
+                     from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, &
+                     from_real32_layout, from_real64_layout
   end interface torch_tensor_from_array
 
   !> FTorch's newer name of the form with a layout.
   interface torch_tensor_from_array_legacy
     module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, &
-                     from_real32_layout
-    module procedure from_real64_layout
+                     from_real32_layout, from_real64_layout
   end interface torch_tensor_from_array_legacy
 
   !> (tensor, data, ndims, tensor_shape, layout, dtype, device_type, [device_index],

@@ -20,13 +20,13 @@ module ftorch_test_utils
   end interface assert_isclose
 
   interface allclose
-    module procedure allclose_1_real32, allclose_2_real32, allclose_3_real32
-    module procedure allclose_1_real64, allclose_2_real64, allclose_3_real64
+    module procedure allclose_1_real32, allclose_2_real32, allclose_3_real32, allclose_1_real64, &
+                     allclose_2_real64, allclose_3_real64
   end interface allclose
 
   interface assert_allclose
-    module procedure allclose_1_real32, allclose_2_real32, allclose_3_real32
-    module procedure allclose_1_real64, allclose_2_real64, allclose_3_real64
+    module procedure allclose_1_real32, allclose_2_real32, allclose_3_real32, allclose_1_real64, &
+                     allclose_2_real64, allclose_3_real64
   end interface assert_allclose
 
 contains
