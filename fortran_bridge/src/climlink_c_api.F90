@@ -158,8 +158,7 @@ module climlink_c_api
       import :: c_char, c_int, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: options
-      character(kind=c_char), intent(in) :: name(*)
-      character(kind=c_char), intent(in) :: value(*)
+      character(kind=c_char), intent(in) :: name(*), value(*)
       integer(c_int) :: status
     end function climlink_options_set_c
 
@@ -218,10 +217,8 @@ module climlink_c_api
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int), value, intent(in) :: role
       integer(c_int32_t), value, intent(in) :: index
-      type(c_ptr), intent(out) :: name
-      type(c_ptr), intent(out) :: units
-      integer(c_int64_t), intent(out) :: width
-      integer(c_int64_t), intent(out) :: offset
+      type(c_ptr), intent(out) :: name, units
+      integer(c_int64_t), intent(out) :: width, offset
       integer(c_int) :: status
     end function climlink_variable_c
 
@@ -231,8 +228,7 @@ module climlink_c_api
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int), value, intent(in) :: role
-      character(kind=c_char), intent(in) :: name(*)
-      character(kind=c_char), intent(in) :: units(*)
+      character(kind=c_char), intent(in) :: name(*), units(*)
       integer(c_int) :: status
     end function climlink_require_units_c
 
@@ -244,8 +240,7 @@ module climlink_c_api
       integer(c_int), value, intent(in) :: role
       integer(c_int32_t), value, intent(in) :: index
       integer(c_int32_t), intent(out) :: n_dim
-      type(c_ptr), intent(out) :: names
-      type(c_ptr), intent(out) :: sizes
+      type(c_ptr), intent(out) :: names, sizes
       integer(c_int) :: status
     end function climlink_variable_dims_c
 
@@ -287,8 +282,7 @@ module climlink_c_api
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int32_t), value, intent(in) :: index
-      type(c_ptr), intent(out) :: output
-      type(c_ptr), intent(out) :: input
+      type(c_ptr), intent(out) :: output, input
       integer(c_int) :: status
     end function climlink_carried_c
 

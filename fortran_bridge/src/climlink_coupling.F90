@@ -182,9 +182,7 @@ contains
   end function is_shadow
 
   elemental function blend_scalar(reference, emulated, weight) result(blended)
-    real(real64), intent(in) :: reference
-    real(real64), intent(in) :: emulated
-    real(real64), intent(in) :: weight
+    real(real64), intent(in) :: reference, emulated, weight
     real(real64) :: blended
 
     if (weight <= 0.0_real64) then

@@ -256,8 +256,7 @@ contains
   subroutine check_units(self, role, name, doing, outcome, units)
     class(climlink_emulator), intent(in) :: self
     integer(c_int), intent(in) :: role
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: doing
+    character(len=*), intent(in) :: name, doing
     type(climlink_status), intent(inout) :: outcome
     character(len=*), intent(in), optional :: units
 

@@ -22,8 +22,7 @@ module climlink_host_settings
     character(len=climlink_text_length) :: device, pinned_sha256
     integer :: threads, micro_batch
     logical :: trust_code
-    character(len=climlink_text_length) :: constraints_off(max_names)
-    character(len=climlink_text_length) :: mode, feedback, ramp
+    character(len=climlink_text_length) :: constraints_off(max_names), mode, feedback, ramp
     character(len=climlink_text_length) :: variables(max_names)
     integer :: spin_up_steps, ramp_steps, ramp_on_steps, ramp_off_steps
     real(real64) :: ramp_factor

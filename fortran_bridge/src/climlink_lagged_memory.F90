@@ -101,8 +101,7 @@ contains
   !> Makes an empty memory for the columns of this rank; 0 columns are legal.
   subroutine initialize(self, n_column, n_level, time_step, status)
     class(climlink_lags), intent(inout) :: self
-    integer, intent(in) :: n_column
-    integer, intent(in) :: n_level
+    integer, intent(in) :: n_column, n_level
     real(real64), intent(in) :: time_step                    !! [s]
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome

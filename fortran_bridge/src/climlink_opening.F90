@@ -45,8 +45,7 @@ contains
   !> Refuses a rank that leaves out other constraints than rank 0: one run would hold two physics.
   subroutine check_same_constraints(handle, comm, rank, outcome)
     type(c_ptr), intent(in) :: handle                    !! Open on every rank.
-    integer, intent(in) :: comm
-    integer, intent(in) :: rank
+    integer, intent(in) :: comm, rank
     type(climlink_status), intent(inout) :: outcome
     character(len=:), allocatable :: own, first
     integer(int8), allocatable :: bytes(:)
@@ -72,8 +71,7 @@ contains
   !! error.
   subroutine share_file(path, comm, rank, bytes, outcome)
     character(len=*), intent(in) :: path
-    integer, intent(in) :: comm
-    integer, intent(in) :: rank
+    integer, intent(in) :: comm, rank
     integer(int8), allocatable, intent(out) :: bytes(:)
     type(climlink_status), intent(out) :: outcome
     integer(int64) :: n_byte

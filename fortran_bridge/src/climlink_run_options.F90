@@ -67,8 +67,7 @@ contains
 
   subroutine set_text(self, name, value, status)
     class(climlink_options), intent(inout) :: self
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: value
+    character(len=*), intent(in) :: name, value
     type(climlink_status), intent(out), optional :: status
     type(option_value), allocatable :: more(:)
     integer :: at
@@ -103,8 +102,7 @@ contains
   !> A list of names, of which blank ones do not count.
   subroutine set_names(self, name, value, status)
     class(climlink_options), intent(inout) :: self
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: value(:)
+    character(len=*), intent(in) :: name, value(:)
     type(climlink_status), intent(out), optional :: status
     character(len=:), allocatable :: joined
     integer :: i

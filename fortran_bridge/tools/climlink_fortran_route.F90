@@ -89,8 +89,7 @@ contains
   end function argument
 
   function number(text, name, least) result(value)
-    character(len=*), intent(in) :: text
-    character(len=*), intent(in) :: name
+    character(len=*), intent(in) :: text, name
     integer, intent(in) :: least
     integer :: value, failed
 

@@ -80,8 +80,7 @@ module climlink_compat
       type(c_ptr), value, intent(in) :: data
       integer(c_int), value, intent(in) :: kind
       integer(c_int32_t), value, intent(in) :: rank
-      integer(c_int64_t), intent(in) :: shape(*)
-      integer(c_int64_t), intent(in) :: stride(*)
+      integer(c_int64_t), intent(in) :: shape(*), stride(*)
       character(kind=c_char), intent(in) :: device(*)
       type(c_ptr), intent(out) :: tensor
       integer(c_int) :: status
@@ -93,8 +92,7 @@ module climlink_compat
       import :: c_char, c_int, c_int32_t, c_ptr, c_size_t
       implicit none (type, external)
       type(*), dimension(..), intent(in), target :: values
-      integer(c_int32_t), intent(in), optional :: layout(*)
-      integer(c_int32_t), intent(in), optional :: axes(*)
+      integer(c_int32_t), intent(in), optional :: layout(*), axes(*)
       integer(c_int32_t), value, intent(in) :: n_order
       character(kind=c_char), intent(in) :: device(*)
       type(c_ptr), intent(out) :: tensor
@@ -130,10 +128,8 @@ module climlink_compat
       bind(c, name='climlink_tensor_copy')
       import :: c_int, c_int32_t, c_ptr
       implicit none (type, external)
-      type(c_ptr), value, intent(in) :: source
-      type(c_ptr), value, intent(in) :: target
-      integer(c_int32_t), value, intent(in) :: convert
-      integer(c_int32_t), value, intent(in) :: non_blocking
+      type(c_ptr), value, intent(in) :: source, target
+      integer(c_int32_t), value, intent(in) :: convert, non_blocking
       integer(c_int) :: status
     end function climlink_tensor_copy_c
 
@@ -151,8 +147,7 @@ module climlink_compat
       import :: c_int, c_ptr, c_value
       implicit none (type, external)
       integer(c_int), value, intent(in) :: operation
-      type(c_value), intent(in) :: left
-      type(c_value), intent(in) :: right
+      type(c_value), intent(in) :: left, right
       type(c_ptr), intent(out) :: output
       integer(c_int) :: status
     end function climlink_tensor_combine_c
@@ -162,8 +157,7 @@ module climlink_compat
       import :: c_int, c_ptr
       implicit none (type, external)
       integer(c_int), value, intent(in) :: reduction
-      type(c_ptr), value, intent(in) :: source
-      type(c_ptr), value, intent(in) :: target
+      type(c_ptr), value, intent(in) :: source, target
       integer(c_int) :: status
     end function climlink_tensor_reduce_c
 
@@ -180,8 +174,7 @@ module climlink_compat
       bind(c, name='climlink_module_load')
       import :: c_char, c_int, c_ptr
       implicit none (type, external)
-      character(kind=c_char), intent(in) :: path(*)
-      character(kind=c_char), intent(in) :: device(*)
+      character(kind=c_char), intent(in) :: path(*), device(*)
       type(c_ptr), intent(out) :: module
       integer(c_int) :: status
     end function climlink_module_load_c
@@ -192,8 +185,7 @@ module climlink_compat
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: module
       integer(c_int32_t), value, intent(in) :: index
-      type(c_ptr), intent(out) :: name
-      type(c_ptr), intent(out) :: tensor
+      type(c_ptr), intent(out) :: name, tensor
       integer(c_int) :: status
     end function climlink_module_parameter_c
   end interface
@@ -210,8 +202,7 @@ contains
 
   !> Ends the program with a message.
   subroutine refuse(where, message)
-    character(len=*), intent(in) :: where
-    character(len=*), intent(in) :: message
+    character(len=*), intent(in) :: where, message
 
     write (error_unit, '(4a)') '[ERROR]: ', where, ': ', message
     error stop 1
@@ -222,10 +213,8 @@ contains
   !! is; without both, index `i` is axis `i` where it lies.
   function wrap_array(values, device, where, layout, axes) result(tensor)
     type(*), dimension(..), intent(in), target :: values
-    character(len=*), intent(in) :: device
-    character(len=*), intent(in) :: where
-    integer(c_int32_t), intent(in), optional :: layout(:)
-    integer(c_int32_t), intent(in), optional :: axes(:)
+    character(len=*), intent(in) :: device, where
+    integer(c_int32_t), intent(in), optional :: layout(:), axes(:)
     type(c_ptr) :: tensor
     integer, parameter :: capacity = 1024
     character(kind=c_char), target :: message(capacity)

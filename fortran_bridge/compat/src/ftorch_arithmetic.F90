@@ -51,8 +51,7 @@ module ftorch_arithmetic
 contains
 
   function torch_tensor_add(tensor1, tensor2) result(output)
-    type(torch_tensor), intent(in) :: tensor1
-    type(torch_tensor), intent(in) :: tensor2
+    type(torch_tensor), intent(in) :: tensor1, tensor2
     type(torch_tensor) :: output
 
     call require(climlink_tensor_combine_c(adds, c_value(tensor=tensor1%p), &
@@ -61,8 +60,7 @@ contains
   end function torch_tensor_add
 
   function torch_tensor_subtract(tensor1, tensor2) result(output)
-    type(torch_tensor), intent(in) :: tensor1
-    type(torch_tensor), intent(in) :: tensor2
+    type(torch_tensor), intent(in) :: tensor1, tensor2
     type(torch_tensor) :: output
 
     call require(climlink_tensor_combine_c(subtracts, c_value(tensor=tensor1%p), &
@@ -71,8 +69,7 @@ contains
   end function torch_tensor_subtract
 
   function torch_tensor_multiply(tensor1, tensor2) result(output)
-    type(torch_tensor), intent(in) :: tensor1
-    type(torch_tensor), intent(in) :: tensor2
+    type(torch_tensor), intent(in) :: tensor1, tensor2
     type(torch_tensor) :: output
 
     call require(climlink_tensor_combine_c(multiplies, c_value(tensor=tensor1%p), &
@@ -81,8 +78,7 @@ contains
   end function torch_tensor_multiply
 
   function torch_tensor_divide(tensor1, tensor2) result(output)
-    type(torch_tensor), intent(in) :: tensor1
-    type(torch_tensor), intent(in) :: tensor2
+    type(torch_tensor), intent(in) :: tensor1, tensor2
     type(torch_tensor) :: output
 
     call require(climlink_tensor_combine_c(divides, c_value(tensor=tensor1%p), &

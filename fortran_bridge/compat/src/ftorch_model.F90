@@ -31,8 +31,7 @@ contains
     character(len=*), intent(in) :: filename
     integer(c_int), intent(in) :: device_type
     integer(c_int), optional, intent(in) :: device_index
-    logical, optional, intent(in) :: requires_grad
-    logical, optional, intent(in) :: is_training
+    logical, optional, intent(in) :: requires_grad, is_training
     character(len=*), parameter :: here = 'torch_model_load'
 
     ! What gradients it asks for is known from the parameters, and no graph follows either way.
@@ -52,8 +51,7 @@ contains
   !! keep their memory, without a graph.
   subroutine torch_model_forward(model, input_tensors, output_tensors, requires_grad)
     type(torch_model), intent(in) :: model
-    type(torch_tensor), intent(in) :: input_tensors(:)
-    type(torch_tensor), intent(in) :: output_tensors(:)
+    type(torch_tensor), intent(in) :: input_tensors(:), output_tensors(:)
     logical, optional, intent(in) :: requires_grad
     character(len=*), parameter :: here = 'torch_model_forward'
     type(c_value) :: inputs(size(input_tensors))

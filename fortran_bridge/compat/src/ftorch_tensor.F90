@@ -112,13 +112,11 @@ contains
     integer(c_int), intent(in) :: ndims
     integer(c_int64_t), intent(in) :: tensor_shape(:)
     integer(ftorch_int), intent(in) :: layout(:)
-    integer(c_int), intent(in) :: dtype
-    integer(c_int), intent(in) :: device_type
+    integer(c_int), intent(in) :: dtype, device_type
     integer, optional, intent(in) :: device_index
     logical, optional, intent(in) :: requires_grad
     character(len=*), parameter :: here = 'torch_tensor_from_blob'
-    integer(c_int64_t) :: strides(largest_rank)
-    integer(c_int64_t) :: elements
+    integer(c_int64_t) :: strides(largest_rank), elements
     integer :: i
 
     call check_extents(ndims, tensor_shape, size(layout), here)
@@ -142,10 +140,8 @@ contains
     type(torch_tensor), intent(inout) :: tensor
     type(c_ptr), intent(in) :: data
     integer(c_int), intent(in) :: ndims
-    integer(c_int64_t), intent(in) :: tensor_shape(:)
-    integer(c_int64_t), intent(in) :: tensor_strides(:)
-    integer(c_int), intent(in) :: dtype
-    integer(c_int), intent(in) :: device_type
+    integer(c_int64_t), intent(in) :: tensor_shape(:), tensor_strides(:)
+    integer(c_int), intent(in) :: dtype, device_type
     integer, optional, intent(in) :: device_index
     logical, optional, intent(in) :: requires_grad
     character(len=*), parameter :: here = 'torch_tensor_from_blob'
@@ -179,11 +175,9 @@ contains
   subroutine create(tensor, fill, ndims, tensor_shape, dtype, device_type, device_index, &
                     requires_grad, where)
     type(torch_tensor), intent(inout) :: tensor
-    integer(c_int), intent(in) :: fill
-    integer(c_int), intent(in) :: ndims
+    integer(c_int), intent(in) :: fill, ndims
     integer(c_int64_t), intent(in) :: tensor_shape(:)
-    integer(c_int), intent(in) :: dtype
-    integer(c_int), intent(in) :: device_type
+    integer(c_int), intent(in) :: dtype, device_type
     integer, optional, intent(in) :: device_index
     logical, optional, intent(in) :: requires_grad
     character(len=*), intent(in) :: where

@@ -169,8 +169,7 @@ contains
   ! host and lays it out, if need be.
   subroutine locate(tensor, kind_number, array_rank, values, extents)
     class(torch_tensor), intent(inout) :: tensor
-    integer, intent(in) :: kind_number
-    integer, intent(in) :: array_rank
+    integer, intent(in) :: kind_number, array_rank
     type(c_ptr), intent(out) :: values
     integer(int64), allocatable, intent(out) :: extents(:)
     character(len=*), parameter :: here = 'torch_tensor%to_array'
