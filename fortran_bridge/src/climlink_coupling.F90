@@ -20,14 +20,13 @@ module climlink_coupling
   implicit none (type, external)
   private
 
-  public :: climlink_coupling_policy, climlink_blend
+  public :: climlink_coupling_policy, climlink_blend, coupling_entries
 
   integer, parameter :: name_length = 256
 
-  type :: climlink_coupling_policy
+  !> What hosts set, each by an entry of its own namelist.
+  type :: coupling_entries
     character(len=name_length) :: mode = 'full'                 !! full, partial or shadow
-    character(len=name_length), allocatable :: variables(:)     !! Outputs blended in partial mode;
-                                                                !! else the reference's.
     character(len=name_length) :: feedback = 'reference'        !! In shadow mode, which feeds back:
                                                                 !! reference or emulator.
     integer :: spin_up_steps = 0                                !! Steps of the reference alone
@@ -40,6 +39,11 @@ module climlink_coupling
     integer :: ramp_on_steps = 0                                !! step: steps with the emulator,
                                                                 !! the first of each period.
     integer :: ramp_off_steps = 0                               !! step: steps without it.
+  end type coupling_entries
+
+  type, extends(coupling_entries) :: climlink_coupling_policy
+    character(len=name_length), allocatable :: variables(:)     !! Outputs blended in partial mode;
+                                                                !! else the reference's.
   contains
     procedure :: check, weight, weight_of, needs_reference, needs_emulator, is_shadow
   end type climlink_coupling_policy
