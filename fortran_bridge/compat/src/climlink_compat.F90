@@ -21,9 +21,8 @@ module climlink_compat
             climlink_module_parameter_c, climlink_module_delete_c, wrap_array, described, require, &
             refuse, forget
 
-  integer(c_int), parameter, public :: c_value_tensor = 0_c_int
-  integer(c_int), parameter, public :: c_value_real = 1_c_int
-  integer(c_int), parameter, public :: c_value_integer = 2_c_int
+  integer(c_int), parameter, public :: c_value_tensor = 0_c_int, c_value_real = 1_c_int, &
+    c_value_integer = 2_c_int
   integer(c_int), parameter, public :: c_ok = 0_c_int
 
   !> `climlink_value` of torchscript.h, member by member.

@@ -17,13 +17,9 @@ module ftorch_arithmetic
             torch_tensor_divide, torch_tensor_sum, torch_tensor_mean
 
   ! The numbers of torchscript.h.
-  integer(c_int), parameter :: adds = 0_c_int
-  integer(c_int), parameter :: subtracts = 1_c_int
-  integer(c_int), parameter :: multiplies = 2_c_int
-  integer(c_int), parameter :: divides = 3_c_int
-  integer(c_int), parameter :: raises = 4_c_int
-  integer(c_int), parameter :: sums = 0_c_int
-  integer(c_int), parameter :: averages = 1_c_int
+  integer(c_int), parameter :: adds = 0_c_int, subtracts = 1_c_int, multiplies = 2_c_int, &
+    divides = 3_c_int, raises = 4_c_int
+  integer(c_int), parameter :: sums = 0_c_int, averages = 1_c_int
 
   interface operator(+)
     module procedure torch_tensor_add

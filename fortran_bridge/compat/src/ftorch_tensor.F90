@@ -26,9 +26,7 @@ module ftorch_tensor
             torch_tensor_get_device_index, device_text, is_real, mark_gradient
 
   integer, parameter :: largest_rank = 5
-  integer(c_int), parameter :: fill_none = 0_c_int
-  integer(c_int), parameter :: fill_zeros = 1_c_int
-  integer(c_int), parameter :: fill_ones = 2_c_int
+  integer(c_int), parameter :: fill_none = 0_c_int, fill_zeros = 1_c_int, fill_ones = 2_c_int
 
   !> A tensor. `p` is a handle of climlink, not an address.
   type :: torch_tensor
