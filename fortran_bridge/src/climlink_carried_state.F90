@@ -65,7 +65,6 @@ contains
     character(len=64) :: text
     integer :: i
 
-    outcome%message = ''
     if (.not. emulator%is_open()) then
       outcome = refusal(climlink_error_state, &
                         'initialize: the emulator is not open; call open first')
@@ -157,11 +156,10 @@ contains
     if (outcome%ok()) call emulator%set(self%start_name, self%start, 1, outcome)
     if (outcome%ok()) then
       do i = 1, size(self%pairs)
-        associate (pair => self%pairs(i))
-          outcome = outcome_of(climlink_set_c(handle_of(emulator), c_characters(pair%input), &
-                                              view_of_pair(pair), 0_c_int64_t), &
-                               process_rank(), 'set')
-        end associate
+        outcome = outcome_of(climlink_set_c(handle_of(emulator), &
+                                            c_characters(self%pairs(i)%input), &
+                                            view_of_pair(self%pairs(i)), 0_c_int64_t), &
+                             process_rank(), 'set')
         if (.not. outcome%ok()) exit
       end do
     end if
@@ -185,11 +183,10 @@ contains
     end if
     if (outcome%ok()) then
       do i = 1, size(self%pairs)
-        associate (pair => self%pairs(i))
-          outcome = outcome_of(climlink_get_c(handle_of(emulator), c_characters(pair%output), &
-                                              view_of_pair(pair), 0_c_int64_t), &
-                               process_rank(), 'get')
-        end associate
+        outcome = outcome_of(climlink_get_c(handle_of(emulator), &
+                                            c_characters(self%pairs(i)%output), &
+                                            view_of_pair(self%pairs(i)), 0_c_int64_t), &
+                             process_rank(), 'get')
         if (.not. outcome%ok()) exit
       end do
     end if
@@ -314,7 +311,6 @@ contains
     character(len=*), intent(in) :: doing
     type(climlink_status), intent(out) :: outcome
 
-    outcome%message = ''
     if (.not. allocated(self%pairs)) then
       outcome = refusal(climlink_error_state, doing // ': call initialize first')
     else if (.not. self%has_state()) then

@@ -223,7 +223,6 @@ contains
     type(climlink_status), intent(out) :: outcome
     integer, intent(in), optional :: comm
 
-    outcome%message = ''
     if (present(comm)) outcome = check_communicator(comm)
     if (.not. outcome%ok()) return
     if (self%is_open()) then
@@ -240,17 +239,10 @@ contains
     class(climlink_emulator), intent(in) :: self
     character(len=*), intent(in) :: doing
     type(climlink_status), intent(out) :: outcome
-    integer :: rank
 
-    outcome%message = ''
-    if (.not. self%is_open()) then
-      rank = self%rank
-      if (rank < 0) rank = process_rank()
-      outcome = failure(climlink_error_state, rank, &
-                        doing &
-                        // ': the emulator is not open; call open first (assignment does not ' // &
-                        'copy an emulator)')
-    end if
+    if (.not. self%is_open()) outcome = failure( &
+      climlink_error_state, merge(process_rank(), self%rank, self%rank < 0), doing // &
+      ': the emulator is not open; call open first (assignment does not copy an emulator)')
   end subroutine check_open
 
   subroutine check_units(self, role, name, doing, outcome, units)

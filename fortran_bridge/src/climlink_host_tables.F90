@@ -32,7 +32,7 @@ module climlink_host_tables
                              climlink_status, failure, outcome_of
   use climlink_host_entries, only: against_package, climlink_provider, host_field, &
                                    in_package_order, level => level_axis, new_entry, of_table, &
-                                   sample => sample_axis, spread_row, without_values
+                                   sample => sample_axis, spread_row
   use climlink_humidity, only: relative_humidity
   use climlink_parallel, only: process_rank, settle
   use climlink_queries, only: handle_of, inputs_of, outputs_of
@@ -204,7 +204,6 @@ contains
     character(len=*), intent(in) :: doing
     type(climlink_status) :: outcome
 
-    outcome%message = ''
     if (self%n_sample < 0) then
       outcome = of_table(climlink_error_state, doing // ': call begin before the first entry')
     else if (.not. self%problem%ok()) then
@@ -350,7 +349,8 @@ contains
       else if (associated(entry%provider)) then
         call entry%provider(entry%context, entry%name, first, values, status)
       else if (.not. entry%has_values) then
-        status = without_values(entry)
+        status = of_table(climlink_error_state, entry%name // &
+                          ' is declared without an array, or with one that is not allocated')
       else if (climlink_fortran_read_c(entry%view, values) /= climlink_ok) then
         status = of_table(climlink_error_shape, entry%name // &
                           ': the array has not the shape of the values asked for')

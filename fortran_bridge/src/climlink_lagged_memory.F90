@@ -107,7 +107,6 @@ contains
     type(climlink_status) :: outcome
     character(len=96) :: text
 
-    outcome%message = ''
     if (n_column < 0 .or. n_level < 1 .or. .not. time_step > 0.0_real64) then
       write (text, '(2(a,i0),a,es12.4,a)') 'initialize: ', n_column, ' columns of ', n_level, &
         ' levels and a time step of', time_step, ' s make no memory'
@@ -453,7 +452,6 @@ contains
     logical, intent(in) :: within
     type(climlink_status), intent(out) :: outcome
 
-    outcome%message = ''
     if (.not. allocated(self%before)) then
       outcome = refusal(climlink_error_state, doing // ': call initialize first')
     else if (within .and. .not. self%within_step) then

@@ -58,7 +58,6 @@ contains
     character(len=:), allocatable :: problem
     integer :: n
 
-    outcome%message = ''
     self%rank = process_rank()
     if (allocated(self%hyai)) deallocate (self%hyai, self%hybi, self%hyam, self%hybm)
     n = size(hyai) - 1
@@ -117,7 +116,6 @@ contains
     real(real64), allocatable :: hyai(:), hybi(:)
     real(real64) :: p0
 
-    outcome%message = ''
     if (choice == remap_conservative) then
       call emulator%vertical_grid(p0, hyai, hybi)
       if (size(hyai) == 0) then
