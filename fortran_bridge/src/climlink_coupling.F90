@@ -48,12 +48,6 @@ module climlink_coupling
     procedure :: check, weight, weight_of, needs_reference, needs_emulator, is_shadow
   end type climlink_coupling_policy
 
-  !> reference (1 - weight) + emulated weight, element by element; exactly one of both at weights 0
-  !! and 1.
-  interface climlink_blend
-    module procedure blend_scalar
-  end interface climlink_blend
-
 contains
 
   !> Fails if an entry makes no sense, would be ignored, or names a variable that is no output of
@@ -185,7 +179,9 @@ contains
     yes = self%mode == 'shadow' .and. step > self%spin_up_steps
   end function is_shadow
 
-  elemental function blend_scalar(reference, emulated, weight) result(blended)
+  !> reference (1 - weight) + emulated weight, element by element; exactly one of both at weights 0
+  !! and 1.
+  elemental function climlink_blend(reference, emulated, weight) result(blended)
     real(real64), intent(in) :: reference, emulated, weight
     real(real64) :: blended
 
@@ -196,6 +192,6 @@ contains
     else
       blended = (1.0_real64 - weight) * reference + weight * emulated
     end if
-  end function blend_scalar
+  end function climlink_blend
 
 end module climlink_coupling

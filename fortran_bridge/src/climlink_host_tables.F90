@@ -58,7 +58,7 @@ module climlink_host_tables
     procedure :: count => sample_count
     procedure :: add_scalar, add_profile, add_field, add_provider, add_relative_humidity, &
                  remap_levels, has, steps_needed, check, fetch, send, receive
-    procedure, private :: add, find, give, values_of, take_remapped, usable
+    procedure, private :: find, give, values_of, take_remapped, usable
   end type climlink_host_fields
 
 contains
@@ -93,7 +93,7 @@ contains
     type(*), dimension(..), intent(in), optional, target :: values    !! [sample], a real kind.
     logical, intent(in), optional :: taken                   !! An output that the host needs.
 
-    call self%add(name, units, sample, values, taken)
+    call self%add_field(name, units, sample, values, taken)
   end subroutine add_scalar
 
   !> Declares one profile per sample.
@@ -109,26 +109,15 @@ contains
                                                              !! remap does not make that negative.
 
     if (present(axes)) then
-      call self%add(name, units, axes, values, taken)
+      call self%add_field(name, units, axes, values, taken)
     else
-      call self%add(name, units, sample // ' ' // level, values, taken)
+      call self%add_field(name, units, sample // ' ' // level, values, taken)
     end if
     associate (entry => self%entries(self%n_entry))
       if (present(is_pressure)) entry%is_pressure = is_pressure
       if (present(species)) entry%species = trim(species)
     end associate
   end subroutine add_profile
-
-  !> Declares a variable of other dims, such as 'sample lat lon' or 'lon lat sample'.
-  subroutine add_field(self, name, units, axes, values, taken)
-    class(climlink_host_fields), intent(inout) :: self
-    character(len=*), intent(in) :: name, units
-    character(len=*), intent(in) :: axes                     !! In the array's order, by blanks.
-    type(*), dimension(..), intent(in), optional, target :: values
-    logical, intent(in), optional :: taken
-
-    call self%add(name, units, axes, values, taken)
-  end subroutine add_field
 
   !> Declares an input that is made where a package wants it.
   subroutine add_provider(self, name, units, provider, axes, context, steps_needed)
@@ -139,7 +128,7 @@ contains
     class(*), intent(in), target :: context                  !! Handed to provider.
     integer, intent(in), optional :: steps_needed            !! Of the host before it has a value.
 
-    call self%add(name, units, axes)
+    call self%add_field(name, units, axes)
     associate (entry => self%entries(self%n_entry))
       entry%provider => provider
       entry%context => context
@@ -153,7 +142,7 @@ contains
     class(climlink_host_fields), intent(inout) :: self
     character(len=*), intent(in) :: name, temperature, vapor, pressure
 
-    call self%add(name, '1', sample // ' ' // level)
+    call self%add_field(name, '1', sample // ' ' // level)
     self%entries(self%n_entry)%humidity_of = [character(len=name_length) :: temperature, vapor, &
                                               pressure]
   end subroutine add_relative_humidity
@@ -171,9 +160,11 @@ contains
     self%p_interface => p_interface
   end subroutine remap_levels
 
-  subroutine add(self, name, units, axes, values, taken)
+  !> Declares a variable of other dims, such as 'sample lat lon' or 'lon lat sample'.
+  subroutine add_field(self, name, units, axes, values, taken)
     class(climlink_host_fields), intent(inout) :: self
-    character(len=*), intent(in) :: name, units, axes
+    character(len=*), intent(in) :: name, units
+    character(len=*), intent(in) :: axes                     !! In the array's order, by blanks.
     type(*), dimension(..), intent(in), optional, target :: values
     logical, intent(in), optional :: taken
     type(host_field), allocatable :: more(:)
@@ -194,7 +185,7 @@ contains
     end associate
     self%n_entry = self%n_entry + 1
     if (self%problem%ok()) self%problem = outcome
-  end subroutine add
+  end subroutine add_field
 
   !> What stands against using the table with an emulator: no begin, an entry that makes no sense,
   !! an emulator that is not open.
