@@ -3,8 +3,9 @@ module climlink_opening
   use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int64_t, c_loc, c_null_ptr, &
                                          c_ptr
   use, intrinsic :: iso_fortran_env, only: int64, int8
-  use climlink_c_api, only: c_characters, c_text, climlink_close_c, climlink_constraints_off_c, &
-                            climlink_free_c, climlink_open_bytes_c, climlink_read_file_c
+  use climlink_c_api, only: c_characters, climlink_close_c, climlink_constraints_off_c, &
+                            climlink_free_c, climlink_open_bytes_c, climlink_read_file_c, &
+                            text_answer
   use climlink_errors, only: climlink_error_argument, climlink_error_internal, climlink_ok, &
                              climlink_status, failure, outcome_of
   use climlink_parallel, only: agree, broadcast_bytes, broadcast_count, node_rank
@@ -50,10 +51,8 @@ contains
     character(len=:), allocatable :: own, first
     integer(int8), allocatable :: bytes(:)
     integer(int64) :: n_byte
-    type(c_ptr) :: names
 
-    own = ''
-    if (climlink_constraints_off_c(handle, names) == climlink_ok) own = c_text(names)
+    own = text_answer(climlink_constraints_off_c, handle)
     n_byte = len(own)
     call broadcast_count(comm, n_byte)
     allocate (bytes(n_byte), source=0_int8)

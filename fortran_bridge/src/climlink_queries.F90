@@ -8,7 +8,7 @@ module climlink_queries
                             climlink_device_c, climlink_digest_c, climlink_dim_size_c, &
                             climlink_golden_difference_c, climlink_host_postprocessing_c, &
                             climlink_level_count_c, climlink_manifest_c, climlink_time_step_c, &
-                            climlink_vertical_grid_c, text_query
+                            climlink_vertical_grid_c, text_answer
   use climlink_errors, only: climlink_ok
   use climlink_variables, only: climlink_variable, no_variable, position_of, read_variables
   implicit none (type, external)
@@ -247,7 +247,7 @@ contains
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
 
-    text = answer(self, climlink_digest_c)
+    text = text_answer(climlink_digest_c, self%handle)
   end function digest
 
   !> Device in use, such as cpu or cuda:1; '' if closed.
@@ -255,7 +255,7 @@ contains
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
 
-    text = answer(self, climlink_device_c)
+    text = text_answer(climlink_device_c, self%handle)
   end function device
 
   !> Constraints that are switched off, in the package's order, separated by commas; '' for none.
@@ -263,7 +263,7 @@ contains
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
 
-    text = answer(self, climlink_constraints_off_c)
+    text = text_answer(climlink_constraints_off_c, self%handle)
   end function constraints_off
 
   !> What the graph asks of the host: none, or legacy for an imported wrapper that relies on E3SM's
@@ -272,7 +272,7 @@ contains
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
 
-    text = answer(self, climlink_host_postprocessing_c)
+    text = text_answer(climlink_host_postprocessing_c, self%handle)
   end function host_postprocessing
 
   !> The package's manifest as JSON text; '' if closed.
@@ -280,18 +280,7 @@ contains
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
 
-    text = answer(self, climlink_manifest_c)
+    text = text_answer(climlink_manifest_c, self%handle)
   end function manifest
-
-  !> What the library answers; '' if closed.
-  function answer(self, query) result(text)
-    class(opened_package), intent(in) :: self
-    procedure(text_query) :: query
-    character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
-
-    text = ''
-    if (query(self%handle, pointer) == climlink_ok) text = c_text(pointer)
-  end function answer
 
 end module climlink_queries

@@ -7,8 +7,7 @@ module climlink_compat
   use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_int, c_int32_t, &
                                          c_int64_t, c_loc, c_null_char, c_null_ptr, c_ptr, c_size_t
   use, intrinsic :: iso_fortran_env, only: error_unit
-  use climlink_c_api, only: c_characters, c_text, climlink_last_message_c, count_query, &
-                            handle_call, handle_release, text_query
+  use climlink_c_api, only: c_characters, c_text, climlink_last_message_c
   implicit none (type, external)
   private
 
@@ -47,29 +46,17 @@ module climlink_compat
   end type c_description
 
   abstract interface
-    !> Outputs are handles: written to by forward, made by call.
-    function module_run(module, inputs, n_input, outputs, n_output) result(status) bind(c)
-      import :: c_int, c_int32_t, c_ptr, c_value
+    !> Leaves a null pointer.
+    function handle_release(handle) result(status) bind(c)
+      import :: c_int, c_ptr
       implicit none (type, external)
-      type(c_ptr), value, intent(in) :: module
-      type(c_value), intent(in) :: inputs(*)
-      integer(c_int32_t), value, intent(in) :: n_input
-      type(c_ptr), intent(inout) :: outputs(*)
-      integer(c_int32_t), value, intent(in) :: n_output
+      type(c_ptr), intent(inout) :: handle
       integer(c_int) :: status
-    end function module_run
+    end function handle_release
   end interface
 
-  procedure(text_query), bind(c, name='climlink_tensor_share') :: climlink_tensor_share_c
-  procedure(text_query), bind(c, name='climlink_tensor_text') :: climlink_tensor_text_c
-  procedure(text_query), bind(c, name='climlink_module_device') :: climlink_module_device_c
-  procedure(count_query), bind(c, name='climlink_module_parameter_count') :: &
-    climlink_module_parameter_count_c
-  procedure(handle_call), bind(c, name='climlink_tensor_zero') :: climlink_tensor_zero_c
   procedure(handle_release), bind(c, name='climlink_tensor_delete') :: climlink_tensor_delete_c
   procedure(handle_release), bind(c, name='climlink_module_delete') :: climlink_module_delete_c
-  procedure(module_run), bind(c, name='climlink_module_forward') :: climlink_module_forward_c
-  procedure(module_run), bind(c, name='climlink_module_call') :: climlink_module_call_c
 
   interface
     function climlink_tensor_wrap_c(data, kind, rank, shape, stride, device, tensor) &
@@ -187,6 +174,73 @@ module climlink_compat
       type(c_ptr), intent(out) :: name, tensor
       integer(c_int) :: status
     end function climlink_module_parameter_c
+
+    function climlink_tensor_share_c(source, tensor) result(status) &
+      bind(c, name='climlink_tensor_share')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: source
+      type(c_ptr), intent(out) :: tensor
+      integer(c_int) :: status
+    end function climlink_tensor_share_c
+
+    function climlink_tensor_text_c(tensor, text) result(status) &
+      bind(c, name='climlink_tensor_text')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: tensor
+      type(c_ptr), intent(out) :: text
+      integer(c_int) :: status
+    end function climlink_tensor_text_c
+
+    function climlink_module_device_c(module, device) result(status) &
+      bind(c, name='climlink_module_device')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: module
+      type(c_ptr), intent(out) :: device
+      integer(c_int) :: status
+    end function climlink_module_device_c
+
+    function climlink_module_forward_c(module, inputs, n_input, outputs, n_output) result(status) &
+      bind(c, name='climlink_module_forward')
+      import :: c_int, c_int32_t, c_ptr, c_value
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: module
+      type(c_value), intent(in) :: inputs(*)
+      integer(c_int32_t), value, intent(in) :: n_input
+      type(c_ptr), intent(in) :: outputs(*)
+      integer(c_int32_t), value, intent(in) :: n_output
+      integer(c_int) :: status
+    end function climlink_module_forward_c
+
+    function climlink_module_call_c(module, inputs, n_input, outputs, n_output) result(status) &
+      bind(c, name='climlink_module_call')
+      import :: c_int, c_int32_t, c_ptr, c_value
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: module
+      type(c_value), intent(in) :: inputs(*)
+      integer(c_int32_t), value, intent(in) :: n_input
+      type(c_ptr), intent(inout) :: outputs(*)
+      integer(c_int32_t), value, intent(in) :: n_output
+      integer(c_int) :: status
+    end function climlink_module_call_c
+
+    function climlink_module_parameter_count_c(module, count) result(status) &
+      bind(c, name='climlink_module_parameter_count')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: module
+      integer(c_int32_t), intent(out) :: count
+      integer(c_int) :: status
+    end function climlink_module_parameter_count_c
+
+    function climlink_tensor_zero_c(tensor) result(status) bind(c, name='climlink_tensor_zero')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: tensor
+      integer(c_int) :: status
+    end function climlink_tensor_zero_c
   end interface
 
 contains
