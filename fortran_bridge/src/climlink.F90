@@ -31,15 +31,13 @@ module climlink
   implicit none (type, external)
   private
 
-  public :: climlink_emulator, climlink_status, climlink_version, climlink_backend
-  public :: climlink_host_fields, climlink_options, climlink_provider, climlink_variable
-  public :: climlink_ok, climlink_error_argument, climlink_error_file, climlink_error_package, &
-            climlink_error_schema
-  public :: climlink_error_digest, climlink_error_host, climlink_error_variable, &
-            climlink_error_shape, climlink_error_nonfinite
-  public :: climlink_error_golden, climlink_error_graph, climlink_error_device, &
-            climlink_error_backend, climlink_error_state
-  public :: climlink_error_internal
+  public :: climlink_emulator, climlink_status, climlink_version, climlink_backend, &
+            climlink_host_fields, climlink_options, climlink_provider, climlink_variable, &
+            climlink_ok, climlink_error_argument, climlink_error_file, climlink_error_package, &
+            climlink_error_schema, climlink_error_digest, climlink_error_host, &
+            climlink_error_variable, climlink_error_shape, climlink_error_nonfinite, &
+            climlink_error_golden, climlink_error_graph, climlink_error_device, &
+            climlink_error_backend, climlink_error_state, climlink_error_internal
 
 contains
 

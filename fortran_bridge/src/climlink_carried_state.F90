@@ -47,16 +47,9 @@ module climlink_carried_state
     real(real64), allocatable :: start(:)                !! [sample], 1 where one begins, else 0.
     logical :: is_sent = .false.                         !! send was called, receive not yet.
   contains
-    procedure :: initialize
-    procedure :: has_state
-    procedure :: owns
+    procedure :: initialize, has_state, owns
     procedure, nopass :: steps_needed
-    procedure :: send
-    procedure :: receive
-    procedure :: begin_again
-    procedure :: state_size
-    procedure :: pack_state
-    procedure :: unpack_state
+    procedure :: send, receive, begin_again, state_size, pack_state, unpack_state
   end type climlink_carried
 
 contains
@@ -72,7 +65,6 @@ contains
     character(len=64) :: text
     integer :: i
 
-    outcome%message = ''
     if (.not. emulator%is_open()) then
       outcome = refusal(climlink_error_state, &
                         'initialize: the emulator is not open; call open first')
@@ -164,11 +156,10 @@ contains
     if (outcome%ok()) call emulator%set(self%start_name, self%start, 1, outcome)
     if (outcome%ok()) then
       do i = 1, size(self%pairs)
-        associate (pair => self%pairs(i))
-          outcome = outcome_of(climlink_set_c(handle_of(emulator), c_characters(pair%input), &
-                                              view_of_pair(pair), 0_c_int64_t), &
-                               process_rank(), 'set')
-        end associate
+        outcome = outcome_of(climlink_set_c(handle_of(emulator), &
+                                            c_characters(self%pairs(i)%input), &
+                                            view_of_pair(self%pairs(i)), 0_c_int64_t), &
+                             process_rank(), 'set')
         if (.not. outcome%ok()) exit
       end do
     end if
@@ -192,11 +183,10 @@ contains
     end if
     if (outcome%ok()) then
       do i = 1, size(self%pairs)
-        associate (pair => self%pairs(i))
-          outcome = outcome_of(climlink_get_c(handle_of(emulator), c_characters(pair%output), &
-                                              view_of_pair(pair), 0_c_int64_t), &
-                               process_rank(), 'get')
-        end associate
+        outcome = outcome_of(climlink_get_c(handle_of(emulator), &
+                                            c_characters(self%pairs(i)%output), &
+                                            view_of_pair(self%pairs(i)), 0_c_int64_t), &
+                             process_rank(), 'get')
         if (.not. outcome%ok()) exit
       end do
     end if
@@ -321,7 +311,6 @@ contains
     character(len=*), intent(in) :: doing
     type(climlink_status), intent(out) :: outcome
 
-    outcome%message = ''
     if (.not. allocated(self%pairs)) then
       outcome = refusal(climlink_error_state, doing // ': call initialize first')
     else if (.not. self%has_state()) then

@@ -96,13 +96,11 @@ contains
     integer, intent(in) :: n_column                  !! Columns of all chunks of this rank together.
     type(climlink_status), intent(out), optional :: status  !! What became of the call.
     type(climlink_status) :: outcome
-    integer(c_int) :: code
 
     call check_open(self, 'begin', outcome)
-    if (outcome%ok()) then
-      code = climlink_begin_c(handle_of(self), int(n_column, c_int64_t))
-      outcome = outcome_of(code, self%rank, 'begin')
-    end if
+    if (outcome%ok()) outcome = outcome_of(climlink_begin_c(handle_of(self), &
+                                                            int(n_column, c_int64_t)), &
+                                           self%rank, 'begin')
     call settle(outcome, status)
   end subroutine emulator_begin
 
@@ -185,14 +183,11 @@ contains
     real(real64), intent(in) :: values(:)                      !! In the package's units and order.
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     type(climlink_status) :: outcome
-    integer(c_int) :: code
 
     call check_open(self, 'require_coordinate ' // trim(dim), outcome)
-    if (outcome%ok()) then
-      code = climlink_require_coordinate_c(handle_of(self), c_characters(dim), values, &
-                                           size(values, kind=c_int64_t))
-      outcome = outcome_of(code, self%rank, 'require_coordinate')
-    end if
+    if (outcome%ok()) outcome = outcome_of( &
+      climlink_require_coordinate_c(handle_of(self), c_characters(dim), values, &
+                                    size(values, kind=c_int64_t)), self%rank, 'require_coordinate')
     call settle(outcome, status)
   end subroutine emulator_require_coordinate
 
@@ -228,7 +223,6 @@ contains
     type(climlink_status), intent(out) :: outcome
     integer, intent(in), optional :: comm
 
-    outcome%message = ''
     if (present(comm)) outcome = check_communicator(comm)
     if (.not. outcome%ok()) return
     if (self%is_open()) then
@@ -245,31 +239,22 @@ contains
     class(climlink_emulator), intent(in) :: self
     character(len=*), intent(in) :: doing
     type(climlink_status), intent(out) :: outcome
-    integer :: rank
 
-    outcome%message = ''
-    if (.not. self%is_open()) then
-      rank = self%rank
-      if (rank < 0) rank = process_rank()
-      outcome = failure(climlink_error_state, rank, &
-                        doing &
-                        // ': the emulator is not open; call open first (assignment does not ' // &
-                        'copy an emulator)')
-    end if
+    if (.not. self%is_open()) outcome = failure( &
+      climlink_error_state, merge(process_rank(), self%rank, self%rank < 0), doing // &
+      ': the emulator is not open; call open first (assignment does not copy an emulator)')
   end subroutine check_open
 
   subroutine check_units(self, role, name, doing, outcome, units)
     class(climlink_emulator), intent(in) :: self
     integer(c_int), intent(in) :: role
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: doing
+    character(len=*), intent(in) :: name, doing
     type(climlink_status), intent(inout) :: outcome
     character(len=*), intent(in), optional :: units
-    integer(c_int) :: code
 
-    if (.not. present(units)) return
-    code = climlink_require_units_c(handle_of(self), role, c_characters(name), c_characters(units))
-    outcome = outcome_of(code, self%rank, doing)
+    if (present(units)) outcome = outcome_of( &
+      climlink_require_units_c(handle_of(self), role, c_characters(name), c_characters(units)), &
+      self%rank, doing)
   end subroutine check_units
 
   !> Assignment copies nothing: the left side ends up closed, so that one package has one owner.

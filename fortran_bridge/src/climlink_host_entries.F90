@@ -5,8 +5,8 @@ module climlink_host_entries
   use climlink_array_views, only: view_of
   use climlink_c_api, only: c_array, c_characters, c_host_variable, climlink_check_host_c, max_rank
   use climlink_emulators, only: climlink_emulator
-  use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_error_state, &
-                             climlink_status, failure, outcome_of
+  use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_status, &
+                             failure, outcome_of
   use climlink_parallel, only: process_rank
   use climlink_queries, only: handle_of
   use climlink_run_options, only: number_text
@@ -14,8 +14,8 @@ module climlink_host_entries
   implicit none (type, external)
   private
 
-  public :: climlink_provider, host_field, new_entry, of_table, without_values
-  public :: against_package, in_package_order, spread_row
+  public :: climlink_provider, host_field, new_entry, of_table, against_package, in_package_order, &
+            spread_row
 
   character(len=*), parameter, public :: sample_axis = 'sample', level_axis = 'level'
 
@@ -182,14 +182,6 @@ contains
       text = text // ' ' // trim(words(i))
     end do
   end function joined
-
-  function without_values(entry) result(problem)
-    type(host_field), intent(in) :: entry
-    type(climlink_status) :: problem
-
-    problem = of_table(climlink_error_state, entry%name // &
-                       ' is declared without an array, or with one that is not allocated')
-  end function without_values
 
   !> The view of an entry with its axes in the order of the package's variable.
   pure function in_package_order(entry, dims) result(view)

@@ -5,7 +5,7 @@
 !! components itself. Defaults of options are the library's, those of the coupling are the policy's.
 module climlink_host_settings
   use, intrinsic :: iso_fortran_env, only: real64
-  use climlink_coupling, only: climlink_coupling_policy
+  use climlink_coupling, only: climlink_coupling_policy, coupling_entries
   use climlink_run_options, only: climlink_options
   implicit none (type, external)
   private
@@ -16,23 +16,16 @@ module climlink_host_settings
   integer, parameter :: max_names = 64
 
   !> The entries of /emulator/.
-  type :: climlink_emulator_settings
+  type, extends(coupling_entries) :: climlink_emulator_settings
     character(len=climlink_path_length) :: package = ''        !! Package file; '': no emulator.
     character(len=climlink_text_length) :: package_name = ''   !! For the attributes of files.
     character(len=climlink_text_length) :: device, pinned_sha256
     integer :: threads, micro_batch
     logical :: trust_code
-    character(len=climlink_text_length) :: constraints_off(max_names)
-    character(len=climlink_text_length) :: mode, feedback, ramp
-    character(len=climlink_text_length) :: variables(max_names)
-    integer :: spin_up_steps, ramp_steps, ramp_on_steps, ramp_off_steps
-    real(real64) :: ramp_factor
+    character(len=climlink_text_length) :: constraints_off(max_names), variables(max_names)
     character(len=climlink_text_length) :: vertical_remap = 'none'   !! none or conservative
   contains
-    procedure :: set_defaults
-    procedure :: transfer_group
-    procedure :: options
-    procedure :: policy
+    procedure :: set_defaults, transfer_group, options, policy
   end type climlink_emulator_settings
 
 contains
@@ -40,7 +33,6 @@ contains
   !> Gives every entry its default.
   subroutine set_defaults(self)
     class(climlink_emulator_settings), intent(inout) :: self
-    type(climlink_coupling_policy) :: policy
     type(climlink_options) :: library
 
     self%package = ''
@@ -52,15 +44,8 @@ contains
     self%threads = number_of(library%text('threads'))
     self%micro_batch = number_of(library%text('micro_batch'))
     self%trust_code = library%text('trust_code') == 'true'
-    self%mode = policy%mode
     self%variables = ''
-    self%feedback = policy%feedback
-    self%spin_up_steps = policy%spin_up_steps
-    self%ramp = policy%ramp
-    self%ramp_factor = policy%ramp_factor
-    self%ramp_steps = policy%ramp_steps
-    self%ramp_on_steps = policy%ramp_on_steps
-    self%ramp_off_steps = policy%ramp_off_steps
+    self%coupling_entries = coupling_entries()
   end subroutine set_defaults
 
   pure function number_of(text) result(number)
@@ -131,15 +116,8 @@ contains
     class(climlink_emulator_settings), intent(in) :: self
     type(climlink_coupling_policy) :: wanted
 
-    wanted%mode = self%mode
+    wanted%coupling_entries = self%coupling_entries
     allocate (wanted%variables, source=pack(self%variables, len_trim(self%variables) > 0))
-    wanted%feedback = self%feedback
-    wanted%spin_up_steps = self%spin_up_steps
-    wanted%ramp = self%ramp
-    wanted%ramp_factor = self%ramp_factor
-    wanted%ramp_steps = self%ramp_steps
-    wanted%ramp_on_steps = self%ramp_on_steps
-    wanted%ramp_off_steps = self%ramp_off_steps
   end function policy
 
 end module climlink_host_settings

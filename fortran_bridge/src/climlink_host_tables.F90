@@ -32,9 +32,8 @@ module climlink_host_tables
                              climlink_status, failure, outcome_of
   use climlink_host_entries, only: against_package, climlink_provider, host_field, &
                                    in_package_order, level => level_axis, new_entry, of_table, &
-                                   sample => sample_axis, spread_row, without_values
+                                   sample => sample_axis, spread_row
   use climlink_humidity, only: relative_humidity
-  use climlink_level_exchange, only: get_remapped, host_levels, keep_positive, midpoints, to_package
   use climlink_parallel, only: process_rank, settle
   use climlink_queries, only: handle_of, inputs_of, outputs_of
   use climlink_run_options, only: number_text
@@ -51,28 +50,15 @@ module climlink_host_tables
     integer :: n_entry = 0
     integer :: n_sample = -1                                 !! Negative before begin.
     type(climlink_status) :: problem                         !! The first entry that makes no sense.
-    type(host_levels) :: levels
+    ! Where the host's levels are, and the package's grid; not associated where levels are the same.
+    type(climlink_remap), pointer :: remap => null()
+    real(real64), pointer :: p_interface(:, :) => null()     !! [sample, host level + 1], Pa
   contains
     procedure :: begin
     procedure :: count => sample_count
-    procedure :: add_scalar
-    procedure :: add_profile
-    procedure :: add_field
-    procedure :: add_provider
-    procedure :: add_relative_humidity
-    procedure :: remap_levels
-    procedure :: has
-    procedure :: steps_needed
-    procedure :: check
-    procedure :: fetch
-    procedure :: send
-    procedure :: receive
-    procedure, private :: add
-    procedure, private :: find
-    procedure, private :: give
-    procedure, private :: values_of
-    procedure, private :: take_remapped
-    procedure, private :: usable
+    procedure :: add_scalar, add_profile, add_field, add_provider, add_relative_humidity, &
+                 remap_levels, has, steps_needed, check, fetch, send, receive
+    procedure, private :: find, give, values_of, take_remapped, usable
   end type climlink_host_fields
 
 contains
@@ -85,7 +71,7 @@ contains
     self%n_entry = 0
     self%n_sample = max(0, n_sample)
     self%problem = climlink_status()
-    self%levels = host_levels()
+    nullify (self%remap, self%p_interface)
     if (n_sample < 0) self%problem = of_table(climlink_error_argument, 'begin: ' // &
                                               number_text(n_sample) // ' samples, not 0 or more')
   end subroutine begin
@@ -107,7 +93,7 @@ contains
     type(*), dimension(..), intent(in), optional, target :: values    !! [sample], a real kind.
     logical, intent(in), optional :: taken                   !! An output that the host needs.
 
-    call self%add(name, units, sample, values, taken)
+    call self%add_field(name, units, sample, values, taken)
   end subroutine add_scalar
 
   !> Declares one profile per sample.
@@ -123,26 +109,15 @@ contains
                                                              !! remap does not make that negative.
 
     if (present(axes)) then
-      call self%add(name, units, axes, values, taken)
+      call self%add_field(name, units, axes, values, taken)
     else
-      call self%add(name, units, sample // ' ' // level, values, taken)
+      call self%add_field(name, units, sample // ' ' // level, values, taken)
     end if
     associate (entry => self%entries(self%n_entry))
       if (present(is_pressure)) entry%is_pressure = is_pressure
       if (present(species)) entry%species = trim(species)
     end associate
   end subroutine add_profile
-
-  !> Declares a variable of other dims, such as 'sample lat lon' or 'lon lat sample'.
-  subroutine add_field(self, name, units, axes, values, taken)
-    class(climlink_host_fields), intent(inout) :: self
-    character(len=*), intent(in) :: name, units
-    character(len=*), intent(in) :: axes                     !! In the array's order, by blanks.
-    type(*), dimension(..), intent(in), optional, target :: values
-    logical, intent(in), optional :: taken
-
-    call self%add(name, units, axes, values, taken)
-  end subroutine add_field
 
   !> Declares an input that is made where a package wants it.
   subroutine add_provider(self, name, units, provider, axes, context, steps_needed)
@@ -153,7 +128,7 @@ contains
     class(*), intent(in), target :: context                  !! Handed to provider.
     integer, intent(in), optional :: steps_needed            !! Of the host before it has a value.
 
-    call self%add(name, units, axes)
+    call self%add_field(name, units, axes)
     associate (entry => self%entries(self%n_entry))
       entry%provider => provider
       entry%context => context
@@ -167,7 +142,7 @@ contains
     class(climlink_host_fields), intent(inout) :: self
     character(len=*), intent(in) :: name, temperature, vapor, pressure
 
-    call self%add(name, '1', sample // ' ' // level)
+    call self%add_field(name, '1', sample // ' ' // level)
     self%entries(self%n_entry)%humidity_of = [character(len=name_length) :: temperature, vapor, &
                                               pressure]
   end subroutine add_relative_humidity
@@ -179,15 +154,17 @@ contains
     type(climlink_remap), intent(in), target :: remap
     real(real64), intent(in), target :: p_interface(:, :)    !! [sample, host level + 1], Pa
 
-    self%levels = host_levels()
+    nullify (self%remap, self%p_interface)
     if (.not. remap%is_active()) return
-    self%levels%remap => remap
-    self%levels%p_interface => p_interface
+    self%remap => remap
+    self%p_interface => p_interface
   end subroutine remap_levels
 
-  subroutine add(self, name, units, axes, values, taken)
+  !> Declares a variable of other dims, such as 'sample lat lon' or 'lon lat sample'.
+  subroutine add_field(self, name, units, axes, values, taken)
     class(climlink_host_fields), intent(inout) :: self
-    character(len=*), intent(in) :: name, units, axes
+    character(len=*), intent(in) :: name, units
+    character(len=*), intent(in) :: axes                     !! In the array's order, by blanks.
     type(*), dimension(..), intent(in), optional, target :: values
     logical, intent(in), optional :: taken
     type(host_field), allocatable :: more(:)
@@ -208,7 +185,7 @@ contains
     end associate
     self%n_entry = self%n_entry + 1
     if (self%problem%ok()) self%problem = outcome
-  end subroutine add
+  end subroutine add_field
 
   !> What stands against using the table with an emulator: no begin, an entry that makes no sense,
   !! an emulator that is not open.
@@ -218,7 +195,6 @@ contains
     character(len=*), intent(in) :: doing
     type(climlink_status) :: outcome
 
-    outcome%message = ''
     if (self%n_sample < 0) then
       outcome = of_table(climlink_error_state, doing // ': call begin before the first entry')
     else if (.not. self%problem%ok()) then
@@ -355,15 +331,17 @@ contains
         end do
         if (status%ok()) values = relative_humidity(parts(:, :, 1), parts(:, :, 2), parts(:, :, 3))
       else if (remapped .and. entry%is_pressure) then
-        call midpoints(self%levels, values, status)
+        call self%remap%package_midpoints(self%p_interface(:size(values, 1), :), values, status)
       else if (remapped) then
-        allocate (parts(size(values, 1), self%levels%number(), 1))
+        allocate (parts(size(values, 1), size(self%p_interface, 2) - 1, 1))
         call self%values_of(name, first, .false., parts(:, :, 1), status)
-        if (status%ok()) call to_package(self%levels, parts(:, :, 1), values, status)
+        if (status%ok()) call self%remap%to_package(self%p_interface(:size(values, 1), :), &
+                                                    parts(:, :, 1), values, status)
       else if (associated(entry%provider)) then
         call entry%provider(entry%context, entry%name, first, values, status)
       else if (.not. entry%has_values) then
-        status = without_values(entry)
+        status = of_table(climlink_error_state, entry%name // &
+                          ' is declared without an array, or with one that is not allocated')
       else if (climlink_fortran_read_c(entry%view, values) /= climlink_ok) then
         status = of_table(climlink_error_shape, entry%name // &
                           ': the array has not the shape of the values asked for')
@@ -413,7 +391,7 @@ contains
                          ', which the package takes; check says all that is missing')
       return
     end if
-    remapped = self%levels%differ(input%dims)
+    remapped = associated(self%remap) .and. any(input%dims == level)
     associate (entry => self%entries(at))
       if (entry%has_values .and. .not. remapped) then
         view = in_package_order(entry, input%dims)
@@ -430,19 +408,24 @@ contains
     end associate
   end subroutine give
 
-  !> Takes a profile from the package's levels to the host's.
+  !> Takes a profile from the package's levels to the host's, with the same sum of value * dp. Where
+  !! only the remap would make a species negative, the neighbouring layers give what is missing.
   subroutine take_remapped(self, emulator, at, first, outcome)
     class(climlink_host_fields), intent(in) :: self
     type(climlink_emulator), intent(in) :: emulator
     integer, intent(in) :: at, first
     type(climlink_status), intent(inout) :: outcome
-    real(real64), dimension(self%n_sample, self%levels%number()) :: values, q
+    real(real64), dimension(self%n_sample, size(self%p_interface, 2) - 1) :: values, q
+    real(real64) :: given(self%n_sample, self%remap%package_levels())
+    real(real64), dimension(self%n_sample) :: moved, unfilled
 
-    associate (entry => self%entries(at))
-      call get_remapped(self%levels, emulator, entry%name, values, first, outcome)
+    associate (entry => self%entries(at), p_interface => self%p_interface(:self%n_sample, :))
+      call emulator%get(entry%name, given, first, outcome)
+      if (outcome%ok()) call self%remap%to_host(p_interface, given, values, outcome)
       if (outcome%ok() .and. len(entry%species) > 0) then
         call self%fetch(entry%species, q, outcome, first)
-        if (outcome%ok()) call keep_positive(self%levels, q, emulator%time_step(), values, outcome)
+        if (outcome%ok()) call self%remap%keep_positive(p_interface, q, emulator%time_step(), &
+                                                        values, moved, unfilled, outcome)
       end if
       if (.not. outcome%ok()) return
       if (climlink_fortran_write_c(entry%view, values) /= climlink_ok) then
@@ -473,7 +456,7 @@ contains
         if (at == 0) cycle
         associate (entry => self%entries(at))
           if (.not. entry%has_values) cycle
-          if (self%levels%differ(outputs(i)%dims)) then
+          if (associated(self%remap) .and. any(outputs(i)%dims == level)) then
             call self%take_remapped(emulator, at, first, outcome)
             if (.not. outcome%ok()) exit
             cycle

@@ -16,13 +16,8 @@ module climlink_humidity
   !> What the formula is made of: polynomials in the temperature above the triple point [hPa], and
   !! temperatures [K].
   type :: saturation_formula
-    real(real64) :: liquid(0:8)
-    real(real64) :: ice(0:8)
-    real(real64) :: cold_ice(0:2)
-    real(real64) :: triple_point
-    real(real64) :: freezing_point
-    real(real64) :: all_ice_below
-    real(real64) :: mixed_range
+    real(real64) :: liquid(0:8), ice(0:8), cold_ice(0:2), triple_point, freezing_point
+    real(real64) :: all_ice_below, mixed_range
   end type saturation_formula
 
   real(real64), parameter :: coldest_polynomial_ice = 185.0_real64  !! [K]
@@ -159,8 +154,7 @@ contains
   end function over_ice
 
   pure function polynomial(coefficients, x) result(value)
-    real(real64), intent(in) :: coefficients(0:)
-    real(real64), intent(in) :: x
+    real(real64), intent(in) :: coefficients(0:), x
     real(real64) :: value
     integer :: power
 

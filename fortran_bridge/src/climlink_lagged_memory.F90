@@ -47,32 +47,38 @@ module climlink_lagged_memory
   character(len=*), parameter :: scalars(5) = [character(len=name_length) :: &
     'state_ps', 'pbuf_SOLIN', 'pbuf_LHFLX', 'pbuf_SHFLX', 'pbuf_COSZRS']
   integer, parameter :: n_state = size(states), n_scalar = size(scalars)
-  integer, parameter :: first_water = 2, last_water = 4, zonal_wind = 5        ! among states
+  integer, parameter :: w1 = 2, w3 = 4, wind = 5         !! Waters and zonal wind among states.
 
-  integer, parameter :: by_dynamics = 1, by_physics = 2, given = 3, not_here = 0
+  !> Where profiles are kept, in the order of a restart, which needs all but the last ones: the
+  !! state a(n-1), X_dyn of t, water and u, X_prvphy, tm_X_prvphy, tm_X_dyn.
+  integer, parameter :: after = 1, dyn = after + n_state, phy = dyn + 3, tm_phy = phy + n_state, &
+                        tm_dyn = tm_phy + n_state, n_profile = tm_dyn + 2, n_packed = tm_dyn - 1
+  integer, parameter :: not_here = 0
 
   !> What it gives: the name of the latest lag, or 'tm_' before it for the one before that.
   type :: lagged_input
     character(len=name_length) :: name
     character(len=8) :: units
-    integer :: kind                                          !! Where it is kept.
-    integer :: position                                      !! There.
+    integer :: latest                                        !! Profile that it is; not_here for a
+                                                             !! scalar, which the host has itself.
+    integer :: before                                        !! The same of the lag before, or
+                                                             !! which one of scalars it is.
   end type lagged_input
 
   type(lagged_input), parameter :: lagged(13) = [ &
-    lagged_input('state_t_dyn', 'K/s', by_dynamics, 1), &
-    lagged_input('state_q0_dyn', 'kg/kg/s', by_dynamics, 2), &
-    lagged_input('state_u_dyn', 'm/s2', by_dynamics, 3), &
-    lagged_input('state_t_prvphy', 'K/s', by_physics, 1), &
-    lagged_input('state_q0001_prvphy', 'kg/kg/s', by_physics, 2), &
-    lagged_input('state_q0002_prvphy', 'kg/kg/s', by_physics, 3), &
-    lagged_input('state_q0003_prvphy', 'kg/kg/s', by_physics, 4), &
-    lagged_input('state_u_prvphy', 'm/s2', by_physics, 5), &
-    lagged_input('state_ps', 'Pa', given, 1), &
-    lagged_input('pbuf_SOLIN', 'W/m2', given, 2), &
-    lagged_input('pbuf_LHFLX', 'W/m2', given, 3), &
-    lagged_input('pbuf_SHFLX', 'W/m2', given, 4), &
-    lagged_input('pbuf_COSZRS', '1', given, 5)]
+    lagged_input('state_t_dyn', 'K/s', dyn, tm_dyn), &
+    lagged_input('state_q0_dyn', 'kg/kg/s', dyn + 1, tm_dyn + 1), &
+    lagged_input('state_u_dyn', 'm/s2', dyn + 2, tm_dyn + 2), &
+    lagged_input('state_t_prvphy', 'K/s', phy, tm_phy), &
+    lagged_input('state_q0001_prvphy', 'kg/kg/s', phy + 1, tm_phy + 1), &
+    lagged_input('state_q0002_prvphy', 'kg/kg/s', phy + 2, tm_phy + 2), &
+    lagged_input('state_q0003_prvphy', 'kg/kg/s', phy + 3, tm_phy + 3), &
+    lagged_input('state_u_prvphy', 'm/s2', phy + 4, tm_phy + 4), &
+    lagged_input('state_ps', 'Pa', not_here, 1), &
+    lagged_input('pbuf_SOLIN', 'W/m2', not_here, 2), &
+    lagged_input('pbuf_LHFLX', 'W/m2', not_here, 3), &
+    lagged_input('pbuf_SHFLX', 'W/m2', not_here, 4), &
+    lagged_input('pbuf_COSZRS', '1', not_here, 5)]
   character(len=*), parameter :: earlier = 'tm_'
 
   type :: climlink_lags
@@ -81,25 +87,13 @@ module climlink_lagged_memory
     integer :: completed = 0                                 !! Steps that ended.
     logical :: within_step = .false.
     real(real64), allocatable :: before(:, :, :)             !! b(n) [column, level, state]
-    real(real64), allocatable :: after(:, :, :)              !! a(n-1)
-    real(real64), allocatable :: dynamics(:, :, :, :)        !! X_dyn and tm_X_dyn of t, water, u
-                                                             !! [column, level, 3, 2]
-    real(real64), allocatable :: physics(:, :, :, :)         !! X_prvphy and tm_X_prvphy [column,
-                                                             !! level, state, 2]
+    real(real64), allocatable :: profiles(:, :, :)           !! [column, level, n_profile]
     real(real64), allocatable :: taken(:, :, :)              !! Given to this step, and to the one
                                                              !! before [column, 5, 2]
   contains
-    procedure :: initialize
-    procedure :: begin_step
-    procedure :: end_step
-    procedure :: add_to
+    procedure :: initialize, begin_step, end_step, add_to
     procedure, nopass :: steps_needed
-    procedure :: serves
-    procedure :: ready
-    procedure :: get
-    procedure :: state_size
-    procedure :: pack_state
-    procedure :: unpack_state
+    procedure :: serves, ready, get, state_size, pack_state, unpack_state
   end type climlink_lags
 
 contains
@@ -107,38 +101,27 @@ contains
   !> Makes an empty memory for the columns of this rank; 0 columns are legal.
   subroutine initialize(self, n_column, n_level, time_step, status)
     class(climlink_lags), intent(inout) :: self
-    integer, intent(in) :: n_column
-    integer, intent(in) :: n_level
+    integer, intent(in) :: n_column, n_level
     real(real64), intent(in) :: time_step                    !! [s]
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
     character(len=96) :: text
 
-    outcome%message = ''
     if (n_column < 0 .or. n_level < 1 .or. .not. time_step > 0.0_real64) then
       write (text, '(2(a,i0),a,es12.4,a)') 'initialize: ', n_column, ' columns of ', n_level, &
         ' levels and a time step of', time_step, ' s make no memory'
       outcome = refusal(climlink_error_argument, trim(text))
     else
-      call allocate_memory(self, n_column, n_level, time_step)
+      self%time_step = time_step
+      self%completed = 0
+      self%within_step = .false.
+      if (allocated(self%before)) deallocate (self%before, self%profiles, self%taken)
+      allocate (self%before(n_column, n_level, n_state), &
+                self%profiles(n_column, n_level, n_profile), &
+                self%taken(n_column, n_scalar, 2), source=0.0_real64)
     end if
     call settle(outcome, status)
   end subroutine initialize
-
-  subroutine allocate_memory(self, n_column, n_level, time_step)
-    class(climlink_lags), intent(inout) :: self
-    integer, intent(in) :: n_column, n_level
-    real(real64), intent(in) :: time_step
-
-    self%time_step = time_step
-    self%completed = 0
-    self%within_step = .false.
-    if (allocated(self%before)) deallocate (self%before, self%after, self%dynamics, self%physics, &
-                                            self%taken)
-    allocate (self%before(n_column, n_level, n_state), self%after(n_column, n_level, n_state), &
-              self%dynamics(n_column, n_level, 3, 2), self%physics(n_column, n_level, n_state, 2), &
-              self%taken(n_column, n_scalar, 2), source=0.0_real64)
-  end subroutine allocate_memory
 
   !> Takes the state before the physics, and the scalars of this step, from the host's table of all
   !! columns of this rank, or from one table per chunk in the order of the columns.
@@ -164,24 +147,17 @@ contains
     if (.not. outcome%ok()) return
     self%taken(:, :, 2) = self%taken(:, :, 1)
     self%taken(:, :, 1) = new(:, 1, :)
-    call note_dynamics(self)
-  end subroutine take_before
-
-  !> The dynamics tendency is known: from the state after the last step to that before this one.
-  subroutine note_dynamics(self)
-    class(climlink_lags), intent(inout) :: self
-    integer, parameter :: w1 = first_water, w3 = last_water
-
     self%within_step = .true.
     if (self%completed == 0) return
-    self%dynamics(:, :, :, 2) = self%dynamics(:, :, :, 1)
-    associate (now => self%dynamics(:, :, :, 1), before => self%before, after => self%after)
-      now(:, :, 1) = (before(:, :, 1) - after(:, :, 1)) / self%time_step
-      now(:, :, 2) = (sum(before(:, :, w1:w3), dim=3) - sum(after(:, :, w1:w3), dim=3)) &
-                     / self%time_step
-      now(:, :, 3) = (before(:, :, zonal_wind) - after(:, :, zonal_wind)) / self%time_step
+    ! The dynamics tendency is known: from the state after the last step to that before this one.
+    associate (before => self%before, kept => self%profiles, dt => self%time_step)
+      kept(:, :, tm_dyn:) = kept(:, :, dyn:phy - 1)
+      kept(:, :, dyn) = (before(:, :, 1) - kept(:, :, after)) / dt
+      kept(:, :, dyn + 1) = (sum(before(:, :, w1:w3), dim=3) &
+                             - sum(kept(:, :, after + w1 - 1:after + w3 - 1), dim=3)) / dt
+      kept(:, :, dyn + 2) = (before(:, :, wind) - kept(:, :, after + wind - 1)) / dt
     end associate
-  end subroutine note_dynamics
+  end subroutine take_before
 
   !> Takes the state after what the emulator replaces, as begin_step took that before.
   subroutine end_step(self, fields, status)
@@ -191,10 +167,11 @@ contains
     type(climlink_status) :: outcome
 
     call check_call(self, 'end_step', .true., outcome)
-    if (outcome%ok()) call collect(fields, states, self%after, outcome)
+    if (outcome%ok()) call collect(fields, states, self%profiles(:, :, after:dyn - 1), outcome)
     if (outcome%ok()) then
-      self%physics(:, :, :, 2) = self%physics(:, :, :, 1)
-      self%physics(:, :, :, 1) = (self%after - self%before) / self%time_step
+      self%profiles(:, :, tm_phy:tm_dyn - 1) = self%profiles(:, :, phy:tm_phy - 1)
+      self%profiles(:, :, phy:tm_phy - 1) = (self%profiles(:, :, after:dyn - 1) - self%before) &
+                                            / self%time_step
       self%completed = self%completed + 1
       self%within_step = .false.
     end if
@@ -255,7 +232,7 @@ contains
     class(climlink_lags), intent(in), target :: self         !! Initialized.
     type(climlink_host_fields), intent(inout) :: fields
     logical, intent(in), optional :: profiles_only           !! The host has scalars of its own.
-    logical :: with_scalars
+    logical :: with_scalars, is_scalar
     type(lagged_input) :: entry
     character(len=12) :: axes
     integer :: i
@@ -264,11 +241,12 @@ contains
     if (present(profiles_only)) with_scalars = .not. profiles_only
     do i = 1, size(lagged)
       entry = lagged(i)
-      if (entry%kind == given .and. .not. with_scalars) cycle
-      axes = merge('sample      ', 'sample level', entry%kind == given)
+      is_scalar = entry%latest == not_here
+      if (is_scalar .and. .not. with_scalars) cycle
+      axes = merge('sample      ', 'sample level', is_scalar)
       call fields%add_provider(earlier // trim(entry%name), entry%units, provide, axes, self, &
                                needed_steps)
-      if (entry%kind == given) cycle
+      if (is_scalar) cycle
       call fields%add_provider(entry%name, entry%units, provide, axes, self, needed_steps)
     end do
   end subroutine add_to
@@ -298,13 +276,13 @@ contains
   function serves(self, emulator) result(yes)
     class(climlink_lags), intent(in) :: self
     type(climlink_emulator), intent(in) :: emulator          !! Open.
-    logical :: yes
-    integer :: i, kind, position, lag
+    logical :: yes, is_scalar
+    integer :: i, position
 
     yes = .false.
     do i = 1, emulator%n_input()
-      call locate(emulator%input_name(i), kind, position, lag)
-      yes = yes .or. (kind /= not_here .and. allocated(self%before))
+      call locate(emulator%input_name(i), position, is_scalar)
+      yes = yes .or. (position /= not_here .and. allocated(self%before))
     end do
   end function serves
 
@@ -327,38 +305,36 @@ contains
     type(climlink_status), intent(out), optional :: status
     integer, intent(in), optional :: first_column            !! Default 1.
     type(climlink_status) :: outcome
-    integer :: kind, position, lag, first, last
+    integer :: position, first, last
+    logical :: is_scalar
 
     values = 0.0_real64
     first = 1
     if (present(first_column)) first = first_column
     last = first + size(values, 1) - 1
     call check_call(self, 'get ' // trim(name), .true., outcome)
-    call locate(name, kind, position, lag)
-    if (kind == not_here) then
+    call locate(name, position, is_scalar)
+    if (position == not_here) then
       outcome = refusal(climlink_error_variable, "get: there is no lagged input '" // trim(name) &
                         // "'")
     else if (outcome%ok()) then
-      call check_get(self, 'get: ' // trim(name), first, last, shape(values), kind, outcome)
+      call check_get(self, 'get: ' // trim(name), first, last, shape(values), is_scalar, &
+                     outcome)
     end if
-    if (outcome%ok()) then
-      select case (kind)
-      case (by_dynamics)
-        values = self%dynamics(first:last, :, position, lag)
-      case (by_physics)
-        values = self%physics(first:last, :, position, lag)
-      case default
-        values(:, 1) = self%taken(first:last, position, 2)
-      end select
+    if (outcome%ok() .and. is_scalar) then
+      values(:, 1) = self%taken(first:last, position, 2)
+    else if (outcome%ok()) then
+      values = self%profiles(first:last, :, position)
     end if
     call settle(outcome, status)
   end subroutine get
 
   !> There is history, and the columns are those of this memory.
-  subroutine check_get(self, doing, first, last, given_shape, kind, outcome)
+  subroutine check_get(self, doing, first, last, given_shape, is_scalar, outcome)
     class(climlink_lags), intent(in) :: self
     character(len=*), intent(in) :: doing
-    integer, intent(in) :: first, last, given_shape(2), kind
+    integer, intent(in) :: first, last, given_shape(2)
+    logical, intent(in) :: is_scalar
     type(climlink_status), intent(inout) :: outcome
 
     associate (n_column => size(self%before, 1))
@@ -372,25 +348,25 @@ contains
                           ' are asked for')
       else
         call check_shape(doing, given_shape, &
-                         [given_shape(1), merge(1, size(self%before, 2), kind == given)], outcome)
+                         [given_shape(1), merge(1, size(self%before, 2), is_scalar)], outcome)
       end if
     end associate
   end subroutine check_get
 
-  !> Where a variable is kept, and of which lag; kind not_here for any other.
-  pure subroutine locate(name, kind, position, lag)
+  !> Where a lagged input is kept: among the profiles, or the scalars. not_here for any other.
+  pure subroutine locate(name, position, is_scalar)
     character(len=*), intent(in) :: name
-    integer, intent(out) :: kind, position, lag
+    integer, intent(out) :: position
+    logical, intent(out) :: is_scalar
     integer :: at
 
-    lag = merge(2, 1, index(name, earlier) == 1)
-    kind = not_here
-    position = 0
+    position = not_here
+    is_scalar = .false.
     do at = 1, size(lagged)
-      if (lag == 2 .and. earlier // lagged(at)%name /= name) cycle
-      if (lag == 1 .and. (lagged(at)%name /= name .or. lagged(at)%kind == given)) cycle
-      kind = lagged(at)%kind
-      position = lagged(at)%position
+      if (lagged(at)%name == name) position = lagged(at)%latest
+      if (earlier // lagged(at)%name == name) position = lagged(at)%before
+      is_scalar = lagged(at)%latest == not_here
+      if (position /= not_here) return
     end do
   end subroutine locate
 
@@ -401,7 +377,7 @@ contains
 
     n = 0
     if (.not. allocated(self%before)) return
-    n = 1 + size(self%before, 2) * (n_state + 3 + n_state * 2) + n_scalar
+    n = 1 + size(self%before, 2) * n_packed + n_scalar
   end function state_size
 
   !> All that an exact restart needs [state_size, column], between steps. Columns may be gathered
@@ -418,8 +394,7 @@ contains
                                        [self%state_size(), size(self%before, 1)], outcome)
     if (outcome%ok()) then
       do column = 1, size(self%before, 1)
-        buffer(:, column) = [real(self%completed, real64), self%after(column, :, :), &
-                             self%dynamics(column, :, :, 1), self%physics(column, :, :, :), &
+        buffer(:, column) = [real(self%completed, real64), self%profiles(column, :, :n_packed), &
                              self%taken(column, :, 1)]
       end do
     end if
@@ -432,24 +407,18 @@ contains
     real(real64), intent(in) :: buffer(:, :)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
-    integer :: column, l, at
+    integer :: column, last
 
     call check_call(self, 'unpack_state', .false., outcome)
     if (outcome%ok()) call check_shape('unpack_state: buffer', shape(buffer), &
                                        [self%state_size(), size(self%before, 1)], outcome)
     if (outcome%ok() .and. size(buffer, 2) > 0) call take_completed(self, buffer(1, :), outcome)
     if (outcome%ok()) then
-      l = size(self%before, 2)
+      last = self%state_size() - n_scalar
       do column = 1, size(self%before, 1)
-        at = 1
-        self%after(column, :, :) = reshape(buffer(at + 1:at + n_state * l, column), [l, n_state])
-        at = at + n_state * l
-        self%dynamics(column, :, :, 1) = reshape(buffer(at + 1:at + 3 * l, column), [l, 3])
-        at = at + 3 * l
-        self%physics(column, :, :, :) = reshape(buffer(at + 1:at + 2 * n_state * l, column), &
-                                                [l, n_state, 2])
-        at = at + 2 * n_state * l
-        self%taken(column, :, 1) = buffer(at + 1:at + n_scalar, column)
+        self%profiles(column, :, :n_packed) = reshape(buffer(2:last, column), &
+                                                      [size(self%before, 2), n_packed])
+        self%taken(column, :, 1) = buffer(last + 1:, column)
       end do
     end if
     call settle(outcome, status)
@@ -483,7 +452,6 @@ contains
     logical, intent(in) :: within
     type(climlink_status), intent(out) :: outcome
 
-    outcome%message = ''
     if (.not. allocated(self%before)) then
       outcome = refusal(climlink_error_state, doing // ': call initialize first')
     else if (within .and. .not. self%within_step) then

@@ -8,7 +8,7 @@ module climlink_queries
                             climlink_device_c, climlink_digest_c, climlink_dim_size_c, &
                             climlink_golden_difference_c, climlink_host_postprocessing_c, &
                             climlink_level_count_c, climlink_manifest_c, climlink_time_step_c, &
-                            climlink_vertical_grid_c
+                            climlink_vertical_grid_c, text_answer
   use climlink_errors, only: climlink_ok
   use climlink_variables, only: climlink_variable, no_variable, position_of, read_variables
   implicit none (type, external)
@@ -22,28 +22,10 @@ module climlink_queries
     type(c_ptr) :: handle = c_null_ptr
     type(climlink_variable), allocatable :: inputs(:), outputs(:)    !! In the package's order.
   contains
-    procedure :: is_open
-    procedure :: n_input
-    procedure :: n_output
-    procedure :: input
-    procedure :: output
-    procedure :: input_name
-    procedure :: output_name
-    procedure :: has_input
-    procedure :: has_output
-    procedure :: dim_size
-    procedure :: carried_count
-    procedure :: carried_input
-    procedure :: carried_output
-    procedure :: level_count
-    procedure :: vertical_grid
-    procedure :: time_step
-    procedure :: golden_difference
-    procedure :: digest
-    procedure :: host_postprocessing
-    procedure :: device
-    procedure :: constraints_off
-    procedure :: manifest
+    procedure :: is_open, n_input, n_output, input, output, input_name, output_name, has_input, &
+                 has_output, dim_size, carried_count, carried_input, carried_output, level_count, &
+                 vertical_grid, time_step, golden_difference, digest, host_postprocessing, device, &
+                 constraints_off, manifest
   end type opened_package
 
 contains
@@ -264,30 +246,24 @@ contains
   function digest(self) result(text)
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
 
-    text = ''
-    if (climlink_digest_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+    text = text_answer(climlink_digest_c, self%handle)
   end function digest
 
   !> Device in use, such as cpu or cuda:1; '' if closed.
   function device(self) result(text)
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
 
-    text = ''
-    if (climlink_device_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+    text = text_answer(climlink_device_c, self%handle)
   end function device
 
   !> Constraints that are switched off, in the package's order, separated by commas; '' for none.
   function constraints_off(self) result(text)
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
 
-    text = ''
-    if (climlink_constraints_off_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+    text = text_answer(climlink_constraints_off_c, self%handle)
   end function constraints_off
 
   !> What the graph asks of the host: none, or legacy for an imported wrapper that relies on E3SM's
@@ -295,20 +271,16 @@ contains
   function host_postprocessing(self) result(text)
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
 
-    text = ''
-    if (climlink_host_postprocessing_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+    text = text_answer(climlink_host_postprocessing_c, self%handle)
   end function host_postprocessing
 
   !> The package's manifest as JSON text; '' if closed.
   function manifest(self) result(text)
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
 
-    text = ''
-    if (climlink_manifest_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+    text = text_answer(climlink_manifest_c, self%handle)
   end function manifest
 
 end module climlink_queries

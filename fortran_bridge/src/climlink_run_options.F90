@@ -18,8 +18,8 @@ module climlink_run_options
   implicit none (type, external)
   private
 
-  public :: climlink_options, library_option, library_options, number_text
-  public :: new_c_options, free_c_options, set_c_option
+  public :: climlink_options, library_option, library_options, number_text, new_c_options, &
+            free_c_options, set_c_option
 
   !> One option as the library publishes it.
   type :: library_option
@@ -36,11 +36,7 @@ module climlink_run_options
     private
     type(option_value), allocatable :: given(:)
   contains
-    procedure, private :: set_text
-    procedure, private :: set_names
-    procedure, private :: set_integer
-    procedure, private :: set_real
-    procedure, private :: set_logical
+    procedure, private :: set_text, set_names, set_integer, set_real, set_logical
     generic :: set => set_text, set_names, set_integer, set_real, set_logical
     procedure :: text => text_of_option
   end type climlink_options
@@ -71,8 +67,7 @@ contains
 
   subroutine set_text(self, name, value, status)
     class(climlink_options), intent(inout) :: self
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: value
+    character(len=*), intent(in) :: name, value
     type(climlink_status), intent(out), optional :: status
     type(option_value), allocatable :: more(:)
     integer :: at
@@ -107,8 +102,7 @@ contains
   !> A list of names, of which blank ones do not count.
   subroutine set_names(self, name, value, status)
     class(climlink_options), intent(inout) :: self
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: value(:)
+    character(len=*), intent(in) :: name, value(:)
     type(climlink_status), intent(out), optional :: status
     character(len=:), allocatable :: joined
     integer :: i

@@ -13,8 +13,7 @@ module climlink_variables
 
   !> One entry of the manifest's lists of inputs and outputs.
   type :: climlink_variable
-    character(len=:), allocatable :: name
-    character(len=:), allocatable :: units
+    character(len=:), allocatable :: name, units
     character(len=:), allocatable :: role                    !! value, confidence, carried or start
     integer :: width = 0                                     !! Values per sample.
     integer, allocatable :: sizes(:)                         !! Of its dims; none for one value.

@@ -39,15 +39,8 @@ module climlink_vertical_remap
     real(real64), allocatable :: hyai(:), hybi(:)         !! [package level + 1]
     real(real64), allocatable :: hyam(:), hybm(:)         !! [package level]
   contains
-    procedure :: initialize
-    procedure :: initialize_from
-    procedure :: is_active
-    procedure :: package_levels
-    procedure :: text
-    procedure :: package_midpoints
-    procedure :: to_package
-    procedure :: to_host
-    procedure :: keep_positive
+    procedure :: initialize, initialize_from, is_active, package_levels, text, package_midpoints, &
+                 to_package, to_host, keep_positive
     procedure, private :: check
   end type climlink_remap
 
@@ -65,7 +58,6 @@ contains
     character(len=:), allocatable :: problem
     integer :: n
 
-    outcome%message = ''
     self%rank = process_rank()
     if (allocated(self%hyai)) deallocate (self%hyai, self%hybi, self%hyam, self%hybm)
     n = size(hyai) - 1
@@ -124,7 +116,6 @@ contains
     real(real64), allocatable :: hyai(:), hybi(:)
     real(real64) :: p0
 
-    outcome%message = ''
     if (choice == remap_conservative) then
       call emulator%vertical_grid(p0, hyai, hybi)
       if (size(hyai) == 0) then
