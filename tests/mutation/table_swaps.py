@@ -31,6 +31,19 @@ TABLES = {
     "fortran_bridge/e3sm/mmf_nn_fields.F90": Test(
         "E3SM", ctest=r"^e3sm\.table$", targets=["eam_loop", "eam_loop_fork"]
     ),
+    # A project of its own, built by its test from an installation: of all that is installed.
+    "fortran_bridge/examples/07_make_your_model_a_host/little_model.F90": Test(
+        "example 07",
+        ctest=r"^example\.07_make_your_model_a_host$",
+        targets=[
+            "climlink_ftorch_compat",
+            "climlink_torch_ftn_compat",
+            "climlink-c-route",
+            "climlink-fortran-route",
+            "climlink-replay",
+            "climlink-aquaplanet",
+        ],
+    ),
 }
 
 

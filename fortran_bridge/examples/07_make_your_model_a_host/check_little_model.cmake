@@ -17,6 +17,14 @@ endfunction()
 
 run_little_model(column.pt "spin_up_steps = 2" TRUE "step  6  temperature  280.586655 K")
 run_little_model(lagged.pt "spin_up_steps = 2" TRUE "step  6  temperature  277.587868 K")
+# In weighted.pt each input of the table weighs differently: a name in another's place shows. In the
+# first step, from temperature to zenith, S = 2.80012 + 10 + 6 + 4 + 25 + 6 + 28 + 6.4 + 1.8 + 5 =
+# 95.00012, in 1e-6 K/s; temperature 280.012 + 1200 S, vapour 5 - 1e3 1200 S / 100, and rain
+# 3.6e6 S / 1000. Where only one answer is applied, vapour has the model's own tendency, here 0.
+run_little_model(weighted.pt "spin_up_steps = 0" TRUE
+                 "step  1  temperature  280.126000 K  vapour   3.8600 g/kg  rain   0.3420 mm/h")
+run_little_model(weighted.pt "mode = 'partial', variables = 'ptend_t'" TRUE
+                 "step  1  temperature  280.126000 K  vapour   5.0000 g/kg  rain   0.3420 mm/h")
 run_little_model(lagged.pt "spin_up_steps = 1" FALSE "set spin_up_steps to 2 or more, not 1")
 run_little_model(sums.pt "spin_up_steps = 0" FALSE "inputs that the host does not give: forcing")
 run_little_model(climsim_q.pt "spin_up_steps = 0" FALSE

@@ -23,7 +23,8 @@ program little_model
   real(r8), target :: sun(n_column) = 400.0_r8, latent(n_column) = 80.0_r8, &
                       sensible(n_column) = 20.0_r8                ! [W/m2]
   real(r8), target :: zenith(n_column) = 0.5_r8                   ! cosine
-  real(r8), target :: dtdt(n_column, n_level), dqdt(n_column, n_level), precipitation(n_column)
+  real(r8), target :: dtdt(n_column, n_level), dqdt(n_column, n_level)
+  real(r8), target :: precipitation(n_column) = 0.0_r8            ! [m/s]
 
   type(climlink_emulator_settings) :: settings
   type(climlink_emulator) :: emulator
@@ -35,6 +36,8 @@ program little_model
   integer :: n_step, step
 
   water(:, :, 1) = 5e-3_r8
+  water(:, :, 2) = 2e-5_r8
+  water(:, :, 3) = 1e-5_r8
   call read_namelists()
   call declare()
   call emulator%open(settings%package, n_level=n_level, time_step=time_step, &
@@ -46,7 +49,9 @@ program little_model
   call carried%initialize(emulator, n_column)
   do step = 1, n_step
     call advance()
-    write (output_unit, '(a,i3,a,f12.6,a)') 'step', step, '  temperature', t(1, n_level), ' K'
+    write (output_unit, '(a,i3,a,f12.6,2(a,f9.4),a)') 'step', step, '  temperature', &
+      t(1, n_level), ' K  vapour', 1e3_r8 * water(1, n_level, 1), ' g/kg  rain', &
+      3.6e6_r8 * precipitation(1), ' mm/h'
   end do
   call emulator%close()
 
