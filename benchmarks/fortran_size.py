@@ -33,7 +33,9 @@ def sources(revision: str | None) -> Iterator[tuple[str, str]]:
     """Yield path and text of every Fortran source of a revision, or of the working tree."""
     command = ["git", "-C", str(ROOT)]
     if revision is None:
-        listing = subprocess.run([*command, "ls-files"], capture_output=True, text=True, check=True)
+        listing = subprocess.run(
+            [*command, "ls-files"], capture_output=True, text=True, encoding="utf-8", check=True
+        )
         for name in listing.stdout.split():
             if name.endswith((".F90", ".inc")):
                 yield name, (ROOT / name).read_text(encoding="utf-8")
@@ -42,12 +44,18 @@ def sources(revision: str | None) -> Iterator[tuple[str, str]]:
         [*command, "ls-tree", "-r", "--name-only", revision],
         capture_output=True,
         text=True,
+        encoding="utf-8",
         check=True,
     )
     for name in listing.stdout.split():
         if name.endswith((".F90", ".inc")):
             shown = [*command, "show", f"{revision}:{name}"]
-            yield name, subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+            yield (
+                name,
+                subprocess.run(
+                    shown, capture_output=True, text=True, encoding="utf-8", check=True
+                ).stdout,
+            )
 
 
 def code_of(line: str) -> str:

@@ -186,7 +186,7 @@ class Tree:
     def run_online(self, name: str, case: dict[str, Any]) -> Path:
         """Run a case as `climlink online run` does and return its folder."""
         folder, path = self.runs / name, self.runs / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({**case, "output": str(folder)}))
+        path.write_text(yaml.safe_dump({**case, "output": str(folder)}), encoding="utf-8")
         config = load_case(path)
         if isinstance(config, AquaplanetConfig):
             run = run_aquaplanet(config)
@@ -337,7 +337,7 @@ def main() -> None:
     tree = Tree(given.tree, given.work.resolve())
     tree.require_installed()
     packages = tree.make_packages()
-    before = json.loads(given.against.read_text()) if given.against else None
+    before = json.loads(given.against.read_text(encoding="utf-8")) if given.against else None
     if before is not None and before["packages"] != packages:
         sys.exit(f"{given.against} was made with other packages than {tree.packages}")
     climsim = given.climsim or tree.root.parent / "shared" / "climsim"
@@ -355,7 +355,7 @@ def main() -> None:
     print(f"{tree.root}: {seconds} s")
     if given.json:
         record = {"excepted": EXCEPTED, "packages": packages, "seconds": seconds, "sums": found}
-        given.json.write_text(json.dumps(record, indent=1))
+        given.json.write_text(json.dumps(record, indent=1), encoding="utf-8")
     if before is not None:
         chosen = {n: v for n, v in before["sums"].items() if n.startswith(tuple(given.parts))}
         right = compare(found, chosen) and right

@@ -23,7 +23,11 @@ TABLES = {
 def tracked(*patterns: str) -> list[str]:
     """Return the tracked files that match."""
     listing = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", *patterns], capture_output=True, text=True, check=True
+        ["git", "-C", str(ROOT), "ls-files", *patterns],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
     )
     return listing.stdout.split()
 
@@ -45,7 +49,7 @@ def literals(text: str) -> set[str]:
 def test_variables_are_named_in_tables_only() -> None:
     names = set(shipped_variables())
     named = {
-        name: sorted(names & literals((ROOT / name).read_text()))
+        name: sorted(names & literals((ROOT / name).read_text(encoding="utf-8")))
         for name in tracked("fortran_bridge/*.F90", "fortran_host/*.F90")
         if not is_of_a_test(name)
     }
@@ -57,7 +61,7 @@ def test_variables_are_named_in_tables_only() -> None:
 @pytest.mark.parametrize("coefficient", ["6.11239921", "0.443987641", "6.11147274", "0.00763685"])
 def test_saturation_has_one_set_of_coefficients(coefficient: str) -> None:
     sources = tracked("fortran_bridge/*.F90", "fortran_host/*.F90")
-    holders = [name for name in sources if coefficient in (ROOT / name).read_text()]
+    holders = [name for name in sources if coefficient in (ROOT / name).read_text(encoding="utf-8")]
     assert holders == ["fortran_bridge/src/climlink_humidity.F90"]
 
 

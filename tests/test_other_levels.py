@@ -46,7 +46,7 @@ def interfaces(levels: dict[str, list[float]], ps: np.ndarray) -> np.ndarray:
 
 
 def grid(name: str) -> dict[str, list[float]]:
-    return yaml.safe_load(configuration(f"levels/{name}.yaml").read_text())
+    return yaml.safe_load(configuration(f"levels/{name}.yaml").read_text(encoding="utf-8"))
 
 
 def steady_answers() -> dict[str, np.ndarray]:
@@ -137,7 +137,7 @@ def test_column_sums_survive_the_remap(folder: Path) -> None:
 
 
 def test_a_run_says_that_it_remaps(folder: Path) -> None:
-    record = json.loads((folder / "run.json").read_text())
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert record["case"]["emulator"]["vertical_remap"] == "conservative"
     with netCDF4.Dataset(next((folder / "history").glob("*.h1.*.nc"))) as file:
         said = file.getncattr("climlink_vertical_remap")
