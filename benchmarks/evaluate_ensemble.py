@@ -34,7 +34,6 @@ from climlink.mpi import LaunchError
 from climlink.online.aquaplanet import (
     AquaplanetConfig,
     EmulatorConfig,
-    HistoryConfig,
     PairsConfig,
     newest_restart,
     run_aquaplanet,
@@ -82,7 +81,7 @@ def main() -> None:
             "restart_from": start,
             "days": float(record["case"]["days"]) + given.days,
             "pairs": PairsConfig(),
-            "history": HistoryConfig(monthly=False, hourly=True),
+            "history": {"monthly": False, "hourly": True},
             "ranks": given.ranks,
         }
     )
@@ -165,7 +164,9 @@ def run_all(
     for member in range(1, members + 1):
         for label, path in packages.items():
             package = EmulatorPackage.read(path)
-            emulator = EmulatorConfig(package=path, pinned_sha256=package.digest)
+            emulator = EmulatorConfig.model_validate(
+                {"package": path, "pinned_sha256": package.digest}
+            )
             name = member_name(label, member)
             case = branch.model_copy(
                 update={

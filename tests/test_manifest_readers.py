@@ -102,7 +102,6 @@ def _unread(path: Place) -> bool:
         "calendar",
         "network_inputs",
         "network_outputs",
-        "hybrid",
         "pruned_levels",
         "normalization",
         "constants",

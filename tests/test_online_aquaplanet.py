@@ -21,15 +21,15 @@ from climlink.data.climsim import find_pairs
 from climlink.installation import configuration
 from climlink.mpi import LaunchError
 from climlink.online.aquaplanet import (
+    PROGRAM,
     AquaplanetConfig,
-    check_namelist,
-    known_settings,
     namelist_groups,
     newest_restart,
     resume_aquaplanet,
     run_aquaplanet,
 )
 from climlink.online.case import load_case
+from climlink.online.settings import check_namelist, published_settings
 from climlink.packages.read import EmulatorPackage, PackageError
 
 CASES = ("aquaplanet", "held_suarez_t21", "held_suarez_t42", "baroclinic_wave_t42", "quickstart")
@@ -45,25 +45,33 @@ def _case(output: Path, **changes: object) -> AquaplanetConfig:
 def test_shipped_cases_fit_the_program(name: str) -> None:
     case = load_case(configuration(f"cases/{name}.yaml"))
     assert isinstance(case, AquaplanetConfig)
-    check_namelist(namelist_groups(case, None))
+    check_namelist(PROGRAM, namelist_groups(case, None))
 
 
 def test_python_writes_every_entry_that_the_program_declares(
     linear_package: EmulatorPackage, tmp_path: Path
 ) -> None:
-    known = known_settings()
-    free = {group: {n: 1.0 for g, n in known if g == group} for group in ("physics", "dynamics")}
-    free["dynamics"]["diffusion_order"] = 8
-    emulator = {
-        "package": linear_package.path,
-        "mode": "partial",
-        "variables": ["ptend_t"],
-        "constraints_off": ["positivity"],
+    known = published_settings(PROGRAM)
+    values = {"text": "cpu", "integer": 8, "real": 1.0, "logical": False}
+    free = {
+        group: {name: values[setting.kind] for name, setting in entries.items()}
+        for group, entries in known.items()
     }
-    case = _case(tmp_path, emulator=emulator, parameters=free["physics"], dynamics=free["dynamics"])
+    lists = {"variables": ["ptend_t"], "constraints_off": ["positivity"]}
+    of_package = {"package": linear_package.path, "pinned_sha256": linear_package.digest}
+    history = {n.removeprefix("history_"): True for n in known["output"] if n.startswith("history")}
+    case = _case(
+        tmp_path,
+        parameters=free["physics"],
+        dynamics=free["dynamics"],
+        history=history,
+        emulator=free["emulator"] | lists | of_package,
+    )
     groups = namelist_groups(case, linear_package)
-    check_namelist(groups)
-    assert {(group, name) for group, entries in groups.items() for name in entries} == set(known)
+    check_namelist(PROGRAM, groups)
+    assert {g: set(entries) for g, entries in groups.items()} == {
+        g: set(entries) for g, entries in known.items()
+    }
 
 
 def test_unknown_and_ill_typed_entries_are_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -71,7 +71,10 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class HybridCoefficients(Strict):
-    """Hybrid coordinate p = P0*a + ps*b at midpoints [level] and interfaces [level+1]; P0 in Pa."""
+    """Hybrid coordinate p = P0*a + ps*b, top down; P0 in Pa.
+
+    Midpoints [level], interfaces [level+1].
+    """
 
     p0_pa: float = Field(gt=0)
     hyam: list[float]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -89,19 +89,25 @@ def shipped_variables() -> dict[str, Variable]:
     """Return the catalogue: ClimSim's variables, by name."""
     raw = yaml.safe_load((_FOLDER / "variables.yaml").read_text(encoding="utf-8"))
     return {
-        name: _variable(name, dims, entry)
+        name: _variable(name, dims, **entry)
         for dims, section in (((LEVEL,), raw["profiles"]), ((), raw["scalars"]))
         for name, entry in section.items()
     }
 
 
-def _variable(name: str, dims: tuple[str, ...], entry: dict[str, Any]) -> Variable:
+def _variable(
+    name: str,
+    dims: tuple[str, ...],
+    *,
+    units: str,
+    long_name: str,
+    lag: int = 0,
+    range: Sequence[float | str] | None = None,
+) -> Variable:
+    # Keyword by keyword: an unquoted comma in a meaning makes a key that nobody knows.
     # YAML 1.1 takes 1e-4 for a text; float() reads both.
-    low, high = entry.get("range", (None, None))
-    plausible = None if low is None else (float(low), float(high))
-    return Variable(
-        name, entry["units"], entry["long_name"], dims, lag=entry.get("lag", 0), plausible=plausible
-    )
+    plausible = None if range is None else (float(range[0]), float(range[1]))
+    return Variable(name, units, long_name, dims, lag=lag, plausible=plausible)
 
 
 def variable(name: str) -> Variable:

@@ -6,7 +6,6 @@
 #include <pybind11/stl.h>
 
 #include <memory>
-#include <optional>
 #include <sstream>
 #include <string>
 #include <tuple>
@@ -14,28 +13,14 @@
 #include <variant>
 #include <vector>
 
+#include "runtime_errors.hpp"
+#include "runtime_options.hpp"
+
 namespace py = pybind11;
 
 namespace {
 
 using FloatRows = py::array_t<float, py::array::c_style>;
-
-// The Python exception type, made once at import and kept for the life of the interpreter.
-PyObject* emulator_error = nullptr;
-
-[[noreturn]] void raise(climlink_status status, const std::string& message) {
-  // A message may quote bytes of a damaged file, which are no UTF-8.
-  const auto words = py::reinterpret_steal<py::object>(
-      PyUnicode_DecodeUTF8(message.data(), static_cast<py::ssize_t>(message.size()), "replace"));
-  const py::object error = py::reinterpret_borrow<py::object>(emulator_error)(words);
-  error.attr("status") = climlink_status_name(status);
-  PyErr_SetObject(emulator_error, error.ptr());
-  throw py::error_already_set();
-}
-
-void check(climlink_status status) {
-  if (status != CLIMLINK_OK) raise(status, climlink_last_message());
-}
 
 template <class Call>
 climlink_status without_gil(const Call& call) {
@@ -86,29 +71,14 @@ climlink_role role_of(const std::string& role) {
 // need two emulators.
 class Emulator {
  public:
-  Emulator(const std::variant<py::bytes, std::string>& source, int level_count, double time_step_s,
-           const std::string& device, int local_rank, int threads, int micro_batch,
-           const std::optional<std::string>& pinned_sha256,
-           const std::vector<std::string>& constraints_off, bool trust_code) {
-    climlink_options options = climlink_options_default();
-    options.level_count = level_count;
-    options.time_step_s = time_step_s;
-    options.device = device.c_str();
-    options.local_rank = local_rank;
-    options.threads = threads;
-    options.micro_batch = micro_batch;
-    options.pinned_sha256 = pinned_sha256 ? pinned_sha256->c_str() : nullptr;
-    std::string list;
-    for (const auto& name : constraints_off) list += (list.empty() ? "" : ",") + name;
-    options.constraints_off = list.c_str();
-    options.trust_code = trust_code ? 1 : 0;
+  Emulator(const std::variant<py::bytes, std::string>& source, const climlink_options* options) {
     if (const auto* path = std::get_if<std::string>(&source)) {
-      check(without_gil([&] { return climlink_open(path->c_str(), &options, &handle_); }));
+      check(without_gil([&] { return climlink_open(path->c_str(), options, &handle_); }));
     } else {
       const std::string_view bytes = std::get<py::bytes>(source);
       check(without_gil([&] {
         return climlink_open_bytes(bytes.data(), static_cast<int64_t>(bytes.size()), "<bytes>",
-                                   &options, &handle_);
+                                   options, &handle_);
       }));
     }
   }
@@ -319,31 +289,23 @@ void define_archives(py::module_& m) {
 
 constexpr const char* class_doc = R"(One opened package: the C++ runtime behind Python.
 
-Emulator(source, level_count=0, time_step_s=0.0, device="cpu", local_rank=0, threads=1,
-         micro_batch=64, pinned_sha256=None, constraints_off=(), trust_code=False)
+Emulator(source, **options)
 
-source is a path or the bytes of a package. level_count and time_step_s (s) are the host's claims,
-0 for none. Opening checks the digest, the manifest and the claims before anything is deserialized,
-loads and freezes the graph, and replays the golden columns. constraints_off names constraints of
-the manifest that this run leaves out; the golden columns are replayed with all of them on.
+source is a path or the bytes of a package. options() lists the options with their defaults; None
+stands for the default. level_count and time_step_s (s) are the host's claims, 0 for none. Opening
+checks the digest, the manifest and the claims before anything is deserialized, loads and freezes
+the graph, and replays the golden columns. constraints_off names constraints of the manifest that
+this run leaves out; the golden columns are replayed with all of them on.
 A package is code: one whose graph does more than compute is refused before it acts, unless
 trust_code is true.
 Use it from one thread at a time.)";
 
 void define_emulator(py::module_& m) {
   py::class_<Emulator>(m, "Emulator", class_doc)
-      .def(py::init([](const py::object& source, int level_count, double time_step_s,
-                       const std::string& device, int local_rank, int threads, int micro_batch,
-                       const std::optional<std::string>& pinned_sha256,
-                       const std::vector<std::string>& constraints_off, bool trust_code) {
-             return std::make_unique<Emulator>(source_of(source), level_count, time_step_s, device,
-                                               local_rank, threads, micro_batch, pinned_sha256,
-                                               constraints_off, trust_code);
+      .def(py::init([](const py::object& source, const py::kwargs& options) {
+             return std::make_unique<Emulator>(source_of(source), options_from(options).get());
            }),
-           py::arg("source"), py::arg("level_count") = 0, py::arg("time_step_s") = 0.0,
-           py::arg("device") = "cpu", py::arg("local_rank") = 0, py::arg("threads") = 1,
-           py::arg("micro_batch") = 64, py::arg("pinned_sha256") = py::none(),
-           py::arg("constraints_off") = std::vector<std::string>(), py::arg("trust_code") = false)
+           py::arg("source"))
       .def("begin", &Emulator::begin, py::arg("n_column"),
            "Start a step of n_column samples; forgets what was set before.")
       .def("set", &Emulator::set, py::arg("name"), py::arg("values").noconvert(),
@@ -420,6 +382,12 @@ PYBIND11_MODULE(_runtime, m) {
   m.add_object("EmulatorError", py::reinterpret_borrow<py::object>(emulator_error));
   m.attr("__version__") = climlink_version();
   m.attr("backend") = climlink_backend();
+  m.def(
+      "options", option_rows,
+      "List of the options of Emulator: name, type, default, set_by (\"user\" or \"host\"), help.");
+  m.def(
+      "check_options", [](const py::kwargs& options) { options_from(options); },
+      "check_options(**options)\n\nRaises EmulatorError for an option that Emulator would refuse.");
   define_archives(m);
   define_emulator(m);
 }

@@ -142,7 +142,8 @@ climlink_status climlink_require_coordinate(const climlink_emulator* emulator, c
       fail(CLIMLINK_ERROR_ARGUMENT, dim, ": n is ", n,
            "; expected the number of values, 0 or more");
     if (n > 0) need(values, "values");
-    climlink::check_host_coordinate(checked(emulator).manifest(), dim, values, n);
+    const auto& opened = checked(emulator);
+    climlink::check_host_coordinate(opened.manifest(), dim, values, n, opened.words());
   });
 }
 

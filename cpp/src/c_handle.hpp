@@ -48,7 +48,7 @@ namespace climlink {
 template <class Handle>
 auto& checked(Handle* handle) {
   if (handle == nullptr)
-    fail(CLIMLINK_ERROR_ARGUMENT, "emulator is a null pointer; open a package first");
+    fail(CLIMLINK_ERROR_ARGUMENT, "the emulator is not open; open a package first");
   return handle->emulator;
 }
 

@@ -31,7 +31,7 @@ double tolerance_of(const std::vector<double>& values) {
 }  // namespace
 
 void check_host_coordinate(const Manifest& m, std::string_view dim, const double* values,
-                           std::int64_t n) {
+                           std::int64_t n, const Wording& words) {
   if (m.dim_size(dim) == 0) fail_unknown(m, dim);
   const auto found = m.coordinates.find(dim);
   if (found == m.coordinates.end()) return;
@@ -43,7 +43,8 @@ void check_host_coordinate(const Manifest& m, std::string_view dim, const double
   const double tolerance = tolerance_of(expected);
   for (std::size_t i = 0; i < expected.size(); ++i) {
     if (std::fabs(values[i] - expected[i]) <= tolerance) continue;
-    fail(CLIMLINK_ERROR_HOST, dim, ": at position ", i, " (0-based) the host has ", values[i],
+    fail(CLIMLINK_ERROR_HOST, dim, ": at position ",
+         words.counted_text(static_cast<std::int64_t>(i)), " the host has ", values[i],
          ", the package ", expected[i], " ", units, "; they may differ by ", tolerance,
          ". Use a package for this grid, or turn the host's axis round where only the order "
          "differs");

@@ -11,6 +11,6 @@ namespace climlink {
 // Compares the host's coordinate values [n] of a dimension with the manifest's; passes where it has
 // none. Throws Error: VARIABLE for an unknown dimension, HOST where n or a value differs.
 void check_host_coordinate(const Manifest& manifest, std::string_view dim, const double* values,
-                           std::int64_t n);
+                           std::int64_t n, const Wording& words);
 
 }  // namespace climlink

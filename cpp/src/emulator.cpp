@@ -24,14 +24,15 @@ void check_count(std::int64_t n_column, const Manifest& m) {
     fail(CLIMLINK_ERROR_ARGUMENT, "n_column is ", n_column, "; expected at most ", largest);
 }
 
-[[noreturn]] void fail_nonfinite_input(const HostView& view, const Variable& v,
-                                       std::int64_t first_column) {
+[[noreturn]] void fail_nonfinite_input(const Wording& words, const HostView& view,
+                                       const Variable& v, std::int64_t first_column) {
   for (std::int64_t c = 0; c < view.n_column; ++c) {
     for (std::int64_t i = 0; i < v.width; ++i) {
       const double value = element(view, c, i);
       if (std::isfinite(static_cast<float>(value))) continue;
       fail(
-          CLIMLINK_ERROR_NONFINITE, place(v, first_column + c, i), ": ", shown_nonfinite(value),
+          CLIMLINK_ERROR_NONFINITE, place(words, v, first_column + c, i), ": ",
+          shown_nonfinite(value),
           " where a finite value is needed. Look for the cause in the host's state of that column");
     }
   }
@@ -43,7 +44,7 @@ void check_count(std::int64_t n_column, const Manifest& m) {
 }  // namespace
 
 Emulator::Emulator(std::string_view bytes, const std::string& name, const Options& options) {
-  package_ = read_package(bytes, name, options.text("pinned_sha256"));
+  package_ = read_package(bytes, name, options.text("pinned_sha256"), options.wording());
   check_host_claims(options, manifest(), name);
   constraints_off_ = constraints_to_switch_off(options.names("constraints_off"), manifest(), name);
   for (const auto& constraint : constraints_off_)
@@ -128,9 +129,10 @@ void Emulator::begin(std::int64_t n_column) {
 
 void Emulator::set(std::string_view name, const climlink_array& values, std::int64_t first_column) {
   if (stage_ != Stage::setting)
-    fail(CLIMLINK_ERROR_STATE, name, ": set needs climlink_begin first; every step starts with it");
+    fail(CLIMLINK_ERROR_STATE, name, ": set needs ", words().call("begin"),
+         " first; every step starts with it");
   const Variable& v = variable(CLIMLINK_INPUT, name);
-  const HostView view = checked_view(values, v, first_column, n_column_);
+  const HostView view = checked_view(words(), values, v, first_column, n_column_);
   const auto index = static_cast<std::size_t>(&v - manifest().inputs.variables.data());
   const auto flags =
       is_set_.begin() + static_cast<std::ptrdiff_t>(index) * n_column_ + first_column;
@@ -139,7 +141,7 @@ void Emulator::set(std::string_view name, const climlink_array& values, std::int
   std::fill_n(flags, view.n_column, std::uint8_t{0});
   const std::int64_t row_width = manifest().inputs.width;
   if (!pack(view, x_.data() + first_column * row_width + v.offset, row_width))
-    fail_nonfinite_input(view, v, first_column);
+    fail_nonfinite_input(words(), view, v, first_column);
   std::fill_n(flags, view.n_column, std::uint8_t{1});
   missing_count_[index] -= view.n_column;
 }
@@ -172,7 +174,7 @@ void Emulator::check_start(const float* x, std::int64_t n_column) const {
   for (std::int64_t c = 0; c < n_column; ++c) {
     const float value = x[c * m.inputs.width + start.offset];
     if (value == 0.0F || value == 1.0F) continue;
-    fail(CLIMLINK_ERROR_ARGUMENT, start.name, ": sample ", c, " (0-based) has ", value,
+    fail(CLIMLINK_ERROR_ARGUMENT, start.name, ": sample ", words().counted_text(c), " has ", value,
          "; expected 1 where a sample begins, or 0 where its carried inputs are the carried "
          "outputs of the step before");
   }
@@ -215,7 +217,7 @@ void Emulator::check_outputs(const float* y, std::int64_t n_column) const {
       std::find_if(y, y + n_column * width, [](float value) { return !std::isfinite(value); });
   const std::int64_t position = (bad - y) % width;
   const Variable& v = manifest().outputs.owner(position);
-  fail(CLIMLINK_ERROR_NONFINITE, place(v, (bad - y) / width, position - v.offset),
+  fail(CLIMLINK_ERROR_NONFINITE, place(words(), v, (bad - y) / width, position - v.offset),
        ": the network's output is ", shown_nonfinite(*bad),
        " although every input was finite. The inputs of that column are probably far outside the "
        "training range");
@@ -223,8 +225,8 @@ void Emulator::check_outputs(const float* y, std::int64_t n_column) const {
 
 void Emulator::run() {
   if (stage_ != Stage::setting)
-    fail(CLIMLINK_ERROR_STATE,
-         "run needs climlink_begin and every input set; every step starts with climlink_begin");
+    fail(CLIMLINK_ERROR_STATE, "run needs ", words().call("begin"),
+         " and every input set; every step starts with ", words().call("begin"));
   complete_inputs();
   stage_ = Stage::failed;
   runner_->run(x_.data(), n_column_, y_.data());
@@ -235,13 +237,12 @@ void Emulator::run() {
 void Emulator::get(std::string_view name, const climlink_array& values,
                    std::int64_t first_column) const {
   if (stage_ == Stage::failed)
-    fail(CLIMLINK_ERROR_STATE, name,
-         ": the last climlink_run failed, so there is no output; start a new step with "
-         "climlink_begin");
+    fail(CLIMLINK_ERROR_STATE, name, ": the last ", words().call("run"),
+         " failed, so there is no output; start a new step with ", words().call("begin"));
   if (stage_ != Stage::done)
-    fail(CLIMLINK_ERROR_STATE, name, ": get needs a climlink_run of this step first");
+    fail(CLIMLINK_ERROR_STATE, name, ": get needs a ", words().call("run"), " of this step first");
   const Variable& v = variable(CLIMLINK_OUTPUT, name);
-  const HostView view = checked_view(values, v, first_column, n_column_);
+  const HostView view = checked_view(words(), values, v, first_column, n_column_);
   const std::int64_t row_width = manifest().outputs.width;
   unpack(y_.data() + first_column * row_width + v.offset, row_width, view);
 }
@@ -253,7 +254,7 @@ void Emulator::check_packed_inputs(const float* x, std::int64_t n_column) const 
       std::find_if(x, x + n_column * width, [](float value) { return !std::isfinite(value); });
   const std::int64_t position = (bad - x) % width;
   const Variable& v = manifest().inputs.owner(position);
-  fail(CLIMLINK_ERROR_NONFINITE, place(v, (bad - x) / width, position - v.offset), ": ",
+  fail(CLIMLINK_ERROR_NONFINITE, place(words(), v, (bad - x) / width, position - v.offset), ": ",
        shown_nonfinite(*bad),
        " where a finite value is needed. Look for the cause in the host's state of that column");
 }

@@ -21,6 +21,7 @@ class Emulator {
   Emulator(std::string_view bytes, const std::string& name, const Options& options);
 
   const Manifest& manifest() const { return package_.manifest; }
+  const Wording& words() const { return package_.words; }
   const std::string& digest() const { return package_.digest; }
   const std::string& device() const { return device_text_; }
   // Constraints switched off, in the manifest's order, separated by commas; "" for none.

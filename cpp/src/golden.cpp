@@ -42,13 +42,14 @@ Worst worst_of(const Manifest& m, const float* got, const float* expected, std::
 
 // "place: got .., expected ..; difference .. is beyond the tolerance .." of rows [n_row,
 // outputs.width].
-std::string judgement(const Manifest& m, const float* got, const float* expected,
+std::string judgement(const Package& package, const float* got, const float* expected,
                       const Worst& worst, double tolerance) {
+  const Manifest& m = package.manifest;
   const Variable& v = m.outputs.owner(worst.position);
   const std::int64_t at = worst.row * m.outputs.width + worst.position;
-  return text(place(v, worst.row, worst.position - v.offset), ": got ", got[at], ", expected ",
-              expected[at], "; difference ", worst.difference, " is beyond the tolerance ",
-              tolerance);
+  return text(place(package.words, v, worst.row, worst.position - v.offset), ": got ", got[at],
+              ", expected ", expected[at], "; difference ", worst.difference,
+              " is beyond the tolerance ", tolerance);
 }
 
 constexpr const char* golden_advice =
@@ -75,7 +76,8 @@ double replay_golden(const Package& package, ColumnRunner& runner, double tolera
   const Worst worst = worst_of(m, got.data(), package.golden_outputs.data(), m.golden.sample_count);
   if (worst.difference > tolerance) {
     fail(CLIMLINK_ERROR_GOLDEN, package.name, ": the golden columns do not come out as recorded: ",
-         judgement(m, got.data(), package.golden_outputs.data(), worst, tolerance), golden_advice);
+         judgement(package, got.data(), package.golden_outputs.data(), worst, tolerance),
+         golden_advice);
   }
   return worst.difference;
 }
@@ -95,8 +97,8 @@ void replay_chained(const Package& package, ColumnRunner& runner) {
     if (worst.difference <= m.golden.chained_tolerance) continue;
     fail(CLIMLINK_ERROR_GOLDEN, package.name,
          ": the golden sequences, run on their own carried outputs, leave the record at step ",
-         step, " (0-based) of ", m.golden.step_count, ": ",
-         judgement(m, y.data(), expected, worst, m.golden.chained_tolerance), golden_advice);
+         package.words.counted_text(step), " of ", m.golden.step_count, ": ",
+         judgement(package, y.data(), expected, worst, m.golden.chained_tolerance), golden_advice);
   }
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using HostVariable = climlink_host_variable;
 
-// What does not fit, by kind: "heading: item; item". Later kinds follow on lines of their own.
+// All that does not fit in one respect: "heading: item, item".
 struct Complaint {
   std::string heading;
   std::vector<std::string> items;
@@ -28,11 +28,8 @@ struct Complaint {
 };
 
 std::string with_near_names(std::string_view name, const std::vector<std::string_view>& names) {
-  std::string near = near_names(name, names);
-  if (near.empty()) return std::string(name);
-  near.pop_back();  // the full stop of a sentence
-  near[1] = 'n';
-  return text(name, " (", near.substr(1), ")");
+  const std::string near = near_list(name, names);
+  return near.empty() ? std::string(name) : text(name, " (near names: ", near, ")");
 }
 
 std::vector<std::string_view> names_of(std::span<const HostVariable> variables, bool taken) {

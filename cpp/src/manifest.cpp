@@ -157,10 +157,11 @@ const char* role_text(VariableRole role) noexcept {
   return texts[static_cast<std::size_t>(role)];
 }
 
-std::string Variable::position_text(std::int64_t position) const {
+std::string Variable::position_text(std::int64_t position, const Wording& words) const {
   std::string result;
   for (std::size_t d = dims.size(); d-- > 0; position /= sizes[d]) {
-    result = text(dims[d], " ", position % sizes[d], result.empty() ? "" : ", ", result);
+    result =
+        text(dims[d], " ", words.counted(position % sizes[d]), result.empty() ? "" : ", ", result);
   }
   return result;
 }

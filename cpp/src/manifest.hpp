@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "wording.hpp"
+
 namespace climlink {
 
 constexpr int schema_version = 2;
@@ -33,8 +35,9 @@ struct Variable {
   std::int64_t width = 0;   // values per sample: the product of sizes
   std::int64_t offset = 0;  // first position in the row, 0-based
 
-  // "level 3" or "lat 2, lon 5" for a position within the variable; "" for a scalar.
-  std::string position_text(std::int64_t position) const;
+  // "level 3" or "lat 2, lon 5" for a position within the variable, counted as the host counts; ""
+  // for a scalar.
+  std::string position_text(std::int64_t position, const Wording& words) const;
 };
 
 // The ordered variables of a packed row; they fill it without gaps.

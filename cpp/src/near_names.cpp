@@ -20,7 +20,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-std::string near_names(std::string_view wanted, const std::vector<std::string_view>& names) {
+std::string near_list(std::string_view wanted, const std::vector<std::string_view>& names) {
   std::vector<std::pair<std::size_t, std::string_view>> ranked;
   for (const auto name : names) {
     const std::size_t distance = edit_distance(wanted, name);
@@ -34,8 +34,13 @@ std::string near_names(std::string_view wanted, const std::vector<std::string_vi
   if (ranked.size() > 3) ranked.resize(3);
   std::string list;
   for (const auto& [distance, name] : ranked)
-    list += (list.empty() ? " Near names: " : ", ") + std::string(name);
-  return list.empty() ? list : list + ".";
+    list += (list.empty() ? "" : ", ") + std::string(name);
+  return list;
+}
+
+std::string near_names(std::string_view wanted, const std::vector<std::string_view>& names) {
+  const std::string list = near_list(wanted, names);
+  return list.empty() ? list : " Near names: " + list + ".";
 }
 
 }  // namespace climlink

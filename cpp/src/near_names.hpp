@@ -11,7 +11,10 @@ namespace climlink {
 // to b.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
-// " Near names: x, y, z." with at most three of names that resemble wanted; "" if none does.
+// "x, y, z": at most three of names that resemble wanted, the nearest first; "" if none does.
+std::string near_list(std::string_view wanted, const std::vector<std::string_view>& names);
+
+// " Near names: x, y, z.", or "".
 std::string near_names(std::string_view wanted, const std::vector<std::string_view>& names);
 
 }  // namespace climlink

@@ -77,9 +77,10 @@ void check_golden_start(const Package& package, std::int64_t row) {
   const float start = package.golden_inputs[static_cast<std::size_t>(
       row * m.inputs.width + m.inputs.variables[*m.start].offset)];
   if (start == (step == 0 ? 1.0F : 0.0F)) return;
-  fail(CLIMLINK_ERROR_PACKAGE, package.name, ": start is ", start, " in step ", step, ", sequence ",
-       row % m.golden.sequence_count(),
-       " (0-based) of the golden rows; expected 1 in the first step and 0 later. Export the "
+  fail(CLIMLINK_ERROR_PACKAGE, package.name, ": start is ", start, " in step ",
+       package.words.counted(step), ", sequence ",
+       package.words.counted_text(row % m.golden.sequence_count()),
+       " of the golden rows; expected 1 in the first step and 0 later. Export the "
        "package again");
 }
 
@@ -95,7 +96,8 @@ void check_golden_link(const Package& package, std::int64_t row) {
                     static_cast<std::size_t>(input.width) * sizeof(float)) == 0)
       continue;
     fail(CLIMLINK_ERROR_PACKAGE, package.name, ": the golden sequences do not chain: ", input.name,
-         " in step ", row / n, ", sequence ", row % n, " (0-based) is not ", output.name,
+         " in step ", package.words.counted(row / n), ", sequence ",
+         package.words.counted_text(row % n), " is not ", output.name,
          " of the step before. Export the package again");
   }
 }
@@ -146,8 +148,9 @@ std::string read_entry(std::string_view bytes, const std::string& name, std::str
 }
 
 Package read_package(std::string_view bytes, const std::string& name,
-                     const std::string& pinned_sha256) {
+                     const std::string& pinned_sha256, const Wording& words) {
   Package package;
+  package.words = words;
   package.name = name;
   package.digest = sha256_hex(bytes);
   check_digest(package.digest, name, pinned_sha256);

@@ -10,6 +10,7 @@
 namespace climlink {
 
 struct Package {
+  Wording words;       // of messages about it
   std::string name;    // path or the caller's name, for messages
   std::string digest;  // SHA-256 of the whole file, lower-case hexadecimal
   Manifest manifest;
@@ -34,6 +35,6 @@ std::string read_entry(std::string_view bytes, const std::string& name, std::str
 // step's carried inputs are the bytes of the carried outputs before. Throws Error: DIGEST, FILE,
 // PACKAGE or SCHEMA.
 Package read_package(std::string_view bytes, const std::string& name,
-                     const std::string& pinned_sha256);
+                     const std::string& pinned_sha256, const Wording& words);
 
 }  // namespace climlink

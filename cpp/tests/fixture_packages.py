@@ -81,8 +81,8 @@ def manifest(inputs: dict[str, Any], outputs: dict[str, Any], level_count: int) 
             "p0_pa": 100000.0,
             "hyam": [0.1] * level_count,
             "hybm": [0.5] * level_count,
-            "hyai": [0.1] * (level_count + 1),
-            "hybi": [0.5] * (level_count + 1),
+            "hyai": [0.1 * (level_count - k) / level_count for k in range(level_count + 1)],
+            "hybi": [k / level_count for k in range(level_count + 1)],
         },
         "pruned_levels": 0,
         "normalization": {

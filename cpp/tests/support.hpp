@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <stdexcept>
 #include <string>
@@ -24,13 +25,31 @@ inline std::string read_bytes(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// Owns options; throws the message of an option that is refused.
+class Options {
+ public:
+  Options(std::initializer_list<std::pair<const char*, std::string>> values = {}) {
+    climlink_options_new(&options_);
+    for (const auto& [name, value] : values) {
+      if (climlink_options_set(options_, name, value.c_str()) != CLIMLINK_OK)
+        throw std::runtime_error(climlink_last_message());
+    }
+  }
+  ~Options() { climlink_options_free(&options_); }
+  Options(const Options&) = delete;
+  Options& operator=(const Options&) = delete;
+  operator climlink_options*() const { return options_; }
+
+ private:
+  climlink_options* options_ = nullptr;
+};
+
 // Owns an emulator.
 class Handle {
  public:
   Handle() = default;
-  explicit Handle(const std::string& name,
-                  const climlink_options& options = climlink_options_default()) {
-    if (climlink_open(fixture(name).c_str(), &options, &emulator) != CLIMLINK_OK)
+  explicit Handle(const std::string& name, const Options& options = {}) {
+    if (climlink_open(fixture(name).c_str(), options, &emulator) != CLIMLINK_OK)
       throw std::runtime_error(climlink_last_message());
   }
   ~Handle() { climlink_close(&emulator); }
@@ -42,10 +61,10 @@ class Handle {
 };
 
 // Status and message of opening a fixture; the message is "" if it opens.
-inline std::pair<climlink_status, std::string> opening(
-    const std::string& name, const climlink_options& options = climlink_options_default()) {
+inline std::pair<climlink_status, std::string> opening(const std::string& name,
+                                                       const Options& options = {}) {
   Handle handle;
-  const climlink_status status = climlink_open(fixture(name).c_str(), &options, &handle.emulator);
+  const climlink_status status = climlink_open(fixture(name).c_str(), options, &handle.emulator);
   if ((status == CLIMLINK_OK) != (handle.emulator != nullptr))
     throw std::runtime_error("a handle and a failure at once");
   return {status, status == CLIMLINK_OK ? "" : climlink_last_message()};

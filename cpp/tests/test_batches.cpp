@@ -53,9 +53,7 @@ TEST_CASE("a column's bits do not depend on the batch around it", "[batches]") {
   SECTION("any micro-batch") {
     for (const int micro_batch : {2, 3, 7, 8, 9, 16, 31, 63, 64, 65, 100, 384}) {
       CAPTURE(micro_batch);
-      climlink_options options = climlink_options_default();
-      options.micro_batch = micro_batch;
-      const Handle other(net, options);
+      const Handle other(net, {{"micro_batch", std::to_string(micro_batch)}});
       REQUIRE(same_bits(run(other, x.data(), n_all).data(), expected.data(), n_all));
     }
   }

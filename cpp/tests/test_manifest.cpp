@@ -140,9 +140,9 @@ TEST_CASE("every key that the runtime acts on is missed by name, and every unkno
 }
 
 TEST_CASE("what the runtime does not act on may be anything or absent", "[manifest]") {
-  for (const char* key : {"hybrid", "normalization", "architecture", "provenance",
-                          "training_ranges", "network_inputs", "network_outputs", "constants",
-                          "operators", "pruned_levels", "calendar"}) {
+  for (const char* key :
+       {"normalization", "architecture", "provenance", "training_ranges", "network_inputs",
+        "network_outputs", "constants", "operators", "pruned_levels", "calendar"}) {
     CAPTURE(key);
     for (const json& anything :
          {json(nullptr), json(3), json("a"), json{{"of", "a later climlink"}}}) {

@@ -46,9 +46,11 @@ TEST_CASE("a row of fields is read with its dims, sizes and coordinates", "[mani
   CHECK(soil.dims == std::vector<std::string>{"lat", "lon", "depth"});
   CHECK(soil.sizes == std::vector<std::int64_t>{3, 4, 2});
   CHECK((soil.width == 24 && soil.offset == 12));
-  CHECK(soil.position_text(0) == "lat 0, lon 0, depth 0");
-  CHECK(soil.position_text(2 * 8 + 3 * 2 + 1) == "lat 2, lon 3, depth 1");
-  CHECK(m.inputs.variables[2].position_text(0).empty());
+  CHECK(soil.position_text(0, {}) == "lat 0, lon 0, depth 0");
+  CHECK(soil.position_text(2 * 8 + 3 * 2 + 1, {}) == "lat 2, lon 3, depth 1");
+  CHECK(soil.position_text(2 * 8 + 3 * 2 + 1, {climlink::Language::fortran}) ==
+        "lat 3, lon 4, depth 2");
+  CHECK(m.inputs.variables[2].position_text(0, {}).empty());
 }
 
 TEST_CASE("dims are in the manifest, each once, and their sizes give the width", "[manifest]") {
@@ -106,6 +108,28 @@ TEST_CASE("coordinates belong to a dimension, have its size, and rise or fall", 
              Contains("coordinates.lat.units: required"));
   CHECK_THAT(field([](json& d) { d["coordinates"]["lat"]["axis"] = "Y"; }),
              Contains("coordinates.lat.axis: unknown key"));
+}
+
+TEST_CASE("hybrid coefficients are those of the levels", "[manifest]") {
+  const auto with = [](const char* key, const json& value) {
+    return memory([&](json& d) { d["hybrid"][key] = value; });
+  };
+  const Manifest m = climlink::parse_manifest(read("memory.json").dump(), "file.pt");
+  CHECK((m.vertical_grid.p0_pa == 1e5 && m.vertical_grid.hyai.size() == 5));
+  CHECK(m.vertical_grid.hybi == std::vector{0.0, 0.25, 0.5, 0.75, 1.0});
+  CHECK(memory([](json& d) { d["hybrid"] = nullptr; }) == "accepted");
+  CHECK_THAT(memory([](json& d) { d.erase("hybrid"); }), Contains("hybrid: required"));
+  CHECK_THAT(with("p0_pa", 0), Contains("hybrid.p0_pa: expected a positive number"));
+  for (const char* key : {"hyai", "hybi"})
+    CHECK_THAT(with(key, {0, 1, 2, 3}), Contains("expected 5 numbers, got 4"));
+  for (const char* key : {"hyam", "hybm"})
+    CHECK_THAT(with(key, {0, 1, 2, 3, 4}), Contains("expected 4 numbers, got 5"));
+  CHECK_THAT(with("hybi", {0, "0", 0, 0, 1}), Contains("hybrid.hybi: expected a list of numbers"));
+  CHECK_THAT(with("colour", 1), Contains("hybrid.colour: unknown key"));
+  // Whether pressures rise downward is asked by who remaps to these levels.
+  CHECK(with("hybi", {1, 0.75, 0.5, 0.25, 0}) == "accepted");
+  CHECK_THAT(field([](json& d) { d["hybrid"] = read("memory.json")["hybrid"]; }),
+             Contains("expected null, as there is no dimension level"));
 }
 
 TEST_CASE("carried pairs and start are read by role", "[manifest]") {

@@ -52,8 +52,7 @@ TEST_CASE("the process keeps its own number of threads and its own float32 preci
           "[process]") {
   at::set_num_threads(2);
   choose(reduced);
-  climlink_options options = climlink_options_default();
-  options.threads = 1;
+  const support::Options options = {{"threads", "1"}};
   const Handle handle("tiny.pt", options);
   CHECK(at::get_num_threads() == 2);
   one_step(handle, 5);

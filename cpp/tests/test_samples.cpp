@@ -221,10 +221,8 @@ TEST_CASE("a package says what its dimensions are", "[fields]") {
   CHECK_THAT(climlink_last_message(), Contains("index is 2"));
   CHECK(climlink_carried(handle, 0, &text, &text) == CLIMLINK_ERROR_ARGUMENT);
   // Claims about what the package does not state are not held against it.
-  climlink_options options = climlink_options_default();
-  options.level_count = 60;
-  options.time_step_s = 1800;
-  CHECK(support::opening("field.pt", options).first == CLIMLINK_OK);
+  CHECK(support::opening("field.pt", {{"level_count", "60"}, {"time_step_s", "1800"}}).first ==
+        CLIMLINK_OK);
 }
 
 TEST_CASE("the host's coordinates are compared with the package's", "[fields]") {
@@ -256,9 +254,7 @@ TEST_CASE("the host's coordinates are compared with the package's", "[fields]") 
 // rows.pt answers with the number of rows of its forward; its granule is 4.
 TEST_CASE("forwards are filled up to the package's own granule", "[fields]") {
   const auto rows_of = [](int32_t micro_batch, int64_t n) {
-    climlink_options options = climlink_options_default();
-    options.micro_batch = micro_batch;
-    const Handle handle("rows.pt", options);
+    const Handle handle("rows.pt", {{"micro_batch", std::to_string(micro_batch)}});
     std::vector<float> x(static_cast<std::size_t>(2 * n), 0.5F), y(static_cast<std::size_t>(n));
     REQUIRE(climlink_run_packed(handle, x.data(), n, 2, y.data(), 1) == CLIMLINK_OK);
     return y;

@@ -330,7 +330,7 @@ TEST_CASE("messages belong to their thread", "[torch]") {
   }).join();
   CHECK(before.empty());
   CHECK_THAT(after, Contains("/nowhere/at/all.pt"));
-  CHECK_THAT(climlink_last_message(), Contains("emulator is a null pointer"));
+  CHECK_THAT(climlink_last_message(), Contains("the emulator is not open"));
 }
 
 TEST_CASE("two handles are independent, also on two threads", "[torch]") {

@@ -157,11 +157,25 @@ static int run_rows(climlink_emulator* emulator, const char* input, int64_t n_co
   return status;
 }
 
+static int open_package(const char* path, const char* trust_code, const char* constraints_off,
+                        climlink_emulator** emulator) {
+  climlink_options* options = NULL;
+  const int status =
+      climlink_options_new(&options) == CLIMLINK_OK &&
+              climlink_options_set(options, "trust_code", trust_code) == CLIMLINK_OK &&
+              climlink_options_set(options, "constraints_off", constraints_off) == CLIMLINK_OK &&
+              climlink_open(path, options, emulator) == CLIMLINK_OK
+          ? ok
+          : complain("open");
+  climlink_options_free(&options);
+  return status;
+}
+
 int main(int argc, char** argv) {
   char* end = NULL;
-  climlink_options options = climlink_options_default();
+  const char* trust_code = "false";
   if (argc > 1 && strcmp(argv[1], "--trust-code") == 0) {
-    options.trust_code = 1;
+    trust_code = "true";
     ++argv;
     --argc;
   }
@@ -176,9 +190,8 @@ int main(int argc, char** argv) {
     return wrong_usage;
   }
   climlink_emulator* emulator = NULL;
-  if (argc == 6) options.constraints_off = argv[5];
-  if (climlink_open(argv[1], &options, &emulator) != CLIMLINK_OK) return complain("open");
-  const int status = run_rows(emulator, argv[2], n_column, argv[4]);
+  int status = open_package(argv[1], trust_code, argc == 6 ? argv[5] : "", &emulator);
+  if (status == ok) status = run_rows(emulator, argv[2], n_column, argv[4]);
   climlink_close(&emulator);
   return status;
 }

@@ -3,19 +3,15 @@
 !! have fields of these names; a build for its driver leaves them alone.
 module mmf_nn_changes
   use cam_history, only: addfld, outfld
-  use mmf_nn_blending, only: fields_of
-  use mmf_nn_outputs, only: tendency_units
+  use mmf_nn_fields, only: chunk_fields, fields_taken, n_taken, named_field
+  use mmf_nn_surface, only: profiles_of
   use physics_types, only: physics_state
   use ppgrid, only: begchunk, endchunk
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none (type, external)
   private
 
-  public :: add_changes, note_state, write_changes
-
-  !> In the order of fields_of.
-  character(len=*), parameter :: names(6) = [character(len=7) :: 'DTPHYS', 'DQ1PHYS', 'DQ2PHYS', &
-    'DQ3PHYS', 'DUPHYS', 'DVPHYS']
+  public :: add_changes, note_state, write_changes, change_name
 
 #ifdef CLIMLINK_FORK_HISTORY
   logical, parameter :: others_write_them = .true.
@@ -23,24 +19,41 @@ module mmf_nn_changes
   logical, parameter :: others_write_them = .false.
 #endif
 
-  type :: chunk_fields
-    real(r8), allocatable :: values(:, :, :)                 !! [column, level, 6]
-  end type chunk_fields
-
   logical :: added = .false.
-  type(chunk_fields), allocatable :: before(:)               !! Of the chunks, since note_state.
+  type(chunk_fields), allocatable, target :: before(:)       !! Of the chunks, since note_state.
 
 contains
 
+  !> The field of a tendency: DTPHYS of ptend_t, DQ1PHYS of ptend_q0001.
+  pure function change_name(tendency) result(name)
+    character(len=*), intent(in) :: tendency
+    character(len=:), allocatable :: name
+    character(len=1) :: letter
+    integer :: i
+
+    name = 'D'
+    do i = index(tendency, '_') + 1, len_trim(tendency)
+      letter = tendency(i:i)
+      if (letter == '0') cycle
+      if (letter >= 'a' .and. letter <= 'z') letter = achar(iachar(letter) - 32)
+      name = name // letter
+    end do
+    name = name // 'PHYS'
+  end function change_name
+
   !> Registers the fields.
   subroutine add_changes()
+    type(chunk_fields), target :: nothing
+    type(named_field) :: list(n_taken)
     integer :: i
 
     if (others_write_them) return
     added = .true.
-    do i = 1, size(names)
-      call addfld(trim(names(i)), ['lev'], 'A', trim(tendency_units(i)), &
-                  'change by the emulated part of the physics')
+    list = fields_taken(nothing)
+    do i = 1, size(list)
+      if (list(i)%is_profile) call addfld(change_name(list(i)%name), ['lev'], 'A', &
+                                          trim(list(i)%units), &
+                                          'change by the emulated part of the physics')
     end do
   end subroutine add_changes
 
@@ -52,7 +65,7 @@ contains
     if (.not. added) return
     if (.not. allocated(before)) allocate (before(begchunk:endchunk))
     do c = begchunk, endchunk
-      before(c)%values = fields_of(state(c))
+      call profiles_of(state(c), before(c))
     end do
   end subroutine note_state
 
@@ -60,22 +73,20 @@ contains
   subroutine write_changes(state, time_step)
     type(physics_state), intent(in) :: state(begchunk:)
     real(r8), intent(in) :: time_step                        !! [s]
-    integer :: c
+    type(chunk_fields), target :: after
+    type(named_field) :: old(n_taken), new(n_taken)
+    integer :: c, i
 
     if (.not. added) return
     do c = begchunk, endchunk
-      call write_chunk((fields_of(state(c)) - before(c)%values) / time_step, c)
+      call profiles_of(state(c), after)
+      old = fields_taken(before(c))
+      new = fields_taken(after)
+      do i = 1, size(new)
+        if (new(i)%is_profile) call outfld(change_name(new(i)%name), (new(i)%profile &
+                                           - old(i)%profile) / time_step, state(c)%ncol, c)
+      end do
     end do
   end subroutine write_changes
-
-  subroutine write_chunk(rate, lchnk)
-    real(r8), intent(in) :: rate(:, :, :)                    !! [column, level, 6]
-    integer, intent(in) :: lchnk
-    integer :: i
-
-    do i = 1, size(names)
-      call outfld(trim(names(i)), rate(:, :, i), size(rate, 1), lchnk)
-    end do
-  end subroutine write_chunk
 
 end module mmf_nn_changes

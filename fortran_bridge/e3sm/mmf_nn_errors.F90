@@ -10,7 +10,7 @@ module mmf_nn_errors
   private
 
   public :: stop_here, stop_together, stop_if_failed, stop_if_any_failed, share_integers, &
-            share_reals, share_text, sum_on_master
+            share_text, sum_on_master
 
   external :: mpiallmaxint, mpibcast, mpisum
 
@@ -78,16 +78,6 @@ contains
     call share_bytes(bytes)
     values = transfer(bytes, values)
   end subroutine share_integers
-
-  !> Gives all ranks the master's reals.
-  subroutine share_reals(values)
-    real(r8), intent(inout) :: values(:)
-    character(len=1) :: bytes(size(transfer(values, ['a'])))
-
-    bytes = transfer(values, bytes)
-    call share_bytes(bytes)
-    values = transfer(bytes, values)
-  end subroutine share_reals
 
   !> Gives all ranks the master's text.
   subroutine share_text(values)

@@ -1,12 +1,14 @@
 !> History fields of the adapter: raw answers of the package with its confidence, the weight of the
 !! emulator, and what the old post-processing did. Their names are NN_ with the output's name.
-!! Confidence in profiles has the names of the confidence study, that in surface fields NN_conf_
-!! with the output's name.
+!! Confidence has the names of the published fork.
 module mmf_nn_history
   use cam_history, only: addfld, horiz_only, outfld
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_host_fields, climlink_status, climlink_variable
+  use mmf_nn_changes, only: change_name
   use mmf_nn_errors, only: stop_if_failed
+  use mmf_nn_fields, only: remap
   use mmf_nn_legacy, only: legacy_counts
+  use physics_types, only: physics_state
   use ppgrid, only: pver
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none (type, external)
@@ -14,29 +16,23 @@ module mmf_nn_history
 
   public :: add_history, write_raw_history, write_weight, write_legacy_history
 
-  character(len=*), parameter :: confidence_of(5) = [character(len=22) :: 'confidence_ptend_t', &
-    'confidence_ptend_q0001', 'confidence_ptend_qn', 'confidence_ptend_u', 'confidence_ptend_v']
-  character(len=*), parameter :: study_names(5) = [character(len=11) :: 'DTPHYSCONF', &
-    'DQ1PHYSCONF', 'DQNPHYSCONF', 'DUPHYSCONF', 'DVPHYSCONF']
-
 contains
 
   !> Registers the fields.
   subroutine add_history(emulator, with_legacy)
     type(climlink_emulator), intent(in) :: emulator          !! Open.
     logical, intent(in) :: with_legacy
+    character(len=*), parameter :: meaning = &
+      'answer of the emulator before anything is done to it: '
+    type(climlink_variable) :: output
     integer :: i
 
     do i = 1, emulator%n_output()
-      if (emulator%output_width(i) > 1) then
-        call addfld(field_name(emulator%output_name(i)), ['lev'], 'A', emulator%output_units(i), &
-                    'answer of the emulator before anything is done to it: ' &
-                    // emulator%output_name(i))
+      output = emulator%output(i)
+      if (output%width > 1) then
+        call addfld(field_name(output%name), ['lev'], 'A', output%units, meaning // output%name)
       else
-        call addfld(field_name(emulator%output_name(i)), horiz_only, 'A', &
-                    emulator%output_units(i), &
-                    'answer of the emulator before anything is done to it: ' &
-                    // emulator%output_name(i))
+        call addfld(field_name(output%name), horiz_only, 'A', output%units, meaning // output%name)
       end if
     end do
     call addfld('NN_WEIGHT', horiz_only, 'A', '1', 'weight of the emulator in what is applied')
@@ -51,36 +47,56 @@ contains
   end subroutine add_history
 
   !> History name of an output: at most 24 characters, as older versions of the model allow.
+  !! Confidence is named as in the published fork: DTPHYSCONF, DQ1PHYSCONF, NETSWCONF.
   pure function field_name(output) result(name)
     character(len=*), intent(in) :: output
     character(len=:), allocatable :: name
-    integer :: at
+    integer :: tendency, surface
 
     name = 'NN_' // trim(output)
     if (index(output, 'confidence_') /= 1) return
-    name = 'NN_conf_' // trim(output(len('confidence_') + 1:))
-    at = findloc(confidence_of, output, dim=1)
-    if (at > 0) name = trim(study_names(at))
+    tendency = index(output, 'ptend_')
+    surface = index(output, 'cam_out_')
+    if (tendency > 0) then
+      name = change_name(trim(output(tendency:))) // 'CONF'
+    else if (surface > 0) then
+      name = trim(output(surface + len('cam_out_'):)) // 'CONF'
+    else
+      name = 'NN_conf_' // trim(output(len('confidence_') + 1:))
+    end if
   end function field_name
 
-  !> Writes one chunk of all outputs as the package gave them.
-  subroutine write_raw_history(emulator, first, n_column, lchnk)
-    type(climlink_emulator), intent(in) :: emulator
+  !> Writes one chunk of all outputs as the package gave them, on the levels of the model.
+  subroutine write_raw_history(emulator, first, state)
+    type(climlink_emulator), intent(in), target :: emulator
     integer, intent(in) :: first                            !! Position of the chunk's first column.
-    integer, intent(in) :: n_column, lchnk
-    real(r8) :: values(n_column, pver)
+    type(physics_state), intent(in), target :: state
+    real(r8), allocatable, target :: values(:, :, :)        !! [column, level, output]
+    type(climlink_host_fields) :: table
     type(climlink_status) :: status
-    integer :: i
+    type(climlink_variable) :: output
+    integer :: i, n
 
+    n = state%ncol
+    allocate (values(n, pver, emulator%n_output()))
+    call table%begin(n)
+    call table%remap_levels(remap, state%pint)
     do i = 1, emulator%n_output()
-      if (emulator%output_width(i) > 1) then
-        call emulator%get(emulator%output_name(i), values, first, status)
-        call stop_if_failed(status, 'history: ')
-        call outfld(field_name(emulator%output_name(i)), values, n_column, lchnk)
+      output = emulator%output(i)
+      if (output%width > 1) then
+        call table%add_profile(output%name, output%units, values(:, :, i), taken=.true.)
       else
-        call emulator%get(emulator%output_name(i), values(:, 1), first, status)
-        call stop_if_failed(status, 'history: ')
-        call outfld(field_name(emulator%output_name(i)), values(:, 1), n_column, lchnk)
+        call table%add_scalar(output%name, output%units, values(:, 1, i), taken=.true.)
+      end if
+    end do
+    call table%receive(emulator, status, first)
+    call stop_if_failed(status, 'history: ')
+    do i = 1, emulator%n_output()
+      output = emulator%output(i)
+      if (output%width > 1) then
+        call outfld(field_name(output%name), values(:, :, i), n, state%lchnk)
+      else
+        call outfld(field_name(output%name), values(:, 1, i), n, state%lchnk)
       end if
     end do
   end subroutine write_raw_history

@@ -2,7 +2,7 @@
 !! It acts on the variables by name, so a confidence block is never touched. New packages have their
 !! constraints in their graph and need none of this.
 module mmf_nn_legacy
-  use mmf_nn_outputs, only: chunk_outputs, first_solar, netsw
+  use mmf_nn_fields, only: chunk_fields, constituent, fields_taken, n_taken, named_field
   use physconst, only: cpair, gravit
   use physics_types, only: physics_state
   use ppgrid, only: pver
@@ -29,48 +29,50 @@ module mmf_nn_legacy
 contains
 
   !> Changes the outputs of a chunk as the existing coupling would.
-  subroutine apply_legacy(state, liquid, ice, coszrs, time_step, with_stratosphere, threshold, &
-                          outputs, counts)
+  subroutine apply_legacy(state, coszrs, time_step, with_stratosphere, threshold, outputs, counts)
     type(physics_state), intent(in) :: state
-    integer, intent(in) :: liquid, ice             !! Constituents.
     real(r8), intent(in) :: coszrs(:)
     real(r8), intent(in) :: time_step              !! [s]
     logical, intent(in) :: with_stratosphere       !! Whether water is kept out of the stratosphere.
     real(r8), intent(in) :: threshold              !! Stability that makes a tropopause [K/km].
-    type(chunk_outputs), intent(inout) :: outputs
+    type(chunk_fields), intent(inout), target :: outputs
     type(legacy_counts), intent(out) :: counts
+    type(named_field) :: list(n_taken)
     integer :: i, n
 
     n = state%ncol
     allocate (counts%clipped(n), counts%limited(n), counts%heat_source(n), counts%water_source(n), &
               source=0.0_r8)
     allocate (counts%tropopause(n), source=1.0_r8)
-    counts%clipped = real(count(outputs%surface < 0.0_r8, dim=2), r8)
-    outputs%surface = max(outputs%surface, 0.0_r8)
-    do i = 1, n
-      if (coszrs(i) <= 0.0_r8) call darken(outputs%surface(i, :))
+    list = fields_taken(outputs)
+    do i = 1, size(list)
+      if (list(i)%is_profile) cycle
+      counts%clipped = counts%clipped + merge(1.0_r8, 0.0_r8, list(i)%scalar < 0.0_r8)
+      list(i)%scalar = max(list(i)%scalar, 0.0_r8)
     end do
-    if (with_stratosphere) call dry_stratosphere(state, liquid, ice, time_step, threshold, &
-                                                 outputs%tendency, counts%tropopause)
-    call limit(state, liquid, ice, time_step, outputs%tendency, counts)
+    where (coszrs(:n) <= 0.0_r8)  ! at night there is no shortwave; longwave and precipitation stay
+      outputs%netsw = 0.0_r8
+      outputs%sols = 0.0_r8
+      outputs%soll = 0.0_r8
+      outputs%solsd = 0.0_r8
+      outputs%solld = 0.0_r8
+    end where
+    if (with_stratosphere) call dry_stratosphere(state, time_step, threshold, outputs, &
+                                                 counts%tropopause)
+    call limit(state, time_step, outputs, counts)
     ! After the stratosphere, as there: in these levels its removal of cloud has no effect.
-    outputs%tendency(:, :n_dropped, 2:6) = 0.0_r8
+    outputs%vapor(:, :n_dropped) = 0.0_r8
+    outputs%liquid(:, :n_dropped) = 0.0_r8
+    outputs%ice(:, :n_dropped) = 0.0_r8
+    outputs%u(:, :n_dropped) = 0.0_r8
+    outputs%v(:, :n_dropped) = 0.0_r8
   end subroutine apply_legacy
 
-  !> At night there is no shortwave; longwave and precipitation stay.
-  pure subroutine darken(surface)
-    real(r8), intent(inout) :: surface(:)
-
-    surface(netsw) = 0.0_r8
-    surface(first_solar:) = 0.0_r8
-  end subroutine darken
-
   !> No change of vapour, and cloud removed within the step, from the top down to the tropopause.
-  subroutine dry_stratosphere(state, liquid, ice, time_step, threshold, tendency, tropopause)
+  subroutine dry_stratosphere(state, time_step, threshold, outputs, tropopause)
     type(physics_state), intent(in) :: state
-    integer, intent(in) :: liquid, ice
     real(r8), intent(in) :: time_step, threshold
-    real(r8), intent(inout) :: tendency(:, :, :)
+    type(chunk_fields), intent(inout) :: outputs
     real(r8), intent(out) :: tropopause(:)
     integer :: i, k
 
@@ -78,9 +80,9 @@ contains
       k = tropopause_level(state%t(i, :) * state%exner(i, :), state%zm(i, :), state%pmid(i, :), &
                            threshold)
       tropopause(i) = real(k, r8)
-      tendency(i, :k, 2) = 0.0_r8
-      tendency(i, :k, 3) = -state%q(i, :k, liquid) / time_step
-      tendency(i, :k, 4) = -state%q(i, :k, ice) / time_step
+      outputs%vapor(i, :k) = 0.0_r8
+      outputs%liquid(i, :k) = -state%q(i, :k, constituent(2)) / time_step
+      outputs%ice(i, :k) = -state%q(i, :k, constituent(3)) / time_step
     end do
   end subroutine dry_stratosphere
 
@@ -104,22 +106,21 @@ contains
 
   !> No field may become negative within the step: energy, vapour, liquid, ice. What that adds is
   !! counted.
-  subroutine limit(state, liquid, ice, time_step, tendency, counts)
+  subroutine limit(state, time_step, outputs, counts)
     type(physics_state), intent(in) :: state
-    integer, intent(in) :: liquid, ice
     real(r8), intent(in) :: time_step
-    real(r8), intent(inout) :: tendency(:, :, :)
+    type(chunk_fields), intent(inout) :: outputs
     type(legacy_counts), intent(inout) :: counts
     real(r8) :: heating(state%ncol, pver)
     integer :: n
 
     n = state%ncol
-    heating = cpair * tendency(:, :, 1)
+    heating = cpair * outputs%t
     call limit_field(state%s(:n, :), heating, counts%heat_source)
-    where (abs(heating - cpair * tendency(:, :, 1)) > 0.0_r8) tendency(:, :, 1) = heating / cpair
-    call limit_field(state%q(:n, :, 1), tendency(:, :, 2), counts%water_source)
-    call limit_field(state%q(:n, :, liquid), tendency(:, :, 3), counts%water_source)
-    call limit_field(state%q(:n, :, ice), tendency(:, :, 4), counts%water_source)
+    where (abs(heating - cpair * outputs%t) > 0.0_r8) outputs%t = heating / cpair
+    call limit_field(state%q(:n, :, constituent(1)), outputs%vapor, counts%water_source)
+    call limit_field(state%q(:n, :, constituent(2)), outputs%liquid, counts%water_source)
+    call limit_field(state%q(:n, :, constituent(3)), outputs%ice, counts%water_source)
 
   contains
 

@@ -6,20 +6,18 @@
 !!     ...                                                        ! the rest of phys_run1
 !!     call mmf_nn_emulator_end_run1(phys_state, ztodt, phys_tend, pbuf2d, cam_in, cam_out)
 !!
-!! In a step of the emulator alone the first call does all that is left to do of phys_run1: energy
-!! of the global mean, the state that tphysac takes for its diagnostics, the emulator, history,
-!! export to the surface.
+!! The first call stands after phys_timestep_init. In a step of the emulator alone it does all that
+!! is left to do of phys_run1: the state that tphysac takes for its diagnostics, the emulator,
+!! history, export to the surface. Averaged fluxes and energy of the global mean phys_run1 has done
+!! before.
 module mmf_nn_master
   use cam_control_mod, only: eccen, lambm0, mvelpp, obliqr
   use cam_diagnostics, only: diag_conv, diag_export, diag_phys_writeout
   use camsrfexch, only: cam_export, cam_in_t, cam_out_t
-  use check_energy, only: check_energy_gmean
   use cloud_diagnostics, only: cloud_diagnostics_calc
-  use flux_avg, only: flux_avg_init
-  use mmf_nn_outputs, only: constituent
+  use mmf_nn_fields, only: constituent
   use mmf_nn_steps, only: mmf_nn_emulator_begin, mmf_nn_emulator_end, mmf_nn_emulator_run
   use orbit, only: zenith
-  use phys_control, only: phys_do_flux_avg
   use phys_grid, only: get_rlat_all_p, get_rlon_all_p
   use physics_buffer, only: pbuf_get_chunk, pbuf_get_field, pbuf_get_index, physics_buffer_desc
   use physics_types, only: physics_state, physics_tend
@@ -28,7 +26,7 @@ module mmf_nn_master
   use radconstants, only: get_ref_solar_band_irrad, nswbands
   use shr_kind_mod, only: r8 => shr_kind_r8
   use shr_orb_mod, only: shr_orb_decl
-  use time_manager, only: get_curr_calday, get_nstep, get_step_size
+  use time_manager, only: get_curr_calday, get_step_size
   use tropopause, only: tropopause_output
   implicit none (type, external)
   private
@@ -46,7 +44,7 @@ contains
     real(r8), intent(in) :: ztodt                            !! Time step [s].
     type(physics_tend), intent(inout) :: phys_tend(begchunk:)
     type(physics_buffer_desc), pointer, intent(in) :: pbuf2d(:, :)
-    type(cam_in_t), intent(inout) :: cam_in(begchunk:)
+    type(cam_in_t), intent(in) :: cam_in(begchunk:)
     type(cam_out_t), intent(inout) :: cam_out(begchunk:)
     logical, intent(out) :: emulated                         !! Whether the step is done.
     real(r8) :: coszrs(pcols, begchunk:endchunk), solin(pcols, begchunk:endchunk)
@@ -56,7 +54,7 @@ contains
     call mmf_nn_emulator_begin(phys_state, pbuf2d, coszrs, solin, run_model, run_emulator)
     emulated = .not. run_model
     blends = run_model .and. run_emulator
-    if (emulated) call open_step(phys_state, ztodt, phys_tend, pbuf2d, cam_in)
+    if (emulated) call open_step(phys_state, phys_tend, pbuf2d)
     if (run_emulator) call mmf_nn_emulator_run(phys_state, phys_tend, pbuf2d, cam_in, cam_out, &
                                                coszrs, solin, ztodt)
     if (.not. emulated) return
@@ -107,19 +105,13 @@ contains
     solin = sum(variability * irradiance) * distance_factor * max(coszrs, 0.0_r8)
   end subroutine find_sun
 
-  !> What phys_run1 does before its parameterizations.
-  subroutine open_step(phys_state, ztodt, phys_tend, pbuf2d, cam_in)
-    type(physics_state), intent(inout) :: phys_state(begchunk:)
-    real(r8), intent(in) :: ztodt
+  !> What phys_run1 does between phys_timestep_init and its parameterizations.
+  subroutine open_step(phys_state, phys_tend, pbuf2d)
+    type(physics_state), intent(in) :: phys_state(begchunk:)
     type(physics_tend), intent(inout) :: phys_tend(begchunk:)
     type(physics_buffer_desc), pointer, intent(in) :: pbuf2d(:, :)
-    type(cam_in_t), intent(inout) :: cam_in(begchunk:)
-    type(physics_buffer_desc), pointer :: buffer2d(:, :)
     integer :: c, n
 
-    buffer2d => pbuf2d
-    if (get_nstep() == 0 .and. phys_do_flux_avg()) call flux_avg_init(cam_in, buffer2d)
-    call check_energy_gmean(phys_state, buffer2d, ztodt, get_nstep())
     do c = begchunk, endchunk
       n = phys_state(c)%ncol
       phys_tend(c)%dtdt(:n, :) = 0.0_r8

@@ -8,11 +8,10 @@
 module mmf_nn_memory
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use cam_control_mod, only: nsrest
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_host_fields, climlink_status
   use climlink_lagged_memory, only: climlink_lags
   use mmf_nn_errors, only: share_integers, stop_if_failed, stop_together
-  use mmf_nn_inputs, only: buffer_scalar
-  use mmf_nn_outputs, only: constituent
+  use mmf_nn_fields, only: add_inputs
   use mmf_nn_settings, only: climlink_branch_memory
   use phys_grid, only: get_ncols_p
   use physics_buffer, only: dtype_r8, pbuf_add_field, pbuf_get_chunk, pbuf_get_field, &
@@ -28,9 +27,8 @@ module mmf_nn_memory
   public :: register_memory, initialize_memory, begin_memory_step, end_memory_step, keep_memory
 
   integer, parameter :: branch_run = 3                       !! Value of nsrest.
-  integer, parameter :: n_scalar = 5                         !! ps, SOLIN, LHFLX, SHFLX, COSZRS
 
-  type(climlink_lags) :: lags
+  type(climlink_lags), target :: lags
   logical, protected :: has_lags = .false.             !! Whether the package has lagged inputs.
   integer, allocatable, protected :: first_of_chunk(:)  !! Position of each chunk's first column in
                                                         !! the rank.
@@ -54,7 +52,7 @@ contains
     call pbuf_add_field('NN_START', 'global', dtype_r8, [pcols], start_index)
     call sample%initialize(0, pver, real(get_step_size(), r8), status)
     call stop_if_failed(status, '')
-    if (takes_lags(emulator, sample)) then
+    if (sample%serves(emulator)) then
       call pbuf_add_field('NN_LAGS', 'global', dtype_r8, [pcols, sample%state_size()], lags_index)
     end if
   end subroutine register_memory
@@ -65,18 +63,6 @@ contains
 
     yes = nsrest == branch_run .and. .not. climlink_branch_memory
   end function begins_anew
-
-  function takes_lags(emulator, memory) result(yes)
-    type(climlink_emulator), intent(in) :: emulator
-    type(climlink_lags), intent(in) :: memory
-    logical :: yes
-    integer :: i
-
-    yes = .false.
-    do i = 1, emulator%n_input()
-      yes = yes .or. memory%has(emulator%input_name(i))
-    end do
-  end function takes_lags
 
   !> Counts the columns of the rank and makes the empty memory.
   subroutine initialize_memory(emulator)
@@ -92,7 +78,7 @@ contains
     end do
     call lags%initialize(n_column_of_rank, pver, real(get_step_size(), r8), status)
     call stop_if_failed(status, '')
-    has_lags = takes_lags(emulator, lags)
+    has_lags = lags%serves(emulator)
   end subroutine initialize_memory
 
   !> Number of this step for spin-up and ramps, from 1.
@@ -105,67 +91,45 @@ contains
   !> Starts a step with the state before the physics. In the first step of a run, takes up what the
   !! restart files hold.
   subroutine begin_memory_step(state, pbuf2d, coszrs, solin)
-    type(physics_state), intent(in) :: state(begchunk:)
+    type(physics_state), intent(in), target :: state(begchunk:)
     type(physics_buffer_desc), pointer, intent(in) :: pbuf2d(:, :)
-    real(r8), intent(in) :: coszrs(:, begchunk:)             !! [pcols, chunk]
-    real(r8), intent(in) :: solin(:, begchunk:)              !! [pcols, chunk], W/m2
-    real(r8) :: scalars(n_column_of_rank, n_scalar)
-    real(r8), allocatable :: t(:, :), q(:, :, :), u(:, :)
+    real(r8), intent(in), target :: coszrs(:, begchunk:)             !! [pcols, chunk]
+    real(r8), intent(in), target :: solin(:, begchunk:)              !! [pcols, chunk], W/m2
+    type(climlink_host_fields) :: tables(begchunk:endchunk)
     type(climlink_status) :: status
-    integer :: c, n, first, last
+    integer :: c
 
     if (.not. registered) call stop_together( &
       'mmf_nn_emulator_register was not called: call it in phys_register')
     if (.not. start_known) call recall_memory(pbuf2d)
     if (.not. has_lags) return
     do c = begchunk, endchunk
-      n = state(c)%ncol
-      first = first_of_chunk(c)
-      last = first + n - 1
-      scalars(first:last, 1) = state(c)%ps(:n)
-      scalars(first:last, 2) = solin(:n, c)
-      scalars(first:last, 3) = buffer_scalar('pbuf_LHFLX', n, pbuf_get_chunk(pbuf2d, c))
-      scalars(first:last, 4) = buffer_scalar('pbuf_SHFLX', n, pbuf_get_chunk(pbuf2d, c))
-      scalars(first:last, 5) = coszrs(:n, c)
+      call tables(c)%begin(state(c)%ncol)
+      call add_inputs(tables(c), state(c), pbuf_get_chunk(pbuf2d, c), coszrs=coszrs(:, c), &
+                      solin=solin(:, c))
     end do
-    call collect(state, t, q, u)
-    call lags%begin_step(t, q, u, scalars, status)
+    call lags%begin_step(tables, status)
     call stop_if_failed(status, '')
   end subroutine begin_memory_step
 
   !> Ends a step with the state after the physics, whoever ran, and keeps all that a restart needs.
   subroutine end_memory_step(state, pbuf2d)
-    type(physics_state), intent(in) :: state(begchunk:)
+    type(physics_state), intent(in), target :: state(begchunk:)
     type(physics_buffer_desc), pointer, intent(in) :: pbuf2d(:, :)
-    real(r8), allocatable :: t(:, :), q(:, :, :), u(:, :)
+    type(climlink_host_fields) :: tables(begchunk:endchunk)
     type(climlink_status) :: status
+    integer :: c
 
     if (has_lags) then
-      call collect(state, t, q, u)
-      call lags%end_step(t, q, u, status)
+      do c = begchunk, endchunk
+        call tables(c)%begin(state(c)%ncol)
+        call add_inputs(tables(c), state(c))
+      end do
+      call lags%end_step(tables, status)
       call stop_if_failed(status, '')
     end if
     call keep_memory(pbuf2d)
   end subroutine end_memory_step
-
-  !> Temperature, waters and zonal wind of all columns of the rank.
-  subroutine collect(state, t, q, u)
-    type(physics_state), intent(in) :: state(begchunk:)
-    real(r8), allocatable, intent(out) :: t(:, :), q(:, :, :), u(:, :)
-    integer :: c, i, n, first, last
-
-    allocate (t(n_column_of_rank, pver), q(n_column_of_rank, pver, 3), u(n_column_of_rank, pver))
-    do c = begchunk, endchunk
-      n = state(c)%ncol
-      first = first_of_chunk(c)
-      last = first + n - 1
-      t(first:last, :) = state(c)%t(:n, :)
-      u(first:last, :) = state(c)%u(:n, :)
-      do i = 1, 3
-        q(first:last, :, i) = state(c)%q(:n, :, constituent(i))
-      end do
-    end do
-  end subroutine collect
 
   !> Writes the memory into the fields of the physics buffer.
   subroutine keep_memory(pbuf2d)

@@ -2,20 +2,20 @@
 !! together, before the first step.
 module mmf_nn_opening
   use cam_logfile, only: iulog
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_host_fields, climlink_status, climlink_variable
   use climlink_coupling, only: climlink_coupling_policy
+  use climlink_host_settings, only: climlink_emulator_settings
   use climlink_lagged_memory, only: climlink_lags
   use mmf_nn_errors, only: stop_together
-  use mmf_nn_inputs, only: find_inputs, known_input, sent_as_zero
-  use mmf_nn_outputs, only: find_outputs
-  use mmf_nn_settings, only: cb_do_ramp, cb_nn_var_combo, cb_partial_coupling, &
-                             cb_partial_coupling_vars, cb_ramp_factor, cb_ramp_linear_steps, &
-                             cb_ramp_option, cb_ramp_step_0steps, cb_ramp_step_1steps, &
-                             cb_spinup_step, climlink_constraints_off, climlink_device, &
-                             climlink_micro_batch, climlink_package_digest, climlink_threads, &
-                             input_rh, input_rh_given, inputlength, not_given, number_text, &
-                             outputlength, package_path
+  use mmf_nn_fields, only: add_inputs, add_lags, add_outputs, chunk_fields, combination, &
+                           find_constituents, remap, takes_humidity
+  use mmf_nn_settings, only: cb_nn_var_combo, cb_spinup_step, cb_strato_water_constraint, &
+                             climlink_legacy, climlink_legacy_given, emulator_settings, input_rh, &
+                             input_rh_given, inputlength, not_given, number_text, outputlength, &
+                             package_path
+  use mmf_nn_surface, only: find_precipitation
   use mpishorthand, only: mpicom
+  use physics_buffer, only: pbuf_get_index
   use ppgrid, only: pver
   use shr_kind_mod, only: r8 => shr_kind_r8
   use spmd_utils, only: masterproc
@@ -23,50 +23,77 @@ module mmf_nn_opening
   implicit none (type, external)
   private
 
-  public :: open_package, check_package, policy_of_namelist
-
-  integer, parameter :: needed_spin_up = 2               !! Steps before lagged inputs have a value.
+  public :: open_package, check_package
 
 contains
 
   !> Opens the package on all ranks, unless it is open. Collective; ends the model if it cannot.
   subroutine open_package(emulator)
     type(climlink_emulator), intent(inout) :: emulator
+    type(climlink_emulator_settings) :: settings
     type(climlink_status) :: status
-    integer, allocatable :: micro_batch
-    character(len=len(climlink_package_digest)), allocatable :: digest
+    integer, allocatable :: n_level                          ! not allocated is not present
 
     if (emulator%is_open()) return
-    if (climlink_micro_batch > 0) micro_batch = climlink_micro_batch  ! not allocated is not present
-    if (climlink_package_digest /= ' ') digest = climlink_package_digest
-    call emulator%open(package_path(), status, comm=mpicom, n_level=pver, &
-                       time_step=real(get_step_size(), r8), device=trim(climlink_device), &
-                       threads=climlink_threads, micro_batch=micro_batch, pinned_sha256=digest, &
-                       constraints_off=climlink_constraints_off)
+    settings = emulator_settings()
+    if (settings%vertical_remap == 'none') n_level = pver
+    call emulator%open(package_path(), status, comm=mpicom, n_level=n_level, &
+                       time_step=real(get_step_size(), r8), options=settings%options())
+    if (status%ok()) call remap%initialize_from(emulator, settings%vertical_remap, status)
     if (.not. status%ok()) call stop_together(status%message)
-    if (masterproc .and. len(emulator%constraints_off()) > 0) then
-      write (iulog, &
-             '(2a)') 'mmf_nn_emulator: constraints of the package that this run leaves out: ', &
-             emulator%constraints_off()
-    end if
+    if (.not. climlink_legacy_given) climlink_legacy = emulator%host_postprocessing() == 'legacy'
+    if (.not. masterproc) return
+    if (remap%is_active()) write (iulog, '(2a)') 'mmf_nn_emulator: levels are remapped: ', &
+      remap%text(pver)
+    if (len(emulator%constraints_off()) > 0) write (iulog, '(2a)') &
+      'mmf_nn_emulator: constraints of the package that this run leaves out: ', &
+      emulator%constraints_off()
+    if (climlink_legacy .and. .not. climlink_legacy_given) write (iulog, '(2a)') &
+      'mmf_nn_emulator: the package was made for the old post-processing, ', &
+      'which this run applies (climlink_legacy)'
   end subroutine open_package
 
   !> Ends the model if the package, the namelist and what this model has do not fit.
   subroutine check_package(emulator, policy, lags)
     type(climlink_emulator), intent(in) :: emulator          !! Open.
     type(climlink_coupling_policy), intent(in) :: policy
-    type(climlink_lags), intent(in) :: lags                  !! Initialized.
+    type(climlink_lags), intent(in), target :: lags          !! Initialized.
     type(climlink_status) :: status
+    type(climlink_host_fields) :: table                      ! all that E3SM has, without arrays
+    type(chunk_fields), target :: nothing
     character(len=:), allocatable :: error
 
+    call find_constituents()
+    call table%begin(0)
+    call add_inputs(table)
+    call add_lags(table, lags, emulator)
+    call add_outputs(table, nothing)
     call check_shapes(emulator, error)
-    if (len(error) == 0) call check_layout(emulator, lags, error)
-    if (len(error) == 0) call find_inputs(emulator, error)
-    if (len(error) == 0) call find_outputs(emulator, error)
+    if (len(error) == 0) call check_entries(emulator, table%steps_needed(emulator) > 0, error)
+    if (len(error) == 0) call check_table(emulator, table, error)
+    if (len(error) == 0) call find_precipitation(error)
     if (len(error) == 0 .and. cb_spinup_step >= 0) call policy%check(emulator, status)
     if (.not. status%ok()) error = status%message
     if (len(error) > 0) call stop_together(package_path() // ': ' // error)
   end subroutine check_package
+
+  !> error is '' if the package takes and gives what E3SM has, after enough steps.
+  subroutine check_table(emulator, table, error)
+    type(climlink_emulator), intent(in) :: emulator
+    type(climlink_host_fields), intent(in) :: table
+    character(len=:), allocatable, intent(out) :: error
+    type(climlink_status) :: status
+    integer, allocatable :: spin_up                          ! not allocated is not present
+    integer :: code
+
+    error = ''
+    if (cb_spinup_step >= 0) spin_up = cb_spinup_step
+    call table%check(emulator, status, spin_up, 'cb_spinup_step')
+    if (status%ok()) return
+    error = status%message
+    if (pbuf_get_index('LHFLX', errcode=code) < 1) error = error // '. The physics buffer has ' // &
+      'no averaged fluxes (LHFLX and others): set srf_flux_avg = 1 in &phys_ctl_nl'
+  end subroutine check_table
 
   !> error is '' if the package is one of columns whose steps do not hang together.
   subroutine check_shapes(emulator, error)
@@ -85,79 +112,72 @@ contains
     end if
   end subroutine check_shapes
 
-  !> error is '' if the package's inputs are those that E3SM has and the namelist says.
-  subroutine check_layout(emulator, lags, error)
+  !> error is '' if the namelist says of the package what it is.
+  subroutine check_entries(emulator, is_lagged, error)
     type(climlink_emulator), intent(in) :: emulator
-    type(climlink_lags), intent(in) :: lags
+    logical, intent(in) :: is_lagged
     character(len=:), allocatable, intent(out) :: error
-    character(len=:), allocatable :: name, missing
-    integer :: i, n_in, n_out
-    logical :: is_lagged
+    integer :: n_in, n_out
+    logical :: humid, confident
 
     error = ''
-    missing = ''
-    is_lagged = .false.
-    n_in = 0
-    do i = 1, emulator%n_input()
-      name = emulator%input_name(i)
-      n_in = n_in + emulator%input_width(i)
-      is_lagged = is_lagged .or. (lags%has(name) .and. .not. sent_as_zero(name))
-      if (.not. (known_input(name) .or. lags%has(name))) missing = missing // ' ' // name
-    end do
-    n_out = sum([(emulator%output_width(i), i=1, emulator%n_output())])
-    if (len(missing) > 0) then
-      error = 'E3SM does not have the inputs' // missing
+    call measure(emulator, n_in, n_out, confident)
+    humid = takes_humidity(emulator)
+    if (cb_strato_water_constraint .and. .not. climlink_legacy) then
+      error = 'cb_strato_water_constraint is part of the old post-processing: set ' // &
+              'climlink_legacy, or use a package with the constraint stratospheric_water'
+    else if (climlink_legacy .and. remap%is_active()) then
+      error = 'the old post-processing (climlink_legacy) knows the levels that the package ' // &
+              'was made for, not those that it is remapped to: set one of both off'
     else if (inputlength /= not_given .and. inputlength /= n_in) then
       error = 'inputlength is ' // number_text(inputlength) // ', but the package takes ' &
         // number_text(n_in) // ' inputs'
     else if (outputlength /= not_given .and. outputlength /= n_out) then
       error = 'outputlength is ' // number_text(outputlength) // ', but the package gives ' &
         // number_text(n_out) // ' outputs'
-    else if (input_rh_given .and. (input_rh .neqv. emulator%has_input('state_rh'))) then
+    else if (input_rh_given .and. (input_rh .neqv. humid)) then
       error = 'input_rh is ' // trim(merge('.true. ', '.false.', input_rh)) &
               // ', but the package takes ' &
               // trim(merge('specific humidity', 'relative humidity', input_rh))
-    else if (cb_nn_var_combo /= ' ' .and. trim(cb_nn_var_combo) &
-             /= combination(emulator, is_lagged)) then
+    else if (all(cb_nn_var_combo /= combinations(emulator, is_lagged, confident))) then
       error = "cb_nn_var_combo is '" // trim(cb_nn_var_combo) &
-              // "', but the package takes the inputs of " // combination(emulator, is_lagged)
-    else if (is_lagged .and. cb_spinup_step >= 0 .and. cb_spinup_step < needed_spin_up) then
-      error = 'cb_spinup_step is ' // number_text(cb_spinup_step) &
-              // ', but the lagged inputs of the package need ' // number_text(needed_spin_up) &
-              // ' steps of the model''s own physics first'
+              // "', but the package takes the inputs of " // combination(emulator, is_lagged) &
+              // merge(' and gives confidence   ', ' and gives no confidence', confident)
     end if
-  end subroutine check_layout
+  end subroutine check_entries
 
-  !> What the namelist calls the package's set of inputs.
-  function combination(emulator, is_lagged) result(name)
+  !> What cb_nn_var_combo may say: nothing, the set of inputs, and that with _conf where the package
+  !! gives confidence.
+  function combinations(emulator, is_lagged, confident) result(names)
     type(climlink_emulator), intent(in) :: emulator
-    logical, intent(in) :: is_lagged
-    character(len=2) :: name
+    logical, intent(in) :: is_lagged, confident
+    character(len=7) :: names(3)
 
-    name = 'v2'
-    if (is_lagged) name = 'v6'
-    if (is_lagged .and. emulator%has_input('icol')) name = 'v4'
-  end function combination
+    names(1) = ' '
+    names(2:) = combination(emulator, is_lagged)
+    if (confident) names(3) = trim(names(2)) // '_conf'
+  end function combinations
 
-  !> The coupling policy in the words of the namelist. A negative cb_spinup_step means never; see
-  !! mmf_nn_emulator.
-  function policy_of_namelist() result(policy)
-    type(climlink_coupling_policy) :: policy
+  !> Numbers per column that the package takes and gives, and whether confidence is among them.
+  subroutine measure(emulator, n_in, n_out, confident)
+    type(climlink_emulator), intent(in) :: emulator
+    integer, intent(out) :: n_in, n_out
+    logical, intent(out) :: confident
+    type(climlink_variable) :: variable
+    integer :: i
 
-    policy%spin_up_steps = max(cb_spinup_step, 0)
-    if (cb_partial_coupling) then
-      policy%mode = 'partial'
-      allocate (policy%variables(count(cb_partial_coupling_vars /= ' ')))
-      policy%variables = pack(cb_partial_coupling_vars, cb_partial_coupling_vars /= ' ')
-    end if
-    if (.not. cb_do_ramp) return
-    policy%ramp = cb_ramp_option
-    policy%ramp_factor = cb_ramp_factor
-    if (policy%ramp == 'linear') policy%ramp_steps = cb_ramp_linear_steps
-    if (policy%ramp == 'step') then
-      policy%ramp_on_steps = cb_ramp_step_1steps
-      policy%ramp_off_steps = cb_ramp_step_0steps
-    end if
-  end function policy_of_namelist
+    n_in = 0
+    do i = 1, emulator%n_input()
+      variable = emulator%input(i)
+      n_in = n_in + variable%width
+    end do
+    n_out = 0
+    confident = .false.
+    do i = 1, emulator%n_output()
+      variable = emulator%output(i)
+      n_out = n_out + variable%width
+      confident = confident .or. variable%role == 'confidence'
+    end do
+  end subroutine measure
 
 end module mmf_nn_opening

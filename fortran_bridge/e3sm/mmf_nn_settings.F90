@@ -2,7 +2,10 @@
 !! meanings and defaults, and those of climlink. docs/e3sm-adapter.md has the table.
 module mmf_nn_settings
   use cam_history_support, only: fieldname_lenp2, pflds
-  use mmf_nn_errors, only: share_integers, share_reals, share_text, stop_here
+  use climlink, only: climlink_options, climlink_status
+  use climlink_host_settings, only: climlink_emulator_settings
+  use climlink_run_options, only: number_text
+  use mmf_nn_errors, only: share_integers, share_text, stop_here
   use namelist_utils, only: find_group_name
   use shr_kind_mod, only: r8 => shr_kind_r8
   use spmd_utils, only: masterproc
@@ -11,10 +14,14 @@ module mmf_nn_settings
   implicit none (type, external)
   private
 
-  public :: mmf_nn_emulator_readnl, package_path, number_text
+  public :: mmf_nn_emulator_readnl, package_path, emulator_settings, number_text
 
   integer, parameter :: text_length = 256
   integer, parameter :: constraint_length = 64, constraint_count = 32
+
+  !> Of the group as text: more than its longest entry takes, and one line of 80 characters or more
+  !! for each output that can be blended.
+  integer, parameter :: line_length = 512, line_count = pflds + 64
 
   !> Value of a number that the namelist does not give.
   integer, parameter, public :: not_given = -huge(1)
@@ -24,6 +31,7 @@ module mmf_nn_settings
   integer, public :: outputlength = not_given
   logical, public :: input_rh = .false.
   logical, public, protected :: input_rh_given = .false.
+  logical, public :: cb_use_cuda = .false.
   character(len=text_length), public :: cb_nn_var_combo = ' '
   character(len=text_length), public :: cb_torch_model = ' '
   integer, public :: cb_spinup_step = 72
@@ -39,26 +47,32 @@ module mmf_nn_settings
   logical, public :: cb_strato_water_constraint = .false.
   real(r8), public :: dtheta_thred = 10.0_r8
 
-  ! Of climlink.
+  ! Of climlink; without a default here, the library's.
   character(len=text_length), public :: climlink_package = ' '
-  character(len=64), public :: climlink_package_digest = ' '
+  character(len=64), public :: climlink_package_digest
   character(len=16), public :: climlink_device = 'auto'
-  integer, public :: climlink_threads = 1
-  integer, public :: climlink_micro_batch = 0
+  integer, public :: climlink_threads
+  integer, public :: climlink_micro_batch                    !! 0 is the library's default too.
   character(len=constraint_length), public :: climlink_constraints_off(constraint_count) = ' '
+  character(len=16), public :: climlink_vertical_remap = 'none'
+  character(len=16), public :: climlink_rh_arithmetic = 'exact'
   logical, public :: climlink_legacy = .false.
+  logical, public, protected :: climlink_legacy_given = .false.
   logical, public :: climlink_history = .true.
   logical, public :: climlink_branch_memory = .false.
   integer, public :: climlink_log_steps = 0                  !! Steps between lines of counters; 0:
                                                              !! a day; negative: none.
 
   namelist /mmf_nn_emulator_nl/ inputlength, outputlength, input_rh, cb_nn_var_combo, &
-    cb_torch_model, cb_spinup_step, cb_use_input_prectm1, cb_partial_coupling, &
+    cb_torch_model, cb_use_cuda, cb_spinup_step, cb_use_input_prectm1, cb_partial_coupling, &
     cb_partial_coupling_vars, cb_do_ramp, cb_ramp_option, cb_ramp_factor, cb_ramp_linear_steps, &
     cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, &
     climlink_package, climlink_package_digest, climlink_device, climlink_threads, &
-    climlink_micro_batch, climlink_constraints_off, climlink_legacy, climlink_history, &
-    climlink_log_steps, climlink_branch_memory
+    climlink_micro_batch, climlink_constraints_off, climlink_vertical_remap, &
+    climlink_rh_arithmetic, climlink_legacy, climlink_history, climlink_log_steps, &
+    climlink_branch_memory
+
+  type(climlink_emulator_settings) :: library                !! All defaults.
 
 contains
 
@@ -66,22 +80,38 @@ contains
   !! or asks for what cannot be.
   subroutine mmf_nn_emulator_readnl(nlfile)
     character(len=*), intent(in) :: nlfile             !! File with the namelists of the atmosphere.
+    logical :: values(3), given(3)
 
+    call library%set_defaults()
+    climlink_threads = library%threads
+    climlink_micro_batch = library%micro_batch
+    climlink_package_digest = library%pinned_sha256(:len(climlink_package_digest))
     if (masterproc) then
-      call read_group(nlfile)
+      ! What was given does not depend on what stood there before.
+      call read_group(nlfile, .true.)
+      given = [input_rh, cb_use_cuda, climlink_legacy]
+      call read_group(nlfile, .false.)
+      values = [input_rh, cb_use_cuda, climlink_legacy]
+      given = given .eqv. values
+      input_rh_given = given(1)
+      climlink_legacy_given = given(3)
+      if (given(2)) call choose_device()
+      if (climlink_micro_batch == 0) climlink_micro_batch = library%micro_batch
       call check_entries()
     end if
     call share_entries()
   end subroutine mmf_nn_emulator_readnl
 
-  !> Reads the group twice: input_rh was given if its value does not depend on what stood there
-  !! before.
-  subroutine read_group(nlfile)
+  !> Reads the group. Entries of which must be known whether they are given have a value before.
+  subroutine read_group(nlfile, before)
     character(len=*), intent(in) :: nlfile
+    logical, intent(in) :: before
     integer :: unit, found, outcome
     character(len=text_length) :: message
-    logical :: first_value
 
+    input_rh = before
+    cb_use_cuda = before
+    climlink_legacy = before
     message = ' '
     unit = getunit()
     open (unit, file=trim(nlfile), status='old', action='read', iostat=outcome, iomsg=message)
@@ -92,46 +122,55 @@ contains
       call stop_here(trim(nlfile) &
         // ' has no group &mmf_nn_emulator_nl; it must at least name the package: climlink_package')
     end if
-    input_rh = .false.
     read (unit, nml=mmf_nn_emulator_nl, iostat=outcome, iomsg=message)
     if (outcome /= 0) call stop_here('&mmf_nn_emulator_nl in ' // trim(nlfile) &
                                      // ' cannot be read: ' // trim(message))
-    first_value = input_rh
-    input_rh = .true.
-    rewind (unit)
-    call find_group_name(unit, 'mmf_nn_emulator_nl', status=found)
-    read (unit, nml=mmf_nn_emulator_nl, iostat=outcome)
-    input_rh_given = outcome == 0 .and. (first_value .eqv. input_rh)
-    input_rh = first_value
     close (unit)
     call freeunit(unit)
   end subroutine read_group
 
+  !> Takes the device from cb_use_cuda, unless climlink_device names one of its own.
+  subroutine choose_device()
+    if (climlink_device == 'auto') climlink_device = merge('cuda', 'cpu ', cb_use_cuda)
+    if (cb_use_cuda .eqv. climlink_device /= 'cpu') return
+    call refuse('cb_use_cuda is ' // trim(merge('.true. ', '.false.', cb_use_cuda)) &
+                // ", but climlink_device is '" // trim(climlink_device) &
+                // "': leave one of them out")
+  end subroutine choose_device
+
   !> What can be known to be wrong before the package is open.
   subroutine check_entries()
-    character(len=:), allocatable :: device
+    type(climlink_options) :: options
+    type(climlink_status) :: status
 
     cb_ramp_option = to_lower(trim(cb_ramp_option))
-    device = trim(climlink_device)
+    cb_nn_var_combo = to_lower(trim(cb_nn_var_combo))
     if (len(package_path()) == 0) call refuse( &
       'climlink_package and cb_torch_model are blank: name the package to run')
-    if (device /= 'auto' .and. device /= 'cpu' .and. device /= 'cuda' .and. index(device, 'cuda:') &
-        /= 1) then
-      call refuse("climlink_device must be 'auto', 'cpu' or 'cuda', not '" // device // "'")
-    end if
-    if (climlink_threads < 1) call refuse('climlink_threads must be 1 or more, not ' &
-                                          // number_text(climlink_threads))
-    if (climlink_micro_batch < 0 .or. climlink_micro_batch == 1) then
-      call refuse('climlink_micro_batch must be 0 (the choice of the library) or at least 2, not ' &
-                  // number_text(climlink_micro_batch))
-    end if
+    call options%set('device', climlink_device, status)
+    call require('climlink_device', status)
+    call options%set('threads', climlink_threads, status)
+    call require('climlink_threads', status)
+    call options%set('micro_batch', climlink_micro_batch, status)
+    call require('climlink_micro_batch', status)
+    call options%set('pinned_sha256', climlink_package_digest, status)
+    call require('climlink_package_digest', status)
     if (cb_do_ramp .and. .not. cb_partial_coupling) call refuse( &
       'cb_do_ramp acts in partial coupling only: set cb_partial_coupling')
-    if (cb_strato_water_constraint .and. .not. climlink_legacy) then
-      call refuse('cb_strato_water_constraint is part of the old post-processing: set ' // &
-                  'climlink_legacy, or use a package with the constraint stratospheric_water')
+    if (all(climlink_rh_arithmetic /= [character(len=6) :: 'exact', 'legacy'])) then
+      call refuse("climlink_rh_arithmetic must be 'exact' or 'legacy', not '" &
+                  // trim(climlink_rh_arithmetic) // "'")
     end if
+    if (count(cb_partial_coupling_vars /= ' ') > size(library%variables)) call refuse( &
+      'cb_partial_coupling_vars holds more names than a package has outputs')
   end subroutine check_entries
+
+  subroutine require(entry, status)
+    character(len=*), intent(in) :: entry
+    type(climlink_status), intent(in) :: status
+
+    if (.not. status%ok()) call refuse(entry // ': ' // status%message)
+  end subroutine require
 
   subroutine refuse(message)
     character(len=*), intent(in) :: message
@@ -147,72 +186,49 @@ contains
     if (len(path) == 0) path = trim(cb_torch_model)
   end function package_path
 
-  !> A number as it is written in messages.
-  function number_text(number) result(text)
-    integer, intent(in) :: number
-    character(len=:), allocatable :: text
-    character(len=12) :: digits
+  !> What the entries mean to the library and to the coupling. A negative cb_spinup_step means
+  !! never; see mmf_nn_steps.
+  function emulator_settings() result(settings)
+    type(climlink_emulator_settings) :: settings
+    integer :: n
 
-    write (digits, '(i0)') number
-    text = trim(digits)
-  end function number_text
+    call settings%set_defaults()
+    settings%package = package_path()
+    settings%device = climlink_device
+    settings%threads = climlink_threads
+    settings%micro_batch = climlink_micro_batch
+    settings%pinned_sha256 = climlink_package_digest
+    settings%constraints_off(:size(climlink_constraints_off)) = climlink_constraints_off
+    settings%vertical_remap = climlink_vertical_remap
+    settings%spin_up_steps = max(cb_spinup_step, 0)
+    if (.not. cb_partial_coupling) return
+    settings%mode = 'partial'
+    n = count(cb_partial_coupling_vars /= ' ')
+    settings%variables(:n) = pack(cb_partial_coupling_vars, cb_partial_coupling_vars /= ' ')
+    if (.not. cb_do_ramp) return
+    settings%ramp = cb_ramp_option
+    settings%ramp_factor = cb_ramp_factor
+    if (settings%ramp == 'linear') settings%ramp_steps = cb_ramp_linear_steps
+    if (settings%ramp == 'step') then
+      settings%ramp_on_steps = cb_ramp_step_1steps
+      settings%ramp_off_steps = cb_ramp_step_0steps
+    end if
+  end function emulator_settings
 
+  !> All entries travel as the text of the group.
   subroutine share_entries()
-    integer :: numbers(16), further(2)
-    real(r8) :: reals(2)
-    character(len=text_length) :: texts(6)
+    character(len=line_length), allocatable :: lines(:)
+    integer :: given(2)
 
-    numbers = [inputlength, outputlength, cb_spinup_step, cb_ramp_linear_steps, &
-               cb_ramp_step_0steps, cb_ramp_step_1steps, climlink_threads, climlink_micro_batch, &
-               merge(1, 0, [input_rh, input_rh_given, cb_use_input_prectm1, &
-               cb_partial_coupling, cb_do_ramp, cb_strato_water_constraint, climlink_legacy, &
-               climlink_history])]
-    call share_integers(numbers)
-    call take_numbers(numbers)
-    further = [climlink_log_steps, merge(1, 0, climlink_branch_memory)]
-    call share_integers(further)
-    climlink_log_steps = further(1)
-    climlink_branch_memory = further(2) == 1
-    reals = [cb_ramp_factor, dtheta_thred]
-    call share_reals(reals)
-    cb_ramp_factor = reals(1)
-    dtheta_thred = reals(2)
-    texts(1) = cb_nn_var_combo
-    texts(2) = cb_torch_model
-    texts(3) = cb_ramp_option
-    texts(4) = climlink_package
-    texts(5) = climlink_package_digest
-    texts(6) = climlink_device
-    call share_text(texts)
-    cb_nn_var_combo = texts(1)
-    cb_torch_model = texts(2)
-    cb_ramp_option = texts(3)
-    climlink_package = texts(4)
-    climlink_package_digest = texts(5)(:len(climlink_package_digest))
-    climlink_device = texts(6)(:len(climlink_device))
-    call share_text(cb_partial_coupling_vars)
-    call share_text(climlink_constraints_off)
+    allocate (lines(line_count))
+    lines = ' '
+    if (masterproc) write (lines, nml=mmf_nn_emulator_nl, delim='quote')
+    call share_text(lines)
+    read (lines, nml=mmf_nn_emulator_nl)
+    given = merge(1, 0, [input_rh_given, climlink_legacy_given])
+    call share_integers(given)
+    input_rh_given = given(1) == 1
+    climlink_legacy_given = given(2) == 1
   end subroutine share_entries
-
-  subroutine take_numbers(numbers)
-    integer, intent(in) :: numbers(:)
-
-    inputlength = numbers(1)
-    outputlength = numbers(2)
-    cb_spinup_step = numbers(3)
-    cb_ramp_linear_steps = numbers(4)
-    cb_ramp_step_0steps = numbers(5)
-    cb_ramp_step_1steps = numbers(6)
-    climlink_threads = numbers(7)
-    climlink_micro_batch = numbers(8)
-    input_rh = numbers(9) == 1
-    input_rh_given = numbers(10) == 1
-    cb_use_input_prectm1 = numbers(11) == 1
-    cb_partial_coupling = numbers(12) == 1
-    cb_do_ramp = numbers(13) == 1
-    cb_strato_water_constraint = numbers(14) == 1
-    climlink_legacy = numbers(15) == 1
-    climlink_history = numbers(16) == 1
-  end subroutine take_numbers
 
 end module mmf_nn_settings

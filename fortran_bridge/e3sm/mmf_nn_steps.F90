@@ -1,25 +1,26 @@
 !> One step of the physics with the emulator in it, for all chunks of the rank at once or for one.
 module mmf_nn_steps
   use camsrfexch, only: cam_in_t, cam_out_t
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_host_fields, climlink_status
   use climlink_coupling, only: climlink_coupling_policy
-  use mmf_nn_blending, only: blend, held_chunk, hold
+  use mmf_nn_blending, only: blend, hold
   use mmf_nn_changes, only: add_changes, note_state, write_changes
   use mmf_nn_counters, only: count_answers, count_legacy, end_counted_step
   use mmf_nn_errors, only: stop_here, stop_if_any_failed, stop_if_failed
+  use mmf_nn_fields, only: add_inputs, add_lags, add_outputs, allocate_fields, chunk_fields, &
+                           fields_taken
 #ifdef CLIMLINK_FORK_HISTORY
-  use mmf_nn_fork, only: pack_fork_lags
+  use mmf_nn_fields, only: add_fork_lags, n_fork_lag
 #endif
   use mmf_nn_history, only: add_history, write_legacy_history, write_raw_history, write_weight
-  use mmf_nn_inputs, only: known_input, sent_as_zero, set_input
   use mmf_nn_legacy, only: apply_legacy, legacy_counts
   use mmf_nn_memory, only: begin_memory_step, coupling_step, end_memory_step, first_of_chunk, &
                            has_lags, initialize_memory, lags, n_column_of_rank, register_memory, &
                            registered
-  use mmf_nn_opening, only: check_package, open_package, policy_of_namelist
-  use mmf_nn_outputs, only: chunk_outputs, constituent, fill_ptend, fill_surface, get_outputs
+  use mmf_nn_opening, only: check_package, open_package
   use mmf_nn_settings, only: cb_spinup_step, cb_strato_water_constraint, climlink_history, &
-                             climlink_legacy, dtheta_thred, number_text
+                             climlink_legacy, dtheta_thred, emulator_settings, number_text
+  use mmf_nn_surface, only: fill_ptend, fill_surface
   use perf_mod, only: t_startf, t_stopf
   use physics_buffer, only: pbuf_get_chunk, physics_buffer_desc
   use physics_types, only: physics_ptend, physics_state, physics_tend
@@ -35,7 +36,8 @@ module mmf_nn_steps
 
   type(climlink_emulator) :: emulator
   type(climlink_coupling_policy) :: policy
-  type(held_chunk), allocatable :: held(:)  !! Of the chunks, in a step in which the model runs too.
+  type(chunk_fields), allocatable, target :: held(:)  !! Of the chunks, in a step in which the model
+                                                      !! runs too.
 
 contains
 
@@ -51,7 +53,9 @@ contains
   subroutine init_neural_net()
     call open_package(emulator)
     call initialize_memory(emulator)
-    policy = policy_of_namelist()
+    associate (settings => emulator_settings())
+      policy = settings%policy()
+    end associate
     call check_package(emulator, policy, lags)
     if (climlink_history) call add_history(emulator, climlink_legacy)
     if (climlink_history .and. registered) call add_changes()
@@ -95,14 +99,13 @@ contains
     real(r8), intent(in) :: solin(:, begchunk:)              !! [pcols, chunk], W/m2
     real(r8), intent(in) :: ztodt                            !! Time step [s].
     type(physics_ptend) :: ptend(begchunk:endchunk)
-    type(chunk_outputs) :: outputs(begchunk:endchunk)
     integer :: c
 
     if (policy%needs_reference(coupling_step())) then
-      call infer(state, pbuf2d, cam_in, coszrs, solin, ztodt, outputs)
       allocate (held(begchunk:endchunk))
+      call infer(state, pbuf2d, cam_in, coszrs, solin, ztodt, held)
       do c = begchunk, endchunk
-        call hold(held(c), state(c), outputs(c), ztodt)
+        call hold(held(c), state(c), ztodt)
       end do
     else
       call neural_net_all_chunks(ptend, state, pbuf2d, cam_in, cam_out, coszrs, solin, ztodt)
@@ -159,34 +162,36 @@ contains
     real(r8), intent(in) :: coszrs(:, begchunk:)             !! [pcols, chunk]
     real(r8), intent(in) :: solin(:, begchunk:)              !! [pcols, chunk], W/m2
     real(r8), intent(in) :: ztodt                            !! Time step [s].
-    type(chunk_outputs) :: outputs(begchunk:endchunk)
+    type(chunk_fields), target :: outputs(begchunk:endchunk)
     integer :: c
 
     call infer(state, pbuf2d, cam_in, coszrs, solin, ztodt, outputs)
     do c = begchunk, endchunk
-      call fill_ptend(ptend(c), state(c), outputs(c))
-      call fill_surface(outputs(c)%surface, cam_in(c), cam_out(c), pbuf_get_chunk(pbuf2d, c))
+      call fill_ptend(ptend(c), state(c), outputs(c), fields_taken(outputs(c)))
+      call fill_surface(outputs(c), cam_in(c), cam_out(c), pbuf_get_chunk(pbuf2d, c))
     end do
   end subroutine neural_net_all_chunks
 
   !> Gathers all chunks, runs, and scatters. Collective, so that one rank alone says what failed.
   subroutine infer(state, pbuf2d, cam_in, coszrs, solin, ztodt, outputs)
-    type(physics_state), intent(in) :: state(begchunk:)
+    type(physics_state), intent(in), target :: state(begchunk:)
     type(physics_buffer_desc), pointer, intent(in) :: pbuf2d(:, :)
-    type(cam_in_t), intent(in) :: cam_in(begchunk:)
-    real(r8), intent(in) :: coszrs(:, begchunk:), solin(:, begchunk:)
+    type(cam_in_t), intent(in), target :: cam_in(begchunk:)
+    real(r8), intent(in), target :: coszrs(:, begchunk:), solin(:, begchunk:)
     real(r8), intent(in) :: ztodt
-    type(chunk_outputs), intent(out) :: outputs(begchunk:)
+    type(chunk_fields), intent(inout), target :: outputs(begchunk:)
+    type(climlink_host_fields) :: tables(begchunk:endchunk)
     type(climlink_status) :: status
     integer :: c
 
     call t_startf('nn_pack')
     call emulator%begin(n_column_of_rank, status)
-    if (status%ok()) call pack_lags(status)
     do c = begchunk, endchunk
-      if (.not. status%ok()) exit
-      call pack_chunk(first_of_chunk(c), state(c), pbuf_get_chunk(pbuf2d, c), cam_in(c), &
-                      coszrs(:, c), solin(:, c), status)
+      call tables(c)%begin(state(c)%ncol)
+      call add_inputs(tables(c), state(c), pbuf_get_chunk(pbuf2d, c), cam_in(c), coszrs(:, c), &
+                      solin(:, c))
+      if (has_lags) call add_lags(tables(c), lags, emulator)
+      if (status%ok()) call send_chunk(tables(c), first_of_chunk(c), c, status)
     end do
     call t_stopf('nn_pack')
     call t_startf('nn_forward')
@@ -195,80 +200,43 @@ contains
     call stop_if_any_failed(status)
     call t_startf('nn_unpack')
     do c = begchunk, endchunk
-      call unpack_chunk(first_of_chunk(c), state(c), coszrs(:, c), ztodt, outputs(c))
+      call unpack_chunk(tables(c), first_of_chunk(c), state(c), coszrs(:, c), ztodt, outputs(c))
     end do
     call t_stopf('nn_unpack')
   end subroutine infer
 
-  !> Sets the lagged inputs of all columns of the rank.
-  subroutine pack_lags(status)
-    type(climlink_status), intent(inout) :: status           !! No error before.
-    real(r8) :: values(n_column_of_rank, pver)
-    character(len=:), allocatable :: name
-    integer :: i, n
+  !> Sends one chunk. first is the place of its first column in the rank.
+  subroutine send_chunk(table, first, lchnk, status)
+    type(climlink_host_fields), intent(in) :: table
+    integer, intent(in) :: first, lchnk
+    type(climlink_status), intent(out) :: status
 
-    do i = 1, emulator%n_input()
-      if (.not. status%ok()) return
-      name = emulator%input_name(i)
-      if (.not. lags%has(name)) cycle
-      n = lags%width(name)
-      values = 0.0_r8
-      if (.not. sent_as_zero(name)) call lags%get(name, values(:, :n), status)
-      if (.not. status%ok()) return
-      if (n > 1) then
-        call emulator%set(name, values, 1, status)
-      else
-        call emulator%set(name, values(:, 1), 1, status)
-      end if
-    end do
-  end subroutine pack_lags
-
-  !> Sets one chunk of all other inputs.
-  subroutine pack_chunk(first, state, pbuf, cam_in, coszrs, solin, status)
-    integer, intent(in) :: first                            !! Position of the chunk's first column.
-    type(physics_state), intent(in) :: state
-    type(physics_buffer_desc), pointer, intent(in) :: pbuf(:)
-    type(cam_in_t), intent(in) :: cam_in
-    real(r8), intent(in) :: coszrs(:), solin(:)
-    type(climlink_status), intent(inout) :: status          !! No error before.
-    real(r8) :: nothing(state%ncol)
-    character(len=:), allocatable :: name
-    integer :: i
-
-    nothing = 0.0_r8
-    do i = 1, emulator%n_input()
-      name = emulator%input_name(i)
-      if (.not. known_input(name)) cycle
-      if (sent_as_zero(name)) then
-        call emulator%set(name, nothing, first, status)
-      else
-        call set_input(emulator, name, first, state, pbuf, cam_in, coszrs, solin, status)
-      end if
-      if (status%ok()) cycle
-      ! Columns count from 0 in the message that follows.
-      status%message = 'chunk ' // number_text(state%lchnk) // ', whose first column is column ' &
-                       // number_text(first - 1) // ' of the rank: ' // status%message
-      return
-    end do
-  end subroutine pack_chunk
+    call table%send(emulator, status, first)
+    if (status%ok()) return
+    status%message = 'chunk ' // number_text(lchnk) // ', whose first column is column ' &
+                     // number_text(first) // ' of the rank: ' // status%message
+  end subroutine send_chunk
 
   !> Takes one chunk of the outputs and does to them what the old coupling did, in legacy mode.
-  subroutine unpack_chunk(first, state, coszrs, ztodt, outputs)
+  subroutine unpack_chunk(table, first, state, coszrs, ztodt, outputs)
+    type(climlink_host_fields), intent(inout) :: table       !! Of the inputs.
     integer, intent(in) :: first                            !! Position of the chunk's first column.
     type(physics_state), intent(in) :: state
     real(r8), intent(in) :: coszrs(:)
     real(r8), intent(in) :: ztodt
-    type(chunk_outputs), intent(out) :: outputs
+    type(chunk_fields), intent(inout), target :: outputs
     type(legacy_counts) :: counts
     type(climlink_status) :: status
 
-    call get_outputs(emulator, first, state%ncol, outputs, status)
+    call allocate_fields(outputs, state%ncol)
+    call add_outputs(table, outputs)
+    call table%receive(emulator, status, first)
     call stop_if_failed(status, '')
     call count_answers(state%ncol)
-    if (climlink_history) call write_raw_history(emulator, first, state%ncol, state%lchnk)
+    if (climlink_history) call write_raw_history(emulator, first, state)
     if (.not. climlink_legacy) return
-    call apply_legacy(state, constituent(2), constituent(3), coszrs, ztodt, &
-                      cb_strato_water_constraint, dtheta_thred, outputs, counts)
+    call apply_legacy(state, coszrs, ztodt, cb_strato_water_constraint, dtheta_thred, outputs, &
+                      counts)
     call count_legacy(counts, state%lchnk)
     if (climlink_history) call write_legacy_history(counts, state%ncol, state%lchnk)
   end subroutine unpack_chunk
@@ -278,17 +246,21 @@ contains
   subroutine neural_net(ptend, state, state_aphys1, pbuf, cam_in, cam_out, coszrs, solin, ztodt, &
                         lchnk)
     type(physics_ptend), intent(out) :: ptend
-    type(physics_state), intent(in) :: state
+    type(physics_state), intent(in), target :: state
     type(physics_state), intent(in) :: state_aphys1   !! State after the physics of the step before.
     type(physics_buffer_desc), pointer, intent(in) :: pbuf(:)
-    type(cam_in_t), intent(in) :: cam_in
+    type(cam_in_t), intent(in), target :: cam_in
     type(cam_out_t), intent(inout) :: cam_out
-    real(r8), intent(in) :: coszrs(:)                 !! [pcols]
-    real(r8), intent(in) :: solin(:)                  !! [pcols], W/m2
+    real(r8), intent(in), target :: coszrs(:)         !! [pcols]
+    real(r8), intent(in), target :: solin(:)          !! [pcols], W/m2
     real(r8), intent(in) :: ztodt                     !! Time step [s].
     integer, intent(in) :: lchnk
-    type(chunk_outputs) :: outputs
+    type(chunk_fields), target :: outputs
+    type(climlink_host_fields) :: table
     type(climlink_status) :: status
+#ifdef CLIMLINK_FORK_HISTORY
+    real(r8), target :: room(merge(state%ncol, 0, has_lags), pver, n_fork_lag)
+#endif
 
     if (state%lchnk /= lchnk) call stop_here('neural_net: state is not that of chunk ' &
                                              // number_text(lchnk))
@@ -303,17 +275,19 @@ contains
     !$omp critical (mmf_nn_forward)
     call emulator%begin(state%ncol, status)
     call stop_if_failed(status, '')
+    call table%begin(state%ncol)
+    call add_inputs(table, state, pbuf, cam_in, coszrs, solin)
 #ifdef CLIMLINK_FORK_HISTORY
-    call pack_fork_lags(emulator, lags, state, state_aphys1, ztodt)
+    if (has_lags) call add_fork_lags(table, lags, emulator, state, state_aphys1, ztodt, room)
 #endif
-    call pack_chunk(1, state, pbuf, cam_in, coszrs, solin, status)
+    call send_chunk(table, 1, lchnk, status)
     call stop_if_failed(status, '')
     call emulator%run(status)
     call stop_if_failed(status, '')
-    call unpack_chunk(1, state, coszrs, ztodt, outputs)
+    call unpack_chunk(table, 1, state, coszrs, ztodt, outputs)
     !$omp end critical (mmf_nn_forward)
-    call fill_ptend(ptend, state, outputs)
-    call fill_surface(outputs%surface, cam_in, cam_out, pbuf)
+    call fill_ptend(ptend, state, outputs, fields_taken(outputs))
+    call fill_surface(outputs, cam_in, cam_out, pbuf)
   end subroutine neural_net
 
 end module mmf_nn_steps

@@ -9,50 +9,80 @@ module climlink_c_api
   implicit none (type, external)
   private
 
-  public :: c_options, c_role_input, c_role_output
-  public :: climlink_version_c, climlink_backend_c, climlink_status_name_c, &
-            climlink_last_message_c, climlink_options_default_c
-  public :: climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c, &
-            climlink_close_c
-  public :: climlink_manifest_c, climlink_digest_c, climlink_device_c, climlink_level_count_c, &
-            climlink_time_step_c
-  public :: climlink_host_postprocessing_c, climlink_constraints_off_c
-  public :: climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, &
-            climlink_require_units_c
-  public :: climlink_variable_dims_c, climlink_variable_role_c, climlink_dim_size_c
-  public :: climlink_require_coordinate_c, climlink_carried_count_c, climlink_carried_c
-  public :: climlink_begin_c, climlink_run_c, climlink_fortran_set_c, climlink_fortran_get_c
-  public :: c_text, c_characters
+  public :: text_answer, c_array, c_host_variable, c_role_input, c_role_output, &
+            climlink_version_c, climlink_backend_c, climlink_status_name_c, &
+            climlink_last_message_c, climlink_option_count_c, climlink_option_c, &
+            climlink_options_new_c, climlink_options_set_c, climlink_options_free_c, &
+            climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c, &
+            climlink_close_c, climlink_manifest_c, climlink_digest_c, climlink_device_c, &
+            climlink_level_count_c, climlink_time_step_c, climlink_vertical_grid_c, &
+            climlink_host_postprocessing_c, climlink_constraints_off_c, &
+            climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, &
+            climlink_variable_dims_c, climlink_variable_role_c, climlink_dim_size_c, &
+            climlink_require_units_c, climlink_require_coordinate_c, climlink_carried_count_c, &
+            climlink_carried_c, climlink_check_host_c, climlink_begin_c, climlink_set_c, &
+            climlink_run_c, climlink_get_c, climlink_fortran_view_c, climlink_fortran_read_c, &
+            climlink_fortran_write_c, c_text, c_characters, text_of
 
   integer(c_int), parameter :: c_role_input = 1_c_int
   integer(c_int), parameter :: c_role_output = 2_c_int
 
-  !> `climlink_options` of climlink.h, member by member.
-  type, bind(c) :: c_options
-    integer(c_int32_t) :: level_count = 0_c_int32_t
-    real(c_double) :: time_step_s = 0.0_c_double
-    type(c_ptr) :: device = c_null_ptr
-    integer(c_int32_t) :: local_rank = 0_c_int32_t
-    integer(c_int32_t) :: threads = 1_c_int32_t
-    integer(c_int32_t) :: micro_batch = 64_c_int32_t
-    type(c_ptr) :: pinned_sha256 = c_null_ptr
-    type(c_ptr) :: constraints_off = c_null_ptr
-    integer(c_int32_t) :: trust_code = 0_c_int32_t
-  end type c_options
+  integer, parameter, public :: max_rank = 4    !! CLIMLINK_MAX_RANK
+
+  !> `climlink_array` of climlink.h: a view of an array of the host.
+  type, bind(c) :: c_array
+    type(c_ptr) :: data = c_null_ptr
+    integer(c_int) :: type = 0_c_int
+    integer(c_int32_t) :: rank = 0_c_int32_t
+    integer(c_int64_t) :: extent(max_rank) = 0_c_int64_t
+    integer(c_int64_t) :: stride(max_rank) = 0_c_int64_t       !! [byte]
+  end type c_array
+
+  !> `climlink_host_variable` of climlink.h.
+  type, bind(c) :: c_host_variable
+    type(c_ptr) :: name, units, dims
+    integer(c_int32_t) :: taken
+  end type c_host_variable
+
+  ! Shapes of several functions. gfortran 12 forgets VALUE in all but one of a module's calls of
+  ! what such a shape declares: text queries are handed to text_answer, never called.
+  abstract interface
+    function fixed_text() result(text) bind(c)
+      import :: c_ptr
+      implicit none (type, external)
+      type(c_ptr) :: text
+    end function fixed_text
+
+    function text_query(handle, text) result(status) bind(c)
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: handle
+      type(c_ptr), intent(out) :: text
+      integer(c_int) :: status
+    end function text_query
+
+    !> Leaves a null pointer.
+    function handle_release(handle) result(status) bind(c)
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), intent(inout) :: handle
+      integer(c_int) :: status
+    end function handle_release
+  end interface
+
+  procedure(fixed_text), bind(c, name='climlink_version') :: climlink_version_c
+  procedure(fixed_text), bind(c, name='climlink_backend') :: climlink_backend_c
+  procedure(fixed_text), bind(c, name='climlink_last_message') :: climlink_last_message_c
+  procedure(text_query), bind(c, name='climlink_manifest') :: climlink_manifest_c
+  procedure(text_query), bind(c, name='climlink_digest') :: climlink_digest_c
+  procedure(text_query), bind(c, name='climlink_device') :: climlink_device_c
+  procedure(text_query), bind(c, name='climlink_host_postprocessing') :: &
+    climlink_host_postprocessing_c
+  procedure(text_query), bind(c, name='climlink_constraints_off') :: climlink_constraints_off_c
+  procedure(handle_release), bind(c, name='climlink_options_free') :: climlink_options_free_c
+  procedure(handle_release), bind(c, name='climlink_close') :: climlink_close_c
 
   interface
-    function climlink_version_c() result(text) bind(c, name='climlink_version')
-      import :: c_ptr
-      implicit none (type, external)
-      type(c_ptr) :: text
-    end function climlink_version_c
-
-    function climlink_backend_c() result(text) bind(c, name='climlink_backend')
-      import :: c_ptr
-      implicit none (type, external)
-      type(c_ptr) :: text
-    end function climlink_backend_c
-
     function climlink_status_name_c(status) result(text) bind(c, name='climlink_status_name')
       import :: c_int, c_ptr
       implicit none (type, external)
@@ -60,17 +90,36 @@ module climlink_c_api
       type(c_ptr) :: text
     end function climlink_status_name_c
 
-    function climlink_last_message_c() result(text) bind(c, name='climlink_last_message')
-      import :: c_ptr
+    function climlink_option_count_c() result(count) bind(c, name='climlink_option_count')
+      import :: c_int32_t
       implicit none (type, external)
-      type(c_ptr) :: text
-    end function climlink_last_message_c
+      integer(c_int32_t) :: count
+    end function climlink_option_count_c
 
-    function climlink_options_default_c() result(options) bind(c, name='climlink_options_default')
-      import :: c_options
+    function climlink_option_c(index, name, type, value, set_by, help) result(status) &
+      bind(c, name='climlink_option')
+      import :: c_int, c_int32_t, c_ptr
       implicit none (type, external)
-      type(c_options) :: options
-    end function climlink_options_default_c
+      integer(c_int32_t), value, intent(in) :: index
+      type(c_ptr), intent(out) :: name, type, value, set_by, help
+      integer(c_int) :: status
+    end function climlink_option_c
+
+    function climlink_options_new_c(options) result(status) bind(c, name='climlink_options_new')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), intent(out) :: options
+      integer(c_int) :: status
+    end function climlink_options_new_c
+
+    function climlink_options_set_c(options, name, value) result(status) &
+      bind(c, name='climlink_options_set')
+      import :: c_char, c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: options
+      character(kind=c_char), intent(in) :: name(*), value(*)
+      integer(c_int) :: status
+    end function climlink_options_set_c
 
     function climlink_read_file_c(path, bytes, size) result(status) &
       bind(c, name='climlink_read_file')
@@ -89,101 +138,25 @@ module climlink_c_api
     end subroutine climlink_free_c
 
     function climlink_open_c(path, options, emulator) result(status) bind(c, name='climlink_open')
-      import :: c_char, c_int, c_options, c_ptr
+      import :: c_char, c_int, c_ptr
       implicit none (type, external)
       character(kind=c_char), intent(in) :: path(*)
-      type(c_options), intent(in) :: options
+      type(c_ptr), value, intent(in) :: options
       type(c_ptr), intent(out) :: emulator
       integer(c_int) :: status
     end function climlink_open_c
 
     function climlink_open_bytes_c(bytes, size, name, options, emulator) result(status) &
       bind(c, name='climlink_open_bytes')
-      import :: c_char, c_int, c_int64_t, c_options, c_ptr
+      import :: c_char, c_int, c_int64_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: bytes
       integer(c_int64_t), value, intent(in) :: size
       character(kind=c_char), intent(in) :: name(*)
-      type(c_options), intent(in) :: options
+      type(c_ptr), value, intent(in) :: options
       type(c_ptr), intent(out) :: emulator
       integer(c_int) :: status
     end function climlink_open_bytes_c
-
-    function climlink_close_c(emulator) result(status) bind(c, name='climlink_close')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), intent(inout) :: emulator
-      integer(c_int) :: status
-    end function climlink_close_c
-
-    function climlink_manifest_c(emulator, text) result(status) bind(c, name='climlink_manifest')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      type(c_ptr), intent(out) :: text
-      integer(c_int) :: status
-    end function climlink_manifest_c
-
-    function climlink_digest_c(emulator, text) result(status) bind(c, name='climlink_digest')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      type(c_ptr), intent(out) :: text
-      integer(c_int) :: status
-    end function climlink_digest_c
-
-    function climlink_device_c(emulator, text) result(status) bind(c, name='climlink_device')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      type(c_ptr), intent(out) :: text
-      integer(c_int) :: status
-    end function climlink_device_c
-
-    function climlink_host_postprocessing_c(emulator, text) result(status) &
-      bind(c, name='climlink_host_postprocessing')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      type(c_ptr), intent(out) :: text
-      integer(c_int) :: status
-    end function climlink_host_postprocessing_c
-
-    function climlink_constraints_off_c(emulator, names) result(status) &
-      bind(c, name='climlink_constraints_off')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      type(c_ptr), intent(out) :: names
-      integer(c_int) :: status
-    end function climlink_constraints_off_c
-
-    function climlink_level_count_c(emulator, level_count) result(status) &
-      bind(c, name='climlink_level_count')
-      import :: c_int, c_int32_t, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      integer(c_int32_t), intent(out) :: level_count
-      integer(c_int) :: status
-    end function climlink_level_count_c
-
-    function climlink_time_step_c(emulator, time_step_s) result(status) &
-      bind(c, name='climlink_time_step')
-      import :: c_double, c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      real(c_double), intent(out) :: time_step_s
-      integer(c_int) :: status
-    end function climlink_time_step_c
-
-    function climlink_golden_difference_c(emulator, difference) result(status) &
-      bind(c, name='climlink_golden_difference')
-      import :: c_double, c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      real(c_double), intent(out) :: difference
-      integer(c_int) :: status
-    end function climlink_golden_difference_c
 
     function climlink_variable_count_c(emulator, role, count, total_width) result(status) &
       bind(c, name='climlink_variable_count')
@@ -203,10 +176,8 @@ module climlink_c_api
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int), value, intent(in) :: role
       integer(c_int32_t), value, intent(in) :: index
-      type(c_ptr), intent(out) :: name
-      type(c_ptr), intent(out) :: units
-      integer(c_int64_t), intent(out) :: width
-      integer(c_int64_t), intent(out) :: offset
+      type(c_ptr), intent(out) :: name, units
+      integer(c_int64_t), intent(out) :: width, offset
       integer(c_int) :: status
     end function climlink_variable_c
 
@@ -216,8 +187,7 @@ module climlink_c_api
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int), value, intent(in) :: role
-      character(kind=c_char), intent(in) :: name(*)
-      character(kind=c_char), intent(in) :: units(*)
+      character(kind=c_char), intent(in) :: name(*), units(*)
       integer(c_int) :: status
     end function climlink_require_units_c
 
@@ -229,8 +199,7 @@ module climlink_c_api
       integer(c_int), value, intent(in) :: role
       integer(c_int32_t), value, intent(in) :: index
       integer(c_int32_t), intent(out) :: n_dim
-      type(c_ptr), intent(out) :: names
-      type(c_ptr), intent(out) :: sizes
+      type(c_ptr), intent(out) :: names, sizes
       integer(c_int) :: status
     end function climlink_variable_dims_c
 
@@ -266,23 +235,13 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_require_coordinate_c
 
-    function climlink_carried_count_c(emulator, count) result(status) &
-      bind(c, name='climlink_carried_count')
-      import :: c_int, c_int32_t, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      integer(c_int32_t), intent(out) :: count
-      integer(c_int) :: status
-    end function climlink_carried_count_c
-
     function climlink_carried_c(emulator, index, output, input) result(status) &
       bind(c, name='climlink_carried')
       import :: c_int, c_int32_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int32_t), value, intent(in) :: index
-      type(c_ptr), intent(out) :: output
-      type(c_ptr), intent(out) :: input
+      type(c_ptr), intent(out) :: output, input
       integer(c_int) :: status
     end function climlink_carried_c
 
@@ -294,6 +253,63 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_begin_c
 
+    function climlink_check_host_c(emulator, variables, n) result(status) &
+      bind(c, name='climlink_check_host')
+      import :: c_host_variable, c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int64_t), value, intent(in) :: n
+      type(c_host_variable), intent(in) :: variables(n)
+      integer(c_int) :: status
+    end function climlink_check_host_c
+
+    function climlink_vertical_grid_c(emulator, p0_pa, hyai, hybi, n) result(status) &
+      bind(c, name='climlink_vertical_grid')
+      import :: c_double, c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      real(c_double), intent(out) :: p0_pa
+      type(c_ptr), intent(out) :: hyai, hybi
+      integer(c_int64_t), intent(out) :: n
+      integer(c_int) :: status
+    end function climlink_vertical_grid_c
+
+    function climlink_level_count_c(emulator, level_count) result(status) &
+      bind(c, name='climlink_level_count')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int32_t), intent(out) :: level_count
+      integer(c_int) :: status
+    end function climlink_level_count_c
+
+    function climlink_carried_count_c(emulator, count) result(status) &
+      bind(c, name='climlink_carried_count')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int32_t), intent(out) :: count
+      integer(c_int) :: status
+    end function climlink_carried_count_c
+
+    function climlink_time_step_c(emulator, time_step_s) result(status) &
+      bind(c, name='climlink_time_step')
+      import :: c_double, c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      real(c_double), intent(out) :: time_step_s
+      integer(c_int) :: status
+    end function climlink_time_step_c
+
+    function climlink_golden_difference_c(emulator, difference) result(status) &
+      bind(c, name='climlink_golden_difference')
+      import :: c_double, c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      real(c_double), intent(out) :: difference
+      integer(c_int) :: status
+    end function climlink_golden_difference_c
+
     function climlink_run_c(emulator) result(status) bind(c, name='climlink_run')
       import :: c_int, c_ptr
       implicit none (type, external)
@@ -301,34 +317,60 @@ module climlink_c_api
       integer(c_int) :: status
     end function climlink_run_c
 
-    !> climlink_set for a Fortran array: any kind, rank and stride arrives as a descriptor
-    !! (climlink_descriptor.c).
-    function climlink_fortran_set_c(emulator, name, values, first_column, message, capacity) &
-      result(status) bind(c, name='climlink_fortran_set')
-      import :: c_char, c_int, c_int64_t, c_ptr, c_size_t
+    function climlink_set_c(emulator, name, values, first_column) result(status) &
+      bind(c, name='climlink_set')
+      import :: c_array, c_char, c_int, c_int64_t, c_ptr
       implicit none (type, external)
       type(c_ptr), value, intent(in) :: emulator
+      character(kind=c_char), intent(in) :: name(*)
+      type(c_array), intent(in) :: values
+      integer(c_int64_t), value, intent(in) :: first_column
+      integer(c_int) :: status
+    end function climlink_set_c
+
+    function climlink_get_c(emulator, name, values, first_column) result(status) &
+      bind(c, name='climlink_get')
+      import :: c_array, c_char, c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      character(kind=c_char), intent(in) :: name(*)
+      type(c_array), intent(in) :: values
+      integer(c_int64_t), value, intent(in) :: first_column
+      integer(c_int) :: status
+    end function climlink_get_c
+
+    !> The view of a Fortran array (climlink_descriptor.c).
+    function climlink_fortran_view_c(name, values, view, message, capacity) result(status) &
+      bind(c, name='climlink_fortran_view')
+      import :: c_array, c_char, c_int, c_size_t
+      implicit none (type, external)
       character(kind=c_char), intent(in) :: name(*)
       type(*), dimension(..), intent(in) :: values
-      integer(c_int64_t), value, intent(in) :: first_column
+      type(c_array), intent(out) :: view
       character(kind=c_char), intent(inout) :: message(*)
       integer(c_size_t), value, intent(in) :: capacity
       integer(c_int) :: status
-    end function climlink_fortran_set_c
+    end function climlink_fortran_view_c
 
-    !> climlink_get for a Fortran array.
-    function climlink_fortran_get_c(emulator, name, values, first_column, message, capacity) &
-      result(status) bind(c, name='climlink_fortran_get')
-      import :: c_char, c_int, c_int64_t, c_ptr, c_size_t
+    !> Copies what a view [sample, dims...] sees to values [sample, width].
+    function climlink_fortran_read_c(view, values) result(status) &
+      bind(c, name='climlink_fortran_read')
+      import :: c_array, c_double, c_int
       implicit none (type, external)
-      type(c_ptr), value, intent(in) :: emulator
-      character(kind=c_char), intent(in) :: name(*)
-      type(*), dimension(..), intent(inout) :: values
-      integer(c_int64_t), value, intent(in) :: first_column
-      character(kind=c_char), intent(inout) :: message(*)
-      integer(c_size_t), value, intent(in) :: capacity
+      type(c_array), intent(in) :: view
+      real(c_double), intent(inout) :: values(:, :)
       integer(c_int) :: status
-    end function climlink_fortran_get_c
+    end function climlink_fortran_read_c
+
+    !> Copies values [sample, width] to where a view [sample, dims...] looks.
+    function climlink_fortran_write_c(view, values) result(status) &
+      bind(c, name='climlink_fortran_write')
+      import :: c_array, c_double, c_int
+      implicit none (type, external)
+      type(c_array), intent(in) :: view
+      real(c_double), intent(in) :: values(:, :)
+      integer(c_int) :: status
+    end function climlink_fortran_write_c
 
     function c_strlen(text) result(length) bind(c, name='strlen')
       import :: c_ptr, c_size_t
@@ -359,6 +401,17 @@ contains
     end do
   end function c_text
 
+  !> What the library answers about a package; '' for a null pointer.
+  function text_answer(query, package) result(text)
+    procedure(text_query) :: query
+    type(c_ptr), intent(in) :: package
+    character(len=:), allocatable :: text
+    type(c_ptr) :: pointer
+
+    text = ''
+    if (query(package, pointer) == 0_c_int) text = c_text(pointer)
+  end function text_answer
+
   !> The NUL-terminated characters of a Fortran text without its trailing blanks.
   pure function c_characters(text) result(characters)
     character(len=*), intent(in) :: text
@@ -370,5 +423,18 @@ contains
     end do
     characters(len_trim(text) + 1) = c_null_char
   end function c_characters
+
+  !> The text before the first NUL.
+  pure function text_of(characters) result(text)
+    character(kind=c_char), intent(in) :: characters(:)
+    character(len=:), allocatable :: text
+    integer :: i, length
+
+    length = findloc(characters, c_null_char, dim=1) - 1
+    allocate (character(len=length) :: text)
+    do i = 1, length
+      text(i:i) = characters(i)
+    end do
+  end function text_of
 
 end module climlink_c_api

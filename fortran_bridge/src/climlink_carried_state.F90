@@ -16,11 +16,16 @@
 !! status, as those of the emulator do.
 module climlink_carried_state
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
+  use, intrinsic :: iso_c_binding, only: c_int64_t
   use, intrinsic :: iso_fortran_env, only: int64, real64
+  use climlink_array_views, only: view_of
+  use climlink_c_api, only: c_array, c_characters, climlink_get_c, climlink_set_c
   use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_error_state, &
-                             climlink_status, failure
+                             climlink_status, failure, outcome_of
   use climlink_parallel, only: process_rank, settle
+  use climlink_queries, only: handle_of
+  use climlink_variables, only: climlink_variable
   implicit none (type, external)
   private
 
@@ -42,15 +47,9 @@ module climlink_carried_state
     real(real64), allocatable :: start(:)                !! [sample], 1 where one begins, else 0.
     logical :: is_sent = .false.                         !! send was called, receive not yet.
   contains
-    procedure :: initialize
-    procedure :: has_state
-    procedure :: owns
-    procedure :: send
-    procedure :: receive
-    procedure :: begin_again
-    procedure :: state_size
-    procedure :: pack_state
-    procedure :: unpack_state
+    procedure :: initialize, has_state, owns
+    procedure, nopass :: steps_needed
+    procedure :: send, receive, begin_again, state_size, pack_state, unpack_state
   end type climlink_carried
 
 contains
@@ -66,7 +65,6 @@ contains
     character(len=64) :: text
     integer :: i
 
-    outcome%message = ''
     if (.not. emulator%is_open()) then
       outcome = refusal(climlink_error_state, &
                         'initialize: the emulator is not open; call open first')
@@ -89,12 +87,15 @@ contains
     type(climlink_emulator), intent(in) :: emulator
     integer, intent(in) :: i, n_sample
     type(carried_pair) :: pair
+    type(climlink_variable) :: input
     integer :: k
 
     pair%input = emulator%carried_input(i)
     pair%output = emulator%carried_output(i)
     do k = 1, emulator%n_input()
-      if (emulator%input_name(k) == pair%input) pair%extents = [n_sample, emulator%input_dims(k)]
+      input = emulator%input(k)
+      if (input%name /= pair%input) cycle
+      allocate (pair%extents(1 + size(input%sizes)), source=[n_sample, input%sizes])
     end do
     allocate (pair%values(product(int(pair%extents, int64))), source=0.0_real64)
   end function new_pair
@@ -102,11 +103,13 @@ contains
   function name_of_start(emulator) result(name)
     type(climlink_emulator), intent(in) :: emulator
     character(len=:), allocatable :: name
+    type(climlink_variable) :: input
     integer :: k
 
     name = ''
     do k = 1, emulator%n_input()
-      if (emulator%input_role(k) == start_role) name = emulator%input_name(k)
+      input = emulator%input(k)
+      if (input%role == start_role) name = input%name
     end do
   end function name_of_start
 
@@ -134,9 +137,16 @@ contains
     end do
   end function owns
 
+  !> Steps of the host before the emulator can start: none, `start` says that a sample begins.
+  pure function steps_needed() result(n)
+    integer :: n
+
+    n = 0
+  end function steps_needed
+
   !> Gives the emulator `start` and all carried inputs of a step that has begun.
   subroutine send(self, emulator, status)
-    class(climlink_carried), intent(inout) :: self
+    class(climlink_carried), intent(inout), target :: self
     type(climlink_emulator), intent(inout) :: emulator   !! The one that initialize was given.
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
@@ -146,7 +156,10 @@ contains
     if (outcome%ok()) call emulator%set(self%start_name, self%start, 1, outcome)
     if (outcome%ok()) then
       do i = 1, size(self%pairs)
-        call set_input(emulator, self%pairs(i), outcome)
+        outcome = outcome_of(climlink_set_c(handle_of(emulator), &
+                                            c_characters(self%pairs(i)%input), &
+                                            view_of_pair(self%pairs(i)), 0_c_int64_t), &
+                             process_rank(), 'set')
         if (.not. outcome%ok()) exit
       end do
     end if
@@ -156,7 +169,7 @@ contains
 
   !> Takes the carried outputs of a step that ran; no sample begins any more.
   subroutine receive(self, emulator, status)
-    class(climlink_carried), intent(inout) :: self
+    class(climlink_carried), intent(inout), target :: self
     type(climlink_emulator), intent(in) :: emulator      !! The one that initialize was given.
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
@@ -165,10 +178,15 @@ contains
     call check_state(self, 'receive', outcome)
     if (outcome%ok() .and. .not. self%is_sent) then
       outcome = refusal(climlink_error_state, 'receive: call send first')
+    else if (outcome%ok() .and. .not. emulator%is_open()) then
+      outcome = refusal(climlink_error_state, 'receive: the emulator is not open')
     end if
     if (outcome%ok()) then
       do i = 1, size(self%pairs)
-        call get_output(emulator, self%pairs(i), outcome)
+        outcome = outcome_of(climlink_get_c(handle_of(emulator), &
+                                            c_characters(self%pairs(i)%output), &
+                                            view_of_pair(self%pairs(i)), 0_c_int64_t), &
+                             process_rank(), 'get')
         if (.not. outcome%ok()) exit
       end do
     end if
@@ -193,51 +211,22 @@ contains
   end subroutine begin_again
 
   !> The values of a pair as the array [sample, dims...] that they are.
-  subroutine set_input(emulator, pair, outcome)
-    type(climlink_emulator), intent(inout) :: emulator
+  function view_of_pair(pair) result(view)
     type(carried_pair), target, intent(in) :: pair
-    type(climlink_status), intent(out) :: outcome
-    real(real64), pointer :: two(:, :), three(:, :, :), four(:, :, :, :)
+    type(c_array) :: view
+    type(climlink_status) :: outcome
+    integer(c_int64_t) :: stride
+    integer :: k
 
-    associate (n => pair%extents)
-      select case (size(n))
-      case (1)
-        call emulator%set(pair%input, pair%values, 1, outcome)
-      case (2)
-        two(1:n(1), 1:n(2)) => pair%values
-        call emulator%set(pair%input, two, 1, outcome)
-      case (3)
-        three(1:n(1), 1:n(2), 1:n(3)) => pair%values
-        call emulator%set(pair%input, three, 1, outcome)
-      case default
-        four(1:n(1), 1:n(2), 1:n(3), 1:n(4)) => pair%values
-        call emulator%set(pair%input, four, 1, outcome)
-      end select
-    end associate
-  end subroutine set_input
-
-  subroutine get_output(emulator, pair, outcome)
-    type(climlink_emulator), intent(in) :: emulator
-    type(carried_pair), target, intent(inout) :: pair
-    type(climlink_status), intent(out) :: outcome
-    real(real64), pointer :: two(:, :), three(:, :, :), four(:, :, :, :)
-
-    associate (n => pair%extents)
-      select case (size(n))
-      case (1)
-        call emulator%get(pair%output, pair%values, 1, outcome)
-      case (2)
-        two(1:n(1), 1:n(2)) => pair%values
-        call emulator%get(pair%output, two, 1, outcome)
-      case (3)
-        three(1:n(1), 1:n(2), 1:n(3)) => pair%values
-        call emulator%get(pair%output, three, 1, outcome)
-      case default
-        four(1:n(1), 1:n(2), 1:n(3), 1:n(4)) => pair%values
-        call emulator%get(pair%output, four, 1, outcome)
-      end select
-    end associate
-  end subroutine get_output
+    call view_of(pair%input, pair%values, 0, 'view', view, outcome)    ! of rank 1: always possible
+    stride = view%stride(1)
+    view%rank = size(pair%extents)
+    do k = 1, size(pair%extents)
+      view%extent(k) = pair%extents(k)
+      view%stride(k) = stride
+      stride = stride * max(1, pair%extents(k))
+    end do
+  end function view_of_pair
 
   !> Numbers per sample that a restart keeps; 0 without carried state.
   pure function state_size(self) result(n)
@@ -322,7 +311,6 @@ contains
     character(len=*), intent(in) :: doing
     type(climlink_status), intent(out) :: outcome
 
-    outcome%message = ''
     if (.not. allocated(self%pairs)) then
       outcome = refusal(climlink_error_state, doing // ': call initialize first')
     else if (.not. self%has_state()) then

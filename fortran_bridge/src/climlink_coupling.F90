@@ -20,14 +20,13 @@ module climlink_coupling
   implicit none (type, external)
   private
 
-  public :: climlink_coupling_policy, climlink_blend
+  public :: climlink_coupling_policy, climlink_blend, coupling_entries
 
   integer, parameter :: name_length = 256
 
-  type :: climlink_coupling_policy
+  !> What hosts set, each by an entry of its own namelist.
+  type :: coupling_entries
     character(len=name_length) :: mode = 'full'                 !! full, partial or shadow
-    character(len=name_length), allocatable :: variables(:)     !! Outputs blended in partial mode;
-                                                                !! else the reference's.
     character(len=name_length) :: feedback = 'reference'        !! In shadow mode, which feeds back:
                                                                 !! reference or emulator.
     integer :: spin_up_steps = 0                                !! Steps of the reference alone
@@ -40,20 +39,14 @@ module climlink_coupling
     integer :: ramp_on_steps = 0                                !! step: steps with the emulator,
                                                                 !! the first of each period.
     integer :: ramp_off_steps = 0                               !! step: steps without it.
-  contains
-    procedure :: check
-    procedure :: weight
-    procedure :: weight_of
-    procedure :: needs_reference
-    procedure :: needs_emulator
-    procedure :: is_shadow
-  end type climlink_coupling_policy
+  end type coupling_entries
 
-  !> reference (1 - weight) + emulated weight, element by element; exactly one of both at weights 0
-  !! and 1.
-  interface climlink_blend
-    module procedure blend_scalar
-  end interface climlink_blend
+  type, extends(coupling_entries) :: climlink_coupling_policy
+    character(len=name_length), allocatable :: variables(:)     !! Outputs blended in partial mode;
+                                                                !! else the reference's.
+  contains
+    procedure :: check, weight, weight_of, needs_reference, needs_emulator, is_shadow
+  end type climlink_coupling_policy
 
 contains
 
@@ -186,10 +179,10 @@ contains
     yes = self%mode == 'shadow' .and. step > self%spin_up_steps
   end function is_shadow
 
-  elemental function blend_scalar(reference, emulated, weight) result(blended)
-    real(real64), intent(in) :: reference
-    real(real64), intent(in) :: emulated
-    real(real64), intent(in) :: weight
+  !> reference (1 - weight) + emulated weight, element by element; exactly one of both at weights 0
+  !! and 1.
+  elemental function climlink_blend(reference, emulated, weight) result(blended)
+    real(real64), intent(in) :: reference, emulated, weight
     real(real64) :: blended
 
     if (weight <= 0.0_real64) then
@@ -199,6 +192,6 @@ contains
     else
       blended = (1.0_real64 - weight) * reference + weight * emulated
     end if
-  end function blend_scalar
+  end function climlink_blend
 
 end module climlink_coupling

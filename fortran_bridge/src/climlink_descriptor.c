@@ -6,14 +6,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Called from climlink_c_api.F90 only. first_column is counted from 1; message receives the text of
- * a failure. */
-climlink_status climlink_fortran_set(climlink_emulator* emulator, const char* name,
-                                     const CFI_cdesc_t* values, int64_t first_column, char* message,
-                                     size_t capacity);
-climlink_status climlink_fortran_get(const climlink_emulator* emulator, const char* name,
-                                     const CFI_cdesc_t* values, int64_t first_column, char* message,
-                                     size_t capacity);
+/* Called from climlink_c_api.F90 only; message receives the text of a failure. */
+climlink_status climlink_fortran_view(const char* name, const CFI_cdesc_t* values,
+                                      climlink_array* view, char* message, size_t capacity);
+/* Copies a view [sample, dims...] to values (sample, width), or back; the last of dims is fastest
+ * in width. CLIMLINK_ERROR_SHAPE where the numbers of samples or values differ. */
+climlink_status climlink_fortran_read(const climlink_array* view, const CFI_cdesc_t* values);
+climlink_status climlink_fortran_write(const climlink_array* view, const CFI_cdesc_t* values);
 
 static climlink_status refuse(char* message, size_t capacity, climlink_status status,
                               const char* format, ...) {
@@ -47,8 +46,8 @@ static void complete_empty(climlink_array* view, ptrdiff_t element) {
   for (int i = 0; i < view->rank; ++i) view->stride[i] = element;
 }
 
-static climlink_status view_of(const char* name, const CFI_cdesc_t* values, climlink_array* view,
-                               char* message, size_t capacity) {
+climlink_status climlink_fortran_view(const char* name, const CFI_cdesc_t* values,
+                                      climlink_array* view, char* message, size_t capacity) {
   if (values->type != CFI_type_float && values->type != CFI_type_double) {
     return refuse(message, capacity, CLIMLINK_ERROR_SHAPE,
                   "%s: the values must be real32 or real64; they are %s (%zu bytes each)", name,
@@ -70,46 +69,54 @@ static climlink_status view_of(const char* name, const CFI_cdesc_t* values, clim
   for (int i = 0; i < values->rank; ++i) {
     view->extent[i] = values->dim[i].extent;
     view->stride[i] = values->dim[i].sm;
-    if (view->extent[i] >= 0) continue;
+  }
+  complete_empty(view, element);
+  if (view->data == NULL) /* before the extents are looked at, which then mean nothing */
+    return refuse(message, capacity, CLIMLINK_ERROR_ARGUMENT, "%s: the values are not allocated",
+                  name);
+  if (view->extent[view->rank - 1] < 0)
     return refuse(message, capacity, CLIMLINK_ERROR_SHAPE,
                   "%s: the values are an assumed-size array, whose last extent nobody knows; pass "
                   "a section such as values(:ncol, :nlev)",
                   name);
-  }
-  complete_empty(view, element);
-  if (view->data == NULL)
-    return refuse(message, capacity, CLIMLINK_ERROR_ARGUMENT, "%s: the values are not allocated",
-                  name);
   return CLIMLINK_OK;
 }
 
-static climlink_status check_first_column(const char* name, int64_t first_column, char* message,
-                                          size_t capacity) {
-  if (first_column >= 1) return CLIMLINK_OK;
-  return refuse(message, capacity, CLIMLINK_ERROR_SHAPE,
-                "%s: first_column is counted from 1; it is %lld", name, (long long)first_column);
+/* Address of sample 0 at a position of the row [dims...], the last dim fastest. */
+static char* at_position(const climlink_array* view, int64_t position) {
+  char* address = view->data;
+  for (int i = view->rank - 1; i > 0; --i) {
+    address += position % view->extent[i] * view->stride[i];
+    position /= view->extent[i];
+  }
+  return address;
 }
 
-climlink_status climlink_fortran_set(climlink_emulator* emulator, const char* name,
-                                     const CFI_cdesc_t* values, int64_t first_column, char* message,
-                                     size_t capacity) {
-  climlink_array view;
-  climlink_status status = check_first_column(name, first_column, message, capacity);
-  if (status == CLIMLINK_OK) status = view_of(name, values, &view, message, capacity);
-  if (status != CLIMLINK_OK) return status;
-  status = climlink_set(emulator, name, &view, first_column - 1);
-  return status == CLIMLINK_OK ? status
-                               : refuse(message, capacity, status, "%s", climlink_last_message());
+static climlink_status copy_values(const climlink_array* view, const CFI_cdesc_t* values,
+                                   int to_view) {
+  int64_t width = 1;
+  for (int i = 1; i < view->rank; ++i) width *= view->extent[i];
+  if (values->dim[0].extent != view->extent[0] || values->dim[1].extent != width)
+    return CLIMLINK_ERROR_SHAPE;
+  for (int64_t k = 0; k < width; ++k) {
+    char* theirs = at_position(view, k);
+    char* ours = (char*)values->base_addr + k * values->dim[1].sm;
+    for (int64_t i = 0; i < view->extent[0]; ++i) {
+      if (view->type == CLIMLINK_FLOAT64 && to_view) *(double*)theirs = *(double*)ours;
+      if (view->type == CLIMLINK_FLOAT64 && !to_view) *(double*)ours = *(double*)theirs;
+      if (view->type == CLIMLINK_FLOAT32 && to_view) *(float*)theirs = (float)*(double*)ours;
+      if (view->type == CLIMLINK_FLOAT32 && !to_view) *(double*)ours = *(float*)theirs;
+      theirs += view->stride[0];
+      ours += values->dim[0].sm;
+    }
+  }
+  return CLIMLINK_OK;
 }
 
-climlink_status climlink_fortran_get(const climlink_emulator* emulator, const char* name,
-                                     const CFI_cdesc_t* values, int64_t first_column, char* message,
-                                     size_t capacity) {
-  climlink_array view;
-  climlink_status status = check_first_column(name, first_column, message, capacity);
-  if (status == CLIMLINK_OK) status = view_of(name, values, &view, message, capacity);
-  if (status != CLIMLINK_OK) return status;
-  status = climlink_get(emulator, name, &view, first_column - 1);
-  return status == CLIMLINK_OK ? status
-                               : refuse(message, capacity, status, "%s", climlink_last_message());
+climlink_status climlink_fortran_read(const climlink_array* view, const CFI_cdesc_t* values) {
+  return copy_values(view, values, 0);
+}
+
+climlink_status climlink_fortran_write(const climlink_array* view, const CFI_cdesc_t* values) {
+  return copy_values(view, values, 1);
 }

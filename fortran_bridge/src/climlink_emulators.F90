@@ -13,26 +13,24 @@
 !! writes its message, with the rank and the variable, to the error unit and ends the whole program
 !! (MPI_Abort where MPI runs).
 module climlink_emulators
-  use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_int, c_int32_t, c_int64_t, c_loc, &
-                                         c_null_char, c_ptr, c_size_t
+  use, intrinsic :: iso_c_binding, only: c_associated, c_int, c_int64_t, c_ptr
   use, intrinsic :: iso_fortran_env, only: real64
-  use climlink_c_api, only: c_characters, c_options, c_role_input, c_role_output, &
-                            climlink_begin_c, climlink_close_c, climlink_fortran_get_c, &
-                            climlink_fortran_set_c, climlink_open_c, climlink_options_default_c, &
-                            climlink_require_coordinate_c, climlink_require_units_c, climlink_run_c
+  use climlink_array_views, only: view_of
+  use climlink_c_api, only: c_array, c_characters, c_role_input, c_role_output, climlink_begin_c, &
+                            climlink_close_c, climlink_get_c, climlink_open_c, &
+                            climlink_require_coordinate_c, climlink_require_units_c, &
+                            climlink_run_c, climlink_set_c
   use climlink_errors, only: climlink_error_argument, climlink_error_host, climlink_error_state, &
-                             climlink_ok, climlink_status, failure, outcome_of
+                             climlink_status, failure, outcome_of
   use climlink_opening, only: open_together
   use climlink_parallel, only: check_communicator, communicator_rank, process_rank, settle
-  use climlink_queries, only: handle_of, keep_handle, opened_package
+  use climlink_queries, only: handle_of, inputs_of, keep_handle, opened_package, outputs_of
+  use climlink_run_options, only: climlink_options, free_c_options, new_c_options
   use climlink_variables, only: beyond_columns
   implicit none (type, external)
   private
 
   public :: climlink_emulator
-
-  !> Room for one message of the C layer.
-  integer, parameter :: message_capacity = 4096
 
   !> One opened package. It is closed by close, or when it goes out of scope. An emulator cannot be
   !! copied: assignment leaves the left side closed, so no package is ever closed twice. What it can
@@ -60,79 +58,37 @@ contains
   !> Opens a package: checks its digest and manifest against what the host declares, loads it on the
   !! device and replays its golden columns. With comm this is collective: rank 0 of comm reads the
   !! file, all ranks receive it, and all return the same status.
-  subroutine emulator_open(self, path, status, comm, n_level, time_step, device, threads, &
-                           micro_batch, pinned_sha256, constraints_off, trust_code)
+  subroutine emulator_open(self, path, status, comm, n_level, time_step, options)
     class(climlink_emulator), intent(inout) :: self
-    character(len=*), intent(in) :: path                     !! Package file, such as wrap_model.pt.
-    type(climlink_status), intent(out), optional :: status   !! What became of the call.
-    integer, intent(in), optional :: comm                    !! MPI communicator handle; without it
-                                                             !! this process reads by itself.
-    integer, intent(in), optional :: n_level                 !! Levels of the host, checked against
-                                                             !! the package.
-    real(real64), intent(in), optional :: time_step          !! Physics time step of the host [s],
-                                                             !! checked against the package.
-    character(len=*), intent(in), optional :: device         !! cpu (default), cuda, cuda:N or auto.
-    integer, intent(in), optional :: threads                 !! Threads within one operation; 1 by
-                                                             !! default.
-    integer, intent(in), optional :: micro_batch             !! Columns per forward on a CPU, at
-                                                             !! least 2; 64 by default.
-    character(len=*), intent(in), optional :: pinned_sha256  !! SHA-256 the file must have, 64
-                                                             !! hexadecimal digits.
-    !> Constraints to leave out; blank names do not count.
-    character(len=*), intent(in), optional :: constraints_off(:)
-    logical, intent(in), optional :: trust_code                !! Do not check what the graph's code
-                                                               !! may do; false by default.
+    character(len=*), intent(in) :: path                    !! Package file, such as wrap_model.pt.
+    type(climlink_status), intent(out), optional :: status  !! What became of the call.
+    integer, intent(in), optional :: comm                   !! MPI communicator; default: none.
+    integer, intent(in), optional :: n_level                !! Levels of the host, to be checked.
+    real(real64), intent(in), optional :: time_step         !! Of the host [s], to be checked.
+    type(climlink_options), intent(in), optional :: options !! Default: the library's defaults.
     type(climlink_status) :: outcome
-    type(c_options) :: options
-    character(kind=c_char), allocatable, target :: device_text(:), pinned_text(:), off_text(:)
-    type(c_ptr) :: handle
-
-    options = climlink_options_default_c()
-    if (present(n_level)) options%level_count = int(n_level, c_int32_t)
-    if (present(time_step)) options%time_step_s = time_step
-    if (present(threads)) options%threads = int(threads, c_int32_t)
-    if (present(micro_batch)) options%micro_batch = int(micro_batch, c_int32_t)
-    if (present(device)) then
-      device_text = c_characters(device)
-      options%device = c_loc(device_text)
-    end if
-    if (present(pinned_sha256)) then
-      pinned_text = c_characters(pinned_sha256)
-      options%pinned_sha256 = c_loc(pinned_text)
-    end if
-    if (present(constraints_off)) then
-      off_text = c_characters(joined(constraints_off))
-      options%constraints_off = c_loc(off_text)
-    end if
-
-    if (present(trust_code)) options%trust_code = merge(1_c_int32_t, 0_c_int32_t, trust_code)
+    type(climlink_options) :: wanted
+    type(c_ptr) :: handle, c_options
+    logical :: together
 
     call locate(self, outcome, comm)
+    ! A communicator of no use cannot carry an agreement; all else is a matter for all ranks.
+    together = present(comm) .and. outcome%code /= climlink_error_argument
+    if (present(options)) wanted = options
+    if (present(n_level)) call wanted%set('level_count', n_level)
+    if (present(time_step)) call wanted%set('time_step_s', time_step)
+    call new_c_options(wanted, self%rank, c_options, outcome)
     handle = handle_of(self)
-    ! An emulator that is open already is a matter for all ranks; a communicator of no use cannot
-    ! carry an agreement.
-    if (present(comm) .and. outcome%code /= climlink_error_argument) then
-      call open_together(path, options, comm, self%rank, handle, outcome)
+    if (together) then
+      call open_together(path, c_options, comm, self%rank, handle, outcome)
     else if (outcome%ok()) then
-      outcome = outcome_of(climlink_open_c(c_characters(path), options, handle), self%rank, 'open')
+      outcome = outcome_of(climlink_open_c(c_characters(path), c_options, handle), self%rank, &
+                           'open')
     end if
+    call free_c_options(c_options)
     call keep_handle(self, handle)
     call settle(outcome, status)
   end subroutine emulator_open
-
-  !> Names that are not blank, separated by commas.
-  pure function joined(names) result(text)
-    character(len=*), intent(in) :: names(:)
-    character(len=:), allocatable :: text
-    integer :: i
-
-    text = ''
-    do i = 1, size(names)
-      if (len_trim(names(i)) == 0) cycle
-      if (len(text) > 0) text = text // ','
-      text = text // trim(names(i))
-    end do
-  end function joined
 
   !> Starts a step with n_column columns on this rank; 0 is legal. What was set before is forgotten.
   subroutine emulator_begin(self, n_column, status)
@@ -140,13 +96,11 @@ contains
     integer, intent(in) :: n_column                  !! Columns of all chunks of this rank together.
     type(climlink_status), intent(out), optional :: status  !! What became of the call.
     type(climlink_status) :: outcome
-    integer(c_int) :: code
 
     call check_open(self, 'begin', outcome)
-    if (outcome%ok()) then
-      code = climlink_begin_c(handle_of(self), int(n_column, c_int64_t))
-      outcome = outcome_of(code, self%rank, 'begin')
-    end if
+    if (outcome%ok()) outcome = outcome_of(climlink_begin_c(handle_of(self), &
+                                                            int(n_column, c_int64_t)), &
+                                           self%rank, 'begin')
     call settle(outcome, status)
   end subroutine emulator_begin
 
@@ -161,18 +115,15 @@ contains
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     character(len=*), intent(in), optional :: units            !! Units of the host, checked against
                                                                !! the package.
-    character(kind=c_char) :: message(message_capacity)
+    type(c_array) :: view
     type(climlink_status) :: outcome
-    integer :: code
 
     call check_open(self, 'set ' // trim(name), outcome)
     if (outcome%ok()) call check_units(self, c_role_input, name, 'set', outcome, units)
+    if (outcome%ok()) call view_of(name, values, self%rank, 'set', view, outcome)
     if (outcome%ok()) then
-      message(1) = c_null_char
-      code = climlink_fortran_set_c(handle_of(self), c_characters(name), values, &
-                                    int(first_column, c_int64_t), message, &
-                                    int(message_capacity, c_size_t))
-      if (code /= climlink_ok) outcome = failure(code, self%rank, 'set: ' // text_of(message))
+      outcome = outcome_of(climlink_set_c(handle_of(self), c_characters(name), view, &
+                                          int(first_column - 1, c_int64_t)), self%rank, 'set')
     end if
     call settle(outcome, status)
   end subroutine emulator_set
@@ -198,18 +149,15 @@ contains
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     character(len=*), intent(in), optional :: units            !! Units of the host, checked against
                                                                !! the package.
-    character(kind=c_char) :: message(message_capacity)
+    type(c_array) :: view
     type(climlink_status) :: outcome
-    integer :: code
 
     call check_open(self, 'get ' // trim(name), outcome)
     if (outcome%ok()) call check_units(self, c_role_output, name, 'get', outcome, units)
+    if (outcome%ok()) call view_of(name, values, self%rank, 'get', view, outcome)
     if (outcome%ok()) then
-      message(1) = c_null_char
-      code = climlink_fortran_get_c(handle_of(self), c_characters(name), values, &
-                                    int(first_column, c_int64_t), message, &
-                                    int(message_capacity, c_size_t))
-      if (code /= climlink_ok) outcome = failure(code, self%rank, 'get: ' // text_of(message))
+      outcome = outcome_of(climlink_get_c(handle_of(self), c_characters(name), view, &
+                                          int(first_column - 1, c_int64_t)), self%rank, 'get')
     end if
     call settle(outcome, status)
   end subroutine emulator_get
@@ -235,32 +183,35 @@ contains
     real(real64), intent(in) :: values(:)                      !! In the package's units and order.
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     type(climlink_status) :: outcome
-    integer(c_int) :: code
 
     call check_open(self, 'require_coordinate ' // trim(dim), outcome)
-    if (outcome%ok()) then
-      code = climlink_require_coordinate_c(handle_of(self), c_characters(dim), values, &
-                                           size(values, kind=c_int64_t))
-      outcome = outcome_of(code, self%rank, 'require_coordinate')
-    end if
+    if (outcome%ok()) outcome = outcome_of( &
+      climlink_require_coordinate_c(handle_of(self), c_characters(dim), values, &
+                                    size(values, kind=c_int64_t)), self%rank, 'require_coordinate')
     call settle(outcome, status)
   end subroutine emulator_require_coordinate
 
   !> Fails where an input or output is more than one number or one profile per column. For hosts
   !! that have columns only.
   subroutine emulator_require_columns(self, status)
-    class(climlink_emulator), intent(in) :: self
+    class(climlink_emulator), intent(in), target :: self
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
     type(climlink_status) :: outcome
-    character(len=:), allocatable :: found
+    character(len=:), allocatable :: found, kind
 
     call check_open(self, 'require_columns', outcome)
-    found = ''
-    if (outcome%ok()) found = beyond_columns(handle_of(self))
-    if (len(found) > 0) then
-      outcome = failure(climlink_error_host, self%rank, &
-                        'this host has columns, [level] or one number each; the package has ' // &
-                        found // ': it is for a host that has these dims')
+    if (outcome%ok()) then
+      kind = 'input '
+      found = beyond_columns(inputs_of(self))
+      if (len(found) == 0) then
+        kind = 'output '
+        found = beyond_columns(outputs_of(self))
+      end if
+      if (len(found) > 0) then
+        outcome = failure(climlink_error_host, self%rank, &
+          'this host has columns, [level] or one number each; the package has the ' // kind // &
+          found // ': it is for a host that has these dims')
+      end if
     end if
     call settle(outcome, status)
   end subroutine emulator_require_columns
@@ -272,7 +223,6 @@ contains
     type(climlink_status), intent(out) :: outcome
     integer, intent(in), optional :: comm
 
-    outcome%message = ''
     if (present(comm)) outcome = check_communicator(comm)
     if (.not. outcome%ok()) return
     if (self%is_open()) then
@@ -289,45 +239,23 @@ contains
     class(climlink_emulator), intent(in) :: self
     character(len=*), intent(in) :: doing
     type(climlink_status), intent(out) :: outcome
-    integer :: rank
 
-    outcome%message = ''
-    if (.not. self%is_open()) then
-      rank = self%rank
-      if (rank < 0) rank = process_rank()
-      outcome = failure(climlink_error_state, rank, &
-                        doing &
-                        // ': the emulator is not open; call open first (assignment does not ' // &
-                        'copy an emulator)')
-    end if
+    if (.not. self%is_open()) outcome = failure( &
+      climlink_error_state, merge(process_rank(), self%rank, self%rank < 0), doing // &
+      ': the emulator is not open; call open first (assignment does not copy an emulator)')
   end subroutine check_open
 
   subroutine check_units(self, role, name, doing, outcome, units)
     class(climlink_emulator), intent(in) :: self
     integer(c_int), intent(in) :: role
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: doing
+    character(len=*), intent(in) :: name, doing
     type(climlink_status), intent(inout) :: outcome
     character(len=*), intent(in), optional :: units
-    integer(c_int) :: code
 
-    if (.not. present(units)) return
-    code = climlink_require_units_c(handle_of(self), role, c_characters(name), c_characters(units))
-    outcome = outcome_of(code, self%rank, doing)
+    if (present(units)) outcome = outcome_of( &
+      climlink_require_units_c(handle_of(self), role, c_characters(name), c_characters(units)), &
+      self%rank, doing)
   end subroutine check_units
-
-  !> The text before the first NUL.
-  pure function text_of(characters) result(text)
-    character(kind=c_char), intent(in) :: characters(:)
-    character(len=:), allocatable :: text
-    integer :: i, length
-
-    length = findloc(characters, c_null_char, dim=1) - 1
-    allocate (character(len=length) :: text)
-    do i = 1, length
-      text(i:i) = characters(i)
-    end do
-  end function text_of
 
   !> Assignment copies nothing: the left side ends up closed, so that one package has one owner.
   impure elemental subroutine assign_nothing(left, right)

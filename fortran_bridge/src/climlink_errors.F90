@@ -68,8 +68,7 @@ contains
 
   !> A failed status whose message names the rank.
   pure function failure(code, rank, message) result(status)
-    integer, intent(in) :: code
-    integer, intent(in) :: rank
+    integer, intent(in) :: code, rank
     character(len=*), intent(in) :: message
     type(climlink_status) :: status
     character(len=12) :: rank_text

@@ -13,8 +13,7 @@ module climlink_files
     function c_rename(old_name, new_name) result(failed) bind(c, name='rename')
       import :: c_char, c_int
       implicit none (type, external)
-      character(kind=c_char), intent(in) :: old_name(*)
-      character(kind=c_char), intent(in) :: new_name(*)
+      character(kind=c_char), intent(in) :: old_name(*), new_name(*)
       integer(c_int) :: failed
     end function c_rename
 
@@ -31,8 +30,7 @@ contains
   !> Gives the file `temporary` the name `final`, in one step, replacing what had that name. Both
   !! lie in one folder.
   subroutine replace_file(temporary, final, status)
-    character(len=*), intent(in) :: temporary
-    character(len=*), intent(in) :: final
+    character(len=*), intent(in) :: temporary, final
     type(climlink_status), intent(out) :: status
 
     if (c_rename(c_characters(temporary), c_characters(final)) == 0) then

@@ -1,22 +1,29 @@
 !> Relative humidity as a host that sends it computes it by itself, and pressure of midpoints, in
 !! real64.
 module climlink_humidity
-  use, intrinsic :: iso_fortran_env, only: real64
+  use, intrinsic :: iso_fortran_env, only: real32, real64
   implicit none (type, external)
   private
 
-  public :: saturation_vapor_pressure, relative_humidity, pressure_at_midpoints
+  public :: saturation_vapor_pressure, relative_humidity, relative_humidity_legacy, &
+            pressure_at_midpoints
 
   real(real64), parameter :: pascal_per_hectopascal = 100.0_real64
   !> [J/kg/K], as rounded in the published formula.
   real(real64), parameter :: gas_constant_dry_air = 287.0_real64
   real(real64), parameter :: gas_constant_vapor = 461.0_real64  !! [J/kg/K], as rounded in the
                                                                 !! published formula.
-  real(real64), parameter :: triple_point = 273.16_real64       !! [K]
-  real(real64), parameter :: freezing_point = 273.15_real64     !! [K]
-  real(real64), parameter :: all_ice_below = 253.16_real64      !! [K]
-  real(real64), parameter :: mixed_range = 20.0_real64          !! [K]
+  !> What the formula is made of: polynomials in the temperature above the triple point [hPa], and
+  !! temperatures [K].
+  type :: saturation_formula
+    real(real64) :: liquid(0:8), ice(0:8), cold_ice(0:2), triple_point, freezing_point
+    real(real64) :: all_ice_below, mixed_range
+  end type saturation_formula
+
   real(real64), parameter :: coldest_polynomial_ice = 185.0_real64  !! [K]
+  real(real64), parameter :: triple_point = 273.16_real64           !! [K]
+  real(real64), parameter :: freezing_point = 273.15_real64         !! [K]
+  real(real64), parameter :: all_ice_below = 253.16_real64          !! [K]
 
   !> Saturation over liquid water [hPa], powers 0 to 8 of the temperature above the triple point.
   real(real64), parameter :: liquid_coefficients(0:8) = [ &
@@ -32,16 +39,30 @@ module climlink_humidity
   real(real64), parameter :: cold_ice_coefficients(0:2) = [0.00763685_real64, 0.000151069_real64, &
     7.48215e-7_real64]
 
+  type(saturation_formula), parameter :: exact = saturation_formula( &
+    liquid_coefficients, ice_coefficients, cold_ice_coefficients, triple_point, freezing_point, &
+    all_ice_below, 20.0_real64)
+
+  !> The same numbers rounded to single precision, as the host code of the published coupling has
+  !! them: its literals have no kind.
+  type(saturation_formula), parameter :: rounded = saturation_formula( &
+    real(real(liquid_coefficients, real32), real64), &
+    real(real(ice_coefficients, real32), real64), &
+    real(real(cold_ice_coefficients, real32), real64), real(real(triple_point, real32), real64), &
+    real(real(freezing_point, real32), real64), real(real(all_ice_below, real32), real64), &
+    real(real(triple_point, real32), real64) - real(real(all_ice_below, real32), real64))
+
 contains
 
-  !> Saturation vapour pressure [Pa] over liquid, ice, or both between 253.16 and 273.16 K.
-  elemental function saturation_vapor_pressure(temperature) result(pressure)
-    real(real64), intent(in) :: temperature    !! [K]
+  !> Saturation vapour pressure [Pa] over liquid, ice, or a mixture of both.
+  elemental function saturation_vapor_pressure(temperature, liquid) result(pressure)
+    real(real64), intent(in) :: temperature          !! [K]
+    real(real64), intent(in), optional :: liquid     !! Share of liquid, 0 to 1. Default: by
+                                                     !! temperature, all below 253.16 K being ice,
+                                                     !! all above 273.16 K liquid.
     real(real64) :: pressure
-    real(real64) :: liquid
 
-    liquid = min(max((temperature - all_ice_below) / mixed_range, 0.0_real64), 1.0_real64)
-    pressure = liquid * over_liquid(temperature) + (1.0_real64 - liquid) * over_ice(temperature)
+    pressure = saturation(exact, temperature, liquid)
   end function saturation_vapor_pressure
 
   !> Relative humidity [1]; specific humidity stands for the mixing ratio, as in the published data.
@@ -50,12 +71,25 @@ contains
     real(real64), intent(in) :: specific_humidity    !! [kg/kg]
     real(real64), intent(in) :: pressure             !! [Pa]
     real(real64) :: humidity
-    real(real64) :: saturation
+    real(real64) :: saturated                        !! [kg/kg]
 
-    saturation = gas_constant_dry_air &
+    saturated = gas_constant_dry_air &
       * saturation_vapor_pressure(temperature) / (gas_constant_vapor * pressure)
-    humidity = specific_humidity / saturation
+    humidity = specific_humidity / saturated
   end function relative_humidity
+
+  !> The same with the coefficients and the order of operations of the published coupling's host
+  !! code, for networks that ran with it: 1e-4 off at 220 K, 0.4 % at 200 K, 9 % at 185 K.
+  elemental function relative_humidity_legacy(temperature, specific_humidity, pressure) &
+    result(humidity)
+    real(real64), intent(in) :: temperature          !! [K]
+    real(real64), intent(in) :: specific_humidity    !! [kg/kg]
+    real(real64), intent(in) :: pressure             !! [Pa]
+    real(real64) :: humidity
+
+    humidity = gas_constant_vapor * pressure * specific_humidity &
+               / (gas_constant_dry_air * saturation(rounded, temperature))
+  end function relative_humidity_legacy
 
   !> Pressure [Pa] at level midpoints, [column, level].
   pure function pressure_at_midpoints(reference_pressure, hyam, hybm, surface_pressure) &
@@ -72,33 +106,55 @@ contains
     end do
   end function pressure_at_midpoints
 
-  pure function over_liquid(temperature) result(pressure)
+  !> Saturation vapour pressure [Pa] with the numbers of one formula.
+  elemental function saturation(formula, temperature, liquid) result(pressure)
+    type(saturation_formula), intent(in) :: formula
+    real(real64), intent(in) :: temperature          !! [K]
+    real(real64), intent(in), optional :: liquid     !! Share; default: by temperature.
+    real(real64) :: pressure
+    real(real64) :: share
+
+    if (present(liquid)) then
+      share = liquid
+    else
+      share = min(max((temperature - formula%all_ice_below) / formula%mixed_range, 0.0_real64), &
+                  1.0_real64)
+    end if
+    pressure = 0.0_real64
+    if (share > 0.0_real64) pressure = share * over_liquid(formula, temperature)
+    if (share < 1.0_real64) then
+      pressure = pressure + (1.0_real64 - share) * over_ice(formula, temperature)
+    end if
+  end function saturation
+
+  pure function over_liquid(formula, temperature) result(pressure)
+    type(saturation_formula), intent(in) :: formula
     real(real64), intent(in) :: temperature
     real(real64) :: pressure
 
-    pressure = pascal_per_hectopascal * polynomial(liquid_coefficients, &
-                                                   max(-80.0_real64, temperature - triple_point))
+    pressure = pascal_per_hectopascal &
+               * polynomial(formula%liquid, max(-80.0_real64, temperature - formula%triple_point))
   end function over_liquid
 
-  pure function over_ice(temperature) result(pressure)
+  pure function over_ice(formula, temperature) result(pressure)
+    type(saturation_formula), intent(in) :: formula
     real(real64), intent(in) :: temperature
     real(real64) :: pressure
     real(real64) :: distance
 
-    distance = temperature - triple_point
-    if (temperature > freezing_point) then
-      pressure = over_liquid(temperature)
+    distance = temperature - formula%triple_point
+    if (temperature > formula%freezing_point) then
+      pressure = over_liquid(formula, temperature)
     else if (temperature > coldest_polynomial_ice) then
-      pressure = pascal_per_hectopascal * polynomial(ice_coefficients, distance)
+      pressure = pascal_per_hectopascal * polynomial(formula%ice, distance)
     else
-      pressure = pascal_per_hectopascal * polynomial(cold_ice_coefficients, &
+      pressure = pascal_per_hectopascal * polynomial(formula%cold_ice, &
                                                      max(-100.0_real64, distance))
     end if
   end function over_ice
 
   pure function polynomial(coefficients, x) result(value)
-    real(real64), intent(in) :: coefficients(0:)
-    real(real64), intent(in) :: x
+    real(real64), intent(in) :: coefficients(0:), x
     real(real64) :: value
     integer :: power
 

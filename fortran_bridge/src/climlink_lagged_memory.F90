@@ -3,10 +3,13 @@
 !!
 !! Per physics step of the host:
 !!
-!!     call memory%begin_step(t, q, u, scalars)     ! state before the physics: the dynamics
+!!     call memory%begin_step(fields, status)       ! state before the physics: the dynamics
 !!                                                  ! tendency is now known
-!!     call memory%get('state_t_dyn', values, status)
-!!     call memory%end_step(t, q, u)                ! state after what the emulator replaces
+!!     call fields%send(emulator, status)
+!!     call memory%end_step(fields, status)         ! state after what the emulator replaces
+!!
+!! where fields is the host's table (climlink_host_fields), or one table per chunk in the order of
+!! the columns; add_to declares the lagged inputs in it.
 !!
 !! With b(n) the state before and a(n) the state after step n, and dt the time step:
 !!
@@ -23,9 +26,12 @@
 module climlink_lagged_memory
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use, intrinsic :: iso_fortran_env, only: real64
+  use climlink_emulators, only: climlink_emulator
   use climlink_errors, only: climlink_error_argument, climlink_error_shape, climlink_error_state, &
                              climlink_error_variable, climlink_status, failure
+  use climlink_host_tables, only: climlink_host_fields
   use climlink_parallel, only: process_rank, settle
+  use climlink_run_options, only: number_text
   implicit none (type, external)
   private
 
@@ -33,11 +39,47 @@ module climlink_lagged_memory
 
   !> Steps before the memory can answer: tm_X_dyn needs b(n-1) - a(n-2).
   integer, parameter :: needed_steps = 2
+  integer, parameter :: name_length = 21
 
-  integer, parameter :: n_state = 5      ! t, q0001, q0002, q0003, u
-  integer, parameter :: n_scalar = 5     ! ps, SOLIN, LHFLX, SHFLX, COSZRS
-  character(len=*), parameter :: scalar_names(n_scalar) = [character(len=14) :: 'tm_state_ps', &
-    'tm_pbuf_SOLIN', 'tm_pbuf_LHFLX', 'tm_pbuf_SHFLX', 'tm_pbuf_COSZRS']
+  !> What the memory takes from the host's table before each step.
+  character(len=*), parameter :: states(5) = [character(len=name_length) :: &
+    'state_t', 'state_q0001', 'state_q0002', 'state_q0003', 'state_u']
+  character(len=*), parameter :: scalars(5) = [character(len=name_length) :: &
+    'state_ps', 'pbuf_SOLIN', 'pbuf_LHFLX', 'pbuf_SHFLX', 'pbuf_COSZRS']
+  integer, parameter :: n_state = size(states), n_scalar = size(scalars)
+  integer, parameter :: w1 = 2, w3 = 4, wind = 5         !! Waters and zonal wind among states.
+
+  !> Where profiles are kept, in the order of a restart, which needs all but the last ones: the
+  !! state a(n-1), X_dyn of t, water and u, X_prvphy, tm_X_prvphy, tm_X_dyn.
+  integer, parameter :: after = 1, dyn = after + n_state, phy = dyn + 3, tm_phy = phy + n_state, &
+                        tm_dyn = tm_phy + n_state, n_profile = tm_dyn + 2, n_packed = tm_dyn - 1
+  integer, parameter :: not_here = 0
+
+  !> What it gives: the name of the latest lag, or 'tm_' before it for the one before that.
+  type :: lagged_input
+    character(len=name_length) :: name
+    character(len=8) :: units
+    integer :: latest                                        !! Profile that it is; not_here for a
+                                                             !! scalar, which the host has itself.
+    integer :: before                                        !! The same of the lag before, or
+                                                             !! which one of scalars it is.
+  end type lagged_input
+
+  type(lagged_input), parameter :: lagged(13) = [ &
+    lagged_input('state_t_dyn', 'K/s', dyn, tm_dyn), &
+    lagged_input('state_q0_dyn', 'kg/kg/s', dyn + 1, tm_dyn + 1), &
+    lagged_input('state_u_dyn', 'm/s2', dyn + 2, tm_dyn + 2), &
+    lagged_input('state_t_prvphy', 'K/s', phy, tm_phy), &
+    lagged_input('state_q0001_prvphy', 'kg/kg/s', phy + 1, tm_phy + 1), &
+    lagged_input('state_q0002_prvphy', 'kg/kg/s', phy + 2, tm_phy + 2), &
+    lagged_input('state_q0003_prvphy', 'kg/kg/s', phy + 3, tm_phy + 3), &
+    lagged_input('state_u_prvphy', 'm/s2', phy + 4, tm_phy + 4), &
+    lagged_input('state_ps', 'Pa', not_here, 1), &
+    lagged_input('pbuf_SOLIN', 'W/m2', not_here, 2), &
+    lagged_input('pbuf_LHFLX', 'W/m2', not_here, 3), &
+    lagged_input('pbuf_SHFLX', 'W/m2', not_here, 4), &
+    lagged_input('pbuf_COSZRS', '1', not_here, 5)]
+  character(len=*), parameter :: earlier = 'tm_'
 
   type :: climlink_lags
     private
@@ -45,24 +87,13 @@ module climlink_lagged_memory
     integer :: completed = 0                                 !! Steps that ended.
     logical :: within_step = .false.
     real(real64), allocatable :: before(:, :, :)             !! b(n) [column, level, state]
-    real(real64), allocatable :: after(:, :, :)              !! a(n-1)
-    real(real64), allocatable :: dynamics(:, :, :, :)        !! X_dyn and tm_X_dyn of t, water, u
-                                                             !! [column, level, 3, 2]
-    real(real64), allocatable :: physics(:, :, :, :)         !! X_prvphy and tm_X_prvphy [column,
-                                                             !! level, state, 2]
-    real(real64), allocatable :: scalars(:, :, :)            !! Given to this step, and to the one
+    real(real64), allocatable :: profiles(:, :, :)           !! [column, level, n_profile]
+    real(real64), allocatable :: taken(:, :, :)              !! Given to this step, and to the one
                                                              !! before [column, 5, 2]
   contains
-    procedure :: initialize
-    procedure :: begin_step
-    procedure :: end_step
-    procedure :: has
-    procedure :: width
-    procedure :: ready
-    procedure :: get
-    procedure :: state_size
-    procedure :: pack_state
-    procedure :: unpack_state
+    procedure :: initialize, begin_step, end_step, add_to
+    procedure, nopass :: steps_needed
+    procedure :: serves, ready, get, state_size, pack_state, unpack_state
   end type climlink_lags
 
 contains
@@ -70,99 +101,190 @@ contains
   !> Makes an empty memory for the columns of this rank; 0 columns are legal.
   subroutine initialize(self, n_column, n_level, time_step, status)
     class(climlink_lags), intent(inout) :: self
-    integer, intent(in) :: n_column
-    integer, intent(in) :: n_level
+    integer, intent(in) :: n_column, n_level
     real(real64), intent(in) :: time_step                    !! [s]
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
     character(len=96) :: text
 
-    outcome%message = ''
     if (n_column < 0 .or. n_level < 1 .or. .not. time_step > 0.0_real64) then
       write (text, '(2(a,i0),a,es12.4,a)') 'initialize: ', n_column, ' columns of ', n_level, &
         ' levels and a time step of', time_step, ' s make no memory'
       outcome = refusal(climlink_error_argument, trim(text))
     else
-      call allocate_memory(self, n_column, n_level, time_step)
+      self%time_step = time_step
+      self%completed = 0
+      self%within_step = .false.
+      if (allocated(self%before)) deallocate (self%before, self%profiles, self%taken)
+      allocate (self%before(n_column, n_level, n_state), &
+                self%profiles(n_column, n_level, n_profile), &
+                self%taken(n_column, n_scalar, 2), source=0.0_real64)
     end if
     call settle(outcome, status)
   end subroutine initialize
 
-  subroutine allocate_memory(self, n_column, n_level, time_step)
+  !> Takes the state before the physics, and the scalars of this step, from the host's table of all
+  !! columns of this rank, or from one table per chunk in the order of the columns.
+  subroutine begin_step(self, fields, status)
     class(climlink_lags), intent(inout) :: self
-    integer, intent(in) :: n_column, n_level
-    real(real64), intent(in) :: time_step
-
-    self%time_step = time_step
-    self%completed = 0
-    self%within_step = .false.
-    if (allocated(self%before)) deallocate (self%before, self%after, self%dynamics, self%physics, &
-                                            self%scalars)
-    allocate (self%before(n_column, n_level, n_state), self%after(n_column, n_level, n_state), &
-              self%dynamics(n_column, n_level, 3, 2), self%physics(n_column, n_level, n_state, 2), &
-              self%scalars(n_column, n_scalar, 2), source=0.0_real64)
-  end subroutine allocate_memory
-
-  !> Takes the state before the physics [column, level], with q of vapour, liquid and ice [column,
-  !! level, 3], and the scalars ps [Pa], SOLIN, LHFLX, SHFLX [W/m2] and COSZRS [column, 5].
-  subroutine begin_step(self, t, q, u, scalars, status)
-    class(climlink_lags), intent(inout) :: self
-    real(real64), intent(in) :: t(:, :)
-    real(real64), intent(in) :: q(:, :, :)
-    real(real64), intent(in) :: u(:, :)
-    real(real64), intent(in) :: scalars(:, :)
+    type(climlink_host_fields), intent(in) :: fields(..)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
 
     call check_call(self, 'begin_step', .false., outcome)
-    if (outcome%ok()) call check_state(self, 'begin_step', t, q, u, outcome)
-    if (outcome%ok()) call check_shape('begin_step: scalars', shape(scalars), &
-                                       [size(self%before, 1), n_scalar], outcome)
-    if (outcome%ok()) call take_before(self, t, q, u, scalars)
+    if (outcome%ok()) call take_before(self, fields, outcome)
     call settle(outcome, status)
   end subroutine begin_step
 
-  subroutine take_before(self, t, q, u, scalars)
+  subroutine take_before(self, fields, outcome)
     class(climlink_lags), intent(inout) :: self
-    real(real64), intent(in) :: t(:, :), q(:, :, :), u(:, :), scalars(:, :)
+    type(climlink_host_fields), intent(in) :: fields(..)
+    type(climlink_status), intent(inout) :: outcome
+    real(real64) :: new(size(self%before, 1), 1, n_scalar)
 
-    self%before(:, :, 1) = t
-    self%before(:, :, 2:4) = q
-    self%before(:, :, 5) = u
-    self%scalars(:, :, 2) = self%scalars(:, :, 1)
-    self%scalars(:, :, 1) = scalars
-    if (self%completed > 0) then
-      self%dynamics(:, :, :, 2) = self%dynamics(:, :, :, 1)
-      self%dynamics(:, :, 1, 1) = (t - self%after(:, :, 1)) / self%time_step
-      self%dynamics(:, :, 2, &
-                    1) = (sum(q, dim=3) - sum(self%after(:, :, 2:4), dim=3)) / self%time_step
-      self%dynamics(:, :, 3, 1) = (u - self%after(:, :, 5)) / self%time_step
-    end if
+    call collect(fields, scalars, new, outcome)
+    call collect(fields, states, self%before, outcome)
+    if (.not. outcome%ok()) return
+    self%taken(:, :, 2) = self%taken(:, :, 1)
+    self%taken(:, :, 1) = new(:, 1, :)
     self%within_step = .true.
+    if (self%completed == 0) return
+    ! The dynamics tendency is known: from the state after the last step to that before this one.
+    associate (before => self%before, kept => self%profiles, dt => self%time_step)
+      kept(:, :, tm_dyn:) = kept(:, :, dyn:phy - 1)
+      kept(:, :, dyn) = (before(:, :, 1) - kept(:, :, after)) / dt
+      kept(:, :, dyn + 1) = (sum(before(:, :, w1:w3), dim=3) &
+                             - sum(kept(:, :, after + w1 - 1:after + w3 - 1), dim=3)) / dt
+      kept(:, :, dyn + 2) = (before(:, :, wind) - kept(:, :, after + wind - 1)) / dt
+    end associate
   end subroutine take_before
 
-  !> Takes the state after what the emulator replaces.
-  subroutine end_step(self, t, q, u, status)
+  !> Takes the state after what the emulator replaces, as begin_step took that before.
+  subroutine end_step(self, fields, status)
     class(climlink_lags), intent(inout) :: self
-    real(real64), intent(in) :: t(:, :)
-    real(real64), intent(in) :: q(:, :, :)
-    real(real64), intent(in) :: u(:, :)
+    type(climlink_host_fields), intent(in) :: fields(..)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
 
     call check_call(self, 'end_step', .true., outcome)
-    if (outcome%ok()) call check_state(self, 'end_step', t, q, u, outcome)
+    if (outcome%ok()) call collect(fields, states, self%profiles(:, :, after:dyn - 1), outcome)
     if (outcome%ok()) then
-      self%after(:, :, 1) = t
-      self%after(:, :, 2:4) = q
-      self%after(:, :, 5) = u
-      self%physics(:, :, :, 2) = self%physics(:, :, :, 1)
-      self%physics(:, :, :, 1) = (self%after - self%before) / self%time_step
+      self%profiles(:, :, tm_phy:tm_dyn - 1) = self%profiles(:, :, phy:tm_phy - 1)
+      self%profiles(:, :, phy:tm_phy - 1) = (self%profiles(:, :, after:dyn - 1) - self%before) &
+                                            / self%time_step
       self%completed = self%completed + 1
       self%within_step = .false.
     end if
     call settle(outcome, status)
   end subroutine end_step
+
+  !> Some variables [column, width, variable] of the host's tables; nothing changes where one fails.
+  subroutine collect(fields, names, values, outcome)
+    type(climlink_host_fields), intent(in) :: fields(..)
+    character(len=*), intent(in) :: names(:)
+    real(real64), intent(inout) :: values(:, :, :)
+    type(climlink_status), intent(inout) :: outcome
+    real(real64) :: new(size(values, 1), size(values, 2), size(values, 3))
+    integer :: first, chunk
+
+    first = 1
+    select rank (fields)
+    rank (0)
+      call collect_chunk(fields, names, first, new, outcome)
+    rank (1)
+      do chunk = 1, size(fields)
+        call collect_chunk(fields(chunk), names, first, new, outcome)
+      end do
+    rank default
+      outcome = refusal(climlink_error_argument, 'pass one table, or an array of rank 1 of them')
+    end select
+    if (outcome%ok() .and. first <= size(values, 1)) then
+      outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(first - 1) &
+                        // ' columns, the memory ' // number_text(size(values, 1)))
+    end if
+    if (outcome%ok()) values = new
+  end subroutine collect
+
+  !> The columns of one table, which are those from first on; first goes behind them.
+  subroutine collect_chunk(fields, names, first, values, outcome)
+    type(climlink_host_fields), intent(in) :: fields
+    character(len=*), intent(in) :: names(:)
+    integer, intent(inout) :: first
+    real(real64), intent(inout) :: values(:, :, :)
+    type(climlink_status), intent(inout) :: outcome
+    integer :: i, last
+
+    last = first + fields%count() - 1
+    if (outcome%ok() .and. last > size(values, 1)) then
+      outcome = refusal(climlink_error_shape, "the host's tables hold " // number_text(last) // &
+                        ' columns or more, the memory ' // number_text(size(values, 1)))
+    end if
+    do i = 1, size(names)
+      if (.not. outcome%ok()) return
+      call fields%fetch(trim(names(i)), values(first:last, :, i), outcome, first)
+    end do
+    first = last + 1
+  end subroutine collect_chunk
+
+  !> Declares the lagged inputs in the host's table, which then points at this memory: it must be a
+  !! target.
+  subroutine add_to(self, fields, profiles_only)
+    class(climlink_lags), intent(in), target :: self         !! Initialized.
+    type(climlink_host_fields), intent(inout) :: fields
+    logical, intent(in), optional :: profiles_only           !! The host has scalars of its own.
+    logical :: with_scalars, is_scalar
+    type(lagged_input) :: entry
+    character(len=12) :: axes
+    integer :: i
+
+    with_scalars = .true.
+    if (present(profiles_only)) with_scalars = .not. profiles_only
+    do i = 1, size(lagged)
+      entry = lagged(i)
+      is_scalar = entry%latest == not_here
+      if (is_scalar .and. .not. with_scalars) cycle
+      axes = merge('sample      ', 'sample level', is_scalar)
+      call fields%add_provider(earlier // trim(entry%name), entry%units, provide, axes, self, &
+                               needed_steps)
+      if (is_scalar) cycle
+      call fields%add_provider(entry%name, entry%units, provide, axes, self, needed_steps)
+    end do
+  end subroutine add_to
+
+  subroutine provide(context, name, first_sample, values, status)
+    class(*), intent(in) :: context
+    character(len=*), intent(in) :: name
+    integer, intent(in) :: first_sample
+    real(real64), intent(out) :: values(:, :)
+    type(climlink_status), intent(inout) :: status
+
+    values = 0.0_real64
+    select type (context)
+    type is (climlink_lags)
+      call context%get(name, values, status, first_sample)
+    end select
+  end subroutine provide
+
+  !> Steps of the host before every lagged input has a value.
+  pure function steps_needed() result(n)
+    integer :: n
+
+    n = needed_steps
+  end function steps_needed
+
+  !> True if a package has inputs that are kept here.
+  function serves(self, emulator) result(yes)
+    class(climlink_lags), intent(in) :: self
+    type(climlink_emulator), intent(in) :: emulator          !! Open.
+    logical :: yes, is_scalar
+    integer :: i, position
+
+    yes = .false.
+    do i = 1, emulator%n_input()
+      call locate(emulator%input_name(i), position, is_scalar)
+      yes = yes .or. (position /= not_here .and. allocated(self%before))
+    end do
+  end function serves
 
   !> True once two steps have ended: from the third on, every lagged input has a value. Without
   !! columns there is nothing to wait for.
@@ -174,91 +296,78 @@ contains
     if (allocated(self%before)) yes = yes .or. size(self%before, 1) == 0
   end function ready
 
-  !> Whether a variable of this name is kept here.
-  pure function has(self, name) result(yes)
-    class(climlink_lags), intent(in) :: self
-    character(len=*), intent(in) :: name
-    logical :: yes
-    integer :: kind, state, lag
-
-    call locate(name, kind, state, lag)
-    yes = kind > 0 .and. allocated(self%before)
-  end function has
-
-  !> Levels of a variable that is kept here, 1 for a scalar; 0 if there is none of this name.
-  pure function width(self, name) result(n)
-    class(climlink_lags), intent(in) :: self
-    character(len=*), intent(in) :: name
-    integer :: n
-    integer :: kind, state, lag
-
-    n = 0
-    if (.not. self%has(name)) return
-    call locate(name, kind, state, lag)
-    n = merge(1, size(self%before, 2), kind == 3)
-  end function width
-
-  !> A lagged input [column, level], or [column, 1] for a scalar, between begin_step and end_step.
-  subroutine get(self, name, values, status)
+  !> A lagged input [column, level], or [column, 1] for a scalar, of the columns from first_column
+  !! on, between begin_step and end_step.
+  subroutine get(self, name, values, status, first_column)
     class(climlink_lags), intent(in) :: self
     character(len=*), intent(in) :: name
     real(real64), intent(out) :: values(:, :)
     type(climlink_status), intent(out), optional :: status
+    integer, intent(in), optional :: first_column            !! Default 1.
     type(climlink_status) :: outcome
-    integer :: kind, state, lag
-    character(len=128) :: text
+    integer :: position, first, last
+    logical :: is_scalar
 
     values = 0.0_real64
+    first = 1
+    if (present(first_column)) first = first_column
+    last = first + size(values, 1) - 1
     call check_call(self, 'get ' // trim(name), .true., outcome)
-    call locate(name, kind, state, lag)
-    if (kind == 0) then
+    call locate(name, position, is_scalar)
+    if (position == not_here) then
       outcome = refusal(climlink_error_variable, "get: there is no lagged input '" // trim(name) &
                         // "'")
-    else if (outcome%ok() .and. .not. self%ready()) then
-      write (text, '(2(a,i0),a)') ' needs ', needed_steps, ' steps of history, there are ', &
-        self%completed, ': let the host run its own physics first (spin_up_steps)'
-      outcome = refusal(climlink_error_state, 'get: ' // trim(name) // trim(text))
+    else if (outcome%ok()) then
+      call check_get(self, 'get: ' // trim(name), first, last, shape(values), is_scalar, &
+                     outcome)
     end if
-    if (outcome%ok()) call check_shape('get: ' // trim(name), shape(values), &
-                                       [size(self%before, 1), self%width(name)], outcome)
-    if (outcome%ok()) then
-      select case (kind)
-      case (1)
-        values = self%dynamics(:, :, state, lag)
-      case (2)
-        values = self%physics(:, :, state, lag)
-      case default
-        values(:, 1) = self%scalars(:, state, 2)
-      end select
+    if (outcome%ok() .and. is_scalar) then
+      values(:, 1) = self%taken(first:last, position, 2)
+    else if (outcome%ok()) then
+      values = self%profiles(first:last, :, position)
     end if
     call settle(outcome, status)
   end subroutine get
 
-  !> Where a variable is kept: kind 1 dynamics, 2 physics, 3 scalars, 0 nowhere.
-  pure subroutine locate(name, kind, state, lag)
-    character(len=*), intent(in) :: name
-    integer, intent(out) :: kind, state, lag
-    character(len=*), parameter :: moved(3) = [character(len=16) :: 'state_t_dyn', 'state_q0_dyn', &
-      'state_u_dyn']
-    character(len=*), parameter :: made(n_state) = [character(len=20) :: 'state_t_prvphy', &
-      'state_q0001_prvphy', 'state_q0002_prvphy', 'state_q0003_prvphy', 'state_u_prvphy']
-    character(len=len(name)) :: bare
+  !> There is history, and the columns are those of this memory.
+  subroutine check_get(self, doing, first, last, given_shape, is_scalar, outcome)
+    class(climlink_lags), intent(in) :: self
+    character(len=*), intent(in) :: doing
+    integer, intent(in) :: first, last, given_shape(2)
+    logical, intent(in) :: is_scalar
+    type(climlink_status), intent(inout) :: outcome
 
-    kind = 3
-    lag = 1
-    state = findloc(scalar_names, name, dim=1)
-    if (state > 0) return
-    bare = name
-    if (index(name, 'tm_') == 1) then
-      bare = name(4:)
-      lag = 2
-    end if
-    kind = 1
-    state = findloc(moved, bare, dim=1)
-    if (state > 0) return
-    kind = 2
-    state = findloc(made, bare, dim=1)
-    if (state == 0) kind = 0
+    associate (n_column => size(self%before, 1))
+      if (.not. self%ready()) then
+        outcome = refusal(climlink_error_state, doing // ' needs ' // number_text(needed_steps) // &
+                          ' steps of history, there are ' // number_text(self%completed) // &
+                          ': let the host run its own physics first (spin_up_steps)')
+      else if (first < 1 .or. last > n_column) then
+        outcome = refusal(climlink_error_shape, doing // ': columns ' // number_text(first) // &
+                          ' to ' // number_text(last) // ' of ' // number_text(n_column) // &
+                          ' are asked for')
+      else
+        call check_shape(doing, given_shape, &
+                         [given_shape(1), merge(1, size(self%before, 2), is_scalar)], outcome)
+      end if
+    end associate
+  end subroutine check_get
+
+  !> Where a lagged input is kept: among the profiles, or the scalars. not_here for any other.
+  pure subroutine locate(name, position, is_scalar)
+    character(len=*), intent(in) :: name
+    integer, intent(out) :: position
+    logical, intent(out) :: is_scalar
+    integer :: at
+
+    position = not_here
+    is_scalar = .false.
+    do at = 1, size(lagged)
+      if (lagged(at)%name == name) position = lagged(at)%latest
+      if (earlier // lagged(at)%name == name) position = lagged(at)%before
+      is_scalar = lagged(at)%latest == not_here
+      if (position /= not_here) return
+    end do
   end subroutine locate
 
   !> Numbers per column that a restart keeps.
@@ -268,7 +377,7 @@ contains
 
     n = 0
     if (.not. allocated(self%before)) return
-    n = 1 + size(self%before, 2) * (n_state + 3 + n_state * 2) + n_scalar
+    n = 1 + size(self%before, 2) * n_packed + n_scalar
   end function state_size
 
   !> All that an exact restart needs [state_size, column], between steps. Columns may be gathered
@@ -278,35 +387,19 @@ contains
     real(real64), intent(out) :: buffer(:, :)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
-    integer :: column, at
+    integer :: column
 
     call check_call(self, 'pack_state', .false., outcome)
     if (outcome%ok()) call check_shape('pack_state: buffer', shape(buffer), &
                                        [self%state_size(), size(self%before, 1)], outcome)
     if (outcome%ok()) then
       do column = 1, size(self%before, 1)
-        at = 0
-        call append(buffer(:, column), at, [real(self%completed, real64)])
-        call append(buffer(:, column), at, &
-                    reshape(self%after(column, :, :), [size(self%after(column, :, :))]))
-        call append(buffer(:, column), at, &
-                    reshape(self%dynamics(column, :, :, 1), [size(self%dynamics(column, :, :, 1))]))
-        call append(buffer(:, column), at, &
-                    reshape(self%physics(column, :, :, :), [size(self%physics(column, :, :, :))]))
-        call append(buffer(:, column), at, self%scalars(column, :, 1))
+        buffer(:, column) = [real(self%completed, real64), self%profiles(column, :, :n_packed), &
+                             self%taken(column, :, 1)]
       end do
     end if
     call settle(outcome, status)
   end subroutine pack_state
-
-  pure subroutine append(vector, at, values)
-    real(real64), intent(inout) :: vector(:)
-    integer, intent(inout) :: at
-    real(real64), intent(in) :: values(:)
-
-    vector(at + 1:at + size(values)) = values
-    at = at + size(values)
-  end subroutine append
 
   !> Goes on from what pack_state wrote, of the columns of this rank.
   subroutine unpack_state(self, buffer, status)
@@ -314,24 +407,18 @@ contains
     real(real64), intent(in) :: buffer(:, :)
     type(climlink_status), intent(out), optional :: status
     type(climlink_status) :: outcome
-    integer :: column, l, at
+    integer :: column, last
 
     call check_call(self, 'unpack_state', .false., outcome)
     if (outcome%ok()) call check_shape('unpack_state: buffer', shape(buffer), &
                                        [self%state_size(), size(self%before, 1)], outcome)
     if (outcome%ok() .and. size(buffer, 2) > 0) call take_completed(self, buffer(1, :), outcome)
     if (outcome%ok()) then
-      l = size(self%before, 2)
+      last = self%state_size() - n_scalar
       do column = 1, size(self%before, 1)
-        at = 1
-        self%after(column, :, :) = reshape(buffer(at + 1:at + n_state * l, column), [l, n_state])
-        at = at + n_state * l
-        self%dynamics(column, :, :, 1) = reshape(buffer(at + 1:at + 3 * l, column), [l, 3])
-        at = at + 3 * l
-        self%physics(column, :, :, :) = reshape(buffer(at + 1:at + 2 * n_state * l, column), &
-                                                [l, n_state, 2])
-        at = at + 2 * n_state * l
-        self%scalars(column, :, 1) = buffer(at + 1:at + n_scalar, column)
+        self%profiles(column, :, :n_packed) = reshape(buffer(2:last, column), &
+                                                      [size(self%before, 2), n_packed])
+        self%taken(column, :, 1) = buffer(last + 1:, column)
       end do
     end if
     call settle(outcome, status)
@@ -365,7 +452,6 @@ contains
     logical, intent(in) :: within
     type(climlink_status), intent(out) :: outcome
 
-    outcome%message = ''
     if (.not. allocated(self%before)) then
       outcome = refusal(climlink_error_state, doing // ': call initialize first')
     else if (within .and. .not. self%within_step) then
@@ -374,19 +460,6 @@ contains
       outcome = refusal(climlink_error_state, doing // ': a step has begun; call end_step first')
     end if
   end subroutine check_call
-
-  subroutine check_state(self, doing, t, q, u, outcome)
-    class(climlink_lags), intent(in) :: self
-    character(len=*), intent(in) :: doing
-    real(real64), intent(in) :: t(:, :), q(:, :, :), u(:, :)
-    type(climlink_status), intent(inout) :: outcome
-    integer :: expected(2)
-
-    expected = [size(self%before, 1), size(self%before, 2)]
-    call check_shape(doing // ': t', shape(t), expected, outcome)
-    if (outcome%ok()) call check_shape(doing // ': q', shape(q), [expected, 3], outcome)
-    if (outcome%ok()) call check_shape(doing // ': u', shape(u), expected, outcome)
-  end subroutine check_state
 
   subroutine check_shape(what, given, expected, outcome)
     character(len=*), intent(in) :: what

@@ -1,14 +1,15 @@
 !> Opening one package on all ranks of a communicator.
 module climlink_opening
-  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int, c_int32_t, c_int64_t, &
-                                         c_loc, c_null_ptr, c_ptr
+  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int64_t, c_loc, c_null_ptr, &
+                                         c_ptr
   use, intrinsic :: iso_fortran_env, only: int64, int8
-  use climlink_c_api, only: c_characters, c_options, c_text, climlink_close_c, &
-                            climlink_constraints_off_c, climlink_free_c, climlink_open_bytes_c, &
-                            climlink_read_file_c
+  use climlink_c_api, only: c_characters, climlink_close_c, climlink_constraints_off_c, &
+                            climlink_free_c, climlink_open_bytes_c, climlink_read_file_c, &
+                            text_answer
   use climlink_errors, only: climlink_error_argument, climlink_error_internal, climlink_ok, &
                              climlink_status, failure, outcome_of
   use climlink_parallel, only: agree, broadcast_bytes, broadcast_count, node_rank
+  use climlink_run_options, only: number_text, set_c_option
   implicit none (type, external)
   private
 
@@ -21,21 +22,21 @@ contains
   !! beforehand (outcome) goes in. On failure the handle is null.
   subroutine open_together(path, options, comm, rank, handle, outcome)
     character(len=*), intent(in) :: path
-    type(c_options), intent(inout) :: options
+    type(c_ptr), intent(in) :: options                   !! Of climlink_options_new_c.
     integer, intent(in) :: comm
     integer, intent(in) :: rank                          !! Of this process in comm.
     type(c_ptr), intent(inout) :: handle
     type(climlink_status), intent(inout) :: outcome
     integer(int8), allocatable, target :: bytes(:)
-    integer(c_int) :: code
+    integer :: local_rank
 
+    local_rank = node_rank(comm)                         ! collective, whatever happened before
+    call set_c_option(options, 'local_rank', number_text(local_rank), rank, outcome, 'open')
     call agree(comm, outcome)
     if (outcome%ok()) call share_file(path, comm, rank, bytes, outcome)
     if (.not. outcome%ok()) return
-    options%local_rank = int(node_rank(comm), c_int32_t)
-    code = climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), c_characters(path), &
-                                 options, handle)
-    outcome = outcome_of(code, rank, 'open')
+    outcome = outcome_of(climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), &
+                                               c_characters(path), options, handle), rank, 'open')
     call agree(comm, outcome)
     if (outcome%ok()) call check_same_constraints(handle, comm, rank, outcome)
     if (outcome%ok() .or. .not. c_associated(handle)) return
@@ -45,16 +46,13 @@ contains
   !> Refuses a rank that leaves out other constraints than rank 0: one run would hold two physics.
   subroutine check_same_constraints(handle, comm, rank, outcome)
     type(c_ptr), intent(in) :: handle                    !! Open on every rank.
-    integer, intent(in) :: comm
-    integer, intent(in) :: rank
+    integer, intent(in) :: comm, rank
     type(climlink_status), intent(inout) :: outcome
     character(len=:), allocatable :: own, first
     integer(int8), allocatable :: bytes(:)
     integer(int64) :: n_byte
-    type(c_ptr) :: names
 
-    own = ''
-    if (climlink_constraints_off_c(handle, names) == climlink_ok) own = c_text(names)
+    own = text_answer(climlink_constraints_off_c, handle)
     n_byte = len(own)
     call broadcast_count(comm, n_byte)
     allocate (bytes(n_byte), source=0_int8)
@@ -72,8 +70,7 @@ contains
   !! error.
   subroutine share_file(path, comm, rank, bytes, outcome)
     character(len=*), intent(in) :: path
-    integer, intent(in) :: comm
-    integer, intent(in) :: rank
+    integer, intent(in) :: comm, rank
     integer(int8), allocatable, intent(out) :: bytes(:)
     type(climlink_status), intent(out) :: outcome
     integer(int64) :: n_byte

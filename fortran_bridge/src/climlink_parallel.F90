@@ -11,8 +11,7 @@ module climlink_parallel
   private
 
   public :: process_rank, communicator_rank, check_communicator, agree, node_rank, &
-            broadcast_count, broadcast_bytes, stop_program
-  public :: settle
+            broadcast_count, broadcast_bytes, stop_program, settle
 
   interface
     !> Rank of this process among all, 0 where MPI does not run. Not collective.
@@ -77,14 +76,15 @@ module climlink_parallel
 
 contains
 
-  !> Hands the outcome to the caller, or ends the program if the caller took no status and it is an
-  !! error.
+  !> Hands the outcome to the caller, with an empty message if there is none, or ends the program if
+  !! the caller took no status and it is an error.
   subroutine settle(outcome, status)
     type(climlink_status), intent(in) :: outcome
     type(climlink_status), intent(out), optional :: status
 
     if (present(status)) then
       status = outcome
+      if (.not. allocated(status%message)) status%message = ''
     else if (.not. outcome%ok()) then
       call stop_program(outcome%message)
     end if

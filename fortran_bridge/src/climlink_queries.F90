@@ -1,53 +1,31 @@
 !> What an opened package says about itself. A closed one answers 0, '' or false.
 module climlink_queries
-  use, intrinsic :: iso_c_binding, only: c_associated, c_int32_t, c_int64_t, c_null_ptr, c_ptr
+  use, intrinsic :: iso_c_binding, only: c_associated, c_f_pointer, c_int32_t, c_int64_t, &
+                                         c_null_ptr, c_ptr
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_c_api, only: c_characters, c_role_input, c_role_output, c_text, climlink_carried_c, &
                             climlink_carried_count_c, climlink_constraints_off_c, &
                             climlink_device_c, climlink_digest_c, climlink_dim_size_c, &
                             climlink_golden_difference_c, climlink_host_postprocessing_c, &
-                            climlink_level_count_c, climlink_manifest_c, climlink_time_step_c
+                            climlink_level_count_c, climlink_manifest_c, climlink_time_step_c, &
+                            climlink_vertical_grid_c, text_answer
   use climlink_errors, only: climlink_ok
-  use climlink_variables, only: has_variable, package_variable, variable, variable_count
+  use climlink_variables, only: climlink_variable, no_variable, position_of, read_variables
   implicit none (type, external)
   private
 
-  public :: opened_package, handle_of, keep_handle
+  public :: opened_package, handle_of, keep_handle, inputs_of, outputs_of
 
   !> One package, open or closed; climlink_emulator extends it by what a host does with a package.
   type :: opened_package
     private
     type(c_ptr) :: handle = c_null_ptr
+    type(climlink_variable), allocatable :: inputs(:), outputs(:)    !! In the package's order.
   contains
-    procedure :: is_open
-    procedure :: n_input
-    procedure :: n_output
-    procedure :: input_name
-    procedure :: input_width
-    procedure :: input_units
-    procedure :: input_dims
-    procedure :: input_dim_name
-    procedure :: input_role
-    procedure :: output_name
-    procedure :: output_width
-    procedure :: output_units
-    procedure :: output_dims
-    procedure :: output_dim_name
-    procedure :: output_role
-    procedure :: has_input
-    procedure :: has_output
-    procedure :: dim_size
-    procedure :: carried_count
-    procedure :: carried_input
-    procedure :: carried_output
-    procedure :: level_count
-    procedure :: time_step
-    procedure :: golden_difference
-    procedure :: digest
-    procedure :: host_postprocessing
-    procedure :: device
-    procedure :: constraints_off
-    procedure :: manifest
+    procedure :: is_open, n_input, n_output, input, output, input_name, output_name, has_input, &
+                 has_output, dim_size, carried_count, carried_input, carried_output, level_count, &
+                 vertical_grid, time_step, golden_difference, digest, host_postprocessing, device, &
+                 constraints_off, manifest
   end type opened_package
 
 contains
@@ -61,12 +39,30 @@ contains
   end function handle_of
 
   !> Takes over what the C interface opened or closed. For the bridge's own modules.
-  pure subroutine keep_handle(package, handle)
+  subroutine keep_handle(package, handle)
     class(opened_package), intent(inout) :: package
     type(c_ptr), intent(in) :: handle
 
     package%handle = handle
+    package%inputs = read_variables(handle, c_role_input)
+    package%outputs = read_variables(handle, c_role_output)
   end subroutine keep_handle
+
+  !> The inputs themselves, without a copy, while package is a target. For the bridge's own modules.
+  function inputs_of(package) result(list)
+    class(opened_package), intent(in), target :: package     !! Was open once.
+    type(climlink_variable), pointer :: list(:)
+
+    list => package%inputs
+  end function inputs_of
+
+  !> The same of the outputs.
+  function outputs_of(package) result(list)
+    class(opened_package), intent(in), target :: package
+    type(climlink_variable), pointer :: list(:)
+
+    list => package%outputs
+  end function outputs_of
 
   !> True between a successful open and close.
   function is_open(self) result(yes)
@@ -77,171 +73,79 @@ contains
   end function is_open
 
   !> Number of input variables; 0 if closed.
-  function n_input(self) result(n)
+  pure function n_input(self) result(n)
     class(opened_package), intent(in) :: self
     integer :: n
 
-    n = variable_count(self%handle, c_role_input)
+    n = 0
+    if (allocated(self%inputs)) n = size(self%inputs)
   end function n_input
 
-  !> Name of input variable i, from 1 in the package's order; '' if there is none.
-  function input_name(self, i) result(name)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: name
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    name = entry%name
-  end function input_name
-
-  !> Values per sample of input variable i, the product of its dims; 0 if there is none.
-  function input_width(self, i) result(width)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    integer :: width
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    width = entry%width
-  end function input_width
-
-  !> Units of input variable i; '' if there is none.
-  function input_units(self, i) result(units)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: units
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    units = entry%units
-  end function input_units
-
-  !> Sizes of the dims of input variable i; of size 0 for one value per sample.
-  function input_dims(self, i) result(sizes)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    integer, allocatable :: sizes(:)
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    sizes = entry%sizes
-  end function input_dims
-
-  !> Name of dim k of input variable i; '' if there is none.
-  function input_dim_name(self, i, k) result(name)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i, k
-    character(len=:), allocatable :: name
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    name = ''
-    if (k >= 1 .and. k <= size(entry%dims)) name = trim(entry%dims(k))
-  end function input_dim_name
-
-  !> Role of input variable i: value, carried or start; '' if there is none.
-  function input_role(self, i) result(role)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: role
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_input, i)
-    role = entry%role
-  end function input_role
-
-  !> True if the package takes an input variable of this name.
-  function has_input(self, name) result(yes)
-    class(opened_package), intent(in) :: self
-    character(len=*), intent(in) :: name
-    logical :: yes
-
-    yes = has_variable(self%handle, c_role_input, name)
-  end function has_input
-
   !> Number of output variables; 0 if closed.
-  function n_output(self) result(n)
+  pure function n_output(self) result(n)
     class(opened_package), intent(in) :: self
     integer :: n
 
-    n = variable_count(self%handle, c_role_output)
+    n = 0
+    if (allocated(self%outputs)) n = size(self%outputs)
   end function n_output
 
-  !> Name of output variable i, from 1 in the package's order; '' if there is none.
-  function output_name(self, i) result(name)
+  !> Input variable i, from 1 in the package's order; one without a name if there is none.
+  pure function input(self, i) result(entry)
+    class(opened_package), intent(in) :: self
+    integer, intent(in) :: i
+    type(climlink_variable) :: entry
+
+    entry = no_variable()
+    if (i >= 1 .and. i <= self%n_input()) entry = self%inputs(i)
+  end function input
+
+  !> Output variable i, from 1 in the package's order; one without a name if there is none.
+  pure function output(self, i) result(entry)
+    class(opened_package), intent(in) :: self
+    integer, intent(in) :: i
+    type(climlink_variable) :: entry
+
+    entry = no_variable()
+    if (i >= 1 .and. i <= self%n_output()) entry = self%outputs(i)
+  end function output
+
+  !> Name of input variable i; '' if there is none.
+  pure function input_name(self, i) result(name)
     class(opened_package), intent(in) :: self
     integer, intent(in) :: i
     character(len=:), allocatable :: name
-    type(package_variable) :: entry
 
-    entry = variable(self%handle, c_role_output, i)
-    name = entry%name
+    name = ''
+    if (i >= 1 .and. i <= self%n_input()) name = self%inputs(i)%name
+  end function input_name
+
+  !> Name of output variable i; '' if there is none.
+  pure function output_name(self, i) result(name)
+    class(opened_package), intent(in) :: self
+    integer, intent(in) :: i
+    character(len=:), allocatable :: name
+
+    name = ''
+    if (i >= 1 .and. i <= self%n_output()) name = self%outputs(i)%name
   end function output_name
 
-  !> Values per sample of output variable i, the product of its dims; 0 if there is none.
-  function output_width(self, i) result(width)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    integer :: width
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    width = entry%width
-  end function output_width
-
-  !> Units of output variable i; '' if there is none.
-  function output_units(self, i) result(units)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: units
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    units = entry%units
-  end function output_units
-
-  !> Sizes of the dims of output variable i; of size 0 for one value per sample.
-  function output_dims(self, i) result(sizes)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    integer, allocatable :: sizes(:)
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    sizes = entry%sizes
-  end function output_dims
-
-  !> Name of dim k of output variable i; '' if there is none.
-  function output_dim_name(self, i, k) result(name)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i, k
-    character(len=:), allocatable :: name
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    name = ''
-    if (k >= 1 .and. k <= size(entry%dims)) name = trim(entry%dims(k))
-  end function output_dim_name
-
-  !> Role of output variable i: value, confidence or carried; '' if there is none.
-  function output_role(self, i) result(role)
-    class(opened_package), intent(in) :: self
-    integer, intent(in) :: i
-    character(len=:), allocatable :: role
-    type(package_variable) :: entry
-
-    entry = variable(self%handle, c_role_output, i)
-    role = entry%role
-  end function output_role
-
-  !> True if the package gives an output variable of this name.
-  function has_output(self, name) result(yes)
+  !> True if the package takes an input variable of this name.
+  pure function has_input(self, name) result(yes)
     class(opened_package), intent(in) :: self
     character(len=*), intent(in) :: name
     logical :: yes
 
-    yes = has_variable(self%handle, c_role_output, name)
+    yes = position_of(self%inputs, name) > 0
+  end function has_input
+
+  !> True if the package gives an output variable of this name.
+  pure function has_output(self, name) result(yes)
+    class(opened_package), intent(in) :: self
+    character(len=*), intent(in) :: name
+    logical :: yes
+
+    yes = position_of(self%outputs, name) > 0
   end function has_output
 
   !> Size of a named dimension, such as level; 0 if the package has none of that name.
@@ -299,6 +203,27 @@ contains
     if (climlink_level_count_c(self%handle, levels) == climlink_ok) n = int(levels)
   end function level_count
 
+  !> Hybrid coefficients at the interfaces of the package's levels, p = p0 * hyai + hybi * ps, top
+  !! down [level + 1]; of size 0 if it states none, or is closed.
+  subroutine vertical_grid(self, p0, hyai, hybi)
+    class(opened_package), intent(in) :: self
+    real(real64), intent(out) :: p0                            !! [Pa]
+    real(real64), allocatable, intent(out) :: hyai(:), hybi(:)
+    real(real64), pointer :: a(:), b(:)
+    type(c_ptr) :: a_c, b_c
+    integer(c_int64_t) :: n
+
+    p0 = 0.0_real64
+    n = 0
+    if (climlink_vertical_grid_c(self%handle, p0, a_c, b_c, n) /= climlink_ok) n = 0
+    allocate (hyai(n), hybi(n))
+    if (n == 0) return
+    call c_f_pointer(a_c, a, [n])
+    call c_f_pointer(b_c, b, [n])
+    hyai = a
+    hybi = b
+  end subroutine vertical_grid
+
   !> Time step the package was made for [s]; 0 if it states none, or is closed.
   function time_step(self) result(seconds)
     class(opened_package), intent(in) :: self
@@ -321,30 +246,24 @@ contains
   function digest(self) result(text)
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
 
-    text = ''
-    if (climlink_digest_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+    text = text_answer(climlink_digest_c, self%handle)
   end function digest
 
   !> Device in use, such as cpu or cuda:1; '' if closed.
   function device(self) result(text)
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
 
-    text = ''
-    if (climlink_device_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+    text = text_answer(climlink_device_c, self%handle)
   end function device
 
   !> Constraints that are switched off, in the package's order, separated by commas; '' for none.
   function constraints_off(self) result(text)
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
 
-    text = ''
-    if (climlink_constraints_off_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+    text = text_answer(climlink_constraints_off_c, self%handle)
   end function constraints_off
 
   !> What the graph asks of the host: none, or legacy for an imported wrapper that relies on E3SM's
@@ -352,20 +271,16 @@ contains
   function host_postprocessing(self) result(text)
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
 
-    text = ''
-    if (climlink_host_postprocessing_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+    text = text_answer(climlink_host_postprocessing_c, self%handle)
   end function host_postprocessing
 
   !> The package's manifest as JSON text; '' if closed.
   function manifest(self) result(text)
     class(opened_package), intent(in) :: self
     character(len=:), allocatable :: text
-    type(c_ptr) :: pointer
 
-    text = ''
-    if (climlink_manifest_c(self%handle, pointer) == climlink_ok) text = c_text(pointer)
+    text = text_answer(climlink_manifest_c, self%handle)
   end function manifest
 
 end module climlink_queries

@@ -1,128 +1,117 @@
-!> The variables of a package as the C interface lists them. A null handle has none.
+!> The variables of a package as the C interface lists them.
 module climlink_variables
   use, intrinsic :: iso_c_binding, only: c_f_pointer, c_int, c_int32_t, c_int64_t, c_ptr
-  use climlink_c_api, only: c_role_input, c_role_output, c_text, climlink_variable_c, &
-                            climlink_variable_count_c, climlink_variable_dims_c, &
-                            climlink_variable_role_c
+  use climlink_c_api, only: c_text, climlink_variable_c, climlink_variable_count_c, &
+                            climlink_variable_dims_c, climlink_variable_role_c
   use climlink_errors, only: climlink_ok
   implicit none (type, external)
   private
 
-  public :: package_variable, variable_count, variable, has_variable, beyond_columns
+  public :: climlink_variable, read_variables, no_variable, position_of, beyond_columns
 
-  integer, parameter :: name_length = 256
+  integer, parameter, public :: name_length = 256
 
   !> One entry of the manifest's lists of inputs and outputs.
-  type :: package_variable
-    character(len=:), allocatable :: name
-    character(len=:), allocatable :: units
+  type :: climlink_variable
+    character(len=:), allocatable :: name, units
     character(len=:), allocatable :: role                    !! value, confidence, carried or start
     integer :: width = 0                                     !! Values per sample.
     integer, allocatable :: sizes(:)                         !! Of its dims; none for one value.
-    character(len=name_length), allocatable :: dims(:)       !! Their names.
-  end type package_variable
+    character(len=name_length), allocatable :: dims(:)       !! Their names, the last one fastest in
+                                                             !! a row.
+  end type climlink_variable
 
 contains
 
-  !> Number of inputs or outputs.
-  function variable_count(handle, list) result(n)
-    type(c_ptr), intent(in) :: handle                        !! An opened package, or null.
+  !> All inputs or outputs, in the package's order.
+  function read_variables(handle, list) result(variables)
+    type(c_ptr), intent(in) :: handle                        !! An opened package.
     integer(c_int), intent(in) :: list                       !! c_role_input or c_role_output.
-    integer :: n
-    integer(c_int32_t) :: count
+    type(climlink_variable), allocatable :: variables(:)
+    integer(c_int32_t) :: count, at
     integer(c_int64_t) :: total_width
 
-    n = 0
-    if (climlink_variable_count_c(handle, list, count, total_width) == climlink_ok) n = int(count)
-  end function variable_count
+    count = 0
+    if (climlink_variable_count_c(handle, list, count, total_width) /= climlink_ok) count = 0
+    allocate (variables(count))
+    do at = 1, count
+      call read_variable(handle, list, at - 1_c_int32_t, variables(at))
+    end do
+  end function read_variables
 
-  !> Variable i, from 1 in the package's order; all of it '' or empty if there is none.
-  function variable(handle, list, i) result(entry)
-    type(c_ptr), intent(in) :: handle                        !! An opened package, or null.
-    integer(c_int), intent(in) :: list                       !! c_role_input or c_role_output.
-    integer, intent(in) :: i
-    type(package_variable) :: entry
-    type(c_ptr) :: name, units, role
+  subroutine read_variable(handle, list, at, entry)
+    type(c_ptr), intent(in) :: handle
+    integer(c_int), intent(in) :: list
+    integer(c_int32_t), intent(in) :: at                     !! From 0.
+    type(climlink_variable), intent(out) :: entry
+    type(c_ptr) :: name, units, role, names, sizes
+    type(c_ptr), pointer :: dim_name(:)
+    integer(c_int64_t), pointer :: extent(:)
     integer(c_int64_t) :: width, offset
-    integer(c_int32_t) :: at
+    integer(c_int32_t) :: n
+    integer :: k
 
-    entry%name = ''
-    entry%units = ''
-    entry%role = ''
-    allocate (entry%sizes(0), entry%dims(0))
-    at = int(i - 1, c_int32_t)
+    entry = no_variable()
     if (climlink_variable_c(handle, list, at, name, units, width, offset) /= climlink_ok) return
     entry%name = c_text(name)
     entry%units = c_text(units)
     entry%width = int(width)
     if (climlink_variable_role_c(handle, list, at, role) == climlink_ok) entry%role = c_text(role)
-    call take_dims(handle, list, at, entry)
-  end function variable
-
-  subroutine take_dims(handle, list, at, entry)
-    type(c_ptr), intent(in) :: handle
-    integer(c_int), intent(in) :: list
-    integer(c_int32_t), intent(in) :: at                     !! From 0.
-    type(package_variable), intent(inout) :: entry
-    type(c_ptr) :: names, sizes
-    type(c_ptr), pointer :: name(:)
-    integer(c_int64_t), pointer :: extent(:)
-    integer(c_int32_t) :: n
-    integer :: k
-
     if (climlink_variable_dims_c(handle, list, at, n, names, sizes) /= climlink_ok) return
     if (n == 0) return
-    call c_f_pointer(names, name, [n])
+    call c_f_pointer(names, dim_name, [n])
     call c_f_pointer(sizes, extent, [n])
     entry%sizes = int(extent)
     deallocate (entry%dims)
     allocate (entry%dims(n))
     do k = 1, n
-      entry%dims(k) = c_text(name(k))
+      entry%dims(k) = c_text(dim_name(k))
     end do
-  end subroutine take_dims
+  end subroutine read_variable
 
-  !> True if one of them has this name.
-  function has_variable(handle, list, name) result(yes)
-    type(c_ptr), intent(in) :: handle                        !! An opened package, or null.
-    integer(c_int), intent(in) :: list                       !! c_role_input or c_role_output.
+  !> What there is where the package has no variable: texts '', no dims, width 0.
+  pure function no_variable() result(entry)
+    type(climlink_variable) :: entry
+
+    entry%name = ''
+    entry%units = ''
+    entry%role = ''
+    allocate (entry%sizes(0), entry%dims(0))
+  end function no_variable
+
+  !> Place of a name, from 1; 0 if none has it, also where the list is not allocated.
+  pure function position_of(list, name) result(at)
+    type(climlink_variable), intent(in), allocatable :: list(:)
     character(len=*), intent(in) :: name
-    logical :: yes
-    type(package_variable) :: entry
-    integer :: i
+    integer :: at
 
-    yes = .false.
-    do i = 1, variable_count(handle, list)
-      entry = variable(handle, list, i)
-      yes = entry%name == name
-      if (yes) return
-    end do
-  end function has_variable
+    if (allocated(list)) then
+      do at = 1, size(list)
+        if (list(at)%name == name) return
+      end do
+    end if
+    at = 0
+  end function position_of
 
-  !> The first value that is neither a number nor a profile per column, such as
-  !! `the input sst [lat, lon]`; '' for none. What is carried may be of any shape: who keeps it need
-  !! not know what it means.
-  function beyond_columns(handle) result(text)
-    type(c_ptr), intent(in) :: handle                        !! An opened package, or null.
+  !> The first value that is neither a number nor a profile per column, such as `sst [lat, lon]`; ''
+  !! for none. What is carried may be of any shape: who keeps it need not know what it means.
+  pure function beyond_columns(list) result(text)
+    type(climlink_variable), intent(in) :: list(:)
     character(len=:), allocatable :: text
-    character(len=*), parameter :: list_names(2) = [character(len=6) :: 'input', 'output']
-    integer(c_int), parameter :: lists(2) = [c_role_input, c_role_output]
-    type(package_variable) :: entry
-    integer :: i, k, list
+    integer :: i, k
 
     text = ''
-    do list = 1, 2
-      do i = 1, variable_count(handle, lists(list))
-        entry = variable(handle, lists(list), i)
+    do i = 1, size(list)
+      associate (entry => list(i))
         if (entry%role /= 'value' .or. size(entry%dims) == 0) cycle
         if (size(entry%dims) == 1 .and. entry%dims(1) == 'level') cycle
-        text = 'the ' // trim(list_names(list)) // ' ' // entry%name // ' [' // trim(entry%dims(1))
+        text = entry%name // ' [' // trim(entry%dims(1))
         do k = 2, size(entry%dims)
           text = text // ', ' // trim(entry%dims(k))
         end do
         text = text // ']'
         return
-      end do
+      end associate
     end do
   end function beyond_columns
 

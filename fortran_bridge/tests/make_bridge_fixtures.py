@@ -1,7 +1,7 @@
 """Makes the small packages of the Fortran tests: python make_bridge_fixtures.py FOLDER.
 
-Every package multiplies one input value by a gain for each output value, so that a Fortran test
-knows the answer to the last bit: y[k] = float32(x[source[k]] * gain[k]).
+Nearly every package multiplies one input value by a gain for each output value, so that a Fortran
+test knows the answer to the last bit: y[k] = float32(x[source[k]] * gain[k]).
 """
 
 from __future__ import annotations
@@ -78,6 +78,19 @@ PREVIOUS = [("tm_state_ps", "Pa")] + [
     (f"tm_pbuf_{n}", u)
     for n, u in (("SOLIN", "W/m2"), ("LHFLX", "W/m2"), ("SHFLX", "W/m2"), ("COSZRS", "1"))
 ]
+# What example 07 gives, with weights: each makes some 1e-6 there, and a swap of any two shows.
+WEIGHTED = [
+    ("state_t", "K", 6, 1e-8),
+    ("state_q0001", "kg/kg", 6, 2e-3),
+    ("state_q0002", "kg/kg", 6, 3e-1),
+    ("state_q0003", "kg/kg", 6, 4e-1),
+    ("state_u", "m/s", 6, 5e-6),
+    ("state_ps", "Pa", 1, 6e-11),
+    ("pbuf_SOLIN", "W/m2", 1, 7e-8),
+    ("pbuf_LHFLX", "W/m2", 1, 8e-8),
+    ("pbuf_SHFLX", "W/m2", 1, 9e-8),
+    ("pbuf_COSZRS", "1", 1, 1e-5),
+]
 
 
 Entry = tuple[str, str, int]  # name, units, number of values
@@ -94,6 +107,19 @@ class Gains(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
         return x.index_select(1, self.source) * self.gain
+
+
+class OfSums(torch.nn.Module):
+    """The answers of another graph to weighted sums of all inputs."""
+
+    def __init__(self, inner: torch.nn.Module, weights: torch.Tensor) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("weights", weights)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        return self.inner(x @ self.weights)
 
 
 class NanInWarmAir(torch.nn.Module):
@@ -224,6 +250,21 @@ def lagged_package(path: Path) -> None:
     write_package(path, inputs, outputs, 6)
 
 
+def weighted_package(path: Path) -> None:
+    """A package whose every answer depends on all that example 07 gives, level by level: a sum with
+    another weight for each input, times the gain of the output.
+    """
+    inputs = [(name, units, width) for name, units, width, _ in WEIGHTED]
+    sums = [torch.eye(6) * w if n > 1 else torch.full((1, 6), w) for _, _, n, w in WEIGHTED]
+    outputs = [
+        (("ptend_t", "K/s", 6), "state_t", 1.0),
+        (("ptend_q0001", "kg/kg/s", 6), "state_t", -1e-2),
+        (("cam_out_PRECC", "m/s", 1), "state_t", 1e-3),
+    ]
+    # The sums lie where the first profile lay.
+    write_package(path, inputs, outputs, 6, lambda gains, _, __: OfSums(gains, torch.cat(sums)))
+
+
 def climsim_package(
     path: Path,
     levels: int,
@@ -324,6 +365,7 @@ def main(folder: Path) -> None:
     for name, units in OTHER_UNITS.items():
         climsim_package(folder / f"climsim_{name}_units.pt", 60, units={name: units})
     lagged_package(folder / "lagged.pt")
+    weighted_package(folder / "weighted.pt")
     importlib.import_module("memory_fixtures").main(folder)
 
 

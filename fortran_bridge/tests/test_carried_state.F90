@@ -4,7 +4,8 @@ program test_carried_state
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_shape, &
-                      climlink_error_state, climlink_error_variable, climlink_status
+                      climlink_error_state, climlink_error_variable, climlink_status, &
+                      climlink_variable
   use climlink_carried_state, only: climlink_carried
   use test_support, only: check, check_error, finish, fixture, same_bits
   implicit none (type, external)
@@ -30,25 +31,32 @@ program test_carried_state
 contains
 
   subroutine queries()
+    type(climlink_variable) :: inputs(9), outputs(6)
+    integer :: i
+
+    do i = 1, 9
+      inputs(i) = emulator%input(i)
+    end do
+    do i = 1, 6
+      outputs(i) = emulator%output(i)
+    end do
     call check(emulator%carried_count() == 4, 'carried_count')
     call check(emulator%carried_input(3) == 'sum_table' .and. &
                emulator%carried_output(3) == 'sum_table_next', 'carried pair 3')
     call check(emulator%carried_input(0) == '' .and. emulator%carried_output(5) == '', &
                'pairs outside the list')
-    call check(emulator%input_role(1) == 'value' .and. emulator%input_role(3) == 'start', &
+    call check(inputs(1)%role == 'value' .and. inputs(3)%role == 'start', &
                'roles of inputs')
-    call check(emulator%input_role(4) == 'carried' .and. emulator%output_role(5) == 'carried', &
+    call check(inputs(4)%role == 'carried' .and. outputs(5)%role == 'carried', &
                'carried roles')
-    call check(emulator%output_role(1) == 'value' .and. emulator%output_role(6) == '', &
+    call check(outputs(1)%role == 'value' .and. outputs(6)%role == '', &
                'roles of outputs')
-    call check(size(emulator%input_dims(1)) == 0 .and. size(emulator%input_dims(9)) == 0, &
+    call check(size(inputs(1)%sizes) == 0 .and. size(inputs(9)%sizes) == 0, &
                'dims of a number, and of nothing')
-    call check(all(emulator%input_dims(7) == [n_unit, n_level, n_band]), 'dims of an input')
-    call check(all(emulator%output_dims(4) == [n_level, n_unit]), 'dims of an output')
-    call check(emulator%input_dim_name(7, 3) == 'band' .and. &
-               emulator%output_dim_name(4, 1) == 'level', 'names of dims')
-    call check(emulator%input_dim_name(7, 4) == '' .and. emulator%input_dim_name(1, 1) == '', &
-               'no such dim')
+    call check(all(inputs(7)%sizes == [n_unit, n_level, n_band]), 'dims of an input')
+    call check(all(outputs(4)%sizes == [n_level, n_unit]), 'dims of an output')
+    call check(inputs(7)%dims(3) == 'band' .and. outputs(4)%dims(1) == 'level', 'names of dims')
+    call check(size(inputs(7)%dims) == 3 .and. size(inputs(1)%dims) == 0, 'no such dim')
     call check(emulator%dim_size('band') == n_band .and. emulator%dim_size('lat') == 0, 'dim_size')
     call emulator%require_columns(status)
     call check(status%ok(), 'carried state may have any dims: ' // status%message)
@@ -130,6 +138,7 @@ contains
     call check(carried%owns('start') .and. carried%owns('sum_cube') .and. &
                .not. carried%owns('forcing'), 'owns')
     call check(.not. carried%owns('sum_cube_next'), 'owns inputs only')
+    call check(carried%steps_needed() == 0, 'no step before the first')
     do step = 1, 4
       call advance(carried, 1, n_sample, step)
       call check_sums(1, n_sample, 1, step, 'running sums')

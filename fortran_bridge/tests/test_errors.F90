@@ -6,7 +6,7 @@ program test_errors
                       climlink_error_digest, climlink_error_file, climlink_error_host, &
                       climlink_error_nonfinite, climlink_error_package, climlink_error_shape, &
                       climlink_error_state, climlink_error_variable, climlink_status
-  use test_support, only: check, check_error, finish, fixture, n_level, time_step
+  use test_support, only: check, check_error, finish, fixture, n_level, option, time_step
   implicit none (type, external)
 
   integer, parameter :: n_column = 5
@@ -55,7 +55,8 @@ contains
     call check_error(status, climlink_error_package, 'not_a_package.pt')
     call emulator%open(fixture('truncated.pt'), status)
     call check_error(status, climlink_error_file, 'truncated.pt')
-    call emulator%open(fixture('column.pt'), status, pinned_sha256=repeat('0', 64))
+    call emulator%open(fixture('column.pt'), status, &
+                       options=option('pinned_sha256', repeat('0', 64)))
     call check_error(status, climlink_error_digest, repeat('0', 64))
     call check(.not. emulator%is_open(), 'a failed open leaves the emulator closed')
   end subroutine refused_packages
@@ -66,17 +67,18 @@ contains
     call emulator%open(fixture('column.pt'), status, time_step=1800.0_real64)
     call check_error(status, climlink_error_host, '1800')
     call emulator%open(fixture('column.pt'), status, n_level=n_level, time_step=time_step, &
-                       device='abacus')
+                       options=option('device', 'abacus'))
     call check_error(status, climlink_error_argument, 'abacus')
-    call emulator%open(fixture('column.pt'), status, device='cuda:7')
+    call emulator%open(fixture('column.pt'), status, options=option('device', 'cuda:7'))
     call check_error(status, climlink_error_device, 'cuda')
-    call emulator%open(fixture('column.pt'), status, micro_batch=1)
+    call emulator%open(fixture('column.pt'), status, options=option('micro_batch', '1'))
     call check_error(status, climlink_error_argument, 'micro_batch')
-    call emulator%open(fixture('column.pt'), status, threads=0)
+    call emulator%open(fixture('column.pt'), status, options=option('threads', '0'))
     call check_error(status, climlink_error_argument, 'threads')
-    call emulator%open(fixture('switched.pt'), status, constraints_off=['doubeld'])
+    call emulator%open(fixture('switched.pt'), status, &
+                       options=option('constraints_off', 'doubeld'))
     call check_error(status, climlink_error_argument, 'Near names: doubled')
-    call emulator%open(fixture('column.pt'), status, constraints_off=['scale'])
+    call emulator%open(fixture('column.pt'), status, options=option('constraints_off', 'scale'))
     call check_error(status, climlink_error_argument, 'no switch')
 #ifndef CLIMLINK_MPI
     call emulator%open(fixture('column.pt'), status, comm=0)
@@ -143,7 +145,8 @@ contains
 
   subroutine wrong_columns()
     call emulator%set('state_t', t, 0, status)
-    call check_error(status, climlink_error_shape, 'first_column is counted from 1; it is 0')
+    call check_error(status, climlink_error_shape, &
+      'from column 0 do not lie within the 5 columns given to begin, which count from 1')
     call emulator%set('state_t', t, 2, status)
     call check_error(status, climlink_error_shape, '5 columns')
     call emulator%begin(-1, status)
@@ -154,7 +157,8 @@ contains
     call emulator%begin(n_column, status)
     t(4, 2) = ieee_value(t(4, 2), ieee_quiet_nan)
     call emulator%set('state_t', t, 1, status)
-    call check_error(status, climlink_error_nonfinite, 'rank 0: set: state_t: column 3 (0-based)')
+    call check_error(status, climlink_error_nonfinite, &
+                     'rank 0: set: state_t: column 4, level 2: NaN')
     call check_error(status, climlink_error_nonfinite, 'NaN')
     t(4, 2) = ieee_value(t(4, 2), ieee_positive_inf)
     call emulator%set('state_t', t, 1, status)

@@ -8,13 +8,16 @@ program test_lagged_memory
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink, only: climlink_emulator, climlink_error_argument, climlink_error_shape, &
-                      climlink_error_state, climlink_error_variable, climlink_status
+                      climlink_error_state, climlink_error_variable, climlink_host_fields, &
+                      climlink_status
   use climlink_lagged_memory, only: climlink_lags
   use test_support, only: check, check_error, finish, fixture, n_level, same => same_bits
   implicit none (type, external)
 
   integer, parameter :: n_column = 5
   real(real64), parameter :: dt = 1024.0_real64
+  character(len=*), parameter :: states(5) = [character(len=11) :: 'state_t', 'state_q0001', &
+    'state_q0002', 'state_q0003', 'state_u']
   character(len=*), parameter :: made(5) = [character(len=18) :: 'state_t_prvphy', &
     'state_q0001_prvphy', 'state_q0002_prvphy', 'state_q0003_prvphy', 'state_u_prvphy']
   character(len=*), parameter :: moved(3) = [character(len=12) :: 'state_t_dyn', 'state_q0_dyn', &
@@ -28,6 +31,7 @@ program test_lagged_memory
   call restarts()
   call without_columns()
   call calls_out_of_order()
+  call tables_that_do_not_fit()
   call wrong_shapes()
   call foreign_restarts()
   call through_the_emulator()
@@ -63,16 +67,38 @@ contains
     end do
   end function scalars
 
+  !> The table of a host with these states [column, level, s] and scalars [column, s].
+  subroutine declare(fields, x, given)
+    type(climlink_host_fields), intent(inout) :: fields
+    real(real64), target, intent(in) :: x(:, :, :), given(:, :)
+    integer :: s
+
+    call fields%begin(size(x, 1))
+    do s = 1, 5
+      call fields%add_profile(states(s), '1', x(:, :, s))
+      call fields%add_scalar(previous(s)(4:), '1', given(:, s))
+    end do
+  end subroutine declare
+
   !> Scale of the states: the time step for exact differences, or a number that leaves no difference
-  !! exact.
+  !! exact. Even steps come as two chunks.
   subroutine enter(memory, step, first, last, scale)
     type(climlink_lags), intent(inout) :: memory
     integer, intent(in) :: step, first, last
     real(real64), intent(in) :: scale
-    real(real64) :: x(last - first + 1, n_level, 5)
+    real(real64), target :: x(last - first + 1, n_level, 5), given(last - first + 1, 5)
+    type(climlink_host_fields) :: fields, chunks(2)
 
     x = state(step, 0, first, last, scale)
-    call memory%begin_step(x(:, :, 1), x(:, :, 2:4), x(:, :, 5), scalars(step, first, last), status)
+    given = scalars(step, first, last)
+    if (mod(step, 2) == 0) then
+      call declare(chunks(1), x(:size(x, 1) / 3, :, :), given)
+      call declare(chunks(2), x(size(x, 1) / 3 + 1:, :, :), given(size(x, 1) / 3 + 1:, :))
+      call memory%begin_step(chunks, status)
+    else
+      call declare(fields, x, given)
+      call memory%begin_step(fields, status)
+    end if
     call check(status%ok(), 'begin_step: ' // status%message)
   end subroutine enter
 
@@ -80,10 +106,13 @@ contains
     type(climlink_lags), intent(inout) :: memory
     integer, intent(in) :: step, first, last
     real(real64), intent(in) :: scale
-    real(real64) :: x(last - first + 1, n_level, 5)
+    real(real64), target :: x(last - first + 1, n_level, 5), given(last - first + 1, 5)
+    type(climlink_host_fields) :: fields
 
     x = state(step, 1, first, last, scale)
-    call memory%end_step(x(:, :, 1), x(:, :, 2:4), x(:, :, 5), status)
+    given = huge(given)
+    call declare(fields, x, given)
+    call memory%end_step(fields, status)
     call check(status%ok(), 'end_step: ' // status%message)
   end subroutine leave
 
@@ -104,7 +133,8 @@ contains
   end function dynamics
 
   subroutine closed_forms()
-    type(climlink_lags) :: memory
+    type(climlink_lags), target :: memory
+    type(climlink_host_fields) :: fields
     integer :: n
 
     call memory%initialize(n_column, n_level, dt, status)
@@ -115,14 +145,14 @@ contains
       if (n > 2) call check_step(memory, n)
       call leave(memory, n, 1, n_column, dt)
     end do
-    call check(memory%has('tm_state_u_prvphy') .and. memory%has('state_q0_dyn  ') &
-               .and. memory%has('tm_pbuf_SOLIN'), 'has')
-    call check(.not. (memory%has('state_t') .or. memory%has('state_v_dyn') &
-                      .or. memory%has('tm_tm_state_ps') &
-                      .or. memory%has('tm_pbuf_TAUX') .or. memory%has('')), 'has not')
-    call check(memory%width('state_t_dyn') == n_level .and. memory%width('tm_state_ps') == 1, &
-               'width')
-    call check(memory%width('state_t') == 0, 'width of what is not there')
+    call fields%begin(n_column)
+    call memory%add_to(fields)
+    call check(fields%has('tm_state_u_prvphy') .and. fields%has('state_q0_dyn  ') &
+               .and. fields%has('tm_pbuf_SOLIN'), 'has')
+    call check(.not. (fields%has('state_t') .or. fields%has('state_v_dyn') &
+                      .or. fields%has('tm_tm_state_ps') &
+                      .or. fields%has('tm_pbuf_TAUX') .or. fields%has('')), 'has not')
+    call check(memory%steps_needed() == 2, 'steps_needed')
   end subroutine closed_forms
 
   subroutine check_step(memory, n)
@@ -243,22 +273,22 @@ contains
     integer :: s
 
     do s = 1, 5
-      call compare_one(whole, part, first, last, trim(made(s)))
-      call compare_one(whole, part, first, last, 'tm_' // trim(made(s)))
-      call compare_one(whole, part, first, last, trim(previous(s)))
+      call compare_one(whole, part, first, last, trim(made(s)), n_level)
+      call compare_one(whole, part, first, last, 'tm_' // trim(made(s)), n_level)
+      call compare_one(whole, part, first, last, trim(previous(s)), 1)
     end do
     do s = 1, 3
-      call compare_one(whole, part, first, last, trim(moved(s)))
-      call compare_one(whole, part, first, last, 'tm_' // trim(moved(s)))
+      call compare_one(whole, part, first, last, trim(moved(s)), n_level)
+      call compare_one(whole, part, first, last, 'tm_' // trim(moved(s)), n_level)
     end do
   end subroutine compare
 
-  subroutine compare_one(whole, part, first, last, name)
+  subroutine compare_one(whole, part, first, last, name, width)
     type(climlink_lags), intent(in) :: whole, part
     integer, intent(in) :: first, last
     character(len=*), intent(in) :: name
-    real(real64) :: all_columns(n_column, whole%width(name)), &
-                    some(last - first + 1, whole%width(name))
+    integer, intent(in) :: width
+    real(real64) :: all_columns(n_column, width), some(last - first + 1, width)
 
     call whole%get(name, all_columns, status)
     call part%get(name, some, status)
@@ -280,26 +310,24 @@ contains
 
   subroutine calls_out_of_order()
     type(climlink_lags) :: memory
-    real(real64) :: t(n_column, n_level), q(n_column, n_level, 3), s(n_column, 5), &
-                    buffer(n_column, n_column)
+    real(real64) :: t(n_column, n_level), buffer(n_column, n_column)
+    type(climlink_host_fields) :: fields
 
     t = 1.0_real64
-    q = 1.0_real64
-    s = 1.0_real64
-    call memory%begin_step(t, q, t, s, status)
+    call fields%begin(n_column)
+    call memory%begin_step(fields, status)
     call check_error(status, climlink_error_state, &
                      'rank 0: lagged memory: begin_step: call initialize first')
     call memory%get('state_t_dyn', t, status)
     call check_error(status, climlink_error_state, 'get state_t_dyn: call initialize first')
     call check(memory%state_size() == 0 .and. .not. memory%ready(), 'nothing before initialize')
-    call check(.not. memory%has('state_t_dyn'), 'no variable before initialize')
     call memory%initialize(n_column, n_level, 0.0_real64, status)
     call check_error(status, climlink_error_argument, 'time step')
     call memory%initialize(n_column, n_level, dt, status)
-    call memory%end_step(t, q, t, status)
+    call memory%end_step(fields, status)
     call check_error(status, climlink_error_state, 'end_step: call begin_step first')
     call enter(memory, 1, 1, n_column, dt)
-    call memory%begin_step(t, q, t, s, status)
+    call memory%begin_step(fields, status)
     call check_error(status, climlink_error_state, &
                      'begin_step: a step has begun; call end_step first')
     call memory%pack_state(buffer, status)
@@ -316,27 +344,54 @@ contains
     call check_error(status, climlink_error_state, 'get tm_state_ps: call begin_step first')
   end subroutine calls_out_of_order
 
-  subroutine wrong_shapes()
+  !> A refused step may be repeated: nothing of it is kept.
+  subroutine tables_that_do_not_fit()
     type(climlink_lags) :: memory
-    real(real64) :: t(n_column, n_level), q(n_column, n_level, 3), s(n_column, 5), &
-                    buffer(7, n_column)
+    type(climlink_host_fields) :: fields, chunks(2), square(2, 1)
+    real(real64), target :: x(n_column, n_level, 5), given(n_column, 5)
     integer :: n
 
-    t = 1.0_real64
-    q = 1.0_real64
-    s = 1.0_real64
+    call memory%initialize(n_column, n_level, dt)
+    do n = 1, 2
+      call enter(memory, n, 1, n_column, dt)
+      call leave(memory, n, 1, n_column, dt)
+    end do
+    x = 1.0_real64
+    given = 1.0_real64
+    call declare(fields, x(2:, :, :), given)
+    call memory%begin_step(fields, status)
+    call check_error(status, climlink_error_shape, &
+                     "rank 0: lagged memory: the host's tables hold 4 columns, the memory 5")
+    call declare(chunks(1), x, given)
+    call declare(chunks(2), x, given)
+    call memory%begin_step(chunks, status)
+    call check_error(status, climlink_error_shape, 'hold 10 columns or more, the memory 5')
+    call declare(fields, x(:, 2:, :), given)
+    call memory%begin_step(fields, status)
+    call check_error(status, climlink_error_shape, &
+                     "the host's table: state_t: the array has not the shape")
+    call memory%begin_step(square, status)
+    call check_error(status, climlink_error_argument, 'pass one table, or an array of rank 1')
+    call fields%begin(n_column)
+    call fields%add_scalar(previous(1)(4:), 'Pa', given(:, 1))
+    call memory%begin_step(fields, status)
+    call check_error(status, climlink_error_variable, 'the host gives no pbuf_SOLIN')
+    call enter(memory, 3, 1, n_column, dt)
+    call memory%end_step(fields, status)
+    call check_error(status, climlink_error_variable, 'the host gives no state_t')
+    call check_step(memory, 3)
+    call leave(memory, 3, 1, n_column, dt)
+    call enter(memory, 4, 1, n_column, dt)
+    call check_step(memory, 4)
+  end subroutine tables_that_do_not_fit
+
+  subroutine wrong_shapes()
+    type(climlink_lags) :: memory
+    real(real64) :: t(n_column, n_level), buffer(7, n_column)
+    integer :: n
+
     buffer = 0.0_real64
     call memory%initialize(n_column, n_level, dt)
-    call memory%begin_step(t(2:, :), q, t, s, status)
-    call check_error(status, climlink_error_shape, 'begin_step: t must be of shape 5,6, not 4,6')
-    call memory%begin_step(t, q(:, :, :2), t, s, status)
-    call check_error(status, climlink_error_shape, &
-                     'begin_step: q must be of shape 5,6,3, not 5,6,2')
-    call memory%begin_step(t, q, t(:, 2:), s, status)
-    call check_error(status, climlink_error_shape, 'begin_step: u must be')
-    call memory%begin_step(t, q, t, s(:, :4), status)
-    call check_error(status, climlink_error_shape, &
-                     'begin_step: scalars must be of shape 5,5, not 5,4')
     call memory%pack_state(buffer, status)
     call check_error(status, climlink_error_shape, &
                      'pack_state: buffer must be of shape 114,5, not 7,5')
@@ -351,9 +406,8 @@ contains
     call check_error(status, climlink_error_shape, 'get: state_t_dyn must be of shape 5,6, not 5,1')
     call memory%get('tm_state_ps', t, status)
     call check_error(status, climlink_error_shape, 'get: tm_state_ps must be of shape 5,1, not 5,6')
-    call memory%end_step(t, q(:3, :, :), t, status)
-    call check_error(status, climlink_error_shape, 'end_step: q must be')
-    call check_step(memory, 3)
+    call memory%get('state_t_dyn', t, status, first_column=2)
+    call check_error(status, climlink_error_shape, 'get: state_t_dyn: columns 2 to 6 of 5')
   end subroutine wrong_shapes
 
   !> What cannot be from one pack_state is refused.
@@ -382,53 +436,45 @@ contains
   !> lagged.pt multiplies lagged inputs by one: what comes out is what the memory gave, as real32.
   subroutine through_the_emulator()
     type(climlink_emulator) :: emulator
-    type(climlink_lags) :: memory
-    real(real64) :: profile(n_column, n_level), flux(n_column, 1)
+    type(climlink_lags), target :: memory
+    type(climlink_host_fields) :: fields
+    real(real64), target :: profile(n_column, n_level), water(n_column, n_level), &
+                            wind(n_column, n_level), flux(n_column), t(n_column, n_level)
     integer :: n, i
 
     call emulator%open(fixture('lagged.pt'), status, n_level=n_level)
     call check(status%ok(), 'open lagged.pt: ' // status%message)
+    t = 250.0_real64
+    call fields%begin(n_column)
+    call fields%add_profile('state_t', 'K', t)
+    call fields%add_profile('ptend_t', 'K/s', profile, taken=.true.)
+    call fields%add_profile('ptend_q0001', 'kg/kg/s', water, taken=.true.)
+    call fields%add_profile('ptend_u', 'm/s2', wind, taken=.true.)
+    call fields%add_scalar('cam_out_PRECC', 'm/s', flux, taken=.true.)
     call memory%initialize(n_column, n_level, dt)
+    call memory%add_to(fields)
+    call fields%check(emulator, status, spin_up_steps=2)
+    call check(status%ok(), 'the units of the memory are those of packages: ' // status%message)
+    call check(memory%serves(emulator) .and. fields%steps_needed(emulator) == 2, 'serves')
     do n = 1, 4
       call enter(memory, n, 1, n_column, dt)
-      if (memory%ready()) then
-        call emulator%begin(n_column, status)
-        do i = 1, emulator%n_input()
-          call send(emulator, memory, emulator%input_name(i), n)
-        end do
+      call emulator%begin(n_column, status)
+      call fields%send(emulator, status)
+      if (.not. memory%ready()) then
+        call check_error(status, climlink_error_state, 'needs 2 steps of history')
+      else
         call emulator%run(status)
         call check(status%ok(), 'run: ' // status%message)
-        call emulator%get('ptend_t', profile, 1, status)
+        call fields%receive(emulator, status)
         call check(same(profile(3, 2), physics(n - 2, 3, 2, 1)), 'emulator: tm_state_t_prvphy')
-        call emulator%get('ptend_q0001', profile, 1, status)
-        call check(same(profile(3, 2), sum([(dynamics(n, 3, 2, i), i=2, 4)])), &
+        call check(same(water(3, 2), sum([(dynamics(n, 3, 2, i), i=2, 4)])), &
                    'emulator: state_q0_dyn')
-        call emulator%get('ptend_u', profile, 1, status)
-        call check(same(profile(3, 2), dynamics(n - 1, 3, 2, 5)), 'emulator: tm_state_u_dyn')
-        call emulator%get('cam_out_PRECC', flux, 1, status)
-        call check(same(flux(3, 1), real(1000 + 10 * (n - 1) + 3, real64)), 'emulator: tm_state_ps')
+        call check(same(wind(3, 2), dynamics(n - 1, 3, 2, 5)), 'emulator: tm_state_u_dyn')
+        call check(same(flux(3), real(1000 + 10 * (n - 1) + 3, real64)), 'emulator: tm_state_ps')
       end if
       call leave(memory, n, 1, n_column, dt)
     end do
     call emulator%close(status)
   end subroutine through_the_emulator
-
-  !> One input: from the memory where it has it, else the temperature.
-  subroutine send(emulator, memory, name, step)
-    type(climlink_emulator), intent(inout) :: emulator
-    type(climlink_lags), intent(in) :: memory
-    character(len=*), intent(in) :: name
-    integer, intent(in) :: step
-    real(real64) :: x(n_column, n_level, 5), values(n_column, max(1, memory%width(name)))
-
-    x = state(step, 0, 1, n_column, dt)
-    if (memory%has(name)) then
-      call memory%get(name, values, status)
-      call emulator%set(name, values, 1, status)
-    else
-      call emulator%set(name, x(:, :, 1), 1, status)
-    end if
-    call check(status%ok(), 'set ' // name // ': ' // status%message)
-  end subroutine send
 
 end program test_lagged_memory

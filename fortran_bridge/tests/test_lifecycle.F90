@@ -1,9 +1,9 @@
 !> Emulators open again after close, live side by side, close themselves, and are not copied.
 program test_lifecycle
   use, intrinsic :: iso_fortran_env, only: real64
-  use climlink, only: climlink_backend, climlink_emulator, climlink_error_state, climlink_status, &
-                      climlink_version
-  use test_support, only: check, check_error, finish, fixture, gain_ps, n_level
+  use climlink, only: climlink_backend, climlink_emulator, climlink_error_state, &
+                      climlink_options, climlink_status, climlink_version
+  use test_support, only: check, check_error, finish, fixture, gain_ps, n_level, option
   implicit none (type, external)
 
   type(climlink_emulator) :: first, second
@@ -14,7 +14,7 @@ program test_lifecycle
   call first%open(fixture('column.pt'), status, n_level=n_level)
   call step(first, 1e5_real64)
   call first%close(status)
-  call first%open(fixture('column.pt'), status, micro_batch=2)
+  call first%open(fixture('column.pt'), status, options=option('micro_batch', '2'))
   call check(status%ok(), 'open again after close')
   call second%open(fixture('climsim_q.pt'), status)
   call check(status%ok() .and. second%level_count() == 60, 'a second emulator')
@@ -106,8 +106,10 @@ contains
     type(climlink_emulator) :: switched
     real(real64) :: profile(1, n_level), scalar(1)
     character(len=:), allocatable :: expected
+    type(climlink_options) :: options
 
-    call switched%open(fixture('switched.pt'), status, constraints_off=names)
+    call options%set('constraints_off', names)
+    call switched%open(fixture('switched.pt'), status, options=options)
     call check(status%ok(), 'open without constraints: ' // status%message)
     expected = ''
     if (any(names == 'doubled')) expected = 'doubled'

@@ -9,7 +9,7 @@ program test_parallel
                       climlink_error_file, climlink_error_host, climlink_error_nonfinite, &
                       climlink_error_package, climlink_error_state, climlink_status
   use climlink_parallel, only: broadcast_bytes
-  use test_support, only: check, check_error, finish, fixture, gain_t, n_level, time_step
+  use test_support, only: check, check_error, finish, fixture, gain_t, n_level, option, time_step
   implicit none (type, external)
 
   type(climlink_emulator) :: emulator
@@ -80,7 +80,7 @@ contains
     call emulator%close(status)
     if (rank == n_rank - 1) pinned = repeat('f', 64)
     call emulator%open(fixture('column.pt'), status, comm=MPI_COMM_WORLD%mpi_val, &
-                       pinned_sha256=pinned)
+                       options=option('pinned_sha256', pinned))
     call check_error(status, climlink_error_digest, 'rank ' // trim(last_rank))
 
     call other_physics_on_one_rank()
@@ -94,25 +94,25 @@ contains
 
   !> The last rank alone leaves a constraint out, which each of them could.
   subroutine other_physics_on_one_rank()
-    character(len=16) :: off(1)
+    character(len=16) :: off
 
     off = 'doubled'
     call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, &
-                       constraints_off=off)
+                       options=option('constraints_off', off))
     call check(status%ok() .and. emulator%constraints_off() == 'doubled', &
                'the same on all ranks: ' // status%message)
     call emulator%close(status)
     if (n_rank == 1) return
     if (rank < n_rank - 1) off = ''
     call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, &
-                       constraints_off=off)
+                       options=option('constraints_off', off))
     call check_error(status, climlink_error_argument, &
                      'rank ' // trim(last_rank) // ': open: constraints_off is "doubled" here')
     call check_error(status, climlink_error_argument, 'but "" on rank 0')
     call check(.not. emulator%is_open(), 'closed where the constraints differ')
     if (rank == n_rank - 1) off = 'doubeld'
     call emulator%open(fixture('switched.pt'), status, comm=MPI_COMM_WORLD%mpi_val, &
-                       constraints_off=off)
+                       options=option('constraints_off', off))
     call check_error(status, climlink_error_argument, 'rank ' // trim(last_rank) // ': open: ')
   end subroutine other_physics_on_one_rank
 
@@ -171,7 +171,7 @@ contains
     call emulator%set('state_t', t, 1, status)
     if (rank == n_rank - 1) then
       call check_error(status, climlink_error_nonfinite, &
-                       'rank ' // trim(last_rank) // ': set: state_t: column 1 (0-based)')
+                       'rank ' // trim(last_rank) // ': set: state_t: column 2, level 5')
     else
       call check(status%ok(), 'ranks with finite values')
     end if

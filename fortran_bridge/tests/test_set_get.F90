@@ -2,7 +2,7 @@
 !! last bit.
 program test_set_get
   use, intrinsic :: iso_fortran_env, only: int64, real32, real64
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_status, climlink_variable
   use test_support, only: check, finish, fixture, gain_ps, gain_q, gain_solar, gain_t, n_level, &
                           time_step
   implicit none (type, external)
@@ -38,19 +38,24 @@ program test_set_get
 contains
 
   subroutine queries()
+    type(climlink_variable) :: q_in, ps_in, t_out, netsw_out
+
+    q_in = emulator%input(2)
+    ps_in = emulator%input(3)
+    t_out = emulator%output(1)
+    netsw_out = emulator%output(4)
     call check(emulator%n_input() == 4 .and. emulator%n_output() == 4, 'counts')
-    call check(emulator%input_name(2) == 'state_q0001' .and. emulator%input_units(2) == 'kg/kg', &
-               'input 2')
-    call check(emulator%input_width(2) == n_level .and. emulator%input_width(3) == 1, &
-               'input widths')
-    call check(emulator%output_name(1) == 'ptend_t' .and. emulator%output_units(1) == 'K/s', &
-               'output 1')
-    call check(emulator%output_width(1) == n_level .and. emulator%output_width(4) == 1, &
-               'output widths')
+    call check(emulator%input_name(2) == 'state_q0001' .and. q_in%name == 'state_q0001' &
+               .and. q_in%units == 'kg/kg', 'input 2')
+    call check(q_in%width == n_level .and. ps_in%width == 1, 'input widths')
+    call check(emulator%output_name(1) == 'ptend_t' .and. t_out%units == 'K/s', 'output 1')
+    call check(t_out%width == n_level .and. netsw_out%width == 1, 'output widths')
     call check(emulator%input_name(0) == '' .and. emulator%input_name(5) == '', &
                'names outside the list')
-    call check(emulator%output_width(5) == 0 .and. emulator%output_units(-1) == '', &
-               'outside the list of outputs')
+    t_out = emulator%output(5)
+    netsw_out = emulator%output(-1)
+    call check(t_out%width == 0 .and. netsw_out%units == '' .and. size(t_out%sizes) == 0 .and. &
+               emulator%output_name(5) == '', 'outside the list of outputs')
     call check(emulator%has_input('state_t') .and. emulator%has_input('state_t  '), &
                'has_input, also padded')
     call check(.not. emulator%has_input('ptend_t') .and. emulator%has_output('ptend_t'), &

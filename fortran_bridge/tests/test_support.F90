@@ -2,11 +2,11 @@
 !! code 1 if there was one.
 module test_support
   use, intrinsic :: iso_fortran_env, only: error_unit, int64, real32, real64
-  use climlink, only: climlink_status
+  use climlink, only: climlink_options, climlink_status
   implicit none (type, external)
   private
 
-  public :: check, check_error, fixture, finish, same_bits
+  public :: check, check_error, fixture, finish, option, same_bits
 
   !> Levels of the package column.pt, and the gains of its outputs (make_bridge_fixtures.py).
   integer, parameter, public :: n_level = 6
@@ -63,6 +63,15 @@ contains
     call get_command_argument(1, folder)
     path = trim(folder) // '/' // name
   end function fixture
+
+  !> Options of which one is not the library's default.
+  function option(name, value) result(options)
+    character(len=*), intent(in) :: name
+    character(len=*), intent(in) :: value
+    type(climlink_options) :: options
+
+    call options%set(name, value)
+  end function option
 
   !> Ends the program with exit code 1 if a check failed.
   subroutine finish()

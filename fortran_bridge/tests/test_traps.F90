@@ -5,7 +5,8 @@ program test_traps
   use, intrinsic :: ieee_arithmetic, only: ieee_divide_by_zero, ieee_get_halting_mode, &
                                            ieee_invalid, ieee_overflow
   use, intrinsic :: iso_fortran_env, only: real64
-  use climlink, only: climlink_emulator, climlink_error_nonfinite, climlink_status
+  use climlink, only: climlink_emulator, climlink_error_nonfinite, climlink_status, &
+                      climlink_variable
   use test_support, only: check, check_error, finish, fixture
   implicit none (type, external)
 
@@ -49,18 +50,16 @@ contains
     type(climlink_emulator), intent(inout) :: emulator
     real(real64), intent(in) :: temperature
     real(real64) :: profile(n_column, n_level), heating(n_column, n_level)
+    type(climlink_variable) :: input
     integer :: i
 
     call emulator%begin(n_column, status)
     do i = 1, emulator%n_input()
       if (.not. status%ok()) return
+      input = emulator%input(i)
       profile = 1.0_real64
-      if (emulator%input_name(i) == 'state_t') profile = temperature
-      if (emulator%input_width(i) > 1) then
-        call emulator%set(emulator%input_name(i), profile, 1, status)
-      else
-        call emulator%set(emulator%input_name(i), profile(:, 1), 1, status)
-      end if
+      if (input%name == 'state_t') profile = temperature
+      call emulator%set(input%name, profile(:, :input%width), 1, status)
     end do
     if (status%ok()) call emulator%run(status)
     if (.not. status%ok()) return

@@ -15,8 +15,9 @@ program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32
   use mpi_f08, only: MPI_Abort, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, &
                      MPI_Init, MPI_REAL4, MPI_Recv, MPI_Send, MPI_STATUS_IGNORE
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_options, climlink_status, climlink_variable
   use climlink_files, only: remove_file, replace_file
+  use climlink_queries, only: inputs_of, outputs_of
   use packed_chunks, only: get_chunk, set_chunk
   use raw_rows, only: check_size, read_rows, rows_of_rank, write_rows
   implicit none (type, external)
@@ -26,7 +27,9 @@ program climlink_fortran_route
     'PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]'
   integer, parameter :: default_chunk = 16
 
-  type(climlink_emulator) :: emulator
+  type(climlink_emulator), target :: emulator
+  type(climlink_options) :: options
+  type(climlink_variable), pointer :: input_list(:), output_list(:)
   character(len=:), allocatable :: package_path, input_path, output_path, constraints_off, error
   integer :: n_column, pcols, rank, n_rank, first, count
   logical :: trust_code
@@ -36,10 +39,13 @@ program climlink_fortran_route
   call MPI_Comm_rank(MPI_COMM_WORLD, rank)
   call MPI_Comm_size(MPI_COMM_WORLD, n_rank)
   call read_arguments()
-  call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, constraints_off=[constraints_off], &
-                     trust_code=trust_code)
+  call options%set('constraints_off', constraints_off)
+  call options%set('trust_code', trust_code)
+  call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, options=options)
 
-  allocate (inputs(row_width(.true.), 0), outputs(row_width(.false.), 0))
+  input_list => inputs_of(emulator)
+  output_list => outputs_of(emulator)
+  allocate (inputs(sum(input_list%width), 0), outputs(sum(output_list%width), 0))
   call check_size(input_path, size(inputs, 1), n_column, error)
   call require(error)
   call rows_of_rank(n_column, rank, n_rank, first, count)
@@ -87,8 +93,7 @@ contains
   end function argument
 
   function number(text, name, least) result(value)
-    character(len=*), intent(in) :: text
-    character(len=*), intent(in) :: name
+    character(len=*), intent(in) :: text, name
     integer, intent(in) :: least
     integer :: value, failed
 
@@ -97,23 +102,6 @@ contains
     if (value < least) call give_up(name // ' must be a whole number, not too small; it is ' &
                                     // text // '. ' // usage, 2)
   end function number
-
-  !> Values in a packed row: the widths of all input or all output variables together.
-  function row_width(of_inputs) result(width)
-    logical, intent(in) :: of_inputs
-    integer :: width, i
-
-    width = 0
-    if (of_inputs) then
-      do i = 1, emulator%n_input()
-        width = width + emulator%input_width(i)
-      end do
-    else
-      do i = 1, emulator%n_output()
-        width = width + emulator%output_width(i)
-      end do
-    end if
-  end function row_width
 
   subroutine resize(rows, n)
     real(real32), allocatable, intent(inout) :: rows(:, :)
@@ -126,30 +114,30 @@ contains
   end subroutine resize
 
   subroutine set_all()
-    integer :: i, width, offset, from, to
+    integer :: i, from, to, start, next
 
-    offset = 0
-    do i = 1, emulator%n_input()
-      width = emulator%input_width(i)
+    start = 1
+    do i = 1, size(input_list)
+      next = start + input_list(i)%width
       do from = 1, count, pcols
         to = min(from + pcols - 1, count)
-        call set_chunk(emulator, i, inputs(offset + 1:offset + width, from:to), from, pcols)
+        call set_chunk(emulator, input_list(i), inputs(start:next - 1, from:to), from, pcols)
       end do
-      offset = offset + width
+      start = next
     end do
   end subroutine set_all
 
   subroutine get_all()
-    integer :: i, width, offset, from, to
+    integer :: i, from, to, start, next
 
-    offset = 0
-    do i = 1, emulator%n_output()
-      width = emulator%output_width(i)
+    start = 1
+    do i = 1, size(output_list)
+      next = start + output_list(i)%width
       do from = 1, count, pcols
         to = min(from + pcols - 1, count)
-        call get_chunk(emulator, i, outputs(offset + 1:offset + width, from:to), from, pcols)
+        call get_chunk(emulator, output_list(i), outputs(start:next - 1, from:to), from, pcols)
       end do
-      offset = offset + width
+      start = next
     end do
   end subroutine get_all
 

@@ -2,7 +2,7 @@
 !! than the chunk they hold. A row has its values in C order of the dims, the last one fastest.
 module packed_chunks
   use, intrinsic :: iso_fortran_env, only: real32, real64
-  use climlink, only: climlink_emulator
+  use climlink, only: climlink_emulator, climlink_variable
   implicit none (type, external)
   private
 
@@ -10,78 +10,70 @@ module packed_chunks
 
 contains
 
-  !> Binds one chunk of input variable i by name.
-  subroutine set_chunk(emulator, i, rows, first, capacity)
+  !> Binds one chunk of an input variable by name.
+  subroutine set_chunk(emulator, input, rows, first, capacity)
     type(climlink_emulator), intent(inout) :: emulator
-    integer, intent(in) :: i
+    type(climlink_variable), intent(in) :: input
     real(real32), intent(in) :: rows(:, :)           !! [value, sample]
     integer, intent(in) :: first                     !! Position of the first sample, from 1.
     integer, intent(in) :: capacity                  !! Samples that the arrays have room for.
-    real(real64), allocatable :: one(:), two(:, :), three(:, :, :), four(:, :, :, :)
-    character(len=:), allocatable :: name, units
-    integer, allocatable :: d(:)
-    integer :: n
+    real(real64), allocatable :: values(:, :, :, :)
+    integer :: n, d(3)
 
-    name = emulator%input_name(i)
-    units = emulator%input_units(i)
-    allocate (d, source=emulator%input_dims(i))
     n = size(rows, 2)
-    select case (size(d))
-    case (0)
-      allocate (one(capacity))
-      one(:n) = rows(1, :)
-      call emulator%set(name, one(:n), first, units=units)
-    case (1)
-      allocate (two(capacity, d(1)))
-      two(:n, :) = reshape(rows, [n, d(1)], order=[2, 1])
-      call emulator%set(name, two(:n, :), first, units=units)
-    case (2)
-      allocate (three(capacity, d(1), d(2)))
-      three(:n, :, :) = reshape(rows, [n, d(1), d(2)], order=[3, 2, 1])
-      call emulator%set(name, three(:n, :, :), first, units=units)
-    case default
-      allocate (four(capacity, d(1), d(2), d(3)))
-      four(:n, :, :, :) = reshape(rows, [n, d(1), d(2), d(3)], order=[4, 3, 2, 1])
-      call emulator%set(name, four(:n, :, :, :), first, units=units)
-    end select
+    d = extents(input)
+    allocate (values(capacity, d(1), d(2), d(3)))
+    values(:n, :, :, :) = reshape(rows, [n, d], order=[4, 3, 2, 1])
+    associate (name => input%name, units => input%units)
+      select case (size(input%sizes))
+      case (0)
+        call emulator%set(name, values(:n, 1, 1, 1), first, units=units)
+      case (1)
+        call emulator%set(name, values(:n, :, 1, 1), first, units=units)
+      case (2)
+        call emulator%set(name, values(:n, :, :, 1), first, units=units)
+      case default
+        call emulator%set(name, values(:n, :, :, :), first, units=units)
+      end select
+    end associate
   end subroutine set_chunk
 
-  !> Takes one chunk of output variable i by name.
-  subroutine get_chunk(emulator, i, rows, first, capacity)
+  !> Takes one chunk of an output variable by name.
+  subroutine get_chunk(emulator, output, rows, first, capacity)
     type(climlink_emulator), intent(in) :: emulator
-    integer, intent(in) :: i
+    type(climlink_variable), intent(in) :: output
     real(real32), intent(out) :: rows(:, :)          !! [value, sample]
     integer, intent(in) :: first                     !! Position of the first sample, from 1.
     integer, intent(in) :: capacity                  !! Samples that the arrays have room for.
-    real(real64), allocatable :: one(:), two(:, :), three(:, :, :), four(:, :, :, :)
-    character(len=:), allocatable :: name, units
-    integer, allocatable :: d(:)
-    integer :: n
+    real(real64), allocatable :: values(:, :, :, :)
+    integer :: n, d(3)
 
-    name = emulator%output_name(i)
-    units = emulator%output_units(i)
-    allocate (d, source=emulator%output_dims(i))
     n = size(rows, 2)
-    select case (size(d))
-    case (0)
-      allocate (one(capacity))
-      call emulator%get(name, one(:n), first, units=units)
-      rows(1, :) = real(one(:n), real32)
-    case (1)
-      allocate (two(capacity, d(1)))
-      call emulator%get(name, two(:n, :), first, units=units)
-      rows = real(transpose(two(:n, :)), real32)
-    case (2)
-      allocate (three(capacity, d(1), d(2)))
-      call emulator%get(name, three(:n, :, :), first, units=units)
-      rows = reshape(real(reshape(three(:n, :, :), [d(2), d(1), n], order=[3, 2, 1]), real32), &
-                     shape(rows))
-    case default
-      allocate (four(capacity, d(1), d(2), d(3)))
-      call emulator%get(name, four(:n, :, :, :), first, units=units)
-      rows = reshape(real(reshape(four(:n, :, :, :), [d(3), d(2), d(1), n], order=[4, 3, 2, 1]), &
-                          real32), shape(rows))
-    end select
+    d = extents(output)
+    allocate (values(capacity, d(1), d(2), d(3)))
+    associate (name => output%name, units => output%units)
+      select case (size(output%sizes))
+      case (0)
+        call emulator%get(name, values(:n, 1, 1, 1), first, units=units)
+      case (1)
+        call emulator%get(name, values(:n, :, 1, 1), first, units=units)
+      case (2)
+        call emulator%get(name, values(:n, :, :, 1), first, units=units)
+      case default
+        call emulator%get(name, values(:n, :, :, :), first, units=units)
+      end select
+    end associate
+    rows = reshape(real(reshape(values(:n, :, :, :), [d(3), d(2), d(1), n], order=[4, 3, 2, 1]), &
+                        real32), shape(rows))
   end subroutine get_chunk
+
+  !> Sizes of up to three dims, those that a variable does not have being 1.
+  pure function extents(variable) result(sizes)
+    type(climlink_variable), intent(in) :: variable
+    integer :: sizes(3)
+
+    sizes = 1
+    sizes(:size(variable%sizes)) = variable%sizes
+  end function extents
 
 end module packed_chunks

@@ -27,8 +27,7 @@ contains
   !> error is '' if the file holds exactly n_row rows of this width.
   subroutine check_size(path, width, n_row, error)
     character(len=*), intent(in) :: path
-    integer, intent(in) :: width
-    integer, intent(in) :: n_row
+    integer, intent(in) :: width, n_row
     character(len=:), allocatable, intent(out) :: error
     integer(int64) :: found, expected
     character(len=160) :: text

@@ -26,9 +26,10 @@ module cf_values
     integer :: kind_of_number = -1
   end type numbers
 
-  !> What a message says of the values: file, variable, and what the two indices count.
-  type :: subject
-    character(len=:), allocatable :: path
+  !> A variable of a file, and what a message says of its two indices.
+  type, extends(netcdf_file) :: subject
+    integer :: variable = -1
+    integer :: kind_of_number = -1      !! Of the stored values.
     character(len=:), allocatable :: name
     character(len=8) :: axes(2) = ''    !! '' for an index that does not count.
     integer :: first = 1                !! What the first index starts from in the file.
@@ -64,78 +65,76 @@ contains
     type(subject) :: about
     type(numbers) :: found
     logical :: of_stored
-    integer :: kind_of_number, i
+    integer :: i
 
     about%path = file%path
+    about%id = file%id
+    about%variable = variable
     about%name = name
     about%axes = axes
     about%first = first
-    error = problem(file%path, nf90_inquire_variable(file%id, variable, xtype=kind_of_number), name)
-    if (len(error) == 0) call widen_unsigned(file, variable, kind_of_number, values)
+    error = problem(file%path, &
+                    nf90_inquire_variable(file%id, variable, xtype=about%kind_of_number), name)
+    if (len(error) == 0) call widen_unsigned(about, values)
     stored = values
-    if (len(error) == 0) call unpack(file, variable, about, values, error)
+    if (len(error) == 0) call unpack(about, values, error)
     if (len(error) > 0) return
-    bad = never_written(file, variable, kind_of_number, stored)
+    bad = never_written(about, stored)
     call refuse(about, stored, bad, &
                 'are netCDF''s default fill value: nothing was written there', error)
     usable = .true.
     if (present(flag_from)) usable = .not. values >= flag_from
     do i = 1, size(marks)
-      if (len(error) == 0) call read_numbers(file, variable, about, trim(marks(i)), found, error)
+      if (len(error) == 0) call read_numbers(about, trim(marks(i)), found, error)
       if (len(error) > 0) return
-      bad = is_marked(stored, kind_of_number, found) .and. usable
+      bad = is_marked(stored, about%kind_of_number, found) .and. usable
       call refuse(about, stored, bad, 'equal its ' // trim(marks(i)), error)
     end do
     do i = 1, size(limits)
-      if (len(error) == 0) call read_numbers(file, variable, about, trim(limits(i)), found, error)
+      if (len(error) == 0) call read_numbers(about, trim(limits(i)), found, error)
       if (len(error) > 0) return
       ! A limit of the stored type limits what is stored, any other what it stands for.
-      of_stored = is_float(found%kind_of_number) .eqv. is_float(kind_of_number)
+      of_stored = is_float(found%kind_of_number) .eqv. is_float(about%kind_of_number)
       bad = is_beyond(merge(stored, values, of_stored), trim(limits(i)), found) .and. usable
       call refuse(about, stored, bad, 'lie outside its ' // trim(limits(i)), error)
     end do
   end subroutine apply_attributes
 
   !> Classic files have no unsigned integers: _Unsigned = "true" says that negative ones are large.
-  subroutine widen_unsigned(file, variable, kind_of_number, values)
-    class(netcdf_file), intent(in) :: file
-    integer, intent(in) :: variable
-    integer, intent(in) :: kind_of_number
+  subroutine widen_unsigned(about, values)
+    type(subject), intent(in) :: about
     real(real64), intent(inout) :: values(:, :)
     character(len=8) :: text
     integer :: length, bits
 
-    if (nf90_inquire_attribute(file%id, variable, '_Unsigned', len=length) /= nf90_noerr) return
+    if (nf90_inquire_attribute(about%id, about%variable, '_Unsigned', len=length) &
+        /= nf90_noerr) return
     text = ''
     if (length > len(text)) return
-    if (nf90_get_att(file%id, variable, '_Unsigned', text) /= nf90_noerr) return
+    if (nf90_get_att(about%id, about%variable, '_Unsigned', text) /= nf90_noerr) return
     if (text(:4) /= 'true' .and. text(:4) /= 'True') return
     bits = 0
-    if (kind_of_number == nf90_byte) bits = 8
-    if (kind_of_number == nf90_short) bits = 16
-    if (kind_of_number == nf90_int) bits = 32
+    if (about%kind_of_number == nf90_byte) bits = 8
+    if (about%kind_of_number == nf90_short) bits = 16
+    if (about%kind_of_number == nf90_int) bits = 32
     where (values < 0.0_real64 .and. bits > 0) values = values + 2.0_real64**bits
   end subroutine widen_unsigned
 
-  subroutine unpack(file, variable, about, values, error)
-    class(netcdf_file), intent(in) :: file
-    integer, intent(in) :: variable
+  subroutine unpack(about, values, error)
     type(subject), intent(in) :: about
     real(real64), intent(inout) :: values(:, :)
     character(len=:), allocatable, intent(out) :: error
     type(numbers) :: scale, offset
 
-    call read_numbers(file, variable, about, trim(packing(1)), scale, error)
-    if (len(error) == 0) call read_numbers(file, variable, about, trim(packing(2)), offset, error)
+    call read_numbers(about, trim(packing(1)), scale, error)
+    if (len(error) == 0) call read_numbers(about, trim(packing(2)), offset, error)
     if (len(error) > 0) return
     if (size(scale%values) > 0) values = values * scale%values(1)
     if (size(offset%values) > 0) values = values + offset%values(1)
   end subroutine unpack
 
   !> Reads an attribute; one that is text, or has too few numbers, is an error.
-  subroutine read_numbers(file, variable, about, attribute, found, error)
-    class(netcdf_file), intent(in) :: file
-    integer, intent(in) :: variable
+  subroutine read_numbers(about, attribute, found, error)
     type(subject), intent(in) :: about
     character(len=*), intent(in) :: attribute
     type(numbers), intent(out) :: found
@@ -144,38 +143,36 @@ contains
 
     error = ''
     length = 0
-    if (nf90_inquire_attribute(file%id, variable, attribute, xtype=found%kind_of_number, &
+    if (nf90_inquire_attribute(about%id, about%variable, attribute, xtype=found%kind_of_number, &
                                len=length) /= nf90_noerr) length = 0
     allocate (found%values(length))
     if (length == 0) return
-    error = problem(file%path, nf90_get_att(file%id, variable, attribute, found%values), &
+    error = problem(about%path, nf90_get_att(about%id, about%variable, attribute, found%values), &
                     about%name // ': ' // attribute)
     if (len(error) == 0 .and. attribute == 'valid_range' .and. length /= 2) then
-      error = file%path // ': ' // about%name // ': valid_range has not two numbers'
+      error = about%path // ': ' // about%name // ': valid_range has not two numbers'
     end if
   end subroutine read_numbers
 
   !> Where the default fill value stands; integers with a _FillValue, and bytes, have none.
-  function never_written(file, variable, kind_of_number, stored) result(found)
-    class(netcdf_file), intent(in) :: file
-    integer, intent(in) :: variable
-    integer, intent(in) :: kind_of_number
+  function never_written(about, stored) result(found)
+    type(subject), intent(in) :: about
     real(real64), intent(in) :: stored(:, :)
     logical :: found(size(stored, 1), size(stored, 2))
     real(real64) :: fill
 
     found = .false.
-    if (kind_of_number == nf90_double) then
+    if (about%kind_of_number == nf90_double) then
       fill = nf90_fill_double
-    else if (kind_of_number == nf90_float) then
+    else if (about%kind_of_number == nf90_float) then
       fill = real(nf90_fill_float, real64)
-    else if (nf90_inquire_attribute(file%id, variable, '_FillValue') == nf90_noerr) then
+    else if (nf90_inquire_attribute(about%id, about%variable, '_FillValue') == nf90_noerr) then
       return
-    else if (kind_of_number == nf90_int) then
+    else if (about%kind_of_number == nf90_int) then
       fill = real(nf90_fill_int, real64)
-    else if (kind_of_number == nf90_short) then
+    else if (about%kind_of_number == nf90_short) then
       fill = real(nf90_fill_short, real64)
-    else if (kind_of_number == nf90_ushort) then
+    else if (about%kind_of_number == nf90_ushort) then
       fill = 65535.0_real64
     else
       return
@@ -203,9 +200,7 @@ contains
   end function is_marked
 
   pure elemental function are_equal(a, b, tolerance) result(yes)
-    real(real64), intent(in) :: a
-    real(real64), intent(in) :: b
-    real(real64), intent(in) :: tolerance
+    real(real64), intent(in) :: a, b, tolerance
     logical :: yes
 
     yes = abs(a - b) <= tolerance

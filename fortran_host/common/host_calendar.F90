@@ -5,10 +5,9 @@ module host_calendar
   implicit none (type, external)
   private
 
-  public :: model_time, operator(==), time_after, civil_date, ymd, tod, calendar_day, &
+  public :: model_time, time_after, civil_date, ymd, calendar_day, &
             days_since_start, stamp, parse_stamp
-  public :: time_of, seconds_between
-  public :: starts_hour, starts_day, starts_month
+  public :: time_of, seconds_between, starts
 
   integer, parameter :: day_seconds = 86400
   integer, parameter :: year_days = 365
@@ -19,19 +18,7 @@ module host_calendar
     integer :: second = 0        !! Of the day, 0 to 86399.
   end type model_time
 
-  interface operator(==)
-    module procedure same_time
-  end interface operator(==)
-
 contains
-
-  elemental function same_time(a, b) result(same)
-    type(model_time), intent(in) :: a
-    type(model_time), intent(in) :: b
-    logical :: same
-
-    same = a%day_number == b%day_number .and. a%second == b%second
-  end function same_time
 
   !> The time some steps after start (before it if step is negative); dt is a whole number of
   !! seconds.
@@ -51,9 +38,7 @@ contains
   !> Year, month and day of the month.
   pure subroutine civil_date(time, year, month, day)
     type(model_time), intent(in) :: time
-    integer, intent(out) :: year
-    integer, intent(out) :: month
-    integer, intent(out) :: day
+    integer, intent(out) :: year, month, day
 
     year = time%day_number / year_days + 1
     day = modulo(time%day_number, year_days) + 1
@@ -72,14 +57,6 @@ contains
     call civil_date(time, year, month, day)
     date = year * 10000 + month * 100 + day
   end function ymd
-
-  !> Second of the day.
-  elemental function tod(time) result(second)
-    type(model_time), intent(in) :: time
-    integer :: second
-
-    second = time%second
-  end function tod
 
   !> Day of the year: 1.0 is January 1, 0 UTC.
   elemental function calendar_day(time) result(day)
@@ -169,25 +146,20 @@ contains
       later%second - earlier%second
   end function seconds_between
 
-  elemental function starts_hour(time) result(yes)
+  !> Whether a period, hour, day or month, begins at this time.
+  elemental function starts(time, period) result(yes)
     type(model_time), intent(in) :: time
+    character(len=*), intent(in) :: period
     logical :: yes
 
-    yes = modulo(time%second, 3600) == 0
-  end function starts_hour
-
-  elemental function starts_day(time) result(yes)
-    type(model_time), intent(in) :: time
-    logical :: yes
-
-    yes = time%second == 0
-  end function starts_day
-
-  elemental function starts_month(time) result(yes)
-    type(model_time), intent(in) :: time
-    logical :: yes
-
-    yes = time%second == 0 .and. modulo(ymd(time), 100) == 1
-  end function starts_month
+    select case (period)
+    case ('hour')
+      yes = modulo(time%second, 3600) == 0
+    case ('day')
+      yes = time%second == 0
+    case default
+      yes = time%second == 0 .and. modulo(ymd(time), 100) == 1
+    end select
+  end function starts
 
 end module host_calendar

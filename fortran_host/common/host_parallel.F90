@@ -9,14 +9,15 @@ module host_parallel
   implicit none (type, external)
   private
 
-  public :: start_parallel, end_parallel, world, agree, require, share_of, first_column, &
-            complete_shares, gather_columns, maxima_over_ranks
+  public :: start_parallel, end_parallel, only_argument, agree, require, share_of, &
+            first_column, complete_shares, gather_columns, maxima_over_ranks
 
   integer, parameter, public :: exit_failed = 1
-  integer, parameter, public :: exit_usage = 2
+  integer, parameter :: exit_usage = 2
 
   integer, protected, public :: rank = 0      !! This process, from 0.
   integer, protected, public :: n_rank = 1    !! Number of processes.
+  integer, protected, public :: world = -1    !! Communicator of all, as the handle for climlink.
 
   character(len=:), allocatable, protected, public :: program_name    !! Begins every error line.
 
@@ -30,18 +31,27 @@ contains
     call MPI_Init()
     call MPI_Comm_rank(MPI_COMM_WORLD, rank)
     call MPI_Comm_size(MPI_COMM_WORLD, n_rank)
+    world = MPI_COMM_WORLD%mpi_val
   end subroutine start_parallel
 
   subroutine end_parallel()
     call MPI_Finalize()
   end subroutine end_parallel
 
-  !> The communicator of all ranks as the integer handle that climlink takes.
-  pure function world() result(handle)
-    integer :: handle
+  !> The command line of the program: a namelist file, or --list-settings. With anything else all
+  !! ranks end. Collective.
+  function only_argument() result(argument)
+    character(len=:), allocatable :: argument, error
+    integer :: length
 
-    handle = MPI_COMM_WORLD%mpi_val
-  end function world
+    error = ''
+    if (command_argument_count() /= 1) error = 'usage: ' // program_name // ' NAMELIST, or ' // &
+                                               program_name // ' --list-settings'
+    call require(error, exit_usage)
+    call get_command_argument(1, length=length)
+    allocate (character(len=length) :: argument)
+    call get_command_argument(1, argument)
+  end function only_argument
 
   !> Gives all ranks one view of errors: that of the lowest rank that has one, or ''. Collective.
   subroutine agree(error)

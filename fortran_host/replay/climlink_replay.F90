@@ -1,6 +1,7 @@
 !> Replays real ClimSim snapshots through a package, under MPI, as a model would.
 !!
 !!     mpirun -np 2 climlink-replay NAMELIST
+!!     climlink-replay --list-settings
 !!
 !! Each mli file is one step: its columns are split over the ranks and into chunks of pcols columns,
 !! bound to the package by name, run, and the tendencies applied over one time step; the result is a
@@ -11,15 +12,16 @@ program climlink_replay
   use, intrinsic :: iso_fortran_env, only: output_unit, real64
   use mpi_f08, only: MPI_Wtime
   use climlink, only: climlink_emulator, climlink_status
-  use climsim_files, only: climsim_field, climsim_file, close_climsim_file, hybrid_midpoints, &
-                           open_climsim_file, read_hybrid_midpoints
-  use replay_config, only: base_name, output_path, read_settings, replay_settings
-  use replay_coupling, only: check_outputs, find_inputs, read_fields, run_step, step_seconds
+  use climsim_files, only: climsim_file, open_climsim_file, read_hybrid_midpoints
+  use replay_config, only: base_name, list_settings, output_path, read_settings, replay_settings
+  use replay_coupling, only: run_step, step_seconds
+  use replay_fields, only: snapshot_fields
   use replay_memory, only: carried_memory
   use replay_output, only: write_mlo
+  use netcdf_files, only: close_file
   use host_lock, only: hold_folder
   use host_provenance, only: new_provenance
-  use host_parallel, only: end_parallel, exit_usage, maxima_over_ranks, n_rank, rank, require, &
+  use host_parallel, only: end_parallel, maxima_over_ranks, n_rank, only_argument, rank, require, &
                            share_of, start_parallel, world
   implicit none (type, external)
 
@@ -27,15 +29,22 @@ program climlink_replay
   type(climlink_emulator) :: emulator
   type(climlink_status) :: status
   type(carried_memory) :: memory
-  type(hybrid_midpoints) :: hybrid
+  type(snapshot_fields), target :: fields
   type(step_seconds) :: seconds
   real(real64) :: reading, writing
-  character(len=:), allocatable :: error
+  character(len=:), allocatable :: argument, error
   integer :: step, n_column
 
   call start_parallel('climlink-replay')
-  call read_command_line()
-  call hold_folder(settings%lock_file, error)
+  argument = only_argument()
+  if (argument == '--list-settings') then
+    if (rank == 0) call list_settings(output_unit)
+    call end_parallel()
+    stop
+  end if
+  call read_settings(argument, settings, error)
+  call require(error)
+  call hold_folder(trim(settings%replay%lock_file), error)
   call require(error)
   call open_package()
   reading = 0.0_real64
@@ -55,47 +64,32 @@ program climlink_replay
 
 contains
 
-  subroutine read_command_line()
-    character(len=:), allocatable :: namelist_file
-    integer :: length
-
-    error = ''
-    if (command_argument_count() /= 1) error = 'usage: climlink-replay NAMELIST'
-    call require(error, exit_usage)
-    call get_command_argument(1, length=length)
-    allocate (character(len=length) :: namelist_file)
-    call get_command_argument(1, namelist_file)
-    call read_settings(namelist_file, settings, error)
-    call require(error)
-  end subroutine read_command_line
-
   !> The levels of the first file are the host's claim against the package.
   subroutine open_package()
     type(climsim_file) :: file
 
     call open_climsim_file(settings%files(1)%path, file, error)
     call require(error)
-    call emulator%open(settings%package, status, comm=world(), n_level=file%n_level, &
-                       time_step=settings%time_step_s, device=settings%device, &
-                       threads=settings%threads, micro_batch=settings%micro_batch, &
-                       pinned_sha256=settings%pinned_sha256, &
-                       constraints_off=settings%constraints_off)
+    associate (chosen => settings%emulator%entries)
+      call emulator%open(trim(chosen%package), status, comm=world, n_level=file%n_level, &
+                         time_step=settings%replay%time_step_s, options=chosen%options())
+    end associate
     if (status%ok()) call emulator%require_columns(status)
     if (.not. status%ok()) error = status%message
     call require(error)
-    call close_climsim_file(file, error)
-    if (len(error) == 0) error = check_outputs(emulator, settings%package)
-    if (len(error) == 0 .and. len(settings%grid_file) &
-        > 0) call read_hybrid_midpoints(settings%grid_file, hybrid, error)
-    if (len(error) == 0) call check_levels(settings%grid_file, size_of(hybrid))
+    call close_file(file, error)
+    associate (grid_file => settings%replay%grid_file)
+      if (len(error) == 0 .and. len_trim(grid_file) > 0) then
+        call read_hybrid_midpoints(trim(grid_file), fields%hybrid, error)
+        if (len(error) == 0) call check_levels(trim(grid_file), size(fields%hybrid%hyam))
+      end if
+    end associate
     call require(error)
   end subroutine open_package
 
   subroutine replay_file(path)
     character(len=*), intent(in) :: path
     type(climsim_file) :: file
-    type(climsim_field), allocatable :: fields(:), results(:)
-    character(len=32), allocatable :: names(:)
     real(real64) :: start
     integer :: first, count
 
@@ -104,26 +98,28 @@ contains
     if (len(error) == 0) call check_levels(path, file%n_level)
     if (len(error) == 0) then
       call share_of(file%n_column, first, count)
-      call memory%follow(emulator, file, count, settings%time_step_s, error)
+      call fields%read_snapshot(file, emulator, first, count, error)
     end if
-    if (len(error) == 0) call find_inputs(emulator, memory%state, file, allocated(hybrid%hyam), &
-                                          names, error)
-    if (len(error) == 0) call read_fields(file, names, first, count, fields, error)
+    if (len(error) == 0) then
+      call memory%follow(emulator, file, count, settings%replay%time_step_s, error)
+    end if
     call require(error)
     n_column = n_column + file%n_column
     reading = reading + MPI_Wtime() - start
 
-    call run_step(emulator, memory%state, fields, hybrid, settings%pcols, settings%time_step_s, &
-                  results, seconds, error)
+    call run_step(emulator, memory%state, fields, settings%replay%pcols, &
+                  settings%replay%time_step_s, seconds, error)
     if (len(error) > 0) error = path // ': ' // error
     call require(error)
 
     start = MPI_Wtime()
-    call write_mlo(output_path(settings, path), file, results, &
-                   new_provenance(settings%created, settings%package_name, emulator%digest(), &
-                                  emulator%constraints_off()), memory%origin, error)
+    call write_mlo(output_path(settings, path), file, fields%written, &
+                   new_provenance(trim(settings%replay%created), &
+                                  trim(settings%emulator%entries%package_name), &
+                                  emulator%digest(), emulator%constraints_off()), &
+                   memory%origin, error)
     call require(error)
-    call close_climsim_file(file, error)
+    call close_file(file, error)
     call require(error)
     writing = writing + MPI_Wtime() - start
   end subroutine replay_file
@@ -136,18 +132,10 @@ contains
     integer :: needed
 
     needed = emulator%level_count()
-    if (len(path) == 0 .or. n_level == needed) return
+    if (n_level == needed) return
     write (text, '(a,i0,a,i0)') 'dimension lev has ', n_level, ' levels; the package needs ', needed
     error = path // ': ' // trim(text)
   end subroutine check_levels
-
-  pure function size_of(midpoints) result(n_level)
-    type(hybrid_midpoints), intent(in) :: midpoints
-    integer :: n_level
-
-    n_level = 0
-    if (allocated(midpoints%hyam)) n_level = size(midpoints%hyam)
-  end function size_of
 
   subroutine report_times()
     character(len=*), parameter :: parts(5) = [character(len=7) :: 'read', 'pack', 'forward', &

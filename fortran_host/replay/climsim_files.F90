@@ -5,23 +5,17 @@
 module climsim_files
   use, intrinsic :: ieee_arithmetic, only: ieee_is_finite
   use, intrinsic :: iso_fortran_env, only: int64, real64
-  use netcdf, only: nf90_close, nf90_double, nf90_float, nf90_get_att, nf90_get_var, &
-                    nf90_inq_dimid, nf90_inq_varid, nf90_inquire_attribute, &
-                    nf90_inquire_dimension, nf90_inquire_variable, nf90_max_name, &
-                    nf90_max_var_dims, nf90_noerr
+  use netcdf, only: nf90_double, nf90_float, nf90_get_att, nf90_get_var, nf90_inq_varid, &
+                    nf90_inquire, nf90_inquire_attribute, nf90_inquire_dimension, &
+                    nf90_inquire_variable, nf90_max_name, nf90_max_var_dims, nf90_noerr
   use cf_values, only: apply_attributes, is_packed
-  use netcdf_files, only: netcdf_file, open_whole, problem
+  use netcdf_files, only: close_file, find_dimension, netcdf_file, open_whole, problem
   implicit none (type, external)
   private
 
   public :: climsim_file, climsim_field, hybrid_midpoints
-  public :: open_climsim_file, close_climsim_file, has_variable, read_field, read_integer, &
-            read_hybrid_midpoints, field_index
-
-  !> The one variable whose large values are a flag (no sea-ice point), and from where on, as
-  !! climlink.wrappers.statistics has it.
-  character(len=*), parameter :: flagged_variable = 'cam_in_SNOWHICE'
-  real(real64), parameter :: flag_from = 1e20_real64
+  public :: open_climsim_file, describe_columns, read_field, read_integer, read_hybrid_midpoints, &
+            field_index
 
   !> An opened snapshot.
   type, extends(netcdf_file) :: climsim_file
@@ -55,62 +49,57 @@ contains
 
     call open_whole(path, file%netcdf_file, error)
     if (len(error) > 0) return
-    call read_dimension(file, 'ncol', file%column_dimension, file%n_column, error)
-    if (len(error) == 0) call read_dimension(file, 'lev', file%level_dimension, file%n_level, error)
+    call find_dimension(file, 'ncol', file%n_column, error, file%column_dimension)
+    call find_dimension(file, 'lev', file%n_level, error, file%level_dimension)
   end subroutine open_climsim_file
 
-  subroutine close_climsim_file(file, error)
-    type(climsim_file), intent(inout) :: file
-    character(len=:), allocatable, intent(out) :: error
-
-    error = ''
-    if (file%id /= -1) error = problem(file%path, nf90_close(file%id))
-    file%id = -1
-  end subroutine close_climsim_file
-
-  function has_variable(file, name) result(yes)
+  !> Names, units and shapes of the variables of columns, in the order of the file; no values.
+  subroutine describe_columns(file, fields, error)
     type(climsim_file), intent(in) :: file
-    character(len=*), intent(in) :: name
-    logical :: yes
-    integer :: variable
-
-    yes = nf90_inq_varid(file%id, name, variable) == nf90_noerr
-  end function has_variable
-
-  !> Reads columns first .. first+count-1 of a variable; count may be 0, the variable is then only
-  !! checked. Packed values are unpacked; fill values, and values outside the variable's own limits,
-  !! are errors.
-  subroutine read_field(file, name, first, count, field, error)
-    type(climsim_file), intent(in) :: file
-    character(len=*), intent(in) :: name
-    integer, intent(in) :: first
-    integer, intent(in) :: count
-    type(climsim_field), intent(out) :: field
+    type(climsim_field), allocatable, intent(out) :: fields(:)
     character(len=:), allocatable, intent(out) :: error
+    type(climsim_field) :: field
+    character(len=nf90_max_name) :: name
+    integer :: dimensions(nf90_max_var_dims), variable, n_variable, n_dimension
+
+    allocate (fields(0))
+    error = problem(file%path, nf90_inquire(file%id, nvariables=n_variable))
+    if (len(error) > 0) return
+    do variable = 1, n_variable
+      error = problem(file%path, nf90_inquire_variable(file%id, variable, name=name, &
+                                                       ndims=n_dimension, dimids=dimensions))
+      if (len(error) > 0) return
+      if (all(dimensions(:n_dimension) /= file%column_dimension)) cycle
+      field%name = trim(name)
+      field%is_profile = any(dimensions(:n_dimension) == file%level_dimension)
+      call read_units(file, variable, field%units)
+      fields = [fields, field]
+    end do
+  end subroutine describe_columns
+
+  !> Reads columns first .. first+count-1 of a field that was described; count may be 0, the
+  !! variable is then only checked. Packed values are unpacked; fill values, and values outside the
+  !! variable's own limits, are errors. Values from flag_from on are a flag.
+  subroutine read_field(file, first, count, field, error, flag_from)
+    type(climsim_file), intent(in) :: file
+    integer, intent(in) :: first, count
+    type(climsim_field), intent(inout) :: field
+    character(len=:), allocatable, intent(out) :: error
+    real(real64), intent(in), optional :: flag_from
     character(len=6) :: axes(2)
     integer :: variable, n_level
 
-    field%name = name
-    call find_variable(file, name, variable, field%is_profile, error)
+    call find_variable(file, field%name, variable, field%is_profile, error)
     if (len(error) > 0) return
-    call read_units(file, variable, field%units)
     n_level = merge(file%n_level, 1, field%is_profile)
     allocate (field%values(count, n_level))
     if (count == 0) return
-    if (field%is_profile) then
-      error = problem(file%path, nf90_get_var(file%id, variable, field%values, start=[first, 1], &
-                                              count=[count, n_level]), name)
-    else
-      error = problem(file%path, nf90_get_var(file%id, variable, field%values(:, 1), &
-                                              start=[first], count=[count]), name)
-    end if
+    ! Of a variable with fewer dimensions, netCDF takes the first of start and count only.
+    error = problem(file%path, nf90_get_var(file%id, variable, field%values, start=[first, 1], &
+                                            count=[count, n_level]), field%name)
     if (len(error) > 0) return
     axes = ['column', merge('level ', '      ', field%is_profile)]
-    if (name == flagged_variable) then
-      call apply_attributes(file, variable, name, axes, first, field%values, error, flag_from)
-    else
-      call apply_attributes(file, variable, name, axes, first, field%values, error)
-    end if
+    call apply_attributes(file, variable, field%name, axes, first, field%values, error, flag_from)
   end subroutine read_field
 
   !> Reads an integer without dimensions, such as ymd.
@@ -131,17 +120,18 @@ contains
     character(len=*), intent(in) :: path
     type(hybrid_midpoints), intent(out) :: hybrid
     character(len=:), allocatable, intent(out) :: error
-    character(len=:), allocatable :: closing
     type(climsim_file) :: file
+    real(real64) :: p0(1)
 
     call open_climsim_file(path, file, error)
     if (len(error) == 0) then
       allocate (hybrid%hyam(file%n_level), hybrid%hybm(file%n_level))
-      call read_profile(file, 'hyam', hybrid%hyam, error)
+      call read_coefficients(file, 'hyam', 'level', hybrid%hyam, error)
     end if
-    if (len(error) == 0) call read_profile(file, 'hybm', hybrid%hybm, error)
-    if (len(error) == 0) call read_reference_pressure(file, hybrid%p0, error)
-    call close_climsim_file(file, closing)
+    if (len(error) == 0) call read_coefficients(file, 'hybm', 'level', hybrid%hybm, error)
+    if (len(error) == 0) call read_coefficients(file, 'P0', '', p0, error)
+    if (len(error) == 0) hybrid%p0 = p0(1)
+    call close_file(file)
   end subroutine read_hybrid_midpoints
 
   !> Position of a field in a list, 0 if it is not there.
@@ -155,20 +145,6 @@ contains
     end do
     position = 0
   end function field_index
-
-  subroutine read_dimension(file, name, dimension_id, length, error)
-    type(climsim_file), intent(in) :: file
-    character(len=*), intent(in) :: name
-    integer, intent(out) :: dimension_id
-    integer, intent(out) :: length
-    character(len=:), allocatable, intent(out) :: error
-
-    length = 0
-    error = problem(file%path, nf90_inq_dimid(file%id, name, dimension_id), 'dimension ' // name)
-    if (len(error) == 0) error = problem(file%path, &
-                                         nf90_inquire_dimension(file%id, dimension_id, &
-                                                                len=length), 'dimension ' // name)
-  end subroutine read_dimension
 
   !> Finds a floating-point or packed variable with dimensions (lev, ncol) or (ncol), perhaps after
   !! a time of length 1.
@@ -253,52 +229,27 @@ contains
     units = trim(units)
   end subroutine read_units
 
-  subroutine read_profile(file, name, values, error)
+  !> Reads a variable without columns; also values that are not finite are errors.
+  subroutine read_coefficients(file, name, axis, values, error)
     type(climsim_file), intent(in) :: file
     character(len=*), intent(in) :: name
+    character(len=*), intent(in) :: axis            !! What a message counts; '' for one number.
     real(real64), intent(out) :: values(:)
-    character(len=:), allocatable, intent(out) :: error
-    integer :: variable
-
-    values = 0.0_real64
-    error = problem(file%path, nf90_inq_varid(file%id, name, variable), name)
-    if (len(error) == 0) error = problem(file%path, nf90_get_var(file%id, variable, values), name)
-    if (len(error) == 0) call check_coefficients(file, variable, name, 'level', values, error)
-  end subroutine read_profile
-
-  !> As apply_attributes; values that are not finite are errors too.
-  subroutine check_coefficients(file, variable, name, axis, values, error)
-    type(climsim_file), intent(in) :: file
-    integer, intent(in) :: variable
-    character(len=*), intent(in) :: name
-    character(len=*), intent(in) :: axis
-    real(real64), intent(inout) :: values(:)
     character(len=:), allocatable, intent(out) :: error
     character(len=6) :: axes(2)
     real(real64) :: columns(size(values), 1)
-
-    axes(1) = axis
-    axes(2) = ''
-    columns(:, 1) = values
-    call apply_attributes(file, variable, name, axes, 1, columns, error)
-    values = columns(:, 1)
-    if (len(error) > 0 .or. all(ieee_is_finite(values))) return
-    error = file%path // ': ' // name // ': not all values are finite'
-  end subroutine check_coefficients
-
-  subroutine read_reference_pressure(file, pressure, error)
-    type(climsim_file), intent(in) :: file
-    real(real64), intent(out) :: pressure
-    character(len=:), allocatable, intent(out) :: error
-    real(real64) :: value(1)
     integer :: variable
 
-    pressure = 0.0_real64
-    error = problem(file%path, nf90_inq_varid(file%id, 'P0', variable), 'P0')
-    if (len(error) == 0) error = problem(file%path, nf90_get_var(file%id, variable, pressure), 'P0')
-    value = pressure
-    if (len(error) == 0) call check_coefficients(file, variable, 'P0', '', value, error)
-    pressure = value(1)
-  end subroutine read_reference_pressure
+    columns = 0.0_real64
+    axes(1) = axis
+    axes(2) = ''
+    error = problem(file%path, nf90_inq_varid(file%id, name, variable), name)
+    if (len(error) == 0) error = problem(file%path, nf90_get_var(file%id, variable, columns), name)
+    if (len(error) == 0) call apply_attributes(file, variable, name, axes, 1, columns, error)
+    values = columns(:, 1)
+    if (len(error) == 0 .and. .not. all(ieee_is_finite(values))) then
+      error = file%path // ': ' // name // ': not all values are finite'
+    end if
+  end subroutine read_coefficients
 
 end module climsim_files

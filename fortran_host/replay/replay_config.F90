@@ -1,119 +1,157 @@
-!> What a replay is told: the namelist /replay/ and the list of files.
+!> What a replay is told: the groups /replay/ and /emulator/ of a namelist file, and the list of
+!! files.
 module replay_config
   use, intrinsic :: iso_fortran_env, only: iostat_end, real64
+  use host_emulator_group, only: emulator_group
+  use host_namelists, only: namelist_file, namelist_group, namelist_unit, path_length, text_length
   implicit none (type, external)
   private
 
-  public :: replay_settings, read_settings, output_path, base_name
-
-  integer, parameter :: path_length = 4096
-  integer, parameter :: name_length = 64, max_names = 32
+  public :: replay_settings, read_settings, list_settings, output_path, base_name
 
   !> A path of its own length.
   type, public :: path_entry
     character(len=:), allocatable :: path
   end type path_entry
 
+  !> Group &replay.
+  type, extends(namelist_group) :: replay_group
+    character(len=path_length) :: files = ''             !! Text file with one mli file per line.
+    character(len=path_length) :: output_directory = ''  !! An existing folder.
+    character(len=path_length) :: grid_file = ''         !! File with P0, hyam, hybm; '': pressure
+                                                         !! is in each mli file.
+    integer :: pcols = 16                                !! Columns per chunk.
+    real(real64) :: time_step_s = 0.0_real64             !! Physics time step [s].
+    character(len=path_length) :: lock_file = ''  !! Held by all ranks while they live; '' for none.
+    character(len=text_length) :: created = ''    !! Date of the run, for attributes.
+  contains
+    procedure :: transfer, problem
+  end type replay_group
+
   !> The settings of one replay, checked.
   type :: replay_settings
-    character(len=:), allocatable :: package             !! Package file.
-    character(len=:), allocatable :: package_name        !! For attributes; '' if nobody said.
-    character(len=:), allocatable :: output_directory    !! An existing folder.
-    character(len=:), allocatable :: lock_file  !! Held by all ranks while they live; '' for none.
-    character(len=:), allocatable :: created  !! Date of the run, for attributes; '' if nobody said.
-    character(len=:), allocatable :: device              !! cpu, cuda, cuda:N or auto.
-    character(len=:), allocatable :: grid_file           !! File with P0, hyam, hybm; '' to read
-                                                         !! state_pmid from each file.
-    character(len=:), allocatable :: pinned_sha256       !! SHA-256 the package must have; not
-                                                         !! allocated if any will do.
+    type(replay_group) :: replay
+    type(emulator_group) :: emulator
     type(path_entry), allocatable :: files(:)            !! One mli file per step.
-    !> Constraints of the package that are left out.
-    character(len=name_length), allocatable :: constraints_off(:)
-    integer :: pcols = 16                                !! Columns per chunk.
-    integer :: threads = 1                               !! Threads within one operation.
-    integer :: micro_batch = 64                          !! Columns per forward on a CPU.
-    real(real64) :: time_step_s = 0.0_real64             !! Physics time step [s].
   end type replay_settings
 
 contains
 
-  !> Reads and checks the namelist file. error is '' or says what is wrong and where.
-  subroutine read_settings(file, settings, error)
-    character(len=*), intent(in) :: file
-    type(replay_settings), intent(out) :: settings
-    character(len=:), allocatable, intent(out) :: error
-    character(len=path_length) :: package, package_name, files, output_directory, grid_file, &
-                                  lock_file, created, device, pinned_sha256, message
-    character(len=name_length) :: constraints_off(max_names)
-    integer :: pcols, threads, micro_batch, unit, failed
-    real(real64) :: time_step_s
-    namelist /replay/ package, package_name, pinned_sha256, files, output_directory, grid_file, &
-      lock_file, created, device, pcols, threads, micro_batch, constraints_off, time_step_s
+  !> The groups of the file, with their defaults.
+  function groups_of(settings) result(file)
+    type(replay_settings), intent(inout), target :: settings
+    type(namelist_file) :: file
 
-    package = ''
-    package_name = ''
-    files = ''
-    output_directory = ''
-    grid_file = ''
-    lock_file = ''
-    created = ''
-    pinned_sha256 = ''
-    device = 'cpu'
-    constraints_off = ''
-    pcols = settings%pcols
-    threads = settings%threads
-    micro_batch = settings%micro_batch
-    time_step_s = settings%time_step_s
-    open (newunit=unit, file=file, status='old', action='read', iostat=failed, iomsg=message)
-    if (failed == 0) then
-      read (unit, nml=replay, iostat=failed, iomsg=message)
-      close (unit)
-    end if
-    settings%package = trim(package)
-    settings%package_name = trim(package_name)
-    settings%output_directory = trim(output_directory)
-    settings%lock_file = trim(lock_file)
-    settings%created = trim(created)
-    settings%grid_file = trim(grid_file)
-    if (len_trim(pinned_sha256) > 0) settings%pinned_sha256 = trim(pinned_sha256)
-    settings%device = trim(device)
-    settings%pcols = pcols
-    settings%threads = threads
-    settings%micro_batch = micro_batch
-    settings%constraints_off = pack(constraints_off, len_trim(constraints_off) > 0)
-    settings%time_step_s = time_step_s
-    if (failed == 0) message = settings_error(settings, trim(files))
-    if (len_trim(message) > 0) then
-      error = file // ': namelist /replay/: ' // trim(message)
+    call settings%emulator%entries%set_defaults()
+    call file%add('replay', settings%replay, is_needed=.true.)
+    call file%add('emulator', settings%emulator, is_needed=.true.)
+  end function groups_of
+
+  !> Reads and checks the namelist file. error is '' or says what is wrong and where.
+  subroutine read_settings(path, settings, error)
+    character(len=*), intent(in) :: path
+    type(replay_settings), intent(out), target :: settings
+    character(len=:), allocatable, intent(out) :: error
+    type(namelist_file) :: file
+
+    file = groups_of(settings)
+    call file%read(path, error)
+    if (len(error) > 0) return
+    error = settings%replay%problem()
+    if (len(error) == 0) error = emulator_problem(settings%emulator)
+    if (len(error) > 0) then
+      error = path // ': ' // error
     else
-      call read_file_list(trim(files), settings%files, error)
+      call read_file_list(trim(settings%replay%files), settings%files, error)
     end if
   end subroutine read_settings
 
-  !> '' if the settings make sense.
-  pure function settings_error(settings, files) result(error)
-    type(replay_settings), intent(in) :: settings
-    character(len=*), intent(in) :: files
+  !> Writes every entry with its type and default.
+  subroutine list_settings(unit)
+    integer, intent(in) :: unit
+    type(replay_settings), target :: settings
+    type(namelist_file) :: file
+
+    file = groups_of(settings)
+    call file%list(unit)
+  end subroutine list_settings
+
+  subroutine transfer(self, file)
+    class(replay_group), intent(inout), target :: self
+    type(namelist_unit), intent(inout) :: file
+    character(len=:), pointer :: files, output_directory, grid_file, lock_file, created
+    integer, pointer :: pcols
+    real(real64), pointer :: time_step_s
+    namelist /replay/ files, output_directory, grid_file, pcols, time_step_s, lock_file, created
+
+    files => self%files
+    output_directory => self%output_directory
+    grid_file => self%grid_file
+    pcols => self%pcols
+    time_step_s => self%time_step_s
+    lock_file => self%lock_file
+    created => self%created
+    if (file%writing) then
+      write (file%unit, nml=replay, iostat=file%failed, iomsg=file%message)
+    else
+      read (file%unit, nml=replay, iostat=file%failed, iomsg=file%message)
+    end if
+  end subroutine transfer
+
+  !> '' if the settings make sense; else what is wrong with which entry.
+  pure function problem(self) result(error)
+    class(replay_group), intent(in) :: self
     character(len=:), allocatable :: error
 
     error = ''
-    if (len(settings%package) == 0) then
-      error = 'package is missing: name the package file'
-    else if (len(files) == 0) then
-      error = 'files is missing: name a text file with one mli file per line'
-    else if (len(settings%output_directory) == 0) then
-      error = 'output_directory is missing: name an existing folder'
-    else if (settings%pcols < 1) then
-      error = 'pcols must be 1 or more'
-    else if (.not. settings%time_step_s > 0.0_real64) then
-      error = &
-        'time_step_s is missing or not positive: give the physics time step in seconds, ' // &
-        '1200.0 for ClimSim'
-    else if (max(len(settings%package), len(files), len(settings%output_directory), &
-                 len(settings%grid_file), len(settings%lock_file)) == path_length) then
-      error = 'a path is too long'
+    if (len_trim(self%files) == 0) then
+      error = '/replay/ files is missing: name a text file with one mli file per line'
+    else if (len_trim(self%output_directory) == 0) then
+      error = '/replay/ output_directory is missing: name an existing folder'
+    else if (self%pcols < 1) then
+      error = '/replay/ pcols must be 1 or more'
+    else if (.not. self%time_step_s > 0.0_real64) then
+      error = '/replay/ time_step_s is missing or not positive: give the physics time step in ' // &
+              'seconds, 1200.0 for ClimSim'
+    else if (any(len_trim([self%files, self%output_directory, self%grid_file, self%lock_file]) &
+                 == path_length)) then
+      error = '/replay/: a path is too long'
     end if
-  end function settings_error
+  end function problem
+
+  !> A replay applies the whole answer of its package in every step.
+  function emulator_problem(emulator) result(error)
+    type(emulator_group), intent(in) :: emulator
+    character(len=:), allocatable :: error
+    type(emulator_group) :: default
+    character(len=14), allocatable :: refused(:)
+    integer :: i
+
+    call default%entries%set_defaults()
+    associate (e => emulator%entries, d => default%entries)
+      refused = pack([character(len=14) :: 'mode', 'variables', 'feedback', 'spin_up_steps', &
+                      'ramp', 'ramp_factor', 'ramp_steps', 'ramp_on_steps', 'ramp_off_steps', &
+                      'vertical_remap'], &
+                     [e%mode /= d%mode, any(e%variables /= d%variables), &
+                      e%feedback /= d%feedback, e%spin_up_steps /= d%spin_up_steps, &
+                      e%ramp /= d%ramp, abs(e%ramp_factor - d%ramp_factor) > 0.0_real64, &
+                      e%ramp_steps /= d%ramp_steps, e%ramp_on_steps /= d%ramp_on_steps, &
+                      e%ramp_off_steps /= d%ramp_off_steps, &
+                      e%vertical_remap /= d%vertical_remap])
+      error = ''
+      if (len_trim(e%package) == 0) then
+        error = '/emulator/ package is missing: name the package file'
+      else if (len_trim(e%package) == len(e%package)) then
+        error = '/emulator/ package: the path is too long'
+      else if (size(refused) > 0) then
+        do i = 1, size(refused)
+          error = error // ' ' // trim(refused(i))
+        end do
+        error = '/emulator/' // error // ': a replay has no physics of its own and the levels of ' &
+                // 'its files; leave this out'
+      end if
+    end associate
+  end function emulator_problem
 
   !> One path per line; empty lines are skipped.
   subroutine read_file_list(list, files, error)
@@ -175,7 +213,8 @@ contains
 
     path = base_name(input)
     at = index(path, '.mli.')
-    path = settings%output_directory // '/' // path(:at - 1) // '.mlo.' // path(at + len('.mli.'):)
+    path = trim(settings%replay%output_directory) // '/' // path(:at - 1) // '.mlo.' // &
+           path(at + len('.mli.'):)
   end function output_path
 
   pure function base_name(path) result(name)

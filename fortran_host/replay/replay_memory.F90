@@ -19,8 +19,7 @@ module replay_memory
     integer, private :: n_column = 0                 !! Of the last snapshot; 0 before the first.
     character(len=:), allocatable, private :: name   !! File of the last snapshot.
   contains
-    procedure :: follow
-    procedure :: remark
+    procedure :: follow, remark
   end type carried_memory
 
 contains

@@ -41,7 +41,7 @@ contains
     error = ''
     if (rank == 0) call create(path, input, fields, made_by, memory, output, error)
     call write_fields(output, fields, error)
-    if (rank == 0) call complete(output%netcdf_file, error)
+    if (rank == 0) call complete(output, error)
   end subroutine write_mlo
 
   subroutine create(path, input, fields, made_by, memory, output, error)
@@ -62,13 +62,10 @@ contains
     call attempt(error, path, nf90_def_var(output%id, 'ymd', nf90_int, output%ymd))
     call attempt(error, path, nf90_def_var(output%id, 'tod', nf90_int, output%tod))
     do i = 1, size(fields)
-      if (fields(i)%is_profile) then
-        call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, &
-                                               [column, level], output%variables(i)))
-      else
-        call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, [column], &
-                                               output%variables(i)))
-      end if
+      call attempt(error, path, nf90_def_var(output%id, fields(i)%name, nf90_double, &
+                                             pack([column, level], &
+                                                  [.true., fields(i)%is_profile]), &
+                                             output%variables(i)))
     end do
     call write_attributes(output, input, made_by, error)
     if (len(memory) > 0) then
@@ -93,7 +90,7 @@ contains
                    nf90_copy_att(input%id, nf90_global, trim(copied_attributes(i)), output%id, &
                                  nf90_global))
     end do
-    call put_provenance(output%netcdf_file, made_by, error)
+    call put_provenance(output, made_by, error)
     call attempt(error, output%path, nf90_put_att(output%id, nf90_global, 'climlink_source_file', &
                                                   input%path(index(input%path, '/', back=.true.) &
                                                              + 1:)))
@@ -123,13 +120,8 @@ contains
     do i = 1, size(fields)
       call gather_columns(fields(i)%values, columns)
       if (rank > 0 .or. len(error) > 0) cycle
-      if (fields(i)%is_profile) then
-        call attempt(error, output%path, nf90_put_var(output%id, output%variables(i), columns), &
-                     fields(i)%name)
-      else
-        call attempt(error, output%path, &
-                     nf90_put_var(output%id, output%variables(i), columns(:, 1)), fields(i)%name)
-      end if
+      call attempt(error, output%path, nf90_put_var(output%id, output%variables(i), columns), &
+                   fields(i)%name)
     end do
   end subroutine write_fields
 

@@ -7,9 +7,10 @@
 !! and the flux out at the top.
 program aqua_column_driver
   use aqua_column_physics, only: reference_physics
-  use aqua_column_types, only: allocate_inputs, allocate_outputs, column_inputs, column_outputs, &
-                               physics_parameters
+  use aqua_test_support, only: allocate_inputs
+  use aqua_column_types, only: allocate_outputs, column_inputs, column_outputs
   use aqua_constants, only: r8, seconds_per_day
+  use aqua_physics_settings, only: physics_parameters
   implicit none (type, external)
 
   integer, parameter :: n = 60

@@ -1,6 +1,7 @@
 !> What tests of the dynamics share: how a check fails, the levels of ClimSim, fields by spectra.
 module aqua_test_support
   use, intrinsic :: iso_fortran_env, only: int64
+  use aqua_column_types, only: column_inputs
   use aqua_constants, only: r8
   use aqua_grid, only: gaussian_grid, make_grid
   use aqua_grid_tendencies, only: grid_workspace
@@ -11,10 +12,21 @@ module aqua_test_support
   implicit none (type, external)
   private
 
-  public :: check, check_close, check_value, climsim_levels, random_numbers, random_spectra, &
-    sounding, synthesize_state, transform_of
+  public :: allocate_inputs, check, check_close, check_value, climsim_levels, random_numbers, &
+    random_spectra, sounding, synthesize_state, transform_of
 
 contains
+
+  !> Makes the profiles of a column, all zero.
+  pure subroutine allocate_inputs(n_level, inputs)
+    integer, intent(in) :: n_level
+    type(column_inputs), intent(inout) :: inputs
+    real(r8) :: zero(n_level)
+
+    zero = 0.0_r8
+    inputs = column_inputs(t=zero, q=zero, qc=zero, qi=zero, u=zero, v=zero, p_mid=zero, dp=zero, &
+                           p_int=[zero, 0.0_r8], ozone=zero, ch4=zero, n2o=zero)
+  end subroutine allocate_inputs
 
   subroutine check(passed, what)
     logical, intent(in) :: passed

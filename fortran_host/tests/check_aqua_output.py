@@ -37,6 +37,28 @@ FILES = [
         for day in ("0001-01-30", "0001-01-31", "0001-02-01")
     ),
 ]
+# The variables in the order of the numbers that test_aqua_output gives them, from 1 and from 31 on.
+GIVEN = """
+    state_t state_q0001 state_q0002 state_q0003 state_u state_v pbuf_ozone pbuf_CH4
+    pbuf_N2O pbuf_SOLIN pbuf_COSZRS pbuf_LHFLX pbuf_SHFLX pbuf_TAUX pbuf_TAUY
+    cam_in_ASDIR cam_in_ASDIF cam_in_ALDIR cam_in_ALDIF cam_in_LWUP cam_in_OCNFRAC
+    cam_in_ICEFRAC cam_in_LANDFRAC cam_in_SNOWHLAND cam_in_SNOWHICE
+"""
+MADE = """
+    cam_out_NETSW cam_out_FLWDS cam_out_PRECSC cam_out_PRECC cam_out_SOLS cam_out_SOLL cam_out_SOLSD
+    cam_out_SOLLD state_t state_q0001 state_q0002 state_q0003 state_u state_v
+"""
+# The order of the published files.
+MLI = """
+    cam_in_ALDIF cam_in_ALDIR cam_in_ASDIF cam_in_ASDIR cam_in_ICEFRAC cam_in_LANDFRAC
+    cam_in_LWUP cam_in_OCNFRAC cam_in_SNOWHICE cam_in_SNOWHLAND pbuf_COSZRS pbuf_LHFLX
+    pbuf_SHFLX pbuf_SOLIN pbuf_TAUX pbuf_TAUY state_pmid state_ps state_q0001 state_q0002
+    state_q0003 state_t state_u state_v pbuf_CH4 pbuf_N2O pbuf_ozone
+"""
+MLO = """
+    cam_out_FLWDS cam_out_NETSW cam_out_PRECC cam_out_PRECSC cam_out_SOLL cam_out_SOLLD
+    cam_out_SOLS cam_out_SOLSD state_q0001 state_q0002 state_q0003 state_t state_u state_v
+"""
 
 
 class Program:
@@ -98,6 +120,13 @@ class Program:
         return self.folder / name
 
 
+def value(number: int, rank: int) -> np.ndarray:
+    """Return the variable of this number in the second step, [level, column] or [column]."""
+    column = np.arange(1, COLUMNS + 1)
+    level = np.arange(1, LEVELS + 1)[:, None] if rank == 2 else 0
+    return (1000 * number + 200 + level) + 0.001 * column
+
+
 def check_pairs(program: Program) -> None:
     """The pairs have ClimSim's form, and are read by `climlink data prepare` with the values that
     were written.
@@ -121,13 +150,22 @@ def check_pairs(program: Program) -> None:
                 assert data["ymd"].dtype == np.int32
                 assert int(data["tod"][...]) == pair.stamp.second
     with netCDF4.Dataset(pairs[1].mli) as before, netCDF4.Dataset(pairs[1].mlo) as after:
-        column = np.arange(1, COLUMNS + 1)
-        row = np.arange(1, LEVELS + 1)[:, None]
-        assert np.array_equal(before["state_t"][...], (2000 + row) + 0.001 * column)
-        tendency = 1e-3 * (row * 2) + 1e-6 * column
-        assert np.array_equal(
-            after["state_t"][...], (2000 + row) + 0.001 * column + 1200.0 * tendency
+        given = {name: number for number, name in enumerate(GIVEN.split(), start=1)}
+        for name, number in given.items():
+            assert np.array_equal(before[name][...], value(number, before[name].ndim)), name
+        for number, name in enumerate(MADE.split(), start=31):
+            expected = value(number, after[name].ndim)
+            if name in given:
+                expected = value(given[name], 2) + 1200.0 * (1e-3 * expected)
+            n = LEVELS - 1 if name == "state_q0003" else None  # where all of the ice is taken
+            assert np.array_equal(after[name][:n], expected[:n]), name
+        assert np.array_equal(before["state_ps"][...], 1e5 - np.arange(1, COLUMNS + 1))
+        hyam, hybm = (0.5 * (h[1:] + h[:-1])[:, None] for h in (HYAI, HYBI))
+        np.testing.assert_allclose(
+            before["state_pmid"][...], 1e5 * hyam + hybm * before["state_ps"][...], rtol=1e-14
         )
+        assert list(before.variables) == ["ymd", "tod", *MLI.split()]
+        assert list(after.variables) == ["ymd", "tod", *MLO.split()]
         assert np.all((after["state_q0003"][-1] >= 0.0) & (after["state_q0003"][-1] < 1e-12)), (
             "all ice taken, and no negative water"
         )

@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import netCDF4
+import numpy as np
 import yaml
 
 PART, PROGRAM, LEVELS, FIXTURES, *MPIEXEC = sys.argv[1:]
@@ -138,7 +140,7 @@ def check_budgets(folder: Path) -> None:
 
 
 def check_dry(folder: Path) -> None:
-    """Rest stays at rest; Held and Suarez' forcing runs; mass is kept."""
+    """Rest stays at rest; Held and Suarez' forcing runs; half the time step makes the same day."""
     finished(
         namelist(
             folder,
@@ -151,6 +153,89 @@ def check_dry(folder: Path) -> None:
     finished(
         namelist(folder, "hs", physics="held_suarez", initial="rest_isothermal", case_name="hs")
     )
+    days = []
+    for steps in (STEPS_PER_DAY, 2 * STEPS_PER_DAY):
+        place = folder / str(steps)
+        place.mkdir()
+        wave = {"physics": "none", "initial": "baroclinic_wave", "perturbation_k": 0.0}
+        finished(namelist(place, n_step=steps, time_step_s=86400.0 / steps, **wave))
+        with netCDF4.Dataset(place / "out/history/case.eam.h1.0001-01-01-00000.nc") as data:
+            days.append(data["T"][...])
+    # Leapfrog and filter err by some 0.1 K; two days in one differ by 2 K.
+    assert np.abs(days[1] - days[0]).max() < 0.3, np.abs(days[1] - days[0]).max()
+
+
+# History fields that are what a pair has of the same step, as (file, name); T, U and V are those
+# before the host's own part, whose changes in a step are smaller than what tells them apart.
+SAME_IN_PAIR = {
+    "PRECT": ("mlo", "cam_out_PRECC"),
+    "PRECSC": ("mlo", "cam_out_PRECSC"),
+    "FSNS": ("mlo", "cam_out_NETSW"),
+    "FLDS": ("mlo", "cam_out_FLWDS"),
+    "SOLSD": ("mlo", "cam_out_SOLSD"),
+    "SOLLD": ("mlo", "cam_out_SOLLD"),
+    "SOLIN": ("mli", "pbuf_SOLIN"),
+    "LHFLX": ("next", "pbuf_LHFLX"),
+    "SHFLX": ("next", "pbuf_SHFLX"),
+    "TAUX": ("next", "pbuf_TAUX"),
+    "TAUY": ("next", "pbuf_TAUY"),
+}
+TENDENCIES = {"DTPHYS": "t", "DUPHYS": "u", "DVPHYS": "v"} | {
+    f"DQ{k}PHYS": f"q000{k}" for k in (1, 2, 3)
+}
+STATE = {"T": "t", "U": "u", "V": "v", "Q": "q0001", "CLDLIQ": "q0002", "CLDICE": "q0003"}
+
+
+def check_history(folder: Path) -> None:
+    """Every field of history is what the pairs have under its name, of the same step."""
+    path = namelist(folder, n_step=STEPS_PER_DAY + 1)
+    wanted = "history_daily_instantaneous = .true., climsim_from_step = 72, climsim_every_steps = 1"
+    path.write_text(path.read_text().replace("climsim_every_steps = 24", wanted))
+    finished(path)
+    pairs = folder / "out/climsim/train/0001-01"
+    with contextlib.ExitStack() as files:
+        opened = {
+            key: files.enter_context(netCDF4.Dataset(pairs / f"E3SM-MMF.{kind}.{stamp}.nc"))
+            for key, kind, stamp in (
+                ("mli", "mli", "0001-01-02-00000"),
+                ("mlo", "mlo", "0001-01-02-00000"),
+                ("next", "mli", "0001-01-02-01200"),
+            )
+        }
+        daily = folder / "out/history/case.eam.h1.0001-01-01-00000.nc"
+        history = files.enter_context(netCDF4.Dataset(daily))
+        field = {name: np.asarray(v[0]) for name, v in history.variables.items() if v.ndim > 1}
+        for name, (file, variable) in SAME_IN_PAIR.items():
+            assert np.array_equal(field[name], np.float32(opened[file][variable][...])), name
+        mli, mlo = opened["mli"], opened["mlo"]
+        for name, state in TENDENCIES.items():
+            change = (mlo[f"state_{state}"][...] - mli[f"state_{state}"][...]) / 1200.0
+            # The state's rounding over the time step, and that of the file.
+            noise = np.abs(mli[f"state_{state}"][...]).max() * 1e-18 + 1e-6 * np.abs(change).max()
+            assert np.abs(field[name] - change).max() < noise, name
+        longwave = mli["cam_in_LWUP"][...] - mlo["cam_out_FLWDS"][...]
+        assert np.array_equal(field["FLNS"], np.float32(longwave))
+        for name, state in STATE.items():
+            near = np.abs(field[name] - mlo[f"state_{state}"][...]).mean()
+            others = [
+                np.abs(field[n] - mlo[f"state_{state}"][...]).mean() for n in set(STATE) - {name}
+            ]
+            assert near < min(others), name
+        assert_paths(field, history)
+
+
+def assert_paths(field: dict[str, np.ndarray], history: netCDF4.Dataset) -> None:
+    """Water paths are the masses of the profiles, heights rise by the hypsometric equation."""
+    p = 1e5 * history["hyai"][:][:, None] + history["hybi"][:][:, None] * field["PS"]
+    mass = np.diff(p, axis=0) / 9.80616
+    for path, profile in (("TMQ", "Q"), ("TGCLDLWP", "CLDLIQ"), ("TGCLDIWP", "CLDICE")):
+        # Profiles are rounded to real32.
+        np.testing.assert_allclose(field[path], (mass * field[profile]).sum(axis=0), rtol=1e-5)
+    assert np.all(np.diff(field["Z3"], axis=0) < 0.0)
+    assert np.abs(field["OMEGA"]).max() < 10.0  # Pa/s
+    assert 260.0 < field["TS"].min() < field["TS"].max() < 305.0
+    assert 0.0 <= field["FSNT"].min() < 1.0, "no night"
+    assert field["FLUT"].min() > 50.0, "longwave never ends"
 
 
 def refused(path: Path, message: str, code: int = 1, ranks: int = 1) -> None:
@@ -237,7 +322,14 @@ def check_broken(folder: Path) -> None:
         (
             "climsim_nan",
             2 * STEPS_PER_DAY,
-            ("on day 2.0", "rank ", "column ", "ptend_q0001", "level 9", "of the 512 of the model"),
+            (
+                "on day 2.0",
+                "rank ",
+                "column ",
+                "ptend_q0001",
+                "level 10",
+                "(column 1 of this rank is column 1 of the 512 of the model)",
+            ),
         ),
         ("climsim_random", STEPS_PER_DAY, ("on day ", "column ")),
     ):
@@ -446,7 +538,7 @@ def check_faults(folder: Path) -> None:
             text.replace(
                 "&output", f"&emulator package = '{FIXTURES}/climsim_unknown.pt' /\n&output"
             ),
-            "state_omega cam_in_SST",
+            "inputs that the host does not give: state_omega",
         ),
         (
             text.replace("&output", f"&emulator package = '{FIXTURES}/climsim_v4.pt' /\n&output"),
@@ -456,7 +548,7 @@ def check_faults(folder: Path) -> None:
             text.replace(
                 "&output", f"&emulator package = '{FIXTURES}/climsim_mm_day.pt' /\n&output"
             ),
-            "cam_out_PRECC in m/s, not mm/day",
+            "cam_out_PRECC (host m/s, package mm/day)",
         ),
         (
             text.replace(
@@ -491,6 +583,7 @@ CHECKS = {
     "restart": check_restart,
     "budgets": check_budgets,
     "dry": check_dry,
+    "history": check_history,
     "faults": check_faults,
     "hybrid": check_hybrid,
     "shadow": check_shadow,

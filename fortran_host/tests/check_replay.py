@@ -1,5 +1,5 @@
-"""Checks climlink-replay on small files made here: check_replay.py values|numbers|faults FIXTURES
-PROGRAM MPIEXEC [FLAGS...].
+"""Checks climlink-replay on small files made here: check_replay.py table|values|numbers|faults
+FIXTURES PROGRAM MPIEXEC [FLAGS...].
 
 The packages of the fixtures multiply one input by a gain per output
 (fortran_bridge/tests/make_bridge_fixtures.py), so every value of the output files is known to the
@@ -24,6 +24,10 @@ from climlink.data.synthetic import replace_variable
 LEVELS = 60
 COLUMNS = 13
 STEP_S = 1200.0
+OF_EMULATOR = {
+    "package", "pinned_sha256", "micro_batch", "constraints_off", "mode", "spin_up_steps",
+    "ramp_factor", "variables", "vertical_remap", "tint",
+}  # fmt: skip
 PROFILES = {
     "state_t": 250.0,
     "state_q0001": 1e-3,
@@ -117,18 +121,19 @@ class Replay:
     def run(
         self, ranks: int, files: list[Path], out: str = "out", **settings: object
     ) -> subprocess.CompletedProcess[str]:
-        """Replay some files on some ranks; settings are namelist entries."""
+        """Replay some files on some ranks; settings are entries of /replay/, or of /emulator/."""
         (self.folder / out).mkdir(exist_ok=True)
         (self.folder / "files.txt").write_text("\n".join(map(str, files)) + "\n")
         entries: dict[str, object] = {
             "package": self.fixtures / "climsim_q.pt", "files": self.folder / "files.txt",
             "output_directory": self.folder / out, "time_step_s": STEP_S,
         }  # fmt: skip
-        lines = [
-            f"  {k} = {v if isinstance(v, int | float) else repr(str(v))}"
-            for k, v in (entries | settings).items()
-        ]
-        (self.folder / "replay.nml").write_text("&replay\n" + "\n".join(lines) + "\n/\n")
+        groups = {"replay": "", "emulator": ""}
+        for name, value in (entries | settings).items():
+            text = value if isinstance(value, int | float) else repr(str(value))
+            groups["emulator" if name in OF_EMULATOR else "replay"] += f"  {name} = {text}\n"
+        namelist = "".join(f"&{group}\n{lines}/\n" for group, lines in groups.items())
+        (self.folder / "replay.nml").write_text(namelist)
         return self.start(ranks, [str(self.folder / "replay.nml")])
 
     def start(self, ranks: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -140,6 +145,21 @@ class Replay:
             timeout=120,
             check=False,
         )
+
+
+def check_listing(replay: Replay) -> None:
+    """The program lists its entries with their types and defaults, without a namelist."""
+    done = replay.start(1, ["--list-settings"])
+    assert done.returncode == 0, done.stderr
+    entries = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
+    assert [tuple(e[:3]) for e in entries if e[0] == "replay"] == [
+        ("replay", "files", "text"), ("replay", "output_directory", "text"),
+        ("replay", "grid_file", "text"), ("replay", "pcols", "integer"),
+        ("replay", "time_step_s", "real"), ("replay", "lock_file", "text"),
+        ("replay", "created", "text"),
+    ]  # fmt: skip
+    for entry in ("device text 'cpu'", "trust_code logical F", "vertical_remap text 'none'"):
+        assert f"emulator {entry}" in done.stdout.splitlines(), done.stdout
 
 
 def check_file(path: Path, source: Path, values: dict[str, np.ndarray], stamp: int) -> None:
@@ -194,6 +214,16 @@ def check_values(replay: Replay) -> None:
             assert got.read_bytes() == (replay.folder / "out1_16" / name).read_bytes(), (
                 f"{ranks} ranks, pcols {pcols}: {name} differs"
             )
+
+
+def check_table(replay: Replay) -> None:
+    """Every variable of an mlo file has the values, unlike all others, that belong to its name."""
+    source = replay.folder / "E3SM-MMF.mli.0008-01-01-00000.nc"
+    values = mli_values(3, COLUMNS)
+    write_mli(source, values, 0)
+    done = replay.run(1, [source], "table")
+    assert done.returncode == 0, done.stderr
+    check_file(replay.folder / "table" / "E3SM-MMF.mlo.0008-01-01-00000.nc", source, values, 0)
 
 
 def saturation_vapor_pressure(t: np.ndarray) -> np.ndarray:
@@ -320,7 +350,7 @@ def check_meaningless_values(replay: Replay) -> None:
             "ICE: 1 .*default.* column 9",
         ),
         ("state_v", {"time": 2}, "state_v: holds 2 times; expected one time per file"),
-        ("state_v", {"units": "km/h"}, 'state_v.*the host has units "km/h"'),
+        ("state_v", {"units": "km/h"}, r"other units .*: state_v \(host km/h, package m/s\)"),
     ]
     for number, (name, fault, text) in enumerate(cases):
         path = replay.folder / f"E3SM-MMF.mli.meaningless{number}.nc"
@@ -370,6 +400,7 @@ def check_faults(replay: Replay) -> None:
     short = replay.folder / "E3SM-MMF.mli.short.nc"
     short.write_bytes(good.read_bytes()[:-8])
     lagged = {"package": replay.fixtures / "climsim_lagged.pt"}
+    humid = replay.fixtures / "climsim_rh.pt"
     cases: list[tuple[list[Path], dict[str, object], str]] = [
         ([replay.folder / "E3SM-MMF.mli.none.nc"], {}, r"E3SM-MMF.mli.none.nc: No such file"),
         ([truncated], {}, r"E3SM-MMF.mli.truncated.nc: .*truncated"),
@@ -379,27 +410,64 @@ def check_faults(replay: Replay) -> None:
             r"E3SM-MMF.mli.short.nc: the file is truncated: it has \d+ bytes, its header needs \d+ "
             r"or more",
         ),
-        ([faulty("missing", {"state_u": None})], {}, r"mli.missing.nc: .*state_u"),
+        (
+            [faulty("missing", {"state_u": None})],
+            {},
+            r"mli.missing.nc: rank 0: check: .*inputs that the host does not give: state_u \(near",
+        ),
+        (
+            [faulty("no_humidity", {"state_q0001": None})],
+            {"package": humid},
+            "mli.no_humidity.nc: a replay needs state_q0001, which the file does not hold",
+        ),
+        (
+            [faulty("no_pressure", {"state_pmid": None})],
+            {"package": humid},
+            "mli.no_pressure.nc: a replay needs state_pmid, which the file does not hold",
+        ),
         (
             [faulty("turned", {}, "state_v")],
             {},
             r"mli.turned.nc: state_v: expected dimensions \(lev, ncol\) or \(ncol\), found \(ncol, "
             r"lev\)",
         ),
-        ([faulty("flat", {"state_v": values["state_ps"]})], {}, r"mli.flat.nc: .*state_v"),
+        (
+            [faulty("flat", {"state_v": values["state_ps"]})],
+            {},
+            r"mli.flat.nc: .*other dims: state_v \(host \[\], package \[level\]\)",
+        ),
+        (
+            [faulty("much", {"state_v": values["state_ps"], "pbuf_SOLIN": None})],
+            {"package": replay.fixtures / "climsim_mm_day.pt"},
+            r"does not give: pbuf_SOLIN.*; other units .*: cam_out_PRECC \(host m/s, package mm/day"
+            r"\); other dims: state_v",
+        ),
         (
             [faulty("nan", {"state_t": nan})],
             {},
-            r"mli.nan.nc: rank 1: set: state_t: column 5 .*NaN",
+            r"mli.nan.nc: rank 1: send: state_t: column 6, level 4: NaN where a finite value",
         ),
         ([good], {"package": replay.fixtures / "climsim_26.pt"}, r"60.*26|26.*60"),
         ([good], {"time_step_s": 1800.0}, "1800"),
         ([good], {"package": replay.folder / "none.pt"}, "none.pt"),
         ([good], {"pinned_sha256": "0" * 64}, "SHA-256"),
-        ([good], lagged, "state_t_dyn, clat.*single snapshots"),
+        (
+            [good],
+            lagged,
+            r"does not give: state_t_dyn \(near.*\), clat.*single snapshots .*, and state_rh",
+        ),
         ([good], {"output_directory": replay.folder / "nowhere"}, "nowhere"),
         ([good], {"pcols": 0}, "pcols"),
-        ([good], {"colour": 1}, "replay.nml: namelist /replay/: .*colour"),
+        ([good], {"colour": 1}, "replay.nml: /replay/: .*colour"),
+        ([good], {"tint": 1}, "replay.nml: /emulator/: .*tint"),
+        ([good], {"package": ""}, "replay.nml: /emulator/ package is missing"),
+        ([good], {"micro_batch": 1}, "micro_batch is .*1.*2 or more"),
+        (
+            [good],
+            {"mode": "shadow", "spin_up_steps": 2, "vertical_remap": "conservative"},
+            "/emulator/ mode spin_up_steps vertical_remap: a replay has no physics of its own",
+        ),
+        ([good], {"ramp_factor": 0.5}, "/emulator/ ramp_factor: a replay"),
         ([good, good], {}, "twice"),
         ([replay.folder / "other.nc"], {}, "other.nc is not named like an mli file"),
     ]
@@ -419,9 +487,12 @@ def main() -> None:
     part, fixtures, program, *mpiexec = sys.argv[1:]
     with tempfile.TemporaryDirectory() as name:
         replay = Replay(Path(fixtures), program, mpiexec, Path(name))
-        if part == "values":
-            check_values(replay)
+        if part == "table":
+            check_table(replay)
             check_humidity(replay)
+        elif part == "values":
+            check_listing(replay)
+            check_values(replay)
             check_declared_values(replay)
         elif part == "numbers":
             check_meaningless_values(replay)

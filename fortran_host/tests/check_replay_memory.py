@@ -86,7 +86,10 @@ def check_faults(replay: Replay) -> None:
     """A name that the files have, an input that is no column, a date that does not exist."""
     good, _ = snapshot(replay.folder, "0008-04-01-00000", COLUMNS, 0)
     wrong, _ = snapshot(replay.folder, "0008-02-29-00000", COLUMNS, 0)
-    doubled = f"{good.name}: a carried variable that the host also sets: state_pmid"
+    doubled = (
+        rf"{good.name}: .*inputs that the host gives, but the emulator keeps by itself: state_pmid "
+        r"\(carried\): give it another name in the package"
+    )
     shape = r"this host has columns, .*; the package has the input neighbours \[level, unit\]"
     date = f"{wrong.name}: ymd 80229 with tod 0 is not a time of the no-leap calendar"
     for source, package, text in [

@@ -3,9 +3,9 @@
 !! modules have them, and not taken from the modules.
 program test_aqua_closures
   use aqua_column_physics, only: freeze_convective, total_cover
-  use aqua_column_types, only: physics_parameters
   use aqua_condensation, only: cloud_fraction_of, condense, precipitate
   use aqua_constants, only: r8
+  use aqua_physics_settings, only: physics_parameters
   use aqua_saturation, only: liquid_fraction, saturation_specific_humidity
   use aqua_test_support, only: check, check_close, check_value
   implicit none (type, external)

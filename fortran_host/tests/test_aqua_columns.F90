@@ -1,12 +1,12 @@
 !> Convection, mixing of momentum, condensation and precipitation of the embedded model against
 !! closed forms. The first argument is the file of levels.
 program test_aqua_columns
-  use aqua_column_types, only: physics_parameters
   use aqua_condensation, only: cloud_fraction_of, condense, precipitate, settle_phase
   use aqua_constants, only: dry_air_gas, gravity, heat_capacity, latent_fusion, &
                             latent_vaporization, r8, water_vapor_gas
   use aqua_convection, only: convect, mix_momentum
   use aqua_levels, only: hybrid_levels, interface_pressure, midpoint_pressure
+  use aqua_physics_settings, only: physics_parameters
   use aqua_saturation, only: liquid_fraction, saturation_specific_humidity
   use aqua_test_support, only: check, check_close, climsim_levels, random_numbers, sounding
   implicit none (type, external)

@@ -3,15 +3,15 @@
 !! (make_bridge_fixtures.py), so every answer is known to the last bit of real32.
 program test_aqua_hybrid
   use, intrinsic :: iso_fortran_env, only: real32
-  use aqua_column_table, only: column_table, output_table
+  use aqua_column_table, only: input_columns, output_columns
   use aqua_constants, only: r8
   use aqua_hybrid, only: coupling_state, hybrid_physics
   use climlink_coupling, only: climlink_coupling_policy
   use climlink_humidity, only: relative_humidity
   use host_parallel, only: end_parallel, rank, require
   use hybrid_test_columns, only: advance, check, check_error, dt, equal, failures, first, &
-    inputs_of, latitudes, n, n_level, &
-                                 open_package, product_of, reference_of, refused, share, start_test
+                                 inputs_of, latitudes, n, n_level, open_package, &
+                                 product_of, reference_of, refused, share, start_test
   implicit none (type, external)
 
   call start_test('test_aqua_hybrid')
@@ -30,24 +30,13 @@ program test_aqua_hybrid
 
 contains
 
-  !> State variable of inputs_of after the reference's or other tendencies of a step.
-  function after(step, name, tendency) result(values)
-    integer, intent(in) :: step
-    character(len=*), intent(in) :: name
-    real(r8), intent(in) :: tendency(:, :)
-    real(r8), allocatable :: values(:, :)
-    type(column_table) :: inputs
-
-    inputs = inputs_of(step)
-    values = inputs%section(name) + dt * tendency
-  end function after
-
   !> Inputs that are the host's own, whatever the package's set of inputs.
   subroutine answers(name, humidity)
     character(len=*), intent(in) :: name, humidity
-    type(hybrid_physics) :: hybrid
+    type(hybrid_physics), target :: hybrid
     type(climlink_coupling_policy) :: policy
-    type(column_table) :: inputs, applied, emulated
+    type(input_columns) :: inputs
+    type(output_columns) :: applied
     character(len=:), allocatable :: error
     real(r8), allocatable :: q(:, :), ice(:, :)
     integer :: step
@@ -57,34 +46,35 @@ contains
     call check(error == '', name // ': ' // error)
     if (error /= '') return
     do step = 1, 3
-      call advance(hybrid, step, applied, emulated)
+      call advance(hybrid, step, applied)
       call check(hybrid%needs_emulator() .eqv. step > 2, name // ': spin-up')
     end do
     inputs = inputs_of(3)
-    q = inputs%section('state_q0001')
-    if (humidity == 'state_rh') q = relative_humidity(inputs%section('state_t'), q, &
-                                                      inputs%section('state_pmid'))
-    call check(equal(applied%values, emulated%values), name // ': the emulator is applied')
-    call check(equal(emulated%section('ptend_t'), &
-                     product_of(inputs%section('state_t'), 1e-6_real32)), name // ': ptend_t')
-    call check(equal(emulated%section('ptend_q0001'), product_of(q, -1e-5_real32)), &
+    q = inputs%q
+    if (humidity == 'state_rh') q = relative_humidity(inputs%t, q, &
+                                                      inputs%p_mid)
+    call check(equal(applied%values, hybrid%emulated%values), name // ': the emulator is applied')
+    call check(equal(hybrid%emulated%dtdt, &
+                     product_of(inputs%t, 1e-6_real32)), name // ': ptend_t')
+    call check(equal(hybrid%emulated%dqdt, product_of(q, -1e-5_real32)), &
                name // ': ptend_q0001')
-    ice = inputs%section('state_q0003')
-    call check(equal(emulated%section('ptend_q0003'), product_of(ice, -2e-5_real32)), &
+    ice = inputs%qi
+    call check(equal(hybrid%emulated%dqidt, product_of(ice, -2e-5_real32)), &
                name // ': ptend_q0003')
-    call check(equal(emulated%section('ptend_v'), &
-                     product_of(inputs%section('state_v'), 2e-5_real32)), name // ': ptend_v')
-    call check(equal(emulated%section('cam_out_FLWDS'), &
-                     product_of(inputs%section('cam_in_LWUP'), 0.75_real32)), name // ': FLWDS')
-    call check(equal(emulated%section('cam_out_SOLLD'), &
-                     product_of(inputs%section('pbuf_SOLIN'), 0.05_real32)), name // ': SOLLD')
+    call check(equal(hybrid%emulated%dvdt, &
+                     product_of(inputs%v, 2e-5_real32)), name // ': ptend_v')
+    call check(equal(hybrid%emulated%flwds, &
+                     product_of(inputs%lwup, 0.75_real32)), name // ': FLWDS')
+    call check(equal(hybrid%emulated%solld, &
+                     product_of(inputs%solin, 0.05_real32)), name // ': SOLLD')
   end subroutine answers
 
   !> climsim_v4.pt hands through what only the coupling can know.
   subroutine lagged_answers()
-    type(hybrid_physics) :: hybrid
+    type(hybrid_physics), target :: hybrid
     type(climlink_coupling_policy) :: policy
-    type(column_table) :: now, before, applied(3), emulated
+    type(input_columns) :: now, before
+    type(output_columns) :: applied(3)
     character(len=:), allocatable :: error
     real(r8) :: was(n_level, n), is(n_level, n), latitude(n)
     integer :: step, i
@@ -93,41 +83,41 @@ contains
     call open_package(hybrid, 'climsim_v4.pt', policy, error)
     call check(error == '', 'climsim_v4.pt: ' // error)
     do step = 1, 3
-      call advance(hybrid, step, applied(step), emulated)
+      call advance(hybrid, step, applied(step))
     end do
     now = inputs_of(1)
-    was = after(1, 'state_t', applied(1)%section('ptend_t'))
-    call check(equal(emulated%section('ptend_t'), &
-                     product_of((was - now%section('state_t')) / dt, 1.0_real32)), &
+    was = now%t + dt * applied(1)%dtdt
+    call check(equal(hybrid%emulated%dtdt, &
+                     product_of((was - now%t) / dt, 1.0_real32)), &
                      'tm_state_t_prvphy')
-    now = inputs_of(3)
-    was = after(2, 'state_u', applied(2)%section('ptend_u'))
-    call check(equal(emulated%section('ptend_u'), &
-                     product_of((now%section('state_u') - was) / dt, 1.0_real32)), 'state_u_dyn')
-    was = after(2, 'state_q0001', applied(2)%section('ptend_q0001'))
-    was = was + after(2, 'state_q0002', applied(2)%section('ptend_q0002'))
-    was = was + after(2, 'state_q0003', applied(2)%section('ptend_q0003'))
-    is = (now%section('state_q0001') + now%section('state_q0002')) + now%section('state_q0003')
-    call check(equal(emulated%section('ptend_q0001'), product_of((is - was) / dt, 1.0_real32)), &
-               'state_q0_dyn')
     before = inputs_of(2)
+    now = inputs_of(3)
+    was = before%u + dt * applied(2)%dudt
+    call check(equal(hybrid%emulated%dudt, &
+                     product_of((now%u - was) / dt, 1.0_real32)), 'state_u_dyn')
+    was = before%q + dt * applied(2)%dqdt
+    was = was + (before%qc + dt * applied(2)%dqcdt)
+    was = was + (before%qi + dt * applied(2)%dqidt)
+    is = (now%q + now%qc) + now%qi
+    call check(equal(hybrid%emulated%dqdt, product_of((is - was) / dt, 1.0_real32)), &
+               'state_q0_dyn')
     latitude = latitudes()
-    call check(equal(emulated%section('cam_out_FLWDS'), &
-                     product_of(before%section('state_ps'), 1.0_real32)), 'tm_state_ps')
-    call check(equal(emulated%section('cam_out_NETSW'), &
-                     reshape([(real(first + i - 1, r8), i=1, n)], [1, n])), 'icol')
-    call check(equal(emulated%section('cam_out_SOLS'), &
-                     product_of(reshape(cos(latitude), [1, n]), 1.0_real32)), 'clat')
-    call check(equal(emulated%section('cam_out_SOLL'), &
-                     product_of(reshape(sin(latitude), [1, n]), 1.0_real32)), 'slat')
+    call check(equal(hybrid%emulated%flwds, &
+                     product_of(before%ps, 1.0_real32)), 'tm_state_ps')
+    call check(equal(hybrid%emulated%netsw, &
+                     [(real(first + i - 1, r8), i=1, n)]), 'icol')
+    call check(equal(hybrid%emulated%sols, &
+                     product_of(cos(latitude), 1.0_real32)), 'clat')
+    call check(equal(hybrid%emulated%soll, &
+                     product_of(sin(latitude), 1.0_real32)), 'slat')
   end subroutine lagged_answers
 
   !> Stopped after any step and taken up by another object: every bit as without a stop.
   subroutine restarts()
     integer, parameter :: n_last = 6
-    type(hybrid_physics) :: whole, resumed
+    type(hybrid_physics), target :: whole, resumed
     type(climlink_coupling_policy) :: policy
-    type(column_table) :: applied, emulated, again
+    type(output_columns) :: applied, again
     character(len=:), allocatable :: error
     type(coupling_state) :: state
     integer :: stop_at, step
@@ -139,15 +129,15 @@ contains
       call open_package(whole, 'climsim_v4.pt', policy, error)
       call open_package(resumed, 'climsim_v4.pt', policy, error)
       do step = 1, stop_at
-        call advance(whole, step, applied, emulated)
+        call advance(whole, step, applied)
       end do
       call whole%gather(state)
       call share(whole%lags%state_size(), state%lags)
       call resumed%scatter(state, first, error)
       call check(error == '', 'scatter: ' // error)
       do step = stop_at + 1, n_last
-        call advance(whole, step, applied, emulated)
-        call advance(resumed, step, again, emulated)
+        call advance(whole, step, applied)
+        call advance(resumed, step, again)
         call check(equal(applied%values, again%values), 'a restart changes nothing')
       end do
       call whole%emulator%close()
@@ -156,63 +146,58 @@ contains
   end subroutine restarts
 
   subroutine partial_coupling()
-    type(hybrid_physics) :: hybrid
+    type(hybrid_physics), target :: hybrid
     type(climlink_coupling_policy) :: policy
-    type(column_table) :: applied, emulated, reference
+    type(output_columns) :: applied, reference
     character(len=:), allocatable :: error
-    integer :: row
 
     policy%mode = 'partial'
     policy%variables = [character(len=16) :: 'ptend_q0002', 'cam_out_PRECC']
     policy%ramp_factor = 0.25_r8
     call open_package(hybrid, 'climsim_q.pt', policy, error)
     call check(error == '', 'partial: ' // error)
-    call advance(hybrid, 1, applied, emulated)
+    call advance(hybrid, 1, applied)
     call check(hybrid%needs_reference() .and. .not. hybrid%reference_feeds_back(), &
                'partial: both feed back')
     reference = reference_of(1)
-    do row = 1, size(reference%values, 1)
-      if ((row > 2 * n_level .and. row <= 3 * n_level) &
-          .or. row == reference%row('cam_out_PRECC')) then
-        reference%values(row, :) = 0.75_r8 * reference%values(row, :) &
-          + 0.25_r8 * emulated%values(row, :)
-      end if
-    end do
+    reference%dqcdt = 0.75_r8 * reference%dqcdt + 0.25_r8 * hybrid%emulated%dqcdt
+    reference%precc = 0.75_r8 * reference%precc + 0.25_r8 * hybrid%emulated%precc
     call check(equal(applied%values, reference%values), &
                'partial: blended are the listed outputs only')
   end subroutine partial_coupling
 
   subroutine shadow_of_the_reference()
-    type(hybrid_physics) :: hybrid
+    type(hybrid_physics), target :: hybrid
     type(climlink_coupling_policy) :: policy
-    type(column_table) :: applied, emulated, reference
+    type(output_columns) :: applied, reference
     character(len=:), allocatable :: error
 
     policy%mode = 'shadow'
     call open_package(hybrid, 'climsim_q.pt', policy, error)
     call check(error == '', 'shadow: ' // error)
-    call advance(hybrid, 1, applied, emulated)
+    call advance(hybrid, 1, applied)
     reference = reference_of(1)
     call check(hybrid%shadows() .and. hybrid%reference_feeds_back(), &
                'shadow: the reference feeds back')
     call check(equal(applied%values, reference%values), 'shadow: the reference is applied')
-    call check(equal(hybrid%other(reference, emulated), emulated%values), &
+    call check(equal(hybrid%other(reference), hybrid%emulated%values), &
                'shadow: the emulator is recorded')
     hybrid%policy%feedback = 'emulator'
-    call advance(hybrid, 2, applied, emulated)
+    call advance(hybrid, 2, applied)
     reference = reference_of(2)
-    call check(.not. hybrid%reference_feeds_back() .and. equal(applied%values, emulated%values), &
+    call check(.not. hybrid%reference_feeds_back() &
+               .and. equal(applied%values, hybrid%emulated%values), &
                'shadow: the emulator is applied')
-    call check(equal(hybrid%other(reference, emulated), reference%values), &
+    call check(equal(hybrid%other(reference), reference%values), &
                'shadow: the reference is recorded')
   end subroutine shadow_of_the_reference
 
   subroutine without_package()
-    type(hybrid_physics) :: hybrid
-    type(column_table) :: applied, emulated, reference
+    type(hybrid_physics), target :: hybrid
+    type(output_columns) :: applied, reference
     type(coupling_state) :: state
 
-    call advance(hybrid, 1, applied, emulated)
+    call advance(hybrid, 1, applied)
     reference = reference_of(1)
     call check(hybrid%needs_reference() .and. .not. (hybrid%needs_emulator() &
       .or. hybrid%shadows()), 'no package: the reference')
@@ -230,9 +215,11 @@ contains
     call refused('no_such_file.pt', policy, 'no_such_file.pt')
     call refused('climsim_26.pt', policy, '26')
     call refused('climsim_unknown.pt', policy, &
-                 'this host cannot provide the inputs state_omega cam_in_SST')
+                 'inputs that the host does not give: state_omega')
+    call refused('climsim_unknown.pt', policy, 'cam_in_SST')
     call refused('climsim_v6.pt', policy, &
-                 'lagged inputs need two steps of the reference physics first')
+                 "lagged inputs need 2 steps of the host's own physics first: set " // &
+                 'spin_up_steps in /emulator/ to 2 or more, not 0')
     partial%mode = 'partial'
     partial%variables = ['ptend_w']
     call refused('climsim_q.pt', partial, "no output 'ptend_w'")
@@ -241,17 +228,18 @@ contains
   !> Its ptend_v does not fit into real32: the message names rank, variable and column. A rank
   !! without columns has none that fails.
   subroutine broken_emulator()
-    type(hybrid_physics) :: hybrid
+    type(hybrid_physics), target :: hybrid
     type(climlink_coupling_policy) :: policy
-    type(column_table) :: emulated
+    type(input_columns) :: inputs
     character(len=:), allocatable :: error
     character(len=16) :: text
 
     call open_package(hybrid, 'climsim_overflow.pt', policy, error)
     call check(error == '', 'climsim_overflow.pt: ' // error)
-    emulated = output_table(n_level, n)
-    call hybrid%begin(1, inputs_of(1))
-    call hybrid%run(inputs_of(1), emulated, error)
+    inputs = inputs_of(1)
+    hybrid%inputs%values = inputs%values
+    call hybrid%begin(1)
+    call hybrid%run(error)
     if (n == 0) then
       call check(error == '', 'no columns: ' // error)
       return
@@ -259,7 +247,7 @@ contains
     write (text, '(a,i0)') 'rank ', rank
     call check_error(error, trim(text))
     call check_error(error, 'ptend_v')
-    call check_error(error, 'column 0')
+    call check_error(error, 'column 1')
   end subroutine broken_emulator
 
 end program test_aqua_hybrid

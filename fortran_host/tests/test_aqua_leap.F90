@@ -3,7 +3,8 @@
 !! zonal harmonic. The first argument is the file of levels.
 program test_aqua_leap
   use aqua_constants, only: r8, seconds_per_day
-  use aqua_dynamics, only: dynamical_core, dynamics_settings
+  use aqua_dynamics, only: dynamical_core
+  use aqua_dynamics_settings, only: dynamics_settings
   use aqua_grid, only: gaussian_grid, make_grid
   use aqua_initial, only: initial_state
   use aqua_levels, only: hybrid_levels, midpoint_pressure

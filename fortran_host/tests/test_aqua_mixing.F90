@@ -4,14 +4,15 @@
 program test_aqua_mixing
   use aqua_boundary_layer, only: surface_and_boundary_layer
   use aqua_column_physics, only: reference_physics
-  use aqua_column_types, only: allocate_inputs, allocate_outputs, column_inputs, column_outputs, &
-                               physics_parameters
+  use aqua_column_types, only: allocate_outputs, column_inputs, column_outputs
   use aqua_constants, only: r8
   use aqua_convection, only: convect, mix_momentum
   use aqua_levels, only: hybrid_levels, interface_pressure, midpoint_pressure
+  use aqua_physics_settings, only: physics_parameters
   use aqua_saturation, only: liquid_fraction, saturation_specific_humidity
   use aqua_surface, only: ocean_albedo
-  use aqua_test_support, only: check, check_close, check_value, climsim_levels, sounding
+  use aqua_test_support, only: allocate_inputs, check, check_close, check_value, climsim_levels, &
+                               sounding
   implicit none (type, external)
 
   ! E3SM's

@@ -5,16 +5,17 @@
 !! argument is the file of levels.
 program test_aqua_optics
   use aqua_column_physics, only: reference_physics, total_cover
-  use aqua_column_types, only: allocate_inputs, allocate_outputs, column_inputs, column_outputs, &
-      physics_parameters
+  use aqua_column_types, only: allocate_outputs, column_inputs, column_outputs
   use aqua_condensation, only: cloud_fraction_of
   use aqua_constants, only: pi, r8
   use aqua_gases, only: gas_profiles
   use aqua_levels, only: hybrid_levels, interface_pressure, midpoint_pressure
   use aqua_longwave, only: band_fractions, longwave, n_band, n_term
+  use aqua_physics_settings, only: physics_parameters
   use aqua_shortwave, only: shortwave, shortwave_result
   use aqua_sun, only: solar_declination
-  use aqua_test_support, only: check, check_close, check_value, climsim_levels, sounding
+  use aqua_test_support, only: allocate_inputs, check, check_close, check_value, climsim_levels, &
+                               sounding
   implicit none (type, external)
 
   real(r8), parameter :: g = 9.80616_r8, solin = 1000.0_r8

@@ -8,16 +8,17 @@
 !!     test_aqua_output restart PATH TRUNCATION LEVELS CONFIGURATION   opens a restart
 program test_aqua_output
   use, intrinsic :: iso_fortran_env, only: error_unit, input_unit, output_unit
-  use host_calendar, only: calendar_day, days_since_start, model_time, operator(==), parse_stamp, &
-    stamp, starts_day, starts_hour, &
-                           starts_month, time_after, tod, ymd
-  use aqua_climsim_output, only: climsim_record, write_climsim_pair, write_grid_file
-  use aqua_column_table, only: column_table, input_table, output_table
+  use host_calendar, only: calendar_day, days_since_start, model_time, parse_stamp, stamp, &
+                           starts, time_after, ymd
+  use aqua_climsim_output, only: write_climsim_pair, write_grid_file
+  use aqua_column_table, only: input_columns, output_columns
   use aqua_constants, only: r8
   use aqua_grid, only: gaussian_grid, make_grid
   use aqua_history, only: history_field, history_stream
   use aqua_levels, only: hybrid_levels, make_levels, midpoint_pressure
   use aqua_restart, only: restart_file, restart_identity
+  use netcdf_files, only: close_file, complete
+  use numbered_columns, only: number_inputs, number_outputs
   implicit none (type, external)
 
   real(r8), parameter :: dt = 1200.0_r8
@@ -91,29 +92,38 @@ contains
                       'a year has 365 days')
     call require_true(stamp(time_after(start, 365 * 72 - 1, dt)) == '0001-12-31-85200', &
                       'last step of a year')
-    call require_true(time_after(start, 2000000000, dt) == model_time(27777777, 67200), &
+    call require_true(same(time_after(start, 2000000000, dt), model_time(27777777, 67200)), &
                       'times far beyond 32 bits of seconds')
-    call require_true(time_after(model_time(1, 0), -1, dt) == model_time(0, 85200), 'a step back')
+    call require_true(same(time_after(model_time(1, 0), -1, dt), model_time(0, 85200)), &
+                      'a step back')
     call require_true(abs(calendar_day(start) - 1.0_r8) <= 0.0_r8, 'January 1, 0 UTC is day 1.0')
     call require_true(abs(calendar_day(model_time(365 + 31, 43200)) - 32.5_r8) <= 0.0_r8, &
                       'February 1, noon is day 32.5')
     call require_true(abs(days_since_start(model_time(365, 21600)) - 365.25_r8) <= 0.0_r8, &
                       'days since the start')
-    call require_true(starts_month(model_time(31, 0)) &
-                      .and. .not. starts_month(model_time(31, 1200)), 'months')
-    call require_true(starts_day(model_time(3, 0)) .and. .not. starts_day(model_time(3, 3600)), &
+    call require_true(starts(model_time(31, 0), 'month') &
+                      .and. .not. starts(model_time(31, 1200), 'month'), 'months')
+    call require_true(starts(model_time(3, 0), 'day') &
+                      .and. .not. starts(model_time(3, 3600), 'day'), &
                       'days')
-    call require_true(starts_hour(model_time(3, 3600)) &
-                      .and. .not. starts_hour(model_time(3, 1200)), 'hours')
+    call require_true(starts(model_time(3, 3600), 'hour') &
+                      .and. .not. starts(model_time(3, 1200), 'hour'), 'hours')
     month_starts = 0
     do day = 0, 3 * 365 - 1
       time = model_time(day, modulo(day * 1200, 86400))
       call check_round_trip(time)
-      if (starts_month(model_time(day, 0))) month_starts = month_starts + 1
+      if (starts(model_time(day, 0), 'month')) month_starts = month_starts + 1
     end do
     call require_true(month_starts == 36, 'a year has twelve months')
     call check_bad_stamps()
   end subroutine check_calendar
+
+  pure function same(a, b)
+    type(model_time), intent(in) :: a, b
+    logical :: same
+
+    same = a%day_number == b%day_number .and. a%second == b%second
+  end function same
 
   subroutine check_round_trip(time)
     type(model_time), intent(in) :: time
@@ -122,7 +132,7 @@ contains
 
     call parse_stamp(stamp(time), again, error)
     call require_none(error)
-    call require_true(again == time .and. tod(time) == again%second, 'stamp ' // stamp(time))
+    call require_true(same(again, time), 'stamp ' // stamp(time))
   end subroutine check_round_trip
 
   subroutine check_bad_stamps()
@@ -139,59 +149,34 @@ contains
     end do
   end subroutine check_bad_stamps
 
-  !> Two consecutive pairs and the grid file; values grow by row and column.
+  !> Two consecutive pairs and the grid file.
   subroutine write_pairs(folder)
     character(len=*), intent(in) :: folder
-    type(column_table) :: before, made
-    type(climsim_record) :: record
+    type(input_columns) :: before
+    type(output_columns) :: made
     type(model_time) :: time
     character(len=:), allocatable :: error
-    integer :: step
+    integer :: step, column
 
     call parse_stamp(start_text, time, error)
     call require_none(error)
-    before = input_table(levels%n_level, grid%n_column)
-    made = output_table(levels%n_level, grid%n_column)
+    call before%make(levels%n_level, grid%n_column)
+    call made%make(levels%n_level, grid%n_column)
     call write_grid_file(folder // '/aqua_grid-info.nc', grid, levels, error)
     call require_none(error)
     do step = 1, 2
-      call fill(before, made, step)
+      call number_inputs(before, step)
+      do column = 1, grid%n_column
+        before%ps(column) = 1.0e5_r8 - real(column, r8)
+        before%p_mid(:, column) = midpoint_pressure(levels, before%ps(column))
+      end do
+      call number_outputs(made, step)
+      ! Takes all of the ice of the lowest level.
+      made%dqidt(levels%n_level, :) = -before%qi(levels%n_level, :) / dt
       call write_climsim_pair(folder, time_after(time, step - 1, dt), before, made, dt, error)
       call require_none(error)
     end do
-    call record%begin('mlo', levels%n_level, grid%n_column)
-    call record%add_table(made)
-    call record%write(folder, time, error)
-    call require_true(index(error, 'state_q0001 was not given') > 0, &
-                      'a record that is not complete: ' // error)
-    call record%begin('mli', levels%n_level, grid%n_column)
-    call record%add('state_t', made%values(1, :))
-    call record%write(folder, time, error)
-    call require_true(index(error, 'state_t has the wrong rank') > 0, &
-                      'a profile given as a scalar: ' // error)
   end subroutine write_pairs
-
-  subroutine fill(before, made, step)
-    type(column_table), intent(inout) :: before
-    type(column_table), intent(inout) :: made
-    integer, intent(in) :: step
-    integer :: column, row, first
-
-    do column = 1, grid%n_column
-      before%values(:, column) = [(real(step * 1000 + row, r8) + 0.001_r8 * real(column, r8), &
-                                   row = 1, size(before%values, 1))]
-      made%values(:, column) = [(1.0e-3_r8 * real(row * step, r8) + 1.0e-6_r8 * real(column, r8), &
-                                 row = 1, size(made%values, 1))]
-      before%values(before%row('state_ps'), column) = 1.0e5_r8 - real(column, r8)
-      first = before%row('state_pmid')
-      before%values(first:first + levels%n_level - 1, column) = midpoint_pressure(levels, 1.0e5_r8 &
-        - real(column, r8))
-    end do
-    first = made%row('ptend_q0003')
-    ! Takes all of the ice of the lowest level.
-    made%values(first + levels%n_level - 1, :) = -before%values(before%row('state_q0003') &
-                                                                + levels%n_level - 1, :) / dt
-  end subroutine fill
 
   !> Runs the steps first + 1 to last with four streams of history, from a restart if there were
   !! earlier ones; ends with a restart.
@@ -210,7 +195,7 @@ contains
     if (first > 0) call resume(folder, first, streams)
     do step = first + 1, last
       do i = 1, size(streams)
-        call do_step(streams(i), step, time_after(start, step, dt))
+        call do_step(streams(i), i /= 4, step, time_after(start, step, dt))
       end do
     end do
     if (command_argument_count() > 4) call wait()
@@ -243,23 +228,24 @@ contains
     call require_none(error)
   end subroutine open_streams
 
-  subroutine do_step(stream, step, time)
+  subroutine do_step(stream, has_third, step, time)
     type(history_stream), intent(inout) :: stream
+    logical, intent(in) :: has_third
     integer, intent(in) :: step
     type(model_time), intent(in) :: time
     character(len=:), allocatable :: error
-    real(r8) :: profile(levels%n_level, grid%n_column), scalar(grid%n_column)
+    real(r8) :: profile(levels%n_level, grid%n_column), scalar(1, grid%n_column)
     integer :: column, k
 
     if (stream%needs_values(time)) then
       do column = 1, grid%n_column
         profile(:, column) = [(real(modulo(7 * step + 3 * column + 11 * k, 101), r8), k = 1, &
                                levels%n_level)]
-        scalar(column) = real(modulo(5 * step + column, 97), r8) / 7.0_r8
+        scalar(1, column) = real(modulo(5 * step + column, 97), r8) / 7.0_r8
       end do
       call stream%accumulate(1, profile)
       call stream%accumulate(2, scalar)
-      if (stream%n_field() == 3) call stream%accumulate(3, -profile)
+      if (has_third) call stream%accumulate(3, -profile)
     end if
     call stream%end_step(time, dt, error)
     call require_none(error)
@@ -289,7 +275,6 @@ contains
     type(history_stream), intent(in) :: streams(:)
     type(restart_file) :: file
     character(len=:), allocatable :: error
-    real(r8), allocatable :: state(:)
     integer :: i
 
     call file%create(restart_name(folder, step), restart_identity('trial', 10, 4), error)
@@ -301,12 +286,9 @@ contains
     call file%put('cube', reshape([(sqrt(real(i, r8)), i = 1, 24)], [2, 3, 4]), error)
     call file%put('square', reshape([(-sqrt(real(i, r8)), i = 1, 6)], [2, 3]), error)
     do i = 1, size(streams)
-      allocate (state(streams(i)%state_size()))
-      call streams(i)%pack_state(state)
-      call file%put('history_' // achar(iachar('0') + i), state, error)
-      deallocate (state)
+      call file%put('history_' // achar(iachar('0') + i), streams(i)%packed_state(), error)
     end do
-    call file%finish(error)
+    call complete(file, error)
     call require_none(error)
   end subroutine write_restart
 
@@ -322,15 +304,14 @@ contains
     call file%open(restart_name(folder, step), restart_identity('trial', 10, 4), error)
     call require_none(error)
     do i = 1, size(streams)
-      allocate (state(streams(i)%state_size()))
+      state = streams(i)%packed_state()
       call file%get('history_' // achar(iachar('0') + i), state, error)
       call require_none(error)
       call streams(i)%unpack_state(state, error)
       call require_none(error)
-      deallocate (state)
     end do
     call check_contents(file, step)
-    call file%close()
+    call close_file(file)
   end subroutine resume
 
   !> Every kind of entry comes back as it was put, and what is not there, or has another shape, is
@@ -375,7 +356,7 @@ contains
 
     call file%open(path, restart_identity(configuration, truncation, n_level), error)
     call require_none(error)
-    call file%close()
+    call close_file(file)
   end subroutine open_restart
 
 end program test_aqua_output

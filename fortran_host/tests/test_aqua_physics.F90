@@ -3,16 +3,17 @@
 program test_aqua_physics
   use aqua_boundary_layer, only: surface_and_boundary_layer
   use aqua_column_physics, only: reference_physics
-  use aqua_column_types, only: allocate_inputs, allocate_outputs, column_inputs, column_outputs, &
-                               physics_parameters
+  use aqua_column_types, only: allocate_outputs, column_inputs, column_outputs
   use aqua_constants, only: dry_air_gas, gravity, heat_capacity, latent_fusion, &
                             latent_vaporization, r8, stefan_boltzmann, water_density, &
                             water_vapor_gas
   use aqua_gases, only: gas_profiles
   use aqua_levels, only: hybrid_levels, interface_pressure, midpoint_pressure
+  use aqua_physics_settings, only: physics_parameters
   use aqua_saturation, only: liquid_fraction
   use aqua_surface, only: ocean_albedo, surface_humidity
-  use aqua_test_support, only: check, check_close, climsim_levels, random_numbers, sounding
+  use aqua_test_support, only: allocate_inputs, check, check_close, climsim_levels, &
+                               random_numbers, sounding
   implicit none (type, external)
 
   integer, parameter :: n = 60

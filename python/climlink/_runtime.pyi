@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -29,19 +29,31 @@ class VariableDescription(TypedDict):
     width: int
     offset: int
 
+class OptionDescription(TypedDict):
+    name: str
+    type: Literal["text", "integer", "real", "logical", "names"]
+    default: str | int | float | bool | list[str]
+    set_by: Literal["user", "host"]
+    help: str
+
+def options() -> list[OptionDescription]: ...
+def check_options(**options: object) -> None: ...
+
 class Emulator:
     def __init__(
         self,
         source: str | bytes | os.PathLike[str],
-        level_count: int = 0,
-        time_step_s: float = 0.0,
-        device: str = "cpu",
-        local_rank: int = 0,
-        threads: int = 1,
-        micro_batch: int = 64,
-        pinned_sha256: str | None = None,
-        constraints_off: Sequence[str] = (),
-        trust_code: bool = False,
+        *,
+        level_count: int | None = ...,
+        time_step_s: float | None = ...,
+        device: str | None = ...,
+        local_rank: int | None = ...,
+        threads: int | None = ...,
+        micro_batch: int | None = ...,
+        pinned_sha256: str | None = ...,
+        constraints_off: Sequence[str] | None = ...,
+        trust_code: bool | None = ...,
+        language: str | None = ...,
     ) -> None: ...
     def begin(self, n_column: int) -> None: ...
     def set(self, name: str, values: npt.NDArray[np.floating], first_column: int = 0) -> None: ...

@@ -7,9 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from climlink.wrappers.yaml_file import ConfigError, Model, load_config, parse_config
+from climlink.wrappers.yaml_file import ConfigError, Model, load_config, misfit, parse_config
 
-__all__ = ["ConfigError", "StrictModel", "TimeStep", "load_config", "parse_config", "validated"]
+__all__ = [
+    "ConfigError",
+    "StrictModel",
+    "TimeStep",
+    "load_config",
+    "misfit",
+    "parse_config",
+    "validated",
+]
 
 TimeStep = Annotated[float, Field(ge=1e-3, le=1e9, description="time step in s")]
 """Outside of these bounds its inverse, or a count of steps, does not fit the numbers of a model."""

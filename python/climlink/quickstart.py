@@ -131,7 +131,9 @@ def compare_online(
     not is a result.
     """
     branch = {"restart_from": start, "days": case.days + days, "pairs": PairsConfig()}
-    emulator = EmulatorConfig(package=package.path, pinned_sha256=package.digest)
+    emulator = EmulatorConfig.model_validate(
+        {"package": package.path, "pinned_sha256": package.digest}
+    )
     changes: dict[str, dict[str, object]] = {
         "truth": {},
         "twin": {"restart_perturbation_k": TWIN_PERTURBATION_K},

@@ -6,6 +6,18 @@ import re
 from pathlib import Path
 
 from climlink.e3sm.check import check_case
+from climlink.wrappers.manifest import ImportedEntry
+
+IMPORTED = ImportedEntry(
+    file="old.pt",
+    sha256="0" * 64,
+    parameter_count=1,
+    golden_source="synthetic",
+    input_copied=False,
+    host_postprocessing="legacy",
+    findings=[],
+)
+"""What a manifest says of a wrapper that was made for the old coupling."""
 
 
 def edit(folder: Path, old: str, new: str) -> None:

@@ -17,6 +17,9 @@ from climlink.e3sm.case import load_e3sm_case
 from climlink.e3sm.generate import generate_case
 from climlink.e3sm.machine import load_machine
 from climlink.packages.read import EmulatorPackage
+from climlink.wrappers.contract import confidence_of
+from climlink.wrappers.manifest import Manifest
+from climlink.wrappers.variable_sets import VariableSet, variable_set
 
 CASES = Path(__file__).resolve().parents[2] / "sim_configs" / "cases"
 PROCEDURES = ("mmf_nn_emulator_readnl", "mmf_nn_emulator_register", "init_neural_net", "neural_net")
@@ -152,6 +155,16 @@ def packages(
     return {
         name: export_untrained(name, folder / f"{name}.pt") for name in ("host_v2_q", "host_v2_rh")
     }
+
+
+@pytest.fixture(scope="session")
+def confident(packages: dict[str, EmulatorPackage]) -> Manifest:
+    """Return the manifest of a package on host_v2_rh with confidence: 676 outputs."""
+    manifest = packages["host_v2_rh"].manifest
+    outputs, network = variable_set("mmf368"), variable_set("net308")
+    variables = (*outputs.variables, *confidence_of(network).variables)
+    layout = VariableSet("mmf368", variables, outputs.sizes).layout()
+    return manifest.model_copy(update={"outputs": layout, "network_outputs": network.layout()})
 
 
 def _checkout(root: Path, physpkg: str, definition: str) -> Path:

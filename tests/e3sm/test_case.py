@@ -234,7 +234,7 @@ def test_tapes_have_the_adapters_fields_that_the_package_and_the_driver_have(
             "DQ1PHYSCONF",
             "DQNPHYSCONF",
             "DUPHYSCONF",
-            "NN_conf_cam_out_PRECC",
+            "PRECCCONF",
             "NN_LIMITER_WATER",
         } <= set(tape)
         assert len(set(tape)) == len(tape)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from case_findings import edit, require_only, write_env_run
+from case_findings import IMPORTED, edit, require_only, write_env_run
 from typer.testing import CliRunner
 
 from climlink.cli.main import app
@@ -220,6 +220,30 @@ def test_too_little_spin_up_and_other_levels(
     other = lagged.model_copy(update={"dims": {"level": 72}})
     (finding,) = check_against_manifest(read_settings(folder), other)
     assert finding.problem == "the package has 72 levels, the case 60"
+
+
+def test_levels_that_are_remapped(
+    make_case: MakeCase, packages: dict[str, EmulatorPackage], master: Path
+) -> None:
+    other = packages["host_v2_q"].manifest.model_copy(update={"dims": {"level": 72}})
+    folder = make_case()
+    (finding,) = check_against_manifest(read_settings(folder), other)
+    assert "set climlink_vertical_remap" in finding.remedy
+    edit(folder, "inputlength", "climlink_vertical_remap = 'conservative'\n  inputlength")
+    assert check_against_manifest(read_settings(folder), other) == []
+    without = other.model_copy(update={"hybrid": None, "imported": IMPORTED})
+    found = check_against_manifest(read_settings(folder), without)
+    assert [f.subject for f in found] == ["package", "namelist"]
+    assert "the package states no grid" in found[0].problem
+    assert "not those it is remapped to" in found[1].problem
+    entries = {"climlink_vertical_remap": "conservative"}
+    emulator = {"package": str(packages["host_v2_q"].path), "entries": entries}
+    shutil.rmtree(folder)
+    folder = make_case(level_count=72, emulator=emulator)  # a case of a model with other levels
+    assert "climlink_vertical_remap = 'conservative'" in (folder / "user_nl_eam").read_text()
+    shutil.rmtree(folder)
+    with pytest.raises(E3SMError, match=r"has 60 levels, the case 72: .*climlink_vertical_remap"):
+        make_case(level_count=72)
 
 
 def test_a_package_with_memory_is_found(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import f90nml
 import pytest
+from case_findings import IMPORTED
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from climlink.cli.main import app
-from climlink.e3sm.entries import ENTRIES, GROUP, NamelistEntry
+from climlink.e3sm.declarations import GROUP, SOURCE, read_declarations
+from climlink.e3sm.entries import ENTRIES, NamelistEntry
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.namelist import (
+    accepted_combinations,
     check_entries,
     needed_spin_up,
     package_entries,
@@ -22,9 +26,11 @@ from climlink.e3sm.namelist import (
 )
 from climlink.online.launch import namelist_text
 from climlink.packages.read import EmulatorPackage
-from climlink.wrappers.manifest import ImportedEntry, Manifest
+from climlink.runtime import options
+from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import variable_set
 
+ADAPTER = Path(__file__).resolve().parents[2] / "fortran_bridge" / "e3sm"
 HOST_SETS = [f"host_v{version}_{humidity}" for version in (2, 4, 6) for humidity in ("q", "rh")]
 
 
@@ -79,20 +85,18 @@ def test_an_imported_wrapper_that_needs_the_old_post_processing_gets_it(
 ) -> None:
     package = packages["host_v2_q"]
     assert "climlink_legacy" not in package_entries(package, "/models/wrap_model.pt")
-    imported = ImportedEntry(
-        file="old.pt",
-        sha256="0" * 64,
-        parameter_count=1,
-        golden_source="synthetic",
-        input_copied=False,
-        host_postprocessing="legacy",
-        findings=[],
-    )
-    manifest = package.manifest.model_copy(update={"imported": imported})
+    manifest = package.manifest.model_copy(update={"imported": IMPORTED})
     old = EmulatorPackage(
         package.path, manifest, package.digest, package.golden_inputs, package.golden_outputs
     )
-    assert package_entries(old, "/models/old.pt")["climlink_legacy"] is True
+    entries = package_entries(old, "/models/old.pt")
+    assert entries["climlink_legacy"] is True
+    assert "climlink_rh_arithmetic" not in entries
+    humid = manifest.model_copy(update={"inputs": variable_set("host_v2_rh").layout()})
+    old = EmulatorPackage(
+        package.path, humid, package.digest, package.golden_inputs, package.golden_outputs
+    )
+    assert package_entries(old, "/models/old.pt")["climlink_rh_arithmetic"] == "legacy"
 
 
 def test_a_package_for_another_order_is_refused(packages: dict[str, EmulatorPackage]) -> None:
@@ -135,6 +139,52 @@ def test_an_old_wrapper_gets_the_old_entries_and_legacy_mode() -> None:
     assert (entries["cb_torch_model"], entries["climlink_legacy"]) == (
         "/models/v2_mlp_wrapper.pt",
         True,
+    )
+    assert entries["climlink_rh_arithmetic"] == "legacy"  # what the old host sent
+    assert "climlink_rh_arithmetic" not in wrapper_entries("/models/q.pt", 557, 368, "v2", False)
+
+
+def test_cb_use_cuda_takes_the_place_of_the_device(packages: dict[str, EmulatorPackage]) -> None:
+    entries = package_entries(packages["host_v2_q"], "/a.pt", {"cb_use_cuda": True})
+    assert entries["cb_use_cuda"] is True
+    assert "climlink_device" not in entries
+
+
+def test_confidence_may_be_said_of_packages_that_give_it(
+    packages: dict[str, EmulatorPackage], confident: Manifest
+) -> None:
+    assert accepted_combinations(packages["host_v2_q"].manifest) == ("v2",)
+    assert accepted_combinations(confident) == ("v2", "v2_conf")
+
+
+def test_entries_are_those_that_the_adapter_and_the_library_publish(tmp_path: Path) -> None:
+    declared = read_declarations(ADAPTER)
+    assert tuple(ENTRIES) == tuple(d.name for d in declared)
+    for d in declared:
+        entry = ENTRIES[d.name]
+        assert (entry.kind, entry.length, entry.count) == (d.kind, d.length, d.count), d
+        # Where the package decides now, the old coupling's default is shown.
+        old = d.name in ("inputlength", "outputlength", "cb_nn_var_combo")
+        assert old or d.default in (None, entry.default), d
+    library = {o["name"]: o["default"] for o in options()}
+    for entry, option in (
+        ("climlink_threads", "threads"),
+        ("climlink_micro_batch", "micro_batch"),
+        ("climlink_package_digest", "pinned_sha256"),
+    ):
+        assert next(d for d in declared if d.name == entry).default is None
+        assert ENTRIES[entry].default == library[option]
+    text = (ADAPTER / SOURCE).read_text()
+    changed = text.replace(":: cb_spinup_step = 72", ":: cb_spinup_step = 73")
+    (tmp_path / SOURCE).write_text(changed.replace("cb_do_ramp, ", "cb_do_ramp, cb_undeclared, "))
+    with pytest.raises(E3SMError, match="expected a declaration of cb_undeclared"):
+        read_declarations(tmp_path)
+    (tmp_path / SOURCE).write_text(changed)
+    found = {d.name: d for d in read_declarations(tmp_path)}
+    assert (found["cb_spinup_step"].default, found["cb_ramp_factor"].default) == (73, 1.0)
+    assert (found["climlink_constraints_off"].length, found["climlink_constraints_off"].count) == (
+        64,
+        32,
     )
 
 

@@ -17,6 +17,7 @@ from climlink.e3sm.sourcemods import (
     checkout_flavor,
     extended_definition,
     source_mods,
+    torch_bindings,
     write_source_mods,
 )
 from climlink.installation import InstallationError, shared_folder
@@ -241,6 +242,34 @@ def test_a_libtorch_linked_through_samxx_is_named(
     )
     assert result.exit_code == 0
     assert "links pytorch_proxy" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("# find_package(pytorch_proxy REQUIRED)\ntarget_link_libraries(samxx yakl)\n", ()),
+        ("#[[ find_package(FTorch)\n]] target_link_libraries(samxx yakl)\n", ()),
+        ("target_link_libraries(samxx yakl # pytorch_proxy\n)\n", ()),
+        ('set(a "# no comment")\nFIND_PACKAGE( FTorch REQUIRED )\n', ("FTorch",)),
+        ("target_link_libraries(samxx\n  PUBLIC yakl FTorch::ftorch)\n", ("FTorch",)),
+        (
+            "target_link_libraries(samxx yakl pytorch_fort_proxy pytorch_proxy)\n",
+            ("pytorch_proxy", "pytorch_fort_proxy"),
+        ),
+        ("target_link_libraries(other FTorch::ftorch)\n", ()),
+        ("find_package(FTorchLike)\n", ()),
+    ],
+)
+def test_what_samxx_links_is_read_as_cmake_reads_it(
+    text: str, names: tuple[str, ...], fork: Path, adapter: Path
+) -> None:
+    cmake = fork / "components/eam/src/physics/crm/samxx/CMakeLists.txt"
+    cmake.parent.mkdir(parents=True)
+    cmake.write_text(text)
+    assert torch_bindings(fork) == names
+    notes = source_mods(fork, adapter).notes
+    assert len(notes) == bool(names)
+    assert all(f"{name}_ROOT=$(climlink cmake-prefix)/compat" in notes[0] for name in names)
 
 
 def test_the_adapter_of_this_tree_has_what_the_call_sites_call(master: Path) -> None:

@@ -18,8 +18,12 @@ from make_adapter_fixtures import OUTPUT_SIZES, REPOSITORY, variables
 from reference_model import CHANGES, STATE, layout, make_columns, write_columns
 
 N_COLUMN = 13
-STUDY_NAMES = {"ptend_t": "DTPHYSCONF", "ptend_q0001": "DQ1PHYSCONF", "ptend_qn": "DQNPHYSCONF"}
-STUDY_NAMES |= {"ptend_u": "DUPHYSCONF", "ptend_v": "DVPHYSCONF"}
+CONFIDENCE = {"ptend_t": "DTPHYSCONF", "ptend_q0001": "DQ1PHYSCONF", "ptend_qn": "DQNPHYSCONF"}
+CONFIDENCE |= {"ptend_u": "DUPHYSCONF", "ptend_v": "DVPHYSCONF"}
+CONFIDENCE |= {"cam_out_NETSW": "NETSWCONF", "cam_out_FLWDS": "FLWDSCONF"}
+CONFIDENCE |= {"cam_out_PRECSC": "PRECSCCONF", "cam_out_PRECC": "PRECCCONF"}
+CONFIDENCE |= {"cam_out_SOLS": "SOLSCONF", "cam_out_SOLL": "SOLLCONF"}
+CONFIDENCE |= {"cam_out_SOLSD": "SOLSDCONF", "cam_out_SOLLD": "SOLLDCONF"}
 Records = list[dict[str, np.ndarray]]
 
 
@@ -33,6 +37,7 @@ class Bench:
     ocean_program: str
     fork_program: str
     trapping_program: str
+    levels_program: str  # of a model with 72 levels
     mpiexec: list[str]
 
     def __post_init__(self) -> None:
@@ -127,11 +132,7 @@ def read_records(paths: list[Path], first_step: int, n_step: int) -> Records:
 def history_name(output: str) -> str:
     """Return the history field of an output."""
     confident = output.removeprefix("confidence_")
-    return (
-        "NN_" + output
-        if confident == output
-        else STUDY_NAMES.get(confident, "NN_conf_" + confident)
-    )
+    return "NN_" + output if confident == output else CONFIDENCE[confident]
 
 
 def compare(
@@ -219,4 +220,6 @@ def require_tape_fields(
     confidence = [n.removeprefix("confidence_") for n in names if n.startswith("confidence_")]
     wanted = set(known.emulator_fields(outputs, confidence, legacy=legacy, fork_driver=fork_driver))
     wanted -= set(known.FORK_CHANGES) if fork_driver else set()
-    assert {n for n in record if n.startswith(("NN_", "TROP")) or "PHYS" in n} == wanted
+    assert {
+        n for n in record if n.startswith(("NN_", "TROP")) or "PHYS" in n or n.endswith("CONF")
+    } == wanted

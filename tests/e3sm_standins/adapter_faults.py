@@ -88,9 +88,7 @@ def check_traps(bench: Bench) -> None:
         assert compare(bench.run(emulator, 2, program, n_step=4, n_chunk=3), expected, package) == 2
     ok = {"climlink_package": str(bench.fixtures / "climsim_masked.pt"), "cb_spinup_step": 0}
     bench.run(ok, 2, program, n_step=2)
-    require_one_message(
-        bench.start(ok, 2, program, poison=4), "cam_in_LWUP: column 1 (0-based): NaN"
-    )
+    require_one_message(bench.start(ok, 2, program, poison=4), "send: cam_in_LWUP: column 2: NaN")
     nan = {**ok, "climlink_package": str(bench.fixtures / "climsim_nan.pt")}
     require_one_message(bench.start(nan, 2, program), "ptend_q0001")
     unwritten = bench.folder / "unwritten"
@@ -137,14 +135,52 @@ def faults_of_entries(lagged: Path) -> list[Case]:
             {},
             "cb_nn_var_combo is 'v9', but the package takes the inputs of v2",
         ),
-        ({**v4, "cb_spinup_step": 1}, {}, "cb_spinup_step is 1, but the lagged inputs"),
+        (
+            {"cb_nn_var_combo": "v2_conf"},
+            {},
+            "cb_nn_var_combo is 'v2_conf', but the package takes the inputs of v2 and gives no",
+        ),
+        (
+            {"cb_use_cuda": True},
+            {},
+            "cb_use_cuda is .true., but climlink_device is 'cpu': leave one of them out",
+        ),
+        (
+            {"cb_use_cuda": False, "climlink_device": "cuda:0"},
+            {},
+            "cb_use_cuda is .false., but climlink_device is 'cuda:0'",
+        ),
+        (
+            {"climlink_rh_arithmetic": "single"},
+            {},
+            "climlink_rh_arithmetic must be 'exact' or 'legacy', not 'single'",
+        ),
+        (
+            {**v4, "cb_spinup_step": 1},
+            {},
+            "lagged inputs need 2 steps of the host's own physics first: set cb_spinup_step to 2 "
+            "or more, not 1",
+        ),
         (
             {"climlink_device": "gpu"},
             {},
-            "climlink_device must be 'auto', 'cpu' or 'cuda', not 'gpu'",
+            'climlink_device: rank 0: set: option device is "gpu"; expected "cpu", "cuda", ',
         ),
-        ({"climlink_threads": 0}, {}, "climlink_threads must be 1 or more, not 0"),
-        ({"climlink_micro_batch": 1}, {}, "climlink_micro_batch must be 0"),
+        (
+            {"climlink_threads": 0},
+            {},
+            'climlink_threads: rank 0: set: option threads is "0"; expected an integer, 1 or more',
+        ),
+        (
+            {"climlink_micro_batch": 1},
+            {},
+            'climlink_micro_batch: rank 0: set: option micro_batch is "1"; expected an integer, 2',
+        ),
+        (
+            {"climlink_package_digest": "abc"},
+            {},
+            'climlink_package_digest: rank 0: set: option pinned_sha256 is "abc"',
+        ),
         ({"cb_do_ramp": True}, {}, "cb_do_ramp acts in partial coupling only"),
         ({"cb_strato_water_constraint": True}, {}, "set climlink_legacy"),
         ({"cb_partial_coupling": True}, {}, "partial coupling needs variables"),
@@ -155,11 +191,17 @@ def faults_of_entries(lagged: Path) -> list[Case]:
 
 
 # The wrong units have as many characters as the right ones.
-WRONG_UNITS = (
-    "the package takes state_t in m, E3SM has it in K",
-    "the package takes cam_in_LWUP in N/m2, E3SM has it in W/m2",
-    "the package gives ptend_v in K/s2, E3SM takes m/s2",
-    "the package gives cam_out_SOLLD in J/m2, E3SM takes W/m2",
+WRONG_UNITS = {
+    "state_t": "state_t (host K, package m)",
+    "cam_in_LWUP": "cam_in_LWUP (host W/m2, package N/m2)",
+    "ptend_v": "ptend_v (host m/s2, package K/s2)",
+    "cam_out_SOLLD": "cam_out_SOLLD (host W/m2, package J/m2)",
+}
+
+
+NOT_GIVEN = (
+    "inputs that the host does not give: state_omega (near names: state_pmid, state_t, state_rh), "
+    "cam_in_SST (near names: "
 )
 
 
@@ -174,15 +216,16 @@ def faults_of_packages(fixtures: Path) -> list[Case]:
         (named("not_a_package.pt"), {}, "not_a_package.pt"),
         (named("truncated.pt"), {}, "truncated.pt"),
         (named("climsim_26.pt"), {}, "26"),
-        (named("climsim_unknown.pt"), {}, "E3SM does not have the inputs state_omega cam_in_SST"),
+        (named("climsim_unknown.pt"), {}, NOT_GIVEN),
         (named("climsim_memory.pt"), {}, "(memory_next of a step is memory of the next one)"),
         (named("climsim_neighbours.pt"), {}, "the package has the input neighbours [level, unit]"),
         (
             named("climsim_mm_day.pt"),
             {},
-            "the package gives cam_out_PRECC in mm/day, E3SM takes m/s",
+            "other units (convert in the host, with one constant): cam_out_PRECC (host m/s, "
+            "package mm/day)",
         ),
-        *[(named(f"climsim_{text.split()[3]}_units.pt"), {}, text) for text in WRONG_UNITS],
+        *[(named(f"climsim_{name}_units.pt"), {}, text) for name, text in WRONG_UNITS.items()],
         (named("climsim_double.pt"), {}, "the graph returns Double"),
         ({"climlink_package": " "}, {}, "climlink_package and cb_torch_model are blank"),
         ({"climlink_package_digest": "f" * 64}, {}, "fffff"),
@@ -196,7 +239,7 @@ def faults_of_the_model(empty: Path, zeros: Path) -> list[Case]:
     """
     return [
         ({}, {"dtime": 1800}, "1800"),
-        ({}, {"flux_avg": False}, "set srf_flux_avg = 1"),
+        ({}, {"averaged_fluxes": False}, "set srf_flux_avg = 1"),
         (
             {},
             {"precipitation": False},
@@ -265,13 +308,13 @@ def check_faults_in_a_step(bench: Bench, ok: dict[str, Any]) -> None:
     one_column = bench.start(ok, 2, poison=4)
     require_one_message(
         one_column,
-        "chunk 2, whose first column is column 0 of the rank: rank 1: set: cam_in_LWUP: column 1 "
-        "(0-based): NaN",
+        "chunk 2, whose first column is column 1 of the rank: rank 1: send: cam_in_LWUP: column 2: "
+        "NaN",
     )
-    require_one_message(bench.start(ok, 3, poison=-1), "rank 0: set: cam_in_LWUP")
+    require_one_message(bench.start(ok, 3, poison=-1), "rank 0: send: cam_in_LWUP: column 1: ")
     require_one_message(
         bench.start(ok, 3, poison=3, poison_value=1e300),
-        "rank 2: set: cam_in_LWUP: column 0 (0-based): ",
+        "rank 2: send: cam_in_LWUP: column 1: 1e+300, which float32 cannot hold",
     )
     for name, output in (("climsim_nan.pt", "ptend_q0001"), ("climsim_overflow.pt", "ptend_v")):
         require_one_message(

@@ -1,6 +1,7 @@
 """Holds EAM's adapter to the reference model.
 
-check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK EAM_LOOP_TRAPS MPIEXEC
+check_e3sm_adapter.py PART FIXTURES EAM_LOOP EAM_LOOP_OCEAN EAM_LOOP_FORK EAM_LOOP_TRAPS
+    EAM_LOOP_LEVELS MPIEXEC
 [FLAGS...]
 """
 
@@ -15,7 +16,8 @@ from typing import Any
 
 import numpy as np
 from adapter_bench import (
-    STUDY_NAMES,
+    CONFIDENCE,
+    N_COLUMN,
     Bench,
     Records,
     case_generator,
@@ -25,7 +27,18 @@ from adapter_bench import (
 )
 from adapter_faults import check_counters, check_faults, check_traps, require_one_message
 from make_adapter_fixtures import RULES, variables, write_mixed
-from reference_model import LEVELS, SURFACE, Model, Settings
+from reference_model import (
+    LEVELS,
+    PROFILES,
+    SCALARS,
+    STATE,
+    SURFACE,
+    TENDENCIES,
+    Model,
+    Settings,
+    make_columns,
+    write_columns,
+)
 
 
 def check_values(bench: Bench) -> None:
@@ -63,6 +76,48 @@ def check_values(bench: Bench) -> None:
             assert (
                 compare(bench.run(entries, ranks, n_step=5, n_chunk=chunks), expected, package) > 0
             )
+    check_humidity(bench)
+
+
+def check_table(bench: Bench) -> None:
+    """Every field of E3SM's table, its own and the fork's lagged ones: no two have the same values,
+    every output depends on every input, and every output changes another field of the model.
+    """
+    for set_name in ("host_v2_q", "host_v2_rh", "host_v4_q", "host_v6_rh"):
+        package = bench.folder / f"{set_name}.pt"
+        write_mixed(package, set_name)
+        spin_up = 0 if "v2" in set_name else 2
+        entries = {"climlink_package": str(package), "cb_spinup_step": spin_up}
+        entries |= {"cb_nn_var_combo": set_name.split("_")[1], "input_rh": set_name.endswith("rh")}
+        expected = Model(bench.columns, package, Settings(spin_up=spin_up)).run(spin_up + 1)
+        assert compare(bench.run(entries, n_step=spin_up + 1, n_chunk=2), expected, package) == 1
+    package = bench.folder / "host_v4_rh.pt"
+    write_mixed(package, "host_v4_rh")
+    entries = {"climlink_package": str(package), "cb_spinup_step": 3, "climlink_legacy": True}
+    expected = Model(bench.columns, package, Settings(spin_up=3, legacy=True)).run(4)
+    got = bench.run(entries, 1, bench.fork_program, n_step=4, n_chunk=2, entry="chunks")
+    assert compare_without_frame(got, expected, package) == 1
+
+
+def check_humidity(bench: Bench) -> None:
+    """Relative humidity by the existing host code's rounded numbers, where the namelist says so:
+    the cold levels of the columns tell the two apart.
+    """
+    package = bench.folder / "host_v2_rh.pt"
+    entries = {"climlink_package": str(package), "cb_spinup_step": 0}
+    expected = {
+        name: Model(bench.columns, package, Settings(single_humidity=name == "legacy"))
+        for name in ("exact", "legacy")
+    }
+    exact, legacy = (model.run(2) for model in expected.values())
+    got = bench.run({**entries, "climlink_rh_arithmetic": "legacy"}, 2, n_step=2, n_chunk=2)
+    assert compare(got, legacy, package) == 2
+    assert compare(bench.run(entries, 2, n_step=2, n_chunk=2), exact, package) == 2
+    try:
+        compare(got, exact, package)
+    except AssertionError:
+        return
+    raise AssertionError("the columns are too warm: nothing tells the two apart")
 
 
 def check_chunks(bench: Bench) -> None:
@@ -107,9 +162,11 @@ def check_run1(bench: Bench) -> None:
         assert np.array_equal(record["precc"][:, 0], record["surface"].reshape(-1, 8)[:, 3]), (
             f"step {step}: exported"
         )
-        assert ("gmean_t" in record) == ("diag_t" in record) == (step >= 2)
+        assert ("diag_t" in record) == (step >= 2)
+        # Averaged fluxes begin in the first step alone; the global mean's energy is phys_run1's
+        # own, once in each step.
+        assert np.array_equal(record["calls"], [[1, step + 1]] * len(record["calls"])), step
     for record, before in zip(got[2:], reference.before[2:], strict=True):
-        assert np.array_equal(record["gmean_t"], record["TINI"])
         assert np.array_equal(record["diag_t"], record["t"])
         for name, field in (
             ("TINI", "t"),
@@ -324,13 +381,115 @@ def check_confidence(bench: Bench) -> None:
         expected = Model(bench.columns, package, Settings(spin_up=spin_up)).run(4)
         got = bench.run(emulator, 2, n_step=4, n_chunk=3)
         assert compare(got, expected, package) == 4 - spin_up
-        assert set(STUDY_NAMES.values()) <= got[-1].keys()
+        assert set(CONFIDENCE.values()) <= got[-1].keys()
         require_tape_fields(got[-1], package, legacy=False, fork_driver=False)
         same = bench.folder / "same.pt"
         write_mixed(same, set_name)  # the same network without its confidence
         without = Model(bench.columns, same, Settings(spin_up=spin_up)).run(4)
         assert sum(v.shape[1] for v in without[-1]["raw"].values()) == 368
         assert compare(got, without, same) == 4 - spin_up
+
+
+def check_levels(bench: Bench) -> None:
+    """A package of 60 levels in a model of 72. Of columns that do not change with height the
+    package gets the same values on its own levels; what it answers arrives with the same sum over
+    mass.
+    """
+    host, own = make_columns(N_COLUMN, levels=72), make_columns(N_COLUMN)
+    own |= {name: host[name] for name in SCALARS}
+    for name in PROFILES[:9]:
+        own[name] = np.broadcast_to(host[name][:, 40:41], own[name].shape).copy()
+        host[name] = np.broadcast_to(host[name][:, 40:41], host[name].shape).copy()
+    write_columns(host, bench.folder / "columns72.bin")
+    ps = host["ps"][:, None]
+    above = np.arange(LEVELS + 1) / LEVELS  # the grid of the test packages
+    edges = 1e5 * 0.1 * (1 - above) + above * ps
+    own["pmid"] = (edges[:, :-1] + edges[:, 1:]) / 2
+    middle, top = host["pmid"], host["pmid"][:, :1] / 2
+    layers = np.diff(np.concatenate([top, (middle[:, :-1] + middle[:, 1:]) / 2, ps], axis=1))
+    columns = {"columns_file": str(bench.folder / "columns72.bin")}
+    for set_name in ("host_v2_rh", "host_v4_rh", "host_v6_q"):
+        package = bench.folder / f"{set_name}.pt"
+        write_mixed(package, set_name, confidence=True, scale=30.0)
+        spin_up = 0 if "v2" in set_name else 2
+        entries = {"climlink_package": str(package), "cb_spinup_step": spin_up}
+        refused = bench.start(entries, 2, bench.levels_program, **columns)
+        require_one_message(refused, "the host has 72 levels, the package was trained for 60")
+        entries |= {"climlink_vertical_remap": "conservative"}
+        reference = Model(own, package, Settings(spin_up=spin_up))
+        raw = reference.run(spin_up + 1)[-1]["raw"]
+        program, n_step = bench.levels_program, spin_up + 1
+        got = bench.run(entries, 2, program, n_step=n_step, n_chunk=2, **columns)[-1]
+        require_tape_fields(got, package, legacy=False, fork_driver=False)
+        before = reference.before[-1]
+        for name, state in zip(TENDENCIES, STATE, strict=True):
+            mass = np.sum(raw[name] * np.diff(edges), axis=1)
+            size = np.sum(np.abs(raw[name]) * np.diff(edges), axis=1)
+            answer = np.sum(got[f"NN_{name}"] * layers, axis=1)
+            # Two kernels of the network differ by some units of float32.
+            assert np.all(np.abs(answer - mass) <= 1e-5 * size), f"{set_name}: {name}"
+            change = (got[state] - before[state][:, :1]) / 1200
+            rounding = 1e-13 * np.abs(before[state][:, 0]).max() / 1200 * layers.sum(axis=1)
+            assert np.all(np.abs(np.sum(change * layers, axis=1) - mass) <= 1e-5 * size + rounding)
+            if not state.startswith("q"):
+                largest = 1e-13 * np.abs(before[state]).max()
+                np.testing.assert_allclose(change, got[f"NN_{name}"], atol=largest, rtol=1e-9)
+        for name in SURFACE:
+            np.testing.assert_allclose(got[f"NN_{name}"], raw[name], rtol=1e-5, atol=1e-13)
+    for wrong, text in (
+        ({"climlink_legacy": True}, "knows the levels that the package was made for"),
+        ({"climlink_vertical_remap": "linear"}, "vertical_remap must be none or conservative"),
+    ):
+        faulty = bench.start({**entries, **wrong}, 2, bench.levels_program, **columns)
+        require_one_message(faulty, text)
+
+
+# What the published job scripts of online_ensembling set, but for the path of the model.
+PUBLISHED = {
+    "outputlength": 368,
+    "input_rh": True,
+    "cb_partial_coupling": False,
+    "cb_partial_coupling_vars": [
+        *("ptend_t", "ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v"),
+        *("cam_out_PRECC", "cam_out_PRECSC", "cam_out_NETSW", "cam_out_FLWDS"),
+        *("cam_out_SOLS", "cam_out_SOLL", "cam_out_SOLSD", "cam_out_SOLLD"),
+    ],
+    "cb_spinup_step": 5,
+    "cb_do_ramp": False,
+    "cb_ramp_option": "step",
+    "cb_ramp_factor": 1.0,
+    "cb_ramp_step_0steps": 80,
+    "cb_ramp_step_1steps": 10,
+    "cb_strato_water_constraint": True,
+}
+PUBLISHED_SETS = {
+    "v2": {"inputlength": 557, "cb_nn_var_combo": "v2"},
+    "v2_conf": {"inputlength": 557, "outputlength": 676, "cb_nn_var_combo": "v2_conf"},
+    "v6": {"inputlength": 1519, "cb_nn_var_combo": "v6"},
+}
+
+
+def check_published(bench: Bench) -> None:
+    """The groups of the published job scripts, entry by entry, on imported wrappers: the old
+    post-processing is applied, since the package says so, on the device that cb_use_cuda names.
+    """
+    for name, entries in PUBLISHED_SETS.items():
+        package = bench.folder / f"{name}.pt"
+        confident = name.endswith("_conf")
+        write_mixed(package, f"host_{name[:2]}_rh", confidence=confident, imported=True)
+        group = {**PUBLISHED, **entries, "cb_torch_model": str(package), "cb_use_cuda": False}
+        settings = Settings(spin_up=5, legacy=True, strato=True)
+        expected = Model(bench.columns, package, settings).run(7)
+        for program in ("", bench.trapping_program):
+            got = bench.run({**group, "climlink_device": "auto"}, 2, program, n_step=7, n_chunk=2)
+            assert compare(got, expected, package) == 2
+        require_tape_fields(got[-1], package, legacy=True, fork_driver=False)
+        plain = bench.run(
+            {**group, "climlink_legacy": False, "cb_strato_water_constraint": False}, 1
+        )
+        assert "NN_CLIPPED" not in plain[-1]
+    cuda = {**group, "cb_use_cuda": True, "climlink_device": "auto"}
+    require_one_message(bench.start(cuda, 2), "cuda")
 
 
 def check_constraints(bench: Bench) -> None:
@@ -376,6 +535,7 @@ def check_constraints(bench: Bench) -> None:
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {
+    "table": check_table,
     "values": check_values,
     "chunks": check_chunks,
     "run1": check_run1,
@@ -385,6 +545,8 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "confidence": check_confidence,
     "counters": check_counters,
     "constraints": check_constraints,
+    "published": check_published,
+    "levels": check_levels,
     "faults": check_faults,
     "traps": check_traps,
 }
@@ -398,4 +560,4 @@ def main(part: str, fixtures: str, programs: list[str], mpiexec: list[str]) -> N
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:7], sys.argv[7:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3:8], sys.argv[8:])

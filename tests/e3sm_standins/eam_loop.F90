@@ -7,7 +7,9 @@ program eam_loop
   use cam_control_mod, only: nsrest
   use cam_history, only: standin_open_history, standin_record
   use camsrfexch, only: cam_export, cam_in_t, cam_out_t, standin_alloc
+  use check_energy, only: check_energy_gmean, standin_gmean_calls
   use constituents, only: pcnst
+  use flux_avg, only: flux_avg_init, standin_flux_calls
   use loop_columns, only: fill_column, n_profile, n_scalar, state_nan, water
 #ifdef CLIMLINK_FORK_HISTORY
   use loop_columns, only: shift_dynamics, shift_physics
@@ -18,6 +20,7 @@ program eam_loop
                              mmf_nn_emulator_run, mmf_nn_emulator_run1, neural_net, &
                              neural_net_all_chunks
   use mpishorthand, only: mpichar, mpicom, mpiint, mpilog, mpir8
+  use phys_control, only: phys_do_flux_avg
   use phys_grid, only: get_gcol_p, get_ncols_p, get_rlat_p, standin_set_grid
   use physconst, only: cpair, gravit
   use physics_buffer, only: dtype_r8, pbuf_add_field, pbuf_get_chunk, pbuf_get_field, &
@@ -43,9 +46,9 @@ program eam_loop
   integer :: n_column = 0, n_chunk = 1, n_step = 1, first_step = 0, run_type = 0, dtime = 1200, &
              poison = 0
   real(r8) :: poison_value = -1.0_r8         ! negative: NaN
-  logical :: flux_avg = .true., call_register = .true., precipitation = .true.
+  logical :: averaged_fluxes = .true., call_register = .true., precipitation = .true.
   namelist /loop_nl/ columns_file, folder_in, folder_out, record_file, entry, n_column, n_chunk, &
-    n_step, first_step, run_type, dtime, flux_avg, call_register, poison, poison_value, &
+    n_step, first_step, run_type, dtime, averaged_fluxes, call_register, poison, poison_value, &
     precipitation
 
   type(physics_state), allocatable :: state(:), aphys1(:)
@@ -132,7 +135,7 @@ contains
       call pbuf_add_field(trim(gases(i)), 'physpkg', dtype_r8, [pcols, pver], at)
     end do
     do i = 1, size(fluxes)
-      if (flux_avg) call pbuf_add_field(trim(fluxes(i)), 'physpkg', dtype_r8, [pcols], at)
+      if (averaged_fluxes) call pbuf_add_field(trim(fluxes(i)), 'physpkg', dtype_r8, [pcols], at)
     end do
     do i = 1, size(initial)
       call pbuf_add_field(trim(initial(i)), 'physpkg', dtype_r8, [pcols, pver], at)
@@ -188,7 +191,7 @@ contains
                        column(n_scalar + (5 + k) * pver + 1:n_scalar + (6 + k) * pver))
     end do
     do k = 1, size(fluxes)
-      if (flux_avg) call put_scalar(c, i, trim(fluxes(k)), column(3 + k) * factor)
+      if (averaged_fluxes) call put_scalar(c, i, trim(fluxes(k)), column(3 + k) * factor)
     end do
     coszrs(i, c) = column(8) * factor
     solin(i, c) = column(9) * factor
@@ -266,12 +269,15 @@ contains
     end select
   end subroutine step
 
-  !> phys_run1 of a model that has nothing but two calls of the emulator's.
+  !> phys_run1 of a model that has nothing but two calls of the emulator's, with what it does before
+  !! the first of them.
   subroutine run1()
     type(physics_buffer_desc), pointer :: buffer(:)
     logical :: emulated
     integer :: c
 
+    if (standin_nstep == 0 .and. phys_do_flux_avg()) call flux_avg_init(cam_in, pbuf2d)
+    call check_energy_gmean(state, pbuf2d, real(dtime, r8), standin_nstep)
     call mmf_nn_emulator_run1(state, real(dtime, r8), tend, pbuf2d, cam_in, cam_out, emulated)
     if (emulated) return
     call model_physics()
@@ -332,6 +338,8 @@ contains
       call standin_record('v', state(c)%v(:n, :), c)
       call standin_record('dtdt', tend(c)%dtdt(:n, :), c)
       call standin_record('dudt', tend(c)%dudt(:n, :), c)
+      call standin_record('calls', spread(real([standin_flux_calls, standin_gmean_calls], r8), 1, &
+                                          n), c)
       call standin_record('precc', reshape(cam_out(c)%precc(:n), [n, 1]), c)
       do i = 1, size(initial)
         call pbuf_get_field(buffer, pbuf_get_index(trim(initial(i))), profile)

@@ -45,6 +45,9 @@ contains
     state%pdel(i, :) = profiles(:, 11)
     state%exner(i, :) = profiles(:, 12)
     state%zm(i, :) = profiles(:, 13)
+    state%pint(i, 1) = 0.5_r8 * state%pmid(i, 1)
+    state%pint(i, 2:pver) = 0.5_r8 * (state%pmid(i, :pver - 1) + state%pmid(i, 2:))
+    state%pint(i, pver + 1) = state%ps(i)
     state%s(i, :) = cpair * state%t(i, :) + gravit * state%zm(i, :) + state%phis(i)
   end subroutine fill_column
 

@@ -116,9 +116,11 @@ def write_mixed(
     confidence: bool = False,
     scale: float = 1.0,
     rules: Sequence[str] = (),
+    imported: bool = False,
 ) -> None:
     """Write a package on an input set with 368 outputs, or 676 with confidence; ``scale`` makes
-    outputs larger, ``rules`` are of RULES.
+    outputs larger, ``rules`` are of RULES, ``imported`` makes it one of a wrapper for the old
+    coupling.
     """
     bridge_fixtures()  # from here on the makers of test packages are found
     networks = importlib.import_module("fixture_networks")
@@ -143,5 +145,7 @@ def write_mixed(
         record["constraints"] = [{"name": name, "parameters": {}} for name in rules]
     # One millionth of an output's size is what two kernels may differ by.
     record["difference_scale"] |= {n: [OUTPUT_SIZES[u] * scale] * width for n, u, width in outputs}
+    if imported:
+        record = packages.imported(record)
     record["network_outputs"] = packages.layout("net308", network)
     torch.jit.save(model, str(path), _extra_files=packages.add_golden(record, x, model(x)))

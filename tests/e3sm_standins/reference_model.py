@@ -60,21 +60,21 @@ WITH_STEP = (
 Fields = dict[str, np.ndarray]
 
 
-def make_columns(n: int, seed: int = 5) -> Fields:
+def make_columns(n: int, seed: int = 5, levels: int = LEVELS) -> Fields:
     """Return columns that look like an atmosphere: profiles [n, level], scalars [n]; some at night,
     some over ocean alone.
     """
     rng = np.random.default_rng(seed)
-    height = np.linspace(45e3, 60.0, LEVELS)
+    height = np.linspace(45e3, 60.0, levels)
     pmid = 1e5 * np.exp(-height / 7000.0) * np.ones((n, 1))
-    noise = rng.uniform(0.9, 1.1, (n, LEVELS))
+    noise = rng.uniform(0.9, 1.1, (n, levels))
     columns = {
-        "t": np.maximum(300.0 - 6.5e-3 * height, 205.0) + rng.normal(0, 3, (n, LEVELS)),
+        "t": np.maximum(300.0 - 6.5e-3 * height, 205.0) + rng.normal(0, 3, (n, levels)),
         "q1": 0.015 * np.exp(-height / 2500.0) * noise + 1e-9,
-        "q2": 1e-5 * rng.uniform(0, 1, (n, LEVELS)),
-        "q3": 2e-5 * rng.uniform(0, 1, (n, LEVELS)),
-        "u": rng.normal(5, 10, (n, LEVELS)),
-        "v": rng.normal(0, 10, (n, LEVELS)),
+        "q2": 1e-5 * rng.uniform(0, 1, (n, levels)),
+        "q3": 2e-5 * rng.uniform(0, 1, (n, levels)),
+        "u": rng.normal(5, 10, (n, levels)),
+        "v": rng.normal(0, 10, (n, levels)),
         "ozone": 1e-6 * noise,
         "CH4": 9e-7 * noise,
         "N2O": 4e-7 * noise,
@@ -112,20 +112,26 @@ def write_columns(columns: Fields, path: Path) -> None:
     np.concatenate(rows, axis=1).reshape(n, -1).astype("<f8").tofile(path)
 
 
-def saturation(t: np.ndarray) -> np.ndarray:
-    """Saturation vapour pressure in Pa as the existing coupling has it."""
+def saturation(t: np.ndarray, single: bool = False) -> np.ndarray:
+    """Saturation vapour pressure in Pa as the existing coupling's formula has it; ``single``: with
+    every number of it rounded to float32, as in the existing coupling's host code.
+    """
+
+    def rounded(*numbers: float) -> np.ndarray:
+        return np.array(numbers, np.float32 if single else np.float64).astype(np.float64)
+
     water = [6.11239921, 0.443987641, 0.142986287e-1, 0.264847430e-3, 0.302950461e-5]
     water += [0.206739458e-7, 0.640689451e-10, -0.952447341e-13, -0.976195544e-15]
     ice = [6.11147274, 0.503160820, 0.188439774e-1, 0.420895665e-3, 0.615021634e-5]
     ice += [0.602588177e-7, 0.385852041e-9, 0.146898966e-11, 0.252751365e-14]
-    liquid = 100 * np.polynomial.polynomial.polyval(np.maximum(-80.0, t - 273.16), water)
-    cold = np.maximum(-100.0, t - 273.16)
-    frozen = 100 * np.polynomial.polynomial.polyval(t - 273.16, ice)
-    frozen = np.where(
-        t <= 185, 100 * (0.00763685 + cold * (0.000151069 + cold * 7.48215e-7)), frozen
-    )
-    frozen = np.where(t > 273.15, liquid, frozen)
-    weight = np.clip((t - 253.16) / 20.0, 0, 1)
+    very_cold = rounded(0.00763685, 0.000151069, 7.48215e-7)
+    triple, freezing, all_ice = rounded(273.16, 273.15, 253.16)
+    polynomial = np.polynomial.polynomial.polyval
+    liquid = 100 * polynomial(np.maximum(-80.0, t - triple), rounded(*water))
+    frozen = 100 * polynomial(t - triple, rounded(*ice))
+    frozen = np.where(t <= 185, 100 * polynomial(np.maximum(-100.0, t - triple), very_cold), frozen)
+    frozen = np.where(t > freezing, liquid, frozen)
+    weight = np.clip((t - all_ice) / (triple - all_ice), 0, 1)
     return weight * liquid + (1 - weight) * frozen
 
 
@@ -148,6 +154,7 @@ class Settings:
     strato: bool = False
     ocean_only: bool = False
     own_sun: bool = False  # the adapter finds the sun by itself
+    single_humidity: bool = False  # climlink_rh_arithmetic = 'legacy'
     dt: float = 1200.0
 
 
@@ -231,7 +238,12 @@ class Model:
         elif name in direct:
             value = state[direct[name]]
         elif name == "state_rh":
-            value = 461.0 * self.columns["pmid"] * state["q1"] / (287.0 * saturation(state["t"]))
+            value = (
+                461.0
+                * self.columns["pmid"]
+                * state["q1"]
+                / (287.0 * saturation(state["t"], self.settings.single_humidity))
+            )
         elif name in ("clat", "slat"):
             value = np.cos(now["lat"]) if name == "clat" else np.sin(now["lat"])
         elif name == "icol":

@@ -4,8 +4,8 @@ module phys_grid
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none
   private
-  public :: get_ncols_p, get_gcol_p, get_rlat_p, get_rlon_p, get_rlat_all_p, get_rlon_all_p, &
-            get_area_all_p, standin_set_grid
+  public :: get_ncols_p, get_gcol_p, get_lat_p, get_lon_p, get_rlat_p, get_rlon_p, &
+            get_rlat_all_p, get_rlon_all_p, get_area_all_p, standin_set_grid
 
   integer, allocatable :: columns(:)          ! global numbers of this rank's columns
   integer, allocatable :: before(:)           ! columns of the rank before each chunk
@@ -48,6 +48,19 @@ contains
 
     get_gcol_p = columns(before(lcid) + col)
   end function get_gcol_p
+
+  ! Where columns do not lie on circles of latitude, as here, the column itself.
+  integer function get_lat_p(lcid, col)
+    integer, intent(in) :: lcid, col
+
+    get_lat_p = get_gcol_p(lcid, col)
+  end function get_lat_p
+
+  integer function get_lon_p(lcid, col)
+    integer, intent(in) :: lcid, col
+
+    get_lon_p = get_gcol_p(lcid, col)
+  end function get_lon_p
 
   real(r8) function get_rlat_p(lcid, col)
     integer, intent(in) :: lcid, col

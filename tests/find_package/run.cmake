@@ -1,7 +1,7 @@
 # Installs the build into WORK/prefix, then configures, builds and runs the project in PROJECT
 # against it, with the fixture PACKAGE. PREFIX: folder of the installation to search, "" for all of
-# it. LIBRARIES: folder of libtorch where the installed library looks for it beside itself in
-# site-packages (Python builds).
+# it. CHECK: a script that runs what was built, instead. LIBRARIES: folder of libtorch where the
+# installed library looks for it beside itself in site-packages (Python builds).
 if(LIBRARIES)
   set(ENV{LD_LIBRARY_PATH} "${LIBRARIES}:$ENV{LD_LIBRARY_PATH}")
 endif()
@@ -19,6 +19,10 @@ foreach(command IN ITEMS
     message(FATAL_ERROR "cmake ${command} failed:\n${output}")
   endif()
 endforeach()
+if(CHECK)
+  include("${CHECK}")
+  return()
+endif()
 execute_process(COMMAND "${WORK}/build/host" "${PACKAGE}" RESULT_VARIABLE failed)
 if(failed)
   message(FATAL_ERROR "${WORK}/build/host ${PACKAGE} failed: ${failed}")

@@ -173,3 +173,8 @@ def test_unknown_sets_are_refused_with_the_near_ones(tmp_path: Path) -> None:
         catalogue.variable_set("lend")
     with pytest.raises(ClimlinkError, match="cannot be read"):
         read_catalogue(tmp_path / "absent.yaml")
+
+
+def test_a_meaning_with_a_comma_is_read_whole() -> None:
+    assert variable("pbuf_LHFLX").long_name == "surface latent heat flux, positive upward"
+    assert variable("cam_out_PRECSC").long_name == "snowfall rate, water equivalent"

@@ -11,20 +11,17 @@ module climlink_compat
   implicit none (type, external)
   private
 
-  public :: c_description, c_value, tensor_value
-  public :: climlink_tensor_wrap_c, climlink_tensor_create_c, climlink_tensor_copy_of_c, &
-            climlink_tensor_share_c
-  public :: climlink_tensor_copy_c, climlink_tensor_zero_c, climlink_tensor_text_c, &
-            climlink_tensor_delete_c
-  public :: climlink_tensor_require_gradient_c, climlink_tensor_combine_c, climlink_tensor_reduce_c
-  public :: climlink_module_load_c, climlink_module_device_c, climlink_module_forward_c, &
-            climlink_module_call_c
-  public :: climlink_module_parameter_count_c, climlink_module_parameter_c, climlink_module_delete_c
-  public :: wrap_array, described, require, refuse, forget
+  public :: c_description, c_value, climlink_tensor_wrap_c, climlink_tensor_create_c, &
+            climlink_tensor_copy_of_c, climlink_tensor_share_c, climlink_tensor_copy_c, &
+            climlink_tensor_zero_c, climlink_tensor_text_c, climlink_tensor_delete_c, &
+            climlink_tensor_require_gradient_c, climlink_tensor_combine_c, &
+            climlink_tensor_reduce_c, climlink_module_load_c, climlink_module_device_c, &
+            climlink_module_forward_c, climlink_module_call_c, climlink_module_parameter_count_c, &
+            climlink_module_parameter_c, climlink_module_delete_c, wrap_array, described, require, &
+            refuse, forget
 
-  integer(c_int), parameter, public :: c_value_tensor = 0_c_int
-  integer(c_int), parameter, public :: c_value_real = 1_c_int
-  integer(c_int), parameter, public :: c_value_integer = 2_c_int
+  integer(c_int), parameter, public :: c_value_tensor = 0_c_int, c_value_real = 1_c_int, &
+    c_value_integer = 2_c_int
   integer(c_int), parameter, public :: c_ok = 0_c_int
 
   !> `climlink_value` of torchscript.h, member by member.
@@ -48,6 +45,19 @@ module climlink_compat
     integer(c_int32_t) :: requires_gradient = 0_c_int32_t
   end type c_description
 
+  abstract interface
+    !> Leaves a null pointer.
+    function handle_release(handle) result(status) bind(c)
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), intent(inout) :: handle
+      integer(c_int) :: status
+    end function handle_release
+  end interface
+
+  procedure(handle_release), bind(c, name='climlink_tensor_delete') :: climlink_tensor_delete_c
+  procedure(handle_release), bind(c, name='climlink_module_delete') :: climlink_module_delete_c
+
   interface
     function climlink_tensor_wrap_c(data, kind, rank, shape, stride, device, tensor) &
       result(status) bind(c, name='climlink_tensor_wrap')
@@ -56,8 +66,7 @@ module climlink_compat
       type(c_ptr), value, intent(in) :: data
       integer(c_int), value, intent(in) :: kind
       integer(c_int32_t), value, intent(in) :: rank
-      integer(c_int64_t), intent(in) :: shape(*)
-      integer(c_int64_t), intent(in) :: stride(*)
+      integer(c_int64_t), intent(in) :: shape(*), stride(*)
       character(kind=c_char), intent(in) :: device(*)
       type(c_ptr), intent(out) :: tensor
       integer(c_int) :: status
@@ -69,8 +78,7 @@ module climlink_compat
       import :: c_char, c_int, c_int32_t, c_ptr, c_size_t
       implicit none (type, external)
       type(*), dimension(..), intent(in), target :: values
-      integer(c_int32_t), intent(in), optional :: layout(*)
-      integer(c_int32_t), intent(in), optional :: axes(*)
+      integer(c_int32_t), intent(in), optional :: layout(*), axes(*)
       integer(c_int32_t), value, intent(in) :: n_order
       character(kind=c_char), intent(in) :: device(*)
       type(c_ptr), intent(out) :: tensor
@@ -102,32 +110,14 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_copy_of_c
 
-    function climlink_tensor_share_c(source, tensor) result(status) &
-      bind(c, name='climlink_tensor_share')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: source
-      type(c_ptr), intent(out) :: tensor
-      integer(c_int) :: status
-    end function climlink_tensor_share_c
-
     function climlink_tensor_copy_c(source, target, convert, non_blocking) result(status) &
       bind(c, name='climlink_tensor_copy')
       import :: c_int, c_int32_t, c_ptr
       implicit none (type, external)
-      type(c_ptr), value, intent(in) :: source
-      type(c_ptr), value, intent(in) :: target
-      integer(c_int32_t), value, intent(in) :: convert
-      integer(c_int32_t), value, intent(in) :: non_blocking
+      type(c_ptr), value, intent(in) :: source, target
+      integer(c_int32_t), value, intent(in) :: convert, non_blocking
       integer(c_int) :: status
     end function climlink_tensor_copy_c
-
-    function climlink_tensor_zero_c(tensor) result(status) bind(c, name='climlink_tensor_zero')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: tensor
-      integer(c_int) :: status
-    end function climlink_tensor_zero_c
 
     function climlink_tensor_require_gradient_c(tensor, required) result(status) bind(c, &
                                                 name='climlink_tensor_require_gradient')
@@ -143,8 +133,7 @@ module climlink_compat
       import :: c_int, c_ptr, c_value
       implicit none (type, external)
       integer(c_int), value, intent(in) :: operation
-      type(c_value), intent(in) :: left
-      type(c_value), intent(in) :: right
+      type(c_value), intent(in) :: left, right
       type(c_ptr), intent(out) :: output
       integer(c_int) :: status
     end function climlink_tensor_combine_c
@@ -154,8 +143,7 @@ module climlink_compat
       import :: c_int, c_ptr
       implicit none (type, external)
       integer(c_int), value, intent(in) :: reduction
-      type(c_ptr), value, intent(in) :: source
-      type(c_ptr), value, intent(in) :: target
+      type(c_ptr), value, intent(in) :: source, target
       integer(c_int) :: status
     end function climlink_tensor_reduce_c
 
@@ -168,6 +156,34 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_describe_c
 
+    function climlink_module_load_c(path, device, module) result(status) &
+      bind(c, name='climlink_module_load')
+      import :: c_char, c_int, c_ptr
+      implicit none (type, external)
+      character(kind=c_char), intent(in) :: path(*), device(*)
+      type(c_ptr), intent(out) :: module
+      integer(c_int) :: status
+    end function climlink_module_load_c
+
+    function climlink_module_parameter_c(module, index, name, tensor) result(status) bind(c, &
+                                         name='climlink_module_parameter')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: module
+      integer(c_int32_t), value, intent(in) :: index
+      type(c_ptr), intent(out) :: name, tensor
+      integer(c_int) :: status
+    end function climlink_module_parameter_c
+
+    function climlink_tensor_share_c(source, tensor) result(status) &
+      bind(c, name='climlink_tensor_share')
+      import :: c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: source
+      type(c_ptr), intent(out) :: tensor
+      integer(c_int) :: status
+    end function climlink_tensor_share_c
+
     function climlink_tensor_text_c(tensor, text) result(status) &
       bind(c, name='climlink_tensor_text')
       import :: c_int, c_ptr
@@ -177,23 +193,6 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_tensor_text_c
 
-    function climlink_tensor_delete_c(tensor) result(status) bind(c, name='climlink_tensor_delete')
-      import :: c_int, c_ptr
-      implicit none (type, external)
-      type(c_ptr), intent(inout) :: tensor
-      integer(c_int) :: status
-    end function climlink_tensor_delete_c
-
-    function climlink_module_load_c(path, device, module) result(status) &
-      bind(c, name='climlink_module_load')
-      import :: c_char, c_int, c_ptr
-      implicit none (type, external)
-      character(kind=c_char), intent(in) :: path(*)
-      character(kind=c_char), intent(in) :: device(*)
-      type(c_ptr), intent(out) :: module
-      integer(c_int) :: status
-    end function climlink_module_load_c
-
     function climlink_module_device_c(module, device) result(status) &
       bind(c, name='climlink_module_device')
       import :: c_int, c_ptr
@@ -202,26 +201,6 @@ module climlink_compat
       type(c_ptr), intent(out) :: device
       integer(c_int) :: status
     end function climlink_module_device_c
-
-    function climlink_module_parameter_count_c(module, count) result(status) bind(c, &
-                                               name='climlink_module_parameter_count')
-      import :: c_int, c_int32_t, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: module
-      integer(c_int32_t), intent(out) :: count
-      integer(c_int) :: status
-    end function climlink_module_parameter_count_c
-
-    function climlink_module_parameter_c(module, index, name, tensor) result(status) bind(c, &
-                                         name='climlink_module_parameter')
-      import :: c_int, c_int32_t, c_ptr
-      implicit none (type, external)
-      type(c_ptr), value, intent(in) :: module
-      integer(c_int32_t), value, intent(in) :: index
-      type(c_ptr), intent(out) :: name
-      type(c_ptr), intent(out) :: tensor
-      integer(c_int) :: status
-    end function climlink_module_parameter_c
 
     function climlink_module_forward_c(module, inputs, n_input, outputs, n_output) result(status) &
       bind(c, name='climlink_module_forward')
@@ -247,12 +226,21 @@ module climlink_compat
       integer(c_int) :: status
     end function climlink_module_call_c
 
-    function climlink_module_delete_c(module) result(status) bind(c, name='climlink_module_delete')
+    function climlink_module_parameter_count_c(module, count) result(status) &
+      bind(c, name='climlink_module_parameter_count')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: module
+      integer(c_int32_t), intent(out) :: count
+      integer(c_int) :: status
+    end function climlink_module_parameter_count_c
+
+    function climlink_tensor_zero_c(tensor) result(status) bind(c, name='climlink_tensor_zero')
       import :: c_int, c_ptr
       implicit none (type, external)
-      type(c_ptr), intent(inout) :: module
+      type(c_ptr), value, intent(in) :: tensor
       integer(c_int) :: status
-    end function climlink_module_delete_c
+    end function climlink_tensor_zero_c
   end interface
 
 contains
@@ -267,8 +255,7 @@ contains
 
   !> Ends the program with a message.
   subroutine refuse(where, message)
-    character(len=*), intent(in) :: where
-    character(len=*), intent(in) :: message
+    character(len=*), intent(in) :: where, message
 
     write (error_unit, '(4a)') '[ERROR]: ', where, ': ', message
     error stop 1
@@ -279,10 +266,8 @@ contains
   !! is; without both, index `i` is axis `i` where it lies.
   function wrap_array(values, device, where, layout, axes) result(tensor)
     type(*), dimension(..), intent(in), target :: values
-    character(len=*), intent(in) :: device
-    character(len=*), intent(in) :: where
-    integer(c_int32_t), intent(in), optional :: layout(:)
-    integer(c_int32_t), intent(in), optional :: axes(:)
+    character(len=*), intent(in) :: device, where
+    integer(c_int32_t), intent(in), optional :: layout(:), axes(:)
     type(c_ptr) :: tensor
     integer, parameter :: capacity = 1024
     character(kind=c_char), target :: message(capacity)
@@ -306,15 +291,6 @@ contains
 
     call require(climlink_tensor_describe_c(tensor, info), where)
   end function described
-
-  !> An argument that is a tensor.
-  function tensor_value(tensor) result(argument)
-    type(c_ptr), intent(in) :: tensor
-    type(c_value) :: argument
-
-    argument%kind = c_value_tensor
-    argument%tensor = tensor
-  end function tensor_value
 
   !> Deletes a tensor for a finalizer: one that was deleted through a copy of its handle is passed
   !! over.

@@ -7,25 +7,19 @@ module ftorch_arithmetic
   use, intrinsic :: iso_c_binding, only: c_double, c_int, c_int64_t
   use, intrinsic :: iso_fortran_env, only: int16, int32, int64, int8, real32, real64
   use climlink_compat, only: c_value, c_value_integer, c_value_real, climlink_tensor_combine_c, &
-                             climlink_tensor_reduce_c, require, &
-                             tensor_value
+                             climlink_tensor_reduce_c, require
   use ftorch_tensor, only: mark_gradient, torch_tensor
   implicit none (type, external)
   private
 
-  public :: operator(+), operator(-), operator(*), operator(/), operator(**)
-  public :: torch_tensor_add, torch_tensor_negative, torch_tensor_subtract, torch_tensor_multiply, &
-    torch_tensor_divide
-  public :: torch_tensor_sum, torch_tensor_mean
+  public :: operator(+), operator(-), operator(*), operator(/), operator(**), torch_tensor_add, &
+            torch_tensor_negative, torch_tensor_subtract, torch_tensor_multiply, &
+            torch_tensor_divide, torch_tensor_sum, torch_tensor_mean
 
   ! The numbers of torchscript.h.
-  integer(c_int), parameter :: adds = 0_c_int
-  integer(c_int), parameter :: subtracts = 1_c_int
-  integer(c_int), parameter :: multiplies = 2_c_int
-  integer(c_int), parameter :: divides = 3_c_int
-  integer(c_int), parameter :: raises = 4_c_int
-  integer(c_int), parameter :: sums = 0_c_int
-  integer(c_int), parameter :: averages = 1_c_int
+  integer(c_int), parameter :: adds = 0_c_int, subtracts = 1_c_int, multiplies = 2_c_int, &
+    divides = 3_c_int, raises = 4_c_int
+  integer(c_int), parameter :: sums = 0_c_int, averages = 1_c_int
 
   interface operator(+)
     module procedure torch_tensor_add
@@ -36,14 +30,14 @@ module ftorch_arithmetic
   end interface operator(-)
 
   interface operator(*)
-    module procedure torch_tensor_multiply
-    module procedure times_int8, times_int16, times_int32, times_int64, times_real32, times_real64
-    module procedure int8_times, int16_times, int32_times, int64_times, real32_times, real64_times
+    module procedure torch_tensor_multiply, times_int8, times_int16, times_int32, times_int64, &
+                     times_real32, times_real64, int8_times, int16_times, int32_times, &
+                     int64_times, real32_times, real64_times
   end interface operator(*)
 
   interface operator(/)
-    module procedure torch_tensor_divide
-    module procedure over_int8, over_int16, over_int32, over_int64, over_real32, over_real64
+    module procedure torch_tensor_divide, over_int8, over_int16, over_int32, over_int64, &
+                     over_real32, over_real64
   end interface operator(/)
 
   interface operator(**)
@@ -53,38 +47,38 @@ module ftorch_arithmetic
 contains
 
   function torch_tensor_add(tensor1, tensor2) result(output)
-    type(torch_tensor), intent(in) :: tensor1
-    type(torch_tensor), intent(in) :: tensor2
+    type(torch_tensor), intent(in) :: tensor1, tensor2
     type(torch_tensor) :: output
 
-    call combine(adds, tensor_value(tensor1%p), tensor_value(tensor2%p), output, &
+    call require(climlink_tensor_combine_c(adds, c_value(tensor=tensor1%p), &
+                                           c_value(tensor=tensor2%p), output%p), &
                  'sum of two torch_tensors')
   end function torch_tensor_add
 
   function torch_tensor_subtract(tensor1, tensor2) result(output)
-    type(torch_tensor), intent(in) :: tensor1
-    type(torch_tensor), intent(in) :: tensor2
+    type(torch_tensor), intent(in) :: tensor1, tensor2
     type(torch_tensor) :: output
 
-    call combine(subtracts, tensor_value(tensor1%p), tensor_value(tensor2%p), output, &
+    call require(climlink_tensor_combine_c(subtracts, c_value(tensor=tensor1%p), &
+                                           c_value(tensor=tensor2%p), output%p), &
                  'difference of two torch_tensors')
   end function torch_tensor_subtract
 
   function torch_tensor_multiply(tensor1, tensor2) result(output)
-    type(torch_tensor), intent(in) :: tensor1
-    type(torch_tensor), intent(in) :: tensor2
+    type(torch_tensor), intent(in) :: tensor1, tensor2
     type(torch_tensor) :: output
 
-    call combine(multiplies, tensor_value(tensor1%p), tensor_value(tensor2%p), output, &
+    call require(climlink_tensor_combine_c(multiplies, c_value(tensor=tensor1%p), &
+                                           c_value(tensor=tensor2%p), output%p), &
                  'product of two torch_tensors')
   end function torch_tensor_multiply
 
   function torch_tensor_divide(tensor1, tensor2) result(output)
-    type(torch_tensor), intent(in) :: tensor1
-    type(torch_tensor), intent(in) :: tensor2
+    type(torch_tensor), intent(in) :: tensor1, tensor2
     type(torch_tensor) :: output
 
-    call combine(divides, tensor_value(tensor1%p), tensor_value(tensor2%p), output, &
+    call require(climlink_tensor_combine_c(divides, c_value(tensor=tensor1%p), &
+                                           c_value(tensor=tensor2%p), output%p), &
                  'quotient of two torch_tensors')
   end function torch_tensor_divide
 
@@ -92,12 +86,15 @@ contains
     type(torch_tensor), intent(in) :: tensor
     type(torch_tensor) :: output
 
-    call combine(multiplies, integer_value(-1_int64), tensor_value(tensor%p), output, &
+    call require(climlink_tensor_combine_c(multiplies, &
+                                           c_value(c_value_integer, &
+                                                   integer_value=-1_c_int64_t), &
+                                           c_value(tensor=tensor%p), output%p), &
                  'negative of a torch_tensor')
   end function torch_tensor_negative
 
 #define CLIMLINK_TYPE integer(int8)
-#define CLIMLINK_NUMBER integer_value(int(number, int64))
+#define CLIMLINK_NUMBER c_value(c_value_integer, integer_value=int(number, c_int64_t))
 #define CLIMLINK_TIMES times_int8
 #define CLIMLINK_FACTOR int8_times
 #define CLIMLINK_OVER over_int8
@@ -105,7 +102,7 @@ contains
 #include "ftorch_numbers.inc"
 
 #define CLIMLINK_TYPE integer(int16)
-#define CLIMLINK_NUMBER integer_value(int(number, int64))
+#define CLIMLINK_NUMBER c_value(c_value_integer, integer_value=int(number, c_int64_t))
 #define CLIMLINK_TIMES times_int16
 #define CLIMLINK_FACTOR int16_times
 #define CLIMLINK_OVER over_int16
@@ -113,7 +110,7 @@ contains
 #include "ftorch_numbers.inc"
 
 #define CLIMLINK_TYPE integer(int32)
-#define CLIMLINK_NUMBER integer_value(int(number, int64))
+#define CLIMLINK_NUMBER c_value(c_value_integer, integer_value=int(number, c_int64_t))
 #define CLIMLINK_TIMES times_int32
 #define CLIMLINK_FACTOR int32_times
 #define CLIMLINK_OVER over_int32
@@ -121,7 +118,7 @@ contains
 #include "ftorch_numbers.inc"
 
 #define CLIMLINK_TYPE integer(int64)
-#define CLIMLINK_NUMBER integer_value(number)
+#define CLIMLINK_NUMBER c_value(c_value_integer, integer_value=int(number, c_int64_t))
 #define CLIMLINK_TIMES times_int64
 #define CLIMLINK_FACTOR int64_times
 #define CLIMLINK_OVER over_int64
@@ -129,7 +126,7 @@ contains
 #include "ftorch_numbers.inc"
 
 #define CLIMLINK_TYPE real(real32)
-#define CLIMLINK_NUMBER real_value(real(number, real64))
+#define CLIMLINK_NUMBER c_value(c_value_real, real_value=real(number, c_double))
 #define CLIMLINK_TIMES times_real32
 #define CLIMLINK_FACTOR real32_times
 #define CLIMLINK_OVER over_real32
@@ -137,7 +134,7 @@ contains
 #include "ftorch_numbers.inc"
 
 #define CLIMLINK_TYPE real(real64)
-#define CLIMLINK_NUMBER real_value(number)
+#define CLIMLINK_NUMBER c_value(c_value_real, real_value=real(number, c_double))
 #define CLIMLINK_TIMES times_real64
 #define CLIMLINK_FACTOR real64_times
 #define CLIMLINK_OVER over_real64
@@ -169,29 +166,5 @@ contains
     call require(climlink_tensor_reduce_c(reduction, tensor%p, output%p), where)
     if (tensor%requires_grad()) call mark_gradient(output, .true., where)
   end subroutine reduce
-
-  subroutine combine(operation, left, right, output, where)
-    integer(c_int), intent(in) :: operation
-    type(c_value), intent(in) :: left
-    type(c_value), intent(in) :: right
-    type(torch_tensor), intent(inout) :: output
-    character(len=*), intent(in) :: where
-
-    call require(climlink_tensor_combine_c(operation, left, right, output%p), where)
-  end subroutine combine
-
-  pure function integer_value(number) result(value)
-    integer(int64), intent(in) :: number
-    type(c_value) :: value
-
-    value = c_value(kind=c_value_integer, integer_value=int(number, c_int64_t))
-  end function integer_value
-
-  pure function real_value(number) result(value)
-    real(real64), intent(in) :: number
-    type(c_value) :: value
-
-    value = c_value(kind=c_value_real, real_value=real(number, c_double))
-  end function real_value
 
 end module ftorch_arithmetic

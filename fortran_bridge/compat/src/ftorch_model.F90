@@ -5,15 +5,13 @@ module ftorch_model
   use climlink_c_api, only: c_characters, c_text
   use climlink_compat, only: c_value, climlink_module_delete_c, climlink_module_forward_c, &
                              climlink_module_load_c, climlink_module_parameter_c, &
-                             climlink_module_parameter_count_c, forget, refuse, require, &
-                             tensor_value
+                             climlink_module_parameter_count_c, forget, refuse, require
   use ftorch_tensor, only: device_text, is_real, mark_gradient, torch_tensor
   implicit none (type, external)
   private
 
   public :: torch_model, torch_model_delete, torch_model_forward, torch_model_is_training, &
-            torch_model_load
-  public :: torch_model_parameters, torch_model_print_parameters
+            torch_model_load, torch_model_parameters, torch_model_print_parameters
 
   !> A model. `p` is a handle of climlink, not an address.
   type :: torch_model
@@ -33,8 +31,7 @@ contains
     character(len=*), intent(in) :: filename
     integer(c_int), intent(in) :: device_type
     integer(c_int), optional, intent(in) :: device_index
-    logical, optional, intent(in) :: requires_grad
-    logical, optional, intent(in) :: is_training
+    logical, optional, intent(in) :: requires_grad, is_training
     character(len=*), parameter :: here = 'torch_model_load'
 
     ! What gradients it asks for is known from the parameters, and no graph follows either way.
@@ -54,8 +51,7 @@ contains
   !! keep their memory, without a graph.
   subroutine torch_model_forward(model, input_tensors, output_tensors, requires_grad)
     type(torch_model), intent(in) :: model
-    type(torch_tensor), intent(in) :: input_tensors(:)
-    type(torch_tensor), intent(in) :: output_tensors(:)
+    type(torch_tensor), intent(in) :: input_tensors(:), output_tensors(:)
     logical, optional, intent(in) :: requires_grad
     character(len=*), parameter :: here = 'torch_model_forward'
     type(c_value) :: inputs(size(input_tensors))
@@ -63,7 +59,7 @@ contains
     integer :: i
 
     do i = 1, size(input_tensors)
-      inputs(i) = tensor_value(input_tensors(i)%p)
+      inputs(i) = c_value(tensor=input_tensors(i)%p)
     end do
     do i = 1, size(output_tensors)
       outputs(i) = output_tensors(i)%p

@@ -18,19 +18,15 @@ module ftorch_tensor
   implicit none (type, external)
   private
 
-  public :: torch_tensor, assignment(=)
-  public :: torch_tensor_from_array, torch_tensor_from_array_legacy, torch_tensor_from_blob
-  public :: torch_tensor_empty, torch_tensor_zeros, torch_tensor_ones, torch_tensor_delete
-  public :: torch_tensor_zero, torch_tensor_to, torch_tensor_print, torch_tensor_requires_grad
-  public :: torch_tensor_get_rank, torch_tensor_get_shape, torch_tensor_get_stride, &
-            torch_tensor_get_dtype
-  public :: torch_tensor_get_device_type, torch_tensor_get_device_index
-  public :: device_text, is_real, mark_gradient
+  public :: torch_tensor, assignment(=), torch_tensor_from_array, torch_tensor_from_array_legacy, &
+            torch_tensor_from_blob, torch_tensor_empty, torch_tensor_zeros, torch_tensor_ones, &
+            torch_tensor_delete, torch_tensor_zero, torch_tensor_to, torch_tensor_print, &
+            torch_tensor_requires_grad, torch_tensor_get_rank, torch_tensor_get_shape, &
+            torch_tensor_get_stride, torch_tensor_get_dtype, torch_tensor_get_device_type, &
+            torch_tensor_get_device_index, device_text, is_real, mark_gradient
 
   integer, parameter :: largest_rank = 5
-  integer(c_int), parameter :: fill_none = 0_c_int
-  integer(c_int), parameter :: fill_zeros = 1_c_int
-  integer(c_int), parameter :: fill_ones = 2_c_int
+  integer(c_int), parameter :: fill_none = 0_c_int, fill_zeros = 1_c_int, fill_ones = 2_c_int
 
   !> A tensor. `p` is a handle of climlink, not an address.
   type :: torch_tensor
@@ -52,17 +48,15 @@ module ftorch_tensor
   !! device_type, [device_index], [requires_grad]); the first form also takes FTorch's newer
   !! `permute_dims`, by keyword.
   interface torch_tensor_from_array
-    module procedure from_int8, from_int16, from_int32, from_int64, from_real32, from_real64
-    module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, &
-                     from_real32_layout
-    module procedure from_real64_layout
+    module procedure from_int8, from_int16, from_int32, from_int64, from_real32, from_real64, &
+                     from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, &
+                     from_real32_layout, from_real64_layout
   end interface torch_tensor_from_array
 
   !> FTorch's newer name of the form with a layout.
   interface torch_tensor_from_array_legacy
     module procedure from_int8_layout, from_int16_layout, from_int32_layout, from_int64_layout, &
-                     from_real32_layout
-    module procedure from_real64_layout
+                     from_real32_layout, from_real64_layout
   end interface torch_tensor_from_array_legacy
 
   !> (tensor, data, ndims, tensor_shape, layout, dtype, device_type, [device_index],
@@ -116,13 +110,11 @@ contains
     integer(c_int), intent(in) :: ndims
     integer(c_int64_t), intent(in) :: tensor_shape(:)
     integer(ftorch_int), intent(in) :: layout(:)
-    integer(c_int), intent(in) :: dtype
-    integer(c_int), intent(in) :: device_type
+    integer(c_int), intent(in) :: dtype, device_type
     integer, optional, intent(in) :: device_index
     logical, optional, intent(in) :: requires_grad
     character(len=*), parameter :: here = 'torch_tensor_from_blob'
-    integer(c_int64_t) :: strides(largest_rank)
-    integer(c_int64_t) :: elements
+    integer(c_int64_t) :: strides(largest_rank), elements
     integer :: i
 
     call check_extents(ndims, tensor_shape, size(layout), here)
@@ -146,10 +138,8 @@ contains
     type(torch_tensor), intent(inout) :: tensor
     type(c_ptr), intent(in) :: data
     integer(c_int), intent(in) :: ndims
-    integer(c_int64_t), intent(in) :: tensor_shape(:)
-    integer(c_int64_t), intent(in) :: tensor_strides(:)
-    integer(c_int), intent(in) :: dtype
-    integer(c_int), intent(in) :: device_type
+    integer(c_int64_t), intent(in) :: tensor_shape(:), tensor_strides(:)
+    integer(c_int), intent(in) :: dtype, device_type
     integer, optional, intent(in) :: device_index
     logical, optional, intent(in) :: requires_grad
     character(len=*), parameter :: here = 'torch_tensor_from_blob'
@@ -183,11 +173,9 @@ contains
   subroutine create(tensor, fill, ndims, tensor_shape, dtype, device_type, device_index, &
                     requires_grad, where)
     type(torch_tensor), intent(inout) :: tensor
-    integer(c_int), intent(in) :: fill
-    integer(c_int), intent(in) :: ndims
+    integer(c_int), intent(in) :: fill, ndims
     integer(c_int64_t), intent(in) :: tensor_shape(:)
-    integer(c_int), intent(in) :: dtype
-    integer(c_int), intent(in) :: device_type
+    integer(c_int), intent(in) :: dtype, device_type
     integer, optional, intent(in) :: device_index
     logical, optional, intent(in) :: requires_grad
     character(len=*), intent(in) :: where

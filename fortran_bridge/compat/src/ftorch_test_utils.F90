@@ -20,13 +20,13 @@ module ftorch_test_utils
   end interface assert_isclose
 
   interface allclose
-    module procedure allclose_1_real32, allclose_2_real32, allclose_3_real32
-    module procedure allclose_1_real64, allclose_2_real64, allclose_3_real64
+    module procedure allclose_1_real32, allclose_2_real32, allclose_3_real32, allclose_1_real64, &
+                     allclose_2_real64, allclose_3_real64
   end interface allclose
 
   interface assert_allclose
-    module procedure allclose_1_real32, allclose_2_real32, allclose_3_real32
-    module procedure allclose_1_real64, allclose_2_real64, allclose_3_real64
+    module procedure allclose_1_real32, allclose_2_real32, allclose_3_real32, allclose_1_real64, &
+                     allclose_2_real64, allclose_3_real64
   end interface assert_allclose
 
 contains
@@ -63,8 +63,7 @@ contains
 
   !> Prints the result of a test.
   subroutine test_print(test_name, message, test_pass)
-    character(len=*), intent(in) :: test_name
-    character(len=*), intent(in) :: message
+    character(len=*), intent(in) :: test_name, message
     logical, intent(in) :: test_pass
 
     write (output_unit, '(5a)') merge('PASSED', 'FAILED', test_pass), ' :: [', trim(test_name), &
@@ -73,8 +72,7 @@ contains
 
   subroutine report(test_name, test_pass, same_shape, tolerance, print_result)
     character(len=*), intent(in), optional :: test_name
-    logical, intent(in) :: test_pass
-    logical, intent(in) :: same_shape
+    logical, intent(in) :: test_pass, same_shape
     real(real64), intent(in) :: tolerance
     logical, intent(in), optional :: print_result
     character(len=:), allocatable :: name

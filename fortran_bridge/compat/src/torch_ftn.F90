@@ -14,7 +14,7 @@ module torch_ftn
                              c_value_tensor, climlink_module_call_c, climlink_module_delete_c, &
                              climlink_module_device_c, climlink_module_load_c, &
                              climlink_tensor_copy_of_c, climlink_tensor_share_c, described, &
-                             forget, refuse, require, tensor_value, wrap_array
+                             forget, refuse, require, wrap_array
   implicit none (type, external)
   private
 
@@ -169,8 +169,7 @@ contains
   ! host and lays it out, if need be.
   subroutine locate(tensor, kind_number, array_rank, values, extents)
     class(torch_tensor), intent(inout) :: tensor
-    integer, intent(in) :: kind_number
-    integer, intent(in) :: array_rank
+    integer, intent(in) :: kind_number, array_rank
     type(c_ptr), intent(out) :: values
     integer(int64), allocatable, intent(out) :: extents(:)
     character(len=*), parameter :: here = 'torch_tensor%to_array'
@@ -261,7 +260,7 @@ contains
     character(len=*), parameter :: here = 'torch_tensor_wrap%add_array'
 
     call check_created(this, here)
-    call append(this, tensor_value(wrap_reversed(array, here)))
+    this%values = [this%values, c_value(tensor=wrap_reversed(array, here))]
   end subroutine torch_tensor_wrap_add_array
 
   !> Adds a tensor, which may be freed before the module runs.
@@ -273,7 +272,7 @@ contains
 
     call check_created(this, here)
     call require(climlink_tensor_share_c(tensor%handle, shared), here)
-    call append(this, tensor_value(shared))
+    this%values = [this%values, c_value(tensor=shared)]
   end subroutine torch_tensor_wrap_add_tensor
 
   subroutine add_real32(this, value)
@@ -288,7 +287,7 @@ contains
     real(real64), intent(in) :: value
 
     call check_created(this, 'torch_tensor_wrap%add_scalar')
-    call append(this, c_value(kind=c_value_real, real_value=real(value, c_double)))
+    this%values = [this%values, c_value(kind=c_value_real, real_value=real(value, c_double))]
   end subroutine add_real64
 
   subroutine add_int32(this, value)
@@ -303,15 +302,8 @@ contains
     integer(int64), intent(in) :: value
 
     call check_created(this, 'torch_tensor_wrap%add_scalar')
-    call append(this, c_value(kind=c_value_integer, integer_value=int(value, c_int64_t)))
+    this%values = [this%values, c_value(kind=c_value_integer, integer_value=int(value, c_int64_t))]
   end subroutine add_int64
-
-  subroutine append(this, value)
-    class(torch_tensor_wrap), intent(inout) :: this
-    type(c_value), intent(in) :: value
-
-    this%values = [this%values, value]
-  end subroutine append
 
   subroutine check_created(this, where)
     class(torch_tensor_wrap), intent(in) :: this

@@ -6,7 +6,7 @@ program test_host_threads
 #ifdef CLIMLINK_MPI
   use mpi_f08, only: MPI_COMM_WORLD, MPI_Finalize, MPI_Init
 #endif
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_options, climlink_status, climlink_variable
   use ftorch, only: torch_delete, torch_kCPU, torch_model, torch_model_forward, torch_model_load, &
                     torch_tensor, &
                     torch_tensor_from_array
@@ -42,26 +42,26 @@ contains
     type(climlink_emulator) :: emulator
     type(climlink_status) :: status
     real(real64) :: profile(n_column, n_level)
+    type(climlink_options) :: options
+    type(climlink_variable) :: input
     integer :: i, threads
 
     profile = 1.0_real64
     do threads = 1, 2
+      call options%set('threads', threads)
 #ifdef CLIMLINK_MPI
       call emulator%open(fixture('column.pt'), status, comm=MPI_COMM_WORLD%mpi_val, &
-                         n_level=n_level, time_step=time_step, &
-                         threads=threads)
+                         n_level=n_level, time_step=time_step, options=options)
 #else
       call emulator%open(fixture('column.pt'), status, n_level=n_level, time_step=time_step, &
-                         threads=threads)
+                         options=options)
 #endif
       call check(status%ok(), 'open: ' // status%message)
       call check_threads('after open')
       call emulator%begin(n_column, status)
       do i = 1, emulator%n_input()
-        if (emulator%input_width(i) == n_level) call emulator%set(emulator%input_name(i), profile, &
-          1, status)
-        if (emulator%input_width(i) == 1) call emulator%set(emulator%input_name(i), profile(:, 1), &
-          1, status)
+        input = emulator%input(i)
+        call emulator%set(input%name, profile(:, :input%width), 1, status)
       end do
       call emulator%run(status)
       call check(status%ok(), 'run: ' // status%message)

@@ -48,7 +48,7 @@ inline PackageSettings settings_over(MPI_Comm comm, PackageSettings settings) {
   MPI_Comm_rank(node, &local_rank);
   MPI_Comm_free(&node);
   settings.rank = rank;
-  settings.local_rank = local_rank;
+  settings.options["local_rank"] = std::to_string(local_rank);
 
   int status = CLIMLINK_OK;
   std::string text;  // the file, or why it could not be read

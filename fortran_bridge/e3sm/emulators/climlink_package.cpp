@@ -10,66 +10,35 @@ std::string speaker(std::int32_t rank) {
   return rank < 0 ? "climlink: " : "climlink: rank " + std::to_string(rank) + ": ";
 }
 
-[[noreturn]] void fail_option(const std::string& key, const std::string& value,
-                              const std::string& expected) {
-  throw PackageError(CLIMLINK_ERROR_ARGUMENT,
-                     "climlink: option " + key + " is \"" + value + "\"; expected " + expected);
+struct FreeOptions {
+  void operator()(climlink_options* options) const noexcept { climlink_options_free(&options); }
+};
+using Options = std::unique_ptr<climlink_options, FreeOptions>;
+
+// climlink's options with these values. Throws PackageError.
+Options options_with(const PackageOptions& values) {
+  const auto require = [](climlink_status status) {
+    if (status != CLIMLINK_OK)
+      throw PackageError(status, std::string("climlink: ") + climlink_last_message());
+  };
+  climlink_options* made = nullptr;
+  require(climlink_options_new(&made));
+  Options options(made);
+  for (const auto& [name, value] : values)
+    require(climlink_options_set(made, name.c_str(), value.c_str()));
+  return options;
 }
 
-// The whole text as a number; independent of the locale.
-template <class Number>
-Number number(const std::string& key, const std::string& value, const char* expected) {
+// The rank that messages name; independent of the locale.
+std::int32_t rank_from(const std::string& value) {
   std::istringstream text(value);
   text.imbue(std::locale::classic());
-  Number result{};
-  text >> result;
+  std::int32_t rank = 0;
+  text >> rank;
   if (text.fail() || text.peek() != std::istringstream::traits_type::eof())
-    fail_option(key, value, expected);
-  return result;
-}
-
-using Setter = void (*)(PackageSettings&, const std::string& key, const std::string& value);
-
-template <std::string PackageSettings::* member>
-void set_text(PackageSettings& settings, const std::string&, const std::string& value) {
-  settings.*member = value;
-}
-
-template <std::int32_t PackageSettings::* member>
-void set_integer(PackageSettings& settings, const std::string& key, const std::string& value) {
-  settings.*member = number<std::int32_t>(key, value, "an integer");
-}
-
-void set_time_step(PackageSettings& settings, const std::string& key, const std::string& value) {
-  settings.time_step_s = number<double>(key, value, "a number of seconds");
-}
-
-const std::map<std::string, Setter>& setters() {
-  static const std::map<std::string, Setter> table = {
-      {"constraints_off", set_text<&PackageSettings::constraints_off>},
-      {"device", set_text<&PackageSettings::device>},
-      {"level_count", set_integer<&PackageSettings::level_count>},
-      {"local_rank", set_integer<&PackageSettings::local_rank>},
-      {"micro_batch", set_integer<&PackageSettings::micro_batch>},
-      {"pinned_sha256", set_text<&PackageSettings::pinned_sha256>},
-      {"rank", set_integer<&PackageSettings::rank>},
-      {"threads", set_integer<&PackageSettings::threads>},
-      {"time_step_s", set_time_step},
-  };
-  return table;
-}
-
-climlink_options c_options(const PackageSettings& settings) {
-  climlink_options options = climlink_options_default();
-  options.level_count = settings.level_count;
-  options.time_step_s = settings.time_step_s;
-  options.device = settings.device.c_str();
-  options.local_rank = settings.local_rank;
-  options.threads = settings.threads;
-  options.micro_batch = settings.micro_batch;
-  options.constraints_off = settings.constraints_off.c_str();
-  options.pinned_sha256 = settings.pinned_sha256.empty() ? nullptr : settings.pinned_sha256.c_str();
-  return options;
+    throw PackageError(CLIMLINK_ERROR_ARGUMENT,
+                       "climlink: option rank is \"" + value + "\"; expected an integer");
+  return rank;
 }
 
 using Sizes = std::vector<std::int64_t>;
@@ -94,20 +63,13 @@ climlink_array view(double* first, std::int64_t row_width, const Sizes& sizes, s
 
 }  // namespace
 
-PackageSettings settings_from_options(const std::string& path,
-                                      const std::map<std::string, std::string>& options) {
+PackageSettings settings_from_options(const std::string& path, const PackageOptions& options) {
   PackageSettings settings;
   settings.path = path;
-  for (const auto& [key, value] : options) {
-    const auto setter = setters().find(key);
-    if (setter == setters().end()) {
-      std::string known;
-      for (const auto& entry : setters()) known += (known.empty() ? "" : ", ") + entry.first;
-      throw PackageError(CLIMLINK_ERROR_ARGUMENT,
-                         "climlink: option \"" + key + "\" is not known; expected one of " + known);
-    }
-    setter->second(settings, key, value);
-  }
+  settings.options = options;
+  if (const auto rank = settings.options.extract("rank"); !rank.empty())
+    settings.rank = rank_from(rank.mapped());
+  options_with(settings.options);
   return settings;
 }
 
@@ -119,13 +81,13 @@ Package::Package(const PackageSettings& settings, std::int64_t n_input, std::int
   if (path_.empty())
     fail(CLIMLINK_ERROR_ARGUMENT,
          "the path of the package is empty; expected the path of a wrap_model.pt");
-  const climlink_options options = c_options(settings);
+  const Options options = options_with(settings.options);
   climlink_emulator* opened = nullptr;
   const std::string* bytes = settings.contents.get();
   require(bytes == nullptr
-              ? climlink_open(path_.c_str(), &options, &opened)
+              ? climlink_open(path_.c_str(), options.get(), &opened)
               : climlink_open_bytes(bytes->data(), static_cast<std::int64_t>(bytes->size()),
-                                    path_.c_str(), &options, &opened));
+                                    path_.c_str(), options.get(), &opened));
   emulator_.reset(opened);
   check_channels(CLIMLINK_INPUT, "input_channels", n_input);
   check_channels(CLIMLINK_OUTPUT, "output_channels", n_output);

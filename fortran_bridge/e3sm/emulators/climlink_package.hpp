@@ -26,31 +26,22 @@ class PackageError : public std::runtime_error {
   climlink_status status_;
 };
 
-// Which package to open and how; the defaults are climlink's own.
+// climlink's options by name and text (docs/e3sm-emulators.md); what is not there has climlink's
+// own default.
+using PackageOptions = std::map<std::string, std::string>;
+
+// Which package to open and how.
 struct PackageSettings {
   std::string path;
   std::shared_ptr<const std::string>
       contents;  // the file's bytes, path then being a name in messages; null: the file is read
-  std::string pinned_sha256;  // 64 hexadecimal digits that the file must have; "": any file
-  std::string
-      constraints_off;  // constraints of the manifest to leave out, separated by commas; "": none
-  std::string device = climlink_options_default().device;
-  std::int32_t local_rank =
-      climlink_options_default()
-          .local_rank;  // rank on its node, from 0: which GPU "cuda" and "auto" take
-  std::int32_t threads = climlink_options_default().threads;
-  std::int32_t micro_batch =
-      climlink_options_default().micro_batch;  // columns per forward on the CPU
-  std::int32_t level_count = 0;                // levels of the host; 0: no claim
-  double time_step_s = 0;                      // physics time step of the host; 0: no claim
-  std::int32_t rank = -1;                      // named in messages; -1: not named
+  PackageOptions options;
+  std::int32_t rank = -1;  // named in messages; -1: not named
 };
 
-// Settings from key and value texts, the keys being the members' names. Throws PackageError for an
-// unknown key or a value that is not a number where one is needed; what a number may be is
-// climlink's to say when it opens.
-PackageSettings settings_from_options(const std::string& path,
-                                      const std::map<std::string, std::string>& options);
+// Settings from key and value texts, the keys being "rank" and the names of climlink's options.
+// Throws PackageError for an unknown key or a value that does not fit.
+PackageSettings settings_from_options(const std::string& path, const PackageOptions& options);
 
 // An opened package for rows [column, channel] of float64 in the manifest's order. One thread at a
 // time; packages are independent.

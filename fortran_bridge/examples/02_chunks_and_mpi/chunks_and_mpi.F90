@@ -3,7 +3,7 @@
 program chunks_and_mpi
   use, intrinsic :: iso_fortran_env, only: output_unit, r8 => real64
   use mpi_f08, only: MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, MPI_Init
-  use climlink, only: climlink_emulator
+  use climlink, only: climlink_emulator, climlink_host_fields
   implicit none (type, external)
 
   integer, parameter :: n_global = 20, pcols = 8, n_level = 6, n_step = 3
@@ -17,10 +17,14 @@ program chunks_and_mpi
     real(r8) :: q(pcols, n_level) = 5e-3_r8
     real(r8) :: ps(pcols) = 1e5_r8
     real(r8) :: solar(pcols) = 400.0_r8
+    real(r8) :: dtdt(pcols, n_level) = 0.0_r8
+    real(r8) :: dqdt(pcols, n_level) = 0.0_r8
   end type chunk
 
   type(climlink_emulator) :: emu
-  type(chunk), allocatable :: chunks(:)
+  type(climlink_host_fields) :: fields
+  type(chunk), allocatable, target :: chunks(:)
+  type(chunk), target :: spare           !! For the check: a rank may have no chunk.
   character(len=1024) :: package
   integer :: rank, n_rank, n_column, step, c
 
@@ -37,14 +41,20 @@ program chunks_and_mpi
 
   ! One rank reads the file, all receive it.
   call emu%open(package, comm=MPI_COMM_WORLD%mpi_val, n_level=n_level, time_step=time_step)
+  call declare(spare)
+  call fields%check(emu)
   do step = 1, n_step
     call emu%begin(n_column)
     do c = 1, size(chunks)
-      call send(chunks(c))
+      call declare(chunks(c))
+      call fields%send(emu, first_sample=chunks(c)%first)
     end do
     call emu%run()
     do c = 1, size(chunks)
-      call receive(chunks(c))
+      call declare(chunks(c))
+      call fields%receive(emu, first_sample=chunks(c)%first)
+      chunks(c)%t = chunks(c)%t + time_step * chunks(c)%dtdt
+      chunks(c)%q = chunks(c)%q + time_step * chunks(c)%dqdt
     end do
   end do
   call emu%close()
@@ -54,27 +64,17 @@ program chunks_and_mpi
 
 contains
 
-  subroutine send(state)
-    type(chunk), intent(in) :: state
+  !> The table of one chunk: made anew for each, as its arrays are elsewhere.
+  subroutine declare(state)
+    type(chunk), target, intent(in) :: state
 
-    associate (n => state%ncol, first => state%first)
-      call emu%set('state_t', state%t(:n, :), first)
-      call emu%set('state_q0001', state%q(:n, :), first)
-      call emu%set('state_ps', state%ps(:n), first)
-      call emu%set('pbuf_SOLIN', state%solar(:n), first)
-    end associate
-  end subroutine send
-
-  subroutine receive(state)
-    type(chunk), intent(inout) :: state
-    real(r8) :: tendency(pcols, n_level)
-
-    associate (n => state%ncol, first => state%first)
-      call emu%get('ptend_t', tendency(:n, :), first)
-      state%t(:n, :) = state%t(:n, :) + time_step * tendency(:n, :)
-      call emu%get('ptend_q0001', tendency(:n, :), first)
-      state%q(:n, :) = state%q(:n, :) + time_step * tendency(:n, :)
-    end associate
-  end subroutine receive
+    call fields%begin(state%ncol)
+    call fields%add_profile('state_t', 'K', state%t)
+    call fields%add_profile('state_q0001', 'kg/kg', state%q)
+    call fields%add_scalar('state_ps', 'Pa', state%ps)
+    call fields%add_scalar('pbuf_SOLIN', 'W/m2', state%solar)
+    call fields%add_profile('ptend_t', 'K/s', state%dtdt, taken=.true.)
+    call fields%add_profile('ptend_q0001', 'kg/kg/s', state%dqdt, taken=.true.)
+  end subroutine declare
 
 end program chunks_and_mpi

@@ -2,7 +2,7 @@
 !! goes on from a restart as if it had never stopped.
 program coupling_and_lagged_inputs
   use, intrinsic :: iso_fortran_env, only: output_unit, r8 => real64
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_host_fields, climlink_status
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
   use climlink_lagged_memory, only: climlink_lags
   implicit none (type, external)
@@ -10,17 +10,27 @@ program coupling_and_lagged_inputs
   integer, parameter :: n_column = 8, n_level = 6, n_step = 10, stop_at = 6
   real(r8), parameter :: time_step = 1200.0_r8
 
+  !> What does not change in this model.
+  real(r8), target :: water(n_column, n_level) = 1e-3_r8, wind(n_column, n_level) = 5.0_r8, &
+                      surface(n_column) = 100.0_r8
+  character(len=*), parameter :: waters(3) = ['state_q0001', 'state_q0002', 'state_q0003']
+  character(len=*), parameter :: surface_names(5) = [character(len=11) :: 'state_ps', &
+    'pbuf_SOLIN', 'pbuf_LHFLX', 'pbuf_SHFLX', 'pbuf_COSZRS']
+  character(len=*), parameter :: surface_units(5) = [character(len=4) :: 'Pa', 'W/m2', 'W/m2', &
+    'W/m2', '1']
+
   !> All that this model must remember from one step to the next.
   type :: model
     integer :: step = 0
     real(r8) :: t(n_column, n_level) = 260.0_r8
+    real(r8) :: tendency(n_column, n_level) = 0.0_r8               !! The emulator's.
     type(climlink_lags) :: lags
   end type model
 
   type(climlink_emulator) :: emu
   type(climlink_coupling_policy) :: policy
   type(climlink_status) :: status
-  type(model) :: whole, stopped, resumed
+  type(model), target :: whole, stopped, resumed
   character(len=1024) :: package
 
   call get_command_argument(1, package)
@@ -53,65 +63,63 @@ program coupling_and_lagged_inputs
 contains
 
   subroutine start(self)
-    type(model), intent(inout) :: self
+    type(model), target, intent(inout) :: self
+    type(climlink_host_fields) :: fields
 
     call self%lags%initialize(n_column, n_level, time_step)
+    call declare(self, fields)
+    call fields%check(emu, spin_up_steps=policy%spin_up_steps)
   end subroutine start
+
+  !> What this model has and wants; the lagged inputs come from their memory.
+  subroutine declare(self, fields)
+    type(model), target, intent(in) :: self
+    type(climlink_host_fields), intent(out) :: fields
+    integer :: i
+
+    call fields%begin(n_column)
+    call fields%add_profile('state_t', 'K', self%t)
+    do i = 1, 3
+      call fields%add_profile(waters(i), 'kg/kg', water)
+    end do
+    call fields%add_profile('state_u', 'm/s', wind)
+    do i = 1, size(surface_names)
+      call fields%add_scalar(surface_names(i), surface_units(i), surface)
+    end do
+    call self%lags%add_to(fields)
+    call fields%add_profile('ptend_t', 'K/s', self%tendency, taken=.true.)
+  end subroutine declare
 
   !> Steps from where the model is to the last one.
   subroutine advance(self, last)
-    type(model), intent(inout) :: self
+    type(model), target, intent(inout) :: self
     integer, intent(in) :: last
-    real(r8) :: reference(n_column, n_level), emulated(n_column, n_level), &
-                applied(n_column, n_level), water(n_column, n_level, 3)
-    real(r8) :: wind(n_column, n_level), surface(n_column, 5)
+    type(climlink_host_fields) :: fields
+    real(r8) :: reference(n_column, n_level), applied(n_column, n_level)
 
-    water = 1e-3_r8
-    wind = 5.0_r8
-    emulated = 0.0_r8
-    surface = 100.0_r8                                             ! ps, SOLIN, LHFLX, SHFLX, COSZRS
+    call declare(self, fields)
     do while (self%step < last)
       self%step = self%step + 1
       self%t = self%t + time_step * 1e-5_r8                        ! the dynamics
-      call self%lags%begin_step(self%t, water, wind, surface)
+      call self%lags%begin_step(fields)
       if (policy%needs_reference(self%step)) reference = (250.0_r8 - self%t) / 86400.0_r8
-      if (policy%needs_emulator(self%step)) call emulate(self, emulated)
-      applied = climlink_blend(reference, emulated, policy%weight_of('ptend_t', self%step))
+      if (policy%needs_emulator(self%step)) call emulate(fields)
+      applied = climlink_blend(reference, self%tendency, policy%weight_of('ptend_t', self%step))
       self%t = self%t + time_step * applied
-      call self%lags%end_step(self%t, water, wind)  ! what was applied, whoever made it
+      call self%lags%end_step(fields)               ! what was applied, whoever made it
       write (output_unit, '(a,i3,a,f5.2,a,f9.4,a)') 'step', self%step, '  weight', &
         policy%weight_of('ptend_t', self%step), '  temperature', self%t(1, 1), ' K'
     end do
   end subroutine advance
 
-  !> Every input by name: the lagged ones from the memory, the others from the model.
-  subroutine emulate(self, tendency)
-    type(model), intent(in) :: self
-    real(r8), intent(out) :: tendency(n_column, n_level)
-    integer :: i
+  subroutine emulate(fields)
+    type(climlink_host_fields), intent(in) :: fields
 
     call emu%begin(n_column)
-    do i = 1, emu%n_input()
-      call send(self, emu%input_name(i))
-    end do
+    call fields%send(emu)
     call emu%run()
-    call emu%get('ptend_t', tendency, 1)
+    call fields%receive(emu)
   end subroutine emulate
-
-  subroutine send(self, name)
-    type(model), intent(in) :: self
-    character(len=*), intent(in) :: name
-    real(r8) :: values(n_column, max(1, self%lags%width(name)))
-
-    if (self%lags%has(name)) then
-      call self%lags%get(name, values)
-      call emu%set(name, values, 1)
-    else if (name == 'state_t') then
-      call emu%set(name, self%t, 1)
-    else
-      error stop 'this host does not have what the package wants'
-    end if
-  end subroutine send
 
   !> Writes one model to a file and reads another from it. Each column of the buffer stands for one
   !! column of the model, so a model that runs on many ranks gathers them, and may read them on any

@@ -2,7 +2,7 @@
 !! after a step without the emulator, and goes on from a restart as if it had never stopped.
 program network_with_memory
   use, intrinsic :: iso_fortran_env, only: output_unit, r8 => real64
-  use climlink, only: climlink_emulator
+  use climlink, only: climlink_emulator, climlink_host_fields
   use climlink_carried_state, only: climlink_carried
   implicit none (type, external)
 
@@ -13,15 +13,19 @@ program network_with_memory
   type :: model
     integer :: step = 0
     real(r8) :: answer(n_column) = 0.0_r8
+    real(r8) :: forcing(n_column) = 0.0_r8
     type(climlink_carried) :: carried
   end type model
 
   type(climlink_emulator) :: emu
-  type(model) :: whole, stopped, resumed
+  type(model), target :: whole, stopped, resumed
+  real(r8), target :: initial(n_column)
   character(len=1024) :: package
+  integer :: i
 
   call get_command_argument(1, package)
   call emu%open(package)
+  initial = [(100.0_r8 * i, i=1, n_column)]
 
   call whole%carried%initialize(emu, n_column)       ! once, after open: every column begins
   call advance(whole, n_step)
@@ -41,53 +45,39 @@ contains
 
   !> Steps from where the model is to the last one.
   subroutine advance(self, last)
-    type(model), intent(inout) :: self
+    type(model), target, intent(inout) :: self
     integer, intent(in) :: last
+    type(climlink_host_fields) :: fields
 
+    call fields%begin(n_column)                      ! what is carried stands in no table
+    call fields%add_scalar('forcing', '1', self%forcing)
+    call fields%add_scalar('initial', '1', initial)
+    call fields%add_scalar('answer', '1', self%answer, taken=.true.)
+    call fields%check(emu)
     do while (self%step < last)
       self%step = self%step + 1
       if (self%step == pause) then
         call self%carried%begin_again()              ! what was carried is of another time now
       else
-        call emulate(self)
+        call emulate(self, fields)
       end if
       write (output_unit, '(a,i3,a,f9.1)') 'step', self%step, '  answer', self%answer(1)
     end do
   end subroutine advance
 
-  !> Every input by name: those of the memory from its keeper, the others from the model.
-  subroutine emulate(self)
+  !> The host's inputs from its table, those of the memory from its keeper.
+  subroutine emulate(self, fields)
     type(model), intent(inout) :: self
-    character(len=:), allocatable :: name
-    integer :: i
+    type(climlink_host_fields), intent(in) :: fields
 
+    self%forcing = real(self%step, r8)
     call emu%begin(n_column)
-    do i = 1, emu%n_input()
-      name = emu%input_name(i)
-      if (.not. self%carried%owns(name)) call emu%set(name, own_value(self, name), 1)
-    end do
+    call fields%send(emu)
     if (self%carried%has_state()) call self%carried%send(emu)
     call emu%run()
-    call emu%get('answer', self%answer, 1)
+    call fields%receive(emu)
     if (self%carried%has_state()) call self%carried%receive(emu)
   end subroutine emulate
-
-  !> What this model has under a name, [column].
-  function own_value(self, name) result(values)
-    type(model), intent(in) :: self
-    character(len=*), intent(in) :: name
-    real(r8) :: values(n_column)
-    integer :: i
-
-    select case (name)
-    case ('forcing')
-      values = real(self%step, r8)
-    case ('initial')
-      values = [(100.0_r8 * i, i=1, n_column)]
-    case default
-      error stop 'this host does not have what the package wants'
-    end select
-  end function own_value
 
   !> Writes one model to a file and reads another from it. Each column of the buffer stands for one
   !! column of the model, so a model that runs on many ranks gathers them, and may read them on any

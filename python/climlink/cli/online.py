@@ -1,13 +1,15 @@
-"""climlink online run, resume: a case in a host model."""
+"""climlink online run, resume, settings: a case in a host model."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from climlink.cli.console import errors, output, progress_bar
+from climlink.cli.console import errors, output, print_json, progress_bar
 from climlink.data.files import refusals
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Run a package inside a host model.", no_args_is_help=True)
     group.command("run")(run)
     group.command("resume")(resume)
+    group.command("settings")(settings)
     group.callback()(_group)
     app.add_typer(group, name="online")
 
@@ -97,6 +100,37 @@ def resume(
     with progress_bar("online") as bar, refusals(folder):
         ended = resume_aquaplanet(folder, days, ranks, bar)
     _tell(ended)
+
+
+def settings(
+    host: Annotated[Literal["replay", "aquaplanet"], typer.Argument(help="host of the case")],
+    as_json: Annotated[bool, typer.Option("--json", help="print the list as JSON")] = False,
+) -> None:
+    """List what the host's program lets a case set: the entries of its namelist, with type and
+    default, as program and library publish them.
+
+    Entries of `emulator` are keys of a case's `emulator:` (options of the library in a replay: keys
+    of the case); those of `dynamics` and `physics` stand under `dynamics:` and `parameters:`, the
+    `history_` ones of `output` under `history:`. climlink writes the others itself, of the case.
+
+    Example: `climlink online settings aquaplanet`
+    """
+    from climlink.online.settings import published_settings
+
+    groups = published_settings(f"climlink-{host}")
+    if as_json:
+        print_json(
+            {g: {n: e._asdict() for n, e in entries.items()} for g, entries in groups.items()}
+        )
+        return
+    table = Table("group", "entry", "type", "default", "meaning")
+    for group, entries in groups.items():
+        for position, (name, entry) in enumerate(entries.items()):
+            cells = (name, entry.kind, escape(entry.default), escape(entry.help))
+            table.add_row(
+                "" if position else group, *cells, end_section=position + 1 == len(entries)
+            )
+    output.print(table)
 
 
 def _tell(ended: AquaplanetRun) -> None:

@@ -16,15 +16,6 @@ physics, whoever ran in it.
 FORK_CHANGES = CHANGES[:-1]
 """Those that the ClimSim fork's own diagnostics have."""
 
-CONFIDENCE_FIELDS = {
-    "ptend_t": "DTPHYSCONF",
-    "ptend_q0001": "DQ1PHYSCONF",
-    "ptend_qn": "DQNPHYSCONF",
-    "ptend_u": "DUPHYSCONF",
-    "ptend_v": "DVPHYSCONF",
-}
-"""Names that the confidence study gives to the confidence of profiles."""
-
 START_FIELD = "NN_START"
 """In restart files [column]: the step in which the case began with the adapter, counted from 1."""
 
@@ -34,6 +25,16 @@ LAGS_FIELD = "NN_LAGS"
 
 LEGACY_FIELDS = ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER", "TROP_IND")
 WEIGHT_FIELD = "NN_WEIGHT"
+
+
+def confidence_field(output: str) -> str:
+    """Return the history field of the confidence in a network output, as the published fork names
+    it: DTPHYSCONF of ptend_t, DQ1PHYSCONF of ptend_q0001, NETSWCONF of cam_out_NETSW.
+    """
+    if output.startswith("ptend_"):
+        return f"D{output.removeprefix('ptend_').replace('0', '').upper()}PHYSCONF"
+    surface = output.removeprefix("cam_out_")
+    return f"NN_conf_{output}" if surface == output else f"{surface}CONF"
 
 
 def output_names(manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -60,7 +61,7 @@ def emulator_fields(
     a tape names a field that nobody registers, so a field stands here only if it is there.
     """
     answers = [f"NN_{name}" for name in outputs]
-    trust = [CONFIDENCE_FIELDS.get(name, f"NN_conf_{name}") for name in confidence]
+    trust = [confidence_field(name) for name in confidence]
     framed = FORK_CHANGES if fork_driver else (*CHANGES, WEIGHT_FIELD)
     return (*framed, *answers, *trust, *(LEGACY_FIELDS if legacy else ()))
 

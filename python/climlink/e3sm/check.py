@@ -12,7 +12,13 @@ from climlink.e3sm.checks_of_host import check_build, check_libraries, check_nod
 from climlink.e3sm.checks_of_restart import check_emulator_restart, check_restart
 from climlink.e3sm.entries import DEAD_NAMES, ENTRIES, GROUP
 from climlink.e3sm.findings import Finding
-from climlink.e3sm.namelist import needed_spin_up, takes_relative_humidity, variable_combination
+from climlink.e3sm.namelist import (
+    accepted_combinations,
+    needed_spin_up,
+    remaps_levels,
+    takes_relative_humidity,
+    variable_combination,
+)
 from climlink.e3sm.settings import CaseSettings, read_settings
 from climlink.packages.constraint_switches import check_constraints_off
 from climlink.packages.read import EmulatorPackage
@@ -101,8 +107,10 @@ def check_entries_of(settings: CaseSettings) -> list[Finding]:
         findings.append(
             Finding(
                 "namelist",
-                "cb_partial_coupling_vars is given but cb_partial_coupling is not .true.",
-                "set it, or remove the names",
+                "cb_partial_coupling_vars is given but cb_partial_coupling is not .true.: nothing "
+                "is blended, as in the published job scripts",
+                "nothing, if that is meant; else set cb_partial_coupling",
+                stops=False,
             )
         )
     if (
@@ -111,6 +119,12 @@ def check_entries_of(settings: CaseSettings) -> list[Finding]:
         and not given.get("cb_ramp_linear_steps")
     ):
         findings.append(Finding("namelist", "a linear ramp of 0 steps", "set cb_ramp_linear_steps"))
+    if "cb_use_cuda" in given and given["cb_use_cuda"] is (settings.device == "cpu"):
+        problem = (
+            f"cb_use_cuda is {_shown(given['cb_use_cuda'])}, but climlink_device is "
+            f"'{settings.device}'"
+        )
+        findings.append(Finding("namelist", problem, "leave one of them out"))
     if settings.other.get("srf_flux_avg", 1) == 0:
         problem = (
             "srf_flux_avg is 0, so the pbuf fields LHFLX, SHFLX, TAUX and TAUY, which the emulator "
@@ -124,18 +138,25 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
     """Return where namelist and case disagree with the package's manifest."""
     findings = []
     for name, wanted in _wanted(manifest).items():
-        got = settings.emulator.get(name, ENTRIES[name].default)
-        if got != wanted:
+        got = settings.emulator.get(name, wanted[0])  # what is not given follows the package
+        if got not in wanted:
             findings.append(
                 Finding(
                     "namelist",
-                    f"{name} is {_shown(got)}, the package needs {_shown(wanted)}",
-                    f"set {name} = {_shown(wanted)}",
+                    f"{name} is {_shown(got)}, the package needs {_shown(wanted[0])}",
+                    f"set {name} = {_shown(wanted[0])}",
                 )
             )
-    if manifest.level_count != settings.level_count:
-        problem = f"the package has {manifest.level_count} levels, the case {settings.level_count}"
-        findings.append(Finding("package", problem, "take a package trained on the model's levels"))
+    stratosphere = settings.emulator.get("cb_strato_water_constraint") is True
+    if stratosphere and not settings.applies_legacy(manifest):
+        findings.append(
+            Finding(
+                "namelist",
+                "cb_strato_water_constraint is part of the old post-processing, which is off",
+                "set climlink_legacy, or take a package with the constraint stratospheric_water",
+            )
+        )
+    findings += _levels(settings, manifest)
     if manifest.carried:
         kept = ", ".join(pair.output for pair in manifest.carried)
         problem = f"the package carries {kept} from step to step, which E3SM's adapter does not"
@@ -178,25 +199,44 @@ def check_overrides(settings: CaseSettings, package: EmulatorPackage) -> list[Fi
     return []
 
 
-def _wanted(manifest: Manifest) -> dict[str, Any]:
+def _levels(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
+    """Return what is wrong with the levels of package and model, remapped or not."""
+    remedy = "take a package trained on the model's levels"
+    if not remaps_levels(settings.emulator):
+        if manifest.level_count == settings.level_count:
+            return []
+        problem = f"the package has {manifest.level_count} levels, the case {settings.level_count}"
+        return [Finding("package", problem, f"{remedy}, or set climlink_vertical_remap")]
+    findings = []
+    if manifest.hybrid is None:
+        problem = "climlink_vertical_remap is 'conservative', but the package states no grid"
+        findings.append(Finding("package", problem, remedy))
+    if settings.applies_legacy(manifest):
+        problem = "the old post-processing knows the package's levels, not those it is remapped to"
+        findings.append(
+            Finding("namelist", problem, "set climlink_legacy = .false., or remap nothing")
+        )
+    return findings
+
+
+def _wanted(manifest: Manifest) -> dict[str, tuple[Any, ...]]:
+    """Return the values that fit a package, the first being what to write."""
     return {
-        "inputlength": manifest.n_input,
-        "outputlength": manifest.n_output,
-        "input_rh": takes_relative_humidity(manifest),
-        "cb_nn_var_combo": variable_combination(manifest),
+        "inputlength": (manifest.n_input,),
+        "outputlength": (manifest.n_output,),
+        "input_rh": (takes_relative_humidity(manifest),),
+        "cb_nn_var_combo": accepted_combinations(manifest),
     }
 
 
 def _names_in_lists(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
     outputs = [v.name for v in manifest.outputs.of_role("value")]
-    # The old coupling names precipitation as the model does, the package as ClimSim does.
-    accepted = {*outputs, "PRECC", "PRECSC"}
     findings = []
     for name in _texts(settings.emulator.get("cb_partial_coupling_vars")):
-        if name not in accepted:
+        if name not in outputs:
             problem = (
                 "cb_partial_coupling_vars: the package has no output "
-                f"{name!r}{near_names(name, accepted)}"
+                f"{name!r}{near_names(name, outputs)}"
             )
             findings.append(Finding("namelist", problem, "correct the name"))
     return findings

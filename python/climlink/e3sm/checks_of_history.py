@@ -8,17 +8,17 @@ import re
 
 from climlink.e3sm.adapter import (
     CHANGES,
-    CONFIDENCE_FIELDS,
     LEGACY_FIELDS,
+    confidence_field,
     emulator_fields,
     output_names,
 )
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.settings import CaseSettings
+from climlink.packages.import_wrapper.graph_examination import CONFIDENCE_SET
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.manifest import Manifest
-
-_OURS = {*CHANGES, *CONFIDENCE_FIELDS.values(), *LEGACY_FIELDS}
+from climlink.wrappers.variable_sets import variable_set
 
 
 def check_tapes(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
@@ -26,13 +26,15 @@ def check_tapes(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
     give; others are EAM's own matter.
     """
     known = _registered(settings, manifest)
+    confidence = variable_set(CONFIDENCE_SET, manifest.level_count).names
+    ours = {*CHANGES, *map(confidence_field, confidence), *LEGACY_FIELDS}
     findings = []
     for entry, value in settings.other.items():
         if not re.fullmatch(r"fincl\d+", entry):
             continue
         for text in value if isinstance(value, list) else [value]:
             name = str(text).split(":")[0].strip()  # NAME:A, with how it is averaged
-            if (name.startswith("NN_") or name in _OURS) and name not in known:
+            if (name.startswith("NN_") or name in ours) and name not in known:
                 problem = (
                     f"{entry} names {name}, which nobody registers for this package and driver: "
                     f"EAM stops{near_names(name, known)}"
@@ -47,7 +49,7 @@ def check_tapes(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
 
 def _registered(settings: CaseSettings, manifest: Manifest) -> tuple[str, ...]:
     outputs, confidence = output_names(manifest)
-    legacy = settings.emulator.get("climlink_legacy") is True
+    legacy = settings.applies_legacy(manifest)
     fields = emulator_fields(outputs, confidence, legacy=legacy, fork_driver=settings.fork_driver)
     if settings.emulator.get("climlink_history", True):
         return fields

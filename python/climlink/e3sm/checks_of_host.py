@@ -45,13 +45,13 @@ def check_nodes(settings: CaseSettings) -> list[Finding]:
 
 
 def _check_device(settings: CaseSettings) -> list[Finding]:
-    machine, device = settings.machine, settings.emulator.get("climlink_device", "auto")
+    machine, device = settings.machine, settings.device
     if device == "cuda" and machine.gpus_per_node == 0:
         return [
             Finding(
                 "device",
-                f"climlink_device is 'cuda', but {machine.name} has no GPU",
-                "set climlink_device = 'cpu' or 'auto'",
+                f"{settings.device_text}, but {machine.name} has no GPU",
+                "set climlink_device = 'cpu' or 'auto', and leave cb_use_cuda out",
             )
         ]
     ranks = min(settings.ranks_per_node, settings.ranks)
@@ -102,8 +102,8 @@ def check_libraries(settings: CaseSettings, package: EmulatorPackage | None) -> 
     if package is not None:
         findings += _check_torch(package)
     host, where = _host_torch()
-    if settings.emulator.get("climlink_device") == "cuda" and host.endswith("+cpu"):
-        problem = f"climlink_device is 'cuda', but {where} is {host}, which has no CUDA"
+    if settings.device == "cuda" and host.endswith("+cpu"):
+        problem = f"{settings.device_text}, but {where} is {host}, which has no CUDA"
         findings.append(
             Finding(
                 "library",

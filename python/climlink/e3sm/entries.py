@@ -1,20 +1,26 @@
-"""The entries of ``&mmf_nn_emulator_nl``: the one list of names, types and defaults that writes,
-checks and defines namelists.
+"""The entries of ``&mmf_nn_emulator_nl``. Names, types and defaults are those that the adapter's
+Fortran declares, or, where it leaves the default to the library, those that the library publishes;
+here is what they mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any
 from xml.sax.saxutils import escape
 
-GROUP = "mmf_nn_emulator_nl"
+from climlink.e3sm.declarations import GROUP, Declaration, Kind, Value, read_declarations
+from climlink.installation import shared_folder
+from climlink.runtime import options
+
+COMBINATIONS = ("v2", "v4", "v6")
+WITH_CONFIDENCE = "_conf"
 RAMP_OPTIONS = ("constant", "linear", "step")
 DEVICES = ("cpu", "cuda", "auto")
-ENTRY_PREFIXES = ("cb_", "climlink_")
-
-Kind = Literal["integer", "logical", "real", "char"]
+NEW_PREFIX = "climlink_"
+ENTRY_PREFIXES = ("cb_", NEW_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -83,171 +89,128 @@ def _shown(value: int | bool | float | str) -> str:
     return str(value) if value != "" else "blank"
 
 
-_PATH = 256
-_OLD = (
-    NamelistEntry("inputlength", "integer", 1525, "Number of inputs of a column.", minimum=1),
-    NamelistEntry("outputlength", "integer", 368, "Number of outputs of a column.", minimum=1),
-    NamelistEntry(
-        "input_rh",
-        "logical",
-        False,
-        "Send relative humidity computed by the host in place of specific humidity.",
+@dataclass(frozen=True)
+class _Meaning:
+    """What an entry means, what it may be, and the old coupling's default where now the package
+    decides.
+    """
+
+    text: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    old: Value | None = None
+
+
+_MEANINGS = {
+    "inputlength": _Meaning("Number of inputs of a column.", minimum=1, old=1525),
+    "outputlength": _Meaning("Number of outputs of a column.", minimum=1, old=368),
+    "input_rh": _Meaning("Send relative humidity of the host in place of specific humidity."),
+    "cb_nn_var_combo": _Meaning(
+        "Input set: v2, v4 or v6; with _conf where the package gives confidence.",
+        choices=COMBINATIONS + tuple(f"{name}{WITH_CONFIDENCE}" for name in COMBINATIONS),
+        old="v4",
     ),
-    NamelistEntry(
-        "cb_nn_var_combo",
-        "char",
-        "v4",
-        "Input set of a TorchScript wrapper: v2, v4 or v6.",
-        length=256,
-        choices=("v2", "v4", "v6"),
+    "cb_torch_model": _Meaning("TorchScript wrapper, used where climlink_package is blank."),
+    "cb_use_cuda": _Meaning(
+        "Inference on a GPU or not, where climlink_device is auto; not given: as that says."
     ),
-    NamelistEntry(
-        "cb_torch_model",
-        "char",
-        "",
-        "TorchScript wrapper, used where climlink_package is blank.",
-        length=_PATH,
-    ),
-    NamelistEntry(
-        "cb_spinup_step",
-        "integer",
-        72,
+    "cb_spinup_step": _Meaning(
         "Steps of the host's own physics before the emulator; a negative number: never the "
-        "emulator.",
+        "emulator."
     ),
-    NamelistEntry(
-        "cb_use_input_prectm1",
-        "logical",
-        False,
-        "Without effect, as before; read so that old namelists are.",
+    "cb_use_input_prectm1": _Meaning("Without effect, as before; read so that old namelists are."),
+    "cb_partial_coupling": _Meaning(
+        "Run the host's physics too and blend the outputs in cb_partial_coupling_vars."
     ),
-    NamelistEntry(
-        "cb_partial_coupling",
-        "logical",
-        False,
-        "Run the host's physics too and blend the outputs in cb_partial_coupling_vars.",
+    "cb_partial_coupling_vars": _Meaning("Outputs that are blended."),
+    "cb_do_ramp": _Meaning(
+        "Let the weight of the emulator in partial coupling follow cb_ramp_option."
     ),
-    NamelistEntry(
-        "cb_partial_coupling_vars", "char", "", "Outputs that are blended.", length=26, count=1000
+    "cb_ramp_option": _Meaning("How the weight grows.", choices=RAMP_OPTIONS),
+    "cb_ramp_factor": _Meaning(
+        "Weight at the end of a linear ramp, and wherever the others are on.", minimum=0
     ),
-    NamelistEntry(
-        "cb_do_ramp",
-        "logical",
-        False,
-        "Let the weight of the emulator in partial coupling follow cb_ramp_option.",
+    "cb_ramp_linear_steps": _Meaning("Steps of a linear ramp.", minimum=0),
+    "cb_ramp_step_0steps": _Meaning(
+        "Steps without the emulator in a period of the step ramp.", minimum=0
     ),
-    NamelistEntry(
-        "cb_ramp_option",
-        "char",
-        "constant",
-        "How the weight grows.",
-        length=256,
-        choices=RAMP_OPTIONS,
+    "cb_ramp_step_1steps": _Meaning(
+        "Steps with the emulator in a period of the step ramp.", minimum=0
     ),
-    NamelistEntry(
-        "cb_ramp_factor",
-        "real",
-        1.0,
-        "Weight at the end of a linear ramp, and wherever the others are on.",
-        minimum=0,
+    "cb_strato_water_constraint": _Meaning(
+        "Legacy mode: no water tendencies and no cloud above the tropopause."
     ),
-    NamelistEntry("cb_ramp_linear_steps", "integer", 0, "Steps of a linear ramp.", minimum=0),
-    NamelistEntry(
-        "cb_ramp_step_0steps",
-        "integer",
-        10,
-        "Steps without the emulator in a period of the step ramp.",
-        minimum=0,
-    ),
-    NamelistEntry(
-        "cb_ramp_step_1steps",
-        "integer",
-        20,
-        "Steps with the emulator in a period of the step ramp.",
-        minimum=0,
-    ),
-    NamelistEntry(
-        "cb_strato_water_constraint",
-        "logical",
-        False,
-        "Legacy mode: no water tendencies and no cloud above the tropopause.",
-    ),
-    NamelistEntry(
-        "dtheta_thred",
-        "real",
-        10.0,
-        "Legacy mode: stability that makes a tropopause, K/km.",
-        minimum=0,
-    ),
-)
-_NEW = (
-    NamelistEntry(
-        "climlink_package",
-        "char",
-        "",
-        "Package (wrap_model.pt) to run; blank: cb_torch_model.",
-        length=_PATH,
-    ),
-    NamelistEntry(
-        "climlink_package_digest",
-        "char",
-        "",
-        "SHA-256 the package must have; blank: any.",
-        length=64,
-    ),
-    NamelistEntry(
-        "climlink_device",
-        "char",
-        "auto",
+    "dtheta_thred": _Meaning("Legacy mode: stability that makes a tropopause, K/km.", minimum=0),
+    "climlink_package": _Meaning("Package (wrap_model.pt) to run; blank: cb_torch_model."),
+    "climlink_package_digest": _Meaning("SHA-256 the package must have; blank: any."),
+    "climlink_device": _Meaning(
         "Where inference runs; cuda is the rank on its node modulo the number of GPUs.",
-        length=16,
         choices=DEVICES,
     ),
-    NamelistEntry("climlink_threads", "integer", 1, "Threads of a rank in inference.", minimum=1),
-    NamelistEntry(
-        "climlink_micro_batch",
-        "integer",
-        0,
-        "Columns per forward on a CPU; 0: the library's choice.",
-        minimum=0,
+    "climlink_threads": _Meaning("Threads of a rank in inference.", minimum=1),
+    "climlink_micro_batch": _Meaning(
+        "Columns per forward on a CPU; 0: the library's choice.", minimum=0
     ),
-    NamelistEntry(
-        "climlink_constraints_off",
-        "char",
-        "",
-        "Constraints of the package that this run leaves out, by name.",
-        length=64,
-        count=32,
+    "climlink_constraints_off": _Meaning(
+        "Constraints of the package that this run leaves out, by name."
     ),
-    NamelistEntry(
-        "climlink_legacy",
-        "logical",
-        False,
-        "Apply the old host post-processing to the outputs, in the old order.",
+    "climlink_vertical_remap": _Meaning(
+        "Levels of model and package: none, which must be the same, or conservative, remapped.",
+        choices=("none", "conservative"),
     ),
-    NamelistEntry(
-        "climlink_history",
-        "logical",
-        True,
-        "Register history fields of raw tendencies and counters.",
+    "climlink_rh_arithmetic": _Meaning(
+        "Relative humidity: exact, or legacy, with the single-precision literals of the old host.",
+        choices=("exact", "legacy"),
     ),
-    NamelistEntry(
-        "climlink_branch_memory",
-        "logical",
-        False,
-        "A branch run takes up the emulator's memory, which the other case's files must hold.",
+    "climlink_legacy": _Meaning(
+        "Apply the old host post-processing to the outputs, in the old order; not given: where the "
+        "package was imported for it."
     ),
-    NamelistEntry(
-        "climlink_log_steps",
-        "integer",
-        0,
-        "Steps between lines of counters in the log; 0: a day; negative: no such lines.",
+    "climlink_history": _Meaning("Register history fields of raw tendencies and counters."),
+    "climlink_branch_memory": _Meaning(
+        "A branch run takes up the emulator's memory, which the other case's files must hold."
     ),
-)
-ENTRIES = {e.name: e for e in _OLD + _NEW}
-"""Every entry by name: those of the existing coupling with their defaults, then climlink's."""
+    "climlink_log_steps": _Meaning(
+        "Steps between lines of counters in the log; 0: a day; negative: no such lines."
+    ),
+}
+_OPTIONS = {"climlink_package_digest": "pinned_sha256"}
+"""The library's name of an entry's option, where it is not the entry's without climlink_."""
 
-NEW_NAMES = tuple(e.name for e in _NEW)
+
+class _Entries(Mapping[str, NamelistEntry]):
+    """The entries by name, in the order of the adapter's group; read when one is asked for."""
+
+    @cached_property
+    def _entries(self) -> dict[str, NamelistEntry]:
+        library = {option["name"]: option["default"] for option in options()}
+        declared = read_declarations(shared_folder("e3sm"))
+        return {d.name: _entry(d, library, _MEANINGS[d.name]) for d in declared}
+
+    def __getitem__(self, name: str) -> NamelistEntry:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _entry(d: Declaration, library: Mapping[str, Any], meaning: _Meaning) -> NamelistEntry:
+    default = meaning.old if meaning.old is not None else d.default
+    if default is None:
+        default = library[_OPTIONS.get(d.name, d.name.removeprefix(NEW_PREFIX))]
+    return NamelistEntry(
+        d.name, d.kind, default, meaning.text, d.length, d.count, meaning.choices, meaning.minimum
+    )
+
+
+ENTRIES: Mapping[str, NamelistEntry] = _Entries()
+"""Every entry by name: those of the existing coupling with their defaults, then climlink's.
+InstallationError from the first use where the adapter is not installed.
+"""
+
 DEAD_NAMES = (
     "cb_fkb_model",
     "cb_do_ensemble",

@@ -17,6 +17,8 @@ from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
 from climlink.e3sm.scripts import CMAKE_FILE, CMAKE_TEXT, RECORD, STEPS, case_scripts, layout_of
 from climlink.e3sm.sourcemods import checkout_flavor, source_mods, write_source_mods
+from climlink.e3sm.testmods import FOLDER as TESTMODS
+from climlink.e3sm.testmods import testmod_files
 from climlink.e3sm.user_namelist import user_namelist
 from climlink.provenance import climlink_version
 
@@ -53,6 +55,7 @@ def generate_case(
     mods = None if case.emulator is None else source_mods(e3sm_root, adapter)
     if mods is not None:
         files[CMAKE_FILE] = CMAKE_TEXT
+        files |= testmod_files(case, machine, e3sm_root, mods.flavor)
     files[RECORD] = (
         json.dumps(
             _record(case, machine, e3sm_root, None if mods is None else mods.flavor), indent=1
@@ -62,10 +65,11 @@ def generate_case(
     for name, text in files.items():
         with replacing(folder / name) as beside:
             beside.write_text(text, encoding="utf-8")
-            if name.endswith(".sh"):
+            if text.startswith("#!"):
                 beside.chmod(0o755)
     if mods is not None:
         write_source_mods(mods, folder / "SourceMods")
+        (folder / TESTMODS / "SourceMods").symlink_to("../SourceMods")
     return GeneratedCase(folder, () if mods is None else mods.notes)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from climlink.e3sm.entries import ENTRIES, GROUP
+from climlink.e3sm.entries import COMBINATIONS, ENTRIES, GROUP, WITH_CONFIDENCE
 from climlink.e3sm.errors import E3SMError
 from climlink.online.launch import NamelistValue, namelist_text
 from climlink.packages.read import EmulatorPackage
@@ -27,7 +28,7 @@ def variable_combination(manifest: Manifest) -> str:
     if (
         len(parts) == 3
         and parts[0] == "host"
-        and parts[1] in ENTRIES["cb_nn_var_combo"].choices
+        and parts[1] in COMBINATIONS
         and parts[2] in ("q", "rh")
     ):
         return parts[1]
@@ -35,6 +36,29 @@ def variable_combination(manifest: Manifest) -> str:
         f"package {manifest.name!r} takes the input set {manifest.inputs.set!r}; E3SM sends "
         "host_v2, host_v4 or host_v6 with _q or _rh: export the network with one of these"
     )
+
+
+def accepted_combinations(manifest: Manifest) -> tuple[str, ...]:
+    """Return what cb_nn_var_combo may say of a package; E3SMError as for ``variable_combination``.
+
+    That the outputs hold confidence may be said, as in the published job scripts, or not.
+    """
+    name = variable_combination(manifest)
+    return (name, f"{name}{WITH_CONFIDENCE}") if manifest.has_confidence else (name,)
+
+
+def was_for_old_host(manifest: Manifest) -> bool:
+    """Return whether the package was imported from a wrapper that needs the old coupling's
+    post-processing.
+    """
+    return manifest.imported is not None and manifest.imported.host_postprocessing == "legacy"
+
+
+def remaps_levels(entries: Mapping[str, Any]) -> bool:
+    """Return whether the entries let the adapter remap between the model's levels and the
+    package's.
+    """
+    return str(entries.get("climlink_vertical_remap", "none")).strip() == "conservative"
 
 
 def takes_relative_humidity(manifest: Manifest) -> bool:
@@ -66,10 +90,11 @@ def package_entries(
         "cb_spinup_step": max(DEFAULT_SPIN_UP, needed_spin_up(manifest)),
         "climlink_package": path,
         "climlink_package_digest": package.digest,
-        "climlink_device": "auto",
     }
-    if manifest.imported is not None and manifest.imported.host_postprocessing == "legacy":
-        entries["climlink_legacy"] = True
+    if was_for_old_host(manifest):
+        entries |= _old_host(takes_relative_humidity(manifest))
+    if "cb_use_cuda" not in (extra or {}):
+        entries["climlink_device"] = "auto"
     entries |= extra or {}
     check_entries(entries)
     steps = entries["cb_spinup_step"]
@@ -92,10 +117,16 @@ def wrapper_entries(
         "cb_nn_var_combo": combination,
         "cb_torch_model": path,
         "cb_spinup_step": DEFAULT_SPIN_UP,
-        "climlink_legacy": True,
+        **_old_host(relative_humidity),
     }
     check_entries(entries)
     return entries
+
+
+def _old_host(relative_humidity: bool) -> dict[str, NamelistValue]:
+    """Return the entries that do what the old coupling's host code did around a wrapper."""
+    humidity: dict[str, NamelistValue] = {"climlink_rh_arithmetic": "legacy"}
+    return {"climlink_legacy": True, **(humidity if relative_humidity else {})}
 
 
 def check_entries(entries: Mapping[str, NamelistValue]) -> None:

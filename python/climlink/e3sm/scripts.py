@@ -8,7 +8,7 @@ from pathlib import Path
 
 from climlink.e3sm.case import E3SMCase
 from climlink.e3sm.machine import Layout, Machine
-from climlink.e3sm.sourcemods import checkout_flavor
+from climlink.e3sm.sourcemods import checkout_flavor, torch_bindings
 from climlink.mpi import LAUNCHER_VARIABLE
 
 STEPS = ("1_create.sh", "2_configure.sh", "3_build.sh", "4_submit.sh")
@@ -76,6 +76,7 @@ def _environment(case: E3SMCase, machine: Machine, e3sm_root: Path) -> str:
         lines += [
             'climlink_ROOT="${climlink_ROOT:-$(climlink cmake-prefix)}"',
             "export climlink_ROOT",
+            *(f'export {name}_ROOT="$climlink_ROOT/compat"' for name in torch_bindings(e3sm_root)),
         ]
         lines.append(f'export {LAUNCHER_VARIABLE}="${{{LAUNCHER_VARIABLE}:-{machine.launcher}}}"')
     if machine.account_from:
@@ -114,21 +115,11 @@ def _configure(case: E3SMCase, machine: Machine, e3sm_root: Path) -> list[str]:
     lines += [
         _change("MAX_MPITASKS_PER_NODE", layout.ranks_per_node),
         _change("MAX_TASKS_PER_NODE", layout.tasks_per_node),
-        _change("ATM_NCPL", case.atm_ncpl),
-        _change("PIO_NETCDF_FORMAT", "64bit_data"),
+        *build_changes(case, e3sm_root),
         *_start(case),
         *_length(case),
         *_job(case, machine),
     ]
-    if case.emulator is not None:
-        definitions = "-DMMF_NN_EMULATOR" + (
-            " -DMMF_NN_EMULATOR_OCN_ONLY" if case.ocean_only else ""
-        )
-        if (
-            checkout_flavor(e3sm_root) == "fork"
-        ):  # its driver keeps the lagged inputs, in members of physics_state
-            definitions += " -DCLIMLINK_FORK_HISTORY"
-        lines.append(f"./xmlchange --append CAM_CONFIG_OPTS=\" -cppdefs ' {definitions} ' \"")
     lines += ['cp "$here/user_nl_eam" user_nl_eam', f'cp "$here/{RECORD}" {RECORD}']
     if case.emulator is not None:
         lines += [
@@ -145,6 +136,24 @@ def _configure(case: E3SMCase, machine: Machine, e3sm_root: Path) -> list[str]:
             "fi",
         ]
     return lines
+
+
+def build_changes(case: E3SMCase, e3sm_root: Path) -> list[str]:
+    """Return the settings that a run needs, of whatever length and on whatever nodes."""
+    lines = [
+        _change("ATM_NCPL", case.atm_ncpl),
+        _change("PIO_NETCDF_FORMAT", "64bit_data"),
+    ]
+    if case.emulator is None:
+        return lines
+    definitions = "-DMMF_NN_EMULATOR"
+    if case.ocean_only:
+        definitions += " -DMMF_NN_EMULATOR_OCN_ONLY"
+    if checkout_flavor(e3sm_root) == "fork":
+        # Its driver keeps the lagged inputs, in members of physics_state.
+        definitions += " -DCLIMLINK_FORK_HISTORY"
+    append = f"./xmlchange --append CAM_CONFIG_OPTS=\" -cppdefs ' {definitions} ' \""
+    return [*lines, append]
 
 
 def _start(case: E3SMCase) -> list[str]:

@@ -18,8 +18,10 @@ from climlink.e3sm.case import E3SMCase
 from climlink.e3sm.entries import ENTRIES, ENTRY_PREFIXES, GROUP
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
+from climlink.e3sm.namelist import was_for_old_host
 from climlink.e3sm.scripts import RECORD, layout_of
 from climlink.namelists import decoded, parse_namelist
+from climlink.wrappers.manifest import Manifest
 
 USER_NAMELIST = "user_nl_eam"
 _LOOSE = "climlink_loose_entries"
@@ -51,6 +53,28 @@ class CaseSettings:
             raise E3SMError(
                 f"{self.folder}: {name} is {text!r}, expected an integer: ./xmlchange {name}=NUMBER"
             ) from error
+
+    @property
+    def device(self) -> str:
+        """Where inference runs, in the words of climlink_device; cb_use_cuda decides what that
+        leaves open.
+        """
+        named = str(self.emulator.get("climlink_device", ENTRIES["climlink_device"].default))
+        cuda = self.emulator.get("cb_use_cuda")
+        return named if cuda is None or named != "auto" else "cuda" if cuda else "cpu"
+
+    @property
+    def device_text(self) -> str:
+        """The entry that says where inference runs, in a message."""
+        if self.emulator.get("climlink_device", "auto") == "auto" and self.device != "auto":
+            return f"cb_use_cuda is {'.true.' if self.device == 'cuda' else '.false.'}"
+        return f"climlink_device is '{self.device}'"
+
+    def applies_legacy(self, manifest: Manifest) -> bool:
+        """Return whether the old post-processing is applied, which follows the package unless it is
+        given.
+        """
+        return self.emulator.get("climlink_legacy", was_for_old_host(manifest)) is True
 
     @property
     def run_type(self) -> str:

@@ -21,6 +21,9 @@ EMULATOR_FILE = "mmf_nn_emulator.F90"
 FORK_PROCEDURES = ("mmf_nn_emulator_readnl", "init_neural_net", "neural_net")
 """What the fork's driver calls."""
 
+TORCH_BINDINGS = ("FTorch", "pytorch_proxy", "pytorch_fort_proxy")
+"""CMake packages of FTorch and pytorch-fortran, which climlink's compat folder answers."""
+
 _AS_IT_IS = "latin-1"
 """Any bytes read and written so are the same bytes again: a model's sources are in no encoding that
 can be relied on.
@@ -29,6 +32,7 @@ can be relied on.
 _PHYSPKG = "components/eam/src/physics/crm/physpkg.F90"
 _DEFINITION = "components/eam/bld/namelist_files/namelist_definition.xml"
 _SAMXX = "components/eam/src/physics/crm/samxx/CMakeLists.txt"
+_CMAKE_COMMENT = r'("(?:\\.|[^"\\])*")|#\[(=*)\[.*?\]\2\]|#[^\n]*'
 _DEFINITION_END = "</namelist_definition>"
 
 Flavor = Literal["fork", "master"]
@@ -161,14 +165,35 @@ def _require_procedures(files: dict[str, str], procedures: tuple[str, ...], flav
         )
 
 
+def torch_bindings(root: Path) -> tuple[str, ...]:
+    """Return the CMake packages of torch bindings that the checkout's cloud-resolving model finds
+    or links; comments do not count.
+    """
+    path = root / _SAMXX
+    if not path.is_file():
+        return ()
+    text = _without_comments(path.read_text(encoding=_AS_IT_IS))
+    found = re.findall(r"\bfind_package\s*\(\s*(\w+)", text, flags=re.IGNORECASE)
+    linked = re.findall(r"\btarget_link_libraries\s*\(\s*samxx\b([^)]*)", text, flags=re.IGNORECASE)
+    words = {*found, *(word.split("::")[0] for part in linked for word in part.split())}
+    return tuple(name for name in TORCH_BINDINGS if name in words)
+
+
+def _without_comments(text: str) -> str:
+    """Return CMake text without comments; a # in quotes begins none."""
+    return re.sub(_CMAKE_COMMENT, lambda m: m[1] or " ", text, flags=re.DOTALL)
+
+
 def _notes(root: Path) -> tuple[str, ...]:
-    samxx = root / _SAMXX
-    if samxx.is_file() and "pytorch_" in samxx.read_text(encoding=_AS_IT_IS):
-        return (
-            f"{samxx} links pytorch_proxy and pytorch_fort_proxy into the cloud-resolving model; "
-            "climlink needs neither: remove them, or keep the old roots set in your environment",
-        )
-    return ()
+    names = torch_bindings(root)
+    if not names:
+        return ()
+    exports = " ".join(f"{name}_ROOT=$(climlink cmake-prefix)/compat" for name in names)
+    return (
+        f"{root / _SAMXX} links {' and '.join(names)} into the cloud-resolving model. climlink "
+        "answers these names itself, so that one torch library is linked: the scripts of a case "
+        f"do so; for a case of your own, export {exports}",
+    )
 
 
 def _read(root: Path, name: str) -> str:

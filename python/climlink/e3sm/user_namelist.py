@@ -11,7 +11,12 @@ from climlink.e3sm.case import E3SMCase, EmulatorConfig
 from climlink.e3sm.entries import GROUP
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
-from climlink.e3sm.namelist import check_entries, package_entries, wrapper_entries
+from climlink.e3sm.namelist import (
+    check_entries,
+    package_entries,
+    remaps_levels,
+    wrapper_entries,
+)
 from climlink.e3sm.sourcemods import Flavor
 from climlink.online.launch import NamelistValue, namelist_text
 from climlink.packages.import_wrapper.graph_examination import CONFIDENCE_SET
@@ -60,13 +65,12 @@ def emulator_entries(
     """Return the emulator's entries: what fits the package or wrapper, the machine's device, then
     those of the case.
     """
-    extra: dict[str, NamelistValue] = {
-        "climlink_device": machine.device,
-        "climlink_threads": machine.emulator.threads,
-        **emulator.entries,
-    }
+    extra: dict[str, NamelistValue] = {"climlink_threads": machine.emulator.threads}
+    if "cb_use_cuda" not in emulator.entries:
+        extra["climlink_device"] = machine.device
+    extra |= emulator.entries
     if package is not None:
-        _require_fit(case, package)
+        _require_fit(case, package, remapped=remaps_levels(extra))
         return package_entries(package, str(package.path.resolve()), extra)
     wrapper = emulator.wrapper
     assert wrapper is not None
@@ -82,12 +86,12 @@ def emulator_entries(
     return entries
 
 
-def _require_fit(case: E3SMCase, package: EmulatorPackage) -> None:
+def _require_fit(case: E3SMCase, package: EmulatorPackage, remapped: bool) -> None:
     manifest = package.manifest
-    if manifest.level_count != case.level_count:
+    if manifest.level_count != case.level_count and not remapped:
         raise E3SMError(
             f"{package.path}: the package has {manifest.level_count} levels, the case "
-            f"{case.level_count}"
+            f"{case.level_count}: take another, or set climlink_vertical_remap = 'conservative'"
         )
     if manifest.require_time_step() != case.time_step_s:
         raise E3SMError(

@@ -7,8 +7,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO
@@ -17,8 +17,14 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from climlink.config import ConfigError, StrictModel, TimeStep, load_config, validated
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
-from climlink.installation import configuration, configuration_base, configurations, executable
-from climlink.mpi import LaunchError, failure_text, mpi_command, mpi_environment
+from climlink.installation import (
+    NotBuiltError,
+    configuration,
+    configuration_base,
+    configurations,
+    executable,
+)
+from climlink.mpi import mpi_command
 from climlink.online.launch import (
     NamelistValue,
     Progress,
@@ -28,10 +34,9 @@ from climlink.online.launch import (
     run_recorded,
     versions,
 )
-from climlink.packages.constraint_switches import check_constraints_off
+from climlink.online.settings import Groups, PackageOptions, check_namelist
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import LOCK_FILE, RECORD_FILE, new_run, read_record, run_log, write_record
-from climlink.wrappers.errors import near_names
 
 PROGRAM = "climlink-aquaplanet"
 BLOWN_UP = 3
@@ -62,17 +67,6 @@ class LevelsConfig(StrictModel):
     hybi: tuple[float, ...]
 
 
-class HistoryConfig(StrictModel):
-    """Which history streams are written."""
-
-    monthly: bool = Field(default=True, description="h0: monthly means")
-    daily: bool = Field(default=True, description="h1: daily means")
-    hourly: bool = Field(default=False, description="h2: hourly means of surface fields")
-    daily_instantaneous: bool = Field(
-        default=False, description="h1 holds values at the end of each day instead"
-    )
-
-
 class PairsConfig(StrictModel):
     """Sampling of mli/mlo pairs in ClimSim's format."""
 
@@ -82,44 +76,23 @@ class PairsConfig(StrictModel):
     )
 
 
-class RampConfig(StrictModel):
-    """How the weight of the emulator goes with time after the spin-up."""
+class EmulatorConfig(PackageOptions):
+    """The package in place of the reference physics. Further keys are entries of &emulator: the
+    library's options, and how the package is coupled. ``ramp`` may have parts: ``{kind: linear,
+    factor: 0.5}`` is ``ramp: linear`` and ``ramp_factor: 0.5``.
+    """
 
-    kind: Literal["constant", "linear", "step"] = "constant"
-    factor: float = Field(
-        default=1.0, ge=0, le=1, description="weight of the emulator, where it is highest"
-    )
-    steps: int = Field(default=0, ge=0, description="linear: steps until the weight is factor")
-    on_steps: int = Field(
-        default=0, ge=0, description="step: steps with the emulator, the first of each period"
-    )
-    off_steps: int = Field(default=0, ge=0, description="step: steps without it")
+    @model_validator(mode="before")
+    @classmethod
+    def _ramp_by_entries(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not isinstance(values.get("ramp"), Mapping):
+            return values
+        parts = {f"ramp_{name}": value for name, value in values["ramp"].items()}
+        parts["ramp"] = parts.pop("ramp_kind", None)
+        return {**values, **parts}
 
-
-class EmulatorConfig(StrictModel):
-    """The package in place of the reference physics."""
-
-    package: Path = Field(description="the wrap_model.pt to run")
-    pinned_sha256: str | None = Field(default=None, description="refuse any other package")
-    mode: Literal["full", "partial", "shadow"] = "full"
-    variables: tuple[str, ...] = Field(
-        default=(), description="partial: outputs that come from the emulator"
-    )
-    feedback: Literal["reference", "emulator"] = Field(
-        default="reference", description="shadow: which one is applied"
-    )
-    spin_up_steps: int = Field(
-        default=0, ge=0, description="steps of the reference alone, from the start of the case"
-    )
-    ramp: RampConfig = RampConfig()
-    device: str = Field(
-        default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto"
-    )
-    threads: int = Field(default=1, ge=1, description="threads per rank")
-    micro_batch: int = Field(default=64, ge=2, description="columns per forward on a CPU")
-    constraints_off: tuple[str, ...] = Field(
-        default=(), description="constraints of the package that this run leaves out"
-    )
+    def _not_an_option(self, name: str, published: Mapping[str, Any]) -> list[str]:
+        return []  # an entry of the coupling, or what check_namelist refuses
 
 
 class AquaplanetConfig(StrictModel):
@@ -159,7 +132,9 @@ class AquaplanetConfig(StrictModel):
     parameters: dict[str, float] = Field(
         default={}, description="entries of &physics, the parameters of the reference physics"
     )
-    history: HistoryConfig = HistoryConfig()
+    history: dict[str, bool] = Field(
+        default={}, description="which streams are written: entries of &output without history_"
+    )
     pairs: PairsConfig = PairsConfig()
     emulator: EmulatorConfig | None = None
     output: Path = Field(description="run folder; it must not hold another run")
@@ -169,11 +144,8 @@ class AquaplanetConfig(StrictModel):
     def _consistent(self) -> AquaplanetConfig:
         if self.emulator is not None and self.physics != "moist":
             raise ValueError("an emulator replaces the moist physics: set physics to moist")
-        if (
-            self.emulator is not None
-            and self.emulator.mode == "partial"
-            and not self.emulator.variables
-        ):
+        coupling = self.emulator.given() if self.emulator is not None else {}
+        if coupling.get("mode") == "partial" and "variables" not in coupling:
             raise ValueError(
                 "partial coupling needs emulator.variables: the outputs that come from the emulator"
             )
@@ -185,6 +157,24 @@ class AquaplanetConfig(StrictModel):
                 "model counts to"
             )
         return self
+
+    def history_entries(self) -> dict[str, bool]:
+        """Return the entries of &output that choose history streams."""
+        return {f"history_{name}": wanted for name, wanted in self.history.items()}
+
+    def check_entries(self) -> None:
+        """Raise ConfigError for an entry that the program does not declare, or declares with
+        another type; where the program was not built there is nothing to ask.
+        """
+        groups: Groups = {
+            "dynamics": self.dynamics,
+            "physics": self.parameters,
+            "output": self.history_entries(),
+            "emulator": self.emulator.given() if self.emulator else {},
+        }
+        with suppress(NotBuiltError):
+            if any(groups.values()):
+                check_namelist(PROGRAM, groups)
 
     def steps(self, days: float) -> int:
         """Return the number of whole time steps in ``days``."""
@@ -217,22 +207,22 @@ def run_aquaplanet(case: AquaplanetConfig, progress: Progress | None = None) -> 
     in use, LaunchError with the program's own message if the job fails. A model that blows up is a
     result, not an error.
     """
-    package = None
-    if case.emulator is not None:
-        package = EmulatorPackage.read(case.emulator.package, case.emulator.pinned_sha256)
-        check_constraints_off(package, case.emulator.constraints_off)
+    package = None if case.emulator is None else case.emulator.read_package()
     _check_start(case)
     created = now()
     groups = namelist_groups(case, package, created)
-    check_namelist(groups)
+    check_namelist(PROGRAM, groups)
     record = {
         "case": case.model_dump(mode="json"),
         "identity": identity(case),
         "versions": versions(),
         "created": created,
     }
-    if package is not None:
+    if case.emulator is not None and package is not None:
         record["package"] = package_record(package)
+        remap = case.emulator.given().get("vertical_remap", "none")
+        if remap != "none":
+            record["vertical_remap"] = remap
     folder = case.output.resolve()
     with new_run(folder) as log:
         return _run(folder, record, groups, case, log, progress)
@@ -304,7 +294,7 @@ def resume_aquaplanet(
             update={"restart_from": newest_restart(folder), "restart_perturbation_k": 0.0}
         )
         groups = namelist_groups(case, package, record.get("created", ""))
-        check_namelist(groups)
+        check_namelist(PROGRAM, groups)
         record = {**record, "case": {**record["case"], "days": case.days, "ranks": case.ranks}}
         return _run(folder, record, groups, case, log, progress)
 
@@ -375,89 +365,12 @@ def namelist_groups(
         "output": {
             "climsim_every_steps": case.pairs.every_steps,
             "climsim_from_step": case.steps(case.pairs.from_day) + 1,
-            "history_monthly": case.history.monthly,
-            "history_daily": case.history.daily,
-            "history_hourly": case.history.hourly,
-            "history_daily_instantaneous": case.history.daily_instantaneous,
+            **case.history_entries(),
         },
     }
     if case.emulator is not None and package is not None:
-        groups["emulator"] = _emulator_entries(case.emulator, package)
+        groups["emulator"] = case.emulator.namelist_group(package)
     return groups
-
-
-def _emulator_entries(
-    emulator: EmulatorConfig, package: EmulatorPackage
-) -> dict[str, NamelistValue]:
-    entries: dict[str, NamelistValue] = {
-        "package": str(emulator.package.resolve()),
-        "package_name": package.manifest.name,
-        "pinned_sha256": package.digest,
-        "device": emulator.device,
-        "threads": emulator.threads,
-        "micro_batch": emulator.micro_batch,
-        "mode": emulator.mode,
-        "feedback": emulator.feedback,
-        "spin_up_steps": emulator.spin_up_steps,
-        "ramp": emulator.ramp.kind,
-        "ramp_factor": emulator.ramp.factor,
-        "ramp_steps": emulator.ramp.steps,
-        "ramp_on_steps": emulator.ramp.on_steps,
-        "ramp_off_steps": emulator.ramp.off_steps,
-    }
-    if emulator.constraints_off:
-        entries["constraints_off"] = emulator.constraints_off
-    if emulator.variables:
-        entries["variables"] = emulator.variables
-    return entries
-
-
-def known_settings() -> dict[tuple[str, str], str]:
-    """Return the type (text, integer, real, logical) of every entry that the program declares, by
-    group and name.
-    """
-    # One rank without a launcher: an MPI program may start alone.
-    command = [str(executable(PROGRAM)), "--list-settings"]
-    environment = mpi_environment(1)
-    done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", env=environment
-    )
-    if done.returncode != 0:
-        raise LaunchError(failure_text(command, done.returncode, done.stderr))
-    return {
-        (group, name): kind
-        for group, name, kind, *_ in (line.split(maxsplit=3) for line in done.stdout.splitlines())
-    }
-
-
-def check_namelist(groups: Mapping[str, Mapping[str, NamelistValue]]) -> None:
-    """Raise ConfigError for an entry that the program does not declare, or declares with another
-    type.
-    """
-    known = known_settings()
-    for group, entries in groups.items():
-        names = [name for of, name in known if of == group]
-        for name, value in entries.items():
-            kind = known.get((group, name))
-            if kind is None:
-                raise ConfigError(
-                    f"{PROGRAM} has no entry {name!r} in &{group}{near_names(name, names)}; it has "
-                    f"{', '.join(names)}"
-                )
-            if not _fits(value, kind):
-                raise ConfigError(
-                    f"{PROGRAM} takes a {kind} value for {name} in &{group}, got {value!r}"
-                )
-
-
-def _fits(value: NamelistValue, kind: str) -> bool:
-    if isinstance(value, list | tuple):
-        return all(_fits(v, kind) for v in value)
-    if isinstance(value, bool):
-        return kind == "logical"
-    if isinstance(value, str):
-        return kind == "text"
-    return kind == "real" or (kind == "integer" and isinstance(value, int))
 
 
 def _run(
@@ -488,7 +401,7 @@ def _run(
     namelist.write_text(namelist_text(groups), encoding="utf-8", errors="surrogateescape")
     record = {**record, "started": now()}
     command = mpi_command(case.ranks, [str(executable(PROGRAM)), str(namelist)])
-    threads = case.emulator.threads if case.emulator else 1
+    threads = case.emulator.option("threads") if case.emulator else 1
     code = run_recorded(folder, record, command, threads, log, show, results=(0, BLOWN_UP))
     status: Literal["finished", "blown_up"] = "finished" if code == 0 else "blown_up"
     restarts = sorted(path.name for path in (folder / "restart").glob("*.nc"))

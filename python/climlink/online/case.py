@@ -48,8 +48,8 @@ def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
     the caller.
 
     ``package`` is the package of a replay, and that of the emulator in the embedded model. Raises
-    ConfigError for what does not fit the host's model, and for an override that the host does not
-    have.
+    ConfigError for what does not fit the host's model or its program's entries, and for an override
+    that the host does not have.
     """
     path = find_configuration("cases", path)
     host = require_host(path, "replay", "aquaplanet")
@@ -71,7 +71,13 @@ def load_case(path: str | Path, **overrides: Any) -> CaseConfig:
             raise ConfigError(f"{path}: the host {values['host']} takes no {name}")
         else:
             values[name] = value
-    return validated(values, model, str(path))
+    case = validated(values, model, str(path))
+    if isinstance(case, AquaplanetConfig):
+        try:
+            case.check_entries()
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    return case
 
 
 def absolute_paths(model: StrictModel, base: Path) -> dict[str, Any]:

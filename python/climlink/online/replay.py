@@ -27,11 +27,13 @@ from climlink.online.launch import (
     run_recorded,
     versions,
 )
-from climlink.packages.constraint_switches import check_constraints_off
+from climlink.online.settings import PackageOptions, check_namelist
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import LOCK_FILE, new_run, write_record
 
-_PROGRESS = re.compile(r"climlink-replay: step (\d+) of (\d+) (\S+)")
+PROGRAM = "climlink-replay"
+
+_PROGRESS = re.compile(rf"{PROGRAM}: step (\d+) of (\d+) (\S+)")
 
 
 class SelectionConfig(StrictModel):
@@ -52,12 +54,12 @@ class SelectionConfig(StrictModel):
         return self
 
 
-class ReplayConfig(StrictModel):
-    """A replay. Paths are relative to the case file (see configuration_base)."""
+class ReplayConfig(PackageOptions):
+    """A replay. Paths are relative to the case file (see configuration_base); options of the
+    library, such as ``threads``, are keys beside these.
+    """
 
     host: Literal["replay"] = Field(description="replay: ClimSim files, one time step each")
-    package: Path = Field(description="the wrap_model.pt to run")
-    pinned_sha256: str | None = Field(default=None, description="refuse any other package")
     data: Path = Field(
         description="folder with E3SM-MMF.mli.*.nc files, flat or in monthly folders, and the grid "
         "file"
@@ -65,14 +67,8 @@ class ReplayConfig(StrictModel):
     selection: SelectionConfig = SelectionConfig()
     output: Path = Field(description="run folder; it must not hold another run")
     ranks: int = Field(default=2, ge=1, description="MPI ranks")
-    pcols: int = Field(default=16, ge=1, description="columns per chunk")
-    threads: int = Field(default=1, ge=1, description="threads per rank")
-    micro_batch: int = Field(default=64, ge=2, description="columns per forward on a CPU")
-    constraints_off: tuple[str, ...] = Field(
-        default=(), description="constraints of the package that this run leaves out"
-    )
-    device: str = Field(
-        default="cpu", description="cpu, cuda (local rank modulo device count), cuda:N or auto"
+    pcols: int | None = Field(
+        default=None, ge=1, description="columns per chunk; default: the program's"
     )
     time_step_s: TimeStep = Field(default=1200.0, description="physics time step of the data")
 
@@ -92,8 +88,7 @@ def run_replay(case: ReplayConfig, progress: Progress | None = None) -> ReplayRu
     ``constraints_off``, DataError for missing files, ConfigError for a run folder in use,
     LaunchError with the program's own message if the job fails.
     """
-    package = EmulatorPackage.read(case.package, case.pinned_sha256)
-    check_constraints_off(package, case.constraints_off)
+    package = case.read_package()
     sources = _selected_files(case)
     folder = case.output.resolve()
     output = folder / "output"
@@ -115,8 +110,8 @@ def run_replay(case: ReplayConfig, progress: Progress | None = None) -> ReplayRu
     with new_run(folder) as log:
         output.mkdir(exist_ok=True)
         namelist = _write_namelist(case, folder, sources, package, created)
-        command = mpi_command(case.ranks, [str(executable("climlink-replay")), str(namelist)])
-        run_recorded(folder, record, command, case.threads, log, show)
+        command = mpi_command(case.ranks, [str(executable(PROGRAM)), str(namelist)])
+        run_recorded(folder, record, command, case.option("threads"), log, show)
         write_record(folder, record, status="finished", ended=now())
     return ReplayRun(folder, tuple(output / s.name.replace(".mli.", ".mlo.") for s in sources))
 
@@ -148,23 +143,17 @@ def _write_namelist(
     names = "".join(f"{s.resolve()}\n" for s in sources)
     listing.write_text(names, encoding="utf-8", errors="surrogateescape")
     values: dict[str, NamelistValue] = {
-        "package": str(case.package.resolve()),
-        "package_name": package.manifest.name,
-        "pinned_sha256": package.digest,
         "files": str(listing),
         "output_directory": str(folder / "output"),
         "grid_file": str(find_grid(case.data, None).resolve()),
-        "device": case.device,
-        "pcols": case.pcols,
-        "threads": case.threads,
-        "micro_batch": case.micro_batch,
         "time_step_s": case.time_step_s,
         "lock_file": str(folder / LOCK_FILE),
         "created": created,
     }
-    if case.constraints_off:
-        values["constraints_off"] = case.constraints_off
+    if case.pcols is not None:
+        values["pcols"] = case.pcols
+    groups = {"replay": values, "emulator": case.namelist_group(package)}
+    check_namelist(PROGRAM, groups)
     namelist = folder / "replay.nml"
-    text = namelist_text({"replay": values})
-    namelist.write_text(text, encoding="utf-8", errors="surrogateescape")
+    namelist.write_text(namelist_text(groups), encoding="utf-8", errors="surrogateescape")
     return namelist

@@ -27,8 +27,8 @@ void compare_ranks(const std::string& path, int rank) {
   named.path = path;
   const auto shared = climlink_e3sm::settings_over(MPI_COMM_WORLD, named);
   check(shared.rank == rank, "rank");
-  check(shared.local_rank == rank, "rank on the node (the test runs on one)",
-        std::to_string(shared.local_rank));
+  check(shared.options.at("local_rank") == std::to_string(rank),
+        "rank on the node (the test runs on one)", shared.options.at("local_rank"));
   check(shared.contents != nullptr && !shared.contents->empty(), "the file's bytes");
 
   // Where rank 0 alone has seen the file, a name that is no file is enough for all.

@@ -44,7 +44,7 @@ TEST_CASE("a file that is no good package is refused at opening", "[emulators_re
     CHECK(failure().first == CLIMLINK_ERROR_PACKAGE);
   }
   SECTION("another file than the pinned one") {
-    how.pinned_sha256 = std::string(64, '0');
+    how.options["pinned_sha256"] = std::string(64, '0');
     CHECK(failure().first == CLIMLINK_ERROR_DIGEST);
   }
   SECTION("golden columns that do not come out") {
@@ -52,16 +52,15 @@ TEST_CASE("a file that is no good package is refused at opening", "[emulators_re
     CHECK(failure().first == CLIMLINK_ERROR_GOLDEN);
   }
   SECTION("another number of levels, another time step") {
-    how.level_count = 72;
+    how.options = {{"level_count", "72"}};
     CHECK(failure().first == CLIMLINK_ERROR_HOST);
-    how.level_count = 0;
-    how.time_step_s = 1800;
+    how.options = {{"level_count", "0"}, {"time_step_s", "1800"}};
     CHECK(failure().first == CLIMLINK_ERROR_HOST);
   }
   SECTION("a device that is not known, and one that is not there") {
-    how.device = "gpu";
+    how.options = {{"device", "gpu"}};
     CHECK(failure().first == CLIMLINK_ERROR_ARGUMENT);
-    how.device = "cuda:999";
+    how.options = {{"device", "cuda:999"}};
     CHECK(failure().first == CLIMLINK_ERROR_DEVICE);
     CHECK_THAT(failure().second, Contains("cuda:999"));
   }

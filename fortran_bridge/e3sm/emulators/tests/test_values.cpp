@@ -50,8 +50,7 @@ TEST_CASE("micro-batch and threads do not change a bit", "[emulators_values]") {
   const auto x = rows(mlp, 100);
   const auto expected = packed_answer(mlp, x, 100);
   PackageSettings how = settings(mlp);
-  how.micro_batch = 16;
-  how.threads = 2;
+  how.options = {{"micro_batch", "16"}, {"threads", "2"}};
   ClimlinkBackend b(configuration(mlp), how);
   auto y = room(mlp, 100);
   REQUIRE(b.infer(x.data(), y.data(), 100));
@@ -63,7 +62,7 @@ TEST_CASE("constraints that are left out are those of a graph without them", "[e
       bare{"not_doubled.pt", tiny.n_input, tiny.n_output};
   const auto x = rows(tiny, 20);
   PackageSettings how = settings(whole);
-  how.constraints_off = "doubled";
+  how.options["constraints_off"] = "doubled";
   ClimlinkBackend b(configuration(whole), how);
   auto y = room(whole, 20);
   REQUIRE(b.infer(x.data(), y.data(), 20));
@@ -125,10 +124,10 @@ TEST_CASE("a pinned file opens, with the rank's claims about levels and time ste
   const char* sha256 = nullptr;
   REQUIRE(climlink_digest(handle, &sha256) == CLIMLINK_OK);
   PackageSettings how = settings(tiny);
-  how.pinned_sha256 = sha256;
-  how.level_count = 4;
-  how.time_step_s = 1200;
-  how.local_rank = 3;
+  how.options = {{"pinned_sha256", sha256},
+                 {"level_count", "4"},
+                 {"time_step_s", "1200"},
+                 {"local_rank", "3"}};
   CHECK_NOTHROW(ClimlinkBackend(configuration(tiny), how));
 }
 

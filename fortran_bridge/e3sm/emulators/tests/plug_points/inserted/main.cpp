@@ -55,7 +55,9 @@ void run(const char* package) {
 void refuse(const char* package) {
   InferenceConfig config = configuration(package);
   config.options["thread"] = "1";
-  check(refusal(config).find("\"thread\" is not known") != std::string::npos, "unknown option");
+  check(
+      refusal(config).find("\"thread\" is not an option. Near names: threads") != std::string::npos,
+      "unknown option: " + refusal(config));
   check(refusal(configuration("no_such_file.pt")).find("no_such_file.pt") != std::string::npos,
         "missing package");
 }

@@ -1,0 +1,123 @@
+!> What every host is told about its emulator: the namelist group /emulator/, with the package, the
+!! options of the library, and when and how much of the emulator is applied.
+!!
+!! A host reads the group from its own namelist file; one whose entries have other names fills the
+!! components itself. Defaults of options are the library's, those of the coupling are the policy's.
+module climlink_host_settings
+  use, intrinsic :: iso_fortran_env, only: real64
+  use climlink_coupling, only: climlink_coupling_policy, coupling_entries
+  use climlink_run_options, only: climlink_options
+  implicit none (type, external)
+  private
+
+  public :: climlink_emulator_settings
+
+  integer, parameter, public :: climlink_path_length = 4096, climlink_text_length = 256
+  integer, parameter :: max_names = 64
+
+  !> The entries of /emulator/.
+  type, extends(coupling_entries) :: climlink_emulator_settings
+    character(len=climlink_path_length) :: package = ''        !! Package file; '': no emulator.
+    character(len=climlink_text_length) :: package_name = ''   !! For the attributes of files.
+    character(len=climlink_text_length) :: device, pinned_sha256
+    integer :: threads, micro_batch
+    logical :: trust_code
+    character(len=climlink_text_length) :: constraints_off(max_names), variables(max_names)
+    character(len=climlink_text_length) :: vertical_remap = 'none'   !! none or conservative
+  contains
+    procedure :: set_defaults, transfer_group, options, policy
+  end type climlink_emulator_settings
+
+contains
+
+  !> Gives every entry its default.
+  subroutine set_defaults(self)
+    class(climlink_emulator_settings), intent(inout) :: self
+    type(climlink_options) :: library
+
+    self%package = ''
+    self%package_name = ''
+    self%vertical_remap = 'none'
+    self%device = library%text('device')
+    self%pinned_sha256 = library%text('pinned_sha256')
+    self%constraints_off = ''
+    self%threads = number_of(library%text('threads'))
+    self%micro_batch = number_of(library%text('micro_batch'))
+    self%trust_code = library%text('trust_code') == 'true'
+    self%variables = ''
+    self%coupling_entries = coupling_entries()
+  end subroutine set_defaults
+
+  pure function number_of(text) result(number)
+    character(len=*), intent(in) :: text
+    integer :: number
+
+    read (text, *) number
+  end function number_of
+
+  !> Reads the group from a unit, or writes it there, as the compiler writes namelists.
+  subroutine transfer_group(self, unit, writing, failed, message)
+    class(climlink_emulator_settings), intent(inout), target :: self
+    integer, intent(in) :: unit
+    logical, intent(in) :: writing
+    integer, intent(out) :: failed                             !! iostat
+    character(len=*), intent(inout) :: message                 !! iomsg
+    character(len=:), pointer :: package, package_name, device, pinned_sha256, mode, feedback, &
+                                 ramp, vertical_remap
+    character(len=climlink_text_length), pointer :: constraints_off(:), variables(:)
+    integer, pointer :: threads, micro_batch, spin_up_steps, ramp_steps, ramp_on_steps, &
+                        ramp_off_steps
+    logical, pointer :: trust_code
+    real(real64), pointer :: ramp_factor
+    namelist /emulator/ package, package_name, pinned_sha256, device, threads, micro_batch, &
+      constraints_off, trust_code, mode, variables, feedback, spin_up_steps, ramp, ramp_factor, &
+      ramp_steps, ramp_on_steps, ramp_off_steps, vertical_remap
+
+    package => self%package
+    package_name => self%package_name
+    pinned_sha256 => self%pinned_sha256
+    device => self%device
+    threads => self%threads
+    micro_batch => self%micro_batch
+    constraints_off => self%constraints_off
+    trust_code => self%trust_code
+    mode => self%mode
+    variables => self%variables
+    feedback => self%feedback
+    spin_up_steps => self%spin_up_steps
+    ramp => self%ramp
+    ramp_factor => self%ramp_factor
+    ramp_steps => self%ramp_steps
+    ramp_on_steps => self%ramp_on_steps
+    ramp_off_steps => self%ramp_off_steps
+    vertical_remap => self%vertical_remap
+    if (writing) then
+      write (unit, nml=emulator, iostat=failed, iomsg=message)
+    else
+      read (unit, nml=emulator, iostat=failed, iomsg=message)
+    end if
+  end subroutine transfer_group
+
+  !> The options for open.
+  function options(self) result(wanted)
+    class(climlink_emulator_settings), intent(in) :: self
+    type(climlink_options) :: wanted
+
+    call wanted%set('device', self%device)
+    call wanted%set('threads', self%threads)
+    call wanted%set('micro_batch', self%micro_batch)
+    call wanted%set('pinned_sha256', self%pinned_sha256)
+    call wanted%set('constraints_off', self%constraints_off)
+    call wanted%set('trust_code', self%trust_code)
+  end function options
+
+  !> When and how much of the emulator is applied.
+  function policy(self) result(wanted)
+    class(climlink_emulator_settings), intent(in) :: self
+    type(climlink_coupling_policy) :: wanted
+
+    wanted%coupling_entries = self%coupling_entries
+    allocate (wanted%variables, source=pack(self%variables, len_trim(self%variables) > 0))
+  end function policy
+
+end module climlink_host_settings
