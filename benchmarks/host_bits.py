@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import inspect
 import json
 import os
 import shutil
@@ -243,7 +244,9 @@ def adapter(tree: Tree) -> Iterator[Outcome]:
     outputs = [bench.history_name(n) for n, _, _ in bench.variables("mmf368")]
     os.environ.update(mpi_environment(1))
     launcher = mpi_command(1, [])[:-1]
-    with_files = bench.Bench(tree.runs, tree.packages, *[program] * 4, launcher)
+    # One program for each that the bench knows, whatever their number in this tree.
+    n_program = len(inspect.signature(bench.Bench).parameters) - 3
+    with_files = bench.Bench(tree.runs, tree.packages, *[program] * n_program, launcher)
     for name, (package, spin_up) in ADAPTER.items():
         entries: dict[str, Any] = {"climlink_package": str(tree.packages / f"{package}.pt")}
         entries["cb_spinup_step"] = spin_up
