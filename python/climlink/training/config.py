@@ -4,26 +4,27 @@ the run directory records.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from climlink.architectures import Architecture, ArchitectureError, find
 from climlink.config import ConfigError, StrictModel, load_config
 from climlink.installation import find_configuration
+from climlink.training.architecture_config import ArchitectureConfig
+from climlink.training.data_config import ValidationConfig
+from climlink.training.loss_config import LossConfig, Problem
+from climlink.training.optimizer_config import OptimizerConfig, ScheduleConfig
 from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
 from climlink.wrappers.constraints import CONSTRAINTS
 from climlink.wrappers.contract import EmulatorContract
-from climlink.wrappers.errors import ContractError, near_names
+from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import ConstraintEntry, NormalizationConfig
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.vertical import HybridCoordinate
 from climlink.wrappers.yaml_file import misfit
 
-_Problem = tuple[tuple[str, ...], str]
-"""Keys of a training file, and what is wrong there."""
 _HOST_SETS = ("input_set", "output_set")
 _SETS = (*_HOST_SETS, "network_input_set", "network_output_set")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -34,153 +35,6 @@ def default_constraints() -> list[ConstraintEntry]:
     name.
     """
     return [ConstraintEntry(name=name) for name in CONSTRAINTS if name != "output_mask"]
-
-
-class ArchitectureConfig(StrictModel):
-    """Which network, by name, and its configuration (``preset`` and any field of it)."""
-
-    name: str = Field(
-        description="as `climlink configs architectures` lists it, or as ``file`` registers it"
-    )
-    file: Path | None = Field(
-        default=None, description="Python file that registers an own architecture"
-    )
-    configuration: dict[str, Any] = Field(
-        default_factory=dict, description="fields of the architecture; preset: standard or small"
-    )
-
-    @model_validator(mode="after")
-    def _resolves(self) -> ArchitectureConfig:
-        try:
-            self.find().resolved(self.configuration)
-        except ArchitectureError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    def find(self) -> Architecture:
-        """Return the architecture; ArchitectureError if there is none of that name."""
-        return find(self.name, self.file)
-
-    def resolved(self) -> ArchitectureConfig:
-        """Return the same architecture with its preset replaced by explicit numbers."""
-        explicit = self.find().resolved(self.configuration).model_dump()
-        return self.model_copy(update={"configuration": explicit})
-
-
-class LossConfig(StrictModel):
-    """Huber loss on normalized outputs, summed over outputs, averaged over columns, divided by the
-    number of network outputs.
-
-    Outputs on pruned levels that a constraint zeroes anyway are left out.
-    """
-
-    huber_delta: float = Field(
-        default=1.0,
-        gt=0,
-        description="where the loss turns from square to linear, in output scales (std)",
-    )
-    huber_delta_of: dict[str, float] = Field(
-        default_factory=dict, description="exceptions from huber_delta by output name"
-    )
-    scalar_weight: float = Field(
-        default=1.0,
-        gt=0,
-        description="weight of each of the scalar outputs relative to one level of a profile",
-    )
-    weight_of: dict[str, float] = Field(
-        default_factory=dict,
-        description="exceptions from the weights 1 and scalar_weight by output name",
-    )
-    host_outputs: list[str] = Field(
-        default_factory=list,
-        description="host outputs that enter a second time as the host receives them, after every "
-        "constraint",
-    )
-    host_weight: float = Field(
-        default=1.0, gt=0, description="weight of the host outputs relative to the network's own"
-    )
-    level_difference_weight: float = Field(
-        default=0.0,
-        ge=0,
-        description="weight of the same loss on differences between neighbouring levels (1 in one "
-        "published recipe)",
-    )
-
-    @model_validator(mode="after")
-    def _positive(self) -> LossConfig:
-        for key, values in (("huber_delta_of", self.huber_delta_of), ("weight_of", self.weight_of)):
-            bad = [n for n, value in values.items() if value <= 0]
-            if bad:
-                raise ValueError(f"{key} must give positive numbers, not so to {', '.join(bad)}")
-        if len(set(self.host_outputs)) != len(self.host_outputs):
-            raise ValueError(f"host_outputs must be different names; got {self.host_outputs}")
-        return self
-
-    def unknown_names(self, host: Collection[str], network: Collection[str]) -> Iterator[_Problem]:
-        """Yield the keys that name an output which neither host nor network has (``host_outputs``:
-        the host), and what is wrong.
-        """
-        either = sorted({*host, *network})
-        for key, names, known in (
-            ("huber_delta_of", self.huber_delta_of, either),
-            ("weight_of", self.weight_of, either),
-            ("host_outputs", self.host_outputs, list(host)),
-        ):
-            unknown = [n for n in names if n not in known]
-            if unknown:
-                near = near_names(unknown[0], known)
-                wrong = f"{', '.join(unknown)} is none{near}"
-                yield ("loss", key), f"expected outputs out of {', '.join(known)}; {wrong}"
-
-
-class OptimizerConfig(StrictModel):
-    """AdamW."""
-
-    learning_rate: float = Field(default=1e-3, gt=0, description="at the peak of the schedule")
-    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's decoupled decay")
-    betas: tuple[float, float] = Field(
-        default=(0.9, 0.999), description="decay rates of the two moment averages"
-    )
-    decayed: Literal["matrices", "all"] = Field(
-        default="matrices", description="decay weights only, or biases and norms too (published)"
-    )
-
-
-class ScheduleConfig(StrictModel):
-    """Learning rate over the run, as a factor on the peak, changed after every batch."""
-
-    kind: Literal["cosine", "one_cycle", "step", "constant"] = Field(
-        default="cosine",
-        description="cosine: linear warm-up, then a half cosine down; one_cycle: a half cosine up, "
-        "another down; step: published",
-    )
-    warmup_fraction: float = Field(
-        default=0.1,
-        ge=0,
-        lt=1,
-        description="part of all batches spent on rising (cosine, one_cycle)",
-    )
-    initial_factor: float = Field(
-        default=0.04, ge=0, le=1, description="factor at the first batch (one_cycle)"
-    )
-    final_factor: float = Field(
-        default=1e-3, ge=0, le=1, description="factor at the last batch (cosine, one_cycle)"
-    )
-    step_epochs: int = Field(default=3, ge=1, description="epochs between drops (step)")
-    step_factor: float = Field(default=0.05, gt=0, le=1, description="factor of each drop (step)")
-
-
-class ValidationConfig(StrictModel):
-    """Which times are held out to measure R2 after each epoch and to choose the best checkpoint.
-
-    ``none``: every training time is trained on and the last checkpoint is the result. ``store``:
-    the store's validation split. ``cut``: every ``every``-th time of the training split, from
-    ``offset``, is held out of training.
-    """
-
-    source: Literal["none", "store", "cut"] = "none"
-    every: int = Field(default=5, ge=2)
-    offset: int = Field(default=2, ge=0)
 
 
 class TrainingConfig(StrictModel):
@@ -248,7 +102,7 @@ class TrainingConfig(StrictModel):
             raise misfit(problems)
         return self
 
-    def _problems_of_sets(self) -> Iterator[_Problem]:
+    def _problems_of_sets(self) -> Iterator[Problem]:
         """Yield what is wrong with the sets and with what the loss says of them, with its key."""
         found: dict[str, VariableSet] = {}
         try:

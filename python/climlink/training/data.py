@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from climlink.data.store import ColumnStore
-from climlink.training.config import TrainingConfig, ValidationConfig
+from climlink.training.config import TrainingConfig
+from climlink.training.data_config import ValidationConfig
 from climlink.training.errors import TrainingError
 from climlink.training.mirror import Mirror
 from climlink.wrappers.variable_sets import VariableSet

@@ -7,8 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from climlink.training.config import LossConfig
 from climlink.training.data import Batch, HostOutputs
+from climlink.training.loss_config import LossConfig
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 

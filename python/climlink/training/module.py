@@ -14,10 +14,11 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from climlink.training.checkpoint import CheckpointRecord, attach_record
-from climlink.training.config import OptimizerConfig, TrainingConfig
+from climlink.training.config import TrainingConfig
 from climlink.training.data import Batch, HostOutputs
 from climlink.training.errors import TrainingError
 from climlink.training.losses import ColumnLoss
+from climlink.training.optimizer_config import OptimizerConfig
 from climlink.training.schedule import rate_factor
 from climlink.training.scores import RunningScores
 from climlink.wrappers.wrapped_emulator import WrappedEmulator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from climlink.training.config import ScheduleConfig
+from climlink.training.optimizer_config import ScheduleConfig
 
 
 def rate_factor(config: ScheduleConfig, step: int, total: int, steps_per_epoch: int) -> float:

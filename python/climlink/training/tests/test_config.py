@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from climlink.config import ConfigError, load_config, parse_config
-from climlink.training.config import ScheduleConfig, TrainingConfig, default_constraints
+from climlink.training.config import TrainingConfig, default_constraints
+from climlink.training.optimizer_config import ScheduleConfig
 from climlink.training.schedule import rate_factor
 
 _SHIPPED = sorted((Path(__file__).parents[4] / "sim_configs" / "training").glob("*.yaml"))

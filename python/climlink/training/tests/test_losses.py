@@ -14,8 +14,9 @@ from torch.nn import functional
 from climlink.architectures import build
 from climlink.data.statistics import compute_statistics
 from climlink.data.store import ColumnStore
-from climlink.training.config import LossConfig, TrainingConfig
+from climlink.training.config import TrainingConfig
 from climlink.training.data import Batch, Encoder, HostOutputs, host_outputs
+from climlink.training.loss_config import LossConfig
 from climlink.training.losses import ColumnLoss, huber
 from climlink.wrappers.normalization import output_scale
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
