@@ -162,8 +162,8 @@ def check_rows(inputs: VariableLayout, outputs: VariableLayout, carried: list[Ca
 
 
 def check_network_rows(inputs: VariableLayout, outputs: VariableLayout) -> None:
-    """Raise ValueError unless a network reads what a host may send, and gives values, then auxiliary
-    ones, then carried state.
+    """Raise ValueError unless a network reads what a host may send, and gives values, then
+    auxiliary ones, then carried state.
     """
     _check_roles(inputs, INPUT_ROLES)
     _check_output_order(outputs, NETWORK_OUTPUT_ROLES)
