@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from climlink.data.errors import DataError
+from climlink.data.errors import DataError, StoreError
 from climlink.data.moments import Moments
 from climlink.data.store import ColumnStore
 from climlink.training.errors import TrainingError
@@ -25,7 +25,7 @@ def require_auxiliary(store: ColumnStore, contract: EmulatorContract) -> None:
     for name in contract.network_outputs.of_role("auxiliary").names:
         try:
             store.read([name], store.indices("train")[:1])
-        except DataError as error:
+        except (DataError, StoreError) as error:
             raise TrainingError(f"auxiliary target {name}: {error}") from error
 
 
