@@ -62,7 +62,9 @@ class AuxiliaryLoss(nn.Module):
 
     def __init__(self, config: LossConfig, outputs: VariableSet) -> None:
         super().__init__()
-        where, weights, classes = [], [], []
+        where: list[int] = []
+        weights: list[float] = []
+        classes: list[int] = []
         self.class_weight = 0.0
         for v in outputs.of_role("auxiliary").variables:
             name = target_of(v)
@@ -75,12 +77,17 @@ class AuxiliaryLoss(nn.Module):
             else:
                 where += own
                 weights += [weight] * len(own)
-        for name, values, dtype in (
-            ("positions", where, torch.int64),
-            ("weights", weights, torch.float32),
-            ("classes", classes, torch.int64),
+        for name, values in (
+            ("positions", torch.tensor(where, dtype=torch.int64)),
+            ("weights", torch.tensor(weights)),
+            ("classes", torch.tensor(classes, dtype=torch.int64)),
         ):
-            self.register_buffer(name, torch.tensor(values, dtype=dtype), persistent=False)
+            self.register_buffer(name, values, persistent=False)
+
+    @property
+    def counts(self) -> bool:
+        """Whether any auxiliary output enters the loss."""
+        return self.class_weight > 0.0 or bool((self.weights > 0.0).any())
 
     def forward(self, rows: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
         """Return the weighted sum over the columns of ``rows``, ``targets`` and the elementwise

@@ -379,6 +379,10 @@ def test_a_loss_that_the_network_or_the_batches_cannot_serve_is_refused(
     for fields, words in (
         ({"confidence_weight": 1.0}, r"confidence_weight needs a network.*confidence: true"),
         ({"kind": "gaussian_nll"}, r"kind gaussian_nll needs a network"),
+        (
+            {"outputs": ["ptend_q0002"]},
+            r"nothing counts: of ptend_q0002, .* the network gives none",
+        ),
         ({"host_outputs": ["ptend_u"]}, r"ptend_u are not in the batches, which carry ptend_t"),
     ):
         with pytest.raises(TrainingError, match=words):
