@@ -13,9 +13,11 @@ from pydantic import Field, ValidationError, model_validator
 from climlink.config import ConfigError, StrictModel, load_config
 from climlink.installation import find_configuration
 from climlink.training.architecture_config import ArchitectureConfig
+from climlink.training.augment_config import AugmentConfig
 from climlink.training.data_config import ValidationConfig
 from climlink.training.loss_config import LossConfig, Problem
 from climlink.training.optimizer_config import OptimizerConfig, ScheduleConfig
+from climlink.wrappers.auxiliary import auxiliary_names, with_targets
 from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
 from climlink.wrappers.constraints import CONSTRAINTS
 from climlink.wrappers.contract import EmulatorContract
@@ -62,7 +64,13 @@ class TrainingConfig(StrictModel):
         default_factory=default_constraints, description="physical constraints in their fixed order"
     )
     architecture: ArchitectureConfig
+    auxiliary: list[str] = Field(
+        default_factory=list,
+        description="auxiliary targets that the network predicts besides, for its training only: "
+        + ", ".join(auxiliary_names()),
+    )
     loss: LossConfig = Field(default_factory=LossConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
@@ -70,11 +78,6 @@ class TrainingConfig(StrictModel):
     batch_size: int = Field(default=256, ge=1, description="columns per step")
     seed: int = Field(
         default=7, ge=0, description="of the initial weights and of the order of columns"
-    )
-    mirror_winds: bool = Field(
-        default=False,
-        description="reverse zonal and meridional winds of random columns: column physics knows "
-        "neither east nor north",
     )
     gradient_clip: float | None = Field(
         default=None, gt=0, description="largest norm of the whole gradient; null: no clipping"
@@ -122,12 +125,17 @@ class TrainingConfig(StrictModel):
                 yield (key,), f"{wrong}: representations are made in the graph"
         if len(found) < len(_SETS):
             return
-        inputs, outputs, _, network_outputs = found.values()
+        inputs, outputs, network_inputs, network_outputs = found.values()
         both = [n for n in inputs.names if n in outputs]
         if both:
             wrong = f"{', '.join(both)} stand in output_set {outputs.name!r} too"
             yield ("input_set",), f"{wrong}: the truth would be an input"
-        yield from self.loss.unknown_names(outputs.names, network_outputs.names)
+        try:
+            with_targets(network_outputs, self.auxiliary)
+        except ContractError as error:
+            yield ("auxiliary",), str(error)
+        yield from self.loss.unknown_names(outputs.names, network_outputs.names, self.auxiliary)
+        yield from self.augment.unknown_names(network_inputs.names)
 
     @model_validator(mode="before")
     @classmethod
@@ -167,7 +175,7 @@ class TrainingConfig(StrictModel):
             inputs=inputs,
             outputs=outputs,
             network_inputs=network_inputs,
-            network_outputs=network_outputs,
+            network_outputs=with_targets(network_outputs, self.auxiliary),
             time_step_s=time_step_s,
             hybrid=hybrid,
             pruned_levels=self.pruned_levels,

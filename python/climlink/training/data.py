@@ -22,7 +22,6 @@ from climlink.data.store import ColumnStore
 from climlink.training.config import TrainingConfig
 from climlink.training.data_config import ValidationConfig
 from climlink.training.errors import TrainingError
-from climlink.training.mirror import Mirror
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
@@ -49,28 +48,10 @@ class Batch(NamedTuple):
         """Return some columns."""
         return Batch(*(part.index_select(0, rows) for part in self))
 
-    def mirrored(self, mirrors: BatchMirrors, generator: torch.Generator) -> Batch:
-        """Return the batch with the winds of random columns reversed."""
-        signs = (
-            torch.randint(0, 2, (self.inputs.shape[0], 2), generator=generator).to(torch.float32)
-            * 2.0
-            - 1.0
-        )
-        return Batch(*(mirror(part, signs) for mirror, part in zip(mirrors, self, strict=True)))
-
     @property
     def bytes_per_column(self) -> int:
         """Memory of one column."""
         return _FLOAT_BYTES * sum(part.shape[1] for part in self)
-
-
-class BatchMirrors(NamedTuple):
-    """How each part of a batch changes when winds are reversed."""
-
-    inputs: Mirror
-    targets: Mirror
-    host_rows: Mirror
-    host_targets: Mirror
 
 
 def join(parts: list[Batch]) -> Batch:
@@ -122,21 +103,6 @@ class Encoder:
         chosen = torch.from_numpy(self.store.targets(self._host.variables, times))
         return Batch(inputs, normalized, rows, (chosen / self._host.scale).to(torch.float32))
 
-    def mirrors(self) -> BatchMirrors:
-        """Return the reversal of winds in every part of a batch, in the units it has there."""
-        contract, normalization = self._emulator.contract, self._emulator.normalization
-        zero_in = -normalization.subtract * normalization.gain
-        zero_out = -normalization.output_mean / normalization.output_scale
-        plain = [
-            Mirror(v, torch.zeros(v.width)) if self._host.names else Mirror.nothing()
-            for v in (contract.inputs, self._host.variables)
-        ]
-        return BatchMirrors(
-            Mirror(contract.network_inputs, zero_in),
-            Mirror(contract.network_outputs, zero_out),
-            *plain,
-        )
-
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     """Return the random numbers that order the columns of one epoch."""
@@ -152,10 +118,8 @@ class MemoryBatches(IterableDataset[Batch]):
         batch_size: int,
         seed: int,
         epoch: Callable[[], int],
-        mirrors: BatchMirrors | None = None,
     ) -> None:
         self._columns = columns
-        self._mirrors = mirrors
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = epoch
@@ -167,8 +131,7 @@ class MemoryBatches(IterableDataset[Batch]):
         generator = epoch_generator(self._seed, self._epoch())
         order = torch.randperm(self._columns.inputs.shape[0], generator=generator)
         for rows in order.split(self._batch_size):
-            batch = self._columns.take(rows)
-            yield batch.mirrored(self._mirrors, generator) if self._mirrors else batch
+            yield self._columns.take(rows)
 
 
 class StreamedBatches(IterableDataset[Batch]):
@@ -184,9 +147,7 @@ class StreamedBatches(IterableDataset[Batch]):
         batch_size: int,
         seed: int,
         epoch: Callable[[], int],
-        mirrors: BatchMirrors | None = None,
     ) -> None:
-        self._mirrors = mirrors
         self._encoder = encoder
         self._times = times
         self._block_times = block_times
@@ -211,10 +172,8 @@ class StreamedBatches(IterableDataset[Batch]):
                 for parts in zip(*(part.split(self._batch_size) for part in block), strict=True)
             ]
             left = [batches.pop()] if batches[-1].inputs.shape[0] < self._batch_size else []
-            for batch in batches:
-                yield batch.mirrored(self._mirrors, generator) if self._mirrors else batch
-        for batch in left:
-            yield batch.mirrored(self._mirrors, generator) if self._mirrors else batch
+            yield from batches
+        yield from left
 
     def _shuffled(self, generator: torch.Generator) -> NDArray[np.int64]:
         """Return the times in random order; rows of a table move in groups of neighbours, for a
@@ -300,7 +259,6 @@ class ColumnData(pl.LightningDataModule):
         per_time = sample.bytes_per_column * self._encoder.store.n_column
         limit = self._config.memory_limit_gib * _GIB
         size, seed = self._config.batch_size, self._config.seed
-        mirrors = self._encoder.mirrors() if self._config.mirror_winds else None
         if per_time * len(self.times) <= limit:
             # Encoding in blocks keeps the float64 intermediates small.
             chunk = max(1, self._encoder.store.time_chunk)
@@ -308,11 +266,11 @@ class ColumnData(pl.LightningDataModule):
                 self._encoder.encode(self.times[i : i + chunk])
                 for i in range(0, len(self.times), chunk)
             ]
-            return MemoryBatches(join(parts), size, seed, self._epoch, mirrors)
+            return MemoryBatches(join(parts), size, seed, self._epoch)
         # A block, its shuffled copy and its batches are alive at once, and float64 while it is
         # encoded.
         block = max(1, int(limit / (6 * per_time)))
-        return StreamedBatches(self._encoder, self.times, block, size, seed, self._epoch, mirrors)
+        return StreamedBatches(self._encoder, self.times, block, size, seed, self._epoch)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of the current epoch."""

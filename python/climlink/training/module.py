@@ -13,6 +13,9 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from climlink.data.competition import Weights
+from climlink.training.augment import Augmentation, step_generator
+from climlink.training.blame import blame
 from climlink.training.checkpoint import CheckpointRecord, attach_record
 from climlink.training.config import TrainingConfig
 from climlink.training.data import Batch, HostOutputs
@@ -34,28 +37,32 @@ class ColumnTraining(pl.LightningModule):
         record: CheckpointRecord,
         host: HostOutputs,
         steps_per_epoch: int,
+        score_weights: Weights | None = None,
     ) -> None:
         super().__init__()
         self.emulator = emulator
-        self.loss = ColumnLoss(config.loss, emulator, host)
+        self.loss = ColumnLoss(config.loss, emulator, host, score_weights)
+        self.augment = Augmentation(config.augment, emulator, host)
         self._config = config
+        self._host = host
         self._record = record
         self._steps_per_epoch = steps_per_epoch
-        self._scores = RunningScores(
-            emulator.contract.network_outputs, emulator.contract.pruned_levels
-        )
+        self._values = emulator.contract.network_outputs.of_role("value")
+        self._scores = RunningScores(self._values, emulator.contract.pruned_levels)
         self._epoch_loss: list[Tensor] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; TrainingError if it is not finite."""
-        rows, _ = self.emulator.network_rows(batch.inputs)
-        loss: Tensor = self.loss(self.emulator, rows, batch)
+        generator = step_generator(
+            self._config.seed, self.current_epoch, batch_idx, self.global_rank
+        )
+        batch = self.augment(batch, generator)
+        loss: Tensor = self.loss(self.emulator, batch)
         if not bool(torch.isfinite(loss)):
             where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
             raise TrainingError(
-                f"the loss is {float(loss.detach())} in {where}: training has diverged or a target "
-                "is not finite; lower optimizer.learning_rate, set gradient_clip, or check the "
-                "store with climlink data describe"
+                f"the loss is {float(loss.detach())} in {where}: "
+                f"{blame(self.emulator, batch, self._host)}"
             )
         self._epoch_loss.append(loss.detach())
         self.log("loss", loss, prog_bar=True, logger=False)
@@ -78,7 +85,8 @@ class ColumnTraining(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add held-out columns to the scores of the network's own outputs."""
         rows, _ = self.emulator.network_rows(batch.inputs)
-        self._scores.add(rows, batch.targets)
+        width = self._values.width
+        self._scores.add(rows[:, :width], batch.targets[:, :width])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW and its schedule, advanced after every batch."""

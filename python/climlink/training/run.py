@@ -28,6 +28,7 @@ from climlink.data.store import ColumnStore
 from climlink.packages.scripting import scripted
 from climlink.signals import Interrupted
 from climlink.threads import intra_op_threads
+from climlink.training.auxiliary import require_auxiliary, with_auxiliary
 from climlink.training.callbacks import (
     EpochCheckpoint,
     MetricsFile,
@@ -210,7 +211,7 @@ def _assemble(config: TrainingConfig, progress: bool) -> _Parts:
         store,
         statistics,
         record,
-        ColumnTraining(emulator, config, record, host, data.steps_per_epoch),
+        ColumnTraining(emulator, config, record, host, data.steps_per_epoch, store.target_weights),
         data,
     )
 
@@ -227,6 +228,7 @@ def _require_variables(store: ColumnStore, contract: EmulatorContract) -> None:
         except DataError as error:
             cannot = f"{store.path} cannot serve {what} {variables.name!r}"
             raise TrainingError(f"{cannot}: {error}") from error
+    require_auxiliary(store, contract)
 
 
 def _statistics(
@@ -247,6 +249,7 @@ def _statistics(
             "them again or leave statistics out"
         )
     contract, times = emulator.contract, store.indices("train")
+    statistics = with_auxiliary(statistics, store, contract)
     size = store.read_together
     parts = (times[i : i + size] for i in range(0, len(times), size))
     blocks = (torch.from_numpy(store.pack(contract.inputs, part)) for part in parts)
