@@ -14,8 +14,9 @@ from climlink.config import ConfigError, StrictModel, load_config
 from climlink.installation import find_configuration
 from climlink.training.architecture_config import ArchitectureConfig
 from climlink.training.data_config import ValidationConfig
-from climlink.training.loss_config import LossConfig, Problem
-from climlink.training.optimizer_config import OptimizerConfig, ScheduleConfig
+from climlink.training.loss_config import Problem
+from climlink.training.optimizer_config import PLATEAU
+from climlink.training.stage_config import StageConfig, StageSettings, merged
 from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
 from climlink.wrappers.constraints import CONSTRAINTS
 from climlink.wrappers.contract import EmulatorContract
@@ -27,6 +28,8 @@ from climlink.wrappers.yaml_file import misfit
 
 _HOST_SETS = ("input_set", "output_set")
 _SETS = (*_HOST_SETS, "network_input_set", "network_output_set")
+Place = tuple[str | int, ...]
+"""Keys and list positions that lead to a value of a training file."""
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -37,7 +40,7 @@ def default_constraints() -> list[ConstraintEntry]:
     return [ConstraintEntry(name=name) for name in CONSTRAINTS if name != "output_mask"]
 
 
-class TrainingConfig(StrictModel):
+class TrainingConfig(StageSettings):
     """One training run. Paths are relative to the directory the command runs in."""
 
     name: str = Field(
@@ -62,12 +65,11 @@ class TrainingConfig(StrictModel):
         default_factory=default_constraints, description="physical constraints in their fixed order"
     )
     architecture: ArchitectureConfig
-    loss: LossConfig = Field(default_factory=LossConfig)
-    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
-    epochs: int = Field(ge=1, description="passes over the training times; the schedule spans them")
-    batch_size: int = Field(default=256, ge=1, description="columns per step")
+    stages: list[StageConfig] = Field(
+        default_factory=list,
+        description="trainings in a row, each with its own keys; none: one, with the run's keys",
+    )
     seed: int = Field(
         default=7, ge=0, description="of the initial weights and of the order of columns"
     )
@@ -76,16 +78,33 @@ class TrainingConfig(StrictModel):
         description="reverse zonal and meridional winds of random columns: column physics knows "
         "neither east nor north",
     )
-    gradient_clip: float | None = Field(
-        default=None, gt=0, description="largest norm of the whole gradient; null: no clipping"
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="auto", description="where the network trains; auto: on a GPU where there is one"
     )
-    ema_decay: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="average weights with this decay per batch and keep the average",
+    devices: int | Literal["auto"] = Field(
+        default=1,
+        description="processes on each node, each with a GPU of its own; auto: one for every GPU",
     )
-    device: Literal["cpu", "cuda", "auto"] = "auto"
+    nodes: int = Field(
+        default=1, ge=1, description="machines; several are started with srun or torchrun"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = Field(
+        default="32-true",
+        description="of the network; derived inputs, normalization and constraints keep theirs",
+    )
+    tf32: bool = Field(
+        default=False, description="let GPUs multiply float32 matrices in TF32 (published)"
+    )
+    sync_batchnorm: bool = Field(
+        default=True, description="batch norms take their statistics over all processes (GPUs only)"
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="only algorithms that give the same bits every time, where GPUs have others",
+    )
+    tensorboard: bool = Field(
+        default=True, description="write the lines of metrics.csv for TensorBoard too"
+    )
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads; null leaves torch's own choice"
     )
@@ -127,7 +146,58 @@ class TrainingConfig(StrictModel):
         if both:
             wrong = f"{', '.join(both)} stand in output_set {outputs.name!r} too"
             yield ("input_set",), f"{wrong}: the truth would be an input"
-        yield from self.loss.unknown_names(outputs.names, network_outputs.names)
+        for where, stage in self._with_places():
+            for key, wrong in stage.loss.unknown_names(outputs.names, network_outputs.names):
+                yield (*where, *key), wrong
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> TrainingConfig:
+        problems = list(self._problems_of_stages())
+        if problems:
+            raise misfit(problems)
+        return self
+
+    def _problems_of_stages(self) -> Iterator[Problem]:
+        """Yield what is wrong with the stages, with its key."""
+        names = [s.name for s in self.stages]
+        for n, name in enumerate(names):
+            if name in names[:n]:
+                yield ("stages", n, "name"), f"two stages are called {name!r}"
+        unscored = self.validation.source == "none"
+        for n, stage in enumerate(self.stages):
+            if stage.start_from == "best" and (n == 0 or unscored):
+                wrong = "no stage is before it" if n == 0 else "validation.source is none"
+                yield ("stages", n, "start_from"), f"there is no best checkpoint: {wrong}"
+        for where, settings in self._with_places():
+            if settings.schedule.name == PLATEAU and unscored:
+                wrong = f"{PLATEAU} watches held-out times, and validation.source is none"
+                yield (*where, "schedule"), f"{wrong}: set it to cut or store"
+
+    def _with_places(self) -> Iterator[tuple[Place, TrainingConfig]]:
+        """Yield what each stage trains with, and the keys that lead to it; a validator's error
+        where the run's keys and a stage's do not go together.
+        """
+        if not self.stages:
+            yield (), self
+        for n in range(len(self.stages)):
+            try:
+                yield ("stages", n), self.stage(n)
+            except ValidationError as error:
+                raise misfit(
+                    (("stages", n, *e["loc"]), e["msg"]) for e in error.errors(include_url=False)
+                ) from error
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of the stages; the run's own where it is a single one."""
+        return [s.name for s in self.stages] or [self.name]
+
+    def stage(self, number: int) -> TrainingConfig:
+        """Return what a stage, counted from 0, trains with: the run's keys under its own."""
+        if not self.stages:
+            return self
+        whole = self.model_dump(exclude={"stages"}, exclude_unset=True)
+        return TrainingConfig.model_validate(merged(whole, self.stages[number].overrides))
 
     def _catalogue(self) -> Catalogue:
         return SHIPPED if self.variables is None else read_catalogue(self.variables)
@@ -156,15 +226,24 @@ class TrainingConfig(StrictModel):
         )
 
     def resolved(self) -> TrainingConfig:
-        """Return the configuration with presets replaced by explicit numbers."""
-        return self.model_copy(update={"architecture": self.architecture.resolved()})
+        """Return the configuration with presets, and what stages leave out, replaced by explicit
+        values.
+        """
+        stages = [
+            stage.model_copy(update={k: getattr(self.stage(n), k) for k in StageSettings.model_fields})
+            for n, stage in enumerate(self.stages)
+        ]
+        return self.model_copy(
+            update={"architecture": self.architecture.resolved(), "stages": stages}
+        )
 
     def overridden(self, overrides: Mapping[str, Any]) -> TrainingConfig:
         """Return the configuration with some keys replaced; mappings are merged key by key.
         ConfigError names a key that does not fit.
         """
         try:
-            return TrainingConfig.model_validate(_merged(self.model_dump(), overrides))
+            given = self.model_dump(exclude_unset=True)
+            return TrainingConfig.model_validate(merged(given, overrides))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ConfigError(
@@ -186,14 +265,3 @@ def load_training(
     )
     return read.overridden(overrides) if overrides else read
 
-
-def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in overrides.items():
-        old = merged.get(key)
-        merged[key] = (
-            _merged(old, value)
-            if isinstance(old, Mapping) and isinstance(value, Mapping)
-            else value
-        )
-    return merged

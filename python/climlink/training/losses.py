@@ -85,10 +85,9 @@ class ColumnLoss(nn.Module):
         )
         self.level_count = contract.level_count
 
-    def forward(self, emulator: WrappedEmulator, rows: Tensor, batch: Batch) -> Tensor:
-        """Return the loss, a scalar, for the network's normalized rows [column,
-        n_network_output].
-        """
+    def forward(self, emulator: WrappedEmulator, batch: Batch) -> Tensor:
+        """Return the loss, a scalar: the mean over columns."""
+        rows, _ = emulator.network_rows(batch.inputs)
         total = (huber(rows - batch.targets, self.deltas) * self.weights).sum()
         if batch.host_targets.shape[1] > 0:
             received = emulator.constrain(batch.host_rows, rows).index_select(
