@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from climlink.config import ConfigError, StrictModel, load_config
 from climlink.installation import find_configuration
 from climlink.training.architecture_config import ArchitectureConfig
-from climlink.training.data_config import ValidationConfig
+from climlink.training.data_config import FurtherStore, ValidationConfig, problems_of_mix
 from climlink.training.loss_config import LossConfig, Problem
 from climlink.training.optimizer_config import OptimizerConfig, ScheduleConfig
 from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
@@ -47,6 +47,14 @@ class TrainingConfig(StrictModel):
     statistics: Path | None = Field(
         default=None,
         description="file of climlink data statistics; null: computed from the training split",
+    )
+    stores: dict[str, FurtherStore] = Field(
+        default_factory=dict, description="further stores to mix columns in from, by name"
+    )
+    mix: dict[str, float] = Field(
+        default_factory=dict,
+        description="relative number of columns per epoch, by name of a store; main is the run's "
+        "own, which is passed over once (without it the first one is); nothing: main alone",
     )
     output: Path | None = Field(default=None, description="run directory; null means runs/NAME")
     variables: Path | None = Field(default=None, description="YAML file of own variables and sets")
@@ -94,10 +102,21 @@ class TrainingConfig(StrictModel):
         gt=0,
         description="training columns that need more than this are streamed from the store",
     )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="processes that read streamed columns ahead; 0: a thread of the training",
+    )
+    shuffle_columns: int = Field(
+        default=131_072,
+        ge=1,
+        description="columns that are shuffled among each other: those of blocks of neighbouring "
+        "times, in shuffled order; streaming holds two such pools",
+    )
 
     @model_validator(mode="after")
     def _sets_fit(self) -> TrainingConfig:
-        problems = list(self._problems_of_sets())
+        problems = [*self._problems_of_sets(), *problems_of_mix(self.stores, self.mix)]
         if problems:
             raise misfit(problems)
         return self

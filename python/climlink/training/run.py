@@ -42,8 +42,9 @@ from climlink.training.checkpoint import (
     find_checkpoint,
     read_checkpoint,
 )
+from climlink.training.column_data import ColumnData
 from climlink.training.config import TrainingConfig, load_training
-from climlink.training.data import ColumnData, Encoder, HostOutputs, host_outputs
+from climlink.training.data import Encoder, HostOutputs, host_outputs
 from climlink.training.errors import TrainingError
 from climlink.training.features import with_features
 from climlink.training.module import ColumnTraining
@@ -56,7 +57,7 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 METRICS_FILE = "metrics.csv"
 STATISTICS_FILE = "statistics.nc"
 _PLACES = ("output", "store", "statistics", "variables")
-_FREE_ON_RESUME = ("device", "threads", "memory_limit_gib", *_PLACES)
+_FREE_ON_RESUME = ("device", "threads", "workers", "memory_limit_gib", *_PLACES)
 """Settings that may differ between a run and its continuation: where it runs, not what it computes
 (the store's digest is compared).
 """

@@ -27,6 +27,7 @@ from climlink.training.callbacks import MetricsFile, read_metrics
 from climlink.training.checkpoint import load_checkpoint
 from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
+from climlink.training.loader import ColumnLoader
 from climlink.training.mirror import Mirror
 from climlink.training.run import RunResult, train
 from climlink.wrappers.variable_sets import VariableSet
@@ -198,14 +199,14 @@ def test_streamed_batches_hold_every_column_once_and_train(
     configure: Callable[..., TrainingConfig], store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    original = training_data.StreamedBatches.__iter__
+    original = ColumnLoader.__iter__
 
-    def spy(self: training_data.StreamedBatches) -> Any:
+    def spy(self: ColumnLoader) -> Any:
         for batch in original(self):
             seen.append(batch.targets)
             yield batch
 
-    monkeypatch.setattr(training_data.StreamedBatches, "__iter__", spy)
+    monkeypatch.setattr(ColumnLoader, "__iter__", spy)
     result = _train(configure(memory_limit_gib=1e-4, epochs=1))
     batches = [len(t) for t in seen]
     assert batches == [24] * 8
