@@ -35,6 +35,7 @@ class Progress(Strict):
     """Where in a run a checkpoint was written; nothing is behind a run that begins."""
 
     stage: int = Field(default=0, description="number of the stage, from 0")
+    stage_ended: bool = Field(default=False, description="nothing of the stage is left")
     epochs: int = Field(default=0, description="behind it, over all stages")
     steps: int = Field(default=0, description="optimizer steps behind it, over all stages")
     best_skill: float | None = Field(default=None, description="highest so far; null: none scored")
@@ -188,8 +189,8 @@ def load_checkpoint(run: str | Path) -> TrainedEmulator:
 
 
 def load_weights(emulator: WrappedEmulator, checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Give an emulator the weights of a checkpoint, averaged ones where it holds such; TrainingError
-    where they do not fit.
+    """Give an emulator the weights of a checkpoint (the averaged ones, where it has such);
+    TrainingError where they do not fit.
     """
     weights = {
         k.removeprefix(_PREFIX): v

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from climlink.config import ConfigError, StrictModel, load_config
+from climlink.config import ConfigError, load_config
 from climlink.installation import find_configuration
 from climlink.training.architecture_config import ArchitectureConfig
-from climlink.training.data_config import ValidationConfig
+from climlink.training.data_config import FurtherStore, ValidationConfig, problems_of_mix
 from climlink.training.loss_config import Problem
 from climlink.training.optimizer_config import PLATEAU
 from climlink.training.stage_config import StageConfig, StageSettings, merged
@@ -50,6 +50,9 @@ class TrainingConfig(StageSettings):
     statistics: Path | None = Field(
         default=None,
         description="file of climlink data statistics; null: computed from the training split",
+    )
+    stores: dict[str, FurtherStore] = Field(
+        default_factory=dict, description="further stores to mix columns in from, by name"
     )
     output: Path | None = Field(default=None, description="run directory; null means runs/NAME")
     variables: Path | None = Field(default=None, description="YAML file of own variables and sets")
@@ -113,6 +116,17 @@ class TrainingConfig(StageSettings):
         gt=0,
         description="training columns that need more than this are streamed from the store",
     )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="processes that read streamed columns ahead; 0: a thread of the training",
+    )
+    shuffle_columns: int = Field(
+        default=131_072,
+        ge=1,
+        description="columns that are shuffled among each other: those of blocks of neighbouring "
+        "times, in shuffled order; streaming holds two such pools",
+    )
 
     @model_validator(mode="after")
     def _sets_fit(self) -> TrainingConfig:
@@ -164,14 +178,22 @@ class TrainingConfig(StageSettings):
             if name in names[:n]:
                 yield ("stages", n, "name"), f"two stages are called {name!r}"
         unscored = self.validation.source == "none"
+        told: dict[str, float] = {}
         for n, stage in enumerate(self.stages):
             if stage.start_from == "best" and (n == 0 or unscored):
                 wrong = "no stage is before it" if n == 0 else "validation.source is none"
                 yield ("stages", n, "start_from"), f"there is no best checkpoint: {wrong}"
         for where, settings in self._with_places():
+            told.update(settings.mix)
+            for key, wrong in problems_of_mix(self.stores, settings.mix):
+                if key[0] == "mix":
+                    yield (*where, *key), wrong
             if settings.schedule.name == PLATEAU and unscored:
                 wrong = f"{PLATEAU} watches held-out times, and validation.source is none"
                 yield (*where, "schedule"), f"{wrong}: set it to cut or store"
+        for key, wrong in problems_of_mix(self.stores, told):
+            if key[0] == "stores":
+                yield key, wrong
 
     def _with_places(self) -> Iterator[tuple[Place, TrainingConfig]]:
         """Yield what each stage trains with, and the keys that lead to it; a validator's error
@@ -196,8 +218,11 @@ class TrainingConfig(StageSettings):
         """Return what a stage, counted from 0, trains with: the run's keys under its own."""
         if not self.stages:
             return self
-        whole = self.model_dump(exclude={"stages"}, exclude_unset=True)
-        return TrainingConfig.model_validate(merged(whole, self.stages[number].overrides))
+        run = self.model_dump(exclude={"stages"}, exclude_unset=True)
+        whole = merged(run, self.stages[number].overrides)
+        mix = whole.get("mix", {})
+        whole["stores"] = {k: v for k, v in whole.get("stores", {}).items() if k in mix}
+        return TrainingConfig.model_validate(whole)
 
     def _catalogue(self) -> Catalogue:
         return SHIPPED if self.variables is None else read_catalogue(self.variables)
@@ -229,10 +254,7 @@ class TrainingConfig(StageSettings):
         """Return the configuration with presets, and what stages leave out, replaced by explicit
         values.
         """
-        stages = [
-            stage.model_copy(update={k: getattr(self.stage(n), k) for k in StageSettings.model_fields})
-            for n, stage in enumerate(self.stages)
-        ]
+        stages = [stage.whole(self.stage(n)) for n, stage in enumerate(self.stages)]
         return self.model_copy(
             update={"architecture": self.architecture.resolved(), "stages": stages}
         )
@@ -264,4 +286,3 @@ def load_training(
         else load_config(find_configuration("training", config), TrainingConfig)
     )
     return read.overridden(overrides) if overrides else read
-

@@ -176,11 +176,9 @@ class AveragingConfig(StrictModel):
         default=0.0,
         ge=0,
         lt=1,
-        description="part of the stage after which averaging begins; before it, nothing is averaged",
+        description="part of the stage after which averaging begins; before it the weights count as they are",
     )
-    every: int = Field(
-        default=1, ge=1, description="batches (ema) or epochs (swa) between updates"
-    )
+    every: int = Field(default=1, ge=1, description="batches (ema) or epochs (swa) between updates")
 
 
 def _parameter() -> torch.nn.Parameter:

@@ -23,6 +23,11 @@ class StageSettings(StrictModel):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     averaging: AveragingConfig = Field(default_factory=AveragingConfig)
+    mix: dict[str, float] = Field(
+        default_factory=dict,
+        description="relative number of columns per epoch, by name of a store; main is the run's "
+        "own, which is passed over once (without it the first one is); nothing: main alone",
+    )
     epochs: int = Field(
         default=12, ge=1, description="passes over the training times; the schedule spans them"
     )
@@ -65,6 +70,10 @@ class StageConfig(StageSettings):
         """What it sets of the run's keys."""
         given = self.model_dump(exclude_unset=True)
         return {k: v for k, v in given.items() if k in StageSettings.model_fields}
+
+    def whole(self, settings: StageSettings) -> StageConfig:
+        """Return the stage with nothing left out: what it trains with is ``settings``."""
+        return self.model_copy(update={k: getattr(settings, k) for k in StageSettings.model_fields})
 
 
 def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

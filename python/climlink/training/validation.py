@@ -43,8 +43,7 @@ class HeldOutTimes(IterableDataset[HeldOut]):
         self._store = store
         self._inputs = contract.inputs
         self._outputs = contract.outputs.of_role("value")
-        size = store.read_together
-        blocks = [times[first : first + size] for first in range(0, len(times), size)]
+        blocks = store.blocks_of(times)
         whole = len(blocks) >= world
         self._blocks = blocks[rank::world] if whole else blocks
         self._columns = slice(None) if whole else slice(rank, None, world)
