@@ -43,7 +43,8 @@ SCHEDULES: Mapping[str, type] = _classes(lr_scheduler, lr_scheduler.LRScheduler)
 
 def _known(name: str, known: Mapping[str, type], where: str) -> str:
     if name not in known:
-        near = near_names(name, known)
+        same = [n for n in known if n.lower() == name.lower()]
+        near = f"; did you mean {same[0]!r}?" if same else near_names(name, known)
         raise ValueError(f"{where} has no {name!r}{near}; known: {', '.join(sorted(known))}")
     return name
 
@@ -176,7 +177,8 @@ class AveragingConfig(StrictModel):
         default=0.0,
         ge=0,
         lt=1,
-        description="part of the stage after which averaging begins; before it the weights count as they are",
+        description="part of the stage after which averaging begins; before it the weights count "
+        "as they are",
     )
     every: int = Field(default=1, ge=1, description="batches (ema) or epochs (swa) between updates")
 
