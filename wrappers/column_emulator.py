@@ -51,8 +51,8 @@ class ColumnEmulator(nn.Module):
     ``forward(profiles [batch, channel, level], scalars [batch, channel])`` returns ``(profiles,
     scalars, confidence)`` of shapes ``[batch, profile_outputs, level]``, ``[batch,
     scalar_outputs]`` and ``[batch, n]``, where n is the packed number of outputs for a network with
-    a confidence head and 0 for one without. Columns are independent: a column's result may not
-    depend on its batch.
+    a confidence head (the levels of every profile, then the scalars) and 0 for one without. Columns
+    are independent: a column's result may not depend on its batch.
     """
 
     # Without an annotation: TorchScript cannot read the annotations of a class whose module

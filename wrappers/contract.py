@@ -17,6 +17,7 @@ from climlink.wrappers.layout import (
     Size,
     Strict,
     VariableLayout,
+    check_network_rows,
     check_rows,
 )
 from climlink.wrappers.manifest import (
@@ -102,6 +103,7 @@ class EmulatorContract(Strict):
             if layout is not self.input_layout and places != sorted(places):
                 raise ValueError(f"carried variables must stand last in set {layout.set!r}")
         check_rows(self.input_layout, self.output_layout, self.carried)
+        check_network_rows(self.network_input_layout, self.network_output_layout)
         for host, network in ((layouts[0], layouts[2]), (layouts[1], layouts[3])):
             if [v.name for v in host.of_role("carried")] != [
                 v.name for v in network.of_role("carried")
@@ -146,6 +148,13 @@ class EmulatorContract(Strict):
     def coordinate(self) -> HybridCoordinate | None:
         """The vertical grid, None where there is none."""
         return None if self.hybrid is None else HybridCoordinate.from_manifest(self.hybrid)
+
+    @property
+    def confidence_width(self) -> int:
+        """How many confidence values a network that has them gives: one per output that is not
+        carried state, those of auxiliary outputs last.
+        """
+        return self.network_outputs.of_role("value", "auxiliary").width
 
     @property
     def row_shape(self) -> RowShape:

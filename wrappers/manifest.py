@@ -20,6 +20,7 @@ from climlink.wrappers.layout import (
     Size,
     Strict,
     VariableLayout,
+    check_network_rows,
     check_rows,
 )
 
@@ -297,6 +298,8 @@ class Manifest(Strict):
         ):
             layout.check_dims(self.dims)
         check_rows(self.inputs, self.outputs, self.carried)
+        if self.network_inputs is not None and self.network_outputs is not None:
+            check_network_rows(self.network_inputs, self.network_outputs)
         if bool(self.carried) != (self.golden.step_count > 1):
             raise ValueError("golden: step_count is above 1 if and only if state is carried")
         for name, coordinate in self.coordinates.items():

@@ -26,9 +26,11 @@ from climlink.wrappers.statistics import (
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.variables import FEATURES, Variable
 
-OUTPUT_FLOORS = {"kg/kg/s": 3e-10, "m/s2": 1e-6, "K/s": 1e-9, "W/m2": 1e-3, "m/s": 1e-12}
-"""Smallest output scale by units. Water and wind: the published floors. The rest only keep a scale
-positive.
+OUTPUT_FLOORS = {
+    "kg/kg/s": 3e-10, "m/s2": 1e-6, "K/s": 1e-9, "W/m2": 1e-3, "m/s": 1e-12, "1/s": 1e-8
+}  # fmt: skip
+"""Smallest output scale by units. Water and wind: the published floors; 1/s: of relative humidity,
+a thousandth per day. The rest only keep a scale positive.
 """
 
 ZERO_VARIANCE = 1e-6
@@ -113,12 +115,12 @@ def output_scale(variables: VariableSet, statistics: Statistics) -> Tensor:
     """Return max(std, floor) of every output, float64 [n_output], physical units: the s of the
     difference formula too.
 
-    Carried state has scale 1.
+    Carried state has scale 1, and so have auxiliary outputs in units "1".
     """
     ones = torch.ones(variables.width, dtype=torch.float64)
     parts = [
         ones[variables.slice(v.name)]
-        if v.role == "carried"
+        if v.role == "carried" or (v.role == "auxiliary" and v.units == "1")
         else statistics[v.name].std.clamp(min=output_floor(v))
         for v in variables.variables
     ]

@@ -42,7 +42,13 @@ class Packing(nn.Module):
 
     def join(self, profiles: Tensor, scalars: Tensor) -> Tensor:
         """Return rows [batch, width] of (profiles, scalars): the inverse of split."""
-        return torch.cat([profiles.flatten(1), scalars], dim=1).index_select(1, self.row_positions)
+        return self.in_row_order(torch.cat([profiles.flatten(1), scalars], dim=1))
+
+    def in_row_order(self, channels: Tensor) -> Tensor:
+        """Return rows [batch, width] of the levels of every profile, then the scalars, in one
+        row.
+        """
+        return channels.index_select(1, self.row_positions)
 
 
 class ColumnRows(RowNetwork):
@@ -59,4 +65,6 @@ class ColumnRows(RowNetwork):
         """Return normalized rows [batch, n_network_output] and confidence."""
         profiles, scalars = self.input_packing.split(rows)
         profiles_out, scalars_out, confidence = self.network(profiles, scalars)
+        if self.has_confidence:
+            confidence = self.output_packing.in_row_order(confidence)
         return self.output_packing.join(profiles_out, scalars_out), confidence

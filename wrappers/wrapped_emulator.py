@@ -22,6 +22,7 @@ class WrappedEmulator(nn.Module):
 
     ``forward(x)`` is physical to physical: float32 host rows [batch, n_input] to float32 [batch,
     n_output]; confidence, where the network gives it, follows the outputs, then carried state.
+    What the network predicts besides (role ``auxiliary``) is for its training and goes no further.
     ``normalized_forward(x)`` gives the network's normalized outputs for losses.
     """
 
@@ -38,7 +39,7 @@ class WrappedEmulator(nn.Module):
         )
         self.n_input: int = inputs.width
         self.n_carried: int = network_outputs.of_role("carried").width
-        self.n_network_value: int = network_outputs.width - self.n_carried
+        self.n_network_value: int = network_outputs.of_role("value").width
         self.network = _on_rows(network, contract)
         n_confidence = self.n_network_value if self.network.has_confidence else 0
         self.n_output: int = contract.outputs.width + n_confidence
@@ -105,12 +106,15 @@ class WrappedEmulator(nn.Module):
         """Return normalized network outputs [batch, n_network_output] and confidence [batch, 0 or
         n_network_value].
         """
-        return self.network(self.normalized_inputs(x))
+        return self.network_rows(self.normalized_inputs(x))
 
     @torch.jit.export
     def network_rows(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the network's rows and confidence for normalized inputs [batch, n_network]."""
-        return self.network(normalized)
+        """Return the network's rows and confidence, as normalized_forward, for normalized inputs
+        [batch, n_network].
+        """
+        rows, confidence = self.network(normalized)
+        return rows, confidence[:, : self.n_network_value]
 
     def physical_outputs(self, rows: Tensor) -> dict[str, Tensor]:
         """Return denormalized network outputs by name, float64 [batch, width], before any

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -175,6 +176,32 @@ def _variable_of(record: Mapping[str, Any], path: Path) -> Variable:
 def recorded_variables(attributes: Mapping[str, Any], path: Path) -> tuple[Variable, ...]:
     """Return the variables that a store with these attributes says it holds."""
     return tuple(_variable_of(record, path) for record in attributes["variables"])
+
+
+@dataclass(frozen=True)
+class _PlaceAndTime:
+    """Place and time of the rows of some times; StoreError for what the store does not hold."""
+
+    store: ColumnStore
+    indices: NDArray[np.int64]
+
+    @property
+    def time_step_s(self) -> float:
+        return self.store.time_step_s
+
+    @property
+    def latitude(self) -> NDArray[np.float64]:
+        return np.tile(self.store.latitude, len(self.indices))
+
+    @property
+    def longitude(self) -> NDArray[np.float64]:
+        return np.tile(self.store.longitude, len(self.indices))
+
+    @property
+    def seconds(self) -> NDArray[np.int64]:
+        stamps = self.store.stamps
+        seconds = np.array([stamps[i].seconds for i in self.indices], dtype=np.int64)
+        return np.repeat(seconds, self.store.n_column)
 
 
 class ColumnStore:
@@ -342,7 +369,7 @@ class ColumnStore:
         stored = {
             name: self._read_stored(name, indices) for name in source_names(wanted, self.variables)
         }
-        return derive(wanted, stored, self.known_hybrid)
+        return derive(wanted, stored, self.known_hybrid, _PlaceAndTime(self, indices))
 
     def pack(self, variables: VariableSet, time_indices: TimeIndices) -> NDArray[np.float32]:
         """Return input rows, float32 [row, width]; derived inputs such as state_rh are computed in

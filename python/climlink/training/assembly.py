@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from climlink.data.columns import source_names
 from climlink.data.errors import DataError
 from climlink.data.statistics import compute_statistics, read_statistics
 from climlink.data.store import ColumnStore
 from climlink.packages.scripting import scripted
+from climlink.training.augment import Augmentation
+from climlink.training.auxiliary import require_auxiliary, with_auxiliary
 from climlink.training.checkpoint import CheckpointRecord, Progress
 from climlink.training.column_data import ColumnData
 from climlink.training.config import TrainingConfig
@@ -67,12 +68,14 @@ class Parts:
     def module(self, stage: Stage, best_skill: float | None) -> ColumnTraining:
         """Return a stage's Lightning module."""
         begun = stage.begun.model_copy(update={"best_skill": best_skill})
-        objective: nn.Module = ColumnLoss(stage.config.loss, self.emulator, self.host)
+        weights = self.store.target_weights
         return ColumnTraining(
             self.emulator,
             stage.config,
             self.record.model_copy(update={"progress": begun}),
-            objective,
+            ColumnLoss(stage.config.loss, self.emulator, self.host, weights),
+            Augmentation(stage.config.augment, self.emulator, self.host),
+            self.host,
             steps=stage.steps,
             epochs=stage.epochs,
         )
@@ -148,6 +151,7 @@ def _require_variables(store: ColumnStore, contract: EmulatorContract) -> None:
         except DataError as error:
             cannot = f"{store.path} cannot serve {what} {variables.name!r}"
             raise TrainingError(f"{cannot}: {error}") from error
+    require_auxiliary(store, contract)
 
 
 def _statistics(
@@ -168,6 +172,7 @@ def _statistics(
             "them again or leave statistics out"
         )
     contract, times = emulator.contract, store.indices("train")
+    statistics = with_auxiliary(statistics, store, contract)
     size = store.read_together
     parts = (times[i : i + size] for i in range(0, len(times), size))
     blocks = (torch.from_numpy(store.pack(contract.inputs, part)) for part in parts)

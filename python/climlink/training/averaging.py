@@ -60,7 +60,8 @@ class StageAverage(WeightAveraging):
         if not average.is_floating_point():
             return current
         ema = self._config.kind == "ema"
-        return average.lerp(current, 1.0 - self._config.decay if ema else 1.0 / (int(count) + 1))
+        weight = 1.0 - self._config.decay if ema else 1.0 / (int(count) + 1)
+        return torch.where(average == current, current, average.lerp(current, weight))
 
 
 def average_checkpoints(paths: Sequence[str | Path], output: str | Path) -> Path:

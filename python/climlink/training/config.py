@@ -17,6 +17,7 @@ from climlink.training.data_config import FurtherStore, ValidationConfig, proble
 from climlink.training.loss_config import Problem
 from climlink.training.optimizer_config import PLATEAU
 from climlink.training.stage_config import StageConfig, StageSettings, merged
+from climlink.wrappers.auxiliary import auxiliary_names, with_targets
 from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
 from climlink.wrappers.constraints import CONSTRAINTS
 from climlink.wrappers.contract import EmulatorContract
@@ -68,6 +69,11 @@ class TrainingConfig(StageSettings):
         default_factory=default_constraints, description="physical constraints in their fixed order"
     )
     architecture: ArchitectureConfig
+    auxiliary: list[str] = Field(
+        default_factory=list,
+        description="auxiliary targets that the network predicts besides, for its training only: "
+        + ", ".join(auxiliary_names()),
+    )
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
     stages: list[StageConfig] = Field(
         default_factory=list,
@@ -75,11 +81,6 @@ class TrainingConfig(StageSettings):
     )
     seed: int = Field(
         default=7, ge=0, description="of the initial weights and of the order of columns"
-    )
-    mirror_winds: bool = Field(
-        default=False,
-        description="reverse zonal and meridional winds of random columns: column physics knows "
-        "neither east nor north",
     )
     device: Literal["cpu", "cuda", "auto"] = Field(
         default="auto", description="where the network trains; auto: on a GPU where there is one"
@@ -155,13 +156,20 @@ class TrainingConfig(StageSettings):
                 yield (key,), f"{wrong}: representations are made in the graph"
         if len(found) < len(_SETS):
             return
-        inputs, outputs, _, network_outputs = found.values()
+        inputs, outputs, network_inputs, network_outputs = found.values()
         both = [n for n in inputs.names if n in outputs]
         if both:
             wrong = f"{', '.join(both)} stand in output_set {outputs.name!r} too"
             yield ("input_set",), f"{wrong}: the truth would be an input"
+        try:
+            with_targets(network_outputs, self.auxiliary)
+        except ContractError as error:
+            yield ("auxiliary",), str(error)
         for where, stage in self._with_places():
-            for key, wrong in stage.loss.unknown_names(outputs.names, network_outputs.names):
+            for key, wrong in (
+                *stage.loss.unknown_names(outputs.names, network_outputs.names, self.auxiliary),
+                *stage.augment.unknown_names(network_inputs.names),
+            ):
                 yield (*where, *key), wrong
 
     @model_validator(mode="after")
@@ -242,7 +250,7 @@ class TrainingConfig(StageSettings):
             inputs=inputs,
             outputs=outputs,
             network_inputs=network_inputs,
-            network_outputs=network_outputs,
+            network_outputs=with_targets(network_outputs, self.auxiliary),
             time_step_s=time_step_s,
             hybrid=hybrid,
             pruned_levels=self.pruned_levels,

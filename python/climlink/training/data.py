@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from climlink.data.store import ColumnStore
-from climlink.training.mirror import Mirror
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
@@ -49,28 +48,10 @@ class Batch(NamedTuple):
         """Number of columns."""
         return self.inputs.shape[0]
 
-    def mirrored(self, mirrors: BatchMirrors, generator: torch.Generator) -> Batch:
-        """Return the batch with the winds of random columns reversed."""
-        signs = (
-            torch.randint(0, 2, (self.inputs.shape[0], 2), generator=generator).to(torch.float32)
-            * 2.0
-            - 1.0
-        )
-        return Batch(*(mirror(part, signs) for mirror, part in zip(mirrors, self, strict=True)))
-
     @property
     def bytes_per_column(self) -> int:
         """Memory of one column."""
         return _FLOAT_BYTES * sum(part.shape[1] for part in self)
-
-
-class BatchMirrors(NamedTuple):
-    """How each part of a batch changes when winds are reversed."""
-
-    inputs: Mirror
-    targets: Mirror
-    host_rows: Mirror
-    host_targets: Mirror
 
 
 def join(parts: list[Batch]) -> Batch:
@@ -126,21 +107,6 @@ class Encoder:
             return Batch(inputs, normalized, nothing, nothing)
         chosen = torch.from_numpy(self.store.targets(self._host.variables, times))
         return Batch(inputs, normalized, rows, (chosen / self._host.scale).to(torch.float32))
-
-    def mirrors(self) -> BatchMirrors:
-        """Return the reversal of winds in every part of a batch, in the units it has there."""
-        contract, normalization = self._emulator.contract, self._emulator.normalization
-        zero_in = -normalization.subtract * normalization.gain
-        zero_out = -normalization.output_mean / normalization.output_scale
-        plain = [
-            Mirror(v, torch.zeros(v.width)) if self._host.names else Mirror.nothing()
-            for v in (contract.inputs, self._host.variables)
-        ]
-        return BatchMirrors(
-            Mirror(contract.network_inputs, zero_in),
-            Mirror(contract.network_outputs, zero_out),
-            *plain,
-        )
 
 
 def _without_network(emulator: WrappedEmulator) -> WrappedEmulator:

@@ -4,18 +4,18 @@ holds besides weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from climlink.training.augment import step_generator
+from climlink.training.blame import blame
 from climlink.training.checkpoint import CheckpointRecord, Progress, attach_record
 from climlink.training.config import TrainingConfig
-from climlink.training.data import Batch
+from climlink.training.data import Batch, HostOutputs
 from climlink.training.errors import TrainingError
 from climlink.training.optimizer_config import OptimizerConfig
 from climlink.training.schedule import RateSchedule
@@ -41,10 +41,11 @@ class ColumnTraining(pl.LightningModule):
         config: TrainingConfig,
         record: CheckpointRecord,
         objective: nn.Module,
+        augment: nn.Module,
+        host: HostOutputs,
         *,
         steps: int,
         epochs: int,
-        augment: Callable[[Batch, torch.Generator], Batch] | None = None,
     ) -> None:
         """``config``, ``steps`` and ``epochs`` are the stage's, ``record.progress`` where it
         begins.
@@ -56,7 +57,8 @@ class ColumnTraining(pl.LightningModule):
         self._steps, self._epochs = steps, epochs
         self.best_skill = record.progress.best_skill
         self._record = record
-        self._augment = augment
+        self.augment = augment
+        self._host = host
         contract = emulator.contract
         self._scores = RunningScores(contract.outputs.of_role("value"), contract.pruned_levels)
         self._losses: list[Tensor] = []
@@ -83,16 +85,16 @@ class ColumnTraining(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate, and the random numbers of the batch."""
         self.schedule.before(self.global_step)
-        torch.manual_seed(self._seed(batch_idx))
+        torch.manual_seed(self._generator(batch_idx).initial_seed() ^ 1)  # not those of augment
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; TrainingError if it is not finite."""
-        if self._augment is not None:
-            generator = torch.Generator().manual_seed(self._seed(batch_idx) + 1)
-            batch = self._augment(batch, generator)
+        batch = self.augment(batch, self._generator(batch_idx))
         loss: Tensor = self.objective(self.emulator, batch)
         if not bool(torch.isfinite(loss)):
-            raise TrainingError(self._not_finite(loss, batch_idx))
+            where = f"epoch {self.progress.epochs}, batch {batch_idx + 1}"
+            why = blame(self.emulator, batch, self._host)
+            raise TrainingError(f"the loss is {float(loss.detach())} in {where}: {why}")
         # Gradients are averaged over processes, which may have different numbers of columns.
         loss = loss * self.trainer.datamodule.share_weight(batch_idx)  # type: ignore[attr-defined]
         self._losses.append(loss.detach())
@@ -152,19 +154,10 @@ class ColumnTraining(pl.LightningModule):
         """Take up the schedule of an interrupted stage."""
         self._schedule_state = checkpoint[_SCHEDULE]
 
-    def _seed(self, batch_idx: int) -> int:
-        """Return the seed of this process's random numbers in a batch."""
+    def _generator(self, batch_idx: int) -> torch.Generator:
+        """Return this process's random numbers in a batch."""
         epoch = self._record.progress.epochs + self.current_epoch
-        parts = (self.config.seed, epoch, batch_idx, self.global_rank)
-        return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
-
-    def _not_finite(self, loss: Tensor, batch_idx: int) -> str:
-        where = f"epoch {self.progress.epochs}, batch {batch_idx + 1}"
-        return (
-            f"the loss is {float(loss.detach())} in {where}: training has diverged or a target "
-            "is not finite; lower optimizer.learning_rate, set gradient_clip, or check the "
-            "store with climlink data describe"
-        )
+        return step_generator(self.config.seed, epoch, batch_idx, self.global_rank)
 
 
 def make_optimizer(emulator: WrappedEmulator, config: OptimizerConfig) -> Optimizer:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from climlink.config import StrictModel
+from climlink.training.augment_config import AugmentConfig
 from climlink.training.loss_config import LossConfig
 from climlink.training.optimizer_config import AveragingConfig, OptimizerConfig, ScheduleConfig
 
@@ -20,6 +21,7 @@ class StageSettings(StrictModel):
     """Keys of a run that a stage may have too: a stage takes what it leaves out from the run."""
 
     loss: LossConfig = Field(default_factory=LossConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     averaging: AveragingConfig = Field(default_factory=AveragingConfig)

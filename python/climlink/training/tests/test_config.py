@@ -63,7 +63,7 @@ def test_defaults_are_the_documented_ones() -> None:
         ),
         ("loss: {weight_of: {ptend_t: 0.0}}\n", ["weight_of", "positive", "ptend_t"]),
         ("loss: {host_outputs: [ptend_qn]}\n", ["host_outputs", "ptend_q0002", "ptend_qn"]),
-        ("loss: {huber_delta_of: {ptend_x: 1.0}}\n", ["huber_delta_of", "ptend_x"]),
+        ("loss: {delta_of: {ptend_x: 1.0}}\n", ["delta_of", "ptend_x"]),
         ("optimizer: {learning_rate: -1.0}\n", ["optimizer.learning_rate", "greater than 0"]),
         ("architecture: {name: unet, configuration: {preset: tiny}}\n", ["no preset 'tiny'"]),
         ("name: ../a\n", ["name", "pattern"]),

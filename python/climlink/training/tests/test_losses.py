@@ -1,5 +1,5 @@
-"""The loss from outside: its closed form, what it leaves out, and what it sends back to the
-network.
+"""The loss from outside: its closed forms, those of the published recipes among them, what it
+leaves out, and what it sends back to the network.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from torch.nn import functional
 from climlink.architectures import build
 from climlink.data.statistics import compute_statistics
 from climlink.data.store import ColumnStore
+from climlink.training.auxiliary import with_auxiliary
 from climlink.training.config import TrainingConfig
 from climlink.training.data import Batch, Encoder, HostOutputs, host_outputs
 from climlink.training.loss_config import LossConfig
-from climlink.training.losses import ColumnLoss, huber
+from climlink.training.losses import ColumnLoss, elementwise
 from climlink.wrappers.normalization import output_scale
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
@@ -30,18 +31,27 @@ class Setting:
     batch: Batch
     host: HostOutputs
 
-    def loss(self, rows: torch.Tensor, **fields: Any) -> torch.Tensor:
-        return ColumnLoss(LossConfig(**fields), self.emulator, self.host)(
-            self.emulator, rows, self.batch
+    def loss(
+        self, rows: torch.Tensor, confidence: torch.Tensor | None = None, **fields: Any
+    ) -> torch.Tensor:
+        none = torch.zeros(rows.shape[0], 0)
+        return ColumnLoss(LossConfig(**fields), self.emulator, self.host).of_rows(
+            self.emulator, rows, none if confidence is None else confidence, self.batch
         )
 
 
-def _setting(store: ColumnStore, names: list[str]) -> Setting:
+def _setting(store: ColumnStore, names: list[str], **fields: Any) -> Setting:
     config = TrainingConfig.model_validate(
-        {"name": "a", "store": store.path, "epochs": 1, "architecture": {"name": "linear"}}
+        {
+            "name": "a",
+            "store": store.path,
+            "epochs": 1,
+            "architecture": {"name": "linear"},
+            **fields,
+        }
     )
     contract = config.contract(store.hybrid, store.time_step_s)
-    statistics = compute_statistics(store)
+    statistics = with_auxiliary(compute_statistics(store), store, contract)
     emulator = WrappedEmulator(contract, build("linear", {}, contract.network_shape)).fit(
         statistics
     )
@@ -54,6 +64,12 @@ def _setting(store: ColumnStore, names: list[str]) -> Setting:
     )
 
 
+def _differences(s: Setting, lag: int) -> int:
+    """Return how many differences over some levels the network's profiles have."""
+    outputs = s.emulator.contract.network_outputs
+    return len(outputs.profiles) * (outputs.level_count - lag)
+
+
 def test_huber_is_torchs() -> None:
     error = torch.linspace(-4, 4, 41, dtype=torch.float64)
     for delta in (0.5, 1.0, 3.0):
@@ -61,7 +77,10 @@ def test_huber_is_torchs() -> None:
             error, torch.zeros_like(error), delta=delta, reduction="none"
         )
         torch.testing.assert_close(
-            huber(error, torch.tensor(delta, dtype=torch.float64)), expected, rtol=1e-14, atol=0
+            elementwise("huber", error, torch.tensor(delta, dtype=torch.float64)),
+            expected,
+            rtol=1e-14,
+            atol=0,
         )
 
 
@@ -85,7 +104,7 @@ def test_scalar_weight_and_delta_of_one_output(synthetic_store: ColumnStore) -> 
     outputs = s.emulator.contract.network_outputs
     rows = s.batch.targets.clone()
     rows[:, outputs.offset("cam_out_PRECC")] += 3.0
-    fields: dict[str, Any] = {"scalar_weight": 4.0, "huber_delta_of": {"cam_out_PRECC": 2.0}}
+    fields: dict[str, Any] = {"scalar_weight": 4.0, "delta_of": {"cam_out_PRECC": 2.0}}
     assert float(s.loss(rows, **fields)) == pytest.approx(
         4.0 * 2.0 * (3.0 - 1.0) / outputs.width, rel=1e-5
     )
@@ -101,8 +120,8 @@ def test_level_differences_do_not_see_a_constant_shift(synthetic_store: ColumnSt
     shifted[:, outputs.slice("ptend_t")] += 0.5
     bent[:, outputs.offset("ptend_t") + 30] += 0.5
     for rows, expected in ((shifted, 0.0), (bent, 2 * 0.125)):
-        extra = float(s.loss(rows, level_difference_weight=1.0)) - float(s.loss(rows))
-        assert extra == pytest.approx(expected / outputs.width, abs=1e-8)
+        extra = float(s.loss(rows, level_differences={1: 1.0})) - float(s.loss(rows))
+        assert extra == pytest.approx(expected / _differences(s, 1), abs=1e-8)
 
 
 def test_level_differences_have_their_outputs_weight_and_end_at_pruned_levels(
@@ -115,8 +134,8 @@ def test_level_differences_have_their_outputs_weight_and_end_at_pruned_levels(
     below[:, outputs.offset("ptend_u") + 15 : outputs.slice("ptend_u").stop] += 0.5
     weights = {"weight_of": {"ptend_t": 3.0}}
     for rows, expected in ((bent, 3.0 * 2 * 0.125), (below, 0.0)):
-        plain, whole = s.loss(rows, **weights), s.loss(rows, level_difference_weight=2.0, **weights)
-        assert float(whole - plain) == pytest.approx(2.0 * expected / outputs.width, abs=1e-7)
+        plain, whole = s.loss(rows, **weights), s.loss(rows, level_differences={1: 2.0}, **weights)
+        assert float(whole - plain) == pytest.approx(2.0 * expected / _differences(s, 1), abs=1e-7)
 
 
 def test_host_outputs_have_a_weight_of_their_own(synthetic_store: ColumnStore) -> None:

@@ -23,6 +23,7 @@ from climlink.data.store import ColumnStore
 from climlink.data.synthetic import write_dataset
 from climlink.signals import Interrupted
 from climlink.training import data as training_data
+from climlink.training.augment import Augmentation
 from climlink.training.callbacks import MetricsFile, read_metrics
 from climlink.training.checkpoint import load_checkpoint
 from climlink.training.config import TrainingConfig
@@ -378,15 +379,14 @@ def test_mirrored_columns_have_reversed_winds_and_nothing_else(
         normalization={"output_center": "mean"},
         network_input_set="net_v2_features",
         epochs=1,
-        mirror_winds=True,
+        augment={"mirror_winds": True},
     )
     emulator = load_checkpoint(_train(config).directory).emulator
     host = training_data.host_outputs(["ptend_v"], emulator.contract.outputs)
-    encoder = training_data.Encoder(
-        store, emulator, training_data.HostOutputs(host, torch.ones(_LEVELS, dtype=torch.float64))
-    )
-    batch = encoder.encode(store.indices("train")[:1])
-    mirrored = batch.mirrored(encoder.mirrors(), torch.Generator().manual_seed(0))
+    carried = training_data.HostOutputs(host, torch.ones(_LEVELS, dtype=torch.float64))
+    batch = training_data.Encoder(store, emulator, carried).encode(store.indices("train")[:1])
+    augment = Augmentation(config.augment, emulator, carried)
+    mirrored = augment(batch, torch.Generator().manual_seed(0))
     outputs, inputs = emulator.contract.network_outputs, emulator.contract.inputs
     before, after = (
         outputs.unpack(emulator.normalization.denormalize(b.targets)) for b in (batch, mirrored)
