@@ -196,6 +196,9 @@ class TrainingConfig(StageSettings):
             for key, wrong in problems_of_mix(self.stores, settings.mix):
                 if key[0] == "mix":
                     yield (*where, *key), wrong
+            if settings.averaging.kind != "none" and self.precision == "bf16-true":
+                wrong = "averages need weights in float32"
+                yield (*where, "averaging"), f"{wrong}: use precision bf16-mixed"
             if settings.schedule.name == PLATEAU and unscored:
                 wrong = f"{PLATEAU} watches held-out times, and validation.source is none"
                 yield (*where, "schedule"), f"{wrong}: set it to cut or store"
