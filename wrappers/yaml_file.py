@@ -77,7 +77,7 @@ def parse_config(text: str, model: type[Model], origin: str) -> Model:
         raise ConfigError("\n".join(lines) + more) from error
 
 
-def misfit(problems: Iterable[tuple[tuple[str, ...], str]]) -> ValidationError:
+def misfit(problems: Iterable[tuple[tuple[str | int, ...], str]]) -> ValidationError:
     """Return the error for a model's validator to raise that names keys below it and what is wrong
     with each.
     """

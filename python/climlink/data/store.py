@@ -303,6 +303,15 @@ class ColumnStore:
         """
         return 1 if self.has_stamps else max(1, self.time_chunk // 8)
 
+    def blocks_of(self, times: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return ascending times in the groups that are best read at once: those of one chunk, or
+        neighbouring rows of a table.
+        """
+        if self.has_stamps:
+            return np.split(times, np.flatnonzero(np.diff(times // self.time_chunk)) + 1)
+        size = self.read_together
+        return [times[first : first + size] for first in range(0, len(times), size)]
+
     def name_of(self, time_index: int) -> str:
         """Return how people know a time: its stamp, or the number of the row from 1."""
         return str(self.stamps[time_index]) if self.has_stamps else f"row {time_index + 1}"

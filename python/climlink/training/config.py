@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from climlink.config import ConfigError, StrictModel, load_config
+from climlink.config import ConfigError, load_config
 from climlink.installation import find_configuration
 from climlink.training.architecture_config import ArchitectureConfig
-from climlink.training.augment_config import AugmentConfig
-from climlink.training.data_config import ValidationConfig
-from climlink.training.loss_config import LossConfig, Problem
-from climlink.training.optimizer_config import OptimizerConfig, ScheduleConfig
+from climlink.training.data_config import FurtherStore, ValidationConfig, problems_of_mix
+from climlink.training.loss_config import Problem
+from climlink.training.optimizer_config import PLATEAU
+from climlink.training.stage_config import StageConfig, StageSettings, merged
 from climlink.wrappers.auxiliary import auxiliary_names, with_targets
 from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
 from climlink.wrappers.constraints import CONSTRAINTS
@@ -29,6 +29,8 @@ from climlink.wrappers.yaml_file import misfit
 
 _HOST_SETS = ("input_set", "output_set")
 _SETS = (*_HOST_SETS, "network_input_set", "network_output_set")
+Place = tuple[str | int, ...]
+"""Keys and list positions that lead to a value of a training file."""
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -39,7 +41,7 @@ def default_constraints() -> list[ConstraintEntry]:
     return [ConstraintEntry(name=name) for name, rule in CONSTRAINTS.items() if rule.by_default]
 
 
-class TrainingConfig(StrictModel):
+class TrainingConfig(StageSettings):
     """One training run. Paths are relative to the directory the command runs in."""
 
     name: str = Field(
@@ -49,6 +51,9 @@ class TrainingConfig(StrictModel):
     statistics: Path | None = Field(
         default=None,
         description="file of climlink data statistics; null: computed from the training split",
+    )
+    stores: dict[str, FurtherStore] = Field(
+        default_factory=dict, description="further stores to mix columns in from, by name"
     )
     output: Path | None = Field(default=None, description="run directory; null means runs/NAME")
     variables: Path | None = Field(default=None, description="YAML file of own variables and sets")
@@ -69,26 +74,41 @@ class TrainingConfig(StrictModel):
         description="auxiliary targets that the network predicts besides, for its training only: "
         + ", ".join(auxiliary_names()),
     )
-    loss: LossConfig = Field(default_factory=LossConfig)
-    augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
-    epochs: int = Field(ge=1, description="passes over the training times; the schedule spans them")
-    batch_size: int = Field(default=256, ge=1, description="columns per step")
+    stages: list[StageConfig] = Field(
+        default_factory=list,
+        description="trainings in a row, each with its own keys; none: one, with the run's keys",
+    )
     seed: int = Field(
         default=7, ge=0, description="of the initial weights and of the order of columns"
     )
-    gradient_clip: float | None = Field(
-        default=None, gt=0, description="largest norm of the whole gradient; null: no clipping"
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="auto", description="where the network trains; auto: on a GPU where there is one"
     )
-    ema_decay: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="average weights with this decay per batch and keep the average",
+    devices: int | Literal["auto"] = Field(
+        default=1,
+        description="processes on each node, each with a GPU of its own; auto: one for every GPU",
     )
-    device: Literal["cpu", "cuda", "auto"] = "auto"
+    nodes: int = Field(
+        default=1, ge=1, description="machines; several are started with srun or torchrun"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = Field(
+        default="32-true",
+        description="of the network; derived inputs, normalization and constraints keep theirs",
+    )
+    tf32: bool = Field(
+        default=False, description="let GPUs multiply float32 matrices in TF32 (published)"
+    )
+    sync_batchnorm: bool = Field(
+        default=True, description="batch norms take their statistics over all processes (GPUs only)"
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="only algorithms that give the same bits every time, where GPUs have others",
+    )
+    tensorboard: bool = Field(
+        default=True, description="write the lines of metrics.csv for TensorBoard too"
+    )
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads; null leaves torch's own choice"
     )
@@ -96,6 +116,17 @@ class TrainingConfig(StrictModel):
         default=4.0,
         gt=0,
         description="training columns that need more than this are streamed from the store",
+    )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="processes that read streamed columns ahead; 0: a thread of the training",
+    )
+    shuffle_columns: int = Field(
+        default=131_072,
+        ge=1,
+        description="columns that are shuffled among each other: those of blocks of neighbouring "
+        "times, in shuffled order; streaming holds two such pools",
     )
 
     @model_validator(mode="after")
@@ -134,8 +165,75 @@ class TrainingConfig(StrictModel):
             with_targets(network_outputs, self.auxiliary)
         except ContractError as error:
             yield ("auxiliary",), str(error)
-        yield from self.loss.unknown_names(outputs.names, network_outputs.names, self.auxiliary)
-        yield from self.augment.unknown_names(network_inputs.names)
+        for where, stage in self._with_places():
+            for key, wrong in (
+                *stage.loss.unknown_names(outputs.names, network_outputs.names, self.auxiliary),
+                *stage.augment.unknown_names(network_inputs.names),
+            ):
+                yield (*where, *key), wrong
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> TrainingConfig:
+        problems = list(self._problems_of_stages())
+        if problems:
+            raise misfit(problems)
+        return self
+
+    def _problems_of_stages(self) -> Iterator[Problem]:
+        """Yield what is wrong with the stages, with its key."""
+        names = [s.name for s in self.stages]
+        for n, name in enumerate(names):
+            if name in names[:n]:
+                yield ("stages", n, "name"), f"two stages are called {name!r}"
+        unscored = self.validation.source == "none"
+        told: dict[str, float] = {}
+        for n, stage in enumerate(self.stages):
+            if stage.start_from == "best" and (n == 0 or unscored):
+                wrong = "no stage is before it" if n == 0 else "validation.source is none"
+                yield ("stages", n, "start_from"), f"there is no best checkpoint: {wrong}"
+        for where, settings in self._with_places():
+            told.update(settings.mix)
+            for key, wrong in problems_of_mix(self.stores, settings.mix):
+                if key[0] == "mix":
+                    yield (*where, *key), wrong
+            if settings.averaging.kind != "none" and self.precision == "bf16-true":
+                wrong = "averages need weights in float32"
+                yield (*where, "averaging"), f"{wrong}: use precision bf16-mixed"
+            if settings.schedule.name == PLATEAU and unscored:
+                wrong = f"{PLATEAU} watches held-out times, and validation.source is none"
+                yield (*where, "schedule"), f"{wrong}: set it to cut or store"
+        for key, wrong in problems_of_mix(self.stores, told):
+            if key[0] == "stores":
+                yield key, wrong
+
+    def _with_places(self) -> Iterator[tuple[Place, TrainingConfig]]:
+        """Yield what each stage trains with, and the keys that lead to it; a validator's error
+        where the run's keys and a stage's do not go together.
+        """
+        if not self.stages:
+            yield (), self
+        for n in range(len(self.stages)):
+            try:
+                yield ("stages", n), self.stage(n)
+            except ValidationError as error:
+                raise misfit(
+                    (("stages", n, *e["loc"]), e["msg"]) for e in error.errors(include_url=False)
+                ) from error
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of the stages; the run's own where it is a single one."""
+        return [s.name for s in self.stages] or [self.name]
+
+    def stage(self, number: int) -> TrainingConfig:
+        """Return what a stage, counted from 0, trains with: the run's keys under its own."""
+        if not self.stages:
+            return self
+        run = self.model_dump(exclude={"stages"}, exclude_unset=True)
+        whole = merged(run, self.stages[number].overrides)
+        mix = whole.get("mix", {})
+        whole["stores"] = {k: v for k, v in whole.get("stores", {}).items() if k in mix}
+        return TrainingConfig.model_validate(whole)
 
     @model_validator(mode="before")
     @classmethod
@@ -184,15 +282,21 @@ class TrainingConfig(StrictModel):
         )
 
     def resolved(self) -> TrainingConfig:
-        """Return the configuration with presets replaced by explicit numbers."""
-        return self.model_copy(update={"architecture": self.architecture.resolved()})
+        """Return the configuration with presets, and what stages leave out, replaced by explicit
+        values.
+        """
+        stages = [stage.whole(self.stage(n)) for n, stage in enumerate(self.stages)]
+        return self.model_copy(
+            update={"architecture": self.architecture.resolved(), "stages": stages}
+        )
 
     def overridden(self, overrides: Mapping[str, Any]) -> TrainingConfig:
         """Return the configuration with some keys replaced; mappings are merged key by key.
         ConfigError names a key that does not fit.
         """
         try:
-            return TrainingConfig.model_validate(_merged(self.model_dump(), overrides))
+            given = self.model_dump(exclude_unset=True)
+            return TrainingConfig.model_validate(merged(given, overrides))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ConfigError(
@@ -213,15 +317,3 @@ def load_training(
         else load_config(find_configuration("training", config), TrainingConfig)
     )
     return read.overridden(overrides) if overrides else read
-
-
-def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in overrides.items():
-        old = merged.get(key)
-        merged[key] = (
-            _merged(old, value)
-            if isinstance(old, Mapping) and isinstance(value, Mapping)
-            else value
-        )
-    return merged

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from climlink.config import StrictModel
 from climlink.wrappers.errors import near_names
 
-Problem = tuple[tuple[str, ...], str]
+Problem = tuple[tuple[str | int, ...], str]
 """Keys of a training file, and what is wrong there."""
 
 LossKind = Literal["huber", "smooth_l1", "mse", "mae", "mse_mae", "gaussian_nll"]
