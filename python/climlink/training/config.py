@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from climlink.config import ConfigError, StrictModel, load_config
-from climlink.installation import find_configuration
+from climlink.config import ConfigError, StrictModel, merged
 from climlink.training.architecture_config import ArchitectureConfig
 from climlink.training.data_config import ValidationConfig
 from climlink.training.loss_config import LossConfig, Problem
@@ -60,6 +59,9 @@ class TrainingConfig(StrictModel):
     normalization: NormalizationConfig = Field(default_factory=NormalizationConfig)
     constraints: list[ConstraintEntry] = Field(
         default_factory=default_constraints, description="physical constraints in their fixed order"
+    )
+    from_recipe: str | None = Field(
+        default=None, description="the recipe that was merged beneath these settings"
     )
     architecture: ArchitectureConfig
     loss: LossConfig = Field(default_factory=LossConfig)
@@ -164,36 +166,10 @@ class TrainingConfig(StrictModel):
         ConfigError names a key that does not fit.
         """
         try:
-            return TrainingConfig.model_validate(_merged(self.model_dump(), overrides))
+            return TrainingConfig.model_validate(merged(self.model_dump(), overrides))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ConfigError(
                 f"override of {'.'.join(map(str, first['loc'])) or 'the configuration'}: "
                 f"{first['msg']}"
             ) from error
-
-
-def load_training(
-    config: str | Path | TrainingConfig, overrides: Mapping[str, Any] | None = None
-) -> TrainingConfig:
-    """Return a training configuration, a file or a shipped one by name, with some keys replaced;
-    ConfigError where one does not fit.
-    """
-    read = (
-        config
-        if isinstance(config, TrainingConfig)
-        else load_config(find_configuration("training", config), TrainingConfig)
-    )
-    return read.overridden(overrides) if overrides else read
-
-
-def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in overrides.items():
-        old = merged.get(key)
-        merged[key] = (
-            _merged(old, value)
-            if isinstance(old, Mapping) and isinstance(value, Mapping)
-            else value
-        )
-    return merged

@@ -42,7 +42,8 @@ from climlink.training.checkpoint import (
     find_checkpoint,
     read_checkpoint,
 )
-from climlink.training.config import TrainingConfig, load_training
+from climlink.training.composition import load_training
+from climlink.training.config import TrainingConfig
 from climlink.training.data import ColumnData, Encoder, HostOutputs, host_outputs
 from climlink.training.errors import TrainingError
 from climlink.training.features import with_features
@@ -56,7 +57,7 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 METRICS_FILE = "metrics.csv"
 STATISTICS_FILE = "statistics.nc"
 _PLACES = ("output", "store", "statistics", "variables")
-_FREE_ON_RESUME = ("device", "threads", "memory_limit_gib", *_PLACES)
+FREE_ON_RESUME = ("device", "threads", "memory_limit_gib", *_PLACES)
 """Settings that may differ between a run and its continuation: where it runs, not what it computes
 (the store's digest is compared).
 """
@@ -287,7 +288,7 @@ def _settings(record: CheckpointRecord) -> dict[str, Any]:
     """Return the settings of a run that its continuation must share; what files hold is compared,
     not where they lie.
     """
-    settings = {k: v for k, v in record.training.items() if k not in _FREE_ON_RESUME}
+    settings = {k: v for k, v in record.training.items() if k not in FREE_ON_RESUME}
     architecture = {k: v for k, v in settings["architecture"].items() if k != "file"}
     return {**settings, "architecture": architecture}
 
