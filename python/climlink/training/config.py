@@ -87,7 +87,9 @@ class TrainingConfig(StrictModel):
         lt=1,
         description="average weights with this decay per batch and keep the average",
     )
-    device: Literal["cpu", "cuda", "auto"] = "auto"
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="auto", description="where the network trains; auto: on a GPU where there is one"
+    )
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads; null leaves torch's own choice"
     )

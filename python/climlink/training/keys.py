@@ -106,7 +106,9 @@ def keys_page() -> str:
     for architecture in every_architecture()[0]:
         if architecture.origin.kind == "built_in":
             presets = ", ".join(f"`{p}`" for p in architecture.configuration.presets)
-            lines += _tables(architecture.configuration, f"`{architecture.name}`: {presets}")
+            title = f"`{architecture.name}`: {presets}"
+            fields = _tables(architecture.configuration, title)
+            lines += fields or ["", f"## {title}", "", "It has no fields."]
     return "\n".join(lines) + "\n"
 
 
