@@ -59,7 +59,31 @@ def run_state(run: MatrixRun, queued: Collection[str] = ()) -> State:
     """Return how a run stands; ``queued`` are the batch jobs that are not over."""
     if job_runs(run.jobs):
         return State("running", f"log: {run.jobs / LOG_FILE}")
-    return _state_at_rest(run, queued)
+    return state_at_rest(run, queued)
+
+
+def state_at_rest(run: MatrixRun, queued: Collection[str] = ()) -> State:
+    """Return how a run stands that nobody else is at."""
+    record = record_of(run)
+    if record.get("job") in queued:
+        return State("queued", f"job {record['job']}")
+    changed = _changed(run)
+    if changed:
+        return State("other", f"{run.directory} holds a run with other settings: {changed}")
+    part = ""
+    try:
+        checkpoint = find_checkpoint(run.directory)
+        if record.get("status") == "finished":
+            return State("done", str(checkpoint))
+        progress = run_progress(run.directory)
+        if progress.finished:
+            return State("done", str(checkpoint))
+        part = str(progress)
+    except TrainingError:
+        pass  # no epoch was finished
+    if record.get("status") == "failed":
+        return State("failed", f"{record.get('error')}; log: {run.jobs / LOG_FILE}")
+    return State("part", part) if part else State("waiting")
 
 
 def record_of(run: MatrixRun) -> dict[str, Any]:
@@ -112,7 +136,7 @@ class Attempt:
 
     def state(self, queued: Collection[str] = ()) -> State:
         """Return how the run stands, that nobody else is at now."""
-        return _state_at_rest(self.run, queued)
+        return state_at_rest(self.run, queued)
 
     def start(self, environment: Mapping[str, str], **record: str) -> None:
         """Start the process that trains, or goes on; ``record`` is kept with its status."""
@@ -188,29 +212,6 @@ def _ending(code: int) -> str:
         return f"exit code {code}"
     memory = " (out of memory?)" if code == -signal.SIGKILL else ""
     return f"killed by {signal.Signals(-code).name}{memory}"
-
-
-def _state_at_rest(run: MatrixRun, queued: Collection[str]) -> State:
-    record = record_of(run)
-    if record.get("job") in queued:
-        return State("queued", f"job {record['job']}")
-    changed = _changed(run)
-    if changed:
-        return State("other", f"{run.directory} holds a run with other settings: {changed}")
-    part = ""
-    try:
-        checkpoint = find_checkpoint(run.directory)
-        if record.get("status") == "finished":
-            return State("done", str(checkpoint))
-        progress = run_progress(run.directory)
-        if progress.finished:
-            return State("done", str(checkpoint))
-        part = str(progress)
-    except TrainingError:
-        pass  # no epoch was finished
-    if record.get("status") == "failed":
-        return State("failed", f"{record.get('error')}; log: {run.jobs / LOG_FILE}")
-    return State("part", part) if part else State("waiting")
 
 
 def _changed(run: MatrixRun) -> str:

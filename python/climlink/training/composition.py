@@ -162,7 +162,9 @@ def full_keys(key: str, value: Any, origin: str) -> tuple[str, ...]:
     known = [*TrainingConfig.model_fields, _RECIPE, *SHORT]
     if keys[0] not in known:
         deeper = [k.dotted for k in every_key(TrainingConfig) if k.dotted.endswith(f".{key}")]
-        near = f"; did you mean {' or '.join(deeper[:3])}?" if deeper else near_names(keys[0], known)
+        near = (
+            f"; did you mean {' or '.join(deeper[:3])}?" if deeper else near_names(keys[0], known)
+        )
         listed = "`climlink configs training --keys` lists all"
         raise ConfigError(f"{origin}: unknown key {keys[0]!r}{near}; {listed}")
     return keys

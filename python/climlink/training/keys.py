@@ -148,7 +148,12 @@ def _tables(model: type[BaseModel], title: str) -> list[str]:
     sections = {part: ".".join(keys[0].keys[:-1]) for part, keys in by_model.items()}
     for part, keys in by_model.items():
         lines += ["", f"## {title if part is model else f'`{sections[part]}`'}"]
-        lines += ["", *_paragraph(part), "| key | values | default | meaning |", "|---|---|---|---|"]
+        lines += [
+            "",
+            *_paragraph(part),
+            "| key | values | default | meaning |",
+            "|---|---|---|---|",
+        ]
         lines += [
             f"| `{k.dotted}` | {_cell(k.values)} | {_cell(k.default)} | {_meaning(k, sections)} |"
             for k in keys

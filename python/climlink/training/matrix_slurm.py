@@ -18,6 +18,7 @@ from climlink.training.attempt import (
     Attempt,
     Outcome,
     State,
+    state_at_rest,
     training_command,
 )
 from climlink.training.errors import TrainingError
@@ -61,6 +62,8 @@ class TrainingJob:
         environment = {"OMP_NUM_THREADS": str(self.threads)}
         if int(os.environ.get("SLURM_PROCID", "0")):
             # The first process of the job holds the run and keeps its record.
+            if not state_at_rest(self.run).to_do:
+                return
             whole = {**os.environ, **environment}
             subprocess.run(training_command(self.run), env=whole, check=True)
             return

@@ -47,8 +47,11 @@ class _Deep(ArchitectureConfiguration):
     depth: int = Field(description="layers")
     confidence: bool = False
     presets: ClassVar[Any] = {
-        "standard": {"depth": 4}, "published": {"depth": 8}, "small": {"depth": 2}, "odd": {"depth": 1}
-    }  # fmt: skip
+        "standard": {"depth": 4},
+        "published": {"depth": 8},
+        "small": {"depth": 2},
+        "odd": {"depth": 1},
+    }
 
 
 class _Single(ArchitectureConfiguration):
@@ -140,7 +143,7 @@ def test_another_network_takes_over_the_preset_alone() -> None:
     # a preset of the file that the network does not have is left out; one that is asked for is not
     assert _made("architecture=single").architecture.configuration == {}
     assert _made("architecture=single").name == "single_plain_standard_seed7"
-    with pytest.raises(ConfigError, match="'single' has no preset 'small'.*known: standard"):
+    with pytest.raises(ConfigError, match=r"'single' has no preset 'small'.*known: standard"):
         _made("architecture=single", "preset=small")
 
 
@@ -198,7 +201,7 @@ def test_values_are_yaml() -> None:
         (["learning_rate=1"], r"did you mean optimizer\.learning_rate\?"),
         (
             ["loss.scaler_weight=1"],
-            r"loss\.scaler_weight=1: loss\.scaler_weight: unknown key; did you mean 'scalar_weight'",
+            r"scaler_weight=1: loss\.scaler_weight: unknown key; did you mean 'scalar_weight'",
         ),
         (["batch_size=0"], "batch_size=0: batch_size: .*greater than or equal to 1, got 0"),
         (["architecture.configuration.widht=1"], "unknown key 'widht'; did you mean 'width'"),
@@ -234,7 +237,7 @@ def test_a_fault_is_told_where_it_stands(shipped: Path) -> None:
 def test_a_configuration_made_from_a_recipe_takes_no_other() -> None:
     made = compose(None, [word("recipe=sure")])
     Path("resolved.yaml").write_text(made.text(), encoding="utf-8")
-    with pytest.raises(ConfigError, match="recipe plain: .*made from recipe sure already"):
+    with pytest.raises(ConfigError, match=r"recipe plain: .*made from recipe sure already"):
         _made("recipe=plain", config="resolved.yaml")
     with pytest.raises(ConfigError, match="made from recipe sure already"):
         load_training(made.config, {"recipe": "plain"})

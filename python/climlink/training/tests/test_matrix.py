@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -18,8 +19,9 @@ from typer.testing import CliRunner
 from climlink.cli.main import app
 from climlink.data.store import ColumnStore
 from climlink.run_folder import job_runs, last_status, read_record, run_log
-from climlink.training.attempt import Outcome, run_state
+from climlink.training.attempt import Outcome, State, run_state
 from climlink.training.callbacks import read_metrics
+from climlink.training.composition import word
 from climlink.training.matrix import run_matrix
 from climlink.training.matrix_config import MatrixRun, load_matrix
 from climlink.training.run import train
@@ -93,14 +95,35 @@ def _trained() -> list[list[str]]:
     return [line.split() for line in Path("trained.txt").read_text(encoding="utf-8").splitlines()]
 
 
-def test_what_is_half_done_goes_on_and_what_is_done_is_skipped(
-    synthetic_store: ColumnStore,
-) -> None:
+def _state(*words: str) -> State:
+    (run,) = load_matrix("matrix.yaml", [word(w) for w in words]).runs
+    return run_state(run)
+
+
+def test_how_runs_stand_that_were_trained_without_a_matrix(synthetic_store: ColumnStore) -> None:
+    _matrix([1], synthetic_store.path)
+    (run,) = load_matrix("matrix.yaml").runs
+    assert _state() == ("waiting", "")
+    train(run.config, stop_after=1, progress=False)
+    assert _state() == ("part", "1 of 2 epochs")
+    train(run.config, resume=True, progress=False)
+    assert _state().kind == "done"
+    assert run_matrix([run])[0].seconds == 0
+    # The same name with other settings is neither skipped nor replaced.
+    other = _state("batch_size=32")
+    assert (other.kind, other.to_do) == ("other", False)
+    assert "holds a run with other settings: batch_size was 64, now 32" in other.note
+    assert _cli("batch_size=32")[0] == 1
+    # What says where it runs may differ.
+    assert _state("memory_limit_gib=3").kind == "done"
+
+
+@pytest.mark.long
+def test_what_is_half_done_goes_on_in_a_process_of_its_own(synthetic_store: ColumnStore) -> None:
     _matrix([1], synthetic_store.path)
     (run,) = load_matrix("matrix.yaml").runs
     train(run.config, stop_after=1, progress=False)
     (first,) = read_metrics(run.directory / "metrics.csv")
-    assert run_state(run) == ("part", "1 of 2 epochs")
     code, told = _cli("--json")
     (outcome,) = json.loads(told)
     assert (code, outcome["state"], outcome["name"]) == (0, "done", run.name)
@@ -108,20 +131,26 @@ def test_what_is_half_done_goes_on_and_what_is_done_is_skipped(
     kept, second = read_metrics(run.directory / "metrics.csv")
     assert kept == first  # the epoch before was not trained again
     assert second["epoch"] == "2"
-    written = (run.directory / "checkpoints" / "last.ckpt").stat().st_mtime_ns
-    code, told = _cli("--json")
-    assert (code, json.loads(told)[0]["state"], json.loads(told)[0]["seconds"]) == (0, "done", 0)
-    assert (run.directory / "checkpoints" / "last.ckpt").stat().st_mtime_ns == written
-    # A run of one's own, trained without a matrix, is done as well.
-    (run.jobs / "run.json").unlink()
-    assert run_state(run).kind == "done"
-    # The same name with other settings is neither skipped nor replaced.
-    code, told = _cli("--json", "batch_size=32")
-    (outcome,) = json.loads(told)
-    assert (code, outcome["state"]) == (1, "other")
-    assert "holds a run with other settings: batch_size was 64, now 32" in outcome["note"]
-    # What says where it runs may differ.
-    assert json.loads(_cli("--json", "memory_limit_gib=3")[1])[0]["state"] == "done"
+
+
+@pytest.mark.long
+def test_a_signal_to_the_launch_ends_the_training_and_the_next_launch_goes_on(
+    synthetic_store: ColumnStore,
+) -> None:
+    _matrix([1], synthetic_store.path)
+    (run,) = load_matrix("matrix.yaml", [word("epochs=100000")]).runs
+    command = [sys.executable, "-m", "climlink", "train", "--matrix", "matrix.yaml"]
+    launch = subprocess.Popen([*command, "epochs=100000"])
+    deadline = time.monotonic() + 300
+    while not (run.directory / "checkpoints" / "last.ckpt").exists():
+        assert time.monotonic() < deadline
+        assert launch.poll() is None
+        time.sleep(0.1)
+    assert run_state(run).kind == "running"
+    launch.send_signal(signal.SIGTERM)
+    assert launch.wait(60) == 128 + signal.SIGTERM
+    assert not job_runs(run.jobs)
+    assert (last_status(run.jobs), run_state(run).kind) == ("interrupted", "part")
 
 
 @pytest.mark.usefixtures("stand_in")
