@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar, overload
 
+from climlink.architectures.composed import Composed, ComposedConfiguration
 from climlink.architectures.configuration import ArchitectureConfiguration, resolve
 from climlink.architectures.errors import ArchitectureError
 from climlink.architectures.linear import Linear, LinearConfiguration
@@ -102,6 +103,7 @@ _BUILT_IN = {
         Architecture("linear", Linear, LinearConfiguration, _HERE),
         Architecture("mlp", MLP, MLPConfiguration, _HERE),
         Architecture("unet", UNet, UNetConfiguration, _HERE),
+        Architecture("composed", Composed, ComposedConfiguration, _HERE),
     )
 }
 _REGISTERED: dict[str, Architecture] = {}
