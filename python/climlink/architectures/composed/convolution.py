@@ -223,9 +223,7 @@ class TCNBlock(BlockConfiguration):
                     nn.Dropout(self.dropout),
                 ]
             skip = nn.Identity() if inputs == width else nn.Conv1d(inputs, width, 1)
-            pairs.append(
-                Skip(nn.Sequential(*layers), skip, activation(self.activation))
-            )
+            pairs.append(Skip(nn.Sequential(*layers), skip, activation(self.activation)))
             inputs = width
         return Chain(pairs), signal.of_width(width)
 
@@ -285,9 +283,7 @@ class ConvolutionalLSTM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the last state [batch, width, position]."""
         seen = self.input_gates(x)
-        state = torch.zeros(
-            [x.shape[0], self.width, x.shape[2]], dtype=x.dtype, device=x.device
-        )
+        state = torch.zeros([x.shape[0], self.width, x.shape[2]], dtype=x.dtype, device=x.device)
         cell = state
         for _ in range(self.steps):
             opened, forgotten, shown, new = (seen + self.state_gates(state)).chunk(4, dim=1)

@@ -110,9 +110,7 @@ class Head(nn.Module):
         require_same_length(signal, made, "its blocks")
         layers, width = perceptron(made.width, c.hidden, c.activation)
         self.hidden = ChannelsLast(layers)
-        self.profile_map = (
-            nn.Conv1d(width, self.profiles, 1) if self.profiles else nn.Identity()
-        )
+        self.profile_map = nn.Conv1d(width, self.profiles, 1) if self.profiles else nn.Identity()
         read = {"mean": width, "pooled": 2 * width, "flatten": levels * width, "token": width}
         self.scalar_map: nn.Module = nn.Identity()
         if self.scalars:
@@ -132,4 +130,5 @@ class Head(nn.Module):
         else:
             read = levels.mean(dim=2)
         # without outputs of a kind the map is an identity, of which nothing is taken
-        return self.profile_map(levels)[:, : self.profiles], self.scalar_map(read)[:, : self.scalars]
+        columns, values = self.profile_map(levels), self.scalar_map(read)
+        return columns[:, : self.profiles], values[:, : self.scalars]

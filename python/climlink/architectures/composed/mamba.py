@@ -23,9 +23,7 @@ def selective_scan(x: Tensor, step: Tensor, decay: Tensor, enter: Tensor, leave:
     x and step [batch, position, channel], decay [channel, state] (negative), enter and leave
     [batch, position, state].
     """
-    state = torch.zeros(
-        [x.shape[0], x.shape[2], decay.shape[1]], dtype=x.dtype, device=x.device
-    )
+    state = torch.zeros([x.shape[0], x.shape[2], decay.shape[1]], dtype=x.dtype, device=x.device)
     results: list[Tensor] = []
     for k in range(x.shape[1]):
         kept = torch.exp(step[:, k].unsqueeze(2) * decay)

@@ -184,7 +184,8 @@ class UShapeBlock(BlockConfiguration):
 
     kind: Literal["u_shape"] = "u_shape"
     widths: list[int] = Field(
-        min_length=2, description="channels at each resolution, finest first; each halves the levels"
+        min_length=2,
+        description="channels at each resolution, finest first; each halves the levels",
     )
     blocks: Blocks = Field(min_length=1, description="at each resolution, down and up")
     middle: Blocks = Field(default=[], description="once more at the coarsest; empty: `blocks`")

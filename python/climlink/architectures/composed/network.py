@@ -1,4 +1,4 @@
-"""A network composed of blocks in its configuration: stem, blocks, heads (docs/composed-networks.md)."""
+"""A network composed in its configuration: stem, blocks, heads (docs/composed-networks.md)."""
 
 from __future__ import annotations
 
@@ -146,4 +146,6 @@ def _require_read_scalars(
             "scalars: no way in (levels, tokens, state) and no film block: they would not be read"
         )
     if scalars.hidden and not encoded:
-        raise ArchitectureError("scalars: hidden layers that nothing reads; tokens do not pass them")
+        raise ArchitectureError(
+            "scalars: hidden layers that nothing reads; tokens do not pass them"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -41,9 +41,7 @@ class ScalarState(nn.Module):
     def forward(self, scalars: Tensor) -> Tensor:
         """Return the state of each row of scalars."""
         state = torch.tanh(self.map(scalars))
-        return (
-            state.reshape(-1, self.parts, self.runs, self.units).permute(1, 2, 0, 3).contiguous()
-        )
+        return state.reshape(-1, self.parts, self.runs, self.units).permute(1, 2, 0, 3).contiguous()
 
 
 class LSTM(nn.Module):
@@ -95,16 +93,17 @@ class _Recurrent(BlockConfiguration):
     )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="between layers")
 
-    def _layers(self, kind: type[nn.LSTM | nn.GRU], inputs: int) -> nn.LSTM | nn.GRU:
-        return kind(
-            inputs,
-            self.units,
-            self.layers,
-            batch_first=True,
+    def _arguments(self, inputs: int) -> dict[str, Any]:
+        """Return what torch's layers are made with."""
+        return {
+            "input_size": inputs,
+            "hidden_size": self.units,
+            "num_layers": self.layers,
+            "batch_first": True,
             # torch warns of a dropout that has no layer behind it
-            dropout=self.dropout if self.layers > 1 else 0.0,
-            bidirectional=self.directions == "both",
-        )
+            "dropout": self.dropout if self.layers > 1 else 0.0,
+            "bidirectional": self.directions == "both",
+        }
 
     def _start(self, signal: Signal, parts: int) -> nn.Module:
         runs = self.layers * self._directions
@@ -128,7 +127,7 @@ class LSTMBlock(_Recurrent):
 
     def build(self, signal: Signal) -> tuple[nn.Module, Signal]:
         """Return the module and its signal."""
-        layers = self._layers(nn.LSTM, signal.width)
+        layers = nn.LSTM(**self._arguments(signal.width))
         return self._placed(LSTM(layers, self._start(signal, parts=2)), signal)
 
 
@@ -139,5 +138,5 @@ class GRUBlock(_Recurrent):
 
     def build(self, signal: Signal) -> tuple[nn.Module, Signal]:
         """Return the module and its signal."""
-        layers = self._layers(nn.GRU, signal.width)
+        layers = nn.GRU(**self._arguments(signal.width))
         return self._placed(GRU(layers, self._start(signal, parts=1)), signal)

@@ -106,7 +106,9 @@ def test_a_gradient_reaches_every_parameter_and_input(
     x.requires_grad_()
     result = module(x, scalars)
     # weights of its own for every value: a plain sum does not see what comes before a norm
-    (result * torch.randn(result.shape, generator=torch.Generator().manual_seed(9))).sum().backward()
+    (
+        result * torch.randn(result.shape, generator=torch.Generator().manual_seed(9))
+    ).sum().backward()
     lacking = [n for n, p in module.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert lacking == []
     assert x.grad is not None
@@ -123,7 +125,9 @@ def test_columns_do_not_see_their_batch(block: dict[str, Any], width: int, lengt
         whole = module(x, scalars)
         # batches of other sizes take other kernels: rounding of float32
         torch.testing.assert_close(module(x[3:7], scalars[3:7]), whole[3:7], rtol=0, atol=2e-6)
-        torch.testing.assert_close(module(x[order], scalars[order]), whole[order], rtol=0, atol=2e-6)
+        torch.testing.assert_close(
+            module(x[order], scalars[order]), whole[order], rtol=0, atol=2e-6
+        )
     assert torch.equal(x, before)
 
 
@@ -185,7 +189,9 @@ def test_mamba_is_its_published_algorithm() -> None:
 
     values, gate = np.split(rows[0].numpy() @ w["enter.weight"].T, 2, axis=1)
     wide = np.concatenate([np.zeros((kernel - 1, inner)), values])
-    near = np.stack([(wide[k : k + kernel] * w["near.weight"][:, 0].T).sum(0) for k in range(length)])
+    near = np.stack(
+        [(wide[k : k + kernel] * w["near.weight"][:, 0].T).sum(0) for k in range(length)]
+    )
     u = silu(near + w["near.bias"])
     chosen = u @ w["choose.weight"].T
     step = np.log1p(np.exp(chosen[:, :1] @ w["step.weight"].T + w["step.bias"]))
@@ -359,7 +365,8 @@ def test_squeeze_excitation_gates_channels_alike_on_all_levels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "over"), [("layer", (1,)), ("level_layer", (1, 2)), ("group", (1, 2)), ("batch", (0, 2))]
+    ("name", "over"),
+    [("layer", (1,)), ("level_layer", (1, 2)), ("group", (1, 2)), ("batch", (0, 2))],
 )
 def test_norms_standardize_over_what_they_say(name: str, over: tuple[int, ...]) -> None:
     # of 7 channels GroupNorm makes one group, so that it standardizes over all of them

@@ -5,14 +5,19 @@ fit is named.
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from climlink.architectures import ArchitectureError, build, resolve_configuration
-from climlink.architectures.composed import Composed
+from climlink.architectures.composed import BLOCKS, Composed
+from climlink.architectures.composed.heads import HeadConfiguration
+from climlink.architectures.composed.scalars import StemConfiguration
 from climlink.wrappers.column_emulator import ColumnShape
 
 NAMES = ("ptend_t", "ptend_q0001", "ptend_u", "cam_out_NETSW", "cam_out_PRECC")
@@ -185,7 +190,10 @@ def test_scalars_may_be_absent() -> None:
     ("configuration", "words"),
     [
         ({"block": []}, ["unknown key 'block'", "'blocks'"]),
-        ({"blocks": ["lstm", {"kind": "convulotion"}]}, ["block 2", "'convolution'", "known kinds"]),
+        (
+            {"blocks": ["lstm", {"kind": "convulotion"}]},
+            ["block 2", "'convolution'", "known kinds"],
+        ),
         ({"blocks": ["lstm", {"units": 3}]}, ["block 2", "no `kind`", "known kinds", "lstm"]),
         ({"blocks": [{"kind": "lstm", "unit": 3}]}, ["block 1 (lstm)", "'unit'", "'units'"]),
         ({"blocks": [{"kind": "gru", "units": "3"}]}, ["block 1 (gru)", "units", "got '3'"]),
@@ -194,7 +202,10 @@ def test_scalars_may_be_absent() -> None:
             ["block 2 (repeat)", "block 2", "unknown kind 'x'"],
         ),
         ({"blocks": "lstm"}, ["list of blocks", "'lstm'"]),
-        ({"blocks": [{"kind": "attention", "heads": 3}]}, ["block 1 (attention)", "heads (3)", "8"]),
+        (
+            {"blocks": [{"kind": "attention", "heads": 3}]},
+            ["block 1 (attention)", "heads (3)", "8"],
+        ),
         (
             {"blocks": [{"kind": "residual", "blocks": [{"kind": "convolution", "kernel": 4}]}]},
             ["block 1 (residual)", "block 1 (convolution)", "odd", "4"],
@@ -212,7 +223,10 @@ def test_scalars_may_be_absent() -> None:
         ({"scalars": {"ways": ["state"]}}, ["`state`", "lstm or gru"]),
         ({"scalars": {"ways": []}}, ["would not be read"]),
         ({"heads": {"a": {"outputs": ["ptend_q1"]}}}, ["'a'", "'ptend_q1'", "'ptend_q0001'"]),
-        ({"heads": {"a": {"outputs": ["ptend_t"]}}}, ["no head makes ptend_q0001", "takes the rest"]),
+        (
+            {"heads": {"a": {"outputs": ["ptend_t"]}}},
+            ["no head makes ptend_q0001", "takes the rest"],
+        ),
         ({"heads": {"a": {}, "b": {}}}, ["a, b", "only one"]),
         ({"heads": {"a": {"outputs": list(NAMES)}, "b": {}}}, ["no output is left", "'b'"]),
         (
@@ -241,3 +255,34 @@ def test_ways_of_scalars_need_scalars() -> None:
             made({"scalars": {"ways": [way]}, "blocks": [LSTM]}, ColumnShape(4, 0, 3, 2, 12))
     with pytest.raises(ArchitectureError, match=r"block 1 \(film\): needs scalar inputs"):
         made({"blocks": ["film"]}, ColumnShape(4, 0, 3, 2, 12))
+
+
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "composed-networks.md"
+
+
+def rows_of_the_page(heading: str) -> dict[str, set[str]]:
+    """Return the names in the first and the last column of a section's table."""
+    section = PAGE.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    cells = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+    names = re.compile(r"`([a-z_]+)`")
+    return {name: set(names.findall(row[-1])) for row in cells for name in names.findall(row[0])}
+
+
+def test_the_page_lists_every_block_with_every_key() -> None:
+    listed = rows_of_the_page("Blocks")
+    assert set(listed) == set(BLOCKS)
+    for kind, model in BLOCKS.items():
+        assert listed[kind] - {"blocks"} == set(model.model_fields) - {"kind", "blocks"}, kind
+    for heading, model in (("Stem", StemConfiguration), ("Heads", HeadConfiguration)):
+        assert set(rows_of_the_page(heading)) == set(model.model_fields)
+    ways = {"levels", "tokens", "state"}
+    assert set(rows_of_the_page("Three ways for scalars")) == ways
+
+
+def test_the_pages_example_builds() -> None:
+    text = PAGE.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    configuration = yaml.safe_load(text)["architecture"]["configuration"]
+    names = ("ptend_t", "ptend_q0001", "ptend_q0002", "ptend_q0003", "cam_out_PRECC")
+    shape = ColumnShape(9, 17, 4, 1, 60, names)
+    with torch.device("meta"):
+        assert made(configuration, shape).has_confidence
