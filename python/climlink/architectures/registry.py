@@ -101,6 +101,7 @@ _BUILT_IN_MODULES = (
     "pao",
     "convnext",
     "encoder_decoder_lstm",
+    "composed",
 )
 _BUILT_IN: dict[str, Architecture] = {}
 _REGISTERED: dict[str, Architecture] = {}

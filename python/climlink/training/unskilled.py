@@ -13,7 +13,7 @@ from torch import Tensor
 
 from climlink.data.moments import Moments
 from climlink.data.store import ColumnStore
-from climlink.training.data import split_times
+from climlink.training.column_data import split_times
 from climlink.training.data_config import ValidationConfig
 from climlink.training.errors import TrainingError
 from climlink.wrappers.constraints.skill import UnskilledToMean
