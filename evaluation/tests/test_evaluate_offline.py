@@ -529,10 +529,12 @@ def test_a_confidence_is_scored(
 def test_the_recorded_loss_says_where_it_turns_linear(doubting_package: EmulatorPackage) -> None:
     m = doubting_package.manifest
     loss = {"kind": "huber", "delta": 0.25, "delta_of": {"ptend_t": 3.0}}
-    trained = m.provenance.model_copy(update={"training": {"loss": loss}})
     outputs = variable_set("net308")
-    recorded = huber_deltas(m.model_copy(update={"provenance": trained}), outputs)
-    assert recorded == {**dict.fromkeys(outputs.names, 0.25), "ptend_t": 3.0}
+    first: dict[str, Any] = {"loss": {"delta": 9.0}, "stages": [{"loss": {}}, {"loss": loss}]}
+    for training in ({"loss": loss}, first):
+        trained = m.provenance.model_copy(update={"training": training})
+        recorded = huber_deltas(m.model_copy(update={"provenance": trained}), outputs)
+        assert recorded == {**dict.fromkeys(outputs.names, 0.25), "ptend_t": 3.0}
     assert set(huber_deltas(m, outputs).values()) == {1.0}, "the published one where none is told"
 
 
