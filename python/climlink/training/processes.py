@@ -26,6 +26,7 @@ from lightning.pytorch.plugins.environments import (
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
+from torch import Tensor
 
 from climlink.signals import ENDING, Interrupted
 from climlink.training.config import TrainingConfig
@@ -182,6 +183,15 @@ def first(rank: int, make: Callable[[], T]) -> T | None:
     if told[0] is not None:
         raise TrainingError(f"process 0 could not begin: {told[0]}")
     return result
+
+
+def gathered(values: Tensor) -> list[Tensor]:
+    """Return the values of every process, in order; of one shape everywhere."""
+    if not dist.is_initialized():
+        return [values]
+    every = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(every, values.contiguous())
+    return every
 
 
 @contextmanager
