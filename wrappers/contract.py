@@ -150,13 +150,6 @@ class EmulatorContract(Strict):
         return None if self.hybrid is None else HybridCoordinate.from_manifest(self.hybrid)
 
     @property
-    def confidence_width(self) -> int:
-        """How many confidence values a network that has them gives: one per output that is not
-        carried state, those of auxiliary outputs last.
-        """
-        return self.network_outputs.of_role("value", "auxiliary").width
-
-    @property
     def row_shape(self) -> RowShape:
         """What a network on whole rows reads and writes."""
         return RowShape(self.network_inputs, self.network_outputs)

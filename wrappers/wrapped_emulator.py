@@ -106,15 +106,12 @@ class WrappedEmulator(nn.Module):
         """Return normalized network outputs [batch, n_network_output] and confidence [batch, 0 or
         n_network_value].
         """
-        return self.network_rows(self.normalized_inputs(x))
+        return self.network(self.normalized_inputs(x))
 
     @torch.jit.export
     def network_rows(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the network's rows and confidence, as normalized_forward, for normalized inputs
-        [batch, n_network].
-        """
-        rows, confidence = self.network(normalized)
-        return rows, confidence[:, : self.n_network_value]
+        """Return the network's rows and confidence for normalized inputs [batch, n_network]."""
+        return self.network(normalized)
 
     def physical_outputs(self, rows: Tensor) -> dict[str, Tensor]:
         """Return denormalized network outputs by name, float64 [batch, width], before any

@@ -200,5 +200,9 @@ def huber_deltas(manifest: Manifest, variables: VariableSet) -> dict[str, float]
 
 
 def _recorded_loss(manifest: Manifest) -> dict[str, Any]:
-    loss = manifest.provenance.training.get("loss")
+    """Return the loss that a package was trained with at last, as its manifest records."""
+    training = manifest.provenance.training
+    stages = training.get("stages")
+    last = stages[-1] if isinstance(stages, list) and stages else training
+    loss = last.get("loss") if isinstance(last, dict) else None
     return loss if isinstance(loss, dict) else {}

@@ -53,6 +53,8 @@ def _targets_of(name: str) -> tuple[str, ...]:
 def _counts(target: str, weights: Weights | None) -> NDArray[np.bool_]:
     """Return which levels of a target count, [level] or [1]."""
     if weights is not None:
+        if target not in weights:
+            raise DataError(f"the weights of the targets lack {target}; give all of {TARGET_SET}")
         return np.asarray(weights[target] != 0.0)
     width = variable_set(TARGET_SET).width_of(target)
     return np.arange(width) >= ZERO_WEIGHT_LEVELS.get(target, 0)

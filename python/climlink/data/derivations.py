@@ -81,7 +81,8 @@ class Derivation:
 def _humidity(
     t: NDArray[np.float64], q: NDArray[np.float64], p: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    return thermodynamics.relative_humidity(*map(torch.from_numpy, (t, q, p))).numpy()
+    temperature, humidity, pressure = (torch.from_numpy(a) for a in (t, q, p))
+    return thermodynamics.relative_humidity(temperature, humidity, pressure).numpy()
 
 
 def _relative_humidity(given: Given) -> NDArray[np.float64]:

@@ -64,7 +64,7 @@ def network_of(module: nn.Module, contract: EmulatorContract, *, confidence: boo
     outputs come first, then carried state, then confidence.
     """
     outputs = contract.network_outputs
-    n_confidence = contract.confidence_width if confidence else 0
+    n_confidence = outputs.of_role("value").width if confidence else 0
     own = copy.deepcopy(module).cpu().eval()
     kind = StatefulModuleRows if hasattr(own, "initial_state") else ModuleRows
     if kind is StatefulModuleRows and not contract.carried:

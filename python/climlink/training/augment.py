@@ -46,6 +46,7 @@ class Augmentation(nn.Module):
             )
         self.register_buffer("noise", _noise(config, emulator), persistent=False)
         self.register_buffer("aloft", _aloft(config, emulator), persistent=False)
+        self.has_noise = bool((self.noise > 0.0).any())
         self.mirrors = nn.ModuleList(_mirrors(emulator, host) if config.mirror_winds else ())
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Batch:
@@ -54,7 +55,7 @@ class Augmentation(nn.Module):
         if config.mirror_winds:
             batch = self._mirrored(batch, generator)
         inputs = batch.inputs
-        if bool((self.noise > 0.0).any()):
+        if self.has_noise:
             drawn = torch.randn(inputs.shape, generator=generator, device=generator.device)
             inputs = inputs + drawn.to(inputs) * self.noise
         if config.drop_aloft is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from climlink.data.errors import DataError
+from climlink.data.errors import DataError, StoreError
 from climlink.data.moments import Moments
 from climlink.data.store import ColumnStore
 from climlink.training.errors import TrainingError
@@ -25,7 +25,7 @@ def require_auxiliary(store: ColumnStore, contract: EmulatorContract) -> None:
     for name in contract.network_outputs.of_role("auxiliary").names:
         try:
             store.read([name], store.indices("train")[:1])
-        except DataError as error:
+        except (DataError, StoreError) as error:
             raise TrainingError(f"auxiliary target {name}: {error}") from error
 
 
@@ -62,7 +62,9 @@ class AuxiliaryLoss(nn.Module):
 
     def __init__(self, config: LossConfig, outputs: VariableSet) -> None:
         super().__init__()
-        where, weights, classes = [], [], []
+        where: list[int] = []
+        weights: list[float] = []
+        classes: list[int] = []
         self.class_weight = 0.0
         for v in outputs.of_role("auxiliary").variables:
             name = target_of(v)
@@ -75,12 +77,17 @@ class AuxiliaryLoss(nn.Module):
             else:
                 where += own
                 weights += [weight] * len(own)
-        for name, values, dtype in (
-            ("positions", where, torch.int64),
-            ("weights", weights, torch.float32),
-            ("classes", classes, torch.int64),
+        for name, values in (
+            ("positions", torch.tensor(where, dtype=torch.int64)),
+            ("weights", torch.tensor(weights)),
+            ("classes", torch.tensor(classes, dtype=torch.int64)),
         ):
-            self.register_buffer(name, torch.tensor(values, dtype=dtype), persistent=False)
+            self.register_buffer(name, values, persistent=False)
+
+    @property
+    def counts(self) -> bool:
+        """Whether any auxiliary output enters the loss."""
+        return self.class_weight > 0.0 or bool((self.weights > 0.0).any())
 
     def forward(self, rows: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
         """Return the weighted sum over the columns of ``rows``, ``targets`` and the elementwise

@@ -120,36 +120,39 @@ class ColumnLoss(nn.Module):
         """``host`` is what batches carry of the host's outputs, those of the loss and perhaps more;
         ``score_weights`` are the store's target weights.
 
-        TrainingError for a confidence that the network does not give, and host outputs that batches
-        do not carry; DataError where ``masked: score`` meets other outputs than the competition's.
+        TrainingError for a confidence that the network does not give, host outputs that batches do
+        not carry, and where no output counts; DataError where ``masked: score`` meets other outputs
+        than the competition's.
         """
         super().__init__()
         self._config = config
         self._check(emulator, host)
         contract = emulator.contract
+        own, values = contract.network_outputs, contract.network_outputs.of_role("value")
+        chosen = tuple(host.variables[n] for n in config.host_outputs)
+        received = VariableSet("loss", chosen, host.variables.sizes)
+        columns = _positions(host.variables, received.names)
         prunes = any(c.name in ("prune", "liquid_ice_partition") for c in contract.constraints)
         pruned = contract.pruned_levels if prunes else 0
-        own = contract.network_outputs
-        values = own.of_role("value")
-        chosen = VariableSet(
-            "loss", tuple(host.variables[n] for n in config.host_outputs), host.variables.sizes
-        )
-        self.value_count = values.width
-        self.level_count = contract.level_count
-        buffers = {
+        for name, value in {
             "weights": output_weights(values, config, pruned, score_weights),
             "deltas": output_deltas(own, config),
-            "host_weights": output_weights(chosen, config, pruned, score_weights),
-            "host_deltas": output_deltas(chosen, config),
-            "host_positions": _positions(contract.outputs, chosen.names),
-            "host_columns": _positions(host.variables, chosen.names),
+            "host_weights": output_weights(received, config, pruned, score_weights),
+            "host_deltas": output_deltas(received, config),
+            "host_positions": _positions(contract.outputs, received.names),
+            "host_columns": columns,
+            "host_scale": host.scale[columns],
             "profile_positions": _positions(values, [v.name for v in values.profiles]),
-        }
-        buffers["host_scale"] = host.scale[buffers["host_columns"]]
-        for name, value in buffers.items():
+        }.items():
             self.register_buffer(name, value, persistent=False)
-        self.has_host = bool((buffers["host_weights"] > 0).any())
+        self.value_count, self.level_count = values.width, contract.level_count
+        self.has_host = bool((self.host_weights > 0.0).any())
         self.auxiliary = AuxiliaryLoss(config, own)
+        if not (self.has_host or self.auxiliary.counts or bool((self.weights > 0.0).any())):
+            raise TrainingError(
+                f"loss: nothing counts: of {', '.join(config.outputs) or 'all outputs'}, masked "
+                f"{config.masked}, the network gives none, and none is among host_outputs"
+            )
 
     def _check(self, emulator: WrappedEmulator, host: HostOutputs) -> None:
         config, levels = self._config, emulator.contract.level_count
@@ -201,11 +204,11 @@ class ColumnLoss(nn.Module):
         if config.kind == "gaussian_nll":
             values = error[:, : self.value_count]
             own = functional.gaussian_nll_loss(
-                values, torch.zeros_like(values), confidence.float().exp(), reduction="none"
+                values, torch.zeros_like(values), confidence.to(own.dtype).exp(), reduction="none"
             )
         if config.confidence_weight > 0.0:
             own = own + config.confidence_weight * functional.huber_loss(
-                confidence, own.detach(), delta=CONFIDENCE_DELTA, reduction="none"
+                confidence.to(own.dtype), own.detach(), delta=CONFIDENCE_DELTA, reduction="none"
             )
         return (own * self.weights).sum()
 
