@@ -96,7 +96,7 @@ class HybridCoefficients(Strict):
 
 
 class ConstraintEntry(Strict):
-    """A physical constraint by name with all of its parameters."""
+    """A physical constraint by ``name`` with all of its ``parameters``."""
 
     name: str
     parameters: Configuration = Field(default_factory=dict)

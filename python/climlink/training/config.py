@@ -10,13 +10,12 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from climlink.config import ConfigError, load_config
-from climlink.installation import find_configuration
+from climlink.config import ConfigError, merged
 from climlink.training.architecture_config import ArchitectureConfig
 from climlink.training.data_config import FurtherStore, ValidationConfig, problems_of_mix
 from climlink.training.loss_config import Problem
 from climlink.training.optimizer_config import PLATEAU
-from climlink.training.stage_config import StageConfig, StageSettings, merged
+from climlink.training.stage_config import StageConfig, StageSettings
 from climlink.wrappers.auxiliary import auxiliary_names, with_targets
 from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
 from climlink.wrappers.constraints import CONSTRAINTS
@@ -67,6 +66,9 @@ class TrainingConfig(StageSettings):
     normalization: NormalizationConfig = Field(default_factory=NormalizationConfig)
     constraints: list[ConstraintEntry] = Field(
         default_factory=default_constraints, description="physical constraints in their fixed order"
+    )
+    from_recipe: str | None = Field(
+        default=None, description="the recipe that was merged beneath these settings"
     )
     architecture: ArchitectureConfig
     auxiliary: list[str] = Field(
@@ -283,17 +285,3 @@ class TrainingConfig(StageSettings):
                 f"override of {'.'.join(map(str, first['loc'])) or 'the configuration'}: "
                 f"{first['msg']}"
             ) from error
-
-
-def load_training(
-    config: str | Path | TrainingConfig, overrides: Mapping[str, Any] | None = None
-) -> TrainingConfig:
-    """Return a training configuration, a file or a shipped one by name, with some keys replaced;
-    ConfigError where one does not fit.
-    """
-    read = (
-        config
-        if isinstance(config, TrainingConfig)
-        else load_config(find_configuration("training", config), TrainingConfig)
-    )
-    return read.overridden(overrides) if overrides else read

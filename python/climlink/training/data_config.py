@@ -22,7 +22,7 @@ class ValidationConfig(StrictModel):
     ``offset``, is held out of training.
     """
 
-    source: Literal["none", "store", "cut"] = "none"
+    source: Literal["none", "store", "cut"] = Field(default="none", description="what is held out")
     every: int = Field(default=5, ge=2)
     offset: int = Field(default=2, ge=0)
 

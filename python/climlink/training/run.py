@@ -28,7 +28,8 @@ from climlink.training.checkpoint import (
     find_checkpoint,
     read_checkpoint,
 )
-from climlink.training.config import TrainingConfig, load_training
+from climlink.training.composition import load_training
+from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
 from climlink.training.processes import (
     environment_of,
@@ -41,7 +42,7 @@ from climlink.training.stages import BOARD_FOLDER, METRICS_FILE, Place, run_stag
 
 STATISTICS_FILE = "statistics.nc"
 _PLACES = ("output", "store", "statistics", "variables")
-_FREE_ON_RESUME = (
+FREE_ON_RESUME = (
     "device",
     "devices",
     "nodes",
@@ -219,7 +220,7 @@ def _settings(record: CheckpointRecord) -> dict[str, Any]:
     """Return the settings of a run that its continuation must share; what files hold is compared,
     not where they lie.
     """
-    settings = {k: v for k, v in record.training.items() if k not in _FREE_ON_RESUME}
+    settings = {k: v for k, v in record.training.items() if k not in FREE_ON_RESUME}
     architecture = {k: v for k, v in settings["architecture"].items() if k != "file"}
     return {**settings, "architecture": architecture}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -13,8 +12,6 @@ from climlink.training.loss_config import LossConfig
 from climlink.training.optimizer_config import AveragingConfig, OptimizerConfig, ScheduleConfig
 
 STAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-_BELONGS_TO_NAME = ("arguments", "configuration", "file")
-"""Keys whose values mean nothing to another class, schedule or network than that of ``name``."""
 
 
 class StageSettings(StrictModel):
@@ -76,21 +73,3 @@ class StageConfig(StageSettings):
     def whole(self, settings: StageSettings) -> StageConfig:
         """Return the stage with nothing left out: what it trains with is ``settings``."""
         return self.model_copy(update={k: getattr(settings, k) for k in StageSettings.model_fields})
-
-
-def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with keys replaced; mappings are merged key by key.
-
-    Where a mapping gets another ``name`` (an optimizer, a schedule, an architecture), the arguments
-    of the old one are left out.
-    """
-    result = dict(base)
-    for key, value in overrides.items():
-        old = result.get(key)
-        if not (isinstance(old, Mapping) and isinstance(value, Mapping)):
-            result[key] = value
-            continue
-        renamed = "name" in value and value["name"] != old.get("name")
-        kept = {k: v for k, v in old.items() if not (renamed and k in _BELONGS_TO_NAME)}
-        result[key] = merged(kept, value)
-    return result

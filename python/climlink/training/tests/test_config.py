@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from climlink.config import ConfigError, load_config, parse_config
+from climlink.config import ConfigError, parse_config
+from climlink.training.composition import PRESETS, load_training
 from climlink.training.config import TrainingConfig, default_constraints
 
 _SHIPPED = sorted((Path(__file__).parents[4] / "sim_configs" / "training").glob("*.yaml"))
@@ -126,16 +127,19 @@ def test_resolving_replaces_the_preset_and_is_stable() -> None:
 
 @pytest.mark.parametrize("path", _SHIPPED, ids=lambda p: p.stem)
 def test_shipped_configurations_load(path: Path) -> None:
-    config = load_config(path, TrainingConfig)
+    config = load_training(path)
     assert config.resolved().architecture.configuration
-    assert config.name == path.stem
+    of_its_parts = f"unet_standard_{path.stem}_seed7"
+    assert config.name == (of_its_parts if path.stem in PRESETS else path.stem)
 
 
 def test_the_expected_configurations_are_shipped() -> None:
     assert {p.stem for p in _SHIPPED} >= {
         "mlp",
         "unet_small",
-        "unet_published",
+        "published",
+        "small",
+        "tiny",
         "quickstart",
         "quickstart_aquaplanet",
     }
