@@ -4,7 +4,7 @@ variables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,16 @@ from climlink.wrappers.variable_sets import VariableSet
 
 @dataclass(frozen=True)
 class ColumnShape:
-    """How many channels a network reads and writes, and on how many levels."""
+    """How many channels a network reads and writes, and on how many levels; ``output_names``, where
+    known, are those of the profiles, then of the scalars.
+    """
 
     profile_inputs: int
     scalar_inputs: int
     profile_outputs: int
     scalar_outputs: int
     level_count: int
+    output_names: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

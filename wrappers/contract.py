@@ -172,7 +172,12 @@ class EmulatorContract(Strict):
                 "network on rows"
             )
         return ColumnShape(
-            len(i.profiles), len(i.scalars), len(o.profiles), len(o.scalars), self.level_count
+            len(i.profiles),
+            len(i.scalars),
+            len(o.profiles),
+            len(o.scalars),
+            self.level_count,
+            tuple(v.name for v in (*o.profiles, *o.scalars)),
         )
 
     @classmethod

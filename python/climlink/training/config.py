@@ -34,10 +34,10 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 def default_constraints() -> list[ConstraintEntry]:
-    """Return the whole fixed sequence except output_mask, which acts on levels that only a user can
+    """Return the whole fixed sequence except the rules that act on levels that only a user can
     name.
     """
-    return [ConstraintEntry(name=name) for name in CONSTRAINTS if name != "output_mask"]
+    return [ConstraintEntry(name=name) for name, rule in CONSTRAINTS.items() if rule.by_default]
 
 
 class TrainingConfig(StageSettings):
@@ -236,6 +236,26 @@ class TrainingConfig(StageSettings):
         mix = whole.get("mix", {})
         whole["stores"] = {k: v for k, v in whole.get("stores", {}).items() if k in mix}
         return TrainingConfig.model_validate(whole)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _partition_of_total_cloud(cls, given: Any) -> Any:
+        """Leave liquid_ice_partition out of the default sequence where liquid and ice are predicted
+        apart.
+        """
+        if not isinstance(given, Mapping) or "constraints" in given:
+            return given
+        try:
+            catalogue = (
+                SHIPPED if not given.get("variables") else read_catalogue(given["variables"])
+            )
+            outputs = catalogue.members(given.get("network_output_set", "net308"))
+        except (ConfigError, ContractError, TypeError):
+            return given  # what is wrong with the sets is said below
+        if not {"ptend_q0002", "ptend_q0003"} <= set(outputs):
+            return given
+        rules = [c for c in default_constraints() if c.name != "liquid_ice_partition"]
+        return {**given, "constraints": rules}
 
     def _catalogue(self) -> Catalogue:
         return SHIPPED if self.variables is None else read_catalogue(self.variables)
