@@ -128,11 +128,13 @@ def launch(processes: Processes, function: Callable[..., None], *arguments: Any)
         start_method="spawn",
     )
     try:
-        with _own_signals(), _silent("torch.distributed.elastic"):
+        with _own_signals(), _silent("torch.distributed.elastic", "torch.multiprocessing"):
             elastic_launch(config, _recorded)(function, *arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        raise TrainingError(f"process {rank} of {processes.world}: {failure.message}") from error
+        told: Any = failure.message  # with the traceback beside it, where the process could say it
+        text = told["message"] if isinstance(told, dict) else told
+        raise TrainingError(f"process {rank} of {processes.world}: {text}") from error
     except SignalException as error:
         raise Interrupted(error.sigval) from error
 
@@ -209,12 +211,14 @@ def _own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Keep a library's log off standard error: what it says is raised."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _silent(*names: str) -> Iterator[None]:
+    """Keep the log of libraries off standard error: what they say is raised."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
