@@ -24,7 +24,7 @@ from climlink.online.case import load_case
 from climlink.online.replay import ReplayConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-OF_THE_USER = {"CASE", "CONFIG", "FILE", "MATRIX"}  # place-holders of usage lines
+OF_THE_USER = {"CASE", "CONFIG", "FILE", "MATRIX", "SPLIT"}  # place-holders of usage lines
 _NAMED = re.compile(
     r"climlink train --matrix (?P<ensembles>[\w./-]+)"
     r"|climlink (?:(?P<training>train)|(?P<cases>online run|e3sm case)) (?P<given>[\w./-]+)"

@@ -50,8 +50,8 @@ def validated(values: Mapping[str, Any], model: type[Model], origin: str) -> Mod
 def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``base`` with ``overrides`` in it: mappings key by key, other values as a whole.
 
-    Where a mapping gets another ``name`` (a network, an optimizer), what belongs to the old one is
-    left out.
+    Where a mapping gets another ``name`` (a network, an optimizer), or one at all, what belongs to
+    the old one is left out.
     """
     result = dict(base)
     for key, value in overrides.items():
@@ -59,7 +59,7 @@ def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
         if not (isinstance(old, Mapping) and isinstance(value, Mapping)):
             result[key] = value
             continue
-        renamed = None not in (old.get("name"), value.get("name")) and old["name"] != value["name"]
+        renamed = "name" in value and value["name"] != old.get("name")
         kept = {k: v for k, v in old.items() if not (renamed and k in _BELONGS_TO_NAME)}
         result[key] = merged(kept, value)
     return result

@@ -111,7 +111,7 @@ def compose(
     """
     above = tuple(settings)
     _require_once(above)
-    asked: Mapping[str, Any] = reduce(merged, (layer.values for layer in above), {})
+    asked: Mapping[str, Any] = reduce(_together, (layer.values for layer in above), {})
     base = _base(config, asked)
     values = _over(base.values, asked)
     layers: tuple[Layer, ...] = (base, *above)
@@ -235,15 +235,45 @@ def _require_once(settings: Sequence[Layer]) -> None:
         first[layer.keys] = layer
 
 
+def _together(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two settings as one, in whatever order they were given: no name drops another's
+    arguments.
+    """
+    both = {**first, **second}
+    for key in first.keys() & second.keys():
+        if isinstance(first[key], Mapping) and isinstance(second[key], Mapping):
+            both[key] = _together(first[key], second[key])
+    return both
+
+
 def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``upper`` merged over ``lower``; another network takes over the preset of the one
     beneath if it has one of that name.
     """
-    values = merged(lower, upper)
+    values = merged(_named(lower, upper), upper)
     preset = _value(lower, _PRESET, None)
     if preset is not None and preset in _presets(values, [preset]):
-        values = merged(setting("preset", preset, "").values, values)
+        values = merged(_named(setting("preset", preset, "").values, values), values)
     return values
+
+
+def _named(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``lower`` with the names of what it speaks of where ``upper`` gives one: the default,
+    or, where there is none as of networks, whatever ``upper`` names.
+    """
+    named = dict(lower)
+    for key, value in lower.items():
+        name = _value(upper, (key, "name"), None)
+        if name is not None and isinstance(value, Mapping) and "name" not in value:
+            named[key] = {"name": _default_name(key) or name, **value}
+    return named
+
+
+def _default_name(key: str) -> str | None:
+    """Return what a mapping of a training file is about that names nothing."""
+    field = TrainingConfig.model_fields.get(key)
+    fields = getattr(field.annotation, "model_fields", {}) if field else {}
+    return fields["name"].default if "name" in fields and not fields["name"].is_required() else None
 
 
 def _presets(values: Mapping[str, Any], unknown: Sequence[str | None] = ()) -> Sequence[str | None]:

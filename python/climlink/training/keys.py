@@ -67,6 +67,11 @@ class Key:
         """What it is for."""
         return " ".join((self.field.description or "").split())
 
+    @property
+    def models(self) -> list[type[BaseModel]]:
+        """What the mappings that may stand there are read by."""
+        return [model for model, _ in _models_below(self.field.annotation)]
+
 
 @cache
 def every_key(model: type[BaseModel]) -> tuple[Key, ...]:
@@ -163,7 +168,7 @@ def _tables(model: type[BaseModel], title: str) -> list[str]:
 
 def _meaning(key: Key, sections: Mapping[type[BaseModel], str]) -> str:
     """Return what a key is for, and where the keys in it stand."""
-    below = [sections[m] for m, _ in _models_below(key.field.annotation)]
+    below = [sections[m] for m in key.models]
     links = ", ".join(f"[`{s}`](#{s.replace('.', '').lower()})" for s in below)
     return "; ".join(filter(None, [_cell(key.meaning), f"keys: {links}" if links else ""]))
 

@@ -18,6 +18,7 @@ from climlink.training.config import TrainingConfig
 from climlink.training.data import Batch, HostOutputs
 from climlink.training.errors import TrainingError
 from climlink.training.optimizer_config import OptimizerConfig
+from climlink.training.processes import gathered
 from climlink.training.schedule import RateSchedule
 from climlink.training.scores import SKILL, RunningScores
 from climlink.training.validation import HeldOut
@@ -113,12 +114,13 @@ class ColumnTraining(pl.LightningModule):
         ``skill`` where times are held out. To be called in every process.
         """
         if self._values is None:
-            loss = self.all_gather(torch.stack(self._losses).mean()).mean()
-            sums = self.all_gather(self._scores.sums.to(self.device))
+            losses = gathered(torch.stack(self._losses).mean())
+            sums = gathered(self._scores.sums.to(self.device))
             self._scores.reset()
-            for of_process in sums.reshape(-1, *self._scores.sums.shape):
+            for of_process in sums:
                 self._scores.merge(of_process)
-            self._values = {"train_loss": float(loss), **self._scores.values()}
+            loss = float(torch.stack(losses).mean())
+            self._values = {"train_loss": loss, **self._scores.values()}
         return self._values
 
     def validation_step(self, batch: HeldOut, batch_idx: int) -> None:

@@ -26,6 +26,7 @@ from lightning.pytorch.plugins.environments import (
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
+from torch import Tensor
 
 from climlink.signals import ENDING, Interrupted
 from climlink.training.config import TrainingConfig
@@ -127,11 +128,13 @@ def launch(processes: Processes, function: Callable[..., None], *arguments: Any)
         start_method="spawn",
     )
     try:
-        with _own_signals(), _silent("torch.distributed.elastic"):
+        with _own_signals(), _silent("torch.distributed.elastic", "torch.multiprocessing"):
             elastic_launch(config, _recorded)(function, *arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        raise TrainingError(f"process {rank} of {processes.world}: {failure.message}") from error
+        told: Any = failure.message  # with the traceback beside it, where the process could say it
+        text = told["message"] if isinstance(told, dict) else told
+        raise TrainingError(f"process {rank} of {processes.world}: {text}") from error
     except SignalException as error:
         raise Interrupted(error.sigval) from error
 
@@ -184,6 +187,15 @@ def first(rank: int, make: Callable[[], T]) -> T | None:
     return result
 
 
+def gathered(values: Tensor) -> list[Tensor]:
+    """Return the values of every process, in order; of one shape everywhere."""
+    if not dist.is_initialized():
+        return [values]
+    every = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(every, values.contiguous())
+    return every
+
+
 @contextmanager
 def _own_signals() -> Iterator[None]:
     """Give back the handlers of signals that the launcher replaces (in the main thread)."""
@@ -199,12 +211,14 @@ def _own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Keep a library's log off standard error: what it says is raised."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _silent(*names: str) -> Iterator[None]:
+    """Keep the log of libraries off standard error: what they say is raised."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -67,15 +67,21 @@ class RunningScores:
         if not bool(count.any()):
             return {}
         varies = spread > count * (_RESOLVED * mean).square()
-        r2 = torch.where(varies, 1.0 - error / spread, torch.full_like(spread, math.nan))
+        # Predictions that are not finite are as wrong as can be; what does not vary is not scored.
+        r2 = (1.0 - error / spread).nan_to_num(nan=-math.inf)
+        r2 = torch.where(varies, r2, torch.full_like(spread, math.nan))
         values: dict[str, float] = {}
         for v in self._variables.variables:
             levels = r2[self._variables.slice(v.name)][self._pruned if v.is_profile else 0 :]
             values[f"r2_{v.name}"] = _median(levels)
-        scored = [v for v in values.values() if not math.isnan(v)]
+        scored = [value for value in values.values() if not math.isnan(value)]
         return {**values, SKILL: sum(scored) / len(scored) if scored else math.nan}
 
 
 def _median(levels: Tensor) -> float:
-    """Return the median of those that are numbers; of nothing, or of errors that are none, NaN."""
-    return float(levels.nanquantile(0.5)) if levels.numel() else math.nan
+    """Return the median of those that are not NaN, or NaN where there is none."""
+    counted = levels[~levels.isnan()]
+    if not counted.numel():
+        return math.nan
+    median = float(counted.quantile(0.5))
+    return -math.inf if math.isnan(median) else median  # between -inf and a number

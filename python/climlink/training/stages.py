@@ -142,8 +142,9 @@ def _trainer(
         accelerator=processes.accelerator,
         devices=processes.devices,
         num_nodes=processes.nodes,
-        # Parameters without gradient: those of outputs that no loss counts.
-        strategy=DDPStrategy(find_unused_parameters=True) if several else "auto",
+        # The graph is the same in every batch, and may leave out parameters: those of a confidence
+        # that no loss counts.
+        strategy=DDPStrategy(static_graph=True) if several else "auto",
         precision=None if whole else config.precision,
         sync_batchnorm=several and config.sync_batchnorm,
         deterministic=config.deterministic,
@@ -237,7 +238,6 @@ def _quiet_lightning() -> Iterator[None]:
             ".*does not have many workers.*",
             ".*`__len__` on your dataset.*|.*IterableDataset.*",
             ".*isinstance\\(treespec, LeafSpec\\).*",
-            ".*find_unused_parameters=True was specified.*",
         ):
             warnings.filterwarnings("ignore", message=message)
         for logger in loggers:

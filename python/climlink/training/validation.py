@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from climlink.data.store import ColumnStore
+from climlink.training.loader import prefetched
 from climlink.wrappers.contract import EmulatorContract
 
 
@@ -52,7 +53,9 @@ class HeldOutTimes(IterableDataset[HeldOut]):
         return len(self._blocks)
 
     def __iter__(self) -> Iterator[HeldOut]:
-        for times in self._blocks:
-            rows = torch.from_numpy(self._store.pack(self._inputs, times))
-            truth = torch.from_numpy(self._store.targets(self._outputs, times))
-            yield HeldOut(rows[self._columns], truth[self._columns])
+        yield from prefetched(map(self._read, self._blocks))
+
+    def _read(self, times: NDArray[np.int64]) -> HeldOut:
+        rows = torch.from_numpy(self._store.pack(self._inputs, times))
+        truth = torch.from_numpy(self._store.targets(self._outputs, times))
+        return HeldOut(rows[self._columns], truth[self._columns])

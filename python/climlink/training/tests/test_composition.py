@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any, ClassVar
@@ -147,12 +148,26 @@ def test_another_network_takes_over_the_preset_alone() -> None:
         _made("architecture=single", "preset=small")
 
 
+def test_the_order_of_settings_does_not_matter() -> None:
+    words = ["architecture.configuration.depth=5", "architecture=deep", "preset=odd", "seed=3"]
+    Path("mine.yaml").write_text(SMALL, encoding="utf-8")
+    made = [_made(*order, config="mine.yaml") for order in itertools.permutations(words)]
+    assert all(one == made[0] for one in made)
+    assert made[0].architecture.configuration == {"preset": "odd", "depth": 5}
+
+
 def test_what_belongs_to_a_name_goes_with_it() -> None:
     base = {"optimizer": {"name": "AdamW", "rate": 1.0, "arguments": {"betas": [0.9, 0.99]}}}
     assert merged(base, {"optimizer": {"name": "SGD"}}) == {
         "optimizer": {"name": "SGD", "rate": 1.0}
     }
     assert merged(base, {"optimizer": {"name": "AdamW", "rate": 2.0}})["optimizer"]["arguments"]
+    assert merged(base, {"optimizer": {"rate": 2.0}})["optimizer"]["arguments"]
+    # arguments without a name are those of the default class
+    del base["optimizer"]["name"]
+    assert merged(base, {"optimizer": {"name": "SGD"}}) == {
+        "optimizer": {"name": "SGD", "rate": 1.0}
+    }
 
 
 def test_a_preset_chooses_settings_and_network() -> None:
