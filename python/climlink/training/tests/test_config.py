@@ -65,7 +65,7 @@ def test_defaults_are_the_documented_ones() -> None:
         ("loss: {host_outputs: [ptend_qn]}\n", ["host_outputs", "ptend_q0002", "ptend_qn"]),
         ("loss: {huber_delta_of: {ptend_x: 1.0}}\n", ["huber_delta_of", "ptend_x"]),
         ("optimizer: {learning_rate: -1.0}\n", ["optimizer.learning_rate", "greater than 0"]),
-        ("architecture: {name: unet, configuration: {preset: tiny}}\n", ["no preset 'tiny'"]),
+        ("architecture: {name: unet, configuration: {preset: huge}}\n", ["no preset 'huge'"]),
         ("name: ../a\n", ["name", "pattern"]),
     ],
 )
