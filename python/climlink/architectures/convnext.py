@@ -96,7 +96,10 @@ class ConvNeXt(HeadedNetwork):
         c = configuration
         channels = shape.profile_inputs + shape.scalar_inputs
         width = c.widths[0]
-        layers = [convolution(channels, width, _STEM_KERNEL), batch_norm(width)]
+        layers: list[nn.Module] = [
+            convolution(channels, width, _STEM_KERNEL),
+            batch_norm(width),
+        ]
         for stage, (wanted, depth) in enumerate(zip(c.widths, c.depths, strict=True)):
             if stage > 0:
                 layers += [batch_norm(width), convolution(width, wanted, _STAGE_KERNEL)]
