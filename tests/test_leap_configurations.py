@@ -5,6 +5,7 @@ loads, has its size, and trains.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,9 @@ def shrunk(part: Any, key: str = "") -> Any:
 
 def test_there_is_one_for_each_distinct_network() -> None:
     assert {n for n in configurations("training") if n.startswith("leap_")} == set(MILLIONS)
+    page = Path(__file__).resolve().parents[1] / "docs" / "composed-networks.md"
+    listed = re.findall(r"`(\d+_[a-z_\d]+)`", page.read_text(encoding="utf-8"))
+    assert sorted(f"leap_{name}" for name in listed) == sorted(MILLIONS)
 
 
 @EVERY

@@ -112,6 +112,7 @@ def test_script_equals_eager_and_columns_are_independent(name: str) -> None:
             torch.testing.assert_close(a[2:6], b, rtol=0, atol=2e-6)
 
 
+@pytest.mark.long
 def test_a_network_exports_with_any_batch() -> None:
     network = made(WAYS["groups"]).eval()
     free = {0: torch.export.Dim("batch", min=2, max=4096)}
