@@ -218,6 +218,11 @@ class ColumnStore:
         return tuple(Stamp.parse(str(s)) for s in self._of_pairs("stamp", "no stamps"))
 
     @cached_property
+    def source_digests(self) -> NDArray[Any]:
+        """SHA-256 of the file of each time; StoreError where the store was made of a table."""
+        return self._of_pairs("source_sha256", "no source files of times")
+
+    @cached_property
     def latitude(self) -> NDArray[np.float64]:
         """Latitude [column] in degrees north; StoreError where the store was made of a table."""
         return self._of_pairs("latitude", "no latitude")
