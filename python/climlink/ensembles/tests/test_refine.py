@@ -20,7 +20,7 @@ from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.contract import value_sets
 
 Pair = tuple[EmulatorPackage, EmulatorPackage]
-SETTINGS = RefineSettings(most_trees=40, least_rows=5, learning_rate=0.2, patience=5)
+SETTINGS = RefineSettings(most_trees=20, least_rows=5, learning_rate=0.2, patience=5)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,7 @@ def test_the_record_says_times_and_gains(
     assert all(m.level >= 15 for m in record.models)  # pruned levels are not refined
 
 
+@pytest.mark.long
 def test_the_same_data_give_the_same_trees(
     made: tuple[Path, RefinedRecord], pair: Pair, held_store: ColumnStore, tmp_path: Path
 ) -> None:

@@ -5,7 +5,6 @@ stage.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -120,12 +119,16 @@ def test_what_was_fitted_to_these_times_is_marked(pair: Pair, held_store: Column
         assert (note is not None and "flatters" in note) == marked
 
 
-def test_one_label_twice_and_other_outputs_are_refused(
-    pair: Pair, held_store: ColumnStore, altered: Callable[..., EmulatorPackage]
-) -> None:
+def test_one_label_twice_and_other_outputs_are_refused(pair: Pair, held_store: ColumnStore) -> None:
     twin = of_package(pair[0])
     with pytest.raises(EnsembleError, match="are called linear_1"):
         compare([twin, twin], held_store, "test")
+    layout = twin.manifest.inputs
+    fewer = layout.model_copy(update={"variables": layout.variables[:-1]})
+    narrow = twin.manifest.model_copy(update={"inputs": fewer})
+    other = Candidate("other", "single", twin.rows, narrow)
+    with pytest.raises(EnsembleError, match="other takes or gives other variables"):
+        compare([twin, other], held_store, "test")
 
 
 def test_the_table_of_the_command_line(pair: Pair, held_store: ColumnStore, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_it_begins_as_the_mean() -> None:
 
 def test_it_learns_which_member_is_wrong_where() -> None:
     # Member 1 is off by a constant: the mean by half of it. A convolution can take that away.
-    truth, given = _members(300, 0.05)
+    truth, given = _members(150, 0.05)
     given[:, 1] += 1.0
     networks, share, scores = fit_columns(_columns(truth, given), OUTPUTS, SETTINGS)
     assert len(networks) == SETTINGS.folds
