@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
         help="Several trained packages as one, their weights, a second stage, and all scores.",
         no_args_is_help=True,
     )
-    for command in (mean, stack, weights, refine, score):
+    for command in (mean, stack, weights, refine, checkpoints, score):
         group.command()(command)
     app.add_typer(group)
 
@@ -223,6 +223,27 @@ def refine(
     )
 
 
+def checkpoints(
+    run: Annotated[Path, typer.Argument(help="run folder made with `keep_checkpoints`")],
+    epochs: Annotated[str, typer.Option(help="epochs whose weights are averaged, such as 8,10,12")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="checkpoint to write")] = Path(
+        "member.ckpt"
+    ),
+) -> None:
+    """Average the weights that one training had after some epochs: one more member, of no cost.
+
+    Example: `climlink ensemble checkpoints runs/lstm --epochs 8,10,12 -o member.ckpt` and
+    `climlink export member.ckpt -o member.pt`
+    """
+    from climlink.data.files import require_writable
+    from climlink.ensembles.checkpoints import epoch_files
+    from climlink.training.averaging import average_checkpoints
+
+    require_writable(out)
+    files = epoch_files(run, [int(n) for n in _numbers(epochs, "--epochs")])
+    output.print(f"{average_checkpoints(files, out)}: the mean of {len(files)} epochs")
+
+
 def score(
     members: Annotated[
         list[Path],
@@ -297,12 +318,12 @@ def _means(
     return found
 
 
-def _numbers(text: str) -> list[float]:
+def _numbers(text: str, option: str = "--weights") -> list[float]:
     try:
         return [float(part) for part in text.replace(",", " ").split()]
     except ValueError as error:
         raise typer.BadParameter(
-            f"{text!r}: expected one number per member, such as 2,1,1", param_hint="--weights"
+            f"{text!r}: expected numbers, such as 2,1,1", param_hint=option
         ) from error
 
 

@@ -82,11 +82,10 @@ def held_out(
         raise EnsembleError(f"{store.path} has no times of its split for {part}")
     notes: list[str] = []
     for record in (r for p in packages for r in _trainings(p)):
-        seen, note = _seen(record, store)
-        if note:
-            notes.append(note)
+        seen, told = _seen(record, store)
+        notes += told
         if seen is None and part == "cut":
-            raise EnsembleError(f"{note}, so nothing is known to be held out; {_WAY_OUT}")
+            raise EnsembleError(f"{told[0]}, so nothing is known to be held out; {_WAY_OUT}")
         used = times[np.zeros(len(times), dtype=bool) if seen is None else seen[times]]
         if used.size and part == "validation":
             raise EnsembleError(
@@ -117,6 +116,8 @@ class _Training:
     data_digest: str | None
     store: str | None
     validation: Mapping[str, Any] | None
+    further: Sequence[str] = ()
+    """Paths of stores that columns were mixed in from."""
 
 
 def training_record(package: EmulatorPackage) -> dict[str, Any]:
@@ -126,6 +127,7 @@ def training_record(package: EmulatorPackage) -> dict[str, Any]:
         "data_digest": p.data_digest,
         "store": p.training.get("store"),
         "validation": p.training.get("validation"),
+        "further": [str(s["store"]) for s in (p.training.get("stores") or {}).values()],
     }
 
 
@@ -135,27 +137,55 @@ def _trainings(package: EmulatorPackage) -> Iterator[_Training]:
         yield _Training(package.manifest.name, **training_record(package))
         return
     for m in made["members"]:
-        yield _Training(m["name"], m["data_digest"], m["store"], m["validation"])
+        yield _Training(m["name"], m["data_digest"], m["store"], m["validation"], m["further"])
 
 
-def _seen(record: _Training, store: ColumnStore) -> tuple[NDArray[np.bool_] | None, str | None]:
-    """Return which times of a store [time] were trained on, None where that is unknown, and a note
+def _seen(record: _Training, store: ColumnStore) -> tuple[NDArray[np.bool_] | None, list[str]]:
+    """Return which times of a store [time] were trained on, None where that is unknown, and notes
     on what had to be assumed.
     """
     if record.data_digest is None or record.validation is None:
-        return None, f"{record.name} does not record what it was trained on"
+        return None, [f"{record.name} does not record what it was trained on"]
     own = _store_of(record)
     if own is None and record.data_digest != store.digest:
-        return None, f"{record.name} was trained on another store, which is not there any more"
-    trained = np.zeros((own or store).n_time, dtype=bool)
-    trained[_trained_times(own or store, record)] = True
+        return None, [f"{record.name} was trained on another store, which is not there any more"]
+    times, notes = _trained_times(own or store, record), list[str]()
     if record.data_digest == store.digest:
-        note = f"{record.name} is taken to have been trained with the split of {store.path}"
-        return trained, note if own is None else None
-    if own is None or not (own.has_stamps and store.has_stamps):
-        return None, f"{record.name} was trained on another store, whose rows have no stamps"
-    seen = set(own.source_digests[trained].tolist())
-    return np.array([d in seen for d in store.source_digests.tolist()]), None
+        seen = np.isin(np.arange(store.n_time), times)
+        if own is None:
+            notes.append(f"{record.name} is taken to have been trained with this store's split")
+    else:
+        assert own is not None
+        known = _same_files(store, own, times)
+        if known is None:
+            return None, [f"{record.name} was trained on another store, of rows without stamps"]
+        seen = known
+    for path in record.further:
+        mixed = _further(store, path)
+        if mixed is None:
+            notes.append(f"{record.name} was also trained on {path}, which cannot be compared")
+        else:
+            seen |= mixed
+    return seen, notes
+
+
+def _same_files(
+    store: ColumnStore, other: ColumnStore, times: NDArray[np.int64]
+) -> NDArray[np.bool_] | None:
+    """Return which times of a store [time] are made of the files of some times of another; None
+    where one of them was not made of pairs.
+    """
+    if not (store.has_stamps and other.has_stamps):
+        return None
+    return np.isin(store.source_digests.astype(str), other.source_digests.astype(str)[times])
+
+
+def _further(store: ColumnStore, path: str) -> NDArray[np.bool_] | None:
+    try:
+        other = ColumnStore.open(path)
+    except ClimlinkError:
+        return None
+    return _same_files(store, other, other.indices("train"))
 
 
 def _store_of(record: _Training) -> ColumnStore | None:
