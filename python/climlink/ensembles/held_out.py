@@ -198,7 +198,7 @@ def _store_of(record: _Training) -> ColumnStore | None:
 
 
 def _trained_times(store: ColumnStore, record: _Training) -> NDArray[np.int64]:
-    from climlink.training.data import split_times
+    from climlink.training.column_data import split_times
     from climlink.training.data_config import ValidationConfig
 
     return split_times(store, ValidationConfig.model_validate(record.validation))[0]

@@ -20,7 +20,7 @@ from climlink.ensembles.errors import EnsembleError
 from climlink.ensembles.members import Member
 from climlink.ensembles.network import EnsembleNetwork
 from climlink.wrappers.constraints.water import Prune
-from climlink.wrappers.normalization import ZERO_VARIANCE
+from climlink.wrappers.input_scaling import ZERO_VARIANCE
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 Array = NDArray[np.float64]

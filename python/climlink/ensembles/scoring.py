@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from climlink.data.competition import LEVEL_COUNT, TARGET_SET
 from climlink.data.store import ColumnStore
 from climlink.ensembles.build import ensemble_emulator
 from climlink.ensembles.errors import EnsembleError
@@ -30,7 +31,7 @@ from climlink.evaluation.offline.bootstrap import (
     paired_bootstrap,
     snapshot_moments,
 )
-from climlink.evaluation.offline.leap import LEVEL_COUNT, TARGET_SET, leap_scores
+from climlink.evaluation.offline.leap import leap_scores
 from climlink.evaluation.offline.scores import table_of, without_variance
 from climlink.packages.prediction import Predictor
 from climlink.packages.read import EmulatorPackage, FloatRows

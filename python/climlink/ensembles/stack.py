@@ -19,7 +19,7 @@ from climlink.ensembles.held_out import HeldOut
 from climlink.ensembles.members import Member
 from climlink.ensembles.products import Progress, member_blocks, scored_outputs
 from climlink.ensembles.weights import BLENDS
-from climlink.wrappers.normalization import ZERO_VARIANCE
+from climlink.wrappers.input_scaling import ZERO_VARIANCE
 from climlink.wrappers.packing import Packing
 from climlink.wrappers.variable_sets import VariableSet
 

@@ -160,7 +160,8 @@ def test_it_is_evaluated_and_inspected_as_any_package(
     assert found.summary.metrics["confidence.not_positive"] == 0.0
     shown = CliRunner().invoke(app, ["inspect", str(mean_package.path)])
     assert shown.exit_code == 0
-    assert "ensemble_mean" in shown.stdout
+    for told in ("ensemble_mean", "linear_1, weight 0.5, seed 7", "linear_2, weight 0.5"):
+        assert told in shown.stdout
 
 
 @pytest.mark.parametrize(
