@@ -245,9 +245,9 @@ class ColumnStore:
         return tuple(Stamp.parse(str(s)) for s in self._of_pairs("stamp", "no stamps"))
 
     @cached_property
-    def source_digests(self) -> NDArray[Any]:
+    def source_digests(self) -> NDArray[np.str_]:
         """SHA-256 of the file of each time; StoreError where the store was made of a table."""
-        return self._of_pairs("source_sha256", "no source files of times")
+        return np.array([str(s) for s in self._of_pairs("source_sha256", "no files of times")])
 
     @cached_property
     def latitude(self) -> NDArray[np.float64]:

@@ -177,7 +177,7 @@ def _same_files(
     """
     if not (store.has_stamps and other.has_stamps):
         return None
-    return np.isin(store.source_digests.astype(str), other.source_digests.astype(str)[times])
+    return np.isin(store.source_digests, other.source_digests[times])
 
 
 def _further(store: ColumnStore, path: str) -> NDArray[np.bool_] | None:

@@ -95,6 +95,7 @@ def test_one_member_of_weight_one_is_that_member_to_the_rounding(
     assert float(got[:, 368:].abs().max()) == 0.0  # no spread
 
 
+@pytest.mark.long
 def test_members_may_read_and_scale_otherwise(
     pair: Pair,
     unet_package: EmulatorPackage,

@@ -26,8 +26,8 @@ Pair = tuple[EmulatorPackage, EmulatorPackage]
 
 
 def test_scores_are_those_of_the_offline_evaluation(pair: Pair, held_store: ColumnStore) -> None:
-    found = compare([of_package(p) for p in pair], held_store, "validation")
-    for package, score in zip(pair, found.scores, strict=True):
+    found = compare([of_package(pair[0])], held_store, "validation")
+    for package, score in zip(pair[:1], found.scores, strict=True):
         metrics = evaluate_offline(package, held_store, split="validation").summary.metrics
         assert score.rows == 5 * 24
         for name, value in score.r2.items():
@@ -39,6 +39,7 @@ def test_scores_are_those_of_the_offline_evaluation(pair: Pair, held_store: Colu
         assert score.mean == pytest.approx(np.mean([score.r2[n] for n in seven]), rel=1e-12)
 
 
+@pytest.mark.long
 def test_a_mean_without_a_file_scores_as_its_package(
     pair: Pair, held_store: ColumnStore, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_one_label_twice_and_other_outputs_are_refused(pair: Pair, held_store: C
         compare([twin, other], held_store, "test")
 
 
+@pytest.mark.long
 def test_the_table_of_the_command_line(pair: Pair, held_store: ColumnStore, tmp_path: Path) -> None:
     weights = WeightsFile(
         method="given",

@@ -34,8 +34,8 @@ OUTPUTS = variable_set("net308", 8)
 SETTINGS = StackSettings(folds=3, width=8, epochs=20, batch_size=50, learning_rate=1e-2)
 
 
-def _columns(truth: Tensor, given: Tensor) -> Columns:
-    fold = torch.arange(len(truth)) * SETTINGS.folds // len(truth)
+def _columns(truth: Tensor, given: Tensor, folds: int = SETTINGS.folds) -> Columns:
+    fold = torch.arange(len(truth)) * folds // len(truth)
     return Columns(given, truth, fold, torch.ones(truth.shape[1], dtype=torch.bool))
 
 
@@ -69,8 +69,8 @@ def test_what_one_fold_alone_could_teach_is_not_credited() -> None:
     # seen better than the mean, and what it has not seen no better.
     truth, given = _members(24, 1.0)
     truth = truth + torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
-    settings = StackSettings(folds=3, width=32, epochs=60, batch_size=8, learning_rate=1e-2)
-    columns = _columns(truth, given)
+    settings = StackSettings(folds=2, width=32, epochs=60, batch_size=8, learning_rate=1e-2)
+    columns = _columns(truth, given, settings.folds)
     networks, _, scores = fit_columns(columns, OUTPUTS, settings)
     seen = columns.fold != 0
     with torch.no_grad():
@@ -85,16 +85,17 @@ def test_the_same_seed_gives_the_same_stack_and_leaves_random_numbers_alone() ->
     settings = StackSettings(folds=2, width=4, epochs=1)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    a = fit_columns(_columns(truth, given), OUTPUTS, settings)[0]
+    a = fit_columns(_columns(truth, given, 2), OUTPUTS, settings)[0]
     assert torch.equal(torch.get_rng_state(), before)
-    b = fit_columns(_columns(truth, given), OUTPUTS, settings)[0]
+    b = fit_columns(_columns(truth, given, 2), OUTPUTS, settings)[0]
     for x, y in zip(a, b, strict=True):
         assert all(torch.equal(x.state_dict()[k], y.state_dict()[k]) for k in x.state_dict())
     other = StackSettings(folds=2, width=4, epochs=1, seed=8)
-    c = fit_columns(_columns(truth, given), OUTPUTS, other)[0]
+    c = fit_columns(_columns(truth, given, 2), OUTPUTS, other)[0]
     assert not torch.equal(a[0].inner[0].weight, c[0].inner[0].weight)
 
 
+@pytest.mark.long
 def test_a_stack_of_packages_runs_in_a_graph(
     pair: Pair, held_store: ColumnStore, host_rows: Tensor, tmp_path: Path
 ) -> None:

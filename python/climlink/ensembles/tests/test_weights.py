@@ -145,7 +145,7 @@ def test_a_file_of_weights_comes_back_and_knows_its_members(
     held = held_out(held_store, pair)
     assert (held.part, len(held.times)) == ("validation", 5)
     assert "linear_1 does not record what it was trained on" in held.notes[0]
-    found = fit_weights(members, held, method="hill-climbing", per="target", folds=5)
+    found = fit_weights(members, held, method="hill-climbing", per="target", folds=2)
     write_weights(found, tmp_path / "weights.yaml")
     read = read_weights(tmp_path / "weights.yaml")
     assert read == found
