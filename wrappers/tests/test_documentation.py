@@ -28,6 +28,8 @@ TABLES = {
     "Entries of `tolerances`": m.ToleranceEntry,
     "`golden`": m.GoldenEntry,
     "`provenance`": m.ProvenanceEntry,
+    "`training_distribution`": m.TrainingDistribution,
+    "`covariance`": m.CovarianceEntry,
     "`imported`": m.ImportedEntry,
 }
 

@@ -38,6 +38,7 @@ from climlink.training.checkpoint import (
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
     LAST,
+    STATISTICS_FILE,
     CheckpointRecord,
     find_checkpoint,
     read_checkpoint,
@@ -55,7 +56,6 @@ from climlink.wrappers.statistics import Statistics
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 METRICS_FILE = "metrics.csv"
-STATISTICS_FILE = "statistics.nc"
 _PLACES = ("output", "store", "statistics", "variables")
 _FREE_ON_RESUME = ("device", "threads", "workers", "memory_limit_gib", *_PLACES)
 """Settings that may differ between a run and its continuation: where it runs, not what it computes
