@@ -33,8 +33,8 @@ def write_distribution(distribution: Distribution, path: Path) -> None:
                 if dimension not in group.dimensions:
                     group.createDimension(dimension, size)
             # Most buckets are empty: a hundredth of their size is left.
-            packed = "zlib" if name == "counts" else None
-            group.createVariable(name, values.dtype, dimensions, compression=packed)[...] = values
+            is_sparse = name == "counts"
+            group.createVariable(name, values.dtype, dimensions, zlib=is_sparse)[...] = values
         group.setncatts(
             {
                 "widths": json.dumps(distribution.widths),

@@ -145,7 +145,7 @@ class ColumnLoader:
         rank, world = self._rank, self._world
         begin = int(self._order.bounds[first])
         pools = [pool for pool in self._order.pools(epoch) if pool.stop > begin]
-        skipped = np.count_nonzero(pools[0].places[own(pools[0], rank, world)[0]] < begin)
+        skipped = int(np.count_nonzero(pools[0].places[own(pools[0], rank, world)[0]] < begin))
         sizes = [self._order.share(n, rank, world) for n in range(first, len(self))]
         yield from cut(prefetched(self._filled(pools)), sizes, skipped)
 

@@ -108,7 +108,10 @@ def test_other_columns_of_the_same_times_are_no_test_data(
 @pytest.mark.parametrize(
     ("name", "split", "tree", "problem"),
     [
-        ("tested", Split(), {}, r"trains on 1 time\(s\) that .*main.zarr holds out .*test: 0001-02-01-06000"),
+        (
+            "tested", Split(), {},
+            r"trains on 1 time\(s\) that .*main.zarr holds out .*test: 0001-02-01-06000",
+        ),
         ("flat", Split(), {"level_count": 30}, "has another vertical grid than .*main.zarr"),
         (
             "slow", Split(time_step_s=600), {"time_step_s": 600},
