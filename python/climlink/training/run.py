@@ -24,6 +24,7 @@ from climlink.training.checkpoint import (
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
     LAST,
+    STATISTICS_FILE,
     CheckpointRecord,
     find_checkpoint,
     read_checkpoint,
@@ -40,7 +41,6 @@ from climlink.training.processes import (
 )
 from climlink.training.stages import BOARD_FOLDER, METRICS_FILE, Place, run_stages
 
-STATISTICS_FILE = "statistics.nc"
 _PLACES = ("output", "store", "statistics", "variables")
 FREE_ON_RESUME = (
     "device",
