@@ -27,7 +27,8 @@ from climlink.packages.export import ExportSource
 from climlink.packages.prediction import Predictor
 from climlink.packages.read import EmulatorPackage
 from climlink.training.column_data import ColumnData
-from climlink.training.config import TrainingConfig, load_training
+from climlink.training.composition import load_training
+from climlink.training.config import TrainingConfig
 from climlink.training.data import Encoder, HostOutputs, host_outputs
 from climlink.training.errors import TrainingError
 from climlink.wrappers.variable_sets import variable_set
