@@ -181,7 +181,6 @@ def configuration(arguments: argparse.Namespace) -> dict[str, Any]:
         "name": "bench",
         "store": arguments.store,
         "architecture": {"name": arguments.architecture, "configuration": preset},
-        "loss": {"kind": "huber"},
         "optimizer": {"learning_rate": 1e-4, "weight_decay": 0.01},
         "epochs": 1,
         "batch_size": BATCH,
