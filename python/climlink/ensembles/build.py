@@ -98,6 +98,7 @@ def write_ensemble(
     first = members[0].package.manifest
     digests = {m.provenance.data_digest for m in members}
     values = emulator.contract.outputs.names
+    known = [m.package.manifest.training_distribution for m in members]
     source = ExportSource(
         name=name,
         emulator=emulator,
@@ -109,6 +110,8 @@ def write_ensemble(
         statistics_digest=None,
         difference_scale={n: first.difference_scale[n] for n in values},
         training_ranges=_common_ranges(members),
+        # Of members that were trained on other data there is no common one to be found.
+        training_distribution=known[0] if all(d == known[0] for d in known) else None,
         data_digest=digests.pop() if len(digests) == 1 else None,
         training={
             "confidence": CONFIDENCE,

@@ -22,7 +22,7 @@ from climlink.packages.export import ExportSource
 from climlink.packages.read import EmulatorPackage
 from climlink.packages.verify import verify
 from climlink.wrappers.difference import scaled_difference
-from climlink.wrappers.manifest import ConstraintEntry
+from climlink.wrappers.manifest import ConstraintEntry, TrainingDistribution
 from climlink.wrappers.variable_sets import VariableSet, variable_set
 
 Export = Callable[..., EmulatorPackage]
@@ -236,10 +236,16 @@ def test_weights_that_are_none_are_refused(members: tuple[Member, ...]) -> None:
 def test_the_range_of_an_ensemble_is_what_all_members_have_seen(
     pair: Pair, altered: Callable[..., EmulatorPackage], tmp_path: Path
 ) -> None:
+    spread = TrainingDistribution(probabilities=[0.5], quantiles={"state_ps": [[9e4]]})
+
     def members(*ranges: tuple[float, float]) -> tuple[Member, ...]:
         return read_members(
             [
-                altered(p, training_ranges={"state_ps": [[low], [high]]})
+                altered(
+                    p,
+                    training_ranges={"state_ps": [[low], [high]]},
+                    training_distribution=spread,
+                )
                 for p, (low, high) in zip(pair, ranges, strict=True)
             ]
         )
@@ -248,6 +254,7 @@ def test_the_range_of_an_ensemble_is_what_all_members_have_seen(
     together = members((5e4, 1e5), (6e4, 1.1e5))
     made = write_ensemble(together, equal_weights(together), path, name="c")
     assert made.manifest.training_ranges == {"state_ps": [[6e4], [1e5]]}
+    assert made.manifest.training_distribution == spread  # that of both
     apart = members((5e4, 1e5), (1.2e5, 1.3e5))
     with pytest.raises(EnsembleError, match="no range of state_ps in common"):
         write_ensemble(apart, equal_weights(apart), path, name="c")
