@@ -29,6 +29,8 @@ TABLES = {
     "Entries of `tolerances`": m.ToleranceEntry,
     "`golden`": m.GoldenEntry,
     "`provenance`": m.ProvenanceEntry,
+    "`training_distribution`": m.TrainingDistribution,
+    "`covariance`": m.CovarianceEntry,
     "`imported`": m.ImportedEntry,
 }
 

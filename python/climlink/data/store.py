@@ -245,6 +245,11 @@ class ColumnStore:
         return tuple(Stamp.parse(str(s)) for s in self._of_pairs("stamp", "no stamps"))
 
     @cached_property
+    def source_digests(self) -> NDArray[np.str_]:
+        """SHA-256 of the file of each time; StoreError where the store was made of a table."""
+        return np.array([str(s) for s in self._of_pairs("source_sha256", "no files of times")])
+
+    @cached_property
     def latitude(self) -> NDArray[np.float64]:
         """Latitude [column] in degrees north; StoreError where the store was made of a table."""
         return self._of_pairs("latitude", "no latitude")
@@ -415,13 +420,8 @@ class ColumnStore:
     def _read_stored(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.floating]:
         """Return one stored variable as [time*column, ...], checked to be finite."""
         array = self._array(name)
-        contiguous = indices.size > 0 and bool((np.diff(indices) == 1).all())
         try:
-            selection = (
-                array[int(indices[0]) : int(indices[-1]) + 1]
-                if contiguous
-                else array.oindex[indices]
-            )
+            selection = _select(array, indices)
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(
                 f"{self.path}: {name} cannot be read ({error}); a chunk is damaged: prepare the "
@@ -454,3 +454,18 @@ class ColumnStore:
 
     def _coordinate(self, name: str) -> NDArray[Any]:
         return np.asarray(self._array(name)[...])
+
+
+def _select(array: zarr.Array, indices: NDArray[np.int64]) -> Any:
+    """Return some records; of a few chunks a plain slice, which is much faster than indices: a
+    chunk is read as a whole anyway.
+    """
+    steps = np.diff(indices)
+    if indices.size == 0 or not (steps > 0).all():
+        return array.oindex[indices]
+    first, stop = int(indices[0]), int(indices[-1]) + 1
+    if (steps == 1).all():
+        return array[first:stop]
+    if stop - first > array.chunks[0]:
+        return array.oindex[indices]
+    return np.asarray(array[first:stop])[indices - first]

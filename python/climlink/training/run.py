@@ -24,6 +24,7 @@ from climlink.training.checkpoint import (
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
     LAST,
+    STATISTICS_FILE,
     CheckpointRecord,
     find_checkpoint,
     read_checkpoint,
@@ -40,7 +41,6 @@ from climlink.training.processes import (
 )
 from climlink.training.stages import BOARD_FOLDER, METRICS_FILE, Place, run_stages
 
-STATISTICS_FILE = "statistics.nc"
 _PLACES = ("output", "store", "statistics", "variables")
 FREE_ON_RESUME = (
     "device",
@@ -229,12 +229,15 @@ def _settings(record: CheckpointRecord) -> dict[str, Any]:
 def _torch_state(config: TrainingConfig) -> Iterator[None]:
     """Seed torch, set its threads and its arithmetic for a run, and give all back afterwards."""
     precision = torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
     deterministic = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(), intra_op_threads(config.threads):
         torch.manual_seed(config.seed)
         torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = config.tf32
         try:
             yield
         finally:
             torch.set_float32_matmul_precision(precision)
+            torch.backends.cudnn.allow_tf32 = convolutions
             torch.use_deterministic_algorithms(deterministic)
