@@ -153,7 +153,7 @@ class ScheduleConfig(StrictModel):
         """
         assert self.name is not None
         kind = SCHEDULES[self.name]
-        given = {"mode": "max"} if self.name == PLATEAU else {}
+        given: dict[str, Any] = {"mode": "max"} if self.name == PLATEAU else {}
         for name in parameters_of(kind):
             if name in _TO_THE_END:
                 given[name] = length

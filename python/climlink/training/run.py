@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -94,11 +96,11 @@ def train(
     config = load_training(config, overrides).resolved()
     directory = config.run_directory
     processes = processes_of(config)
-    options = _Options(resume, overwrite, progress, stop_after)
+    options = Options(resume, overwrite, progress, stop_after)
     if environment_of(processes) is None:
-        launch(processes, _run, config, options)
+        launch(processes, config.model_dump_json(), json.dumps(dataclasses.asdict(options)))
     else:
-        _run(config, options)
+        run_process(config, options)
     line = read_metrics(directory / METRICS_FILE)[-1]
     return RunResult(
         directory,
@@ -110,7 +112,7 @@ def train(
 
 
 @dataclass(frozen=True)
-class _Options:
+class Options:
     """How a call of ``train`` runs what the configuration says."""
 
     resume: bool
@@ -119,7 +121,7 @@ class _Options:
     stop_after: int | None
 
 
-def _run(config: TrainingConfig, options: _Options) -> None:
+def run_process(config: TrainingConfig, options: Options) -> None:
     """Do the part of this process in a run."""
     processes = processes_of(config)
     environment = environment_of(processes)
@@ -135,7 +137,7 @@ def _run(config: TrainingConfig, options: _Options) -> None:
             run_stages(begun, place, resume=resume, bar=bar, stop_after=options.stop_after)
 
 
-def _begin(config: TrainingConfig, options: _Options) -> Parts:
+def _begin(config: TrainingConfig, options: Options) -> Parts:
     """Return what the run is made of, once its folder is ready for it."""
     directory = config.run_directory
     _check_directory(directory, options.resume, options.overwrite)
