@@ -51,6 +51,8 @@ from climlink.training.run import train
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 BATCH = 1024
+POOL = 4 * BATCH
+"""Columns shuffled together: few, so that reading and training overlap on a small store too."""
 MEBIBYTE = 2**20
 
 
@@ -188,6 +190,7 @@ def configuration(arguments: argparse.Namespace) -> dict[str, Any]:
         "threads": arguments.threads,
         "workers": arguments.workers,
         "memory_limit_gib": 1024.0 if arguments.in_memory else 1e-6,
+        "shuffle_columns": POOL,
     }
 
 

@@ -216,6 +216,7 @@ class ColumnStore:
     def __init__(self, path: Path, group: zarr.Group) -> None:
         self.path = path
         self._group = group
+        self._arrays: dict[str, zarr.Array] = {}
         self.attributes: dict[str, Any] = dict(group.attrs)
         self.variables: tuple[Variable, ...] = recorded_variables(self.attributes, path)
         """The stored variables, inputs first."""
@@ -437,12 +438,14 @@ class ColumnStore:
         return values.reshape(-1, *values.shape[2:]) if self.has_place else values
 
     def _array(self, name: str) -> zarr.Array:
-        array = self._group.get(name)
-        if not isinstance(array, zarr.Array):
-            raise StoreError(
-                f"{self.path}: the store lacks {name}; prepare it again with overwrite"
-            )
-        return array
+        if name not in self._arrays:  # looking for it costs more than reading a block of it
+            array = self._group.get(name)
+            if not isinstance(array, zarr.Array):
+                raise StoreError(
+                    f"{self.path}: the store lacks {name}; prepare it again with overwrite"
+                )
+            self._arrays[name] = array
+        return self._arrays[name]
 
     def _of_pairs(self, name: str, lacking: str) -> NDArray[Any]:
         if name not in self._group:

@@ -108,6 +108,7 @@ def test_parts_about_other_centers_are_refused() -> None:
         one.merge(Distributed({"y": frame_of(values)}, ["y"]))
 
 
+@pytest.mark.long
 def test_statistics_are_the_same_from_two_processes(
     store: ColumnStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
