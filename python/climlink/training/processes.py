@@ -207,8 +207,9 @@ def _own_signals() -> Iterator[None]:
 
 @contextmanager
 def _silent(*names: str) -> Iterator[None]:
-    """Keep the log of libraries off standard error: what they say is raised."""
-    loggers = [logging.getLogger(name) for name in names]
+    """Keep the logs of packages off standard error: what they say is raised."""
+    known = list(logging.root.manager.loggerDict)  # each module's has a level of its own
+    loggers = [logging.getLogger(name) for name in known if name.startswith(names)]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)

@@ -127,7 +127,7 @@ def test_weighted_means_of_the_shares_are_the_loss_and_gradient_of_the_whole_bat
             loss = module.objective(module.emulator, batch) * stage.data.share_weight(n)
             loss.backward()
             gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
-            steps.append((float(loss), torch.cat(gradients)))
+            steps.append((float(loss.detach()), torch.cat(gradients)))
         found.append(steps)
     whole, *shares = found
     assert len(whole) == 8  # 192 columns, the last batch of 17 in shares of 6, 6 and 5
