@@ -20,6 +20,7 @@ from climlink.wrappers.layout import (
     Size,
     Strict,
     VariableLayout,
+    check_network_rows,
     check_rows,
 )
 
@@ -95,7 +96,7 @@ class HybridCoefficients(Strict):
 
 
 class ConstraintEntry(Strict):
-    """A physical constraint by name with all of its parameters."""
+    """A physical constraint by ``name`` with all of its ``parameters``."""
 
     name: str
     parameters: Configuration = Field(default_factory=dict)
@@ -111,9 +112,14 @@ class NormalizationConfig(Strict):
     ``published`` keeps the published centre and spread. ``nonfinite_policy``: ``propagate`` lets
     NaN through (the Runtime refuses it), ``zero`` is the published replacement.
     ``zero_variance_policy``: an input that does not vary enters as zero. ``lagged_clip``: clip
-    lagged inputs to the range seen in training, or not at all. ``output_center``: subtract the
-    training mean from targets, or not (published). ``denormalize_float64``: multiply outputs by
-    their scale in float64.
+    lagged inputs to the range seen in training, or not at all; both hide them on pruned levels,
+    ``published`` does neither. ``humidity_clip``: relative humidity is clipped to 0..1.2 with the
+    scheme ``range`` (published), always, or never. ``log_anchor``: where the signed logarithm is
+    zero, at the minimum in standard deviations or at the published number, which was divided by
+    the mean. ``soft_clip`` bends normalized inputs beyond this magnitude towards twice of it,
+    ``hard_clip`` cuts them there; null: not. ``output_center``: subtract the training mean from
+    targets, or not (published). ``denormalize_float64``: multiply outputs by their scale in
+    float64.
     """
 
     scheme: Literal["range", "moments", "given", "none"] = "moments"
@@ -121,9 +127,21 @@ class NormalizationConfig(Strict):
     fill_policy: Literal["flag", "published"] = "flag"
     nonfinite_policy: Literal["propagate", "zero"] = "propagate"
     zero_variance_policy: Literal["zero"] = "zero"
-    lagged_clip: Literal["range", "none"] = "range"
+    lagged_clip: Literal["range", "none", "published"] = "range"
+    humidity_clip: Literal["range", "always", "never"] = "range"
+    log_anchor: Literal["minimum", "published"] = "minimum"
+    soft_clip: float | None = Field(default=None, gt=0)
+    hard_clip: float | None = Field(default=None, gt=0)
     output_center: Literal["zero", "mean"] = "zero"
     denormalize_float64: bool = True
+
+    @model_validator(mode="after")
+    def _clips_normalized(self) -> NormalizationConfig:
+        if self.scheme == "none" and (self.soft_clip, self.hard_clip) != (None, None):
+            raise ValueError(
+                "soft_clip and hard_clip act on normalized inputs; with scheme none there are none"
+            )
+        return self
 
 
 class NormalizationEntry(Strict):
@@ -297,6 +315,8 @@ class Manifest(Strict):
         ):
             layout.check_dims(self.dims)
         check_rows(self.inputs, self.outputs, self.carried)
+        if self.network_inputs is not None and self.network_outputs is not None:
+            check_network_rows(self.network_inputs, self.network_outputs)
         if bool(self.carried) != (self.golden.step_count > 1):
             raise ValueError("golden: step_count is above 1 if and only if state is carried")
         for name, coordinate in self.coordinates.items():

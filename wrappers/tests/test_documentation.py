@@ -13,7 +13,8 @@ import pytest
 from climlink.wrappers import layout
 from climlink.wrappers import manifest as m
 from climlink.wrappers.constraints import CONSTRAINTS
-from climlink.wrappers.normalization import OUTPUT_FLOORS, RELATIVE_HUMIDITY_LIMIT
+from climlink.wrappers.input_scaling import RELATIVE_HUMIDITY_LIMIT
+from climlink.wrappers.normalization import OUTPUT_FLOORS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TABLES = {

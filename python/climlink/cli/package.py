@@ -44,6 +44,14 @@ def export(
         bool,
         typer.Option("--unfinished", help="export a run that has not spent its epochs, as it is"),
     ] = False,
+    unskilled_to_mean: Annotated[
+        bool,
+        typer.Option(
+            "--unskilled-to-mean",
+            help="outputs without skill on the run's held-out times become their training mean: "
+            "for offline scores, not for coupled runs",
+        ),
+    ] = False,
 ) -> None:
     """Make one `wrap_model.pt` of a training run that has finished: its budget of epochs is spent,
     or it ended itself.
@@ -54,7 +62,9 @@ def export(
     from climlink.packages.export import export_run
 
     require_writable(out)
-    package = export_run(run, out, columns, unfinished=unfinished)
+    package = export_run(
+        run, out, columns, unfinished=unfinished, unskilled_to_mean=unskilled_to_mean
+    )
     output.print(
         f"{package.path}: {package.manifest.n_input} inputs, {package.manifest.n_output} outputs, "
         f"SHA-256 {package.digest}"

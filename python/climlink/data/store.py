@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -177,6 +178,32 @@ def recorded_variables(attributes: Mapping[str, Any], path: Path) -> tuple[Varia
     return tuple(_variable_of(record, path) for record in attributes["variables"])
 
 
+@dataclass(frozen=True)
+class _PlaceAndTime:
+    """Place and time of the rows of some times; StoreError for what the store does not hold."""
+
+    store: ColumnStore
+    indices: NDArray[np.int64]
+
+    @property
+    def time_step_s(self) -> float:
+        return self.store.time_step_s
+
+    @property
+    def latitude(self) -> NDArray[np.float64]:
+        return np.tile(self.store.latitude, len(self.indices))
+
+    @property
+    def longitude(self) -> NDArray[np.float64]:
+        return np.tile(self.store.longitude, len(self.indices))
+
+    @property
+    def seconds(self) -> NDArray[np.int64]:
+        stamps = self.store.stamps
+        seconds = np.array([stamps[i].seconds for i in self.indices], dtype=np.int64)
+        return np.repeat(seconds, self.store.n_column)
+
+
 class ColumnStore:
     """A complete column store, read-only. Rows are numbered time * n_column + column, in the order
     of the time indices given.
@@ -276,6 +303,15 @@ class ColumnStore:
         """
         return 1 if self.has_stamps else max(1, self.time_chunk // 8)
 
+    def blocks_of(self, times: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return ascending times in the groups that are best read at once: those of one chunk, or
+        neighbouring rows of a table.
+        """
+        if self.has_stamps:
+            return np.split(times, np.flatnonzero(np.diff(times // self.time_chunk)) + 1)
+        size = self.read_together
+        return [times[first : first + size] for first in range(0, len(times), size)]
+
     def name_of(self, time_index: int) -> str:
         """Return how people know a time: its stamp, or the number of the row from 1."""
         return str(self.stamps[time_index]) if self.has_stamps else f"row {time_index + 1}"
@@ -333,7 +369,7 @@ class ColumnStore:
         stored = {
             name: self._read_stored(name, indices) for name in source_names(wanted, self.variables)
         }
-        return derive(wanted, stored, self.known_hybrid)
+        return derive(wanted, stored, self.known_hybrid, _PlaceAndTime(self, indices))
 
     def pack(self, variables: VariableSet, time_indices: TimeIndices) -> NDArray[np.float32]:
         """Return input rows, float32 [row, width]; derived inputs such as state_rh are computed in

@@ -26,7 +26,9 @@ from climlink.packages.scripting import scripted
 from climlink.provenance import climlink_version, git_revision, kernel_identity
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.training.checkpoint import load_checkpoint, run_progress
+from climlink.training.data_config import ValidationConfig
 from climlink.training.errors import TrainingError
+from climlink.training.unskilled import unskilled_entry, with_means
 from climlink.wrappers.column_emulator import trainable_parameters
 from climlink.wrappers.constants import RECORDED
 from climlink.wrappers.contract import EmulatorContract, confidence_of
@@ -38,6 +40,7 @@ from climlink.wrappers.manifest import (
     GOLDEN_OUTPUTS_ENTRY,
     MANIFEST_ENTRY,
     ArchitectureEntry,
+    ConstraintEntry,
     GoldenEntry,
     Manifest,
     ProvenanceEntry,
@@ -117,9 +120,13 @@ def export_run(
     columns: str | Path | None = None,
     *,
     unfinished: bool = False,
+    unskilled_to_mean: bool = False,
 ) -> EmulatorPackage:
     """Export the emulator of a training run (folder or checkpoint); golden columns come from
     ``columns`` or the run's own store.
+
+    ``unskilled_to_mean`` answers outputs that had no skill on the run's held-out times with their
+    training mean: for offline scores.
 
     Raises TrainingError for a run that cannot be read or has not finished, unless ``unfinished``,
     and StoreError for a store that is not there or has another vertical grid.
@@ -139,9 +146,12 @@ def export_run(
             f"{store.path} has another vertical grid than the emulator; give a store of the same "
             "grid with --columns"
         )
+    emulator = trained.emulator
+    if unskilled_to_mean:
+        emulator = with_means(emulator, _entry_of_run(emulator, record.training))
     source = ExportSource(
         name=str(record.training["name"]),
-        emulator=trained.emulator,
+        emulator=emulator,
         architecture=ArchitectureEntry(
             name=record.architecture,
             configuration=record.architecture_configuration,
@@ -155,6 +165,14 @@ def export_run(
         training={**record.training, "epochs_done": trained.epochs, "finished": progress.finished},
     )
     return export_package(source, store_rows(store, record.contract.inputs), output)
+
+
+def _entry_of_run(emulator: WrappedEmulator, training: dict[str, Any]) -> ConstraintEntry:
+    """Return the constraint for outputs without skill on the held-out times of a run's own
+    store.
+    """
+    validation = ValidationConfig.model_validate(training["validation"])
+    return unskilled_entry(emulator, ColumnStore.open(training["store"]), validation)
 
 
 def obstacle_to_rebuilding(package: EmulatorPackage) -> str | None:

@@ -21,7 +21,8 @@ class ArchitectureConfig(StrictModel):
         default=None, description="Python file that registers an own architecture"
     )
     configuration: dict[str, Any] = Field(
-        default_factory=dict, description="fields of the architecture; preset: standard or small"
+        default_factory=dict,
+        description="fields of the architecture; preset: published, small or tiny",
     )
 
     @model_validator(mode="after")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from climlink.config import StrictModel
+
+MAIN = "main"
+"""The name of a run's own store in a mix."""
 
 
 class ValidationConfig(StrictModel):
@@ -17,6 +22,34 @@ class ValidationConfig(StrictModel):
     ``offset``, is held out of training.
     """
 
-    source: Literal["none", "store", "cut"] = "none"
+    source: Literal["none", "store", "cut"] = Field(default="none", description="what is held out")
     every: int = Field(default=5, ge=2)
     offset: int = Field(default=2, ge=0)
+
+
+class FurtherStore(StrictModel):
+    """A store that columns are mixed in from: its training split, with its own targets or those
+    that a package predicts (pseudo-labels).
+    """
+
+    store: Path = Field(description="column store of the same variables, levels and time step")
+    labels: Path | None = Field(
+        default=None, description="package whose predictions are the targets; null: the store's own"
+    )
+
+
+def problems_of_mix(
+    stores: Mapping[str, FurtherStore], mix: Mapping[str, float]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what is wrong with the names and weights of a mix, with its key."""
+    if MAIN in stores:
+        yield ("stores", MAIN), f"{MAIN!r} is the name of the run's own store; choose another"
+    known = (MAIN, *stores)
+    for name, weight in mix.items():
+        if name not in known:
+            yield ("mix", name), f"no store is named so; known: {', '.join(known)}"
+        if not 0 < weight < float("inf"):
+            yield ("mix", name), f"the weight is {weight:g}; it must be positive (or leave it out)"
+    unused = [name for name in stores if name not in mix]
+    if mix and unused:
+        yield ("stores", unused[0]), "mix gives it no weight; name it there or take it out"
