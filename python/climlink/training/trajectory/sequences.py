@@ -99,6 +99,10 @@ class TrajectoryBatches:
                 for _ in range(last - first):
                     yield self._batch(block, generator)
 
+    def release(self) -> None:
+        """Forget the block in memory."""
+        self._kept = None
+
     def _block(self, i: int) -> Sequence:
         if self._kept is None or self._kept[0] != i:
             self._kept = None  # before the next is read: one block in memory
