@@ -130,7 +130,11 @@ def test_paths_of_an_own_case_are_beside_it(
             "aquaplant",
             r"no case 'aquaplant'; shipped: aquaplanet, .*did you mean 'aquaplanet'",
         ),
-        ("training", "unet", r"no training configuration 'unet'; shipped: mlp, "),
+        (
+            "training",
+            "unet",
+            r"no training configuration 'unet'; shipped: leap_10_conv_transformer, ",
+        ),
         (
             "cases",
             "sim_configs/cases/aquaplanet.yaml",

@@ -216,11 +216,15 @@ def _of_pressure(name: str, host: VariableSet, hybrid: HybridCoordinate | None) 
     if name == "state_q0001" and "state_rh" in host:
         return SpecificHumidity(host, hybrid)
     if name in _STATIC_ENERGIES:
-        parts = _parts(host, hybrid, "state_t", "state_q0001", "state_ps")
-        return StaticEnergy(*parts, hybrid, saturated=_STATIC_ENERGIES[name])
+        temperature, humidity, pressure = _parts(host, hybrid, "state_t", "state_q0001", "state_ps")
+        return StaticEnergy(
+            temperature, humidity, pressure, hybrid, saturated=_STATIC_ENERGIES[name]
+        )
     if name == "normalized_LHFLX":
-        parts = _parts(host, hybrid, "pbuf_LHFLX", "cam_in_LWUP", "state_q0001", "state_ps")
-        return NormalizedLatentHeat(*parts, hybrid)
+        flux, longwave, humidity, pressure = _parts(
+            host, hybrid, "pbuf_LHFLX", "cam_in_LWUP", "state_q0001", "state_ps"
+        )
+        return NormalizedLatentHeat(flux, longwave, humidity, pressure, hybrid)
     raise ContractError(
         f"input set {host.name!r} neither holds {name!r} nor what it is derived from"
     )

@@ -21,6 +21,13 @@ ZERO_VARIANCE = 1e-6
 roundings (6e-8), that is noise.
 """
 
+LEAST_WATER_SPREAD = 1e-12
+"""kg/kg: water that varies by less is taken as constant. ClimSim's liquid aloft is of 1e-36, and
+such gains would blow up a host's first trace of cloud.
+"""
+
+_WATER = ("state_q0001", "state_q0002", "state_q0003", "state_qn")
+
 RELATIVE_HUMIDITY_LIMIT = 1.2
 """Upper clip of relative humidity (published)."""
 
@@ -66,7 +73,7 @@ def log_anchor(v: Variable, config: NormalizationConfig, statistics: Statistics)
     statistics.require([v.base_name], ("mean", "std", "minimum"))
     base = statistics[v.base_name]
     if config.log_anchor == "minimum":
-        return (base.minimum - base.mean) * _safe_inverse(base.std, base)
+        return (base.minimum - base.mean) * _gain(v, base.std, base)
     statistics.require([v.base_name], ("maximum",))
     extreme = torch.where(base.mean < 0.0, base.maximum, base.minimum)
     anchor = (extreme - base.mean) / base.mean
@@ -126,6 +133,14 @@ def _safe_inverse(spread: Tensor, statistics: VariableStatistics) -> Tensor:
     )
 
 
+def _gain(v: Variable, spread: Tensor, statistics: VariableStatistics) -> Tensor:
+    """Return 1/spread of a network input, and 0 where it does not vary."""
+    gain = _safe_inverse(spread, statistics)
+    if v.base_name in _WATER and v.representation != "log10":
+        gain = torch.where(spread < LEAST_WATER_SPREAD, torch.zeros_like(gain), gain)
+    return gain
+
+
 def center_and_gain(
     v: Variable, config: NormalizationConfig, statistics: Statistics
 ) -> tuple[Tensor, Tensor]:
@@ -154,12 +169,12 @@ def center_and_gain(
         config.scheme == "moments" or v.representation in ("log", *FEATURES)
     ):
         statistics.require([v.field_name], ("mean", "std"))
-        return s.mean, _safe_inverse(s.std, s)
+        return s.mean, _gain(v, s.std, s)
     uncentered = v.name.endswith("_dyn") or v.name in _PUBLISHED_UNCENTERED
     statistics.require(
         [v.base_name], ("minimum", "maximum") if uncentered else ("mean", "minimum", "maximum")
     )
-    return (zero if uncentered else s.mean), _safe_inverse(s.maximum - s.minimum, s)
+    return (zero if uncentered else s.mean), _gain(v, s.maximum - s.minimum, s)
 
 
 def _over_levels(s: VariableStatistics) -> tuple[Tensor, Tensor]:

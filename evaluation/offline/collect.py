@@ -185,7 +185,9 @@ def _confidence(
                 variables.offset(name) : variables.offset(name) + (manifest.pruned_levels or 0)
             ] = 0.0
     return ConfidenceScores(
-        ScaledOutputs(variables, outputs, scale), huber_deltas(manifest, variables)
+        ScaledOutputs(variables, outputs, scale),
+        huber_deltas(manifest, variables),
+        spread=manifest.provenance.training.get("confidence") == "spread",
     )
 
 

@@ -52,9 +52,10 @@ class UnskilledToMean(PhysicalConstraint):
         super().__init__()
         for name, levels in parameters.levels.items():
             known = shipped_variables().get(name)
-            # Of a user's own output the contract checks the width, not this rule.
-            count = None if known is None else context.level_count if known.is_profile else 1
-            outside = [k for k in levels if count is not None and k >= count]
+            if known is None:
+                continue  # the size of a user's own output is not known here
+            count = context.level_count if known.is_profile else 1
+            outside = [k for k in levels if k >= count]
             if outside:
                 raise ContractError(
                     f"unskilled_to_mean of {name}: levels {outside} are outside 0..{count - 1}"

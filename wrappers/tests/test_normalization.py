@@ -121,6 +121,22 @@ def test_a_constant_with_zero_mean_of_rounding_noise_counts_as_constant(make) ->
     ).any()
 
 
+@pytest.mark.parametrize("name", ["state_q0002", "state_q0002@log", "state_q0002@step"])
+def test_water_that_hardly_exists_enters_as_zero(name: str) -> None:
+    """Spreads of 1e-36 kg/kg, as liquid has aloft, would make 1e24 of a host's 1e-12 kg/kg."""
+    inputs = VariableSet("water", (variable(name),), {"level": 3})
+    outputs = VariableSet("out", (variable("ptend_t"),), {"level": 3})
+    std = torch.tensor([1e-36, 0.9e-12, 1.1e-12], dtype=torch.float64)
+    zero = torch.zeros(3, dtype=torch.float64)
+    s = VariableStatistics(zero, std, zero, 5.0 * std)
+    entries = {"state_q0002": s, "state_q0002@step": s, "ptend_t": s}
+    statistics = Statistics(entries, {}, source="numbers")
+    n = Normalization(inputs, outputs, NormalizationConfig(), 0).fit(statistics)
+    first, second, third = n(torch.full((1, 3), 1.1e-12, dtype=torch.float64))[0].tolist()
+    assert (first, second) == (0.0, 0.0)
+    assert third == pytest.approx(math.log(2.0) if name.endswith("log") else 1.0)
+
+
 @pytest.mark.parametrize("largest", ["mean", "minimum", "maximum"])
 @pytest.mark.parametrize(("share", "varies"), [(0.9e-6, False), (1.1e-6, True)])
 def test_variation_begins_at_a_millionth_of_the_largest_moment(

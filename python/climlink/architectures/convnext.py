@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from climlink.architectures.configuration import ColumnConfiguration
-from climlink.architectures.layers import HeadedNetwork, convolution, joined, linear
+from climlink.architectures.layers import HeadedNetwork, batch_norm, convolution, joined, linear
 from climlink.architectures.registry import register_architecture
 from climlink.wrappers.column_emulator import ColumnShape
 
@@ -60,7 +60,7 @@ class Block(nn.Module):
     def __init__(self, width: int, kernel: int, scale: float) -> None:
         super().__init__()
         self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.norm = nn.BatchNorm1d(width)
+        self.norm = batch_norm(width)
         self.map = nn.Sequential(
             nn.Linear(width, _EXPANSION * width), nn.GELU(), nn.Linear(_EXPANSION * width, width)
         )
@@ -96,10 +96,13 @@ class ConvNeXt(HeadedNetwork):
         c = configuration
         channels = shape.profile_inputs + shape.scalar_inputs
         width = c.widths[0]
-        layers = [convolution(channels, width, _STEM_KERNEL), nn.BatchNorm1d(width)]
+        layers: list[nn.Module] = [
+            convolution(channels, width, _STEM_KERNEL),
+            batch_norm(width),
+        ]
         for stage, (wanted, depth) in enumerate(zip(c.widths, c.depths, strict=True)):
             if stage > 0:
-                layers += [nn.BatchNorm1d(width), convolution(width, wanted, _STAGE_KERNEL)]
+                layers += [batch_norm(width), convolution(width, wanted, _STAGE_KERNEL)]
                 width = wanted
             layers += [Block(width, c.kernel, c.layer_scale) for _ in range(depth)]
         self.layers = nn.Sequential(*layers)

@@ -63,6 +63,23 @@ def convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(nn.ConstantPad1d(ends, 0.0), nn.Conv1d(inputs, outputs, kernel))
 
 
+def batch_norm(width: int, *, momentum: float = 0.1) -> nn.Sequential:
+    """Return a BatchNorm1d that stays a layer of its own where a host freezes the graph."""
+    return nn.Sequential(Unfolded(), nn.BatchNorm1d(width, momentum=momentum))
+
+
+class Unfolded(nn.Module):
+    """Keeps TorchScript's freezing from folding a BatchNorm into the layer before it.
+
+    Folded weights round otherwise than the layers in Python do, by more than ``climlink verify``
+    allows in a deep network.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, which is copied only where it is a view of other strides."""
+        return x.contiguous()
+
+
 class Affine(nn.Module):
     """A learned factor (1 at first) and addend (0) for the last dimensions of a tensor."""
 

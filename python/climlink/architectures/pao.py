@@ -19,6 +19,7 @@ from climlink.architectures.configuration import ColumnConfiguration
 from climlink.architectures.layers import (
     Affine,
     SelfAttention,
+    batch_norm,
     convolution,
     dense,
     linear,
@@ -108,10 +109,10 @@ class Embedding(nn.Module):
         self.position = nn.Parameter(torch.empty(shape.level_count, width).normal_(std=0.02))
         self.scalars = nn.Sequential(
             linear(shape.scalar_inputs, width),
-            nn.BatchNorm1d(width),
+            batch_norm(width),
             nn.GELU(),
             nn.Linear(width, width),
-            nn.BatchNorm1d(width),
+            batch_norm(width),
             nn.GELU(),
             LinearPerLevel(width, shape.level_count),
         )
@@ -130,7 +131,7 @@ class Convolutions(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for _ in range(2):
-            layers += [convolution(width, width, kernel), nn.BatchNorm1d(width), nn.GELU()]
+            layers += [convolution(width, width, kernel), batch_norm(width), nn.GELU()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

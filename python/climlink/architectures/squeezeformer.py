@@ -20,6 +20,7 @@ from climlink.architectures.layers import (
     HeadedNetwork,
     LevelHead,
     SelfAttention,
+    batch_norm,
     gated,
     joined,
 )
@@ -109,7 +110,7 @@ class Convolution(nn.Module):
         self.depthwise = nn.Conv1d(
             inner, inner, c.kernel, padding=c.kernel // 2, groups=inner, bias=False
         )
-        self.norm = nn.BatchNorm1d(inner, momentum=c.batch_norm_momentum)
+        self.norm = batch_norm(inner, momentum=c.batch_norm_momentum)
         self.attention = ChannelAttention(by_level=c.gate_by == "level")
         self.contract = nn.Linear(inner, c.width)
         self.scale = Affine(c.width)

@@ -188,8 +188,9 @@ def statistics(
     store: Annotated[Path, typer.Argument(help="store made by `climlink data prepare`")],
     out: Annotated[Path, typer.Option("--out", "-o", help="netCDF file to write")],
     split: Annotated[str, typer.Option(help="which part of the store")] = "train",
+    workers: Annotated[int, typer.Option(help="processes that read", min=1)] = 1,
 ) -> None:
-    """Compute the normalization statistics of a store in one pass.
+    """Compute the statistics of a store in one pass: moments, quantiles and covariance.
 
     Example: `climlink data statistics climsim.zarr --out statistics.nc`
     """
@@ -199,7 +200,9 @@ def statistics(
 
     require_writable(out)
     with progress_bar("statistics") as bar:
-        result = compute_statistics(ColumnStore.open(store), split=split, progress=bar)
+        result = compute_statistics(
+            ColumnStore.open(store), split=split, progress=bar, workers=workers
+        )
     write_statistics(result, out)
     output.print(f"{out}: {len(result.variables)} variables, digest {result.digest[:16]}…")
 

@@ -52,6 +52,7 @@ _FILE_NAME = re.compile(rf"(.+)\.({'|'.join(KINDS)})\.(\d[^.]*)\.nc")
 _CALENDARS = ("noleap", "no_leap", "365_day")
 _TENDENCY = "ptend_"
 _STATE = "state_"
+_FLUX = "cam_out_"
 _PRESSURE = "state_pmid"
 _PRESSURE_TOLERANCE = 1e-9  # relative; the files agree with the hybrid formula to 2e-16
 _SHOWN = 10
@@ -191,6 +192,11 @@ def state_name(tendency: str) -> str:
 def is_tendency(name: str) -> bool:
     """Say whether a name is that of a tendency, differenced from the two files."""
     return name.startswith(_TENDENCY)
+
+
+def is_output(name: str) -> bool:
+    """Say whether a variable is something that the physics gives."""
+    return is_tendency(name) or name.startswith(_FLUX)
 
 
 def read_inputs(

@@ -129,15 +129,20 @@ def _client(crew: Crew) -> Iterator[Client]:
         with client:
             yield client
         return
-    # One thread each, for netCDF serves one; no memory limit, at which dask would kill a process.
-    with (
-        LocalCluster(
+    # One thread each, for netCDF serves one; no memory limit, at which dask would kill a process;
+    # any free port for its pages.
+    try:
+        cluster = LocalCluster(
             n_workers=crew.workers,
             threads_per_worker=1,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+        )
+    except RuntimeError as error:
+        raise StoreError(
+            f"{crew.workers} processes could not be started ({error}); a script that asks for "
+            "workers must do so below: if __name__ == '__main__':"
+        ) from error
+    with cluster, Client(cluster, set_as_default=False) as client:
         yield client

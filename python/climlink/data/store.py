@@ -216,6 +216,7 @@ class ColumnStore:
     def __init__(self, path: Path, group: zarr.Group) -> None:
         self.path = path
         self._group = group
+        self._arrays: dict[str, zarr.Array] = {}
         self.attributes: dict[str, Any] = dict(group.attrs)
         self.variables: tuple[Variable, ...] = recorded_variables(self.attributes, path)
         """The stored variables, inputs first."""
@@ -243,6 +244,11 @@ class ColumnStore:
     def stamps(self) -> tuple[Stamp, ...]:
         """Stamps of the times; StoreError where the store was made of a table."""
         return tuple(Stamp.parse(str(s)) for s in self._of_pairs("stamp", "no stamps"))
+
+    @cached_property
+    def source_digests(self) -> NDArray[np.str_]:
+        """SHA-256 of the file of each time; StoreError where the store was made of a table."""
+        return np.array([str(s) for s in self._of_pairs("source_sha256", "no files of times")])
 
     @cached_property
     def latitude(self) -> NDArray[np.float64]:
@@ -415,13 +421,8 @@ class ColumnStore:
     def _read_stored(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.floating]:
         """Return one stored variable as [time*column, ...], checked to be finite."""
         array = self._array(name)
-        contiguous = indices.size > 0 and bool((np.diff(indices) == 1).all())
         try:
-            selection = (
-                array[int(indices[0]) : int(indices[-1]) + 1]
-                if contiguous
-                else array.oindex[indices]
-            )
+            selection = _select(array, indices)
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(
                 f"{self.path}: {name} cannot be read ({error}); a chunk is damaged: prepare the "
@@ -437,12 +438,14 @@ class ColumnStore:
         return values.reshape(-1, *values.shape[2:]) if self.has_place else values
 
     def _array(self, name: str) -> zarr.Array:
-        array = self._group.get(name)
-        if not isinstance(array, zarr.Array):
-            raise StoreError(
-                f"{self.path}: the store lacks {name}; prepare it again with overwrite"
-            )
-        return array
+        if name not in self._arrays:  # looking for it costs more than reading a block of it
+            array = self._group.get(name)
+            if not isinstance(array, zarr.Array):
+                raise StoreError(
+                    f"{self.path}: the store lacks {name}; prepare it again with overwrite"
+                )
+            self._arrays[name] = array
+        return self._arrays[name]
 
     def _of_pairs(self, name: str, lacking: str) -> NDArray[Any]:
         if name not in self._group:
@@ -454,3 +457,18 @@ class ColumnStore:
 
     def _coordinate(self, name: str) -> NDArray[Any]:
         return np.asarray(self._array(name)[...])
+
+
+def _select(array: zarr.Array, indices: NDArray[np.int64]) -> Any:
+    """Return some records; of a few chunks a plain slice, which is much faster than indices: a
+    chunk is read as a whole anyway.
+    """
+    steps = np.diff(indices)
+    if indices.size == 0 or not (steps > 0).all():
+        return array.oindex[indices]
+    first, stop = int(indices[0]), int(indices[-1]) + 1
+    if (steps == 1).all():
+        return array[first:stop]
+    if stop - first > array.chunks[0]:
+        return array.oindex[indices]
+    return np.asarray(array[first:stop])[indices - first]

@@ -22,6 +22,7 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 LAST = "last.ckpt"
 BEST = "best.ckpt"
 CONFIG_FILE = "config.yaml"
+STATISTICS_FILE = "statistics.nc"
 CHECKPOINT_FOLDER = "checkpoints"
 _KEY = "climlink"
 _PREFIX = "emulator."

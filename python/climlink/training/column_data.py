@@ -4,8 +4,8 @@ memory where they fit and streamed where they do not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -19,6 +19,7 @@ from climlink.training.data_config import MAIN, ValidationConfig
 from climlink.training.errors import TrainingError
 from climlink.training.loader import BlockReader, Blocks, ColumnLoader, FirstSteps
 from climlink.training.order import EpochOrder, check_processes
+from climlink.training.stores import FurtherStores
 from climlink.training.validation import HeldOut, HeldOutTimes
 
 _GIB = 2**30
@@ -58,21 +59,16 @@ def split_times(
 class ColumnData(pl.LightningDataModule):
     """Batches for Lightning, of the main store and of others that ``config.mix`` names."""
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        config: TrainingConfig,
-        further: Mapping[str, Encoder] | None = None,
-        *,
-        first_epoch: int = 0,
-    ) -> None:
+    def __init__(self, encoder: Encoder, config: TrainingConfig, *, first_epoch: int = 0) -> None:
         """``config`` is a stage's; ``first_epoch`` how many epochs the stages before it had."""
         super().__init__()
         self._first_epoch = first_epoch
         self._encoder = encoder
         self._config = config
         self.times, self.held_out = split_times(encoder.store, config.validation)
-        sets = {name: (e, e.store.indices("train")) for name, e in (further or {}).items()}
+        further = FurtherStores(config, encoder, self.held_out)
+        self._digests = further.digests
+        sets = {name: (e, further.times[name]) for name, e in further.encoders.items()}
         sets[MAIN] = (encoder, self.times)
         mix = config.mix or {MAIN: 1.0}
         names = sorted(mix, key=lambda name: name != MAIN)  # the first one is passed over once
@@ -124,6 +120,20 @@ class ColumnData(pl.LightningDataModule):
 
     def _epoch(self) -> int:
         return self.trainer.current_epoch if self.trainer is not None else 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the digests of the further stores and of the packages that label them."""
+        return {"digests": self._digests}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Raise TrainingError if a run was begun with other further stores or labels."""
+        begun = state_dict["digests"]
+        other = [n for n in {**begun, **self._digests} if begun.get(n) != self._digests.get(n)]
+        if other:
+            raise TrainingError(
+                f"cannot resume: stores.{other[0]} or the package that labels it is not what it "
+                "was when the run began; restore it or start a new run"
+            )
 
     def train_dataloader(self) -> ColumnLoader | FirstSteps:
         """Return shuffled batches of the current epoch."""

@@ -168,11 +168,11 @@ class TrainingConfig(StageSettings):
         except ContractError as error:
             yield ("auxiliary",), str(error)
         for where, stage in self._with_places():
-            for key, wrong in (
+            for inside, wrong in (
                 *stage.loss.unknown_names(outputs.names, network_outputs.names, self.auxiliary),
                 *stage.augment.unknown_names(network_inputs.names),
             ):
-                yield (*where, *key), wrong
+                yield (*where, *inside), wrong
 
     @model_validator(mode="after")
     def _stages_fit(self) -> TrainingConfig:

@@ -51,5 +51,5 @@ def problems_of_mix(
         if not 0 < weight < float("inf"):
             yield ("mix", name), f"the weight is {weight:g}; it must be positive (or leave it out)"
     unused = [name for name in stores if name not in mix]
-    if mix and unused:
+    if unused:
         yield ("stores", unused[0]), "mix gives it no weight; name it there or take it out"

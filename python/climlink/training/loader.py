@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
 from climlink.training.data import Batch, Encoder, join
 from climlink.training.order import EpochOrder, Pool, own
@@ -146,7 +146,7 @@ class ColumnLoader:
         rank, world = self._rank, self._world
         begin = int(self._order.bounds[first])
         pools = [pool for pool in self._order.pools(epoch) if pool.stop > begin]
-        skipped = np.count_nonzero(pools[0].places[own(pools[0], rank, world)[0]] < begin)
+        skipped = int(np.count_nonzero(pools[0].places[own(pools[0], rank, world)[0]] < begin))
         sizes = [self._order.share(n, rank, world) for n in range(first, len(self))]
         yield from cut(prefetched(self._filled(pools)), sizes, skipped)
 
@@ -213,21 +213,3 @@ class FirstSteps:
 
     def __iter__(self) -> Iterator[Batch]:
         return islice(self._loader, max(0, self._steps - self._epoch() * len(self._loader)))
-
-
-class OrderedBatches(IterableDataset[Batch]):
-    """Batches of neighbouring whole times in order, for validation: of those that are read
-    together, every ``world``-th goes to a process.
-    """
-
-    def __init__(
-        self, encoder: Encoder, times: NDArray[np.int64], *, rank: int = 0, world: int = 1
-    ) -> None:
-        self._encoder = encoder
-        self._blocks = encoder.store.blocks_of(times)[rank::world]
-
-    def __len__(self) -> int:
-        return len(self._blocks)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return prefetched(self._encoder.encode(block) for block in self._blocks)

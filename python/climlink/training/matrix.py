@@ -12,7 +12,7 @@ import torch
 
 from climlink.config import ConfigError
 from climlink.run_folder import job_runs
-from climlink.training.attempt import Attempt, Outcome, queued_jobs, run_state
+from climlink.training.attempt import Attempt, Outcome, State, queued_jobs, run_state
 from climlink.training.matrix_config import MatrixRun
 
 _GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
@@ -71,9 +71,11 @@ def attempt_or_leave(run: MatrixRun) -> Attempt | Outcome:
     except BaseException:
         held.release()
         raise
-    if state.to_do:
+    if state.to_do and run.config.store.exists():
         return held
     held.release()
+    if state.to_do:  # told now, not by each of many processes or jobs
+        state = State("failed", f"there is no store {run.config.store}; give data=STORE")
     return Outcome(run, state)
 
 

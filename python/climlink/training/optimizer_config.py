@@ -153,7 +153,7 @@ class ScheduleConfig(StrictModel):
         """
         assert self.name is not None
         kind = SCHEDULES[self.name]
-        given = {"mode": "max"} if self.name == PLATEAU else {}
+        given: dict[str, Any] = {"mode": "max"} if self.name == PLATEAU else {}
         for name in parameters_of(kind):
             if name in _TO_THE_END:
                 given[name] = length
@@ -169,7 +169,9 @@ class AveragingConfig(StrictModel):
     epoch. The running statistics of batch norms are averaged as weights are.
     """
 
-    kind: Literal["none", "ema", "swa"] = "none"
+    kind: Literal["none", "ema", "swa"] = Field(
+        default="none", description="no average, an exponential one, or a mean over epochs"
+    )
     decay: float = Field(
         default=0.999, gt=0, lt=1, description="what of the old average stays at an update (ema)"
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,7 @@ from climlink.wrappers.errors import ClimlinkError
 
 _TASKS = "SLURM_STEP_NUM_TASKS"
 """Set by srun for what it starts, not in a batch script itself."""
+_WORKER = "climlink.training.worker"
 T = TypeVar("T")
 
 
@@ -106,8 +108,9 @@ def environment_of(
     return None
 
 
-def launch(processes: Processes, function: Callable[..., None], *arguments: Any) -> None:
-    """Call ``function`` in every process of a run on this machine, and wait for all.
+def launch(processes: Processes, *arguments: str) -> None:
+    """Start climlink.training.worker with ``arguments`` in every process of a run on this machine,
+    and wait for all. As a program: a fork or a spawn would run the caller's own again.
 
     TrainingError with what the first one that failed said; Interrupted at a signal. All others are
     ended then.
@@ -125,11 +128,10 @@ def launch(processes: Processes, function: Callable[..., None], *arguments: Any)
         rdzv_endpoint="localhost:0",
         max_restarts=0,
         monitor_interval=0.1,
-        start_method="spawn",
     )
     try:
         with _own_signals(), _silent("torch.distributed.elastic", "torch.multiprocessing"):
-            elastic_launch(config, _recorded)(function, *arguments)
+            elastic_launch(config, sys.executable)("-m", _WORKER, *arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         told: Any = failure.message  # with the traceback beside it, where the process could say it
@@ -137,13 +139,6 @@ def launch(processes: Processes, function: Callable[..., None], *arguments: Any)
         raise TrainingError(f"process {rank} of {processes.world}: {text}") from error
     except SignalException as error:
         raise Interrupted(error.sigval) from error
-
-
-def _recorded(function: Callable[..., None], *arguments: Any) -> None:
-    """Call a function so that its error reaches the launcher."""
-    from torch.distributed.elastic.multiprocessing.errors import record
-
-    record(function)(*arguments)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +26,7 @@ from climlink.training.checkpoint import (
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
     LAST,
+    STATISTICS_FILE,
     CheckpointRecord,
     find_checkpoint,
     read_checkpoint,
@@ -40,7 +43,6 @@ from climlink.training.processes import (
 )
 from climlink.training.stages import BOARD_FOLDER, METRICS_FILE, Place, run_stages
 
-STATISTICS_FILE = "statistics.nc"
 _PLACES = ("output", "store", "statistics", "variables")
 FREE_ON_RESUME = (
     "device",
@@ -94,11 +96,11 @@ def train(
     config = load_training(config, overrides).resolved()
     directory = config.run_directory
     processes = processes_of(config)
-    options = _Options(resume, overwrite, progress, stop_after)
+    options = Options(resume, overwrite, progress, stop_after)
     if environment_of(processes) is None:
-        launch(processes, _run, config, options)
+        launch(processes, config.model_dump_json(), json.dumps(dataclasses.asdict(options)))
     else:
-        _run(config, options)
+        run_process(config, options)
     line = read_metrics(directory / METRICS_FILE)[-1]
     return RunResult(
         directory,
@@ -110,7 +112,7 @@ def train(
 
 
 @dataclass(frozen=True)
-class _Options:
+class Options:
     """How a call of ``train`` runs what the configuration says."""
 
     resume: bool
@@ -119,7 +121,7 @@ class _Options:
     stop_after: int | None
 
 
-def _run(config: TrainingConfig, options: _Options) -> None:
+def run_process(config: TrainingConfig, options: Options) -> None:
     """Do the part of this process in a run."""
     processes = processes_of(config)
     environment = environment_of(processes)
@@ -135,7 +137,7 @@ def _run(config: TrainingConfig, options: _Options) -> None:
             run_stages(begun, place, resume=resume, bar=bar, stop_after=options.stop_after)
 
 
-def _begin(config: TrainingConfig, options: _Options) -> Parts:
+def _begin(config: TrainingConfig, options: Options) -> Parts:
     """Return what the run is made of, once its folder is ready for it."""
     directory = config.run_directory
     _check_directory(directory, options.resume, options.overwrite)
@@ -229,12 +231,15 @@ def _settings(record: CheckpointRecord) -> dict[str, Any]:
 def _torch_state(config: TrainingConfig) -> Iterator[None]:
     """Seed torch, set its threads and its arithmetic for a run, and give all back afterwards."""
     precision = torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
     deterministic = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(), intra_op_threads(config.threads):
         torch.manual_seed(config.seed)
         torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = config.tf32
         try:
             yield
         finally:
             torch.set_float32_matmul_precision(precision)
+            torch.backends.cudnn.allow_tf32 = convolutions
             torch.use_deterministic_algorithms(deterministic)

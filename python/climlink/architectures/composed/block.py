@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from torch import Tensor, nn
 
+from climlink.architectures.configuration import fault
 from climlink.architectures.errors import ArchitectureError
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.layout import Strict
@@ -62,29 +63,24 @@ class BlockConfiguration(Strict):
         raise NotImplementedError(f"{type(self).__name__}.build")
 
 
-def parsed(model: type[Part], raw: Any, place: str) -> Part:
+def parsed(model: type[Part], raw: Any, place: str = "") -> Part:
     """Return a part of a configuration; ValueError says where, which key does not fit and the near
     ones.
     """
     if isinstance(raw, model):
         return raw
+    where = f"{place}: " if place else ""
     if not isinstance(raw, Mapping):
-        raise ValueError(f"{place}: expected keys and values, got {raw!r:.60}")
+        raise ValueError(f"{where}expected keys and values, got {raw!r:.60}")
     unknown = [key for key in raw if key not in model.model_fields]
     if unknown:
         known = list(model.model_fields)
         near = near_names(str(unknown[0]), known)
-        raise ValueError(
-            f"{place}: unknown key {unknown[0]!r}{near}; known keys: {', '.join(known)}"
-        )
+        raise ValueError(f"{where}unknown key {unknown[0]!r}{near}; known keys: {', '.join(known)}")
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] == "value_error" else f", got {first['input']!r:.60}"
-        raise ValueError(f"{place}: {f'{key}: ' if key else ''}{said}{got}") from error
+        raise ValueError(f"{where}{fault(error)}") from error
 
 
 def _block(raw: Any, number: int) -> BlockConfiguration:

@@ -8,6 +8,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from climlink.architectures.layers import batch_norm
+
 _MOST_GROUPS = 32
 
 NormName = Literal["none", "layer", "level_layer", "batch", "group", "rms"]
@@ -46,7 +48,7 @@ _NORMS: dict[str, Callable[[int, int], nn.Module]] = {
     "none": lambda width, length: nn.Identity(),
     "layer": lambda width, length: ChannelsLast(nn.LayerNorm(width)),
     "level_layer": lambda width, length: nn.LayerNorm([width, length]),
-    "batch": lambda width, length: nn.BatchNorm1d(width),
+    "batch": lambda width, length: batch_norm(width),
     "group": lambda width, length: nn.GroupNorm(math.gcd(_MOST_GROUPS, width), width),
     "rms": lambda width, length: ChannelsLast(nn.RMSNorm(width)),
 }

@@ -23,6 +23,7 @@ from climlink.architectures.composed.block import (
 )
 from climlink.architectures.composed.named import ActivationName, NormName, activation, norm
 from climlink.architectures.errors import ArchitectureError
+from climlink.architectures.layers import Unfolded
 
 
 class RepeatBlock(BlockConfiguration):
@@ -53,11 +54,12 @@ class Residual(nn.Module):
         self.weight: float = weights[0]
         self.skip_weight: float = weights[1]
         self.last = last
+        self.unfolded = Unfolded()
 
     def forward(self, x: Tensor, scalars: Tensor) -> Tensor:
         """Return [batch, width, position]."""
-        change = self.blocks(x, scalars) * self.weight
-        return self.last(change + self.skip(x) * self.skip_weight)
+        change = self.unfolded(self.blocks(x, scalars)) * self.weight
+        return self.last(change + self.unfolded(self.skip(x)) * self.skip_weight)
 
 
 class ResidualBlock(BlockConfiguration):

@@ -20,7 +20,7 @@ from climlink.architectures.composed.scalars import (
     StemConfiguration,
     entering_signal,
 )
-from climlink.architectures.configuration import ArchitectureConfiguration
+from climlink.architectures.configuration import ColumnConfiguration
 from climlink.architectures.errors import ArchitectureError
 from climlink.architectures.registry import register_architecture
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape, no_confidence
@@ -32,24 +32,21 @@ def _heads(raw: Any) -> Any:
     return {name: parsed(HeadConfiguration, head, f"head {name!r}") for name, head in raw.items()}
 
 
-class ComposedConfiguration(ArchitectureConfiguration):
+class ComposedConfiguration(ColumnConfiguration):
     """Stem, blocks and heads in order, and how scalars enter. What is left out has its default: no
     blocks and one head are a linear map at each level.
     """
 
     stem: Annotated[
-        StemConfiguration, BeforeValidator(lambda raw: parsed(StemConfiguration, raw, "stem"))
+        StemConfiguration, BeforeValidator(lambda raw: parsed(StemConfiguration, raw))
     ] = Field(default=StemConfiguration(), description="what makes the first channels")
     scalars: Annotated[
         ScalarsConfiguration,
-        BeforeValidator(lambda raw: parsed(ScalarsConfiguration, raw, "scalars")),
+        BeforeValidator(lambda raw: parsed(ScalarsConfiguration, raw)),
     ] = Field(default=ScalarsConfiguration(), description="how scalar inputs enter")
     blocks: Blocks = Field(default=[], description="in order, each with its `kind`")
     heads: Annotated[dict[str, HeadConfiguration], BeforeValidator(_heads)] = Field(
         default={"all": HeadConfiguration()}, min_length=1, description="heads by name"
-    )
-    confidence: bool = Field(
-        default=False, description="every head also makes one confidence for each of its values"
     )
 
     @model_validator(mode="after")

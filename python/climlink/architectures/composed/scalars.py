@@ -103,6 +103,7 @@ class Stem(nn.Module):
         self.token_weight = nn.Parameter(torch.randn(signal.tokens, c.width) * _TABLE_STD)
         self.token_bias = nn.Parameter(torch.randn(signal.tokens, c.width) * _TABLE_STD)
         self.has_tokens: bool = signal.tokens > 0
+        self.has_position: bool = c.position != "none"
         table = _position(c, levels + signal.tokens)
         if c.position == "learned":
             self.position = nn.Parameter(table)
@@ -121,7 +122,9 @@ class Stem(nn.Module):
         if self.has_tokens:
             tokens = scalars.unsqueeze(2) * self.token_weight + self.token_bias
             x = torch.cat([tokens.transpose(1, 2), x], dim=2)
-        return self.dropout(x + self.position)
+        if self.has_position:
+            x = x + self.position
+        return self.dropout(x)
 
 
 def entering_signal(
@@ -145,10 +148,10 @@ def entering_signal(
 
 
 def _position(configuration: StemConfiguration, length: int) -> Tensor:
-    """Return what is added to the channels, [1, width, length], or zero [1, 1, 1]."""
+    """Return what is added to the channels, [1, width, length], or nothing, [0]."""
     width = configuration.width
     if configuration.position == "none":
-        return torch.zeros(1, 1, 1)
+        return torch.zeros(0)
     if configuration.position == "learned":
         return torch.randn(1, width, length) * _TABLE_STD
     rate = torch.exp(torch.arange(0, width, 2) * (-math.log(_LONGEST_WAVE) / width))

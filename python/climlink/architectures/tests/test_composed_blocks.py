@@ -5,6 +5,7 @@ against another's formula.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -131,15 +132,51 @@ def test_columns_do_not_see_their_batch(block: dict[str, Any], width: int, lengt
     assert torch.equal(x, before)
 
 
-def test_all_blocks_in_one_network_script_bitwise() -> None:
+@EVERY
+def test_a_block_trains_in_bf16(block: dict[str, Any], width: int, length: int) -> None:
+    module = made(block).train()
+    x, scalars = columns(5)
+    x.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        result = module(x, scalars)
+    assert bool(torch.isfinite(result).all())
+    result.float().square().sum().backward()
+    assert all(bool(torch.isfinite(p.grad).all()) for p in (x, *module.parameters()))
+
+
+def network_of_all(cases: Iterable[tuple[dict[str, Any], int, int]]) -> nn.Module:
+    """Return a network of many blocks, in evaluation mode, batch norms with statistics of their
+    own.
+    """
     blocks: list[dict[str, Any]] = []
-    for block, _, _ in CASES.values():
+    for block, _, _ in cases:
         blocks += [*network_of(block)["blocks"], {"kind": "mlp", "width": WIDTH}]
-    network = build("composed", {"stem": {"width": WIDTH}, "blocks": blocks}, SHAPE).eval()
+    network = build("composed", {"stem": {"width": WIDTH}, "blocks": blocks}, SHAPE)
+    network(torch.randn(16, 4, LENGTH), torch.randn(16, SCALARS))
+    return network.eval()
+
+
+def test_every_kind_of_block_scripts_with_the_same_bits() -> None:
+    network = network_of_all({case[0]["kind"]: case for case in CASES.values()}.values())
     inputs = torch.randn(7, 4, LENGTH), torch.randn(7, SCALARS)
+    scripted = torch.jit.script(network)
+    # the optimizing executor takes as long again: below, and in the tests of networks
+    with torch.no_grad(), torch.jit.optimized_execution(False):
+        for eager, result in zip(network(*inputs), scripted(*inputs), strict=True):
+            assert torch.equal(eager, result)
+
+
+@pytest.mark.long
+def test_all_blocks_frozen_give_the_same_numbers() -> None:
+    """The frozen graph is what hosts run."""
+    network = network_of_all(CASES.values())
+    inputs = torch.randn(7, 4, LENGTH), torch.randn(7, SCALARS)
+    frozen = torch.jit.freeze(torch.jit.script(network))
     with torch.no_grad():
-        pairs = zip(network(*inputs), torch.jit.script(network)(*inputs), strict=True)
-        assert all(torch.equal(eager, scripted) for eager, scripted in pairs)
+        for _ in range(2):  # before and after optimization
+            for eager, result in zip(network(*inputs), frozen(*inputs), strict=True):
+                # a GRU's frozen weights may lie otherwise in memory: a unit of the last place
+                torch.testing.assert_close(result, eager, rtol=0, atol=2e-7)
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from climlink.architectures import ArchitectureError, build, resolve_configurati
 from climlink.architectures.composed import BLOCKS, Composed
 from climlink.architectures.composed.heads import HeadConfiguration
 from climlink.architectures.composed.scalars import StemConfiguration
+from climlink.packages.read import EmulatorPackage
+from climlink.packages.verify import verify
 from climlink.wrappers.column_emulator import ColumnShape
 
 NAMES = ("ptend_t", "ptend_q0001", "ptend_u", "cam_out_NETSW", "cam_out_PRECC")
@@ -109,6 +112,7 @@ def test_script_equals_eager_and_columns_are_independent(name: str) -> None:
             torch.testing.assert_close(a[2:6], b, rtol=0, atol=2e-6)
 
 
+@pytest.mark.long
 def test_a_network_exports_with_any_batch() -> None:
     network = made(WAYS["groups"]).eval()
     free = {0: torch.export.Dim("batch", min=2, max=4096)}
@@ -286,3 +290,31 @@ def test_the_pages_example_builds() -> None:
     shape = ColumnShape(9, 17, 4, 1, 60, names)
     with torch.device("meta"):
         assert made(configuration, shape).has_confidence
+
+
+@pytest.mark.long
+def test_a_package_of_a_composed_network_passes_verify(
+    export_untrained: Callable[..., EmulatorPackage], tmp_path: Path
+) -> None:
+    convolutions = [{"kind": "residual", "weight": 0.7, "blocks": ["convolution", "film"]}]
+    configuration = {
+        "stem": {"width": 16, "kernel": 3, "position": "learned", "level_width": 2},
+        "scalars": {"ways": ["levels", "state"], "hidden": [8]},
+        "blocks": [
+            {"kind": "u_shape", "widths": [16, 16, 24], "blocks": convolutions},
+            {"kind": "attention", "heads": 4, "weights": "tanh"},
+            {"kind": "residual", "blocks": ["norm", {"kind": "mamba", "states": 4}]},
+            {"kind": "gru", "units": 8},
+            {"kind": "lstm", "units": 8},
+        ],
+        "heads": {
+            "water": {"outputs": ["ptend_q0001", "ptend_qn", "cam_out_PRECC"], "hidden": [8]},
+            "rest": {"scalars": "flatten", "scalar_hidden": [8]},
+        },
+        "confidence": True,
+    }
+    path = tmp_path / "wrap_model.pt"
+    package = export_untrained("host_v2_q", path, "composed", configuration)
+    result = verify(package)
+    assert result.passed
+    assert package.manifest.architecture.configuration["heads"]["water"]["hidden"] == [8]

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 
 from climlink.data.climsim import find_pairs
 from climlink.data.crew import Crew
@@ -44,7 +45,8 @@ def content(path: Path) -> dict[str, bytes]:
     }
 
 
-def test_two_processes_write_the_store_of_one_and_go_on_after_an_error(
+@pytest.mark.long
+def test_two_processes_write_the_store_of_one_and_one_goes_on_after_an_error(
     tree: Path, alone: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "s.zarr"
@@ -59,18 +61,34 @@ def test_two_processes_write_the_store_of_one_and_go_on_after_an_error(
     assert str(broken) in str(caught.value)
     with pytest.raises(StoreError, match="incomplete"):
         ColumnStore.open(store)
+    done = prepare(tree, store, split=Split(), config=CONFIG)  # by one process
+    assert (done.status, done.records) == ("resumed", 12)
+    assert 2 <= done.records_written <= 12
+    assert content(store) == content(alone)
     seen: list[int] = []
-    done = prepare(
+    whole_again = tmp_path / "again.zarr"
+    prepare(
         tree,
-        store,
+        whole_again,
         split=Split(),
         config=CONFIG,
         workers=2,
         progress=lambda records, total: seen.append(records),
     )
-    assert (done.status, done.records, seen[-1]) == ("resumed", 12, 12)
-    assert 2 <= done.records_written <= 12
-    assert content(store) == content(alone)
+    assert (seen[0], seen[-1]) == (0, 12)
+    assert content(whole_again) == content(alone)
+
+
+def test_a_process_elsewhere_writes_the_store_of_one(
+    tree: Path, alone: Path, tmp_path: Path
+) -> None:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, memory_limit=0, dashboard_address=":0"
+    ) as cluster:
+        address = cluster.scheduler_address
+        done = prepare(tree, tmp_path / "s.zarr", split=Split(), config=CONFIG, scheduler=address)
+    assert (done.status, done.records_written) == ("made", 12)
+    assert content(tmp_path / "s.zarr") == content(alone)
 
 
 def test_processes_and_a_scheduler_exclude_each_other() -> None:

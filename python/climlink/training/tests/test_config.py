@@ -62,7 +62,7 @@ def test_defaults_are_the_documented_ones() -> None:
         ("loss: {host_outputs: [ptend_qn]}\n", ["host_outputs", "ptend_q0002", "ptend_qn"]),
         ("loss: {delta_of: {ptend_x: 1.0}}\n", ["delta_of", "ptend_x"]),
         ("optimizer: {learning_rate: -1.0}\n", ["optimizer.learning_rate", "greater than 0"]),
-        ("architecture: {name: unet, configuration: {preset: tiny}}\n", ["no preset 'tiny'"]),
+        ("architecture: {name: unet, configuration: {preset: huge}}\n", ["no preset 'huge'"]),
         ("name: ../a\n", ["name", "pattern"]),
         ("schedule: {name: StepRL}\n", ["line 5: schedule", "StepRL", "did you mean 'StepLR'"]),
         ("schedule: {name: StepLR}\n", ["line 5: schedule", "step_size"]),

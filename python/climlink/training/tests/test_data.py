@@ -25,9 +25,10 @@ from climlink.training.data import (
     HostOutputs,
     host_outputs,
 )
-from climlink.training.loader import BlockReader, Blocks, ColumnLoader, OrderedBatches
+from climlink.training.loader import BlockReader, Blocks, ColumnLoader
 from climlink.training.order import EpochOrder
 from climlink.training.run import train
+from climlink.training.validation import HeldOutTimes
 from climlink.wrappers.variable_sets import variable_set
 
 
@@ -92,13 +93,14 @@ def test_validation_batches_are_neighbouring_rows_in_order(
     table_store: ColumnStore,
 ) -> None:
     times = table_store.indices("validation")
-    ordered = OrderedBatches(encoder, times)
+    ordered = HeldOutTimes(table_store, encoder.contract, times)
     batches = list(ordered)
-    assert [len(b.targets) for b in batches] == [5, 5, 5, 5, 4]
+    assert [len(b.truth) for b in batches] == [5, 5, 5, 5, 4]
     assert len(ordered) == 5
-    # Batches of other lengths: float32 sums in another order.
-    np.testing.assert_allclose(
-        rows_of(batches), encoder.encode(times).targets.numpy(), rtol=0, atol=1e-6
+    outputs = encoder.contract.outputs
+    assert torch.equal(
+        torch.cat([b.truth for b in batches]),
+        torch.from_numpy(table_store.targets(outputs, times)),
     )
 
 

@@ -52,8 +52,9 @@ shutil.copyfile(sys.argv[1], folder / "config.yaml")
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the current directory an empty one."""
+    """Make the current directory one with nothing but a store that is not looked into."""
     monkeypatch.chdir(tmp_path)
+    Path("a.zarr").mkdir()
 
 
 @pytest.fixture
@@ -171,6 +172,14 @@ def test_a_failure_is_told_with_its_log_and_the_next_run_starts() -> None:
     assert _cli()[0] == 1
     assert [seed for seed, *_ in _trained()] == ["2", "3", "1", "2", "3"]
     assert log.read_text(encoding="utf-8").count("the columns are rotten") == 2
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_run_without_its_store_is_told_before_a_process_is_started() -> None:
+    runs = load_matrix(_matrix([1]), [word("data=b.zarr")]).runs
+    (outcome,) = run_matrix(runs)
+    assert outcome.state == ("failed", "there is no store b.zarr; give data=STORE")
+    assert not Path("trained.txt").exists()
 
 
 @pytest.mark.usefixtures("stand_in")

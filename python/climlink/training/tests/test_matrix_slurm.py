@@ -88,6 +88,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the current directory one with a matrix, and put the stand-ins on PATH."""
     monkeypatch.chdir(tmp_path)
     Path("slurm").mkdir()
+    Path("STORE").mkdir()
     Path("slurm/queue").touch()
     for name, text in {"sbatch": SBATCH, "squeue": SQUEUE, "srun": SRUN}.items():
         program = tmp_path / "bin" / name

@@ -30,6 +30,7 @@ from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
 from climlink.training.loader import ColumnLoader
 from climlink.training.mirror import Mirror
+from climlink.training.module import ColumnTraining
 from climlink.training.run import RunResult, train
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.variables import variable
@@ -319,6 +320,54 @@ def test_torch_is_left_as_it_was(configure: Callable[..., TrainingConfig]) -> No
     _train(configure(epochs=1, threads=max(1, threads - 1)))
     assert torch.equal(state, torch.get_rng_state())
     assert torch.get_num_threads() == threads
+
+
+def test_arithmetic_is_chosen_for_the_run_and_given_back(
+    configure: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def arithmetic() -> tuple[str, bool, bool]:
+        return (
+            torch.get_float32_matmul_precision(),
+            torch.backends.cudnn.allow_tf32,
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    found = []
+    step = ColumnTraining.training_step
+
+    def spy(self: ColumnTraining, *given: Any) -> torch.Tensor:
+        found.append(arithmetic())
+        return step(self, *given)
+
+    monkeypatch.setattr(ColumnTraining, "training_step", spy)
+    before = arithmetic()
+    _train(configure(max_steps=1, tf32=True, deterministic=True))
+    _train(configure(max_steps=1), overwrite=True)
+    assert found == [("high", True, True), ("highest", False, False)]
+    assert arithmetic() == before
+
+
+@pytest.mark.parametrize("by", ["norm", "value"])
+def test_a_clipped_gradient_moves_no_weight_further(
+    configure: Callable[..., TrainingConfig], tmp_path: Path, by: str
+) -> None:
+    def weights(name: str, rate: float) -> torch.Tensor:
+        config = configure(
+            output=tmp_path / name,
+            max_steps=1,
+            gradient_clip=1e-3,
+            gradient_clip_by=by,
+            optimizer={"name": "SGD", "learning_rate": rate, "weight_decay": 0.0},
+            schedule={"name": None, "warmup_fraction": 0},
+        )
+        state = _weights(_train(config))
+        names = [k for k in state if "layers" in k]
+        return torch.cat([state[k].flatten() for k in sorted(names)]).double()
+
+    moved = weights("moved", 1.0) - weights("still", 1e-30)
+    # Weights of about 0.1 are rounded to 1e-8.
+    size = moved.norm() if by == "norm" else moved.abs().max()
+    assert float(size) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_no_chatter_and_progress_of_the_whole_run_only_when_asked(
