@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from climlink.data.stamp import Stamp
 from climlink.data.statistics import compute_statistics
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import write_training_run
+from climlink.training.callbacks import read_metrics
+from climlink.training.checkpoint import load_checkpoint
 from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
+from climlink.training.run import train
 from climlink.training.trajectory.config import TrajectoryConfig
 from climlink.training.trajectory.rollout import MeanTendencyErrors, Rollout, Sequence
 from climlink.training.trajectory.sequences import (
@@ -226,3 +230,58 @@ def test_what_cannot_be_a_trajectory(
         Rollout(config.contract(store.hybrid, store.time_step_s))
     with pytest.raises(ValueError, match="beyond steps"):
         TrajectoryConfig(steps=3, truncate=4)
+
+
+def test_a_stage_trains_through_recorded_steps(store: ColumnStore, tmp_path: Path) -> None:
+    config = {
+        "name": "a",
+        "store": str(store.path),
+        "output": str(tmp_path / "run"),
+        "architecture": {"name": "linear"},
+        "batch_size": 6,
+        "epochs": 2,
+        "stages": [
+            {"name": "steps", "epochs": 1},
+            {
+                "name": "trajectory",
+                "epochs": 8,
+                "trajectory": {"steps": 3, "truncate": 2, "windows": 2},
+                "optimizer": {"learning_rate": 0.003},
+            },
+        ],
+    }
+    result = train(TrainingConfig.model_validate(config), progress=False)
+    losses = [float(line["train_loss"]) for line in read_metrics(result.directory / "metrics.csv")]
+    assert losses[-1] < 0.9 * losses[1]  # of the trajectory alone
+    again = {**config, "output": str(tmp_path / "again")}
+    train(TrainingConfig.model_validate(again), progress=False, stop_after=4)
+    resumed = train(TrainingConfig.model_validate(again), progress=False, resume=True)
+    first, second = (load_checkpoint(r.directory).emulator for r in (result, resumed))
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ({"loss": {"host_outputs": ["ptend_q0002"]}}, "not by host_outputs"),
+        ({"batch_size": 2}, "give at least 3"),
+        ({"augment": {"mirror_winds": True}}, "augment"),
+        ({"trajectory": {"steps": 73}}, "72"),
+    ],
+)
+def test_what_a_trajectory_stage_cannot_have(
+    store: ColumnStore, tmp_path: Path, stage: dict[str, Any], message: str
+) -> None:
+    config = {
+        "name": "a",
+        "store": str(store.path),
+        "output": str(tmp_path / "run"),
+        "architecture": {"name": "linear"},
+        "trajectory": {"steps": 3, "truncate": 3},
+        "batch_size": 8,
+        "epochs": 1,
+        **stage,
+    }
+    with pytest.raises((TrainingError, ValueError), match=message):
+        train(TrainingConfig.model_validate(config), progress=False)

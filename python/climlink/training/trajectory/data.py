@@ -9,7 +9,7 @@ from climlink.training.column_data import StageData
 from climlink.training.config import TrainingConfig
 from climlink.training.data import Encoder
 from climlink.training.errors import TrainingError
-from climlink.training.loader import FirstSteps, prefetched
+from climlink.training.loader import EpochLoader, FirstSteps, prefetched
 from climlink.training.order import check_processes
 from climlink.training.trajectory.rollout import Sequence
 from climlink.training.trajectory.sequences import TrajectoryBatches
@@ -58,18 +58,18 @@ class TrajectoryData(StageData):
         """Return what the mean loss of this process counts in the mean over processes: 1 where all
         have as many columns.
         """
-        rank, world = self.process
+        rank, world = self._process
         return len(range(rank, self._columns, world)) * world / self._columns
 
-    def train_dataloader(self) -> TrajectoryLoader | FirstSteps:
+    def train_dataloader(self) -> EpochLoader | FirstSteps:
         """Return the trajectories of the current epoch."""
-        rank, world = self.process
+        rank, world = self._process
         check_processes(self._columns, world)
-        loader = TrajectoryLoader(
-            self._batches, self.config.seed, self.epoch, rank=rank, world=world
+        return self._limited(
+            TrajectoryLoader(
+                self._batches, self._config.seed, self._epoch_of_run, rank=rank, world=world
+            )
         )
-        most = self.config.max_steps
-        return loader if most is None else FirstSteps(loader, most, self.epoch_of_stage)
 
 
 class TrajectoryLoader:

@@ -6,17 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from climlink.training.config import TrainingConfig
+from climlink.training.data import Batch
 from climlink.training.errors import TrainingError
 from climlink.training.losses import ColumnLoss
 from climlink.training.trajectory.rollout import MeanTendencyErrors, Rollout, Sequence
-from climlink.training.data import Batch
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 
 class TrajectoryLoss(nn.Module):
-    """The run's loss on errors along a trajectory, a mean over its steps: of a tendency the error of
-    the mean tendency since the start (MeanTendencyErrors).
-    """
+    """The stage's loss on errors along a trajectory (MeanTendencyErrors), a mean over its steps."""
 
     def __init__(self, config: TrainingConfig, emulator: WrappedEmulator, loss: ColumnLoss) -> None:
         """TrainingError for a loss or a contract that trajectories cannot have."""
@@ -48,7 +46,9 @@ class TrajectoryLoss(nn.Module):
         """
         for what, part in zip(("inputs", "outputs"), batch, strict=True):
             if not bool(torch.isfinite(part).all()):
-                return f"recorded {what} are not finite; check the store with climlink data describe"
+                return (
+                    f"recorded {what} are not finite; check the store with climlink data describe"
+                )
         cure = "begin with fewer steps, lower optimizer.learning_rate or set gradient_clip"
         with torch.no_grad():
             errors, outputs = self._rollout.errors(emulator, batch)
