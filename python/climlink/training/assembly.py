@@ -17,13 +17,15 @@ from climlink.packages.scripting import scripted
 from climlink.training.augment import Augmentation
 from climlink.training.auxiliary import require_auxiliary, with_auxiliary
 from climlink.training.checkpoint import CheckpointRecord, Progress
-from climlink.training.column_data import ColumnData
+from climlink.training.column_data import ColumnData, StageData
 from climlink.training.config import TrainingConfig
 from climlink.training.data import Encoder, HostOutputs, host_outputs
 from climlink.training.errors import TrainingError
 from climlink.training.features import with_features
 from climlink.training.losses import ColumnLoss
 from climlink.training.module import ColumnTraining
+from climlink.training.trajectory.data import TrajectoryData
+from climlink.training.trajectory.loss import TrajectoryLoss
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.normalization import output_scale
 from climlink.wrappers.recorded_statistics import difference_scale, training_ranges
@@ -38,7 +40,7 @@ class Stage:
     name: str
     start_from: str
     config: TrainingConfig
-    data: ColumnData
+    data: StageData
     begun: Progress
     """What is behind the run when it begins, as far as it is known beforehand."""
 
@@ -68,17 +70,21 @@ class Parts:
     def module(self, stage: Stage, best_skill: float | None) -> ColumnTraining:
         """Return a stage's Lightning module."""
         begun = stage.begun.model_copy(update={"best_skill": best_skill})
-        weights = self.store.target_weights
         return ColumnTraining(
             self.emulator,
             stage.config,
             self.record.model_copy(update={"progress": begun}),
-            ColumnLoss(stage.config.loss, self.emulator, self.host, weights),
-            Augmentation(stage.config.augment, self.emulator, self.host),
-            self.host,
+            self._objective(stage.config),
+            None
+            if stage.config.trajectory
+            else Augmentation(stage.config.augment, self.emulator, self.host),
             steps=stage.steps,
             epochs=stage.epochs,
         )
+
+    def _objective(self, config: TrainingConfig) -> ColumnLoss | TrajectoryLoss:
+        loss = ColumnLoss(config.loss, self.emulator, self.host, self.store.target_weights)
+        return TrajectoryLoss(config, self.emulator, loss) if config.trajectory else loss
 
 
 def assemble(config: TrainingConfig) -> Parts:
@@ -132,7 +138,8 @@ def _stages(
     starts = [s.start_from for s in run.stages] or ["last"]
     for number, config in enumerate(configs):
         begun = begun.model_copy(update={"stage": number})
-        data = ColumnData(encoder, config, first_epoch=begun.epochs)
+        kind = TrajectoryData if config.trajectory else ColumnData
+        data = kind(encoder, config, first_epoch=begun.epochs)
         stage = Stage(run.stage_names[number], starts[number], config, data, begun)
         yield stage
         behind = {"epochs": begun.epochs + stage.epochs, "steps": begun.steps + stage.steps}

@@ -17,7 +17,13 @@ from climlink.training.config import TrainingConfig
 from climlink.training.data import Encoder
 from climlink.training.data_config import MAIN, ValidationConfig
 from climlink.training.errors import TrainingError
-from climlink.training.loader import BlockReader, Blocks, ColumnLoader, FirstSteps
+from climlink.training.loader import (
+    BlockReader,
+    Blocks,
+    ColumnLoader,
+    EpochLoader,
+    FirstSteps,
+)
 from climlink.training.order import EpochOrder, check_processes
 from climlink.training.stores import FurtherStores
 from climlink.training.validation import HeldOut, HeldOutTimes
@@ -56,8 +62,11 @@ def split_times(
     return train[~chosen], train[chosen]
 
 
-class ColumnData(pl.LightningDataModule):
-    """Batches for Lightning, of the main store and of others that ``config.mix`` names."""
+class StageData(pl.LightningDataModule):
+    """The data of a stage, whatever its batches are: training times, and held-out ones in order."""
+
+    times: NDArray[np.int64]
+    held_out: NDArray[np.int64]
 
     def __init__(self, encoder: Encoder, config: TrainingConfig, *, first_epoch: int = 0) -> None:
         """``config`` is a stage's; ``first_epoch`` how many epochs the stages before it had."""
@@ -66,6 +75,56 @@ class ColumnData(pl.LightningDataModule):
         self._encoder = encoder
         self._config = config
         self.times, self.held_out = split_times(encoder.store, config.validation)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one epoch, the same for every process."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Let go of the columns in memory; they are read again when they are needed."""
+
+    def share_weight(self, batch: int) -> float:
+        """Return what the mean loss of this process counts in the mean over processes: 1 where all
+        have as many columns of a batch.
+        """
+        raise NotImplementedError
+
+    @property
+    def _process(self) -> tuple[int, int]:
+        """Number of this process, and of all."""
+        t = self.trainer
+        return (0, 1) if t is None else (t.global_rank, t.world_size)
+
+    def _epoch(self) -> int:
+        """Return how many epochs of the stage are behind it."""
+        return self.trainer.current_epoch if self.trainer is not None else 0
+
+    def _epoch_of_run(self) -> int:
+        return self._first_epoch + self._epoch()
+
+    def _limited(self, loader: EpochLoader) -> EpochLoader | FirstSteps:
+        """Return a loader that ends at the stage's ``max_steps``."""
+        most = self._config.max_steps
+        return loader if most is None else FirstSteps(loader, most, self._epoch)
+
+    def val_dataloader(self) -> list[DataLoader[HeldOut]]:
+        """Return the held-out times in order, each in one process, or nothing."""
+        if self.held_out.size == 0:
+            return []
+        rank, world = self._process
+        times = HeldOutTimes(
+            self._encoder.store, self._encoder.contract, self.held_out, rank=rank, world=world
+        )
+        return [DataLoader(times, batch_size=None)]
+
+
+class ColumnData(StageData):
+    """Batches for Lightning, of the main store and of others that ``config.mix`` names."""
+
+    def __init__(self, encoder: Encoder, config: TrainingConfig, *, first_epoch: int = 0) -> None:
+        """``config`` is a stage's; ``first_epoch`` how many epochs the stages before it had."""
+        super().__init__(encoder, config, first_epoch=first_epoch)
         further = FurtherStores(config, encoder, self.held_out)
         self._digests = further.digests
         sets = {name: (e, further.times[name]) for name, e in further.encoders.items()}
@@ -112,15 +171,6 @@ class ColumnData(pl.LightningDataModule):
         size = int(np.diff(self._order.bounds)[batch])
         return self._order.share(batch, rank, world) * world / size
 
-    @property
-    def _process(self) -> tuple[int, int]:
-        """Number of this process, and of all."""
-        t = self.trainer
-        return (0, 1) if t is None else (t.global_rank, t.world_size)
-
-    def _epoch(self) -> int:
-        return self.trainer.current_epoch if self.trainer is not None else 0
-
     def state_dict(self) -> dict[str, Any]:
         """Return the digests of the further stores and of the packages that label them."""
         return {"digests": self._digests}
@@ -135,26 +185,9 @@ class ColumnData(pl.LightningDataModule):
                 "was when the run began; restore it or start a new run"
             )
 
-    def train_dataloader(self) -> ColumnLoader | FirstSteps:
+    def train_dataloader(self) -> EpochLoader | FirstSteps:
         """Return shuffled batches of the current epoch."""
         rank, world = self._process
         check_processes(self._config.batch_size, world)
-        loader = ColumnLoader(
-            self._reader,
-            self._order,
-            lambda: self._first_epoch + self._epoch(),
-            rank=rank,
-            world=world,
-        )
-        most = self._config.max_steps
-        return loader if most is None else FirstSteps(loader, most, self._epoch)
-
-    def val_dataloader(self) -> list[DataLoader[HeldOut]]:
-        """Return the held-out times in order, each in one process, or nothing."""
-        if self.held_out.size == 0:
-            return []
-        rank, world = self._process
-        times = HeldOutTimes(
-            self._encoder.store, self._encoder.contract, self.held_out, rank=rank, world=world
-        )
-        return [DataLoader(times, batch_size=None)]
+        loader = ColumnLoader(self._reader, self._order, self._epoch_of_run, rank=rank, world=world)
+        return self._limited(loader)

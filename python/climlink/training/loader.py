@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -204,12 +204,20 @@ def cut(pools: Iterable[Batch], sizes: Iterable[int], skipped: int) -> Iterator[
         yield parts[0] if len(parts) == 1 else join(parts)
 
 
+class EpochLoader(Protocol):
+    """Gives the batches of an epoch, whose number it knows."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
 class FirstSteps:
     """A loader's batches up to a number of steps in all; its epochs have no fixed length."""
 
-    def __init__(self, loader: ColumnLoader, steps: int, epoch: Callable[[], int]) -> None:
+    def __init__(self, loader: EpochLoader, steps: int, epoch: Callable[[], int]) -> None:
         """``epoch`` counts the epochs that this loader has given, from 0."""
         self._loader, self._steps, self._epoch = loader, steps, epoch
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         return islice(self._loader, max(0, self._steps - self._epoch() * len(self._loader)))

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from climlink.data.competition import Weights, counted
 from climlink.training.auxiliary import AuxiliaryLoss
+from climlink.training.blame import blame
 from climlink.training.data import Batch, HostOutputs
 from climlink.training.errors import TrainingError
 from climlink.training.loss_config import LossConfig
@@ -125,7 +126,7 @@ class ColumnLoss(nn.Module):
         than the competition's.
         """
         super().__init__()
-        self._config = config
+        self._config, self._batches = config, host
         self._check(emulator, host)
         contract = emulator.contract
         own, values = contract.network_outputs, contract.network_outputs.of_role("value")
@@ -180,6 +181,10 @@ class ColumnLoss(nn.Module):
         """Return the loss, a scalar, of an emulator for a batch of columns."""
         rows, confidence = emulator.network_rows(batch.inputs)
         return self.of_rows(emulator, rows, confidence, batch)
+
+    def blame(self, emulator: WrappedEmulator, batch: Batch) -> str:
+        """Return, for people, why the loss of a batch is not finite."""
+        return blame(emulator, batch, self._batches)
 
     def of_rows(
         self, emulator: WrappedEmulator, rows: Tensor, confidence: Tensor, batch: Batch

@@ -8,19 +8,21 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from climlink.training.augment import step_generator
-from climlink.training.blame import blame
+from climlink.training.augment import Augmentation, step_generator
 from climlink.training.checkpoint import CheckpointRecord, Progress, attach_record
 from climlink.training.config import TrainingConfig
-from climlink.training.data import Batch, HostOutputs
+from climlink.training.data import Batch
 from climlink.training.errors import TrainingError
+from climlink.training.losses import ColumnLoss
 from climlink.training.optimizer_config import OptimizerConfig
 from climlink.training.processes import gathered
 from climlink.training.schedule import RateSchedule
 from climlink.training.scores import SKILL, RunningScores
+from climlink.training.trajectory.loss import TrajectoryLoss
+from climlink.training.trajectory.rollout import Sequence
 from climlink.training.validation import HeldOut
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
@@ -31,8 +33,9 @@ class ColumnTraining(pl.LightningModule):
     """A WrappedEmulator in one stage of training. Its state_dict is the emulator's, under
     ``emulator.``.
 
-    ``objective(emulator, batch)`` gives the loss of a process's columns, a mean over them;
-    ``augment(batch, generator)`` is applied before it. The data module's ``share_weight(batch
+    ``objective(emulator, batch)`` gives the loss of a process's columns, a mean over them, and
+    ``objective.blame(emulator, batch)`` says why one is not finite; ``augment(batch, generator)``
+    is applied before it. The data module's ``share_weight(batch
     number)`` is what the process's mean counts in the mean over all processes.
     """
 
@@ -41,9 +44,8 @@ class ColumnTraining(pl.LightningModule):
         emulator: WrappedEmulator,
         config: TrainingConfig,
         record: CheckpointRecord,
-        objective: nn.Module,
-        augment: nn.Module,
-        host: HostOutputs,
+        objective: ColumnLoss | TrajectoryLoss,
+        augment: Augmentation | None,
         *,
         steps: int,
         epochs: int,
@@ -59,7 +61,6 @@ class ColumnTraining(pl.LightningModule):
         self.best_skill = record.progress.best_skill
         self._record = record
         self.augment = augment
-        self._host = host
         contract = emulator.contract
         self._scores = RunningScores(contract.outputs.of_role("value"), contract.pruned_levels)
         self._losses: list[Tensor] = []
@@ -83,25 +84,26 @@ class ColumnTraining(pl.LightningModule):
         self._losses, self._values = [], None
         self._scores.reset()
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Batch | Sequence, batch_idx: int) -> None:
         """Set the learning rate, and the random numbers of the batch."""
         self.schedule.before(self.global_step)
         torch.manual_seed(self._generator(batch_idx).initial_seed() ^ 1)  # not those of augment
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch | Sequence, batch_idx: int) -> Tensor:
         """Return the loss of a batch; TrainingError if it is not finite."""
-        batch = self.augment(batch, self._generator(batch_idx))
+        if self.augment is not None:
+            batch = self.augment(batch, self._generator(batch_idx))
         loss: Tensor = self.objective(self.emulator, batch)
         if not bool(torch.isfinite(loss)):
             where = f"epoch {self.progress.epochs}, batch {batch_idx + 1}"
-            why = blame(self.emulator, batch, self._host)
+            why = self.objective.blame(self.emulator, batch)
             raise TrainingError(f"the loss is {float(loss.detach())} in {where}: {why}")
         # Gradients are averaged over processes, which may have different numbers of columns.
         loss = loss * self.trainer.datamodule.share_weight(batch_idx)  # type: ignore[attr-defined]
         self._losses.append(loss.detach())
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Batch | Sequence, batch_idx: int) -> None:
         """Advance a schedule that goes by steps."""
         self.schedule.after_batch(self.global_step - 1)
 

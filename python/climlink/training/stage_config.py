@@ -10,6 +10,7 @@ from climlink.config import StrictModel
 from climlink.training.augment_config import AugmentConfig
 from climlink.training.loss_config import LossConfig
 from climlink.training.optimizer_config import AveragingConfig, OptimizerConfig, ScheduleConfig
+from climlink.training.trajectory.config import TrajectoryConfig
 
 STAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -22,6 +23,10 @@ class StageSettings(StrictModel):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     averaging: AveragingConfig = Field(default_factory=AveragingConfig)
+    trajectory: TrajectoryConfig | None = Field(
+        default=None,
+        description="train through recorded consecutive steps instead of single ones",
+    )
     mix: dict[str, float] = Field(
         default_factory=dict,
         description="relative number of columns per epoch, by name of a store; main is the run's "
@@ -50,6 +55,13 @@ class StageSettings(StrictModel):
         description="epochs, the newest, whose checkpoints stay as epoch_<n>.ckpt beside last.ckpt "
         "and best.ckpt",
     )
+
+    def keys_without_trajectories(self) -> list[str]:
+        """Return the keys that are set and mean nothing to a stage of trajectories."""
+        if self.trajectory is None:
+            return []
+        augmented = self.augment != AugmentConfig()
+        return [key for key, is_set in (("augment", augmented), ("mix", bool(self.mix))) if is_set]
 
 
 class StageConfig(StageSettings):

@@ -37,7 +37,7 @@ from climlink.training.checkpoint import (
     load_weights,
     read_checkpoint,
 )
-from climlink.training.column_data import ColumnData
+from climlink.training.column_data import StageData
 from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
 from climlink.training.module import ColumnTraining
@@ -170,7 +170,7 @@ def _trainer(
 
 
 def _fit(
-    trainer: pl.Trainer, module: ColumnTraining, data: ColumnData, resume_from: Path | None
+    trainer: pl.Trainer, module: ColumnTraining, data: StageData, resume_from: Path | None
 ) -> None:
     """Hand a stage to Lightning."""
     _check_batch_norm(trainer, module)
