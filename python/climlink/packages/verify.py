@@ -192,7 +192,9 @@ def verify(
         if progress is not None:
             progress(name)
         try:
-            outputs[name] = _checked(ROUTES[name](package, x), (len(x), package.manifest.n_output), name)
+            outputs[name] = _checked(
+                ROUTES[name](package, x), (len(x), package.manifest.n_output), name
+            )
         except NotBuiltError as error:
             failed[name] = RouteResult(name, {}, usual, missing=str(error))
         except (ClimlinkError, RuntimeError, OSError) as error:

@@ -201,9 +201,9 @@ class TrainingConfig(StageSettings):
             if settings.averaging.kind != "none" and self.precision == "bf16-true":
                 wrong = "averages need weights in float32"
                 yield (*where, "averaging"), f"{wrong}: use precision bf16-mixed"
-            for key in settings.keys_without_trajectories():
+            for unused in settings.keys_without_trajectories():
                 wrong = "a trajectory is made of recorded columns of one store"
-                yield (*where, key), f"{wrong}: leave {key} out of its stage"
+                yield (*where, unused), f"{wrong}: leave {unused} out of its stage"
             if settings.schedule.name == PLATEAU and unscored:
                 wrong = f"{PLATEAU} watches held-out times, and validation.source is none"
                 yield (*where, "schedule"), f"{wrong}: set it to cut or store"

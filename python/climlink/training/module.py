@@ -4,7 +4,7 @@ holds besides weights.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 import torch
@@ -16,12 +16,10 @@ from climlink.training.checkpoint import CheckpointRecord, Progress, attach_reco
 from climlink.training.config import TrainingConfig
 from climlink.training.data import Batch
 from climlink.training.errors import TrainingError
-from climlink.training.losses import ColumnLoss
 from climlink.training.optimizer_config import OptimizerConfig
 from climlink.training.processes import gathered
 from climlink.training.schedule import RateSchedule
 from climlink.training.scores import SKILL, RunningScores
-from climlink.training.trajectory.loss import TrajectoryLoss
 from climlink.training.trajectory.rollout import Sequence
 from climlink.training.validation import HeldOut
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
@@ -29,14 +27,22 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 _SCHEDULE = "rate_schedule"
 
 
+class Objective(Protocol):
+    """What a stage minimizes over the batches that its data gives."""
+
+    def __call__(self, emulator: WrappedEmulator, batch: Any) -> Tensor:
+        """Return the loss of a process's columns, a mean over them."""
+
+    def blame(self, emulator: WrappedEmulator, batch: Any) -> str:
+        """Return, for people, why the loss of a batch is not finite."""
+
+
 class ColumnTraining(pl.LightningModule):
     """A WrappedEmulator in one stage of training. Its state_dict is the emulator's, under
     ``emulator.``.
 
-    ``objective(emulator, batch)`` gives the loss of a process's columns, a mean over them, and
-    ``objective.blame(emulator, batch)`` says why one is not finite; ``augment(batch, generator)``
-    is applied before it. The data module's ``share_weight(batch
-    number)`` is what the process's mean counts in the mean over all processes.
+    ``augment(batch, generator)`` is applied before the objective. The data module's
+    ``share_weight(batch number)`` is what the process's mean counts in the mean over all processes.
     """
 
     def __init__(
@@ -44,7 +50,7 @@ class ColumnTraining(pl.LightningModule):
         emulator: WrappedEmulator,
         config: TrainingConfig,
         record: CheckpointRecord,
-        objective: ColumnLoss | TrajectoryLoss,
+        objective: Objective,
         augment: Augmentation | None,
         *,
         steps: int,
@@ -93,7 +99,7 @@ class ColumnTraining(pl.LightningModule):
         """Return the loss of a batch; TrainingError if it is not finite."""
         if self.augment is not None:
             batch = self.augment(batch, self._generator(batch_idx))
-        loss: Tensor = self.objective(self.emulator, batch)
+        loss = self.objective(self.emulator, batch)
         if not bool(torch.isfinite(loss)):
             where = f"epoch {self.progress.epochs}, batch {batch_idx + 1}"
             why = self.objective.blame(self.emulator, batch)
