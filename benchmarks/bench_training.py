@@ -214,7 +214,7 @@ def memory(arguments: argparse.Namespace) -> Iterator[tuple[int, int, int]]:
     """Yield times, columns and MiB of processes of their own."""
     for times in (2, 8):
         command = [sys.executable, __file__, str(arguments.store), "--times", str(times)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
         columns, mebibytes = map(int, done.stdout.split())
         yield times, columns, mebibytes
 

@@ -223,26 +223,6 @@ std::string path_text(const py::object& path) {
   return py::module_::import("os").attr("fsencode")(path).cast<std::string>();
 }
 
-py::bytes read_file(const std::string& path) {
-  void* bytes = nullptr;
-  int64_t size = 0;
-  {
-    const py::gil_scoped_release release;
-    check_later = climlink_read_file(path.c_str(), &bytes, &size);
-  }
-  return taken(bytes, size);
-}
-
-py::bytes read_file(const std::string& path) {
-  void* bytes = nullptr;
-  int64_t size = 0;
-  {
-    const py::gil_scoped_release release;
-    check_later = climlink_read_file(path.c_str(), &bytes, &size);
-  }
-  return taken(bytes, size);
-}
-
 // Accepts str, bytes and os.PathLike, which std::variant alone would not.
 std::variant<py::bytes, std::string> source_of(const py::object& source) {
   if (py::isinstance<py::bytes>(source)) return source.cast<py::bytes>();
@@ -316,8 +296,6 @@ stands for the default. level_count and time_step_s (s) are the host's claims, 0
 checks the digest, the manifest and the claims before anything is deserialized, loads and freezes
 the graph, and replays the golden columns. constraints_off names constraints of the manifest that
 this run leaves out; the golden columns are replayed with all of them on.
-A package is code: one whose graph does more than compute is refused before it acts, unless trust_code is true.
-A package is code: one whose graph does more than compute is refused before it acts, unless trust_code is true.
 A package is code: one whose graph does more than compute is refused before it acts, unless
 trust_code is true.
 Use it from one thread at a time.)";
