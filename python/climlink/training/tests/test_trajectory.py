@@ -165,6 +165,25 @@ def test_one_step_is_the_error_of_a_single_step(
         )
 
 
+def test_later_steps_are_scored_by_the_mean_tendency(
+    store: ColumnStore, emulator: WrappedEmulator
+) -> None:
+    sequence = read_sequence(store, emulator.contract, range(3))
+    rollout = Rollout(emulator.contract)
+    with torch.no_grad():
+        errors, outputs = rollout.errors(emulator, sequence)
+    rows = MeanTendencyErrors(rollout, emulator)(errors[2], outputs[2] - sequence.outputs[2], 3)
+    own, inputs = emulator.contract.network_outputs, emulator.contract.inputs
+    scale = emulator.normalization.output_scale
+    liquid, ice = (errors[2][:, inputs.slice(f"state_q000{k}")] for k in (2, 3))
+    for name, error in (
+        ("ptend_v", errors[2][:, inputs.slice("state_v")]),
+        ("ptend_qn", liquid + ice),
+    ):
+        expected = error / (3 * _STEP_S) / scale[own.slice(name)]
+        torch.testing.assert_close(rows[:, own.slice(name)], expected.to(torch.float32))
+
+
 def test_runs_end_at_gaps(store: ColumnStore) -> None:
     runs = consecutive_runs(store, np.arange(8))
     assert [r.tolist() for r in runs] == [[0, 1, 2, 3, 4], [5, 6, 7]]
