@@ -130,7 +130,7 @@ def _untrained_source(
         hybrid=store.hybrid,
         pruned_levels=15,
         normalization=NormalizationConfig(),
-        constraints=[ConstraintEntry(name=n) for n in CONSTRAINTS if n != "output_mask"],
+        constraints=[ConstraintEntry(name=n) for n, r in CONSTRAINTS.items() if r.by_default],
     )
     statistics = compute_statistics(store, split="train")
     torch.manual_seed(7)

@@ -42,7 +42,8 @@ from climlink.online.case import load_case
 from climlink.packages.export import export_run
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import RECORD_FILE
-from climlink.training.config import ArchitectureConfig, TrainingConfig
+from climlink.training.architecture_config import ArchitectureConfig
+from climlink.training.config import TrainingConfig
 from climlink.training.run import train
 
 PERTURBATION_K = 0.01  # far below what weather makes of it in days

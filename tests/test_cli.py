@@ -32,6 +32,7 @@ COMMANDS = [
     ["inspect"],
     ["verify"],
     ["online", "run"],
+    *(["ensemble", c] for c in ("mean", "stack", "weights", "refine", "checkpoints", "score")),
     ["evaluate", "offline"],
     ["evaluate", "online"],
     ["evaluate", "stability"],

@@ -24,9 +24,11 @@ from climlink.online.case import load_case
 from climlink.online.replay import ReplayConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-OF_THE_USER = {"CASE", "CONFIG", "MATRIX"}  # place-holders of usage lines
+OF_THE_USER = {"CASE", "CONFIG", "FILE", "MATRIX", "SPLIT"}  # place-holders of usage lines
 _NAMED = re.compile(
-    r"climlink (?:(?P<training>train)|(?P<cases>online run|e3sm case)) (?P<given>[\w./-]+)"
+    r"climlink train --matrix (?P<ensembles>[\w./-]+)"
+    r"|climlink (?:(?P<training>train)|(?P<cases>online run|e3sm case)) (?P<given>[\w./-]+)"
+    r"(?![\w./=-])"  # key=value is a setting
     r"|(?P<splits>--split) (?P<split>[\w./-]+)|(?P<comparisons>--matrix) (?P<matrix>[\w./-]+)"
 )
 
@@ -49,8 +51,9 @@ def documented() -> list[tuple[str, str]]:
     found = set()
     for path in files:
         for match in _NAMED.finditer(path.read_text(encoding="utf-8")):
-            kind = next(k for k in ("training", "cases", "splits", "comparisons") if match[k])
-            given = match["given"] or match["split"] or match["matrix"]
+            kinds = ("ensembles", "training", "cases", "splits", "comparisons")
+            kind = next(k for k in kinds if match[k])
+            given = match["given"] or match["split"] or match["matrix"] or match["ensembles"]
             own = (
                 given.endswith(".yaml")
                 or given in OF_THE_USER
@@ -68,6 +71,8 @@ def test_documented_commands_name_shipped_configurations(elsewhere: Path) -> Non
         ("cases", "aquaplanet"),
         ("splits", "climsim_sample"),
         ("comparisons", "aquaplanet"),
+        ("ensembles", "published90"),
+        ("training", "published"),
     } <= set(named)
     for kind, name in named:
         assert find_configuration(kind, name).is_file(), (kind, name)
@@ -125,7 +130,11 @@ def test_paths_of_an_own_case_are_beside_it(
             "aquaplant",
             r"no case 'aquaplant'; shipped: aquaplanet, .*did you mean 'aquaplanet'",
         ),
-        ("training", "unet", r"no training configuration 'unet'; shipped: mlp, "),
+        (
+            "training",
+            "unet",
+            r"no training configuration 'unet'; shipped: leap_10_conv_transformer, ",
+        ),
         (
             "cases",
             "sim_configs/cases/aquaplanet.yaml",

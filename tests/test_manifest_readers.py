@@ -106,6 +106,7 @@ def _unread(path: Place) -> bool:
         "normalization",
         "constants",
         "architecture",
+        "training_distribution",
     }
     if path[0] in descriptive | {"operators", "provenance", "training_ranges"} or path[:2] == (
         "golden",

@@ -4,7 +4,7 @@ variables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,16 @@ from climlink.wrappers.variable_sets import VariableSet
 
 @dataclass(frozen=True)
 class ColumnShape:
-    """How many channels a network reads and writes, and on how many levels."""
+    """How many channels a network reads and writes, and on how many levels; ``output_names``, where
+    known, are those of the profiles, then of the scalars.
+    """
 
     profile_inputs: int
     scalar_inputs: int
     profile_outputs: int
     scalar_outputs: int
     level_count: int
+    output_names: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ class ColumnEmulator(nn.Module):
 
     ``forward(profiles [batch, channel, level], scalars [batch, channel])`` returns ``(profiles,
     scalars, confidence)`` of shapes ``[batch, profile_outputs, level]``, ``[batch,
-    scalar_outputs]`` and ``[batch, n]``, where n is the packed number of outputs for a network with
-    a confidence head and 0 for one without. Columns are independent: a column's result may not
-    depend on its batch.
+    scalar_outputs]`` and ``[batch, n]``: the confidence of all profiles, level by level, then of
+    all scalars, for a network that has one, and n = 0 for one without. Columns are independent: a
+    column's result may not depend on its batch.
     """
 
     # Without an annotation: TorchScript cannot read the annotations of a class whose module
@@ -80,8 +83,8 @@ class RowNetwork(nn.Module):
     ``torch.jit.script``.
 
     ``forward(rows [batch, n_network_input])`` returns ``(rows [batch, n_network_output],
-    confidence)``, confidence as a ColumnEmulator gives it. Carried state stands last in both rows,
-    with scale 1.
+    confidence)``: one confidence per value in the order of the row, or none. Carried state stands
+    last in both rows, with scale 1.
     """
 
     has_confidence = False

@@ -11,6 +11,7 @@ VIRTUAL_FACTOR = (
 )  # Rv/Rd - 1 from the molecular weights of dry air and water, kg/kmol
 LATENT_HEAT_VAPORIZATION = 2.501e6  # J/kg
 LATENT_HEAT_FUSION = 3.337e5  # J/kg
+STEFAN_BOLTZMANN = 5.67e-8  # W/m2/K4
 WATER_DENSITY = 1000.0  # kg/m3, of precipitation rates in m/s; not in the graph
 
 RECORDED = {
@@ -20,5 +21,6 @@ RECORDED = {
     "virtual_temperature_factor": VIRTUAL_FACTOR,
     "latent_heat_vaporization_j_kg": LATENT_HEAT_VAPORIZATION,
     "latent_heat_fusion_j_kg": LATENT_HEAT_FUSION,
+    "stefan_boltzmann_w_m2_k4": STEFAN_BOLTZMANN,
 }
 """What the manifest records, with units in the names."""

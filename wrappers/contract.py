@@ -17,6 +17,7 @@ from climlink.wrappers.layout import (
     Size,
     Strict,
     VariableLayout,
+    check_network_rows,
     check_rows,
 )
 from climlink.wrappers.manifest import (
@@ -102,6 +103,7 @@ class EmulatorContract(Strict):
             if layout is not self.input_layout and places != sorted(places):
                 raise ValueError(f"carried variables must stand last in set {layout.set!r}")
         check_rows(self.input_layout, self.output_layout, self.carried)
+        check_network_rows(self.network_input_layout, self.network_output_layout)
         for host, network in ((layouts[0], layouts[2]), (layouts[1], layouts[3])):
             if [v.name for v in host.of_role("carried")] != [
                 v.name for v in network.of_role("carried")
@@ -170,7 +172,12 @@ class EmulatorContract(Strict):
                 "network on rows"
             )
         return ColumnShape(
-            len(i.profiles), len(i.scalars), len(o.profiles), len(o.scalars), self.level_count
+            len(i.profiles),
+            len(i.scalars),
+            len(o.profiles),
+            len(o.scalars),
+            self.level_count,
+            tuple(v.name for v in (*o.profiles, *o.scalars)),
         )
 
     @classmethod

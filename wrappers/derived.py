@@ -2,17 +2,25 @@
 
 A field is either one of the host's variables or follows from them: pressure from surface pressure
 and the hybrid coefficients, relative humidity from T, q and p (or the reverse, where the host sends
-RH), total cloud as liquid plus ice, the liquid fraction from T.
+RH), total cloud as liquid plus ice, the liquid fraction from T, and so on.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.features import StaticEnergy, represent
-from climlink.wrappers.thermodynamics import liquid_fraction, relative_humidity, specific_humidity
+from climlink.wrappers.surface_fluxes import NormalizedLatentHeat, NormalizedSensibleHeat
+from climlink.wrappers.thermodynamics import (
+    liquid_fraction,
+    relative_humidity,
+    saturation_pressure,
+    specific_humidity,
+)
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.variables import Variable, variable
 from climlink.wrappers.vertical import HybridCoordinate, PressureLevels
@@ -30,6 +38,7 @@ _PRESSURE_FIELDS = (
     "state_q0001",
     "moist_static_energy_excess",
     "parcel_buoyancy",
+    "normalized_LHFLX",
 )
 """Fields that are made with the pressure at midpoints or interfaces."""
 
@@ -76,6 +85,51 @@ class LiquidFraction(nn.Module):
         return liquid_fraction(self.temperature(x))
 
 
+class SaturationPressure(nn.Module):
+    """Saturation vapour pressure from temperature."""
+
+    def __init__(self, host: VariableSet) -> None:
+        super().__init__()
+        self.temperature = HostField(host, "state_t")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return saturation vapour pressure [batch, level] in Pa."""
+        return saturation_pressure(self.temperature(x))
+
+
+class IceFraction(nn.Module):
+    """Ice fraction of the cloud that is there; where there is none, that of new cloud at this
+    temperature.
+    """
+
+    def __init__(self, host: VariableSet) -> None:
+        super().__init__()
+        self.temperature = HostField(host, "state_t")
+        self.liquid = HostField(host, "state_q0002")
+        self.ice = HostField(host, "state_q0003")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the fraction [batch, level], 0 to 1."""
+        ice = self.ice(x).clamp(min=0.0)
+        cloud = ice + self.liquid(x).clamp(min=0.0)
+        clear = cloud <= 0.0
+        fraction = ice / torch.where(clear, torch.ones_like(cloud), cloud)
+        return torch.where(clear, 1.0 - liquid_fraction(self.temperature(x)), fraction)
+
+
+class WindSpeed(nn.Module):
+    """Horizontal wind speed."""
+
+    def __init__(self, host: VariableSet) -> None:
+        super().__init__()
+        self.zonal = HostField(host, "state_u")
+        self.meridional = HostField(host, "state_v")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return sqrt(u^2 + v^2) [batch, level] in m/s."""
+        return torch.hypot(self.zonal(x), self.meridional(x))
+
+
 class Pressure(nn.Module):
     """Midpoint pressure from surface pressure."""
 
@@ -117,6 +171,15 @@ class SpecificHumidity(nn.Module):
         return specific_humidity(self.temperature(x), self.humidity(x), self.pressure(x))
 
 
+_OF_HOST: dict[str, Callable[[VariableSet], nn.Module]] = {
+    "liq_partition": LiquidFraction,
+    "saturation_pressure": SaturationPressure,
+    "ice_fraction": IceFraction,
+    "wind_speed": WindSpeed,
+}
+"""Fields that follow from what the host sends and need no pressure."""
+
+
 def field_module(wanted: Variable, host: VariableSet, hybrid: HybridCoordinate | None) -> nn.Module:
     """Return the module that gives one field from host rows; ContractError if the set cannot supply
     it.
@@ -129,8 +192,10 @@ def field_module(wanted: Variable, host: VariableSet, hybrid: HybridCoordinate |
         return represent(wanted, base.units, field_module(base, host, hybrid))
     if name in _SUMS:
         return CloudSum(host, *_SUMS[name])
-    if name == "liq_partition":
-        return LiquidFraction(host)
+    if name in _OF_HOST:
+        return _OF_HOST[name](host)
+    if name == "normalized_SHFLX":
+        return NormalizedSensibleHeat(*_parts(host, hybrid, "pbuf_SHFLX", "cam_in_LWUP", "state_t"))
     if name in _PRESSURE_FIELDS:
         return _of_pressure(name, host, hybrid)
     raise ContractError(
@@ -151,17 +216,23 @@ def _of_pressure(name: str, host: VariableSet, hybrid: HybridCoordinate | None) 
     if name == "state_q0001" and "state_rh" in host:
         return SpecificHumidity(host, hybrid)
     if name in _STATIC_ENERGIES:
-        parts = (
-            field_module(variable(part), host, hybrid)
-            for part in ("state_t", "state_q0001", "state_ps")
-        )
-        temperature, humidity, pressure = parts
+        temperature, humidity, pressure = _parts(host, hybrid, "state_t", "state_q0001", "state_ps")
         return StaticEnergy(
             temperature, humidity, pressure, hybrid, saturated=_STATIC_ENERGIES[name]
         )
+    if name == "normalized_LHFLX":
+        flux, longwave, humidity, pressure = _parts(
+            host, hybrid, "pbuf_LHFLX", "cam_in_LWUP", "state_q0001", "state_ps"
+        )
+        return NormalizedLatentHeat(flux, longwave, humidity, pressure, hybrid)
     raise ContractError(
         f"input set {host.name!r} neither holds {name!r} nor what it is derived from"
     )
+
+
+def _parts(host: VariableSet, hybrid: HybridCoordinate | None, *names: str) -> list[nn.Module]:
+    """Return the modules of the fields that another is made from."""
+    return [field_module(variable(name), host, hybrid) for name in names]
 
 
 def _check_levels(host: VariableSet, hybrid: HybridCoordinate | None) -> None:

@@ -1,5 +1,5 @@
 """Network inputs made inside the graph from other fields, in physical units, float64: logarithms,
-steps between levels, moist energies.
+differences between levels, moist energies.
 
 A representation ``name@log10`` and its kin wrap the module that gives ``name``; their statistics
 are those of the feature itself. (The representations ``variable``, ``log`` and ``exponential`` are
@@ -22,6 +22,13 @@ LOG_FLOORS = {"kg/kg": 1e-9, "m": 1e-4}
 """What is added before a logarithm, by units: below it a water species or a snow depth does
 nothing.
 """
+
+GAS_LOG_FLOOR = 1e-12
+"""kg/kg: the same for trace gases, a hundredth of the least methane of eight years of ClimSim
+(1.8e-10).
+"""
+
+TRACE_GASES = ("pbuf_ozone", "pbuf_CH4", "pbuf_N2O")
 
 SATURATED_HUMIDITY_LIMIT = 0.05
 """kg/kg: upper limit of saturated humidity; aloft, where p < es, the formula has no meaning."""
@@ -46,16 +53,31 @@ class Log10(nn.Module):
 
 
 class Step(nn.Module):
-    """Difference between a level and the one above it; zero on the top level."""
+    """Difference between a level and one above it; zero where there is none."""
+
+    def __init__(self, field: nn.Module, levels: int = 1) -> None:
+        super().__init__()
+        self.field = field
+        self.levels: int = levels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return field[k] - field[k-levels] [batch, level]."""
+        value, n = self.field(x), self.levels
+        return torch.cat([torch.zeros_like(value[:, :n]), value[:, n:] - value[:, :-n]], dim=1)
+
+
+class SecondStep(nn.Module):
+    """Difference between a level's step and that of the level above; zero on the two top levels."""
 
     def __init__(self, field: nn.Module) -> None:
         super().__init__()
         self.field = field
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return field[k] - field[k-1] [batch, level]."""
+        """Return field[k] - 2 field[k-1] + field[k-2] [batch, level]."""
         value = self.field(x)
-        return torch.cat([torch.zeros_like(value[:, :1]), value[:, 1:] - value[:, :-1]], dim=1)
+        second = value[:, 2:] - 2.0 * value[:, 1:-1] + value[:, :-2]
+        return torch.cat([torch.zeros_like(value[:, :2]), second], dim=1)
 
 
 class NotPositive(nn.Module):
@@ -134,16 +156,19 @@ def represent(variable: Variable, units: str, field: nn.Module) -> nn.Module:
     if it has no meaning there.
     """
     if variable.representation == "log10":
-        if units not in LOG_FLOORS:
+        floor = GAS_LOG_FLOOR if variable.base_name in TRACE_GASES else LOG_FLOORS.get(units)
+        if floor is None:
             raise ContractError(
                 f"{variable.name}: log10 needs a variable in {' or '.join(LOG_FLOORS)}, not in "
                 f"{units}"
             )
-        return Log10(field, LOG_FLOORS[units])
-    if variable.representation == "step":
+        return Log10(field, floor)
+    if variable.representation in ("step", "step2", "second_step"):
         if not variable.is_profile:
             raise ContractError(f"{variable.name}: a scalar has no step between levels")
-        return Step(field)
+        if variable.representation == "second_step":
+            return SecondStep(field)
+        return Step(field, 2 if variable.representation == "step2" else 1)
     if variable.representation == "not_positive":
         return NotPositive(field)
     if variable.representation == "unfilled":

@@ -25,14 +25,19 @@ MOST_DIMS = 3
 WIDEST_ROW = 2_000_000_000
 """Values of a row: beyond this a 32-bit count overflows."""
 
-Role = Literal["value", "confidence", "carried", "start"]
-"""What a variable is in its row: a quantity, the confidence of one, carried state, or the mark of
-the first step.
+Role = Literal["value", "confidence", "auxiliary", "carried", "start"]
+"""What a variable is in its row: a quantity, the confidence of one, what a network predicts for its
+training's sake only, carried state, or the mark of the first step.
 """
 
 INPUT_ROLES: tuple[Role, ...] = ("value", "carried", "start")
 OUTPUT_ROLES: tuple[Role, ...] = ("value", "confidence", "carried")
 """In the order in which they stand in an output row."""
+
+NETWORK_OUTPUT_ROLES: tuple[Role, ...] = ("value", "confidence", "auxiliary", "carried")
+"""In the order in which they stand in a network's output row: a host never receives the auxiliary
+ones.
+"""
 
 
 class Strict(BaseModel):
@@ -141,14 +146,7 @@ def check_rows(inputs: VariableLayout, outputs: VariableLayout, carried: list[Ca
     together.
     """
     _check_roles(inputs, INPUT_ROLES)
-    _check_roles(outputs, OUTPUT_ROLES)
-    places = [OUTPUT_ROLES.index(v.role) for v in outputs.variables]
-    if places != sorted(places):
-        raise ValueError(f"outputs must stand in the order {', '.join(OUTPUT_ROLES)}")
-    if places[0] != 0:
-        raise ValueError(
-            "outputs must begin with a value: there is nothing but confidence or carried state"
-        )
+    _check_output_order(outputs, OUTPUT_ROLES)
     starts = [v for v in inputs.variables if v.role == START or v.name == START]
     if bool(carried) != bool(starts):
         raise ValueError(
@@ -161,6 +159,25 @@ def check_rows(inputs: VariableLayout, outputs: VariableLayout, carried: list[Ca
             f"{START!r} must be one input without dims, in units '1', of role {START!r}"
         )
     _check_pairs(inputs, outputs, carried)
+
+
+def check_network_rows(inputs: VariableLayout, outputs: VariableLayout) -> None:
+    """Raise ValueError unless a network reads what a host may send, and gives values, then
+    auxiliary ones, then carried state.
+    """
+    _check_roles(inputs, INPUT_ROLES)
+    _check_output_order(outputs, NETWORK_OUTPUT_ROLES)
+
+
+def _check_output_order(outputs: VariableLayout, allowed: tuple[Role, ...]) -> None:
+    _check_roles(outputs, allowed)
+    places = [allowed.index(v.role) for v in outputs.variables]
+    if places != sorted(places):
+        raise ValueError(f"outputs must stand in the order {', '.join(allowed)}")
+    if places[0] != 0:
+        raise ValueError(
+            f"outputs must begin with a value: there is nothing but {', '.join(allowed[1:])}"
+        )
 
 
 def _check_roles(layout: VariableLayout, allowed: tuple[Role, ...]) -> None:

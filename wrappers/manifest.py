@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -20,6 +22,7 @@ from climlink.wrappers.layout import (
     Size,
     Strict,
     VariableLayout,
+    check_network_rows,
     check_rows,
 )
 
@@ -95,7 +98,7 @@ class HybridCoefficients(Strict):
 
 
 class ConstraintEntry(Strict):
-    """A physical constraint by name with all of its parameters."""
+    """A physical constraint by ``name`` with all of its ``parameters``."""
 
     name: str
     parameters: Configuration = Field(default_factory=dict)
@@ -111,9 +114,14 @@ class NormalizationConfig(Strict):
     ``published`` keeps the published centre and spread. ``nonfinite_policy``: ``propagate`` lets
     NaN through (the Runtime refuses it), ``zero`` is the published replacement.
     ``zero_variance_policy``: an input that does not vary enters as zero. ``lagged_clip``: clip
-    lagged inputs to the range seen in training, or not at all. ``output_center``: subtract the
-    training mean from targets, or not (published). ``denormalize_float64``: multiply outputs by
-    their scale in float64.
+    lagged inputs to the range seen in training, or not at all; both hide them on pruned levels,
+    ``published`` does neither. ``humidity_clip``: relative humidity is clipped to 0..1.2 with the
+    scheme ``range`` (published), always, or never. ``log_anchor``: where the signed logarithm is
+    zero, at the minimum in standard deviations or at the published number, which was divided by
+    the mean. ``soft_clip`` bends normalized inputs beyond this magnitude towards twice of it,
+    ``hard_clip`` cuts them there; null: not. ``output_center``: subtract the training mean from
+    targets, or not (published). ``denormalize_float64``: multiply outputs by their scale in
+    float64.
     """
 
     scheme: Literal["range", "moments", "given", "none"] = "moments"
@@ -121,9 +129,21 @@ class NormalizationConfig(Strict):
     fill_policy: Literal["flag", "published"] = "flag"
     nonfinite_policy: Literal["propagate", "zero"] = "propagate"
     zero_variance_policy: Literal["zero"] = "zero"
-    lagged_clip: Literal["range", "none"] = "range"
+    lagged_clip: Literal["range", "none", "published"] = "range"
+    humidity_clip: Literal["range", "always", "never"] = "range"
+    log_anchor: Literal["minimum", "published"] = "minimum"
+    soft_clip: float | None = Field(default=None, gt=0)
+    hard_clip: float | None = Field(default=None, gt=0)
     output_center: Literal["zero", "mean"] = "zero"
     denormalize_float64: bool = True
+
+    @model_validator(mode="after")
+    def _clips_normalized(self) -> NormalizationConfig:
+        if self.scheme == "none" and (self.soft_clip, self.hard_clip) != (None, None):
+            raise ValueError(
+                "soft_clip and hard_clip act on normalized inputs; with scheme none there are none"
+            )
+        return self
 
 
 class NormalizationEntry(Strict):
@@ -198,6 +218,77 @@ class GoldenEntry(Strict):
                 "none"
             )
         return self
+
+
+class CovarianceEntry(Strict):
+    """Covariance of the standardized inputs z = (x - mean) / scale, about factors factorsᵀ +
+    diag(residual_variance), over the training split.
+
+    All per value of ``inputs``, one behind the other; ``factors`` is [value][factor]. A constant
+    has scale 0; a fill value enters as the center of its variable.
+    """
+
+    count: int = Field(ge=1, description="columns it was taken over")
+    inputs: list[str] = Field(min_length=1)
+    mean: list[float]
+    scale: list[Annotated[float, Field(ge=0)]]
+    factors: list[list[float]]
+    residual_variance: list[Annotated[float, Field(ge=0)]]
+
+    @model_validator(mode="after")
+    def _lengths(self) -> CovarianceEntry:
+        n = len(self.mean)
+        got = (len(self.scale), len(self.factors), len(self.residual_variance))
+        if got != (n, n, n) or len({len(row) for row in self.factors}) > 1:
+            raise ValueError(
+                f"mean has {n} values, so scale, factors and residual_variance must have {n} each, "
+                f"and all rows of factors one length; they have {got}"
+            )
+        return self
+
+
+class TrainingDistribution(Strict):
+    """How the host inputs were distributed in training, for whoever asks whether a column is like
+    those.
+    """
+
+    probabilities: list[Annotated[float, Field(gt=0, lt=1)]] = Field(min_length=1)
+    quantiles: dict[str, list[list[float]]] = Field(
+        description="input -> [value][probability], fill values left out"
+    )
+    covariance: CovarianceEntry | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TrainingDistribution:
+        if any(a >= b for a, b in pairwise(self.probabilities)):
+            raise ValueError("probabilities must grow")
+        for name, rows in self.quantiles.items():
+            for row in rows:
+                if len(row) != len(self.probabilities) or any(a > b for a, b in pairwise(row)):
+                    raise ValueError(
+                        f"quantiles of {name} must be {len(self.probabilities)} numbers for each "
+                        "value, none above the next"
+                    )
+        return self
+
+    def check(self, widths: dict[str, int]) -> None:
+        """Raise ValueError unless the names and lengths are those of the value inputs."""
+        _refuse_others("training_distribution: quantiles", self.quantiles, set(widths))
+        for name, rows in self.quantiles.items():
+            if len(rows) != widths[name]:
+                raise ValueError(
+                    f"training_distribution: quantiles of {name} has {len(rows)} values, the input "
+                    f"has {widths[name]}"
+                )
+        if self.covariance is not None:
+            names = self.covariance.inputs
+            _refuse_others("training_distribution: covariance", names, set(widths))
+            n = sum(widths[name] for name in names)
+            if len(set(names)) < len(names) or len(self.covariance.mean) != n:
+                raise ValueError(
+                    f"training_distribution: covariance has {len(self.covariance.mean)} values, "
+                    f"its inputs, each once, have {n}"
+                )
 
 
 class ProvenanceEntry(Strict):
@@ -283,6 +374,9 @@ class Manifest(Strict):
         description="input -> [minimum, maximum] seen in training, one number or [width] each; "
         "fill values left out",
     )
+    training_distribution: TrainingDistribution | None = Field(
+        default=None, description="quantiles and covariance of the host inputs in training"
+    )
     operators: list[str] = Field(description="TorchScript operators of the graph, sorted")
     golden: GoldenEntry
     provenance: ProvenanceEntry
@@ -297,6 +391,8 @@ class Manifest(Strict):
         ):
             layout.check_dims(self.dims)
         check_rows(self.inputs, self.outputs, self.carried)
+        if self.network_inputs is not None and self.network_outputs is not None:
+            check_network_rows(self.network_inputs, self.network_outputs)
         if bool(self.carried) != (self.golden.step_count > 1):
             raise ValueError("golden: step_count is above 1 if and only if state is carried")
         for name, coordinate in self.coordinates.items():
@@ -354,6 +450,8 @@ class Manifest(Strict):
                     f"training_ranges of {name} must be [minimum, maximum] with 1 or "
                     f"{width or 'no (not an input value)'} numbers each, none above its maximum"
                 )
+        if self.training_distribution is not None:
+            self.training_distribution.check(widths)
         return self
 
     @property
@@ -407,7 +505,7 @@ class Manifest(Strict):
         return self.model_dump_json(indent=1)
 
 
-def _refuse_others(key: str, given: dict[str, list[float]], known: set[str]) -> None:
+def _refuse_others(key: str, given: Iterable[str], known: set[str]) -> None:
     others = sorted(set(given) - known)
     if others:
         raise ValueError(f"{key} names {others}, which the package does not have")

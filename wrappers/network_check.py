@@ -47,8 +47,9 @@ def _trial(
     contract: EmulatorContract,
 ) -> tuple[list[Tensor], dict[str, list[int]]]:
     """Return inputs of zeros and the shapes of the results, by name."""
-    values = contract.network_outputs.of_role("value").width
-    confidence = [_ROWS, values if network.has_confidence else 0]
+    outputs = contract.network_outputs
+    confident = outputs.of_role("value") if isinstance(network, RowNetwork) else outputs
+    confidence = [_ROWS, confident.width if network.has_confidence else 0]
     if isinstance(network, RowNetwork):
         shape = contract.row_shape
         shapes, expected = [[_ROWS, shape.n_input]], {"rows": [_ROWS, shape.n_output]}

@@ -1,10 +1,8 @@
 """Normalization of network inputs and denormalization of network outputs, as buffers of the graph.
 
 Inputs, in this order: cloud transform 1 - exp(-lambda q), fill-value flag, (x - subtract) * gain,
-signed logarithm, non-finite policy, clipping, zeroing of pruned levels. Everything is float64 until
-the last cast to float32. Which variable gets which centre and spread is the function
-_center_and_gain (docs/normalization.md shows the published choices beside the files they came
-from).
+signed logarithm, non-finite policy, soft and hard clipping, zeroing of pruned levels. Everything is
+float64 until the last cast to float32. Which variable gets what is decided in input_scaling.py.
 """
 
 from __future__ import annotations
@@ -16,56 +14,28 @@ import torch
 from torch import Tensor, nn
 
 from climlink.wrappers.errors import ContractError
-from climlink.wrappers.manifest import NormalizationConfig, NormalizationEntry
-from climlink.wrappers.statistics import (
-    FILL_THRESHOLD,
-    FILLED_VARIABLES,
-    Statistics,
-    VariableStatistics,
+from climlink.wrappers.input_scaling import (
+    FEATURE_LIMIT,
+    RELATIVE_HUMIDITY_LIMIT,
+    center_and_gain,
+    has_humidity_clip,
+    is_exponential,
+    is_flagged,
+    is_hidden_aloft,
+    is_lagged,
+    log_anchor,
 )
+from climlink.wrappers.manifest import NormalizationConfig, NormalizationEntry
+from climlink.wrappers.statistics import FILL_THRESHOLD, Statistics
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.variables import FEATURES, Variable
 
-OUTPUT_FLOORS = {"kg/kg/s": 3e-10, "m/s2": 1e-6, "K/s": 1e-9, "W/m2": 1e-3, "m/s": 1e-12}
-"""Smallest output scale by units. Water and wind: the published floors. The rest only keep a scale
-positive.
+OUTPUT_FLOORS = {
+    "kg/kg/s": 3e-10, "m/s2": 1e-6, "K/s": 1e-9, "W/m2": 1e-3, "m/s": 1e-12, "1/s": 1e-8
+}  # fmt: skip
+"""Smallest output scale by units. Water and wind: the published floors; 1/s: of relative humidity,
+a thousandth per day. The rest only keep a scale positive.
 """
-
-ZERO_VARIANCE = 1e-6
-"""A spread below this fraction of the largest magnitude is taken as zero: it is within 16 float32
-roundings (6e-8), that is noise.
-"""
-
-RELATIVE_HUMIDITY_LIMIT = 1.2
-"""Upper clip of relative humidity (published)."""
-
-FEATURE_LIMIT = 10.0
-"""Clip of normalized features (log10, step, ...), in standard deviations: levels that hardly ever
-vary have outliers of hundreds.
-"""
-
-PUBLISHED_FILL = (8.8664e29, 1e30)
-"""Centre and spread that the published files give to SNOWHICE, whose 1e30 fill values were averaged
-in.
-"""
-
-_FROM_STATISTICS = ("range", "moments")
-"""Schemes that know fill values, cloud and lags; the others take a user's numbers as they are."""
-
-_PUBLISHED_UNSCALED = (
-    "state_rh",
-    "liq_partition",
-    "cam_in_ICEFRAC",
-    "cam_in_LANDFRAC",
-    "cam_in_OCNFRAC",
-    "clat",
-    "slat",
-)
-"""Enter as they are: already between about 0 and 1 (published)."""
-
-_PUBLISHED_UNCENTERED = ("pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX")
-"""Divided by their range but not centred (published), as all *_dyn inputs are."""
-
 
 SMALLEST_FLOOR = 1e-30
 """Floor of an output in units that OUTPUT_FLOORS does not know: it only keeps a scale positive."""
@@ -113,12 +83,12 @@ def output_scale(variables: VariableSet, statistics: Statistics) -> Tensor:
     """Return max(std, floor) of every output, float64 [n_output], physical units: the s of the
     difference formula too.
 
-    Carried state has scale 1.
+    Carried state has scale 1, and so have auxiliary outputs in units "1".
     """
     ones = torch.ones(variables.width, dtype=torch.float64)
     parts = [
         ones[variables.slice(v.name)]
-        if v.role == "carried"
+        if v.role == "carried" or (v.role == "auxiliary" and v.units == "1")
         else statistics[v.name].std.clamp(min=output_floor(v))
         for v in variables.variables
     ]
@@ -162,11 +132,13 @@ class Normalization(nn.Module):
         self._inputs = inputs
         self._outputs = outputs
         self.zero_nonfinite: bool = config.nonfinite_policy == "zero"
-        self.has_cloud: bool = any(_is_exponential(v, config) for v in inputs.variables)
+        self.has_cloud: bool = any(is_exponential(v, config) for v in inputs.variables)
         self.has_log: bool = any(v.representation == "log" for v in inputs.variables)
         self.fill_threshold: float = FILL_THRESHOLD
         self.denormalize_float64: bool = config.denormalize_float64
+        self.soft_clip: float = config.soft_clip or 0.0
         n, m = inputs.width, outputs.width
+        self.n_value: int = inputs.of_role("value").width
         self.register_buffer("subtract", torch.zeros(n, dtype=torch.float64))
         self.register_buffer("gain", torch.ones(n, dtype=torch.float64))
         self.register_buffer("cloud_lambda", torch.zeros(n, dtype=torch.float64))
@@ -176,6 +148,7 @@ class Normalization(nn.Module):
         self.register_buffer("output_mean", torch.zeros(m, dtype=torch.float64))
         self.register_buffer("output_scale", torch.ones(m, dtype=torch.float64))
         self._register_masks(pruned_levels)
+        self._limit_all()
 
     def _register_masks(self, pruned_levels: int) -> None:
         inputs = self._inputs
@@ -185,10 +158,10 @@ class Normalization(nn.Module):
             where = inputs.slice(v.name)
             # The published networks hide cloud on the pruned levels; lagged inputs there are
             # divided by floors of 1e-12.
-            if _is_hidden_aloft(v, self._config):
+            if is_hidden_aloft(v, self._config):
                 kept[where.start : where.start + pruned_levels] = False
             log[where] = v.representation == "log"
-            flag[where] = _is_flagged(v, self._config)
+            flag[where] = is_flagged(v, self._config)
         self.register_buffer("kept", kept)
         self.register_buffer("is_log", log)
         self.register_buffer("is_flag", flag)
@@ -206,16 +179,23 @@ class Normalization(nn.Module):
         x = torch.where(self.is_flag, (x >= self.fill_threshold).to(torch.float64), x)
         z = (x - self.subtract) * self.gain
         if self.has_log:
-            d = z - self.log_anchor
-            z = torch.where(self.is_log, torch.sign(d) * torch.log1p(d.abs()), z)
+            z = torch.where(self.is_log, _signed_log(z - self.log_anchor), z)
         if self.zero_nonfinite:
             z = torch.where(torch.isfinite(z), z, torch.zeros_like(z))
         else:
             # The flag, the exponential and the clips would each turn a NaN or an infinity into an
             # ordinary number.
             z = torch.where(given, z, torch.full_like(z, float("nan")))
+        if self.soft_clip > 0.0:
+            z = torch.cat([self._bent(z[:, : self.n_value]), z[:, self.n_value :]], dim=1)
         z = torch.minimum(torch.maximum(z, self.lower), self.upper)
         return torch.where(self.kept, z, torch.zeros_like(z)).to(torch.float32)
+
+    def _bent(self, z: Tensor) -> Tensor:
+        """Return z, beyond the soft clip bent towards twice of it with no kink."""
+        excess = (z.abs() - self.soft_clip).clamp(min=0.0) / self.soft_clip
+        inside = z.clamp(-self.soft_clip, self.soft_clip)
+        return inside + torch.sign(z) * self.soft_clip * torch.tanh(excess)
 
     def denormalize(self, rows: Tensor) -> Tensor:
         """Return physical network outputs [batch, n_network_output], float64, from normalized
@@ -264,9 +244,10 @@ class Normalization(nn.Module):
         """Fill the buffers from statistics of the training split; ContractError if a needed number
         is missing. Returns self.
         """
+        self._limit_all()
         for v in self._inputs.of_role("value").variables:
             where = self._inputs.slice(v.name)
-            subtract, gain = _center_and_gain(v, self._config, statistics)
+            subtract, gain = center_and_gain(v, self._config, statistics)
             self.subtract[where] = subtract
             self.gain[where] = gain
             self._fit_special(v, where, statistics)
@@ -284,33 +265,46 @@ class Normalization(nn.Module):
 
     @torch.jit.unused
     def _fit_special(self, v: Variable, where: slice, statistics: Statistics) -> None:
-        if _is_exponential(v, self._config):
+        if is_exponential(v, self._config):
             if v.base_name not in statistics.cloud_lambda:
                 raise ContractError(
                     f"the statistics of {statistics.source} do not give the cloud lambda of "
                     f"{v.base_name}"
                 )
             self.cloud_lambda[where] = statistics.cloud_lambda[v.base_name]
-        if v.representation in FEATURES:
-            self.lower[where], self.upper[where] = -FEATURE_LIMIT, FEATURE_LIMIT
-        if v.name == "state_rh" and not v.representation and self._config.scheme == "range":
-            self.lower[where], self.upper[where] = 0.0, RELATIVE_HUMIDITY_LIMIT
         if v.representation == "log":
-            statistics.require([v.base_name], ("mean", "std", "minimum"))
-            base = statistics[v.base_name]
-            spread = _safe_inverse(base.std, base)
-            self.log_anchor[where] = torch.where(
-                spread > 0, (base.minimum - base.mean) * spread, torch.zeros_like(spread)
-            )
-        if (
-            self._config.lagged_clip == "range"
-            and (v.lag > 0 or v.name.endswith("_dyn"))
-            and v.is_profile
-        ):
+            self.log_anchor[where] = log_anchor(v, self._config, statistics)
+        if v.representation in FEATURES:
+            limit = torch.full_like(self.lower[where], FEATURE_LIMIT)
+            self._narrow(where, -limit, limit)
+        if has_humidity_clip(v, self._config):
+            limit = torch.full_like(self.upper[where], RELATIVE_HUMIDITY_LIMIT)
+            self._narrow_physical(v, where, torch.zeros_like(limit), limit)
+        if self._config.lagged_clip == "range" and is_lagged(v) and v.is_profile:
             statistics.require([v.name], ("minimum", "maximum"))
-            low = (statistics[v.name].minimum - self.subtract[where]) * self.gain[where]
-            high = (statistics[v.name].maximum - self.subtract[where]) * self.gain[where]
-            self.lower[where], self.upper[where] = low, high
+            s = statistics[v.name]
+            self._narrow_physical(v, where, s.minimum, s.maximum)
+
+    @torch.jit.unused
+    def _limit_all(self) -> None:
+        """Let every input have any value, or those of the hard clip."""
+        limit = float("inf") if self._config.hard_clip is None else self._config.hard_clip
+        for buffer, value in ((self.lower, -limit), (self.upper, limit)):
+            buffer[: self.n_value] = value
+
+    @torch.jit.unused
+    def _narrow(self, where: slice, low: Tensor, high: Tensor) -> None:
+        """Clip normalized inputs to an interval, within what they are clipped to already."""
+        self.lower[where] = torch.maximum(self.lower[where], low)
+        self.upper[where] = torch.minimum(self.upper[where], high)
+
+    @torch.jit.unused
+    def _narrow_physical(self, v: Variable, where: slice, low: Tensor, high: Tensor) -> None:
+        """Clip an input to an interval in its own units, in whatever encoding it enters."""
+        ends = [(end - self.subtract[where]) * self.gain[where] for end in (low, high)]
+        if v.representation == "log":
+            ends = [_signed_log(end - self.log_anchor[where]) for end in ends]
+        self._narrow(where, ends[0], ends[1])
 
     @torch.jit.unused
     def entry(self, statistics_digest: str | None) -> NormalizationEntry:
@@ -331,79 +325,6 @@ class Normalization(nn.Module):
         return sha.hexdigest()
 
 
-def _is_hidden_aloft(v: Variable, config: NormalizationConfig) -> bool:
-    """Say whether a network input is zero on pruned levels."""
-    if config.scheme not in _FROM_STATISTICS or not v.is_profile or v.role != "value":
-        return False
-    return v.lag > 0 or v.name.endswith("_dyn") or _is_exponential(v, config)
-
-
-def _is_flagged(v: Variable, config: NormalizationConfig) -> bool:
-    """Say whether a fill value enters as 1 and any other value as 0."""
-    return (
-        config.scheme in _FROM_STATISTICS
-        and config.fill_policy == "flag"
-        and v.name in FILLED_VARIABLES
-    )
-
-
-def _is_exponential(v: Variable, config: NormalizationConfig) -> bool:
-    """Say whether a network input is cloud water through 1 - exp(-lambda q)."""
-    if config.scheme not in _FROM_STATISTICS:
-        return False
-    return v.representation == "exponential" or (v.name == "state_qn" and config.cloud_transform)
-
-
-def _safe_inverse(spread: Tensor, statistics: VariableStatistics) -> Tensor:
-    """Return 1/spread, and 0 where the variable does not vary beyond float32 noise (the
-    zero-variance policy).
-    """
-    # A source may not give all of these; a mean near zero alone would let rounding noise pass for
-    # variation.
-    known = torch.stack([statistics.mean, statistics.minimum, statistics.maximum]).abs()
-    magnitude = torch.nan_to_num(known, nan=0.0).amax(dim=0)
-    varies = spread > ZERO_VARIANCE * magnitude
-    return torch.where(
-        varies, 1.0 / torch.where(varies, spread, torch.ones_like(spread)), torch.zeros_like(spread)
-    )
-
-
-def _center_and_gain(
-    v: Variable, config: NormalizationConfig, statistics: Statistics
-) -> tuple[Tensor, Tensor]:
-    """Return what is subtracted from a network input and what it is multiplied by, float64 [width];
-    ContractError if that is not known.
-    """
-    s = statistics[v.field_name]
-    zero, one = torch.zeros_like(s.mean), torch.ones_like(s.mean)
-    if v.name in FILLED_VARIABLES:
-        center, spread = PUBLISHED_FILL
-        return (zero, one) if config.fill_policy == "flag" else (zero + center, one / spread)
-    if _is_exponential(v, config):
-        return zero, one
-    if v.name in _PUBLISHED_UNSCALED and (config.scheme == "range" or v.name == "liq_partition"):
-        return zero, one
-    if v.representation == "variable":
-        statistics.require([v.base_name], ("mean", "std"))
-        return _over_levels(s)
-    if v.name.endswith("_prvphy"):
-        statistics.require([v.base_name], ("std",))
-        return zero, _safe_inverse(s.std, s)
-    if not v.name.endswith("_dyn") and (
-        config.scheme == "moments" or v.representation in ("log", *FEATURES)
-    ):
-        statistics.require([v.field_name], ("mean", "std"))
-        return s.mean, _safe_inverse(s.std, s)
-    uncentered = v.name.endswith("_dyn") or v.name in _PUBLISHED_UNCENTERED
-    statistics.require(
-        [v.base_name], ("minimum", "maximum") if uncentered else ("mean", "minimum", "maximum")
-    )
-    return (zero if uncentered else s.mean), _safe_inverse(s.maximum - s.minimum, s)
-
-
-def _over_levels(s: VariableStatistics) -> tuple[Tensor, Tensor]:
-    """Return one centre and gain for a whole profile: moments over columns and levels together."""
-    mean = s.mean.mean()
-    variance = (s.std.square() + (s.mean - mean).square()).mean()
-    one = torch.ones_like(s.mean)
-    return one * mean, _safe_inverse(one * variance.sqrt(), s)
+def _signed_log(d: Tensor) -> Tensor:
+    """Return sign(d) log(1 + |d|)."""
+    return torch.sign(d) * torch.log1p(d.abs())

@@ -42,7 +42,11 @@ class Packing(nn.Module):
 
     def join(self, profiles: Tensor, scalars: Tensor) -> Tensor:
         """Return rows [batch, width] of (profiles, scalars): the inverse of split."""
-        return torch.cat([profiles.flatten(1), scalars], dim=1).index_select(1, self.row_positions)
+        return self.ordered(torch.cat([profiles.flatten(1), scalars], dim=1))
+
+    def ordered(self, packed: Tensor) -> Tensor:
+        """Return [batch, width] in the order of rows, from profiles that stand before scalars."""
+        return packed.index_select(1, self.row_positions)
 
 
 class ColumnRows(RowNetwork):
@@ -51,12 +55,17 @@ class ColumnRows(RowNetwork):
     def __init__(self, network: ColumnEmulator, inputs: VariableSet, outputs: VariableSet) -> None:
         super().__init__()
         self.has_confidence: bool = network.has_confidence
+        self.n_confidence: int = outputs.of_role("value").width if network.has_confidence else 0
         self.input_packing = Packing(inputs)
         self.output_packing = Packing(outputs)
         self.network = network
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return normalized rows [batch, n_network_output] and confidence."""
+        """Return normalized rows [batch, n_network_output] and confidence [batch, 0 or n_value]."""
         profiles, scalars = self.input_packing.split(rows)
         profiles_out, scalars_out, confidence = self.network(profiles, scalars)
-        return self.output_packing.join(profiles_out, scalars_out), confidence
+        rows = self.output_packing.join(profiles_out, scalars_out)
+        if self.n_confidence > 0:
+            # values stand first in a row: the confidence of carried state has no reader
+            confidence = self.output_packing.ordered(confidence)[:, : self.n_confidence]
+        return rows, confidence

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from climlink.wrappers.distribution import Distribution
 from climlink.wrappers.errors import ContractError, near_names
 
 FILL_THRESHOLD = 1e20
@@ -79,6 +80,9 @@ class Statistics:
     source: str
     data_digest: str | None = None
     split: str | None = None
+    distribution: Distribution | None = None
+    """Sketches and covariance, where the source gives them; no part of the digest, for no
+    normalization is made from them."""
 
     def __getitem__(self, name: str) -> VariableStatistics:
         """Return the statistics of one variable; ContractError with the near names if it has

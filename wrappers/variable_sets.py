@@ -202,11 +202,16 @@ def _set_names() -> dict[str, tuple[str, tuple[str, ...]]]:
     sets = {}
     for role, members in raw.items():
         for name, items in members.items():
-            expanded = [
-                n for item in items for n in (blocks[item[1:]] if item.startswith("*") else [item])
-            ]
-            sets[name] = (role, tuple(expanded))
+            sets[name] = (role, tuple(n for item in items for n in _members(item, blocks)))
     return sets
+
+
+def _members(item: str, blocks: Mapping[str, list[str]]) -> list[str]:
+    """Return the names that an item of variable_sets.yaml stands for."""
+    if not item.startswith("*"):
+        return [item]
+    block, marked, representation = item[1:].partition("@")
+    return [n + marked + representation for n in blocks[block]]
 
 
 def variable_set_names(role: str | None = None) -> list[str]:

@@ -18,9 +18,9 @@ ENCODINGS = ("variable", "log", "exponential")
 logarithm, exponential cloud transform.
 """
 
-FEATURES = ("log10", "step", "not_positive", "unfilled")
-"""Representations that are fields of their own: logarithm above a floor, difference to the level
-above, x <= 0, fill value as zero.
+FEATURES = ("log10", "step", "step2", "second_step", "not_positive", "unfilled")
+"""Representations that are fields of their own: logarithm above a floor, differences to the level
+above and to the one above that, second difference, x <= 0, fill value as zero.
 """
 
 REPRESENTATIONS = ENCODINGS + FEATURES

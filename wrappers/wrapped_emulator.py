@@ -22,6 +22,7 @@ class WrappedEmulator(nn.Module):
 
     ``forward(x)`` is physical to physical: float32 host rows [batch, n_input] to float32 [batch,
     n_output]; confidence, where the network gives it, follows the outputs, then carried state.
+    What the network predicts besides (role ``auxiliary``) is for its training and goes no further.
     ``normalized_forward(x)`` gives the network's normalized outputs for losses.
     """
 
@@ -38,7 +39,7 @@ class WrappedEmulator(nn.Module):
         )
         self.n_input: int = inputs.width
         self.n_carried: int = network_outputs.of_role("carried").width
-        self.n_network_value: int = network_outputs.width - self.n_carried
+        self.n_network_value: int = network_outputs.of_role("value").width
         self.network = _on_rows(network, contract)
         n_confidence = self.n_network_value if self.network.has_confidence else 0
         self.n_output: int = contract.outputs.width + n_confidence

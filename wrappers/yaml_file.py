@@ -4,9 +4,9 @@ near keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -23,11 +23,31 @@ class ConfigError(ClimlinkError, ValueError):
     """A configuration file is missing, is not YAML, or does not fit its model."""
 
 
+class Document(NamedTuple):
+    """A YAML mapping, and where its keys stand."""
+
+    origin: str
+    root: yaml.Node | None
+    values: dict[str, Any]
+
+    def place(self, keys: Sequence[int | str]) -> str:
+        """Return origin and line (from 1) of the deepest part of a key path that is there."""
+        return f"{self.origin}, line {_line(self.root, keys)}"
+
+
 def load_config(path: str | Path, model: type[Model]) -> Model:
     """Return the YAML file ``path`` as an instance of ``model``.
 
     Raises ConfigError naming the file, the line and the key path, what was expected and what came,
     and for an unknown key the near ones.
+    """
+    document = read_document(path, model)
+    return fitted(document.values, model, document.place)
+
+
+def read_document(path: str | Path, model: type[BaseModel]) -> Document:
+    """Return the mapping in a YAML file, not yet held against ``model``; ConfigError where it
+    cannot be read or is none.
     """
     path = Path(path)
     try:
@@ -48,12 +68,20 @@ def load_config(path: str | Path, model: type[Model]) -> Model:
             f"{path}: expected a configuration of at most {MAX_BYTES >> 20} MiB, this file is "
             "longer"
         )
-    return parse_config(text, model, origin=str(path))
+    return parse_document(text, model, origin=str(path))
 
 
 def parse_config(text: str, model: type[Model], origin: str) -> Model:
     """Return YAML ``text`` as an instance of ``model``; ``origin`` is what a ConfigError calls
     it.
+    """
+    document = parse_document(text, model, origin)
+    return fitted(document.values, model, document.place)
+
+
+def parse_document(text: str, model: type[BaseModel], origin: str) -> Document:
+    """Return the mapping in YAML ``text``, not yet held against ``model``; ConfigError if it is
+    none.
     """
     try:
         root, raw = read_yaml(text)
@@ -64,20 +92,29 @@ def parse_config(text: str, model: type[Model], origin: str) -> Model:
         known = ", ".join(model.model_fields)
         got = "nothing" if raw is None else repr(raw)[:60]
         raise ConfigError(f"{origin}: expected a mapping with some of the keys {known}; got {got}")
+    return Document(origin, root, raw)
+
+
+def fitted(
+    values: Mapping[str, Any],
+    model: type[Model],
+    place: Callable[[Sequence[int | str]], str],
+) -> Model:
+    """Return values as an instance of ``model``; in a ConfigError ``place`` says where a key path
+    stands.
+    """
     try:
-        return model.model_validate(raw)
+        return model.model_validate(values)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        lines = [
-            _explain(problem, raw, root, model, origin) for problem in problems[:_SHOWN_ERRORS]
-        ]
+        lines = [_explain(problem, values, model, place) for problem in problems[:_SHOWN_ERRORS]]
         more = (
             f"\n(and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
         )
         raise ConfigError("\n".join(lines) + more) from error
 
 
-def misfit(problems: Iterable[tuple[tuple[str, ...], str]]) -> ValidationError:
+def misfit(problems: Iterable[tuple[tuple[str | int, ...], str]]) -> ValidationError:
     """Return the error for a model's validator to raise that names keys below it and what is wrong
     with each.
     """
@@ -87,11 +124,14 @@ def misfit(problems: Iterable[tuple[tuple[str, ...], str]]) -> ValidationError:
 
 
 def _explain(
-    problem: Any, raw: Any, root: yaml.Node | None, model: type[BaseModel], origin: str
+    problem: Any,
+    raw: Any,
+    model: type[BaseModel],
+    place: Callable[[Sequence[int | str]], str],
 ) -> str:
     """Return one line about one pydantic error."""
     keys = _data_path(problem["loc"], raw)
-    where = f"{origin}, line {_line(root, keys)}: {_dotted(keys) or 'the file'}"
+    where = f"{place(keys)}: {_dotted(keys) or 'the file'}"
     if problem["type"] == "extra_forbidden":
         known = _known_keys(model, keys[:-1])
         return (

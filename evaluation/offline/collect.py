@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +158,11 @@ def _confidence(
     if not manifest.has_confidence or manifest.network_outputs is None:
         excluded.append(Exclusion("confidence", "the package gives none"))
         return None
+    kind = _recorded_loss(manifest).get("kind", "huber")
+    if kind != "huber":
+        read = "the scores read a confidence as Huber's loss"
+        excluded.append(Exclusion("confidence", f"{read}, this one was trained with {kind}"))
+        return None
     variables = VariableSet.from_layout(manifest.network_outputs, manifest.dims).of_role("value")
     scale = predictor.output_scale()
     if scale is None:
@@ -179,7 +185,9 @@ def _confidence(
                 variables.offset(name) : variables.offset(name) + (manifest.pruned_levels or 0)
             ] = 0.0
     return ConfidenceScores(
-        ScaledOutputs(variables, outputs, scale), huber_deltas(manifest, variables)
+        ScaledOutputs(variables, outputs, scale),
+        huber_deltas(manifest, variables),
+        spread=manifest.provenance.training.get("confidence") == "spread",
     )
 
 
@@ -187,8 +195,16 @@ def huber_deltas(manifest: Manifest, variables: VariableSet) -> dict[str, float]
     """Return where the square part of the training loss of every output ends, as the manifest
     records; 1, the published, else.
     """
-    loss = manifest.provenance.training.get("loss")
-    recorded = loss if isinstance(loss, dict) else {}
-    general = recorded.get("huber_delta", PUBLISHED_DELTA)
-    single = recorded.get("huber_delta_of", {})
+    recorded = _recorded_loss(manifest)
+    general = recorded.get("delta", PUBLISHED_DELTA)
+    single = recorded.get("delta_of", {})
     return {name: float(single.get(name, general)) for name in variables.names}
+
+
+def _recorded_loss(manifest: Manifest) -> dict[str, Any]:
+    """Return the loss that a package was trained with at last, as its manifest records."""
+    training = manifest.provenance.training
+    stages = training.get("stages")
+    last = stages[-1] if isinstance(stages, list) and stages else training
+    loss = last.get("loss") if isinstance(last, dict) else None
+    return loss if isinstance(loss, dict) else {}

@@ -4,7 +4,8 @@ A confidence value is the network's estimate of its normalized Huber loss, one p
 It is read here as the normal distribution about the prediction that has this loss on average,
 scored by its CRPS; compared, value by value, with the loss that came; and used to leave columns
 out, the least confident first. Errors are those of what the host receives, over the scale of the
-output.
+output. The confidence of an ensemble is the standard deviation between its members, which is read
+as that of the distribution.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from climlink.evaluation.kernels.bins import LogBins, equal_parts, gather, sums_by_bin
-from climlink.evaluation.kernels.probability import gaussian_crps, huber, sigma_of_loss
+from climlink.evaluation.kernels.probability import (
+    expected_huber,
+    gaussian_crps,
+    huber,
+    sigma_of_loss,
+)
 from climlink.wrappers.variable_sets import VariableSet
 
 Array = NDArray[np.float64]
@@ -25,6 +31,7 @@ PARTS = 10
 _LOSS_BINS = LogBins(-8, 4, 50)
 _ERROR_BINS = LogBins(-8, 4, 50)
 _SMALLEST_SCALE_SHARE = 1e-12
+_SMALLEST_SPREAD = 1e-30
 
 
 @dataclass(frozen=True)
@@ -88,12 +95,15 @@ class ConfidenceResult:
 
 class ConfidenceScores:
     """Running sums for ConfidenceResult; ``delta`` is the Huber loss's where its square part ends,
-    in normalized units.
+    in normalized units. With ``spread`` the confidence is a standard deviation, not a loss.
     """
 
-    def __init__(self, outputs: ScaledOutputs, delta: dict[str, float]) -> None:
+    def __init__(
+        self, outputs: ScaledOutputs, delta: dict[str, float], *, spread: bool = False
+    ) -> None:
         self._outputs = outputs
         self._delta = delta
+        self._spread = spread
         v, n = outputs.variables, _LOSS_BINS.count
         self._used = outputs.scale > 0.0
         self._pairs = {name: np.zeros((n, 3)) for name in v.names}  # count, predicted, actual
@@ -115,7 +125,7 @@ class ConfidenceScores:
         """
         keep = counted > 0.0
         y, p = self._outputs.of(truth[keep]), self._outputs.of(prediction[keep])
-        c = confidence[keep]
+        c = self._as_loss(confidence[keep])
         if len(y) == 0:
             return
         self._values += int(c[:, self._used].size)
@@ -126,6 +136,17 @@ class ConfidenceScores:
             used = np.flatnonzero(self._used[where]) + where.start
             losses[:, used] = self._add_output(name, p[:, used] - y[:, used], c[:, used])
         self._add_rows(y, p, c, losses)
+
+    def _as_loss(self, confidence: Array) -> Array:
+        """Return confidence [row, n] as the normalized loss that it expects."""
+        if not self._spread:
+            return confidence
+        loss = np.zeros_like(confidence)
+        for name in self._outputs.variables.names:
+            where = self._outputs.variables.slice(name)
+            sigma = np.maximum(confidence[:, where], _SMALLEST_SPREAD)
+            loss[:, where] = expected_huber(sigma, self._delta[name])
+        return loss
 
     def _add_output(self, name: str, error: Array, confidence: Array) -> Array:
         loss = huber(error, self._delta[name])

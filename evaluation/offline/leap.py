@@ -10,27 +10,12 @@ targets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
+from climlink.data.competition import LEVEL_COUNT, TARGET_SET, Weights, counted
 from climlink.evaluation.errors import EvaluationError
 from climlink.wrappers.variable_sets import VariableSet, variable_set
-
-TARGET_SET = "mmf368"
-LEVEL_COUNT = 60
-ZERO_WEIGHT_LEVELS = {
-    "ptend_q0001": 12,
-    "ptend_q0002": 15,
-    "ptend_q0003": 12,
-    "ptend_u": 12,
-    "ptend_v": 12,
-}
-"""How many levels from the top have no weight."""
-
-Weights = Mapping[str, NDArray[np.float64]]
-"""Weights of the targets by variable, [level] or [1]."""
 
 
 def has_weight(outputs: VariableSet, weights: Weights | None = None) -> NDArray[np.bool_]:
@@ -44,12 +29,7 @@ def has_weight(outputs: VariableSet, weights: Weights | None = None) -> NDArray[
             f"the competition's score is of the {TARGET_SET} targets on {LEVEL_COUNT} levels, not "
             f"of {outputs.name!r}"
         )
-    if weights is not None:
-        return np.concatenate([weights[name] for name in outputs.names]) != 0.0
-    counts = np.ones(outputs.width, dtype=bool)
-    for name, levels in ZERO_WEIGHT_LEVELS.items():
-        counts[outputs.offset(name) : outputs.offset(name) + levels] = False
-    return counts
+    return counted(outputs, weights)
 
 
 def leap_scores(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.kernels.pairs import PairMoments
 from climlink.evaluation.kernels.rows import row_moments
-from climlink.wrappers.normalization import ZERO_VARIANCE, output_floor
+from climlink.wrappers.input_scaling import ZERO_VARIANCE
+from climlink.wrappers.normalization import output_floor
 from climlink.wrappers.variable_sets import VariableSet
 
 

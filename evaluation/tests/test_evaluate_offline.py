@@ -11,6 +11,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from climlink.data.synthetic import write_dataset
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.offline import blocks as blocks_module
 from climlink.evaluation.offline.blocks import Blocks
+from climlink.evaluation.offline.collect import huber_deltas
 from climlink.evaluation.offline.evaluate import OfflineEvaluation, evaluate_offline
 from climlink.evaluation.offline.packages import (
     OfflineSetSummary,
@@ -469,6 +471,13 @@ def doubting_package(
     synthetic_store: ColumnStore,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> EmulatorPackage:
+    path = tmp_path_factory.mktemp("doubting") / "wrap_model.pt"
+    return _doubting(linear_source, synthetic_store, path, {})
+
+
+def _doubting(
+    linear_source: ExportSource, store: ColumnStore, path: Path, training: dict[str, Any]
+) -> EmulatorPackage:
     contract = linear_source.emulator.contract
     torch.manual_seed(3)
     emulator = WrappedEmulator(contract, Doubting(contract.network_shape))
@@ -481,11 +490,10 @@ def doubting_package(
         difference_scale=linear_source.difference_scale,
         data_digest="f" * 64,
         seed=8,
+        training=training,
     )
-    rows = synthetic_store.pack(contract.inputs, synthetic_store.indices("train"))
-    return export_package(
-        source, torch.from_numpy(rows), tmp_path_factory.mktemp("doubting") / "wrap_model.pt"
-    )
+    rows = store.pack(contract.inputs, store.indices("train"))
+    return export_package(source, torch.from_numpy(rows), path)
 
 
 def test_a_confidence_is_scored(
@@ -516,6 +524,30 @@ def test_a_confidence_is_scored(
         24 * 60
     ) == pytest.approx((near * (np.abs(error) - 0.5 * near)).mean(), rel=1e-6)
     assert "It was trained on another store." in got.report.words
+
+
+def test_the_recorded_loss_says_where_it_turns_linear(doubting_package: EmulatorPackage) -> None:
+    m = doubting_package.manifest
+    loss = {"kind": "huber", "delta": 0.25, "delta_of": {"ptend_t": 3.0}}
+    outputs = variable_set("net308")
+    first: dict[str, Any] = {"loss": {"delta": 9.0}, "stages": [{"loss": {}}, {"loss": loss}]}
+    for training in ({"loss": loss}, first):
+        trained = m.provenance.model_copy(update={"training": training})
+        recorded = huber_deltas(m.model_copy(update={"provenance": trained}), outputs)
+        assert recorded == {**dict.fromkeys(outputs.names, 0.25), "ptend_t": 3.0}
+    assert set(huber_deltas(m, outputs).values()) == {1.0}, "the published one where none is told"
+
+
+def test_a_log_variance_is_not_read_as_hubers_loss(
+    linear_source: ExportSource, synthetic_store: ColumnStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "wrap_model.pt"
+    _doubting(linear_source, synthetic_store, path, {"loss": {"kind": "gaussian_nll"}})
+    got = evaluate_offline(path, synthetic_store.path)
+    assert got.result.confidence is None
+    reasons = [x.why for x in got.report.excluded if x.what == "confidence"]
+    assert len(reasons) == 1
+    assert "trained with gaussian_nll" in reasons[0]
 
 
 class Foreign(torch.nn.Module):

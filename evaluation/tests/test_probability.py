@@ -16,7 +16,8 @@ from climlink.evaluation.kernels.probability import (
     sigma_of_loss,
 )
 from climlink.evaluation.offline.confidence import ConfidenceScores, ScaledOutputs
-from climlink.wrappers.variable_sets import variable_set
+from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.variables import Variable
 
 LEVELS = 3
 
@@ -160,3 +161,21 @@ def test_every_output_has_the_delta_of_its_own_loss() -> None:
         sigma = sigma_of_loss(np.array(0.1 * deltas[name]), deltas[name])
         crps = float(gaussian_crps(np.array(errors[name]), sigma))
         assert result.crps[name] == pytest.approx(crps, rel=1e-12)
+
+
+def test_the_spread_of_an_ensemble_is_scored_as_the_sigma_that_it_is() -> None:
+    outputs = VariableSet("one", (Variable("flux", "W/m2", "a flux"),), {})
+    rng = np.random.default_rng(4)
+    sigma = rng.uniform(0.2, 3.0, (4000, 1))
+    sigma[0] = 0.0  # members that agree
+    error = sigma * rng.normal(size=sigma.shape)
+    truth = rng.normal(size=sigma.shape)
+    scaled = ScaledOutputs(outputs, outputs, np.ones(1))
+    scores = ConfidenceScores(scaled, {"flux": 1.0}, spread=True)
+    scores.add(truth, truth + error, sigma, np.ones(len(truth)))
+    found = scores.result()
+    # there and back through the expected loss costs 1e-5 (sigma_of_loss)
+    assert found.crps["flux"] == pytest.approx(gaussian_crps(error, sigma).mean(), rel=1e-4)
+    # Errors of that very spread: predicted and actual loss agree, to the sampling of 400 rows.
+    calibration = found.calibration["flux"]
+    np.testing.assert_allclose(calibration.actual, calibration.predicted, rtol=0.3, atol=0.01)

@@ -14,6 +14,7 @@ __all__ = [
     "StrictModel",
     "TimeStep",
     "load_config",
+    "merged",
     "misfit",
     "parse_config",
     "validated",
@@ -21,6 +22,9 @@ __all__ = [
 
 TimeStep = Annotated[float, Field(ge=1e-3, le=1e9, description="time step in s")]
 """Outside of these bounds its inverse, or a count of steps, does not fit the numbers of a model."""
+
+_BELONGS_TO_NAME = ("arguments", "configuration", "file")
+"""Keys beside a ``name`` that say nothing of another network, optimizer or schedule."""
 
 
 class StrictModel(BaseModel):
@@ -41,3 +45,21 @@ def validated(values: Mapping[str, Any], model: type[Model], origin: str) -> Mod
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "the whole"
         raise ConfigError(f"{origin}: {key}: {first['msg']}, got {first['input']!r:.80}") from error
+
+
+def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``overrides`` in it: mappings key by key, other values as a whole.
+
+    Where a mapping gets another ``name`` (a network, an optimizer), or one at all, what belongs to
+    the old one is left out.
+    """
+    result = dict(base)
+    for key, value in overrides.items():
+        old = result.get(key)
+        if not (isinstance(old, Mapping) and isinstance(value, Mapping)):
+            result[key] = value
+            continue
+        renamed = "name" in value and value["name"] != old.get("name")
+        kept = {k: v for k, v in old.items() if not (renamed and k in _BELONGS_TO_NAME)}
+        result[key] = merged(kept, value)
+    return result

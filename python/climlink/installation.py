@@ -10,7 +10,9 @@ from climlink.wrappers.errors import ClimlinkError, near_names
 _WORDS = {
     "cases": "case",
     "comparisons": "comparison",
+    "ensembles": "ensemble",
     "machines": "machine",
+    "recipes": "recipe",
     "splits": "split",
     "training": "training configuration",
 }

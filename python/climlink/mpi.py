@@ -106,7 +106,7 @@ def run_job(command: Sequence[str], threads: int, on_line: Callable[[str], None]
         hint = f"is it the launcher that {LAUNCHER_VARIABLE} names?"
         raise LaunchError(f"there is no program {command[0]}; {hint}")
     job = subprocess.Popen(
-        [*_tied_to_this_process(), *command],
+        [*tied_to_this_process(), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -121,7 +121,7 @@ def run_job(command: Sequence[str], threads: int, on_line: Callable[[str], None]
             on_line(line)
         return job.wait()
     except BaseException:
-        _end(job)
+        end_job(job)
         raise
 
 
@@ -143,7 +143,7 @@ def _launcher_problem(output: str) -> str:
     return ""
 
 
-def _tied_to_this_process() -> list[str]:
+def tied_to_this_process() -> list[str]:
     """Return what begins the command line of a child that must end with this process.
 
     Only Linux has the means.
@@ -154,7 +154,7 @@ def _tied_to_this_process() -> list[str]:
     return [sys.executable, "-I", "-S", str(helper), str(os.getpid())]
 
 
-def _end(job: subprocess.Popen[str]) -> None:
+def end_job(job: subprocess.Popen[str]) -> None:
     """End a job; its ranks end with the launcher, also when that is killed."""
     job.terminate()
     try:

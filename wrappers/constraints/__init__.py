@@ -1,9 +1,9 @@
 """Physical constraints in their fixed order: what turns denormalized network outputs into what a
 host may use.
 
-prune, liquid_ice_partition, output_mask, stratospheric_water, positivity, non_negative_surface,
-snow_within_precipitation, night, net_shortwave_closure. A sequence may leave any of them out but
-never reorder them.
+unskilled_to_mean, prune, liquid_ice_partition, output_mask, stratospheric_water, positivity,
+non_negative_surface, snow_within_precipitation, night, net_shortwave_closure. A sequence may leave
+any of them out but never reorder them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint
+from climlink.wrappers.constraints.skill import UnskilledToMean
 from climlink.wrappers.constraints.surface import (
     NetShortwaveClosure,
     Night,
@@ -38,6 +39,7 @@ from climlink.wrappers.vertical import HybridCoordinate
 CONSTRAINTS: dict[str, type[PhysicalConstraint]] = {
     c.name: c
     for c in (
+        UnskilledToMean,
         Prune,
         LiquidIcePartition,
         OutputMask,

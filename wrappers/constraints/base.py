@@ -52,7 +52,8 @@ class PhysicalConstraint(nn.Module):
     ``forward(state, outputs)`` takes fields by name, float64: profiles [batch, level], scalars
     [batch, 1]; it changes neither argument and returns only the outputs that it changes or adds.
     ``requires_state`` and ``requires_outputs`` are checked at construction of the sequence. Rules
-    are applied in the order of ``stage``.
+    are applied in the order of ``stage``. A rule that is not ``by_default`` acts on levels that
+    only a user can name.
 
     ``enabled`` is the rule's switch in the graph, which the Runtime may turn off for one run;
     ``makes`` names, separated by commas, the outputs that exist through this rule only: such a rule
@@ -61,6 +62,7 @@ class PhysicalConstraint(nn.Module):
 
     name: ClassVar[str]
     stage: ClassVar[int]
+    by_default: ClassVar[bool] = True
     parameters_type: ClassVar[type[Strict]] = NoParameters
 
     def __init__(self) -> None:

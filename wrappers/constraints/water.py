@@ -103,6 +103,7 @@ class OutputMask(PhysicalConstraint):
 
     name: ClassVar[str] = "output_mask"
     stage: ClassVar[int] = 3
+    by_default: ClassVar[bool] = False
     parameters_type: ClassVar[type[Strict]] = OutputMaskParameters
 
     def __init__(self, context: ConstraintContext, parameters: OutputMaskParameters) -> None:

@@ -20,6 +20,7 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 LEVELS = 20
 ALL_CONSTRAINTS = (
+    "unskilled_to_mean",
     "prune",
     "liquid_ice_partition",
     "output_mask",
@@ -30,6 +31,10 @@ ALL_CONSTRAINTS = (
     "night",
     "net_shortwave_closure",
 )
+_LEVELS_OF = {
+    "unskilled_to_mean": {"levels": {"ptend_v": [7, 3]}, "means": {"ptend_v": [1e-5, -1e-5]}},
+    "output_mask": {"zero": {"ptend_u": [5]}},
+}
 # Typical size of a variable by its units, for statistics and columns.
 _SIZE = {
     "K": 10.0,
@@ -147,10 +152,7 @@ def make_contract(
         pruned_levels=4,
         normalization=normalization or NormalizationConfig(),
         constraints=[
-            ConstraintEntry(
-                name=n, parameters={"zero": {"ptend_u": [5]}} if n == "output_mask" else {}
-            )
-            for n in constraints
+            ConstraintEntry(name=n, parameters=_LEVELS_OF.get(n, {})) for n in constraints
         ],
     )
 

@@ -98,7 +98,9 @@ def test_a_rule_that_makes_outputs_has_no_use_for_its_switch(make) -> None:
 
 def test_unknown_names_are_refused_with_the_near_ones(make) -> None:
     with pytest.raises(
-        ContractError, match=r"no constraint 'nihgt'; did you mean 'night'\?.*there are: prune"
+        ContractError,
+        match=r"no constraint 'nihgt'; did you mean 'night'\?.*there are: "
+        r"unskilled_to_mean, prune",
     ):
         make.emulator(make.contract()).constraints.switch_off(["nihgt"])
 

@@ -189,8 +189,9 @@ def test_changes_add_up_to_the_whole_effect(make) -> None:
     state = emulator.state(x)
     final = emulator.constraints(state, start)
     changes = emulator.constraints.changes(state, start)
-    partition = emulator.constraints.rules[1](
-        state, emulator.constraints.rules[0](state, start) | {"ptend_t": start["ptend_t"]}
+    rules = dict(zip(emulator.constraints.names, emulator.constraints.rules, strict=True))
+    partition = rules["liquid_ice_partition"](
+        state, rules["prune"](state, start) | {"ptend_t": start["ptend_t"]}
     )
     for name, value in final.items():
         first = start.get(name, partition.get(name))
@@ -204,6 +205,7 @@ def test_changes_add_up_to_the_whole_effect(make) -> None:
     }
     touched = {k for k, v in changes.items() if v.any()}
     assert {
+        "unskilled_to_mean/ptend_v",
         "prune/ptend_u",
         "net_shortwave_closure/cam_out_NETSW",
         "output_mask/ptend_u",

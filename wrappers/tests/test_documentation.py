@@ -13,7 +13,8 @@ import pytest
 from climlink.wrappers import layout
 from climlink.wrappers import manifest as m
 from climlink.wrappers.constraints import CONSTRAINTS
-from climlink.wrappers.normalization import OUTPUT_FLOORS, RELATIVE_HUMIDITY_LIMIT
+from climlink.wrappers.input_scaling import RELATIVE_HUMIDITY_LIMIT
+from climlink.wrappers.normalization import OUTPUT_FLOORS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TABLES = {
@@ -28,6 +29,8 @@ TABLES = {
     "Entries of `tolerances`": m.ToleranceEntry,
     "`golden`": m.GoldenEntry,
     "`provenance`": m.ProvenanceEntry,
+    "`training_distribution`": m.TrainingDistribution,
+    "`covariance`": m.CovarianceEntry,
     "`imported`": m.ImportedEntry,
 }
 
@@ -59,7 +62,8 @@ def test_every_choice_is_specified(model) -> None:
     heading = "`normalization`" if model is m.NormalizationConfig else "Entries of `tolerances`"
     table = {re.findall(r"`(\w+)`", row[0])[0]: row[1] for row in rows("manifest.md", heading)}
     for name, field in model.model_fields.items():
-        choices = typing.get_args(field.annotation)
+        literal = typing.get_origin(field.annotation) is typing.Literal
+        choices = typing.get_args(field.annotation) if literal else ()
         assert (
             re.findall(r'`"(\w+)"`', table[name])
             == [*sorted(choices, key=lambda c: c != field.default)]
@@ -68,6 +72,8 @@ def test_every_choice_is_specified(model) -> None:
         )
         if not field.is_required() and isinstance(field.default, bool):
             assert f"default {str(field.default).lower()}" in table[name]
+        if not field.is_required() and field.default is None:
+            assert "or null, default null" in table[name]
 
 
 def test_version_and_entries_are_the_codes_own() -> None:

@@ -12,11 +12,12 @@ import torch
 from climlink.wrappers.derived import NetworkFields
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.features import BUOYANCY_LIMIT
+from climlink.wrappers.input_scaling import FEATURE_LIMIT
 from climlink.wrappers.manifest import NormalizationConfig
-from climlink.wrappers.normalization import FEATURE_LIMIT, Normalization
+from climlink.wrappers.normalization import Normalization
 from climlink.wrappers.statistics import Statistics, VariableStatistics
 from climlink.wrappers.thermodynamics import saturation_pressure
-from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.variable_sets import VariableSet, variable_set, variable_set_names
 from climlink.wrappers.variables import variable
 from climlink.wrappers.vertical import HybridCoordinate
 
@@ -26,11 +27,15 @@ def _set(*names: str, level_count: int) -> VariableSet:
 
 
 def _fields(
-    make, *names: str, batch: int = 5
+    make, *names: str, batch: int = 5, **given: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return (features, host inputs) by name, float64, profiles [batch, level]."""
+    """Return (features, host inputs) by name, float64, profiles [batch, level]; ``given`` are host
+    inputs in place of random ones.
+    """
     rows = make.rows(make.contract("host_v2_q", "net_v2_features"), batch)
     host, network = variable_set("host_v2_q", make.levels), _set(*names, level_count=make.levels)
+    for name, values in given.items():
+        rows[:, host.slice(name)] = torch.from_numpy(values).float()
     fields = NetworkFields(host, network, make.hybrid(make.levels))
     out = fields(rows)
     assert torch.equal(out, torch.jit.script(fields)(rows))
@@ -59,6 +64,93 @@ def test_logarithms_steps_and_flags_in_closed_form(make) -> None:
     assert (x["cam_in_SNOWHICE"] > 1e20).any()
     np.testing.assert_array_equal(
         got[names[4]], np.where(x["cam_in_SNOWHICE"] > 1e20, 0.0, x["cam_in_SNOWHICE"])
+    )
+
+
+def test_differences_of_two_levels_and_of_differences(make) -> None:
+    names = ("state_t@step2", "state_q0002@step2", "state_t@second_step", "state_v@second_step")
+    got, x = _fields(make, *names)
+    for name in names:
+        value = x[name.split("@")[0]]
+        np.testing.assert_array_equal(got[name][:, :2], 0.0)
+        expected = (
+            value[:, 2:] - value[:, :-2] if name.endswith("step2") else np.diff(value, n=2, axis=1)
+        )
+        # an order of summation apart: some roundings of the largest value
+        np.testing.assert_allclose(
+            got[name][:, 2:], expected, rtol=1e-12, atol=1e-15 * np.abs(value).max()
+        )
+
+
+def test_gases_have_a_floor_of_their_own_in_the_logarithm(make) -> None:
+    """The floor of water, 1e-9 kg/kg, would hide the methane and nitrous oxide of the upper levels,
+    1.8e-10 and 3.7e-10 at least in ClimSim.
+    """
+    least = np.full((5, make.levels), 1.8e-10)
+    names = ("pbuf_CH4@log10", "pbuf_N2O@log10", "pbuf_ozone@log10")
+    got, x = _fields(make, *names, pbuf_CH4=least, pbuf_N2O=least * 2.0, pbuf_ozone=least * 0.0)
+    np.testing.assert_allclose(got[names[0]], np.log10(x["pbuf_CH4"] + 1e-12), rtol=1e-14)
+    np.testing.assert_allclose(got[names[1]] - got[names[0]], np.log10(2.0), rtol=0.01)
+    np.testing.assert_array_equal(got[names[2]], -12.0)
+
+
+def test_wind_speed_ice_fraction_and_saturation_pressure(make) -> None:
+    got, x = _fields(make, "wind_speed", "ice_fraction", "saturation_pressure", batch=16)
+    np.testing.assert_allclose(
+        got["wind_speed"], np.sqrt(x["state_u"] ** 2 + x["state_v"] ** 2), rtol=1e-14
+    )
+    liquid, ice = x["state_q0002"], x["state_q0003"]
+    clear = liquid + ice == 0.0
+    assert clear.any()
+    assert not clear.all()
+    of_temperature = 1.0 - np.clip((x["state_t"] - 253.16) / 20.0, 0.0, 1.0)
+    np.testing.assert_allclose(got["ice_fraction"][clear], of_temperature[clear], rtol=1e-14)
+    there = ~clear
+    np.testing.assert_allclose(
+        got["ice_fraction"][there], (ice[there] / (liquid + ice)[there]), rtol=1e-14
+    )
+    np.testing.assert_array_equal(
+        got["saturation_pressure"], saturation_pressure(torch.from_numpy(x["state_t"])).numpy()
+    )
+    assert np.ptp(got["saturation_pressure"]) > 1e3  # Pa, from ice aloft to liquid below
+
+
+def test_ice_fraction_takes_negative_water_for_none(make) -> None:
+    size = (5, make.levels)
+    got, _ = _fields(
+        make, "ice_fraction", state_q0002=np.full(size, -1e-9), state_q0003=np.full(size, 1e-9)
+    )
+    np.testing.assert_array_equal(got["ice_fraction"], 1.0)
+
+
+def test_normalized_heat_fluxes_in_closed_form(make) -> None:
+    """A surface at 300 K under air at 297 K with 10 g/kg, one under warmer, moister air, and polar
+    ice.
+    """
+    skin, air = np.array([300.0, 290.0, 240.0]), np.array([297.0, 295.0, 239.9])
+    humidity, flux = np.array([0.010, 0.019, 2e-4]), np.array([120.0, -15.0, 3.0])
+    last = np.ones((1, make.levels))
+    got, x = _fields(
+        make,
+        "normalized_LHFLX",
+        "normalized_SHFLX",
+        batch=3,
+        cam_in_LWUP=5.67e-8 * skin[:, None] ** 4,
+        state_t=air[:, None] * last,
+        state_q0001=humidity[:, None] * last,
+        pbuf_LHFLX=flux[:, None],
+        pbuf_SHFLX=flux[:, None] / 4.0,
+    )
+    hybrid = make.hybrid(make.levels)
+    pressure = hybrid.p0_pa * hybrid.hyam[-1] + hybrid.hybm[-1] * x["state_ps"]
+    vapour = saturation_pressure(torch.from_numpy(skin)).numpy()
+    deficit = np.maximum(287.0 * vapour / (461.0 * pressure) - humidity, 1e-3)
+    assert (deficit == 1e-3).tolist() == [False, True, True]
+    # the surface temperature comes from a float32 flux: 6e-8 of it are 1e-6 of the deficit
+    np.testing.assert_allclose(got["normalized_LHFLX"], flux / (2.501e6 * deficit), rtol=1e-5)
+    contrast = np.array([3.0, 1.0, 1.0])
+    np.testing.assert_allclose(
+        got["normalized_SHFLX"], flux / 4.0 / (1004.64 * contrast), rtol=1e-5
     )
 
 
@@ -97,10 +189,10 @@ def test_static_energies_against_a_loop_over_levels(make) -> None:
     np.testing.assert_allclose(got["parcel_buoyancy"], expected, rtol=1e-10, atol=1e-4)
 
 
-def test_real_tropical_air_is_buoyant_and_polar_air_is_not(climsim_dir: Path) -> None:
-    """In deep convection regions surface air, lifted, is lighter than the mid-troposphere; over
-    cold poles it is not.
-    """
+def _real_columns(
+    climsim_dir: Path,
+) -> tuple[VariableSet, torch.Tensor, HybridCoordinate, np.ndarray]:
+    """Return (host set, host rows, vertical grid, latitude [column]) of a real snapshot."""
     with netCDF4.Dataset(climsim_dir / "ClimSim_low-res_grid-info.nc") as d:
         hybrid = HybridCoordinate(
             float(d["P0"][:]),
@@ -115,6 +207,14 @@ def test_real_tropical_air_is_buoyant_and_polar_air_is_not(climsim_dir: Path) ->
                 for n in host.names
             }
         )
+    return host, rows, hybrid, latitude
+
+
+def test_real_tropical_air_is_buoyant_and_polar_air_is_not(climsim_dir: Path) -> None:
+    """In deep convection regions surface air, lifted, is lighter than the mid-troposphere; over
+    cold poles it is not.
+    """
+    host, rows, hybrid, latitude = _real_columns(climsim_dir)
     network = variable_set("net_v2_features")
     fields = network.unpack(NetworkFields(host, network, hybrid)(rows))
     assert all(bool(torch.isfinite(v).all()) for v in fields.values())
@@ -123,11 +223,47 @@ def test_real_tropical_air_is_buoyant_and_polar_air_is_not(climsim_dir: Path) ->
     assert np.median(buoyancy[np.abs(latitude) > 70]) < 0.0
 
 
+def test_the_normalized_latent_heat_flux_is_wind_and_little_else(climsim_dir: Path) -> None:
+    """Over open ocean the bulk formula leaves density times exchange coefficient (about 1.2e-3
+    kg/m3) times wind speed: the rank of the flux follows the wind more than before, and the warmth
+    of the surface less.
+    """
+    host, rows, hybrid, latitude = _real_columns(climsim_dir)
+    network = _set("normalized_LHFLX", "wind_speed", level_count=60)
+    got = network.unpack(NetworkFields(host, network, hybrid)(rows))
+    x = {n: v.numpy() for n, v in host.unpack(rows).items()}
+    ocean = (x["cam_in_OCNFRAC"] > 0.99) & (np.abs(latitude) < 60.0)
+    wind, normalized = got["wind_speed"][:, -1].numpy()[ocean], got["normalized_LHFLX"].numpy()
+    assert 1.1e-3 < np.median(normalized[ocean] / wind) < 1.4e-3
+
+    def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+        ranks = [np.argsort(np.argsort(v)) for v in (a[ocean], b)]
+        return float(np.corrcoef(ranks)[0, 1])
+
+    flux, warmth = x["pbuf_LHFLX"], x["cam_in_LWUP"][ocean]
+    assert rank_correlation(normalized, wind) > rank_correlation(flux, wind) + 0.2
+    assert rank_correlation(normalized, warmth) < rank_correlation(flux, warmth) - 0.2
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in variable_set_names("network_input") if n.startswith("net_leap")]
+)
+def test_the_winners_inputs_are_finite_on_real_columns(climsim_dir: Path, name: str) -> None:
+    host, rows, hybrid, _ = _real_columns(climsim_dir)
+    fields = NetworkFields(host, variable_set(name), hybrid)
+    got = fields(rows)
+    assert got.shape == (384, variable_set(name).width)
+    assert got.dtype == torch.float64
+    assert bool(torch.isfinite(got).all())
+    assert torch.equal(torch.jit.script(fields)(rows), got)
+
+
 def test_representations_that_make_no_sense_are_refused(make) -> None:
     host, hybrid = variable_set("host_v2_q", make.levels), make.hybrid(make.levels)
     for name, words in (
         ("state_t@log10", "log10 needs a variable in kg/kg or m"),
         ("state_ps@step", "a scalar has no step"),
+        ("state_ps@second_step", "a scalar has no step"),
     ):
         with pytest.raises(ContractError, match=words):
             NetworkFields(host, _set(name, level_count=make.levels), hybrid)

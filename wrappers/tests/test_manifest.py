@@ -88,6 +88,7 @@ def raw(make) -> dict:
             "training": {"epochs": 3},
         },
         "imported": None,
+        "training_distribution": None,
     }
 
 

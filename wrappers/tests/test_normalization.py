@@ -8,12 +8,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import NormalizationConfig
-from climlink.wrappers.normalization import Normalization, output_scale
+from climlink.wrappers.normalization import Normalization, Scaling, output_scale
 from climlink.wrappers.statistics import Statistics, VariableStatistics
-from climlink.wrappers.variable_sets import variable_set
+from climlink.wrappers.variable_sets import VariableSet, variable_set
+from climlink.wrappers.variables import variable
 
 L = 6
 PRUNED = 2
@@ -117,6 +119,22 @@ def test_a_constant_with_zero_mean_of_rounding_noise_counts_as_constant(make) ->
     assert not field(
         build(make, statistics=statistics), "net_v2_mc", "state_v", np.ones((1, L))
     ).any()
+
+
+@pytest.mark.parametrize("name", ["state_q0002", "state_q0002@log", "state_q0002@step"])
+def test_water_that_hardly_exists_enters_as_zero(name: str) -> None:
+    """Spreads of 1e-36 kg/kg, as liquid has aloft, would make 1e24 of a host's 1e-12 kg/kg."""
+    inputs = VariableSet("water", (variable(name),), {"level": 3})
+    outputs = VariableSet("out", (variable("ptend_t"),), {"level": 3})
+    std = torch.tensor([1e-36, 0.9e-12, 1.1e-12], dtype=torch.float64)
+    zero = torch.zeros(3, dtype=torch.float64)
+    s = VariableStatistics(zero, std, zero, 5.0 * std)
+    entries = {"state_q0002": s, "state_q0002@step": s, "ptend_t": s}
+    statistics = Statistics(entries, {}, source="numbers")
+    n = Normalization(inputs, outputs, NormalizationConfig(), 0).fit(statistics)
+    first, second, third = n(torch.full((1, 3), 1.1e-12, dtype=torch.float64))[0].tolist()
+    assert (first, second) == (0.0, 0.0)
+    assert third == pytest.approx(math.log(2.0) if name.endswith("log") else 1.0)
 
 
 @pytest.mark.parametrize("largest", ["mean", "minimum", "maximum"])
@@ -260,6 +278,108 @@ def test_lagged_inputs(make, name: str) -> None:
     assert not clipped[:, :PRUNED].any()
     assert not free[:, :PRUNED].any()
     assert mean.any(), "lagged inputs are not centred; a zero mean would not show it"
+
+
+@pytest.mark.parametrize("name", ["state_t_prvphy", "state_t_dyn"])
+def test_published_lagged_inputs_are_neither_clipped_nor_hidden(make, name: str) -> None:
+    _, std, low, high = moments(make, name)
+    spread = std if name.endswith("_prvphy") else high - low
+    x = np.stack([low * 5, high * 500])
+    got = field(build(make, "net_v6_mc", lagged_clip="published"), "net_v6_mc", name, x)
+    np.testing.assert_allclose(got, x / spread, rtol=1e-6)
+
+
+def _bent(z: np.ndarray, limit: float) -> np.ndarray:
+    beyond = limit + limit * np.tanh((np.abs(z) - limit) / limit)
+    return np.where(np.abs(z) <= limit, z, np.sign(z) * beyond)
+
+
+def test_soft_clip_bends_without_a_kink_and_hard_clip_cuts(make) -> None:
+    mean, std, _, _ = moments(make, "state_t")
+    z = np.array([0.0, 3.999, 4.0, -4.001, 5.0, -6.0, 9.0, -40.0, 1e6])[:, None] * np.ones(L)
+    x = mean + std * z
+
+    def got(**choices) -> np.ndarray:
+        return field(build(make, **choices), "net_v2_mc", "state_t", x)
+
+    # mean + std z - mean loses the last digits of z to the mean
+    np.testing.assert_allclose(got(soft_clip=4.0), _bent(z, 4.0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(got(hard_clip=5.5), np.clip(z, -5.5, 5.5), rtol=1e-5, atol=1e-6)
+    both = np.clip(_bent(z, 4.0), -5.5, 5.5)
+    np.testing.assert_allclose(got(soft_clip=4.0, hard_clip=5.5), both, rtol=1e-5, atol=1e-6)
+    assert np.abs(got(soft_clip=4.0)).max() == 8.0
+    fine = 4.0 + np.linspace(-1e-3, 1e-3, 401)
+    slopes = np.diff(_bent(fine, 4.0)) / np.diff(fine)
+    assert np.abs(slopes - 1.0).max() < 1e-6  # the reference itself has no kink
+
+
+def test_clips_leave_carried_state_alone_and_need_normalized_inputs() -> None:
+    names = (variable("state_t"), dataclasses.replace(variable("state_u"), role="carried"))
+    inputs = VariableSet("carrying", names, {"level": 1})
+    outputs = VariableSet("out", (variable("ptend_t"),), {"level": 1})
+    config = NormalizationConfig(scheme="given", soft_clip=2.0, hard_clip=3.0)
+    normalization = Normalization(inputs, outputs, config, 0).give(Scaling())
+    got = normalization(torch.tensor([[1e3, 1e3]], dtype=torch.float64))
+    assert got.tolist() == [[3.0, 1e3]]
+    for choice in ("soft_clip", "hard_clip"):
+        with pytest.raises(ValidationError, match="act on normalized inputs"):
+            NormalizationConfig(scheme="none", **{choice: 1.0})
+        with pytest.raises(ValidationError, match="greater than 0"):
+            NormalizationConfig(**{choice: 0.0})
+
+
+def test_a_fitted_clip_is_replaced_by_the_next_fit(make) -> None:
+    n = build(make, "net_v6_mc", hard_clip=50.0)
+    first = n.digest()
+    wider = changed(make.statistics(L), "state_t_dyn", minimum=-1.0, maximum=1.0)
+    assert n.fit(wider).digest() != first
+    assert n.fit(make.statistics(L)).digest() == first
+
+
+@pytest.mark.parametrize(
+    ("scheme", "choice", "clipped"),
+    [("range", "range", True), ("moments", "range", False), ("moments", "always", True),
+     ("range", "never", False)],
+)  # fmt: skip
+def test_relative_humidity_is_clipped_in_every_encoding(
+    make, scheme: str, choice: str, clipped: bool
+) -> None:
+    n = build(make, "net_multirep", scheme=scheme, humidity_clip=choice)
+    for name in ("state_rh", "state_rh@variable", "state_rh@log"):
+        values = [[v] * L for v in (-0.5, 0.0, 0.7, 1.2, 1.9)]
+        low, zero, inside, limit, high = field(n, "net_multirep", name, values)
+        assert np.array_equal(low, zero) == clipped
+        assert np.array_equal(high, limit) == clipped
+        assert (zero < inside).all()
+        assert (inside < limit).all()
+
+
+def test_hidden_cloud_is_hidden_in_every_encoding(make) -> None:
+    encodings = ("state_qn", "state_qn@variable", "state_qn@log")
+    q = np.full((1, L), 3e-5)
+    for hidden in (True, False):
+        n = build(make, "net_multirep", cloud_transform=hidden)
+        for name in encodings:
+            got = field(n, "net_multirep", name, q)
+            assert (not got[:, :PRUNED].any()) == hidden, name
+            assert got[:, PRUNED:].all(), name
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_published_anchor_divides_by_the_mean(make, sign: float) -> None:
+    statistics = changed(
+        make.statistics(L), "state_v", mean=sign * 0.5, std=7.0, minimum=-40.0, maximum=60.0
+    )
+    s = variable_set("net_multirep", L)
+    anchors = {
+        choice: build(make, "net_multirep", statistics, log_anchor=choice).log_anchor[
+            s.slice("state_v@log")
+        ]
+        for choice in ("minimum", "published")
+    }
+    extreme = -40.0 if sign > 0 else 60.0
+    np.testing.assert_allclose(anchors["minimum"], (-40.0 - sign * 0.5) / 7.0)
+    np.testing.assert_allclose(anchors["published"], (extreme - sign * 0.5) / (sign * 0.5))
 
 
 def test_output_scales_have_the_published_floors(make) -> None:

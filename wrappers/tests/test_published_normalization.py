@@ -243,3 +243,43 @@ def test_log_anchor_is_the_minimum_and_not_the_published_defect(files, published
         assert (anchor < 0.0).all()
         assert (anchor > -40.0).all()
     assert files["per_lev_min_norm"]["state_v"].min() < -1e4
+
+
+def test_the_published_anchor_is_the_extreme_over_the_mean(files, published_levels) -> None:
+    """The defect's formula gives the file: exactly where both took the same sample (cloud, ozone),
+    on the median level elsewhere. Where the mean is negative, the largest value was taken.
+    """
+    s = variable_set("net_multirep")
+    n = fitted("net_multirep", published_levels, cloud_transform=False, log_anchor="published")
+    file = files["per_lev_min_norm"]
+    for name in ("state_qn", "pbuf_ozone"):
+        anchor = n.log_anchor[s.slice(f"{name}@log")].numpy()
+        np.testing.assert_allclose(anchor, file[name], rtol=1e-6, err_msg=name)
+    for name in ("state_t", "state_u", "state_v"):
+        anchor = n.log_anchor[s.slice(f"{name}@log")].numpy()
+        assert np.median(np.abs(anchor / file[name] - 1.0)) < 1e-3, name
+    negative = files["per_lev_sub"]["state_v"] < 0.0
+    assert negative.sum() == 34
+    anchor = n.log_anchor[s.slice("state_v@log")].numpy()[negative]
+    mean = files["per_lev_sub"]["state_v"][negative]
+    np.testing.assert_allclose(anchor, (files["max"]["state_v"][negative] - mean) / mean)
+
+
+def test_the_published_numbers_are_taken_where_the_statistics_hold_them(
+    files, published_levels
+) -> None:
+    def entry(value: np.ndarray) -> VariableStatistics:
+        return VariableStatistics(*[torch.from_numpy(value.copy())] * 4)
+
+    given = {
+        **published_levels.variables,
+        "state_v@log": entry(files["per_lev_min_norm"]["state_v"]),
+    }
+    given["state_t@variable"] = entry(np.full(60, 30.33))
+    statistics = Statistics(given, {}, source="files")
+    s = variable_set("net_multirep")
+    for choice, taken in (("published", True), ("minimum", False)):
+        n = fitted("net_multirep", statistics, cloud_transform=False, log_anchor=choice)
+        anchor = n.log_anchor[s.slice("state_v@log")].numpy()
+        assert np.array_equal(anchor, files["per_lev_min_norm"]["state_v"]) == taken
+        assert float(n.subtract[s.slice("state_t@variable")][0]) == 30.33

@@ -28,8 +28,16 @@ WIDTHS = {
     "net_v2_mc": (557, 9, 17, 540),
     "net_multirep": (1517, 25, 17, 1500),
     "net_v6_mc": (1399, 23, 19, 1380),
+    # the competition's nine profiles and seventeen scalars, with: RH and twice six differences; two
+    # times six differences; nothing; wind speed, three times; RH, differences, three fields, six
+    # logarithms, buoyancy and two fluxes
+    "net_leap_diff": (22 * 60 + 17, 22, 17, 22 * 60),
+    "net_leap_lags": (21 * 60 + 17, 21, 17, 21 * 60),
+    "net_leap_log": (557, 9, 17, 540),
+    "net_leap_three": (30 * 60 + 17, 30, 17, 30 * 60),
+    "net_leap_rich": (32 * 60 + 19, 32, 19, 32 * 60),
 }
-OUTPUT_WIDTHS = {"mmf368": (368, 6, 8), "net308": (308, 5, 8)}
+OUTPUT_WIDTHS = {"mmf368": (368, 6, 8), "net308": (308, 5, 8), "net368": (368, 6, 8)}
 # fmt: off
 SURFACE = ["state_ps", "pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX", "pbuf_TAUX", "pbuf_TAUY",
            "pbuf_COSZRS", "cam_in_ALDIF", "cam_in_ALDIR", "cam_in_ASDIF", "cam_in_ASDIR",
@@ -69,6 +77,12 @@ STARTS = {
     "mmf368": {"ptend_t": 0, "ptend_q0001": 60, "ptend_q0002": 120, "ptend_q0003": 180,
                "ptend_u": 240, "ptend_v": 300},
     "net308": {"ptend_t": 0, "ptend_q0001": 60, "ptend_qn": 120, "ptend_u": 180, "ptend_v": 240},
+    "net368": {"ptend_t": 0, "ptend_q0001": 60, "ptend_q0002": 120, "ptend_q0003": 180,
+               "ptend_u": 240, "ptend_v": 300},
+    "net_leap_diff": {"state_q0001": 60, "pbuf_N2O": 480, "state_rh": 540, "state_t@step": 600,
+                      "state_v@step": 900, "state_t@second_step": 960},
+    "net_leap_three": {"wind_speed": 540, "state_t@variable": 600, "wind_speed@variable": 1140,
+                       "state_t@log": 1200, "pbuf_ozone@log": 1560, "wind_speed@log": 1740},
 }  # fmt: skip
 
 
@@ -99,7 +113,7 @@ def test_surface_scalars_keep_their_common_order(name: str, start: int) -> None:
     assert [s.offset(n) for n in SURFACE] == list(range(start, start + 17))
 
 
-@pytest.mark.parametrize(("name", "start"), [("mmf368", 360), ("net308", 300)])
+@pytest.mark.parametrize(("name", "start"), [("mmf368", 360), ("net308", 300), ("net368", 360)])
 def test_surface_outputs_come_last(name: str, start: int) -> None:
     s = variable_set(name)
     assert [s.offset(n) for n in OUTPUT_SURFACE] == list(range(start, start + 8))

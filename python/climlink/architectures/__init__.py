@@ -18,6 +18,7 @@ from climlink.architectures.registry import (
     Built,
     find,
     known_names,
+    load_built_in,
     register_architecture,
 )
 from climlink.wrappers.column_emulator import (
@@ -69,8 +70,11 @@ def resolve_configuration(name: str, configuration: Mapping[str, Any]) -> dict[s
 def build(name: str, configuration: Mapping[str, Any], shape: ColumnShape | RowShape) -> Built:
     """Return a network with fresh weights from torch's random numbers.
 
-    ``configuration`` may hold ``preset`` (``standard`` or ``small``, default ``standard``) and any
-    field of the architecture. ArchitectureError names unknown architectures, presets and keys with
+    ``configuration`` may hold ``preset`` (``preset_names``, default: the first) and any field of
+    the architecture. ArchitectureError names unknown architectures, presets and keys with
     the near ones, and values that do not fit.
     """
     return find(name).build(configuration, shape)
+
+
+load_built_in()

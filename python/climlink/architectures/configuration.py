@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from climlink.architectures.errors import ArchitectureError
 from climlink.wrappers.errors import near_names
@@ -20,23 +20,31 @@ PRESET_KEY = "preset"
 
 class ArchitectureConfiguration(Strict):
     """Numbers that fix an architecture but for the shape of its columns; ``presets`` are named
-    starting points.
+    starting points, the first the default.
     """
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"standard": {}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
+
+
+class ColumnConfiguration(ArchitectureConfiguration):
+    """What networks on columns that can also predict their confidence have in common."""
+
+    confidence: bool = Field(
+        default=False, description="also predict a confidence for every output, by a second head"
+    )
 
 
 def resolve(
     architecture: str, kind: type[Configuration], configuration: Mapping[str, Any]
 ) -> Configuration:
-    """Return explicit numbers from a mapping that may name a ``preset`` (default ``standard``) and
+    """Return explicit numbers from a mapping that may name a ``preset`` (default: the first) and
     override some of its fields.
 
     ArchitectureError names the architecture, the key, what was expected, and for an unknown key or
     preset the near ones.
     """
     fields = dict(configuration)
-    preset = fields.pop(PRESET_KEY, "standard")
+    preset = fields.pop(PRESET_KEY, next(iter(kind.presets)))
     if preset not in kind.presets:
         near = near_names(str(preset), kind.presets)
         raise ArchitectureError(
@@ -53,8 +61,15 @@ def resolve(
     try:
         return kind.model_validate({**kind.presets[preset], **fields})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "configuration"
-        raise ArchitectureError(
-            f"architecture {architecture!r}: {key}: {first['msg']}, got {first['input']!r:.80}"
-        ) from error
+        raise ArchitectureError(f"architecture {architecture!r}: {fault(error)}") from error
+
+
+def fault(error: ValidationError) -> str:
+    """Return what does not fit first: its key, what was expected, and what came, which a validator
+    of climlink's own says itself.
+    """
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    own = first["type"] == "value_error"
+    said = str(first["ctx"]["error"]) if own else f"{first['msg']}, got {first['input']!r:.80}"
+    return f"{key}: {said}" if key else said

@@ -4,10 +4,11 @@ and a baseline.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from climlink.architectures.configuration import ArchitectureConfiguration
+from climlink.architectures.layers import packed, unpacked
+from climlink.architectures.registry import register_architecture
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape, no_confidence
 
 
@@ -15,6 +16,7 @@ class LinearConfiguration(ArchitectureConfiguration):
     """A linear network has nothing to choose."""
 
 
+@register_architecture("linear", configuration=LinearConfiguration)
 class Linear(ColumnEmulator):
     """y = W x + b over all levels and scalars of a column."""
 
@@ -29,7 +31,6 @@ class Linear(ColumnEmulator):
 
     def forward(self, profiles: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return profiles [batch, channel, level], scalars [batch, channel] and no confidence."""
-        rows = self.map(torch.cat([profiles.flatten(1), scalars], dim=1))
-        split = self.profile_outputs * self.level_count
-        out = rows[:, :split].reshape(rows.shape[0], self.profile_outputs, self.level_count)
-        return out, rows[:, split:], no_confidence(profiles)
+        rows = self.map(packed(profiles, scalars))
+        out, scalars_out = unpacked(rows, self.profile_outputs, self.level_count)
+        return out, scalars_out, no_confidence(profiles)

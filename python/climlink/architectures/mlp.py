@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from climlink.architectures.configuration import ArchitectureConfiguration
-from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape, no_confidence
+from climlink.architectures.configuration import ColumnConfiguration
+from climlink.architectures.layers import packed, unpacked
+from climlink.architectures.registry import register_architecture
+from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -22,8 +23,8 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-class MLPConfiguration(ArchitectureConfiguration):
-    """Hidden layers of the perceptron. ``standard`` has the widths of ClimSim's own MLP
+class MLPConfiguration(ColumnConfiguration):
+    """Hidden layers of the perceptron. ``published`` has the widths of ClimSim's own MLP
     baseline.
     """
 
@@ -34,11 +35,13 @@ class MLPConfiguration(ArchitectureConfiguration):
     layer_norm: bool = Field(default=True, description="LayerNorm before each activation")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "standard": {"hidden": [768, 640, 512, 640, 640]},
+        "published": {"hidden": [768, 640, 512, 640, 640]},
         "small": {"hidden": [256, 256]},
+        "tiny": {"hidden": [128, 128]},
     }
 
 
+@register_architecture("mlp", configuration=MLPConfiguration)
 class MLP(ColumnEmulator):
     """Hidden layers of Linear, LayerNorm, activation, then one Linear to all outputs."""
 
@@ -52,14 +55,18 @@ class MLP(ColumnEmulator):
             norm = [nn.LayerNorm(hidden)] if configuration.layer_norm else []
             layers += [nn.Linear(width, hidden), *norm, _ACTIVATIONS[configuration.activation]()]
             width = hidden
-        layers.append(
-            nn.Linear(width, shape.profile_outputs * shape.level_count + shape.scalar_outputs)
-        )
+        outputs = shape.profile_outputs * shape.level_count + shape.scalar_outputs
+        self.n_output: int = outputs
+        self.has_confidence = configuration.confidence
+        layers.append(nn.Linear(width, 2 * outputs if configuration.confidence else outputs))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, profiles: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return profiles [batch, channel, level], scalars [batch, channel] and no confidence."""
-        rows = self.layers(torch.cat([profiles.flatten(1), scalars], dim=1))
-        split = self.profile_outputs * self.level_count
-        out = rows[:, :split].reshape(rows.shape[0], self.profile_outputs, self.level_count)
-        return out, rows[:, split:], no_confidence(profiles)
+        """Return profiles [batch, channel, level], scalars [batch, channel] and confidence [batch,
+        0 or packed output].
+        """
+        rows = self.layers(packed(profiles, scalars))
+        out, scalars_out = unpacked(
+            rows[:, : self.n_output], self.profile_outputs, self.level_count
+        )
+        return out, scalars_out, rows[:, self.n_output :]

@@ -9,16 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar, overload
 
 from climlink.architectures.configuration import ArchitectureConfiguration, resolve
 from climlink.architectures.errors import ArchitectureError
-from climlink.architectures.linear import Linear, LinearConfiguration
-from climlink.architectures.mlp import MLP, MLPConfiguration
-from climlink.architectures.unet import UNet, UNetConfiguration
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape, RowNetwork, RowShape
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.errors import ClimlinkError, near_names, told
@@ -95,15 +92,18 @@ class Architecture:
         return network
 
 
-_HERE = ArchitectureOrigin(kind="built_in", where="climlink.architectures")
-_BUILT_IN = {
-    a.name: a
-    for a in (
-        Architecture("linear", Linear, LinearConfiguration, _HERE),
-        Architecture("mlp", MLP, MLPConfiguration, _HERE),
-        Architecture("unet", UNet, UNetConfiguration, _HERE),
-    )
-}
+_BUILT_IN_MODULES = (
+    "linear",
+    "mlp",
+    "unet",
+    "squeezeformer",
+    "pure_reslstm",
+    "pao",
+    "convnext",
+    "encoder_decoder_lstm",
+    "composed",
+)
+_BUILT_IN: dict[str, Architecture] = {}
 _REGISTERED: dict[str, Architecture] = {}
 _FILES: dict[tuple[str, str], dict[str, Architecture]] = {}
 """What files registered, by path and digest: each is a namespace of its own."""
@@ -194,6 +194,15 @@ def _loading(origin: ArchitectureOrigin, what: str) -> Iterator[dict[str, Archit
         raise ArchitectureError(f"{what}: {told(error)}") from error
     finally:
         _LOADING.reset(token)
+
+
+def load_built_in() -> None:
+    """Import the modules of climlink's own architectures, which register like any other's."""
+    origin = ArchitectureOrigin(kind="built_in", where="climlink.architectures")
+    with _loading(origin, "climlink's own architectures cannot be loaded") as table:
+        for name in _BUILT_IN_MODULES:
+            import_module(f"climlink.architectures.{name}")
+    _BUILT_IN.update(table)
 
 
 def find(name: str, file: str | Path | None = None) -> Architecture:

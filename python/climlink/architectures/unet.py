@@ -1,6 +1,6 @@
 """The one-dimensional U-Net of the ClimSim online study, along the levels of a column.
 
-Published size (preset ``standard``): 12,975,373 trainable parameters for 9 profile + 17 scalar
+Published size (preset ``published``): 12,975,373 trainable parameters for 9 profile + 17 scalar
 inputs and 5 + 8 outputs. The published network also executes twelve frozen identity 1x1
 convolutions on skips (592,384 parameters that never train); an identity needs no convolution, so
 they are left out, and ``trainable_parameters`` equals the published count.
@@ -17,8 +17,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from climlink.architectures.configuration import ArchitectureConfiguration
+from climlink.architectures.configuration import ColumnConfiguration
 from climlink.architectures.errors import ArchitectureError
+from climlink.architectures.layers import by_level, joined, packed
+from climlink.architectures.registry import register_architecture
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape, no_confidence
 
 _HALF_POWER = math.sqrt(0.5)  # keeps the variance of a residual sum
@@ -27,8 +29,8 @@ _QKV_SCALE = math.sqrt(0.2)
 _PUBLISHED_SMALL = 1e-5
 
 
-class UNetConfiguration(ArchitectureConfiguration):
-    """Sizes and starting values. ``standard`` is the published network; ``small`` trains on a CPU
+class UNetConfiguration(ColumnConfiguration):
+    """Sizes and starting values. ``published`` is the published network; ``small`` trains on a CPU
     within minutes.
     """
 
@@ -59,7 +61,7 @@ class UNetConfiguration(ArchitectureConfiguration):
     )
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "standard": {
+        "published": {
             "widths": [128, 256, 256, 256],
             "blocks": 2,
             "groups": 32,
@@ -70,6 +72,16 @@ class UNetConfiguration(ArchitectureConfiguration):
         },
         "small": {
             "widths": [64, 80, 96, 112],
+            "blocks": 1,
+            "groups": 8,
+            "residual_scale": 1.0,
+            "head_scale": 0.1,
+            "resample_projection": False,
+            "rectified_scalars": False,
+            "position_channels": 3,
+        },
+        "tiny": {
+            "widths": [16, 24, 32, 40],
             "blocks": 1,
             "groups": 8,
             "residual_scale": 1.0,
@@ -186,6 +198,7 @@ class Block(nn.Module):
         return x
 
 
+@register_architecture("unet", configuration=UNetConfiguration)
 class UNet(ColumnEmulator):
     """U-Net over levels; scalars enter as constant channels and leave as means over levels.
 
@@ -221,19 +234,27 @@ class UNet(ColumnEmulator):
         up, takes_skip = _decoder(configuration, skips)
         self.up = nn.ModuleList(up)
         self.takes_skip = takes_skip
+        outputs = shape.profile_outputs + shape.scalar_outputs
         self.head_norm = _norm(widths[0], configuration.groups)
-        self.head = _convolution(
-            widths[0], shape.profile_outputs + shape.scalar_outputs, 3, configuration.head_scale
+        self.head = _convolution(widths[0], outputs, 3, configuration.head_scale)
+        self.has_confidence = configuration.confidence
+        self.confidence_head = (
+            nn.Sequential(
+                _norm(widths[0], configuration.groups),
+                nn.SiLU(),
+                _convolution(widths[0], outputs, 3, configuration.head_scale),
+            )
+            if configuration.confidence
+            else None
         )
 
     def forward(self, profiles: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return profiles [batch, channel, level], scalars [batch, channel] and no confidence."""
-        levels = profiles.shape[2]
-        constants = scalars.unsqueeze(2).expand(-1, -1, levels)
+        """Return profiles [batch, channel, level], scalars [batch, channel] and confidence [batch,
+        0 or packed output].
+        """
         position = self.position.to(profiles.dtype).expand(profiles.shape[0], -1, -1)
-        x = self.stem(
-            functional.pad(torch.cat([profiles, constants, position], dim=1), [self.padding, 0])
-        )
+        x = torch.cat([joined(profiles, scalars), position], dim=1)
+        x = self.stem(functional.pad(x, [self.padding, 0]))
         skips = [x]
         for block in self.down:
             x = block(x)
@@ -243,11 +264,17 @@ class UNet(ColumnEmulator):
             if self.takes_skip[i]:
                 x = torch.cat([x, skips.pop()], dim=1)
             x = block(x)
-        x = self.head(functional.silu(self.head_norm(x)))[:, :, self.padding :]
-        per_level = x[:, self.profile_outputs :]
+        y = self.head(functional.silu(self.head_norm(x)))[:, :, self.padding :]
+        profiles_out, scalars_out = by_level(y, self.profile_outputs)
         if self.rectified_scalars:
-            per_level = functional.relu(per_level)
-        return x[:, : self.profile_outputs], per_level.mean(dim=2), no_confidence(profiles)
+            scalars_out = functional.relu(y[:, self.profile_outputs :]).mean(dim=2)
+        confidence = no_confidence(profiles)
+        if self.confidence_head is not None:
+            of_profiles, of_scalars = by_level(
+                self.confidence_head(x)[:, :, self.padding :], self.profile_outputs
+            )
+            confidence = packed(of_profiles, of_scalars)
+        return profiles_out, scalars_out, confidence
 
 
 def _position(channels: int, levels: int) -> Tensor:

@@ -30,16 +30,23 @@ def configs(
     as_json: Annotated[
         bool, typer.Option("--json", help="print names, purposes and paths as JSON")
     ] = False,
+    keys: Annotated[
+        bool,
+        typer.Option(
+            "--keys", help="training: print every key of a training or ensemble file, as Markdown"
+        ),
+    ] = False,
 ) -> None:
-    """List the shipped training files, cases, splits, machines and comparisons, and the
-    architectures; commands take them by name.
+    """List the shipped training files, recipes, ensembles, cases, splits, machines and comparisons,
+    and the architectures; commands take them by name.
 
     Paths inside a shipped file are relative to where the command runs; inside a file of your own,
     to that file (training files: always to where the command runs).
 
     Architectures are those of climlink and of installed projects (docs/add-an-architecture.md).
 
-    Example: `climlink configs` or `climlink configs cases aquaplanet > my_case.yaml`
+    Examples: `climlink configs`, `climlink configs cases aquaplanet > my_case.yaml`, `climlink
+    configs training --keys`
     """
     from climlink.installation import configuration_kinds, find_configuration
     from climlink.wrappers.errors import near_names
@@ -49,6 +56,13 @@ def configs(
         raise typer.BadParameter(
             f"no kind {kind!r}{near_names(kind, kinds)}; kinds: {', '.join(kinds)}"
         )
+    if keys:
+        if kind != "training" or name is not None:
+            raise typer.BadParameter("--keys goes with training: climlink configs training --keys")
+        from climlink.training.keys import keys_page
+
+        typer.echo(keys_page(), nl=False)
+        return
     if kind is not None and name is not None:
         if kind == ARCHITECTURES:
             typer.echo(_architecture_text(name), nl=False)

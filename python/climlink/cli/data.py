@@ -89,8 +89,18 @@ def prepare(
             help="keep and count values of it outside the plausible range; may be repeated",
         ),
     ] = None,
+    workers: Annotated[int, typer.Option(help="processes that write, on this machine", min=1)] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="scheduler of dask whose workers write instead, such as tcp://host:8786; they see "
+            "the same files",
+        ),
+    ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace an existing store")
+        bool,
+        typer.Option("--overwrite", help="replace an existing store, once the new one is complete"),
     ] = False,
 ) -> None:
     """Read pairs or a table into one chunked Zarr store; an interrupted call is resumed by
@@ -101,6 +111,8 @@ def prepare(
     X_input.h5 with X_target.h5.
 
     Example: `climlink data prepare DIR --out stores/climsim_sample.zarr --split climsim_sample`
+
+    Example: `climlink data prepare DIR --out climsim.zarr --split climsim_published --workers 8`
 
     Example: `climlink data prepare RUNDIR --out v6.zarr --split split.yaml --grid grid-info.nc
     --lags --pairs mlisp-mlosp`
@@ -152,6 +164,8 @@ def prepare(
             weights=weights,
             progress=bar,
             overwrite=overwrite,
+            workers=workers,
+            scheduler=scheduler,
         )
     size = f"{done.records} {done.unit} ({done.records_written} written now)"
     output.print(f"{done.path}: {done.status}, {size}, digest {done.digest[:16]}…")
@@ -174,8 +188,9 @@ def statistics(
     store: Annotated[Path, typer.Argument(help="store made by `climlink data prepare`")],
     out: Annotated[Path, typer.Option("--out", "-o", help="netCDF file to write")],
     split: Annotated[str, typer.Option(help="which part of the store")] = "train",
+    workers: Annotated[int, typer.Option(help="processes that read", min=1)] = 1,
 ) -> None:
-    """Compute the normalization statistics of a store in one pass.
+    """Compute the statistics of a store in one pass: moments, quantiles and covariance.
 
     Example: `climlink data statistics climsim.zarr --out statistics.nc`
     """
@@ -185,7 +200,9 @@ def statistics(
 
     require_writable(out)
     with progress_bar("statistics") as bar:
-        result = compute_statistics(ColumnStore.open(store), split=split, progress=bar)
+        result = compute_statistics(
+            ColumnStore.open(store), split=split, progress=bar, workers=workers
+        )
     write_statistics(result, out)
     output.print(f"{out}: {len(result.variables)} variables, digest {result.digest[:16]}…")
 

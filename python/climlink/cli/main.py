@@ -18,6 +18,7 @@ from climlink.cli import (
     data,
     doctor,
     e3sm,
+    ensemble,
     evaluate,
     hub,
     online,
@@ -47,6 +48,7 @@ package.register(app)
 hub.register(app)
 online.register(app)
 evaluate.register(app)
+ensemble.register(app)
 e3sm.register(app)
 doctor.register(app)
 configs.register(app)

@@ -5,7 +5,7 @@ routes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -44,6 +44,14 @@ def export(
         bool,
         typer.Option("--unfinished", help="export a run that has not spent its epochs, as it is"),
     ] = False,
+    unskilled_to_mean: Annotated[
+        bool,
+        typer.Option(
+            "--unskilled-to-mean",
+            help="outputs without skill on the run's held-out times become their training mean: "
+            "for offline scores, not for coupled runs",
+        ),
+    ] = False,
 ) -> None:
     """Make one `wrap_model.pt` of a training run that has finished: its budget of epochs is spent,
     or it ended itself.
@@ -54,7 +62,9 @@ def export(
     from climlink.packages.export import export_run
 
     require_writable(out)
-    package = export_run(run, out, columns, unfinished=unfinished)
+    package = export_run(
+        run, out, columns, unfinished=unfinished, unskilled_to_mean=unskilled_to_mean
+    )
     output.print(
         f"{package.path}: {package.manifest.n_input} inputs, {package.manifest.n_output} outputs, "
         f"SHA-256 {package.digest}"
@@ -349,6 +359,9 @@ def _inside(package: EmulatorPackage) -> list[tuple[str, str]]:
     ]
     if m.architecture is not None and obstacle is not None:
         facts.insert(1, ("runs", f"as its graph only: {obstacle}"))
+    made = m.provenance.training.get("ensemble")
+    if made is not None:
+        facts.insert(1, ("members", "\n".join(_member(member) for member in made["members"])))
     if m.network_inputs is not None and reordered(m.inputs, m.network_inputs):
         rows = f"host rows: {m.inputs.set} order; the network reads {m.network_inputs.set} order"
         facts.append(("input order", f"{rows}: permuted in the graph"))
@@ -376,6 +389,14 @@ def _inside(package: EmulatorPackage) -> list[tuple[str, str]]:
             ("found", "\n".join(i.findings) or "nothing to report"),
         ]
     return facts
+
+
+def _member(member: dict[str, Any]) -> str:
+    """Return a member of an ensemble in a line; weights by output are only told to be that."""
+    weight = member["weight"]
+    told = f"{weight:.4g}" if isinstance(weight, float) else "by output"
+    known = f"seed {member['seed']}, SHA-256 {member['sha256'][:12]}…"
+    return f"{member['name']}, weight {told}, {known}"
 
 
 def _show_routes(package: EmulatorPackage, result: Verification, real: int) -> None:

@@ -52,6 +52,7 @@ _FILE_NAME = re.compile(rf"(.+)\.({'|'.join(KINDS)})\.(\d[^.]*)\.nc")
 _CALENDARS = ("noleap", "no_leap", "365_day")
 _TENDENCY = "ptend_"
 _STATE = "state_"
+_FLUX = "cam_out_"
 _PRESSURE = "state_pmid"
 _PRESSURE_TOLERANCE = 1e-9  # relative; the files agree with the hybrid formula to 2e-16
 _SHOWN = 10
@@ -79,8 +80,12 @@ def stamp_of(path: Path) -> Stamp:
             f"{path}: not named as a ClimSim file: expected E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc or "
             "CASE.eam.mli.… (or mlo)"
         )
+    return _stamp(match.group(3), path)
+
+
+def _stamp(text: str, path: Path) -> Stamp:
     try:
-        return Stamp.parse(match.group(3))
+        return Stamp.parse(text)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -100,27 +105,39 @@ def find_files(source: Path, kind: str) -> dict[Stamp, Path]:
     """Return all files of one kind, such as ``mli``, of one case at or below ``source`` (flat or in
     monthly folders), sorted by stamp.
     """
+    return _find(source, [kind])[kind]
+
+
+def _find(source: Path, kinds: Sequence[str]) -> dict[str, dict[Stamp, Path]]:
+    """Return the files of some kinds, in one walk: a tree may have half a million."""
     if not source.is_dir():
         raise DataError(
             f"{source} is not a directory: expected a folder with "
-            f"E3SM-MMF.{kind}.YYYY-MM-DD-SSSSS.nc files at or below it"
+            f"E3SM-MMF.{kinds[0]}.YYYY-MM-DD-SSSSS.nc files at or below it"
         )
-    found: dict[Stamp, Path] = {}
-    cases: dict[str, Path] = {}
-    for folder, folders, names in os.walk(source, followlinks=True):
+    found: dict[str, dict[Stamp, Path]] = {kind: {} for kind in kinds}
+    cases: dict[str, dict[str, Path]] = {kind: {} for kind in kinds}
+    for top, folders, names in os.walk(source, followlinks=True):
         folders.sort()
+        folder = Path(top)
         for name in sorted(names):
             match = _FILE_NAME.fullmatch(name)
-            if match is None or match.group(2) != kind:
+            if match is None or match.group(2) not in found:
                 continue
-            path = Path(folder) / name
-            cases.setdefault(match.group(1), path)
-            stamp = stamp_of(path)
-            if stamp in found and len(cases) == 1:
-                raise DataError(f"two {kind} files of {stamp}: {found[stamp]} and {path}; keep one")
-            found[stamp] = path
-    _require_one_case(source, kind, cases)
-    return dict(sorted(found.items()))
+            case, kind, text = match.groups()
+            path = folder / name
+            cases[kind].setdefault(case, path)
+            stamp, files = _stamp(text, path), found[kind]
+            if stamp in files and len(cases[kind]) == 1:
+                raise DataError(f"two {kind} files of {stamp}: {files[stamp]} and {path}; keep one")
+            files[stamp] = path
+    for kind in kinds:
+        _require_one_case(source, kind, cases[kind])
+    return {kind: _by_stamp(files) for kind, files in found.items()}
+
+
+def _by_stamp(files: Mapping[Stamp, Path]) -> dict[Stamp, Path]:
+    return dict(sorted(files.items(), key=lambda item: item[0].seconds))
 
 
 def _require_one_case(source: Path, kind: str, cases: dict[str, Path]) -> None:
@@ -138,9 +155,9 @@ def find_pairs(source: str | Path, kind: PairKind = "mli-mlo") -> list[Pair]:
     """
     source = Path(source)
     before, after = kind.split("-")
-    mli, mlo = find_files(source, before), find_files(source, after)
+    mli, mlo = _find(source, [before, after]).values()
     if not mli and not mlo:
-        others = [k for k in KINDS if find_files(source, k)]
+        others = [k for k, files in _find(source, KINDS).items() if files]
         hint = (
             f"; there are files of {', '.join(others)}: choose them with --pairs" if others else ""
         )
@@ -175,6 +192,11 @@ def state_name(tendency: str) -> str:
 def is_tendency(name: str) -> bool:
     """Say whether a name is that of a tendency, differenced from the two files."""
     return name.startswith(_TENDENCY)
+
+
+def is_output(name: str) -> bool:
+    """Say whether a variable is something that the physics gives."""
+    return is_tendency(name) or name.startswith(_FLUX)
 
 
 def read_inputs(

@@ -1,5 +1,5 @@
-"""From named columns to packed rows: the derived inputs that are not in the files, and packing in a
-variable set's order.
+"""From named columns to packed rows: stored and derived variables, and packing in a variable set's
+order.
 
 Everything that turns data into rows goes through here, from a store or from files, so there is one
 order and one arithmetic.
@@ -7,7 +7,7 @@ order and one arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +17,16 @@ from numpy.typing import NDArray
 
 from climlink.data.climsim import (
     TIME_STEP_S,
-    Columns,
     Pair,
     find_pairs,
     read_pair,
     stored_variables,
 )
+from climlink.data.derivations import AUXILIARY, DERIVED, Derivation, Given, PlaceAndTime
 from climlink.data.errors import DataError
-from climlink.data.grid import Grid, find_grid, midpoint_pressure, read_grid
+from climlink.data.grid import Grid, find_grid, read_grid
 from climlink.data.lags import LaggedReader, needs_lags, with_history
 from climlink.data.stamp import Stamp
-from climlink.wrappers import thermodynamics
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.variables import Variable
 from climlink.wrappers.vertical import HybridCoordinate
@@ -35,47 +34,10 @@ from climlink.wrappers.vertical import HybridCoordinate
 Named = Mapping[str, NDArray[np.floating]]
 
 
-@dataclass(frozen=True)
-class _Derivation:
-    """Stored variables that a derived one needs, and its float64 formula."""
-
-    needs: tuple[str, ...]
-    formula: Callable[[Columns, HybridCoordinate | None], NDArray[np.float64]]
-    needs_pressure: bool = False
-
-
-def _relative_humidity(columns: Columns, hybrid: HybridCoordinate | None) -> NDArray[np.float64]:
-    if hybrid is None:
-        raise DataError(
-            "state_rh needs the pressure of the levels, and no vertical grid is known: "
-            "prepare the table again with --grid GRID, the grid file of these data"
-        )
-    pressure = midpoint_pressure(hybrid, columns["state_ps"])
-    t, q, p = (torch.from_numpy(a) for a in (columns["state_t"], columns["state_q0001"], pressure))
-    return thermodynamics.relative_humidity(t, q, p).numpy()
-
-
-def _sum(first: str, second: str) -> _Derivation:
-    return _Derivation((first, second), lambda c, _: c[first] + c[second])
-
-
-_DERIVED: dict[str, _Derivation] = {
-    "state_rh": _Derivation(("state_t", "state_q0001", "state_ps"), _relative_humidity, True),
-    "state_qn": _sum("state_q0002", "state_q0003"),
-    "liq_partition": _Derivation(
-        ("state_t",),
-        lambda c, _: thermodynamics.liquid_fraction(torch.from_numpy(c["state_t"])).numpy(),
-    ),
-    "state_qn_prvphy": _sum("state_q0002_prvphy", "state_q0003_prvphy"),
-    "tm_state_qn_prvphy": _sum("tm_state_q0002_prvphy", "tm_state_q0003_prvphy"),
-    "ptend_qn": _sum("ptend_q0002", "ptend_q0003"),
-}
-
-
 def derivable(stored: Iterable[Variable], *, has_pressure: bool = True) -> tuple[str, ...]:
     """Return the variables that are not stored but can be computed, in float64."""
     there = {v.name for v in stored}
-    possible = {n: d for n, d in _DERIVED.items() if n not in there and there.issuperset(d.needs)}
+    possible = {n: d for n, d in DERIVED.items() if n not in there and there.issuperset(d.needs)}
     return tuple(n for n, d in possible.items() if has_pressure or not d.needs_pressure)
 
 
@@ -86,33 +48,40 @@ def source_names(names: Iterable[str], stored: Iterable[Variable]) -> tuple[str,
     stored = tuple(stored)
     there = {v.name for v in stored}
     wanted = tuple(names)
-    impossible = [n for n in wanted if n not in there.union(derivable(stored))]
+    possible = there.union(derivable(stored))
+    possible |= {n for n, d in AUXILIARY.items() if there.issuperset(d.needs)}
+    impossible = [n for n in wanted if n not in possible]
     if impossible:
         raise DataError(
             f"{', '.join(impossible)}: not in the data and not derived from one time step; inputs "
             "of earlier steps (such as the v4 and v6 sets take) need consecutive files, prepared "
             "with lags: true"
         )
-    needed = [m for n in wanted for m in ((n,) if n in there else _DERIVED[n].needs)]
+    needed = [m for n in wanted for m in ((n,) if n in there else _derivation(n).needs)]
     return tuple(dict.fromkeys(needed))
+
+
+def _derivation(name: str) -> Derivation:
+    return AUXILIARY[name] if name in AUXILIARY else DERIVED[name]
 
 
 def derive(
     names: Iterable[str],
     stored: Named,
     hybrid: HybridCoordinate | None,
+    where: PlaceAndTime | None = None,
 ) -> dict[str, NDArray[np.floating]]:
     """Return the named variables: stored ones as they are, derived ones in float64.
 
-    Profiles [row, level], scalars [row]; DataError for one that needs pressure without ``hybrid``.
+    Profiles [row, level], scalars [row]; DataError for one that needs pressure without ``hybrid``,
+    and for an auxiliary target without ``where`` or of unknown place or time.
     """
     columns: dict[str, NDArray[np.floating]] = {}
     for name in names:
         if name not in stored:
-            needed = {
-                n: np.ascontiguousarray(stored[n], dtype=np.float64) for n in _DERIVED[name].needs
-            }
-            columns[name] = _DERIVED[name].formula(needed, hybrid)
+            how = _derivation(name)
+            needed = {n: np.ascontiguousarray(stored[n], dtype=np.float64) for n in how.needs}
+            columns[name] = how.formula(Given(needed, hybrid, where))
         else:
             columns[name] = stored[name]
     return columns

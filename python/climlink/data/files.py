@@ -139,13 +139,36 @@ def remove_folder(path: Path) -> None:
     It loses its name first: a process that is killed in between leaves no folder that looks whole.
     """
     target = followed(path)
-    doomed = target.with_name(f".{target.name}.removed")
     with refusals(path):
-        if doomed.exists():
-            shutil.rmtree(doomed)
-        if target.exists():
-            target.rename(doomed)
-            shutil.rmtree(doomed)
+        _remove_if_there(_nameless(target))
+
+
+def replace_folder(beside: Path, path: Path) -> None:
+    """Give a folder the name of another one, which is then removed; FileError where that cannot be
+    done.
+
+    A process that is killed in between leaves ``beside`` whole, and the old one or none at
+    ``path``.
+    """
+    target = followed(path)
+    with refusals(path):
+        doomed = _nameless(target)
+        beside.rename(target)
+        _remove_if_there(doomed)
+
+
+def _nameless(target: Path) -> Path:
+    """Take a folder's name away, and return where it is; one that lay there before is removed."""
+    doomed = target.with_name(f".{target.name}.removed")
+    _remove_if_there(doomed)
+    if target.exists():
+        target.rename(doomed)
+    return doomed
+
+
+def _remove_if_there(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 @contextmanager

@@ -24,17 +24,26 @@ class Moments:
 
     def add(self, rows: NDArray[np.float64]) -> None:
         """Add a block of rows [row, width]."""
-        added = rows.shape[0]
-        if added == 0:
+        if rows.shape[0] == 0:
             return
-        mean = rows.mean(axis=0)
-        squares = ((rows - mean) ** 2).sum(axis=0)
-        total = self.count + added
-        step = mean - self._mean
+        block = Moments(rows.shape[1])
+        block.count = rows.shape[0]
+        block._mean = rows.mean(axis=0)
+        block._squares = ((rows - block._mean) ** 2).sum(axis=0)
+        block._minimum, block._maximum = rows.min(axis=0), rows.max(axis=0)
+        self.merge(block)
+
+    def merge(self, other: Moments) -> None:
+        """Add what another pass found in other rows."""
+        self.left_out += other.left_out
+        if other.count == 0:
+            return
+        added, total = other.count, self.count + other.count
+        step = other._mean - self._mean
         self._mean = self._mean + step * (added / total)
-        self._squares = self._squares + squares + step**2 * (self.count * added / total)
-        self._minimum = np.minimum(self._minimum, rows.min(axis=0))
-        self._maximum = np.maximum(self._maximum, rows.max(axis=0))
+        self._squares = self._squares + other._squares + step**2 * (self.count * added / total)
+        self._minimum = np.minimum(self._minimum, other._minimum)
+        self._maximum = np.maximum(self._maximum, other._maximum)
         self.count = total
 
     def statistics(self) -> VariableStatistics:
@@ -67,6 +76,11 @@ class CloudMean:
         cloudy = rows > CLOUD_THRESHOLD
         self._sum += np.where(cloudy, rows, 0.0).sum(axis=0)
         self._count += cloudy.sum(axis=0)
+
+    def merge(self, other: CloudMean) -> None:
+        """Add what another pass found in other rows."""
+        self._sum += other._sum
+        self._count += other._count
 
     def cloud_lambda(self) -> torch.Tensor:
         """Return 1 / in-cloud mean [level], and the published cap where no row is cloudy."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +56,8 @@ class PairSource:
     config: StoreConfig
     split: Split
     own: OwnVariables = NOTHING_OWN
+    first: int = 0
+    """Number of the first pair, in a part of a source."""
     unit: Literal["pairs", "rows"] = "pairs"
 
     @classmethod
@@ -132,22 +134,30 @@ class PairSource:
 
     def sizes(self, block: slice) -> list[list[int]]:
         """Return the lengths of the files of each pair."""
-        return [self._sizes(pair) for pair in self.pairs[block]]
+        return [self._sizes(pair) for pair in self._of(block)]
 
     def read(self, block: slice, done: Callable[[int], None]) -> tuple[Columns, list[Note]]:
         """Return the values [time, column, level] of some pairs, and a note of each."""
         columns, notes = [], []
-        for position in range(block.start, block.stop):
-            pair = self.pairs[position]
+        for number, pair in enumerate(self._of(block), start=block.start + 1):
             columns.append(self._read(pair))
             notes.append(self._note(pair, columns[-1]))
-            done(position + 1)
+            done(number)
         # One variable after another leaves the list, so that a block is never in memory twice.
         return {v.name: np.stack([c.pop(v.name) for c in columns]) for v in self.variables}, notes
 
+    def part(self, records: slice) -> PairSource:
+        """Return some pairs, with those of the steps before where lags are asked for."""
+        pairs = self._of(records)
+        known = {p.stamp: p for pair in pairs for p in (pair, *self._earlier(pair))}
+        nothing = self.codes[:0]
+        return replace(
+            self, known=[*known.values()], pairs=pairs, codes=nothing, first=records.start
+        )
+
     def where(self, record: int) -> str:
         """Return the mli file of a record."""
-        return str(self.pairs[record].mli)
+        return str(self.pairs[record - self.first].mli)
 
     def conclude(self, notes: Sequence[Note]) -> list[str]:
         """Return the SHA-256 of the files of every pair."""
@@ -164,7 +174,8 @@ class PairSource:
 
     @cached_property
     def _sha256(self) -> Callable[[Path], str]:
-        return cache(sha256_file)
+        # Lagged inputs read a pair three times, one soon after the other.
+        return lru_cache(maxsize=16)(sha256_file)
 
     def _read(self, pair: Pair) -> Columns:
         c = self.config
@@ -177,9 +188,16 @@ class PairSource:
         """Return the files that a time is made of: its own, and those of the steps before where
         lags are asked for.
         """
-        lags, step = self.config.lags, self.config.time_step_s
-        earlier = predecessors(pair, self._by_stamp, step) if lags else []
-        return [path for p in (pair, *earlier) for path in (p.mli, p.mlo)]
+        return [path for p in (pair, *self._earlier(pair)) for path in (p.mli, p.mlo)]
+
+    def _earlier(self, pair: Pair) -> list[Pair]:
+        """Return the pairs of the steps before, where lags are asked for."""
+        if not self.config.lags:
+            return []
+        return predecessors(pair, self._by_stamp, self.config.time_step_s)
+
+    def _of(self, records: slice) -> list[Pair]:
+        return self.pairs[records.start - self.first : records.stop - self.first]
 
     def _sizes(self, pair: Pair) -> list[int]:
         return [path.stat().st_size for path in self._files(pair)]

@@ -23,6 +23,8 @@ from climlink.wrappers.variables import variable_names
 
 _Arrays = dict[str, NDArray[np.float64]]
 _LAMBDA_FILES = {"state_qn": "qn", "state_q0002": "qc", "state_q0003": "qi"}
+_DIVIDED_BY_STD = "_prvphy"
+"""Tendencies of earlier steps: the edited files hold their standard deviation as maximum."""
 _NAN = float("nan")
 
 
@@ -110,6 +112,7 @@ def _inputs(folder: Path, files: _Files) -> dict[str, VariableStatistics]:
         read_arrays(folder / name) for name in (files.mean, files.maximum, files.minimum)
     )
     std = {} if files.std is None else read_arrays(folder / files.std)
+    std |= {n: maximum[n] - minimum[n] for n in mean if n.endswith(_DIVIDED_BY_STD)}
     return {
         n: _entry(mean=mean[n], std=std.get(n), minimum=minimum.get(n), maximum=maximum.get(n))
         for n in mean

@@ -90,6 +90,11 @@ class Source(Protocol):
         variable, column or line that do not fit.
         """
 
+    def part(self, records: slice) -> Source:
+        """Return a source of some records, under the numbers that they have here, for another
+        process: with all that reading them needs, and little more.
+        """
+
     def where(self, record: int) -> str:
         """Return file and line of a record, for messages."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from climlink.data.climsim import is_output
+from climlink.data.distribution import Distributed, Frame
+from climlink.data.distribution_file import read_distribution, write_distribution
 from climlink.data.errors import DataError, StoreError
 from climlink.data.files import replacing
 from climlink.data.moments import CloudMean, Moments
@@ -24,7 +29,7 @@ from climlink.wrappers.statistics import (
     Statistics,
     VariableStatistics,
 )
-from climlink.wrappers.variables import shipped_variables, variable
+from climlink.wrappers.variables import Variable, shipped_variables, variable
 
 Progress = Callable[[int, int], None]
 """Called with the times done and the times in all."""
@@ -34,6 +39,9 @@ CLOUD_VARIABLES = ("state_qn", "state_q0002", "state_q0003")
 _VERSION_ATTRIBUTE = "climlink_statistics_version"
 _LAMBDA_SUFFIX = "_cloud_lambda"
 _MOMENT = "moment"
+_PART_BLOCKS = 64
+"""Blocks that are gathered by one process: how they are grouped decides the rounding."""
+_SAMPLE_BLOCKS = 8
 
 
 def compute_statistics(
@@ -42,12 +50,15 @@ def compute_statistics(
     progress: Progress | None = None,
     *,
     times_per_block: int | None = None,
+    workers: int = 1,
 ) -> Statistics:
-    """Return float64 statistics of one split of a store: every stored variable and every derived
-    one, each value read once.
+    """Return float64 statistics of one split of a store: moments and quantile sketches of every
+    stored variable and every derived one, and the covariance of the inputs, in one pass.
 
-    Values at the fill value are left out and counted. The default block is one chunk of the store;
-    the result depends on it by rounding only. StoreError if the split is empty.
+    A few blocks are read before, for the centers and units of the sketches. Values at the fill
+    value are left out and counted. The default block is one chunk of the store; the result depends
+    on it by rounding only, and not on the number of ``workers``, processes that read. StoreError if
+    the split is empty.
     """
     indices = store.indices(split)
     if indices.size == 0:
@@ -56,28 +67,89 @@ def compute_statistics(
             "store was prepared"
         )
     variables = (*store.variables, *store.derived)
-    names = [v.name for v in variables]
-    moments: dict[str, Moments] = {}
-    clouds = {name: CloudMean(store.level_count) for name in CLOUD_VARIABLES if name in names}
-    times = f"{len(indices)} times, " if store.has_stamps else ""
-    size = f"{times}{len(indices) * store.n_column} columns"
+    blocks = list(_blocks(indices, store.time_chunk, times_per_block))
+    found = _Pass(store, [v.name for v in variables], _frames(store, variables, blocks))
+    parts = [blocks[first : first + _PART_BLOCKS] for first in range(0, len(blocks), _PART_BLOCKS)]
     done = 0
-    for block in _blocks(indices, store.time_chunk, times_per_block):
-        for name, values in store.read(names, block).items():
-            rows = values.astype(np.float64).reshape(len(values), -1)
-            _add(moments.setdefault(name, Moments(rows.shape[1])), name, rows)
-            if name in clouds:
-                clouds[name].add(rows)
-        done += len(block)
+    for part, made in zip(parts, _passes(found, parts, workers), strict=True):
+        found.merge(made)
+        done += sum(map(len, part))
         if progress:
             progress(done, len(indices))
+    times = f"{len(indices)} times, " if store.has_stamps else ""
+    size = f"{times}{len(indices) * store.n_column} columns"
     return Statistics(
-        variables={name: m.statistics() for name, m in moments.items()},
-        cloud_lambda={name: c.cloud_lambda() for name, c in clouds.items()},
+        variables={name: m.statistics() for name, m in found.moments.items()},
+        cloud_lambda={name: c.cloud_lambda() for name, c in found.clouds.items()},
         source=f"the {split} split ({size}) of {store.path.name}",
         data_digest=store.digest,
         split=split,
+        distribution=found.distributed.result(),
     )
+
+
+class _Pass:
+    """What is gathered of blocks of a store."""
+
+    def __init__(self, store: ColumnStore, names: list[str], frames: dict[str, Frame]) -> None:
+        self._store = store
+        self._names = names
+        self._frames = frames
+        self.moments = {name: Moments(len(frames[name].center)) for name in names}
+        self.clouds = {n: CloudMean(store.level_count) for n in CLOUD_VARIABLES if n in names}
+        self.distributed = Distributed(frames, [n for n in names if not is_output(n)])
+
+    def over(self, blocks: Sequence[NDArray[np.int64]]) -> _Pass:
+        """Return what is gathered of some blocks, each value read once."""
+        found = _Pass(self._store, self._names, self._frames)
+        for block in blocks:
+            rows = _rows(self._store, self._names, block)
+            for name, values in rows.items():
+                _add(found.moments[name], name, values)
+                if name in found.clouds:
+                    found.clouds[name].add(values)
+            found.distributed.add(rows)
+        return found
+
+    def merge(self, other: _Pass) -> None:
+        """Add what was gathered of other blocks."""
+        for name, moments in self.moments.items():
+            moments.merge(other.moments[name])
+        for name, cloud in self.clouds.items():
+            cloud.merge(other.clouds[name])
+        self.distributed.merge(other.distributed)
+
+
+def _passes(
+    empty: _Pass, parts: Sequence[Sequence[NDArray[np.int64]]], workers: int
+) -> Iterator[_Pass]:
+    """Yield what is gathered of every part, in order, by this process or by others."""
+    if workers == 1:
+        yield from map(empty.over, parts)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver")) as processes:
+        yield from processes.map(empty.over, parts)
+
+
+def _frames(
+    store: ColumnStore, variables: Sequence[Variable], blocks: Sequence[NDArray[np.int64]]
+) -> dict[str, Frame]:
+    """Return centers and units from a few blocks spread over all."""
+    names = [v.name for v in variables]
+    chosen = np.unique(np.linspace(0, len(blocks) - 1, _SAMPLE_BLOCKS).round().astype(int))
+    moments: dict[str, Moments] = {}
+    for number in chosen:
+        for name, rows in _rows(store, names, blocks[number]).items():
+            _add(moments.setdefault(name, Moments(rows.shape[1])), name, rows)
+    return {name: Frame.of(m) for name, m in moments.items()}
+
+
+def _rows(
+    store: ColumnStore, names: Sequence[str], block: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Return variables of a block, float64 [row, width]."""
+    found = store.read(names, block).items()
+    return {name: values.astype(np.float64).reshape(len(values), -1) for name, values in found}
 
 
 def _blocks(
@@ -134,6 +206,8 @@ def write_statistics(statistics: Statistics, path: str | Path) -> None:
             engine="netcdf4",
             encoding={str(n): {"_FillValue": None} for n in dataset.data_vars},
         )
+        if statistics.distribution is not None:
+            write_distribution(statistics.distribution, beside)
 
 
 def read_statistics(path: str | Path) -> Statistics:
@@ -163,6 +237,7 @@ def read_statistics(path: str | Path) -> Statistics:
             source=str(dataset.source),
             data_digest=str(dataset.data_digest) or None,
             split=str(dataset.split) or None,
+            distribution=read_distribution(dataset, path),
         )
         recorded = str(dataset.digest)
     if statistics.digest != recorded:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -177,6 +178,32 @@ def recorded_variables(attributes: Mapping[str, Any], path: Path) -> tuple[Varia
     return tuple(_variable_of(record, path) for record in attributes["variables"])
 
 
+@dataclass(frozen=True)
+class _PlaceAndTime:
+    """Place and time of the rows of some times; StoreError for what the store does not hold."""
+
+    store: ColumnStore
+    indices: NDArray[np.int64]
+
+    @property
+    def time_step_s(self) -> float:
+        return self.store.time_step_s
+
+    @property
+    def latitude(self) -> NDArray[np.float64]:
+        return np.tile(self.store.latitude, len(self.indices))
+
+    @property
+    def longitude(self) -> NDArray[np.float64]:
+        return np.tile(self.store.longitude, len(self.indices))
+
+    @property
+    def seconds(self) -> NDArray[np.int64]:
+        stamps = self.store.stamps
+        seconds = np.array([stamps[i].seconds for i in self.indices], dtype=np.int64)
+        return np.repeat(seconds, self.store.n_column)
+
+
 class ColumnStore:
     """A complete column store, read-only. Rows are numbered time * n_column + column, in the order
     of the time indices given.
@@ -189,6 +216,7 @@ class ColumnStore:
     def __init__(self, path: Path, group: zarr.Group) -> None:
         self.path = path
         self._group = group
+        self._arrays: dict[str, zarr.Array] = {}
         self.attributes: dict[str, Any] = dict(group.attrs)
         self.variables: tuple[Variable, ...] = recorded_variables(self.attributes, path)
         """The stored variables, inputs first."""
@@ -216,6 +244,11 @@ class ColumnStore:
     def stamps(self) -> tuple[Stamp, ...]:
         """Stamps of the times; StoreError where the store was made of a table."""
         return tuple(Stamp.parse(str(s)) for s in self._of_pairs("stamp", "no stamps"))
+
+    @cached_property
+    def source_digests(self) -> NDArray[np.str_]:
+        """SHA-256 of the file of each time; StoreError where the store was made of a table."""
+        return np.array([str(s) for s in self._of_pairs("source_sha256", "no files of times")])
 
     @cached_property
     def latitude(self) -> NDArray[np.float64]:
@@ -276,6 +309,15 @@ class ColumnStore:
         """
         return 1 if self.has_stamps else max(1, self.time_chunk // 8)
 
+    def blocks_of(self, times: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return ascending times in the groups that are best read at once: those of one chunk, or
+        neighbouring rows of a table.
+        """
+        if self.has_stamps:
+            return np.split(times, np.flatnonzero(np.diff(times // self.time_chunk)) + 1)
+        size = self.read_together
+        return [times[first : first + size] for first in range(0, len(times), size)]
+
     def name_of(self, time_index: int) -> str:
         """Return how people know a time: its stamp, or the number of the row from 1."""
         return str(self.stamps[time_index]) if self.has_stamps else f"row {time_index + 1}"
@@ -333,7 +375,7 @@ class ColumnStore:
         stored = {
             name: self._read_stored(name, indices) for name in source_names(wanted, self.variables)
         }
-        return derive(wanted, stored, self.known_hybrid)
+        return derive(wanted, stored, self.known_hybrid, _PlaceAndTime(self, indices))
 
     def pack(self, variables: VariableSet, time_indices: TimeIndices) -> NDArray[np.float32]:
         """Return input rows, float32 [row, width]; derived inputs such as state_rh are computed in
@@ -379,13 +421,8 @@ class ColumnStore:
     def _read_stored(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.floating]:
         """Return one stored variable as [time*column, ...], checked to be finite."""
         array = self._array(name)
-        contiguous = indices.size > 0 and bool((np.diff(indices) == 1).all())
         try:
-            selection = (
-                array[int(indices[0]) : int(indices[-1]) + 1]
-                if contiguous
-                else array.oindex[indices]
-            )
+            selection = _select(array, indices)
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(
                 f"{self.path}: {name} cannot be read ({error}); a chunk is damaged: prepare the "
@@ -401,12 +438,14 @@ class ColumnStore:
         return values.reshape(-1, *values.shape[2:]) if self.has_place else values
 
     def _array(self, name: str) -> zarr.Array:
-        array = self._group.get(name)
-        if not isinstance(array, zarr.Array):
-            raise StoreError(
-                f"{self.path}: the store lacks {name}; prepare it again with overwrite"
-            )
-        return array
+        if name not in self._arrays:  # looking for it costs more than reading a block of it
+            array = self._group.get(name)
+            if not isinstance(array, zarr.Array):
+                raise StoreError(
+                    f"{self.path}: the store lacks {name}; prepare it again with overwrite"
+                )
+            self._arrays[name] = array
+        return self._arrays[name]
 
     def _of_pairs(self, name: str, lacking: str) -> NDArray[Any]:
         if name not in self._group:
@@ -418,3 +457,18 @@ class ColumnStore:
 
     def _coordinate(self, name: str) -> NDArray[Any]:
         return np.asarray(self._array(name)[...])
+
+
+def _select(array: zarr.Array, indices: NDArray[np.int64]) -> Any:
+    """Return some records; of a few chunks a plain slice, which is much faster than indices: a
+    chunk is read as a whole anyway.
+    """
+    steps = np.diff(indices)
+    if indices.size == 0 or not (steps > 0).all():
+        return array.oindex[indices]
+    first, stop = int(indices[0]), int(indices[-1]) + 1
+    if (steps == 1).all():
+        return array[first:stop]
+    if stop - first > array.chunks[0]:
+        return array.oindex[indices]
+    return np.asarray(array[first:stop])[indices - first]

@@ -17,6 +17,7 @@ from torch import Tensor
 from climlink.architectures import ArchitectureError, architecture_names, find
 from climlink.data.errors import StoreError
 from climlink.data.files import FileError, replacing
+from climlink.data.statistics import read_statistics
 from climlink.data.store import ColumnStore
 from climlink.packages.golden import GoldenSamples, choose_golden
 from climlink.packages.golden_sequences import Sequences, check_chain, choose_sequences
@@ -25,8 +26,15 @@ from climlink.packages.read import EmulatorPackage, PackageError
 from climlink.packages.scripting import scripted
 from climlink.provenance import climlink_version, git_revision, kernel_identity
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
-from climlink.training.checkpoint import load_checkpoint, run_progress
+from climlink.training.checkpoint import (
+    STATISTICS_FILE,
+    TrainedEmulator,
+    load_checkpoint,
+    run_progress,
+)
+from climlink.training.data_config import ValidationConfig
 from climlink.training.errors import TrainingError
+from climlink.training.unskilled import unskilled_entry, with_means
 from climlink.wrappers.column_emulator import trainable_parameters
 from climlink.wrappers.constants import RECORDED
 from climlink.wrappers.contract import EmulatorContract, confidence_of
@@ -38,11 +46,14 @@ from climlink.wrappers.manifest import (
     GOLDEN_OUTPUTS_ENTRY,
     MANIFEST_ENTRY,
     ArchitectureEntry,
+    ConstraintEntry,
     GoldenEntry,
     Manifest,
     ProvenanceEntry,
     ToleranceEntry,
+    TrainingDistribution,
 )
+from climlink.wrappers.recorded_statistics import training_distribution
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
@@ -62,6 +73,7 @@ class ExportSource:
     statistics_digest: str | None
     difference_scale: dict[str, list[float]]
     training_ranges: dict[str, list[list[float]]] = field(default_factory=dict)
+    training_distribution: TrainingDistribution | None = None
     data_digest: str | None = None
     seed: int | None = None
     training: dict[str, Any] = field(default_factory=dict)
@@ -117,9 +129,13 @@ def export_run(
     columns: str | Path | None = None,
     *,
     unfinished: bool = False,
+    unskilled_to_mean: bool = False,
 ) -> EmulatorPackage:
     """Export the emulator of a training run (folder or checkpoint); golden columns come from
     ``columns`` or the run's own store.
+
+    ``unskilled_to_mean`` answers outputs that had no skill on the run's held-out times with their
+    training mean: for offline scores.
 
     Raises TrainingError for a run that cannot be read or has not finished, unless ``unfinished``,
     and StoreError for a store that is not there or has another vertical grid.
@@ -139,9 +155,12 @@ def export_run(
             f"{store.path} has another vertical grid than the emulator; give a store of the same "
             "grid with --columns"
         )
+    emulator = trained.emulator
+    if unskilled_to_mean:
+        emulator = with_means(emulator, _entry_of_run(emulator, record.training))
     source = ExportSource(
         name=str(record.training["name"]),
-        emulator=trained.emulator,
+        emulator=emulator,
         architecture=ArchitectureEntry(
             name=record.architecture,
             configuration=record.architecture_configuration,
@@ -150,11 +169,35 @@ def export_run(
         statistics_digest=record.statistics_digest,
         difference_scale=record.difference_scale,
         training_ranges=record.training_ranges,
+        training_distribution=_distribution(trained),
         data_digest=record.data_digest,
         seed=record.seed,
         training={**record.training, "epochs_done": trained.epochs, "finished": progress.finished},
     )
     return export_package(source, store_rows(store, record.contract.inputs), output)
+
+
+def _entry_of_run(emulator: WrappedEmulator, training: dict[str, Any]) -> ConstraintEntry:
+    """Return the constraint for outputs without skill on the held-out times of a run's own
+    store.
+    """
+    validation = ValidationConfig.model_validate(training["validation"])
+    return unskilled_entry(emulator, ColumnStore.open(training["store"]), validation)
+
+
+def _distribution(trained: TrainedEmulator) -> TrainingDistribution | None:
+    """Return how the run's inputs were distributed, None for a checkpoint that lies alone."""
+    path = trained.path.parent.parent / STATISTICS_FILE
+    if not path.is_file():
+        return None
+    statistics = read_statistics(path)
+    if statistics.digest != trained.record.statistics_digest:
+        raise TrainingError(
+            f"{path}: not the statistics that the run was trained with (digest "
+            f"{statistics.digest:.12}..., recorded {trained.record.statistics_digest:.12}...); put "
+            "the run's own back"
+        )
+    return training_distribution(trained.contract, statistics)
 
 
 def obstacle_to_rebuilding(package: EmulatorPackage) -> str | None:
@@ -246,6 +289,7 @@ def _manifest(
         tolerances=replay,
         same_kernels_tolerance=SAME_KERNELS_TOLERANCE,
         training_ranges=source.training_ranges,
+        training_distribution=source.training_distribution,
         operators=sorted(torch.jit.export_opnames(script)),
         golden=golden_entry(chosen, golden, replay),
         provenance=provenance_entry(source.data_digest, source.seed, source.training),

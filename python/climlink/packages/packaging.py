@@ -27,7 +27,11 @@ from climlink.wrappers.layout import START, Coordinate
 from climlink.wrappers.manifest import ArchitectureEntry, ConstraintEntry, NormalizationConfig
 from climlink.wrappers.network_check import check_network
 from climlink.wrappers.normalization import Scaling, output_floor
-from climlink.wrappers.recorded_statistics import difference_scale, training_ranges
+from climlink.wrappers.recorded_statistics import (
+    difference_scale,
+    training_distribution,
+    training_ranges,
+)
 from climlink.wrappers.statistics import Statistics
 from climlink.wrappers.variable_sets import VariableSet, variable_set
 from climlink.wrappers.variables import Variable
@@ -120,6 +124,7 @@ def package(
         statistics_digest=None if known is None else known.digest,
         difference_scale=_difference_scale(emulator, candidates, known),
         training_ranges={} if known is None else training_ranges(contract, known),
+        training_distribution=None if known is None else training_distribution(contract, known),
         data_digest=source.digest,
         seed=seed,
         training=dict(training or {}) | {"golden": source.kind},

@@ -5,7 +5,7 @@ variable.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -169,8 +169,10 @@ def verify(
     package: EmulatorPackage,
     columns: FloatRows | None = None,
     progress: Callable[[str], None] | None = None,
+    routes: Sequence[str] = tuple(ROUTES),
 ) -> Verification:
-    """Send the golden columns, and ``columns`` [column, n_input] where given, down all routes.
+    """Send the golden columns, and ``columns`` [column, n_input] where given, down all routes, or
+    some of them.
 
     The reference is the output stored at export for golden columns and the TorchScript route for
     the others; TorchScript itself is held against Python eager there. On another CPU type or torch
@@ -186,16 +188,18 @@ def verify(
     outputs: dict[str, FloatRows] = {}
     failed: dict[str, RouteResult] = {}
     usual = package.manifest.same_kernels_tolerance
-    for name, route in ROUTES.items():
+    for name in routes:
         if progress is not None:
             progress(name)
         try:
-            outputs[name] = _checked(route(package, x), (len(x), package.manifest.n_output), name)
+            outputs[name] = _checked(
+                ROUTES[name](package, x), (len(x), package.manifest.n_output), name
+            )
         except NotBuiltError as error:
             failed[name] = RouteResult(name, {}, usual, missing=str(error))
         except (ClimlinkError, RuntimeError, OSError) as error:
             failed[name] = RouteResult(name, {}, usual, error=str(error))
-    results = [failed[n] if n in failed else _compared(package, outputs, n) for n in ROUTES]
+    results = [failed[n] if n in failed else _compared(package, outputs, n) for n in routes]
     obstacle = obstacle_to_rebuilding(package)
     if obstacle is not None:
         note = f"the unoptimized graph, for {obstacle}"

@@ -22,13 +22,24 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 LAST = "last.ckpt"
 BEST = "best.ckpt"
 CONFIG_FILE = "config.yaml"
+STATISTICS_FILE = "statistics.nc"
 CHECKPOINT_FOLDER = "checkpoints"
 _KEY = "climlink"
 _PREFIX = "emulator."
 
 
-RECORD_VERSION = 2
-"""Of the record in a checkpoint: 2 holds the variable sets whole."""
+RECORD_VERSION = 3
+"""Of the record in a checkpoint: 2 holds the variable sets whole, 3 knows stages."""
+
+
+class Progress(Strict):
+    """Where in a run a checkpoint was written; nothing is behind a run that begins."""
+
+    stage: int = Field(default=0, description="number of the stage, from 0")
+    stage_ended: bool = Field(default=False, description="nothing of the stage is left")
+    epochs: int = Field(default=0, description="behind it, over all stages")
+    steps: int = Field(default=0, description="optimizer steps behind it, over all stages")
+    best_skill: float | None = Field(default=None, description="highest so far; null: none scored")
 
 
 class CheckpointRecord(Strict):
@@ -49,8 +60,13 @@ class CheckpointRecord(Strict):
     difference_scale: dict[str, list[float]] = Field(
         description="host output -> s of the difference formula [width]"
     )
+    budget: int = Field(description="epochs that the configuration asks for, over all stages")
+    progress: Progress = Field(default_factory=Progress)
     stopped_early: bool = Field(
         default=False, description="the training ended itself before the budget of epochs"
+    )
+    averaged: list[str] = Field(
+        default_factory=list, description="checkpoints whose mean the weights are"
     )
 
 
@@ -155,13 +171,11 @@ def run_progress(run: str | Path) -> RunProgress:
     """
     chosen = find_checkpoint(run)
     last = chosen.with_name(LAST)
-    checkpoint, record = read_checkpoint(last if last.is_file() else chosen)
+    _, record = read_checkpoint(last if last.is_file() else chosen)
     directory = chosen.parent.parent
     command = ["climlink", "train", str(directory / CONFIG_FILE), "-o", str(directory), "--resume"]
     resume = shlex.join(command) if (directory / CONFIG_FILE).is_file() else None
-    return RunProgress(
-        int(checkpoint["epoch"]) + 1, int(record.training["epochs"]), record.stopped_early, resume
-    )
+    return RunProgress(record.progress.epochs, record.budget, record.stopped_early, resume)
 
 
 def load_checkpoint(run: str | Path) -> TrainedEmulator:
@@ -171,6 +185,14 @@ def load_checkpoint(run: str | Path) -> TrainedEmulator:
     architecture = _architecture(path, record)
     network = architecture.build_for(record.contract, record.architecture_configuration)
     emulator = WrappedEmulator(record.contract, network)
+    load_weights(emulator, checkpoint, path)
+    return TrainedEmulator(emulator.eval(), record, path, record.progress.epochs)
+
+
+def load_weights(emulator: WrappedEmulator, checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Give an emulator the weights of a checkpoint (the averaged ones, where it has such);
+    TrainingError where they do not fit.
+    """
     weights = {
         k.removeprefix(_PREFIX): v
         for k, v in checkpoint["state_dict"].items()
@@ -183,7 +205,6 @@ def load_checkpoint(run: str | Path) -> TrainedEmulator:
             f"{path}: the weights do not fit the recorded network: "
             f"{str(error).splitlines()[-1].strip():.200}"
         ) from error
-    return TrainedEmulator(emulator.eval(), record, path, int(checkpoint["epoch"]) + 1)
 
 
 def _architecture(path: Path, record: CheckpointRecord) -> Architecture:

@@ -4,186 +4,43 @@ the run directory records.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from climlink.architectures import Architecture, ArchitectureError, find
-from climlink.config import ConfigError, StrictModel, load_config
-from climlink.installation import find_configuration
+from climlink.config import ConfigError, merged
+from climlink.training.architecture_config import ArchitectureConfig
+from climlink.training.data_config import FurtherStore, ValidationConfig, problems_of_mix
+from climlink.training.loss_config import Problem
+from climlink.training.optimizer_config import PLATEAU
+from climlink.training.stage_config import StageConfig, StageSettings
+from climlink.wrappers.auxiliary import auxiliary_names, with_targets
 from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
 from climlink.wrappers.constraints import CONSTRAINTS
 from climlink.wrappers.contract import EmulatorContract
-from climlink.wrappers.errors import ContractError, near_names
+from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import ConstraintEntry, NormalizationConfig
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.vertical import HybridCoordinate
 from climlink.wrappers.yaml_file import misfit
 
-_Problem = tuple[tuple[str, ...], str]
-"""Keys of a training file, and what is wrong there."""
 _HOST_SETS = ("input_set", "output_set")
 _SETS = (*_HOST_SETS, "network_input_set", "network_output_set")
+Place = tuple[str | int, ...]
+"""Keys and list positions that lead to a value of a training file."""
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 def default_constraints() -> list[ConstraintEntry]:
-    """Return the whole fixed sequence except output_mask, which acts on levels that only a user can
+    """Return the whole fixed sequence except the rules that act on levels that only a user can
     name.
     """
-    return [ConstraintEntry(name=name) for name in CONSTRAINTS if name != "output_mask"]
+    return [ConstraintEntry(name=name) for name, rule in CONSTRAINTS.items() if rule.by_default]
 
 
-class ArchitectureConfig(StrictModel):
-    """Which network, by name, and its configuration (``preset`` and any field of it)."""
-
-    name: str = Field(
-        description="as `climlink configs architectures` lists it, or as ``file`` registers it"
-    )
-    file: Path | None = Field(
-        default=None, description="Python file that registers an own architecture"
-    )
-    configuration: dict[str, Any] = Field(
-        default_factory=dict, description="fields of the architecture; preset: standard or small"
-    )
-
-    @model_validator(mode="after")
-    def _resolves(self) -> ArchitectureConfig:
-        try:
-            self.find().resolved(self.configuration)
-        except ArchitectureError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    def find(self) -> Architecture:
-        """Return the architecture; ArchitectureError if there is none of that name."""
-        return find(self.name, self.file)
-
-    def resolved(self) -> ArchitectureConfig:
-        """Return the same architecture with its preset replaced by explicit numbers."""
-        explicit = self.find().resolved(self.configuration).model_dump()
-        return self.model_copy(update={"configuration": explicit})
-
-
-class LossConfig(StrictModel):
-    """Huber loss on normalized outputs, summed over outputs, averaged over columns, divided by the
-    number of network outputs.
-
-    Outputs on pruned levels that a constraint zeroes anyway are left out.
-    """
-
-    huber_delta: float = Field(
-        default=1.0,
-        gt=0,
-        description="where the loss turns from square to linear, in output scales (std)",
-    )
-    huber_delta_of: dict[str, float] = Field(
-        default_factory=dict, description="exceptions from huber_delta by output name"
-    )
-    scalar_weight: float = Field(
-        default=1.0,
-        gt=0,
-        description="weight of each of the scalar outputs relative to one level of a profile",
-    )
-    weight_of: dict[str, float] = Field(
-        default_factory=dict,
-        description="exceptions from the weights 1 and scalar_weight by output name",
-    )
-    host_outputs: list[str] = Field(
-        default_factory=list,
-        description="host outputs that enter a second time as the host receives them, after every "
-        "constraint",
-    )
-    host_weight: float = Field(
-        default=1.0, gt=0, description="weight of the host outputs relative to the network's own"
-    )
-    level_difference_weight: float = Field(
-        default=0.0,
-        ge=0,
-        description="weight of the same loss on differences between neighbouring levels (1 in one "
-        "published recipe)",
-    )
-
-    @model_validator(mode="after")
-    def _positive(self) -> LossConfig:
-        for key, values in (("huber_delta_of", self.huber_delta_of), ("weight_of", self.weight_of)):
-            bad = [n for n, value in values.items() if value <= 0]
-            if bad:
-                raise ValueError(f"{key} must give positive numbers, not so to {', '.join(bad)}")
-        if len(set(self.host_outputs)) != len(self.host_outputs):
-            raise ValueError(f"host_outputs must be different names; got {self.host_outputs}")
-        return self
-
-    def unknown_names(self, host: Collection[str], network: Collection[str]) -> Iterator[_Problem]:
-        """Yield the keys that name an output which neither host nor network has (``host_outputs``:
-        the host), and what is wrong.
-        """
-        either = sorted({*host, *network})
-        for key, names, known in (
-            ("huber_delta_of", self.huber_delta_of, either),
-            ("weight_of", self.weight_of, either),
-            ("host_outputs", self.host_outputs, list(host)),
-        ):
-            unknown = [n for n in names if n not in known]
-            if unknown:
-                near = near_names(unknown[0], known)
-                wrong = f"{', '.join(unknown)} is none{near}"
-                yield ("loss", key), f"expected outputs out of {', '.join(known)}; {wrong}"
-
-
-class OptimizerConfig(StrictModel):
-    """AdamW."""
-
-    learning_rate: float = Field(default=1e-3, gt=0, description="at the peak of the schedule")
-    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's decoupled decay")
-    betas: tuple[float, float] = Field(
-        default=(0.9, 0.999), description="decay rates of the two moment averages"
-    )
-    decayed: Literal["matrices", "all"] = Field(
-        default="matrices", description="decay weights only, or biases and norms too (published)"
-    )
-
-
-class ScheduleConfig(StrictModel):
-    """Learning rate over the run, as a factor on the peak, changed after every batch."""
-
-    kind: Literal["cosine", "one_cycle", "step", "constant"] = Field(
-        default="cosine",
-        description="cosine: linear warm-up, then a half cosine down; one_cycle: a half cosine up, "
-        "another down; step: published",
-    )
-    warmup_fraction: float = Field(
-        default=0.1,
-        ge=0,
-        lt=1,
-        description="part of all batches spent on rising (cosine, one_cycle)",
-    )
-    initial_factor: float = Field(
-        default=0.04, ge=0, le=1, description="factor at the first batch (one_cycle)"
-    )
-    final_factor: float = Field(
-        default=1e-3, ge=0, le=1, description="factor at the last batch (cosine, one_cycle)"
-    )
-    step_epochs: int = Field(default=3, ge=1, description="epochs between drops (step)")
-    step_factor: float = Field(default=0.05, gt=0, le=1, description="factor of each drop (step)")
-
-
-class ValidationConfig(StrictModel):
-    """Which times are held out to measure R2 after each epoch and to choose the best checkpoint.
-
-    ``none``: every training time is trained on and the last checkpoint is the result. ``store``:
-    the store's validation split. ``cut``: every ``every``-th time of the training split, from
-    ``offset``, is held out of training.
-    """
-
-    source: Literal["none", "store", "cut"] = "none"
-    every: int = Field(default=5, ge=2)
-    offset: int = Field(default=2, ge=0)
-
-
-class TrainingConfig(StrictModel):
+class TrainingConfig(StageSettings):
     """One training run. Paths are relative to the directory the command runs in."""
 
     name: str = Field(
@@ -193,6 +50,9 @@ class TrainingConfig(StrictModel):
     statistics: Path | None = Field(
         default=None,
         description="file of climlink data statistics; null: computed from the training split",
+    )
+    stores: dict[str, FurtherStore] = Field(
+        default_factory=dict, description="further stores to mix columns in from, by name"
     )
     output: Path | None = Field(default=None, description="run directory; null means runs/NAME")
     variables: Path | None = Field(default=None, description="YAML file of own variables and sets")
@@ -207,31 +67,50 @@ class TrainingConfig(StrictModel):
     constraints: list[ConstraintEntry] = Field(
         default_factory=default_constraints, description="physical constraints in their fixed order"
     )
+    from_recipe: str | None = Field(
+        default=None, description="the recipe that was merged beneath these settings"
+    )
     architecture: ArchitectureConfig
-    loss: LossConfig = Field(default_factory=LossConfig)
-    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    auxiliary: list[str] = Field(
+        default_factory=list,
+        description="auxiliary targets that the network predicts besides, for its training only: "
+        + ", ".join(auxiliary_names()),
+    )
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
-    epochs: int = Field(ge=1, description="passes over the training times; the schedule spans them")
-    batch_size: int = Field(default=256, ge=1, description="columns per step")
+    stages: list[StageConfig] = Field(
+        default_factory=list,
+        description="trainings in a row, each with its own keys; none: one, with the run's keys",
+    )
     seed: int = Field(
         default=7, ge=0, description="of the initial weights and of the order of columns"
     )
-    mirror_winds: bool = Field(
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="auto", description="where the network trains; auto: on a GPU where there is one"
+    )
+    devices: int | Literal["auto"] = Field(
+        default=1,
+        description="processes on each node, each with a GPU of its own; auto: one for every GPU",
+    )
+    nodes: int = Field(
+        default=1, ge=1, description="machines; several are started with srun or torchrun"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = Field(
+        default="32-true",
+        description="of the network; derived inputs, normalization and constraints keep theirs",
+    )
+    tf32: bool = Field(
+        default=False, description="let GPUs multiply float32 matrices in TF32 (published)"
+    )
+    sync_batchnorm: bool = Field(
+        default=True, description="batch norms take their statistics over all processes (GPUs only)"
+    )
+    deterministic: bool = Field(
         default=False,
-        description="reverse zonal and meridional winds of random columns: column physics knows "
-        "neither east nor north",
+        description="only algorithms that give the same bits every time, where GPUs have others",
     )
-    gradient_clip: float | None = Field(
-        default=None, gt=0, description="largest norm of the whole gradient; null: no clipping"
+    tensorboard: bool = Field(
+        default=True, description="write the lines of metrics.csv for TensorBoard too"
     )
-    ema_decay: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="average weights with this decay per batch and keep the average",
-    )
-    device: Literal["cpu", "cuda", "auto"] = "auto"
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads; null leaves torch's own choice"
     )
@@ -239,6 +118,17 @@ class TrainingConfig(StrictModel):
         default=4.0,
         gt=0,
         description="training columns that need more than this are streamed from the store",
+    )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="processes that read streamed columns ahead; 0: a thread of the training",
+    )
+    shuffle_columns: int = Field(
+        default=131_072,
+        ge=1,
+        description="columns that are shuffled among each other: those of blocks of neighbouring "
+        "times, in shuffled order; streaming holds two such pools",
     )
 
     @model_validator(mode="after")
@@ -248,7 +138,7 @@ class TrainingConfig(StrictModel):
             raise misfit(problems)
         return self
 
-    def _problems_of_sets(self) -> Iterator[_Problem]:
+    def _problems_of_sets(self) -> Iterator[Problem]:
         """Yield what is wrong with the sets and with what the loss says of them, with its key."""
         found: dict[str, VariableSet] = {}
         try:
@@ -268,12 +158,107 @@ class TrainingConfig(StrictModel):
                 yield (key,), f"{wrong}: representations are made in the graph"
         if len(found) < len(_SETS):
             return
-        inputs, outputs, _, network_outputs = found.values()
+        inputs, outputs, network_inputs, network_outputs = found.values()
         both = [n for n in inputs.names if n in outputs]
         if both:
             wrong = f"{', '.join(both)} stand in output_set {outputs.name!r} too"
             yield ("input_set",), f"{wrong}: the truth would be an input"
-        yield from self.loss.unknown_names(outputs.names, network_outputs.names)
+        try:
+            with_targets(network_outputs, self.auxiliary)
+        except ContractError as error:
+            yield ("auxiliary",), str(error)
+        for where, stage in self._with_places():
+            for inside, wrong in (
+                *stage.loss.unknown_names(outputs.names, network_outputs.names, self.auxiliary),
+                *stage.augment.unknown_names(network_inputs.names),
+            ):
+                yield (*where, *inside), wrong
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> TrainingConfig:
+        problems = list(self._problems_of_stages())
+        if problems:
+            raise misfit(problems)
+        return self
+
+    def _problems_of_stages(self) -> Iterator[Problem]:
+        """Yield what is wrong with the stages, with its key."""
+        names = [s.name for s in self.stages]
+        for n, name in enumerate(names):
+            if name in names[:n]:
+                yield ("stages", n, "name"), f"two stages are called {name!r}"
+        unscored = self.validation.source == "none"
+        told: dict[str, float] = {}
+        for n, stage in enumerate(self.stages):
+            if stage.start_from == "best" and (n == 0 or unscored):
+                wrong = "no stage is before it" if n == 0 else "validation.source is none"
+                yield ("stages", n, "start_from"), f"there is no best checkpoint: {wrong}"
+        for where, settings in self._with_places():
+            told.update(settings.mix)
+            for key, wrong in problems_of_mix(self.stores, settings.mix):
+                if key[0] == "mix":
+                    yield (*where, *key), wrong
+            if settings.averaging.kind != "none" and self.precision == "bf16-true":
+                wrong = "averages need weights in float32"
+                yield (*where, "averaging"), f"{wrong}: use precision bf16-mixed"
+            for unused in settings.keys_without_trajectories():
+                wrong = "a trajectory is made of recorded columns of one store"
+                yield (*where, unused), f"{wrong}: leave {unused} out of its stage"
+            if settings.schedule.name == PLATEAU and unscored:
+                wrong = f"{PLATEAU} watches held-out times, and validation.source is none"
+                yield (*where, "schedule"), f"{wrong}: set it to cut or store"
+        for key, wrong in problems_of_mix(self.stores, told):
+            if key[0] == "stores":
+                yield key, wrong
+
+    def _with_places(self) -> Iterator[tuple[Place, TrainingConfig]]:
+        """Yield what each stage trains with, and the keys that lead to it; a validator's error
+        where the run's keys and a stage's do not go together.
+        """
+        if not self.stages:
+            yield (), self
+        for n in range(len(self.stages)):
+            try:
+                yield ("stages", n), self.stage(n)
+            except ValidationError as error:
+                raise misfit(
+                    (("stages", n, *e["loc"]), e["msg"]) for e in error.errors(include_url=False)
+                ) from error
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of the stages; the run's own where it is a single one."""
+        return [s.name for s in self.stages] or [self.name]
+
+    def stage(self, number: int) -> TrainingConfig:
+        """Return what a stage, counted from 0, trains with: the run's keys under its own."""
+        if not self.stages:
+            return self
+        run = self.model_dump(exclude={"stages"}, exclude_unset=True)
+        whole = merged(run, self.stages[number].overrides)
+        mix = whole.get("mix", {})
+        whole["stores"] = {k: v for k, v in whole.get("stores", {}).items() if k in mix}
+        return TrainingConfig.model_validate(whole)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _partition_of_total_cloud(cls, given: Any) -> Any:
+        """Leave liquid_ice_partition out of the default sequence where liquid and ice are predicted
+        apart.
+        """
+        if not isinstance(given, Mapping) or "constraints" in given:
+            return given
+        try:
+            catalogue = (
+                SHIPPED if not given.get("variables") else read_catalogue(given["variables"])
+            )
+            outputs = catalogue.members(given.get("network_output_set", "net308"))
+        except (ConfigError, ContractError, TypeError):
+            return given  # what is wrong with the sets is said below
+        if not {"ptend_q0002", "ptend_q0003"} <= set(outputs):
+            return given
+        rules = [c for c in default_constraints() if c.name != "liquid_ice_partition"]
+        return {**given, "constraints": rules}
 
     def _catalogue(self) -> Catalogue:
         return SHIPPED if self.variables is None else read_catalogue(self.variables)
@@ -293,7 +278,7 @@ class TrainingConfig(StrictModel):
             inputs=inputs,
             outputs=outputs,
             network_inputs=network_inputs,
-            network_outputs=network_outputs,
+            network_outputs=with_targets(network_outputs, self.auxiliary),
             time_step_s=time_step_s,
             hybrid=hybrid,
             pruned_levels=self.pruned_levels,
@@ -302,44 +287,24 @@ class TrainingConfig(StrictModel):
         )
 
     def resolved(self) -> TrainingConfig:
-        """Return the configuration with presets replaced by explicit numbers."""
-        return self.model_copy(update={"architecture": self.architecture.resolved()})
+        """Return the configuration with presets, and what stages leave out, replaced by explicit
+        values.
+        """
+        stages = [stage.whole(self.stage(n)) for n, stage in enumerate(self.stages)]
+        return self.model_copy(
+            update={"architecture": self.architecture.resolved(), "stages": stages}
+        )
 
     def overridden(self, overrides: Mapping[str, Any]) -> TrainingConfig:
         """Return the configuration with some keys replaced; mappings are merged key by key.
         ConfigError names a key that does not fit.
         """
         try:
-            return TrainingConfig.model_validate(_merged(self.model_dump(), overrides))
+            given = self.model_dump(exclude_unset=True)
+            return TrainingConfig.model_validate(merged(given, overrides))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ConfigError(
                 f"override of {'.'.join(map(str, first['loc'])) or 'the configuration'}: "
                 f"{first['msg']}"
             ) from error
-
-
-def load_training(
-    config: str | Path | TrainingConfig, overrides: Mapping[str, Any] | None = None
-) -> TrainingConfig:
-    """Return a training configuration, a file or a shipped one by name, with some keys replaced;
-    ConfigError where one does not fit.
-    """
-    read = (
-        config
-        if isinstance(config, TrainingConfig)
-        else load_config(find_configuration("training", config), TrainingConfig)
-    )
-    return read.overridden(overrides) if overrides else read
-
-
-def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in overrides.items():
-        old = merged.get(key)
-        merged[key] = (
-            _merged(old, value)
-            if isinstance(old, Mapping) and isinstance(value, Mapping)
-            else value
-        )
-    return merged

@@ -1,33 +1,28 @@
-"""Training batches from a column store: held in memory where they fit, streamed in shuffled blocks
-of times where they do not.
-
-The order of columns follows from the seed and the epoch alone, so an interrupted run goes on with
-the batches it would have had.
+"""What a training step gets of some columns, and how it is made from a store: through the fitted
+emulator's own fields and normalization.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch import Tensor, nn
 
 from climlink.data.store import ColumnStore
-from climlink.training.config import TrainingConfig, ValidationConfig
-from climlink.training.errors import TrainingError
-from climlink.training.mirror import Mirror
+from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
-_GIB = 2**30
 _FLOAT_BYTES = 4
-_EPOCH_STRIDE = 1_000_003  # keeps the orders of neighbouring seeds and epochs apart
+_CACHED_ROWS = 256
+"""Rows normalized at once: their float64 steps stay in the processor's cache, which halves the
+time.
+"""
 
 
 class Batch(NamedTuple):
@@ -44,32 +39,23 @@ class Batch(NamedTuple):
     host_targets: Tensor
     """Targets of the chosen host outputs in units of their scale [column, n]."""
 
-    def take(self, rows: Tensor) -> Batch:
-        """Return some columns."""
-        return Batch(*(part.index_select(0, rows) for part in self))
+    def part(self, first: int, stop: int) -> Batch:
+        """Return neighbouring columns, as views."""
+        return Batch(*(values[first:stop] for values in self))
 
-    def mirrored(self, mirrors: BatchMirrors, generator: torch.Generator) -> Batch:
-        """Return the batch with the winds of random columns reversed."""
-        signs = (
-            torch.randint(0, 2, (self.inputs.shape[0], 2), generator=generator).to(torch.float32)
-            * 2.0
-            - 1.0
-        )
-        return Batch(*(mirror(part, signs) for mirror, part in zip(mirrors, self, strict=True)))
+    def copied(self) -> Batch:
+        """Return the columns in memory of their own."""
+        return Batch(*(values.clone() for values in self))
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return self.inputs.shape[0]
 
     @property
     def bytes_per_column(self) -> int:
         """Memory of one column."""
         return _FLOAT_BYTES * sum(part.shape[1] for part in self)
-
-
-class BatchMirrors(NamedTuple):
-    """How each part of a batch changes when winds are reversed."""
-
-    inputs: Mirror
-    targets: Mirror
-    host_rows: Mirror
-    host_targets: Mirror
 
 
 def join(parts: list[Batch]) -> Batch:
@@ -97,13 +83,34 @@ def host_outputs(names: list[str], outputs: VariableSet) -> VariableSet:
     return VariableSet("loss", tuple(outputs[n] for n in names), outputs.sizes)
 
 
+class Truth(Protocol):
+    """Gives targets of times."""
+
+    def targets(self, variables: VariableSet, times: NDArray[np.int64], /) -> NDArray[np.float64]:
+        """Return target rows, float64 [row, width], physical units."""
+
+
 class Encoder:
     """Turns times of a store into batches through a fitted emulator's own normalization."""
 
     def __init__(self, store: ColumnStore, emulator: WrappedEmulator, host: HostOutputs) -> None:
         self.store = store
-        self._emulator = emulator
+        self._truth: Truth = store
+        self._emulator = _without_network(emulator)
         self._host = host
+
+    def of(self, store: ColumnStore, truth: Truth | None = None) -> Encoder:
+        """Return the encoder of another store, with its own targets or those that ``truth``
+        gives.
+        """
+        other = copy.copy(self)
+        other.store, other._truth = store, truth or store
+        return other
+
+    @property
+    def contract(self) -> EmulatorContract:
+        """What the emulator reads and writes."""
+        return self._emulator.contract
 
     def encode(self, times: NDArray[np.int64]) -> Batch:
         """Return the columns of some times, in order; targets are formed in float64 and cast
@@ -111,214 +118,22 @@ class Encoder:
         """
         contract = self._emulator.contract
         rows = torch.from_numpy(self.store.pack(contract.inputs, times))
-        targets = torch.from_numpy(self.store.targets(contract.network_outputs, times))
+        targets = torch.from_numpy(self._truth.targets(contract.network_outputs, times))
         with torch.no_grad():
-            inputs = self._emulator.normalized_inputs(rows)
+            parts = [self._emulator.normalized_inputs(part) for part in rows.split(_CACHED_ROWS)]
+            inputs = torch.cat(parts)
             normalized = self._emulator.normalization.normalize_outputs(targets)
         if not self._host.names:
             nothing = torch.zeros(rows.shape[0], 0)
             return Batch(inputs, normalized, nothing, nothing)
-        chosen = torch.from_numpy(self.store.targets(self._host.variables, times))
+        chosen = torch.from_numpy(self._truth.targets(self._host.variables, times))
         return Batch(inputs, normalized, rows, (chosen / self._host.scale).to(torch.float32))
 
-    def mirrors(self) -> BatchMirrors:
-        """Return the reversal of winds in every part of a batch, in the units it has there."""
-        contract, normalization = self._emulator.contract, self._emulator.normalization
-        zero_in = -normalization.subtract * normalization.gain
-        zero_out = -normalization.output_mean / normalization.output_scale
-        plain = [
-            Mirror(v, torch.zeros(v.width)) if self._host.names else Mirror.nothing()
-            for v in (contract.inputs, self._host.variables)
-        ]
-        return BatchMirrors(
-            Mirror(contract.network_inputs, zero_in),
-            Mirror(contract.network_outputs, zero_out),
-            *plain,
-        )
 
-
-def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """Return the random numbers that order the columns of one epoch."""
-    return torch.Generator().manual_seed(seed * _EPOCH_STRIDE + epoch)
-
-
-class MemoryBatches(IterableDataset[Batch]):
-    """Shuffled batches of columns that are all in memory."""
-
-    def __init__(
-        self,
-        columns: Batch,
-        batch_size: int,
-        seed: int,
-        epoch: Callable[[], int],
-        mirrors: BatchMirrors | None = None,
-    ) -> None:
-        self._columns = columns
-        self._mirrors = mirrors
-        self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self._columns.inputs.shape[0] // self._batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        generator = epoch_generator(self._seed, self._epoch())
-        order = torch.randperm(self._columns.inputs.shape[0], generator=generator)
-        for rows in order.split(self._batch_size):
-            batch = self._columns.take(rows)
-            yield batch.mirrored(self._mirrors, generator) if self._mirrors else batch
-
-
-class StreamedBatches(IterableDataset[Batch]):
-    """Shuffled batches read block by block: times are shuffled, ``block_times`` of them are read at
-    once and their columns shuffled.
+def _without_network(emulator: WrappedEmulator) -> WrappedEmulator:
+    """Return the emulator's contract, fields and normalization on the CPU: they stay there when the
+    network moves, and reach other processes, which may not know the network's class.
     """
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        times: NDArray[np.int64],
-        block_times: int,
-        batch_size: int,
-        seed: int,
-        epoch: Callable[[], int],
-        mirrors: BatchMirrors | None = None,
-    ) -> None:
-        self._mirrors = mirrors
-        self._encoder = encoder
-        self._times = times
-        self._block_times = block_times
-        self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-len(self._times) * self._encoder.store.n_column // self._batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        generator = epoch_generator(self._seed, self._epoch())
-        shuffled = self._shuffled(generator)
-        left: list[Batch] = []
-        for first in range(0, len(shuffled), self._block_times):
-            block = self._encoder.encode(np.sort(shuffled[first : first + self._block_times]))
-            block = join(
-                [*left, block.take(torch.randperm(block.inputs.shape[0], generator=generator))]
-            )
-            batches = [
-                Batch(*parts)
-                for parts in zip(*(part.split(self._batch_size) for part in block), strict=True)
-            ]
-            left = [batches.pop()] if batches[-1].inputs.shape[0] < self._batch_size else []
-            for batch in batches:
-                yield batch.mirrored(self._mirrors, generator) if self._mirrors else batch
-        for batch in left:
-            yield batch.mirrored(self._mirrors, generator) if self._mirrors else batch
-
-    def _shuffled(self, generator: torch.Generator) -> NDArray[np.int64]:
-        """Return the times in random order; rows of a table move in groups of neighbours, for a
-        chunk is read as a whole.
-        """
-        size = self._encoder.store.read_together
-        groups = [self._times[first : first + size] for first in range(0, len(self._times), size)]
-        return np.concatenate([groups[i] for i in torch.randperm(len(groups), generator=generator)])
-
-
-class OrderedBatches(IterableDataset[Batch]):
-    """Batches of whole times in order, or of neighbouring rows of a table, for validation."""
-
-    def __init__(self, encoder: Encoder, times: NDArray[np.int64]) -> None:
-        self._encoder = encoder
-        self._times = times
-        self._size = encoder.store.read_together
-
-    def __len__(self) -> int:
-        return -(-len(self._times) // self._size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for first in range(0, len(self._times), self._size):
-            yield self._encoder.encode(self._times[first : first + self._size])
-
-
-def split_times(
-    store: ColumnStore, config: ValidationConfig
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the time indices trained on and those held out; TrainingError if either is empty where
-    it may not be.
-    """
-    train = store.indices("train")
-    if train.size == 0:
-        raise TrainingError(
-            f"{store.path}: no time belongs to the training split; declare one when preparing the "
-            "store"
-        )
-    if config.source == "none":
-        return train, train[:0]
-    if config.source == "store":
-        held = store.indices("validation")
-        if held.size == 0:
-            raise TrainingError(
-                f"{store.path}: no time belongs to the validation split; use validation source "
-                "none or cut"
-            )
-        return train, held
-    chosen = np.arange(train.size) % config.every == config.offset % config.every
-    if chosen.all() or not chosen.any():
-        raise TrainingError(
-            f"validation cut every {config.every} from {config.offset} leaves nothing of "
-            f"{train.size} training time(s)"
-        )
-    return train[~chosen], train[chosen]
-
-
-class ColumnData(pl.LightningDataModule):
-    """Batches for Lightning."""
-
-    def __init__(self, encoder: Encoder, config: TrainingConfig) -> None:
-        super().__init__()
-        self._encoder = encoder
-        self._config = config
-        self.times, self.held_out = split_times(encoder.store, config.validation)
-        self._batches: MemoryBatches | StreamedBatches = self._training_batches()
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in one pass."""
-        return len(self._batches)
-
-    @property
-    def column_count(self) -> int:
-        """Training columns."""
-        return len(self.times) * self._encoder.store.n_column
-
-    def _epoch(self) -> int:
-        return self.trainer.current_epoch if self.trainer is not None else 0
-
-    def _training_batches(self) -> MemoryBatches | StreamedBatches:
-        sample = self._encoder.encode(self.times[:1])
-        per_time = sample.bytes_per_column * self._encoder.store.n_column
-        limit = self._config.memory_limit_gib * _GIB
-        size, seed = self._config.batch_size, self._config.seed
-        mirrors = self._encoder.mirrors() if self._config.mirror_winds else None
-        if per_time * len(self.times) <= limit:
-            # Encoding in blocks keeps the float64 intermediates small.
-            chunk = max(1, self._encoder.store.time_chunk)
-            parts = [
-                self._encoder.encode(self.times[i : i + chunk])
-                for i in range(0, len(self.times), chunk)
-            ]
-            return MemoryBatches(join(parts), size, seed, self._epoch, mirrors)
-        # A block, its shuffled copy and its batches are alive at once, and float64 while it is
-        # encoded.
-        block = max(1, int(limit / (6 * per_time)))
-        return StreamedBatches(self._encoder, self.times, block, size, seed, self._epoch, mirrors)
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Return shuffled batches of the current epoch."""
-        return DataLoader(self._batches, batch_size=None)
-
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return the held-out times in order, or nothing."""
-        if self.held_out.size == 0:
-            return []
-        return [DataLoader(OrderedBatches(self._encoder, self.held_out), batch_size=None)]
+    shell = copy.copy(emulator)
+    shell._modules = {**emulator._modules, "network": nn.Identity()}
+    return copy.deepcopy(shell).cpu()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from climlink.training.errors import TrainingError
 from climlink.wrappers.variable_sets import VariableSet
@@ -16,14 +16,17 @@ _ODD = {
 """Variables that change sign with the zonal (0) or the meridional (1) wind."""
 
 
-class Mirror:
+class Mirror(nn.Module):
     """Reverses winds in rows of a variable set, normalized or not: x becomes -x about the value
     that stands for zero wind.
     """
 
+    axis: Tensor
+    zero: Tensor
+
     def __init__(self, variables: VariableSet, zero: Tensor) -> None:
         """``zero`` [width] is what a physical zero is in these rows."""
-        self._width = variables.width
+        super().__init__()
         axis = torch.full((variables.width,), 2)
         for v in variables.variables:
             if v.base_name in _ODD and v.representation == "log":
@@ -32,9 +35,10 @@ class Mirror:
                     "leave mirror_winds out"
                 )
             axis[variables.slice(v.name)] = _ODD.get(v.base_name, 2)
-        self._axis = axis
-        self._zero = torch.where(
-            axis < 2, zero.detach().to(torch.float32), torch.zeros(variables.width)
+        zero = zero.detach().cpu().to(torch.float32)
+        self.register_buffer("axis", axis, persistent=False)
+        self.register_buffer(
+            "zero", torch.where(axis < 2, zero, torch.zeros(variables.width)), persistent=False
         )
 
     @classmethod
@@ -42,13 +46,11 @@ class Mirror:
         """Return the mirror of empty rows."""
         return cls(VariableSet("nothing", ()), torch.zeros(0))
 
-    def __call__(self, rows: Tensor, signs: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, signs: Tensor) -> Tensor:
         """Return rows [column, width] with winds times ``signs`` [column, 2] (zonal, meridional),
         each 1 or -1.
         """
-        if self._width == 0:
+        if self.axis.numel() == 0:
             return rows
-        factor = torch.cat([signs, torch.ones_like(signs[:, :1])], dim=1).index_select(
-            1, self._axis
-        )
-        return factor * (rows - self._zero) + self._zero
+        factor = torch.cat([signs, torch.ones_like(signs[:, :1])], dim=1).index_select(1, self.axis)
+        return factor * (rows - self.zero) + self.zero

@@ -1,112 +1,190 @@
-"""The Lightning module: one optimization step, the validation scores, and what a checkpoint holds
-besides weights.
+"""The Lightning module: one optimization step, the skill on held-out columns, and what a checkpoint
+holds besides weights.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import Optimizer
 
-from climlink.training.checkpoint import CheckpointRecord, attach_record
-from climlink.training.config import OptimizerConfig, TrainingConfig
-from climlink.training.data import Batch, HostOutputs
+from climlink.training.augment import Augmentation, step_generator
+from climlink.training.checkpoint import CheckpointRecord, Progress, attach_record
+from climlink.training.config import TrainingConfig
+from climlink.training.data import Batch
 from climlink.training.errors import TrainingError
-from climlink.training.losses import ColumnLoss
-from climlink.training.schedule import rate_factor
-from climlink.training.scores import RunningScores
+from climlink.training.optimizer_config import OptimizerConfig
+from climlink.training.processes import gathered
+from climlink.training.schedule import RateSchedule
+from climlink.training.scores import SKILL, RunningScores
+from climlink.training.trajectory.rollout import Sequence
+from climlink.training.validation import HeldOut
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
+
+_SCHEDULE = "rate_schedule"
+
+
+class Objective(Protocol):
+    """What a stage minimizes over the batches that its data gives."""
+
+    def __call__(self, emulator: WrappedEmulator, batch: Any) -> Tensor:
+        """Return the loss of a process's columns, a mean over them."""
+
+    def blame(self, emulator: WrappedEmulator, batch: Any) -> str:
+        """Return, for people, why the loss of a batch is not finite."""
 
 
 class ColumnTraining(pl.LightningModule):
-    """A WrappedEmulator under training. Its state_dict is the emulator's, under ``emulator.``."""
+    """A WrappedEmulator in one stage of training. Its state_dict is the emulator's, under
+    ``emulator.``.
+
+    ``augment(batch, generator)`` is applied before the objective. The data module's
+    ``share_weight(batch number)`` is what the process's mean counts in the mean over all processes.
+    """
 
     def __init__(
         self,
         emulator: WrappedEmulator,
         config: TrainingConfig,
         record: CheckpointRecord,
-        host: HostOutputs,
-        steps_per_epoch: int,
+        objective: Objective,
+        augment: Augmentation | None,
+        *,
+        steps: int,
+        epochs: int,
     ) -> None:
+        """``config``, ``steps`` and ``epochs`` are the stage's, ``record.progress`` where it
+        begins.
+        """
         super().__init__()
         self.emulator = emulator
-        self.loss = ColumnLoss(config.loss, emulator, host)
-        self._config = config
+        self.objective = objective
+        self.config = config
+        self._steps, self._epochs = steps, epochs
+        self.best_skill = record.progress.best_skill
         self._record = record
-        self._steps_per_epoch = steps_per_epoch
-        self._scores = RunningScores(
-            emulator.contract.network_outputs, emulator.contract.pruned_levels
-        )
-        self._epoch_loss: list[Tensor] = []
+        self.augment = augment
+        contract = emulator.contract
+        self._scores = RunningScores(contract.outputs.of_role("value"), contract.pruned_levels)
+        self._losses: list[Tensor] = []
+        self._values: dict[str, float] | None = None
+        self._schedule_state: dict[str, Any] | None = None
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch; TrainingError if it is not finite."""
-        rows, _ = self.emulator.network_rows(batch.inputs)
-        loss: Tensor = self.loss(self.emulator, rows, batch)
-        if not bool(torch.isfinite(loss)):
-            where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
-            raise TrainingError(
-                f"the loss is {float(loss.detach())} in {where}: training has diverged or a target "
-                "is not finite; lower optimizer.learning_rate, set gradient_clip, or check the "
-                "store with climlink data describe"
-            )
-        self._epoch_loss.append(loss.detach())
-        self.log("loss", loss, prog_bar=True, logger=False)
-        return loss
+    @property
+    def progress(self) -> Progress:
+        """What is behind the run at the end of this epoch."""
+        begun = self._record.progress
+        return Progress(
+            stage=begun.stage,
+            epochs=begun.epochs + self.current_epoch + 1,
+            steps=begun.steps + self.global_step,
+            stage_ended=self.current_epoch + 1 >= self._epochs,
+            best_skill=self.best_skill,
+        )
 
     def on_train_epoch_start(self) -> None:
-        """Forget the losses of the last epoch."""
-        self._epoch_loss = []
-
-    def epoch_values(self) -> dict[str, float]:
-        """Return what the epoch scored: ``train_loss``, and ``r2_<output>`` where times are held
-        out.
-        """
-        return {"train_loss": float(torch.stack(self._epoch_loss).mean()), **self._scores.values()}
-
-    def on_validation_epoch_start(self) -> None:
-        """Start new scores."""
+        """Forget the losses and scores of the last epoch."""
+        self._losses, self._values = [], None
         self._scores.reset()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add held-out columns to the scores of the network's own outputs."""
-        rows, _ = self.emulator.network_rows(batch.inputs)
-        self._scores.add(rows, batch.targets)
+    def on_train_batch_start(self, batch: Batch | Sequence, batch_idx: int) -> None:
+        """Set the learning rate, and the random numbers of the batch."""
+        self.schedule.before(self.global_step)
+        torch.manual_seed(self._generator(batch_idx).initial_seed() ^ 1)  # not those of augment
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW and its schedule, advanced after every batch."""
-        optimizer = make_optimizer(self.emulator, self._config.optimizer)
-        total = self._steps_per_epoch * self._config.epochs
-        schedule = LambdaLR(
+    def training_step(self, batch: Batch | Sequence, batch_idx: int) -> Tensor:
+        """Return the loss of a batch; TrainingError if it is not finite."""
+        if self.augment is not None:
+            batch = self.augment(batch, self._generator(batch_idx))
+        loss = self.objective(self.emulator, batch)
+        if not bool(torch.isfinite(loss)):
+            where = f"epoch {self.progress.epochs}, batch {batch_idx + 1}"
+            why = self.objective.blame(self.emulator, batch)
+            raise TrainingError(f"the loss is {float(loss.detach())} in {where}: {why}")
+        # Gradients are averaged over processes, which may have different numbers of columns.
+        loss = loss * self.trainer.datamodule.share_weight(batch_idx)  # type: ignore[attr-defined]
+        self._losses.append(loss.detach())
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch | Sequence, batch_idx: int) -> None:
+        """Advance a schedule that goes by steps."""
+        self.schedule.after_batch(self.global_step - 1)
+
+    def on_train_epoch_end(self) -> None:
+        """Advance a schedule that goes by epochs; checkpoints are written after it."""
+        self.schedule.after_epoch(self.epoch_values().get(SKILL))
+
+    def epoch_values(self) -> dict[str, float]:
+        """Return what the epoch scored over all processes: ``train_loss``, and ``r2_<output>`` and
+        ``skill`` where times are held out. To be called in every process.
+        """
+        if self._values is None:
+            losses = gathered(torch.stack(self._losses).mean())
+            sums = gathered(self._scores.sums.to(self.device))
+            self._scores.reset()
+            for of_process in sums:
+                self._scores.merge(of_process)
+            loss = float(torch.stack(losses).mean())
+            self._values = {"train_loss": loss, **self._scores.values()}
+        return self._values
+
+    def validation_step(self, batch: HeldOut, batch_idx: int) -> None:
+        """Add held-out columns to the scores of what the host receives."""
+        rows, _ = self.emulator.normalized_forward(batch.rows)
+        self._scores.add(self.emulator.constrain(batch.rows, rows), batch.truth)
+
+    def configure_optimizers(self) -> Optimizer:
+        """Return the optimizer; its schedule is advanced by this module, before checkpoints are
+        written (Lightning would do it after).
+        """
+        optimizer = make_optimizer(self.emulator, self.config.optimizer)
+        self.schedule = RateSchedule(
             optimizer,
-            lambda step: rate_factor(self._config.schedule, step, total, self._steps_per_epoch),
+            self.config.schedule,
+            self.config.optimizer,
+            steps=self._steps,
+            epochs=self._epochs,
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        if self._schedule_state is not None:
+            self.schedule.load_state_dict(self._schedule_state)
+        return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the contract, the architecture and the provenance, and whether this is where the
-        training ends itself.
+        """Add the contract, the architecture and the provenance, where the run stands, and whether
+        this is where the training ends itself.
         """
-        attach_record(
-            checkpoint, self._record.model_copy(update={"stopped_early": self.trainer.should_stop})
-        )
+        checkpoint[_SCHEDULE] = self.schedule.state_dict()
+        news = {"progress": self.progress, "stopped_early": self.trainer.should_stop}
+        attach_record(checkpoint, self._record.model_copy(update=news))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the schedule of an interrupted stage."""
+        self._schedule_state = checkpoint[_SCHEDULE]
+
+    def _generator(self, batch_idx: int) -> torch.Generator:
+        """Return this process's random numbers in a batch."""
+        epoch = self._record.progress.epochs + self.current_epoch
+        return step_generator(self.config.seed, epoch, batch_idx, self.global_rank)
 
 
 def make_optimizer(emulator: WrappedEmulator, config: OptimizerConfig) -> Optimizer:
-    """Return AdamW over the network's parameters; biases and norms (one dimension) decay only if
-    configured.
+    """Return the optimizer of the network's parameters; biases and norms (one dimension) decay only
+    if configured. TrainingError where it cannot train them.
     """
     parameters = [p for p in emulator.network.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if p.ndim > 1 or config.decayed == "all"]
-    plain = [p for p in parameters if p.ndim <= 1 and config.decayed != "all"]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return AdamW([g for g in groups if g["params"]], lr=config.learning_rate, betas=config.betas)
+    every = config.decayed == "all"
+    decayed = [p for p in parameters if p.ndim > 1 or every]
+    plain = [p for p in parameters if p.ndim <= 1 and not every]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain}]
+    if config.decays:
+        for group, decay in zip(groups, (config.weight_decay, 0.0), strict=True):
+            group["weight_decay"] = decay
+    try:
+        return config.build([g for g in groups if g["params"]])
+    except (TypeError, ValueError) as error:
+        raise TrainingError(
+            f"optimizer {config.name} cannot train this network: {error}"
+        ) from error

@@ -2,66 +2,61 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
+import json
 import shutil
-import signal
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 import yaml
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgressBar
-from lightning.pytorch.plugins.environments import LightningEnvironment
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from climlink.data.columns import source_names
-from climlink.data.errors import DataError
-from climlink.data.files import make_folder, replacing
-from climlink.data.statistics import compute_statistics, read_statistics, write_statistics
-from climlink.data.store import ColumnStore
-from climlink.packages.scripting import scripted
-from climlink.signals import Interrupted
+from climlink.cli.console import progress_bar
+from climlink.data.files import make_folder, remove_folder, replacing
+from climlink.data.statistics import write_statistics
 from climlink.threads import intra_op_threads
-from climlink.training.callbacks import (
-    EpochCheckpoint,
-    MetricsFile,
-    PlainCheckpointIO,
-    read_metrics,
-)
+from climlink.training.assembly import Parts, assemble
+from climlink.training.callbacks import numbers, read_metrics
 from climlink.training.checkpoint import (
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
     LAST,
+    STATISTICS_FILE,
     CheckpointRecord,
     find_checkpoint,
     read_checkpoint,
 )
-from climlink.training.config import TrainingConfig, load_training
-from climlink.training.data import ColumnData, Encoder, HostOutputs, host_outputs
+from climlink.training.composition import load_training
+from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
-from climlink.training.features import with_features
-from climlink.training.module import ColumnTraining
-from climlink.wrappers.contract import EmulatorContract
-from climlink.wrappers.normalization import output_scale
-from climlink.wrappers.recorded_statistics import difference_scale, training_ranges
-from climlink.wrappers.statistics import Statistics
-from climlink.wrappers.wrapped_emulator import WrappedEmulator
+from climlink.training.processes import (
+    environment_of,
+    first,
+    launch,
+    process_group,
+    processes_of,
+)
+from climlink.training.stages import BOARD_FOLDER, METRICS_FILE, Place, run_stages
 
-METRICS_FILE = "metrics.csv"
-STATISTICS_FILE = "statistics.nc"
 _PLACES = ("output", "store", "statistics", "variables")
-_FREE_ON_RESUME = ("device", "threads", "memory_limit_gib", *_PLACES)
+FREE_ON_RESUME = (
+    "device",
+    "devices",
+    "nodes",
+    "threads",
+    "workers",
+    "memory_limit_gib",
+    "tensorboard",
+    *_PLACES,
+)
 """Settings that may differ between a run and its continuation: where it runs, not what it computes
 (the store's digest is compared).
 """
-
-_REFRESH = 5  # batches between updates of the progress bar
 
 
 @dataclass(frozen=True)
@@ -77,17 +72,6 @@ class RunResult:
     """Wall time of this call."""
     metrics: dict[str, float]
     """The last line of metrics.csv."""
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """Everything a run is made of before Lightning takes over."""
-
-    store: ColumnStore
-    statistics: Statistics
-    record: CheckpointRecord
-    module: ColumnTraining
-    data: ColumnData
 
 
 def train(
@@ -111,31 +95,59 @@ def train(
     started = time.monotonic()
     config = load_training(config, overrides).resolved()
     directory = config.run_directory
-    last = directory / CHECKPOINT_FOLDER / LAST
-    _check_directory(directory, resume, overwrite)
-    with _torch_state(config):
-        parts = _assemble(config, progress)
-        if resume and last.exists():
-            _check_resumable(last, parts.record)
-        else:
-            _start_directory(directory, config, parts)
-        _fit(
-            config,
-            parts,
-            directory,
-            last if resume and last.exists() else None,
-            progress,
-            stop_after,
-        )
-    lines = read_metrics(directory / METRICS_FILE)
-    metrics = {k: float(v) for k, v in lines[-1].items() if v != ""}
+    processes = processes_of(config)
+    options = Options(resume, overwrite, progress, stop_after)
+    if environment_of(processes) is None:
+        launch(processes, config.model_dump_json(), json.dumps(dataclasses.asdict(options)))
+    else:
+        run_process(config, options)
+    line = read_metrics(directory / METRICS_FILE)[-1]
     return RunResult(
         directory,
         find_checkpoint(directory),
-        int(metrics["epoch"]),
+        int(line["epoch"]),
         time.monotonic() - started,
-        metrics,
+        numbers(line),
     )
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a call of ``train`` runs what the configuration says."""
+
+    resume: bool
+    overwrite: bool
+    progress: bool
+    stop_after: int | None
+
+
+def run_process(config: TrainingConfig, options: Options) -> None:
+    """Do the part of this process in a run."""
+    processes = processes_of(config)
+    environment = environment_of(processes)
+    assert environment is not None
+    with _torch_state(config), process_group(processes, environment) as rank:
+        begun = first(rank, partial(_begin, config, options))
+        if begun is None:  # process 0 did it
+            own = {"statistics": config.run_directory / STATISTICS_FILE}
+            begun = assemble(config.model_copy(update=own))
+        place = Place(config.run_directory, processes, environment, rank)
+        resume = options.resume and (place.checkpoints / LAST).exists()
+        with progress_bar(config.name, hidden=rank > 0 or not options.progress) as bar:
+            run_stages(begun, place, resume=resume, bar=bar, stop_after=options.stop_after)
+
+
+def _begin(config: TrainingConfig, options: Options) -> Parts:
+    """Return what the run is made of, once its folder is ready for it."""
+    directory = config.run_directory
+    _check_directory(directory, options.resume, options.overwrite)
+    parts = assemble(config)
+    last = directory / CHECKPOINT_FOLDER / LAST
+    if options.resume and last.exists():
+        _check_resumable(last, parts.record)
+    else:
+        _start_directory(directory, config, parts)
+    return parts
 
 
 def _check_directory(directory: Path, resume: bool, overwrite: bool) -> None:
@@ -153,7 +165,7 @@ def _check_directory(directory: Path, resume: bool, overwrite: bool) -> None:
         )
 
 
-def _start_directory(directory: Path, config: TrainingConfig, parts: _Parts) -> None:
+def _start_directory(directory: Path, config: TrainingConfig, parts: Parts) -> None:
     """Write what the run starts from, the file of its architecture included, after removing what
     an overwritten run left.
     """
@@ -161,6 +173,8 @@ def _start_directory(directory: Path, config: TrainingConfig, parts: _Parts) -> 
         (directory / name).unlink(missing_ok=True)
     for file in (directory / CHECKPOINT_FOLDER).glob("*.ckpt"):
         file.unlink()
+    if (directory / BOARD_FOLDER).exists():
+        remove_folder(directory / BOARD_FOLDER)
     make_folder(directory)
     write_statistics(parts.statistics, directory / STATISTICS_FILE)
     source = config.architecture.file
@@ -172,85 +186,6 @@ def _start_directory(directory: Path, config: TrainingConfig, parts: _Parts) -> 
             yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=120),
             encoding="utf-8",
         )
-
-
-def _assemble(config: TrainingConfig, progress: bool) -> _Parts:
-    """Return store, statistics, fitted emulator and data of a run."""
-    store = ColumnStore.open(config.store)
-    contract = config.contract(store.hybrid, store.time_step_s)
-    _require_variables(store, contract)
-    architecture = config.architecture.find()
-    network = architecture.build_for(contract, config.architecture.configuration)
-    emulator = WrappedEmulator(contract, network)
-    if architecture.origin.kind != "built_in":
-        scripted(emulator)  # now, not at export, after hours of training
-    statistics = _statistics(config, store, emulator)
-    emulator.fit(statistics)
-    chosen = host_outputs(config.loss.host_outputs, contract.outputs)
-    host = HostOutputs(
-        chosen,
-        output_scale(chosen, statistics)
-        if chosen.variables
-        else torch.zeros(0, dtype=torch.float64),
-    )
-    data = ColumnData(Encoder(store, emulator, host), config)
-    record = CheckpointRecord(
-        contract=contract,
-        architecture=architecture.name,
-        architecture_origin=architecture.origin,
-        architecture_configuration=config.architecture.configuration,
-        seed=config.seed,
-        data_digest=store.digest,
-        statistics_digest=statistics.digest,
-        training=config.model_dump(mode="json"),
-        training_ranges=training_ranges(contract, statistics),
-        difference_scale=difference_scale(contract, statistics),
-    )
-    return _Parts(
-        store,
-        statistics,
-        record,
-        ColumnTraining(emulator, config, record, host, data.steps_per_epoch),
-        data,
-    )
-
-
-def _require_variables(store: ColumnStore, contract: EmulatorContract) -> None:
-    """Raise TrainingError naming the set whose variables the store neither holds nor can derive."""
-    for what, variables in (
-        ("input_set", contract.inputs),
-        ("output_set", contract.outputs),
-        ("network_output_set", contract.network_outputs),
-    ):
-        try:
-            source_names(variables.names, store.variables)
-        except DataError as error:
-            cannot = f"{store.path} cannot serve {what} {variables.name!r}"
-            raise TrainingError(f"{cannot}: {error}") from error
-
-
-def _statistics(
-    config: TrainingConfig, store: ColumnStore, emulator: WrappedEmulator
-) -> Statistics:
-    """Return statistics of every input and output: read or computed, and completed with the graph's
-    own features.
-    """
-    statistics = (
-        compute_statistics(store)
-        if config.statistics is None
-        else read_statistics(config.statistics)
-    )
-    if statistics.data_digest not in (None, store.digest):
-        raise TrainingError(
-            f"{config.statistics}: statistics of other data (digest "
-            f"{statistics.data_digest:.12}...) than {store.path} ({store.digest:.12}...); compute "
-            "them again or leave statistics out"
-        )
-    contract, times = emulator.contract, store.indices("train")
-    size = store.read_together
-    parts = (times[i : i + size] for i in range(0, len(times), size))
-    blocks = (torch.from_numpy(store.pack(contract.inputs, part)) for part in parts)
-    return with_features(statistics, emulator.fields, contract.network_inputs, blocks)
 
 
 def _check_resumable(last: Path, record: CheckpointRecord) -> None:
@@ -287,91 +222,24 @@ def _settings(record: CheckpointRecord) -> dict[str, Any]:
     """Return the settings of a run that its continuation must share; what files hold is compared,
     not where they lie.
     """
-    settings = {k: v for k, v in record.training.items() if k not in _FREE_ON_RESUME}
+    settings = {k: v for k, v in record.training.items() if k not in FREE_ON_RESUME}
     architecture = {k: v for k, v in settings["architecture"].items() if k != "file"}
     return {**settings, "architecture": architecture}
 
 
-def _fit(
-    config: TrainingConfig,
-    parts: _Parts,
-    directory: Path,
-    resume_from: Path | None,
-    progress: bool,
-    stop_after: int | None,
-) -> None:
-    """Hand the run to Lightning."""
-    callbacks: list[Callback] = [
-        MetricsFile(directory / METRICS_FILE),
-        EpochCheckpoint(directory / CHECKPOINT_FOLDER),
-    ]
-    if config.ema_decay is not None:
-        # Buffers are not averaged: they are constants, and the mean of integer positions would be
-        # cut to other integers.
-        callbacks.append(EMAWeightAveraging(decay=config.ema_decay, use_buffers=False))
-    if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=_REFRESH))
-    with _quiet_lightning():
-        trainer = pl.Trainer(
-            accelerator={"cuda": "gpu"}.get(config.device, config.device),
-            devices=1,
-            max_epochs=min(config.epochs, stop_after) if stop_after is not None else config.epochs,
-            gradient_clip_val=config.gradient_clip,
-            callbacks=callbacks,
-            logger=False,
-            enable_progress_bar=progress,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=1.0 if parts.data.held_out.size else 0,
-            default_root_dir=directory,
-            # One process: without this Lightning looks for a cluster and calls MPI_Init wherever
-            # mpi4py is installed.
-            plugins=[LightningEnvironment(), PlainCheckpointIO()],
-        )
-        try:
-            trainer.fit(
-                parts.module, datamodule=parts.data, ckpt_path=resume_from, weights_only=True
-            )
-        except SIGTERMException as end:
-            raise Interrupted(signal.SIGTERM) from end
-        except (
-            SystemExit
-        ) as end:  # what Lightning makes of a KeyboardInterrupt; a library does not end the process
-            raise KeyboardInterrupt from end
-
-
 @contextmanager
 def _torch_state(config: TrainingConfig) -> Iterator[None]:
-    """Seed torch and set its threads for a run, and give both back afterwards."""
+    """Seed torch, set its threads and its arithmetic for a run, and give all back afterwards."""
+    precision = torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
+    deterministic = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(), intra_op_threads(config.threads):
         torch.manual_seed(config.seed)
-        yield
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's notes on hardware, workers and loggers, which say nothing about the
-    run.
-    """
-    loggers = [
-        logging.getLogger(name)
-        for name in (
-            "lightning.pytorch",
-            "lightning.fabric",
-            "lightning.pytorch.utilities.rank_zero",
-        )
-    ]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings(
-            "ignore", message=".*`__len__` on your dataset.*|.*IterableDataset.*"
-        )
-        warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
+        torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = config.tf32
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            torch.set_float32_matmul_precision(precision)
+            torch.backends.cudnn.allow_tf32 = convolutions
+            torch.use_deterministic_algorithms(deterministic)

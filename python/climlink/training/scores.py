@@ -1,15 +1,25 @@
-"""R2 of the network's own outputs on held-out columns, gathered batch by batch."""
+"""Skill on held-out columns: R2 of what the host receives, in physical space after all
+constraints.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 from climlink.wrappers.variable_sets import VariableSet
 
+SKILL = "skill"
+_RESOLVED = 1e-12
+"""A spread below this part of the value is rounding: the output does not vary."""
+
 
 class RunningScores:
-    """1 - sum((p - t)^2) / sum((t - mean t)^2) per output, in normalized units, float64."""
+    """1 - sum((p - t)^2) / sum((t - mean t)^2) per host output, float64, gathered batch by batch;
+    the mean moves with Chan's formula.
+    """
 
     def __init__(self, variables: VariableSet, pruned_levels: int) -> None:
         self._variables = variables
@@ -18,42 +28,60 @@ class RunningScores:
 
     def reset(self) -> None:
         """Forget everything."""
-        width = self._variables.width
-        self._count = 0
-        self._error, self._sum, self._square = (
-            torch.zeros(width, dtype=torch.float64) for _ in range(3)
-        )
+        self.sums = torch.zeros(4, self._variables.width, dtype=torch.float64)
+        """Count, sum of squared errors, mean and sum of squared deviations [4, width]."""
 
-    def add(self, prediction: Tensor, target: Tensor) -> None:
-        """Take in normalized rows [column, width]."""
-        p, t = prediction.detach().cpu().to(torch.float64), target.cpu().to(torch.float64)
-        self._count += t.shape[0]
-        self._error += (p - t).square().sum(dim=0)
-        self._sum += t.sum(dim=0)
-        self._square += t.square().sum(dim=0)
+    def add(self, prediction: Tensor, truth: Tensor) -> None:
+        """Take in rows [column, width] in physical units."""
+        if truth.shape[0] == 0:
+            return
+        p, t = prediction.detach().to(torch.float64), truth.to(torch.float64)
+        mean = t.mean(dim=0)
+        parts = [
+            torch.full_like(mean, float(t.shape[0])),
+            (p - t).square().sum(dim=0),
+            mean,
+            (t - mean).square().sum(dim=0),
+        ]
+        self.merge(torch.stack(parts))
+
+    def merge(self, sums: Tensor) -> None:
+        """Take in the ``sums`` of other columns, such as those of another process."""
+        ours, theirs = self.sums, sums.to(self.sums.device)
+        count = (ours[0] + theirs[0]).clamp_min(1.0)
+        step = theirs[2] - ours[2]
+        self.sums = torch.stack(
+            [
+                ours[0] + theirs[0],
+                ours[1] + theirs[1],
+                ours[2] + step * theirs[0] / count,
+                ours[3] + theirs[3] + step.square() * ours[0] * theirs[0] / count,
+            ]
+        )
 
     def values(self) -> dict[str, float]:
         """Return ``r2_<output>``, for a profile the median over levels that are not pruned and
-        vary; nothing without columns.
+        vary, and ``skill``, their mean over outputs that vary; nothing without columns.
         """
-        if self._count == 0:
+        count, error, mean, spread = self.sums.cpu()
+        if not bool(count.any()):
             return {}
-        spread = self._square - self._sum.square() / self._count
-        r2 = torch.where(
-            spread > 0, 1.0 - self._error / spread, torch.full_like(spread, float("nan"))
-        )
+        varies = spread > count * (_RESOLVED * mean).square()
+        # Predictions that are not finite are as wrong as can be; what does not vary is not scored.
+        r2 = (1.0 - error / spread).nan_to_num(nan=-math.inf)
+        r2 = torch.where(varies, r2, torch.full_like(spread, math.nan))
         values: dict[str, float] = {}
         for v in self._variables.variables:
             levels = r2[self._variables.slice(v.name)][self._pruned if v.is_profile else 0 :]
-            values[f"r2_{v.name}"] = (
-                float(levels.nanquantile(0.5)) if levels.numel() else float("nan")
-            )
-        return values
+            values[f"r2_{v.name}"] = _median(levels)
+        scored = [value for value in values.values() if not math.isnan(value)]
+        return {**values, SKILL: sum(scored) / len(scored) if scored else math.nan}
 
-    @staticmethod
-    def summary(values: dict[str, float]) -> float | None:
-        """Return the mean over outputs, what the best checkpoint is chosen by; None without
-        scores.
-        """
-        scores = [v for k, v in values.items() if k.startswith("r2_") and v == v]
-        return sum(scores) / len(scores) if scores else None
+
+def _median(levels: Tensor) -> float:
+    """Return the median of those that are not NaN, or NaN where there is none."""
+    counted = levels[~levels.isnan()]
+    if not counted.numel():
+        return math.nan
+    median = float(counted.quantile(0.5))
+    return -math.inf if math.isnan(median) else median  # between -inf and a number

@@ -22,7 +22,7 @@ class LevelMixerConfiguration(ArchitectureConfiguration):
 
     width: int = Field(default=32, ge=1, description="values of the hidden layer")
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"standard": {}, "small": {"width": 8}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"published": {}, "small": {"width": 8}}
 
 
 @register_architecture("level_mixer", configuration=LevelMixerConfiguration)

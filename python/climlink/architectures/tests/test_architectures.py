@@ -36,7 +36,7 @@ def _inputs(shape: ColumnShape, batch: int, seed: int = 0) -> tuple[Tensor, Tens
 
 
 def test_published_unet_has_the_published_number_of_parameters() -> None:
-    assert trainable_parameters(build("unet", {"preset": "standard"}, PUBLISHED)) == 12_975_373
+    assert trainable_parameters(build("unet", {"preset": "published"}, PUBLISHED)) == 12_975_373
     multirep = ColumnShape(25, 17, 5, 8, 60)
     assert trainable_parameters(build("unet", {}, multirep)) == 12_981_517
 
@@ -50,7 +50,7 @@ def test_small_unet_stays_within_its_budget() -> None:
 
 def test_published_unet_starts_as_published() -> None:
     torch.manual_seed(3)
-    network = build("unet", {"preset": "standard"}, PUBLISHED)
+    network = build("unet", {"preset": "published"}, PUBLISHED)
     assert isinstance(network, UNet)
     weight = network.head.weight.detach()
     bound = 1e-5 * math.sqrt(6.0 / (3 * (weight.shape[0] + weight.shape[1])))
@@ -176,7 +176,7 @@ def test_presets_resolve_to_explicit_numbers_that_build_the_same_network() -> No
     ("name", "configuration", "words"),
     [
         ("unte", {}, ["unknown architecture 'unte'", "did you mean 'unet'", "linear"]),
-        ("unet", {"preset": "smal"}, ["no preset 'smal'", "'small'", "standard"]),
+        ("unet", {"preset": "smal"}, ["no preset 'smal'", "'small'", "published"]),
         ("unet", {"width": [8]}, ["unknown key 'width'", "'widths'"]),
         ("unet", {"widths": [100, 100]}, ["multiple of groups (32)", "100"]),
         ("unet", {"blocks": 0}, ["blocks", "greater than or equal to 1", "got 0"]),

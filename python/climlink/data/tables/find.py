@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,12 @@ def holds_tables(source: Path) -> bool:
     """Say whether a source is a table, or a folder with tables and no mli files."""
     if source.is_file():
         return True
-    found = _walk(source)
-    return bool(found) and not any(p.suffix == ".nc" and ".mli" in p.name for p in _files(source))
+    found = False
+    for _, name in _files(source):
+        if name.endswith(".nc") and ".mli" in name:
+            return False
+        found = found or _suffix(name) in _KINDS
+    return found
 
 
 def find_files(source: Path) -> list[Files]:
@@ -92,13 +96,18 @@ def _part_name(root: Path, path: Path) -> str:
 
 
 def _walk(folder: Path) -> list[Path]:
-    return [path for path in _files(folder) if path.suffix.lower() in _KINDS]
+    return sorted(Path(top) / name for top, name in _files(folder) if _suffix(name) in _KINDS)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(
-        Path(top) / n for top, _, names in os.walk(folder, followlinks=True) for n in names
-    )
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield folder and name of every file; names alone, for a tree may have half a million."""
+    for top, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            yield top, name
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122
 
 
 def _listed(paths: list[Path]) -> str:

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -157,6 +157,10 @@ class TableSource:
         self._refuse_twice(np.frombuffer(_unpacked(hashes), dtype=_ID_TYPE))
         done(block.stop)
         return whole, [note]
+
+    def part(self, records: slice) -> TableSource:
+        """Return the table without what only the whole needs."""
+        return replace(self, codes=self.codes[:0])
 
     def where(self, record: int) -> str:
         """Return file and line of a row."""

@@ -9,6 +9,7 @@ import pytest
 from climlink.data.prepare import prepare
 from climlink.data.published import read_published
 from climlink.data.stamp import Stamp
+from climlink.data.statistics import compute_statistics
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import write_dataset
 from climlink.wrappers.statistics import Statistics
@@ -39,6 +40,12 @@ def real_store(climsim_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     path = tmp_path_factory.mktemp("real") / "climsim.zarr"
     prepare(climsim_dir, path, split=climsim_dir / "split.yaml")
     return ColumnStore.open(path)
+
+
+@pytest.fixture(scope="session")
+def real_statistics(real_store: ColumnStore) -> Statistics:
+    """Return the statistics of the forty real training pairs."""
+    return compute_statistics(real_store)
 
 
 @pytest.fixture(scope="session")

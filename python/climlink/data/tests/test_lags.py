@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from climlink.data.climsim import file_name, find_pairs
+from climlink.data.climsim import Pair, file_name, find_pairs
 from climlink.data.columns import read_columns
 from climlink.data.describe import describe
 from climlink.data.errors import DataError, StoreError
@@ -177,6 +177,24 @@ def test_a_resumed_store_is_the_same(source: Path, tmp_path: Path) -> None:
             for n in ("whole", "parts")
         )
         assert np.array_equal(a, b), name
+
+
+@pytest.mark.parametrize("last_day", [(1, 31), (2, 28), (12, 31)])
+def test_a_step_before_is_exactly_one_step_before(last_day: tuple[int, int]) -> None:
+    """Across ends of months and of the year, in the no-leap calendar, and not a second off."""
+    midnight = Stamp(4, *last_day).plus(86400)  # of a year that has 29 February elsewhere
+
+    def pairs(*seconds: int) -> list[Pair]:
+        return [Pair(midnight.plus(s), Path("mli"), Path("mlo")) for s in seconds]
+
+    def complete(*seconds: int) -> list[int]:
+        return [p.stamp.since(midnight) for p in with_history(pairs(*seconds), STEP)]
+
+    assert complete(-2400, -1200, 0, 1200) == [0, 1200]
+    assert complete(-2400, -1200, 0, 2400, 3600, 4800) == [0, 4800]
+    for off in (-1201, -1199, -600, -86400):
+        with pytest.raises(DataError, match="none of the 3 pairs has the pairs of both steps"):
+            complete(-2400, off, 0)
 
 
 def test_what_cannot_be_had_is_said(source: Path, tmp_path: Path) -> None:

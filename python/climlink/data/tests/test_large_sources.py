@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from climlink.data.climsim import file_name
 from climlink.data.columns import read_columns
 from climlink.data.grid import find_grid, read_grid
 from climlink.data.pairs import PairSource
 from climlink.data.prepare import prepare
 from climlink.data.split import Split
+from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore, StoreConfig
 from climlink.data.synthetic import GRID_NAME, write_dataset
 from climlink.data.tables.layout import column_names
@@ -78,6 +80,40 @@ def test_times_of_a_block_by_the_size_of_the_grid(
     assert (
         PairSource.find(tmp_path / "tree", Split(), None, StoreConfig(time_chunk=3)).block_size == 3
     )
+
+
+PLAN = """
+import resource, sys, time
+from pathlib import Path
+from climlink.data.plan import make_plan
+from climlink.data.store import StoreConfig
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+plan = make_plan(Path(sys.argv[1]), "climsim_published", None, StoreConfig(lags=True), None, None)
+plan.arguments()
+assert (plan.source.n_record, len(plan.blocks)) == (210_238, 26_280)
+assert len(plan.source.part(plan.blocks[9000]).known) == 10
+print(peak() - before, time.process_time())
+"""
+
+
+@pytest.mark.long
+def test_the_whole_published_tree_is_planned(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "tree", [], n_column=384, level_count=60)
+    for step in range(210_240):
+        stamp = Stamp(1, 2, 1).plus(1200 * step)
+        folder = tmp_path / "tree" / f"{stamp.year:04d}-{stamp.month:02d}"
+        if stamp.second == 0:
+            folder.mkdir(exist_ok=True)
+        for kind in ("mli", "mlo"):
+            (folder / file_name(kind, stamp)).touch()
+    command = [sys.executable, "-c", PLAN, tmp_path / "tree"]
+    memory, cpu_s = subprocess.run(
+        command, capture_output=True, text=True, check=True
+    ).stdout.split()
+    # A pair's two paths and its stamp are 2 kB as Python objects; measured were 450 MiB and 20 s.
+    assert int(memory) < 210_240 * 4096
+    assert float(cpu_s) < 120
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from climlink.data import blocks
 from climlink.data import prepare as module
 from climlink.data.classic_netcdf import required_bytes
 from climlink.data.climsim import find_pairs, read_pair
@@ -110,7 +111,8 @@ def test_exception_anywhere_leaves_a_store_that_is_refused_and_resumes(
 ) -> None:
     store, whole = tmp_path / "s.zarr", tmp_path / "whole.zarr"
     prepare(source, whole, split=SPLIT, config=CONFIG)
-    original, calls = getattr(module, where), []
+    place = module if where == "_finish" else blocks
+    original, calls = getattr(place, where), []
 
     def fail_at_third(*args: object) -> object:
         calls.append(args)
@@ -119,7 +121,7 @@ def test_exception_anywhere_leaves_a_store_that_is_refused_and_resumes(
         return original(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, where, fail_at_third)
+        patch.setattr(place, where, fail_at_third)
         with pytest.raises(KeyboardInterrupt):
             prepare(source, store, split=SPLIT, config=CONFIG)
     with pytest.raises(StoreError, match=r"incomplete.*prepare command again to resume"):
@@ -136,19 +138,21 @@ def test_exception_anywhere_leaves_a_store_that_is_refused_and_resumes(
 
 KILL = """
 import os, signal, sys
-from climlink.data import prepare as module
+from climlink.data import blocks, skeleton
+from climlink.data import prepare as main
 from climlink.data.split import Split
 from climlink.data.store import StoreConfig
 source, store, where = sys.argv[1:]
+module = skeleton if where == "_coordinate" else blocks
 original, calls = getattr(module, where), []
 def kill_at_third(*args, **more):
     calls.append(1)
-    if len(calls) == 3 or where == "_finish":
+    if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*args, **more)
 setattr(module, where, kill_at_third)
 split = Split(test=("0008-01-31-00000",))
-module.prepare(source, store, split=split, config=StoreConfig(time_chunk=2))
+main.prepare(source, store, split=split, config=StoreConfig(time_chunk=2))
 """
 
 

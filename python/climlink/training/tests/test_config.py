@@ -4,15 +4,13 @@ that climlink ships.
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from climlink.config import ConfigError, load_config, parse_config
-from climlink.training.config import ScheduleConfig, TrainingConfig, default_constraints
-from climlink.training.schedule import rate_factor
+from climlink.config import ConfigError, parse_config
+from climlink.training.composition import PRESETS, load_training
+from climlink.training.config import TrainingConfig, default_constraints
 
 _SHIPPED = sorted((Path(__file__).parents[4] / "sim_configs" / "training").glob("*.yaml"))
 _MINIMAL = "name: a\nstore: s.zarr\nepochs: 4\narchitecture: {name: mlp}\n"
@@ -62,10 +60,40 @@ def test_defaults_are_the_documented_ones() -> None:
         ),
         ("loss: {weight_of: {ptend_t: 0.0}}\n", ["weight_of", "positive", "ptend_t"]),
         ("loss: {host_outputs: [ptend_qn]}\n", ["host_outputs", "ptend_q0002", "ptend_qn"]),
-        ("loss: {huber_delta_of: {ptend_x: 1.0}}\n", ["huber_delta_of", "ptend_x"]),
+        ("loss: {delta_of: {ptend_x: 1.0}}\n", ["delta_of", "ptend_x"]),
         ("optimizer: {learning_rate: -1.0}\n", ["optimizer.learning_rate", "greater than 0"]),
-        ("architecture: {name: unet, configuration: {preset: tiny}}\n", ["no preset 'tiny'"]),
+        ("architecture: {name: unet, configuration: {preset: huge}}\n", ["no preset 'huge'"]),
         ("name: ../a\n", ["name", "pattern"]),
+        ("schedule: {name: StepRL}\n", ["line 5: schedule", "StepRL", "did you mean 'StepLR'"]),
+        ("schedule: {name: StepLR}\n", ["line 5: schedule", "step_size"]),
+        ("schedule: {arguments: {eta: 1.0}}\n", ["no argument 'eta'", "'eta_min'"]),
+        ("schedule: {name: OneCycleLR}\n", ["OneCycleLR rises itself", "warmup_fraction: 0"]),
+        ("schedule: {name: null, arguments: {gamma: 1.0}}\n", ["takes no arguments"]),
+        (
+            "schedule: {name: ReduceLROnPlateau, interval: epoch}\n",
+            ["line 5: schedule", "held-out times", "cut or store"],
+        ),
+        ("optimizer: {name: adamw}\n", ["optimizer", "did you mean 'AdamW'", "Muon"]),
+        ("optimizer: {arguments: {beta: 1.0}}\n", ["no argument 'beta'", "'betas'"]),
+        ("optimizer: {arguments: {betas: [2.0, 0.9]}}\n", ["Invalid beta parameter"]),
+        ("optimizer: {arguments: {lr: 2.0}}\n", ["set by learning_rate"]),
+        ("averaging: {kind: emma}\n", ["line 5: averaging.kind", "'ema'"]),
+        ("stages: [{name: a}, {name: a}]\n", ["stages[1].name", "two stages"]),
+        ("stages: [{name: a, start_from: best}]\n", ["stages[0].start_from", "no stage is before"]),
+        (
+            "stages: [{name: a}, {name: b, start_from: best}]\n",
+            ["stages[1].start_from", "validation.source is none"],
+        ),
+        (
+            "stages: [{name: a, loss: {weight_of: {ptend_x: 1.0}}}]\n",
+            ["line 5: stages[0].loss.weight_of", "ptend_x"],
+        ),
+        ("stages: [{name: a, epoch: 1}]\n", ["stages[0].epoch", "'epochs'"]),
+        ("precision: bf16\n", ["line 5: precision", "bf16-mixed"]),
+        (
+            "precision: bf16-true\naveraging: {kind: ema}\n",
+            ["averaging", "float32", "bf16-mixed"],
+        ),
     ],
 )
 def test_a_wrong_key_or_value_is_named(text: str, words: list[str]) -> None:
@@ -99,49 +127,52 @@ def test_resolving_replaces_the_preset_and_is_stable() -> None:
 
 @pytest.mark.parametrize("path", _SHIPPED, ids=lambda p: p.stem)
 def test_shipped_configurations_load(path: Path) -> None:
-    config = load_config(path, TrainingConfig)
+    config = load_training(path)
     assert config.resolved().architecture.configuration
-    assert config.name == path.stem
+    of_its_parts = f"unet_standard_{path.stem}_seed7"
+    assert config.name == (of_its_parts if path.stem in PRESETS else path.stem)
 
 
 def test_the_expected_configurations_are_shipped() -> None:
     assert {p.stem for p in _SHIPPED} >= {
         "mlp",
         "unet_small",
-        "unet_published",
+        "published",
+        "small",
+        "tiny",
         "quickstart",
         "quickstart_aquaplanet",
     }
 
 
-def _factors(total: int, steps_per_epoch: int, **fields: Any) -> list[float]:
-    config = ScheduleConfig(**fields)
-    return [rate_factor(config, step, total, steps_per_epoch) for step in range(total)]
-
-
-def test_cosine_rises_linearly_then_falls_to_its_end() -> None:
-    factors = _factors(100, 10, kind="cosine", warmup_fraction=0.1, final_factor=1e-3)
-    assert factors[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
-    assert factors[10] == pytest.approx(1.0)
-    assert all(a > b for a, b in itertools.pairwise(factors[10:]))
-    assert factors[-1] == pytest.approx(1e-3)
-
-
-def test_one_cycle_starts_low_and_peaks_after_the_warm_up() -> None:
-    factors = _factors(200, 10, kind="one_cycle", warmup_fraction=0.3, initial_factor=0.04)
-    assert factors[0] == pytest.approx(0.04)
-    assert factors.index(max(factors)) == 60
-    assert max(factors) == pytest.approx(1.0)
-    assert factors[-1] == pytest.approx(1e-3)
-
-
-def test_step_is_the_published_staircase() -> None:
-    factors = _factors(120, 10, kind="step", step_epochs=3, step_factor=0.05)
-    assert factors[0] == factors[29] == 1.0
-    assert factors[30] == pytest.approx(0.05)
-    assert factors[-1] == pytest.approx(0.05**3)
-
-
-def test_one_batch_in_all_is_no_division_by_zero() -> None:
-    for kind in ("cosine", "one_cycle", "step", "constant"):
-        assert _factors(1, 1, kind=kind)[0] > 0
+def test_a_stage_has_the_run_s_keys_under_its_own() -> None:
+    config = _parse(
+        _MINIMAL
+        + """
+loss: {delta: 2.0, scalar_weight: 5.0}
+schedule: {arguments: {eta_min: 1.0e-6}}
+gradient_clip: 1.0
+stages:
+- {name: far, epochs: 3, loss: {kind: mae}}
+- {name: near, batch_size: 8, schedule: {name: StepLR, arguments: {step_size: 2}},
+   gradient_clip: null}
+"""
+    )
+    far, near = config.stage(0), config.stage(1)
+    assert (far.epochs, near.epochs) == (3, 4)
+    assert (far.loss.kind, far.loss.delta, far.loss.scalar_weight) == ("mae", 2.0, 5.0)
+    assert near.loss == config.loss
+    assert far.schedule == config.schedule
+    # Arguments of another schedule mean nothing to this one.
+    assert near.schedule.arguments == {"step_size": 2}
+    assert (far.batch_size, near.batch_size) == (config.batch_size, 8)
+    assert (far.gradient_clip, near.gradient_clip) == (1.0, None)
+    assert config.stage_names == ["far", "near"]
+    resolved = config.resolved()
+    assert resolved.resolved() == resolved
+    again = TrainingConfig.model_validate(resolved.model_dump(mode="json"))
+    assert again == resolved
+    assert [again.stage(n) for n in (0, 1)] == [resolved.stage(n) for n in (0, 1)]
+    # What the run says later reaches the stages that leave it out, and no others.
+    later = config.overridden({"batch_size": 16})
+    assert [later.stage(n).batch_size for n in (0, 1)] == [16, 8]

@@ -23,11 +23,12 @@ from climlink.training.data import (
     Batch,
     Encoder,
     HostOutputs,
-    OrderedBatches,
-    StreamedBatches,
     host_outputs,
 )
+from climlink.training.loader import BlockReader, Blocks, ColumnLoader
+from climlink.training.order import EpochOrder
 from climlink.training.run import train
+from climlink.training.validation import HeldOutTimes
 from climlink.wrappers.variable_sets import variable_set
 
 
@@ -73,23 +74,18 @@ def test_streamed_batches_hold_every_row_once_and_read_neighbours_together(
 ) -> None:
     times = table_store.indices("train")
     assert (len(times), table_store.read_together) == (72, 5)
-    streamed = StreamedBatches(
-        encoder,
-        times,
-        block_times=20,
-        batch_size=16,
-        seed=3,
-        epoch=lambda: 0,
-    )
+    blocks = Blocks([encoder], [times])
+    order = EpochOrder(blocks.sizes, [1.0], pool_columns=20, batch_size=16, seed=3)
+    streamed = ColumnLoader(BlockReader(blocks), order)
     batches = list(streamed)
     assert len(batches) == len(streamed) == 5
     whole = encoder.encode(times).targets.numpy()
-    order = [int(np.flatnonzero((whole == row).all(axis=1))[0]) for row in rows_of(batches)]
-    assert sorted(order) == list(range(72))
-    assert order != sorted(order)
+    rows = [int(np.flatnonzero((whole == row).all(axis=1))[0]) for row in rows_of(batches)]
+    assert sorted(rows) == list(range(72))
+    assert rows != sorted(rows)
     # The first block of 20 rows is 4 groups of 5 neighbours and the last, short one; one by one it
     # would be 12 or so.
-    assert len({row // 5 for row in order[:16]}) <= 5
+    assert len({row // 5 for row in rows[:16]}) <= 5
 
 
 def test_validation_batches_are_neighbouring_rows_in_order(
@@ -97,13 +93,14 @@ def test_validation_batches_are_neighbouring_rows_in_order(
     table_store: ColumnStore,
 ) -> None:
     times = table_store.indices("validation")
-    ordered = OrderedBatches(encoder, times)
+    ordered = HeldOutTimes(table_store, encoder.contract, times)
     batches = list(ordered)
-    assert [len(b.targets) for b in batches] == [5, 5, 5, 5, 4]
+    assert [len(b.truth) for b in batches] == [5, 5, 5, 5, 4]
     assert len(ordered) == 5
-    # Batches of other lengths: float32 sums in another order.
-    np.testing.assert_allclose(
-        rows_of(batches), encoder.encode(times).targets.numpy(), rtol=0, atol=1e-6
+    outputs = encoder.contract.outputs
+    assert torch.equal(
+        torch.cat([b.truth for b in batches]),
+        torch.from_numpy(table_store.targets(outputs, times)),
     )
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import xarray as xr
 import zarr
 
+from climlink.cli import console
 from climlink.data.prepare import prepare
 from climlink.data.split import Split
 from climlink.data.statistics import compute_statistics, read_statistics, write_statistics
@@ -23,71 +23,20 @@ from climlink.data.store import ColumnStore
 from climlink.data.synthetic import write_dataset
 from climlink.signals import Interrupted
 from climlink.training import data as training_data
+from climlink.training.augment import Augmentation
 from climlink.training.callbacks import MetricsFile, read_metrics
 from climlink.training.checkpoint import load_checkpoint
 from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
+from climlink.training.loader import ColumnLoader
 from climlink.training.mirror import Mirror
+from climlink.training.module import ColumnTraining
 from climlink.training.run import RunResult, train
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.variables import variable
 
-_STAMPS = tuple(f"0008-{month:02d}-11-03600" for month in range(1, 9))
+_STAMPS = tuple(f"0008-{month:02d}-11-03600" for month in range(1, 4))
 _LEVELS = 16
-
-
-@pytest.fixture(scope="module")
-def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store of eight times, 32 columns and 16 levels: six times to train, one to validate,
-    one to test.
-    """
-    folder = tmp_path_factory.mktemp("learnable")
-    write_dataset(folder / "pairs", _STAMPS, n_column=32, level_count=_LEVELS)
-    _make_learnable(folder / "pairs")
-    prepare(
-        folder / "pairs",
-        folder / "store.zarr",
-        split=Split(validation=(_STAMPS[6],), test=(_STAMPS[7],)),
-    )
-    return folder / "store.zarr"
-
-
-def _make_learnable(pairs: Path) -> None:
-    """Let the heating be a relaxation of the temperature anomaly and the longwave follow the lowest
-    temperature.
-    """
-    for mli in sorted(pairs.rglob("*.mli.*.nc")):
-        mlo = mli.with_name(mli.name.replace(".mli.", ".mlo."))
-        with (
-            xr.open_dataset(mli, engine="netcdf4") as before,
-            xr.open_dataset(mlo, engine="netcdf4") as opened,
-        ):
-            t, after = before["state_t"].load(), opened.load()
-        after["state_t"] = t - 1200.0 * (t - t.mean("ncol")) / 86400.0
-        after["cam_out_FLWDS"] = 5.67e-8 * t[-1] ** 4
-        after.to_netcdf(mlo, format="NETCDF3_64BIT_DATA", engine="netcdf4")
-
-
-@pytest.fixture
-def configure(store_path: Path, tmp_path: Path) -> Callable[..., TrainingConfig]:
-    """Return a function that makes a small configuration with some keys replaced."""
-
-    def make(**fields: Any) -> TrainingConfig:
-        base: dict[str, Any] = {
-            "name": "small",
-            "store": store_path,
-            "output": tmp_path / "run",
-            "pruned_levels": 3,
-            "architecture": {"name": "mlp", "configuration": {"hidden": [24]}},
-            "optimizer": {"learning_rate": 3e-3},
-            "epochs": 2,
-            "batch_size": 24,
-            "device": "cpu",
-            "threads": 1,
-        }
-        return TrainingConfig.model_validate({**base, **fields})
-
-    return make
 
 
 def _train(config: TrainingConfig, **options: Any) -> RunResult:
@@ -157,15 +106,31 @@ def test_same_seed_same_weights_other_seed_other_weights(
     assert not _equal(runs[0], runs[2])
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.8])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"averaging": {"kind": "ema", "decay": 0.8}},
+        {"averaging": {"kind": "swa", "start": 0.3}, "schedule": {"name": "ConstantLR"}},
+        {
+            "schedule": {
+                "name": "ReduceLROnPlateau",
+                "arguments": {"patience": 0, "factor": 0.5, "threshold": 10.0},
+                "interval": "epoch",
+            }
+        },
+        {"augment": {"input_noise": 0.1, "mirror_winds": True}, "gradient_clip": 0.5},
+        {
+            "schedule": {"name": "OneCycleLR", "warmup_fraction": 0},
+            "optimizer": {"name": "RMSprop", "arguments": {"momentum": 0.5}},
+        },
+    ],
+    ids=["plain", "ema", "swa", "plateau", "augment", "one cycle"],
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    configure: Callable[..., TrainingConfig], tmp_path: Path, ema_decay: float | None
+    configure: Callable[..., TrainingConfig], tmp_path: Path, changed: dict[str, Any]
 ) -> None:
-    fields: dict[str, Any] = {
-        "ema_decay": ema_decay,
-        "epochs": 3,
-        "validation": {"source": "cut", "every": 3},
-    }
+    fields: dict[str, Any] = {**changed, "epochs": 3, "validation": {"source": "cut", "every": 3}}
     whole = _train(configure(output=tmp_path / "whole", **fields))
     config = configure(output=tmp_path / "parts", **fields)
     assert _train(config, stop_after=1).epochs == 1
@@ -188,7 +153,9 @@ def test_averaged_weights_are_the_ones_read_back(
     configure: Callable[..., TrainingConfig], tmp_path: Path
 ) -> None:
     plain = _weights(_train(configure(output=tmp_path / "plain")))
-    averaged = _weights(_train(configure(output=tmp_path / "averaged", ema_decay=0.9)))
+    averaged = _weights(
+        _train(configure(output=tmp_path / "averaged", averaging={"kind": "ema", "decay": 0.9}))
+    )
     parameters = [k for k in plain if k.startswith("network.")]
     assert any(not torch.equal(plain[k], averaged[k]) for k in parameters)
     assert all(torch.equal(plain[k], averaged[k]) for k in plain if k not in parameters)
@@ -198,14 +165,14 @@ def test_streamed_batches_hold_every_column_once_and_train(
     configure: Callable[..., TrainingConfig], store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    original = training_data.StreamedBatches.__iter__
+    original = ColumnLoader.__iter__
 
-    def spy(self: training_data.StreamedBatches) -> Any:
+    def spy(self: ColumnLoader) -> Any:
         for batch in original(self):
             seen.append(batch.targets)
             yield batch
 
-    monkeypatch.setattr(training_data.StreamedBatches, "__iter__", spy)
+    monkeypatch.setattr(ColumnLoader, "__iter__", spy)
     result = _train(configure(memory_limit_gib=1e-4, epochs=1))
     batches = [len(t) for t in seen]
     assert batches == [24] * 8
@@ -256,7 +223,7 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch(
 ) -> None:
     config = configure(
         optimizer={"learning_rate": 1e30, "weight_decay": 0.0},
-        schedule={"kind": "constant"},
+        schedule={"name": None},
         epochs=3,
     )
     with pytest.raises(
@@ -272,7 +239,7 @@ def test_resuming_needs_the_same_data_and_settings(
     with pytest.raises(TrainingError, match="batch_size was 24, now 12"):
         _train(configure(batch_size=12), resume=True)
     other = tmp_path / "other.zarr"
-    write_dataset(tmp_path / "pairs", _STAMPS[:3], n_column=32, level_count=_LEVELS, seed=9)
+    write_dataset(tmp_path / "pairs", _STAMPS, n_column=32, level_count=_LEVELS, seed=9)
     prepare(tmp_path / "pairs", other, split=Split())
     assert (
         zarr.open_group(other, mode="r").attrs["data_digest"] != ColumnStore.open(store_path).digest
@@ -355,15 +322,68 @@ def test_torch_is_left_as_it_was(configure: Callable[..., TrainingConfig]) -> No
     assert torch.get_num_threads() == threads
 
 
-def test_no_chatter_and_a_progress_bar_only_when_asked(
-    configure: Callable[..., TrainingConfig], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_arithmetic_is_chosen_for_the_run_and_given_back(
+    configure: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def arithmetic() -> tuple[str, bool, bool]:
+        return (
+            torch.get_float32_matmul_precision(),
+            torch.backends.cudnn.allow_tf32,
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    found = []
+    step = ColumnTraining.training_step
+
+    def spy(self: ColumnTraining, *given: Any) -> torch.Tensor:
+        found.append(arithmetic())
+        return step(self, *given)
+
+    monkeypatch.setattr(ColumnTraining, "training_step", spy)
+    before = arithmetic()
+    _train(configure(max_steps=1, tf32=True, deterministic=True))
+    _train(configure(max_steps=1), overwrite=True)
+    assert found == [("high", True, True), ("highest", False, False)]
+    assert arithmetic() == before
+
+
+@pytest.mark.parametrize("by", ["norm", "value"])
+def test_a_clipped_gradient_moves_no_weight_further(
+    configure: Callable[..., TrainingConfig], tmp_path: Path, by: str
+) -> None:
+    def weights(name: str, rate: float) -> torch.Tensor:
+        config = configure(
+            output=tmp_path / name,
+            max_steps=1,
+            gradient_clip=1e-3,
+            gradient_clip_by=by,
+            optimizer={"name": "SGD", "learning_rate": rate, "weight_decay": 0.0},
+            schedule={"name": None, "warmup_fraction": 0},
+        )
+        state = _weights(_train(config))
+        names = [k for k in state if "layers" in k]
+        return torch.cat([state[k].flatten() for k in sorted(names)]).double()
+
+    moved = weights("moved", 1.0) - weights("still", 1e-30)
+    # Weights of about 0.1 are rounded to 1e-8.
+    size = moved.norm() if by == "norm" else moved.abs().max()
+    assert float(size) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_no_chatter_and_progress_of_the_whole_run_only_when_asked(
+    configure: Callable[..., TrainingConfig],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _train(configure(epochs=1, output=tmp_path / "quiet"))
     assert capfd.readouterr() == ("", "")
-    train(configure(epochs=1, output=tmp_path / "loud"))
+    monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
+    train(configure(epochs=2, output=tmp_path / "loud"))
     out, err = capfd.readouterr()
-    assert "Epoch 0" in out + err
-    assert "GPU" not in out + err
+    assert out == ""
+    assert "small: 16 of 16, about 0 s left small, epoch 2, loss" in err
+    assert "GPU" not in err
 
 
 def test_mirrored_columns_have_reversed_winds_and_nothing_else(
@@ -377,15 +397,14 @@ def test_mirrored_columns_have_reversed_winds_and_nothing_else(
         normalization={"output_center": "mean"},
         network_input_set="net_v2_features",
         epochs=1,
-        mirror_winds=True,
+        augment={"mirror_winds": True},
     )
     emulator = load_checkpoint(_train(config).directory).emulator
     host = training_data.host_outputs(["ptend_v"], emulator.contract.outputs)
-    encoder = training_data.Encoder(
-        store, emulator, training_data.HostOutputs(host, torch.ones(_LEVELS, dtype=torch.float64))
-    )
-    batch = encoder.encode(store.indices("train")[:1])
-    mirrored = batch.mirrored(encoder.mirrors(), torch.Generator().manual_seed(0))
+    carried = training_data.HostOutputs(host, torch.ones(_LEVELS, dtype=torch.float64))
+    batch = training_data.Encoder(store, emulator, carried).encode(store.indices("train")[:1])
+    augment = Augmentation(config.augment, emulator, carried)
+    mirrored = augment(batch, torch.Generator().manual_seed(0))
     outputs, inputs = emulator.contract.network_outputs, emulator.contract.inputs
     before, after = (
         outputs.unpack(emulator.normalization.denormalize(b.targets)) for b in (batch, mirrored)
