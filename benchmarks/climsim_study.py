@@ -37,6 +37,7 @@ STORE = "stores/climsim_sample.zarr"
 MATRIX = "climsim_small"
 REFERENCE = "unet_small"
 SEEDS = (7, 43, 1024)
+PASSES = 8
 RESAMPLES = 2000
 _CLIMLINK = (sys.executable, "-m", "climlink")
 
@@ -79,7 +80,8 @@ class Study:
         self.call("data", "prepare", self.climsim, "--out", STORE, "--split", "climsim_sample")
         self.call("train", "--matrix", MATRIX, "--jobs", self.jobs)
         for name, seed in zip(self.references, SEEDS, strict=True):
-            self.call("train", REFERENCE, f"name={name}", f"seed={seed}", "--resume")
+            passes = f"epochs={PASSES}"  # as the others have
+            self.call("train", REFERENCE, f"name={name}", f"seed={seed}", passes, "--resume")
 
     def export(self) -> None:
         """Make a package of every run's best epoch by the cut."""
