@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from climlink.cli import console
+from climlink import progress
 from climlink.cli.main import app
 from climlink.packages.import_wrapper import ImportRequest, import_package
 from climlink.packages.import_wrapper.foreign_graph import GraphError
@@ -411,7 +411,7 @@ def test_progress_counts_the_rows_that_ran(tmp_path: Path) -> None:
 def test_an_import_says_how_far_it_is_where_there_is_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
     scripted(Base()).save(str(tmp_path / "old.pt"))
     arguments = [
         "import",

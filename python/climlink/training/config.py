@@ -294,17 +294,3 @@ class TrainingConfig(StageSettings):
         return self.model_copy(
             update={"architecture": self.architecture.resolved(), "stages": stages}
         )
-
-    def overridden(self, overrides: Mapping[str, Any]) -> TrainingConfig:
-        """Return the configuration with some keys replaced; mappings are merged key by key.
-        ConfigError names a key that does not fit.
-        """
-        try:
-            given = self.model_dump(exclude_unset=True)
-            return TrainingConfig.model_validate(merged(given, overrides))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise ConfigError(
-                f"override of {'.'.join(map(str, first['loc'])) or 'the configuration'}: "
-                f"{first['msg']}"
-            ) from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,9 +18,9 @@ from typing import Any
 import torch
 import yaml
 
-from climlink.cli.console import progress_bar
 from climlink.data.files import make_folder, remove_folder, replacing
 from climlink.data.statistics import write_statistics
+from climlink.progress import progress_bar
 from climlink.threads import intra_op_threads
 from climlink.training.assembly import Parts, assemble
 from climlink.training.callbacks import numbers, read_metrics
@@ -126,8 +128,12 @@ def run_process(config: TrainingConfig, options: Options) -> None:
     processes = processes_of(config)
     environment = environment_of(processes)
     assert environment is not None
-    with _torch_state(config), process_group(processes, environment) as rank:
-        begun = first(rank, partial(_begin, config, options))
+    with (
+        ExitStack() as held,
+        _torch_state(config),
+        process_group(processes, environment) as rank,
+    ):
+        begun = first(rank, partial(_begin, config, options, held))
         if begun is None:  # process 0 did it
             own = {"statistics": config.run_directory / STATISTICS_FILE}
             begun = assemble(config.model_copy(update=own))
@@ -137,17 +143,36 @@ def run_process(config: TrainingConfig, options: Options) -> None:
             run_stages(begun, place, resume=resume, bar=bar, stop_after=options.stop_after)
 
 
-def _begin(config: TrainingConfig, options: Options) -> Parts:
-    """Return what the run is made of, once its folder is ready for it."""
+def _begin(config: TrainingConfig, options: Options, held: ExitStack) -> Parts:
+    """Return what the run is made of, once its folder is ready for it and ``held``."""
     directory = config.run_directory
     _check_directory(directory, options.resume, options.overwrite)
     parts = assemble(config)
+    make_folder(directory)
+    held.enter_context(_alone(directory))
     last = directory / CHECKPOINT_FOLDER / LAST
     if options.resume and last.exists():
         _check_resumable(last, parts.record)
     else:
         _start_directory(directory, config, parts)
     return parts
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Hold a run folder; TrainingError where another training does. The system frees it however a
+    process ends.
+    """
+    folder = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise TrainingError(
+            f"{directory}: another training writes in this folder; wait for it, or end it"
+        ) from error
+    finally:
+        os.close(folder)
 
 
 def _check_directory(directory: Path, resume: bool, overwrite: bool) -> None:
@@ -175,7 +200,6 @@ def _start_directory(directory: Path, config: TrainingConfig, parts: Parts) -> N
         file.unlink()
     if (directory / BOARD_FOLDER).exists():
         remove_folder(directory / BOARD_FOLDER)
-    make_folder(directory)
     write_statistics(parts.statistics, directory / STATISTICS_FILE)
     source = config.architecture.file
     if source is not None and source.resolve() != (directory / source.name).resolve():

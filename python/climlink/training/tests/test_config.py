@@ -108,14 +108,14 @@ def test_a_wrong_key_or_value_is_named(text: str, words: list[str]) -> None:
 
 
 def test_overrides_merge_key_by_key_and_are_checked() -> None:
-    config = _parse(_MINIMAL).overridden({"epochs": 9, "optimizer": {"learning_rate": 0.5}})
+    config = load_training(_parse(_MINIMAL), {"epochs": 9, "optimizer": {"learning_rate": 0.5}})
     assert (config.epochs, config.optimizer.learning_rate, config.optimizer.weight_decay) == (
         9,
         0.5,
         0.01,
     )
-    with pytest.raises(ConfigError, match=r"override of optimizer\.rate"):
-        config.overridden({"optimizer": {"rate": 1.0}})
+    with pytest.raises(ConfigError, match=r"optimizer\.rate: unknown key"):
+        load_training(config, {"optimizer": {"rate": 1.0}})
 
 
 def test_resolving_replaces_the_preset_and_is_stable() -> None:
@@ -174,5 +174,5 @@ stages:
     assert again == resolved
     assert [again.stage(n) for n in (0, 1)] == [resolved.stage(n) for n in (0, 1)]
     # What the run says later reaches the stages that leave it out, and no others.
-    later = config.overridden({"batch_size": 16})
+    later = load_training(config, {"batch_size": 16})
     assert [later.stage(n).batch_size for n in (0, 1)] == [16, 8]

@@ -4,6 +4,7 @@ linear rule.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 import torch
 import zarr
 
-from climlink.cli import console
+from climlink import progress
 from climlink.data.prepare import prepare
 from climlink.data.split import Split
 from climlink.data.statistics import compute_statistics, read_statistics, write_statistics
@@ -378,7 +379,7 @@ def test_no_chatter_and_progress_of_the_whole_run_only_when_asked(
 ) -> None:
     _train(configure(epochs=1, output=tmp_path / "quiet"))
     assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
     train(configure(epochs=2, output=tmp_path / "loud"))
     out, err = capfd.readouterr()
     assert out == ""
@@ -429,3 +430,20 @@ def test_mirrored_columns_have_reversed_winds_and_nothing_else(
 def test_a_signed_logarithm_has_no_mirror() -> None:
     with pytest.raises(TrainingError, match="cannot reverse state_u@log"):
         Mirror(VariableSet("winds", (variable("state_u@log"),), {"level": 4}), torch.zeros(4))
+
+
+def test_a_folder_in_which_a_training_runs_is_refused(
+    configure: Callable[..., TrainingConfig],
+) -> None:
+    config = configure(epochs=1)
+    _train(config)
+    folder = os.open(config.run_directory, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        for how in ("resume", "overwrite"):
+            with pytest.raises(TrainingError, match="another training writes in this folder"):
+                _train(config, **{how: True})
+    finally:
+        os.close(folder)
+    assert read_metrics(config.run_directory / "metrics.csv")  # nothing was removed
+    _train(config, overwrite=True)

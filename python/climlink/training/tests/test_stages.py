@@ -18,6 +18,7 @@ from climlink.training import callbacks
 from climlink.training.averaging import average_checkpoints
 from climlink.training.callbacks import read_metrics
 from climlink.training.checkpoint import load_checkpoint, read_checkpoint, run_progress
+from climlink.training.composition import load_training
 from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
 from climlink.training.run import RunResult, train
@@ -269,7 +270,9 @@ def test_starting_again_leaves_nothing_of_the_old_run(staged: Configure) -> None
     _train(config, stop_after=3)
     old = {p.name for p in (config.run_directory / "checkpoints").iterdir()}
     assert old == {"last.ckpt", "best.ckpt", "epoch_2.ckpt", "epoch_3.ckpt", "start_near.ckpt"}
-    shorter = config.overridden({"stages": [{"name": "only", "epochs": 1}], "tensorboard": False})
+    shorter = load_training(
+        config, {"stages": [{"name": "only", "epochs": 1}], "tensorboard": False}
+    )
     result = _train(shorter, overwrite=True)
     assert {p.name for p in (result.directory / "checkpoints").iterdir()} == {
         "last.ckpt",
