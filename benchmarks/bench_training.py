@@ -223,7 +223,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("store", type=Path)
+    quickstart = Path("runs/quickstart/climsim.zarr")
+    parser.add_argument("store", type=Path, nargs="?", default=quickstart)
     parser.add_argument("--architecture", default="mlp")
     parser.add_argument("--preset", default="")
     parser.add_argument("--workers", type=int, default=0, help="worker processes of both ways")

@@ -1,5 +1,5 @@
-"""Six small networks, four recipes, ensembles and second stages on the fifty ClimSim pairs: what
-docs/study.md reports.
+"""Six small networks, four recipes, ensembles and second stages on the fifty ClimSim pairs, as
+Markdown tables.
 
     python benchmarks/climsim_study.py CLIMSIM_DIR --work runs/climsim_study
 
@@ -170,7 +170,7 @@ ENSEMBLES = ("mean", "weighted", "stack")
 
 
 def print_tables(found: dict[str, Any]) -> None:
-    """Print what docs/study.md shows."""
+    """Print scores and differences as Markdown."""
     scores = {s["label"]: s for s in found["scores"]}
     groups: dict[str, list[dict[str, Any]]] = {}
     for label, score in scores.items():

@@ -4,6 +4,7 @@ memory where they fit and streamed where they do not.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import cached_property
 from typing import Any
 
@@ -77,18 +78,18 @@ class StageData(pl.LightningDataModule):
         self.times, self.held_out = split_times(encoder.store, config.validation)
 
     @property
+    @abstractmethod
     def steps_per_epoch(self) -> int:
         """Batches in one epoch, the same for every process."""
-        raise NotImplementedError
 
     def release(self) -> None:
         """Let go of the columns in memory; they are read again when they are needed."""
 
+    @abstractmethod
     def share_weight(self, batch: int) -> float:
         """Return what the mean loss of this process counts in the mean over processes: 1 where all
         have as many columns of a batch.
         """
-        raise NotImplementedError
 
     @property
     def _process(self) -> tuple[int, int]:
