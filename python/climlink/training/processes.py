@@ -15,7 +15,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -32,6 +32,7 @@ from torch import Tensor
 from climlink.signals import ENDING, Interrupted
 from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
+from climlink.training.quiet import quieted
 from climlink.wrappers.errors import ClimlinkError
 
 _TASKS = "SLURM_STEP_NUM_TASKS"
@@ -205,16 +206,7 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _silent(*names: str) -> Iterator[None]:
+def _silent(*packages: str) -> AbstractContextManager[None]:
     """Keep the logs of packages off standard error: what they say is raised."""
     known = list(logging.root.manager.loggerDict)  # each module's has a level of its own
-    loggers = [logging.getLogger(name) for name in known if name.startswith(names)]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    return quieted([name for name in known if name.startswith(packages)], logging.CRITICAL)

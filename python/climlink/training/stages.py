@@ -42,6 +42,7 @@ from climlink.training.config import TrainingConfig
 from climlink.training.errors import TrainingError
 from climlink.training.module import ColumnTraining
 from climlink.training.processes import Processes, first
+from climlink.training.quiet import quieted
 
 METRICS_FILE = "metrics.csv"
 BOARD_FOLDER = "tensorboard"
@@ -231,19 +232,11 @@ def _quiet_lightning() -> Iterator[None]:
     """Silence Lightning's notes on hardware, workers and loggers, which say nothing about the
     run.
     """
-    loggers = [logging.getLogger(name) for name in _OF_LIGHTNING]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quieted(_OF_LIGHTNING, logging.ERROR):
         for message in (
             ".*does not have many workers.*",
             ".*`__len__` on your dataset.*|.*IterableDataset.*",
             ".*isinstance\\(treespec, LeafSpec\\).*",
         ):
             warnings.filterwarnings("ignore", message=message)
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+        yield

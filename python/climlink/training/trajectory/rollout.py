@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from climlink.data.derivations import DERIVED
 from climlink.training.errors import TrainingError
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.variable_sets import VariableSet
@@ -25,7 +26,6 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 _TENDENCY, _STATE = "ptend_", "state_"
 _WATER = ("ptend_q0001", "ptend_q0002", "ptend_q0003")
-_SUMS = {"ptend_qn": ("ptend_q0002", "ptend_q0003")}
 
 
 class Sequence(NamedTuple):
@@ -148,7 +148,7 @@ class MeanTendencyErrors:
         self._own: VariableSet = contract.network_outputs
         self._host: VariableSet = contract.outputs
         for v in self._own.of_role("value").variables:
-            parts = _SUMS.get(v.name, (v.name,))
+            parts = _parts(v.name)
             if any(p not in self._host for p in parts):
                 raise TrainingError(f"a trajectory cannot say the error of network output {v.name}")
         self._scale = emulator.normalization.output_scale
@@ -160,7 +160,7 @@ class MeanTendencyErrors:
         n = error.shape[0]
         columns = []
         for v in self._own.variables:
-            parts = _SUMS.get(v.name, (v.name,))
+            parts = _parts(v.name)
             if v.role != "value":
                 value = error.new_zeros(n, self._own.width_of(v.name))
             elif all(p in self._moved for p in parts):
@@ -174,3 +174,9 @@ class MeanTendencyErrors:
 
 def _state_of(tendency: str) -> str:
     return _STATE + tendency.removeprefix(_TENDENCY)
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Return the tendencies whose sum a tendency is: itself, or liquid and ice of total cloud."""
+    needs = DERIVED[name].needs if name in DERIVED else ()
+    return needs if needs and all(n.startswith(_TENDENCY) for n in needs) else (name,)
