@@ -7,9 +7,10 @@ the same network, data and CPU, in one interleaved run; and the memory of the lo
 
 The published way is that of the 90 runs of ClimSim's online tests (their training sets lie as
 un-normalized float32 HDF5 files with one dataset ``data`` [row, value] for inputs and for targets):
-a map-style dataset reads one row of both files by h5py in every call and normalizes it there with
-numpy, a DataLoader with random order makes batches of 1024 of them, and a plain loop trains on
-these. It is written here after that description. climlink reads the store in shuffled blocks and
+a map-style dataset opens the dataset of both files by its name, reads one row with h5py in every
+call and encodes it there with numpy, a DataLoader with random order makes batches of 1024 of them,
+and a plain loop trains on these. It is written here after that description; --open-once opens the
+datasets once, the kindest reading of it. climlink reads the store in shuffled blocks and
 normalizes whole blocks (training/loader.py), without keeping the columns in memory unless
 --in-memory is given; its loop is that of ``climlink train``. Both have the same number of workers,
 one thread for the network (--threads), the same loss, optimizer and batch size. The first pass of
@@ -35,8 +36,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from climlink.data.statistics import compute_statistics, write_statistics
@@ -53,38 +53,56 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 BATCH = 1024
 POOL = 4 * BATCH
 """Columns shuffled together: few, so that reading and training overlap on a small store too."""
+PRUNED = ("ptend_q0001", "ptend_qn", "ptend_u", "ptend_v")
+PRUNED_LEVELS = 12
+PRUNED_INPUT_LEVELS = 15
 MEBIBYTE = 2**20
 
 
-class PublishedRows(Dataset[tuple[NDArray[np.float32], NDArray[np.float32]]]):
-    """One row of inputs and targets at a time, normalized alone."""
+class PublishedRows(Dataset[tuple[Tensor, Tensor]]):
+    """One row of inputs and targets at a time, encoded alone, in the steps of the published runs:
+    the row's file is looked for and its datasets opened by name, cloud is transformed, inputs
+    normalized, what is not finite made zero, upper levels pruned, relative humidity clipped.
+    """
 
-    def __init__(self, folder: Path, emulator: WrappedEmulator) -> None:
-        self._files = [h5py.File(folder / f"train_{kind}.h5", "r") for kind in ("input", "target")]
-        self._inputs, self._targets = (file["data"] for file in self._files)
-        n = emulator.normalization
+    def __init__(self, folder: Path, emulator: WrappedEmulator, *, open_once: bool) -> None:
+        files = [h5py.File(folder / f"train_{kind}.h5", "r") for kind in ("input", "target")]
+        self._files = [{"data": f["data"]} for f in files] if open_once else files
+        self._bounds = np.array([0, len(files[0]["data"])])
+        n, contract = emulator.normalization, emulator.contract
+        scale = 1.0 / n.output_scale
         self._subtract, self._gain, self._scale = (
-            values.numpy().astype(np.float32) for values in (n.subtract, n.gain, n.output_scale)
+            values.numpy().astype(np.float32) for values in (n.subtract, n.gain, scale)
         )
-        self._lambda = n.cloud_lambda.numpy().astype(np.float32)
-        self._cloud = self._lambda > 0
+        inputs, outputs = contract.network_inputs, contract.network_outputs
+        self._cloud = inputs.slice("state_qn")
+        self._lambda = n.cloud_lambda.numpy()[self._cloud].astype(np.float32)
+        self._humidity = inputs.slice("state_rh")
+        self._pruned = [outputs.slice(name).start for name in PRUNED]
 
     def __len__(self) -> int:
-        return len(self._inputs)
+        return int(self._bounds[-1])
 
-    def __getitem__(self, row: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        x, y = self._inputs[row], self._targets[row]
-        x[self._cloud] = 1.0 - np.exp(-x[self._cloud] * self._lambda[self._cloud])
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        file = np.searchsorted(self._bounds, row + 1) - 1
+        x, y = (f["data"][row - self._bounds[file]] for f in self._files)
+        x[self._cloud] = 1.0 - np.exp(-x[self._cloud] * self._lambda)
         x = (x - self._subtract) * self._gain
-        x[~np.isfinite(x)] = 0.0
-        return x, y / self._scale
+        x[np.isnan(x)] = 0.0
+        x[np.isinf(x)] = 0.0
+        x[self._cloud.start : self._cloud.start + PRUNED_INPUT_LEVELS] = 0.0
+        x[self._humidity] = np.clip(x[self._humidity], 0.0, 1.2)
+        y = y * self._scale
+        for start in self._pruned:
+            y[start : start + PRUNED_LEVELS] = 0.0
+        return torch.tensor(x), torch.tensor(y)
 
 
-def published_rate(folder: Path, emulator: WrappedEmulator, workers: int, rows: int) -> float:
-    """Return columns per second of the published way, over about so many rows."""
-    batches = DataLoader(
-        PublishedRows(folder, emulator), batch_size=BATCH, shuffle=True, num_workers=workers
-    )
+def published_rate(
+    rows: PublishedRows, emulator: WrappedEmulator, workers: int, columns: int
+) -> float:
+    """Return columns per second of the published way, over about so many of them."""
+    batches = DataLoader(rows, batch_size=BATCH, shuffle=True, num_workers=workers)
     network = emulator.network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=0.01)
     loss_of = nn.HuberLoss()
@@ -96,7 +114,7 @@ def published_rate(folder: Path, emulator: WrappedEmulator, workers: int, rows: 
         loss.backward()
         optimizer.step()
         done += len(inputs)
-        if done >= rows:
+        if done >= columns:
             break
     return done / (time.perf_counter() - started)
 
@@ -154,7 +172,7 @@ def compare(arguments: argparse.Namespace) -> None:
         run = TrainingConfig.model_validate(config)
         emulator = fitted(run, store, folder / "statistics.nc")
         count = write_rows(store, emulator, folder)
-        rows = min(count, arguments.rows)
+        rows = PublishedRows(folder, emulator, open_once=arguments.open_once)
         size = sum(p.numel() for p in emulator.network.parameters())
         print(
             f"{kernel_identity()}, {torch.get_num_threads()} thread(s), {arguments.workers} "
@@ -163,7 +181,7 @@ def compare(arguments: argparse.Namespace) -> None:
         )
         rates = []
         for number in range(arguments.rounds + 1):
-            published = published_rate(folder, emulator, arguments.workers, rows)
+            published = published_rate(rows, emulator, arguments.workers, arguments.rows)
             ours = climlink_rate(config, folder)
             if number == 0:
                 continue
@@ -231,6 +249,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the network")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=16_384, help="of the published way in a round")
+    parser.add_argument("--open-once", action="store_true", help="the published datasets")
     parser.add_argument("--in-memory", action="store_true", help="climlink keeps the columns")
     parser.add_argument("--memory", action="store_true", help="print the loader's memory")
     parser.add_argument("--times", type=int, default=0, help=argparse.SUPPRESS)
