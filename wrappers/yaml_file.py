@@ -140,8 +140,24 @@ def _explain(
         )
     if problem["type"] == "missing":
         return f"{where}: this key is required and missing"
-    got = f", got {problem['input']!r:.80}" if not isinstance(problem["input"], dict) else ""
-    return f"{where}: {problem['msg']}{got}"
+    return f"{where}: {said(problem)}"
+
+
+def fault(error: ValidationError) -> str:
+    """Return what does not fit first: its key, what was expected, and what came."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    return f"{key}: {said(first)}" if key else said(first)
+
+
+def said(problem: Any) -> str:
+    """Return what one pydantic error says, a validator of climlink's own in its own words, and what
+    came where that is not among them.
+    """
+    value, own = problem["input"], problem["type"] == "value_error"
+    text = str(problem["ctx"]["error"]) if own else problem["msg"]
+    told = isinstance(value, dict) or (own and str(value) in text)
+    return text if told else f"{text}, got {value!r:.80}"
 
 
 def _data_path(loc: Sequence[int | str], raw: Any) -> list[int | str]:

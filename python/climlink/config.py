@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from climlink.wrappers.yaml_file import ConfigError, Model, load_config, misfit, parse_config
+from climlink.wrappers.yaml_file import (
+    ConfigError,
+    Model,
+    fault,
+    load_config,
+    misfit,
+    parse_config,
+)
 
 __all__ = [
     "ConfigError",
@@ -42,9 +49,7 @@ def validated(values: Mapping[str, Any], model: type[Model], origin: str) -> Mod
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the whole"
-        raise ConfigError(f"{origin}: {key}: {first['msg']}, got {first['input']!r:.80}") from error
+        raise ConfigError(f"{origin}: {fault(error)}") from error
 
 
 def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

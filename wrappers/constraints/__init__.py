@@ -35,6 +35,7 @@ from climlink.wrappers.errors import ContractError, near_names
 from climlink.wrappers.manifest import ConstraintEntry
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.vertical import HybridCoordinate
+from climlink.wrappers.yaml_file import fault
 
 CONSTRAINTS: dict[str, type[PhysicalConstraint]] = {
     c.name: c
@@ -75,9 +76,7 @@ def build_constraint(entry: ConstraintEntry, context: ConstraintContext) -> Phys
     try:
         parameters = kind.parameters_type.model_validate(entry.parameters)
     except ValidationError as error:
-        raise ContractError(
-            f"constraint {entry.name!r}: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
-        ) from error
+        raise ContractError(f"constraint {entry.name!r}: {fault(error)}") from error
     return kind(context, parameters)  # type: ignore[call-arg]
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from climlink.architectures.errors import ArchitectureError
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.layout import Strict
+from climlink.wrappers.yaml_file import fault
 
 Configuration = TypeVar("Configuration", bound="ArchitectureConfiguration")
 
@@ -62,14 +63,3 @@ def resolve(
         return kind.model_validate({**kind.presets[preset], **fields})
     except ValidationError as error:
         raise ArchitectureError(f"architecture {architecture!r}: {fault(error)}") from error
-
-
-def fault(error: ValidationError) -> str:
-    """Return what does not fit first: its key, what was expected, and what came, which a validator
-    of climlink's own says itself.
-    """
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    own = first["type"] == "value_error"
-    said = str(first["ctx"]["error"]) if own else f"{first['msg']}, got {first['input']!r:.80}"
-    return f"{key}: {said}" if key else said

@@ -19,6 +19,7 @@ from climlink.data.stamp import Stamp
 from climlink.hub.errors import HubError
 from climlink.hub.repository import RemoteFile, Repository
 from climlink.wrappers.errors import near_names
+from climlink.wrappers.yaml_file import fault
 
 DATASETS = {
     "climsim-low-res": "LEAP/ClimSim_low-res",
@@ -57,7 +58,7 @@ class Selection:
         try:
             return StampRange(start=start, end=end, stride=self.every)
         except ValidationError as error:
-            raise HubError(f"dates {start} to {end}: {error.errors()[0]['msg']}") from error
+            raise HubError(f"dates {start} to {end}: {fault(error)}") from error
 
     def enters(self, folder: str) -> bool:
         """Say whether files of a folder may be wanted; a monthly one only for its dates."""

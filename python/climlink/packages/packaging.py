@@ -37,6 +37,7 @@ from climlink.wrappers.variable_sets import VariableSet, variable_set
 from climlink.wrappers.variables import Variable
 from climlink.wrappers.vertical import HybridCoordinate
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
+from climlink.wrappers.yaml_file import fault
 
 PRUNED_LEVELS = 15
 """Levels that the rule ``prune`` takes away unless told otherwise (published)."""
@@ -136,8 +137,7 @@ def _contract(**parts: Any) -> EmulatorContract:
     try:
         return EmulatorContract.of(**parts)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ContractError(first["msg"].removeprefix("Value error, ")) from error
+        raise ContractError(fault(error)) from error
 
 
 def _set(given: SetName, levels: dict[str, int]) -> VariableSet:

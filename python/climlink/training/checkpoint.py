@@ -18,6 +18,7 @@ from climlink.training.errors import TrainingError
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.layout import Strict
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
+from climlink.wrappers.yaml_file import fault
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -139,10 +140,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], CheckpointRecord]:
     try:
         record = CheckpointRecord.model_validate_json(checkpoint[_KEY])
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise TrainingError(
-            f"{path}: the record does not fit this climlink ({problem}); use the version that "
+            f"{path}: the record does not fit this climlink ({fault(error)}); use the version that "
             "wrote it"
         ) from error
     return dict(checkpoint), record

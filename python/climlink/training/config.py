@@ -24,7 +24,7 @@ from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import ConstraintEntry, NormalizationConfig
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.vertical import HybridCoordinate
-from climlink.wrappers.yaml_file import misfit
+from climlink.wrappers.yaml_file import misfit, said
 
 _HOST_SETS = ("input_set", "output_set")
 _SETS = (*_HOST_SETS, "network_input_set", "network_output_set")
@@ -222,7 +222,7 @@ class TrainingConfig(StageSettings):
                 yield ("stages", n), self.stage(n)
             except ValidationError as error:
                 raise misfit(
-                    (("stages", n, *e["loc"]), e["msg"]) for e in error.errors(include_url=False)
+                    (("stages", n, *e["loc"]), said(e)) for e in error.errors(include_url=False)
                 ) from error
 
     @property

@@ -14,10 +14,10 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from torch import Tensor, nn
 
-from climlink.architectures.configuration import fault
 from climlink.architectures.errors import ArchitectureError
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.layout import Strict
+from climlink.wrappers.yaml_file import fault
 
 Part = TypeVar("Part", bound=Strict)
 
