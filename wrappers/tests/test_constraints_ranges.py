@@ -315,6 +315,7 @@ def test_without_a_policy_nothing_is_used_and_nothing_is_kept(make) -> None:
     assert emulator.constraints.seen(x := make.rows(contract, 3)) is x
 
 
+@pytest.mark.long
 def test_the_whole_exports_with_a_free_batch(make) -> None:
     contract = make.contract(constraints=POLICY)
     emulator = make.emulator(contract)
