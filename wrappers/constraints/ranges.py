@@ -199,9 +199,6 @@ class RangeRelaxation(PhysicalConstraint):
 
     def range_use(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
         """Return zero, W/m2 of heating and share of the mass that is touched, [batch, 3]."""
-        use = torch.zeros(x.shape[0], 3, dtype=torch.float64, device=x.device)
-        if not self.enabled:
-            return use
         interfaces = self.levels.interfaces(state["state_ps"])
         thickness = interfaces[:, 1:] - interfaces[:, :-1]
         touched = torch.zeros_like(thickness)
@@ -211,14 +208,10 @@ class RangeRelaxation(PhysicalConstraint):
             touched = torch.maximum(touched, relaxation.outside(value))
             if self.states[i] == "state_t":
                 heating = self.heat_capacity / self.gravity * relaxation(value).abs()
-        return torch.stack(
-            [
-                use[:, 0],
-                (heating * thickness).sum(1),
-                (touched * thickness).sum(1) / thickness.sum(1),
-            ],
-            dim=1,
-        )
+        column = (heating * thickness).sum(1)
+        share = (touched * thickness).sum(1) / thickness.sum(1)
+        use = torch.stack([torch.zeros_like(column), column, share], dim=1)
+        return use if self.enabled else torch.zeros_like(use)
 
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the tendencies [batch, level] with relaxation added."""

@@ -425,8 +425,7 @@ def _inside(package: EmulatorPackage) -> list[tuple[str, str]]:
         facts.append(
             (
                 "constraints",
-                "\n".join(f"{c.name} {c.parameters or ''}".strip() for c in m.constraints)
-                or "none",
+                "\n".join(map(_rule, m.constraints)) or "none",
             )
         )
     if m.imported is not None:
@@ -443,6 +442,15 @@ def _inside(package: EmulatorPackage) -> list[tuple[str, str]]:
             ("found", "\n".join(i.findings) or "nothing to report"),
         ]
     return facts
+
+
+def _rule(entry: ConstraintEntry) -> str:
+    """Return a constraint in a line; of a long list only how long it is."""
+    told = {
+        name: f"{len(value)} values" if isinstance(value, list) and len(value) > 4 else value
+        for name, value in entry.parameters.items()
+    }
+    return f"{entry.name} {told or ''}".strip()
 
 
 def _member(member: dict[str, Any]) -> str:
