@@ -5,6 +5,7 @@ export on the same weights, verified on every route and counted in the offline s
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import yaml
 from typer.testing import CliRunner
 
 from climlink.cli.main import app
@@ -409,6 +411,16 @@ def test_constraints_of_a_training_file_are_known_when_it_is_read(store: ColumnS
     ):
         with pytest.raises(ValueError, match=message):
             _config(store, output, **fields)
+
+
+def test_the_training_file_of_the_page_is_read(store: ColumnStore) -> None:
+    page = Path(__file__).parents[4] / "docs" / "range-policy.md"
+    (block,) = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    config = _config(store, Path("unused"), **yaml.safe_load(block))
+    names = [c.name for c in config.every_constraint]
+    assert names[:4] == ["input_clip", "stable_top", "range_relaxation", "prune"]
+    assert "stratospheric_water" not in names
+    assert config.normalization.drop_above_pa == 1000.0
 
 
 def test_a_run_begun_before_a_key_existed_goes_on(store: ColumnStore, tmp_path: Path) -> None:
