@@ -5,7 +5,7 @@ back to where it is outside of them. A hybrid that needs it is alive on support.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -167,6 +167,9 @@ class RangeRelaxation(PhysicalConstraint):
     name: ClassVar[str] = "range_relaxation"
     by_default: ClassVar[bool] = False
     parameters_type: ClassVar[type[Strict]] = RangeRelaxationParameters
+
+    if TYPE_CHECKING:
+        relaxations: Any
 
     def __init__(self, context: ConstraintContext, parameters: RangeRelaxationParameters) -> None:
         super().__init__()

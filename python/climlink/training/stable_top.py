@@ -92,7 +92,8 @@ def _fit(store: ColumnStore, levels: list[int], times: NDArray[np.int64]) -> Arr
     triangles = [np.zeros((0, _TERMS + 1)) for _ in levels]
     for block in store.blocks_of(times):
         for k, rows in enumerate(_rows(store, levels, block)):
-            triangles[k] = np.linalg.qr(np.concatenate([triangles[k], rows]), mode="r")
+            whole = np.concatenate([triangles[k], rows])
+            triangles[k] = np.asarray(np.linalg.qr(whole, mode="r"), dtype=np.float64)
     bounds = (-1.0 / store.time_step_s, -LEAST_DAMPING_PER_S)
     return np.array([_bounded(triangle, *bounds) for triangle in triangles])
 
