@@ -29,8 +29,8 @@ _NAMES = ("state_t", "pbuf_SOLIN", "pbuf_COSZRS", "ptend_t")
 _TERMS = len(COEFFICIENTS)
 
 COLLINEAR = 1e-2
-"""COSZRS gets no coefficient where less than this part of its spread is not that of SOLIN. The orbit
-makes 3e-2 in a year and 1e-3 in two weeks, whose two coefficients cancel to a tenth.
+"""COSZRS gets no coefficient where less than this part of its spread is not that of SOLIN. The
+orbit makes 3e-2 in a year and 1e-3 in two weeks, where two coefficients would all but cancel.
 """
 
 
