@@ -13,6 +13,7 @@ LATENT_HEAT_VAPORIZATION = 2.501e6  # J/kg
 LATENT_HEAT_FUSION = 3.337e5  # J/kg
 STEFAN_BOLTZMANN = 5.67e-8  # W/m2/K4
 WATER_DENSITY = 1000.0  # kg/m3, of precipitation rates in m/s; not in the graph
+SECONDS_PER_DAY = 86400
 
 RECORDED = {
     "gravity_m_s2": GRAVITY,

@@ -119,9 +119,10 @@ class NormalizationConfig(Strict):
     scheme ``range`` (published), always, or never. ``log_anchor``: where the signed logarithm is
     zero, at the minimum in standard deviations or at the published number, which was divided by
     the mean. ``soft_clip`` bends normalized inputs beyond this magnitude towards twice of it,
-    ``hard_clip`` cuts them there; null: not. ``output_center``: subtract the training mean from
-    targets, or not (published). ``denormalize_float64``: multiply outputs by their scale in
-    float64.
+    ``hard_clip`` cuts them there; null: not. ``drop_above_pa``: profile inputs enter as zero on
+    levels above this pressure in Pa, where the surface is at 1e5 Pa; null: none.
+    ``output_center``: subtract the training mean from targets, or not (published).
+    ``denormalize_float64``: multiply outputs by their scale in float64.
     """
 
     scheme: Literal["range", "moments", "given", "none"] = "moments"
@@ -134,6 +135,7 @@ class NormalizationConfig(Strict):
     log_anchor: Literal["minimum", "published"] = "minimum"
     soft_clip: float | None = Field(default=None, gt=0)
     hard_clip: float | None = Field(default=None, gt=0)
+    drop_above_pa: float | None = Field(default=None, gt=0)
     output_center: Literal["zero", "mean"] = "zero"
     denormalize_float64: bool = True
 

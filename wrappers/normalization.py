@@ -123,8 +123,12 @@ class Normalization(nn.Module):
         outputs: VariableSet,
         config: NormalizationConfig,
         pruned_levels: int,
+        dropped_levels: int = 0,
     ) -> None:
-        """Make a normalization with neutral buffers; ``fit`` or ``load_state_dict`` fills them."""
+        """Make a normalization with neutral buffers; ``fit`` or ``load_state_dict`` fills them.
+
+        Profiles enter as zero on the top ``dropped_levels``.
+        """
         super().__init__()
         if pruned_levels > inputs.level_count:
             raise ContractError(f"cannot prune {pruned_levels} of {inputs.level_count} levels")
@@ -147,10 +151,10 @@ class Normalization(nn.Module):
         self.register_buffer("upper", torch.full((n,), float("inf"), dtype=torch.float64))
         self.register_buffer("output_mean", torch.zeros(m, dtype=torch.float64))
         self.register_buffer("output_scale", torch.ones(m, dtype=torch.float64))
-        self._register_masks(pruned_levels)
+        self._register_masks(pruned_levels, dropped_levels)
         self._limit_all()
 
-    def _register_masks(self, pruned_levels: int) -> None:
+    def _register_masks(self, pruned_levels: int, dropped_levels: int) -> None:
         inputs = self._inputs
         kept, log, flag = (torch.zeros(inputs.width, dtype=torch.bool) for _ in range(3))
         kept[:] = True
@@ -160,6 +164,8 @@ class Normalization(nn.Module):
             # divided by floors of 1e-12.
             if is_hidden_aloft(v, self._config):
                 kept[where.start : where.start + pruned_levels] = False
+            if v.is_profile and v.role == "value":
+                kept[where.start : where.start + dropped_levels] = False
             log[where] = v.representation == "log"
             flag[where] = is_flagged(v, self._config)
         self.register_buffer("kept", kept)

@@ -14,6 +14,9 @@ from climlink.wrappers.constants import GAS_CONSTANT_DRY_AIR, GRAVITY, VIRTUAL_F
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import HybridCoefficients
 
+REFERENCE_SURFACE_PRESSURE_PA = 1e5
+"""Surface pressure at which levels are told by their pressure."""
+
 
 @dataclass(frozen=True)
 class HybridCoordinate:
@@ -39,6 +42,16 @@ class HybridCoordinate:
     def level_count(self) -> int:
         """Number of levels."""
         return len(self.hyam)
+
+    def levels_above(self, pressure_pa: float) -> int:
+        """Return how many levels, from the top, have their midpoint above a pressure in Pa where
+        the surface is at 1e5 Pa.
+        """
+        midpoints = [
+            self.p0_pa * a + REFERENCE_SURFACE_PRESSURE_PA * b
+            for a, b in zip(self.hyam, self.hybm, strict=True)
+        ]
+        return sum(p < pressure_pa for p in midpoints)
 
     @classmethod
     def from_manifest(cls, entry: HybridCoefficients) -> HybridCoordinate:

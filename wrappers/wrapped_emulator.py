@@ -11,8 +11,10 @@ from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.derived import NetworkFields
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.layout import START
+from climlink.wrappers.manifest import ConstraintEntry
 from climlink.wrappers.normalization import Normalization
 from climlink.wrappers.packing import ColumnRows
+from climlink.wrappers.recorded_statistics import training_ranges
 from climlink.wrappers.statistics import Statistics
 
 
@@ -46,11 +48,19 @@ class WrappedEmulator(nn.Module):
         self.start_position: int = inputs.offset(START) if START in inputs else 0
         self.fields = NetworkFields(inputs, network_inputs, contract.coordinate)
         self.normalization = Normalization(
-            network_inputs, network_outputs, contract.normalization, contract.pruned_levels
+            network_inputs,
+            network_outputs,
+            contract.normalization,
+            contract.pruned_levels,
+            _dropped_levels(contract),
         )
         values = network_outputs.of_role("value")
         context = ConstraintContext(
-            contract.coordinate, contract.time_step_s, contract.pruned_levels, contract.level_count
+            contract.coordinate,
+            contract.time_step_s,
+            contract.pruned_levels,
+            contract.level_count,
+            inputs,
         )
         self.constraints = ConstraintSequence(contract.constraints, context, values.names)
         output_names = contract.outputs.of_role("value").names
@@ -68,9 +78,25 @@ class WrappedEmulator(nn.Module):
 
     @torch.jit.unused
     def fit(self, statistics: Statistics) -> WrappedEmulator:
-        """Fill the normalization from training statistics; returns self."""
+        """Fill normalization and training ranges from training statistics; returns self."""
         self.normalization.fit(statistics)
+        self.constraints.give_ranges(training_ranges(self.contract, statistics))
         return self
+
+    @torch.jit.unused
+    def with_constraints(self, entries: list[ConstraintEntry]) -> WrappedEmulator:
+        """Return an emulator of the same network and normalization under other constraints, in
+        evaluation mode; those that stay as they are keep their training ranges, others have none
+        until they are given. ContractError for constraints that cannot act here.
+        """
+        contract = self.contract.model_copy(update={"constraints": entries})
+        changed = WrappedEmulator(contract, self.network)
+        changed.normalization.load_state_dict(self.normalization.state_dict())
+        before = dict(zip(self.constraints.names, self.constraints.rules, strict=True))
+        for entry, rule in zip(entries, changed.constraints.rules, strict=True):
+            if entry in self.contract.constraints:
+                rule.load_state_dict(before[entry.name].state_dict())
+        return changed.eval()
 
     @torch.jit.export
     def normalized_inputs(self, x: Tensor) -> Tensor:
@@ -86,7 +112,7 @@ class WrappedEmulator(nn.Module):
             raise ValueError(
                 "expected float32 host rows, got another type; cast them with .to(torch.float32)"
             )
-        rows = self.normalization.normalize(self.fields(x))
+        rows = self.normalization.normalize(self.fields(self.constraints.seen(x)))
         return rows if self.n_carried == 0 else self.begun(x, rows)
 
     def begun(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -134,6 +160,23 @@ class WrappedEmulator(nn.Module):
         return self.constraints.changes(self.state(x), self.physical_outputs(rows))
 
     @torch.jit.export
+    def input_changes(self, x: Tensor) -> dict[str, Tensor]:
+        """Return what constraints add to what the network sees of the host's rows,
+        {"constraint/input": [batch, width]}, float64, in the input's units.
+        """
+        return self.constraints.input_changes(x)
+
+    @torch.jit.export
+    def range_use(self, x: Tensor) -> Tensor:
+        """Return how much the range policy holds each column, [batch, 3], float64: values that the
+        network sees clipped, heating by relaxation toward the training range (the mass integral of
+        |cp dT/dt| in W/m2), and the share of the column's mass that it touches, 0 to 1.
+
+        Runs no network; all zero where the emulator has no such constraint.
+        """
+        return self.constraints.range_use(x, self.state(x))
+
+    @torch.jit.export
     def constrain(self, x: Tensor, rows: Tensor) -> Tensor:
         """Return host outputs, float64 [batch, n_value], from host rows and the network's
         normalized rows.
@@ -169,3 +212,18 @@ def _on_rows(network: ColumnEmulator | RowNetwork, contract: EmulatorContract) -
     if network.shape != shape:
         raise ContractError(f"the contract needs a network of {shape}, got one of {network.shape}")
     return ColumnRows(network, contract.network_inputs, contract.network_outputs)
+
+
+def _dropped_levels(contract: EmulatorContract) -> int:
+    """Return how many levels from the top the network is blind to; ContractError where that needs
+    a vertical grid and there is none.
+    """
+    above = contract.normalization.drop_above_pa
+    if above is None:
+        return 0
+    if contract.coordinate is None:
+        raise ContractError(
+            "drop_above_pa of the normalization needs pressure: give the hybrid coefficients of "
+            "the vertical grid"
+        )
+    return contract.coordinate.levels_above(above)

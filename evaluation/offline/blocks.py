@@ -42,7 +42,8 @@ class Block:
     n] or None; ``counted`` [time, column] is 0 where the prediction is not finite (it is 0 there),
     else 1; ``thickness`` dp in Pa [time, column, level]; ``wind`` speed of the input state in m/s,
     the same shape; ``changes`` what constraints added, {"constraint/output": [row, width]}, or
-    None. Row is time * n_column + column.
+    None; ``range_use`` how much the range policy holds [row, 3], or None. Row is time * n_column +
+    column.
     """
 
     truth: Array
@@ -52,6 +53,7 @@ class Block:
     thickness: Array
     wind: Array
     changes: Changes | None
+    range_use: Array | None
 
     @property
     def row_weights(self) -> Array:
@@ -164,6 +166,7 @@ class Blocks:
             thickness=np.moveaxis(thickness, 1, 2),
             wind=wind.reshape(*shape, -1),
             changes=changes,
+            range_use=self._predictor.range_use(inputs) if self.tells_changes else None,
         )
 
 

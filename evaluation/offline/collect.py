@@ -13,7 +13,7 @@ from climlink.evaluation.kernels.pairs import PairMoments
 from climlink.evaluation.offline.blocks import Block, Blocks
 from climlink.evaluation.offline.confidence import ConfidenceScores, ScaledOutputs
 from climlink.evaluation.offline.conservation import BUDGETS, REQUIRED, column_budgets
-from climlink.evaluation.offline.constraints import ConstraintActivity
+from climlink.evaluation.offline.constraints import ConstraintActivity, RangeUseMean
 from climlink.evaluation.offline.deciles import PrecipitationGroups
 from climlink.evaluation.offline.energy import energy_factors
 from climlink.evaluation.report import Exclusion
@@ -42,6 +42,7 @@ class Collected:
     groups: PrecipitationGroups | None
     confidence: ConfidenceScores | None
     activity: ConstraintActivity | None
+    range_use: RangeUseMean | None
     excluded: list[Exclusion]
 
     def add(self, block: Block, outputs: VariableSet, area: Array) -> None:
@@ -72,8 +73,11 @@ class Collected:
             self.groups.add(rain, truth[:, profiles], prediction[:, profiles], weights)
         if self.confidence is not None and block.confidence is not None:
             self.confidence.add(truth, prediction, block.rows(block.confidence), block.row_weights)
+        rows_area = np.broadcast_to(area, block.counted.shape).reshape(-1)
+        if block.range_use is not None:
+            self.range_use = self.range_use or RangeUseMean()
+            self.range_use.add(block.range_use, weights)
         if self.activity is not None and block.changes is not None:
-            rows_area = np.broadcast_to(area, block.counted.shape).reshape(-1)
             self.activity.add(
                 block.changes, block.rows(block.thickness), block.row_weights, rows_area
             )
@@ -137,6 +141,7 @@ def _prepare(blocks: Blocks, predictor: Predictor) -> Collected:
         groups=PrecipitationGroups(len(profile_features(outputs))) if has_rain else None,
         confidence=_confidence(predictor, outputs, excluded),
         activity=ConstraintActivity() if blocks.tells_changes else None,
+        range_use=None,
         excluded=excluded,
     )
 

@@ -139,6 +139,7 @@ def _result(
         deciles=None if collected.groups is None else collected.groups.deciles(),
         confidence=None if collected.confidence is None else collected.confidence.result(),
         activities=None if collected.activity is None else collected.activity.result(),
+        range_use=None if collected.range_use is None else collected.range_use.result(),
         misses=blocks.misses,
         rows=rows,
         trained_on_store=None if trained is None else trained == store.digest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ def metrics(result: OfflineResult) -> Metrics:
     ``climsim_rmse``, ``climsim_bias``: ClimSim's in W/m2, mean over levels not pruned;
     ``climsim_r2`` their median. ``leap``: the competition's. ``bias`` and ``rmse`` of
     ``water_residual`` and ``energy_source``: of column sums. ``constraint``: share of values
-    changed. ``confidence``: see ConfidenceResult. What is over time is null where the split has one
-    time, or the store was made of a table.
+    changed. ``range_use``: see RangeUse. ``confidence``: see ConfidenceResult. What is over time is
+    null where the split has one time, or the store was made of a table.
     """
     found: dict[str, float] = {f"r2.{n}": v for n, v in result.r2_table().summary().items()}
     columns, medians = mean_column_r2(result), median_column_r2(result)
@@ -48,6 +49,8 @@ def metrics(result: OfflineResult) -> Metrics:
         r2, constant = result.pooled.r2()[0], result.constant[0]
         found |= leap_scores(r2, constant, result.outputs, result.place.target_weights)
     found |= _budgets(result) | _constraints(result) | _confidence(result)
+    if result.range_use is not None:
+        found |= {f"range_use.{name}": v for name, v in asdict(result.range_use).items()}
     found["nonfinite.rows"] = float(result.misses.rows)
     if not result.place.over_time:
         found |= {

@@ -12,6 +12,7 @@ from climlink.evaluation.figures.offline import budget_lines, r2_lines, scalar_m
 from climlink.evaluation.figures.shown import shown_as
 from climlink.evaluation.kernels.pairs import PairMoments
 from climlink.evaluation.offline.conservation import BUDGETS, MEANINGS, UNITS
+from climlink.evaluation.offline.constraint_section import constraint_section
 from climlink.evaluation.offline.deciles import LABELS
 from climlink.evaluation.offline.numbers import numbers
 from climlink.evaluation.offline.result import OfflineResult, Place
@@ -34,7 +35,7 @@ def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -
         _scalars(result),
         _deciles(result),
         _conservation(result),
-        _constraints(result),
+        constraint_section(result),
         _confidence(result),
         _leap(result, summary.metrics),
         _levels(result),
@@ -298,37 +299,6 @@ def _budgets_by_latitude(place: Place, budgets: PairMoments) -> Picture:
     figure = budget_lines(centres, lines, {n: f"{MEANINGS[n]}\n({UNITS[n]})" for n in shown})
     caption = "Zonal means in bins of 10° latitude, weighted by area."
     return Picture("conservation_by_latitude", figure, caption)
-
-
-def _constraints(result: OfflineResult) -> Section | None:
-    if result.activities is None:
-        return None
-    if not result.activities:
-        return Section(
-            "Constraint activity", "The package has no constraint that changes an output."
-        )
-    a = result.activities
-    table = Table(
-        "constraints",
-        "What each constraint changes, in the order of application",
-        {
-            "constraint": [x.constraint for x in a],
-            "output": [x.output for x in a],
-            "values changed": [100.0 * float(x.changed.mean()) for x in a],
-            "most changed level": [100.0 * float(x.changed.max()) for x in a],
-            "units": [x.units for x in a],
-            "added to a column": [x.added for x in a],
-            "magnitude of change": [x.size for x in a],
-        },
-        {"values changed": "%", "most changed level": "%"},
-    )
-    text = (
-        "How often a constraint changes what the network and the constraints before it say, and by "
-        "how much: mean over area and time of what it adds to a whole column, and of the magnitude "
-        "of its changes cell by cell. A constraint that makes an output (the split into liquid and "
-        "ice) changes nothing there."
-    )
-    return Section("Constraint activity", text, [], [table])
 
 
 def _confidence(result: OfflineResult) -> Section | None:

@@ -13,7 +13,7 @@ from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.kernels.pairs import PairMoments
 from climlink.evaluation.offline.blocks import Misses
 from climlink.evaluation.offline.confidence import ConfidenceResult
-from climlink.evaluation.offline.constraints import Activity
+from climlink.evaluation.offline.constraints import Activity, RangeUse
 from climlink.evaluation.offline.deciles import Deciles
 from climlink.evaluation.offline.scores import R2Table, table_of, without_variance
 from climlink.evaluation.report import Exclusion
@@ -108,6 +108,7 @@ class OfflineResult:
     deciles: Deciles | None
     confidence: ConfidenceResult | None
     activities: list[Activity] | None
+    range_use: RangeUse | None
     misses: Misses
     rows: int
     trained_on_store: bool | None

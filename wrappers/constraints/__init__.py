@@ -1,21 +1,20 @@
 """Physical constraints in their fixed order: what turns denormalized network outputs into what a
 host may use.
 
-unskilled_to_mean, prune, liquid_ice_partition, output_mask, stratospheric_water, positivity,
-non_negative_surface, snow_within_precipitation, night, net_shortwave_closure. A sequence may leave
-any of them out but never reorder them.
+The order is that of ``CONSTRAINTS``. A sequence may leave any of them out but never reorder them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint
+from climlink.wrappers.constraints.ranges import InputClip, RangeRelaxation
 from climlink.wrappers.constraints.skill import UnskilledToMean
 from climlink.wrappers.constraints.surface import (
     NetShortwaveClosure,
@@ -23,6 +22,7 @@ from climlink.wrappers.constraints.surface import (
     NonNegativeSurface,
     SnowWithinPrecipitation,
 )
+from climlink.wrappers.constraints.top import StableTop
 from climlink.wrappers.constraints.water import (
     LiquidIcePartition,
     OutputMask,
@@ -40,7 +40,10 @@ from climlink.wrappers.yaml_file import fault
 CONSTRAINTS: dict[str, type[PhysicalConstraint]] = {
     c.name: c
     for c in (
+        InputClip,
         UnskilledToMean,
+        StableTop,
+        RangeRelaxation,
         Prune,
         LiquidIcePartition,
         OutputMask,
@@ -52,7 +55,7 @@ CONSTRAINTS: dict[str, type[PhysicalConstraint]] = {
         NetShortwaveClosure,
     )
 }
-"""Every constraint by its name in the manifest."""
+"""Every constraint by its name in the manifest, in the order of application."""
 
 __all__ = [
     "CONSTRAINTS",
@@ -60,19 +63,51 @@ __all__ = [
     "ConstraintSequence",
     "PhysicalConstraint",
     "build_constraint",
+    "changed_entries",
 ]
+
+
+def changed_entries(
+    entries: Sequence[ConstraintEntry],
+    added: Sequence[ConstraintEntry] = (),
+    without: Sequence[str] = (),
+) -> list[ConstraintEntry]:
+    """Return constraints with others put at their place in the fixed order, each instead of one of
+    its name, and without some; ContractError for a name that is not known, not there, or twice.
+    """
+    for name in (e.name for e in added):
+        _check_known(name)
+    named = [*(e.name for e in added), *without]
+    twice = [n for n in named if named.count(n) > 1]
+    if twice:
+        raise ContractError(f"constraint {twice[0]!r} is named twice: add it or leave it out, once")
+    there = [e.name for e in entries]
+    for name in without:
+        if name not in there:
+            raise ContractError(
+                f"no constraint {name!r} to leave out{near_names(name, there)}; there are: "
+                f"{', '.join(there) or 'none'}"
+            )
+    order = list(CONSTRAINTS)
+    kept = [e for e in entries if e.name not in named]
+    return sorted([*kept, *added], key=lambda e: order.index(_check_known(e.name)))
+
+
+def _check_known(name: str) -> str:
+    """Return the name of a constraint; ContractError if there is none of that name."""
+    if name not in CONSTRAINTS:
+        raise ContractError(
+            f"unknown constraint {name!r}{near_names(name, CONSTRAINTS)}; known: "
+            f"{', '.join(CONSTRAINTS)}"
+        )
+    return name
 
 
 def build_constraint(entry: ConstraintEntry, context: ConstraintContext) -> PhysicalConstraint:
     """Return the constraint that a manifest entry names; ContractError for unknown names or
     parameters.
     """
-    if entry.name not in CONSTRAINTS:
-        raise ContractError(
-            f"unknown constraint {entry.name!r}{near_names(entry.name, CONSTRAINTS)}; known: "
-            f"{', '.join(CONSTRAINTS)}"
-        )
-    kind = CONSTRAINTS[entry.name]
+    kind = CONSTRAINTS[_check_known(entry.name)]
     try:
         parameters = kind.parameters_type.model_validate(entry.parameters)
     except ValidationError as error:
@@ -85,6 +120,9 @@ class ConstraintSequence(nn.Module):
     what they require.
     """
 
+    if TYPE_CHECKING:
+        rules: Any
+
     def __init__(
         self,
         entries: Sequence[ConstraintEntry],
@@ -93,9 +131,8 @@ class ConstraintSequence(nn.Module):
     ) -> None:
         super().__init__()
         rules = [build_constraint(e, context) for e in entries]
-        stages = [rule.stage for rule in rules]
-        if stages != sorted(set(stages)):
-            wanted = [n for n in CONSTRAINTS if n in {e.name for e in entries}]
+        wanted = [n for n in CONSTRAINTS if n in {e.name for e in entries}]
+        if [e.name for e in entries] != wanted:
             raise ContractError(
                 f"constraints must each stand once, in the order {wanted}; got "
                 f"{[e.name for e in entries]}"
@@ -117,6 +154,35 @@ class ConstraintSequence(nn.Module):
             except ContractError as error:
                 raise ContractError(f"constraint {rule.name!r} cannot act here: {error}") from error
         return StateFields(self.state_names, inputs, hybrid)
+
+    @torch.jit.unused
+    def give_ranges(self, ranges: Mapping[str, list[list[float]]]) -> None:
+        """Give every rule the training ranges of the host inputs (see PhysicalConstraint)."""
+        for rule in self.rules:
+            cast(PhysicalConstraint, rule).give_ranges(ranges)
+
+    def seen(self, x: Tensor) -> Tensor:
+        """Return what the network sees of host rows [batch, n_input], float32."""
+        for rule in self.rules:
+            x = rule.seen(x)
+        return x
+
+    def input_changes(self, x: Tensor) -> dict[str, Tensor]:
+        """Return what constraints add to what the network sees, {"constraint/input": [batch,
+        width]}, float64, in the input's units.
+        """
+        added: dict[str, Tensor] = {}
+        for i, rule in enumerate(self.rules):
+            for name, value in rule.input_changes(x).items():
+                added[self.names[i] + "/" + name] = value
+        return added
+
+    def range_use(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
+        """Return the sum of what the rules tell, [batch, 3] (see WrappedEmulator.range_use)."""
+        use = torch.zeros(x.shape[0], 3, dtype=torch.float64, device=x.device)
+        for rule in self.rules:
+            use = use + rule.range_use(x, state)
+        return use
 
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return all outputs after all constraints; the arguments are not changed."""

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.layout import Strict
+from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.vertical import HybridCoordinate
 
 
 @dataclass(frozen=True)
 class ConstraintContext:
-    """Where a constraint acts: levels, vertical grid, time step in seconds, and how many levels
-    from the top are pruned.
+    """Where a constraint acts: levels, vertical grid, time step in seconds, how many levels from
+    the top are pruned, and what the host sends.
     """
 
     hybrid: HybridCoordinate | None
     time_step_s: float | None
     pruned_levels: int
     level_count: int
+    inputs: VariableSet | None = None
+
+    def require_inputs(self, rule: str) -> VariableSet:
+        """Return what the host sends; ContractError names the rule that needs it."""
+        if self.inputs is None:
+            raise ContractError(
+                f"constraint {rule!r} acts on what a host sends: give the input set of the emulator"
+            )
+        return self.inputs
 
     def require_hybrid(self, rule: str) -> HybridCoordinate:
         """Return the vertical grid; ContractError names the rule that needs it."""
@@ -51,9 +63,12 @@ class PhysicalConstraint(nn.Module):
 
     ``forward(state, outputs)`` takes fields by name, float64: profiles [batch, level], scalars
     [batch, 1]; it changes neither argument and returns only the outputs that it changes or adds.
-    ``requires_state`` and ``requires_outputs`` are checked at construction of the sequence. Rules
-    are applied in the order of ``stage``. A rule that is not ``by_default`` acts on levels that
-    only a user can name.
+    ``requires_state`` and ``requires_outputs`` are checked at construction of the sequence. A rule
+    that is not ``by_default`` does what only a user can ask for.
+
+    A rule that needs training ranges keeps them in buffers, which are infinite until
+    ``give_ranges``. It may change what the network sees of the host's rows (``seen``), and tells
+    how much it was needed (``input_changes``, ``range_use``), all without the network.
 
     ``enabled`` is the rule's switch in the graph, which the Runtime may turn off for one run;
     ``makes`` names, separated by commas, the outputs that exist through this rule only: such a rule
@@ -61,7 +76,6 @@ class PhysicalConstraint(nn.Module):
     """
 
     name: ClassVar[str]
-    stage: ClassVar[int]
     by_default: ClassVar[bool] = True
     parameters_type: ClassVar[type[Strict]] = NoParameters
 
@@ -77,3 +91,24 @@ class PhysicalConstraint(nn.Module):
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the changed outputs (see the class)."""
         raise TypeError(f"{type(self).__name__} must define forward(state, outputs)")
+
+    @torch.jit.unused
+    def give_ranges(self, ranges: Mapping[str, list[list[float]]]) -> None:
+        """Take {host input: [minimum, maximum]} of training, one number or [width] each;
+        ContractError where a range that the rule needs is lacking.
+        """
+
+    def seen(self, x: Tensor) -> Tensor:
+        """Return what the network sees of host rows [batch, n_input], float32."""
+        return x
+
+    def input_changes(self, x: Tensor) -> dict[str, Tensor]:
+        """Return what the rule adds to what the network sees, {host input: [batch, width]},
+        float64, in the input's units.
+        """
+        changes: dict[str, Tensor] = {}
+        return changes
+
+    def range_use(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
+        """Return the rule's part of ``WrappedEmulator.range_use``, [batch, 3], float64."""
+        return torch.zeros(x.shape[0], 3, dtype=torch.float64, device=x.device)

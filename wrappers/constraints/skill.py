@@ -44,7 +44,6 @@ class UnskilledToMean(PhysicalConstraint):
     """
 
     name: ClassVar[str] = "unskilled_to_mean"
-    stage: ClassVar[int] = 0
     by_default: ClassVar[bool] = False
     parameters_type: ClassVar[type[Strict]] = UnskilledToMeanParameters
 

@@ -32,7 +32,6 @@ class NonNegativeSurface(PhysicalConstraint):
     """No negative flux or precipitation: y = max(y, 0) for all eight surface outputs."""
 
     name: ClassVar[str] = "non_negative_surface"
-    stage: ClassVar[int] = 6
 
     def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
         super().__init__()
@@ -56,7 +55,6 @@ class SnowWithinPrecipitation(PhysicalConstraint):
     """
 
     name: ClassVar[str] = "snow_within_precipitation"
-    stage: ClassVar[int] = 7
 
     def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
         super().__init__()
@@ -71,7 +69,6 @@ class Night(PhysicalConstraint):
     """No shortwave at the surface where the sun is at or below the horizon (COSZRS <= 0)."""
 
     name: ClassVar[str] = "night"
-    stage: ClassVar[int] = 8
 
     def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
         super().__init__()
@@ -95,7 +92,6 @@ class NetShortwaveClosure(PhysicalConstraint):
     """
 
     name: ClassVar[str] = "net_shortwave_closure"
-    stage: ClassVar[int] = 9
 
     def __init__(self, context: ConstraintContext, parameters: NoParameters) -> None:
         super().__init__()

@@ -32,7 +32,6 @@ class Prune(PhysicalConstraint):
     """Zero the water and wind tendencies (not temperature) on the pruned levels."""
 
     name: ClassVar[str] = "prune"
-    stage: ClassVar[int] = 1
 
     if TYPE_CHECKING:
         kept: Tensor
@@ -63,7 +62,6 @@ class LiquidIcePartition(PhysicalConstraint):
     """
 
     name: ClassVar[str] = "liquid_ice_partition"
-    stage: ClassVar[int] = 2
 
     if TYPE_CHECKING:
         kept: Tensor
@@ -102,7 +100,6 @@ class OutputMask(PhysicalConstraint):
     """
 
     name: ClassVar[str] = "output_mask"
-    stage: ClassVar[int] = 3
     by_default: ClassVar[bool] = False
     parameters_type: ClassVar[type[Strict]] = OutputMaskParameters
 
@@ -191,7 +188,6 @@ class StratosphericWater(PhysicalConstraint):
     """
 
     name: ClassVar[str] = "stratospheric_water"
-    stage: ClassVar[int] = 4
     parameters_type: ClassVar[type[Strict]] = StratosphericWaterParameters
 
     def __init__(
@@ -258,7 +254,6 @@ class Positivity(PhysicalConstraint):
     """
 
     name: ClassVar[str] = "positivity"
-    stage: ClassVar[int] = 5
     parameters_type: ClassVar[type[Strict]] = PositivityParameters
 
     if TYPE_CHECKING:

@@ -20,7 +20,10 @@ from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 LEVELS = 20
 ALL_CONSTRAINTS = (
+    "input_clip",
     "unskilled_to_mean",
+    "stable_top",
+    "range_relaxation",
     "prune",
     "liquid_ice_partition",
     "output_mask",
@@ -32,6 +35,16 @@ ALL_CONSTRAINTS = (
     "net_shortwave_closure",
 )
 _LEVELS_OF = {
+    # Not what RH is made of: clipped, it would differ between hosts that send RH and q.
+    "input_clip": {"inputs": ["state_u", "state_v"]},
+    "stable_top": {
+        "levels": [0, 1],
+        "intercept": [2e-4, 1e-4],
+        "temperature": [-1e-6, -5e-7],
+        "solin": [1e-8, 0.0],
+        "coszrs": [0.0, 1e-5],
+    },
+    "range_relaxation": {"rates_per_day": {"state_t": 1.0}},
     "unskilled_to_mean": {"levels": {"ptend_v": [7, 3]}, "means": {"ptend_v": [1e-5, -1e-5]}},
     "output_mask": {"zero": {"ptend_u": [5]}},
 }

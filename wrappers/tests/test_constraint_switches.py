@@ -100,7 +100,7 @@ def test_unknown_names_are_refused_with_the_near_ones(make) -> None:
     with pytest.raises(
         ContractError,
         match=r"no constraint 'nihgt'; did you mean 'night'\?.*there are: "
-        r"unskilled_to_mean, prune",
+        r"input_clip, unskilled_to_mean, stable_top",
     ):
         make.emulator(make.contract()).constraints.switch_off(["nihgt"])
 

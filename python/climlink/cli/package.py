@@ -15,7 +15,7 @@ from climlink.cli.console import errors, output, print_json, progress_bar
 if TYPE_CHECKING:
     from climlink.packages.read import EmulatorPackage, FloatRows
     from climlink.packages.verify import Verification
-    from climlink.wrappers.manifest import Manifest
+    from climlink.wrappers.manifest import ConstraintEntry, Manifest
 
 
 TRUST_CODE_HELP = "load a graph that does more than compute: only where you trust who made the file"
@@ -52,23 +52,77 @@ def export(
             "for offline scores, not for coupled runs",
         ),
     ] = False,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=PARAMETERS]",
+            help="add a constraint at its place, or replace the run's own; parameters as YAML; "
+            "ranges and fits come from the run (may stand several times)",
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="leave a constraint out (may stand several times)"),
+    ] = None,
 ) -> None:
     """Make one `wrap_model.pt` of a training run that has finished: its budget of epochs is spent,
     or it ended itself.
 
     Example: `climlink export runs/unet_small -o wrap_model.pt`
+
+    Example: `climlink export runs/mlp -o held.pt --constraint input_clip
+    --constraint 'range_relaxation={rates_per_day: {state_t: 1.0}}' --without stratospheric_water`
     """
     from climlink.data.files import require_writable
     from climlink.packages.export import export_run
 
     require_writable(out)
     package = export_run(
-        run, out, columns, unfinished=unfinished, unskilled_to_mean=unskilled_to_mean
+        run,
+        out,
+        columns,
+        unfinished=unfinished,
+        unskilled_to_mean=unskilled_to_mean,
+        constraints=[_constraint(text) for text in constraint or []],
+        without=without or [],
     )
     output.print(
         f"{package.path}: {package.manifest.n_input} inputs, {package.manifest.n_output} outputs, "
         f"SHA-256 {package.digest}"
     )
+    for line in _fits(package.manifest):
+        output.print(f"  {line}", markup=False, highlight=False)
+
+
+def _constraint(text: str) -> ConstraintEntry:
+    """Return the constraint of NAME or NAME=PARAMETERS; BadParameter where it is not YAML."""
+    import yaml
+    from pydantic import ValidationError
+
+    from climlink.wrappers.manifest import ConstraintEntry
+    from climlink.wrappers.yaml_file import fault
+
+    name, _, parameters = text.partition("=")
+    try:
+        given = yaml.safe_load(parameters) if parameters.strip() else {}
+        return ConstraintEntry.model_validate({"name": name.strip(), "parameters": given})
+    except (yaml.YAMLError, ValidationError) as error:
+        said = fault(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
+        raise typer.BadParameter(
+            f"--constraint {text!r}: expected NAME or NAME=PARAMETERS such as "
+            f"'input_clip={{margin: 0.1}}': {said}"
+        ) from error
+
+
+def _fits(manifest: Manifest) -> list[str]:
+    """Return a line for every constraint that was fitted to data: its skill on held-out times."""
+    lines = []
+    for entry in manifest.constraints or []:
+        r2 = [r for r in entry.parameters.get("held_out_r2") or [] if r is not None]
+        if r2:
+            told = f"R² on held-out times {min(r2):.2f} to {max(r2):.2f}"
+            lines.append(f"{entry.name}: {told}, {len(r2)} levels")
+    return lines
 
 
 def import_(
@@ -371,8 +425,7 @@ def _inside(package: EmulatorPackage) -> list[tuple[str, str]]:
         facts.append(
             (
                 "constraints",
-                "\n".join(f"{c.name} {c.parameters or ''}".strip() for c in m.constraints)
-                or "none",
+                "\n".join(map(_rule, m.constraints)) or "none",
             )
         )
     if m.imported is not None:
@@ -389,6 +442,15 @@ def _inside(package: EmulatorPackage) -> list[tuple[str, str]]:
             ("found", "\n".join(i.findings) or "nothing to report"),
         ]
     return facts
+
+
+def _rule(entry: ConstraintEntry) -> str:
+    """Return a constraint in a line; of a long list only how long it is."""
+    told = {
+        name: f"{len(value)} values" if isinstance(value, list) and len(value) > 4 else value
+        for name, value in entry.parameters.items()
+    }
+    return f"{entry.name} {told or ''}".strip()
 
 
 def _member(member: dict[str, Any]) -> str:

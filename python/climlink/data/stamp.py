@@ -8,8 +8,8 @@ from functools import total_ordering
 from itertools import accumulate
 
 from climlink.data.errors import DataError
+from climlink.wrappers.constants import SECONDS_PER_DAY as SECONDS_PER_DAY
 
-SECONDS_PER_DAY = 86400
 DAYS_PER_YEAR = 365
 _MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MONTH_STARTS = (0, *accumulate(_MONTH_LENGTHS))

@@ -63,6 +63,7 @@ def ensemble_emulator(
     )
     emulator = WrappedEmulator(_contract(members[0]), network)
     emulator.normalization.give(Scaling(output_factor=scale, output_offset=offset))
+    emulator.constraints.give_ranges(_common_ranges(members))
     return emulator.eval()
 
 

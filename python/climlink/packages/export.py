@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -34,9 +35,11 @@ from climlink.training.checkpoint import (
 )
 from climlink.training.data_config import ValidationConfig
 from climlink.training.errors import TrainingError
-from climlink.training.unskilled import unskilled_entry, with_means
+from climlink.training.stable_top import with_fits
+from climlink.training.unskilled import unskilled_entry
 from climlink.wrappers.column_emulator import trainable_parameters
 from climlink.wrappers.constants import RECORDED
+from climlink.wrappers.constraints import changed_entries
 from climlink.wrappers.contract import EmulatorContract, confidence_of
 from climlink.wrappers.difference import CPU_TOLERANCE, CUDA_TOLERANCE, SAME_KERNELS_TOLERANCE
 from climlink.wrappers.errors import ManifestError
@@ -84,6 +87,7 @@ def export_package(source: ExportSource, candidates: Tensor, output: str | Path)
     """Write ``wrap_model.pt`` beside ``output`` and rename it into place; an existing package
     survives any failure.
 
+    The training ranges that constraints act on are those that the manifest records.
     Golden samples are chosen and answered with the Runtime's number of threads.
     ``candidates`` [row, n_input], float32, are host rows to choose the golden samples from; with
     carried state, rows of the value inputs in their order, [row, n_value_input]. Raises
@@ -91,6 +95,7 @@ def export_package(source: ExportSource, candidates: Tensor, output: str | Path)
     the file cannot be written.
     """
     emulator = source.emulator.cpu().eval()
+    emulator.constraints.give_ranges(source.training_ranges)
     # Never frozen here: freezing folds the buffers away, and the Runtime freezes after it has
     # placed the module.
     script = scripted(emulator)
@@ -130,12 +135,16 @@ def export_run(
     *,
     unfinished: bool = False,
     unskilled_to_mean: bool = False,
+    constraints: Sequence[ConstraintEntry] = (),
+    without: Sequence[str] = (),
 ) -> EmulatorPackage:
     """Export the emulator of a training run (folder or checkpoint); golden columns come from
     ``columns`` or the run's own store.
 
     ``unskilled_to_mean`` answers outputs that had no skill on the run's held-out times with their
-    training mean: for offline scores.
+    training mean: for offline scores. ``constraints`` are added at their place in the fixed order,
+    or replace the run's own of their name, and those named in ``without`` are left out; what they
+    need of training, ranges and fits, comes from the run's statistics and store.
 
     Raises TrainingError for a run that cannot be read or has not finished, unless ``unfinished``,
     and StoreError for a store that is not there or has another vertical grid.
@@ -156,8 +165,10 @@ def export_run(
             "grid with --columns"
         )
     emulator = trained.emulator
-    if unskilled_to_mean:
-        emulator = with_means(emulator, _entry_of_run(emulator, record.training))
+    added = _made_of_run(trained, constraints, unskilled_to_mean=unskilled_to_mean)
+    if added or without:
+        entries = changed_entries(record.contract.constraints, added, without)
+        emulator = emulator.with_constraints(entries)
     source = ExportSource(
         name=str(record.training["name"]),
         emulator=emulator,
@@ -177,12 +188,26 @@ def export_run(
     return export_package(source, store_rows(store, record.contract.inputs), output)
 
 
-def _entry_of_run(emulator: WrappedEmulator, training: dict[str, Any]) -> ConstraintEntry:
-    """Return the constraint for outputs without skill on the held-out times of a run's own
-    store.
+def _made_of_run(
+    trained: TrainedEmulator, constraints: Sequence[ConstraintEntry], *, unskilled_to_mean: bool
+) -> list[ConstraintEntry]:
+    """Return constraints to add, with what is fitted to the run's own store: the coefficients of
+    ``stable_top``, and the levels and means of ``unskilled_to_mean`` where it is asked for.
     """
+    training = trained.record.training
     validation = ValidationConfig.model_validate(training["validation"])
-    return unskilled_entry(emulator, ColumnStore.open(training["store"]), validation)
+    if not (unskilled_to_mean or constraints):
+        return []
+    store = ColumnStore.open(training["store"])
+    if store.digest != trained.record.data_digest:
+        raise TrainingError(
+            f"{store.path}: not the store that the run was trained on (digest "
+            f"{store.digest:.12}..., recorded {trained.record.data_digest:.12}...); put it back"
+        )
+    added = with_fits(constraints, store, validation)
+    if unskilled_to_mean:
+        added.append(unskilled_entry(trained.emulator, store, validation))
+    return added
 
 
 def _distribution(trained: TrainedEmulator) -> TrainingDistribution | None:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from climlink.packages.read import EmulatorPackage, FloatRows
 from climlink.wrappers.carried import CarriedPositions
+from climlink.wrappers.constraints.ranges import InputClip, RangeRelaxation
 from climlink.wrappers.errors import ClimlinkError
 
 Changes = dict[str, NDArray[np.float64]]
-"""What constraints added, {"constraint/output": [row, width]}."""
+"""What constraints added, {"constraint/output": [row, width]}, or "constraint/input" to inputs."""
 
 BATCH_ROWS = 1536
 """Rows of a forward, where a package does not take every sample by itself."""
@@ -94,7 +95,8 @@ class Predictor:
         return predicted
 
     def rows_and_changes(self, inputs: FloatRows) -> tuple[FloatRows, Changes | None]:
-        """Return output rows as ``rows`` does, and what each constraint added.
+        """Return output rows as ``rows`` does, and what each constraint added to outputs, and to
+        the inputs that the network sees.
 
         The network runs once: the parts of the graph's forward are called one by one, which gives
         the same bits. The changes are None where the graph does not tell its constraints apart.
@@ -111,9 +113,27 @@ class Predictor:
                 outputs = graph.output_rows(padded, rows, confidence)
                 predicted[first : first + count] = outputs.cpu().numpy()[:count]
                 physical = graph.physical_outputs(rows)
-                for name, value in graph.constraints.changes(graph.state(padded), physical).items():
+                changes = graph.constraints.changes(graph.state(padded), physical)
+                if hasattr(graph, "input_changes"):
+                    changes = {**graph.input_changes(padded), **changes}
+                for name, value in changes.items():
                     parts.setdefault(name, []).append(value.cpu().numpy()[:count])
         return predicted, {name: np.concatenate(values) for name, values in parts.items()}
+
+    def range_use(self, inputs: FloatRows) -> NDArray[np.float64] | None:
+        """Return how much the range policy holds each row, [row, 3] (see
+        WrappedEmulator.range_use), None where the package has none. Runs no network.
+        """
+        declared = {c.name for c in self.package.manifest.constraints or []}
+        if declared.isdisjoint((InputClip.name, RangeRelaxation.name)):
+            return None
+        self._check(inputs)
+        with torch.no_grad(), self._lock:
+            parts = [
+                self.module.range_use(padded).cpu().numpy()[:count]
+                for _, count, padded in self._batches(inputs)
+            ]
+        return np.concatenate(parts) if parts else np.zeros((0, 3))
 
     def roll_out(self, inputs: FloatRows, before: FloatRows | None = None) -> FloatRows:
         """Return output rows [step, sample, n_output] of steps whose state is handed on.

@@ -24,6 +24,7 @@ from climlink.training.errors import TrainingError
 from climlink.training.features import with_features
 from climlink.training.losses import ColumnLoss
 from climlink.training.module import ColumnTraining
+from climlink.training.stable_top import with_fits
 from climlink.training.trajectory.data import TrajectoryData
 from climlink.training.trajectory.loss import TrajectoryLoss
 from climlink.wrappers.contract import EmulatorContract
@@ -93,6 +94,8 @@ def assemble(config: TrainingConfig) -> Parts:
     """
     store = ColumnStore.open(config.store)
     contract = config.contract(store.hybrid, store.time_step_s)
+    entries = with_fits(contract.constraints, store, config.validation)
+    contract = contract.model_copy(update={"constraints": entries})
     _require_variables(store, contract)
     architecture = config.architecture.find()
     network = architecture.build_for(contract, config.architecture.configuration)

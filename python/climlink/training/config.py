@@ -18,7 +18,7 @@ from climlink.training.optimizer_config import PLATEAU
 from climlink.training.stage_config import StageConfig, StageSettings
 from climlink.wrappers.auxiliary import auxiliary_names, with_targets
 from climlink.wrappers.catalogue import SHIPPED, Catalogue, read_catalogue
-from climlink.wrappers.constraints import CONSTRAINTS
+from climlink.wrappers.constraints import CONSTRAINTS, changed_entries
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import ConstraintEntry, NormalizationConfig
@@ -66,6 +66,13 @@ class TrainingConfig(StageSettings):
     normalization: NormalizationConfig = Field(default_factory=NormalizationConfig)
     constraints: list[ConstraintEntry] = Field(
         default_factory=default_constraints, description="physical constraints in their fixed order"
+    )
+    more_constraints: list[ConstraintEntry] = Field(
+        default_factory=list,
+        description="constraints besides, each put at its place in the fixed order",
+    )
+    without_constraints: list[str] = Field(
+        default_factory=list, description="names of constraints to leave out of the sequence"
     )
     from_recipe: str | None = Field(
         default=None, description="the recipe that was merged beneath these settings"
@@ -175,6 +182,14 @@ class TrainingConfig(StageSettings):
                 yield (*where, *inside), wrong
 
     @model_validator(mode="after")
+    def _constraints_are_known(self) -> TrainingConfig:
+        try:
+            changed_entries(self.constraints, self.more_constraints, self.without_constraints)
+        except ContractError as error:
+            raise misfit([(("constraints",), str(error))]) from error
+        return self
+
+    @model_validator(mode="after")
     def _stages_fit(self) -> TrainingConfig:
         problems = list(self._problems_of_stages())
         if problems:
@@ -268,6 +283,11 @@ class TrainingConfig(StageSettings):
         """Where the run is written."""
         return self.output if self.output is not None else Path("runs") / self.name
 
+    @property
+    def every_constraint(self) -> list[ConstraintEntry]:
+        """The sequence with more constraints and without some."""
+        return changed_entries(self.constraints, self.more_constraints, self.without_constraints)
+
     def contract(self, hybrid: HybridCoordinate, time_step_s: float) -> EmulatorContract:
         """Return the contract of the emulator on a vertical grid, with a time step in seconds."""
         catalogue = self._catalogue()
@@ -283,7 +303,7 @@ class TrainingConfig(StageSettings):
             hybrid=hybrid,
             pruned_levels=self.pruned_levels,
             normalization=self.normalization,
-            constraints=self.constraints,
+            constraints=self.every_constraint,
         )
 
     def resolved(self) -> TrainingConfig:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import yaml
 
+from climlink.config import merged
 from climlink.data.files import make_folder, remove_folder, replacing
 from climlink.data.statistics import write_statistics
 from climlink.progress import progress_bar
@@ -246,7 +247,10 @@ def _settings(record: CheckpointRecord) -> dict[str, Any]:
     """Return the settings of a run that its continuation must share; what files hold is compared,
     not where they lie.
     """
-    settings = {k: v for k, v in record.training.items() if k not in FREE_ON_RESUME}
+    # Keys that came after the run was begun have their defaults there.
+    defaults = TrainingConfig.model_construct().model_dump(mode="json")
+    whole = merged(defaults, record.training)
+    settings = {k: v for k, v in whole.items() if k not in FREE_ON_RESUME}
     architecture = {k: v for k, v in settings["architecture"].items() if k != "file"}
     return {**settings, "architecture": architecture}
 

@@ -16,6 +16,7 @@ from climlink.data.store import ColumnStore
 from climlink.training.column_data import split_times
 from climlink.training.data_config import ValidationConfig
 from climlink.training.errors import TrainingError
+from climlink.wrappers.constraints import changed_entries
 from climlink.wrappers.constraints.skill import UnskilledToMean
 from climlink.wrappers.manifest import ConstraintEntry
 from climlink.wrappers.variable_sets import VariableSet
@@ -55,15 +56,9 @@ def unskilled_entry(
 
 def with_means(emulator: WrappedEmulator, entry: ConstraintEntry) -> WrappedEmulator:
     """Return an emulator of the same network and normalization that has the constraint of
-    ``unskilled_entry`` first, in place of any it had.
+    ``unskilled_entry``, in place of any it had.
     """
-    contract = emulator.contract
-    others = [c for c in contract.constraints if c.name != entry.name]
-    changed = WrappedEmulator(
-        contract.model_copy(update={"constraints": [entry, *others]}), emulator.network
-    )
-    changed.normalization.load_state_dict(emulator.normalization.state_dict())
-    return changed.eval()
+    return emulator.with_constraints(changed_entries(emulator.contract.constraints, [entry]))
 
 
 def _r2(
