@@ -2,8 +2,8 @@
 host may use.
 
 unskilled_to_mean, prune, liquid_ice_partition, output_mask, stratospheric_water, positivity,
-non_negative_surface, snow_within_precipitation, night, net_shortwave_closure. A sequence may leave
-any of them out but never reorder them.
+non_negative_surface, snow_within_precipitation, night, net_shortwave_closure, water_closure,
+energy_closure. A sequence may leave any of them out but never reorder them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint
+from climlink.wrappers.constraints.closure import EnergyClosure, WaterClosure
 from climlink.wrappers.constraints.skill import UnskilledToMean
 from climlink.wrappers.constraints.surface import (
     NetShortwaveClosure,
@@ -50,6 +51,8 @@ CONSTRAINTS: dict[str, type[PhysicalConstraint]] = {
         SnowWithinPrecipitation,
         Night,
         NetShortwaveClosure,
+        WaterClosure,
+        EnergyClosure,
     )
 }
 """Every constraint by its name in the manifest."""
