@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from climlink.architectures.output_heads import HEADS
 from climlink.config import ConfigError, merged
 from climlink.training.architecture_config import ArchitectureConfig
+from climlink.training.closure_config import ClosureConfig
 from climlink.training.data_config import FurtherStore, ValidationConfig, problems_of_mix
 from climlink.training.loss_config import Problem
 from climlink.training.optimizer_config import PLATEAU
@@ -66,6 +68,9 @@ class TrainingConfig(StageSettings):
     normalization: NormalizationConfig = Field(default_factory=NormalizationConfig)
     constraints: list[ConstraintEntry] = Field(
         default_factory=default_constraints, description="physical constraints in their fixed order"
+    )
+    closure: ClosureConfig | None = Field(
+        default=None, description="let every column close in water and energy; null: not"
     )
     from_recipe: str | None = Field(
         default=None, description="the recipe that was merged beneath these settings"
@@ -163,6 +168,9 @@ class TrainingConfig(StageSettings):
         if both:
             wrong = f"{', '.join(both)} stand in output_set {outputs.name!r} too"
             yield ("input_set",), f"{wrong}: the truth would be an input"
+        if self.closure is not None:
+            yield from self.closure.problems(network_outputs.names, self.constraints)
+            network_outputs = self.closure.network_outputs(network_outputs)
         try:
             with_targets(network_outputs, self.auxiliary)
         except ContractError as error:
@@ -274,6 +282,10 @@ class TrainingConfig(StageSettings):
         levels = hybrid.level_count
         sets = (catalogue.variable_set(getattr(self, key), levels) for key in _SETS)
         inputs, outputs, network_inputs, network_outputs = sets
+        closures = []
+        if self.closure is not None:
+            network_outputs = self.closure.network_outputs(network_outputs)
+            closures = self.closure.constraints
         return EmulatorContract.of(
             inputs=inputs,
             outputs=outputs,
@@ -283,8 +295,14 @@ class TrainingConfig(StageSettings):
             hybrid=hybrid,
             pruned_levels=self.pruned_levels,
             normalization=self.normalization,
-            constraints=self.constraints,
+            constraints=[*self.constraints, *closures],
         )
+
+    @property
+    def network_configuration(self) -> dict[str, Any]:
+        """Configuration of the network, with the heads beside it."""
+        heads = {} if self.closure is None else self.closure.heads
+        return {**self.architecture.configuration, **({HEADS: heads} if heads else {})}
 
     def resolved(self) -> TrainingConfig:
         """Return the configuration with presets, and what stages leave out, replaced by explicit
