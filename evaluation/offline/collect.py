@@ -16,6 +16,7 @@ from climlink.evaluation.offline.conservation import BUDGETS, REQUIRED, column_b
 from climlink.evaluation.offline.constraints import ConstraintActivity
 from climlink.evaluation.offline.deciles import PrecipitationGroups
 from climlink.evaluation.offline.energy import energy_factors
+from climlink.evaluation.offline.residuals import CLOSURES, ColumnResiduals, obstacle
 from climlink.evaluation.report import Exclusion
 from climlink.packages.prediction import Predictor
 from climlink.wrappers.manifest import Manifest
@@ -38,6 +39,7 @@ class Collected:
     plain: PairMoments
     energy: PairMoments
     mass: PairMoments
+    residuals: ColumnResiduals | None
     budgets: PairMoments | None
     groups: PrecipitationGroups | None
     confidence: ConfidenceScores | None
@@ -56,6 +58,8 @@ class Collected:
             a.reshape(-1, 1, width) for a in (block.truth, block.prediction, cells)
         )
         self.mass.add(truth, prediction, cells)
+        if self.residuals is not None:
+            self.residuals.add(block, outputs)
         if self.budgets is not None:
             truth, prediction = (
                 column_budgets(a, block.thickness, outputs) for a in (block.truth, block.prediction)
@@ -133,12 +137,25 @@ def _prepare(blocks: Blocks, predictor: Predictor) -> Collected:
         plain=PairMoments.empty(columns, outputs.width),
         energy=PairMoments.empty(columns, outputs.width),
         mass=PairMoments.empty(1, outputs.width),
+        residuals=_residuals(blocks, predictor.package.manifest, excluded),
         budgets=PairMoments.empty(columns, len(BUDGETS)) if has_budgets else None,
         groups=PrecipitationGroups(len(profile_features(outputs))) if has_rain else None,
         confidence=_confidence(predictor, outputs, excluded),
         activity=ConstraintActivity() if blocks.tells_changes else None,
         excluded=excluded,
     )
+
+
+def _residuals(
+    blocks: Blocks, manifest: Manifest, excluded: list[Exclusion]
+) -> ColumnResiduals | None:
+    why = obstacle(blocks.outputs, set(blocks.state_names))
+    if why is not None:
+        excluded.append(Exclusion("residuals of column water and energy", why))
+        return None
+    declared = [c.name for c in manifest.constraints or [] if c.name in CLOSURES]
+    closures = declared if blocks.tells_changes else []
+    return ColumnResiduals(blocks.store.n_column, blocks.store.time_step_s, closures)
 
 
 def _cell_weights(block: Block, outputs: VariableSet, area: Array) -> Array:
