@@ -162,6 +162,11 @@ def test_any_architecture_has_the_head_beside_it(
     if exported.manifest.has_confidence:
         confidence = [v.name for v in exported.manifest.outputs.of_role("confidence")]
         assert confidence[-1] == "confidence_toa_net"
+        scored = evaluate_offline(exported, store)
+        assert scored.result.confidence is not None
+        assert "ptend_t" in scored.result.confidence.crps
+        assert "toa_net" not in scored.result.confidence.crps
+        assert "confidence of toa_net" in [x.what for x in scored.report.excluded]
 
 
 def _budgets(store: ColumnStore, values: np.ndarray, names: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from climlink.evaluation.offline.energy import energy_factors
 from climlink.evaluation.offline.residuals import CLOSURES, ColumnResiduals, obstacle
 from climlink.evaluation.report import Exclusion
 from climlink.packages.prediction import Predictor
+from climlink.wrappers.column_budgets import TOA_NET
 from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import VariableSet
 
@@ -196,6 +197,9 @@ def _confidence(
                 )
             )
     scale = scale.copy()
+    if TOA_NET in variables:
+        scale[variables.slice(TOA_NET)] = 0.0
+        excluded.append(Exclusion(f"confidence of {TOA_NET}", "no host receives it"))
     for name in variables.names:
         if name in _PRUNED:
             scale[

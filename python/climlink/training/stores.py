@@ -104,7 +104,8 @@ class FurtherStores:
             store = ColumnStore.open(further.store)
             labels = None if further.labels is None else PackageLabels(further.labels, store)
             _require_alike(name, store, main, labels)
-            require_closed_columns(store, main.contract)
+            if labels is None:
+                require_closed_columns(store, main.contract)
             train = store.indices("train")
             _require_apart(name, store, main.store, train, np.concatenate(tested))
             self.encoders[name] = main.of(store, labels)
