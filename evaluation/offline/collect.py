@@ -196,7 +196,8 @@ def _confidence(
                     "the imported graph does not say what its error is scaled by",
                 )
             )
-    scale = scale.copy()
+    # Values stand first in a network's row, auxiliary ones after them.
+    scale = scale[: variables.width].copy()
     if TOA_NET in variables:
         scale[variables.slice(TOA_NET)] = 0.0
         excluded.append(Exclusion(f"confidence of {TOA_NET}", "no host receives it"))
