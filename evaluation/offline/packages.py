@@ -14,7 +14,8 @@ from climlink.evaluation.figures.offline import budget_lines, r2_lines, scalar_m
 from climlink.evaluation.offline.conservation import BUDGETS, MEANINGS, UNITS
 from climlink.evaluation.offline.evaluate import OfflineEvaluation
 from climlink.evaluation.offline.numbers import numbers
-from climlink.evaluation.offline.report import RESIDUALS_TEXT, exclusions, residual_table
+from climlink.evaluation.offline.report import exclusions
+from climlink.evaluation.offline.residual_section import residual_section
 from climlink.evaluation.offline.result import OfflineResult
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
 from climlink.evaluation.summary import OfflineSummary
@@ -98,7 +99,7 @@ def combined_report(evaluations: Sequence[OfflineEvaluation], command: str) -> R
         sections=[
             s
             for s in (
-                _residuals(evaluations, labels),
+                residual_section({label: r.residuals for label, r in results.items()}),
                 _skill(evaluations, labels, groups),
                 _scalars(results),
                 _conservation(results),
@@ -176,14 +177,6 @@ def _words(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str], grou
 def _mean_r2(e: OfflineEvaluation, outputs: Sequence[str]) -> float:
     known = [v for n in outputs if (v := e.summary.metrics[f"r2.{n}"]) is not None]
     return float(np.mean(known)) if known else float("nan")
-
-
-def _residuals(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str]) -> Section | None:
-    known = {label: e.result.residuals for label, e in zip(labels, evaluations, strict=True)}
-    if not any(known.values()):
-        return None
-    table = residual_table(known)
-    return Section("Closure", RESIDUALS_TEXT, [], [table])
 
 
 def _skill(

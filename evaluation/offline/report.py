@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ from climlink.evaluation.kernels.pairs import PairMoments
 from climlink.evaluation.offline.conservation import BUDGETS, MEANINGS, UNITS
 from climlink.evaluation.offline.deciles import LABELS
 from climlink.evaluation.offline.numbers import numbers
-from climlink.evaluation.offline.residuals import UNITS as RESIDUAL_UNITS
-from climlink.evaluation.offline.residuals import Residual
+from climlink.evaluation.offline.residual_section import residual_section
 from climlink.evaluation.offline.result import OfflineResult, Place
 from climlink.evaluation.offline.words import words
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
@@ -31,7 +29,7 @@ _WEIGHTS_BY_RULE = (
 def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -> Report:
     """Return the whole report of a package; ``command`` is what made it."""
     found = [
-        _residuals(result),
+        residual_section({result.package.name: result.residuals}),
         _skill(result, summary.metrics),
         _columns(result),
         _zonal(result),
@@ -142,45 +140,6 @@ def score_tables(result: OfflineResult, metrics: Metrics) -> list[Table]:
             dict.fromkeys(("MAE", "RMSE", "bias"), "W/m2"),
         ),
     ]
-
-
-_WHICH = {
-    "truth": "the truth's own",
-    "before": "before the closures",
-    "received": "as the host receives it",
-}
-
-
-RESIDUALS_TEXT = (
-    "Water: column water tendency plus precipitation, made from nothing where the reference closes "
-    "by column. Energy: the net radiation at the top that the outputs imply, what heats the column "
-    "less what enters at the surface, minus that which the truth implies. A package with closures "
-    "implies the net radiation that it predicts, so its energy residual is the error of that "
-    "prediction."
-)
-
-
-def residual_table(residuals: Mapping[str, Sequence[Residual]]) -> Table:
-    """Return the residuals of some packages, by label."""
-    rows = [(label, r) for label, found in residuals.items() for r in found]
-    labels = [label for label, _ in rows]
-    columns: dict[str, Any] = {"package": labels} if len(residuals) > 1 else {}
-    columns |= {
-        "residual": [f"{r.budget}, {_WHICH[r.which]}" for _, r in rows],
-        "units": [RESIDUAL_UNITS[r.budget] for _, r in rows],
-        "mean": [r.bias for _, r in rows],
-        "RMS by column": [r.rms for _, r in rows],
-        "R² of the implied net radiation at the top": [r.r2 for _, r in rows],
-    }
-    return Table("residuals", "Residuals of columns", columns)
-
-
-def _residuals(result: OfflineResult) -> Section | None:
-    """Return what comes first: what columns make of water and energy from nothing."""
-    if not result.residuals:
-        return None
-    table = residual_table({result.package.name: result.residuals})
-    return Section("Closure", RESIDUALS_TEXT, [], [table])
 
 
 def _skill(result: OfflineResult, metrics: Metrics) -> Section:
