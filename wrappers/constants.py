@@ -12,7 +12,7 @@ VIRTUAL_FACTOR = (
 LATENT_HEAT_VAPORIZATION = 2.501e6  # J/kg
 LATENT_HEAT_FUSION = 3.337e5  # J/kg
 STEFAN_BOLTZMANN = 5.67e-8  # W/m2/K4
-WATER_DENSITY = 1000.0  # kg/m3, of precipitation rates in m/s; not in the graph
+WATER_DENSITY = 1000.0  # kg/m3, of precipitation rates in m/s
 SECONDS_PER_DAY = 86400
 
 RECORDED = {
@@ -23,5 +23,6 @@ RECORDED = {
     "latent_heat_vaporization_j_kg": LATENT_HEAT_VAPORIZATION,
     "latent_heat_fusion_j_kg": LATENT_HEAT_FUSION,
     "stefan_boltzmann_w_m2_k4": STEFAN_BOLTZMANN,
+    "water_density_kg_m3": WATER_DENSITY,
 }
 """What the manifest records, with units in the names."""

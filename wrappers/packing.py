@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from climlink.wrappers.column_emulator import ColumnEmulator, RowNetwork
+from climlink.wrappers.contract import EmulatorContract
+from climlink.wrappers.errors import ContractError
 from climlink.wrappers.variable_sets import VariableSet
 
 
@@ -69,3 +71,15 @@ class ColumnRows(RowNetwork):
             # values stand first in a row: the confidence of carried state has no reader
             confidence = self.output_packing.ordered(confidence)[:, : self.n_confidence]
         return rows, confidence
+
+
+def on_rows(network: ColumnEmulator | RowNetwork, contract: EmulatorContract) -> RowNetwork:
+    """Return the network as one on rows; ContractError if its channels are not those of the
+    contract.
+    """
+    if isinstance(network, RowNetwork):
+        return network
+    shape = contract.network_shape
+    if network.shape != shape:
+        raise ContractError(f"the contract needs a network of {shape}, got one of {network.shape}")
+    return ColumnRows(network, contract.network_inputs, contract.network_outputs)

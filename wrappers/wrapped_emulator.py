@@ -13,7 +13,7 @@ from climlink.wrappers.errors import ContractError
 from climlink.wrappers.layout import START
 from climlink.wrappers.manifest import ConstraintEntry
 from climlink.wrappers.normalization import Normalization
-from climlink.wrappers.packing import ColumnRows
+from climlink.wrappers.packing import on_rows
 from climlink.wrappers.recorded_statistics import training_ranges
 from climlink.wrappers.statistics import Statistics
 
@@ -42,7 +42,7 @@ class WrappedEmulator(nn.Module):
         self.n_input: int = inputs.width
         self.n_carried: int = network_outputs.of_role("carried").width
         self.n_network_value: int = network_outputs.of_role("value").width
-        self.network = _on_rows(network, contract)
+        self.network = on_rows(network, contract)
         n_confidence = self.n_network_value if self.network.has_confidence else 0
         self.n_output: int = contract.outputs.width + n_confidence
         self.start_position: int = inputs.offset(START) if START in inputs else 0
@@ -200,18 +200,6 @@ class WrappedEmulator(nn.Module):
         """
         rows, confidence = self.normalized_forward(x)
         return self.output_rows(x, rows, confidence)
-
-
-def _on_rows(network: ColumnEmulator | RowNetwork, contract: EmulatorContract) -> RowNetwork:
-    """Return the network as one on rows; ContractError if its channels are not those of the
-    contract.
-    """
-    if isinstance(network, RowNetwork):
-        return network
-    shape = contract.network_shape
-    if network.shape != shape:
-        raise ContractError(f"the contract needs a network of {shape}, got one of {network.shape}")
-    return ColumnRows(network, contract.network_inputs, contract.network_outputs)
 
 
 def _dropped_levels(contract: EmulatorContract) -> int:

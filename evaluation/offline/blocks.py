@@ -15,6 +15,7 @@ from climlink.data.store import ColumnStore
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.weights import area_weights, layer_thickness
 from climlink.packages.prediction import Changes, Predictor
+from climlink.wrappers.column_budgets import ENERGY_STATE
 from climlink.wrappers.contract import value_sets
 from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import VariableSet
@@ -41,9 +42,9 @@ class Block:
     ``truth`` and ``prediction`` [time, column, width of the outputs]; ``confidence`` [time, column,
     n] or None; ``counted`` [time, column] is 0 where the prediction is not finite (it is 0 there),
     else 1; ``thickness`` dp in Pa [time, column, level]; ``wind`` speed of the input state in m/s,
-    the same shape; ``changes`` what constraints added, {"constraint/output": [row, width]}, or
-    None; ``range_use`` how much the range policy holds [row, 3], or None. Row is time * n_column +
-    column.
+    the same shape; ``state`` [row, width] inputs by name, those of ENERGY_STATE that the store has;
+    ``changes`` what constraints added, {"constraint/output": [row, width]}, or None; ``range_use``
+    how much the range policy holds [row, 3], or None. Row is time * n_column + column.
     """
 
     truth: Array
@@ -52,6 +53,7 @@ class Block:
     counted: Array
     thickness: Array
     wind: Array
+    state: dict[str, Array]
     changes: Changes | None
     range_use: Array | None
 
@@ -117,6 +119,8 @@ class Blocks:
         self.store = store
         self.indices = store.indices(split)
         self.area = store.area if store.has_place else np.ones(1)
+        there = {v.name for v in store.variables}
+        self.state_names = [n for n in ENERGY_STATE if n in there]
         self.misses = Misses(self.outputs)
         self.times_done = 0
         self._predictor = predictor
@@ -133,7 +137,8 @@ class Blocks:
 
     def _block(self, times: NDArray[np.int64]) -> Block:
         columns = self.store.read(
-            dict.fromkeys((*self.inputs.names, *self.outputs.names, *_STATE)), times
+            dict.fromkeys((*self.inputs.names, *self.outputs.names, *_STATE, *self.state_names)),
+            times,
         )
         shape = (len(times), self.store.n_column)
         inputs = pack_inputs({n: columns[n] for n in self.inputs.names}, self.inputs)
@@ -152,6 +157,9 @@ class Blocks:
         thickness = layer_thickness(
             np.array(hybrid.hyai), np.array(hybrid.hybi), hybrid.p0_pa, pressure
         )
+        state = {
+            n: columns[n].astype(np.float64).reshape(len(inputs), -1) for n in self.state_names
+        }
         wind = np.hypot(
             columns["state_u"].astype(np.float64), columns["state_v"].astype(np.float64)
         )
@@ -165,6 +173,7 @@ class Blocks:
             counted=counted,
             thickness=np.moveaxis(thickness, 1, 2),
             wind=wind.reshape(*shape, -1),
+            state=state,
             changes=changes,
             range_use=self._predictor.range_use(inputs) if self.tells_changes else None,
         )

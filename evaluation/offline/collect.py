@@ -16,8 +16,10 @@ from climlink.evaluation.offline.conservation import BUDGETS, REQUIRED, column_b
 from climlink.evaluation.offline.constraints import ConstraintActivity, RangeUseMean
 from climlink.evaluation.offline.deciles import PrecipitationGroups
 from climlink.evaluation.offline.energy import energy_factors
+from climlink.evaluation.offline.residuals import CLOSURES, ColumnResiduals, obstacle
 from climlink.evaluation.report import Exclusion
 from climlink.packages.prediction import Predictor
+from climlink.wrappers.column_budgets import TOA_NET
 from climlink.wrappers.manifest import Manifest
 from climlink.wrappers.variable_sets import VariableSet
 
@@ -38,6 +40,7 @@ class Collected:
     plain: PairMoments
     energy: PairMoments
     mass: PairMoments
+    residuals: ColumnResiduals | None
     budgets: PairMoments | None
     groups: PrecipitationGroups | None
     confidence: ConfidenceScores | None
@@ -57,6 +60,8 @@ class Collected:
             a.reshape(-1, 1, width) for a in (block.truth, block.prediction, cells)
         )
         self.mass.add(truth, prediction, cells)
+        if self.residuals is not None:
+            self.residuals.add(block, outputs)
         if self.budgets is not None:
             truth, prediction = (
                 column_budgets(a, block.thickness, outputs) for a in (block.truth, block.prediction)
@@ -137,6 +142,7 @@ def _prepare(blocks: Blocks, predictor: Predictor) -> Collected:
         plain=PairMoments.empty(columns, outputs.width),
         energy=PairMoments.empty(columns, outputs.width),
         mass=PairMoments.empty(1, outputs.width),
+        residuals=_residuals(blocks, predictor.package.manifest, excluded),
         budgets=PairMoments.empty(columns, len(BUDGETS)) if has_budgets else None,
         groups=PrecipitationGroups(len(profile_features(outputs))) if has_rain else None,
         confidence=_confidence(predictor, outputs, excluded),
@@ -144,6 +150,18 @@ def _prepare(blocks: Blocks, predictor: Predictor) -> Collected:
         range_use=None,
         excluded=excluded,
     )
+
+
+def _residuals(
+    blocks: Blocks, manifest: Manifest, excluded: list[Exclusion]
+) -> ColumnResiduals | None:
+    why = obstacle(blocks.outputs, set(blocks.state_names))
+    if why is not None:
+        excluded.append(Exclusion("residuals of column water and energy", why))
+        return None
+    declared = [c.name for c in manifest.constraints or [] if c.name in CLOSURES]
+    closures = declared if blocks.tells_changes else []
+    return ColumnResiduals(blocks.store.n_column, blocks.store.time_step_s, closures)
 
 
 def _cell_weights(block: Block, outputs: VariableSet, area: Array) -> Array:
@@ -183,7 +201,11 @@ def _confidence(
                     "the imported graph does not say what its error is scaled by",
                 )
             )
-    scale = scale.copy()
+    # Values stand first in a network's row, auxiliary ones after them.
+    scale = scale[: variables.width].copy()
+    if TOA_NET in variables:
+        scale[variables.slice(TOA_NET)] = 0.0
+        excluded.append(Exclusion(f"confidence of {TOA_NET}", "no host receives it"))
     for name in variables.names:
         if name in _PRUNED:
             scale[

@@ -46,7 +46,7 @@ class ScaledOutputs:
 
     def of(self, rows: Array) -> Array:
         """Return normalized network outputs [row, width] from host outputs [row, host width]; 0
-        where the scale is 0.
+        where the scale is 0, as it must be for what no host receives.
         """
         parts = []
         for name in self.variables.names:
@@ -55,8 +55,10 @@ class ScaledOutputs:
                     rows[:, self.host.slice("ptend_q0002")]
                     + rows[:, self.host.slice("ptend_q0003")]
                 )
-            else:
+            elif name in self.host:
                 parts.append(rows[:, self.host.slice(name)])
+            else:
+                parts.append(np.zeros((len(rows), self.variables.width_of(name))))
         values = np.concatenate(parts, axis=1)
         return np.divide(values, self.scale, out=np.zeros_like(values), where=self.scale > 0.0)
 

@@ -135,6 +135,7 @@ def _result(
         plain=collected.plain,
         energy=collected.energy,
         mass=collected.mass,
+        residuals=[] if collected.residuals is None else collected.residuals.result(blocks.area),
         budgets=collected.budgets,
         deciles=None if collected.groups is None else collected.groups.deciles(),
         confidence=None if collected.confidence is None else collected.confidence.result(),

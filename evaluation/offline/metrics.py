@@ -19,6 +19,9 @@ from climlink.wrappers.variable_sets import variable_set
 def metrics(result: OfflineResult) -> Metrics:
     """Return every number of a result as METRIC.VARIABLE.
 
+    First ``residual_bias`` and ``residual_rms`` of ``water`` (mm/day) and ``energy`` (W/m2), as the
+    host receives them and with ``_before`` the package's closures, and ``residual_r2`` of the net
+    radiation at the top that the outputs imply (see ColumnResiduals).
     ``r2``: pooled over columns and times, median over levels not pruned. ``r2_column``,
     ``r2_column_median``: R² over time of a column, mean and median over columns, then the same
     median. ``rmse``, ``mae``, ``bias``: over dp and area, in units of the output. ``climsim_mae``,
@@ -28,7 +31,8 @@ def metrics(result: OfflineResult) -> Metrics:
     changed. ``range_use``: see RangeUse. ``confidence``: see ConfidenceResult. What is over time is
     null where the split has one time, or the store was made of a table.
     """
-    found: dict[str, float] = {f"r2.{n}": v for n, v in result.r2_table().summary().items()}
+    found = _residuals(result)
+    found |= {f"r2.{n}": v for n, v in result.r2_table().summary().items()}
     columns, medians = mean_column_r2(result), median_column_r2(result)
     climsim = climsim_scores(result)
     for name in result.outputs.names:
@@ -123,6 +127,19 @@ def over_levels(
     varies = ~result.constant[0, start : where.stop]
     chosen = values[start : where.stop][varies]
     return float(reduce(chosen)) if chosen.size else float("nan")
+
+
+def _residuals(result: OfflineResult) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for r in (r for r in result.residuals if r.which != "truth"):
+        when = "_before" if r.which == "before" else ""
+        found |= {
+            f"residual_bias{when}.{r.budget}": r.bias,
+            f"residual_rms{when}.{r.budget}": r.rms,
+        }
+        if r.r2 is not None:
+            found[f"residual_r2{when}.{r.budget}"] = r.r2
+    return found
 
 
 def _budgets(result: OfflineResult) -> dict[str, float]:

@@ -15,6 +15,7 @@ from climlink.evaluation.offline.conservation import BUDGETS, MEANINGS, UNITS
 from climlink.evaluation.offline.evaluate import OfflineEvaluation
 from climlink.evaluation.offline.numbers import numbers
 from climlink.evaluation.offline.report import exclusions
+from climlink.evaluation.offline.residual_section import residual_section
 from climlink.evaluation.offline.result import OfflineResult
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
 from climlink.evaluation.summary import OfflineSummary
@@ -98,6 +99,7 @@ def combined_report(evaluations: Sequence[OfflineEvaluation], command: str) -> R
         sections=[
             s
             for s in (
+                residual_section({label: r.residuals for label, r in results.items()}),
                 _skill(evaluations, labels, groups),
                 _scalars(results),
                 _conservation(results),

@@ -15,6 +15,7 @@ from climlink.evaluation.offline.conservation import BUDGETS, MEANINGS, UNITS
 from climlink.evaluation.offline.constraint_section import constraint_section
 from climlink.evaluation.offline.deciles import LABELS
 from climlink.evaluation.offline.numbers import numbers
+from climlink.evaluation.offline.residual_section import residual_section
 from climlink.evaluation.offline.result import OfflineResult, Place
 from climlink.evaluation.offline.words import words
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
@@ -29,6 +30,7 @@ _WEIGHTS_BY_RULE = (
 def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -> Report:
     """Return the whole report of a package; ``command`` is what made it."""
     found = [
+        residual_section({result.package.name: result.residuals}),
         _skill(result, summary.metrics),
         _columns(result),
         _zonal(result),

@@ -15,6 +15,7 @@ from climlink.evaluation.offline.blocks import Misses
 from climlink.evaluation.offline.confidence import ConfidenceResult
 from climlink.evaluation.offline.constraints import Activity, RangeUse
 from climlink.evaluation.offline.deciles import Deciles
+from climlink.evaluation.offline.residuals import Residual
 from climlink.evaluation.offline.scores import R2Table, table_of, without_variance
 from climlink.evaluation.report import Exclusion
 from climlink.evaluation.summary import PackageSummary
@@ -104,6 +105,7 @@ class OfflineResult:
     plain: PairMoments
     energy: PairMoments
     mass: PairMoments
+    residuals: list[Residual]
     budgets: PairMoments | None
     deciles: Deciles | None
     confidence: ConfidenceResult | None

@@ -7,6 +7,7 @@ import numpy as np
 from climlink.evaluation.figures.shown import shown_as
 from climlink.evaluation.offline.conservation import BUDGETS
 from climlink.evaluation.offline.metrics import is_competition
+from climlink.evaluation.offline.residuals import UNITS, Residual
 from climlink.evaluation.offline.result import OfflineResult
 from climlink.evaluation.summary import Metrics
 
@@ -17,6 +18,7 @@ def words(result: OfflineResult, metrics: Metrics) -> str:
     """Return the paragraph."""
     sentences = [
         _subject(result),
+        _residuals(result),
         _skill(result, metrics),
         _precipitation(result),
         _water(result),
@@ -52,6 +54,23 @@ def _subject(result: OfflineResult) -> str:
         f"{p.name}{kind} was run on {result.rows:,} columns of the split {place.split!r}: "
         f"{span}.{trained}{caution}"
     )
+
+
+def _residuals(result: OfflineResult) -> str:
+    """Say first what columns make from nothing, before and after closures."""
+    found = {(r.budget, r.which): r for r in result.residuals}
+    parts = []
+    for budget, unit in UNITS.items():
+        if (budget, "received") in found:
+            last, first = found[budget, "received"], found.get((budget, "before"))
+            was = "" if first is None else f" (before closure {_mean_and_rms(first)})"
+            parts.append(f"{_mean_and_rms(last)} {unit} of {budget}{was}")
+    return f"Columns make {' and '.join(parts)} from nothing, mean and RMS." if parts else ""
+
+
+def _mean_and_rms(r: Residual) -> str:
+    bias, rms = (f"{x:.2g}" if abs(x) < 100.0 else f"{x:.0f}" for x in (r.bias, r.rms))
+    return f"{bias} ± {rms}"
 
 
 def _skill(result: OfflineResult, metrics: Metrics) -> str:

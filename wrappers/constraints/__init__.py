@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint
+from climlink.wrappers.constraints.closure import EnergyClosure, WaterClosure
 from climlink.wrappers.constraints.ranges import InputClip, RangeRelaxation
 from climlink.wrappers.constraints.skill import UnskilledToMean
 from climlink.wrappers.constraints.surface import (
@@ -53,6 +54,8 @@ CONSTRAINTS: dict[str, type[PhysicalConstraint]] = {
         SnowWithinPrecipitation,
         Night,
         NetShortwaveClosure,
+        WaterClosure,
+        EnergyClosure,
     )
 }
 """Every constraint by its name in the manifest, in the order of application."""

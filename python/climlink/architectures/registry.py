@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from climlink.architectures.configuration import ArchitectureConfiguration, resolve
 from climlink.architectures.errors import ArchitectureError
+from climlink.architectures.output_heads import with_heads, without_heads
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape, RowNetwork, RowShape
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.errors import ClimlinkError, near_names, told
@@ -82,14 +83,15 @@ class Architecture:
             raise ArchitectureError(f"{what} cannot be built: {told(error)}") from error
 
     def build_for(self, contract: EmulatorContract, configuration: Mapping[str, Any]) -> Built:
-        """Return a network for a contract's rows, or its columns; ArchitectureError or
-        ContractError if it cannot be made or run.
+        """Return a network for a contract's rows, or its columns, with the ``output_heads`` that
+        stand in the configuration; ArchitectureError or ContractError if it cannot be made or run.
         """
         rows = issubclass(self.network, RowNetwork)
-        network = self.build(configuration, contract.row_shape if rows else contract.network_shape)
+        own, settings, heads = without_heads(contract, configuration)
+        network = self.build(settings, own.row_shape if rows else own.network_shape)
         if self.origin.kind != "built_in":
-            check_network(network, contract)
-        return network
+            check_network(network, own)
+        return with_heads(network, own, heads)
 
 
 _BUILT_IN_MODULES = (

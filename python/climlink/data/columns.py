@@ -22,7 +22,7 @@ from climlink.data.climsim import (
     read_pair,
     stored_variables,
 )
-from climlink.data.derivations import AUXILIARY, DERIVED, Derivation, Given, PlaceAndTime
+from climlink.data.derivations import DERIVED, ON_REQUEST, Derivation, Given, PlaceAndTime
 from climlink.data.errors import DataError
 from climlink.data.grid import Grid, find_grid, read_grid
 from climlink.data.lags import LaggedReader, needs_lags, with_history
@@ -49,7 +49,7 @@ def source_names(names: Iterable[str], stored: Iterable[Variable]) -> tuple[str,
     there = {v.name for v in stored}
     wanted = tuple(names)
     possible = there.union(derivable(stored))
-    possible |= {n for n, d in AUXILIARY.items() if there.issuperset(d.needs)}
+    possible |= {n for n, d in ON_REQUEST.items() if there.issuperset(d.needs)}
     impossible = [n for n in wanted if n not in possible]
     if impossible:
         raise DataError(
@@ -62,7 +62,7 @@ def source_names(names: Iterable[str], stored: Iterable[Variable]) -> tuple[str,
 
 
 def _derivation(name: str) -> Derivation:
-    return AUXILIARY[name] if name in AUXILIARY else DERIVED[name]
+    return ON_REQUEST[name] if name in ON_REQUEST else DERIVED[name]
 
 
 def derive(
@@ -74,7 +74,7 @@ def derive(
     """Return the named variables: stored ones as they are, derived ones in float64.
 
     Profiles [row, level], scalars [row]; DataError for one that needs pressure without ``hybrid``,
-    and for an auxiliary target without ``where`` or of unknown place or time.
+    and for what is computed on request without ``where`` or of unknown place or time.
     """
     columns: dict[str, NDArray[np.floating]] = {}
     for name in names:

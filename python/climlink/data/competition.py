@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from climlink.data.derivations import DERIVED
+from climlink.data.derivations import DERIVED, ON_REQUEST
 from climlink.data.errors import DataError
 from climlink.wrappers.variable_sets import VariableSet, variable_set
 
@@ -30,19 +30,28 @@ Weights = Mapping[str, NDArray[np.float64]]
 
 def counted(outputs: VariableSet, weights: Weights | None = None) -> NDArray[np.bool_]:
     """Return which values of some outputs count, [width]: those whose weight is not 0; a sum of
-    targets, such as ptend_qn, counts where one of them does.
+    targets, such as ptend_qn, counts where one of them does. What no host receives (toa_net) counts
+    too: the score does not ask for it.
 
     DataError for outputs that the competition does not know.
     """
     targets = variable_set(TARGET_SET)
     parts = {v.name: _targets_of(v.name) for v in outputs.variables}
-    strange = [n for n, needs in parts.items() if any(t not in targets for t in needs)]
+    unseen = {n: outputs.width_of(n) for n in parts if n in ON_REQUEST}
+    strange = [
+        n for n, needs in parts.items() if n not in unseen and any(t not in targets for t in needs)
+    ]
     if strange or outputs.level_count != LEVEL_COUNT:
         raise DataError(
             f"the competition's score is of the {TARGET_SET} targets on {LEVEL_COUNT} levels; got "
             f"{', '.join(strange) or outputs.name} on {outputs.level_count} levels"
         )
-    whole = (np.any([_counts(t, weights) for t in needs], axis=0) for needs in parts.values())
+    whole = (
+        np.ones(unseen[n], dtype=bool)
+        if n in unseen
+        else np.any([_counts(t, weights) for t in needs], axis=0)
+        for n, needs in parts.items()
+    )
     return np.concatenate([np.zeros(0, dtype=bool), *whole])
 
 

@@ -1,5 +1,6 @@
-"""What is computed from named columns: derived inputs and outputs, and auxiliary targets, which a
-network may learn to predict besides its outputs (docs/losses.md).
+"""What is computed from named columns: derived inputs and outputs, auxiliary targets, which a
+network may learn to predict besides its outputs (docs/losses.md), and the net radiation at the top
+that closes a column's energy (docs/closure.md).
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from climlink.data.grid import midpoint_pressure
 from climlink.data.stamp import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climlink.wrappers import thermodynamics
 from climlink.wrappers.auxiliary import STATE_CLASS, STATE_CLASSES
-from climlink.wrappers.vertical import HybridCoordinate
+from climlink.wrappers.column_budgets import (
+    ENERGY_OUTPUTS,
+    ENERGY_STATE,
+    TOA_NET,
+    implied_toa_net,
+    layer_mass,
+)
+from climlink.wrappers.vertical import HybridCoordinate, PressureLevels
 
 Columns = dict[str, NDArray[np.float64]]
 """Named columns: profiles [row, level], scalars [row]."""
@@ -55,12 +63,20 @@ class Given:
 
     def pressure(self, name: str) -> NDArray[np.float64]:
         """Return the pressure of the levels [row, level] in Pa; DataError says what needs it."""
+        return midpoint_pressure(self._grid(name), self.columns["state_ps"])
+
+    def mass(self, name: str) -> torch.Tensor:
+        """Return dp/g of the layers [row, level] in kg/m2; DataError says what needs it."""
+        levels = PressureLevels(self._grid(name))
+        return layer_mass(levels.interfaces(torch.from_numpy(self.columns["state_ps"])))
+
+    def _grid(self, name: str) -> HybridCoordinate:
         if self.hybrid is None:
             raise DataError(
                 f"{name} needs the pressure of the levels, and no vertical grid is known: "
                 "prepare the table again with --grid GRID, the grid file of these data"
             )
-        return midpoint_pressure(self.hybrid, self.columns["state_ps"])
+        return self.hybrid
 
     def place_and_time(self, name: str) -> PlaceAndTime:
         """Return time step, place and time; DataError where the source does not say them."""
@@ -97,6 +113,13 @@ def _humidity_tendency(given: Given) -> NDArray[np.float64]:
     before = _humidity(c["state_t"], c["state_q0001"], pressure)
     t, q = (c[f"state_{n}"] + step * c[f"ptend_{n}"] for n in ("t", "q0001"))
     return (_humidity(t, q, pressure) - before) / step
+
+
+def _toa_net(given: Given) -> NDArray[np.float64]:
+    """Return the net radiation at the top [row] in W/m2 that closes the energy of the columns."""
+    step, rows = given.place_and_time(TOA_NET).time_step_s, len(given.columns["state_ps"])
+    fields = {n: torch.from_numpy(c).reshape(rows, -1) for n, c in given.columns.items()}
+    return implied_toa_net(fields, fields, given.mass(TOA_NET), step)[:, 0].numpy()
 
 
 def _sum(first: str, second: str) -> Derivation:
@@ -163,7 +186,8 @@ def _cosine(name: str, angle: Angle) -> Derivation:
     return Derivation((), lambda g: np.cos(angle(g.place_and_time(name))))
 
 
-AUXILIARY: dict[str, Derivation] = {
+ON_REQUEST: dict[str, Derivation] = {
+    TOA_NET: Derivation((*ENERGY_OUTPUTS, *ENERGY_STATE, "state_ps"), _toa_net, True),
     "aux_slat": _sine("aux_slat", _latitude),
     "aux_clat": _cosine("aux_clat", _latitude),
     "aux_slon": _sine("aux_slon", _longitude),
@@ -177,4 +201,6 @@ AUXILIARY: dict[str, Derivation] = {
     ),
     **{f"{STATE_CLASS}_{k}": _in_class(k) for k in range(1, len(STATE_CLASSES) + 1)},
 }
-"""Variables of auxiliary targets, by name: computed only where they are asked for."""
+"""What is computed only where it is asked for, by name: variables of auxiliary targets, and the net
+radiation at the top.
+"""

@@ -17,6 +17,7 @@ from climlink.packages.scripting import scripted
 from climlink.training.augment import Augmentation
 from climlink.training.auxiliary import require_auxiliary, with_auxiliary
 from climlink.training.checkpoint import CheckpointRecord, Progress
+from climlink.training.closure import require_closed_columns
 from climlink.training.column_data import ColumnData, StageData
 from climlink.training.config import TrainingConfig
 from climlink.training.data import Encoder, HostOutputs, host_outputs
@@ -98,7 +99,7 @@ def assemble(config: TrainingConfig) -> Parts:
     contract = contract.model_copy(update={"constraints": entries})
     _require_variables(store, contract)
     architecture = config.architecture.find()
-    network = architecture.build_for(contract, config.architecture.configuration)
+    network = architecture.build_for(contract, config.network_configuration)
     emulator = WrappedEmulator(contract, network)
     if architecture.origin.kind != "built_in":
         scripted(emulator)  # now, not at export, after hours of training
@@ -111,7 +112,7 @@ def assemble(config: TrainingConfig) -> Parts:
         contract=contract,
         architecture=architecture.name,
         architecture_origin=architecture.origin,
-        architecture_configuration=config.architecture.configuration,
+        architecture_configuration=config.network_configuration,
         seed=config.seed,
         data_digest=store.digest,
         statistics_digest=statistics.digest,
@@ -162,6 +163,7 @@ def _require_variables(store: ColumnStore, contract: EmulatorContract) -> None:
             cannot = f"{store.path} cannot serve {what} {variables.name!r}"
             raise TrainingError(f"{cannot}: {error}") from error
     require_auxiliary(store, contract)
+    require_closed_columns(store, contract)
 
 
 def _statistics(

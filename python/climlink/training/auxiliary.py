@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from climlink.data.derivations import ON_REQUEST
 from climlink.data.errors import DataError, StoreError
 from climlink.data.moments import Moments
 from climlink.data.store import ColumnStore
@@ -32,13 +33,13 @@ def require_auxiliary(store: ColumnStore, contract: EmulatorContract) -> None:
 def with_auxiliary(
     statistics: Statistics, store: ColumnStore, contract: EmulatorContract
 ) -> Statistics:
-    """Return statistics that cover the auxiliary outputs that have a scale, measured on the
-    training split.
+    """Return statistics that cover the network outputs that have a scale and are computed on
+    request only, measured on the training split.
     """
     wanted = [
         v
-        for v in contract.network_outputs.of_role("auxiliary").variables
-        if v.units != "1" and v.name not in statistics.variables
+        for v in contract.network_outputs.of_role("value", "auxiliary").variables
+        if v.name in ON_REQUEST and v.units != "1" and v.name not in statistics.variables
     ]
     if not wanted:
         return statistics

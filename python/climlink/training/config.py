@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from climlink.architectures.output_heads import HEADS
 from climlink.config import ConfigError, merged
 from climlink.training.architecture_config import ArchitectureConfig
+from climlink.training.closure_config import ClosureConfig
 from climlink.training.data_config import FurtherStore, ValidationConfig, problems_of_mix
 from climlink.training.loss_config import Problem
 from climlink.training.optimizer_config import PLATEAU
@@ -73,6 +75,9 @@ class TrainingConfig(StageSettings):
     )
     without_constraints: list[str] = Field(
         default_factory=list, description="names of constraints to leave out of the sequence"
+    )
+    closure: ClosureConfig | None = Field(
+        default=None, description="let every column close in water and energy; null: not"
     )
     from_recipe: str | None = Field(
         default=None, description="the recipe that was merged beneath these settings"
@@ -170,6 +175,9 @@ class TrainingConfig(StageSettings):
         if both:
             wrong = f"{', '.join(both)} stand in output_set {outputs.name!r} too"
             yield ("input_set",), f"{wrong}: the truth would be an input"
+        if self.closure is not None:
+            yield from self.closure.problems(network_outputs.names, self.constraints)
+            network_outputs = self.closure.network_outputs(network_outputs)
         try:
             with_targets(network_outputs, self.auxiliary)
         except ContractError as error:
@@ -285,8 +293,10 @@ class TrainingConfig(StageSettings):
 
     @property
     def every_constraint(self) -> list[ConstraintEntry]:
-        """The sequence with more constraints and without some."""
-        return changed_entries(self.constraints, self.more_constraints, self.without_constraints)
+        """The sequence with further constraints and closures, without some."""
+        closures = [] if self.closure is None else self.closure.constraints
+        added = [*self.more_constraints, *closures]
+        return changed_entries(self.constraints, added, self.without_constraints)
 
     def contract(self, hybrid: HybridCoordinate, time_step_s: float) -> EmulatorContract:
         """Return the contract of the emulator on a vertical grid, with a time step in seconds."""
@@ -294,6 +304,8 @@ class TrainingConfig(StageSettings):
         levels = hybrid.level_count
         sets = (catalogue.variable_set(getattr(self, key), levels) for key in _SETS)
         inputs, outputs, network_inputs, network_outputs = sets
+        if self.closure is not None:
+            network_outputs = self.closure.network_outputs(network_outputs)
         return EmulatorContract.of(
             inputs=inputs,
             outputs=outputs,
@@ -305,6 +317,12 @@ class TrainingConfig(StageSettings):
             normalization=self.normalization,
             constraints=self.every_constraint,
         )
+
+    @property
+    def network_configuration(self) -> dict[str, Any]:
+        """Configuration of the network, with the heads beside it."""
+        heads = {} if self.closure is None else self.closure.heads
+        return {**self.architecture.configuration, **({HEADS: heads} if heads else {})}
 
     def resolved(self) -> TrainingConfig:
         """Return the configuration with presets, and what stages leave out, replaced by explicit

@@ -15,6 +15,7 @@ from climlink.data.errors import DataError, StoreError
 from climlink.data.store import ColumnStore
 from climlink.packages.prediction import Predictor
 from climlink.packages.read import EmulatorPackage
+from climlink.training.closure import require_closed_columns
 from climlink.training.config import TrainingConfig
 from climlink.training.data import Encoder
 from climlink.training.errors import TrainingError
@@ -103,6 +104,8 @@ class FurtherStores:
             store = ColumnStore.open(further.store)
             labels = None if further.labels is None else PackageLabels(further.labels, store)
             _require_alike(name, store, main, labels)
+            if labels is None:
+                require_closed_columns(store, main.contract)
             train = store.indices("train")
             _require_apart(name, store, main.store, train, np.concatenate(tested))
             self.encoders[name] = main.of(store, labels)
