@@ -21,11 +21,8 @@ from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore, StoreConfig
 from climlink.data.synthetic import write_dataset
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.stability.evaluate import (
-    StabilityEvaluation,
-    StabilityOptions,
-    evaluate_stability,
-)
+from climlink.evaluation.stability.evaluate import StabilityEvaluation, evaluate_stability
+from climlink.evaluation.stability.options import StabilityOptions
 from climlink.evaluation.stability.summary import StabilitySummary
 from climlink.evaluation.summary import read_summary
 from climlink.packages.import_wrapper import ImportRequest, import_package
