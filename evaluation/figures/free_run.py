@@ -32,7 +32,13 @@ def free_run_figure(runs: Sequence[FreeRuns], bounds: Bounds, pressure_hpa: Arra
         left.set_title(one.part.title, fontsize=_FONT)
         left.set_xlabel("days", fontsize=_FONT)
         left.set_ylabel("temperature (K)", fontsize=_FONT)
-        left.legend(fontsize=_FONT - 2, frameon=False)
+        left.legend(
+            fontsize=_FONT - 2,
+            frameon=False,
+            ncols=2,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.15),
+        )
         _range(right, bounds, one.part.levels, pressure_hpa)
         right.set_title("extremes by level", fontsize=_FONT)
         right.set_xlabel("temperature (K)", fontsize=_FONT)

@@ -13,6 +13,7 @@ hPa, where radiation alone acts and damps, or the state below. All else is as re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from climlink.data.climsim import Columns
 from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.evaluation.stability.dynamics import TEMPERATURE, Array
+from climlink.evaluation.stability.modes import FIELD_LETTERS
 from climlink.evaluation.stability.records import STATES, Record
 from climlink.evaluation.stability.screen import STRATOSPHERE_HPA
 from climlink.evaluation.stability.semi_online import Moved, Tendencies, replay
@@ -73,7 +75,7 @@ def column_parts(pressure_hpa: Array, fields: Sequence[str]) -> list[Part]:
         Part(PARTS[0], f"T above {STRATOSPHERE_HPA:g} hPa", {TEMPERATURE: above}),
         Part(
             PARTS[1],
-            f"{', '.join(fields)} below {STRATOSPHERE_HPA:g} hPa",
+            f"{', '.join(FIELD_LETTERS[name] for name in fields)} below {STRATOSPHERE_HPA:g} hPa",
             dict.fromkeys(fields, ~above),
         ),
     ]
@@ -173,8 +175,9 @@ class Trace:
         self._departures: list[Array] = []
         self._began: dict[str, NDArray[np.bool_]] = {}
         self._first: Place | None = None
-        self._extreme: Place | None = None
         n = len(part.levels)
+        self._middle, self._farthest = np.zeros(n), -1.0
+        self._extreme = Place(TEMPERATURE, math.nan, 0, 0, 0.0)
         self._low, self._high = np.full(n, np.inf), np.full(n, -np.inf)
 
     def add(self, state: Columns, recorded: Columns) -> None:
@@ -194,11 +197,11 @@ class Trace:
     def _see_extreme(self, t: Array, step: int) -> None:
         """Keep the temperature farthest from the mean of its level at the start."""
         if step == 0:
-            self._middle = np.where(self._part.levels, t.mean(axis=0), 0.0)
-        apart = np.abs(np.nan_to_num(t - self._middle, nan=-1.0, posinf=np.inf, neginf=-np.inf))
-        apart[:, ~self._part.levels] = -1.0
+            self._middle = t.mean(axis=0)
+        # NaN, of levels that rest and of values that are not finite, is nowhere.
+        apart = np.fmax(np.abs(t - self._middle), -1.0)
         column, level = np.unravel_index(int(apart.argmax()), apart.shape)
-        if self._extreme is None or apart[column, level] > self._farthest:
+        if apart[column, level] > self._farthest:
             self._farthest = float(apart[column, level])
             self._extreme = self._place(TEMPERATURE, t, int(column), int(level), step)
 
@@ -234,7 +237,6 @@ class Trace:
 
     def done(self, planned_steps: int, ended: str | None) -> FreeRun:
         """Return what was seen of a run of ``planned_steps``; ``ended`` says why it ended early."""
-        assert self._extreme is not None, "a trace has its first state"
         coldest, hottest, outside = np.array(self._series).T
         departures = np.stack(self._departures)
         squares = np.diff(departures, axis=0) ** 2
@@ -318,16 +320,15 @@ def run_alone(
     """Run held columns with the emulator's tendencies, and with those that stand for the reference
     physics where they are given.
     """
-    runs = []
-    for source in (emulator, reference):
-        if source is None:
-            runs.append(None)
-            continue
+
+    def run(source: Tendencies) -> FreeRun:
         trace = Trace(part, bounds, held.time_step_s)
         one = replay(held, source, inputs, moved=part.moved, observe=trace.add, progress=progress)
-        runs.append(trace.done(held.count - 1, one.ended))
-    assert runs[0] is not None, "the emulator ran"
-    return FreeRuns(KINDS[0], part, runs[0], runs[1], "linear fit of the recorded tendencies")
+        return trace.done(held.count - 1, one.ended)
+
+    beside = None if reference is None else run(reference)
+    fit = "linear fit of the recorded tendencies"
+    return FreeRuns(KINDS[0], part, run(emulator), beside, fit)
 
 
 def run_recorded(
