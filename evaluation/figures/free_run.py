@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from climlink.evaluation.figures.style import pressure_axis
 from climlink.evaluation.stability.dynamics import TEMPERATURE, Array
@@ -65,9 +66,8 @@ def _profiles(axes: Axes, run: FreeRun, line: str, pressure_hpa: Array) -> None:
         axes.plot(shown, pressure_hpa, line, color=colour, linewidth=1.5)
 
 
-def _range(axes: Axes, bounds: Bounds, levels: Array, pressure_hpa: Array) -> None:
+def _range(axes: Axes, bounds: Bounds, moving: NDArray[np.bool_], pressure_hpa: Array) -> None:
     """Shade the training range of temperature on the levels that move."""
-    moving = np.asarray(levels, dtype=bool)
     if TEMPERATURE in bounds:
         low, high = (side[moving] for side in bounds[TEMPERATURE])
         axes.fill_betweenx(pressure_hpa[moving], low, high, color="0.85", zorder=0)
