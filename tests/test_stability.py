@@ -4,9 +4,11 @@ codes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import torch
@@ -15,17 +17,17 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from climlink.cli.main import app
+from climlink.data.climsim import find_pairs
+from climlink.data.grid import find_grid, read_grid
 from climlink.data.prepare import prepare
 from climlink.data.split import Split
 from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore, StoreConfig
+from climlink.data.sun import sun
 from climlink.data.synthetic import write_dataset
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.stability.evaluate import (
-    StabilityEvaluation,
-    StabilityOptions,
-    evaluate_stability,
-)
+from climlink.evaluation.stability.evaluate import StabilityEvaluation, evaluate_stability
+from climlink.evaluation.stability.options import StabilityOptions
 from climlink.evaluation.stability.summary import StabilitySummary
 from climlink.evaluation.summary import read_summary
 from climlink.packages.import_wrapper import ImportRequest, import_package
@@ -191,10 +193,19 @@ def test_consecutive_pairs_are_replayed_and_their_absence_is_told(
         > 0.0
     )
     assert "0008-03-01-00000 to 0008-03-01-03600: 3 step(s)" in done.report.sections[-1].text
+    assert [one.name for one in done.findings.free_runs] == [
+        "recorded.stratosphere",
+        "recorded.troposphere",
+    ]
+    assert done.summary.metrics["free_run.recorded.troposphere.lived_days"] == 3.0 / 72.0
     alone = screen(stable_package, synthetic_store)
     assert alone.summary.metrics["semi_online.steps"] is None
     assert any("no two steps that follow each other" in e for e in alone.summary.excluded)
     assert "no consecutive steps" in alone.report.words
+    # The sun of these columns is a random number.
+    assert alone.findings.free_runs == []
+    assert any("--free-run-sun recorded" in e for e in alone.summary.excluded)
+    assert alone.summary.free_run_call == "not calibrated"
 
 
 def test_stores_that_do_not_fit_are_refused(
@@ -217,6 +228,10 @@ def test_stores_that_do_not_fit_are_refused(
         screen(stable_package, synthetic_store, split="validation")
     with pytest.raises(EvaluationError, match="ensemble must be 1 or more"):
         StabilityOptions(ensemble=0)
+    with pytest.raises(EvaluationError, match="free_run_days must lie between 0"):
+        StabilityOptions(free_run_days=-1.0)
+    with pytest.raises(EvaluationError, match="sun must be clock or recorded, got 'moon'"):
+        StabilityOptions(sun="moon")  # type: ignore[arg-type]
     with pytest.raises(EvaluationError, match="growth limit must not be negative"):
         screen(stable_package, synthetic_store, growth_limit=-1.0)
 
@@ -271,6 +286,80 @@ def test_the_command_writes_a_report_and_fails_on_an_unstable_package_when_asked
         assert numbers["growth"].dims == ("state", "wavelength", "mode")
         assert numbers["growth"].attrs["units"] == "1/day"
         assert numbers["sensitivity"].shape == (368, 557)
+
+
+def sunny_store(folder: Path, stamp: str) -> ColumnStore:
+    """Return a store of six columns whose sun stands where the clock puts it."""
+    source = write_dataset(folder / "sunny", [stamp], n_column=6, level_count=60)
+    grid = read_grid(find_grid(source))
+    seconds = np.full(6, Stamp.parse(stamp).seconds)
+    cosine, sunlight = sun(seconds, grid.latitude, grid.longitude)
+    for pair in find_pairs(source):
+        with netCDF4.Dataset(pair.mli, "r+") as file:
+            file["pbuf_COSZRS"][:], file["pbuf_SOLIN"][:] = cosine, sunlight
+    prepare(source, folder / "sunny.zarr", split=Split(test=(stamp,)))
+    return ColumnStore.open(folder / "sunny.zarr")
+
+
+def test_a_column_that_heats_itself_is_dated_and_judged(
+    make_package, pressure_hpa: np.ndarray, tmp_path: Path
+) -> None:
+    store = sunny_store(tmp_path, "0008-03-01-00000")
+    rate, level = np.full(60, -1.0), int(np.argmin(np.abs(pressure_hpa - 5.0)))
+    rate[level] = 1.5
+    package = make_package("heater", rate)
+    limits = tmp_path / "limits.yaml"
+    limits.write_text(
+        "name: planted\ncalibrated_on: [none]\nwithout_range_policy:\n"
+        "  free_run.alone.stratosphere.lived_days: {below: 5.0}\n",
+        encoding="utf-8",
+    )
+    code, text = run(
+        *("evaluate", "stability", package, "--data", store.path, "-o", tmp_path / "out"),
+        *("--ensemble", 6, "--wavelengths", 3, "--free-run-days", 5, "--free-run-columns", 6),
+        *("--limits", limits, "--fail-on-unstable"),
+    )
+    assert code == 1
+    start = store.read(("state_t",), [0])["state_t"][:, level].astype(np.float64) - 250.0
+    growing = start * (1.0 + 1.5 / 72.0) ** np.arange(361)[:, None]
+    died = int(np.argmax((np.abs(growing) > 150.0).any(axis=1)))
+    assert 0 < died < 360
+    summary = read_summary(tmp_path / "out", StabilitySummary)
+    metrics = summary.metrics
+    # Rows are float32, so a step may fall on the other side of the limit.
+    lived = metrics["free_run.alone.stratosphere.lived_days"]
+    assert lived == pytest.approx(died / 72.0, abs=1.0 / 72.0)
+    assert metrics["free_run.alone.stratosphere.days_in_range"] is None
+    assert metrics["free_run.recorded.stratosphere.lived_days"] is None
+    assert summary.free_run_call == "outside limits"
+    assert summary.limits_sha256 == hashlib.sha256(limits.read_bytes()).hexdigest()
+    assert any(
+        r.startswith("free run: free_run.alone.stratosphere.lived_days") for r in summary.reasons
+    )
+    assert any("training ranges of the state" in e for e in summary.excluded)
+    assert "Left to the emulator alone, without dynamics, T above 100 hPa goes as far as" in text
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"at {pressure_hpa[level]:.2g} hPa on day {lived:.3g}" in page
+    assert (tmp_path / "out" / "figures" / "free_run_alone.png").is_file()
+    table = (tmp_path / "out" / "tables" / "free_runs.csv").read_text(encoding="utf-8")
+    assert len(table.splitlines()) == 4  # stratosphere with its reference, troposphere
+    with xr.open_dataset(tmp_path / "out" / "numbers.nc") as numbers:
+        hottest = numbers["free_hottest_alone_stratosphere"]
+        assert hottest.size == round(lived * 72) + 1
+        assert hottest.attrs["units"] == "K"
+
+
+def test_a_sun_that_is_not_the_clocks_may_be_held(
+    stable_package: Path, synthetic_store: ColumnStore
+) -> None:
+    held = screen(stable_package, synthetic_store, free_run_days=0.25, sun="recorded")
+    assert [one.name for one in held.findings.free_runs] == [
+        "alone.stratosphere",
+        "alone.troposphere",
+    ]
+    assert "the sun stands still" in next(
+        s.text for s in held.report.sections if s.title == "Free runs"
+    )
 
 
 def test_the_command_shows_an_example() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +12,19 @@ import numpy as np
 from climlink.data.store import ColumnStore
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.report import Exclusion, Report
-from climlink.evaluation.stability.dynamics import Friction
-from climlink.evaluation.stability.modes import default_wavelengths
-from climlink.evaluation.stability.records import PairsRecord, Record, StoreRecord, check_lags
-from climlink.evaluation.stability.report import (
-    StabilityFindings,
-    reference_pressure_hpa,
-    stability_report,
-)
-from climlink.evaluation.stability.response import CLOUD, PROGNOSTIC, LinearizedPackage
+from climlink.evaluation.stability.findings import StabilityFindings
+from climlink.evaluation.stability.free_run import free_run_metrics
+from climlink.evaluation.stability.limits import LimitsFile, judge
+from climlink.evaluation.stability.options import StabilityOptions
+from climlink.evaluation.stability.records import check_lags
+from climlink.evaluation.stability.report import stability_report
+from climlink.evaluation.stability.response import LinearizedPackage
+from climlink.evaluation.stability.runs import Runs
 from climlink.evaluation.stability.screen import (
     DIFFERENCE_SIZES,
-    Rules,
     StateResult,
     fastest_wave,
     screen_state,
-)
-from climlink.evaluation.stability.semi_online import (
-    Replay,
-    no_tendencies,
-    package_tendencies,
-    replay,
 )
 from climlink.evaluation.stability.sensitivity import Sensitivity, input_spread, sensitivity
 from climlink.evaluation.stability.states import (
@@ -40,6 +32,7 @@ from climlink.evaluation.stability.states import (
     StateGroup,
     given_column,
     read_pool,
+    reference_pressure_hpa,
     state_groups,
 )
 from climlink.evaluation.stability.summary import StabilitySummary
@@ -47,61 +40,6 @@ from climlink.evaluation.summary import Metrics, PackageSummary, finite_or_none
 from climlink.packages.read import EmulatorPackage
 
 Progress = Callable[[int, int, str], None]
-
-VARIANTS = ("emulator", "nudged", "no physics")
-
-
-@dataclass(frozen=True)
-class StabilityOptions:
-    """What ``climlink evaluate stability`` can be told.
-
-    ``ensemble`` columns are averaged about every state; ``columns`` (STAMP:COLUMN of the store)
-    replace the states by latitude and moisture; ``cloud`` perturbs cloud liquid and ice too; growth
-    in 1/day up to ``growth_limit`` is let pass; ``above_hpa`` parts upper from lower levels in the
-    sensitivity; ``pairs`` is a folder of consecutive mli/mlo pairs for the replay (default: the
-    store), of at most ``steps`` steps.
-    """
-
-    split: str = "test"
-    ensemble: int = 48
-    columns: tuple[str, ...] = ()
-    cloud: bool = False
-    friction: Friction = field(default_factory=Friction)
-    shortest_km: float = 300.0
-    longest_km: float = 40000.0
-    wavelengths: int = 25
-    growth_limit: float = 0.1
-    above_hpa: float = 200.0
-    sensitivity_columns: int = 24
-    pairs: Path | None = None
-    grid: Path | None = None
-    steps: int | None = None
-    nudging_hours: float = 6.0
-
-    def __post_init__(self) -> None:
-        least = {
-            "ensemble": self.ensemble,
-            "sensitivity_columns": self.sensitivity_columns,
-            "steps": 1 if self.steps is None else self.steps,
-        }
-        for name, value in least.items():
-            if value < 1:
-                raise EvaluationError(f"{name} must be 1 or more, got {value}")
-        if self.nudging_hours <= 0.0 or self.above_hpa <= 0.0:
-            raise EvaluationError(
-                f"nudging_hours and above_hpa must be above 0, got {self.nudging_hours} and "
-                f"{self.above_hpa}"
-            )
-
-    def rules(self) -> Rules:
-        """Return the rules of the screen."""
-        fields = PROGNOSTIC + (CLOUD if self.cloud else ())
-        return Rules(
-            fields,
-            self.friction,
-            default_wavelengths(self.shortest_km, self.longest_km, self.wavelengths),
-            self.growth_limit,
-        )
 
 
 @dataclass(frozen=True)
@@ -132,23 +70,24 @@ def evaluate_stability(
     options: StabilityOptions | None = None,
     progress: Progress | None = None,
 ) -> StabilityEvaluation:
-    """Screen a package about the states of a store, and replay it on consecutive steps where there
-    are some.
+    """Screen a package about the states of a store, run columns of it freely, and replay it on
+    consecutive steps where there are some.
 
-    ``progress(done, total, note)`` is called as the work goes on. PackageError, StoreError or
-    DataError for files that cannot be read; EvaluationError for a store on other levels, an empty
-    split, or a graph without derivatives.
+    ``progress(done, total, note)`` is called as the work goes on. PackageError, StoreError,
+    DataError or ConfigError for files that cannot be read; EvaluationError for a store on other
+    levels, an empty split, or a graph without derivatives.
     """
     options = options or StabilityOptions()
     rules = options.rules()
+    limits = None if options.limits is None else LimitsFile.read(options.limits)
     opened, linear = ColumnStore.open(store), LinearizedPackage.load(EmulatorPackage.read(package))
     _check(opened, linear)
     pool = read_pool(opened, linear.inputs, options.split)
     pool, groups = _groups(opened, pool, linear, options)
-    record = _record(opened, linear, options)
-    steps = min(len(record.stamps) - 1, options.steps or len(record.stamps))
+    runs = Runs(opened, linear, options)
+    alone = runs.held(pool, groups)
     count = _Counter(
-        len(groups) * (1 + options.wavelengths) + 1 + len(VARIANTS) * max(steps, 0), progress
+        len(groups) * (1 + options.wavelengths) + 1 + runs.steps_to_take(alone), progress
     )
     results = []
     for group in groups:
@@ -169,24 +108,30 @@ def evaluate_stability(
     )
     count()
     count.note = "semi-online replay"
-    replays = _replays(record, linear, options, count)
+    replays = runs.replays(count)
+    count.note = "free runs"
+    free_runs = runs.free_runs(pool, alone, count)
     findings = StabilityFindings(
         package=linear.package,
         store=opened,
-        options=_described(options),
+        options=options.damping(),
         rules=rules,
         results=results,
         sensitivity=moved,
         above_hpa=options.above_hpa,
         replays=replays,
-        record_stamps=record.stamps,
+        free_runs=free_runs,
+        bounds=runs.bounds,
+        range_margin=options.range_margin,
+        sun_moves=options.sun == "clock",
+        record_stamps=runs.record.stamps,
         record_source=str(options.pairs or opened.path),
         nudging_hours=options.nudging_hours,
-        excluded=_excluded(results, moved, record, options),
+        excluded=[*_excluded(results, moved), *runs.excluded()],
     )
-    summary = _summary(findings, options)
+    summary = _summary(findings, options, limits)
     return StabilityEvaluation(
-        summary, stability_report(findings, summary, _command(package, store, options)), findings
+        summary, stability_report(findings, summary, options.command(package, store)), findings
     )
 
 
@@ -217,40 +162,7 @@ def _groups(
     return pool, groups
 
 
-def _record(store: ColumnStore, linear: LinearizedPackage, options: StabilityOptions) -> Record:
-    if options.pairs is None:
-        return StoreRecord.of(store)
-    return PairsRecord(
-        options.pairs, linear.inputs, options.grid, linear.package.manifest.require_time_step()
-    )
-
-
-def _replays(
-    record: Record,
-    linear: LinearizedPackage,
-    options: StabilityOptions,
-    progress: Callable[[], None],
-) -> dict[str, Replay]:
-    """Return the replays by variant; none without two consecutive steps."""
-    if len(record.stamps) < 2:
-        return {}
-    emulator = package_tendencies(linear, record.hybrid)
-    sources = {
-        "emulator": (emulator, None),
-        "nudged": (emulator, 3600.0 * options.nudging_hours),
-        "no physics": (no_tendencies, None),
-    }
-    return {
-        name: replay(
-            record, source, linear.inputs, steps=options.steps, nudging_s=nudging, progress=progress
-        )
-        for name, (source, nudging) in sources.items()
-    }
-
-
-def _excluded(
-    results: list[StateResult], moved: Sensitivity, record: Record, options: StabilityOptions
-) -> list[Exclusion]:
+def _excluded(results: list[StateResult], moved: Sensitivity) -> list[Exclusion]:
     found = [
         Exclusion(
             f"{r.response.left_out} columns of {r.group.title}", "their derivative is not finite"
@@ -264,19 +176,12 @@ def _excluded(
                 f"{moved.left_out} columns of the sensitivity", "their derivative is not finite"
             )
         )
-    if len(record.stamps) < 2:
-        source = options.pairs or "the store"
-        found.append(
-            Exclusion(
-                "semi-online replay",
-                f"{source} holds no two steps that follow each other; give consecutive pairs with "
-                "--pairs",
-            )
-        )
     return found
 
 
-def _summary(findings: StabilityFindings, options: StabilityOptions) -> StabilitySummary:
+def _summary(
+    findings: StabilityFindings, options: StabilityOptions, limits: LimitsFile | None
+) -> StabilitySummary:
     step = findings.package.manifest.require_time_step()
     reasons = [
         f"{r.group.title}: {reason}"
@@ -285,15 +190,24 @@ def _summary(findings: StabilityFindings, options: StabilityOptions) -> Stabilit
     ]
     if findings.replays and findings.replays["emulator"].ended is not None:
         reasons.append(f"semi-online replay: {findings.replays['emulator'].ended}")
+    package, metrics = findings.package, _metrics(findings, step)
+    judgement = judge(
+        None if limits is None else limits.limits, package.manifest, package.digest, metrics
+    )
+    if judgement.call == "outside limits":
+        reasons += [f"free run: {reason}" for reason in judgement.reasons]
     return StabilitySummary(
-        package=PackageSummary.of(findings.package),
+        package=PackageSummary.of(package),
         store=str(findings.store.path),
         store_digest=findings.store.digest,
         split=options.split,
         states=[r.group.name for r in findings.results],
         verdict="unstable" if reasons else "stable",
         reasons=reasons,
-        metrics=_metrics(findings, step),
+        free_run_call=judgement.call,
+        free_run_reasons=judgement.reasons,
+        limits_sha256=None if limits is None else limits.digest,
+        metrics=metrics,
         excluded=[f"{e.what}: {e.why}" for e in findings.excluded],
     )
 
@@ -329,29 +243,4 @@ def _metrics(findings: StabilityFindings, step: float) -> Metrics:
         one = findings.replays.get(variant)
         metrics[f"{prefix}.rmse.T"] = None if one is None else float(one.rmse["state_t"][-1])
         metrics[f"{prefix}.rmse.Q"] = None if one is None else float(one.rmse["state_q0001"][-1])
-    return metrics
-
-
-def _described(options: StabilityOptions) -> str:
-    f = options.friction
-    sponge = (
-        f", a sponge of {f.sponge_per_day:g}/day at the lid that begins at {f.sponge_hpa:g} hPa"
-        if f.sponge_per_day > 0.0
-        else ""
-    )
-    return f"friction {f.rate_per_day:g}/day{sponge}, rigid lid and floor, no rotation"
-
-
-def _command(package: Path, store: Path, options: StabilityOptions) -> str:
-    words = [
-        f"climlink evaluate stability {package} --data {store} --split {options.split} --ensemble "
-        f"{options.ensemble}"
-    ]
-    words += [f"--column {c}" for c in options.columns]
-    words += ["--cloud"] if options.cloud else []
-    words += (
-        [f"--pairs {options.pairs} --nudging-hours {options.nudging_hours:g}"]
-        if options.pairs
-        else []
-    )
-    return " ".join(words)
+    return metrics | free_run_metrics(findings.free_runs)

@@ -1,4 +1,6 @@
-"""Consecutive steps of a recorded run, from a store or from a folder of mli/mlo pairs."""
+"""Consecutive steps: of a recorded run, from a store or from a folder of mli/mlo pairs, and of
+columns that are held.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,16 @@ from climlink.data.grid import find_grid, read_grid
 from climlink.data.lags import LaggedReader, needs_lags, predecessors
 from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore
+from climlink.data.sun import sun
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.stability.dynamics import Array
+from climlink.evaluation.stability.response import tendency_name
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.vertical import HybridCoordinate
 
+COSINE, SUNLIGHT = "pbuf_COSZRS", "pbuf_SOLIN"
+SUN_TOLERANCE = 0.1
+"""Of the cosine: E3SM's is the mean over the coming step, which the moment misses by up to 0.05."""
 STATES = ("state_t", "state_q0001", "state_q0002", "state_q0003", "state_u", "state_v")
 
 
@@ -36,8 +43,8 @@ class Record(Protocol):
     """
 
     @property
-    def stamps(self) -> tuple[Stamp, ...]:
-        """Stamps of the steps, one time step apart."""
+    def count(self) -> int:
+        """Number of states, one time step apart."""
 
     @property
     def hybrid(self) -> HybridCoordinate:
@@ -53,6 +60,14 @@ class Record(Protocol):
 
     def read(self, step: int) -> Columns:
         """Return the columns before the physics of a step, and its tendencies per second."""
+
+
+class DatedRecord(Record, Protocol):
+    """A record whose steps have stamps."""
+
+    @property
+    def stamps(self) -> tuple[Stamp, ...]:
+        """Stamps of the steps."""
 
 
 def longest_run(stamps: Sequence[Stamp], time_step_s: float) -> slice:
@@ -87,6 +102,11 @@ class StoreRecord:
     def stamps(self) -> tuple[Stamp, ...]:
         """Stamps of the steps."""
         return tuple(self.store.stamps[i] for i in self.times)
+
+    @property
+    def count(self) -> int:
+        """Number of times in the run."""
+        return len(self.times)
 
     @property
     def hybrid(self) -> HybridCoordinate:
@@ -145,6 +165,11 @@ class PairsRecord:
         return tuple(p.stamp for p in self._pairs)
 
     @property
+    def count(self) -> int:
+        """Number of pairs in the run."""
+        return len(self._pairs)
+
+    @property
     def hybrid(self) -> HybridCoordinate:
         """The grid file's vertical coordinate."""
         return self._grid.hybrid
@@ -162,6 +187,114 @@ class PairsRecord:
             if self._lagged
             else read_pair(pair, self._grid, self.time_step_s)
         )
+
+
+@dataclass(frozen=True)
+class ColumnsOf:
+    """Some columns of another record, by number."""
+
+    record: Record
+    columns: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """Number of states of the other record."""
+        return self.record.count
+
+    @property
+    def hybrid(self) -> HybridCoordinate:
+        """The other record's vertical coordinate."""
+        return self.record.hybrid
+
+    @property
+    def area(self) -> Array:
+        """Area of the columns."""
+        return np.asarray(self.record.area[self.columns])
+
+    @property
+    def time_step_s(self) -> float:
+        """Time step of the other record."""
+        return self.record.time_step_s
+
+    def read(self, step: int) -> Columns:
+        """Return one step of the columns."""
+        return {n: v[self.columns] for n, v in self.record.read(step).items()}
+
+
+@dataclass(frozen=True)
+class HeldRecord:
+    """``count`` states of columns in which nothing happens: no dynamics, no physics, all inputs as
+    they were at the columns' own times, ``seconds`` [column] since 0000-01-01-00000. With
+    ``sun_moves`` the sun goes on with the clock. Replayed, it is the emulator alone.
+    """
+
+    columns: Columns
+    seconds: NDArray[np.int64]
+    latitude: Array
+    longitude: Array
+    area: Array
+    hybrid: HybridCoordinate
+    time_step_s: float
+    count: int
+    sun_moves: bool
+
+    @classmethod
+    def of(
+        cls, store: ColumnStore, places: NDArray[np.int64], *, count: int, sun_moves: bool
+    ) -> HeldRecord:
+        """Return columns of a store, ``places`` [column, 2] the numbers of their time and column.
+
+        EvaluationError where the sun is to move and that of the store does not stand where the
+        clock puts it.
+        """
+        names = [v.name for v in store.variables]
+        parts: list[Columns] = []
+        order = np.argsort(places[:, 0], kind="stable")
+        places = places[order]
+        for time in np.unique(places[:, 0]):
+            chosen = places[places[:, 0] == time, 1]
+            values = store.read(names, [int(time)])
+            parts.append({n: v[chosen].astype(np.float64) for n, v in values.items()})
+        columns = {n: np.concatenate([part[n] for part in parts]) for n in names}
+        still = {tendency_name(n): np.zeros_like(columns[n]) for n in STATES}
+        made = cls(
+            columns | still,
+            np.array([store.stamps[t].seconds for t in places[:, 0]], dtype=np.int64),
+            store.latitude[places[:, 1]],
+            store.longitude[places[:, 1]],
+            store.area[places[:, 1]],
+            store.hybrid,
+            store.time_step_s,
+            count,
+            sun_moves,
+        )
+        if sun_moves:
+            made._check_sun(store)
+        return made
+
+    def _check_sun(self, store: ColumnStore) -> None:
+        if COSINE not in self.columns:
+            return
+        apart = np.abs(self.read(0)[COSINE] - self.columns[COSINE])
+        worst = int(apart.argmax())
+        if apart[worst] > SUN_TOLERANCE:
+            raise EvaluationError(
+                f"{store.path}: the clock puts the cosine of the sun's zenith angle at "
+                f"{self.read(0)[COSINE][worst]:.3f} where {COSINE} is "
+                f"{self.columns[COSINE][worst]:.3f} (latitude {self.latitude[worst]:.1f}, "
+                f"longitude {self.longitude[worst]:.1f}, "
+                f"{Stamp.from_seconds(int(self.seconds[worst]))}); hold the sun with "
+                "--free-run-sun recorded"
+            )
+
+    def read(self, step: int) -> Columns:
+        """Return the columns, with the sun of the step."""
+        if not self.sun_moves:
+            return self.columns
+        later = self.seconds + round(step * self.time_step_s)
+        cosine, sunlight = sun(later, self.latitude, self.longitude)
+        moved = {COSINE: cosine, SUNLIGHT: sunlight}
+        return self.columns | {n: v for n, v in moved.items() if n in self.columns}
 
 
 def check_lags(store: ColumnStore, inputs: VariableSet) -> None:

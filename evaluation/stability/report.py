@@ -2,71 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import xarray as xr
 
-from climlink.data.stamp import Stamp
-from climlink.data.store import ColumnStore
 from climlink.evaluation.figures.stability import (
     damping_figure,
     mode_figure,
-    replay_figure,
     response_figure,
     sensitivity_figure,
     spectrum_figure,
     wavelength_figure,
 )
-from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
+from climlink.evaluation.report import Picture, Report, Section, Table
 from climlink.evaluation.report.document import Cell
-from climlink.evaluation.stability.dynamics import Array
+from climlink.evaluation.stability.findings import StabilityFindings
+from climlink.evaluation.stability.free_run import FreeRuns
+from climlink.evaluation.stability.report_runs import (
+    free_run_section,
+    free_run_words,
+    replay_section,
+    replay_words,
+)
 from climlink.evaluation.stability.screen import (
     DIFFERENCE_SIZES,
     FAST_M_S,
     KINETIC_SHARE,
     STRATOSPHERE_HPA,
-    Rules,
-    StateResult,
     fastest_wave,
 )
-from climlink.evaluation.stability.semi_online import Replay
-from climlink.evaluation.stability.sensitivity import Sensitivity
 from climlink.evaluation.stability.summary import StabilitySummary
-from climlink.packages.read import EmulatorPackage
 
 _ROUGH = 0.5
-
-
-@dataclass(frozen=True)
-class StabilityFindings:
-    """Everything that the screen computed. ``options`` says in words how waves were damped;
-    ``replays`` is empty without consecutive steps."""
-
-    package: EmulatorPackage
-    store: ColumnStore
-    options: str
-    rules: Rules
-    results: Sequence[StateResult]
-    sensitivity: Sensitivity
-    above_hpa: float
-    replays: dict[str, Replay]
-    record_stamps: tuple[Stamp, ...]
-    record_source: str
-    nudging_hours: float
-    excluded: Sequence[Exclusion]
-
-    @property
-    def time_step_s(self) -> float:
-        """Time step of the package."""
-        return self.package.manifest.require_time_step()
-
-
-def reference_pressure_hpa(store: ColumnStore) -> Array:
-    """Return the pressure of the midpoints over a surface at P0, [level] in hPa."""
-    hybrid = store.hybrid
-    return np.asarray(hybrid.p0_pa / 100.0 * (np.asarray(hybrid.hyam) + np.asarray(hybrid.hybm)))
 
 
 def stability_report(
@@ -74,8 +40,10 @@ def stability_report(
 ) -> Report:
     """Return the report with its figures, tables and numbers."""
     sections = [_states(findings), _waves(findings), _column(findings), _sensitivity(findings)]
+    if findings.free_runs:
+        sections.append(free_run_section(findings, summary))
     if findings.replays:
-        sections.append(_replay(findings))
+        sections.append(replay_section(findings))
     return Report(
         title=f"Stability of {summary.package.name}",
         words=words(findings, summary),
@@ -117,7 +85,7 @@ def words(findings: StabilityFindings, summary: StabilitySummary) -> str:
         f" The screen is linear, has neither rotation nor wind, and perturbs {fields} only: a "
         "stable verdict does not promise a stable run."
     )
-    return first + _replay_words(findings) + last
+    return first + free_run_words(findings, summary) + replay_words(findings) + last
 
 
 def _broken(findings: StabilityFindings) -> str:
@@ -141,27 +109,6 @@ def _broken(findings: StabilityFindings) -> str:
                 f"({state.group.title}{', the fastest' if len(broken) > 1 else ''})."
             )
     return " ".join(sentences)
-
-
-def _replay_words(findings: StabilityFindings) -> str:
-    if not findings.replays:
-        return " There are no consecutive steps to replay."
-    free, none = findings.replays["emulator"], findings.replays["no physics"]
-    if free.ended is not None:
-        return (
-            f" Semi-online, left to itself, it ended after {free.steps} of "
-            f"{len(findings.record_stamps) - 1} steps: {free.ended}."
-        )
-    text = (
-        f" Semi-online, over {free.steps} step{'s' if free.steps > 1 else ''}, its error in T "
-        f"reaches {free.rmse['state_t'][-1]:.3g} K"
-    )
-    beside = (
-        f"{none.rmse['state_t'][-1]:.3g} K"
-        if none.ended is None
-        else f"ended after {none.steps} steps"
-    )
-    return f"{text} (no physics at all: {beside})."
 
 
 def _states(findings: StabilityFindings) -> Section:
@@ -339,48 +286,6 @@ def _sensitivity(findings: StabilityFindings) -> Section:
     )
 
 
-def _replay(findings: StabilityFindings) -> Section:
-    replays = findings.replays
-    stamps = findings.record_stamps
-    pressure = reference_pressure_hpa(findings.store)
-    table = Table(
-        "semi_online",
-        "Errors at the end of the replay",
-        {
-            "replay": list(replays),
-            "steps": [one.steps for one in replays.values()],
-            "hours": [float(one.hours[-1]) for one in replays.values()],
-            "RMSE of T": [float(one.rmse["state_t"][-1]) for one in replays.values()],
-            "RMSE of q": [1e3 * float(one.rmse["state_q0001"][-1]) for one in replays.values()],
-            "RMSE of u": [float(one.rmse["state_u"][-1]) for one in replays.values()],
-            "water set to zero": [one.clipped for one in replays.values()],
-            "ended early": [one.ended or "no" for one in replays.values()],
-        },
-        {
-            "hours": "h",
-            "RMSE of T": "K",
-            "RMSE of q": "g/kg",
-            "RMSE of u": "m/s",
-            "water set to zero": "values",
-        },
-    )
-    text = (
-        f"{len(stamps)} consecutive recorded states, {stamps[0]} to {stamps[-1]}: "
-        f"{len(stamps) - 1} step(s) to take. The state is advanced with the emulator's tendencies "
-        "and the dynamics of the record, so nothing feeds back through dynamics. The nudged "
-        f"replay is drawn to the record with a time scale of {findings.nudging_hours:g} hours."
-    )
-    caption = (
-        "Mass-weighted error of the replayed state against the record, and the error by level."
-    )
-    return Section(
-        "Semi-online replay",
-        text,
-        [Picture("semi_online_error", replay_figure(replays, pressure), caption)],
-        [table],
-    )
-
-
 def _numbers(findings: StabilityFindings) -> xr.Dataset:
     results, found = findings.results, findings.sensitivity
     wave = ("state", "wavelength", "mode")
@@ -423,9 +328,29 @@ def _numbers(findings: StabilityFindings) -> xr.Dataset:
             "wavelength": ("wavelength", results[0].spectrum.wavelength_km, {"units": "km"}),
         },
     )
+    for run in findings.free_runs:
+        _add_free_run(data, run)
     for variant, one in findings.replays.items():
         suffix = variant.replace(" ", "_")
         for name, values in one.rmse.items():
             units = {"state_t": "K", "state_u": "m/s", "state_v": "m/s"}.get(name, "kg/kg")
             data[f"rmse_{name}_{suffix}"] = ((f"step_{suffix}",), values, {"units": units})
     return data
+
+
+def _add_free_run(data: xr.Dataset, run: FreeRuns) -> None:
+    """Add the series and profiles of free runs to the numbers."""
+    name = run.name.replace(".", "_")
+    for suffix, one in (("", run.emulator), ("_reference", run.reference)):
+        if one is None:
+            continue
+        step, day = f"free_step_{name}{suffix}", f"free_day_{name}{suffix}"
+        for what, values, units in (
+            ("hottest", one.hottest, "K"),
+            ("coldest", one.coldest, "K"),
+            ("outside_share", one.outside, "1"),
+        ):
+            data[f"free_{what}_{name}{suffix}"] = ((step,), values, {"units": units})
+        data[f"free_daily_change_{name}{suffix}"] = ((day, "level"), one.change, {"units": "K"})
+        for what, values in (("high", one.high), ("low", one.low)):
+            data[f"free_{what}_{name}{suffix}"] = (("level",), values, {"units": "K"})

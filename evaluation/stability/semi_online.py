@@ -13,16 +13,20 @@ fluxes, gases) is as recorded, so nothing feeds back through dynamics: errors gr
 and the column alone. With true tendencies the error is round-off. Water below zero is set to zero,
 as hosts do, and counted.
 
+Only some fields on some levels may be moved; all others then are as recorded. Of a record without
+dynamics, in which nothing moves, that is a run of the emulator alone (``free_run``).
+
 Inputs of earlier steps come from the replayed states themselves from the third step on, and from
 the record before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from climlink.data.climsim import Columns
 from climlink.data.columns import derive, pack_inputs
@@ -36,6 +40,9 @@ from climlink.wrappers.vertical import HybridCoordinate
 
 Tendencies = Callable[[Columns], Columns]
 """From named columns before the physics to tendencies per second of every state variable."""
+
+Moved = Mapping[str, NDArray[np.bool_]]
+"""By state variable, the levels on which a replay moves it, [level]; one not named is not moved."""
 
 TEMPERATURE_RANGE_K = (100.0, 400.0)
 """A replay ends where temperature leaves this range; the embedded model ends there too."""
@@ -86,25 +93,30 @@ def replay(
     *,
     steps: int | None = None,
     nudging_s: float | None = None,
+    moved: Moved | None = None,
+    observe: Callable[[Columns, Columns], None] | None = None,
     progress: Callable[[], None] | None = None,
 ) -> Replay:
     """Replay a record with tendencies of any source, for ``steps`` steps or all that there are,
     with a nudging time scale or none.
 
-    EvaluationError for a record without two consecutive steps and for a time scale that is not
-    positive.
+    ``moved`` says what moves (default: all); ``observe(state, recorded)`` is called with the first
+    state and after every step, the one that ends the replay included. EvaluationError for a record
+    without two consecutive steps and for a time scale that is not positive.
     """
-    if len(record.stamps) < 2:
+    if record.count < 2:
         raise EvaluationError("a replay needs two consecutive recorded steps; there are none")
     if nudging_s is not None and nudging_s <= 0.0:
         raise EvaluationError(f"the nudging time scale must be above 0 s, got {nudging_s}")
     dt = record.time_step_s
     pull = 0.0 if nudging_s is None else dt / nudging_s
-    last = len(record.stamps) - 1 if steps is None else min(steps, len(record.stamps) - 1)
+    last = record.count - 1 if steps is None else min(steps, record.count - 1)
     lagged = needs_lags(inputs.names, inputs.level_count)
     now = record.read(0)
     state = {name: now[name].copy() for name in STATES}
     errors = [_errors(state, now, record)]
+    if observe is not None:
+        observe(state, now)
     history: list[tuple[Columns, Columns]] = []
     ended, clipped = None, 0
     for step in range(last):
@@ -117,9 +129,12 @@ def replay(
         following = record.read(step + 1)
         for name in STATES:
             dynamics = (following[name] - now[name]) / dt - now[tendency_name(name)]
-            state[name] = (after[name] + dt * dynamics + pull * following[name]) / (1.0 + pull)
+            free = (after[name] + dt * dynamics + pull * following[name]) / (1.0 + pull)
+            state[name] = free if moved is None else _where_moved(moved, name, free, following)
         clipped += _clip(state)
         now = following
+        if observe is not None:
+            observe(state, now)
         ended = _unphysical(state, record, step + 1)
         if ended is not None:
             break
@@ -127,6 +142,12 @@ def replay(
         if progress is not None:
             progress()
     return _replay(errors, dt, ended, clipped)
+
+
+def _where_moved(
+    moved: Moved, name: str, free: NDArray[np.float64], recorded: Columns
+) -> NDArray[np.float64]:
+    return np.where(moved[name], free, recorded[name]) if name in moved else recorded[name]
 
 
 def _clip(state: Columns) -> int:

@@ -28,14 +28,15 @@ _PROFILES = (TEMPERATURE, HUMIDITY, *CLOUD)
 @dataclass(frozen=True)
 class Pool:
     """Columns drawn from a store: host rows [row, n_input], profiles {name: [row, level]}, surface
-    pressure in Pa, latitude in degrees and column water in kg/m2 [row]; ``times`` of the store were
-    read."""
+    pressure in Pa, latitude in degrees and column water in kg/m2 [row], and ``places`` [row, 2],
+    the numbers of their time and column in the store; ``times`` of the store were read."""
 
     rows: Rows
     profiles: dict[str, Array]
     surface_pressure: Array
     latitude: Array
     water: Array
+    places: NDArray[np.int64]
     times: int
 
     def spread(self, fields: Sequence[str]) -> Array:
@@ -52,6 +53,12 @@ class StateGroup:
     name: str
     title: str
     members: NDArray[np.int64]
+
+
+def reference_pressure_hpa(store: ColumnStore) -> Array:
+    """Return the pressure of the midpoints over a surface at P0, [level] in hPa."""
+    hybrid = store.hybrid
+    return np.asarray(hybrid.p0_pa / 100.0 * (np.asarray(hybrid.hyam) + np.asarray(hybrid.hybm)))
 
 
 def read_pool(store: ColumnStore, inputs: VariableSet, split: str, *, seed: int = 0) -> Pool:
@@ -76,20 +83,22 @@ def read_pool(store: ColumnStore, inputs: VariableSet, split: str, *, seed: int 
     )
     rng = np.random.default_rng(seed)
     kept = min(store.n_column, max(1, POOL_ROWS // len(chosen)))
-    rows, profiles, pressure, latitude = [], [], [], []
+    rows, profiles, pressure, places = [], [], [], []
     for time in chosen:
         columns = np.sort(rng.permutation(store.n_column)[:kept])
         values = store.read((*_PROFILES, "state_ps"), [int(time)])
         rows.append(store.pack(inputs, [int(time)])[columns])
         profiles.append({n: values[n][columns].astype(np.float64) for n in _PROFILES})
         pressure.append(values["state_ps"][columns].astype(np.float64))
-        latitude.append(store.latitude[columns])
+        places.append(np.stack([np.full_like(columns, time), columns], axis=1))
     joined = {n: np.concatenate([p[n] for p in profiles]) for n in _PROFILES}
     ps = np.concatenate(pressure)
     hybrid = store.hybrid
     dp = layer_thickness(np.asarray(hybrid.hyai), np.asarray(hybrid.hybi), hybrid.p0_pa, ps).T
     water = (joined[HUMIDITY] * dp).sum(axis=1) / GRAVITY
-    return Pool(np.concatenate(rows), joined, ps, np.concatenate(latitude), water, len(chosen))
+    where = np.concatenate(places)
+    latitude = store.latitude[where[:, 1]]
+    return Pool(np.concatenate(rows), joined, ps, latitude, water, where, len(chosen))
 
 
 def state_groups(pool: Pool, size: int, *, seed: int = 0) -> list[StateGroup]:
@@ -163,6 +172,7 @@ def given_column(
         surface_pressure=np.concatenate([pool.surface_pressure, ps]),
         latitude=np.concatenate([pool.latitude, store.latitude[index : index + 1]]),
         water=np.concatenate([pool.water, (one[HUMIDITY] * dp).sum(axis=1) / GRAVITY]),
+        places=np.concatenate([pool.places, [[time[0], index]]]),
         times=pool.times,
     )
     members = np.concatenate([[len(pool.rows)], np.argsort(distance)[: size - 1]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,6 +59,21 @@ def stability(
     nudging_hours: Annotated[
         float, typer.Option(help="time scale of the nudged replay, hours")
     ] = 6.0,
+    free_run_days: Annotated[
+        float, typer.Option(help="length of the free runs of the emulator alone; 0: no free runs")
+    ] = 30.0,
+    free_run_columns: Annotated[int, typer.Option(help="columns of every state in free runs")] = 8,
+    free_run_sun: Annotated[
+        Literal["clock", "recorded"],
+        typer.Option(help="sun of the emulator alone: clock moves it, recorded leaves it as it is"),
+    ] = "clock",
+    range_margin: Annotated[
+        float,
+        typer.Option(help="how far outside the training range counts, in parts of its width"),
+    ] = 0.1,
+    limits: Annotated[
+        Path | None, typer.Option(help="YAML file of frozen limits that judge the free runs")
+    ] = None,
     fail_on_unstable: Annotated[
         bool, typer.Option("--fail-on-unstable", help="exit code 1 if the verdict is unstable")
     ] = False,
@@ -66,18 +81,21 @@ def stability(
         bool, typer.Option("--json", help="print the summary as JSON and nothing else")
     ] = False,
 ) -> None:
-    """Screen a package: growing gravity waves, columns that do not damp, inputs it leans on, and a
-    replay on recorded dynamics.
+    """Screen a package: growing gravity waves, columns that do not damp, inputs it leans on,
+    columns that it moves by itself, and a replay on recorded dynamics.
 
     Example: `climlink evaluate stability wrap_model.pt --data climsim.zarr -o stability`
 
     Example: `climlink evaluate stability wrap_model.pt --data climsim.zarr --pairs run/pairs
     --fail-on-unstable`
+
+    Example: `climlink evaluate stability wrap_model.pt --data climsim.zarr --limits limits.yaml`
     """
     from climlink.data.files import require_writable
     from climlink.evaluation.report import write_report
     from climlink.evaluation.stability.dynamics import Friction
-    from climlink.evaluation.stability.evaluate import StabilityOptions, evaluate_stability
+    from climlink.evaluation.stability.evaluate import evaluate_stability
+    from climlink.evaluation.stability.options import StabilityOptions
 
     options = StabilityOptions(
         split=split,
@@ -94,6 +112,11 @@ def stability(
         grid=grid,
         steps=steps,
         nudging_hours=nudging_hours,
+        free_run_days=free_run_days,
+        free_run_columns=free_run_columns,
+        sun=free_run_sun,
+        range_margin=range_margin,
+        limits=limits,
     )
     require_writable(folder)
     with progress_bar("stability", hidden=as_json) as bar:
