@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from climlink.cli.console import output, print_json, progress_bar
+from climlink.cli.evaluate.axis import PressureAxis
 
 
 def register(app: typer.Typer) -> None:
@@ -62,6 +63,7 @@ def stability(
     fail_on_unstable: Annotated[
         bool, typer.Option("--fail-on-unstable", help="exit code 1 if the verdict is unstable")
     ] = False,
+    pressure_axis: PressureAxis = "log",
     as_json: Annotated[
         bool, typer.Option("--json", help="print the summary as JSON and nothing else")
     ] = False,
@@ -75,6 +77,7 @@ def stability(
     --fail-on-unstable`
     """
     from climlink.data.files import require_writable
+    from climlink.evaluation.figures.style import pressure_scale
     from climlink.evaluation.report import write_report
     from climlink.evaluation.stability.dynamics import Friction
     from climlink.evaluation.stability.evaluate import StabilityOptions, evaluate_stability
@@ -96,7 +99,7 @@ def stability(
         nudging_hours=nudging_hours,
     )
     require_writable(folder)
-    with progress_bar("stability", hidden=as_json) as bar:
+    with progress_bar("stability", hidden=as_json) as bar, pressure_scale(pressure_axis):
         done = evaluate_stability(package, data, options=options, progress=bar)
     page = write_report(done.report, folder)
     if as_json:
