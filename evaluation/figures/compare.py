@@ -190,7 +190,7 @@ def survival_figure(comparison: Comparison) -> Figure:
     """
     kinds = [by for by in _BY if any(g.by == by for g in comparison.groups)]
     figure = Figure(figsize=(WIDTH_IN, 3.4 * len(kinds) + 0.3), layout="constrained")
-    panels = figure.subplots(len(kinds), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    panels = figure.subplots(len(kinds), 1, sharey=True, squeeze=False)[:, 0]
     for axes, by in zip(panels, kinds, strict=True):
         _survival_panel(axes, [g for g in comparison.groups if g.by == by])
         axes.set_title(_BY[by])

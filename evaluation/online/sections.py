@@ -221,7 +221,7 @@ def _growth_table(numbers: xr.Dataset, prefix: str, name: str) -> Table:
         columns[str(pair)] = [float(v) * shown.scale for v in series.sel(pair=pair).values[rows]]
     spread = numbers.get(f"{prefix}_saturated_{name}")
     if spread is not None:
-        columns["independent states"] = [float(spread) * shown.scale] * len(rows)
+        columns["independent states"] = [float(spread) * shown.scale for _ in rows]
     units = {c: shown.units for c in columns if c != "day"}
     title = f"RMSE of {prefix} means of {shown.label}"
     return Table(f"growth_{prefix}_{name.lower()}", title, columns, units)

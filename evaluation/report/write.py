@@ -99,7 +99,8 @@ def readable_width(figure: Figure) -> int:
     texts = [
         text.get_fontsize()
         for text in figure.findobj(Text)
-        if text.get_visible()
+        if isinstance(text, Text)
+        and text.get_visible()
         and text.get_text().strip()
         and (text.axes is None or text.axes.get_visible())
     ]
