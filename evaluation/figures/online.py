@@ -36,7 +36,7 @@ LINES: dict[str, dict[str, Any]] = {
     PERSISTENCE: {"color": "#4d7c0f", "linewidth": 1.2, "linestyle": "-.", "label": "persistence"},
     RUN: {"color": "#c2410c", "linewidth": 1.6, "label": "run"},
 }
-SATURATED = {"color": "0.55", "linewidth": 1.0, "label": "independent states"}
+SATURATED: dict[str, Any] = {"color": "0.55", "linewidth": 1.0, "label": "independent states"}
 """How each member is drawn, in every figure."""
 _TITLE_CHARACTERS = 30
 """What fits over a panel of half the width."""

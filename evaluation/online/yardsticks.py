@@ -143,9 +143,10 @@ def independent_pairs(
             if j < len(stream.middle) and stream.middle[j] - stream.middle[k] < FAR_APART_D + 1.0
         ]
         between = f"states of the reference {FAR_APART_D:g} days apart"
-    number = min(_MOST_PAIRS, len(pairs))
-    kept = np.unique(np.linspace(0, len(pairs) - 1, number).round().astype(int)) if number else []
-    return [pairs[k] for k in kept], between
+    if len(pairs) > _MOST_PAIRS:
+        kept = np.linspace(0, len(pairs) - 1, _MOST_PAIRS).round().astype(int)
+        pairs = [pairs[k] for k in kept]
+    return pairs, between
 
 
 def _date(stream: Stream, record: int) -> tuple[int, ...]:

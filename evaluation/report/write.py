@@ -97,7 +97,7 @@ def readable_width(figure: Figure) -> int:
     The page shows it no narrower: on a phone a wider figure is scrolled.
     """
     texts = [
-        text.get_fontsize()
+        float(text.get_fontsize())
         for text in figure.findobj(Text)
         if isinstance(text, Text)
         and text.get_visible()
