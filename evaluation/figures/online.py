@@ -303,7 +303,7 @@ def survival_figure(
     """Draw the probability to live longer than a day, as steps with the interval shaded, and that
     to have skill for longer.
     """
-    figure = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 3.7), layout="constrained")
     axes = figure.subplots()
     axes.step(
         curve.days,
@@ -336,7 +336,7 @@ def survival_figure(
     axes.set_xlabel("day")
     axes.set_ylabel("share of members alive")
     axes.grid(True, color="0.9", linewidth=0.6)
-    axes.legend(frameon=False, loc="lower left")
+    figure.legend(loc="outside lower center", frameon=False, ncols=2)
     return figure
 
 
