@@ -61,8 +61,8 @@ def _skill(comparison: Comparison, summary: CompareSummary) -> Section:
     picture = Picture(
         "skill",
         skill_figure(comparison, summary.twin_error),
-        f"Left: {summary.online_metric} of every run against the offline number of its package; "
-        "open circles ended early and are over fewer days, crosses have no error. Right: mean rank "
+        f"Above: {summary.online_metric} of every run against the offline number of its package; "
+        "open circles ended early and are over fewer days, crosses have no error. Below: mean rank "
         "of the members of a package, with every run that ended early behind every survivor.",
     )
     return Section("Would the offline number have told?", text, [picture], [_agreements(summary)])
@@ -259,6 +259,7 @@ def _members(summary: CompareSummary) -> Section:
             "days": [m.days for _, m in rows],
             summary.online_metric: [m.error for _, m in rows],
             "over days": [m.compared_days for _, m in rows],
+            "last error over climatology's": [m.relative_error for _, m in rows],
             "rank": [m.rank for _, m in rows],
             "ended": [m.ended for _, m in rows],
         },

@@ -101,6 +101,7 @@ def _member(member: MemberResult, rank: float, metric: str) -> ComparedMember:
         days=s.days,
         ended=s.ended,
         error=error_of(member, metric),
+        relative_error=s.metrics.get(f"relative_error.{metric.rpartition('.')[2]}"),
         compared_days=s.compared_days,
         rank=finite_or_none(rank),
         years_per_day=s.years_per_day,

@@ -20,6 +20,10 @@ class ComparedMember(StrictModel):
     days: float
     ended: str | None
     error: float | None
+    relative_error: float | None = Field(
+        description="error of the compared variable on the last day over climatology's: below 1 "
+        "the days lived were worth something"
+    )
     compared_days: float
     rank: float | None
     years_per_day: float | None

@@ -14,6 +14,7 @@ from climlink.evaluation.compare.analysis import Comparison, Group
 from climlink.evaluation.compare.chances import survival_interval
 from climlink.evaluation.compare.outcomes import error_of
 from climlink.evaluation.compare.words import shown_agreement
+from climlink.evaluation.figures.style import WIDTH_IN
 
 UNITS = {
     "T": "K",
@@ -51,8 +52,8 @@ def skill_figure(comparison: Comparison, twin_error: float | None) -> Figure:
     """Draw the online error of every member, and the mean rank of every package, against the
     offline number.
     """
-    figure = Figure(figsize=(10.0, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2, sharex=True)
+    figure = Figure(figsize=(WIDTH_IN, 8.4), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
     for k, (result, colour) in enumerate(zip(comparison.results, colours(comparison), strict=True)):
         if not np.isfinite(comparison.offline[k]):
             continue
@@ -60,53 +61,54 @@ def skill_figure(comparison: Comparison, twin_error: float | None) -> Figure:
             error = error_of(member, comparison.online_metric)
             if error is not None:
                 _member_mark(
-                    left, float(comparison.offline[k]), error, member.summary.survived, colour
+                    upper, float(comparison.offline[k]), error, member.summary.survived, colour
                 )
             else:
                 # No error to place it by: on the upper edge, where the worst belong.
-                left.plot(
+                upper.plot(
                     comparison.offline[k],
                     0.97,
                     "x",
                     color=colour,
                     markersize=9,
-                    transform=left.get_xaxis_transform(),
+                    transform=upper.get_xaxis_transform(),
                 )
         if np.isfinite(comparison.mean_rank[k]):
-            right.plot(
+            lower.plot(
                 comparison.offline[k], comparison.mean_rank[k], "o", color=colour, markersize=9
             )
-            right.annotate(
+            lower.annotate(
                 result.label,
                 (comparison.offline[k], comparison.mean_rank[k]),
                 xytext=(0, 9),
                 textcoords="offset points",
                 ha="center",
             )
-        left.plot([], [], "o", color=colour, label=result.label)
-    left.plot(
+        upper.plot([], [], "o", color=colour, label=result.label)
+    upper.plot(
         [], [], "o", color="0.3", markerfacecolor="none", label="ended early:\nover the days lived"
     )
     if any(
         error_of(m, comparison.online_metric) is None for r in comparison.results for m in r.members
     ):
-        left.plot([], [], "x", color="0.3", label="ended before\nit had an error")
+        upper.plot([], [], "x", color="0.3", label="ended before\nit had an error")
     if twin_error is not None:
-        left.axhline(twin_error, color="0.4", linestyle="--", linewidth=1.0, label="two references")
-    _scale(left)
-    left.set(
-        xlabel=f"offline: {comparison.offline_metric}",
+        upper.axhline(
+            twin_error, color="0.4", linestyle="--", linewidth=1.0, label="two references"
+        )
+    _scale(upper)
+    upper.set(
         ylabel=f"online: {with_units(comparison.online_metric)}",
         title="error of every run",
     )
-    left.legend(frameon=False, fontsize=9)
-    right.set(
+    upper.legend(frameon=False)
+    lower.set(
         xlabel=f"offline: {comparison.offline_metric}",
         ylabel="mean rank among all runs, 1 the best",
         title=shown_agreement(comparison),
     )
-    right.invert_yaxis()
-    for axes in (left, right):
+    lower.invert_yaxis()
+    for axes in (upper, lower):
         axes.grid(color="0.92")
         axes.margins(x=0.2, y=0.15)
     return figure
@@ -143,7 +145,8 @@ def ordering_figure(comparison: Comparison) -> Figure:
     line.
     """
     figure = Figure(
-        figsize=(7.0, 1.2 + 0.55 * max(3, int(comparison.compared.sum()))), layout="constrained"
+        figsize=(WIDTH_IN, 1.2 + 0.55 * max(3, int(comparison.compared.sum()))),
+        layout="constrained",
     )
     axes = figure.subplots()
     offline, online = comparison.offline_places, comparison.online_places
@@ -186,13 +189,13 @@ def survival_figure(comparison: Comparison) -> Figure:
     the exact 95 % intervals of its end.
     """
     kinds = [by for by in _BY if any(g.by == by for g in comparison.groups)]
-    figure = Figure(figsize=(11.0, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    figure = Figure(figsize=(WIDTH_IN, 3.4 * len(kinds) + 0.3), layout="constrained")
+    panels = figure.subplots(len(kinds), 1, sharey=True, squeeze=False)[:, 0]
     for axes, by in zip(panels, kinds, strict=True):
         _survival_panel(axes, [g for g in comparison.groups if g.by == by])
         axes.set_title(_BY[by])
-        axes.set_xlabel("days after the start")
-    panels[0].set_ylabel("share of runs that live on (%)")
+        axes.set_ylabel("share of runs that live on (%)")
+    panels[-1].set_xlabel("days after the start")
     return figure
 
 
@@ -235,7 +238,7 @@ def _survival_panel(axes: Axes, groups: Sequence[Group]) -> None:
     axes.set_ylim(-3.0, 103.0)
     axes.set_xlim(0.0, last * (1.04 + dodge * len(groups)))
     axes.grid(color="0.92")
-    axes.legend(frameon=False, fontsize=9, loc="center left")
+    axes.legend(frameon=False, loc="center left")
 
 
 def speed_figure(comparison: Comparison, twin_error: float | None) -> Figure | None:
@@ -245,7 +248,7 @@ def speed_figure(comparison: Comparison, twin_error: float | None) -> Figure | N
     usable = np.isfinite(comparison.years_per_day) & np.isfinite(comparison.error)
     if not usable.any():
         return None
-    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 4.6), layout="constrained")
     axes = figure.subplots()
     for k, (result, colour) in enumerate(zip(comparison.results, colours(comparison), strict=True)):
         if not usable[k]:
@@ -269,7 +272,6 @@ def speed_figure(comparison: Comparison, twin_error: float | None) -> Figure | N
             xytext=(0, 14),
             textcoords="offset points",
             ha="center",
-            fontsize=9,
         )
     front = _front(comparison, usable)
     if len(front) > 1:
@@ -282,7 +284,7 @@ def speed_figure(comparison: Comparison, twin_error: float | None) -> Figure | N
         )
     if twin_error is not None:
         axes.axhline(twin_error, color="0.4", linestyle="--", linewidth=1.0, label="two references")
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False)
     _scale(axes)
     axes.set(
         xlabel="speed (simulated years per day)",
@@ -317,7 +319,7 @@ def region_figure(comparison: Comparison) -> Figure | None:
     """
     if not any(b is not None for b in comparison.bands):
         return None
-    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 4.2), layout="constrained")
     axes = figure.subplots()
     for result, bands, colour in zip(
         comparison.results, comparison.bands, colours(comparison), strict=True
@@ -346,5 +348,5 @@ def region_figure(comparison: Comparison) -> Figure | None:
     axes.set_xlim(-90.0, 90.0)
     axes.set_xticks(range(-90, 91, 30))
     axes.grid(color="0.92")
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False)
     return figure

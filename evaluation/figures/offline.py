@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.figures.shown import shown_as
-from climlink.evaluation.figures.style import pressure_axis
+from climlink.evaluation.figures.style import WIDTH_IN, pressure_axis
 from climlink.evaluation.offline.scores import R2Table
 
 Array = NDArray[np.float64]
 
-_COLUMNS = 3
+_COLUMNS = 2
 _LOWEST_SHOWN = -0.1
 
 
@@ -38,9 +39,10 @@ def r2_lines(groups: Mapping[str, Sequence[R2Table]], pressure_hpa: Array, *, ti
             "others"
         )
     rows = max(1, -(-len(profiles) // _COLUMNS))
-    figure = Figure(figsize=(11.0, 3.2 * rows + 0.6), layout="constrained")
-    figure.suptitle(title, fontsize=12)
-    cells = figure.add_gridspec(rows, _COLUMNS + 1, width_ratios=[1.0] * _COLUMNS + [1.25])
+    bars = 0.6 + 0.25 * max(1, len(scalars)) * max(1.0, 0.5 * len(groups))
+    figure = Figure(figsize=(WIDTH_IN, 2.6 * rows + bars + 0.6), layout="constrained")
+    figure.suptitle(fill(title, 60), fontsize=11)
+    cells = figure.add_gridspec(rows + 1, _COLUMNS, height_ratios=[2.6] * rows + [bars])
     for number, name in enumerate(profiles):
         axes = figure.add_subplot(cells[number // _COLUMNS, number % _COLUMNS])
         for label, tables in groups.items():
@@ -60,12 +62,12 @@ def r2_lines(groups: Mapping[str, Sequence[R2Table]], pressure_hpa: Array, *, ti
             axes.set_ylabel("pressure (hPa)")
         if number // _COLUMNS == rows - 1:
             axes.set_xlabel("R²")
-    _bars(figure.add_subplot(cells[:, _COLUMNS]), scalars, groups)
+    _bars(figure.add_subplot(cells[rows, :]), scalars, groups)
     if len(groups) > 1:
         figure.legend(
             *figure.axes[0].get_legend_handles_labels(),
             loc="outside lower center",
-            ncols=min(len(groups), 3),
+            ncols=min(len(groups), 2),
             frameon=False,
         )
     return figure
@@ -141,7 +143,6 @@ def _bars(axes: Axes, names: Sequence[str], groups: Mapping[str, Sequence[R2Tabl
                     place,
                     text,
                     va="center",
-                    fontsize=9,
                 )
     axes.set_yticks(places, [n.removeprefix("cam_out_") for n in names])
     axes.invert_yaxis()
@@ -157,8 +158,8 @@ def budget_lines(
     """Return zonal means of column budgets against latitude: {label of a line: {budget: [bin]}},
     with the title of each budget.
     """
-    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
-    axes = figure.subplots(1, len(labels), squeeze=False)[0]
+    figure = Figure(figsize=(WIDTH_IN, 2.2 * len(labels) + 0.6), layout="constrained")
+    axes = figure.subplots(len(labels), 1, squeeze=False, sharex=True)[:, 0]
     for panel, (budget, title) in zip(axes, labels.items(), strict=True):
         for label, values in budgets.items():
             truth = label == "truth"
@@ -171,14 +172,14 @@ def budget_lines(
             )
         panel.axhline(0.0, color="0.6", linewidth=0.8)
         panel.set_title(title, fontsize=10)
-        panel.set_xlabel("latitude (°)")
         panel.set_xlim(-90.0, 90.0)
         panel.set_xticks([-90, -60, -30, 0, 30, 60, 90])
         panel.grid(True, color="0.92", linewidth=0.6)
+    axes[-1].set_xlabel("latitude (°)")
     figure.legend(
         *axes[0].get_legend_handles_labels(),
         loc="outside lower center",
-        ncols=min(len(budgets), 3),
+        ncols=min(len(budgets), 2),
         frameon=False,
     )
     return figure
@@ -188,10 +189,9 @@ def scalar_means(names: Sequence[str], truth: Array, predictions: Mapping[str, A
     """Return the mean of every scalar output as bars: truth and predictions [output] in the units
     they are shown in, one panel each.
     """
-    columns = 4
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(10.0, 2.2 * rows + 0.4), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    rows = -(-len(names) // _COLUMNS)
+    figure = Figure(figsize=(WIDTH_IN, 1.8 * rows + 0.4), layout="constrained")
+    panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     labels = ["truth", *predictions]
     for k, (axes, name) in enumerate(zip(panels, names, strict=False)):
         shown = shown_as(name)
@@ -206,12 +206,12 @@ def scalar_means(names: Sequence[str], truth: Array, predictions: Mapping[str, A
         axes.margins(y=0.15)
         if len(values) <= 3:
             for x, value in enumerate(values):
-                axes.text(x, value, f"{value:.3g}", ha="center", va="bottom", fontsize=9)
+                axes.text(x, value, f"{value:.3g}", ha="center", va="bottom")
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     colours = ["0.35", *(f"C{i}" for i in range(len(predictions)))]
     handles = [panels[0].bar(0, 0, color=c) for c in colours]
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False
+        handles, labels, loc="outside lower center", ncols=min(len(labels), 2), frameon=False
     )
     return figure

@@ -5,6 +5,7 @@ survival. Rain has figures of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from climlink.evaluation.figures.style import (
     BIAS_COLOURS,
     BIAS_COLOURS_WATER,
+    WIDTH_IN,
     pressure_axis,
     symmetric_limit,
 )
-from climlink.evaluation.online.blocks import REFERENCE, RUN, TWIN
+from climlink.evaluation.online.blocks import CLIMATOLOGY, PERSISTENCE, REFERENCE, RUN, TWIN
 from climlink.evaluation.online.fields import PROFILES
 from climlink.evaluation.survival import SurvivalCurve
 
@@ -30,23 +32,27 @@ Array = NDArray[np.float64]
 LINES: dict[str, dict[str, Any]] = {
     REFERENCE: {"color": "black", "linewidth": 1.6, "label": "reference"},
     TWIN: {"color": "0.55", "linewidth": 1.4, "linestyle": "--", "label": "twin of the reference"},
+    CLIMATOLOGY: {"color": "#2563a8", "linewidth": 1.4, "linestyle": ":", "label": "climatology"},
+    PERSISTENCE: {"color": "#4d7c0f", "linewidth": 1.2, "linestyle": "-.", "label": "persistence"},
     RUN: {"color": "#c2410c", "linewidth": 1.6, "label": "run"},
 }
+SATURATED: dict[str, Any] = {"color": "0.55", "linewidth": 1.0, "label": "independent states"}
 """How each member is drawn, in every figure."""
-_PANEL = (3.9, 2.7)
+_TITLE_CHARACTERS = 30
+"""What fits over a panel of half the width."""
 _LOWEST_SHOWN_HPA = 1.0
 _NOTHING = 0.01
 
 
 def panels(
-    count: int, columns: int = 2, size: tuple[float, float] = _PANEL, *, sharey: bool = False
+    count: int, columns: int = 2, height: float = 2.1, *, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with ``count`` panels in rows of ``columns``."""
+    """Return a figure of the usual width with ``count`` panels in rows of ``columns``, each
+    ``height`` inches high.
+    """
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(
-        figsize=(max(4.8, size[0] * columns), size[1] * rows + 0.5), layout="constrained"
-    )
+    figure = Figure(figsize=(WIDTH_IN, height * rows + 0.6), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel()
     for axes in grid[count:]:
         axes.set_visible(False)
@@ -56,27 +62,30 @@ def panels(
 def legend_above(figure: Figure, axes: Axes) -> None:
     """Put the legend of one panel above all panels."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize=10
-    )
+    columns = len(labels) if len(labels) <= 3 else -(-len(labels) // 2)
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)
 
 
 def growth_figure(numbers: xr.Dataset, names: Sequence[str], prefix: str) -> Figure:
     """Draw PREFIX_rmse_NAME against time on a logarithmic axis, with the twin's below which an
-    error is internal variability.
+    error is internal variability, forecasts without a model, and the level of independent states.
     """
     figure, grid = panels(len(names))
     days = numbers[f"{prefix}_day"].values
     for axes, name in zip(grid, names, strict=True):
         shown = PROFILES[name]
         rmse = numbers[f"{prefix}_rmse_{name}"]
-        for pair in (TWIN, RUN):
+        for pair, line in LINES.items():
             if pair in rmse["pair"].values:
                 values = rmse.sel(pair=pair).values * shown.scale
                 values = np.where(values > 0.0, values, np.nan)
-                axes.plot(days, values, **_marked(LINES[pair], values))
+                marked = _marked(line, values) if pair in (TWIN, RUN) else line
+                axes.plot(days, values, **marked)
                 if pair == TWIN and np.isfinite(values).any():
                     axes.fill_between(days, values, np.nanmin(values), color="0.9", zorder=0)
+        spread = numbers.get(f"{prefix}_saturated_{name}")
+        if spread is not None:
+            axes.axhline(float(spread) * shown.scale, **SATURATED)
         logarithmic(axes, rmse.values * shown.scale)
         axes.set_title(f"{shown.label} ({name})", fontsize=10)
         axes.set_ylabel(f"RMSE, {shown.units}")
@@ -111,19 +120,19 @@ def _marked(line: Mapping[str, Any], values: Array) -> dict[str, Any]:
 
 def profile_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
     """Draw the error of the mean over the compared days against pressure."""
-    figure, grid = panels(len(names), 3, (2.8, 3.1))
+    figure, grid = panels(len(names), 2, 2.8)
     pressure = numbers["level_hpa"].values
     for number, (axes, name) in enumerate(zip(grid, names, strict=True)):
         shown, values = PROFILES[name], numbers[f"profile_rmse_{name}"]
-        for pair in (TWIN, RUN):
+        for pair, line in LINES.items():
             if pair in values["pair"].values:
-                axes.plot(values.sel(pair=pair).values * shown.scale, pressure, **LINES[pair])
+                axes.plot(values.sel(pair=pair).values * shown.scale, pressure, **line)
         pressure_axis(axes, np.maximum(pressure, 0.0))
         axes.set_xlim(left=0.0)
         axes.set_xlabel(f"RMSE, {shown.units}")
         axes.set_title(f"{shown.label} ({name})", fontsize=10)
         axes.grid(True, color="0.9", linewidth=0.6)
-        if number % 3 == 0:
+        if number % 2 == 0:
             axes.set_ylabel("pressure, hPa")
     legend_above(figure, grid[0])
     return figure
@@ -133,7 +142,7 @@ def section_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
     """Draw zonal-mean bias against latitude and pressure, with the reference's tropopause, and dots
     where the twin differs as much.
     """
-    figure, grid = panels(len(names), 2, (3.9, 2.8))
+    figure, grid = panels(len(names), 2, 2.9)
     filled = np.isfinite(numbers[f"zonal_{names[0]}"].values).any(
         axis=0
     )  # a coarse grid leaves bins of latitude empty
@@ -152,7 +161,7 @@ def section_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
         axes.set_title(f"{shown.label} ({name})", fontsize=10)
         if number % 2 == 0:
             axes.set_ylabel("pressure, hPa")
-        figure.colorbar(mesh, ax=axes, label=shown.units, extend="both")
+        _colour_bar(figure, axes, mesh, shown.units)
     return figure
 
 
@@ -161,7 +170,7 @@ def first_period_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
     30S-30N.
     """
     bands = list(numbers["band"].values)
-    figure, grid = panels(len(names) * len(bands), len(bands), (3.9, 2.8))
+    figure, grid = panels(len(names) * len(bands), len(bands), 2.9)
     days, pressure = numbers["first_day"].values, numbers["level_hpa"].values
     low = pressure >= min(_LOWEST_SHOWN_HPA, float(pressure.max()))
     for row, name in enumerate(names):
@@ -179,11 +188,11 @@ def first_period_figure(numbers: xr.Dataset, names: Sequence[str]) -> Figure:
                     run,
                     bias.sel(pair=TWIN, band=band).values[:, low].T * shown.scale,
                 )
-            axes.set_title(f"{shown.label}, {band}", fontsize=10)
+            axes.set_title(fill(f"{shown.label}, {band}", _TITLE_CHARACTERS), fontsize=10)
             axes.set_xlabel("day")
             if column == 0:
                 axes.set_ylabel("pressure, hPa")
-            figure.colorbar(mesh, ax=axes, label=shown.units, extend="both")
+            _colour_bar(figure, axes, mesh, shown.units)
     return figure
 
 
@@ -207,6 +216,14 @@ def _mesh(
     )
     pressure_axis(axes, pressure)
     return mesh
+
+
+def _colour_bar(figure: Figure, axes: Axes, mesh: QuadMesh, units: str) -> None:
+    """Put a colour bar of few ticks below a panel."""
+    bar = figure.colorbar(
+        mesh, ax=axes, label=units, extend="both", location="bottom", ticks=MaxNLocator(4)
+    )
+    bar.ax.minorticks_off()
 
 
 def _dots(axes: Axes, x: Array, pressure: Array, run: Array, twin: Array) -> None:
@@ -252,11 +269,11 @@ def series_figure(numbers: xr.Dataset, series: Mapping[str, tuple[str, float]], 
 
 
 def area_figure(numbers: xr.Dataset, kind: str, quantities: Mapping[str, str]) -> Figure:
-    """Draw area means or spreads (``kind`` mean or std) of quantities, a row for each, by
+    """Draw area means or spreads (``kind`` mean or std) of quantities, one after the other, by
     region.
     """
     regions = list(numbers["region"].values)
-    figure, grid = panels(len(quantities) * len(regions), len(regions), (2.45, 2.3))
+    figure, grid = panels(len(quantities) * len(regions), 2)
     for row, (quantity, label) in enumerate(quantities.items()):
         for column, region in enumerate(regions):
             axes = grid[row * len(regions) + column]
@@ -265,24 +282,28 @@ def area_figure(numbers: xr.Dataset, kind: str, quantities: Mapping[str, str]) -
                 if member in values["member"].values:
                     one = values.sel(member=member).values
                     axes.plot(numbers["area_day"].values, one, **_marked(LINES[member], one))
-            _time_panel(axes, region if row == 0 else "")
+            _time_panel(axes, region)
             axes.ticklabel_format(axis="y", useOffset=False)
-            if column == 0:
+            if column % 2 == 0:
                 axes.set_ylabel(label)
     legend_above(figure, grid[0])
     return figure
 
 
 def _time_panel(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=10)
+    axes.set_title(fill(title, _TITLE_CHARACTERS), fontsize=10)
     axes.set_xlabel("day")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axes.grid(True, color="0.9", linewidth=0.6)
 
 
-def survival_figure(curve: SurvivalCurve, planned_days: float | None) -> Figure:
-    """Draw the probability to live longer than a day, as steps with the interval shaded."""
-    figure = Figure(figsize=(6.0, 3.2), layout="constrained")
+def survival_figure(
+    curve: SurvivalCurve, skill: SurvivalCurve | None, planned_days: float | None
+) -> Figure:
+    """Draw the probability to live longer than a day, as steps with the interval shaded, and that
+    to have skill for longer.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 3.7), layout="constrained")
     axes = figure.subplots()
     axes.step(
         curve.days,
@@ -300,6 +321,14 @@ def survival_figure(curve: SurvivalCurve, planned_days: float | None) -> Figure:
         alpha=0.18,
         label="95 % interval",
     )
+    if skill is not None:
+        axes.step(
+            skill.days,
+            skill.probability,
+            where="post",
+            color=LINES[CLIMATOLOGY]["color"],
+            label="alive and better than climatology",
+        )
     if planned_days is not None:
         axes.axvline(planned_days, color="0.4", linestyle=":", label="planned end")
     axes.set_ylim(0.0, 1.05)
@@ -307,21 +336,21 @@ def survival_figure(curve: SurvivalCurve, planned_days: float | None) -> Figure:
     axes.set_xlabel("day")
     axes.set_ylabel("share of members alive")
     axes.grid(True, color="0.9", linewidth=0.6)
-    axes.legend(frameon=False, loc="lower left")
+    figure.legend(loc="outside lower center", frameon=False, ncols=2)
     return figure
 
 
 def ensemble_growth_figure(
     rows: Mapping[str, tuple[Array, Array]],
-    twin: tuple[Array, Array] | None,
+    beside: Mapping[str, tuple[Array, Array]],
+    saturated: float | None,
     name: str,
-    days_label: str,
 ) -> Figure:
-    """Draw the error of one field of every member, each to its own end, with the median of those
-    alive and the twin's.
+    """Draw the error of one field of every member against the day, each to its own end, with those
+    of the twin and of forecasts without a model, and the level of independent states.
     """
     shown = PROFILES[name]
-    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 4.4), layout="constrained")
     axes = figure.subplots()
     for label, (days, values) in rows.items():
         line = axes.plot(days, values * shown.scale, linewidth=1.2, label=label)[0]
@@ -334,17 +363,14 @@ def ensemble_growth_figure(
                 markersize=5,
                 color=line.get_color(),
             )
-    if twin is not None:
-        axes.plot(twin[0], twin[1] * shown.scale, **LINES[TWIN])
-    logarithmic(
-        axes,
-        np.concatenate(
-            [values for _, values in [*rows.values(), *([] if twin is None else [twin])]]
-        )
-        * shown.scale,
-    )
-    axes.set_xlabel(days_label)
+    for pair, (days, values) in beside.items():
+        axes.plot(days, np.where(values > 0.0, values, np.nan) * shown.scale, **LINES[pair])
+    if saturated is not None:
+        axes.axhline(saturated * shown.scale, **SATURATED)
+    drawn = [values for _, values in [*rows.values(), *beside.values()]]
+    logarithmic(axes, np.concatenate(drawn) * shown.scale)
+    axes.set_xlabel("day")
     axes.set_ylabel(f"RMSE of {shown.label}, {shown.units}")
     axes.grid(True, color="0.9", linewidth=0.6)
-    axes.legend(frameon=False, fontsize=9, ncols=2)
+    figure.legend(loc="outside lower center", frameon=False, ncols=2)
     return figure

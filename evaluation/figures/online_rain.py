@@ -4,6 +4,8 @@ against longitude.
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -32,7 +34,7 @@ def map_figure(numbers: xr.Dataset) -> Figure:
     as much. Every point of the map takes the nearest column."""
     rain = numbers["precipitation"]
     reference, run = (rain.sel(member=m).values for m in (REFERENCE, RUN))
-    figure, grid = panels(3, 1, (7.4, 3.5))
+    figure, grid = panels(3, 1, 2.7)
     longitude, latitude, nearest = _nearest(numbers["lon"].values, numbers["lat"].values)
     top = float(np.nanquantile(np.concatenate([reference, run]), 0.99)) or 1.0
     for axes, values, title in ((grid[0], reference, "reference"), (grid[1], run, "run")):
@@ -96,7 +98,7 @@ def intensity_figure(numbers: xr.Dataset) -> Figure:
     surface.
     """
     surfaces = list(numbers["surface"].values)
-    figure, grid = panels(len(surfaces), 2, (3.9, 2.9))
+    figure, grid = panels(len(surfaces), 2, 2.4)
     for axes, surface in zip(grid, surfaces, strict=True):
         for member in (REFERENCE, TWIN, RUN):
             if member in numbers["member"].values:
@@ -109,7 +111,7 @@ def intensity_figure(numbers: xr.Dataset) -> Figure:
                 )
         logarithmic(axes, numbers["rain_density"].sel(surface=surface).values)
         axes.set_title(str(surface), fontsize=10)
-        axes.set_xlabel("precipitation, mm/day")
+        axes.set_xlabel(f"{numbers['rain_density'].attrs['records']} precipitation, mm/day")
         axes.set_ylabel("density, 1/(mm/day)")
         axes.grid(True, color="0.9", linewidth=0.6)
     legend_above(figure, grid[0])
@@ -135,7 +137,7 @@ def hovmoeller_figure(numbers: xr.Dataset, label: str, colours: str = _RAIN_COLO
         for m in (REFERENCE, TWIN, RUN)
         if m in values["member"].values and np.isfinite(values.sel(member=m).values).any()
     ]
-    figure, grid = panels(len(members), len(members), (2.9, 4.2), sharey=True)
+    figure, grid = panels(len(members), len(members), 4.2, sharey=True)
     finite = values.values[np.isfinite(values.values)]
     low, top = float(np.quantile(finite, 0.01)), float(np.quantile(finite, 0.99))
     for number, (axes, member) in enumerate(zip(grid, members, strict=True)):
@@ -150,8 +152,8 @@ def hovmoeller_figure(numbers: xr.Dataset, label: str, colours: str = _RAIN_COLO
             rasterized=True,
         )
         axes.set_facecolor("0.85")
-        axes.set_title(str(LINES[member]["label"]), fontsize=10)
-        axes.set_xticks([0, 90, 180, 270], ["0", "90E", "180", "90W"])
+        axes.set_title(fill(str(LINES[member]["label"]), 14), fontsize=10)
+        axes.set_xticks([0, 120, 240], ["0", "120E", "120W"])
         axes.set_xlabel("longitude")
         if number == 0:
             axes.set_ylabel("day")

@@ -17,6 +17,7 @@ from climlink.evaluation.figures.style import (
     BIAS_COLOURS,
     BIAS_COLOURS_WATER,
     FIELD_COLOURS,
+    WIDTH_IN,
     pressure_axis,
     symmetric_limit,
 )
@@ -78,31 +79,34 @@ def zonal_r2(latitude_deg: Array, pressure_hpa: Array, scores: Mapping[str, Arra
     """Return maps of the zonal mean R² [bin, level], 0 to 1, of every profile output over latitude
     and pressure.
     """
-    figure = Figure(figsize=(10.0, 3.0 * (-(-len(scores) // 3)) + 0.5), layout="constrained")
-    panels = figure.subplots(-(-len(scores) // 3), 3, squeeze=False).ravel()
+    rows = -(-len(scores) // 2)
+    figure = Figure(figsize=(WIDTH_IN, 2.4 * rows + 0.8), layout="constrained")
+    panels = figure.subplots(rows, 2, squeeze=False).ravel()
     mesh = None
     for number, (axes, (name, field)) in enumerate(zip(panels, scores.items(), strict=False)):
         mesh = _mesh(axes, _edges(latitude_deg), pressure_hpa, field, FIELD_COLOURS, 0.0, 1.0)
         axes.set_title(shown_as(name).label, fontsize=10)
         _latitudes(axes)
-        if number % 3 == 0:
+        if number % 2 == 0:
             axes.set_ylabel("pressure (hPa)")
     for axes in panels[len(scores) :]:
         axes.set_visible(False)
     if mesh is not None:
-        figure.colorbar(mesh, ax=panels.tolist(), label="R² over time", shrink=0.8)
+        figure.colorbar(
+            mesh, ax=panels.tolist(), label="R² over time", location="bottom", shrink=0.8
+        )
     return figure
 
 
 def zonal_section(
     name: str, latitude_deg: Array, pressure_hpa: Array, truth: Array, prediction: Array
 ) -> Figure:
-    """Return truth, prediction and bias of an output [bin, level], in catalogue units, side by side
-    over latitude and pressure.
+    """Return truth, prediction and bias of an output [bin, level], in catalogue units, one below
+    the other over latitude and pressure.
     """
     shown = shown_as(name)
-    figure = Figure(figsize=(11.0, 3.3), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
+    figure = Figure(figsize=(WIDTH_IN, 7.2), layout="constrained")
+    panels = figure.subplots(3, 1, sharex=True, sharey=True)
     fields = [truth * shown.factor, prediction * shown.factor, (prediction - truth) * shown.factor]
     both = symmetric_limit(*fields[:2])
     limits = [both, both, symmetric_limit(fields[2])]
@@ -115,9 +119,8 @@ def zonal_section(
         _crop(axes, name, pressure_hpa)
         axes.set_title(f"{shown.label}: {title}", fontsize=10)
         _latitudes(axes)
-        if title != "truth":
-            figure.colorbar(mesh, ax=axes, label=shown.unit, extend="both")
-    panels[0].set_ylabel("pressure (hPa)")
+        axes.set_ylabel("pressure (hPa)")
+        figure.colorbar(mesh, ax=axes, label=shown.unit, extend="both")
     return figure
 
 
@@ -127,11 +130,10 @@ def decile_biases(
     """Return the bias [group, level] of every profile output by group of predicted precipitation
     and pressure, in catalogue units.
     """
-    rows = -(-len(biases) // 2)
-    figure = Figure(figsize=(11.0, 3.3 * rows), layout="constrained")
-    panels = figure.subplots(rows, 2, squeeze=False).ravel()
+    figure = Figure(figsize=(WIDTH_IN, 2.7 * len(biases) + 0.3), layout="constrained")
+    panels = figure.subplots(len(biases), 1, squeeze=False)[:, 0]
     x = np.arange(len(labels) + 1, dtype=np.float64) - 0.5
-    for number, (axes, (name, field)) in enumerate(zip(panels, biases.items(), strict=False)):
+    for axes, (name, field) in zip(panels, biases.items(), strict=True):
         shown = shown_as(name)
         scaled = field * shown.factor
         limit = symmetric_limit(scaled)
@@ -141,16 +143,11 @@ def decile_biases(
         axes.set_xticks(
             np.arange(len(labels)),
             [t.replace("exactly ", "=").replace("below ", "<") for t in labels],
-            fontsize=9,
         )
         axes.axvline(1.5, color="0.2", linewidth=1.0)
         figure.colorbar(mesh, ax=axes, label=shown.unit, extend="both")
-        if number % 2 == 0:
-            axes.set_ylabel("pressure (hPa)")
-        if number >= len(biases) - 2:
-            axes.set_xlabel("tenth of predicted precipitation")
-    for axes in panels[len(biases) :]:
-        axes.set_visible(False)
+        axes.set_ylabel("pressure (hPa)")
+    panels[-1].set_xlabel("tenth of predicted precipitation")
     return figure
 
 
@@ -158,7 +155,7 @@ def calibration(curves: Mapping[str, tuple[Array, Array]]) -> Figure:
     """Return actual against predicted loss [part] of every output on logarithmic axes; on the
     dashed line the two agree.
     """
-    figure = Figure(figsize=(7.0, 5.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 6.4), layout="constrained")
     axes = figure.subplots()
     both = np.concatenate([np.concatenate(pair) for pair in curves.values()])
     positive = both[both > 0.0]
@@ -183,7 +180,7 @@ def calibration(curves: Mapping[str, tuple[Array, Array]]) -> Figure:
     axes.set_xlabel("predicted normalized loss")
     axes.set_ylabel("actual normalized loss")
     axes.grid(True, color="0.92", linewidth=0.6)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -191,10 +188,10 @@ def skill_by_share_kept(kept: Array, r2: Mapping[str, Array], loss: Array) -> Fi
     """Return R² of every output and the mean loss against the share of columns kept [part], the
     least confident left out first.
     """
-    figure = Figure(figsize=(10.0, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(WIDTH_IN, 7.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1)
     for number, (name, values) in enumerate(r2.items()):
-        left.plot(
+        upper.plot(
             kept,
             values,
             color=f"C{number % 10}",
@@ -202,14 +199,14 @@ def skill_by_share_kept(kept: Array, r2: Mapping[str, Array], loss: Array) -> Fi
             linewidth=1.3,
             label=name,
         )
-    left.set_ylim(-0.05, 1.0)
-    left.set_ylabel("R² of the columns kept")
-    right.plot(kept, loss, marker="o", markersize=4)
-    right.set_ylim(bottom=0.0)
-    right.set_ylabel("mean normalized loss of the columns kept")
-    for axes in (left, right):
+    upper.set_ylim(-0.05, 1.0)
+    upper.set_ylabel("R² of the columns kept")
+    lower.plot(kept, loss, marker="o", markersize=4)
+    lower.set_ylim(bottom=0.0)
+    lower.set_ylabel("mean normalized loss of the columns kept")
+    for axes in (upper, lower):
         axes.set_xlim(0.0, 1.02)
         axes.set_xlabel("share of columns kept")
         axes.grid(True, color="0.92", linewidth=0.6)
-    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -16,6 +16,7 @@ from climlink.evaluation.figures.style import (
     BIAS_COLOURS,
     BIAS_COLOURS_WATER,
     FIELD_COLOURS,
+    WIDTH_IN,
     pressure_axis,
     symmetric_limit,
 )
@@ -40,7 +41,7 @@ def spectrum_figure(results: Sequence[StateResult], growth_limit: float) -> Figu
     The frame is that of the modes faster than the rule's speed; slower ones that grow faster than
     it shows lie above it.
     """
-    figure = Figure(figsize=(8.0, 6.0), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 5.6), layout="constrained")
     axes = figure.subplots()
     fastest, highest = 10.0, max(0.5, 2.0 * growth_limit)
     for marker, result in zip(_MARKERS, results, strict=False):
@@ -70,7 +71,7 @@ def spectrum_figure(results: Sequence[StateResult], growth_limit: float) -> Figu
     axes.set_xlabel("phase speed (m/s)", fontsize=_FONT)
     axes.set_ylabel("growth rate (1/day)", fontsize=_FONT)
     axes.grid(alpha=0.3)
-    figure.legend(fontsize=9, frameon=False, ncols=3, loc="outside lower center", markerscale=1.6)
+    figure.legend(frameon=False, ncols=2, loc="outside lower center", markerscale=1.6)
     return figure
 
 
@@ -78,7 +79,7 @@ def wavelength_figure(results: Sequence[StateResult], growth_limit: float) -> Fi
     """Return growth and phase speed of the fastest growing wave of every state, against
     wavelength.
     """
-    figure = Figure(figsize=(8.0, 7.0), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 6.6), layout="constrained")
     growth_axes, speed_axes = figure.subplots(2, 1, sharex=True)
     for marker, result in zip(_MARKERS, results, strict=False):
         s = result.spectrum
@@ -114,7 +115,7 @@ def wavelength_figure(results: Sequence[StateResult], growth_limit: float) -> Fi
     speed_axes.minorticks_off()
     for axes in (growth_axes, speed_axes):
         axes.grid(alpha=0.3)
-    growth_axes.legend(fontsize=9, frameon=False, ncols=2)
+    growth_axes.legend(frameon=False, ncols=2)
     return figure
 
 
@@ -129,31 +130,31 @@ def mode_figure(mode: Mode) -> Figure:
     one = Mode(base, mode.wavelength_km, mode.growth, mode.speed, mode.kinetic_share, unit)
     x, p = 1e-3 * phase * mode.wavelength_km, base.pressure / 100.0
     between = np.sqrt(p[1:] * p[:-1])
-    figure = Figure(figsize=(10.0, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure = Figure(figsize=(WIDTH_IN, 7.4), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, sharey=True)
     temperature = np.real(np.outer(one.field(TEMPERATURE), turn))
-    _filled(figure, left, x, p, temperature, BIAS_COLOURS, "T' (K)")
+    _filled(figure, upper, x, p, temperature, BIAS_COLOURS, "T' (K)")
     w = 1e3 * np.real(np.outer(one.vertical_velocity, turn))
     if np.abs(w).max() > 0.0:
-        lines = left.contour(x, between, w, colors="k", linewidths=0.8)
-        left.clabel(lines, fontsize=9, fmt="%.3g")
-    left.set_title("temperature; vertical velocity (mm/s, lines)", fontsize=_FONT)
+        lines = upper.contour(x, between, w, colors="k", linewidths=0.8)
+        upper.clabel(lines, fontsize=_FONT, fmt="%.3g")
+    upper.set_title("temperature; vertical velocity (mm/s, lines)", fontsize=_FONT)
     _filled(
         figure,
-        right,
+        lower,
         x,
         p,
         1e3 * np.real(np.outer(one.field(HUMIDITY), turn)),
         BIAS_COLOURS_WATER,
         "q' (g/kg)",
     )
-    right.set_title("specific humidity", fontsize=_FONT)
+    lower.set_title("specific humidity", fontsize=_FONT)
     shown = p if mode.peak_hpa < _WAVE_TOP_HPA else p[p >= _WAVE_TOP_HPA]
-    pressure_axis(left, shown)
-    left.set_ylabel("pressure (hPa)", fontsize=_FONT)
-    for axes in (left, right):
-        axes.set_xlabel("x (1000 km)", fontsize=_FONT)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+    pressure_axis(upper, shown)
+    for axes in (upper, lower):
+        axes.set_ylabel("pressure (hPa)", fontsize=_FONT)
+    lower.set_xlabel("x (1000 km)", fontsize=_FONT)
+    lower.xaxis.set_major_locator(MaxNLocator(5))
     return figure
 
 
@@ -168,8 +169,8 @@ def response_figure(result: StateResult) -> Figure:
     p = base.pressure / 100.0
     matrix = SECONDS_PER_DAY * result.response.mean * result.spread[None, :]
     parts = [("dT/dt by T", 0, 0), ("dT/dt by q", 0, 1), ("dq/dt by T", 1, 0), ("dq/dt by q", 1, 1)]
-    figure = Figure(figsize=(10.0, 8.4), layout="constrained")
-    for axes, (title, out, into) in zip(figure.subplots(2, 2).ravel(), parts, strict=True):
+    figure = Figure(figsize=(WIDTH_IN, 3.6 * len(parts)), layout="constrained")
+    for axes, (title, out, into) in zip(figure.subplots(len(parts), 1), parts, strict=True):
         factor, units = (1e3, "g/kg/day") if out else (1.0, "K/day")
         block = factor * matrix[out * n : (out + 1) * n, into * n : (into + 1) * n]
         limit = symmetric_limit(block, quantile=1.0)
@@ -182,8 +183,8 @@ def response_figure(result: StateResult) -> Figure:
         axes.set_xticks(places, [f"{t:g}" for t in _LEVEL_TICKS_HPA])
         axes.set_yticks(places, [f"{t:g}" for t in _LEVEL_TICKS_HPA])
         axes.set_title(title, fontsize=_FONT)
-        axes.set_xlabel("input level (hPa)", fontsize=9)
-        axes.set_ylabel("output level (hPa)", fontsize=9)
+        axes.set_xlabel("input level (hPa)", fontsize=_FONT)
+        axes.set_ylabel("output level (hPa)", fontsize=_FONT)
     return figure
 
 
@@ -195,7 +196,7 @@ def _colour_bar(figure: Figure, axes: Axes, mesh: ScalarMappable, limit: float, 
     bar = figure.colorbar(mesh, ax=axes)
     bar.minorticks_off()
     bar.set_ticks(parts, labels=[f"{v:.2g}" for v in parts])
-    bar.set_label(label, fontsize=9)
+    bar.set_label(label, fontsize=_FONT)
 
 
 def sensitivity_figure(found: Sensitivity) -> Figure:
@@ -234,7 +235,7 @@ def sensitivity_figure(found: Sensitivity) -> Figure:
 
 def damping_figure(results: Sequence[StateResult]) -> Figure:
     """Return the response of temperature to itself, level by level: left of zero it is damped."""
-    figure = Figure(figsize=(6.5, 5.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 5.2), layout="constrained")
     axes = figure.subplots()
     for marker, result in zip(_MARKERS, results, strict=False):
         n = result.base.level_count
@@ -257,7 +258,7 @@ def damping_figure(results: Sequence[StateResult]) -> Figure:
     axes.set_xlabel("d(dT/dt)/dT at the same level (1/day)", fontsize=_FONT)
     axes.set_ylabel("pressure (hPa)", fontsize=_FONT)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=9, frameon=False)
+    axes.legend(frameon=False)
     return figure
 
 
@@ -265,8 +266,8 @@ def replay_figure(replays: Mapping[str, Replay], pressure_hpa: Array) -> Figure:
     """Return the error growth of semi-online replays, and by level: of the emulator left to itself,
     or of all after a few steps.
     """
-    figure = Figure(figsize=(10.0, 7.6), layout="constrained")
-    panels = figure.subplots(2, 2)
+    figure = Figure(figsize=(WIDTH_IN, 11.0), layout="constrained")
+    panels = figure.subplots(4, 1).reshape(2, 2)
     for axes, (name, factor, label) in zip(panels[0], _ERRORS, strict=True):
         for marker, (variant, one) in zip(_MARKERS, replays.items(), strict=False):
             axes.plot(
@@ -281,7 +282,7 @@ def replay_figure(replays: Mapping[str, Replay], pressure_hpa: Array) -> Figure:
         axes.set_ylabel(f"RMSE of {label}", fontsize=_FONT)
         axes.set_ylim(bottom=0.0)
         axes.grid(alpha=0.3)
-    panels[0, 0].legend(fontsize=9, frameon=False)
+    panels[0, 0].legend(frameon=False)
     for axes, error in zip(panels[1], _ERRORS, strict=True):
         if replays["emulator"].steps < _FEW_STEPS:
             _error_profiles(axes, replays, pressure_hpa, error)
@@ -324,7 +325,7 @@ def _error_map(
         shading="nearest",
         vmin=0.0,
     )
-    figure.colorbar(mesh, ax=axes).set_label(f"RMSE of {label}, emulator", fontsize=9)
+    figure.colorbar(mesh, ax=axes).set_label(f"RMSE of {label}, emulator", fontsize=_FONT)
     axes.set_xlabel("hours", fontsize=_FONT)
 
 
@@ -338,7 +339,7 @@ def _filled(
     mesh = axes.pcolormesh(
         x, p, values, cmap=colours, vmin=-limit, vmax=limit, shading="gouraud", rasterized=True
     )
-    figure.colorbar(mesh, ax=axes).set_label(label, fontsize=9)
+    figure.colorbar(mesh, ax=axes).set_label(label, fontsize=_FONT)
 
 
 def _short(name: str) -> str:

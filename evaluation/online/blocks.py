@@ -22,6 +22,9 @@ Values = NDArray[np.float32]
 Progress = Callable[[int, int, str], None]
 
 REFERENCE, RUN, TWIN = "reference", "run", "twin"
+CLIMATOLOGY, PERSISTENCE = "climatology", "persistence"
+FORECASTS = (CLIMATOLOGY, PERSISTENCE)
+"""Members that no model made and no file holds (yardsticks.py)."""
 _BLOCK_BYTES = 48 * 2**20
 
 
@@ -104,6 +107,8 @@ class Gaps:
 class SideBySide:
     """One cadence of a reference and of the runs that are held against it; all are on one grid
     (require_comparable).
+
+    ``forecasts[member][name]`` [(level,) column] are what is held against it at every time alike.
     """
 
     cadence: str
@@ -111,6 +116,12 @@ class SideBySide:
     streams: Mapping[str, Stream]
     start: float
     from_day: float
+    forecasts: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> list[str]:
+        """What is held against the reference: the run first, its twin, the forecasts."""
+        return [*(m for m in self.streams if m != REFERENCE), *self.forecasts]
 
     def has(self, member: str, name: str) -> bool:
         """Tell whether a member has a field, or what it is the sum of."""
@@ -153,6 +164,8 @@ class SideBySide:
             for member in self.streams:
                 values[member] = self._values(member, names, records[member][at])
                 usable[member] = self._screen(member, values[member], records[member][at], gaps)
+            for member in self.forecasts:
+                values[member], usable[member] = self._forecast(member, names, len(at))
             # Times of the reference: the end of a record is the day that it completes; compared is
             # what both have from the first day on.
             compared = (reference.start[at] - self.start >= self.from_day - 1e-6) & (
@@ -167,6 +180,16 @@ class SideBySide:
                 usable,
             )
             yield first + len(at), len(wanted), block
+
+    def _forecast(
+        self, member: str, names: Sequence[str], records: int
+    ) -> tuple[dict[str, Values], dict[str, NDArray[np.bool_]]]:
+        """Return a forecast at every record alike, and that it is usable if it is finite."""
+        fields = {n: v for n, v in self.forecasts[member].items() if n in names}
+        return (
+            {n: np.broadcast_to(v, (records, *v.shape)) for n, v in fields.items()},
+            {n: np.full(records, bool(np.isfinite(v).all())) for n, v in fields.items()},
+        )
 
     def _cells(self, name: str) -> int:
         stream = self.streams[REFERENCE]

@@ -17,7 +17,9 @@ from pydantic import Field
 from climlink.config import StrictModel
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.figures.online import ensemble_growth_figure, survival_figure
-from climlink.evaluation.online.blocks import RUN, TWIN, Progress
+from climlink.evaluation.online import captions
+from climlink.evaluation.online.beside import Beside
+from climlink.evaluation.online.blocks import FORECASTS, RUN, TWIN, Progress
 from climlink.evaluation.online.evaluate import OnlineEvaluation, evaluate_online
 from climlink.evaluation.online.fields import PROFILES, STATE
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
@@ -27,7 +29,18 @@ from climlink.evaluation.survival import SurvivalCurve, kaplan_meier
 Array = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-_TABLE = ("rmse.T", "rmse.Q", "drift.T", "precipitation.bias", "precipitation.rmse")
+_TABLE = {
+    "skilful_days.T": ("T beats climatology until", "d", 1.0),
+    "skilful_days.Q": ("Q beats it until", "d", 1.0),
+    "relative_error.T": ("last T RMSE over climatology's", "", 1.0),
+    "relative_error.Q": ("last Q RMSE over it", "", 1.0),
+    "rmse.T": ("T RMSE", "K", 1.0),
+    "rmse.Q": ("Q RMSE", "g/kg", 1e3),
+    "drift.T": ("T drift", "K", 1.0),
+    "precipitation.bias": ("rain bias", "mm/day", 1.0),
+    "precipitation.rmse": ("rain RMSE", "mm/day", 1.0),
+}
+"""Metrics of every run's row: title, units, factor from the units of the files."""
 _FEW = 10
 
 
@@ -41,6 +54,10 @@ class EnsembleSummary(StrictModel):
     survival: float = Field(description="Kaplan-Meier estimate at the last day of any member")
     survival_low: float
     survival_high: float
+    skilful: int | None = Field(
+        description="runs that survived and ended closer to the reference than climatology in T "
+        "and Q; null where that cannot be told"
+    )
     confidence: float = CONFIDENCE
     runs: dict[str, OnlineSummary]
     excluded: list[str] = Field(description="what was left out, and why")
@@ -60,6 +77,7 @@ def evaluate_ensemble(
     reference: Path,
     *,
     twin: Path | None = None,
+    independent: Sequence[Path] = (),
     from_day: float | None = None,
     planned_days: float | None = None,
     progress: Progress | None = None,
@@ -79,6 +97,7 @@ def evaluate_ensemble(
                 run,
                 reference,
                 twin=twin,
+                independent=independent,
                 from_day=from_day,
                 planned_days=planned_days,
                 progress=bar,
@@ -102,12 +121,12 @@ def evaluate_ensemble(
         survival=float(curve.probability[-1]),
         survival_low=float(curve.low[-1]),
         survival_high=float(curve.high[-1]),
+        skilful=_skilful([m.summary for m in members.values()]),
         runs={label: m.summary for label, m in members.items()},
         excluded=[f"{e.what}: {e.why}" for e in excluded],
     )
-    return EnsembleEvaluation(
-        members, summary, _report(members, summary, curve, excluded, twin, from_day)
-    )
+    beside = Beside(reference, twin, independent, from_day)
+    return EnsembleEvaluation(members, summary, _report(members, summary, curve, excluded, beside))
 
 
 def member_names(runs: Sequence[Path]) -> dict[str, Path]:
@@ -150,31 +169,51 @@ def _report(
     summary: EnsembleSummary,
     curve: SurvivalCurve,
     excluded: Sequence[Exclusion],
-    twin: Path | None,
-    from_day: float | None,
+    beside: Beside,
 ) -> Report:
-    runs = " ".join(m.summary.run for m in members.values())
-    command = f"climlink evaluate online {runs} --reference {summary.reference}" + (
-        f" --twin {twin}" if twin else ""
-    )
-    command += f" --from-day {from_day:g}" if from_day else ""
-    sources = {label: m.summary.run for label, m in members.items()} | {
-        "reference": summary.reference
-    }
+    runs = {label: m.summary.run for label, m in members.items()}
     return Report(
         title=f"Online evaluation of {summary.members} runs",
         words=_words(summary),
         sections=[
-            _survival_section(summary, curve),
+            _survival_section(summary, curve, _skill_curve(list(summary.runs.values()))),
             *_growth_sections(members),
             _table_section(summary),
         ],
         summary=summary.model_dump(mode="json"),
         numbers=_numbers(members, curve),
-        command=command,
-        sources=sources | ({"twin of the reference": str(twin)} if twin else {}),
+        command=beside.command(list(runs.values())),
+        sources=runs | beside.sources(),
         excluded=excluded,
     )
+
+
+def _skilful(runs: Sequence[OnlineSummary]) -> int | None:
+    """Return how many runs lived and ended closer to the reference than climatology in T and Q."""
+    ratios = [[run.metrics.get(f"relative_error.{name}") for name in "TQ"] for run in runs]
+    if all(ratio is None for row in ratios for ratio in row):
+        return None
+    return sum(
+        run.survived and all(ratio is not None and ratio < 1.0 for ratio in row)
+        for run, row in zip(runs, ratios, strict=True)
+    )
+
+
+def _skill_curve(runs: Sequence[OnlineSummary]) -> SurvivalCurve | None:
+    """Return the share of runs that live and are closer to the reference than climatology in T and
+    Q for longer than a day; None where that cannot be told of any.
+
+    A run without a complete record had skill for no day.
+    """
+    days = [[run.metrics.get(f"skilful_days.{name}") for name in "TQ"] for run in runs]
+    if all(day is None for row in days for day in row):
+        return None
+    until = np.array([min(day or 0.0 for day in row) for row in days])
+    kept = [
+        bool(_skilful([run])) and day > run.compared_days - 1.0 + 1e-6
+        for run, day in zip(runs, until, strict=True)
+    ]
+    return kaplan_meier(until, ~np.array(kept), CONFIDENCE)
 
 
 def _words(summary: EnsembleSummary) -> str:
@@ -183,6 +222,11 @@ def _words(summary: EnsembleSummary) -> str:
         f"surviving to the end is {summary.survival:.2f}, with a {100 * summary.confidence:g} % "
         f"interval from {summary.survival_low:.2f} to {summary.survival_high:.2f}."
     )
+    if summary.skilful is not None:
+        text += (
+            f" {summary.skilful} of {summary.members} also ended closer to the reference than "
+            "climatology in temperature and humidity."
+        )
     if summary.members < _FEW:
         text += f" {summary.members} members are few: the interval says how little they tell."
     dead = [
@@ -196,13 +240,20 @@ def _words(summary: EnsembleSummary) -> str:
     return text
 
 
-def _survival_section(summary: EnsembleSummary, curve: SurvivalCurve) -> Section:
+def _survival_section(
+    summary: EnsembleSummary, curve: SurvivalCurve, skill: SurvivalCurve | None
+) -> Section:
     planned = [run.planned_days for run in summary.runs.values() if run.planned_days is not None]
-    figure = survival_figure(curve, max(planned) if planned else None)
+    figure = survival_figure(curve, skill, max(planned) if planned else None)
     caption = (
         "Share of members that live longer than a day. Runs that reached their end are censored "
         "there, not counted as dead."
     )
+    if skill is not None:
+        caption += (
+            " Blue: share that lives and has been closer to the reference than climatology in T "
+            "and Q on all days."
+        )
     columns = {
         "day": curve.days.tolist(),
         "survival": curve.probability.tolist(),
@@ -223,13 +274,22 @@ def _growth_sections(members: dict[str, OnlineEvaluation]) -> list[Section]:
         for name in STATE:
             rows = _series(members, prefix, name, RUN)
             if rows and max(len(days) for days, _ in rows.values()) > 1:
-                twins = _series(members, prefix, name, TWIN)
-                # Every member saw the same twin; the one over the longest time is shown.
-                twin = max(twins.values(), key=lambda pair: len(pair[0])) if twins else None
-                figure = ensemble_growth_figure(rows, twin, name, "day")
-                caption = (
-                    f"RMSE of {prefix} {PROFILES[name].label} over the whole mass of air. A dot "
-                    "marks the last record of a run."
+                # Every member saw the same; what is there over the longest time is shown.
+                beside = {
+                    pair: max(found.values(), key=lambda one: len(one[0]))
+                    for pair in (TWIN, *FORECASTS)
+                    if (found := _series(members, prefix, name, pair))
+                }
+                longest = max(members.values(), key=lambda m: m.summary.compared_days).numbers
+                spread = longest.get(f"{prefix}_saturated_{name}")
+                figure = ensemble_growth_figure(
+                    rows, beside, None if spread is None else float(spread), name
+                )
+                caption = captions.joined(
+                    f"RMSE of {prefix} means of {PROFILES[name].label} over the whole mass of air. "
+                    "A dot marks the last record of a run.",
+                    captions.lines(longest),
+                    captions.saturation(longest, prefix),
                 )
                 pictures.append(Picture(f"growth_{prefix}_{name.lower()}", figure, caption))
     return [Section("Growth of error", pictures=pictures)] if pictures else []
@@ -260,24 +320,15 @@ def _table_section(summary: EnsembleSummary) -> Section:
         "compared": [run.compared_days for run in runs.values()],
     }
     units = {"days": "d", "planned": "d", "compared": "d"}
-    shown = {
-        "rmse.T": ("T RMSE", "K", 1.0),
-        "rmse.Q": ("Q RMSE", "g/kg", 1e3),
-        "drift.T": ("T drift", "K", 1.0),
-    }
-    shown |= {
-        "precipitation.bias": ("rain bias", "mm/day", 1.0),
-        "precipitation.rmse": ("rain RMSE", "mm/day", 1.0),
-    }
-    for metric in _TABLE:
-        title, unit, scale = shown[metric]
+    for metric, (title, unit, scale) in _TABLE.items():
         values = [run.metrics.get(metric) for run in runs.values()]
         columns[title] = [None if v is None else v * scale for v in values]
         units[title] = unit
     columns["why it ended"] = [run.ended or "as planned" for run in runs.values()]
     text = (
         "Means are over the days that each run has beside its reference: those of a run that ended "
-        "early are over fewer days."
+        "early are over fewer days. Days lived are worth what the error says: a run has skill "
+        "while it is closer to the reference than climatology."
     )
     return Section("The runs", text, tables=[Table("runs", "Every run", columns, units)])
 

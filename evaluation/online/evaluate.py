@@ -4,7 +4,7 @@ conservation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,48 +13,35 @@ import numpy as np
 import xarray as xr
 
 from climlink.evaluation.errors import EvaluationError
-from climlink.evaluation.online.areas import (
-    AREA_QUANTITIES,
-    GLOBAL_MEANS,
-    AreaStatistics,
-    GlobalMeans,
-)
+from climlink.evaluation.online.beside import Beside
 from climlink.evaluation.online.blocks import (
     REFERENCE,
     RUN,
     TWIN,
-    Collector,
     Gaps,
     Progress,
     SideBySide,
     collect,
 )
-from climlink.evaluation.online.conservation import Counters, HistoryBudget, read_budgets
-from climlink.evaluation.online.fields import PROFILES, parts
+from climlink.evaluation.online.conservation import read_budgets
+from climlink.evaluation.online.fields import parts
 from climlink.evaluation.online.history import (
     CADENCES,
     RunHistory,
     common_records,
     read_history,
     require_comparable,
+    require_one_grid,
     shared_fields,
 )
 from climlink.evaluation.online.metrics import online_metrics
 from climlink.evaluation.online.outcome import Outcome, read_outcome
-from climlink.evaluation.online.rain import Hovmoeller, RainBand, RainIntensity, RainMap
+from climlink.evaluation.online.plan import Cadences, plan_collectors, with_forecasts
 from climlink.evaluation.online.sections import online_report
-from climlink.evaluation.online.states import (
-    FirstPeriod,
-    Growth,
-    MeanState,
-    MonthlyGrowth,
-    Tropopause,
-)
-from climlink.evaluation.online.surfaces import surface_fractions
+from climlink.evaluation.online.states import MonthlyGrowth
+from climlink.evaluation.online.yardsticks import FAR_APART_D, saturated_spread, window_days
 from climlink.evaluation.report import Exclusion, Report
 from climlink.evaluation.summary import OnlineSummary
-
-_PER_DAY = {"hourly": 24.0, "daily": 1.0}
 
 
 @dataclass(frozen=True)
@@ -80,12 +67,14 @@ def evaluate_online(
     reference: Path,
     *,
     twin: Path | None = None,
+    independent: Sequence[Path] = (),
     from_day: float | None = None,
     planned_days: float | None = None,
     progress: Progress | None = None,
 ) -> OnlineEvaluation:
-    """Evaluate a run of the embedded model or of E3SM beside a reference run, and a twin of the
-    reference for internal variability.
+    """Evaluate a run of the embedded model or of E3SM beside a reference run, a twin of the
+    reference for internal variability, and further references that began elsewhere
+    (``independent``) for what that grows to.
 
     Means, maps and distributions leave out what lies before ``from_day``, counted from the start of
     what both have. ``planned_days`` is the length that the run was to have, where its folder does
@@ -94,7 +83,9 @@ def evaluate_online(
     EvaluationError for a folder that is no run, for one that is still going on, and for runs that
     cannot be compared: other grids, other calendars, other units, no time or field in common.
     """
+    beside = Beside(reference, twin, independent, from_day)
     theirs, twins = read_history(reference), None if twin is None else read_history(twin)
+    further = [read_history(path) for path in independent]
     ours = _history_or_none(run)
     outcome = read_outcome(
         run, ours, planned_days=planned_days, fallback_days=theirs.end - theirs.start
@@ -102,6 +93,7 @@ def evaluate_online(
     excluded = [
         *_labelled("the reference", theirs),
         *([] if twins is None else _labelled("the twin", twins)),
+        *(e for one in further for e in _labelled(f"the further reference {one.folder}", one)),
     ]
     if ours is None:
         excluded.append(
@@ -110,32 +102,31 @@ def evaluate_online(
                 f"{run} holds no record of history: the run ended before it wrote one",
             )
         )
-        return _finish(run, reference, twin, from_day, outcome, xr.Dataset(), 0.0, excluded)
+        return _finish(run, beside, outcome, xr.Dataset(), 0.0, excluded)
     require_comparable(ours, theirs)
     if twins is not None:
         require_comparable(twins, theirs)
+    for one in further:
+        require_one_grid(one, theirs)
     excluded = [*_labelled("the run", ours), *excluded]
     start = max(ours.start, theirs.start)
-    numbers, more = _measure(ours, theirs, twins, start, from_day or 0.0, progress)
-    budgets, cut = _budgets(run, outcome, start - ours.start + outcome.first_day)
+    sides, more = _sides(ours, theirs, twins, start, from_day or 0.0)
     compared = min(ours.end, theirs.end) - start
-    excluded += [*more, *cut, *_beyond(ours, theirs)]
+    # What an error is held against must not depend on how long a run lived.
+    window = max(FAR_APART_D, outcome.planned_days or np.inf)
+    numbers, unmeasured = _measure(sides, further, compared, window, progress)
+    budgets, cut = _budgets(run, outcome, start - ours.start + outcome.first_day)
+    excluded += [*more, *unmeasured, *cut, *_beyond(ours, theirs)]
     if from_day is not None and from_day >= compared:
         why = (
             f"run and reference have {compared:g} days in common, and those before day "
             f"{from_day:g} are left out"
         )
         excluded.append(Exclusion("means, maps and distributions", why))
-    return _finish(
-        run,
-        reference,
-        twin,
-        from_day,
-        outcome,
-        xr.merge([numbers, budgets], combine_attrs="override", join="outer", compat="no_conflicts"),
-        compared,
-        excluded,
+    numbers = xr.merge(
+        [numbers, budgets], combine_attrs="override", join="outer", compat="no_conflicts"
     )
+    return _finish(run, beside, outcome, numbers, compared, excluded)
 
 
 def _history_or_none(run: Path) -> RunHistory | None:
@@ -180,19 +171,18 @@ def _beyond(ours: RunHistory, theirs: RunHistory) -> list[Exclusion]:
 
 
 def _measure(
-    ours: RunHistory,
-    theirs: RunHistory,
-    twins: RunHistory | None,
-    start: float,
-    from_day: float,
+    sides: Mapping[str, SideBySide],
+    further: Sequence[RunHistory],
+    length_d: float,
+    window_d: float,
     progress: Progress | None,
 ) -> tuple[xr.Dataset, list[Exclusion]]:
-    """Go once through the history of each cadence and return all numbers, and what was left out of
-    them.
+    """Go through the history of each cadence, once for the climatology and once for everything
+    else, and return all numbers, and what was left out of them.
     """
-    sides, excluded = _sides(ours, theirs, twins, start, from_day)
-    length = min(ours.end, theirs.end) - start
-    plan = plan_collectors(sides, length, excluded)
+    used, excluded = Cadences.of(sides), list[Exclusion]()
+    sides = with_forecasts(sides, used, window_d)
+    plan = plan_collectors(sides, used, length_d, excluded)
     if not any(plan.values()):
         have = {
             f"{m} ({c})": sorted(s.streams[m].fields)
@@ -210,9 +200,18 @@ def _measure(
         found += [collector.result() for collector in collectors]
         excluded += gaps.exclusions(cadence)
         excluded += [e for c in collectors if isinstance(c, MonthlyGrowth) for e in c.excluded]
-    return xr.merge(
-        found, combine_attrs="drop_conflicts", join="outer", compat="no_conflicts"
-    ), excluded
+    for cadence, names in used.growth().items():
+        others = [h.streams[cadence] for h in further if cadence in h.streams]
+        spread, why = saturated_spread(sides[cadence], names, others, window_d)
+        found.append(spread)
+        excluded += why
+    merged = xr.merge(found, combine_attrs="drop_conflicts", join="outer", compat="no_conflicts")
+    if "pair" in merged.coords:
+        order = dict.fromkeys(p for s in sides.values() for p in s.pairs)
+        merged = merged.sel(pair=[p for p in order if p in merged["pair"].values])
+        days = max(window_days(side, window_d) for side in sides.values())
+        merged["climatology_days"] = ((), np.round(days, 6), {"units": "days"})
+    return merged, excluded
 
 
 def _sides(
@@ -253,101 +252,9 @@ def _sides(
     return sides, excluded
 
 
-def plan_collectors(
-    sides: Mapping[str, SideBySide], length_d: float, excluded: list[Exclusion]
-) -> dict[str, list[Collector]]:
-    """Return what is collected from which cadence: the state from daily records (else hourly, else
-    monthly), errors of months from monthly means (else from the state's records), rain from the
-    finest records that have it. Adds to ``excluded`` what cannot be told."""
-    plan: dict[str, list[Collector]] = {cadence: [] for cadence in sides}
-    profiles = {c: [n for n in PROFILES if s.shared(n)] for c, s in sides.items() if s.shared("PS")}
-    fine = next((c for c in ("daily", "hourly", "monthly") if profiles.get(c)), None)
-    if fine is None:
-        excluded.append(
-            Exclusion("errors of the state", "run and reference share no field on levels with PS")
-        )
-    else:
-        plan[fine] += _state_collectors(sides[fine], profiles[fine], length_d)
-        coarse = "monthly" if profiles.get("monthly") else fine
-        if coarse == "monthly":
-            plan[coarse].append(Growth(profiles[coarse], _pairs(sides[coarse]), "monthly"))
-        else:
-            calendar = sides[fine].streams[REFERENCE].calendar
-            plan[fine].append(
-                MonthlyGrowth(profiles[fine], _pairs(sides[fine]), calendar, _PER_DAY[fine])
-            )
-        _add_areas(plan, sides, fine, coarse, length_d)
-    rain = next(
-        (c for c in ("hourly", "daily", "monthly") if c in sides and sides[c].shared("PRECT")), None
-    )
-    if rain is None:
-        excluded.append(
-            Exclusion("precipitation", "run and reference share neither PRECT nor PRECC")
-        )
-    else:
-        surfaces, why = surface_fractions(sides)
-        excluded += why
-        side = sides[rain]
-        plan[rain] += [RainMap(side), RainIntensity(side, surfaces), RainBand(side, length_d)]
-        plan[rain].append(
-            Hovmoeller(side, "PRECT", "precipitation", "mm/day", 86_400_000.0, length_d)
-        )
-        if side.shared("OLR"):
-            plan[rain].append(Hovmoeller(side, "OLR", "olr", "W/m2", 1.0, length_d))
-    for cadence, side in sides.items():
-        counters = Counters(side, RUN)
-        if counters.names and not any(
-            isinstance(c, Counters) for members in plan.values() for c in members
-        ):
-            plan[cadence].append(counters)
-    return plan
-
-
-def _pairs(side: SideBySide) -> list[str]:
-    return [member for member in side.streams if member != REFERENCE]
-
-
-def _state_collectors(side: SideBySide, profiles: list[str], length_d: float) -> list[Collector]:
-    pairs = _pairs(side)
-    collectors: list[Collector] = [
-        MeanState(profiles, pairs, side.grid),
-        FirstPeriod(profiles, pairs),
-    ]
-    if side.cadence != "monthly":
-        collectors.append(Growth(profiles, pairs, side.cadence))
-    if side.shared("T") and side.shared("Q") and len(side.grid.hyam) >= 3:
-        collectors.append(Tropopause(side.grid))
-    quantities = [q for q, needed in GLOBAL_MEANS.items() if all(side.shared(n) for n in needed)]
-    if quantities:
-        collectors.append(GlobalMeans(side, quantities))
-    budget = HistoryBudget(side)
-    if budget.names:
-        collectors.append(budget)
-    return collectors
-
-
-def _add_areas(
-    plan: dict[str, list[Collector]],
-    sides: Mapping[str, SideBySide],
-    fine: str,
-    coarse: str,
-    length_d: float,
-) -> None:
-    """Statistics of areas by month where there are monthly means of three months and more, else by
-    day.
-    """
-    cadence = coarse if length_d >= 90.0 else fine
-    side = sides[cadence]
-    quantities = [q for q, needed in AREA_QUANTITIES.items() if all(side.shared(n) for n in needed)]
-    if quantities:
-        plan[cadence].append(AreaStatistics(side, quantities))
-
-
 def _finish(
     run: Path,
-    reference: Path,
-    twin: Path | None,
-    from_day: float | None,
+    beside: Beside,
     outcome: Outcome,
     numbers: xr.Dataset,
     compared_days: float,
@@ -361,7 +268,7 @@ def _finish(
         host=outcome.host,
         package=outcome.package,
         package_sha256=outcome.package_sha256,
-        reference=str(reference),
+        reference=str(beside.reference),
         survived=outcome.survived,
         planned_days=outcome.planned_days,
         days=float(np.round(outcome.days, 6)),
@@ -371,13 +278,5 @@ def _finish(
         metrics=online_metrics(numbers),
         excluded=[f"{e.what}: {e.why}" for e in excluded],
     )
-    sources = {"run": str(run), "reference": str(reference)} | (
-        {} if twin is None else {"twin of the reference": str(twin)}
-    )
-    if from_day:
-        sources["days left out of means"] = f"before day {from_day:g}"
-    command = f"climlink evaluate online {run} --reference {reference}" + (
-        f" --twin {twin}" if twin else ""
-    )
-    command += f" --from-day {from_day:g}" if from_day else ""
-    return OnlineEvaluation(summary, numbers, tuple(excluded), sources, command)
+    sources = {"run": str(run)} | beside.sources()
+    return OnlineEvaluation(summary, numbers, tuple(excluded), sources, beside.command([str(run)]))

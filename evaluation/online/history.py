@@ -147,10 +147,8 @@ def read_history(folder: Path) -> RunHistory:
     return RunHistory(folder, case["case"], ordered, _read_grid(first.paths[0]), tuple(excluded))
 
 
-def require_comparable(run: RunHistory, reference: RunHistory) -> None:
-    """Raise EvaluationError, with what differs, unless two runs have one grid, one calendar,
-    streams and times in common.
-    """
+def require_one_grid(run: RunHistory, reference: RunHistory) -> None:
+    """Raise EvaluationError, with what differs, unless two runs have one grid and one calendar."""
     for name in ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi"):
         ours, theirs = getattr(run.grid, name), getattr(reference.grid, name)
         if ours.shape != theirs.shape:
@@ -174,6 +172,13 @@ def require_comparable(run: RunHistory, reference: RunHistory) -> None:
             f"{run.folder} is in the calendar {run.calendar}, {reference.folder} in "
             f"{reference.calendar}: their times cannot be compared"
         )
+
+
+def require_comparable(run: RunHistory, reference: RunHistory) -> None:
+    """Raise EvaluationError, with what differs, unless two runs have one grid, one calendar,
+    streams and times in common.
+    """
+    require_one_grid(run, reference)
     shared = [c for c in run.streams if c in reference.streams]
     if not shared:
         raise EvaluationError(

@@ -109,7 +109,7 @@ def net_rain_width(net: Array, latitude: Array, area: Array, centre_deg: float) 
     E: Byrne et al. 2018, Curr. Clim. Change Rep. 4, 355). NaN where the centroid itself lies
     outside rain, or where no zero is found.
     """
-    latitudes, inverse = _rows(latitude)
+    latitudes, inverse = latitude_rows(latitude)
     weight = np.bincount(inverse, area)
     zonal = np.bincount(inverse, area * net) / weight
     if (
@@ -136,13 +136,13 @@ def _bands(values: Array, latitude: Array, area: Array) -> tuple[Array, Array]:
     """Return edges [band + 1] in the sine of latitude and area sums [band] of the grid's latitudes,
     south to north.
     """
-    latitudes, inverse = _rows(latitude)
+    latitudes, inverse = latitude_rows(latitude)
     middle = 0.5 * (latitudes[1:] + latitudes[:-1])
     edges = np.sin(np.deg2rad(np.concatenate([[-90.0], middle, [90.0]])))
     return edges, np.asarray(np.bincount(inverse, area * values), dtype=np.float64)
 
 
-def _rows(latitude: Array) -> tuple[Array, NDArray[np.intp]]:
+def latitude_rows(latitude: Array) -> tuple[Array, NDArray[np.intp]]:
     """Return the grid's latitudes [row] and the row of every column; columns within a millionth of
     a degree are one row.
     """

@@ -8,13 +8,20 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from climlink.evaluation.online.blocks import REFERENCE, RUN, TWIN
+from climlink.evaluation.online.blocks import CLIMATOLOGY, PERSISTENCE, REFERENCE, RUN, TWIN
 from climlink.evaluation.online.fields import PROFILES
-from climlink.evaluation.online.kernels import weighted_mean
 from climlink.evaluation.summary import Metrics, finite_or_none
 
 _END_SHARE = 0.1
 """Drift is told over the last tenth of the compared records, at least one."""
+
+
+_PREFIXES = {
+    RUN: "",
+    TWIN: "twin.",
+    CLIMATOLOGY: "climatology.",
+    PERSISTENCE: "persistence.",
+}
 
 
 def online_metrics(numbers: xr.Dataset) -> Metrics:
@@ -23,17 +30,57 @@ def online_metrics(numbers: xr.Dataset) -> Metrics:
 
     rmse.NAME is the error of the mean over the compared days, last_day_rmse.NAME that of the run's
     last day, drift.QUANTITY the difference of the global mean from the reference's over the last
-    tenth of the run's days; twin.* are the same of the reference's twin over the same days.
+    tenth of the run's days; twin.*, climatology.* and persistence.* are the same of the reference's
+    twin and of forecasts without a model over the same days, saturated.last_day_rmse.NAME that of
+    independent states. relative_error.NAME is last_day_rmse over climatology's, skilful_days.NAME
+    the day until which the run was closer to the reference than climatology.
     """
     metrics: dict[str, float] = {}
-    for member, prefix in ((RUN, ""), (TWIN, "twin.")):
+    for member, prefix in _PREFIXES.items():
         metrics |= {f"{prefix}{name}": value for name, value in _of_member(numbers, member).items()}
+    metrics |= _skill(numbers)
     for name in numbers.data_vars:
         if str(name).startswith("budget_"):
             metrics[f"conservation.{str(name).removeprefix('budget_')}"] = float(
                 numbers[name].mean()
             )
     return {name: finite_or_none(value) for name, value in metrics.items()}
+
+
+def _skill(numbers: xr.Dataset) -> dict[str, float]:
+    """Return how the run's error by record compares with climatology's and with what it saturates
+    at.
+    """
+    found: dict[str, float] = {}
+    for name in PROFILES:
+        for cadence in ("daily", "hourly"):
+            series = numbers.get(f"{cadence}_rmse_{name}")
+            if series is None or CLIMATOLOGY not in series["pair"].values:
+                continue
+            run, climatology = (series.sel(pair=p).values for p in (RUN, CLIMATOLOGY))
+            day = numbers[f"{cadence}_day"].values
+            found[f"skilful_days.{name}"] = skilful_days(day, run, climatology)
+            last, beside = _at_last(run, run), _at_last(run, climatology)
+            found[f"relative_error.{name}"] = last / beside if beside > 0.0 else float("nan")
+            spread = numbers.get(f"{cadence}_saturated_{name}")
+            if spread is not None:
+                found[f"saturated.last_day_rmse.{name}"] = float(spread)
+    return found
+
+
+def skilful_days(
+    day: NDArray[np.float64], run: NDArray[np.float64], climatology: NDArray[np.float64]
+) -> float:
+    """Return the end of the last record [record], in days, before a run's error first reaches
+    climatology's: 0 where it never lay below, the run's last day where it never got there, NaN
+    where nothing is known.
+    """
+    known = np.isfinite(run) & np.isfinite(climatology)
+    if not known.any():
+        return float("nan")
+    day, lost = day[known], run[known] >= climatology[known]
+    first = int(np.argmax(lost)) if lost.any() else len(day)
+    return float(day[first - 1]) if first else 0.0
 
 
 def _of_member(numbers: xr.Dataset, member: str) -> dict[str, float]:
@@ -47,6 +94,11 @@ def _of_member(numbers: xr.Dataset, member: str) -> dict[str, float]:
                     found[f"last_day_rmse.{name}"] = _at_last(
                         series.sel(pair=RUN).values, series.sel(pair=member).values
                     )
+    for name in ("bias", "rmse"):
+        if f"precipitation_{name}" in numbers and member in numbers["pair"].values:
+            found[f"precipitation.{name}"] = float(
+                numbers[f"precipitation_{name}"].sel(pair=member)
+            )
     if "member" not in numbers.coords or member not in numbers["member"].values:
         return found
     for quantity in ("temperature", "vapour", "cloud", "energy"):
@@ -57,14 +109,6 @@ def _of_member(numbers: xr.Dataset, member: str) -> dict[str, float]:
             found[f"drift.{key}"] = _end_mean(
                 (series.sel(member=member).values - series.sel(member=REFERENCE).values) * lived
             )
-    if "precipitation" in numbers:
-        area = numbers["area"].values
-        error = (
-            numbers["precipitation"].sel(member=member).values
-            - numbers["precipitation"].sel(member=REFERENCE).values
-        )
-        found["precipitation.bias"] = float(weighted_mean(error, area))
-        found["precipitation.rmse"] = float(np.sqrt(weighted_mean(error**2, area)))
     if "rain_density" in numbers:
         density = numbers["rain_density"].sel(surface="global")
         width = float(np.diff(numbers["intensity"].values)[0])

@@ -10,13 +10,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from climlink.evaluation.online.blocks import Block, SideBySide
+from climlink.evaluation.online.blocks import REFERENCE, Block, SideBySide
 from climlink.evaluation.online.fields import MM_PER_DAY
 from climlink.evaluation.online.kernels import (
     evaporation_m_s,
     intensity_histogram,
     net_rain_width,
     precipitation_centroid,
+    weighted_mean,
 )
 from climlink.evaluation.online.stream import month_of
 
@@ -36,36 +37,43 @@ class RainMap:
     names = ("PRECT",)
 
     def __init__(self, side: SideBySide) -> None:
-        self._members, self._grid = list(side.streams), side.grid
-        self._sums = np.zeros((len(self._members), len(side.grid.area)))
-        self._counts = np.zeros(len(self._members), dtype=np.int64)
+        self._members, self._pairs, self._grid = list(side.streams), side.pairs, side.grid
+        self._cadence = side.cadence
+        everyone = dict.fromkeys([*self._members, *self._pairs])
+        self._sums = {member: np.zeros(len(side.grid.area)) for member in everyone}
+        self._counts = dict.fromkeys(everyone, 0)
 
     def add(self, block: Block) -> None:
         """Take in a block."""
-        for row, member in enumerate(self._members):
+        for member in self._sums:
             at = block.fair("PRECT", member)
-            self._sums[row] += (
-                block.values[member]["PRECT"][at].astype(np.float64).sum(axis=0) * MM_PER_DAY
-            )
-            self._counts[row] += int(at.sum())
+            rain = block.values[member]["PRECT"][at].astype(np.float64)
+            self._sums[member] += rain.sum(axis=0) * MM_PER_DAY
+            self._counts[member] += int(at.sum())
 
     def result(self) -> xr.Dataset:
-        """Return precipitation (member, column) with the columns' latitude, longitude and area."""
-        mean = np.divide(
-            self._sums,
-            self._counts[:, None],
-            out=np.full_like(self._sums, np.nan),
-            where=self._counts[:, None] > 0,
-        )
+        """Return precipitation (member, column) with the columns' latitude, longitude and area, and
+        precipitation_bias and precipitation_rmse (pair) over the area.
+        """
+        mean = {m: total / (self._counts[m] or np.nan) for m, total in self._sums.items()}
+        error = np.stack([mean[m] - mean[REFERENCE] for m in self._pairs])
+        area = self._grid.area
+        units = {"units": "mm/day"}
         coords = {
             "lat": ("ncol", self._grid.lat),
             "lon": ("ncol", self._grid.lon),
             "area": ("ncol", self._grid.area),
         }
-        return xr.Dataset(
-            {"precipitation": (("member", "ncol"), mean, {"units": "mm/day"})},
-            coords={"member": self._members, **coords},
-        )
+        values = {
+            "precipitation": (
+                ("member", "ncol"),
+                np.stack([mean[m] for m in self._members]),
+                {**units, "records": self._cadence},
+            ),
+            "precipitation_bias": ("pair", weighted_mean(error, area), units),
+            "precipitation_rmse": ("pair", np.sqrt(weighted_mean(error**2, area)), units),
+        }
+        return xr.Dataset(values, coords={"member": self._members, "pair": self._pairs, **coords})
 
 
 class RainIntensity:
@@ -79,6 +87,7 @@ class RainIntensity:
 
     def __init__(self, side: SideBySide, surfaces: Mapping[str, Array]) -> None:
         self._members, self._surfaces = list(side.streams), surfaces
+        self._cadence = side.cadence
         self._weights = {name: side.grid.area * fraction for name, fraction in surfaces.items()}
         self._sums = np.zeros((len(self._members), len(surfaces), len(INTENSITY_EDGES) + 1))
 
@@ -105,7 +114,7 @@ class RainIntensity:
                 "rain_density": (
                     (*dims, "intensity"),
                     shares[..., 1:-1] / np.diff(INTENSITY_EDGES),
-                    {"units": "1/(mm/day)"},
+                    {"units": "1/(mm/day)", "records": self._cadence},
                 ),
                 "rain_below": (dims, shares[..., 0], {"units": "1"}),
                 "rain_above": (dims, shares[..., -1], {"units": "1"}),
@@ -247,6 +256,9 @@ class Hovmoeller:
             scale,
         )
         self._width = 5.0 if length_d > 366.0 else 1.0
+        self._means = "means of five days" if self._width > 1.0 else "daily means"
+        if side.cadence == "monthly":
+            self._means = "monthly means"
         grid = side.grid
         near = np.abs(grid.lat) <= EQUATORIAL_DEG
         for width in LONGITUDE_BINS_DEG:
@@ -292,7 +304,7 @@ class Hovmoeller:
                 f"hovmoeller_{self._label}": (
                     ("member", "hovmoeller_day", "longitude"),
                     values,
-                    {"units": self._units},
+                    {"units": self._units, "means": self._means},
                 )
             },
             coords={

@@ -10,18 +10,16 @@ import numpy as np
 import xarray as xr
 
 from climlink.evaluation.figures import online as draw
-from climlink.evaluation.figures import online_rain as draw_rain
-from climlink.evaluation.online.blocks import REFERENCE, RUN, TWIN
+from climlink.evaluation.online import captions
+from climlink.evaluation.online.blocks import CLIMATOLOGY, PERSISTENCE, RUN, TWIN
 from climlink.evaluation.online.conservation import BUDGETS
 from climlink.evaluation.online.fields import COUNTERS, PROFILES, STATE, TENDENCIES
+from climlink.evaluation.online.rain_sections import hovmoeller_section, rain_section
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
 from climlink.evaluation.summary import OnlineSummary
 
-_CALM = (
-    "Grey: two reference runs that began a hair apart; an error within it is internal variability."
-)
-_DOTS = "Dots: the twin differs from the reference as much."
 _CLOUD_SUM = "TOTCLD"
+_SHOWN_DAYS = (1, 2, 5, 10, 20, 30, 60, 90, 180, 365)
 AREA_LABELS = {
     "surface_temperature": "lowest level, K",
     "precipitable_water": "water vapour, kg/m2",
@@ -46,8 +44,8 @@ def online_report(
         _first_days(numbers),
         _drift(numbers),
         _areas(numbers),
-        _rain(numbers),
-        _hovmoeller(numbers),
+        rain_section(numbers),
+        hovmoeller_section(numbers),
         _conservation(numbers),
     )
     return Report(
@@ -84,7 +82,7 @@ def words(summary: OnlineSummary) -> str:
         return f"{text} Nothing could be compared."
     text += f" It was held against its reference over {summary.compared_days:g} days."
     for name in ("T", "Q"):
-        text += _error_words(summary, name)
+        text += _skill_words(summary, name) + _error_words(summary, name)
     drift, rain = summary.metrics.get("drift.T"), summary.metrics.get("precipitation.bias")
     if drift is not None:
         text += (
@@ -96,6 +94,25 @@ def words(summary: OnlineSummary) -> str:
             f" It rains {abs(rain):.2g} mm/day {'more' if rain > 0 else 'less'} in the global mean."
         )
     return text
+
+
+def _skill_words(summary: OnlineSummary, name: str) -> str:
+    """Return how long a run was worth more than climatology, and its last error beside others."""
+    metrics, shown = summary.metrics, PROFILES[name]
+    until, last = metrics.get(f"skilful_days.{name}"), metrics.get(f"last_day_rmse.{name}")
+    if until is None or last is None:
+        return ""
+    beside = {
+        "climatology": metrics.get(f"climatology.last_day_rmse.{name}"),
+        "persistence": metrics.get(f"persistence.last_day_rmse.{name}"),
+        "independent states": metrics.get(f"saturated.last_day_rmse.{name}"),
+    }
+    said = ", ".join(f"{v * shown.scale:.3g} for {k}" for k, v in beside.items() if v is not None)
+    skill = f"closer to the reference than climatology until day {until:g}"
+    return (
+        f" Its {shown.label} was {skill if until else 'never closer than climatology'}; on its "
+        f"last day the RMSE is {last * shown.scale:.3g} {shown.units}, against {said}."
+    )
 
 
 def _error_words(summary: OnlineSummary, name: str) -> str:
@@ -119,6 +136,7 @@ def survival_section(summary: OnlineSummary) -> Section:
         "days written": summary.days,
         "days planned": summary.planned_days,
         "days compared": summary.compared_days,
+        **_skill_rows(summary),
         "why it ended": summary.ended or "as planned",
         "simulated years per day": summary.years_per_day,
         "package": None if summary.package is None else summary.package.name,
@@ -130,6 +148,22 @@ def survival_section(summary: OnlineSummary) -> Section:
     return Section(
         "The run", tables=[Table("run", "How it ended", {"": list(rows), "value": texts})]
     )
+
+
+def _skill_rows(summary: OnlineSummary) -> dict[str, float | None]:
+    """Return what days lived are worth: until when T and Q beat climatology, and the last error
+    over climatology's.
+    """
+    rows = {}
+    for name in ("T", "Q"):
+        if f"skilful_days.{name}" in summary.metrics:
+            rows[f"{name} better than climatology until day"] = summary.metrics[
+                f"skilful_days.{name}"
+            ]
+            rows[f"RMSE of {name} on the last day over climatology's"] = summary.metrics[
+                f"relative_error.{name}"
+            ]
+    return rows
 
 
 def _have(numbers: xr.Dataset, prefix: str, names: Sequence[str]) -> list[str]:
@@ -148,15 +182,16 @@ def _state(numbers: xr.Dataset, prefix: str) -> list[str]:
 
 def _growth(numbers: xr.Dataset) -> Section | None:
     pictures = []
-    for prefix, what in (("hourly", "hourly"), ("daily", "daily"), ("monthly", "monthly")):
+    for prefix in ("hourly", "daily", "monthly"):
         for names, kind in (
             (_state(numbers, f"{prefix}_rmse"), "state"),
             (_have(numbers, f"{prefix}_rmse", list(TENDENCIES)), "tendencies"),
         ):
             if names and (prefix != "monthly" or numbers.sizes["monthly_day"] > 1):
-                caption = (
-                    f"RMSE of {what} means over the whole mass of air (weights dp times area). "
-                    f"{_CALM}"
+                caption = captions.joined(
+                    f"RMSE of {prefix} means over the whole mass of air (weights dp times area).",
+                    captions.lines(numbers),
+                    captions.saturation(numbers, prefix),
                 )
                 pictures.append(
                     Picture(
@@ -165,7 +200,31 @@ def _growth(numbers: xr.Dataset) -> Section | None:
                         caption,
                     )
                 )
-    return Section("Growth of error", pictures=pictures) if pictures else None
+    tables = [
+        _growth_table(numbers, prefix, name)
+        for prefix in ("hourly", "daily")
+        for name in ("T", "Q")
+        if _have(numbers, f"{prefix}_rmse", [name])
+    ]
+    return Section("Growth of error", pictures=pictures, tables=tables) if pictures else None
+
+
+def _growth_table(numbers: xr.Dataset, prefix: str, name: str) -> Table:
+    """Return the error of some days, and of the run's last, beside all that it is held against."""
+    shown, series = PROFILES[name], numbers[f"{prefix}_rmse_{name}"]
+    day = numbers[f"{prefix}_day"].values
+    alive = np.flatnonzero(np.isfinite(series.sel(pair=RUN).values))
+    wanted = np.searchsorted(day, np.array(_SHOWN_DAYS) - 1e-6)
+    rows = np.unique([*wanted[wanted < alive[-1]], alive[-1]])
+    columns: dict[str, list[str | float | None]] = {"day": [float(d) for d in day[rows]]}
+    for pair in series["pair"].values:
+        columns[str(pair)] = [float(v) * shown.scale for v in series.sel(pair=pair).values[rows]]
+    spread = numbers.get(f"{prefix}_saturated_{name}")
+    if spread is not None:
+        columns["independent states"] = [float(spread) * shown.scale for _ in rows]
+    units = {c: shown.units for c in columns if c != "day"}
+    title = f"RMSE of {prefix} means of {shown.label}"
+    return Table(f"growth_{prefix}_{name.lower()}", title, columns, units)
 
 
 def _mean_state(numbers: xr.Dataset) -> Section | None:
@@ -175,20 +234,25 @@ def _mean_state(numbers: xr.Dataset) -> Section | None:
     pictures = []
     for names, kind in ((state, "state"), (tendencies, "tendencies")):
         if names:
-            section = (
+            section = captions.joined(
                 "Zonal-mean error of the mean over the compared days (10 degree bins). Line: "
-                f"tropopause of the reference. {_DOTS}"
+                "tropopause of the reference.",
+                captions.dots(numbers),
             )
             pictures.append(
                 Picture(f"zonal_bias_{kind}", draw.section_figure(numbers, names), section)
             )
-            profile = f"Error of the mean over the compared days by level. {_CALM}"
+            profile = captions.joined(
+                "Error of the mean over the compared days by level.", captions.lines(numbers)
+            )
             pictures.append(
                 Picture(f"rmse_profile_{kind}", draw.profile_figure(numbers, names), profile)
             )
     return Section(
         "Error of the mean state",
-        "Mean over the compared days, weights dp times area.",
+        "Mean over the compared days, weights dp times area. Climatology has the zonal mean of "
+        "these days by construction: its error here is what is not zonal, the least that an answer "
+        "without longitude can have.",
         pictures,
         [_rmse_table(numbers)],
     )
@@ -210,6 +274,12 @@ def _rmse_table(numbers: xr.Dataset) -> Table:
             r / t if isinstance(r, float) and t > 0.0 else None
             for r, t in zip(columns["run"], twin, strict=True)
         ]
+    for forecast in (CLIMATOLOGY, PERSISTENCE):
+        if forecast in numbers["pair"].values:
+            columns[forecast] = [
+                float(numbers[f"mean_rmse_{n}"].sel(pair=forecast)) * PROFILES[n].scale
+                for n in names
+            ]
     columns["units"] = [PROFILES[n].units for n in names]
     return Table("mean_rmse", "RMSE of the mean over the compared days", columns)
 
@@ -218,9 +288,10 @@ def _first_days(numbers: xr.Dataset) -> Section | None:
     names = [n for n in ("T", "Q", "U", "CLDLIQ") if f"first_bias_{n}" in numbers]
     if not names or numbers.sizes.get("first_day", 0) < 2:
         return None
-    caption = (
+    caption = captions.joined(
         f"Mean error by level over the first {numbers.sizes['first_day']} records, inside and "
-        f"outside of 30S-30N. {_DOTS}"
+        "outside of 30S-30N.",
+        captions.dots(numbers),
     )
     return Section(
         "The first days",
@@ -257,89 +328,6 @@ def _areas(numbers: xr.Dataset) -> Section | None:
         for kind, text in captions.items()
     ]
     return Section("Area means and spread", pictures=pictures)
-
-
-def _rain(numbers: xr.Dataset) -> Section | None:
-    if (
-        "precipitation" not in numbers
-        or not np.isfinite(numbers["precipitation"].sel(member=RUN).values).all()
-    ):
-        return None
-    outside = (
-        numbers["rain_above"].sel(surface="global"),
-        numbers["rain_below"].sel(surface="global"),
-    )
-    told = ", ".join(
-        f"{m}: {float(outside[0].sel(member=m)):.2g}" for m in numbers["member"].values
-    )
-    below = ", ".join(
-        f"{m}: {float(outside[1].sel(member=m)):.2g}" for m in numbers["member"].values
-    )
-    text = (
-        f"Share of area and time above 178 mm/day, outside the bins: {told}; below -2 mm/day: "
-        f"{below}."
-    )
-    pictures = [
-        Picture(
-            "precipitation_map",
-            draw_rain.map_figure(numbers),
-            f"Mean precipitation over the compared days. {_DOTS}",
-        ),
-        Picture(
-            "precipitation_intensity",
-            draw_rain.intensity_figure(numbers),
-            "Distribution of intensities, weighted by area; bins of 4 mm/day.",
-        ),
-    ]
-    if "band_position" in numbers and numbers.sizes["band_period"] > 1:
-        caption = (
-            f"Rain band by {numbers['band_position'].attrs['period']}: latitude that halves the "
-            "rain between 20S and 20N, and width of the band about it in which precipitation "
-            "exceeds evaporation."
-        )
-        pictures.append(Picture("rain_band", draw_rain.band_figure(numbers), caption))
-    return Section("Precipitation", text, pictures, [_rain_table(numbers)])
-
-
-def _rain_table(numbers: xr.Dataset) -> Table:
-    area = numbers["area"].values / numbers["area"].values.sum()
-    members = [str(m) for m in numbers["member"].values]
-    rain = {m: numbers["precipitation"].sel(member=m).values for m in members}
-    error = {m: rain[m] - rain[REFERENCE] for m in members}
-    columns: dict[str, list[str | float | None]] = {
-        "": list(members),
-        "mean": [float(area @ rain[m]) for m in members],
-        "bias": [None if m == REFERENCE else float(area @ error[m]) for m in members],
-        "RMSE": [None if m == REFERENCE else float(np.sqrt(area @ error[m] ** 2)) for m in members],
-    }
-    units = {"mean": "mm/day", "bias": "mm/day", "RMSE": "mm/day"}
-    for name, title in (("band_position", "rain band at"), ("band_width", "its width")):
-        if name in numbers:
-            values = [numbers[name].sel(member=m).values for m in members]
-            columns[title] = [
-                float(np.mean(v[np.isfinite(v)])) if np.isfinite(v).any() else None for v in values
-            ]
-            units[title] = "degrees"
-    return Table("precipitation", "Precipitation over the compared days", columns, units)
-
-
-def _hovmoeller(numbers: xr.Dataset) -> Section | None:
-    labels = {
-        "precipitation": ("Precipitation over 10S-10N by longitude and time.", "YlGnBu"),
-        "olr": ("Outgoing longwave radiation over 10S-10N by longitude and time.", "magma"),
-    }
-    pictures = []
-    for label, (caption, colours) in labels.items():
-        name = f"hovmoeller_{label}"
-        if (
-            name in numbers
-            and numbers.sizes["hovmoeller_day"] > 1
-            and np.isfinite(numbers[name].sel(member=RUN).values).any()
-        ):
-            pictures.append(
-                Picture(name, draw_rain.hovmoeller_figure(numbers, label, colours), caption)
-            )
-    return Section("Time against longitude", pictures=pictures) if pictures else None
 
 
 def _conservation(numbers: xr.Dataset) -> Section | None:

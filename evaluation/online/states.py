@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from climlink.evaluation.online.blocks import REFERENCE, Block
+from climlink.evaluation.online.blocks import FORECASTS, REFERENCE, Block
 from climlink.evaluation.online.fields import PROFILES
 from climlink.evaluation.online.history import HistoryGrid
 from climlink.evaluation.online.kernels import mass_shares, weighted_rmse
@@ -117,7 +117,7 @@ class MonthlyGrowth:
             return
         year, month, length = self._open.label
         wanted = round(length * self._per_day)
-        for member in (REFERENCE, *self._pairs):
+        for member in (REFERENCE, *(m for m in self._pairs if m not in FORECASTS)):
             count = max(
                 self._open.counts.get((member, name), 0) for name in (*self._profiles, "PS")
             )

@@ -331,7 +331,7 @@ def _whole_months(stream: Stream) -> tuple[Stream, list[Exclusion]]:
         )
         for k in np.flatnonzero(~whole)
     ]
-    return _selected(stream, np.flatnonzero(whole)), left_out
+    return selected(stream, np.flatnonzero(whole)), left_out
 
 
 def _gaps(stream: Stream) -> list[Exclusion]:
@@ -370,7 +370,8 @@ def _gap_text(stream: Stream, first: float, last: float) -> str:
     return f"{round(24.0 * (last - first))} hours from {stream.date(first)} on"
 
 
-def _selected(stream: Stream, records: Index) -> Stream:
+def selected(stream: Stream, records: Index) -> Stream:
+    """Return a stream of some of the records."""
     return replace(
         stream,
         file=stream.file[records],

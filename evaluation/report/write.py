@@ -14,6 +14,7 @@ from pathlib import Path
 import xarray as xr
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from climlink.data.files import make_folder, replacing
 from climlink.evaluation.report.document import Cell, Report, Table
@@ -22,14 +23,17 @@ from climlink.provenance import climlink_version, git_revision
 
 REPORT_FILE = "report.html"
 NUMBERS_FILE = "numbers.nc"
-_DPI = 130
+_DPI = 180
+_READABLE_PX = 9.0
+"""Height in CSS pixels below which text is no longer read on a phone."""
 
 
 def write_report(report: Report, folder: Path) -> Path:
     """Write a report and what belongs to it into a folder, and return the path of the HTML file.
     Figures and tables of an older report in the folder are removed."""
     make_folder(folder)
-    pictures = {p.name: _png(p.figure) for s in report.sections for p in s.pictures}
+    figures = {p.name: p.figure for s in report.sections for p in s.pictures}
+    pictures = {name: _png(figure) for name, figure in figures.items()}
     tables = {t.name: _csv(t) for s in report.sections for t in s.tables}
     _fill(folder / "figures", {f"{name}.png": data for name, data in pictures.items()})
     _fill(folder / "tables", {f"{name}.csv": text.encode() for name, text in tables.items()})
@@ -37,7 +41,8 @@ def write_report(report: Report, folder: Path) -> Path:
     write_json(dict(report.summary), folder / SUMMARY_FILE)
     page = folder / REPORT_FILE
     with replacing(page) as beside:
-        beside.write_text(_html(report, pictures), encoding="utf-8", errors="backslashreplace")
+        text = _html(report, pictures, {n: readable_width(f) for n, f in figures.items()})
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return page
 
 
@@ -87,7 +92,23 @@ def _csv(table: Table) -> str:
     return buffer.getvalue()
 
 
-def _html(report: Report, pictures: dict[str, bytes]) -> str:
+def readable_width(figure: Figure) -> int:
+    """Return the width in CSS pixels at which the smallest text of a drawn figure is 9 pixels high.
+    The page shows it no narrower: on a phone a wider figure is scrolled.
+    """
+    texts = [
+        float(text.get_fontsize())
+        for text in figure.findobj(Text)
+        if isinstance(text, Text)
+        and text.get_visible()
+        and text.get_text().strip()
+        and (text.axes is None or text.axes.get_visible())
+    ]
+    smallest_in = min(texts, default=math.inf) / 72.0
+    return round(_READABLE_PX / smallest_in * figure.get_size_inches()[0])
+
+
+def _html(report: Report, pictures: dict[str, bytes], widths: dict[str, int]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -100,4 +121,6 @@ def _html(report: Report, pictures: dict[str, bytes]) -> str:
         for name, data in pictures.items()
     }
     made = f"climlink {climlink_version()}, revision {git_revision() or 'unknown'}"
-    return environment.from_string(template).render(report=report, images=images, made=made)
+    return environment.from_string(template).render(
+        report=report, images=images, widths=widths, made=made
+    )

@@ -4,6 +4,7 @@ at small numbers.
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def online(
         "ended": None if died_on is None else "T is 400 K",
         "compared_days": 10.0 if died_on is None else died_on,
         "years_per_day": 50.0,
-        "metrics": {"rmse.T": error, "twin.rmse.T": 0.05},
+        "metrics": {"rmse.T": error, "twin.rmse.T": 0.05, "relative_error.T": 0.7},
         "excluded": [],
     }
     bands = Bands(
@@ -477,4 +478,7 @@ def test_the_report_on_disk_holds_the_numbers(tmp_path: Path) -> None:
         )
     for name in ("skill", "ordering", "survival", "speed", "regions"):
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5000
-    assert "p0_1" in (tmp_path / "tables" / "members.csv").read_text()
+    with (tmp_path / "tables" / "members.csv").open(encoding="utf-8") as table:
+        members = list(csv.DictReader(table))
+    assert "p0_1" in {row["run"] for row in members}
+    assert {row["last error over climatology's"] for row in members} == {"0.7"}

@@ -103,6 +103,19 @@ def test_numbers_stand_beside_it_with_all_their_digits(tmp_path: Path) -> None:
     assert imread(tmp_path / "figures" / "line.png").ndim == 3
 
 
+def test_text_of_figures_is_never_shown_smaller_than_nine_pixels(tmp_path: Path) -> None:
+    wide = Figure(figsize=(11.0, 3.0))
+    hidden, axes = wide.subplots(1, 2)
+    axes.plot([0, 1])
+    axes.tick_params(labelsize=8)
+    hidden.set_visible(False)
+    hidden.set_title("not seen", fontsize=2)
+    made = report(sections=[Section("Wide", pictures=[Picture("wide", wide, "two panels")])])
+    page = write_report(made, tmp_path).read_text(encoding="utf-8")
+    # 8 points are 8/72 inches of 11: 9 pixels high where all is 9 * 72 / 8 * 11 pixels wide.
+    assert "min-width: 891px" in page
+
+
 def test_a_second_report_leaves_nothing_of_the_first(tmp_path: Path) -> None:
     write_report(report(), tmp_path)
     write_report(report(sections=[Section("Other", pictures=[picture("other")])]), tmp_path)

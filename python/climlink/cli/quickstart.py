@@ -113,14 +113,15 @@ def _show_online(comparison: OnlineComparison) -> None:
         output.print("It did not complete a day, so there is no drift to tell.")
     else:
         day = found["daily_rmse_T"].sel(pair="run").dropna("daily_day")["daily_day"].values[-1]
-        (t, q), (twin_t, twin_q) = (
+        (t, q), (twin_t, twin_q), (mean_t, mean_q) = (
             [float(found[f"daily_rmse_{name}"].sel(pair=pair, daily_day=day)) for name in "TQ"]
-            for pair in ("run", "twin")
+            for pair in ("run", "twin", "climatology")
         )
         output.print(
             f"After {day:.0f} days it is off the reference by {t:.2f} K and {1e3 * q:.2f} g/kg "
             "(mass-weighted RMSE of daily means); two references that began 0.01 K apart differ "
-            f"by {twin_t:.2f} K and {1e3 * twin_q:.2f} g/kg."
+            f"by {twin_t:.2f} K and {1e3 * twin_q:.2f} g/kg, and climatology is off by "
+            f"{mean_t:.2f} K and {1e3 * mean_q:.2f} g/kg."
         )
     output.print(
         f"Report: {comparison.report}   runs: "

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from climlink.cli.console import output, print_json, progress_bar
+from climlink.cli.evaluate.axis import PressureAxis
 
 if TYPE_CHECKING:
     from climlink.evaluation.offline.evaluate import OfflineEvaluation
@@ -39,6 +40,7 @@ def offline(
             help="digest that the package must have; once per package, in their order",
         ),
     ] = None,
+    pressure_axis: PressureAxis = "log",
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
     """Score packages on a store and write a report with figures and tables.
@@ -52,6 +54,7 @@ def offline(
     """
     import climlink
     from climlink.data.files import require_writable
+    from climlink.evaluation.figures.style import pressure_scale
     from climlink.evaluation.offline.packages import combined_report, package_labels
     from climlink.evaluation.report import write_report
 
@@ -64,12 +67,14 @@ def offline(
     found = []
     store = climlink.Store.open(data)
     for number, package in enumerate(packages):
-        with progress_bar(f"{number + 1}/{len(packages)}", hidden=as_json) as bar:
+        bar_title = f"{number + 1}/{len(packages)}"
+        with progress_bar(bar_title, hidden=as_json) as bar, pressure_scale(pressure_axis):
             opened = climlink.open(package, pinned[number] if pinned else None)
             found.append(climlink.evaluate(opened, store, split=split, progress=bar))
     report = found[0].report
     if len(found) > 1:
-        report = combined_report(found, shlex.join(["climlink", *sys.argv[1:]]))
+        with pressure_scale(pressure_axis):
+            report = combined_report(found, shlex.join(["climlink", *sys.argv[1:]]))
         for label, one in zip(package_labels(found), found, strict=True):
             write_report(one.report, folder / label)
     page = write_report(report, folder)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from climlink.cli.console import output, print_json, progress_bar
+from climlink.cli.evaluate.axis import PressureAxis
 
 if TYPE_CHECKING:
     from climlink.evaluation.report import Report
@@ -32,6 +33,13 @@ def online(
         Path | None,
         typer.Option(help="a second reference: what it differs by is internal variability"),
     ] = None,
+    independent: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="a further reference of the same dates that began elsewhere, once for each: what "
+            "it differs by is what internal variability grows to"
+        ),
+    ] = None,
     from_day: Annotated[
         float | None,
         typer.Option(
@@ -52,12 +60,16 @@ def online(
             help=f"folder of the report; default: {_DEFAULT} in the first run's folder",
         ),
     ] = None,
+    pressure_axis: PressureAxis = "log",
     as_json: Annotated[
         bool, typer.Option("--json", help="print the summary as JSON, and nothing else")
     ] = False,
 ) -> None:
-    """Say what runs did beside a reference: survival, growth of error, drift, bias, rain,
+    """Say what runs did beside a reference: survival and skill, growth of error, drift, bias, rain,
     conservation; a report with all its numbers.
+
+    Every error stands beside those of climatology and persistence, and beside how far apart
+    independent states of the reference are.
 
     One run gives one report; several give one of all, and each its own in a folder below.
 
@@ -65,6 +77,7 @@ def online(
     runs/hybrid_report`
     """
     from climlink.data.files import require_writable
+    from climlink.evaluation.figures.style import pressure_scale
     from climlink.evaluation.online.ensemble import evaluate_ensemble
     from climlink.evaluation.online.evaluate import evaluate_online
     from climlink.evaluation.report import write_report
@@ -72,12 +85,13 @@ def online(
     folder = out or runs[0] / _DEFAULT
     require_writable(folder)
     reports: dict[Path, Report]
-    with progress_bar("online", hidden=as_json) as bar:
+    with progress_bar("online", hidden=as_json) as bar, pressure_scale(pressure_axis):
         if len(runs) == 1:
             one = evaluate_online(
                 runs[0],
                 reference,
                 twin=twin,
+                independent=independent or (),
                 from_day=from_day,
                 planned_days=planned_days,
                 progress=bar,
@@ -88,6 +102,7 @@ def online(
                 runs,
                 reference,
                 twin=twin,
+                independent=independent or (),
                 from_day=from_day,
                 planned_days=planned_days,
                 progress=bar,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from climlink.cli.console import output, print_json, progress_bar
+from climlink.cli.evaluate.axis import PressureAxis
 
 
 def register(app: typer.Typer) -> None:
@@ -77,6 +78,7 @@ def stability(
     fail_on_unstable: Annotated[
         bool, typer.Option("--fail-on-unstable", help="exit code 1 if the verdict is unstable")
     ] = False,
+    pressure_axis: PressureAxis = "log",
     as_json: Annotated[
         bool, typer.Option("--json", help="print the summary as JSON and nothing else")
     ] = False,
@@ -92,6 +94,7 @@ def stability(
     Example: `climlink evaluate stability wrap_model.pt --data climsim.zarr --limits limits.yaml`
     """
     from climlink.data.files import require_writable
+    from climlink.evaluation.figures.style import pressure_scale
     from climlink.evaluation.report import write_report
     from climlink.evaluation.stability.dynamics import Friction
     from climlink.evaluation.stability.evaluate import evaluate_stability
@@ -119,7 +122,7 @@ def stability(
         limits=limits,
     )
     require_writable(folder)
-    with progress_bar("stability", hidden=as_json) as bar:
+    with progress_bar("stability", hidden=as_json) as bar, pressure_scale(pressure_axis):
         done = evaluate_stability(package, data, options=options, progress=bar)
     page = write_report(done.report, folder)
     if as_json:
