@@ -327,7 +327,8 @@ def test_the_fitted_reference_has_the_recorded_damping_and_levels_off() -> None:
 def test_no_recorded_heating_no_reference() -> None:
     store = PlantedStore(0.25)
     store.variables = [v for v in store.variables if v.name != "ptend_t"]
-    assert fit_heating(store, np.zeros((1, 2), dtype=int), STRATOSPHERE.levels) is None  # type: ignore[arg-type]
+    columns = np.zeros((1, 2), dtype=int)
+    assert fit_heating(store, columns, STRATOSPHERE.levels) is None  # type: ignore[arg-type]
 
 
 def test_the_sun_stands_where_astronomy_puts_it() -> None:
