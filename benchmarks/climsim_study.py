@@ -231,7 +231,7 @@ def print_tables(found: dict[str, Any]) -> None:
     print()
     _print_table(groups, LEAP_WORDS.values(), lambda s: [s["leap"][k] for k in LEAP_WORDS])
     for what, differences in found["differences"].items():
-        print(f"\n{what}, difference of the mean over {', '.join(HEADLINE)}")
+        print(f"\n{what}: each less the best single one, mean over {', '.join(HEADLINE)}")
         for label, by_output in differences.items():
             d = by_output["mean"]
             print(f"{label}: {d['difference']:+.4f} ({d['low']:+.4f} to {d['high']:+.4f})")

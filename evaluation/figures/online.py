@@ -305,13 +305,12 @@ def survival_figure(
     """
     figure = Figure(figsize=(WIDTH_IN, 3.7), layout="constrained")
     axes = figure.subplots()
-    axes.step(
-        curve.days,
-        curve.probability,
-        where="post",
-        color=LINES[RUN]["color"],
-        label="Kaplan-Meier estimate",
-    )
+    shown = [(curve, RUN, "Kaplan-Meier estimate")]
+    if skill is not None:
+        shown.append((skill, CLIMATOLOGY, "alive and better than climatology"))
+    for one, member, label in shown:
+        color = LINES[member]["color"]
+        axes.step(one.days, one.probability, where="post", color=color, label=label)
     axes.fill_between(
         curve.days,
         curve.low,
@@ -321,14 +320,6 @@ def survival_figure(
         alpha=0.18,
         label="95 % interval",
     )
-    if skill is not None:
-        axes.step(
-            skill.days,
-            skill.probability,
-            where="post",
-            color=LINES[CLIMATOLOGY]["color"],
-            label="alive and better than climatology",
-        )
     if planned_days is not None:
         axes.axvline(planned_days, color="0.4", linestyle=":", label="planned end")
     axes.set_ylim(0.0, 1.05)

@@ -33,6 +33,7 @@ from climlink.training.checkpoint import (
     load_checkpoint,
     run_progress,
 )
+from climlink.training.closure import require_closed_columns
 from climlink.training.data_config import ValidationConfig
 from climlink.training.errors import TrainingError
 from climlink.training.stable_top import with_fits
@@ -147,7 +148,8 @@ def export_run(
     need of training, ranges and fits, comes from the run's statistics and store.
 
     Raises TrainingError for a run that cannot be read or has not finished, unless ``unfinished``,
-    and StoreError for a store that is not there or has another vertical grid.
+    and for a closure where the columns of the run's store do not close; StoreError for a store that
+    is not there or has another vertical grid.
     """
     progress = run_progress(run)
     if not (progress.finished or unfinished):
@@ -205,6 +207,8 @@ def _made_of_run(
             f"{store.digest:.12}..., recorded {trained.record.data_digest:.12}...); put it back"
         )
     added = with_fits(constraints, store, validation)
+    asked = trained.record.contract.model_copy(update={"constraints": added})
+    require_closed_columns(store, asked)
     if unskilled_to_mean:
         added.append(unskilled_entry(trained.emulator, store, validation))
     return added

@@ -349,6 +349,7 @@ def test_export_tells_what_does_not_fit(
         ([], ["liquid_ice_partition"], ContractError, r"outputs \['ptend_q0002', 'ptend_q0003'\]"),
         ([entry("stable_top", above_pa=1e-6)], [], TrainingError, "no level of"),
         ([entry("input_clip", margin=-1.0)], [], ContractError, "margin"),
+        ([entry("water_closure")], [], TrainingError, "water_closure: the columns of .* not close"),
         (
             [entry("range_relaxation", rates_per_day={"state_t": 100.0})],
             [],
