@@ -27,7 +27,7 @@ contains
   !> Rates by level, total wavenumber and kind of coefficient.
   !!
   !! Hyperdiffusion has the rate of diffusion_time_d below diffusion_top_pa and grows to that of
-  !! diffusion_top_time_d on the top level. The part that acts on all levels leaves the zonal mean
+  !! diffusion_top_time_d on the top level, where that is the faster one. The part that acts on all levels leaves the zonal mean
   !! alone unless diffusion_zonal_mean is set: at low truncation it would push the jets' flanks and
   !! the equator by a metre per second and day, as no eddies do.
   subroutine initialize(self, levels, settings, n_trunc, pressure)
@@ -43,7 +43,7 @@ contains
     p = midpoint_pressure(levels, pressure)
     drag = share_above(settings%sponge_top_pa, p) / (settings%sponge_time_d * seconds_per_day)
     below = 1.0_r8 / (settings%diffusion_time_d * seconds_per_day)
-    extra = 1.0_r8 / (settings%diffusion_top_time_d * seconds_per_day) - below
+    extra = max(0.0_r8, 1.0_r8 / (settings%diffusion_top_time_d * seconds_per_day) - below)
     aloft = share_above(settings%diffusion_top_pa, p) * extra
     allocate (self%temperature(levels%n_level, 0:n_trunc + 1, 2))
     do n = 0, n_trunc + 1

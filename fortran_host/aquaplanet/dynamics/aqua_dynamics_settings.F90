@@ -68,10 +68,8 @@ contains
     error = ''
     if (self%diffusion_order < 2 .or. modulo(self%diffusion_order, 2) /= 0) then
       error = '/dynamics/ diffusion_order must be even'
-    else if (.not. (self%diffusion_top_time_d > 0.0_r8 &
-                    .and. self%diffusion_top_time_d <= self%diffusion_time_d &
-                    .and. self%diffusion_top_pa > 0.0_r8)) then
-      error = '/dynamics/ diffusion_top_time_d must be positive and at most diffusion_time_d'
+    else if (.not. (self%diffusion_top_time_d > 0.0_r8 .and. self%diffusion_top_pa > 0.0_r8)) then
+      error = '/dynamics/ diffusion_top_time_d and diffusion_top_pa must be positive'
     else if (self%vertical_noise_time_d < 0.0_r8) then
       error = '/dynamics/ vertical_noise_time_d must be 0 or more'
     else if (.not. (self%time_step_s > 0.0_r8 .and. self%diffusion_time_d > 0.0_r8 &
