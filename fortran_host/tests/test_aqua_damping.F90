@@ -43,7 +43,7 @@ contains
       call check_close(heat(n_level, truncation, 2) / low, 1.0_r8, round, 'waves below')
       call check_close(heat(n_level, truncation, 1), 0.0_r8, 0.0_r8, 'zonal mean below')
       call check_close(heat(1, truncation, 2) / top, 1.0_r8, round, 'waves on the top level')
-      call check_close(heat(1, truncation, 1) / (top - low), 1.0_r8, round, 'zonal mean there')
+      call check_close(heat(1, truncation, 1) / top, 1.0_r8, round, 'zonal mean there')
       half = (5.0_r8 * 6.0_r8 / (10.0_r8 * 11.0_r8))**4
       call check_close(heat(n_level, 5, 2) / (half * low), 1.0_r8, round, 'order 8')
       call check_close((wind(1, 3, 1) - heat(1, 3, 1)) * 0.25_r8 * seconds_per_day, 1.0_r8, round, &
@@ -70,6 +70,7 @@ contains
                      [(real(k, r8) / real(n, r8), k = 0, n)], ps, levels, error)
     call check(len(error) == 0, error)
     call damping%initialize(levels, dynamics_settings(vertical_noise_time_d=0.1_r8), truncation, ps)
+    call damping%set_leap(0.5_r8 * leap)               ! the first step's; the next is another
     call damping%set_leap(leap)
     rate = 1.0_r8 / (0.1_r8 * seconds_per_day)
     do j = 0, n - 1

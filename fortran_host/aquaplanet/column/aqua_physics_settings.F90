@@ -26,6 +26,7 @@ module aqua_physics_settings
     real(r8) :: ice_radius_um = 35.0_r8       !! Effective radius of ice crystals.
     real(r8) :: cloud_uniformity = 1.0_r8     !! Factor on cloud water in radiation for unresolved
                                               !! variability.
+    real(r8) :: sst_warming_k = 0.0_r8        !! Added to the temperature of the sea everywhere.
   contains
     procedure :: transfer
   end type physics_parameters
@@ -37,10 +38,10 @@ contains
     type(namelist_unit), intent(inout) :: file
     real(r8), pointer :: co2_ppm, convection_time_s, convection_humidity, detrained_fraction, &
       convective_momentum, critical_humidity, rain_time_s, rain_threshold, ice_fall_speed, &
-      rain_evaporation, liquid_radius_um, ice_radius_um, cloud_uniformity
+      rain_evaporation, liquid_radius_um, ice_radius_um, cloud_uniformity, sst_warming_k
     namelist /physics/ co2_ppm, convection_time_s, convection_humidity, detrained_fraction, &
       convective_momentum, critical_humidity, rain_time_s, rain_threshold, ice_fall_speed, &
-      rain_evaporation, liquid_radius_um, ice_radius_um, cloud_uniformity
+      rain_evaporation, liquid_radius_um, ice_radius_um, cloud_uniformity, sst_warming_k
 
     co2_ppm => self%co2_ppm
     convection_time_s => self%convection_time_s
@@ -55,6 +56,7 @@ contains
     liquid_radius_um => self%liquid_radius_um
     ice_radius_um => self%ice_radius_um
     cloud_uniformity => self%cloud_uniformity
+    sst_warming_k => self%sst_warming_k
     if (file%writing) then
       write (file%unit, nml=physics, iostat=file%failed, iomsg=file%message)
     else

@@ -16,7 +16,7 @@ module aqua_damping
     real(r8), allocatable :: wind(:, :, :), temperature(:, :, :)
     real(r8), allocatable, private :: noise(:, :)    !! Rate of the vertical filter times its
                                                      !! operator [level, level], 1/s
-    real(r8), allocatable :: filter(:, :)            !! Of a leap [level, level]; none: not allocated
+    real(r8), allocatable :: filter(:, :)            !! Of a leap [level, level], if any
     real(r8), private :: filtered_leap = 0.0_r8      !! [s]
   contains
     procedure :: initialize, set_leap
@@ -26,32 +26,34 @@ contains
 
   !> Rates by level, total wavenumber and kind of coefficient.
   !!
-  !! Hyperdiffusion has the rate of diffusion_time_d below diffusion_top_pa and grows to that of
-  !! diffusion_top_time_d on the top level, where that is the faster one. The part that acts on all levels leaves the zonal mean
-  !! alone unless diffusion_zonal_mean is set: at low truncation it would push the jets' flanks and
-  !! the equator by a metre per second and day, as no eddies do.
+  !! Hyperdiffusion of waves has the rate of diffusion_time_d below diffusion_top_pa and grows to
+  !! that of diffusion_top_time_d on the top level, where that is the faster one. Of the zonal
+  !! mean it takes the part of the top only, unless diffusion_zonal_mean is set: at low truncation it would
+  !! push the jets' flanks and the equator by a metre per second and day, as no eddies do.
   subroutine initialize(self, levels, settings, n_trunc, pressure)
     class(damping_rates), intent(out) :: self
     type(hybrid_levels), intent(in) :: levels
     type(dynamics_settings), intent(in) :: settings
     integer, intent(in) :: n_trunc
     real(r8), intent(in) :: pressure             !! At the surface, of the levels' places [Pa]
-    real(r8), dimension(levels%n_level) :: p, drag, aloft
-    real(r8) :: below, extra, scale
+    real(r8), dimension(levels%n_level) :: p, drag, share, waves, zonal_mean
+    real(r8) :: below, top, scale
     integer :: n
 
     p = midpoint_pressure(levels, pressure)
     drag = share_above(settings%sponge_top_pa, p) / (settings%sponge_time_d * seconds_per_day)
+    share = share_above(settings%diffusion_top_pa, p)
     below = 1.0_r8 / (settings%diffusion_time_d * seconds_per_day)
-    extra = max(0.0_r8, 1.0_r8 / (settings%diffusion_top_time_d * seconds_per_day) - below)
-    aloft = share_above(settings%diffusion_top_pa, p) * extra
+    top = 1.0_r8 / (settings%diffusion_top_time_d * seconds_per_day)
+    waves = below + share * max(0.0_r8, top - below)
+    zonal_mean = share * top
+    if (settings%diffusion_zonal_mean) zonal_mean = waves
     allocate (self%temperature(levels%n_level, 0:n_trunc + 1, 2))
     do n = 0, n_trunc + 1
       scale = (real(n * (n + 1), r8) / real(n_trunc * (n_trunc + 1), r8)) &
         **(settings%diffusion_order / 2)
-      self%temperature(:, n, 1) = scale * (aloft + merge(below, 0.0_r8, &
-                                                         settings%diffusion_zonal_mean))
-      self%temperature(:, n, 2) = scale * (aloft + below)
+      self%temperature(:, n, 1) = scale * zonal_mean
+      self%temperature(:, n, 2) = scale * waves
     end do
     allocate (self%wind, source=self%temperature)
     do n = 0, n_trunc + 1

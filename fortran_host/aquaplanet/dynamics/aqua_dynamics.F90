@@ -2,8 +2,8 @@
 !! spectral transform method.
 !!
 !! Leapfrog with semi-implicit gravity waves; the filter of Williams (2009, Mon. Wea. Rev. 137,
-!! 2538), implicit damping of what is too small (aqua_damping). Virtual temperature is formed on the grid.
-!! Everything is replicated on all ranks and deterministic.
+!! 2538), implicit damping of what is too small (aqua_damping). Virtual temperature is formed on
+!! the grid. Everything is replicated on all ranks and deterministic.
 module aqua_dynamics
   use aqua_constants, only: pi, r8
   use aqua_damping, only: damping_rates
