@@ -28,8 +28,8 @@ contains
   !!
   !! Hyperdiffusion of waves has the rate of diffusion_time_d below diffusion_top_pa and grows to
   !! that of diffusion_top_time_d on the top level, where that is the faster one. Of the zonal
-  !! mean it takes the part of the top only, unless diffusion_zonal_mean is set: at low truncation it would
-  !! push the jets' flanks and the equator by a metre per second and day, as no eddies do.
+  !! mean it takes the part of the top only, unless diffusion_zonal_mean is set: at low truncation
+  !! it would push the jets' flanks and the equator by a metre per second and day, as no eddies do.
   subroutine initialize(self, levels, settings, n_trunc, pressure)
     class(damping_rates), intent(out) :: self
     type(hybrid_levels), intent(in) :: levels
