@@ -15,6 +15,7 @@ program test_aqua_damping
   real(r8), parameter :: round = 1.0e-14_r8
 
   call rates_by_level_and_scale()
+  call unequal_layers()
   call cosines()
   call conserves()
   call none()
@@ -48,6 +49,10 @@ contains
       call check_close(heat(n_level, 5, 2) / (half * low), 1.0_r8, round, 'order 8')
       call check_close((wind(1, 3, 1) - heat(1, 3, 1)) * 0.25_r8 * seconds_per_day, 1.0_r8, round, &
                        'drag on the top level')
+      call check_close((wind(4, 3, 1) - heat(4, 3, 1)) * 0.25_r8 * seconds_per_day, &
+                       squared(settings%sponge_top_pa, p), round, 'drag aloft')
+      call check_close(heat(4, truncation, 1) / top, squared(1.0e4_r8, p), round, &
+                       'zonal mean aloft')
       call check(all(abs(wind(:, :, 2) - heat(:, :, 2)) <= 0.0_r8 &
                      .or. spread(p, 2, truncation + 2) < settings%sponge_top_pa), 'drag below')
     end associate
@@ -56,6 +61,33 @@ contains
     call check(all(abs(damping%temperature(:, :, 1) - damping%temperature(:, :, 2)) <= 0.0_r8), &
                'the zonal mean as the waves')
   end subroutine rates_by_level_and_scale
+
+  !> The square of the fourth level's height above top in ln p, relative to the top level's.
+  pure function squared(top, p)
+    real(r8), intent(in) :: top, p(:)
+    real(r8) :: squared
+
+    squared = ((log(top) - log(p(4))) / (log(top) - log(p(1))))**2
+  end function squared
+
+  !> Two layers whose masses have the ratio r: winds 1 and -r keep 1 / (1 + leap rate ((1 + r) /
+  !! 4)^2) of themselves.
+  subroutine unequal_layers()
+    type(damping_rates) :: damping
+    type(hybrid_levels) :: levels
+    character(len=:), allocatable :: error
+    real(r8), parameter :: r = 0.25_r8
+    real(r8) :: wave(2), kept
+
+    call make_levels([0.2_r8, 0.0_r8, 0.0_r8], [0.0_r8, 0.36_r8, 1.0_r8], ps, levels, error)
+    call check(len(error) == 0, error)
+    call damping%initialize(levels, dynamics_settings(vertical_noise_time_d=0.1_r8), truncation, ps)
+    call damping%set_leap(leap)
+    wave = [1.0_r8, -r]
+    kept = 1.0_r8 / (1.0_r8 + leap * ((1.0_r8 + r) / 4.0_r8)**2 / (0.1_r8 * seconds_per_day))
+    call check_close(maxval(abs(matmul(damping%filter, wave) - kept * wave)), 0.0_r8, round, &
+                     'filter of two unequal layers')
+  end subroutine unequal_layers
 
   !> cos(pi j (k - 1/2) / n) keeps 1 / (1 + leap rate sin^4(pi j / (2 n))) of itself.
   subroutine cosines()

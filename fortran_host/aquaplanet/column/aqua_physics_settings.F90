@@ -14,7 +14,7 @@ module aqua_physics_settings
     real(r8) :: convection_humidity = 0.8_r8  !! Relative humidity that convection relaxes to.
     real(r8) :: detrained_fraction = 0.3_r8   !! Share of the condensate of deep convection that
                                               !! stays as cloud.
-    real(r8) :: convective_momentum = 0.3_r8  !! Mixing of wind in convecting layers, relative to
+    real(r8) :: convective_momentum = 0.7_r8  !! Mixing of wind in convecting layers, relative to
                                               !! that of moist air.
     real(r8) :: critical_humidity = 0.76_r8   !! Relative humidity of a layer at which cloud begins.
     real(r8) :: rain_time_s = 7200.0_r8       !! Conversion time of dense liquid cloud to rain.

@@ -11,11 +11,11 @@ module aqua_dynamics_settings
   type, extends(namelist_group) :: dynamics_settings
     real(r8) :: time_step_s = 1200.0_r8         !! Of the run; no entry of the group.
     integer :: diffusion_order = 8              !! Power of the gradient: 4 or 8.
-    real(r8) :: diffusion_time_d = 10.0_r8      !! e-folding time of the smallest wave [day]
+    real(r8) :: diffusion_time_d = 3.0_r8       !! e-folding time of the smallest wave [day]
     real(r8) :: diffusion_top_time_d = 1.0_r8   !! The same on the top level [day]
     real(r8) :: diffusion_top_pa = 1.0e4_r8     !! Where the one begins to grow to the other [Pa]
     logical :: diffusion_zonal_mean = .false.   !! Whether the zonal mean is diffused as waves are.
-    real(r8) :: vertical_noise_time_d = 1.0_r8  !! e-folding time of winds that alternate from level
+    real(r8) :: vertical_noise_time_d = 0.25_r8 !! e-folding time of winds that alternate from level
                                                 !! to level [day]; 0: no filter
     real(r8) :: sponge_top_pa = 100.0_r8        !! Drag on winds at lower pressure than this [Pa]
     real(r8) :: sponge_time_d = 0.5_r8          !! e-folding time of the drag on the top level [day]
