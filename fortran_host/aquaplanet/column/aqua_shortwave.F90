@@ -209,35 +209,41 @@ contains
   pure function eddington_layer(depth, albedo, asymmetry, coszrs) result(made)
     real(r8), intent(in) :: depth, albedo, asymmetry, coszrs
     type(layer) :: made
-    real(r8) :: lambda, u, alpha, gamma, below, norm, rise, resonance
+    real(r8) :: lambda, u, alpha, gamma, below, norm, rise, cosine, resonance
 
-    made%beam = exp(-min(depth / coszrs, used_up))
     if (albedo < 1.0e-6_r8) then
       ! Nothing scatters.
+      made%beam = exp(-min(depth / coszrs, used_up))
       lambda = exp(-min(diffuse_path * depth, used_up))
       made = layer(0.0_r8, made%beam, 0.0_r8, lambda, made%beam)
       return
     end if
     lambda = sqrt(3.0_r8 * (1.0_r8 - albedo) * (1.0_r8 - albedo * asymmetry))
-    resonance = 1.0_r8 - (lambda * coszrs)**2
-    if (abs(resonance) < 1.0e-6_r8) resonance = 1.0e-6_r8
+    ! Where the beam fades as diffuse light does, the solution is a limit: the sun stands a little
+    ! aside, beam and all.
+    cosine = coszrs
+    if (abs(1.0_r8 - (lambda * cosine)**2) < 1.0e-6_r8) cosine = (1.0_r8 - 1.0e-6_r8) * coszrs
+    resonance = 1.0_r8 - (lambda * cosine)**2
+    made%beam = exp(-min(depth / cosine, used_up))
     u = 1.5_r8 * (1.0_r8 - albedo * asymmetry) / lambda
-    alpha = 0.75_r8 * albedo * coszrs * (1.0_r8 + asymmetry * (1.0_r8 - albedo)) / resonance
+    alpha = 0.75_r8 * albedo * cosine * (1.0_r8 + asymmetry * (1.0_r8 - albedo)) / resonance
     gamma = 0.5_r8 * albedo * (1.0_r8 + 3.0_r8 * asymmetry * (1.0_r8 - albedo) &
-                               * coszrs**2) / resonance
+                               * cosine**2) / resonance
     rise = exp(min(lambda * depth, 50.0_r8))
     below = 1.0_r8 / rise
     norm = (u + 1.0_r8)**2 * rise - (u - 1.0_r8)**2 * below
-    ! Below 0 by rounding alone where almost nothing scatters.
-    made%reflect = max((u + 1.0_r8) * (u - 1.0_r8) * (rise - below) / norm, 0.0_r8)
+    made%reflect = (u + 1.0_r8) * (u - 1.0_r8) * (rise - below) / norm
     made%transmit = 4.0_r8 * u / norm
     made%reflect_direct = (alpha - gamma) * made%transmit * made%beam &
       + (alpha + gamma) * made%reflect - (alpha - gamma)
     made%transmit_direct = (alpha + gamma) * made%transmit + (alpha - gamma) * made%reflect &
                            * made%beam &
                            - (alpha + gamma - 1.0_r8) * made%beam
-    made%reflect_direct = min(max(made%reflect_direct, 0.0_r8), 1.0_r8)
-    made%transmit_direct = min(max(made%transmit_direct, made%beam), 1.0_r8 - made%reflect_direct)
+    ! What is scattered is part of what the beam lost. Where more is absorbed than scattered the
+    ! approximation reflects less than nothing; the direct light above needs it so.
+    made%reflect = max(made%reflect, 0.0_r8)
+    made%reflect_direct = min(max(made%reflect_direct, 0.0_r8), 1.0_r8 - made%beam)
+    made%transmit_direct = max(min(made%transmit_direct, 1.0_r8 - made%reflect_direct), made%beam)
   end function eddington_layer
 
   !> Net downward flux at interfaces [W/m2], direct and diffuse light at the surface; all are added
@@ -246,19 +252,19 @@ contains
     type(layer), intent(in) :: layers(:)
     real(r8), intent(in) :: incoming, albedo_direct, albedo_diffuse
     real(r8), intent(inout) :: net(:), direct, diffuse
-    real(r8), dimension(size(layers) + 1) :: beam, total, from_above, below_direct, below
-    real(r8) :: bounce, down, up
+    real(r8), dimension(size(layers) + 1) :: beam, scattered, from_above, below_direct, below
+    real(r8) :: bounce, down, up            !! Down and up: diffuse light
     integer :: k, n
 
     n = size(layers)
     beam(1) = 1.0_r8
-    total(1) = 1.0_r8
+    scattered(1) = 0.0_r8
     from_above(1) = 0.0_r8
     do k = 1, n
       associate (l => layers(k))
         bounce = l%transmit / (1.0_r8 - from_above(k) * l%reflect)
-        total(k + 1) = beam(k) * l%transmit_direct &
-          + (total(k) - beam(k) + beam(k) * l%reflect_direct * from_above(k)) * bounce
+        scattered(k + 1) = beam(k) * (l%transmit_direct - l%beam) &
+          + (scattered(k) + beam(k) * l%reflect_direct * from_above(k)) * bounce
         from_above(k + 1) = l%reflect + l%transmit * from_above(k) * bounce
         beam(k + 1) = beam(k) * l%beam
       end associate
@@ -275,12 +281,12 @@ contains
     end do
     do k = 1, n + 1
       bounce = 1.0_r8 / (1.0_r8 - from_above(k) * below(k))
-      up = (beam(k) * below_direct(k) + (total(k) - beam(k)) * below(k)) * bounce
-      down = beam(k) + (total(k) - beam(k) + beam(k) * below_direct(k) * from_above(k)) * bounce
-      net(k) = net(k) + incoming * (down - up)
+      up = (beam(k) * below_direct(k) + scattered(k) * below(k)) * bounce
+      down = (scattered(k) + beam(k) * below_direct(k) * from_above(k)) * bounce
+      net(k) = net(k) + incoming * (beam(k) + down - up)
     end do
     direct = direct + incoming * beam(n + 1)
-    diffuse = diffuse + incoming * (down - beam(n + 1))
+    diffuse = diffuse + incoming * down
   end subroutine add_layers
 
 end module aqua_shortwave
