@@ -34,11 +34,14 @@ module aqua_shortwave
                                                                 !! at 1000 hPa.
   real(r8), parameter :: reference_pressure = 1.0e5_r8
   real(r8), parameter :: largest_albedo = 0.999999_r8       !! Keeps the conservative limit regular.
-  !> Single-scattering albedos in the visible and near infrared, and asymmetry, of droplets and
-  !! crystals (Slingo 1989, J. Atmos. Sci. 46, 1419; Ebert and Curry 1992, J. Geophys. Res. 97,
-  !! 3831; rounded band means).
-  real(r8), parameter :: liquid_albedo(2) = [0.999999_r8, 0.990_r8], &
-                         ice_albedo(2) = [0.999999_r8, 0.985_r8]
+  !> Single-scattering albedos by term, and asymmetry, of droplets of 12 and crystals of 35 um
+  !! (Slingo 1989, J. Atmos. Sci. 46, 1419; Ebert and Curry 1992, J. Geophys. Res. 97, 3831). The
+  !! shares of the terms are those of their bands: 0.69 to 1.19 um the first of the near infrared,
+  !! to 2.38 um the next two, beyond it the others.
+  real(r8), parameter :: liquid_albedo(n_term) = [0.999999_r8, 0.99972_r8, 0.985_r8, 0.985_r8, &
+    0.71_r8, 0.71_r8]
+  real(r8), parameter :: ice_albedo(n_term) = [0.999999_r8, 0.9994_r8, 0.952_r8, 0.952_r8, &
+    0.53_r8, 0.53_r8]
   real(r8), parameter :: liquid_asymmetry = 0.85_r8, ice_asymmetry = 0.78_r8
   real(r8), parameter :: diffuse_path = sqrt(3.0_r8)           !! Of diffuse light in the Eddington
                                                                !! approximation [vertical].
@@ -93,7 +96,7 @@ contains
         incoming = incoming - (sum(before) - oxygen_weight * solin)
         gas_depth = visible_ozone * ozone_cm * ozone * dp / gravity
         do k = 1, n
-          layers(k) = make_layer(band, coszrs, rayleigh_depth * dp(k) / reference_pressure, &
+          layers(k) = make_layer(term, coszrs, rayleigh_depth * dp(k) / reference_pressure, &
                                  gas_depth(k), 0.0_r8, 0.0_r8)
         end do
         call add_layers(layers, (1.0_r8 - cover) * incoming, albedo_direct(band), &
@@ -113,7 +116,7 @@ contains
       if (cover > 0.0_r8) then
         do k = 1, n
           if (cloud_depth(k) <= 0.0_r8) cycle
-          layers(k) = make_layer(band, coszrs, &
+          layers(k) = make_layer(term, coszrs, &
                                  merge(rayleigh_depth * dp(k) / reference_pressure, 0.0_r8, term &
                                        == visible), gas_depth(k), liquid_depth(k), ice_depth(k))
         end do
@@ -179,8 +182,8 @@ contains
 
   !> Scattering and absorption of a layer, delta-scaled (Joseph, Wiscombe and Weinman 1976, J.
   !! Atmos. Sci. 33, 2452).
-  pure function make_layer(band, coszrs, rayleigh, gas_depth, liquid_depth, ice_depth) result(made)
-    integer, intent(in) :: band
+  pure function make_layer(term, coszrs, rayleigh, gas_depth, liquid_depth, ice_depth) result(made)
+    integer, intent(in) :: term
     real(r8), intent(in) :: coszrs
     real(r8), intent(in) :: rayleigh                     !! Depth of scattering by air
     real(r8), intent(in) :: gas_depth                    !! Depth of absorption by gases
@@ -193,10 +196,10 @@ contains
       made = layer(0.0_r8, 1.0_r8, 0.0_r8, 1.0_r8, 1.0_r8)
       return
     end if
-    scattered = rayleigh + liquid_albedo(band) * liquid_depth + ice_albedo(band) * ice_depth
+    scattered = rayleigh + liquid_albedo(term) * liquid_depth + ice_albedo(term) * ice_depth
     albedo = min(scattered / depth, largest_albedo)
-    asymmetry = (liquid_asymmetry * liquid_albedo(band) * liquid_depth &
-                 + ice_asymmetry * ice_albedo(band) * ice_depth) &
+    asymmetry = (liquid_asymmetry * liquid_albedo(term) * liquid_depth &
+                 + ice_asymmetry * ice_albedo(term) * ice_depth) &
                 / max(scattered, tiny(1.0_r8))
     forward = asymmetry**2
     depth = (1.0_r8 - albedo * forward) * depth
