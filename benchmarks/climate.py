@@ -58,6 +58,32 @@ def budget_lines(run: Path, from_day: float) -> list[str]:
     ]
 
 
+def wind_lines(data: xr.Dataset) -> list[str]:
+    """Return the wind over the equator in blocks of 90 days, and the noise of two levels.
+
+    The noise is the root mean square of a quarter of a quarter of the fourth difference over levels
+    of the zonal-mean meridional wind, in means of ten days: a wind that alternates from level to
+    level counts with its amplitude, one that varies over six levels with a sixteenth of it.
+    """
+    rows = np.round(data["lat"].values, 6)
+    latitudes = np.unique(rows)
+    equator = latitudes[np.abs(latitudes) < 10.0]
+    near = np.isin(rows, equator)
+    level = int(np.abs(data["lev"].values - 200.0).argmin())
+    u = data["U"].isel(lev=level).values[:, near].mean(axis=1)
+    blocks = [f"{u[i : i + 90].mean():.1f}" for i in range(0, len(u) - 89, 90)]
+    v = np.stack([data["V"].values[..., rows == latitude].mean(-1) for latitude in latitudes], -1)
+    days = len(v) // 10
+    v = v[: 10 * days].reshape(days, 10, *v.shape[1:]).mean(axis=1, dtype=np.float64)
+    noise = np.diff(v, 4, axis=1) / 16.0
+    here = noise[..., np.isin(latitudes, equator)]
+    return [
+        f"wind at 200 hPa within 10 degrees of the equator, 90 days each, m/s: {', '.join(blocks)}",
+        f"two-level noise of zonal-mean V, m/s   {np.sqrt((here**2).mean()):.3f} within 10 degrees "
+        f"of the equator, {np.sqrt((noise**2).mean()):.3f} over all",
+    ]
+
+
 def main() -> None:
     """Print the climate of a run."""
     parser = argparse.ArgumentParser(
@@ -79,6 +105,7 @@ def main() -> None:
     for name, (label, factor) in GLOBAL.items():
         print(f"{label:36s}{factor * float((mean[name] * weight).sum()):8.3f}")
     print("\n".join(budget_lines(given.run, given.from_day)))
+    print("\n".join(wind_lines(data)))
     pressure = mean["lev"].values
     rows = np.round(mean["lat"].values, 6)
     print(

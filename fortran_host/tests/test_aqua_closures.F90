@@ -10,6 +10,7 @@ program test_aqua_closures
   use aqua_test_support, only: check, check_close, check_value
   implicit none (type, external)
 
+  real(r8), parameter :: content = 2.0e-4_r8, power = 0.4_r8   !! Of cloud in radiation.
   ! E3SM's
   real(r8), parameter :: g = 9.80616_r8, cp = 1004.64_r8, lv = 2.501e6_r8, lf = 3.337e5_r8
   real(r8), parameter :: rd = 8314.46759_r8 / 28.966_r8, rv = 8314.46759_r8 / 18.016_r8
@@ -111,28 +112,35 @@ contains
     call check((ice > 0.0_r8) .eqv. (expected > 0.0_r8), 'condensation: ice at 10 hPa')
   end subroutine condense_aloft
 
-  !> Radiation sees the square root of cloud water over that of a full layer, at least a tenth, and
-  !! none below 1e-8 kg/kg.
+  !> Radiation sees condensate over what a full layer holds, which follows saturation by a power,
+  !! and none below 1e-8 kg/kg.
   subroutine check_cloud_of_radiation()
     real(r8), parameter :: p = 8.0e4_r8, t = 285.0_r8
     real(r8) :: full
 
-    full = 0.2_r8 * saturation_specific_humidity(t, p) / damping_at(t, p)
-    call check_value(cloud_fraction_of(0.8_r8, p, t, 0.16_r8 * full, 0.09_r8 * full), 0.5_r8, &
+    full = content * (saturation_specific_humidity(t, p) / 1.0e-3_r8)**power
+    call check_value(seen_fraction(p, t, 0.16_r8 * full, 0.09_r8 * full), 0.25_r8, &
         'cloud of radiation')
-    call check_value(cloud_fraction_of(0.8_r8, p, t, 1.1_r8 * full, 0.0_r8), 1.0_r8, &
-        'cloud of radiation: all')
-    call check_value(cloud_fraction_of(0.8_r8, p, t, 0.0_r8, 1.1e-8_r8), 0.1_r8, &
+    call check_value(seen_fraction(p, t, 1.1_r8 * full, 0.0_r8), 1.0_r8, 'cloud of radiation: all')
+    call check_value(seen_fraction(p, t, 0.0_r8, 1.1e-8_r8), 1.1e-8_r8 / full, &
         'cloud of radiation: least')
-    call check_close(cloud_fraction_of(0.8_r8, p, t, 0.0_r8, 0.9e-8_r8), 0.0_r8, 0.0_r8, &
+    call check_close(seen_fraction(p, t, 0.0_r8, 0.9e-8_r8), 0.0_r8, 0.0_r8, &
         'cloud of radiation: none')
-    call check_close(cloud_fraction_of(0.8_r8, 999.0_r8, 200.0_r8, 0.0_r8, 1.0e-6_r8), 0.0_r8, &
-        0.0_r8, 'cloud of radiation: 10 hPa')
-    call check(cloud_fraction_of(0.8_r8, 1001.0_r8, 200.0_r8, 0.0_r8, 1.0e-6_r8) >= 0.1_r8, &
+    call check_close(seen_fraction(999.0_r8, 200.0_r8, 0.0_r8, 1.0e-6_r8), 0.0_r8, 0.0_r8, &
+        'cloud of radiation: 10 hPa')
+    call check(seen_fraction(1001.0_r8, 200.0_r8, 0.0_r8, 1.0e-6_r8) > 0.0_r8, &
         'cloud of radiation: below 10 hPa')
     call check_value(liquid_fraction(258.16_r8), 0.25_r8, 'liquid a quarter up the ramp')
     call check_value(liquid_fraction(268.16_r8), 0.75_r8, 'liquid three quarters up the ramp')
   end subroutine check_cloud_of_radiation
+
+  !> Cloud of radiation with the numbers of its test.
+  elemental function seen_fraction(p, t, liquid, ice)
+    real(r8), intent(in) :: p, t, liquid, ice
+    real(r8) :: seen_fraction
+
+    seen_fraction = cloud_fraction_of(content, power, p, t, liquid, ice)
+  end function seen_fraction
 
   !> Neighbours overlap whole, layers apart at random.
   subroutine check_overlap()

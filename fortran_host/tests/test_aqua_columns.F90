@@ -196,8 +196,9 @@ contains
             / (1.0_r8 + latent_vaporization**2 / heat_capacity &
                * saturation / (water_vapor_gas * 285.0_r8**2))
     call check_close(liquid, width, 1.0e-9_r8, 'cloud water where the mean is saturated')
-    call check_close(cloud_fraction_of(critical, p, t, liquid, ice), 0.5_r8, 0.02_r8, &
-                     'fraction that radiation sees')
+    ! Within this cloud the condensate is half of that where all is cloud, four widths.
+    call check_close(cloud_fraction_of(2.0_r8 * width, 0.0_r8, p, t, liquid, ice), cloud, &
+                     1.0e-9_r8, 'fraction that radiation sees')
     do i = 1, 30
       t = 230.0_r8 + 2.0_r8 * real(i, r8)
       saturation = saturation_specific_humidity(t, p)

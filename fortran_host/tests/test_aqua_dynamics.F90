@@ -6,7 +6,7 @@ program test_aqua_dynamics
   use aqua_dynamics_settings, only: dynamics_settings
   use aqua_grid, only: gaussian_grid, make_grid
   use aqua_held_suarez, only: held_suarez_tendencies
-  use aqua_initial, only: initial_state
+  use aqua_initial, only: initial_state, initial_vapor
   use aqua_levels, only: hybrid_levels, make_levels, midpoint_pressure
   use aqua_test_support, only: check, check_close, climsim_levels, random_numbers
   implicit none (type, external)
@@ -26,6 +26,7 @@ program test_aqua_dynamics
   call restarts()
   call held_suarez_closed_forms()
   call held_suarez_run()
+  call moist_balance()
   call initial_states()
   call refusals()
 
@@ -314,6 +315,36 @@ contains
     call check(maxval(core%u) > 10.0_r8 .and. maxval(abs(core%u)) < 100.0_r8, 'Held-Suarez: wind')
     call check_close(mean_pressure(core), mass, 1.0e-13_r8 * mass, 'Held-Suarez: mass')
   end subroutine held_suarez_run
+
+  !> Half a day at T21 leaves the moist start nearly alone; the drag aloft moves some air there.
+  !! From rest the wind across the parallels reaches 13 m/s below 100 hPa and 84 m/s above.
+  subroutine moist_balance()
+    integer, parameter :: n_lower = 30                 ! below 100 hPa
+    type(dynamical_core) :: balanced, resting
+    real(r8), allocatable :: vapor(:, :)
+    real(r8) :: p(levels%n_level)
+    integer :: i, column
+
+    call start(21, 'moist', balanced)
+    call start(21, 'moist', resting)
+    call resting%set_state(0.0_r8 * balanced%u, balanced%v, balanced%t, balanced%ps, &
+                           balanced%surface_geopotential)
+    allocate (vapor, source=dry(balanced))
+    p = midpoint_pressure(levels, 1.0e5_r8)
+    do column = 1, balanced%grid%n_column
+      vapor(:, column) = initial_vapor(balanced%t(:, column), p)
+    end do
+    do i = 1, steps_per_day / 2
+      call balanced%step(vapor)
+      call resting%step(vapor)
+    end do
+    associate (lower => levels%n_level - n_lower + 1)
+      call check(maxval(abs(balanced%v(lower:, :))) < 0.2_r8, 'moist start: balance below 100 hPa')
+      call check(maxval(abs(resting%v(lower:, :))) > 5.0_r8, 'rest: no balance below 100 hPa')
+    end associate
+    call check(maxval(abs(balanced%v)) < 10.0_r8, 'moist start: balance aloft')
+    call check(maxval(abs(resting%v)) > 30.0_r8, 'rest: no balance aloft')
+  end subroutine moist_balance
 
   !> The noise depends on seed, column and level alone, and stays within its amplitude.
   subroutine initial_states()

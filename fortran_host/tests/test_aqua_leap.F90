@@ -40,7 +40,8 @@ contains
         / diffusion_s
     p = midpoint_pressure(levels, 1.0e5_r8)
     settings = dynamics_settings(time_step_s=dt, diffusion_order=order, &
-        diffusion_time_d=diffusion_s / seconds_per_day, &
+        diffusion_time_d=diffusion_s / seconds_per_day, diffusion_zonal_mean=.true., &
+        diffusion_top_time_d=diffusion_s / seconds_per_day, vertical_noise_time_d=0.0_r8, &
                                  sponge_top_pa=sponge_pa, sponge_time_d=sponge_s &
                                      / seconds_per_day, filter_nu=nu, &
                                  filter_alpha=alpha)

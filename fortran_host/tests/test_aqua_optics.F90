@@ -236,28 +236,30 @@ contains
     call check_value(heating(1), solin * mixed, 'heating by oxygen and mixed gases', 1.0e-5_r8)
   end subroutine check_ultraviolet
 
-  !> Cloud of depth 1e-4 over a black surface: to first order the near infrared loses (1 - albedo)
-  !! depth / cosine to the cloud, and the
-  !! beam all but the scattering into the forward peak, asymmetry^2.
+  !> Cloud of depth 1e-4 over a black surface: to first order every term of the near infrared loses
+  !! (1 - albedo) depth / cosine to the cloud, and the beam all but the scattering into the forward
+  !! peak, asymmetry^2.
   subroutine check_thin_cloud()
     real(r8), parameter :: cosine = 0.5_r8, black(2) = 0.0_r8, depth = 1.0e-4_r8, &
         first_order = 1.0e-3_r8
+    real(r8), parameter :: by_droplets(5) = [2.8e-4_r8, 0.015_r8, 0.015_r8, 0.29_r8, 0.29_r8]
+    real(r8), parameter :: by_crystals(5) = [6.0e-4_r8, 0.048_r8, 0.048_r8, 0.47_r8, 0.47_r8]
     type(shortwave_result) :: sun
     real(r8) :: heating(1)
 
     call shortwave(solin, cosine, black, black, [5.0e4_r8], [1.0e-4_r8], [0.0_r8], [0.0_r8], &
         1.0_r8, [depth], [0.0_r8], heating, sun)
-    call check_value(heating(1), solin * 0.5397_r8 * 0.010_r8 * depth / cosine, &
+    call check_value(heating(1), solin * sum(near_infrared * by_droplets) * depth / cosine, &
         'absorption by droplets', first_order)
-    call check_value(1.0_r8 - sun%direct(2) / (solin * 0.5397_r8), (1.0_r8 - 0.990_r8 &
-        * 0.85_r8**2) * depth / cosine, &
+    call check_value(1.0_r8 - sun%direct(2) / (solin * 0.5397_r8), (1.0_r8 - (1.0_r8 &
+        - sum(near_infrared * by_droplets) / 0.5397_r8) * 0.85_r8**2) * depth / cosine, &
                      'beam through droplets', first_order)
     call shortwave(solin, cosine, black, black, [5.0e4_r8], [1.0e-4_r8], [0.0_r8], [0.0_r8], &
         1.0_r8, [0.0_r8], [depth], heating, sun)
-    call check_value(heating(1), solin * 0.5397_r8 * 0.015_r8 * depth / cosine, &
+    call check_value(heating(1), solin * sum(near_infrared * by_crystals) * depth / cosine, &
         'absorption by crystals', first_order)
-    call check_value(1.0_r8 - sun%direct(2) / (solin * 0.5397_r8), (1.0_r8 - 0.985_r8 &
-        * 0.78_r8**2) * depth / cosine, &
+    call check_value(1.0_r8 - sun%direct(2) / (solin * 0.5397_r8), (1.0_r8 - (1.0_r8 &
+        - sum(near_infrared * by_crystals) / 0.5397_r8) * 0.78_r8**2) * depth / cosine, &
                      'beam through crystals', first_order)
   end subroutine check_thin_cloud
 
@@ -277,6 +279,8 @@ contains
     parameters%liquid_radius_um = 10.0_r8
     parameters%ice_radius_um = 40.0_r8
     parameters%cloud_uniformity = 0.8_r8
+    parameters%cloud_content = 1.0e-4_r8
+    parameters%cloud_content_power = 0.3_r8
     levels = climsim_levels()
     call allocate_inputs(n, column)
     call allocate_outputs(n, made)
@@ -296,8 +300,7 @@ contains
     column%aldif = 0.3_r8
     column%lwup = 430.0_r8
     call reference_physics(parameters, column, 1200.0_r8, made)
-    cloud = cloud_fraction_of(parameters%critical_humidity, column%p_mid, column%t, column%qc, &
-        column%qi)
+    cloud = cloud_fraction_of(1.0e-4_r8, 0.3_r8, column%p_mid, column%t, column%qc, column%qi)
     cover = total_cover(cloud)
     call check(cloud(high) > 0.1_r8 .and. cloud(low) > 0.1_r8 .and. abs(cloud(high) &
         - cloud(low)) > 0.01_r8 .and. cover < 0.9_r8, &

@@ -75,8 +75,8 @@ contains
     type(shortwave_result) :: sun
     real(r8) :: cover
 
-    cloud = cloud_fraction_of(parameters%critical_humidity, inputs%p_mid, inputs%t, inputs%qc, &
-                              inputs%qi)
+    cloud = cloud_fraction_of(parameters%cloud_content, parameters%cloud_content_power, &
+                              inputs%p_mid, inputs%t, inputs%qc, inputs%qi)
     cover = total_cover(cloud)
     ! All water is in the covered part. There a layer fills the share cloud / cover, and its water
     ! counts by the square root of that (Kiehl et al. 1996, NCAR/TN-420).

@@ -8,7 +8,7 @@ module aqua_condensation
                             latent_vaporization, r8
   use aqua_physics_settings, only: physics_parameters
   use aqua_saturation, only: all_ice, condensation_heat, freezing, liquid_fraction, &
-                             saturation_with_slope
+                             saturation_specific_humidity, saturation_with_slope
   implicit none (type, external)
   private
 
@@ -78,18 +78,18 @@ contains
     t = melted + latent_fusion / heat_capacity * ice
   end subroutine settle_phase
 
-  !> Cloud fraction of the state as it is, for radiation.
-  elemental function cloud_fraction_of(critical_humidity, p, t, liquid, ice) result(cloud)
-    real(r8), intent(in) :: critical_humidity, p, t, liquid, ice
+  !> Cloud fraction of the state as it is, for radiation: the layer's condensate over that within
+  !! cloud, which is content where saturation is 1 g/kg and grows by a power of saturation.
+  elemental function cloud_fraction_of(content, power, p, t, liquid, ice) result(cloud)
+    real(r8), intent(in) :: content                    !! [kg/kg]
+    real(r8), intent(in) :: power
+    real(r8), intent(in) :: p, t, liquid, ice
     real(r8) :: cloud
-    real(r8) :: saturation, heat, slope, width
 
     cloud = 0.0_r8
     if (p <= highest .or. liquid + ice < 1.0e-8_r8) return
-    call saturation_with_slope(t, p, saturation, heat, slope)
-    ! The inverse of condense: what part of a layer holds this condensate, at least a tenth.
-    width = (1.0_r8 - critical_humidity) * saturation / (1.0_r8 + heat / heat_capacity * slope)
-    cloud = min(1.0_r8, max(0.1_r8, sqrt((liquid + ice) / max(width, smallest))))
+    cloud = min(1.0_r8, (liquid + ice) &
+                / (content * (1.0e3_r8 * saturation_specific_humidity(t, p))**power))
   end function cloud_fraction_of
 
   !> Turns cloud to rain and snow and lets them fall. t, q, liquid and ice are updated; rain and

@@ -34,11 +34,14 @@ module aqua_shortwave
                                                                 !! at 1000 hPa.
   real(r8), parameter :: reference_pressure = 1.0e5_r8
   real(r8), parameter :: largest_albedo = 0.999999_r8       !! Keeps the conservative limit regular.
-  !> Single-scattering albedos in the visible and near infrared, and asymmetry, of droplets and
-  !! crystals (Slingo 1989, J. Atmos. Sci. 46, 1419; Ebert and Curry 1992, J. Geophys. Res. 97,
-  !! 3831; rounded band means).
-  real(r8), parameter :: liquid_albedo(2) = [0.999999_r8, 0.990_r8], &
-                         ice_albedo(2) = [0.999999_r8, 0.985_r8]
+  !> Single-scattering albedos by term, and asymmetry, of droplets of 12 and crystals of 35 um
+  !! (Slingo 1989, J. Atmos. Sci. 46, 1419; Ebert and Curry 1992, J. Geophys. Res. 97, 3831). The
+  !! shares of the terms are those of their bands: 0.69 to 1.19 um the first of the near infrared,
+  !! to 2.38 um the next two, beyond it the others.
+  real(r8), parameter :: liquid_albedo(n_term) = [0.999999_r8, 0.99972_r8, 0.985_r8, 0.985_r8, &
+    0.71_r8, 0.71_r8]
+  real(r8), parameter :: ice_albedo(n_term) = [0.999999_r8, 0.9994_r8, 0.952_r8, 0.952_r8, &
+    0.53_r8, 0.53_r8]
   real(r8), parameter :: liquid_asymmetry = 0.85_r8, ice_asymmetry = 0.78_r8
   real(r8), parameter :: diffuse_path = sqrt(3.0_r8)           !! Of diffuse light in the Eddington
                                                                !! approximation [vertical].
@@ -93,7 +96,7 @@ contains
         incoming = incoming - (sum(before) - oxygen_weight * solin)
         gas_depth = visible_ozone * ozone_cm * ozone * dp / gravity
         do k = 1, n
-          layers(k) = make_layer(band, coszrs, rayleigh_depth * dp(k) / reference_pressure, &
+          layers(k) = make_layer(term, coszrs, rayleigh_depth * dp(k) / reference_pressure, &
                                  gas_depth(k), 0.0_r8, 0.0_r8)
         end do
         call add_layers(layers, (1.0_r8 - cover) * incoming, albedo_direct(band), &
@@ -113,7 +116,7 @@ contains
       if (cover > 0.0_r8) then
         do k = 1, n
           if (cloud_depth(k) <= 0.0_r8) cycle
-          layers(k) = make_layer(band, coszrs, &
+          layers(k) = make_layer(term, coszrs, &
                                  merge(rayleigh_depth * dp(k) / reference_pressure, 0.0_r8, term &
                                        == visible), gas_depth(k), liquid_depth(k), ice_depth(k))
         end do
@@ -179,8 +182,8 @@ contains
 
   !> Scattering and absorption of a layer, delta-scaled (Joseph, Wiscombe and Weinman 1976, J.
   !! Atmos. Sci. 33, 2452).
-  pure function make_layer(band, coszrs, rayleigh, gas_depth, liquid_depth, ice_depth) result(made)
-    integer, intent(in) :: band
+  pure function make_layer(term, coszrs, rayleigh, gas_depth, liquid_depth, ice_depth) result(made)
+    integer, intent(in) :: term
     real(r8), intent(in) :: coszrs
     real(r8), intent(in) :: rayleigh                     !! Depth of scattering by air
     real(r8), intent(in) :: gas_depth                    !! Depth of absorption by gases
@@ -193,10 +196,10 @@ contains
       made = layer(0.0_r8, 1.0_r8, 0.0_r8, 1.0_r8, 1.0_r8)
       return
     end if
-    scattered = rayleigh + liquid_albedo(band) * liquid_depth + ice_albedo(band) * ice_depth
+    scattered = rayleigh + liquid_albedo(term) * liquid_depth + ice_albedo(term) * ice_depth
     albedo = min(scattered / depth, largest_albedo)
-    asymmetry = (liquid_asymmetry * liquid_albedo(band) * liquid_depth &
-                 + ice_asymmetry * ice_albedo(band) * ice_depth) &
+    asymmetry = (liquid_asymmetry * liquid_albedo(term) * liquid_depth &
+                 + ice_asymmetry * ice_albedo(term) * ice_depth) &
                 / max(scattered, tiny(1.0_r8))
     forward = asymmetry**2
     depth = (1.0_r8 - albedo * forward) * depth
@@ -209,35 +212,41 @@ contains
   pure function eddington_layer(depth, albedo, asymmetry, coszrs) result(made)
     real(r8), intent(in) :: depth, albedo, asymmetry, coszrs
     type(layer) :: made
-    real(r8) :: lambda, u, alpha, gamma, below, norm, rise, resonance
+    real(r8) :: lambda, u, alpha, gamma, below, norm, rise, cosine, resonance
 
-    made%beam = exp(-min(depth / coszrs, used_up))
     if (albedo < 1.0e-6_r8) then
       ! Nothing scatters.
+      made%beam = exp(-min(depth / coszrs, used_up))
       lambda = exp(-min(diffuse_path * depth, used_up))
       made = layer(0.0_r8, made%beam, 0.0_r8, lambda, made%beam)
       return
     end if
     lambda = sqrt(3.0_r8 * (1.0_r8 - albedo) * (1.0_r8 - albedo * asymmetry))
-    resonance = 1.0_r8 - (lambda * coszrs)**2
-    if (abs(resonance) < 1.0e-6_r8) resonance = 1.0e-6_r8
+    ! Where the beam fades as diffuse light does, the solution is a limit: the sun stands a little
+    ! aside, beam and all.
+    cosine = coszrs
+    if (abs(1.0_r8 - (lambda * cosine)**2) < 1.0e-6_r8) cosine = (1.0_r8 - 1.0e-6_r8) * coszrs
+    resonance = 1.0_r8 - (lambda * cosine)**2
+    made%beam = exp(-min(depth / cosine, used_up))
     u = 1.5_r8 * (1.0_r8 - albedo * asymmetry) / lambda
-    alpha = 0.75_r8 * albedo * coszrs * (1.0_r8 + asymmetry * (1.0_r8 - albedo)) / resonance
+    alpha = 0.75_r8 * albedo * cosine * (1.0_r8 + asymmetry * (1.0_r8 - albedo)) / resonance
     gamma = 0.5_r8 * albedo * (1.0_r8 + 3.0_r8 * asymmetry * (1.0_r8 - albedo) &
-                               * coszrs**2) / resonance
+                               * cosine**2) / resonance
     rise = exp(min(lambda * depth, 50.0_r8))
     below = 1.0_r8 / rise
     norm = (u + 1.0_r8)**2 * rise - (u - 1.0_r8)**2 * below
-    ! Below 0 by rounding alone where almost nothing scatters.
-    made%reflect = max((u + 1.0_r8) * (u - 1.0_r8) * (rise - below) / norm, 0.0_r8)
+    made%reflect = (u + 1.0_r8) * (u - 1.0_r8) * (rise - below) / norm
     made%transmit = 4.0_r8 * u / norm
     made%reflect_direct = (alpha - gamma) * made%transmit * made%beam &
       + (alpha + gamma) * made%reflect - (alpha - gamma)
     made%transmit_direct = (alpha + gamma) * made%transmit + (alpha - gamma) * made%reflect &
                            * made%beam &
                            - (alpha + gamma - 1.0_r8) * made%beam
-    made%reflect_direct = min(max(made%reflect_direct, 0.0_r8), 1.0_r8)
-    made%transmit_direct = min(max(made%transmit_direct, made%beam), 1.0_r8 - made%reflect_direct)
+    ! What is scattered is part of what the beam lost. Where more is absorbed than scattered the
+    ! approximation reflects less than nothing; the direct light above needs it so.
+    made%reflect = max(made%reflect, 0.0_r8)
+    made%reflect_direct = min(max(made%reflect_direct, 0.0_r8), 1.0_r8 - made%beam)
+    made%transmit_direct = max(min(made%transmit_direct, 1.0_r8 - made%reflect_direct), made%beam)
   end function eddington_layer
 
   !> Net downward flux at interfaces [W/m2], direct and diffuse light at the surface; all are added
@@ -246,19 +255,19 @@ contains
     type(layer), intent(in) :: layers(:)
     real(r8), intent(in) :: incoming, albedo_direct, albedo_diffuse
     real(r8), intent(inout) :: net(:), direct, diffuse
-    real(r8), dimension(size(layers) + 1) :: beam, total, from_above, below_direct, below
-    real(r8) :: bounce, down, up
+    real(r8), dimension(size(layers) + 1) :: beam, scattered, from_above, below_direct, below
+    real(r8) :: bounce, down, up            !! Down and up: diffuse light
     integer :: k, n
 
     n = size(layers)
     beam(1) = 1.0_r8
-    total(1) = 1.0_r8
+    scattered(1) = 0.0_r8
     from_above(1) = 0.0_r8
     do k = 1, n
       associate (l => layers(k))
         bounce = l%transmit / (1.0_r8 - from_above(k) * l%reflect)
-        total(k + 1) = beam(k) * l%transmit_direct &
-          + (total(k) - beam(k) + beam(k) * l%reflect_direct * from_above(k)) * bounce
+        scattered(k + 1) = beam(k) * (l%transmit_direct - l%beam) &
+          + (scattered(k) + beam(k) * l%reflect_direct * from_above(k)) * bounce
         from_above(k + 1) = l%reflect + l%transmit * from_above(k) * bounce
         beam(k + 1) = beam(k) * l%beam
       end associate
@@ -275,12 +284,12 @@ contains
     end do
     do k = 1, n + 1
       bounce = 1.0_r8 / (1.0_r8 - from_above(k) * below(k))
-      up = (beam(k) * below_direct(k) + (total(k) - beam(k)) * below(k)) * bounce
-      down = beam(k) + (total(k) - beam(k) + beam(k) * below_direct(k) * from_above(k)) * bounce
-      net(k) = net(k) + incoming * (down - up)
+      up = (beam(k) * below_direct(k) + scattered(k) * below(k)) * bounce
+      down = (scattered(k) + beam(k) * below_direct(k) * from_above(k)) * bounce
+      net(k) = net(k) + incoming * (beam(k) + down - up)
     end do
     direct = direct + incoming * beam(n + 1)
-    diffuse = diffuse + incoming * (down - beam(n + 1))
+    diffuse = diffuse + incoming * down
   end subroutine add_layers
 
 end module aqua_shortwave

@@ -2,14 +2,15 @@
 !! spectral transform method.
 !!
 !! Leapfrog with semi-implicit gravity waves; the filter of Williams (2009, Mon. Wea. Rev. 137,
-!! 2538), implicit hyperdiffusion, Rayleigh drag aloft. Virtual temperature is formed on the grid.
-!! Everything is replicated on all ranks and deterministic.
+!! 2538), implicit damping of what is too small (aqua_damping). Virtual temperature is formed on
+!! the grid. Everything is replicated on all ranks and deterministic.
 module aqua_dynamics
-  use aqua_constants, only: earth_radius, pi, r8, seconds_per_day
+  use aqua_constants, only: pi, r8
+  use aqua_damping, only: damping_rates
   use aqua_dynamics_settings, only: dynamics_settings
   use aqua_grid, only: gaussian_grid
   use aqua_grid_tendencies, only: grid_tendencies, grid_workspace
-  use aqua_levels, only: hybrid_levels, midpoint_pressure
+  use aqua_levels, only: hybrid_levels
   use aqua_semi_implicit, only: semi_implicit
   use aqua_transform, only: spectral_transform
   use aqua_vertical, only: linear_operators, make_linear
@@ -42,9 +43,7 @@ module aqua_dynamics
     !> States and increments, as in to_spectra
     real(r8), allocatable, private :: given(:, :), given_spectra(:, :, :)
     logical, private :: fields_are_current = .true.     !! The grid fields in work are those of new.
-    real(r8), allocatable, private :: damping(:, :)     !! Rayleigh drag and hyperdiffusion [1/s],
-                                                        !! [level, n]
-    real(r8), allocatable, private :: diffusion(:)      !! [n], 1/s
+    type(damping_rates), private :: damping
     real(r8), private :: mean_pressure = 0.0_r8         !! Kept by every step [Pa]
   contains
     procedure :: initialize, set_state, step, add_increments, add_uniform_temperature, packed_state
@@ -79,32 +78,8 @@ contains
     allocate (self%new, self%next, self%given_spectra, source=self%old)
     allocate (self%given(3 * l + 1, c), source=0.0_r8)
     call self%work%allocate_for(self%transform, levels)
-    call set_damping(self)
+    call self%damping%initialize(levels, settings, grid%truncation, reference_pressure)
   end subroutine initialize
-
-  !> Rates of hyperdiffusion by total wavenumber, and of drag by level: (ln(p_s / p) / ln(p_s /
-  !! p_1))^2 above p_s.
-  subroutine set_damping(self)
-    type(dynamical_core), intent(inout) :: self
-    real(r8) :: p(self%levels%n_level), share(self%levels%n_level)
-    integer :: n, n_trunc
-
-    n_trunc = self%grid%truncation
-    p = midpoint_pressure(self%levels, reference_pressure)
-    share = 0.0_r8
-    associate (top => self%settings%sponge_top_pa)
-      where (p < top) share = (log(top / p) / log(top / p(1)))**2
-    end associate
-    allocate (self%diffusion(0:n_trunc + 1), self%damping(self%levels%n_level, 0:n_trunc + 1))
-    do n = 0, n_trunc + 1
-      self%diffusion(n) = &
-                          (real(n * (n + 1), r8) / real(n_trunc &
-                          * (n_trunc + 1), r8))**(self%settings%diffusion_order / 2) &
-                          / (self%settings%diffusion_time_d * seconds_per_day)
-      self%damping(:, n) = self%diffusion(n) &
-        + share / (self%settings%sponge_time_d * seconds_per_day)
-    end do
-  end subroutine set_damping
 
   !> Starts from a state on the grid [level, column]; both time levels hold it, and the first step
   !! is a forward one.
@@ -189,30 +164,36 @@ contains
     call self%update_grid()
   end subroutine step
 
-  !> From the mean of both ends of the leap in next to the new time levels: implicit hyperdiffusion
-  !! of winds and temperature and drag on winds, then the filter.
+  !> From the mean of both ends of the leap in next to the new time levels: implicit damping of
+  !! winds and temperature, then the time filter.
   subroutine leap(self, dt)
     class(dynamical_core), intent(inout) :: self
     real(r8), intent(in) :: dt                       !! Length of the leap [s]
     real(r8), dimension(size(self%new, 1)) :: damped, change
     real(r8) :: nu, alpha
-    integer :: c, part, l
+    integer :: c, part, l, kind
 
     l = self%levels%n_level
+    call self%damping%set_leap(dt)
     nu = 0.5_r8 * self%settings%filter_nu
     if (self%n_step == 0) nu = 0.0_r8
     alpha = self%settings%filter_alpha
     damped = 1.0_r8
     do c = 1, self%transform%n_coefficient
+      kind = merge(1, 2, self%transform%zonal(c) == 0)
       associate (n => self%transform%total(c))
-        damped(:l) = 1.0_r8 / (1.0_r8 + dt * self%damping(:, n))
+        damped(:l) = 1.0_r8 / (1.0_r8 + dt * self%damping%wind(:, n, kind))
         damped(l + 1:2 * l) = damped(:l)
-        damped(2 * l + 1:3 * l) = 1.0_r8 / (1.0_r8 + dt * self%diffusion(n))
+        damped(2 * l + 1:3 * l) = 1.0_r8 / (1.0_r8 + dt * self%damping%temperature(:, n, kind))
       end associate
       do part = 1, 2
         associate (old => self%old(:, part, c), new => self%new(:, part, c), &
                    next => self%next(:, part, c))
           next = damped * (2.0_r8 * next - old)
+          if (allocated(self%damping%filter)) then
+            next(:l) = matmul(self%damping%filter, next(:l))
+            next(l + 1:2 * l) = matmul(self%damping%filter, next(l + 1:2 * l))
+          end if
           ! Williams (2009): the curvature in time is shared between the middle and the newest
           ! level.
           change = nu * (old - 2.0_r8 * new + next)

@@ -1,13 +1,15 @@
 !> States that a case may begin with.
 module aqua_initial
   use, intrinsic :: iso_fortran_env, only: int64
-  use aqua_constants, only: dry_air_gas, earth_radius, earth_rotation, gravity, kappa, pi, r8
+  use aqua_constants, only: dry_air_gas, earth_radius, earth_rotation, gravity, kappa, pi, r8, &
+                            virtual_factor
   use aqua_grid, only: gaussian_grid
-  use aqua_levels, only: hybrid_levels, midpoint_pressure
+  use aqua_levels, only: hybrid_levels, interface_pressure, midpoint_pressure
+  use aqua_saturation, only: saturation_specific_humidity
   implicit none (type, external)
   private
 
-  public :: initial_state, perturb
+  public :: initial_state, initial_vapor, perturb
 
   real(r8), parameter :: rest_pressure = 1.0e5_r8  !! [Pa]
   real(r8), parameter :: isothermal_k = 280.0_r8
@@ -52,6 +54,7 @@ contains
       select case (initial)
       case ('moist')
         t(:, column) = moist_temperature(midpoint_pressure(levels, rest_pressure), latitude)
+        u(:, column) = balanced_wind(levels, latitude)
       case ('rest_isothermal')
         t(:, column) = isothermal_k
       case ('rest_adiabatic')
@@ -72,7 +75,8 @@ contains
   end subroutine initial_state
 
   !> A tropospheric lapse rate of 6.5 K/km over a surface like that of Neale and Hoskins (2000), an
-  !! isothermal lower stratosphere, and a warm stratopause.
+  !! isothermal lower stratosphere, and a warm stratopause. The contrast grows with the fourth power
+  !! of the sine of latitude: with the second the balanced wind over the equator would be 36 m/s.
   pure function moist_temperature(p, latitude) result(t)
     real(r8), intent(in) :: p(:)                               !! [level], Pa
     real(r8), intent(in) :: latitude
@@ -81,11 +85,62 @@ contains
     real(r8), parameter :: lower = 205.0_r8, stratopause = 250.0_r8, stratopause_pa = 100.0_r8, &
                            base_pa = 5.0e3_r8
 
-    t = (warmest - contrast * sin(latitude)**2) &
+    t = (warmest - contrast * sin(latitude)**4) &
       * (p / rest_pressure)**(dry_air_gas * lapse_rate / gravity)
     t = max(t, lower + (stratopause - lower) * min(1.0_r8, &
       max(0.0_r8, log(base_pa / p) / log(base_pa / stratopause_pa))))
   end function moist_temperature
+
+  !> Vapour at 60 % of saturation below 100 hPa, and little above [kg/kg]: a start from dry air
+  !! rains only after days.
+  elemental function initial_vapor(t, p) result(q)
+    real(r8), intent(in) :: t
+    real(r8), intent(in) :: p                                  !! [Pa]
+    real(r8) :: q
+    real(r8), parameter :: humidity = 0.6_r8, top_pa = 1.0e4_r8, stratospheric = 3.0e-6_r8
+
+    q = stratospheric
+    if (p >= top_pa) q = max(stratospheric, humidity * saturation_specific_humidity(t, p))
+  end function initial_vapor
+
+  !> The zonal wind [level] in gradient balance with the moist start: from rest, truncations above
+  !! T10 adjust by waves that reach 216 m/s and 338 K on the way. tan(latitude) u^2 / a + f u = -1/a
+  !! dPhi/dlatitude (Holton 2004, An Introduction to Dynamic Meteorology, 3.2), surface pressure is
+  !! uniform.
+  pure function balanced_wind(levels, latitude) result(u)
+    type(hybrid_levels), intent(in) :: levels
+    real(r8), intent(in) :: latitude
+    real(r8) :: u(levels%n_level)
+    real(r8), parameter :: step = 1.0e-4_r8                    !! Of latitude
+    real(r8) :: slope(levels%n_level), coriolis, curvature
+
+    slope = (moist_geopotential(levels, latitude + step) &
+             - moist_geopotential(levels, latitude - step)) / (2.0_r8 * step * earth_radius)
+    coriolis = 2.0_r8 * earth_rotation * sin(latitude)
+    curvature = tan(latitude) / earth_radius
+    u = -2.0_r8 * slope / (coriolis + sign(1.0_r8, coriolis) &
+                           * sqrt(max(0.0_r8, coriolis**2 - 4.0_r8 * curvature * slope)))
+  end function balanced_wind
+
+  !> Geopotential of levels of the moist start [m2/s2].
+  pure function moist_geopotential(levels, latitude) result(geopotential)
+    type(hybrid_levels), intent(in) :: levels
+    real(r8), intent(in) :: latitude
+    real(r8) :: geopotential(levels%n_level)
+    real(r8) :: p(levels%n_level), bounds(levels%n_level + 1), t(levels%n_level)
+    real(r8) :: below
+    integer :: k
+
+    p = midpoint_pressure(levels, rest_pressure)
+    bounds = interface_pressure(levels, rest_pressure)
+    t = moist_temperature(p, latitude)
+    t = dry_air_gas * t * (1.0_r8 + virtual_factor * initial_vapor(t, p))
+    below = 0.0_r8
+    do k = levels%n_level, 1, -1
+      geopotential(k) = below + t(k) * log(bounds(k + 1) / p(k))
+      if (k > 1) below = below + t(k) * log(bounds(k + 1) / bounds(k))
+    end do
+  end function moist_geopotential
 
   !> Adds noise from a hash of seed, column and level (splitmix, as in Steele, Lea and Flood 2014),
   !! so that no order of calls matters.

@@ -14,7 +14,7 @@ module aqua_model
   use aqua_grid, only: gaussian_grid, make_grid
   use aqua_held_suarez, only: held_suarez_tendencies
   use aqua_hybrid, only: hybrid_physics
-  use aqua_initial, only: initial_state, perturb
+  use aqua_initial, only: initial_state, initial_vapor, perturb
   use aqua_levels, only: hybrid_levels, midpoint_pressure
   use aqua_saturation, only: saturation_specific_humidity
   use aqua_settings, only: aquaplanet_settings
@@ -72,7 +72,7 @@ contains
     self%before%ocnfrac = 1.0_r8                       ! all is sea, without snow
     call self%worker%initialize(self%before)
     allocate (self%tracers(n_tracer, self%levels%n_level, self%grid%n_column), source=0.0_r8)
-    self%sst = sea_surface_temperature(self%grid%column_latitude)
+    self%sst = sea_surface_temperature(self%grid%column_latitude) + settings%physics%sst_warming_k
     if (len_trim(settings%emulator%entries%package) > 0) call self%open_emulator(error)
   end subroutine initialize
 
@@ -132,24 +132,14 @@ contains
     call self%core%add_increments(none, none, noise)
   end subroutine perturb_state
 
-  !> Vapour at 60 % of saturation below 100 hPa, and little above: a start from dry air rains only
-  !! after days.
+  !> Vapour of the moist start, without cloud.
   subroutine set_moist_tracers(self)
     class(aquaplanet_model), intent(inout) :: self
-    ! [kg/kg]
-    real(r8), parameter :: humidity = 0.6_r8, top_pa = 1.0e4_r8, stratospheric = 3.0e-6_r8
-    real(r8) :: p(self%levels%n_level)
-    integer :: column, k
+    integer :: column
 
     do column = 1, self%grid%n_column
-      p = midpoint_pressure(self%levels, self%core%ps(column))
-      do k = 1, self%levels%n_level
-        self%tracers(i_vapor, k, column) = stratospheric
-        if (p(k) < top_pa) cycle
-        self%tracers(i_vapor, k, column) = max(stratospheric, &
-                                         humidity * saturation_specific_humidity(self%core%t(k, &
-                                         column), p(k)))
-      end do
+      self%tracers(i_vapor, :, column) = initial_vapor(self%core%t(:, column), &
+        midpoint_pressure(self%levels, self%core%ps(column)))
     end do
   end subroutine set_moist_tracers
 

@@ -46,7 +46,7 @@ _MAX_STEPS = 2**31 - 1
 
 _PROGRESS = re.compile(rf"{PROGRAM}: day (\d+) of ([\d.]+) simulated_years_per_day ([\d.]+)")
 _DIFFUSION = {
-    10: (8, 1.0),
+    10: (8, 3.0),
     21: (8, 0.25),
     42: (8, 0.1),
 }  # order, days; measured: T21 needs order 8 to have eddies at all
