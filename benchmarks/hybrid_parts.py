@@ -1,17 +1,18 @@
-"""The parts of the study of hybrids, each made once: what is there is left alone, what was half made
-is made again, or goes on where it can.
+"""The parts of the study of hybrids, each made once: what is there is left alone, and what was half
+made is made again, or goes on where it can.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from hybrid_numbers import OFFLINE, VISITED, chosen_metrics, of_run, visited
 from hybrid_plan import (
     APART_K,
     OFF,
@@ -29,14 +30,13 @@ from hybrid_plan import (
 
 from climlink.config import ConfigError
 from climlink.data.prepare import prepare
-from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.data.store import ColumnStore
 from climlink.evaluation.offline.evaluate import offline_result
 from climlink.evaluation.offline.metrics import metrics
 from climlink.evaluation.online.evaluate import OnlineEvaluation, evaluate_online
 from climlink.evaluation.stability.evaluate import evaluate_stability
 from climlink.evaluation.stability.options import StabilityOptions
-from climlink.evaluation.summary import Metrics, finite_or_none, write_json
+from climlink.evaluation.summary import write_json
 from climlink.online.aquaplanet import (
     AquaplanetConfig,
     newest_restart,
@@ -54,9 +54,8 @@ REFERENCE, TWIN, APART, REPLAY = "reference", "twin", "apart", "replay"
 WARM = "warm"
 SCREENED = (ON, OFF)
 """Variants that are screened before they run; the others are the same weights."""
-SHOWN = {"T": 1.0, "Q": 1e3}
-"""Fields whose errors are kept, and what makes K and g/kg of them."""
-PAIRS = {"run": "run", "twin": "twin", "climatology": "climatology", "persistence": "persistence"}
+VISITED_EVERY = 97
+"""Steps between the columns of a hybrid that are recorded; every time of day is met."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,10 @@ def make_reference(study: Study) -> None:
     place = study.work / "yardsticks.json"
     if not place.exists():
         found = beside_reference(study, study.run_of(TWIN))
-        write_json({"days": d.asked(), **of_run(study, found, study.run_of(TWIN))}, place)
+        write_json(
+            {"days": d.asked(), **of_run(d, found, study.run_of(TWIN), study.run_of(REFERENCE))},
+            place,
+        )
 
 
 def beside_reference(study: Study, folder: Path, reference: str = REFERENCE) -> OnlineEvaluation:
@@ -263,13 +265,16 @@ def make_run(study: Study, member: Member, variant: str, warm: bool = False) -> 
         study.days.end,
         study.ranks,
         restart_from=study.restart(study.days.start),
-        emulator={"package": path},
+        # the reference physics says beside it what it would have done with the hybrid's columns
+        emulator={"package": path, "mode": "shadow", "feedback": "emulator"},
+        pairs={"every_steps": VISITED_EVERY, "from_day": study.days.start},
         **more,
     )
     status = run(folder, given)
     record = read_record(folder)
     scored = read(study.part("offline", member.name, variant))["metrics"]
-    found = beside_reference(study, folder, f"{WARM}_{REFERENCE}" if warm else REFERENCE)
+    reference = f"{WARM}_{REFERENCE}" if warm else REFERENCE
+    found = beside_reference(study, folder, reference)
     write(
         place,
         {
@@ -282,100 +287,14 @@ def make_run(study: Study, member: Member, variant: str, warm: bool = False) -> 
             "started": record["created"],
             "outcome": status,
             "message": record["message"],
-            **of_run(study, found, folder, f"{WARM}_{REFERENCE}" if warm else REFERENCE),
-            "offline": chosen_metrics(scored, ("r2.ptend_t", "r2.ptend_q0001", "residual_")),
-            "support_offline": chosen_metrics(scored, ("range_use.",)),
+            **of_run(study.days, found, folder, study.run_of(reference)),
+            "offline": chosen_metrics(scored, OFFLINE),
+            "visited": visited(folder, path),
         },
     )
-
-
-def chosen_metrics(metrics: Metrics, prefixes: tuple[str, ...]) -> dict[str, float | None]:
-    """Return metrics whose names begin so, rounded for a catalogue."""
-    return {n: rounded(v) for n, v in metrics.items() if n.startswith(prefixes)}
-
-
-def rounded(value: float | None, digits: int = 5) -> float | None:
-    """Return a number with so many significant digits, None for one that is not finite."""
-    if value is None or finite_or_none(value) is None:
-        return None
-    return float(f"{value:.{digits}g}")
-
-
-def of_run(
-    study: Study, found: OnlineEvaluation, folder: Path, reference: str = REFERENCE
-) -> dict[str, Any]:
-    """Return the numbers of a run that the tables show."""
-    summary, numbers = found.summary, found.numbers
-    errors: dict[str, Any] = {}
-    series: dict[str, Any] = {}
-    for name, scale in SHOWN.items():
-        rmse = numbers.get(f"daily_rmse_{name}")
-        if rmse is None:
-            continue
-        days = numbers["daily_day"].values
-        by_pair = {p: rmse.sel(pair=p).values * scale for p in rmse["pair"].values if p in PAIRS}
-        errors[name] = {
-            p: {str(d): at_day(days, values, d) for d in study.days.asked()}
-            for p, values in by_pair.items()
-        }
-        spread = numbers.get(f"daily_saturated_{name}")
-        if spread is not None:
-            errors[name]["saturated"] = rounded(float(spread) * scale)
-        series[name] = [rounded(v, 4) for v in by_pair["run"]]
-    lived = run_days(folder)[-1] - study.days.start
-    return {
-        "days": rounded(lived, 6),
-        "errors": errors,
-        "series": series,
-        "energy_drift_w_m2": rounded(energy_drift(folder, study.run_of(reference), study.days)),
-        "rain_difference_mm_day": rounded(summary.metrics.get("precipitation.bias")),
-        "temperature_drift_k": rounded(summary.metrics.get("drift.T")),
-        "conservation": chosen_metrics(summary.metrics, ("conservation.",)),
-    }
-
-
-def at_day(days: np.ndarray, values: np.ndarray, day: int) -> float | None:
-    """Return a series' value at the record that ends on a day; None after the run's end."""
-    at = np.flatnonzero(np.isclose(days, day))
-    return rounded(float(values[at[0]])) if len(at) else None
-
-
-def budgets(folder: Path) -> dict[str, np.ndarray]:
-    """Return the columns of a run's budgets.csv that are told by name, [step]."""
-    lines = (folder / "budgets.csv").read_text(encoding="utf-8").splitlines()
-    names = [name.strip() for name in lines[0].split(",")]
-    rows = [line for line in lines[1:] if line.count(",") == len(names) - 1]
-    table = np.loadtxt(rows, delimiter=",", ndmin=2)
-    return {name: table[:, k] for k, name in enumerate(names)}
-
-
-def run_days(folder: Path) -> np.ndarray:
-    """Return the days since rest at which steps of a run ended, [step]."""
-    return budgets(folder)["day"]
-
-
-def energy_drift(folder: Path, reference: Path, days: Days) -> float:
-    """Return what a run's energy gained from nowhere, in W/m2, as the mean over the days that it
-    lived: what must have come through the top to close its energy, less what came through the
-    reference's top on the same days.
-
-    What comes through the top is dE/dt + what goes into the surface. The fixer gives back what the
-    dynamics took and nothing else, so it stands in neither.
-    """
-    ours, theirs = budgets(folder), budgets(reference)
-    last = ours["day"][-1]
-    return through_top(ours, days.start, last) - through_top(theirs, days.start, last)
-
-
-def through_top(table: Mapping[str, np.ndarray], first: float, last: float) -> float:
-    """Return the mean flux through the top from one day to another that closes a budget, W/m2."""
-    day = table["day"]
-    inside = (day > first + 1e-6) & (day <= last + 1e-6)
-    if inside.sum() < 2:
-        return float("nan")
-    energy, seconds = table["energy_J_m2"][inside], day[inside] * SECONDS_PER_DAY
-    stored = (energy[-1] - energy[0]) / (seconds[-1] - seconds[0])
-    return float(stored + table["surface_net_W_m2"][inside][1:].mean())
+    # the next call does not need them, and of fifty runs they would fill a disk
+    for made in ("climsim", VISITED):
+        shutil.rmtree(folder / made, ignore_errors=True)
 
 
 def make_warm_reference(study: Study) -> None:
@@ -387,4 +306,4 @@ def make_warm_reference(study: Study) -> None:
     place = study.work / f"{name}.json"
     if not place.exists():
         found = beside_reference(study, folder)
-        write(place, of_run(study, found, folder))
+        write(place, of_run(study.days, found, folder, study.run_of(REFERENCE)))

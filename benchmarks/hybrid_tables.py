@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from hybrid_numbers import SHOWN
 from hybrid_parts import WARM, Study, read
 from hybrid_plan import MEASURES, OFF, ON
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from climlink.data.files import replacing
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.figures.style import WIDTH_IN
+from climlink.evaluation.offline.constraints import SUPPORT_HEATING_W_M2, SUPPORT_MASS
 from climlink.evaluation.survival import kaplan_meier
 
 Result = dict[str, Any]
@@ -24,9 +26,12 @@ _HEADS = (
     "days lived",
     "T RMSE, K, day {days}",
     "q RMSE, g/kg, day {days}",
-    "energy drift, W/m²",
+    "energy from nothing, W/m²",
+    "flux at the top less reference, W/m²",
     "rain less reference, mm/day",
-    "offline R² T / q",
+    "relaxation, W/m² / % of mass",
+    "R² T / q, offline",
+    "on visited columns",
 )
 
 
@@ -109,39 +114,49 @@ def distribution(found: Sequence[Result], asked: int) -> str:
 
 
 def on_support(result: Result) -> bool | None:
-    """Say whether a run was held up by its range policy, by the host's count; None where the host
-    does not count.
+    """Say whether relaxation held a run up, on the columns it visited; None where that is not
+    told.
     """
-    heating, share = (_conserved(result, part) for part in ("heating", "mass"))
+    heating, share = (result["visited"].get(f"range_use.{n}") for n in ("heating", "mass"))
     if heating is None or share is None:
         return None
-    return heating > 0.1 or share > 0.01
-
-
-def _conserved(result: Result, part: str) -> float | None:
-    """Return the host's count of the range policy whose name holds a word."""
-    named = [v for n, v in result["conservation"].items() if "relax" in n and part in n]
-    return None if not named or named[0] is None else float(named[0])
+    return bool(heating > SUPPORT_HEATING_W_M2 or share > SUPPORT_MASS)
 
 
 def _table(days: Sequence[int], rows: Sequence[tuple[str, Result]]) -> list[str]:
     heads = ["", *(h.format(days="/".join(map(str, days))) for h in _HEADS)]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for label, r in rows:
-        offline = r["offline"]
         died = "" if r["outcome"] == "finished" else ", died"
-        support = " on support" if on_support(r) else ""
+        support = ", on support" if on_support(r) else ""
         cells = [
             f"{r['days']:.3g}{died}{support}",
-            _errors(r, "T", "run", days),
-            _errors(r, "Q", "run", days),
-            _number(r["energy_drift_w_m2"], "+.2f"),
-            _number(r["rain_difference_mm_day"], "+.2f"),
-            f"{_number(offline['r2.ptend_t'], '.3f')} / "
-            f"{_number(offline['r2.ptend_q0001'], '.3f')}",
+            *(_errors(r, name, "run", days) for name in SHOWN),
+            _number(r["visited"].get("residual_bias.energy"), "+.2f"),
+            *_balance(r),
+            _support(r["visited"]),
+            *(_skill(r[where]) for where in ("offline", "visited")),
         ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return lines
+
+
+def _balance(result: Result) -> list[str]:
+    return [
+        _number(result["top_less_reference_w_m2"], "+.2f"),
+        _number(result["rain_difference_mm_day"], "+.2f"),
+    ]
+
+
+def _support(visited: Result) -> str:
+    share = visited.get("range_use.mass")
+    percent = None if share is None else 100.0 * share
+    return f"{_number(visited.get('range_use.heating'), '.2g')} / {_number(percent, '.2g')}"
+
+
+def _skill(scored: Result) -> str:
+    names = ("r2.ptend_t", "r2.ptend_q0001")
+    return " / ".join(_number(scored.get(name), ".3f") for name in names)
 
 
 def _yardstick_rows(days: Sequence[int], yardsticks: Result) -> list[str]:
@@ -153,15 +168,14 @@ def _yardstick_rows(days: Sequence[int], yardsticks: Result) -> list[str]:
         own = name == "run"
         cells = [
             _number(yardsticks["days"], ".3g") if own else "",
-            _errors(yardsticks, "T", name, days),
-            _errors(yardsticks, "Q", name, days),
-            _number(yardsticks["energy_drift_w_m2"], "+.2f") if own else "",
-            _number(yardsticks["rain_difference_mm_day"], "+.2f") if own else "",
+            *(_errors(yardsticks, field, name, days) for field in SHOWN),
             "",
+            *(_balance(yardsticks) if own else ["", ""]),
+            *[""] * 3,
         ]
         rows.append(f"| {label} | {' | '.join(cells)} |")
-    spreads = [_number(errors[name].get("saturated"), ".3g") for name in ("T", "Q")]
-    rows.append(f"| independent states | | {' | '.join(spreads)} | | | |")
+    spreads = [_number(errors[name].get("saturated"), ".3g") for name in SHOWN]
+    rows.append(f"| independent states | | {' | '.join(spreads)} {'| ' * 6}|")
     return rows
 
 
