@@ -72,6 +72,23 @@ def cloud_path(columns: dict[str, Field], when: str = "") -> Field:
     return (water * mass).sum(axis=0)
 
 
+def is_clear(columns: dict[str, Field]) -> NDArray[np.bool_]:
+    """Return which columns are clear."""
+    path = np.maximum(cloud_path(columns), cloud_path(columns, "_after"))
+    return (path < 5e-3) & (columns["cam_out_PRECC"] < 1e-10)
+
+
+def clear_columns(columns: dict[str, Field]) -> dict[str, Field]:
+    """Return the clear columns."""
+    clear = is_clear(columns)
+    return {name: values[..., clear] for name, values in columns.items()}
+
+
+def true_heating(columns: dict[str, Field]) -> Field:
+    """Return what warmed columns over the step in E3SM-MMF [column, level] in K/day."""
+    return ((columns["state_t_after"] - columns["state_t"]) * DAY_S / STEP_S).T
+
+
 def run_driver(
     columns: dict[str, Field], physics: dict[str, float] | None = None
 ) -> tuple[Field, Field]:
@@ -108,11 +125,9 @@ def main() -> None:
     columns = read(parser.parse_args().climsim)
     heating, fluxes = run_driver(columns)
     path = cloud_path(columns)
-    clear = (np.maximum(path, cloud_path(columns, "_after")) < 5e-3) & (
-        columns["cam_out_PRECC"] < 1e-10
-    )
+    clear = is_clear(columns)
     night = columns["pbuf_COSZRS"] <= 0.0
-    truth = ((columns["state_t_after"] - columns["state_t"]) * DAY_S / STEP_S).T
+    truth = true_heating(columns)
     pressure = 0.5 * (columns["p_int"][1:] + columns["p_int"][:-1]).mean(axis=1) / 100.0
     print(
         f"heating of {np.sum(clear & night)} clear columns by night and {np.sum(clear & ~night)} "
