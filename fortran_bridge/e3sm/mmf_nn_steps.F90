@@ -26,6 +26,7 @@ module mmf_nn_steps
   use physics_types, only: physics_ptend, physics_state, physics_tend
   use physics_update_mod, only: physics_update
   use ppgrid, only: begchunk, endchunk, pver
+  use ref_pres, only: pref_mid
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none (type, external)
   private
@@ -56,6 +57,7 @@ contains
     associate (settings => emulator_settings())
       policy = settings%policy()
     end associate
+    policy%reference_pressure = pref_mid
     call check_package(emulator, policy, lags)
     if (climlink_history) call add_history(emulator, climlink_legacy)
     if (climlink_history .and. registered) call add_changes()

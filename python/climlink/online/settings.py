@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, Field, model_validator
@@ -16,7 +17,7 @@ from pydantic import ConfigDict, Field, model_validator
 from climlink.config import ConfigError, StrictModel, misfit
 from climlink.installation import executable
 from climlink.mpi import LaunchError, failure_text, mpi_environment
-from climlink.online.launch import NamelistValue
+from climlink.online.launch import NamelistValue, namelist_text
 from climlink.packages.constraint_switches import check_constraints_off
 from climlink.packages.read import EmulatorPackage
 from climlink.runtime import EmulatorError, check_options, options
@@ -77,6 +78,28 @@ def check_namelist(program: str, groups: Groups) -> None:
                     f"{program} takes a {known[name].kind} value for {name} in &{group}, got "
                     f"{value!r}"
                 )
+
+
+def check_values(program: str, groups: Groups) -> None:
+    """Raise ConfigError for values that the program would refuse before it opens a package, with
+    its own words; LaunchError if it does not start.
+    """
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "settings").write_text(namelist_text(groups), encoding="utf-8")
+        command = [str(executable(program)), "--check-settings=settings"]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=mpi_environment(1),
+            cwd=folder,
+        )
+    _, refused, reason = done.stderr.partition(f"{program}: settings: ")
+    if refused:
+        raise ConfigError(reason.strip())
+    if done.returncode != 0:
+        raise LaunchError(failure_text(command, done.returncode, done.stderr))
 
 
 def _fits(value: NamelistValue, kind: str) -> bool:
