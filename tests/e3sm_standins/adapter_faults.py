@@ -299,6 +299,12 @@ def check_faults(bench: Bench) -> None:
         "the package has lagged inputs",
         exactly_one=False,
     )
+    levels = {"cb_partial_coupling": True, "cb_partial_coupling_vars": ["ptend_t(2:)"]}
+    require_one_message(
+        bench.start({**ok, **levels}, 2, entry="chunks"),
+        "this driver blends by itself",
+        exactly_one=False,
+    )
 
 
 def check_file_of_one_rank(bench: Bench) -> None:
