@@ -45,6 +45,9 @@ def test_programs_have_the_librarys_options_with_its_defaults(program: str) -> N
         assert written == ("" if option["default"] == [] else str(option["default"]))
         assert entry.kind == option["type"].replace("names", "text")
         assert entry.help == option["help"]
+    assert [name for name, entry in entries.items() if not entry.help] == []
+    assert "full" in entries["mode"].help
+    assert "ptend_t(20:60)" in entries["variables"].help
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_levels_of_the_coupling_are_those_of_the_case(tmp_path: Path) -> None:
     case = MODEL | {"levels": "levels.yaml"}
     emulator = {"package": "wrap_model.pt", "mode": "partial"}
     _load(tmp_path, case | {"emulator": emulator | {"variables": ["all(2)", "ptend_u(400 hPa:)"]}})
-    with pytest.raises(ConfigError, match="no level 3. The host has levels 1 to 2"):
+    with pytest.raises(ConfigError, match="there is no level 3"):
         _load(tmp_path, case | {"emulator": emulator | {"variables": ["all(3)"]}})
 
 

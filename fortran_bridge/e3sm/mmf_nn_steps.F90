@@ -269,8 +269,8 @@ contains
                                              // number_text(lchnk))
     if (.not. allocated(state_aphys1%t)) call stop_here('neural_net: state_aphys1 has no fields')
     if (any(has_level_list(policy%variables))) then
-      call stop_here('cb_partial_coupling_vars names levels, but this driver blends by itself, ' // &
-                     'whole outputs: let it call mmf_nn_emulator_begin, run and end')
+      call stop_here('cb_partial_coupling_vars names levels, but this driver blends by ' // &
+                     'itself, whole outputs: let it call mmf_nn_emulator_begin, run and end')
     end if
 #ifndef CLIMLINK_FORK_HISTORY
     if (has_lags) then

@@ -29,7 +29,7 @@ Groups = Mapping[str, Mapping[str, NamelistValue]]
 
 class Setting(NamedTuple):
     """An entry of a program's namelist: its type (text, integer, real, logical), its default as
-    Fortran writes it, and what the library says of it.
+    Fortran writes it, and what the program says of it, if anything.
     """
 
     kind: str
@@ -51,12 +51,13 @@ def published_settings(program: str) -> dict[str, dict[str, Setting]]:
     )
     if done.returncode != 0:
         raise LaunchError(failure_text(command, done.returncode, done.stderr))
-    meanings = {option["name"]: option["help"] for option in options()}
     groups: dict[str, dict[str, Setting]] = {}
     for line in done.stdout.splitlines():
-        group, name, kind, default = line.split(maxsplit=3)
-        meaning = meanings.get(name, "") if group == "emulator" else ""
-        groups.setdefault(group, {})[name] = Setting(kind, default, meaning)
+        if line.startswith("! "):
+            groups[group][name] = groups[group][name]._replace(help=line[2:])
+        else:
+            group, name, kind, default = line.split(maxsplit=3)
+            groups.setdefault(group, {})[name] = Setting(kind, default, "")
     return groups
 
 
