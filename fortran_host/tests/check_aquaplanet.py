@@ -309,24 +309,25 @@ def check_levels(folder: Path) -> None:
     levels = yaml.safe_load(Path(LEVELS).read_text())
     edges = levels["p0_pa"] * np.array(levels["hyai"]) + 1e5 * np.array(levels["hybi"])
     below, number = (edges[:-1] + edges[1:]) / 2 >= 20000.0, np.arange(1, 61)
-    entries = {"package": f"{FIXTURES}/climsim_v4.pt", "spin_up_steps": 12}
-    partial = {
-        "mode": "partial",
-        "variables": ["all(200 hPa:)", "ptend_u(:5,30:40)", "ptend_v(60)"],
-    }
-    each = ("climsim_every_steps = 24", "climsim_every_steps = 1, climsim_from_step = 13")
-    length = {"n_step": 16, "restart_every_steps": 14}
+    entries = {"package": f"{FIXTURES}/climsim_v4.pt", "spin_up_steps": 42}
+    variables = ["all(200 hPa:)", "ptend_u(:5,30:40)", "ptend_v(60)"]
+    partial = {**entries, "mode": "partial", "variables": variables}
+    pairs = ("climsim_every_steps = 24", "climsim_every_steps = 1, climsim_from_step = 43")
 
-    def made(name: str, ranks: int, *coupling: dict[str, object], **more: object) -> Path:
+    def made(
+        name: str, ranks: int, coupling: dict[str, object], n_step: int, **more: object
+    ) -> Path:
         place = folder / name
         place.mkdir(exist_ok=True)
-        path = namelist(place, **{**length, **more})
-        path.write_text(path.read_text().replace(*each))
-        finished(emulator(path, **{k: v for d in coupling for k, v in d.items()}), ranks)
+        path = namelist(place, **{"n_step": n_step, "restart_every_steps": 4, **more})
+        path.write_text(path.read_text().replace(*pairs))
+        finished(emulator(path, **coupling), ranks)
         return place
 
-    mixed = made("mixed", 1, entries, partial)
-    own, network = made("own", 2, {}), made("network", 2, entries)
+    own = made("own", 2, {}, 43, restart_every_steps=40)  # clouds have formed by then
+    start = {"restart_from": f"{own}/out/restart/case.r.0001-01-01-48000.nc"}
+    mixed = made("mixed", 1, partial, 46, **start)
+    network = made("network", 2, entries, 43, **start)
     got, host, emulated = (first_pair(place) for place in (mixed, own, network))
     where = dict.fromkeys(STATE_OF_PAIRS, below)
     where |= {"u": (number <= 5) | ((number >= 30) & (number <= 40)), "v": number == 60}
@@ -336,11 +337,9 @@ def check_levels(folder: Path) -> None:
         assert np.array_equal(got[name][chosen], emulated[name][chosen]), name
         assert not np.array_equal(host[name][chosen], emulated[name][chosen]), name
     assert np.array_equal(got["cam_out_PRECC"], emulated["cam_out_PRECC"])
-    made("parts", 2, entries, partial, n_step=14)
-    restart = folder / "parts/out/restart/case.r.0001-01-01-16800.nc"
-    assert_same_files(
-        mixed / "out", made("parts", 3, entries, partial, restart_from=str(restart)) / "out"
-    )
+    parts = made("parts", 2, partial, 44, **start)
+    restart = f"{parts}/out/restart/case.r.0001-01-01-52800.nc"
+    assert_same_files(mixed / "out", made("parts", 3, partial, 46, restart_from=restart) / "out")
     rows = read_budgets(mixed)
     for before, row in itertools.pairwise(rows):
         # As in check_budgets; what the emulated part makes from nothing is told apart.
