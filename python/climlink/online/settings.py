@@ -52,6 +52,7 @@ def published_settings(program: str) -> dict[str, dict[str, Setting]]:
     if done.returncode != 0:
         raise LaunchError(failure_text(command, done.returncode, done.stderr))
     groups: dict[str, dict[str, Setting]] = {}
+    group = name = ""
     for line in done.stdout.splitlines():
         if line.startswith("! "):
             groups[group][name] = groups[group][name]._replace(help=line[2:])
