@@ -128,7 +128,7 @@ class AquaplanetConfig(StrictModel):
         default=0.0, ge=0, description="amplitude of a perturbation of that restart, for a twin"
     )
     restart_every_days: float = Field(default=0.0, ge=0, description="0: a restart at the end only")
-    dynamics: dict[str, float | int] = Field(default={}, description="entries of &dynamics")
+    dynamics: dict[str, float | int | bool] = Field(default={}, description="entries of &dynamics")
     parameters: dict[str, float] = Field(
         default={}, description="entries of &physics, the parameters of the reference physics"
     )
