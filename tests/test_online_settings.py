@@ -45,6 +45,9 @@ def test_programs_have_the_librarys_options_with_its_defaults(program: str) -> N
         assert written == ("" if option["default"] == [] else str(option["default"]))
         assert entry.kind == option["type"].replace("names", "text")
         assert entry.help == option["help"]
+    assert [name for name, entry in entries.items() if not entry.help] == []
+    assert "full" in entries["mode"].help
+    assert "ptend_t(20:60)" in entries["variables"].help
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,40 @@ def test_entries_of_the_program_are_checked_before_a_run(
         change = {"emulator": {"package": "wrap_model.pt", **change["emulator"]}}
     with pytest.raises(ConfigError, match=rf"case\.yaml: climlink-aquaplanet {message}"):
         _load(tmp_path, MODEL | change)
+
+
+@pytest.mark.parametrize(
+    ("coupling", "message"),
+    [
+        ({"mode": "shdow"}, "mode must be full, partial or shadow, not 'shdow'"),
+        ({"ramp": {"kind": "cubic"}}, "ramp must be constant, linear or step, not 'cubic'"),
+        ({"ramp": {"factor": 1.5}}, "ramp_factor must be between 0 and 1"),
+        ({"variables": ["ptend_t"]}, "variables are for mode partial, not 'full'"),
+        (
+            {"mode": "partial", "variables": ["all(10 hPa:)", "ptend_t(20:61)"]},
+            r"ptend_t\(20:61\): there is no level 61. The host has levels 1 to 60",
+        ),
+        (
+            {"mode": "partial", "variables": "ptend_t(3000 hPa:)"},
+            r".*no level lies in '3000 hPa:'. .* at reference pressures of 7.83 to 99264 Pa",
+        ),
+    ],
+)
+def test_coupling_is_checked_before_a_run(
+    coupling: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=rf"case\.yaml: /emulator/ {message}"):
+        _load(tmp_path, MODEL | {"emulator": {"package": "wrap_model.pt", **coupling}})
+
+
+def test_levels_of_the_coupling_are_those_of_the_case(tmp_path: Path) -> None:
+    levels = {"p0_pa": 1e5, "hyai": [0.1, 0.05, 0.0], "hybi": [0.0, 0.5, 1.0]}
+    (tmp_path / "levels.yaml").write_text(yaml.safe_dump(levels), encoding="utf-8")
+    case = MODEL | {"levels": "levels.yaml"}
+    emulator = {"package": "wrap_model.pt", "mode": "partial"}
+    _load(tmp_path, case | {"emulator": emulator | {"variables": ["all(2)", "ptend_u(400 hPa:)"]}})
+    with pytest.raises(ConfigError, match="there is no level 3"):
+        _load(tmp_path, case | {"emulator": emulator | {"variables": ["all(3)"]}})
 
 
 def test_without_the_program_a_case_is_still_read(

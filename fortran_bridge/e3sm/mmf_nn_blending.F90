@@ -1,5 +1,5 @@
 !> Partial coupling: the emulator's answer is held while the model runs its own physics, and blended
-!! in afterwards by output.
+!! in afterwards by output and level.
 module mmf_nn_blending
   use camsrfexch, only: cam_in_t, cam_out_t
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
@@ -59,7 +59,8 @@ contains
     do i = 1, size(list)
       list(i)%weight = policy%weight_of(trim(list(i)%name), step)
       if (list(i)%is_profile) then
-        list(i)%profile = list(i)%weight * (emulated(i)%profile - list(i)%profile) / time_step
+        list(i)%profile = spread(policy%level_weights(list(i)%name, step), 1, state%ncol) &
+                          * (emulated(i)%profile - list(i)%profile) / time_step
       else
         list(i)%scalar = climlink_blend(list(i)%scalar, emulated(i)%scalar, list(i)%weight)
       end if

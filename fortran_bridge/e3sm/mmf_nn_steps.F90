@@ -3,6 +3,7 @@ module mmf_nn_steps
   use camsrfexch, only: cam_in_t, cam_out_t
   use climlink, only: climlink_emulator, climlink_host_fields, climlink_status
   use climlink_coupling, only: climlink_coupling_policy
+  use climlink_level_lists, only: has_level_list
   use mmf_nn_blending, only: blend, hold
   use mmf_nn_changes, only: add_changes, note_state, write_changes
   use mmf_nn_counters, only: count_answers, count_legacy, end_counted_step
@@ -26,6 +27,7 @@ module mmf_nn_steps
   use physics_types, only: physics_ptend, physics_state, physics_tend
   use physics_update_mod, only: physics_update
   use ppgrid, only: begchunk, endchunk, pver
+  use ref_pres, only: pref_mid
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none (type, external)
   private
@@ -56,6 +58,7 @@ contains
     associate (settings => emulator_settings())
       policy = settings%policy()
     end associate
+    policy%reference_pressure = pref_mid
     call check_package(emulator, policy, lags)
     if (climlink_history) call add_history(emulator, climlink_legacy)
     if (climlink_history .and. registered) call add_changes()
@@ -265,6 +268,10 @@ contains
     if (state%lchnk /= lchnk) call stop_here('neural_net: state is not that of chunk ' &
                                              // number_text(lchnk))
     if (.not. allocated(state_aphys1%t)) call stop_here('neural_net: state_aphys1 has no fields')
+    if (any(has_level_list(policy%variables))) then
+      call stop_here('cb_partial_coupling_vars names levels, but this driver blends by ' // &
+                     'itself, whole outputs: let it call mmf_nn_emulator_begin, run and end')
+    end if
 #ifndef CLIMLINK_FORK_HISTORY
     if (has_lags) then
       call stop_here('the package has lagged inputs: build with -DCLIMLINK_FORK_HISTORY if ' // &

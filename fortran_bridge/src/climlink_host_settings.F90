@@ -6,11 +6,11 @@
 module climlink_host_settings
   use, intrinsic :: iso_fortran_env, only: real64
   use climlink_coupling, only: climlink_coupling_policy, coupling_entries
-  use climlink_run_options, only: climlink_options
+  use climlink_run_options, only: climlink_options, library_option, library_options
   implicit none (type, external)
   private
 
-  public :: climlink_emulator_settings
+  public :: climlink_emulator_settings, meaning_of_entry
 
   integer, parameter, public :: climlink_path_length = 4096, climlink_text_length = 256
   integer, parameter :: max_names = 64
@@ -97,6 +97,49 @@ contains
       read (unit, nml=emulator, iostat=failed, iomsg=message)
     end if
   end subroutine transfer_group
+
+  !> What an entry of the group means; of an option, what the library says.
+  function meaning_of_entry(name) result(meaning)
+    character(len=*), intent(in) :: name
+    character(len=:), allocatable :: meaning
+    type(library_option), allocatable :: published(:)
+    integer :: i
+
+    select case (name)
+    case ('package')
+      meaning = 'package file (wrap_model.pt); blank: no emulator'
+    case ('package_name')
+      meaning = 'name of the package in the attributes of files'
+    case ('mode')
+      meaning = 'full: the emulator alone; partial: the outputs in variables; shadow: both ' // &
+                'run, one is applied'
+    case ('variables')
+      meaning = 'mode partial: outputs of the emulator, whole or on levels, or all: ptend_t, ' // &
+                'ptend_t(20:60), ptend_q0001(100 hPa:), all(10 hPa:)'
+    case ('feedback')
+      meaning = 'mode shadow: what is applied, reference or emulator'
+    case ('spin_up_steps')
+      meaning = "steps of the host's own physics before the emulator"
+    case ('ramp')
+      meaning = 'how the weight of the emulator grows: constant, linear or step'
+    case ('ramp_factor')
+      meaning = 'highest weight of the emulator, 0 to 1'
+    case ('ramp_steps')
+      meaning = 'ramp linear: steps until the weight is ramp_factor'
+    case ('ramp_on_steps')
+      meaning = 'ramp step: steps with the emulator, the first of each period'
+    case ('ramp_off_steps')
+      meaning = 'ramp step: steps without it'
+    case ('vertical_remap')
+      meaning = 'package on other levels than the host: none (it is refused) or conservative'
+    case default
+      meaning = ''
+      allocate (published, source=library_options())
+      do i = 1, size(published)
+        if (published(i)%name == name) meaning = published(i)%help
+      end do
+    end select
+  end function meaning_of_entry
 
   !> The options for open.
   function options(self) result(wanted)

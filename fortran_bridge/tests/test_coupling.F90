@@ -1,4 +1,5 @@
-!> Spin-up, ramps, partial coupling and shadow mode step by step, and blends to the last bit.
+!> Spin-up, ramps, partial coupling by output and level, and shadow mode step by step, and blends to
+!! the last bit.
 program test_coupling
   use, intrinsic :: ieee_arithmetic, only: ieee_quiet_nan, ieee_value
   use, intrinsic :: iso_fortran_env, only: real64
@@ -19,6 +20,8 @@ program test_coupling
   call linear_ramp()
   call step_ramp()
   call partial_coupling()
+  call coupled_levels()
+  call levels_that_make_no_sense()
   call shadow_mode()
   call blends()
   call refusals()
@@ -126,6 +129,116 @@ contains
     call check(policy%needs_reference(2) .and. policy%needs_emulator(2), &
                'partial: both, also at full weight')
   end subroutine partial_coupling
+
+  !> Reference pressures of 10, 20, ... hPa: level k at 10 k hPa.
+  pure function pressures() result(pressure)
+    real(real64) :: pressure(n_level)
+    integer :: k
+
+    pressure = [(1000.0_real64 * k, k=1, n_level)]
+  end function pressures
+
+  !> The levels of an entry alone, their bounds inside; an output's own entry before that for all.
+  subroutine coupled_levels()
+    type(climlink_coupling_policy) :: policy
+    integer :: k
+    logical :: below(n_level)
+
+    below = [(k >= 3, k=1, n_level)]
+    call on_levels('ptend_t', [(.true., k=1, n_level)])
+    call on_levels('ptend_t(3)', [(k == 3, k=1, n_level)])
+    call on_levels('ptend_t(2:4)', [(k >= 2 .and. k <= 4, k=1, n_level)])
+    call on_levels(' ptend_t ( 1, 3 : 4 ) ', [(any(k == [1, 3, 4]), k=1, n_level)])
+    call on_levels('ptend_t(3:)', below)
+    call on_levels('ptend_t(:2)', .not. below)
+    call on_levels('ptend_t(30 hPa:)', below)
+    call on_levels('ptend_t(20.5hPa:)', below)
+    call on_levels('ptend_t(:2.5e3 Pa)', .not. below)
+    call on_levels('ptend_t(:1,30 hPa:)', [(k /= 2, k=1, n_level)])
+    call on_levels('ptend_t(2:40 hPa)', [(k >= 2 .and. k <= 4, k=1, n_level)])
+    call on_levels('all(3:)', below)
+
+    policy%mode = 'partial'
+    policy%variables = [character(len=16) :: 'all(3:)', 'ptend_q0001(:2)']
+    policy%reference_pressure = pressures()
+    policy%spin_up_steps = 1
+    policy%ramp_factor = 0.75_real64
+    call accepted(policy, 'all and one')
+    call check(all(same(policy%level_weights('ptend_t', 2), merge(0.75_real64, zero, below))), &
+               'all: a profile')
+    call check(all(same(policy%level_weights('ptend_q0001', 2), &
+                        merge(zero, 0.75_real64, below))), 'its own entry goes before all')
+    call check(same(policy%weight_of('cam_out_PRECC', 2), 0.75_real64), 'all: what has no levels')
+    call check(all(same(policy%level_weights('ptend_t', 1), zero)), 'all: spin-up')
+    policy%mode = 'full'
+    deallocate (policy%variables)
+    call check(all(same(policy%level_weights('ptend_t', 2), 0.75_real64)), &
+               'full coupling knows no levels')
+  end subroutine coupled_levels
+
+  subroutine on_levels(entry, expected)
+    character(len=*), intent(in) :: entry
+    logical, intent(in) :: expected(n_level)
+    type(climlink_coupling_policy) :: policy
+
+    policy%mode = 'partial'
+    policy%variables = [character(len=len(entry)) :: entry]
+    policy%reference_pressure = pressures()
+    call accepted(policy, entry)
+    call check(all(same(policy%level_weights('ptend_t', 1), merge(one, zero, expected))), entry)
+    call check(policy%needs_reference(1) .and. policy%needs_emulator(1), entry // ': both run')
+  end subroutine on_levels
+
+  subroutine levels_that_make_no_sense()
+    type(climlink_coupling_policy) :: policy
+
+    call refused_levels('ptend_t(0:2)', 'there is no level 0. The host has levels 1 to')
+    call refused_levels('ptend_t(3:77)', 'there is no level 77')
+    call refused_levels('ptend_t(12345678901)', 'there is no level 12345678901')
+    call refused_levels('ptend_t(4:3)', "no level lies in '4:3'")
+    call refused_levels('ptend_t(11 hPa:19 hPa)', "no level lies in '11 hPa:19 hPa'")
+    call refused_levels('ptend_t(2000 hPa:)', "no level lies in '2000 hPa:'. The host has " // &
+                        'levels 1 to 6, at reference pressures of 1000.00 to 6000 Pa; write')
+    call refused_levels('ptend_t(10 hPa)', "'10 hPa' is no level; two bounds have a colon")
+    call refused_levels('ptend_t(10 bar:)', "'10 bar' is neither a level nor a pressure in Pa")
+    call refused_levels('ptend_t(-10 hPa:)', "'-10 hPa' is neither a level nor a pressure")
+    call refused_levels('ptend_t(1-2 hPa:)', "'1-2 hPa' is neither")
+    call refused_levels('ptend_t(0 Pa:)', "'0 Pa' is neither")
+    call refused_levels('ptend_t(1:2:3)', "'2:3' is neither")
+    call refused_levels('ptend_t()', "'' is no level")
+    call refused_levels('ptend_t(1,)', "'' is no level")
+    call refused_levels('ptend_t(1:2', 'a list of levels stands behind a name, in one pair')
+    call refused_levels('ptend_t(1:2)x', 'a list of levels stands behind a name, in one pair')
+    call refused_levels('ptend_t 1:2)', 'a list of levels stands behind a name, in one pair')
+    call refused_levels('ptend_t((1:2))', 'a list of levels stands behind a name, in one pair')
+
+    policy%mode = 'partial'
+    policy%variables = ['ptend_t(2:)']
+    call refused(policy, 'ptend_t(2:): this host has no levels to choose from')
+    policy%reference_pressure = pressures()
+    policy%variables = [character(len=12) :: 'ptend_t(1)', 'ptend_t']
+    call refused(policy, 'ptend_t is listed twice: put all its levels into one entry')
+    policy%variables = ['cam_out_PRECC(1:2)']
+    call policy%check(emulator, status)
+    call check_error(status, climlink_error_variable, &
+                     'cam_out_PRECC(1:2): cam_out_PRECC has no levels: write cam_out_PRECC')
+    policy%variables = ['ptend_x(1:2)']
+    call policy%check(emulator, status)
+    call check_error(status, climlink_error_variable, "the package has no output 'ptend_x'")
+    policy%mode = 'full'
+    policy%variables = ['all(1:2)']
+    call refused(policy, "variables are for mode partial, not 'full'")
+  end subroutine levels_that_make_no_sense
+
+  subroutine refused_levels(entry, text)
+    character(len=*), intent(in) :: entry, text
+    type(climlink_coupling_policy) :: policy
+
+    policy%mode = 'partial'
+    policy%variables = [character(len=24) :: 'ptend_q0001', entry]
+    policy%reference_pressure = pressures()
+    call refused(policy, trim(entry) // ': ' // text)
+  end subroutine refused_levels
 
   subroutine shadow_mode()
     type(climlink_coupling_policy) :: policy

@@ -1,6 +1,6 @@
 !> The group /emulator/ among the groups of a host's namelist file.
 module host_emulator_group
-  use climlink_host_settings, only: climlink_emulator_settings
+  use climlink_host_settings, only: climlink_emulator_settings, meaning_of_entry
   use host_namelists, only: namelist_group, namelist_unit
   implicit none (type, external)
   private
@@ -11,6 +11,7 @@ module host_emulator_group
     type(climlink_emulator_settings) :: entries
   contains
     procedure :: transfer
+    procedure, nopass :: meaning => meaning_of_entry
   end type emulator_group
 
 contains

@@ -24,6 +24,7 @@ module host_namelists
   type, abstract :: namelist_group
   contains
     procedure(transfer_group), deferred :: transfer
+    procedure, nopass :: meaning => no_meaning
   end type namelist_group
 
   abstract interface
@@ -142,7 +143,16 @@ contains
     end do
   end subroutine find_groups
 
-  !> Writes one line per entry: group, name, type (text, integer, real or logical) and value.
+  !> For a group that leaves its entries to the documents.
+  function no_meaning(name) result(meaning)
+    character(len=*), intent(in) :: name
+    character(len=:), allocatable :: meaning
+
+    meaning = name(:0)
+  end function no_meaning
+
+  !> Writes one line per entry: group, name, type (text, integer, real or logical) and value. A line
+  !! that begins with ! says what the entry above means.
   subroutine list_groups(self, unit)
     class(namelist_file), intent(in) :: self
     integer, intent(in) :: unit
@@ -155,18 +165,19 @@ contains
             recl=line_length)
       call self%groups(i)%settings%transfer(scratch)
       rewind (scratch%unit)
-      call list_group(scratch%unit, trim(self%groups(i)%name), unit)
+      call list_group(scratch%unit, trim(self%groups(i)%name), self%groups(i)%settings, unit)
       close (scratch%unit)
     end do
   end subroutine list_groups
 
   !> Turns a group as the compiler writes it, NAME= value, into lines.
-  subroutine list_group(scratch, group, unit)
+  subroutine list_group(scratch, group, settings, unit)
     integer, intent(in) :: scratch
     character(len=*), intent(in) :: group
+    class(namelist_group), intent(in) :: settings
     integer, intent(in) :: unit
     character(len=line_length) :: line
-    character(len=:), allocatable :: name, value
+    character(len=:), allocatable :: name, value, meaning
     integer :: failed, at
 
     do
@@ -179,6 +190,8 @@ contains
       if (index(name, '(') > 0) name = name(:index(name, '(') - 1)
       value = shortened(trim(adjustl(line(at + 1:))))
       write (unit, '(7a)') group, ' ', name, ' ', type_of_value(value), ' ', value
+      meaning = settings%meaning(name)
+      if (len(meaning) > 0) write (unit, '(2a)') '! ', meaning
     end do
   end subroutine list_group
 

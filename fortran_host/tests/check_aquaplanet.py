@@ -113,13 +113,18 @@ def check_restart(folder: Path) -> None:
     assert (branch / "out/budgets.csv").read_text().splitlines() == [head, *rows[STEPS_PER_DAY:]]
 
 
+def read_budgets(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of a run's budgets.csv."""
+    with (folder / "out/budgets.csv").open() as stream:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+
+
 def check_budgets(folder: Path) -> None:
     """What the reference physics makes is what crosses its boundaries; mass and water are kept;
     nothing is negative.
     """
     finished(namelist(folder), 2)
-    with (folder / "out/budgets.csv").open() as stream:
-        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    rows = read_budgets(folder)
     assert len(rows) == 2 * STEPS_PER_DAY
     for before, row in itertools.pairwise(rows):
         # Sums over 60 levels and 512 columns of terms of 1e9 J/m2 lose some 1e-7 J/m2 per step of
@@ -246,11 +251,12 @@ def refused(path: Path, message: str, code: int = 1, ranks: int = 1) -> None:
 
 
 def emulator(path: Path, **entries: object) -> Path:
-    """Add an emulator to a namelist."""
+    """Add an emulator to a namelist; an entry of several texts is a list."""
+    values = {k: v if isinstance(v, list) else [v] for k, v in entries.items()}
     text = (
         path.read_text()
         + "&emulator\n"
-        + "".join(f" {key} = {value!r}\n" for key, value in entries.items())
+        + "".join(f" {key} = {', '.join(map(repr, value))}\n" for key, value in values.items())
         + "/\n"
     )
     path.write_text(text)
@@ -282,6 +288,72 @@ def check_hybrid(folder: Path) -> None:
     name = "climsim/train/0001-01/E3SM-MMF.mlo.0001-01-02-30000.nc"
     assert (alone / "out" / name).read_bytes() != (whole / "out" / name).read_bytes(), (
         "the emulator changed nothing"
+    )
+
+
+STATE_OF_PAIRS = ("t", "q0001", "q0002", "q0003", "u", "v")
+
+
+def first_pair(folder: Path) -> dict[str, np.ndarray]:
+    """Return what the emulated part made in a run's first pair: states [level, column] and rain."""
+    pair = min((folder / "out").glob("climsim/train/*/*.mlo.*.nc"))
+    with netCDF4.Dataset(pair) as data:
+        names = [f"state_{name}" for name in STATE_OF_PAIRS] + ["cam_out_PRECC"]
+        return {name: np.asarray(data[name][...]) for name in names}
+
+
+def check_levels(folder: Path) -> None:
+    """In the first step of a partial run, levels above a pressure are the host's physics and those
+    below the emulator's, bit for bit; budgets close; ranks and a restart change no byte.
+    """
+    levels = yaml.safe_load(Path(LEVELS).read_text())
+    edges = levels["p0_pa"] * np.array(levels["hyai"]) + 1e5 * np.array(levels["hybi"])
+    below, number = (edges[:-1] + edges[1:]) / 2 >= 20000.0, np.arange(1, 61)
+    entries = {"package": f"{FIXTURES}/climsim_v4.pt", "spin_up_steps": 42}
+    variables = ["all(200 hPa:)", "ptend_u(:5,30:40)", "ptend_v(60)"]
+    partial = {**entries, "mode": "partial", "variables": variables}
+    pairs = ("climsim_every_steps = 24", "climsim_every_steps = 1, climsim_from_step = 43")
+
+    def made(
+        name: str, ranks: int, coupling: dict[str, object], n_step: int, **more: object
+    ) -> Path:
+        place = folder / name
+        place.mkdir(exist_ok=True)
+        path = namelist(place, **{"n_step": n_step, "restart_every_steps": 4, **more})
+        path.write_text(path.read_text().replace(*pairs))
+        finished(emulator(path, **coupling), ranks)
+        return place
+
+    own = made("own", 2, {}, 43, restart_every_steps=40)  # clouds have formed by then
+    start = {"restart_from": f"{own}/out/restart/case.r.0001-01-01-48000.nc"}
+    mixed = made("mixed", 1, partial, 46, **start)
+    network = made("network", 2, entries, 43, **start)
+    got, host, emulated = (first_pair(place) for place in (mixed, own, network))
+    where = dict.fromkeys(STATE_OF_PAIRS, below)
+    where |= {"u": (number <= 5) | ((number >= 30) & (number <= 40)), "v": number == 60}
+    for name, chosen in where.items():
+        name = f"state_{name}"
+        assert np.array_equal(got[name][~chosen], host[name][~chosen]), name
+        assert np.array_equal(got[name][chosen], emulated[name][chosen]), name
+        assert not np.array_equal(host[name][chosen], emulated[name][chosen]), name
+    assert np.array_equal(got["cam_out_PRECC"], emulated["cam_out_PRECC"])
+    parts = made("parts", 2, partial, 44, **start)
+    restart = f"{parts}/out/restart/case.r.0001-01-01-52800.nc"
+    assert_same_files(mixed / "out", made("parts", 3, partial, 46, restart_from=restart) / "out")
+    rows = read_budgets(mixed)
+    for before, row in itertools.pairwise(rows):
+        # As in check_budgets; what the emulated part makes from nothing is told apart.
+        change = (row["energy_J_m2"] - before["energy_J_m2"]) / 1200.0
+        assert abs(change - (row["toa_net_W_m2"] - row["surface_net_W_m2"])) < 1e-4, (change, row)
+        water = (row["water_kg_m2"] - before["water_kg_m2"]) * STEPS_PER_DAY
+        sources = row["evaporation_mm_day"] - row["precipitation_mm_day"]
+        sources += row["emulated_water_residual_mm_day"] + row["limiter_water_mm_day"]
+        assert abs(water - sources) < 1e-6, (water, sources, row)
+    refused(
+        emulator(namelist(folder, "bad"), **entries, mode="partial", variables="ptend_t(20:61)"),
+        "/emulator/ ptend_t(20:61): there is no level 61. The host has levels 1 to 60, at "
+        "reference pressures of 7.83 to 99264 Pa",
+        ranks=2,
     )
 
 
@@ -586,6 +658,7 @@ CHECKS = {
     "history": check_history,
     "faults": check_faults,
     "hybrid": check_hybrid,
+    "levels": check_levels,
     "shadow": check_shadow,
     "broken": check_broken,
     "killed": check_killed,

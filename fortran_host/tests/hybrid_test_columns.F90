@@ -6,7 +6,7 @@ module hybrid_test_columns
   use aqua_column_table, only: input_columns, output_columns
   use aqua_constants, only: r8
   use aqua_hybrid, only: hybrid_physics
-  use aqua_levels, only: hybrid_levels
+  use aqua_levels, only: hybrid_levels, make_levels
   use climlink_coupling, only: climlink_coupling_policy
   use climlink_host_settings, only: climlink_emulator_settings
   use host_parallel, only: rank, share_of, start_parallel
@@ -135,8 +135,13 @@ contains
     character(len=:), allocatable, intent(out) :: error
     character(len=1024) :: folder
     type(hybrid_levels) :: levels
+    real(r8) :: sigma(n_level + 1)
+    integer :: k
 
     call get_command_argument(1, folder)
+    sigma = [(real(k, r8) / real(n_level, r8), k=0, n_level)]
+    call make_levels(1.0e-3_r8 * (1.0_r8 - sigma), sigma, 1.0e5_r8, levels, error)
+    call check(error == '', error)
     call hybrid%open(settings_of(trim(folder) // '/' // name, policy), levels, inputs_of(1), &
                      latitudes(), dt, error)
   end subroutine open_package

@@ -21,6 +21,7 @@ program test_aqua_hybrid
   call lagged_answers()
   call restarts()
   call partial_coupling()
+  call coupled_levels()
   call shadow_of_the_reference()
   call without_package()
   call refusals()
@@ -165,6 +166,52 @@ contains
     call check(equal(applied%values, reference%values), &
                'partial: blended are the listed outputs only')
   end subroutine partial_coupling
+
+  !> Levels of the emulator and of the reference in one column, whose change the lagged memory keeps
+  !! as it was applied; stopped and taken up in between.
+  subroutine coupled_levels()
+    type(hybrid_physics), target :: hybrid, resumed
+    type(climlink_coupling_policy) :: policy
+    type(output_columns) :: applied, again, reference
+    type(input_columns) :: before
+    type(coupling_state) :: state
+    character(len=:), allocatable :: error
+    real(r8) :: change(n_level, n)
+    integer :: step
+
+    policy%mode = 'partial'
+    policy%variables = [character(len=24) :: 'all(500 hPa:)', 'ptend_u(:20,60)', 'ptend_q0003(60)']
+    policy%spin_up_steps = 2
+    call open_package(hybrid, 'climsim_v4.pt', policy, error)
+    call check(error == '', 'levels: ' // error)
+    call open_package(resumed, 'climsim_v4.pt', policy, error)
+    do step = 1, 3
+      call advance(hybrid, step, applied)
+    end do
+    reference = reference_of(3)
+    call check(equal(applied%dtdt(:30, :), reference%dtdt(:30, :)), 'levels: T above')
+    ! Sigma levels: the 31st is the first below 500 hPa.
+    call check(equal(applied%dtdt(31:, :), hybrid%emulated%dtdt(31:, :)), 'levels: T below')
+    call check(equal(applied%dudt(21:59, :), reference%dudt(21:59, :)) .and. &
+               equal(applied%dudt(:20, :), hybrid%emulated%dudt(:20, :)) .and. &
+               equal(applied%dudt(60:, :), hybrid%emulated%dudt(60:, :)), 'levels: u')
+    call check(equal(applied%dqidt(:59, :), reference%dqidt(:59, :)) .and. &
+               equal(applied%dqidt(60:, :), hybrid%emulated%dqidt(60:, :)), 'levels: ice')
+    call check(equal(applied%precc, hybrid%emulated%precc), 'levels: precipitation has none')
+    change = applied%dtdt
+    before = inputs_of(3)
+    change = ((before%t + dt * change) - before%t) / dt
+    call hybrid%gather(state)
+    call share(hybrid%lags%state_size(), state%lags)
+    call resumed%scatter(state, first, error)
+    do step = 4, 5
+      call advance(hybrid, step, applied)
+      call advance(resumed, step, again)
+      call check(equal(applied%values, again%values), 'levels: a restart')
+    end do
+    ! ptend_t of this package is tm_state_t_prvphy: the change of two steps before.
+    call check(equal(hybrid%emulated%dtdt, product_of(change, 1.0_real32)), 'levels: memory')
+  end subroutine coupled_levels
 
   subroutine shadow_of_the_reference()
     type(hybrid_physics), target :: hybrid

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,34 @@ def test_namelist_findings(make_case: MakeCase, old: str, new: str, problem: str
     assert (
         len(findings) <= 2
     )  # a misspelt width is unknown, and the default of the right one does not fit
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ("'all(10 hPa:)', 'ptend_t(13:60)', 'ptend_u(:5,30:70000 Pa)', 'cam_out_PRECC'", None),
+        ("'ptend_t(13:61)'", "ptend_t(13:61): there is no level 61"),
+        ("'ptend_t( 0 : 2.5 hPa )'", "there is no level 0"),
+        ("'cam_out_PRECC(2)'", "cam_out_PRECC has no levels"),
+        ("'ptend_w(2:)'", "no output 'ptend_w'"),
+    ],
+)
+def test_levels_behind_the_names_of_outputs(
+    make_case: MakeCase, packages: dict[str, EmulatorPackage], entries: str, problem: str | None
+) -> None:
+    folder = make_case()
+    text = f"cb_partial_coupling = .true.\n  cb_partial_coupling_vars = {entries}\n  inputlength"
+    edit(folder, "inputlength", text)
+    settings = replace(read_settings(folder), fork_driver=False)
+    found = check_against_manifest(settings, packages["host_v2_q"].manifest)
+    assert [problem in f.problem for f in found] == ([] if problem is None else [True])
+
+
+def test_the_forks_driver_knows_no_levels(make_case: MakeCase) -> None:
+    folder = make_case()
+    names = "cb_partial_coupling = .true.\n  cb_partial_coupling_vars = 'ptend_t(13:60)'\n"
+    edit(folder, "inputlength", f"{names}  inputlength")
+    require_only(folder, "namelist", "the fork's own driver, which blends here")
 
 
 def test_the_package_must_open_and_be_the_pinned_one(

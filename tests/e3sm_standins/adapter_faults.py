@@ -185,6 +185,16 @@ def faults_of_entries(lagged: Path) -> list[Case]:
         ({"cb_strato_water_constraint": True}, {}, "set climlink_legacy"),
         ({"cb_partial_coupling": True}, {}, "partial coupling needs variables"),
         ({**partial, "cb_partial_coupling_vars": ["ptend_w"]}, {}, "no output 'ptend_w'"),
+        (
+            {**partial, "cb_partial_coupling_vars": ["ptend_t(20:61)"]},
+            {},
+            "ptend_t(20:61): there is no level 61. The host has levels 1 to 60",
+        ),
+        (
+            {**partial, "cb_partial_coupling_vars": ["cam_out_PRECC(2)"]},
+            {},
+            "cam_out_PRECC has no levels: write cam_out_PRECC",
+        ),
         ({**partial, "cb_do_ramp": True, "cb_ramp_option": "cosine"}, {}, "'cosine'"),
         ({**partial, "cb_do_ramp": True, "cb_ramp_option": "linear"}, {}, "ramp_steps"),
     ]
@@ -287,6 +297,12 @@ def check_faults(bench: Bench) -> None:
     require_one_message(
         bench.start(driver, 2, n_step=3, entry="chunks"),
         "the package has lagged inputs",
+        exactly_one=False,
+    )
+    levels = {"cb_partial_coupling": True, "cb_partial_coupling_vars": ["ptend_t(2:)"]}
+    require_one_message(
+        bench.start({**ok, **levels}, 2, entry="chunks"),
+        "this driver blends by itself",
         exactly_one=False,
     )
 

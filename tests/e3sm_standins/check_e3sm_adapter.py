@@ -308,6 +308,42 @@ def check_partial(bench: Bench) -> None:
     assert not any("NN_ptend_t" in r or r["NN_WEIGHT"].any() for r in never)
 
 
+def check_partial_levels(bench: Bench) -> None:
+    """On the levels of the namelist, by number or reference pressure, outputs are blended; on the
+    others the model's physics stays to the last bit. Lagged inputs remember what was applied.
+    """
+    package = bench.folder / "v6.pt"
+    write_mixed(package, "host_v6_q")
+    number, pressure = np.arange(1, LEVELS + 1), bench.columns["pmid"][0]
+    below = pressure >= 1000.0
+    where = dict.fromkeys(TENDENCIES, below)
+    where |= {"ptend_q0001": number >= 20, "ptend_u": (number <= 5) | (number == 30)}
+    where |= {"ptend_v": (number >= 13) & (pressure <= 7e4)}
+    names = ["ptend_u(:5,30)", "all(10 hPa:)", "ptend_q0001(20:60)", "ptend_v(13:700 hPa)"]
+    every = [n for n, _, _ in variables("mmf368")]
+    emulator = {"climlink_package": str(package), "cb_spinup_step": 2, "cb_partial_coupling": True}
+    emulator |= {"cb_partial_coupling_vars": names}
+    alone = bench.run({"climlink_package": str(package), "cb_spinup_step": -1}, 2, n_step=3)
+    for factor in (0.25, 1.0):
+        ramp = {"cb_do_ramp": True, "cb_ramp_factor": factor}
+        expected = Model(
+            bench.columns,
+            package,
+            Settings(spin_up=2, variables=every, levels=where, weight=lambda n, f=factor: f),
+        ).run(6)
+        got = bench.run({**emulator, **ramp}, 2, n_step=6, n_chunk=2)
+        assert compare(got, expected, package) == 4
+        for state, name in zip(STATE, TENDENCIES, strict=True):
+            assert np.array_equal(got[2][state][:, ~where[name]], alone[2][state][:, ~where[name]])
+            same = got[2][state][:, where[name]] == alone[2][state][:, where[name]]
+            assert not same.all(axis=0).any(), name
+    first = bench.run(emulator, 1, n_step=4, n_chunk=3, folder_out=str(bench.folder))
+    second = bench.run(
+        emulator, 3, n_step=2, n_chunk=1, first_step=4, run_type=1, folder_in=str(bench.folder)
+    )
+    require_equal(first + second, bench.run(emulator, 2, n_step=6, n_chunk=2), "restart")
+
+
 def check_legacy(bench: Bench) -> None:
     """The old post-processing, its order included; a confidence block stays as it is."""
     large = 1e5  # the limiter of energy acts as well
@@ -541,6 +577,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "run1": check_run1,
     "restart": check_restart,
     "partial": check_partial,
+    "partial_levels": check_partial_levels,
     "legacy": check_legacy,
     "confidence": check_confidence,
     "counters": check_counters,

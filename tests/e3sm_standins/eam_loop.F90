@@ -30,6 +30,7 @@ program eam_loop
                            physics_tend, physics_tend_alloc
   use physics_update_mod, only: physics_update
   use ppgrid, only: begchunk, endchunk, pcols, pver
+  use ref_pres, only: pref_mid
   use shr_kind_mod, only: r8 => shr_kind_r8
   use spmd_utils, only: iam, masterproc, npes, spmd_comm => mpicom
   use time_manager, only: standin_dtime, standin_first_of_run, standin_is_restart, standin_nstep
@@ -126,6 +127,7 @@ contains
     open (newunit=unit, file=trim(columns_file), access='stream', status='old', action='read')
     read (unit) columns
     close (unit)
+    pref_mid = columns(n_scalar + 9 * pver + 1:n_scalar + 10 * pver, 1)
   end subroutine read_columns
 
   subroutine register()

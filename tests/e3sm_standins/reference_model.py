@@ -150,6 +150,7 @@ class Settings:
     spin_up: int = 0
     weight: Any = None  # n (steps since the end of spin-up, from 1) -> weight; None is 1
     variables: list[str] | None = None  # partial coupling
+    levels: dict[str, np.ndarray] = field(default_factory=dict)  # where, of some of them
     legacy: bool = False
     strato: bool = False
     ocean_only: bool = False
@@ -321,7 +322,7 @@ class Model:
         if s.variables is not None or weight < 1:
             self.model_physics(state)
         weights = {
-            k: weight if s.variables is None or k in s.variables else 0.0
+            k: weight * s.levels.get(k, 1.0) if s.variables is None or k in s.variables else 0.0
             for k in TENDENCIES + SURFACE
         }
         if tendency is None or surface is None:

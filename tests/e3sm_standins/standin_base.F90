@@ -15,6 +15,14 @@ module ppgrid
   integer :: endchunk = -1
 end module ppgrid
 
+! Pressures of the model's levels at the reference surface pressure [Pa].
+module ref_pres
+  use ppgrid, only: pver
+  use shr_kind_mod, only: r8 => shr_kind_r8
+  implicit none
+  real(r8) :: pref_mid(pver)
+end module ref_pres
+
 module cam_abortutils
   implicit none
 contains

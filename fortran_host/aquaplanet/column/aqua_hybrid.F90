@@ -4,7 +4,7 @@
 module aqua_hybrid
   use aqua_column_table, only: input_columns, output_columns, place_columns
   use aqua_constants, only: r8
-  use aqua_levels, only: hybrid_levels, interface_pressure
+  use aqua_levels, only: hybrid_levels, interface_pressure, reference_pressure
   use climlink, only: climlink_emulator, climlink_host_fields, climlink_status
   use climlink_carried_state, only: climlink_carried
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
@@ -69,6 +69,7 @@ contains
     self%inputs = inputs
     self%levels = levels
     self%policy = wanted%policy()
+    self%policy%reference_pressure = reference_pressure(levels)
     if (wanted%vertical_remap == 'none') n_level = inputs%n_level
     call self%emulator%open(trim(wanted%package), status, comm=world, n_level=n_level, &
                             time_step=time_step, options=wanted%options())
@@ -207,11 +208,12 @@ contains
     end do
   end subroutine find_interfaces
 
-  !> What is applied of both answers, as the policy says for each output of this step.
+  !> What is applied of both answers, as the policy says for each output and level of this step.
   pure subroutine combine(self, reference, applied)
     class(hybrid_physics), intent(in) :: self
     type(output_columns), intent(in) :: reference
     type(output_columns), intent(inout) :: applied
+    real(r8), allocatable :: weights(:)                       !! [row of the output]
     integer :: i
 
     if (.not. self%has_emulator) then
@@ -220,9 +222,14 @@ contains
     end if
     do i = 1, size(reference%variables)
       associate (of => reference%variables(i))
+        if (of%has_levels) then
+          weights = self%policy%level_weights(of%name, self%step)
+        else
+          weights = [self%policy%weight_of(of%name, self%step)]
+        end if
         applied%values(of%first:of%last, :) = climlink_blend( &
           reference%values(of%first:of%last, :), self%emulated%values(of%first:of%last, :), &
-          self%policy%weight_of(trim(of%name), self%step))
+          spread(weights, 2, reference%n_column))
       end associate
     end do
   end subroutine combine

@@ -5,7 +5,9 @@ module aqua_levels
   implicit none (type, external)
   private
 
-  public :: hybrid_levels, make_levels, interface_pressure, midpoint_pressure
+  public :: hybrid_levels, make_levels, interface_pressure, midpoint_pressure, reference_pressure
+
+  real(r8), parameter :: reference_surface = 1.0e5_r8     !! [Pa]
 
   !> Coefficients at interfaces [n_level + 1] and midpoints [n_level].
   type :: hybrid_levels
@@ -60,5 +62,13 @@ contains
 
     p = levels%p0 * levels%hyam + levels%hybm * ps
   end function midpoint_pressure
+
+  !> Pressure at midpoints [n_level] in Pa, by which users name levels.
+  pure function reference_pressure(levels) result(p)
+    type(hybrid_levels), intent(in) :: levels
+    real(r8) :: p(levels%n_level)
+
+    p = midpoint_pressure(levels, reference_surface)
+  end function reference_pressure
 
 end module aqua_levels

@@ -2,9 +2,11 @@
 module aqua_settings
   use aqua_dynamics_settings, only: dynamics_settings
   use aqua_level_settings, only: level_settings
+  use aqua_levels, only: hybrid_levels, reference_pressure
   use aqua_output_settings, only: output_settings
   use aqua_physics_settings, only: physics_parameters
   use aqua_run_settings, only: run_settings
+  use climlink_coupling, only: climlink_coupling_policy
   use host_emulator_group, only: emulator_group
   use host_namelists, only: namelist_file
   implicit none (type, external)
@@ -49,6 +51,7 @@ contains
     if (len(error) > 0) return
     settings%dynamics%time_step_s = settings%run%time_step_s
     error = problem(settings)
+    if (len(error) == 0) error = problem_of_coupling(settings)
     if (len(error) > 0) error = path // ': ' // error
   end subroutine read_settings
 
@@ -81,5 +84,20 @@ contains
               // 'in /run/'
     end if
   end function problem
+
+  !> '' if /emulator/ says how a package is coupled, whatever the package; else what is wrong.
+  function problem_of_coupling(settings) result(error)
+    type(aquaplanet_settings), intent(in) :: settings
+    character(len=:), allocatable :: error
+    type(climlink_coupling_policy) :: policy
+    type(hybrid_levels) :: levels
+
+    call settings%levels%make(levels, error)
+    if (len(error) > 0) return
+    policy = settings%emulator%entries%policy()
+    policy%reference_pressure = reference_pressure(levels)
+    error = policy%problem()
+    if (len(error) > 0) error = '/emulator/ ' // error
+  end function problem_of_coupling
 
 end module aqua_settings

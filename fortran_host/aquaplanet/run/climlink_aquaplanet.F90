@@ -3,6 +3,7 @@
 !!
 !!     mpirun -np 2 climlink-aquaplanet NAMELIST
 !!     climlink-aquaplanet --list-settings
+!!     climlink-aquaplanet --check-settings=NAMELIST
 !!
 !! Settings: aqua_settings.F90. Exit code 0 when the run finished, 1 on failure, 2 on wrong usage,
 !! 3 when the model left its bounds or the emulator failed; what was written until then stays
@@ -14,6 +15,7 @@ program climlink_aquaplanet
   use host_parallel, only: end_parallel, only_argument, rank, require, start_parallel
   implicit none (type, external)
 
+  character(len=*), parameter :: checking = '--check-settings='
   type(aquaplanet_settings) :: settings
   character(len=:), allocatable :: argument, error
   integer :: exit_code
@@ -22,6 +24,10 @@ program climlink_aquaplanet
   argument = only_argument()
   if (argument == '--list-settings') then
     if (rank == 0) call list_settings(output_unit)
+    exit_code = 0
+  else if (index(argument, checking) == 1) then
+    call read_settings(argument(len(checking) + 1:), settings, error)
+    call require(error)
     exit_code = 0
   else
     call read_settings(argument, settings, error)

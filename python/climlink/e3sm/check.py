@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ from climlink.packages.constraint_switches import check_constraints_off
 from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.errors import ClimlinkError, near_names
 from climlink.wrappers.manifest import Manifest
+
+EVERY_OUTPUT = "all"
+"""What cb_partial_coupling_vars calls every output."""
+
+_LEVEL = re.compile(r"(?<![\d.])\d+(?=\s*[:,)])")
+"""A level in the list behind a name: a whole number without a unit."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +188,7 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
             f"after {least} steps"
         )
         findings.append(Finding("namelist", problem, f"set cb_spinup_step to {least} or more"))
-    return findings + _names_in_lists(settings, manifest)
+    return findings + _coupled_outputs(settings, manifest)
 
 
 def check_overrides(settings: CaseSettings, package: EmulatorPackage) -> list[Finding]:
@@ -229,16 +236,27 @@ def _wanted(manifest: Manifest) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _names_in_lists(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
-    outputs = [v.name for v in manifest.outputs.of_role("value")]
+def _coupled_outputs(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
+    """Return what is wrong with cb_partial_coupling_vars: names, and levels behind them."""
+    outputs = {v.name: v for v in manifest.outputs.of_role("value")}
     findings = []
-    for name in _texts(settings.emulator.get("cb_partial_coupling_vars")):
-        if name not in outputs:
-            problem = (
-                "cb_partial_coupling_vars: the package has no output "
-                f"{name!r}{near_names(name, outputs)}"
-            )
-            findings.append(Finding("namelist", problem, "correct the name"))
+    for entry in _texts(settings.emulator.get("cb_partial_coupling_vars")):
+        name, listed, levels = (part.strip() for part in entry.partition("("))
+        beyond = [n for n in _LEVEL.findall(levels) if not 1 <= int(n) <= settings.level_count]
+        if name not in outputs and name != EVERY_OUTPUT:
+            problem = f"the package has no output {name!r}{near_names(name, outputs)}"
+            remedy = "correct the name"
+        elif settings.fork_driver and (listed or name == EVERY_OUTPUT):
+            problem = f"{entry}: the fork's own driver, which blends here, knows single names only"
+            remedy = "name the outputs one by one, without levels, or build from E3SM's own source"
+        elif listed and name in outputs and not outputs[name].dims:
+            problem, remedy = f"{entry}: {name} has no levels", f"write {name}"
+        elif beyond:
+            problem = f"{entry}: there is no level {beyond[0]}"
+            remedy = f"the case has levels 1 to {settings.level_count}"
+        else:
+            continue
+        findings.append(Finding("namelist", f"cb_partial_coupling_vars: {problem}", remedy))
     return findings
 
 

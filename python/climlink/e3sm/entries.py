@@ -122,7 +122,10 @@ _MEANINGS = {
     "cb_partial_coupling": _Meaning(
         "Run the host's physics too and blend the outputs in cb_partial_coupling_vars."
     ),
-    "cb_partial_coupling_vars": _Meaning("Outputs that are blended."),
+    "cb_partial_coupling_vars": _Meaning(
+        "Outputs that are blended, or all; each with levels behind it or not: ptend_t(20:60), "
+        "all(10 hPa:)."
+    ),
     "cb_do_ramp": _Meaning(
         "Let the weight of the emulator in partial coupling follow cb_ramp_option."
     ),

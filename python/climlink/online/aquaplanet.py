@@ -34,7 +34,7 @@ from climlink.online.launch import (
     run_recorded,
     versions,
 )
-from climlink.online.settings import Groups, PackageOptions, check_namelist
+from climlink.online.settings import Groups, PackageOptions, check_namelist, check_values
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import LOCK_FILE, RECORD_FILE, new_run, read_record, run_log, write_record
 
@@ -128,7 +128,7 @@ class AquaplanetConfig(StrictModel):
         default=0.0, ge=0, description="amplitude of a perturbation of that restart, for a twin"
     )
     restart_every_days: float = Field(default=0.0, ge=0, description="0: a restart at the end only")
-    dynamics: dict[str, float | int] = Field(default={}, description="entries of &dynamics")
+    dynamics: dict[str, float | int | bool] = Field(default={}, description="entries of &dynamics")
     parameters: dict[str, float] = Field(
         default={}, description="entries of &physics, the parameters of the reference physics"
     )
@@ -163,8 +163,8 @@ class AquaplanetConfig(StrictModel):
         return {f"history_{name}": wanted for name, wanted in self.history.items()}
 
     def check_entries(self) -> None:
-        """Raise ConfigError for an entry that the program does not declare, or declares with
-        another type; where the program was not built there is nothing to ask.
+        """Raise ConfigError for an entry that the program does not declare or declares with another
+        type, and for a coupling that it refuses; where it was not built there is nothing to ask.
         """
         groups: Groups = {
             "dynamics": self.dynamics,
@@ -175,6 +175,8 @@ class AquaplanetConfig(StrictModel):
         with suppress(NotBuiltError):
             if any(groups.values()):
                 check_namelist(PROGRAM, groups)
+            if groups["emulator"]:
+                check_values(PROGRAM, {**namelist_groups(self, None), **groups})
 
     def steps(self, days: float) -> int:
         """Return the number of whole time steps in ``days``."""

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, Field, model_validator
@@ -16,7 +17,7 @@ from pydantic import ConfigDict, Field, model_validator
 from climlink.config import ConfigError, StrictModel, misfit
 from climlink.installation import executable
 from climlink.mpi import LaunchError, failure_text, mpi_environment
-from climlink.online.launch import NamelistValue
+from climlink.online.launch import NamelistValue, namelist_text
 from climlink.packages.constraint_switches import check_constraints_off
 from climlink.packages.read import EmulatorPackage
 from climlink.runtime import EmulatorError, check_options, options
@@ -28,7 +29,7 @@ Groups = Mapping[str, Mapping[str, NamelistValue]]
 
 class Setting(NamedTuple):
     """An entry of a program's namelist: its type (text, integer, real, logical), its default as
-    Fortran writes it, and what the library says of it.
+    Fortran writes it, and what the program says of it, if anything.
     """
 
     kind: str
@@ -50,12 +51,14 @@ def published_settings(program: str) -> dict[str, dict[str, Setting]]:
     )
     if done.returncode != 0:
         raise LaunchError(failure_text(command, done.returncode, done.stderr))
-    meanings = {option["name"]: option["help"] for option in options()}
     groups: dict[str, dict[str, Setting]] = {}
+    group = name = ""
     for line in done.stdout.splitlines():
-        group, name, kind, default = line.split(maxsplit=3)
-        meaning = meanings.get(name, "") if group == "emulator" else ""
-        groups.setdefault(group, {})[name] = Setting(kind, default, meaning)
+        if line.startswith("! "):
+            groups[group][name] = groups[group][name]._replace(help=line[2:])
+        else:
+            group, name, kind, default = line.split(maxsplit=3)
+            groups.setdefault(group, {})[name] = Setting(kind, default, "")
     return groups
 
 
@@ -77,6 +80,28 @@ def check_namelist(program: str, groups: Groups) -> None:
                     f"{program} takes a {known[name].kind} value for {name} in &{group}, got "
                     f"{value!r}"
                 )
+
+
+def check_values(program: str, groups: Groups) -> None:
+    """Raise ConfigError for values that the program would refuse before it opens a package, with
+    its own words; LaunchError if it does not start.
+    """
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "settings").write_text(namelist_text(groups), encoding="utf-8")
+        command = [str(executable(program)), "--check-settings=settings"]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=mpi_environment(1),
+            cwd=folder,
+        )
+    _, refused, reason = done.stderr.partition(f"{program}: settings: ")
+    if refused:
+        raise ConfigError(reason.strip())
+    if done.returncode != 0:
+        raise LaunchError(failure_text(command, done.returncode, done.stderr))
 
 
 def _fits(value: NamelistValue, kind: str) -> bool:
