@@ -19,7 +19,7 @@ from climlink.training.composition import load_training
 
 SPIN_UP, SPREAD = 30.0, 60.0  # days: trained on days 30 to 44 a package lost its skill by day 122
 GAP = 14.0  # days: a column of the stratosphere relaxes in weeks and is the same column before that
-CONTRADICTED = "stratospheric_water"  # deletes 8 mg/kg/day of ice that the model's physics makes
+CONTRADICTED = "stratospheric_water"  # deletes ice that the model's own physics makes
 _MADE = re.compile(r"climlink data prepare (\S+)/climsim --out \S+ --split (\S+)")
 
 
