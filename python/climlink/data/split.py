@@ -162,14 +162,19 @@ class Split(StrictModel):
         """Return the split code [time] of each stamp (position in SPLIT_NAMES).
 
         Raises SplitError listing stamps that two splits claim and stamps that an entry names but
-        the source does not have.
+        the source does not have, and for a later window that begins before the test has ended.
         """
         hint = "pairs have stamps: name stamps or ranges of dates"
         self._refuse_kind((RowRange,), "files or rows", hint)
         self._refuse_absent(stamps)
         seconds = np.array([s.seconds for s in stamps], dtype=np.int64)
         claims = np.stack([self._claims(name, seconds) for name in SPLIT_NAMES[1:]])
-        return self._codes(claims, lambda i: str(stamps[i]), "stamp(s)")
+        codes = self._codes(claims, lambda i: str(stamps[i]), "stamp(s)")
+        test, later = (seconds[codes == SPLIT_NAMES.index(name)] for name in ("test", "later"))
+        if test.size and later.size and later.min() < test.max():
+            begins, ended = (Stamp.from_seconds(int(s)) for s in (later.min(), test.max()))
+            raise SplitError(f"the later window begins at {begins}, but the test ends at {ended}")
+        return codes
 
     def assign_rows(self, parts: Sequence[tuple[str, int]]) -> NDArray[np.int8]:
         """Return the split code [row] of the rows of a table's parts (name, rows), in order.

@@ -142,6 +142,11 @@ def test_a_later_window_is_a_part_of_its_own() -> None:
     both = Split.model_validate({"test": parts["test"], "later": parts["test"]})
     with pytest.raises(SplitError, match=r"0001-01-02-00000 \(test and later\)"):
         both.assign(stamps)
+    turned = Split.model_validate({"test": parts["later"], "later": parts["test"]})
+    with pytest.raises(
+        SplitError, match="begins at 0001-01-02-00000, but the test ends at 0001-01-04-85200"
+    ):
+        turned.assign(stamps)
 
 
 def test_a_split_without_a_later_window_is_declared_as_before_there_were_any() -> None:
