@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,7 @@ def times_section(times: TimesSummary | None) -> Section | None:
     given = {"training": times.training, "scored": times.scored, "later window": times.later}
     rows = {label: span for label, span in given.items() if span is not None}
     gaps = [getattr(span, "gap_days", None) for span in rows.values()]
-    columns = {
+    columns: dict[str, Any] = {
         "times": list(rows),
         "first": [s.first for s in rows.values()],
         "last": [s.last for s in rows.values()],
