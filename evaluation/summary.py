@@ -60,6 +60,40 @@ class PackageSummary(StrictModel):
         )
 
 
+class TimeSpan(StrictModel):
+    """First and last stamp of some times, their number, and the days between first and last."""
+
+    first: str
+    last: str
+    times: int
+    days: float
+
+
+class ScoredTimes(TimeSpan):
+    """Times that were scored."""
+
+    gap_days: float | None = Field(
+        default=None,
+        description="days between the nearest scored and training times; null where the package "
+        "was not trained on this store",
+    )
+    relation: Literal["after", "before", "among"] | None = Field(
+        default=None, description="where they lie from all training times"
+    )
+
+
+class TimesSummary(StrictModel):
+    """When a package was trained and scored."""
+
+    training: TimeSpan | None = Field(
+        description="the store's training times; null where the package was not trained on them"
+    )
+    scored: ScoredTimes
+    later: ScoredTimes | None = Field(
+        description="the later window on which the test is repeated; null without one"
+    )
+
+
 class OfflineSummary(StrictModel):
     """Skill of one package on one store."""
 
@@ -69,6 +103,7 @@ class OfflineSummary(StrictModel):
     store_digest: str | None
     split: str
     rows: int
+    times: TimesSummary | None = Field(default=None, description="null of a table")
     metrics: Metrics
 
 

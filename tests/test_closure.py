@@ -27,6 +27,7 @@ from climlink.packages.prediction import Predictor
 from climlink.packages.read import EmulatorPackage
 from climlink.packages.verify import verify
 from climlink.runtime import Emulator
+from climlink.training.callbacks import numbers, read_metrics
 from climlink.training.checkpoint import load_checkpoint
 from climlink.training.closure import column_water_residual
 from climlink.training.config import TrainingConfig
@@ -230,6 +231,24 @@ def _unclosed(store: ColumnStore, folder: Path) -> EmulatorPackage:
     """Return a package of the same training without closure."""
     made = train(_config(store, folder, closure=None), progress=False)
     return export_run(made.directory, folder / "wrap_model.pt")
+
+
+def test_the_head_has_its_score_in_every_epochs_line(store: ColumnStore, tmp_path: Path) -> None:
+    held = store.indices("train")[1::2]
+    validation = {"source": "cut", "every": 2, "offset": 1}
+    made = train(_config(store, tmp_path, validation=validation), progress=False)
+    line = numbers(read_metrics(made.directory / "metrics.csv")[-1])
+    trained = load_checkpoint(made.directory / "checkpoints" / "last.ckpt")
+    rows = torch.from_numpy(store.pack(trained.contract.inputs, held))
+    with torch.no_grad():
+        normalized, _ = trained.emulator.normalized_forward(rows)
+        predicted = trained.emulator.physical_outputs(normalized)["toa_net"][:, 0].numpy()
+    truth = store.read(["toa_net"], held)["toa_net"]
+    r2 = 1.0 - np.square(predicted - truth).sum() / np.square(truth - truth.mean()).sum()
+    # Rows come to the network in other batches, whose float32 roundings differ.
+    assert line["r2_toa_net"] == pytest.approx(r2, rel=1e-5)
+    received = [v for n, v in line.items() if n.startswith("r2_") and n != "r2_toa_net"]
+    assert line["skill"] == pytest.approx(np.nanmean(received), rel=1e-6)
 
 
 def test_a_host_leaves_the_closures_out_by_name(package: EmulatorPackage) -> None:

@@ -57,7 +57,7 @@ def documented() -> list[tuple[str, str]]:
             own = (
                 given.endswith(".yaml")
                 or given in OF_THE_USER
-                or (kind == "splits" and given in ("train", "validation", "test"))
+                or (kind == "splits" and given in ("train", "validation", "test", "later"))
             )
             if not own and not given.startswith("-"):
                 found.add((kind, given))
@@ -133,7 +133,7 @@ def test_paths_of_an_own_case_are_beside_it(
         (
             "training",
             "unet",
-            r"no training configuration 'unet'; shipped: leap_10_conv_transformer, ",
+            r"no training configuration 'unet'; shipped: aquaplanet_mlp, leap_10_conv_transformer,",
         ),
         (
             "cases",

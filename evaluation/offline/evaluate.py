@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from climlink.data.store import ColumnStore
@@ -12,6 +12,7 @@ from climlink.evaluation.offline.collect import Collected, Progress, collect
 from climlink.evaluation.offline.metrics import metrics
 from climlink.evaluation.offline.report import build_report
 from climlink.evaluation.offline.result import OfflineResult, Place
+from climlink.evaluation.offline.times import scored_times, time_span
 from climlink.evaluation.report import Exclusion, Report, write_report
 from climlink.evaluation.summary import OfflineSummary, PackageSummary
 from climlink.packages.prediction import Predictor
@@ -36,7 +37,8 @@ def evaluate_offline(
     pinned_digest: str | None = None,
     progress: Progress | None = None,
 ) -> OfflineEvaluation:
-    """Run a package over a split of a store, block by block, and return its scores and report.
+    """Run a package over a split of a store, block by block, and return its scores and report. The
+    test is repeated on the later window, where the store has one.
 
     With ``output`` the report is written to that folder too. ``pinned_digest`` is that of a path.
 
@@ -52,12 +54,15 @@ def evaluate_offline(
     )
     opened = store if isinstance(store, ColumnStore) else ColumnStore.open(store)
     result = offline_result(read, opened, split, progress)
+    if split == "test" and opened.indices("later").size:
+        result = _repeated_later(result, read, opened, progress)
     summary = OfflineSummary(
         package=result.package,
         store=str(opened.path),
         store_digest=opened.digest,
         split=split,
         rows=result.rows,
+        times=result.times,
         metrics=metrics(result),
     )
     command = f"climlink evaluate offline {read.path} --data {opened.path}" + (
@@ -67,6 +72,21 @@ def evaluate_offline(
     if output is not None:
         write_report(report, Path(output))
     return OfflineEvaluation(result, summary, report)
+
+
+def _repeated_later(
+    result: OfflineResult,
+    package: EmulatorPackage,
+    store: ColumnStore,
+    progress: Progress | None,
+) -> OfflineResult:
+    """Return the result of the test with that of the later window, or why there is none."""
+    try:
+        later = offline_result(package, store, "later", progress, changes=False)
+    except EvaluationError as error:
+        left_out = Exclusion("the score on the later window", str(error))
+        return replace(result, excluded=[*result.excluded, left_out])
+    return replace(result, later=later)
 
 
 def offline_result(
@@ -116,6 +136,7 @@ def _result(
         lacking = "weights by area, means by latitude, and R² over time of columns"
         excluded.append(Exclusion(lacking, why))
     trained = manifest.provenance.data_digest
+    trained_on_store = None if trained is None else trained == store.digest
     return OfflineResult(
         package=PackageSummary.of(predictor.package),
         outputs=blocks.outputs,
@@ -143,6 +164,8 @@ def _result(
         range_use=None if collected.range_use is None else collected.range_use.result(),
         misses=blocks.misses,
         rows=rows,
-        trained_on_store=None if trained is None else trained == store.digest,
+        trained_on_store=trained_on_store,
         excluded=excluded,
+        training=time_span(store, "train") if trained_on_store else None,
+        scored=scored_times(store, split, trained_here=bool(trained_on_store)),
     )

@@ -28,7 +28,9 @@ def metrics(result: OfflineResult) -> Metrics:
     ``climsim_rmse``, ``climsim_bias``: ClimSim's in W/m2, mean over levels not pruned;
     ``climsim_r2`` their median. ``leap``: the competition's. ``bias`` and ``rmse`` of
     ``water_residual`` and ``energy_source``: of column sums. ``constraint``: share of values
-    changed. ``range_use``: see RangeUse. ``confidence``: see ConfidenceResult. What is over time is
+    changed. ``range_use``: see RangeUse. ``confidence``: see ConfidenceResult. ``r2_later``,
+    ``residual_bias_later``, ``residual_rms_later``, ``residual_r2_later``, ``nonfinite_later``: the
+    same of the later window, by which nothing is to be chosen. What is over time is
     null where the split has one time, or the store was made of a table.
     """
     found = _residuals(result)
@@ -56,6 +58,7 @@ def metrics(result: OfflineResult) -> Metrics:
     if result.range_use is not None:
         found |= {f"range_use.{name}": v for name, v in asdict(result.range_use).items()}
     found["nonfinite.rows"] = float(result.misses.rows)
+    found |= _later(result)
     if not result.place.over_time:
         found |= {
             name: float("nan") for name in found if name.startswith(("r2_column", "climsim_r2"))
@@ -140,6 +143,15 @@ def _residuals(result: OfflineResult) -> dict[str, float]:
         if r.r2 is not None:
             found[f"residual_r2{when}.{r.budget}"] = r.r2
     return found
+
+
+def _later(result: OfflineResult) -> dict[str, float]:
+    later = result.later
+    if later is None:
+        return {}
+    repeated = {f"r2.{n}": v for n, v in later.r2_table().summary().items()}
+    repeated |= _residuals(later) | {"nonfinite.rows": float(later.misses.rows)}
+    return {n.replace(".", "_later.", 1): v for n, v in repeated.items()}
 
 
 def _budgets(result: OfflineResult) -> dict[str, float]:

@@ -99,7 +99,7 @@ def combined_report(evaluations: Sequence[OfflineEvaluation], command: str) -> R
         sections=[
             s
             for s in (
-                residual_section({label: r.residuals for label, r in results.items()}),
+                residual_section(results),
                 _skill(evaluations, labels, groups),
                 _scalars(results),
                 _conservation(results),
@@ -195,13 +195,14 @@ def _skill(
 
 
 def _about(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str]) -> Table:
-    packages = [e.summary.package for e in evaluations]
+    packages, times = ([getattr(e.summary, n) for e in evaluations] for n in ("package", "times"))
     columns: dict[str, Any] = {
         "package": list(labels),
         "architecture": [p.architecture for p in packages],
         "parameters": [p.parameters for p in packages],
         "seed": [p.seed for p in packages],
         "recipe": [p.recipe for p in packages],
+        "days from training": [None if t is None else t.scored.gap_days for t in times],
         "columns scored": [e.summary.rows for e in evaluations],
     }
     return Table("packages", "Packages", columns)
@@ -209,12 +210,12 @@ def _about(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str]) -> T
 
 def _scores(evaluations: Sequence[OfflineEvaluation], labels: Sequence[str]) -> Table:
     names = [f"r2.{n}" for n in evaluations[0].result.outputs.names]
-    names += [
-        n for n in ("leap.score", "leap.score_floored") if n in evaluations[0].summary.metrics
-    ]
+    metrics = evaluations[0].summary.metrics
+    names += [n for n in metrics if n.startswith("r2_later.")]
+    names += [n for n in ("leap.score", "leap.score_floored") if n in metrics]
     columns: dict[str, Any] = {"score": [n.removeprefix("r2.") for n in names]}
     columns |= {
-        label: [e.summary.metrics[n] for n in names]
+        label: [e.summary.metrics.get(n) for n in names]
         for label, e in zip(labels, evaluations, strict=True)
     }
     return Table("scores", "R² by output, median over levels not pruned, and LEAP scores", columns)

@@ -17,6 +17,7 @@ from climlink.evaluation.offline.deciles import LABELS
 from climlink.evaluation.offline.numbers import numbers
 from climlink.evaluation.offline.residual_section import residual_section
 from climlink.evaluation.offline.result import OfflineResult, Place
+from climlink.evaluation.offline.times import times_section
 from climlink.evaluation.offline.words import words
 from climlink.evaluation.report import Exclusion, Picture, Report, Section, Table
 from climlink.evaluation.summary import Metrics, OfflineSummary, finite_or_none
@@ -30,7 +31,8 @@ _WEIGHTS_BY_RULE = (
 def build_report(result: OfflineResult, summary: OfflineSummary, command: str) -> Report:
     """Return the whole report of a package; ``command`` is what made it."""
     found = [
-        residual_section({result.package.name: result.residuals}),
+        residual_section({result.package.name: result}),
+        times_section(result.times),
         _skill(result, summary.metrics),
         _columns(result),
         _zonal(result),
@@ -122,6 +124,7 @@ def score_tables(result: OfflineResult, metrics: Metrics) -> list[Table]:
         "output": list(names),
         "units": [shown_as(n).unit for n in names],
         "R²": column("r2"),
+        **({} if result.later is None else {"R², later window": column("r2_later")}),
         "R² over time, median column": column("r2_column_median"),
         "RMSE": scaled("rmse"),
         "MAE": scaled("mae"),

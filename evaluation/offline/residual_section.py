@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from climlink.evaluation.offline.residuals import UNITS, Residual
+from climlink.evaluation.offline.result import OfflineResult
 from climlink.evaluation.report import Section, Table
 
 _WHICH = {
     "truth": "the truth's own",
     "before": "before the closures",
     "received": "as the host receives it",
+    "later": "as the host receives it, on the later window",
 }
 _TEXT = (
     "Water: column water tendency plus precipitation, made from nothing where the reference closes "
@@ -22,13 +25,13 @@ _TEXT = (
 )
 
 
-def residual_section(residuals: Mapping[str, Sequence[Residual]]) -> Section | None:
+def residual_section(results: Mapping[str, OfflineResult]) -> Section | None:
     """Return the section of some packages, by label; None where no residual could be told."""
-    rows = [(label, r) for label, found in residuals.items() for r in found]
+    rows = [(label, r) for label, result in results.items() for r in _with_later(result)]
     if not rows:
         return None
     labels = [label for label, _ in rows]
-    columns: dict[str, Any] = {"package": labels} if len(residuals) > 1 else {}
+    columns: dict[str, Any] = {"package": labels} if len(results) > 1 else {}
     columns |= {
         "residual": [f"{r.budget}, {_WHICH[r.which]}" for _, r in rows],
         "units": [UNITS[r.budget] for _, r in rows],
@@ -37,3 +40,9 @@ def residual_section(residuals: Mapping[str, Sequence[Residual]]) -> Section | N
         "R² of the implied net radiation at the top": [r.r2 for _, r in rows],
     }
     return Section("Closure", _TEXT, [], [Table("residuals", "Residuals of columns", columns)])
+
+
+def _with_later(result: OfflineResult) -> list[Residual]:
+    later = [] if result.later is None else result.later.residuals
+    received = [r for r in later if r.which == "received"]
+    return [*result.residuals, *(replace(r, which="later") for r in received)]

@@ -18,7 +18,7 @@ from climlink.evaluation.offline.deciles import Deciles
 from climlink.evaluation.offline.residuals import Residual
 from climlink.evaluation.offline.scores import R2Table, table_of, without_variance
 from climlink.evaluation.report import Exclusion
-from climlink.evaluation.summary import PackageSummary
+from climlink.evaluation.summary import PackageSummary, ScoredTimes, TimeSpan, TimesSummary
 from climlink.evaluation.weights import zonal_weights
 from climlink.wrappers.variable_sets import VariableSet
 from climlink.wrappers.vertical import HybridCoordinate
@@ -95,7 +95,8 @@ class OfflineResult:
     [1, width], and the rest.
 
     ``trained_on_store`` tells whether the package records this store's digest as its training data,
-    None where it records none.
+    None where it records none. ``training`` are then the store's training times. ``later`` is what
+    was found on a later window, where the store has one and its test was scored.
     """
 
     package: PackageSummary
@@ -115,6 +116,17 @@ class OfflineResult:
     rows: int
     trained_on_store: bool | None
     excluded: list[Exclusion]
+    training: TimeSpan | None
+    scored: ScoredTimes | None
+    later: OfflineResult | None = None
+
+    @property
+    def times(self) -> TimesSummary | None:
+        """When the package was trained and scored; None of a table."""
+        if self.scored is None:
+            return None
+        later = None if self.later is None else self.later.scored
+        return TimesSummary(training=self.training, scored=self.scored, later=later)
 
     @property
     def pooled(self) -> PairMoments:

@@ -9,6 +9,7 @@ from climlink.evaluation.offline.conservation import BUDGETS
 from climlink.evaluation.offline.metrics import is_competition
 from climlink.evaluation.offline.residuals import UNITS, Residual
 from climlink.evaluation.offline.result import OfflineResult
+from climlink.evaluation.offline.times import distance_words
 from climlink.evaluation.summary import Metrics
 
 _LITTLE_WATER = 0.005  # mm/day
@@ -20,6 +21,7 @@ def words(result: OfflineResult, metrics: Metrics) -> str:
         _subject(result),
         _residuals(result),
         _skill(result, metrics),
+        _later(result, metrics),
         _precipitation(result),
         _water(result),
         _constraints(result),
@@ -40,11 +42,6 @@ def _subject(result: OfflineResult) -> str:
     kind = f", {p.architecture}{size}," if p.architecture else ""
     unit = "row" if place.of_table else "time"
     span = place.span if place.times > 1 else f"one {unit} from {place.first}"
-    trained = {
-        True: " It was trained on this store.",
-        False: " It was trained on another store.",
-        None: "",
-    }[result.trained_on_store]
     caution = (
         " These are times it was trained on."
         if result.trained_on_store and place.split == "train"
@@ -52,8 +49,23 @@ def _subject(result: OfflineResult) -> str:
     )
     return (
         f"{p.name}{kind} was run on {result.rows:,} columns of the split {place.split!r}: "
-        f"{span}.{trained}{caution}"
+        f"{span}.{_training(result)}{caution}"
     )
+
+
+def _training(result: OfflineResult) -> str:
+    """Say what the package was trained on, and how far from it in time it was scored."""
+    if not result.trained_on_store:
+        unknown = (
+            " It was trained on another store. How far from that these times lie is not known."
+        )
+        return "" if result.trained_on_store is None else unknown
+    training, apart = result.training, distance_words(result.scored)
+    if training is None:
+        return " It was trained on this store."
+    trained = f"{training.times} times from {training.first} to {training.last}"
+    where = "" if result.place.split == "train" else f"; those scored lie {apart}"
+    return f" It was trained on this store, on {trained} ({training.days:.3g} days){where}."
 
 
 def _residuals(result: OfflineResult) -> str:
@@ -88,6 +100,25 @@ def _skill(result: OfflineResult, metrics: Metrics) -> str:
     if is_competition(result) and metrics.get("leap.score") is not None:
         text += _leap(metrics)
     return text
+
+
+def _later(result: OfflineResult, metrics: Metrics) -> str:
+    """Say whether the score of the test lasts: mean R² over the profiles that vary in both."""
+    if result.later is None:
+        return ""
+    pairs = [
+        (metrics[f"r2.{v.name}"], metrics[f"r2_later.{v.name}"]) for v in result.outputs.profiles
+    ]
+    known = [(test, later) for test, later in pairs if test is not None and later is not None]
+    if not known:
+        return ""
+    test, later = (float(np.mean(values)) for values in zip(*known, strict=True))
+    apart = distance_words(result.later.scored)
+    where = result.later.place.span + (f", {apart}" if apart else "")
+    return (
+        f"Averaged over the profiles R² is {later:.2f} on the later window ({where}), against "
+        f"{test:.2f} on the test."
+    )
 
 
 def _leap(metrics: Metrics) -> str:

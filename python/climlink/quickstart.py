@@ -21,6 +21,7 @@ from climlink.evaluation.offline import R2Table, r2_table, replay_outputs
 from climlink.evaluation.offline.evaluate import evaluate_offline
 from climlink.evaluation.online.evaluate import OnlineEvaluation, evaluate_online
 from climlink.evaluation.report import write_report
+from climlink.evaluation.summary import TimesSummary
 from climlink.installation import configuration
 from climlink.mpi import LaunchError
 from climlink.online.aquaplanet import (
@@ -64,6 +65,7 @@ class QuickstartResult:
     verification: Verification
     python_scores: R2Table
     replay_scores: R2Table
+    times: TimesSummary | None
     report: Path
 
     @property
@@ -227,6 +229,7 @@ def run_quickstart(
         verification,
         found.result.r2_table(),
         _replay_scores(climsim, package, test, replayed),
+        found.summary.times,
         page,
     )
 

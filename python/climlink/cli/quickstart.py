@@ -37,7 +37,7 @@ def quickstart(
     """Make data with the embedded model, train, export, verify, replay, and run the emulator in the
     model: nothing is needed beforehand.
 
-    About 4 minutes on 2 cores. With --climsim the columns are real ones and the path ends with the
+    About 5 minutes on 2 cores. With --climsim the columns are real ones and the path ends with the
     replay.
 
     Example: `climlink quickstart`
@@ -75,6 +75,8 @@ class StageReporter:
 
 
 def _show(result: QuickstartResult, folder: Path, seconds: float) -> None:
+    from climlink.evaluation.offline.times import distance_words
+
     table = Table(
         "output",
         "Python R²",
@@ -85,6 +87,9 @@ def _show(result: QuickstartResult, folder: Path, seconds: float) -> None:
     for name, python in result.python_scores.summary().items():
         table.add_row(name, f"{python:.4f}", f"{result.replay_scores.summary()[name]:.4f}")
     output.print(table)
+    if result.times is not None:
+        scored = result.times.scored
+        output.print(f"The {scored.times} test snapshots lie {distance_words(scored)}.")
     routes = result.verification.routes
     worst = max(r.max_difference for r in routes)
     verdict = "agree" if result.verification.passed else "[bold red]do not agree[/]"

@@ -127,7 +127,7 @@ class PairSource:
         found = {
             "stamps of the source": digest("".join(f"{p.stamp}\n" for p in self.pairs)),
             "grid file": self.grid.sha256,
-            "split": digest(self.split.model_dump_json()),
+            "split": digest(self.split.declaration),
         }
         own = json.dumps([record_of(v, self.dims) for v in self.own.variables])
         return found | ({"own variables": digest(own)} if self.own.variables else {})

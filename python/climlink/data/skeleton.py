@@ -68,7 +68,7 @@ def _attributes(plan: Plan) -> dict[str, Any]:
         "level_count": source.level_count,
         "variables": [record_of(v, plan.source.dims) for v in source.variables],
         "time_step_s": plan.config.time_step_s,
-        "split_declaration": json.loads(plan.split.model_dump_json()),
+        "split_declaration": json.loads(plan.split.declaration),
         "store_configuration": json.loads(plan.config.model_dump_json()),
         "prepared_from": plan.arguments(),
     }

@@ -1,5 +1,5 @@
-"""The split of a data set into train, validation and test, declared in YAML: by stamps and date
-ranges, of tables by files and rows.
+"""The split of a data set into train, validation, test and a later window, declared in YAML: by
+stamps and date ranges, of tables by files and rows.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from climlink.data.errors import DataError, SplitError
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
 from climlink.installation import find_configuration
 
-SPLIT_NAMES = ("unused", "train", "validation", "test")
-"""Position is the code stored with each time."""
+SPLIT_NAMES = ("unused", "train", "validation", "test", "later")
+"""Position is the code stored with each time. Nothing is chosen by ``later``: a window after the
+test on which its score is repeated.
+"""
 
 _SHOWN = 10
 
@@ -132,13 +134,16 @@ Entry = Annotated[
 
 
 class Split(StrictModel):
-    """Which stamps or rows are for training, validation and test; what no entry names goes to
-    ``remainder`` (train unless said).
+    """Which stamps or rows are for training, validation, test and a later window; what no entry
+    names goes to ``remainder`` (train unless said).
     """
 
     train: tuple[Entry, ...] = ()
     validation: tuple[Entry, ...] = ()
     test: tuple[Entry, ...] = ()
+    later: tuple[Entry, ...] = Field(
+        default=(), description="after the test, which is repeated there; nothing is chosen by it"
+    )
     remainder: Literal["train", "validation", "unused"] = "train"
     time_step_s: int = Field(
         default=1200,
@@ -146,18 +151,30 @@ class Split(StrictModel):
         description="seconds between consecutive files, the unit of stride and offset",
     )
 
+    @property
+    def declaration(self) -> str:
+        """The declaration as JSON. A later window stands in it where there is one: a preparation
+        that was begun before splits could name one goes on.
+        """
+        return self.model_dump_json(exclude=set() if self.later else {"later"})
+
     def assign(self, stamps: Sequence[Stamp]) -> NDArray[np.int8]:
         """Return the split code [time] of each stamp (position in SPLIT_NAMES).
 
         Raises SplitError listing stamps that two splits claim and stamps that an entry names but
-        the source does not have.
+        the source does not have, and for a later window that begins before the test has ended.
         """
         hint = "pairs have stamps: name stamps or ranges of dates"
         self._refuse_kind((RowRange,), "files or rows", hint)
         self._refuse_absent(stamps)
         seconds = np.array([s.seconds for s in stamps], dtype=np.int64)
         claims = np.stack([self._claims(name, seconds) for name in SPLIT_NAMES[1:]])
-        return self._codes(claims, lambda i: str(stamps[i]), "stamp(s)")
+        codes = self._codes(claims, lambda i: str(stamps[i]), "stamp(s)")
+        test, later = (seconds[codes == SPLIT_NAMES.index(name)] for name in ("test", "later"))
+        if test.size and later.size and later.min() < test.max():
+            begins, ended = (Stamp.from_seconds(int(s)) for s in (later.min(), test.max()))
+            raise SplitError(f"the later window begins at {begins}, but the test ends at {ended}")
+        return codes
 
     def assign_rows(self, parts: Sequence[tuple[str, int]]) -> NDArray[np.int8]:
         """Return the split code [row] of the rows of a table's parts (name, rows), in order.

@@ -354,7 +354,9 @@ class ColumnStore:
         return str(self._array(name).dtype)
 
     def indices(self, split: str) -> NDArray[np.int64]:
-        """Return the time indices of ``train``, ``validation``, ``test`` or ``unused``."""
+        """Return the time indices of ``train``, ``validation``, ``test``, ``later`` or
+        ``unused``.
+        """
         if split not in SPLIT_NAMES:
             raise StoreError(
                 f"unknown split {split!r}{near_names(split, SPLIT_NAMES)}; known: "

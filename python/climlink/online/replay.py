@@ -45,7 +45,7 @@ class SelectionConfig(StrictModel):
     split: str | None = Field(
         default=None, description="a shipped split, or the path of a split file"
     )
-    part: Literal["train", "validation", "test"] = "test"
+    part: Literal["train", "validation", "test", "later"] = "test"
 
     @model_validator(mode="after")
     def _one_choice(self) -> SelectionConfig:

@@ -21,7 +21,8 @@ from climlink.training.processes import gathered
 from climlink.training.schedule import RateSchedule
 from climlink.training.scores import SKILL, RunningScores
 from climlink.training.trajectory.rollout import Sequence
-from climlink.training.validation import HeldOut
+from climlink.training.validation import HeldOut, scored_variables
+from climlink.wrappers.column_budgets import TOA_NET
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 _SCHEDULE = "rate_schedule"
@@ -68,7 +69,9 @@ class ColumnTraining(pl.LightningModule):
         self._record = record
         self.augment = augment
         contract = emulator.contract
-        self._scores = RunningScores(contract.outputs.of_role("value"), contract.pruned_levels)
+        scored = scored_variables(contract)
+        self._scores = RunningScores(scored, contract.pruned_levels, unranked=(TOA_NET,))
+        self._scores_top = TOA_NET in scored
         self._losses: list[Tensor] = []
         self._values: dict[str, float] | None = None
         self._schedule_state: dict[str, Any] | None = None
@@ -132,9 +135,13 @@ class ColumnTraining(pl.LightningModule):
         return self._values
 
     def validation_step(self, batch: HeldOut, batch_idx: int) -> None:
-        """Add held-out columns to the scores of what the host receives."""
+        """Add held-out columns to the scores of what the host receives, and of ``toa_net``."""
         rows, _ = self.emulator.normalized_forward(batch.rows)
-        self._scores.add(self.emulator.constrain(batch.rows, rows), batch.truth)
+        predicted = self.emulator.constrain(batch.rows, rows)
+        if self._scores_top:
+            top = self.emulator.physical_outputs(rows)[TOA_NET]
+            predicted = torch.cat([predicted, top], dim=1)
+        self._scores.add(predicted, batch.truth)
 
     def configure_optimizers(self) -> Optimizer:
         """Return the optimizer; its schedule is advanced by this module, before checkpoints are

@@ -5,6 +5,7 @@ constraints.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -21,8 +22,12 @@ class RunningScores:
     the mean moves with Chan's formula.
     """
 
-    def __init__(self, variables: VariableSet, pruned_levels: int) -> None:
+    def __init__(
+        self, variables: VariableSet, pruned_levels: int, unranked: Collection[str] = ()
+    ) -> None:
+        """Variables named in ``unranked`` have an R2 but no part in the skill."""
         self._variables = variables
+        self._unranked = unranked
         self._pruned = pruned_levels
         self.reset()
 
@@ -61,7 +66,7 @@ class RunningScores:
 
     def values(self) -> dict[str, float]:
         """Return ``r2_<output>``, for a profile the median over levels that are not pruned and
-        vary, and ``skill``, their mean over outputs that vary; nothing without columns.
+        vary, and ``skill``, their mean over ranked outputs that vary; nothing without columns.
         """
         count, error, mean, spread = self.sums.cpu()
         if not bool(count.any()):
@@ -74,7 +79,8 @@ class RunningScores:
         for v in self._variables.variables:
             levels = r2[self._variables.slice(v.name)][self._pruned if v.is_profile else 0 :]
             values[f"r2_{v.name}"] = _median(levels)
-        scored = [value for value in values.values() if not math.isnan(value)]
+        ranked = [r for name, r in values.items() if name[len("r2_") :] not in self._unranked]
+        scored = [value for value in ranked if not math.isnan(value)]
         return {**values, SKILL: sum(scored) / len(scored) if scored else math.nan}
 
 

@@ -97,7 +97,7 @@ class FurtherStores:
         self.encoders: dict[str, Encoder] = {}
         self.times: dict[str, NDArray[np.int64]] = {}
         self.digests: dict[str, list[str]] = {}
-        tested = [main.store.indices("test")]
+        tested = [main.store.indices("test"), main.store.indices("later")]
         if config.validation.source == "store":
             tested.append(held_out)
         for name, further in config.stores.items():

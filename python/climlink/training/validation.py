@@ -15,7 +15,9 @@ from torch.utils.data import IterableDataset
 
 from climlink.data.store import ColumnStore
 from climlink.training.loader import prefetched
+from climlink.wrappers.column_budgets import TOA_NET
 from climlink.wrappers.contract import EmulatorContract
+from climlink.wrappers.variable_sets import VariableSet
 
 
 class HeldOut(NamedTuple):
@@ -24,7 +26,16 @@ class HeldOut(NamedTuple):
     rows: Tensor
     """Host inputs in physical units, float32 [column, n_input]."""
     truth: Tensor
-    """Host outputs in physical units, float64 [column, n_value]."""
+    """What is scored (``scored_variables``) in physical units, float64 [column, width]."""
+
+
+def scored_variables(contract: EmulatorContract) -> VariableSet:
+    """Return what is scored on held-out times: what the host receives, and the network's
+    ``toa_net`` where it predicts one.
+    """
+    received = contract.outputs.of_role("value")
+    besides = [v for v in contract.network_outputs.variables if v.name == TOA_NET]
+    return VariableSet(received.name, (*received.variables, *besides), received.sizes)
 
 
 class HeldOutTimes(IterableDataset[HeldOut]):
@@ -43,7 +54,7 @@ class HeldOutTimes(IterableDataset[HeldOut]):
     ) -> None:
         self._store = store
         self._inputs = contract.inputs
-        self._outputs = contract.outputs.of_role("value")
+        self._outputs = scored_variables(contract)
         blocks = store.blocks_of(times)
         whole = len(blocks) >= world
         self._blocks = blocks[rank::world] if whole else blocks

@@ -31,7 +31,7 @@ def offline(
         Path, typer.Option("--output", "-o", help="folder to write the report to")
     ] = Path("runs/evaluation/offline"),
     split: Annotated[
-        str, typer.Option(help="which part of the store: test, validation or train")
+        str, typer.Option(help="which part of the store: test, later, validation or train")
     ] = "test",
     pinned: Annotated[
         list[str] | None,

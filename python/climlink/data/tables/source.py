@@ -120,7 +120,7 @@ class TableSource:
         found = {
             "parts and columns of the source": digest(json.dumps(parts)),
             "grid file": "" if self.vertical is None else self.vertical.sha256,
-            "split": digest(self.split.model_dump_json()),
+            "split": digest(self.split.declaration),
         }
         return (
             found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,8 @@ def test_sample_split_is_the_one_beside_the_data(splits_dir: Path, climsim_dir: 
     )
     assert ours == theirs
     pairs = [p.stamp for p in find_pairs(climsim_dir)]
-    assert counts(ours, pairs) == {"unused": 0, "train": 40, "validation": 0, "test": 10}
+    parts = {"unused": 0, "train": 40, "validation": 0, "test": 10, "later": 0}
+    assert counts(ours, pairs) == parts
 
 
 @given(
@@ -126,6 +128,33 @@ def test_range_over_a_named_stamp_is_refused_naming_both_splits() -> None:
     )
     with pytest.raises(SplitError, match=r"0001-01-01-01200 \(train and test\)"):
         split.assign(stamps_between("0001-01-01", "0001-01-02"))
+
+
+def test_a_later_window_is_a_part_of_its_own() -> None:
+    stamps = stamps_between("0001-01-01", "0001-01-04")
+    days = {"train": "0001-01-01", "test": "0001-01-02", "later": "0001-01-04"}
+    parts = {name: ({"start": day, "end": day},) for name, day in days.items()}
+    split = Split.model_validate({**parts, "remainder": "unused"})
+    assert counts(split, stamps) == {
+        "unused": 72, "train": 72, "validation": 0, "test": 72, "later": 72,
+    }  # fmt: skip
+    assert Split.model_validate_json(split.declaration) == split
+    both = Split.model_validate({"test": parts["test"], "later": parts["test"]})
+    with pytest.raises(SplitError, match=r"0001-01-02-00000 \(test and later\)"):
+        both.assign(stamps)
+    turned = Split.model_validate({"test": parts["later"], "later": parts["test"]})
+    with pytest.raises(
+        SplitError, match="begins at 0001-01-02-00000, but the test ends at 0001-01-04-85200"
+    ):
+        turned.assign(stamps)
+
+
+def test_a_split_without_a_later_window_is_declared_as_before_there_were_any() -> None:
+    split = Split(test=("0001-01-01-00000",))
+    assert json.loads(split.declaration) == {
+        "train": [], "validation": [], "test": ["0001-01-01-00000"], "remainder": "train",
+        "time_step_s": 1200,
+    }  # fmt: skip
 
 
 def test_absent_stamps_are_listed() -> None:

@@ -142,6 +142,7 @@ def test_the_expected_configurations_are_shipped() -> None:
         "tiny",
         "quickstart",
         "quickstart_aquaplanet",
+        "aquaplanet_mlp",
     }
 
 

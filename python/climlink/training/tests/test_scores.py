@@ -50,6 +50,16 @@ def test_skill_is_that_of_all_columns_at_once(pieces: list[int]) -> None:
     assert scores.values() == pytest.approx(_expected(), rel=1e-10)
 
 
+def test_what_is_not_ranked_has_a_score_and_no_part_in_the_skill() -> None:
+    scores = RunningScores(_SET, _PRUNED, unranked=("cam_out_PRECC",))
+    scores.add(*_columns())
+    expected = _expected()
+    ranked = [expected["r2_ptend_t"], expected["r2_ptend_q0001"]]
+    found = scores.values()
+    # Rounding of float64 sums about means a hundred times the spread.
+    assert found == pytest.approx({**expected, "skill": float(np.mean(ranked))}, rel=1e-10)
+
+
 def test_skill_of_processes_is_that_of_all_columns_and_not_a_mean_of_means() -> None:
     prediction, truth = _columns()
     together = RunningScores(_SET, _PRUNED)

@@ -59,9 +59,11 @@ def main(make: Make) -> Path:
 
 @pytest.fixture
 def data(main: Path, linear_source: ExportSource) -> Callable[..., ColumnData]:
-    """Return a function that makes the columns of a run with some keys."""
+    """Return a function that makes the columns of a run with some keys, of ``main`` unless a store
+    is given.
+    """
 
-    def made(**keys: Any) -> ColumnData:
+    def made(main: Path = main, **keys: Any) -> ColumnData:
         emulator = linear_source.emulator
         host = HostOutputs(host_outputs([], emulator.contract.outputs), torch.zeros(0))
         config = {
@@ -145,6 +147,15 @@ def test_validation_times_of_the_store_are_not_trained_on(
     data(**keys)
     with pytest.raises(StoreError, match="holds out for validation or test: 0001-02-01-04800"):
         data(**keys, validation={"source": "store"})
+
+
+def test_a_later_window_is_not_trained_on_either(
+    make: Make, data: Callable[..., ColumnData]
+) -> None:
+    main = make("dated", Split(test=(str(STAMPS[3]),), later=(str(STAMPS[5]),)))
+    store = make("long", Split(test=(str(STAMPS[3]),)))
+    with pytest.raises(StoreError, match=r"dated\.zarr holds out .*test: 0001-02-01-06000"):
+        data(main, stores={"long": {"store": store}}, mix={"main": 1, "long": 1})
 
 
 @pytest.fixture(scope="module")
