@@ -37,7 +37,7 @@ $(VENV)/.native: $(VENV)/.python $(NATIVE)
 
 setup: $(VENV)/.native ## system packages, virtual environment, C++ and Fortran build
 
-quickstart: setup ## data, train, export, verify, replay, hybrid run, reports (about 4 minutes)
+quickstart: setup ## data, train, export, verify, replay, hybrid run, reports (about 5 minutes)
 	env -u OMP_NUM_THREADS $(PY) -m climlink quickstart
 
 test: setup ## Python, C++, Fortran and sanitizer tests
