@@ -44,7 +44,7 @@ from hybrid_plan import ABLATED, MEMBERS, OFF, ON, Days, Member, Policy, chosen,
 from hybrid_tables import best_of, make_tables
 
 STAGES = ("reference", "train", "export", "screen", "run", "warm", "table")
-SMOKE_DAYS = Days(spin_up=1, train=3, gap=1, hybrid=1, test=1, apart=1, replay=1, interval=5)
+SMOKE_DAYS = Days(spin_up=1, train=3, gap=1, hybrid=1, test=1, apart=1, replay=1, interval=25)
 SMOKE_MEMBERS = ("mlp_seed7", "unet_seed7")
 
 
