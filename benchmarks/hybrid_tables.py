@@ -92,11 +92,11 @@ def _lines(study: Study, found: Sequence[Result], yardsticks: Result) -> list[st
             if variant == ON:
                 lines += _yardstick_rows(days, yardsticks)
             lines += [""]
-    for package in dict.fromkeys(r["package"] for r in found if r["variant"][2:3] in "-+"):
+    single = [r["package"] for r in found if {"-", "+"} & set(r["variant"])]
+    for package in dict.fromkeys(single):
         chosen = [r for r in found if r["package"] == package and WARM not in r["variant"]]
-        if len(chosen) > 2:
-            lines += [f"One by one, {package}", ""]
-            lines += [*_table(days, [(r["variant"], r) for r in chosen]), ""]
+        lines += [f"One by one, {package}", ""]
+        lines += [*_table(days, [(r["variant"], r) for r in chosen]), ""]
     return [*lines, *_warm_lines(study, found)]
 
 
