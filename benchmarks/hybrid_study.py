@@ -50,6 +50,14 @@ STAGES = ("reference", "train", "export", "screen", "run", "warm", "table", "con
 LEFT_OUT = "unet"
 """Fixed before any run."""
 SMOKE_DAYS = Days(spin_up=1, train=3, gap=1, hybrid=1, test=1, apart=1, replay=1, interval=25)
+SMOKE_SCREEN = {
+    "ensemble": 4,
+    "wavelengths": 2,
+    "sensitivity_columns": 2,
+    "steps": 6,
+    "free_run_days": 0.25,
+    "free_run_columns": 1,
+}
 SMOKE_MEMBERS = ("mlp_seed7", "unet_seed7")
 
 
@@ -132,11 +140,11 @@ def study_of(given: argparse.Namespace) -> Study:
         policy=Policy(given.rate, given.stable_top),
         epochs=given.epochs,
         ranks=given.ranks,
-        screen_columns=given.screen_columns,
+        screen={"free_run_columns": given.screen_columns},
         warming=(entry, float(kelvin)) if given.warm else None,
     )
     if given.smoke:
-        study = replace(study, days=SMOKE_DAYS, epochs=1, screen_columns=1)
+        study = replace(study, days=SMOKE_DAYS, epochs=1, screen=SMOKE_SCREEN)
     return study
 
 
