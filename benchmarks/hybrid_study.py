@@ -19,7 +19,7 @@ Stages, each part of which is skipped where its result is there:
 * concordance: limits of the screen fitted without the architecture of --left-out (limits.yaml), and
   how well the screen told who lives, every architecture left out in turn.
 
-The reference alone needs about ten minutes of one core, everything many hours.
+With its twin and the rest the reference is 550 days of the model, the hybrids are up to 3,000.
 """
 
 from __future__ import annotations
