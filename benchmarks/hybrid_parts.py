@@ -288,6 +288,7 @@ def make_run(study: Study, member: Member, variant: str, warm: bool = False) -> 
             "message": record["message"],
             **of_run(study.days, found, folder, study.run_of(reference)),
             "offline": chosen_metrics(scored, OFFLINE),
+            "support": record.get("support"),
             "visited": visited(folder, path),
         },
     )

@@ -205,6 +205,7 @@ def result(package: str, variant: str, days: float, heating: float | None) -> di
         "temperature_drift_k": 0.0,
         "offline": {"r2.ptend_t": 0.7, "r2.ptend_q0001": 0.5},
         "visited": visited,
+        "support": None,
         "package_sha256": f"{hash((package, variant)) % 10**12:064d}",
         "screen_sha256": "",
         "started": "2020-01-02T00:00:00Z",
@@ -248,6 +249,15 @@ def test_tables_count_the_dead_and_who_was_held_up(
     catalogue = json.loads("\n".join(lines))
     assert all("series" not in entry for entry in catalogue)
     assert study["tables"].best_of(made) == "mlp_seed7"
+
+
+def test_support_is_what_the_run_recorded_where_it_did(study: dict[str, ModuleType]) -> None:
+    tables, found = study["tables"], result("mlp_seed7", "on", 60, 0.05)
+    assert tables.on_support(found) is False
+    found["support"] = {"heating_w_m2": 0.05, "mass_share": 0.02}
+    assert tables.support_of(found) == (0.05, 0.02)
+    assert tables.on_support(found) is True
+    assert tables.on_support(result("mlp_seed7", "off", 60, None)) is None
 
 
 def test_a_screen_is_recorded_before_the_run_or_not_at_all(
