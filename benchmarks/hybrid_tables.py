@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from climlink.data.files import replacing
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.figures.style import WIDTH_IN
-from climlink.evaluation.offline.constraints import SUPPORT_HEATING_W_M2, SUPPORT_MASS
 from climlink.evaluation.survival import kaplan_meier
+from climlink.wrappers.constraints.ranges import SUPPORT_HEATING_W_M2, SUPPORT_MASS
 
 Result = dict[str, Any]
 COLOURS = {ON: "#1f77b4", OFF: "#d62728"}
