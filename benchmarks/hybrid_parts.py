@@ -67,7 +67,7 @@ class Study:
     policy: Policy = field(default_factory=Policy)
     epochs: int = 4
     ranks: int = 1
-    screen_columns: int = 4
+    screen: Mapping[str, Any] = field(default_factory=lambda: {"free_run_columns": 4})
     warming: tuple[str, float] | None = None
 
     @property
@@ -213,9 +213,7 @@ def make_screen(study: Study, member: Member, variant: str) -> None:
             f"{folder}: the package has run, and a screen must be recorded before; remove the run "
             "or leave the package out"
         )
-    options = StabilityOptions(
-        pairs=study.run_of(REPLAY) / "climsim", free_run_columns=study.screen_columns
-    )
+    options = StabilityOptions(pairs=study.run_of(REPLAY) / "climsim", **study.screen)
     found = evaluate_stability(
         study.package(member.name, variant), study.store, options=options
     ).summary
@@ -224,6 +222,7 @@ def make_screen(study: Study, member: Member, variant: str) -> None:
         {
             "recorded": now(),
             "package_sha256": found.package.sha256,
+            "options": dict(study.screen),
             "store_digest": found.store_digest,
             "verdict": found.verdict,
             "reasons": found.reasons,
@@ -289,6 +288,7 @@ def make_run(study: Study, member: Member, variant: str, warm: bool = False) -> 
             "message": record["message"],
             **of_run(study.days, found, folder, study.run_of(reference)),
             "offline": chosen_metrics(scored, OFFLINE),
+            "support": record.get("support"),
             "visited": visited(folder, path),
         },
     )

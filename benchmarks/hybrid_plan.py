@@ -183,15 +183,15 @@ def variants(member: str, ablated: Iterable[str]) -> list[str]:
 
 def measures_of(variant: str) -> list[str]:
     """Return the measures that are on in a variant; ValueError for a name that is none."""
-    kind, sign, name = variant[:2], variant[2:3], variant[3:]
     if variant == ON:
         return list(MEASURES)
     if variant == OFF:
         return []
-    if kind == ON and sign == "-" and name in MEASURES:
-        return [m for m in MEASURES if m != name]
-    if variant.startswith(f"{OFF}+") and variant.removeprefix(f"{OFF}+") in MEASURES:
-        return [variant.removeprefix(f"{OFF}+")]
+    for name in MEASURES:
+        if variant == f"{ON}-{name}":
+            return [m for m in MEASURES if m != name]
+        if variant == f"{OFF}+{name}":
+            return [name]
     raise ValueError(
         f"{variant!r} is no variant: expected {ON}, {OFF}, {ON}-MEASURE or {OFF}+MEASURE with one "
         f"of {', '.join(MEASURES)}"

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from climlink.data.files import replacing
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.figures.style import WIDTH_IN
-from climlink.evaluation.offline.constraints import SUPPORT_HEATING_W_M2, SUPPORT_MASS
 from climlink.evaluation.survival import kaplan_meier
+from climlink.wrappers.constraints.ranges import SUPPORT_HEATING_W_M2, SUPPORT_MASS
 
 Result = dict[str, Any]
 COLOURS = {ON: "#1f77b4", OFF: "#d62728"}
@@ -92,11 +92,11 @@ def _lines(study: Study, found: Sequence[Result], yardsticks: Result) -> list[st
             if variant == ON:
                 lines += _yardstick_rows(days, yardsticks)
             lines += [""]
-    for package in dict.fromkeys(r["package"] for r in found if r["variant"][2:3] in "-+"):
+    single = [r["package"] for r in found if {"-", "+"} & set(r["variant"])]
+    for package in dict.fromkeys(single):
         chosen = [r for r in found if r["package"] == package and WARM not in r["variant"]]
-        if len(chosen) > 2:
-            lines += [f"One by one, {package}", ""]
-            lines += [*_table(days, [(r["variant"], r) for r in chosen]), ""]
+        lines += [f"One by one, {package}", ""]
+        lines += [*_table(days, [(r["variant"], r) for r in chosen]), ""]
     return [*lines, *_warm_lines(study, found)]
 
 
@@ -113,11 +113,19 @@ def distribution(found: Sequence[Result], asked: int) -> str:
     return text + (f", {supported} of them on support" if supported else "")
 
 
-def on_support(result: Result) -> bool | None:
-    """Say whether relaxation held a run up, on the columns it visited; None where that is not
-    told.
+def support_of(result: Result) -> tuple[float | None, float | None]:
+    """Return heating by relaxation in W/m2 and the share of the mass that it touches: as the run's
+    own record has them, else on the columns that the run visited; None where neither tells.
     """
-    heating, share = (result["visited"].get(f"range_use.{n}") for n in ("heating", "mass"))
+    recorded, visited = result["support"], result["visited"]
+    if recorded is not None:
+        return recorded["heating_w_m2"], recorded["mass_share"]
+    return visited.get("range_use.heating"), visited.get("range_use.mass")
+
+
+def on_support(result: Result) -> bool | None:
+    """Say whether relaxation held a run up; None where that is not told."""
+    heating, share = support_of(result)
     if heating is None or share is None:
         return None
     return bool(heating > SUPPORT_HEATING_W_M2 or share > SUPPORT_MASS)
@@ -134,7 +142,7 @@ def _table(days: Sequence[int], rows: Sequence[tuple[str, Result]]) -> list[str]
             *(_errors(r, name, "run", days) for name in SHOWN),
             _number(r["visited"].get("residual_bias.energy"), "+.2f"),
             *_balance(r),
-            _support(r["visited"]),
+            _support(r),
             *(_skill(r[where]) for where in ("offline", "visited")),
         ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
@@ -148,10 +156,10 @@ def _balance(result: Result) -> list[str]:
     ]
 
 
-def _support(visited: Result) -> str:
-    share = visited.get("range_use.mass")
+def _support(result: Result) -> str:
+    heating, share = support_of(result)
     percent = None if share is None else 100.0 * share
-    return f"{_number(visited.get('range_use.heating'), '.2g')} / {_number(percent, '.2g')}"
+    return f"{_number(heating, '.2g')} / {_number(percent, '.2g')}"
 
 
 def _skill(scored: Result) -> str:
