@@ -68,7 +68,7 @@ class Study:
     epochs: int = 4
     ranks: int = 1
     screen: Mapping[str, Any] = field(default_factory=lambda: {"free_run_columns": 4})
-    warming: tuple[str, float] | None = None
+    warming_k: float = 4.0
 
     @property
     def store(self) -> Path:
@@ -91,9 +91,7 @@ class Study:
 
     def warmed(self) -> dict[str, Any]:
         """Return the case's entries of the warmer sea."""
-        if self.warming is None:
-            raise ConfigError("no --warm ENTRY=KELVIN was given: there is no warmer sea to run")
-        return {"parameters": dict([self.warming])}
+        return {"parameters": {"sst_warming_k": self.warming_k}}
 
 
 def read(place: Path) -> Any:

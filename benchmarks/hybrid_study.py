@@ -13,8 +13,8 @@ Stages, each part of which is skipped where its result is there:
   off alone and on alone; scored offline on the test days;
 * screen: what the stability screen says of a package, recorded before it runs;
 * run: a hybrid of each package from the end of the gap on, beside the reference of the same days;
-* warm: where --warm says which entry of the host's &physics warms the sea, the best hybrid and its
-  weights without measures on a warmer sea, beside a reference on that sea;
+* warm: the best hybrid and its weights without measures on a warmer sea, beside a reference on that
+  sea;
 * table: tables, figure and catalogue.json, one line for each run;
 * concordance: limits of the screen fitted without the architecture of --left-out (limits.yaml), and
   how well the screen told who lives, every architecture left out in turn.
@@ -112,8 +112,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--screen-columns", type=int, default=4, help=text)
     text = "package of which each measure is taken off and on alone; once for each"
     parser.add_argument("--ablate", action="append", metavar="NAME", help=text)
-    text = "entry of the host's &physics and the kelvins that it warms the sea by"
-    parser.add_argument("--warm", metavar="ENTRY=KELVIN", help=text)
+    text = f"by which the sea is warmer in the stage warm ({Study.warming_k:g})"
+    parser.add_argument("--warm", type=float, default=Study.warming_k, metavar="KELVIN", help=text)
     parser.add_argument("--best", metavar="NAME", help="package of the warmer sea; default: found")
     text = f"architecture that the limits are not fitted to ({LEFT_OUT})"
     parser.add_argument("--left-out", metavar="ARCHITECTURE", default=LEFT_OUT, help=text)
@@ -133,7 +133,6 @@ def study_of(given: argparse.Namespace) -> Study:
         replay=given.replay_days,
         interval=given.interval,
     )
-    entry, _, kelvin = (given.warm or "").partition("=")
     study = Study(
         work=given.work.absolute(),
         days=days,
@@ -141,7 +140,7 @@ def study_of(given: argparse.Namespace) -> Study:
         epochs=given.epochs,
         ranks=given.ranks,
         screen={"free_run_columns": given.screen_columns},
-        warming=(entry, float(kelvin)) if given.warm else None,
+        warming_k=given.warm,
     )
     if given.smoke:
         study = replace(study, days=SMOKE_DAYS, epochs=1, screen=SMOKE_SCREEN)
@@ -180,9 +179,6 @@ class Driver:
         self._make([(make_run, (self.study, *one)) for one in self._variants()])
 
     def warm(self) -> None:
-        if self.study.warming is None:
-            print("no --warm ENTRY=KELVIN: no warmer sea", flush=True)
-            return
         best = self.best or best_of(self.study)
         member = next(m for m in self.members if m.name == best)
         make_warm_reference(self.study)
