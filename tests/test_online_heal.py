@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import netCDF4
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from climlink.cli.main import app
 from climlink.data.climsim import Pair, find_pairs
+from climlink.data.prepare import prepare
+from climlink.data.split import Split
 from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore
 from climlink.healing.config import HealConfig
@@ -23,8 +28,11 @@ from climlink.online.aquaplanet import (
     newest_restart,
     run_aquaplanet,
 )
-from climlink.packages.export import ExportSource, export_package
+from climlink.packages.export import ExportSource, export_package, export_run
 from climlink.packages.read import EmulatorPackage
+from climlink.training.checkpoint import load_checkpoint
+from climlink.training.config import TrainingConfig
+from climlink.training.run import train
 
 STEP_D = 1200.0 / 86400.0
 CASE = """
@@ -136,3 +144,79 @@ def test_labels_are_the_hybrids_states_answered_by_the_reference_physics(
     assert np.array_equal(columns["state_t"], before.astype(np.float32))
     assert np.allclose(columns["ptend_t"], (after - before) / 1200.0, rtol=0, atol=1e-18)
     assert np.array_equal(columns["cam_out_PRECC"], rain)
+
+
+@pytest.mark.long
+def test_a_round_from_end_to_end_with_faults_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = _reference(tmp_path / "spin_up", days=1, pairs={"every_steps": 8})
+    stamps = [str(p.stamp) for p in find_pairs(reference / "climsim")]
+    prepare(reference / "climsim", tmp_path / "store.zarr", split=Split(test=tuple(stamps[-2:])))
+    base = {
+        "name": "tiny",
+        "store": tmp_path / "store.zarr",
+        "output": tmp_path / "run",
+        "architecture": {"name": "mlp", "configuration": {"hidden": [16]}},
+        "optimizer": {"learning_rate": 3e-3},
+        "validation": {"source": "none"},
+        "epochs": 60,
+        "max_steps": 60,
+        "device": "cpu",
+        "threads": 1,
+    }
+    train(TrainingConfig.model_validate(base), progress=False)
+    package = export_run(
+        tmp_path / "run", tmp_path / "wrap_model.pt", without=["stratospheric_water"]
+    )
+    (tmp_path / "case.yaml").write_text(CASE, encoding="utf-8")
+    (tmp_path / "heal.yaml").write_text(
+        f"case: case.yaml\nrestart_from: {newest_restart(reference)}\ndays: 2\nrounds: 1\n"
+        "sampling: {every_steps: 9, held_out_every_days: 2}\nkept: {last_hours: 0}\n"
+        "training: {steps: 12, learning_rate: 1.0e-3}\nscore_days: [1, 2]\n"
+        "constraints: [{name: input_clip}]\noutput: heal\n",
+        encoding="utf-8",
+    )
+    command = ["online", "heal", str(package.path), "--config", str(tmp_path / "heal.yaml")]
+    folder = tmp_path / "heal"
+
+    def killed(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("label", "train", "score_offline"):
+        with monkeypatch.context() as fault:
+            fault.setattr(f"climlink.healing.rounds.{name}", killed)
+            assert CliRunner().invoke(app, [*command, "--json"]).exit_code != 0
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [(r["arm"], r["round"]) for r in found["results"]] == [
+        ("start", 0),
+        ("heal", 1),
+        ("control", 1),
+    ]
+    start, heals, control = found["results"]
+    assert start["labels"][0]["train"] > 0
+    for result in found["results"]:
+        assert result["members"][0]["days_lived"] >= 1
+        assert result["members"][0]["rmse"]["T"][0] > 0
+        assert result["offline"]["test"]["ptend_t"] is not None
+        assert result["offline"]["first_hybrid"]["ptend_t"] is not None
+    assert len({r["package_sha256"] for r in found["results"]}) == 3
+    trained = {a: load_checkpoint(folder / f"round_1/{a}/training") for a in ("heal", "control")}
+    steps = {a: t.record.progress.steps for a, t in trained.items()}
+    assert steps == {"heal": 12, "control": 12}
+    assert list(trained["heal"].record.training["stores"]) == ["hybrid_0_1"]
+    assert trained["control"].record.training["stores"] == {}
+    for path in ("round_0", "round_1/heal", "round_1/control"):
+        manifest = EmulatorPackage.read(folder / path / "wrap_model.pt").manifest
+        names = [c.name for c in manifest.constraints]
+        assert "input_clip" in names
+        assert "stratospheric_water" not in names
+    kept = {p: p.stat().st_mtime_ns for p in folder.rglob("*.pt")}
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0, again.output
+    assert "| heal 1 |" in again.stdout
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.pt")} == kept
+    assert (folder / "figures/heal.png").is_file()
+    assert "| control 1 |" in (folder / "heal.md").read_text(encoding="utf-8")

@@ -21,7 +21,9 @@ class SamplingConfig(StrictModel):
     """Which states of a hybrid are labelled."""
 
     every_steps: int = Field(
-        default=51, ge=1, description="steps between states; 51 of 20 minutes meet every time of day"
+        default=51,
+        ge=1,
+        description="steps between states; 51 of 20 minutes meet every time of day",
     )
     held_out_every_days: int = Field(
         default=5,

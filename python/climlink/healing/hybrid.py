@@ -23,7 +23,8 @@ from climlink.online.launch import Progress
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import RECORD_FILE, discard_run, read_record
 
-_COUPLING = ("mode", "variables", "feedback", "ramp", "ramp_factor", "ramp_steps", "ramp_on_steps")
+_COUPLING = ("mode", "variables", "feedback", "ramp")
+"""Entries of the emulator, or how they begin, that say what of it is applied."""
 _ENDED = ("finished", "blown_up")
 
 
@@ -44,7 +45,7 @@ class Runs:
                 "online run aquaplanet`), or name another restart of the embedded model"
             )
         given = {} if case.emulator is None else case.emulator.given()
-        partly = [n for n in given if n in _COUPLING]
+        partly = [n for c in _COUPLING for n in sorted(given) if n.startswith(c)]
         if partly:
             raise ConfigError(
                 f"case {config.case}: emulator.{partly[0]} is set; the hybrids of a healing are "

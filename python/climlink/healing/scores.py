@@ -115,9 +115,7 @@ def _r2(package: EmulatorPackage, stores: Sequence[ColumnStore], split: str) -> 
     return {name: finite_or_none(float(np.mean([t[name] for t in tables]))) for name in tables[0]}
 
 
-def _on_days(
-    numbers: xr.Dataset, name: str, pair: str, days: Sequence[int]
-) -> list[float | None]:
+def _on_days(numbers: xr.Dataset, name: str, pair: str, days: Sequence[int]) -> list[float | None]:
     """Return the error of a field at the end of chosen days; null where nothing tells it."""
     series = numbers.get(f"daily_rmse_{name}")
     if series is None or pair not in series["pair"].values:

@@ -1,5 +1,4 @@
-"""What a healing starts from: the training run of a package, and the constraints of that package.
-"""
+"""What a healing starts from: the training run of a package, and the constraints of that package."""
 
 from __future__ import annotations
 

@@ -227,7 +227,9 @@ def load_network(emulator: WrappedEmulator, run: str | Path) -> None:
         emulator.network.load_state_dict(other.emulator.network.state_dict())
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise TrainingError(f"{where} is of another network than this run: {reason:.200}") from error
+        raise TrainingError(
+            f"{where} is of another network than this run: {reason:.200}"
+        ) from error
 
 
 def _architecture(path: Path, record: CheckpointRecord) -> Architecture:
