@@ -23,9 +23,7 @@ def heal(
     ] = "aquaplanet",
     assignments: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="a key of the healing file, with its value"
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="a key of the healing file"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--output", help="folder instead of the file's")

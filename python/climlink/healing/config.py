@@ -23,7 +23,7 @@ class SamplingConfig(StrictModel):
     every_steps: int = Field(
         default=51,
         ge=1,
-        description="steps between states; 51 of 20 minutes meet every time of day",
+        description="steps between states; 51 of 20 minutes meet all times of day",
     )
     held_out_every_days: int = Field(
         default=5,
@@ -89,7 +89,11 @@ class HealConfig(StrictModel):
         description="case of the embedded model, a file or a shipped one by name: its settings, "
         "options of the emulator, and the restart that the hybrids begin from",
     )
-    restart_from: Path | None = Field(default=None, description="restart instead of the case's")
+    restart_from: Path | None = Field(
+        default=None,
+        description="restart instead of the case's; of a run folder of the embedded model, its "
+        "newest",
+    )
     days: Positive = Field(default=60.0, description="days of a hybrid run, from the restart")
     members: int = Field(
         default=1,

@@ -7,7 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from climlink.config import ConfigError
+from climlink.data.split import SPLIT_NAMES
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
 from climlink.data.store import ColumnStore
 from climlink.healing.config import HealConfig
@@ -16,6 +19,7 @@ from climlink.online.aquaplanet import (
     AquaplanetConfig,
     EmulatorConfig,
     PairsConfig,
+    newest_restart,
     run_aquaplanet,
 )
 from climlink.online.case import load_case
@@ -39,10 +43,12 @@ class Runs:
         if not isinstance(case, AquaplanetConfig):
             raise ConfigError(f"case {config.case}: a healing needs the embedded model")
         restart = config.restart_from or case.restart_from
+        if restart is not None and restart.is_dir():
+            restart = newest_restart(restart)
         if restart is None or not restart.is_file():
             raise ConfigError(
-                f"restart_from: {restart} is not there; run the reference that writes it (`climlink "
-                "online run aquaplanet`), or name another restart of the embedded model"
+                f"restart_from: {restart} is not there; run the reference that writes it, such as "
+                "`climlink online run aquaplanet`, or name another restart of the embedded model"
             )
         given = {} if case.emulator is None else case.emulator.given()
         partly = [n for c in _COUPLING for n in sorted(given) if n.startswith(c)]
@@ -71,16 +77,17 @@ class Runs:
         return self.start.plus(round(self._config.days * SECONDS_PER_DAY))
 
     def require_apart(self, store: ColumnStore) -> None:
-        """Raise ConfigError where the runs cover test times of a store: a hybrid's first states are
-        nearly the reference's of that time.
+        """Raise ConfigError where the runs cover times of a store that are held out, such as test
+        times: a hybrid's first states are nearly the reference's of that time.
         """
-        tested = [store.stamps[i] for i in store.indices("test")] if store.has_stamps else []
-        inside = [t for t in tested if self.start <= t <= self.end]
+        seen = [SPLIT_NAMES.index(name) for name in ("unused", "train")]
+        tested = np.flatnonzero(~np.isin(store.split_codes, seen)) if store.has_stamps else ()
+        inside = [store.stamps[i] for i in tested if self.start <= store.stamps[i] <= self.end]
         if inside:
             raise ConfigError(
-                f"the hybrids run from {self.start} to {self.end}, and {store.path} tests on "
-                f"{len(inside)} time(s) of these, the first {inside[0]}; begin them from another "
-                "restart (restart_from), or make them shorter (days)"
+                f"the hybrids run from {self.start} to {self.end}, and {store.path} holds "
+                f"out {len(inside)} time(s) of these for test or validation, the first {inside[0]}; "
+                "begin them from another restart (restart_from), or make them shorter (days)"
             )
 
     def reference(self, folder: Path, progress: Progress) -> Path:

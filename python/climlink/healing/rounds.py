@@ -1,5 +1,5 @@
-"""The rounds of a healing: train, export, run as a hybrid, label, score; every part is skipped where
-its result is there, and what a killed call left half done is made again.
+"""The rounds of a healing: train, export, run as a hybrid, label, score. Every part is skipped
+where its result is there; what a killed call left half done is made again.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Healing:
         """
         run = self._place(arm, number) / "training"
         if arm == HEAL and not any(one.train for labels in learned for one in labels):
-            first = [one for labels in learned for one in labels][0]
+            first = next(one for labels in learned for one in labels)
             raise TrainingError(
                 f"the hybrids left no state to learn from ({first}); they died too early for "
                 "sampling.every_steps, or outside of the bounds of kept"

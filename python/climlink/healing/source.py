@@ -1,4 +1,4 @@
-"""What a healing starts from: the training run of a package, and the constraints of that package."""
+"""What a healing starts from: the training run of a package, and the constraints of the package."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def find_source(given: Path) -> Source:
         source = _of_package(EmulatorPackage.read(given))
     if not source.statistics.is_file():
         raise TrainingError(
-            f"{source.statistics} is not there: a fine-tuned network needs the normalization of its "
-            "first training; give the folder of the training run"
+            f"{source.statistics} is not there: what trains on needs the normalization of "
+            "its first training; give the folder of the training run"
         )
     contract = load_checkpoint(source.checkpoint).contract
     if needs_lags(contract.inputs.names, contract.level_count):

@@ -91,7 +91,8 @@ class Parts:
 
 def assemble(config: TrainingConfig) -> Parts:
     """Return store, statistics and fitted emulator of a run; its network has the weights that the
-    seed gives, or those of ``initial_weights``. Raises TrainingError, ContractError or DataError where they do not fit each other.
+    seed gives, or those of ``initial_weights``. Raises TrainingError, ContractError or DataError
+    where they do not fit each other.
     """
     store = ColumnStore.open(config.store)
     contract = config.contract(store.hybrid, store.time_step_s)

@@ -100,7 +100,7 @@ def test_a_file_with_settings_over_it(tmp_path: Path, monkeypatch: pytest.Monkey
         load_heal("aquaplanet", ["round=1"])
     with pytest.raises(ConfigError, match=r"steps"):
         load_heal("aquaplanet", ["training.steps=0"])
-    with pytest.raises(ConfigError, match="none of them is within the 0.5 days"):
+    with pytest.raises(ConfigError, match=r"none of them is within the 0\.5 days"):
         load_heal("aquaplanet", ["days=0.5"])
 
 
@@ -114,17 +114,22 @@ def test_runs_begin_at_a_restart_and_end_before_what_is_tested(
     restart = tmp_path / f"case.r.{tested.plus(-3600)}.nc"
     restart.touch()
     assert stamp_of(restart) == tested.plus(-3600)
-    with pytest.raises(ConfigError, match=f"tests on 1 time.*{tested}.*another restart"):
+    with pytest.raises(ConfigError, match=f"holds out 1 time.*{tested}.*another restart"):
         Runs(_config(tmp_path, restart_from=restart)).require_apart(synthetic_store)
     with pytest.raises(ConfigError, match=r"gone\.nc is not there"):
         Runs(_config(tmp_path, restart_from=tmp_path / "gone.nc"))
+    (tmp_path / "run/restart").mkdir(parents=True)
+    for stamp in ("0001-03-01-00000", "0001-12-01-00000"):
+        (tmp_path / f"run/restart/x.r.{stamp}.nc").touch()
+    newest = Runs(_config(tmp_path, restart_from=tmp_path / "run"))
+    assert str(newest.start) == "0001-12-01-00000"
     partial = tmp_path / "partial.yaml"
     partial.write_text(
         "host: aquaplanet\ndays: 1\noutput: x\nemulator: {package: p.pt, mode: partial, "
         "variables: [ptend_t]}\n",
         encoding="utf-8",
     )
-    with pytest.raises(ConfigError, match="emulator.mode is set"):
+    with pytest.raises(ConfigError, match=r"emulator\.mode is set"):
         Runs(_config(tmp_path, case=str(partial)))
 
 
@@ -353,7 +358,7 @@ def test_a_killed_healing_goes_on_and_repeats_nothing(
         assert first[-1] == "killed"
         assert [*first[:-1], *second] == whole
     assert call(tmp_path / "whole", 0) == []
-    with pytest.raises(ConfigError, match="holds another healing: days was 3.0, now 4.0"):
+    with pytest.raises(ConfigError, match=r"holds another healing: days was 3\.0, now 4\.0"):
         call(tmp_path / "whole", 0, days=4)
 
 
