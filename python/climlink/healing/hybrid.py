@@ -82,11 +82,11 @@ class Runs:
         """
         seen = [SPLIT_NAMES.index(name) for name in ("unused", "train")]
         tested = np.flatnonzero(~np.isin(store.split_codes, seen)) if store.has_stamps else ()
-        inside = [store.stamps[i] for i in tested if self.start <= store.stamps[i] <= self.end]
+        inside = [store.stamps[i] for i in tested if self.start < store.stamps[i] <= self.end]
         if inside:
             raise ConfigError(
                 f"the hybrids run from {self.start} to {self.end}, and {store.path} holds "
-                f"out {len(inside)} time(s) of these for test or validation, the first {inside[0]}; "
+                f"out {len(inside)} time(s) of these for test or validation, such as {inside[0]}; "
                 "begin them from another restart (restart_from), or make them shorter (days)"
             )
 

@@ -63,17 +63,20 @@ def heal(given: Path, config: HealConfig, report: Reporter, *, progress: bool = 
     runs.require_apart(original)
     folder = make_folder(config.output)
     with run_log(folder):
-        _require_same(folder, _plan(config, source))
+        _require_same(folder, _plan(config, source, runs))
         work = Healing(config, source, runs, original, folder, report, progress)
         return work.heal(f"climlink online heal {given}")
 
 
-def _plan(config: HealConfig, source: Source) -> dict[str, Any]:
+def _plan(config: HealConfig, source: Source, runs: Runs) -> dict[str, Any]:
     """Return what a call that goes on must share with the one that began."""
     settings = config.model_dump(mode="json", exclude=set(FREE_ON_RESUME))
-    checkpoint = str(source.checkpoint.resolve())
-    constraints = [e.model_dump(mode="json") for e in source.constraints]
-    return {"settings": settings, "checkpoint": checkpoint, "constraints": constraints}
+    return {
+        **settings,
+        "begins": str(runs.start),
+        "checkpoint": str(source.checkpoint.resolve()),
+        "constraints of the package": [e.model_dump(mode="json") for e in source.constraints],
+    }
 
 
 def _require_same(folder: Path, plan: dict[str, Any]) -> None:
@@ -83,10 +86,9 @@ def _require_same(folder: Path, plan: dict[str, Any]) -> None:
         write_json(plan, path)
         return
     begun = read_json(path)
-    old, new = ({**p["settings"], **p, "settings": None} for p in (begun, plan))
-    changed = [k for k in new if old.get(k) != new[k]]
+    changed = [k for k in plan if begun.get(k) != plan[k]]
     if changed:
-        told = ", ".join(f"{k} was {old.get(k)!r:.80}, now {new[k]!r:.80}" for k in changed)
+        told = ", ".join(f"{k} was {begun.get(k)!r:.80}, now {plan[k]!r:.80}" for k in changed)
         raise ConfigError(
             f"{folder} holds another healing: {told}; give the same again to go on with it, or "
             "another output"

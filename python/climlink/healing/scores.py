@@ -120,7 +120,8 @@ def _on_days(numbers: xr.Dataset, name: str, pair: str, days: Sequence[int]) -> 
     series = numbers.get(f"daily_rmse_{name}")
     if series is None or pair not in series["pair"].values:
         return [None] * len(days)
-    at = series.sel(pair=pair).reindex(daily_day=[float(d) for d in days], method=None)
+    wanted = [float(d) for d in days]
+    at = series.sel(pair=pair).reindex(daily_day=wanted, method="nearest", tolerance=1e-3)
     return [finite_or_none(SCALES[name] * float(v)) for v in at.values]
 
 

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import netCDF4
+import numpy as np
 import pytest
+import xarray as xr
 
 from climlink.config import ConfigError
 from climlink.data.climsim import find_pairs
@@ -21,7 +24,7 @@ from climlink.data.files import FileError
 from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import write_dataset
-from climlink.healing import rounds
+from climlink.healing import rounds, scores
 from climlink.healing.config import HealConfig, load_heal
 from climlink.healing.hybrid import Runs, stamp_of
 from climlink.healing.labels import Labels, label
@@ -250,6 +253,41 @@ def test_the_dead_are_worse_than_every_living_run(tmp_path: Path) -> None:
     assert report.numbers["days_lived"].shape == (3, 3)
 
 
+def test_a_run_is_scored_on_the_days_that_it_lived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, day = ["run", "climatology"], [1.0, 2.0, 3.0]
+    errors = np.array([[1.0, 2.0, np.nan], [2.5, 2.5, np.nan]])
+    energy = np.array([[2e9, 2e9 - 86400.0 * 4, np.nan], [2e9, 2e9, 2e9]])
+    numbers = xr.Dataset(
+        {
+            "daily_rmse_T": (("pair", "daily_day"), errors),
+            "daily_rmse_Q": (("pair", "daily_day"), 1e-3 * errors),
+            "global_energy": (("member", "global_day"), energy),
+        },
+        coords={
+            "pair": pairs,
+            "daily_day": day,
+            "member": ["run", "reference"],
+            "global_day": day,
+        },
+    )
+    summary = SimpleNamespace(
+        days=2.0, survived=False, ended="400 K", metrics={"skilful_days.T": 2.0}
+    )
+    monkeypatch.setattr(
+        scores, "evaluate_online", lambda *a, **k: SimpleNamespace(numbers=numbers, summary=summary)
+    )
+    file = tmp_path / "online.json"
+    found = scores.score_member(tmp_path, tmp_path, [1, 2, 3, 5], file, lambda *_: None)
+    assert found.rmse == {"T": [1.0, 2.0, None, None], "Q": [1.0, 2.0, None, None]}
+    assert found.climatology["T"] == [2.5, 2.5, None, None]
+    assert found.energy_drift_w_m2 == pytest.approx(-2.0)  # -4 W/m2 of one day over two
+    assert found.skilful_days == {"T": 2.0, "Q": None}
+    monkeypatch.setattr(scores, "evaluate_online", None)
+    assert scores.score_member(tmp_path, tmp_path, [1], file, lambda *_: None) == found
+
+
 class _Model:
     """In place of everything that takes long: writes what it would leave, and may be killed."""
 
@@ -360,6 +398,8 @@ def test_a_killed_healing_goes_on_and_repeats_nothing(
     assert call(tmp_path / "whole", 0) == []
     with pytest.raises(ConfigError, match=r"holds another healing: days was 3\.0, now 4\.0"):
         call(tmp_path / "whole", 0, days=4)
+    with pytest.raises(ConfigError, match=r"constraints was \[\], now .*input_clip"):
+        call(tmp_path / "whole", 0, constraints=[{"name": "input_clip"}])
 
 
 def test_a_package_without_its_training_run_is_refused(
