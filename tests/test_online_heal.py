@@ -22,6 +22,7 @@ from climlink.data.store import ColumnStore
 from climlink.healing.config import HealConfig
 from climlink.healing.hybrid import Runs, run_hybrid
 from climlink.healing.labels import label
+from climlink.healing.source import find_source
 from climlink.online.aquaplanet import (
     AquaplanetConfig,
     EmulatorConfig,
@@ -32,6 +33,7 @@ from climlink.packages.export import ExportSource, export_package, export_run
 from climlink.packages.read import EmulatorPackage
 from climlink.training.checkpoint import load_checkpoint
 from climlink.training.config import TrainingConfig
+from climlink.training.errors import TrainingError
 from climlink.training.run import train
 
 STEP_D = 1200.0 / 86400.0
@@ -219,3 +221,13 @@ def test_a_round_from_end_to_end_with_faults_on_the_way(
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.pt")} == kept
     assert (folder / "figures/heal.png").is_file()
     assert "| control 1 |" in (folder / "heal.md").read_text(encoding="utf-8")
+
+    healed = find_source(folder / "round_1/heal/wrap_model.pt")
+    assert healed.checkpoint == folder / "round_1/heal/training/checkpoints/last.ckpt"
+    own = tmp_path / "run/checkpoints/last.ckpt"
+    own.write_bytes(healed.checkpoint.read_bytes())
+    with pytest.raises(TrainingError, match="other weights than those in"):
+        find_source(package.path)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    with pytest.raises(TrainingError, match=r"its training run is not at .*run, seen from"):
+        find_source(package.path)

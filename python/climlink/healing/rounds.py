@@ -4,7 +4,7 @@ where its result is there; what a killed call left half done is made again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,7 +213,7 @@ def fine_tuning(
     """
     names = source.training.stage_names
     base = source.training.stage(len(names) - 1)
-    stores, weights = _shares(learned, config.mix.older_rounds)
+    stores, weights = _shares(learned, config.mix.older_rounds, base.stores)
     mix = dict(base.mix)
     if weights:
         own = base.mix or {MAIN: 1.0}
@@ -241,10 +241,11 @@ def fine_tuning(
 
 
 def _shares(
-    learned: Sequence[Sequence[Labels]], older: float
+    learned: Sequence[Sequence[Labels]], older: float, taken: Container[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
     """Return the stores of labels by name, and what share of the hybrids' columns each has: a round
-    counts ``older`` times the one after it, its members by their states.
+    counts ``older`` times the one after it, its members by their states. ``taken`` are names of
+    stores that the run has already, of an earlier healing.
     """
     stores, weights = {}, {}
     for number, labels in enumerate(learned):
@@ -252,6 +253,8 @@ def _shares(
         for member, one in enumerate(labels, 1):
             if one.train:
                 name = f"hybrid_{number}_{member}"
+                while name in taken:
+                    name += "_again"
                 stores[name] = {"store": one.store}
                 weights[name] = older ** (len(learned) - 1 - number) * one.train / states
     total = sum(weights.values())

@@ -12,9 +12,9 @@ from climlink.data.lags import needs_lags
 from climlink.packages.export import export_run
 from climlink.packages.read import EmulatorPackage
 from climlink.training.checkpoint import (
+    CHECKPOINT_FOLDER,
     STATISTICS_FILE,
     TrainedEmulator,
-    find_checkpoint,
     load_checkpoint,
 )
 from climlink.training.config import TrainingConfig
@@ -97,29 +97,29 @@ def _of_package(package: EmulatorPackage) -> Source:
     remedy = "give the folder of its training run instead of the package"
     if run is None:
         raise TrainingError(f"{package.path} does not say which run trained it: {remedy}")
-    try:
-        checkpoint = find_checkpoint(run)
-        trained = load_checkpoint(checkpoint) if checkpoint.is_file() else None
-    except TrainingError as error:
-        raise TrainingError(f"{package.path}: its training run: {error}; {remedy}") from error
-    if trained is None:
-        where = f"its training run is not at {run}, seen from {Path.cwd()}"
+    # The best first, then the last: a package may be of either.
+    checkpoints = sorted((Path(run) / CHECKPOINT_FOLDER).glob("*.ckpt"))
+    if not checkpoints:
         raise TrainingError(
-            f"{package.path}: {where}: go on where it was trained, or {remedy}; a package alone "
-            "has neither its data nor its statistics"
+            f"{package.path}: its training run is not at {run}, seen from {Path.cwd()}: go where it "
+            f"was trained, or {remedy}; a package alone has neither its data nor its statistics"
         )
-    if not _same_network(package, trained):
-        raise TrainingError(
-            f"{package.path} was exported from other weights than {trained.path} has: export that "
-            f"run again, or {remedy}"
-        )
-    source = _of_run(Path(run), trained)
-    return replace(source, constraints=tuple(package.manifest.constraints))
+    for path in checkpoints:
+        trained = load_checkpoint(path)
+        if _same_network(package, trained):
+            source = _of_run(Path(run), trained)
+            return replace(source, constraints=tuple(package.manifest.constraints))
+    raise TrainingError(
+        f"{package.path} was exported from other weights than those in {run}: export that run "
+        f"again, or {remedy}"
+    )
 
 
 def _same_network(package: EmulatorPackage, trained: TrainedEmulator) -> bool:
     """Tell whether a package's network has the weights of a checkpoint."""
-    theirs = package.load().state_dict()
-    ours = trained.emulator.state_dict()
+    theirs, ours = package.load().state_dict(), trained.emulator.state_dict()
     names = [n for n in ours if n.startswith(_NETWORK)]
-    return all(n in theirs and torch.equal(ours[n], theirs[n].cpu()) for n in names)
+    return all(
+        n in theirs and theirs[n].shape == ours[n].shape and torch.equal(ours[n], theirs[n].cpu())
+        for n in names
+    )

@@ -220,6 +220,19 @@ def test_both_trainings_of_a_round_cost_the_same(tmp_path: Path) -> None:
     assert (heals.initial_weights, heals.statistics) == (last, source.statistics)
 
 
+def test_a_healed_network_is_healed_again_with_the_states_of_both(tmp_path: Path) -> None:
+    first = fine_tuning(
+        _source(tmp_path), _config(tmp_path), 1, tmp_path / "x", [[_labels(tmp_path / "a")]]
+    )
+    source = replace(_source(tmp_path), training=first)
+    again = fine_tuning(source, _config(tmp_path), 1, tmp_path / "x", [[_labels(tmp_path / "b")]])
+    assert {n: s.store.name for n, s in again.stores.items()} == {
+        "hybrid_0_1": "a",
+        "hybrid_0_1_again": "b",
+    }
+    assert again.mix == pytest.approx({"main": 2.25, "hybrid_0_1": 0.75, "hybrid_0_1_again": 1.0})
+
+
 def test_the_last_stage_is_what_goes_on(tmp_path: Path) -> None:
     source = _source(
         tmp_path,
