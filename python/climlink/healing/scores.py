@@ -62,7 +62,7 @@ def score_member(
     """Return the score of a hybrid run, kept in ``file``."""
     if file.is_file():
         return parse_config(file.read_text(encoding="utf-8"), MemberScore, str(file))
-    found = evaluate_online(run, reference, progress=lambda done, total: progress(done, total, ""))
+    found = evaluate_online(run, reference, progress=progress)
     numbers, summary = found.numbers, found.summary
     score = MemberScore(
         days_lived=summary.days,

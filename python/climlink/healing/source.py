@@ -101,14 +101,14 @@ def _of_package(package: EmulatorPackage) -> Source:
     checkpoints = sorted((Path(run) / CHECKPOINT_FOLDER).glob("*.ckpt"))
     if not checkpoints:
         raise TrainingError(
-            f"{package.path}: its training run is not at {run}, seen from {Path.cwd()}: go where it "
-            f"was trained, or {remedy}; a package alone has neither its data nor its statistics"
+            f"{package.path}: its training run is not at {run}, seen from {Path.cwd()}: go where "
+            f"it was trained, or {remedy}; a package alone has neither its data nor its statistics"
         )
     for path in checkpoints:
         trained = load_checkpoint(path)
         if _same_network(package, trained):
             source = _of_run(Path(run), trained)
-            return replace(source, constraints=tuple(package.manifest.constraints))
+            return replace(source, constraints=tuple(package.manifest.constraints or ()))
     raise TrainingError(
         f"{package.path} was exported from other weights than those in {run}: export that run "
         f"again, or {remedy}"
