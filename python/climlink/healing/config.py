@@ -104,10 +104,14 @@ class HealConfig(StrictModel):
         default=0.1, description="amplitude of the random perturbation of further members, K"
     )
     rounds: int = Field(default=3, ge=1, description="trainings, each followed by hybrid runs")
-    sampling: SamplingConfig = SamplingConfig()
-    kept: KeptConfig = KeptConfig()
-    mix: MixConfig = MixConfig()
-    training: FineTuningConfig = FineTuningConfig()
+    sampling: SamplingConfig = Field(
+        default=SamplingConfig(), description="which states of a hybrid are labelled"
+    )
+    kept: KeptConfig = Field(default=KeptConfig(), description="which of them are learned from")
+    mix: MixConfig = Field(default=MixConfig(), description="what an epoch is made of")
+    training: FineTuningConfig = Field(
+        default=FineTuningConfig(), description="the training of a round, of both arms"
+    )
     constraints: list[ConstraintEntry] = Field(
         default_factory=list,
         description="constraints that every package of the healing gets besides, or instead of its "

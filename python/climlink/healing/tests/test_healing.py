@@ -25,7 +25,14 @@ from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore
 from climlink.data.synthetic import write_dataset
 from climlink.healing import rounds, scores
-from climlink.healing.config import HealConfig, load_heal
+from climlink.healing.config import (
+    FineTuningConfig,
+    HealConfig,
+    KeptConfig,
+    MixConfig,
+    SamplingConfig,
+    load_heal,
+)
 from climlink.healing.hybrid import Runs, stamp_of
 from climlink.healing.labels import Labels, label
 from climlink.healing.report import Healed, RoundResult, heal_report, markdown
@@ -105,6 +112,12 @@ def test_a_file_with_settings_over_it(tmp_path: Path, monkeypatch: pytest.Monkey
         load_heal("aquaplanet", ["training.steps=0"])
     with pytest.raises(ConfigError, match=r"none of them is within the 0\.5 days"):
         load_heal("aquaplanet", ["days=0.5"])
+
+
+def test_every_key_says_what_it_is_for() -> None:
+    parts = (SamplingConfig, KeptConfig, MixConfig, FineTuningConfig, HealConfig)
+    fields = [(m.__name__, n, f) for m in parts for n, f in m.model_fields.items()]
+    assert [(m, n) for m, n, f in fields if not f.description] == []
 
 
 def test_runs_begin_at_a_restart_and_end_before_what_is_tested(
