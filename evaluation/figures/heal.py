@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from climlink.evaluation.figures.style import WIDTH_IN
 
@@ -61,7 +60,7 @@ def heal_figure(
     skill.plot([], [], "-", color="0.3", label="test times")
     skill.plot([], [], "--", color="0.3", label="first hybrids")
     skill.set(xlabel="round", ylabel="offline R², heating")
-    skill.xaxis.set_major_locator(MaxNLocator(integer=True))
+    skill.set_xticks(sorted({number for curve in curves for number in curve.rounds}))
     lived.legend(frameon=False)
     skill.legend(frameon=False)
     for axes in (lived, *errors, skill):

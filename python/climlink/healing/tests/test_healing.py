@@ -416,11 +416,12 @@ def test_a_killed_healing_goes_on_and_repeats_nothing(
     ]
     control = tmp_path / "whole/heal/round_2/control/training/trained"
     assert control.read_text(encoding="utf-8").split() == ["control"]
-    for calls in (2, 13):
-        folder = tmp_path / f"killed_{calls}"
-        first, second = call(folder, calls), call(folder, 0)
-        assert first[-1] == "killed"
-        assert [*first[:-1], *second] == whole
+    for place in ("heal/round_0/labels_2.zarr", "heal/round_1/control/training"):
+        part = whole.index(place.removeprefix("heal/"))
+        folder = tmp_path / f"killed_{part}"
+        first, second = call(folder, part + 1), call(folder, 0)
+        assert first == [*whole[:part], "killed"]
+        assert second == whole[part:]
     assert call(tmp_path / "whole", 0) == []
     with pytest.raises(ConfigError, match=r"holds another healing: days was 3\.0, now 4\.0"):
         call(tmp_path / "whole", 0, days=4)
