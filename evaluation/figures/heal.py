@@ -56,6 +56,7 @@ def heal_figure(
             axes.axhline(level, color="0.4", linewidth=1.0, linestyle="--", label="climatology")
             axes.legend(frameon=False)
         axes.set_ylabel(f"{title}\nday {day}")
+        axes.margins(y=0.25)  # room for the crosses of the dead
         axes.set_ylim(bottom=0.0)
     skill.plot([], [], "-", color="0.3", label="test times")
     skill.plot([], [], "--", color="0.3", label="first hybrids")
