@@ -11,6 +11,7 @@ _WORDS = {
     "cases": "case",
     "comparisons": "comparison",
     "ensembles": "ensemble",
+    "heal": "healing",
     "machines": "machine",
     "recipes": "recipe",
     "splits": "split",

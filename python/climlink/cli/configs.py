@@ -37,8 +37,8 @@ def configs(
         ),
     ] = False,
 ) -> None:
-    """List the shipped training files, recipes, ensembles, cases, splits, machines and comparisons,
-    and the architectures; commands take them by name.
+    """List the shipped training files, recipes, ensembles, cases, splits, machines, comparisons and
+    healings, and the architectures; commands take them by name.
 
     Paths inside a shipped file are relative to where the command runs; inside a file of your own,
     to that file (training files: always to where the command runs).

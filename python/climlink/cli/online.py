@@ -1,4 +1,4 @@
-"""climlink online run, resume, settings: a case in a host model."""
+"""climlink online run, resume, heal, settings: a case in a host model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from climlink.cli.console import errors, output, print_json, progress_bar
+from climlink.cli.heal import heal
 from climlink.data.files import refusals
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Run a package inside a host model.", no_args_is_help=True)
     group.command("run")(run)
     group.command("resume")(resume)
+    group.command("heal")(heal)
     group.command("settings")(settings)
     group.callback()(_group)
     app.add_typer(group, name="online")

@@ -16,7 +16,7 @@ from climlink.data.store import ColumnStore
 from climlink.packages.scripting import scripted
 from climlink.training.augment import Augmentation
 from climlink.training.auxiliary import require_auxiliary, with_auxiliary
-from climlink.training.checkpoint import CheckpointRecord, Progress
+from climlink.training.checkpoint import CheckpointRecord, Progress, load_network
 from climlink.training.closure import require_closed_columns
 from climlink.training.column_data import ColumnData, StageData
 from climlink.training.config import TrainingConfig
@@ -91,7 +91,8 @@ class Parts:
 
 def assemble(config: TrainingConfig) -> Parts:
     """Return store, statistics and fitted emulator of a run; its network has the weights that the
-    seed gives. Raises TrainingError, ContractError or DataError where they do not fit each other.
+    seed gives, or those of ``initial_weights``. Raises TrainingError, ContractError or DataError
+    where they do not fit each other.
     """
     store = ColumnStore.open(config.store)
     contract = config.contract(store.hybrid, store.time_step_s)
@@ -105,6 +106,8 @@ def assemble(config: TrainingConfig) -> Parts:
         scripted(emulator)  # now, not at export, after hours of training
     statistics = _statistics(config, store, emulator)
     emulator.fit(statistics)
+    if config.initial_weights is not None:
+        load_network(emulator, config.initial_weights)
     configs = [config.stage(n) for n in range(len(config.stage_names))]
     host = _host_outputs(configs, contract, statistics)
     stages = list(_stages(config, configs, Encoder(store, emulator, host)))

@@ -206,6 +206,32 @@ def load_weights(emulator: WrappedEmulator, checkpoint: Mapping[str, Any], path:
         ) from error
 
 
+def load_network(emulator: WrappedEmulator, run: str | Path) -> None:
+    """Give the network of a fitted emulator the weights of another run (folder or checkpoint).
+
+    TrainingError where the other one has another network, other network inputs or outputs, or
+    another normalization: its weights would mean something else.
+    """
+    other = load_checkpoint(run)
+    where = f"initial_weights: {other.path}"
+    for what in ("network_inputs", "network_outputs"):
+        theirs, ours = (getattr(c, what) for c in (other.contract, emulator.contract))
+        if theirs != ours:
+            raise TrainingError(f"{where} has other {what} than this run: give it the same sets")
+    if other.emulator.normalization.digest() != emulator.normalization.digest():
+        raise TrainingError(
+            f"{where} was trained with another normalization: set statistics to its "
+            f"{STATISTICS_FILE}, and normalization and store to what it had"
+        )
+    try:
+        emulator.network.load_state_dict(other.emulator.network.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise TrainingError(
+            f"{where} is of another network than this run: {reason:.200}"
+        ) from error
+
+
 def _architecture(path: Path, record: CheckpointRecord) -> Architecture:
     """Return the architecture of a checkpoint, from where the run had it; TrainingError if it is
     no longer there.

@@ -93,6 +93,11 @@ class TrainingConfig(StageSettings):
         default_factory=list,
         description="trainings in a row, each with its own keys; none: one, with the run's keys",
     )
+    initial_weights: Path | None = Field(
+        default=None,
+        description="run folder or checkpoint whose network the run begins with, of the same "
+        "architecture, sets and statistics (fine-tuning); null: weights of the seed",
+    )
     seed: int = Field(
         default=7, ge=0, description="of the initial weights and of the order of columns"
     )
