@@ -48,20 +48,27 @@ class TorchScriptBackend final : public Backend {
 
   void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y,
                std::int64_t n_output) override {
-    compute([this](at::Tensor input) { return module_.forward({std::move(input)}); }, "the graph",
-            x, n_row, n_input, y, n_output);
+    compute([this](at::Tensor input) { return module_.forward({std::move(input)}); },
+            {"the graph", "the manifest says", n_output}, x, n_row, n_input, y);
   }
 
   void range_use(const float* x, std::int64_t n_row, std::int64_t n_input, double* use) override {
     compute([this](at::Tensor input) { return (*range_use_)({std::move(input)}); },
-            "range_use of the graph", x, n_row, n_input, use, range_use_width);
+            {"range_use of the graph", "expected", range_use_width}, x, n_row, n_input, use);
   }
 
  private:
-  // y [n_row, n_output] of type Value = call(x); what names the call in messages.
+  // What a call must give, and the words for it in messages.
+  struct Answer {
+    const char* what;
+    const char* wanted;
+    std::int64_t width;
+  };
+
+  // y [n_row, answer.width] of type Value = call(x).
   template <class Value, class Call>
-  void compute(const Call& call, const char* what, const float* x, std::int64_t n_row,
-               std::int64_t n_input, Value* y, std::int64_t n_output) {
+  void compute(const Call& call, const Answer& answer, const float* x, std::int64_t n_row,
+               std::int64_t n_input, Value* y) {
     const c10::InferenceMode inference;
     const ThreadScope threads(threads_);
     const Float32Scope precision(device_.is_cuda());
@@ -70,10 +77,10 @@ class TorchScriptBackend final : public Backend {
       // be caught by the golden replay.
       const auto input =
           at::from_blob(const_cast<float*>(x), {n_row, n_input}, at::kFloat).to(device_);
-      const at::Tensor output = checked<Value>(call(input), what, n_row, n_output);
+      const at::Tensor output = checked<Value>(call(input), answer, n_row);
       const at::Tensor rows = output.to(at::kCPU).contiguous();
       std::memcpy(y, rows.const_data_ptr<Value>(),
-                  static_cast<std::size_t>(n_row * n_output) * sizeof(Value));
+                  static_cast<std::size_t>(n_row * answer.width) * sizeof(Value));
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
@@ -91,25 +98,25 @@ class TorchScriptBackend final : public Backend {
   }
 
   template <class Value>
-  static at::Tensor checked(const c10::IValue& result, const char* what, std::int64_t n_row,
-                            std::int64_t n_output) {
+  static at::Tensor checked(const c10::IValue& result, const Answer& answer, std::int64_t n_row) {
     constexpr at::ScalarType type = c10::CppTypeToScalarType<Value>::value;
     if (!result.isTensor()) {
-      fail(CLIMLINK_ERROR_GRAPH, what, " returns a ", result.tagKind(), "; expected one ",
-           c10::toString(type), " tensor [", n_row, ", ", n_output, "]");
+      fail(CLIMLINK_ERROR_GRAPH, answer.what, " returns a ", result.tagKind(), "; expected one ",
+           c10::toString(type), " tensor [", n_row, ", ", answer.width, "]");
     }
     const at::Tensor& t = result.toTensor();
-    if (t.scalar_type() != type || t.dim() != 2 || t.size(0) != n_row || t.size(1) != n_output) {
-      fail(CLIMLINK_ERROR_GRAPH, what, " returns ", shape_of(t), "; the manifest says ",
-           c10::toString(type), " [", n_row, ", ", n_output, "]");
+    if (t.scalar_type() != type || t.dim() != 2 || t.size(0) != n_row ||
+        t.size(1) != answer.width) {
+      fail(CLIMLINK_ERROR_GRAPH, answer.what, " returns ", shape_of(t), "; ", answer.wanted, " ",
+           c10::toString(type), " [", n_row, ", ", answer.width, "]");
     }
     return t;
   }
 
   std::shared_ptr<torch::jit::CompilationUnit> functions_;  // see frozen
   torch::jit::Module module_;
-  // Of the module before freezing, which would change forward's graph had it to keep a second
-  // method; the weights are the same tensors in both.
+  // Of the module before freezing, which keeps forward alone and is left to do so: forward's bits
+  // do not depend on whether this is kept. The weights are the same tensors in both.
   std::optional<torch::jit::Method> range_use_;
   c10::Device device_;
   int threads_;
