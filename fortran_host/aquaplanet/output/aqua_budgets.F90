@@ -161,9 +161,9 @@ contains
     class(budget_layout), intent(in) :: self
     character(len=:), allocatable :: text
 
-    text = 'toa_net'
-    if (self%has_emulator) text = 'toa_net_inferred'
-    text = 'step,day,energy_J_m2,' // text // '_W_m2,surface_net_W_m2,energy_fixer_W_m2,' // &
+    text = 'toa_net_W_m2'
+    if (self%has_emulator) text = 'toa_net_inferred_W_m2'
+    text = 'step,day,energy_J_m2,' // text // ',surface_net_W_m2,energy_fixer_W_m2,' // &
            'emulated_energy_residual_W_m2,water_kg_m2,precipitation_mm_day,evaporation_mm_day,' // &
            'transport_water_mm_day,emulated_water_residual_mm_day,limiter_water_mm_day,' // &
            'limited_cells,angular_momentum_kg_s,surface_torque_N_m,emulated_torque_N_m,' // &
