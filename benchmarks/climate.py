@@ -38,7 +38,8 @@ def budget_lines(run: Path, from_day: float) -> list[str]:
     seconds = (table["day"][-1] - table["day"][0]) * 86400.0
     change = (table["energy_J_m2"][-1] - table["energy_J_m2"][0]) / seconds
     later = table[1:]
-    net = (later["toa_net_W_m2"] - later["surface_net_W_m2"]).mean()
+    top = "toa_net_W_m2" if "toa_net_W_m2" in table.dtype.names else "toa_net_inferred_W_m2"
+    net = (later[top] - later["surface_net_W_m2"]).mean()
     fixer = table["energy_fixer_W_m2"].mean()
     rain, evaporation = table["precipitation_mm_day"].mean(), table["evaporation_mm_day"].mean()
     return [

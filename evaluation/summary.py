@@ -15,6 +15,7 @@ from climlink.config import StrictModel
 from climlink.data.files import replacing
 from climlink.evaluation.errors import EvaluationError
 from climlink.packages.read import EmulatorPackage
+from climlink.support import Support
 
 SUMMARY_FILE = "summary.json"
 
@@ -123,10 +124,20 @@ class OnlineSummary(StrictModel):
     )
     days: float = Field(description="length that it has, in days from its first to its last record")
     ended: str | None = Field(description="why it ended early, in words")
+    support: Support | None = Field(
+        default=None,
+        description="how much the range policy of its package held it, by the run's own record; "
+        "null where that says nothing",
+    )
     compared_days: float = Field(description="days that run and reference both have")
     years_per_day: float | None = Field(description="simulated years per day of wall-clock time")
     metrics: Metrics
     excluded: list[str] = Field(description="what was left out, and why")
+
+    @property
+    def lived_on_support(self) -> bool:
+        """Whether it reached its end, but held by the range policy of its package."""
+        return self.survived and self.support is not None and self.support.on_support
 
 
 def finite_or_none(value: float) -> float | None:

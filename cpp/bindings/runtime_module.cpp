@@ -86,7 +86,10 @@ class Emulator {
   Emulator(const Emulator&) = delete;
   Emulator& operator=(const Emulator&) = delete;
 
-  void begin(int64_t n_column) { check(climlink_begin(handle_, n_column)); }
+  void begin(int64_t n_column) {
+    check(climlink_begin(handle_, n_column));
+    n_column_ = n_column;
+  }
   void set(const std::string& name, const py::array& values, int64_t first_column) {
     const climlink_array view = view_of(name, values, false);
     check(climlink_set(handle_, name.c_str(), &view, first_column));
@@ -97,6 +100,18 @@ class Emulator {
   void get(const std::string& name, const py::array& values, int64_t first_column) const {
     const climlink_array view = view_of(name, values, true);
     check(climlink_get(handle_, name.c_str(), &view, first_column));
+  }
+
+  // [n_column, 3]; each of the three lies by itself, as the C interface gives them.
+  py::array_t<double> range_use() {
+    py::array_t<double, py::array::f_style> use(
+        {static_cast<py::ssize_t>(n_column_), py::ssize_t{3}});
+    double* first = use.mutable_data();
+    check(without_gil([&] {
+      return climlink_range_use(handle_, n_column_, first, first + n_column_,
+                                first + 2 * n_column_);
+    }));
+    return use;
   }
 
   FloatRows run_packed(const py::array& x) {
@@ -142,6 +157,7 @@ class Emulator {
     return names;
   }
   std::string host_postprocessing() const { return text(climlink_host_postprocessing); }
+  bool has_range_policy() const { return number<int32_t>(climlink_has_range_policy) != 0; }
   double golden_difference() const { return number<double>(climlink_golden_difference); }
   double time_step_s() const { return number<double>(climlink_time_step); }
   int32_t level_count() const { return number<int32_t>(climlink_level_count); }
@@ -216,6 +232,7 @@ class Emulator {
   }
 
   climlink_emulator* handle_ = nullptr;
+  int64_t n_column_ = 0;  // of the step
 };
 
 // The path as the file system has it, whatever its encoding.
@@ -318,6 +335,10 @@ void define_emulator(py::module_& m) {
       .def("get", &Emulator::get, py::arg("name"), py::arg("values").noconvert(),
            py::arg("first_column") = 0,
            "Copy samples of one output variable into values, a writeable array like those of set.")
+      .def("range_use", &Emulator::range_use,
+           "Return how much the range policy holds each sample of the step, float64 [sample, 3]: "
+           "values that the network sees clipped, heating by relaxation in W/m2, share of the mass "
+           "relaxed. Needs every input set; runs no network.")
       .def("run_packed", &Emulator::run_packed, py::arg("x").noconvert(),
            "Return y [n_column, n_output] for packed rows x [n_column, n_input]; x must be "
            "C-contiguous float32.")
@@ -343,6 +364,9 @@ void define_emulator(py::module_& m) {
                              "Device in use, such as \"cpu\" or \"cuda:1\".")
       .def_property_readonly("constraints_off", &Emulator::constraints_off,
                              "Constraints of the manifest that are switched off, in its order.")
+      .def_property_readonly("has_range_policy", &Emulator::has_range_policy,
+                             "Whether input_clip or range_relaxation is in the package and not "
+                             "switched off.")
       .def_property_readonly("golden_difference", &Emulator::golden_difference,
                              "Largest difference of the golden replay at open.")
       .def_property_readonly("level_count", &Emulator::level_count,

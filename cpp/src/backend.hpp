@@ -25,7 +25,15 @@ class Backend {
   // library fails.
   virtual void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y,
                        std::int64_t n_output) = 0;
+
+  // use [n_row, range_use_width] = the graph's method range_use of x, without the network. Loaded
+  // with range_policy only. Throws as forward does.
+  virtual void range_use(const float* x, std::int64_t n_row, std::int64_t n_input, double* use) = 0;
 };
+
+// Per column: values clipped, heating by relaxation in W/m2, share of the mass relaxed (docs of
+// WrappedEmulator.range_use).
+constexpr std::int64_t range_use_width = 3;
 
 // "torchscript" or "stub".
 std::string_view backend_name() noexcept;
@@ -35,14 +43,15 @@ int backend_device_count();
 
 // Loads, places and freezes a package; bytes are needed during the call only. threads:
 // intra-operator threads of every forward. constraints_off: constraints of the manifest whose
-// switch in the graph is turned off before it is frozen. trust_code: what the graph may do is not
-// checked. Throws Error: PACKAGE if the bytes are not a TorchScript module, GRAPH if its code does
-// more than compute, ARGUMENT if the graph has no switch for a constraint or an output needs it,
-// BACKEND otherwise.
+// switch in the graph is turned off before it is frozen. range_policy: range_use will be called.
+// trust_code: what the graph may do is not checked. Throws Error: PACKAGE if the bytes are not a
+// TorchScript module, GRAPH if its code does more than compute or has no range_use that is asked
+// for, ARGUMENT if the graph has no switch for a constraint or an output needs it, BACKEND
+// otherwise.
 std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name,
                                       const Device& device, int threads,
                                       const std::vector<std::string>& constraints_off,
-                                      bool trust_code);
+                                      bool range_policy, bool trust_code);
 
 // The check of a graph's code that load_backend makes, by itself. Throws Error: PACKAGE, GRAPH or
 // BACKEND.

@@ -11,7 +11,7 @@ int backend_device_count() { return 0; }
 std::unique_ptr<Backend> load_backend(std::string_view /*bytes*/, const std::string& name,
                                       const Device& /*device*/, int /*threads*/,
                                       const std::vector<std::string>& /*constraints_off*/,
-                                      bool /*trust_code*/) {
+                                      bool /*range_policy*/, bool /*trust_code*/) {
   fail(CLIMLINK_ERROR_BACKEND, name,
        ": the package is valid, but this climlink was built without libtorch (backend \"stub\") "
        "and cannot run it. ",

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "backend.hpp"
@@ -37,14 +38,37 @@ class ThreadScope {
 
 class TorchScriptBackend final : public Backend {
  public:
-  TorchScriptBackend(torch::jit::Module module, const Device& device, int threads)
+  TorchScriptBackend(torch::jit::Module module, const Device& device, int threads,
+                     std::optional<torch::jit::Method> range_use)
       : functions_(module._ivalue()->compilation_unit()),
         module_(frozen(module)),
+        range_use_(std::move(range_use)),
         device_(torch_device(device)),
         threads_(threads) {}
 
   void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y,
                std::int64_t n_output) override {
+    compute([this](at::Tensor input) { return module_.forward({std::move(input)}); },
+            {"the graph", "the manifest says", n_output}, x, n_row, n_input, y);
+  }
+
+  void range_use(const float* x, std::int64_t n_row, std::int64_t n_input, double* use) override {
+    compute([this](at::Tensor input) { return (*range_use_)({std::move(input)}); },
+            {"range_use of the graph", "expected", range_use_width}, x, n_row, n_input, use);
+  }
+
+ private:
+  // What a call must give, and the words for it in messages.
+  struct Answer {
+    const char* what;
+    const char* wanted;
+    std::int64_t width;
+  };
+
+  // y [n_row, answer.width] of type Value = call(x).
+  template <class Value, class Call>
+  void compute(const Call& call, const Answer& answer, const float* x, std::int64_t n_row,
+               std::int64_t n_input, Value* y) {
     const c10::InferenceMode inference;
     const ThreadScope threads(threads_);
     const Float32Scope precision(device_.is_cuda());
@@ -53,10 +77,10 @@ class TorchScriptBackend final : public Backend {
       // be caught by the golden replay.
       const auto input =
           at::from_blob(const_cast<float*>(x), {n_row, n_input}, at::kFloat).to(device_);
-      const at::Tensor output = checked(module_.forward({input}), n_row, n_output);
+      const at::Tensor output = checked<Value>(call(input), answer, n_row);
       const at::Tensor rows = output.to(at::kCPU).contiguous();
-      std::memcpy(y, rows.const_data_ptr<float>(),
-                  static_cast<std::size_t>(n_row * n_output) * sizeof(float));
+      std::memcpy(y, rows.const_data_ptr<Value>(),
+                  static_cast<std::size_t>(n_row * answer.width) * sizeof(Value));
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
@@ -65,7 +89,6 @@ class TorchScriptBackend final : public Backend {
     }
   }
 
- private:
   // Where a frozen graph throws, libtorch names the functions that were inlined into it through
   // pointers that keep nothing alive, and freezing itself deletes those that it inlines (a crash,
   // seen with torch 2.13). So they are inlined before, and kept.
@@ -74,22 +97,27 @@ class TorchScriptBackend final : public Backend {
     return torch::jit::freeze(module);
   }
 
-  static at::Tensor checked(const c10::IValue& result, std::int64_t n_row, std::int64_t n_output) {
+  template <class Value>
+  static at::Tensor checked(const c10::IValue& result, const Answer& answer, std::int64_t n_row) {
+    constexpr at::ScalarType type = c10::CppTypeToScalarType<Value>::value;
     if (!result.isTensor()) {
-      fail(CLIMLINK_ERROR_GRAPH, "the graph returns a ", result.tagKind(),
-           "; expected one float32 tensor [", n_row, ", ", n_output, "]");
+      fail(CLIMLINK_ERROR_GRAPH, answer.what, " returns a ", result.tagKind(), "; expected one ",
+           c10::toString(type), " tensor [", n_row, ", ", answer.width, "]");
     }
     const at::Tensor& t = result.toTensor();
-    if (t.scalar_type() != at::kFloat || t.dim() != 2 || t.size(0) != n_row ||
-        t.size(1) != n_output) {
-      fail(CLIMLINK_ERROR_GRAPH, "the graph returns ", shape_of(t), "; the manifest says Float [",
-           n_row, ", ", n_output, "]");
+    if (t.scalar_type() != type || t.dim() != 2 || t.size(0) != n_row ||
+        t.size(1) != answer.width) {
+      fail(CLIMLINK_ERROR_GRAPH, answer.what, " returns ", shape_of(t), "; ", answer.wanted, " ",
+           c10::toString(type), " [", n_row, ", ", answer.width, "]");
     }
     return t;
   }
 
   std::shared_ptr<torch::jit::CompilationUnit> functions_;  // see frozen
   torch::jit::Module module_;
+  // Of the module before freezing, which keeps forward alone and is left to do so: forward's bits
+  // do not depend on whether this is kept. The weights are the same tensors in both.
+  std::optional<torch::jit::Method> range_use_;
   c10::Device device_;
   int threads_;
 };
@@ -140,16 +168,22 @@ int backend_device_count() { return static_cast<int>(torch::cuda::device_count()
 std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name,
                                       const Device& device, int threads,
                                       const std::vector<std::string>& constraints_off,
-                                      bool trust_code) {
+                                      bool range_policy, bool trust_code) {
   const c10::InferenceMode inference;
   const ThreadScope scope(threads);
   torch::jit::Module module =
       deserialize(bytes, name, torch_device(device), trust_code ? Code::trusted : Code::checked);
   switch_off(module, constraints_off, name);
+  const auto range_use = range_policy ? module.find_method("range_use") : std::nullopt;
+  if (range_policy && !range_use) {
+    fail(CLIMLINK_ERROR_GRAPH, name,
+         ": the manifest has a range policy, but the graph has no method range_use that tells how "
+         "much it is needed, as it was exported by an older climlink. Export the package again");
+  }
   try {
     module.eval();
     // Frozen only here, where the device is known: freezing folds the buffers into constants.
-    return std::make_unique<TorchScriptBackend>(std::move(module), device, threads);
+    return std::make_unique<TorchScriptBackend>(std::move(module), device, threads, range_use);
   } catch (const std::exception& error) {
     fail(CLIMLINK_ERROR_BACKEND, name, ": libtorch could not freeze the graph: ", reason(error));
   }

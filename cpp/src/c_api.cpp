@@ -173,6 +173,19 @@ climlink_status climlink_run(climlink_emulator* emulator) {
   return guarded([&] { checked(emulator).run(); });
 }
 
+climlink_status climlink_range_use(climlink_emulator* emulator, int64_t n_column, double* clipped,
+                                   double* heating_w_m2, double* mass_share) {
+  return guarded([&] {
+    auto& opened = checked(emulator);
+    if (n_column > 0) {
+      need(clipped, "clipped");
+      need(heating_w_m2, "heating_w_m2");
+      need(mass_share, "mass_share");
+    }
+    opened.range_use(n_column, clipped, heating_w_m2, mass_share);
+  });
+}
+
 climlink_status climlink_get(const climlink_emulator* emulator, const char* name,
                              const climlink_array* values, int64_t first_column) {
   return guarded([&] {

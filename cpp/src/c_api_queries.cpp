@@ -47,6 +47,13 @@ climlink_status climlink_constraints_off(const climlink_emulator* emulator, cons
   });
 }
 
+climlink_status climlink_has_range_policy(const climlink_emulator* emulator, int32_t* yes) {
+  return guarded([&] {
+    need(yes, "yes");
+    *yes = checked(emulator).has_range_policy() ? 1 : 0;
+  });
+}
+
 climlink_status climlink_host_postprocessing(const climlink_emulator* emulator,
                                              const char** policy) {
   return guarded([&] {

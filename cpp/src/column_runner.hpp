@@ -33,13 +33,20 @@ class ColumnRunner {
   // y [n_column, n_output] = network(x [n_column, n_input]). A ragged last batch is filled up by
   // repeating its last row; what the repetitions give is discarded.
   void run(const float* x, std::int64_t n_column, float* y);
+  // use [n_column, range_use_width] of the same rows, in the same batches.
+  void range_use(const float* x, std::int64_t n_column, double* use);
 
  private:
-  void run_padded(const float* x, std::int64_t n_column, float* y);
+  template <class Value, class Call>
+  void in_batches(const float* x, std::int64_t n_column, Value* y, std::int64_t width,
+                  std::vector<Value>& padded_y, const Call& call);
+  // x [n_column, n_input] and its last row again, [n_row, n_input].
+  const float* padded(const float* x, std::int64_t n_column, std::int64_t n_row);
 
   Backend& backend_;
   std::int64_t n_input_, n_output_, granule_, micro_batch_;
   std::vector<float> padded_x_, padded_y_;
+  std::vector<double> padded_use_;
 };
 
 }  // namespace climlink

@@ -48,4 +48,13 @@ std::vector<std::string> constraints_to_switch_off(const std::vector<std::string
   return chosen;
 }
 
+bool has_range_constraint(const Manifest& manifest, const std::vector<std::string>& off) {
+  if (!manifest.constraints) return false;
+  const auto& names = *manifest.constraints;
+  return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    return (name == "input_clip" || name == "range_relaxation") &&
+           std::find(off.begin(), off.end(), name) == off.end();
+  });
+}
+
 }  // namespace climlink

@@ -14,4 +14,8 @@ std::vector<std::string> constraints_to_switch_off(const std::vector<std::string
                                                    const Manifest& manifest,
                                                    const std::string& package);
 
+// Whether a rule of the range policy is in the manifest and not among those off (wrappers/
+// constraints/ranges.py).
+bool has_range_constraint(const Manifest& manifest, const std::vector<std::string>& off);
+
 }  // namespace climlink

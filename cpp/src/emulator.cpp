@@ -49,6 +49,7 @@ Emulator::Emulator(std::string_view bytes, const std::string& name, const Option
   constraints_off_ = constraints_to_switch_off(options.names("constraints_off"), manifest(), name);
   for (const auto& constraint : constraints_off_)
     constraints_off_text_ += (constraints_off_text_.empty() ? "" : ",") + constraint;
+  range_policy_ = has_range_constraint(manifest(), constraints_off_);
   load(bytes, options);
 }
 
@@ -79,14 +80,14 @@ void Emulator::load_on(const Device& device, std::string_view bytes, const Optio
   runner_.reset();
   backend_.reset();  // before the next one takes memory
   backend_ = load_backend(bytes, package_.name, device, options.integer("threads"), constraints_off,
-                          options.logical("trust_code"));
+                          range_policy_, options.logical("trust_code"));
   const Manifest& m = manifest();
   // A granule of 1 promises nothing about bits across batches: every sample is a forward of its
   // own, and so has always the same.
   const bool one_by_one = m.batch_granule == 1;
   const std::int64_t micro_batch =
       one_by_one ? 1 : whole_granules(options.integer("micro_batch"), m.batch_granule);
-  warm_up(package_, *backend_, micro_batch);
+  warm_up(package_, *backend_, micro_batch, range_policy_);
   const std::int64_t batch = device.cuda && !one_by_one ? 0 : micro_batch;
   runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width,
                                            m.batch_granule, batch);
@@ -232,6 +233,25 @@ void Emulator::run() {
   runner_->run(x_.data(), n_column_, y_.data());
   check_outputs(y_.data(), n_column_);
   stage_ = Stage::done;
+}
+
+void Emulator::range_use(std::int64_t n_column, double* clipped, double* heating,
+                         double* mass_share) {
+  if (stage_ == Stage::idle)
+    fail(CLIMLINK_ERROR_STATE, "range_use needs ", words().call("begin"), " and every input set");
+  if (n_column != n_column_) {
+    fail(CLIMLINK_ERROR_SHAPE, "range_use: n_column is ", n_column, "; this step has ", n_column_,
+         " columns, as ", words().call("begin"), " was told");
+  }
+  if (stage_ == Stage::setting) complete_inputs();
+  use_.assign(static_cast<std::size_t>(n_column * range_use_width), 0.0);
+  if (range_policy_) runner_->range_use(x_.data(), n_column, use_.data());
+  for (std::int64_t c = 0; c < n_column; ++c) {
+    const double* use = use_.data() + c * range_use_width;
+    clipped[c] = use[0];
+    heating[c] = use[1];
+    mass_share[c] = use[2];
+  }
 }
 
 void Emulator::get(std::string_view name, const climlink_array& values,

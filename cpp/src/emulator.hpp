@@ -27,6 +27,8 @@ class Emulator {
   // Constraints switched off, in the manifest's order, separated by commas; "" for none.
   const std::string& constraints_off() const { return constraints_off_text_; }
   double golden_difference() const { return golden_difference_; }
+  // Whether a constraint of the range policy is in the manifest and not switched off.
+  bool has_range_policy() const { return range_policy_; }
   const Layout& layout(climlink_role role) const;
   // The variable of a name; Error(VARIABLE) with the near names if there is none.
   const Variable& variable(climlink_role role, std::string_view name) const;
@@ -34,6 +36,10 @@ class Emulator {
   void begin(std::int64_t n_column);
   void set(std::string_view name, const climlink_array& values, std::int64_t first_column);
   void run();
+  // How much the range policy holds the columns of this step, [n_column] each: values that the
+  // network sees clipped, heating by relaxation in W/m2, share of the mass relaxed. No network
+  // runs.
+  void range_use(std::int64_t n_column, double* clipped, double* heating, double* mass_share);
   void get(std::string_view name, const climlink_array& values, std::int64_t first_column) const;
   // x [n_column, n_input] -> y [n_column, n_output]; independent of begin, set and get.
   void run_packed(const float* x, std::int64_t n_column, std::int64_t n_input, float* y,
@@ -60,6 +66,7 @@ class Emulator {
   Package package_;
   std::vector<std::string> constraints_off_;
   std::string constraints_off_text_;
+  bool range_policy_ = false;
   std::string device_text_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<ColumnRunner> runner_;
@@ -68,6 +75,7 @@ class Emulator {
   Stage stage_ = Stage::idle;
   std::int64_t n_column_ = 0;
   std::vector<float> x_, y_;                 // [n_column, n_input], [n_column, n_output]
+  std::vector<double> use_;                  // [n_column, range_use_width]
   std::vector<std::uint8_t> is_set_;         // [variable, n_column]
   std::vector<std::int64_t> missing_count_;  // [variable]: columns not set yet
 };

@@ -102,10 +102,12 @@ void replay_chained(const Package& package, ColumnRunner& runner) {
   }
 }
 
-void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch) {
+void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch,
+             bool range_policy) {
   const Manifest& m = package.manifest;
   std::vector<float> x(static_cast<std::size_t>(micro_batch * m.inputs.width));
   std::vector<float> y(static_cast<std::size_t>(micro_batch * m.outputs.width));
+  std::vector<double> use(static_cast<std::size_t>(micro_batch * range_use_width));
   for (std::int64_t row = 0; row < micro_batch; ++row) {
     std::copy_n(package.golden_inputs.data() + (row % m.golden.sample_count) * m.inputs.width,
                 m.inputs.width, x.data() + row * m.inputs.width);
@@ -113,6 +115,7 @@ void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch)
   try {
     for (const std::int64_t n_row : {micro_batch, micro_batch, m.batch_granule}) {
       backend.forward(x.data(), n_row, m.inputs.width, y.data(), m.outputs.width);
+      if (range_policy) backend.range_use(x.data(), n_row, m.inputs.width, use.data());
     }
   } catch (const Error& error) {
     // Nothing but the graph can be wrong before its first rows: golden rows of the manifest's own

@@ -19,6 +19,6 @@ void replay_chained(const Package& package, ColumnRunner& runner);
 // First forwards, so that the first time step is not slower than the others: two at a full
 // micro-batch, one at the smallest. Throws Error(GRAPH) if the graph does not take or give rows of
 // the manifest's widths.
-void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch);
+void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch, bool range_policy);
 
 }  // namespace climlink

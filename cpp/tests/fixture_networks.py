@@ -190,6 +190,28 @@ class Constrained(nn.Module):
         return self.constraints(self.network(x))
 
 
+class Ranged(Constrained):
+    """The first constraint clips, the second relaxes: thirds of the first three inputs tell how
+    much, as far as they are on.
+    """
+
+    @torch.jit.export
+    def range_use(self, x: torch.Tensor) -> torch.Tensor:
+        """Return [n, 3], float64."""
+        clips, relaxes = self.constraints.rules[0].enabled, self.constraints.rules[1].enabled
+        on = torch.tensor([float(clips), float(relaxes), float(relaxes)], dtype=torch.float64)
+        return x[:, :3].double() / 3.0 * on
+
+
+class RangedInFloat32(Constrained):
+    """Tells its use in another type."""
+
+    @torch.jit.export
+    def range_use(self, x: torch.Tensor) -> torch.Tensor:
+        """Return [n, 3], float32."""
+        return x[:, :3]
+
+
 class Fields(nn.Module):
     """One field at a time, [1, 37] -> [1, 72], exact for inputs that are small multiples of 1/8.
 

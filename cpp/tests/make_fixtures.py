@@ -36,6 +36,8 @@ from fixture_networks import (
     Pair,
     Raised,
     Raising,
+    Ranged,
+    RangedInFloat32,
     Recurrent,
     Tiny,
 )
@@ -289,6 +291,17 @@ def make_switched(folder: Path) -> None:
     rewrite(folder / "switched.pt", tampered, lambda e: tamper_outputs(e, rehash=True))
 
 
+def make_ranged(folder: Path) -> None:
+    """Make packages with a range policy: one that tells its use, one that cannot, and one that
+    tells it in another type.
+    """
+    rules = {"input_clip": Doubled(), "range_relaxation": Raised()}
+    record = with_constraints(manifest(TINY_INPUTS, TINY_OUTPUTS, 4), rules)
+    save(folder / "ranged.pt", Ranged(Tiny(), rules), record)
+    save(folder / "ranged_untold.pt", Constrained(Tiny(), rules), record)
+    save(folder / "ranged_float32.pt", RangedInFloat32(Tiny(), rules), record)
+
+
 def make_good(folder: Path) -> None:
     """Make the packages that run, and the manifest of one of them as a file of its own."""
     tiny = manifest(TINY_INPUTS, TINY_OUTPUTS, 4)
@@ -327,6 +340,7 @@ def check_against_python_reader(folder: Path) -> None:
         "tiny",
         "masked",
         "switched",
+        "ranged",
         "imported",
         "confidence",
         "mlp",
@@ -357,6 +371,7 @@ def main() -> None:
     make_judged(folder)
     make_hostile(folder)
     make_disagreeing(folder)
+    make_ranged(folder)
     check_against_python_reader(folder)
 
 

@@ -1,11 +1,14 @@
 // Constraints that a host switches off. What a graph without the constraint gives is another
 // package of the same network.
 #include <catch2/catch.hpp>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "support.hpp"
 
 using Catch::Matchers::Contains;
+using support::Field;
 using support::Handle;
 using support::opening;
 using support::Options;
@@ -37,6 +40,38 @@ std::vector<float> outputs(climlink_emulator* emulator) {
   return y;
 }
 
+bool has_policy(const climlink_emulator* emulator) {
+  std::int32_t yes = -1;
+  REQUIRE(climlink_has_range_policy(emulator, &yes) == CLIMLINK_OK);
+  return yes == 1;
+}
+
+constexpr std::int64_t n_set = 33;
+
+// Begins a step and sets every input of the tiny packages; returns T.
+Field<double> set_columns(climlink_emulator* emulator) {
+  Field<double> t(n_set, 4), q(n_set, 4, 0.5), ps(n_set, 0, 2.0);
+  for (std::size_t i = 0; i < t.values.size(); ++i) t.values[i] = 0.1 * static_cast<double>(i);
+  REQUIRE(climlink_begin(emulator, n_set) == CLIMLINK_OK);
+  for (auto [name, field] :
+       {std::pair{"state_t", &t}, std::pair{"state_q0001", &q}, std::pair{"state_ps", &ps}}) {
+    const climlink_array view = field->view();
+    REQUIRE(climlink_set(emulator, name, &view, 0) == CLIMLINK_OK);
+  }
+  return t;
+}
+
+// What climlink_range_use answers for n_column columns; -1 where it wrote nothing.
+struct Use {
+  explicit Use(climlink_emulator* emulator, std::int64_t n_column = n_set)
+      : clipped(n_set, -1.0), heating(n_set, -1.0), share(n_set, -1.0) {
+    status = climlink_range_use(emulator, n_column, clipped.data(), heating.data(), share.data());
+  }
+
+  climlink_status status;
+  std::vector<double> clipped, heating, share;
+};
+
 }  // namespace
 
 TEST_CASE("names of constraints to switch off are held against the manifest, in every build",
@@ -49,6 +84,64 @@ TEST_CASE("names of constraints to switch off are held against the manifest, in 
   refuses("switched.pt", "doubled,,raised", "\"\", which is no constraint");
   refuses("switched.pt", "doubled,", "\"\", which is no constraint");
   refuses("imported.pt", "doubled", "an imported graph");
+}
+
+TEST_CASE("how much a range policy is needed is told of every column of the step", "[torch]") {
+  for (const char* off : {"", "input_clip", "range_relaxation"}) {
+    const Handle handle("ranged.pt", without(off));
+    const bool clips = std::string(off) != "input_clip",
+               relaxes = std::string(off) != "range_relaxation";
+    CHECK(has_policy(handle));
+    Field<double> t = set_columns(handle);
+    for (const bool ran : {false, true}) {
+      CAPTURE(off, ran);
+      if (ran) REQUIRE(climlink_run(handle) == CLIMLINK_OK);
+      const Use use(handle);
+      REQUIRE(use.status == CLIMLINK_OK);
+      for (std::int64_t c = 0; c < n_set; ++c) {
+        const auto third = [&](std::int64_t k) { return static_cast<float>(t(c, k)) / 3.0; };
+        const auto i = static_cast<std::size_t>(c);
+        CHECK(use.clipped[i] == (clips ? third(0) : 0.0));
+        CHECK(use.heating[i] == (relaxes ? third(1) : 0.0));
+        CHECK(use.share[i] == (relaxes ? third(2) : 0.0));
+      }
+    }
+  }
+}
+
+TEST_CASE("without a range policy nothing is used, and asking is no error", "[torch]") {
+  for (const auto& [name, off] : {std::pair{"switched.pt", ""}, std::pair{"imported.pt", ""},
+                                  std::pair{"ranged.pt", "input_clip, range_relaxation"}}) {
+    CAPTURE(name);
+    const Handle handle(name, without(off));
+    CHECK_FALSE(has_policy(handle));
+    set_columns(handle);
+    const Use use(handle);
+    CHECK(use.status == CLIMLINK_OK);
+    CHECK(use.clipped == std::vector<double>(n_set, 0.0));
+    CHECK(use.heating == use.clipped);
+    CHECK(use.share == use.clipped);
+  }
+}
+
+TEST_CASE("use that cannot be told is refused", "[torch]") {
+  const auto [status, message] = opening("ranged_untold.pt");
+  CHECK(status == CLIMLINK_ERROR_GRAPH);
+  CHECK_THAT(message, Contains("no method range_use") && Contains("Export the package again"));
+  CHECK_THAT(opening("ranged_float32.pt").second,
+             Contains("range_use of the graph returns Float [64, 3]; expected Double"));
+  const Handle handle("ranged.pt");
+  CHECK(Use(handle).status == CLIMLINK_ERROR_STATE);
+  REQUIRE(climlink_begin(handle, n_set) == CLIMLINK_OK);
+  CHECK(Use(handle).status == CLIMLINK_ERROR_VARIABLE);
+  set_columns(handle);
+  CHECK(Use(handle, n_set - 1).status == CLIMLINK_ERROR_SHAPE);
+  CHECK_THAT(climlink_last_message(), Contains("n_column is 32; this step has 33"));
+  CHECK(climlink_range_use(handle, n_set, nullptr, nullptr, nullptr) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_range_use(nullptr, 0, nullptr, nullptr, nullptr) == CLIMLINK_ERROR_ARGUMENT);
+  CHECK(climlink_has_range_policy(handle, nullptr) == CLIMLINK_ERROR_ARGUMENT);
+  REQUIRE(climlink_begin(handle, 0) == CLIMLINK_OK);
+  CHECK(climlink_range_use(handle, 0, nullptr, nullptr, nullptr) == CLIMLINK_OK);
 }
 
 TEST_CASE("a graph without the constraint gives the same bits", "[torch]") {

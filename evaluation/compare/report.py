@@ -121,6 +121,7 @@ def _orderings(comparison: Comparison, summary: CompareSummary) -> Section:
             summary.online_metric: [p.error for p in packages],
             "over fewer days": [p.error_is_partial if p.members else None for p in packages],
             "survived": [f"{p.survived}/{len(p.members)}" for p in packages],
+            "of them on support": [p.on_support for p in packages],
         },
         {summary.online_metric: units_of(summary.online_metric)},
     )
@@ -256,6 +257,7 @@ def _members(summary: CompareSummary) -> Section:
             "run": [_last_part(m.run) for _, m in rows],
             "package": [p.label for p, _ in rows],
             "survived": [m.survived for _, m in rows],
+            "on support": [m.on_support for _, m in rows],
             "days": [m.days for _, m in rows],
             summary.online_metric: [m.error for _, m in rows],
             "over days": [m.compared_days for _, m in rows],

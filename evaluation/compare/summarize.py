@@ -82,6 +82,7 @@ def _package(comparison: Comparison, k: int) -> ComparedPackage:
             for m, rank in zip(result.members, comparison.ranks[k], strict=True)
         ],
         survived=survived,
+        on_support=sum(m.summary.lived_on_support for m in result.members),
         survival_low=low,
         survival_high=high,
         mean_rank=finite_or_none(float(comparison.mean_rank[k])),
@@ -98,6 +99,7 @@ def _member(member: MemberResult, rank: float, metric: str) -> ComparedMember:
     return ComparedMember(
         run=s.run,
         survived=s.survived,
+        on_support=s.lived_on_support,
         days=s.days,
         ended=s.ended,
         error=error_of(member, metric),

@@ -17,6 +17,9 @@ class ComparedMember(StrictModel):
 
     run: str
     survived: bool
+    on_support: bool = Field(
+        default=False, description="it survived, but held by the range policy of its package"
+    )
     days: float
     ended: str | None
     error: float | None
@@ -54,6 +57,7 @@ class ComparedPackage(StrictModel):
     )
     members: list[ComparedMember]
     survived: int
+    on_support: int = Field(default=0, description="of those that survived")
     survival_low: float | None = Field(
         description="exact 95 % interval of the probability to survive"
     )

@@ -47,6 +47,12 @@ def first_paragraph(comparison: Comparison, twin_error: float | None) -> str:
         if members > 1
         else "The one run reached its end.",
     ]
+    held = sum(m.summary.lived_on_support for r in comparison.results for m in r.members)
+    if held:
+        parts.append(
+            f"{held} of those that reached it lived on support: the range policy of their package "
+            "held them."
+        )
     if twin_error is not None:
         parts.append(
             f"Two references that began a hair apart differ by {comparison.online_metric} of "

@@ -30,8 +30,11 @@ BUDGETS = {
     "transport_water_mm_day": "water that transport made, mm/day",
     "limiter_water_mm_day": "water that the limiter added, mm/day",
     "limited_cells": "cells that the limiter changed, per step",
+    "range_heating_W_m2": "heating by relaxation to the training ranges, W/m2",
+    "range_mass_share": "share of the mass that is relaxed",
+    "range_clipped_values": "values per column that the network sees clipped",
 }
-"""Columns of budgets.csv that are shown; all are global means of a step, but the last."""
+"""Columns of budgets.csv that are shown; all but limited_cells are global means of a step."""
 
 _WATER = ("PRECT", "LHFLX")
 _ENERGY_FLUXES = ("FSNT", "OLR", "FSNS", "FLNS", "SHFLX", "LHFLX", "PRECSC")

@@ -51,6 +51,9 @@ class EnsembleSummary(StrictModel):
     reference: str
     members: int = Field(description="runs that were evaluated")
     survived: int
+    on_support: int = Field(
+        default=0, description="runs that survived, but held by the range policy of their package"
+    )
     survival: float = Field(description="Kaplan-Meier estimate at the last day of any member")
     survival_low: float
     survival_high: float
@@ -118,6 +121,7 @@ def evaluate_ensemble(
         reference=str(reference),
         members=len(members),
         survived=sum(m.summary.survived for m in members.values()),
+        on_support=sum(m.summary.lived_on_support for m in members.values()),
         survival=float(curve.probability[-1]),
         survival_low=float(curve.low[-1]),
         survival_high=float(curve.high[-1]),
@@ -222,6 +226,11 @@ def _words(summary: EnsembleSummary) -> str:
         f"surviving to the end is {summary.survival:.2f}, with a {100 * summary.confidence:g} % "
         f"interval from {summary.survival_low:.2f} to {summary.survival_high:.2f}."
     )
+    if summary.on_support:
+        text += (
+            f" {summary.on_support} of the {summary.survived} lived on support: the range policy "
+            "of their package held them."
+        )
     if summary.skilful is not None:
         text += (
             f" {summary.skilful} of {summary.members} also ended closer to the reference than "
@@ -320,6 +329,8 @@ def _table_section(summary: EnsembleSummary) -> Section:
         "compared": [run.compared_days for run in runs.values()],
     }
     units = {"days": "d", "planned": "d", "compared": "d"}
+    if any(run.support is not None for run in runs.values()):
+        columns["on support"] = [run.lived_on_support for run in runs.values()]
     for metric, (title, unit, scale) in _TABLE.items():
         values = [run.metrics.get(metric) for run in runs.values()]
         columns[title] = [None if v is None else v * scale for v in values]

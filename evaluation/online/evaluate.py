@@ -273,6 +273,7 @@ def _finish(
         planned_days=outcome.planned_days,
         days=float(np.round(outcome.days, 6)),
         ended=outcome.ended,
+        support=outcome.support,
         compared_days=float(np.round(compared_days, 6)),
         years_per_day=outcome.years_per_day,
         metrics=online_metrics(numbers),

@@ -18,6 +18,7 @@ from climlink.evaluation.summary import PackageSummary
 from climlink.namelists import decoded, parse_namelist
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import LOG_FILE, RECORD_FILE, job_runs
+from climlink.support import Support
 from climlink.wrappers.errors import ClimlinkError
 
 _CASE_RECORD = "climlink_case.json"
@@ -48,6 +49,7 @@ class Outcome:
     package_sha256: str | None
     note: str | None = None
     first_day: float = 0.0
+    support: Support | None = None
 
     @property
     def survived(self) -> bool:
@@ -104,7 +106,17 @@ def _aquaplanet(
         _package(path, package.get("sha256")),
         package.get("sha256"),
         first_day=first,
+        support=_support(folder, record),
     )
+
+
+def _support(folder: Path, record: dict[str, Any]) -> Support | None:
+    if "support" not in record:
+        return None
+    try:
+        return Support.model_validate(record["support"])
+    except ValueError as error:
+        raise EvaluationError(f"{folder / RECORD_FILE}: support: {error}") from error
 
 
 def _first_day(folder: Path, start: str, history: RunHistory | None) -> float:

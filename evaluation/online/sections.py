@@ -73,6 +73,8 @@ def words(summary: OnlineSummary) -> str:
         text = (
             f"The run {summary.name} in {host}{package} reached its planned end and wrote {length}."
         )
+        if summary.lived_on_support and summary.support is not None:
+            text += f" It is alive on support, not alive: {summary.support.words}."
     else:
         text = (
             f"The run {summary.name} in {host}{package} ended early, with {length} written: "
@@ -132,7 +134,10 @@ def _error_words(summary: OnlineSummary, name: str) -> str:
 def survival_section(summary: OnlineSummary) -> Section:
     """Return the table of how the run ended."""
     rows: dict[str, str | float | None] = {
-        "survived": "yes" if summary.survived else "no",
+        "survived": ("on support" if summary.lived_on_support else "yes")
+        if summary.survived
+        else "no",
+        **_support_rows(summary),
         "days written": summary.days,
         "days planned": summary.planned_days,
         "days compared": summary.compared_days,
@@ -148,6 +153,16 @@ def survival_section(summary: OnlineSummary) -> Section:
     return Section(
         "The run", tables=[Table("run", "How it ended", {"": list(rows), "value": texts})]
     )
+
+
+def _support_rows(summary: OnlineSummary) -> dict[str, float | None]:
+    """Return how much the range policy held the run."""
+    if summary.support is None:
+        return {}
+    return {
+        "heating by relaxation, W/m2": summary.support.heating_w_m2,
+        "share of the mass relaxed, %": 100.0 * summary.support.mass_share,
+    }
 
 
 def _skill_rows(summary: OnlineSummary) -> dict[str, float | None]:

@@ -29,6 +29,7 @@ from climlink.evaluation.compare.summary import CompareSummary
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.report import Exclusion, write_report
 from climlink.evaluation.summary import OfflineSummary, OnlineSummary, PackageSummary
+from climlink.support import Support
 
 
 def package(
@@ -209,6 +210,22 @@ def test_a_crashed_run_ranks_behind_every_survivor_though_its_error_is_small() -
     assert (first.survived, first.error_is_partial, first.error) == (2, True, 5.0)
     assert first.mean_rank == pytest.approx(3.0)
     assert "Of 6 runs 4 reached the end" in found.summary.words
+
+
+def test_runs_that_lived_on_support_are_counted_beside_survival() -> None:
+    of = results([0.9, 0.5], [[1.0], [3.0, -4.0]])
+    held = Support.judged(0.3, 0.0, 1.0)
+    more = (
+        online("p0_held", "p0", 1.5, support=held),
+        online("p0_free", "p0", 1.6, support=Support.judged(0.0, 0.0, 1.0)),
+        online("p0_dead", "p0", 1.7, died_on=2.0, support=held),
+    )
+    of[0] = PackageResult("p0", of[0].package, None, of[0].offline, (*of[0].members, *more))
+    summary = evaluated(of).summary
+    assert [(p.survived, p.on_support) for p in summary.packages] == [(3, 1), (1, 0)]
+    assert [m.on_support for m in summary.packages[0].members] == [False, True, False, False]
+    assert "1 of those that reached it lived on support" in summary.words
+    assert "on support" not in evaluated(results([0.9, 0.5], [[1.0], [3.0]])).summary.words
 
 
 def test_equal_runs_share_a_rank_and_unknown_ones_have_none() -> None:

@@ -21,7 +21,8 @@ module climlink_c_api
             climlink_variable_dims_c, climlink_variable_role_c, climlink_dim_size_c, &
             climlink_require_units_c, climlink_require_coordinate_c, climlink_carried_count_c, &
             climlink_carried_c, climlink_check_host_c, climlink_begin_c, climlink_set_c, &
-            climlink_run_c, climlink_get_c, climlink_fortran_view_c, climlink_fortran_read_c, &
+            climlink_run_c, climlink_get_c, climlink_has_range_policy_c, climlink_range_use_c, &
+            climlink_fortran_view_c, climlink_fortran_read_c, &
             climlink_fortran_write_c, c_text, c_characters, text_of
 
   integer(c_int), parameter :: c_role_input = 1_c_int
@@ -316,6 +317,25 @@ module climlink_c_api
       type(c_ptr), value, intent(in) :: emulator
       integer(c_int) :: status
     end function climlink_run_c
+
+    function climlink_has_range_policy_c(emulator, yes) result(status) &
+      bind(c, name='climlink_has_range_policy')
+      import :: c_int, c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int32_t), intent(out) :: yes
+      integer(c_int) :: status
+    end function climlink_has_range_policy_c
+
+    function climlink_range_use_c(emulator, n_column, clipped, heating, mass_share) &
+      result(status) bind(c, name='climlink_range_use')
+      import :: c_double, c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int64_t), value, intent(in) :: n_column
+      real(c_double), intent(out) :: clipped(n_column), heating(n_column), mass_share(n_column)
+      integer(c_int) :: status
+    end function climlink_range_use_c
 
     function climlink_set_c(emulator, name, values, first_column) result(status) &
       bind(c, name='climlink_set')

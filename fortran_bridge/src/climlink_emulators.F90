@@ -18,10 +18,11 @@ module climlink_emulators
   use climlink_array_views, only: view_of
   use climlink_c_api, only: c_array, c_characters, c_role_input, c_role_output, climlink_begin_c, &
                             climlink_close_c, climlink_get_c, climlink_open_c, &
+                            climlink_range_use_c, &
                             climlink_require_coordinate_c, climlink_require_units_c, &
                             climlink_run_c, climlink_set_c
-  use climlink_errors, only: climlink_error_argument, climlink_error_host, climlink_error_state, &
-                             climlink_status, failure, outcome_of
+  use climlink_errors, only: climlink_error_argument, climlink_error_host, climlink_error_shape, &
+                             climlink_error_state, climlink_status, failure, outcome_of
   use climlink_opening, only: open_together
   use climlink_parallel, only: check_communicator, communicator_rank, process_rank, settle
   use climlink_queries, only: handle_of, inputs_of, keep_handle, opened_package, outputs_of
@@ -44,6 +45,7 @@ module climlink_emulators
     procedure :: set => emulator_set
     procedure :: run => emulator_run
     procedure :: get => emulator_get
+    procedure :: range_use => emulator_range_use
     procedure :: close => emulator_close
     procedure :: require_coordinate => emulator_require_coordinate
     procedure :: require_columns => emulator_require_columns
@@ -161,6 +163,32 @@ contains
     end if
     call settle(outcome, status)
   end subroutine emulator_get
+
+  !> How much the range policy of the package holds each column of this step [column]. Every input
+  !! must be set; run is not needed, and the network does not run. All zero, at no cost, without
+  !! has_range_policy.
+  subroutine emulator_range_use(self, clipped, heating, mass_share, status)
+    class(climlink_emulator), intent(inout) :: self
+    real(real64), intent(out) :: clipped(:)      !! Values that the network sees clipped.
+    real(real64), intent(out) :: heating(:)      !! By relaxation toward the training range, the
+                                                 !! mass integral of |cp dT/dt| [W/m2].
+    real(real64), intent(out) :: mass_share(:)   !! Share of the mass that is relaxed, 0 to 1.
+    type(climlink_status), intent(out), optional :: status     !! What became of the call.
+    type(climlink_status) :: outcome
+    character(len=60) :: text
+
+    call check_open(self, 'range_use', outcome)
+    if (outcome%ok() .and. any([size(heating), size(mass_share)] /= size(clipped))) then
+      write (text, '(2(i0,", "),"and ",i0)') size(clipped), size(heating), size(mass_share)
+      outcome = failure(climlink_error_shape, self%rank, &
+        'range_use: clipped, heating and mass_share have ' // trim(text) // &
+        ' values; expected the number of columns of the step in each')
+    end if
+    if (outcome%ok()) outcome = outcome_of( &
+      climlink_range_use_c(handle_of(self), size(clipped, kind=c_int64_t), clipped, heating, &
+                           mass_share), self%rank, 'range_use')
+    call settle(outcome, status)
+  end subroutine emulator_range_use
 
   !> Closes the package and frees its memory; closing twice is allowed.
   subroutine emulator_close(self, status)

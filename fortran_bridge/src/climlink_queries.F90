@@ -6,7 +6,8 @@ module climlink_queries
   use climlink_c_api, only: c_characters, c_role_input, c_role_output, c_text, climlink_carried_c, &
                             climlink_carried_count_c, climlink_constraints_off_c, &
                             climlink_device_c, climlink_digest_c, climlink_dim_size_c, &
-                            climlink_golden_difference_c, climlink_host_postprocessing_c, &
+                            climlink_golden_difference_c, climlink_has_range_policy_c, &
+                            climlink_host_postprocessing_c, &
                             climlink_level_count_c, climlink_manifest_c, climlink_time_step_c, &
                             climlink_vertical_grid_c, text_answer
   use climlink_errors, only: climlink_ok
@@ -25,7 +26,7 @@ module climlink_queries
     procedure :: is_open, n_input, n_output, input, output, input_name, output_name, has_input, &
                  has_output, dim_size, carried_count, carried_input, carried_output, level_count, &
                  vertical_grid, time_step, golden_difference, digest, host_postprocessing, device, &
-                 constraints_off, manifest
+                 constraints_off, has_range_policy, manifest
   end type opened_package
 
 contains
@@ -265,6 +266,17 @@ contains
 
     text = text_answer(climlink_constraints_off_c, self%handle)
   end function constraints_off
+
+  !> True if a constraint of the range policy (input_clip, range_relaxation) is in the package and
+  !! not switched off: then range_use has something to tell.
+  function has_range_policy(self) result(yes)
+    class(opened_package), intent(in) :: self
+    logical :: yes
+    integer(c_int32_t) :: has
+
+    yes = .false.
+    if (climlink_has_range_policy_c(self%handle, has) == climlink_ok) yes = has == 1_c_int32_t
+  end function has_range_policy
 
   !> What the graph asks of the host: none, or legacy for an imported wrapper that relies on E3SM's
   !! post-processing; '' if closed.

@@ -195,7 +195,8 @@ def write_package(
     """Write a package whose output variables are an input variable times a gain, level by level, or
     what ``graph`` makes of that.
 
-    Each name in ``doubled_by`` is a constraint, with a switch, that doubles all outputs.
+    Each name in ``doubled_by`` is a constraint, with a switch, that doubles all outputs; one of the
+    range policy also tells its use.
     """
     start, position = {}, 0
     for name, _, width in inputs:
@@ -207,7 +208,8 @@ def write_package(
     if graph is not None:
         network = graph(network, position, len(source))
     if doubled_by:
-        network = networks.Constrained(network, {name: networks.Doubled() for name in doubled_by})
+        made_of = networks.Ranged if "input_clip" in doubled_by else networks.Constrained
+        network = made_of(network, {name: networks.Doubled() for name in doubled_by})
     model = torch.jit.script(network.eval())
     x = torch.rand(4, position, generator=torch.Generator().manual_seed(7)) + 0.5
     made = layout("test_outputs", [e for e, _, _ in outputs])
@@ -314,6 +316,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     column_package(folder / "column.pt")
     column_package(folder / "switched.pt", doubled_by=("doubled", "doubled_again"))
+    column_package(folder / "ranged.pt", doubled_by=("input_clip", "range_relaxation"))
     whole = (folder / "column.pt").read_bytes()
     (folder / "truncated.pt").write_bytes(whole[: len(whole) // 2])
     (folder / "not_a_package.pt").write_text("this is not a package\n")

@@ -2,9 +2,10 @@
 !! last bit.
 program test_set_get
   use, intrinsic :: iso_fortran_env, only: int64, real32, real64
-  use climlink, only: climlink_emulator, climlink_status, climlink_variable
-  use test_support, only: check, finish, fixture, gain_ps, gain_q, gain_solar, gain_t, n_level, &
-                          time_step
+  use climlink, only: climlink_emulator, climlink_error_shape, climlink_error_state, &
+                      climlink_status, climlink_variable
+  use test_support, only: check, check_error, finish, fixture, gain_ps, gain_q, gain_solar, &
+                          gain_t, n_level, same_bits, time_step
   implicit none (type, external)
 
   integer, parameter :: n_column = 11
@@ -33,6 +34,7 @@ program test_set_get
   call without_columns()
   call emulator%close(status)
   call check(status%ok() .and. .not. emulator%is_open(), 'close')
+  call range_use()
   call finish()
 
 contains
@@ -186,5 +188,41 @@ contains
     call emulator%get('ptend_t', t(1:0, :), 1, status)
     call check(status%ok(), 'no columns: get')
   end subroutine without_columns
+
+  !> The package tells thirds of the first three temperatures (Ranged in cpp/tests).
+  subroutine range_use()
+    type(climlink_emulator) :: ranged
+    real(real64) :: clipped(2 * n_column), heating(n_column), mass_share(n_column)
+
+    call check(.not. emulator%has_range_policy(), 'closed: no range policy')
+    call emulator%range_use(clipped(:n_column), heating, mass_share, status)
+    call check_error(status, climlink_error_state, 'range_use: the emulator is not open')
+    call ranged%open(fixture('ranged.pt'), status, n_level=n_level, time_step=time_step)
+    call check(status%ok() .and. ranged%has_range_policy(), 'range policy: open')
+    call ranged%begin(n_column, status)
+    call ranged%set('state_t', t, 1, status)
+    call ranged%set('state_q0001', q, 1, status)
+    call ranged%set('state_ps', ps, 1, status)
+    call ranged%set('pbuf_SOLIN', solar, 1, status)
+    call ranged%range_use(clipped, heating, mass_share, status)
+    call check_error(status, climlink_error_shape, 'have 22, 11, and 11 values')
+    call ranged%range_use(clipped(:10), heating(:10), mass_share(:10), status)
+    call check_error(status, climlink_error_shape, 'n_column is 10; this step has 11')
+    clipped = -1.0_real64
+    call ranged%range_use(clipped(1::2), heating, mass_share, status)
+    call check(status%ok(), 'range_use: ' // status%message)
+    call check(all(same_bits(clipped(1::2), third(t(:, 1)))) &
+               .and. all(same_bits(heating, third(t(:, 2)))) &
+               .and. all(same_bits(mass_share, third(t(:, 3)))), 'range_use of every column')
+    call check(all(clipped(2::2) < 0.0_real64), 'range_use touches nothing else')
+    call ranged%close(status)
+  end subroutine range_use
+
+  elemental function third(value)
+    real(real64), intent(in) :: value
+    real(real64) :: third
+
+    third = real(real(value, real32), real64) / 3.0_real64
+  end function third
 
 end program test_set_get

@@ -163,6 +163,10 @@ CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator,
  * commas; "" for none. */
 CLIMLINK_API climlink_status climlink_constraints_off(const climlink_emulator* emulator,
                                                       const char** names);
+/* 1 if a constraint of the range policy (input_clip, range_relaxation) is in the package and not
+ * switched off, else 0. */
+CLIMLINK_API climlink_status climlink_has_range_policy(const climlink_emulator* emulator,
+                                                       int32_t* yes);
 /* What the graph asks of the host: "none", or "legacy" for an imported wrapper that relies on
  * E3SM's own post-processing. */
 CLIMLINK_API climlink_status climlink_host_postprocessing(const climlink_emulator* emulator,
@@ -242,6 +246,14 @@ CLIMLINK_API climlink_status climlink_set(climlink_emulator* emulator, const cha
 /* Runs all columns; fails if anything is unset, "start" is neither 0 nor 1, or an output is not
  * finite. */
 CLIMLINK_API climlink_status climlink_run(climlink_emulator* emulator);
+/* How much the range policy holds each column of this step, [n_column] each: how many values the
+ * network sees clipped, the heating by relaxation toward the training range (the mass integral of
+ * |cp dT/dt|, W/m2) and the share of the column's mass that is relaxed, 0 to 1. Needs every input
+ * set, before or after run, and n_column as begin was told; no network runs. All zero, at no cost,
+ * where climlink_has_range_policy says 0. */
+CLIMLINK_API climlink_status climlink_range_use(climlink_emulator* emulator, int64_t n_column,
+                                                double* clipped, double* heating_w_m2,
+                                                double* mass_share);
 /* Copies columns of one output variable into caller memory. */
 CLIMLINK_API climlink_status climlink_get(const climlink_emulator* emulator, const char* name,
                                           const climlink_array* values, int64_t first_column);

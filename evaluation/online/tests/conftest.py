@@ -133,13 +133,20 @@ class HistoryWriter:
         return run
 
     def record(
-        self, run: Path, *, days: float, status: str = "finished", message: str = ""
+        self,
+        run: Path,
+        *,
+        days: float,
+        status: str = "finished",
+        message: str = "",
+        support: dict[str, object] | None = None,
     ) -> Path:
         """Write the record that a run of the embedded model leaves."""
         run.mkdir(parents=True, exist_ok=True)
         case = {"host": "aquaplanet", "name": run.name, "start": "0001-01-01-00000", "days": days}
+        held = {} if support is None else {"support": support}
         (run / "run.json").write_text(
-            json.dumps({"case": case, "status": status, "message": message})
+            json.dumps({"case": case, "status": status, "message": message, **held})
         )
         (run / "log.txt").write_text(
             "climlink-aquaplanet: day 1 of 2.000 simulated_years_per_day 12.500\n"

@@ -19,8 +19,10 @@ import pytest
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.online.ensemble import evaluate_ensemble
 from climlink.evaluation.online.evaluate import evaluate_online
+from climlink.evaluation.online.sections import survival_section, words
 from climlink.evaluation.report import write_report
 from climlink.evaluation.summary import OnlineSummary, read_summary
+from climlink.support import Support
 
 G, RUN_HOURS = 9.80616, [(k / 24.0, (k + 1) / 24.0) for k in range(72)]
 Writers = Callable[..., Any]
@@ -220,6 +222,67 @@ def test_a_run_that_blew_up_is_a_result(history: Writers, tmp_path: Path) -> Non
     assert (dead.summary.survived, dead.summary.days, dead.summary.metrics) == (False, 0.0, {})
     assert "ended before it wrote one" in dead.summary.excluded[0]
     assert "Nothing could be compared" in dead.report.words
+
+
+def _support(heating: float, share: float) -> dict[str, object]:
+    return Support.judged(heating, share, 2.5).model_dump()
+
+
+@pytest.mark.parametrize(
+    ("heating", "share", "on_support"),
+    [(0.11, 0.0, True), (0.0, 0.011, True), (0.1, 0.01, False), (0.0, 0.0, False)],
+)
+def test_either_limit_puts_a_run_on_support(heating: float, share: float, on_support: bool) -> None:
+    assert Support.judged(heating, share, 100.0).on_support is on_support
+
+
+def test_a_run_that_lived_on_support_is_told_so(history: Writers, tmp_path: Path) -> None:
+    writer = history()
+    truth = writer.daily(tmp_path / "truth", 0, writer.state(2))
+    found = {}
+    for name, support in {"held": (0.25, 0.002), "free": (0.01, 0.0), "plain": None}.items():
+        run = writer.daily(tmp_path / name, 0, writer.state(2, seed=len(found)))
+        known = None if support is None else _support(*support)
+        found[name] = evaluate_online(writer.record(run, days=2, support=known), truth).summary
+    held, free, plain = found["held"], found["free"], found["plain"]
+    assert held.support == Support.judged(0.25, 0.002, 2.5)
+    assert (held.survived, held.lived_on_support) == (True, True)
+    assert (free.lived_on_support, plain.support) == (False, None)
+    assert (
+        "alive on support, not alive: relaxation toward the training ranges heats by 0.25 W/m2 "
+        "(limit 0.1) and touches 0.2 % of the mass (limit 1 %)" in words(held)
+    )
+    assert all("on support" not in words(summary) for summary in (free, plain))
+    rows = {
+        name: dict(zip(*survival_section(summary).tables[0].columns.values(), strict=True))
+        for name, summary in found.items()
+    }
+    assert [rows[n]["survived"] for n in rows] == ["on support", "yes", "yes"]
+    assert rows["held"]["heating by relaxation, W/m2"] == "0.25"
+    assert "share of the mass relaxed, %" not in rows["plain"]
+
+
+def test_an_ensemble_counts_who_lived_on_support(history: Writers, tmp_path: Path) -> None:
+    writer = history()
+    truth = writer.daily(tmp_path / "truth", 0, writer.state(3))
+    for name, days, support in (("a", 3, 0.5), ("b", 3, 0.0), ("dead", 1, 0.5)):
+        run = writer.daily(tmp_path / name, 0, writer.state(days, seed=days))
+        status = "finished" if days == 3 else "blown_up"
+        writer.record(run, days=3, status=status, message="hot", support=_support(support, 0.0))
+    found = evaluate_ensemble([tmp_path / n for n in ("a", "b", "dead")], truth)
+    assert (found.summary.survived, found.summary.on_support) == (2, 1)
+    assert "1 of the 2 lived on support" in found.report.words
+    table = next(t for s in found.report.sections for t in s.tables if t.name == "runs")
+    assert table.columns["on support"] == [True, False, False]
+
+
+def test_a_record_whose_support_is_none_is_refused(history: Writers, tmp_path: Path) -> None:
+    writer = history()
+    truth = writer.daily(tmp_path / "truth", 0, writer.state(1))
+    run = writer.daily(tmp_path / "run", 0, writer.state(1))
+    writer.record(run, days=1, support={"heating_w_m2": "much"})
+    with pytest.raises(EvaluationError, match=r"run\.json: support: "):
+        evaluate_online(run, truth)
 
 
 def test_a_run_under_way_is_refused_and_a_killed_one_counted(

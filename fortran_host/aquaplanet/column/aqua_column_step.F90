@@ -89,6 +89,7 @@ contains
         self%results%n_column, ' of the model)'
       if (len(error) > 0) error = error // trim(where)
     end if
+    if (len(error) == 0) call hybrid%range_use(self%added, error)
     call agree(error)
     if (len(error) > 0) return
     call hybrid%combine(self%reference, self%applied)

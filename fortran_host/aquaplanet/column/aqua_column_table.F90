@@ -102,6 +102,9 @@ module aqua_column_table
     real(r8), pointer, dimension(:) :: fsnt => null(), flut => null()
     !> By keeping water positive
     real(r8), pointer, dimension(:) :: limiter_water => null(), limited_cells => null()
+    !> By the range policy of the package that feeds back
+    real(r8), pointer, dimension(:) :: range_clipped => null(), range_heating => null(), &
+      range_mass_share => null()
   contains
     procedure :: declare => declare_host
   end type host_columns
@@ -182,6 +185,9 @@ contains
     call self%add('FLUT', 'W/m2', self%flut)
     call self%add('limiter_water', 'kg/m2', self%limiter_water)
     call self%add('limited_cells', '1', self%limited_cells)
+    call self%add('range_clipped', '1', self%range_clipped)
+    call self%add('range_heating', 'W/m2', self%range_heating)
+    call self%add('range_mass_share', '1', self%range_mass_share)
   end subroutine declare_host
 
   !> Makes the table for n_column columns, all zero.

@@ -2,7 +2,7 @@
 !! inputs, the state that a package carries, and what of its answer is applied.
 !! Uses the public Fortran modules only, as any host would.
 module aqua_hybrid
-  use aqua_column_table, only: input_columns, output_columns, place_columns
+  use aqua_column_table, only: host_columns, input_columns, output_columns, place_columns
   use aqua_constants, only: r8
   use aqua_levels, only: hybrid_levels, interface_pressure, reference_pressure
   use climlink, only: climlink_emulator, climlink_host_fields, climlink_status
@@ -41,12 +41,13 @@ module aqua_hybrid
     type(output_columns) :: emulated             !! What the emulator answered.
     logical :: has_emulator = .false.
     logical :: has_lags = .false.
+    logical :: has_range_policy = .false.
     integer :: step = 0                          !! Of the host, from 1.
     real(r8) :: time_step = 0.0_r8               !! [s]
   contains
     procedure :: open => open_package
-    procedure :: begin, needs_reference, needs_emulator, shadows, reference_feeds_back, run
-    procedure :: combine, other, finish, gather, scatter
+    procedure :: begin, needs_reference, needs_emulator, shadows, feeds_back, reference_feeds_back
+    procedure :: run, range_use, combine, other, finish, gather, scatter
     procedure, private :: declare, find_interfaces
   end type hybrid_physics
 
@@ -82,6 +83,7 @@ contains
     if (status%ok()) then
       self%has_emulator = .true.
       self%has_lags = self%lags%serves(self%emulator)
+      self%has_range_policy = self%emulator%has_range_policy()
       call self%declare(latitude)
       call self%fields%check(self%emulator, status, wanted%spin_up_steps, &
                              'spin_up_steps in /emulator/')
@@ -171,13 +173,21 @@ contains
     if (self%has_emulator) yes = self%policy%is_shadow(self%step)
   end function shadows
 
+  !> Whether what an emulator answers is applied in some steps of the run.
+  pure function feeds_back(self) result(yes)
+    class(hybrid_physics), intent(in) :: self
+    logical :: yes
+
+    yes = self%has_emulator
+    if (self%policy%mode == 'shadow') yes = yes .and. self%policy%feedback == 'emulator'
+  end function feeds_back
+
   !> Whether nothing but the reference physics is applied in this step.
   pure function reference_feeds_back(self) result(yes)
     class(hybrid_physics), intent(in) :: self
     logical :: yes
 
-    yes = .not. self%needs_emulator()
-    if (self%shadows()) yes = self%policy%feedback == 'reference'
+    yes = .not. (self%feeds_back() .and. self%needs_emulator())
   end function reference_feeds_back
 
   !> Sends this rank's columns through the emulator. error is '' or names rank, column and variable.
@@ -196,6 +206,27 @@ contains
     error = ''
     if (.not. status%ok()) error = status%message
   end subroutine run
+
+  !> How much the range policy of the package holds this rank's columns in this step, after run;
+  !! zero where nothing of the emulator is applied. error is '' or says what failed.
+  subroutine range_use(self, added, error)
+    class(hybrid_physics), intent(inout) :: self
+    type(host_columns), intent(inout) :: added
+    character(len=:), allocatable, intent(out) :: error
+    type(climlink_status) :: status
+
+    error = ''
+    if (.not. self%has_range_policy) return
+    if (self%reference_feeds_back()) then
+      added%range_clipped = 0.0_r8
+      added%range_heating = 0.0_r8
+      added%range_mass_share = 0.0_r8
+    else
+      call self%emulator%range_use(added%range_clipped, added%range_heating, &
+                                   added%range_mass_share, status)
+      if (.not. status%ok()) error = status%message
+    end if
+  end subroutine range_use
 
   !> Where the layers of this step are, if the package has others.
   pure subroutine find_interfaces(self)

@@ -14,14 +14,17 @@ module aqua_budgets
   private
 
   public :: global_mean, column_energy, column_water, angular_momentum, zonal_torque, layer_mass, &
-            budget_row, budget_names, write_budget_row, find_budget_row
+            budget_row, budget_layout, write_budget_row, find_budget_row
 
-  !> What is recorded of one step; the order is that of budget_names.
+  !> What is recorded of one step.
   type :: budget_row
     integer :: step = 0
     real(r8) :: day = 0.0_r8                     !! Since the start of the case.
     real(r8) :: energy = 0.0_r8                  !! After the step [J/m2].
-    real(r8) :: toa_net = 0.0_r8                 !! Absorbed sunlight less outgoing longwave [W/m2].
+    real(r8) :: toa_net = 0.0_r8                 !! Absorbed sunlight less outgoing longwave [W/m2],
+                                                 !! where the reference physics is applied alone.
+    real(r8) :: toa_net_inferred = 0.0_r8        !! What must cross the top so that the columns gain
+                                                 !! the energy that they do [W/m2].
     real(r8) :: surface_net = 0.0_r8             !! Into the surface: radiation less turbulent
                                                  !! fluxes less melting of snow [W/m2].
     real(r8) :: energy_fixer = 0.0_r8            !! Given back for what the dynamics lost [W/m2].
@@ -43,14 +46,19 @@ module aqua_budgets
     real(r8) :: temperature_max = 0.0_r8         !! [K]
     real(r8) :: wind_max = 0.0_r8                !! [m/s]
     real(r8) :: surface_pressure = 0.0_r8        !! Global mean [Pa].
+    real(r8) :: range_clipped = 0.0_r8           !! Values per column that the network sees clipped.
+    real(r8) :: range_heating = 0.0_r8           !! Without its sign, by relaxation toward the
+                                                 !! training range [W/m2].
+    real(r8) :: range_mass_share = 0.0_r8        !! Share of the mass that is relaxed.
   end type budget_row
 
-  character(len=*), parameter :: budget_names = &
-    'step,day,energy_J_m2,toa_net_W_m2,surface_net_W_m2,energy_fixer_W_m2,' // &
-    'emulated_energy_residual_W_m2,water_kg_m2,precipitation_mm_day,evaporation_mm_day,' // &
-    'transport_water_mm_day,emulated_water_residual_mm_day,limiter_water_mm_day,' // &
-    'limited_cells,angular_momentum_kg_s,surface_torque_N_m,emulated_torque_N_m,' // &
-    'temperature_min_K,temperature_max_K,wind_max_m_s,surface_pressure_Pa'
+  !> The columns of a run's table: those of every run, and what an emulator that feeds back changes.
+  type :: budget_layout
+    logical :: has_emulator = .false.            !! toa_net is the inferred one, named so.
+    logical :: has_range_policy = .false.        !! Three more columns.
+  contains
+    procedure :: names, values
+  end type budget_layout
 
   integer, parameter :: row_length = 1024          ! more than any row has
 
@@ -148,19 +156,55 @@ contains
     torque = global_mean(grid, of_column)
   end function zonal_torque
 
+  !> The header, in the order of values.
+  pure function names(self) result(text)
+    class(budget_layout), intent(in) :: self
+    character(len=:), allocatable :: text
+
+    text = 'toa_net_W_m2'
+    if (self%has_emulator) text = 'toa_net_inferred_W_m2'
+    text = 'step,day,energy_J_m2,' // text // ',surface_net_W_m2,energy_fixer_W_m2,' // &
+           'emulated_energy_residual_W_m2,water_kg_m2,precipitation_mm_day,evaporation_mm_day,' // &
+           'transport_water_mm_day,emulated_water_residual_mm_day,limiter_water_mm_day,' // &
+           'limited_cells,angular_momentum_kg_s,surface_torque_N_m,emulated_torque_N_m,' // &
+           'temperature_min_K,temperature_max_K,wind_max_m_s,surface_pressure_Pa'
+    if (self%has_range_policy) text = text // &
+      ',range_clipped_values,range_heating_W_m2,range_mass_share'
+  end function names
+
+  !> All of a row but its step.
+  pure function values(self, row)
+    class(budget_layout), intent(in) :: self
+    type(budget_row), intent(in) :: row
+    real(r8), allocatable :: values(:)
+
+    values = [row%day, row%energy, &
+              merge(row%toa_net_inferred, row%toa_net, self%has_emulator), row%surface_net, &
+              row%energy_fixer, row%emulated_energy_residual, row%water, row%precipitation, &
+              row%evaporation, row%transport_water, row%emulated_water_residual, &
+              row%limiter_water, row%limited_cells, row%angular_momentum, row%surface_torque, &
+              row%emulated_torque, row%temperature_min, row%temperature_max, row%wind_max, &
+              row%surface_pressure]
+    if (self%has_range_policy) values = [values, row%range_clipped, row%range_heating, &
+                                         row%range_mass_share]
+  end function values
+
   !> Goes on in a file, read up to its header, to after the row of last_step, or before the first
   !! that is later or not whole.
-  subroutine find_budget_row(unit, last_step, found)
-    integer, intent(in) :: unit, last_step
+  subroutine find_budget_row(unit, layout, last_step, found)
+    integer, intent(in) :: unit
+    type(budget_layout), intent(in) :: layout
+    integer, intent(in) :: last_step
     integer, intent(out) :: found                    !! Step of the row before, 0 if there is none.
     character(len=row_length) :: line
-    real(r8) :: values(20)
+    real(r8), allocatable :: row(:)
     integer :: step, failed
 
+    allocate (row(size(layout%values(budget_row()))))
     found = 0
     do while (found < last_step)
       read (unit, '(a)', iostat=failed) line
-      if (failed == 0) read (line, *, iostat=failed) step, values
+      if (failed == 0) read (line, *, iostat=failed) step, row
       if (failed == 0 .and. step > found .and. step <= last_step) then
         found = step
       else
@@ -171,18 +215,15 @@ contains
   end subroutine find_budget_row
 
   !> One line of comma-separated values, all digits kept.
-  subroutine write_budget_row(unit, row, failed, message)
+  subroutine write_budget_row(unit, layout, row, failed, message)
     integer, intent(in) :: unit
+    type(budget_layout), intent(in) :: layout
     type(budget_row), intent(in) :: row
     integer, intent(out) :: failed           !! 0, or why the line could not be written, in message.
     character(len=*), intent(inout) :: message
 
-    write (unit, '(i0,20(",",es24.16e3))', iostat=failed, iomsg=message) row%step, row%day, &
-      row%energy, row%toa_net, row%surface_net, row%energy_fixer, row%emulated_energy_residual, &
-      row%water, row%precipitation, row%evaporation, row%transport_water, &
-      row%emulated_water_residual, row%limiter_water, row%limited_cells, row%angular_momentum, &
-      row%surface_torque, row%emulated_torque, row%temperature_min, row%temperature_max, &
-      row%wind_max, row%surface_pressure
+    write (unit, '(i0,*(:,",",es24.16e3))', iostat=failed, iomsg=message) row%step, &
+      layout%values(row)
   end subroutine write_budget_row
 
 end module aqua_budgets

@@ -1,7 +1,7 @@
 !> What a run writes on its way: ClimSim pairs, history, budgets. Rank 0 writes, since it has all
 !! fields; nothing here waits for others.
 module aqua_output
-  use aqua_budgets, only: budget_names, find_budget_row, write_budget_row
+  use aqua_budgets, only: budget_layout, find_budget_row, write_budget_row
   use aqua_climsim_output, only: write_climsim_pair, write_grid_file
   use host_calendar, only: civil_date, model_time
   use aqua_constants, only: r8
@@ -23,6 +23,7 @@ module aqua_output
     logical :: goes_on = .false.   !! With the files of a run that was in this folder.
     type(model_fields) :: fields
     integer :: budget_unit = -1
+    type(budget_layout) :: budget_columns
   contains
     procedure :: open => output_open
     procedure :: record => output_record
@@ -55,6 +56,10 @@ contains
     end if
     call make_folder(self%folder // '/restart', error)
     if (len(error) == 0 .and. model%settings%run%physics == 'moist') then
+      associate (hybrid => model%hybrid)
+        self%budget_columns%has_emulator = hybrid%feeds_back()
+        self%budget_columns%has_range_policy = hybrid%feeds_back() .and. hybrid%has_range_policy
+      end associate
       call self%open_budget(model%step_number, error)
     end if
   end subroutine output_open
@@ -126,7 +131,12 @@ contains
       open (newunit=unit, file=path, action='readwrite', status='old', iostat=failed)
       if (failed == 0) then
         read (unit, '(a)', iostat=failed) header
-        if (failed == 0) call find_budget_row(unit, last_step, found)
+        if (failed == 0) call find_budget_row(unit, self%budget_columns, last_step, found)
+        if (found > 0 .and. trim(header) /= self%budget_columns%names()) then
+          error = path // ': its columns are not those of this run; move the file away to ' // &
+                  'begin a new one'
+          return
+        end if
         if (self%goes_on .and. found > 0 .and. found < last_step) then
           write (text, '(2(a,i0))') 'the restart follows step ', last_step, &
             ', the last row before is of step ', found
@@ -141,7 +151,7 @@ contains
       if (failed /= 0) then
         error = path // ': ' // trim(message)
       else if (found == 0) then
-        write (unit, '(a)') budget_names
+        write (unit, '(a)') self%budget_columns%names()
       end if
     end associate
   end subroutine open_budget
@@ -170,7 +180,7 @@ contains
     call self%record_history(model, error)
     if (len(error) == 0) call self%record_pair(model, error)
     if (len(error) > 0 .or. self%budget_unit == -1) return
-    call write_budget_row(self%budget_unit, model%budget, failed, message)
+    call write_budget_row(self%budget_unit, self%budget_columns, model%budget, failed, message)
     if (failed /= 0) error = self%folder // '/budgets.csv: ' // trim(message)
   end subroutine output_record
 

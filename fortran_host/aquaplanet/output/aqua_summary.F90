@@ -21,9 +21,9 @@ contains
     rate = mass / time * seconds_per_day
   end function mm_per_day
 
-  !> Global means of fluxes, and of what the emulated part made from nothing. An emulator does not
-  !! say what crosses the top of the atmosphere: where it feeds back, the flux there is what closes
-  !! its energy, and no residual of energy can be told.
+  !> Global means of fluxes, of what the emulated part made from nothing, and of what a range policy
+  !! did. An emulator does not say what crosses the top of the atmosphere: where it feeds back, the
+  !! flux there is inferred, and no residual of energy can be told.
   subroutine summarize_columns(grid, levels, given, made, host, dt, radiation_known, row)
     type(gaussian_grid), intent(in) :: grid
     type(hybrid_levels), intent(in) :: levels
@@ -35,7 +35,6 @@ contains
                                                          !! that were applied.
     type(budget_row), intent(inout) :: row
     real(r8), dimension(grid%n_column) :: surface_radiation, snow, heating, water, stress
-    real(r8) :: gained
 
     surface_radiation = made%netsw + made%flwds - given%lwup
     snow = water_density * made%precsc
@@ -49,15 +48,16 @@ contains
     row%limited_cells = sum(host%limited_cells)
     row%surface_net = global_mean(grid, surface_radiation - host%lhflx - host%shflx &
                                   - latent_fusion * snow)
-    gained = global_mean(grid, heating + surface_radiation - latent_fusion * snow)
+    row%toa_net_inferred = global_mean(grid, heating + surface_radiation - latent_fusion * snow)
     if (radiation_known) then
       row%toa_net = global_mean(grid, host%fsnt - host%flut)
-      row%emulated_energy_residual = gained - row%toa_net
-    else
-      row%toa_net = gained
+      row%emulated_energy_residual = row%toa_net_inferred - row%toa_net
     end if
     row%surface_torque = zonal_torque(grid, host%taux)
     row%emulated_torque = zonal_torque(grid, stress)
+    row%range_clipped = global_mean(grid, host%range_clipped)
+    row%range_heating = global_mean(grid, host%range_heating)
+    row%range_mass_share = global_mean(grid, host%range_mass_share)
   end subroutine summarize_columns
 
   !> What the emulated part adds to every column: energy [W/m2], water [kg/m2/s], eastward momentum

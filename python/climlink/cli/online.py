@@ -142,6 +142,9 @@ def _tell(ended: AquaplanetRun) -> None:
             f"day {ended.day} reached at {ended.years_per_day:.0f} simulated years per day; output "
             f"in {ended.folder}"
         )
+        if ended.support is not None:
+            lived = "alive on support" if ended.support.on_support else "alive without support"
+            output.print(f"{lived}: {ended.support.words}", highlight=False)
         return
     errors.print(
         f"[bold red]the run ended early[/] {ended.message}; what it wrote is in {ended.folder}",

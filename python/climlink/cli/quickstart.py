@@ -110,7 +110,12 @@ def _show(result: QuickstartResult, folder: Path, seconds: float) -> None:
 def _show_online(comparison: OnlineComparison) -> None:
     """Say in words what the hybrid run did."""
     if comparison.hybrid.status == "finished":
-        output.print(f"Online: the hybrid ran to its end, day {comparison.hybrid.day}.")
+        held = comparison.hybrid.support
+        on_support = held is not None and held.on_support
+        output.print(
+            f"Online: the hybrid ran to its end, day {comparison.hybrid.day}"
+            + (f", alive on support: {held.words}." if held and on_support else ".")
+        )
     else:
         output.print(f"Online: [bold red]the hybrid ended early[/], {comparison.hybrid.message}.")
     found = comparison.evaluation.numbers

@@ -37,6 +37,7 @@ from climlink.online.launch import (
 from climlink.online.settings import Groups, PackageOptions, check_namelist, check_values
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import LOCK_FILE, RECORD_FILE, new_run, read_record, run_log, write_record
+from climlink.support import Support, support_of
 
 PROGRAM = "climlink-aquaplanet"
 BLOWN_UP = 3
@@ -186,7 +187,8 @@ class AquaplanetConfig(StrictModel):
 @dataclass(frozen=True)
 class AquaplanetRun:
     """A run that ended: its folder, ``finished`` or ``blown_up``, the last message, and the last
-    day that was reported.
+    day that was reported. ``support``: how much the range policy of its package held it, None
+    without one.
     """
 
     folder: Path
@@ -194,6 +196,7 @@ class AquaplanetRun:
     message: str
     day: int
     years_per_day: float
+    support: Support | None = None
 
     @property
     def restart(self) -> Path:
@@ -401,16 +404,21 @@ def _run(
 
     namelist = folder / "aquaplanet.nml"
     namelist.write_text(namelist_text(groups), encoding="utf-8", errors="surrogateescape")
-    record = {**record, "started": now()}
+    # what a job before this one found is of fewer days
+    record = {name: value for name, value in record.items() if name != "support"}
+    record["started"] = now()
     command = mpi_command(case.ranks, [str(executable(PROGRAM)), str(namelist)])
     threads = case.emulator.option("threads") if case.emulator else 1
     code = run_recorded(folder, record, command, threads, log, show, results=(0, BLOWN_UP))
     status: Literal["finished", "blown_up"] = "finished" if code == 0 else "blown_up"
     restarts = sorted(path.name for path in (folder / "restart").glob("*.nc"))
+    support = support_of(folder / "budgets.csv")
+    if support is not None:
+        record["support"] = support.model_dump()
     write_record(
         folder, record, status=status, message=messages[-1], ended=now(), restarts=restarts
     )
-    return AquaplanetRun(folder, status, messages[-1], days[-1], speeds[-1])
+    return AquaplanetRun(folder, status, messages[-1], days[-1], speeds[-1], support)
 
 
 def _levels(case: AquaplanetConfig) -> LevelsConfig:
