@@ -125,7 +125,9 @@ def test_offline_score_counts_as_skill() -> None:
 
 
 def test_policies_are_calibrated_apart() -> None:
-    cooler = [dataclasses.replace(p, metrics={HOT: p.metrics[HOT] - 50.0}) for p in lives(HELD)]  # type: ignore[operator]
+    cooler = [
+        dataclasses.replace(p, metrics={HOT: (p.metrics[HOT] or 0.0) - 50.0}) for p in lives(HELD)
+    ]
     both = [*lives(), *cooler]
     alone = leave_one_out(lives(), PLAIN, resamples=100)
     together = leave_one_out(both, PLAIN, resamples=100)
