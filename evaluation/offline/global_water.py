@@ -22,7 +22,7 @@ from climlink.wrappers.variable_sets import VariableSet
 Array = NDArray[np.float64]
 
 FACTORS = (0.5, 2.0)
-"""Lowest and highest factor of the fixer; the adapter for E3SM has the same (mmf_nn_water_fixer)."""
+"""Lowest and highest factor of the fixer, as in the adapter for E3SM (mmf_nn_water_fixer)."""
 FIXED = ("cam_out_PRECC", "cam_out_PRECSC")
 """What the fixer scales, by one factor."""
 
