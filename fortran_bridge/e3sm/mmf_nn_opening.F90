@@ -131,7 +131,7 @@ contains
       error = 'the old post-processing (climlink_legacy) knows the levels that the package ' // &
               'was made for, not those that it is remapped to: set one of both off'
     else if (climlink_water_fixer /= 'none' .and. ocean_only) then
-      error = "climlink_water_fixer closes the water of the whole globe, but this model was " // &
+      error = 'climlink_water_fixer closes the water of the whole globe, but this model was ' // &
               'built with MMF_NN_EMULATOR_OCN_ONLY, which keeps precipitation over land: ' // &
               'leave one of both out'
     else if (inputlength /= not_given .and. inputlength /= n_in) then
