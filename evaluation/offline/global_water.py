@@ -111,7 +111,8 @@ class GlobalWaterMoments:
         """Return what was found; None where no time could be told."""
         if not self._times:
             return None
-        of = [(float(b), float(r)) for b, r in zip(*self._mean_and_rms(), strict=True)]
+        bias, rms = self._residuals.bias()[0], self._residuals.rmse()[0]
+        truth, received, left = ((float(b), float(r)) for b, r in zip(bias, rms, strict=True))
         r2 = self._fixed.over_columns().r2()[0]
         bias = self._fixed.over_columns(self._area).bias()[0]
         n = len(FIXED)
@@ -121,10 +122,7 @@ class GlobalWaterMoments:
             )
             for k, name in enumerate(FIXED)
         }
-        return GlobalWater(*of, factor=self._factor, outputs=fixed, times=self._times)
-
-    def _mean_and_rms(self) -> tuple[Array, Array]:
-        return self._residuals.bias()[0], self._residuals.rmse()[0]
+        return GlobalWater(truth, received, left, self._factor, fixed, self._times)
 
 
 def global_water_metrics(water: GlobalWater | None) -> dict[str, float]:
