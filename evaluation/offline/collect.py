@@ -16,6 +16,7 @@ from climlink.evaluation.offline.conservation import BUDGETS, REQUIRED, column_b
 from climlink.evaluation.offline.constraints import ConstraintActivity, RangeUseMean
 from climlink.evaluation.offline.deciles import PrecipitationGroups
 from climlink.evaluation.offline.energy import energy_factors
+from climlink.evaluation.offline.global_water import GlobalWaterMoments, covers_globe
 from climlink.evaluation.offline.residuals import CLOSURES, ColumnResiduals, obstacle
 from climlink.evaluation.report import Exclusion
 from climlink.packages.prediction import Predictor
@@ -42,6 +43,7 @@ class Collected:
     mass: PairMoments
     residuals: ColumnResiduals | None
     budgets: PairMoments | None
+    global_water: GlobalWaterMoments | None
     groups: PrecipitationGroups | None
     confidence: ConfidenceScores | None
     activity: ConstraintActivity | None
@@ -67,6 +69,8 @@ class Collected:
                 column_budgets(a, block.thickness, outputs) for a in (block.truth, block.prediction)
             )
             self.budgets.add(truth, prediction, counted)
+            if self.global_water is not None:
+                self.global_water.add(block, truth, prediction, outputs)
         self._add_rows(block, outputs, area)
 
     def _add_rows(self, block: Block, outputs: VariableSet, area: Array) -> None:
@@ -144,6 +148,7 @@ def _prepare(blocks: Blocks, predictor: Predictor) -> Collected:
         mass=PairMoments.empty(1, outputs.width),
         residuals=_residuals(blocks, predictor.package.manifest, excluded),
         budgets=PairMoments.empty(columns, len(BUDGETS)) if has_budgets else None,
+        global_water=_global_water(blocks, excluded) if has_budgets else None,
         groups=PrecipitationGroups(len(profile_features(outputs))) if has_rain else None,
         confidence=_confidence(predictor, outputs, excluded),
         activity=ConstraintActivity() if blocks.tells_changes else None,
@@ -162,6 +167,17 @@ def _residuals(
     declared = [c.name for c in manifest.constraints or [] if c.name in CLOSURES]
     closures = declared if blocks.tells_changes else []
     return ColumnResiduals(blocks.store.n_column, blocks.store.time_step_s, closures)
+
+
+def _global_water(blocks: Blocks, excluded: list[Exclusion]) -> GlobalWaterMoments | None:
+    what = "water of the globe"
+    if not blocks.store.has_place:
+        return None
+    if not covers_globe(blocks.area):
+        why = f"the columns of the store have {blocks.area.sum():.4g} of the sphere's 12.57 sr"
+        excluded.append(Exclusion(what, why))
+        return None
+    return GlobalWaterMoments(blocks.area)
 
 
 def _cell_weights(block: Block, outputs: VariableSet, area: Array) -> Array:

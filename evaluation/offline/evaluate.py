@@ -157,6 +157,7 @@ def _result(
         energy=collected.energy,
         mass=collected.mass,
         residuals=[] if collected.residuals is None else collected.residuals.result(blocks.area),
+        global_water=None if collected.global_water is None else collected.global_water.result(),
         budgets=collected.budgets,
         deciles=None if collected.groups is None else collected.groups.deciles(),
         confidence=None if collected.confidence is None else collected.confidence.result(),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from climlink.evaluation.offline.conservation import BUDGETS
+from climlink.evaluation.offline.global_water import global_water_metrics
 from climlink.evaluation.offline.leap import LEVEL_COUNT, TARGET_SET, leap_scores
 from climlink.evaluation.offline.result import Array, OfflineResult
 from climlink.evaluation.offline.scores import without_variance
@@ -22,6 +23,8 @@ def metrics(result: OfflineResult) -> Metrics:
     First ``residual_bias`` and ``residual_rms`` of ``water`` (mm/day) and ``energy`` (W/m2), as the
     host receives them and with ``_before`` the package's closures, and ``residual_r2`` of the net
     radiation at the top that the outputs imply (see ColumnResiduals).
+    ``global_residual_bias``, ``global_residual_rms``, ``water_fixer``: of the whole globe at each
+    time, see GlobalWater.
     ``r2``: pooled over columns and times, median over levels not pruned. ``r2_column``,
     ``r2_column_median``: R² over time of a column, mean and median over columns, then the same
     median. ``rmse``, ``mae``, ``bias``: over dp and area, in units of the output. ``climsim_mae``,
@@ -33,7 +36,7 @@ def metrics(result: OfflineResult) -> Metrics:
     same of the later window, by which nothing is to be chosen. What is over time is
     null where the split has one time, or the store was made of a table.
     """
-    found = _residuals(result)
+    found = _residuals(result) | global_water_metrics(result.global_water)
     found |= {f"r2.{n}": v for n, v in result.r2_table().summary().items()}
     columns, medians = mean_column_r2(result), median_column_r2(result)
     climsim = climsim_scores(result)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from climlink.evaluation.offline.global_water import global_water_tables
 from climlink.evaluation.offline.residuals import UNITS, Residual
 from climlink.evaluation.offline.result import OfflineResult
 from climlink.evaluation.report import Section, Table
@@ -23,6 +24,11 @@ _TEXT = (
     "implies the net radiation that it predicts, so its energy residual is the error of that "
     "prediction."
 )
+_GLOBAL_TEXT = (
+    "Where a reference does not close by column, as E3SM-MMF, whose cloud-resolving models hold "
+    "precipitating water back, only the global mean may be closed, by the host: one factor for all "
+    "precipitation of a step."
+)
 
 
 def residual_section(results: Mapping[str, OfflineResult]) -> Section | None:
@@ -39,7 +45,10 @@ def residual_section(results: Mapping[str, OfflineResult]) -> Section | None:
         "RMS by column": [r.rms for _, r in rows],
         "R² of the implied net radiation at the top": [r.r2 for _, r in rows],
     }
-    return Section("Closure", _TEXT, [], [Table("residuals", "Residuals of columns", columns)])
+    by_column = Table("residuals", "Residuals of columns", columns)
+    of_globe = global_water_tables({label: r.global_water for label, r in results.items()})
+    text = f"{_TEXT} {_GLOBAL_TEXT}" if of_globe else _TEXT
+    return Section("Closure", text, [], [by_column, *of_globe])
 
 
 def _with_later(result: OfflineResult) -> list[Residual]:

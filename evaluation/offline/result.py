@@ -15,6 +15,7 @@ from climlink.evaluation.offline.blocks import Misses
 from climlink.evaluation.offline.confidence import ConfidenceResult
 from climlink.evaluation.offline.constraints import Activity, RangeUse
 from climlink.evaluation.offline.deciles import Deciles
+from climlink.evaluation.offline.global_water import GlobalWater
 from climlink.evaluation.offline.residuals import Residual
 from climlink.evaluation.offline.scores import R2Table, table_of, without_variance
 from climlink.evaluation.report import Exclusion
@@ -107,6 +108,7 @@ class OfflineResult:
     energy: PairMoments
     mass: PairMoments
     residuals: list[Residual]
+    global_water: GlobalWater | None
     budgets: PairMoments | None
     deciles: Deciles | None
     confidence: ConfidenceResult | None

@@ -63,10 +63,11 @@ COUNTERS = {
     "NN_LIMITED": "levels that the limiter changed, per column",
     "NN_LIMITER_HEAT": "heat that the limiter added, W/m2",
     "NN_LIMITER_WATER": "water that the limiter added, mm/day",
+    "NN_FIXER_WATER": "precipitation that the global water fixer added, mm/day",
     "NN_WEIGHT": "weight of the emulator",
 }
 """History fields of the adapter for E3SM (docs/e3sm-adapter.md)."""
-COUNTER_SCALES = {"NN_LIMITER_WATER": SECONDS_PER_DAY}
+COUNTER_SCALES = {"NN_LIMITER_WATER": SECONDS_PER_DAY, "NN_FIXER_WATER": SECONDS_PER_DAY}
 
 
 def parts(name: str, available: Collection[str]) -> tuple[str, ...] | None:

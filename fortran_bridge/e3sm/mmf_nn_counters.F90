@@ -5,7 +5,8 @@ module mmf_nn_counters
   use cam_logfile, only: iulog
   use mmf_nn_errors, only: sum_on_master
   use mmf_nn_legacy, only: legacy_counts
-  use mmf_nn_settings, only: climlink_legacy, climlink_log_steps, number_text
+  use mmf_nn_settings, only: climlink_legacy, climlink_log_steps, climlink_water_fixer, number_text
+  use mmf_nn_water_fixer, only: water_fix
   use phys_grid, only: get_area_all_p
   use shr_kind_mod, only: r8 => shr_kind_r8
   use spmd_utils, only: masterproc
@@ -13,7 +14,7 @@ module mmf_nn_counters
   implicit none (type, external)
   private
 
-  public :: count_answers, count_legacy, end_counted_step
+  public :: count_answers, count_legacy, count_water_fix, end_counted_step
 
   integer, parameter :: day = 86400                          !! [s]
 
@@ -24,6 +25,11 @@ module mmf_nn_counters
   real(r8) :: sums(6) = 0.0_r8                               !! Of this rank, since the last line.
   integer :: n_step = 0
   integer :: n_answered = 0                                  !! Steps in which the emulator ran.
+
+  !> Of the fixer since the last line, the same on all ranks: sums over n_fixed steps, and range.
+  integer :: n_fixed = 0
+  real(r8) :: made = 0.0_r8, added = 0.0_r8                  !! [kg/m2/s]
+  real(r8) :: lowest = huge(1.0_r8), highest = 0.0_r8        !! Of the factor.
 
 contains
 
@@ -48,6 +54,17 @@ contains
     sums(area) = sums(area) + sum(areas)
   end subroutine count_legacy
 
+  !> Counts what the global water fixer did in one step.
+  subroutine count_water_fix(fix)
+    type(water_fix), intent(in) :: fix
+
+    n_fixed = n_fixed + 1
+    made = made + fix%made
+    added = added + fix%added
+    lowest = min(lowest, fix%factor)
+    highest = max(highest, fix%factor)
+  end subroutine count_water_fix
+
   !> Ends a step, and writes the line where the interval ends. Collective.
   subroutine end_counted_step(answered)
     logical, intent(in) :: answered                          !! Whether the emulator ran.
@@ -65,6 +82,11 @@ contains
     sums = 0.0_r8
     n_step = 0
     n_answered = 0
+    n_fixed = 0
+    made = 0.0_r8
+    added = 0.0_r8
+    lowest = huge(lowest)
+    highest = 0.0_r8
   end subroutine end_counted_step
 
   !> The line of the log.
@@ -75,12 +97,24 @@ contains
     text = 'mmf_nn_emulator: to step ' // number_text(get_nstep()) // ': answered in ' &
            // number_text(n_answered) // ' of ' // number_text(n_step) // ' steps, ' &
            // count_text(totals(columns)) // ' columns'
+    if (climlink_water_fixer /= 'none' .and. n_fixed > 0) text = text // fixer_text()
     if (.not. climlink_legacy) return
     text = text // '; surface fields clipped ' // count_text(totals(clipped)) &
            // ', levels limited ' // count_text(totals(limited)) // ', heat added ' &
            // mean_text(totals(heat), totals(area)) // ' W/m2, water added ' &
            // mean_text(totals(water), totals(area)) // ' kg/m2/s'
   end function line
+
+  !> What the global water fixer did, as means over its steps.
+  function fixer_text() result(text)
+    character(len=:), allocatable :: text
+    real(r8) :: steps
+
+    steps = real(n_fixed, r8)
+    text = '; water of the globe made ' // mean_text(made, steps) // ' kg/m2/s, precipitation ' &
+           // 'added ' // mean_text(added, steps) // ' kg/m2/s, by factors from ' &
+           // mean_text(lowest, 1.0_r8) // ' to ' // mean_text(highest, 1.0_r8)
+  end function fixer_text
 
   !> A count, which may be larger than an integer.
   function count_text(number) result(text)
@@ -92,7 +126,7 @@ contains
     text = trim(adjustl(digits(:len(digits) - 1)))
   end function count_text
 
-  !> The mean over the globe and the steps with answers; 0 if there were none.
+  !> A mean, such as over the globe and the steps with answers; 0 if there were none.
   function mean_text(total, total_area) result(text)
     real(r8), intent(in) :: total, total_area
     character(len=:), allocatable :: text

@@ -14,14 +14,14 @@ module mmf_nn_history
   implicit none (type, external)
   private
 
-  public :: add_history, write_raw_history, write_weight, write_legacy_history
+  public :: add_history, write_raw_history, write_weight, write_water_fix, write_legacy_history
 
 contains
 
   !> Registers the fields.
-  subroutine add_history(emulator, with_legacy)
+  subroutine add_history(emulator, with_legacy, with_fixer)
     type(climlink_emulator), intent(in) :: emulator          !! Open.
-    logical, intent(in) :: with_legacy
+    logical, intent(in) :: with_legacy, with_fixer
     character(len=*), parameter :: meaning = &
       'answer of the emulator before anything is done to it: '
     type(climlink_variable) :: output
@@ -36,6 +36,8 @@ contains
       end if
     end do
     call addfld('NN_WEIGHT', horiz_only, 'A', '1', 'weight of the emulator in what is applied')
+    if (with_fixer) call addfld('NN_FIXER_WATER', horiz_only, 'A', 'kg/m2/s', &
+                                'precipitation that the global water fixer added')
     if (.not. with_legacy) return
     call addfld('NN_CLIPPED', horiz_only, 'A', '1', &
                 'negative surface fields that were set to zero, per step')
@@ -110,6 +112,14 @@ contains
     values = weight
     call outfld('NN_WEIGHT', values, n_column, lchnk)
   end subroutine write_weight
+
+  !> Writes what the global water fixer added in one chunk.
+  subroutine write_water_fix(added, n_column, lchnk)
+    real(r8), intent(in) :: added(:)                         !! [column], kg/m2/s.
+    integer, intent(in) :: n_column, lchnk
+
+    call outfld('NN_FIXER_WATER', added(:n_column), n_column, lchnk)
+  end subroutine write_water_fix
 
   !> Writes what the old post-processing did in one chunk.
   subroutine write_legacy_history(counts, n_column, lchnk)

@@ -10,10 +10,11 @@ module mmf_nn_opening
   use mmf_nn_fields, only: add_inputs, add_lags, add_outputs, chunk_fields, combination, &
                            find_constituents, remap, takes_humidity
   use mmf_nn_settings, only: cb_nn_var_combo, cb_spinup_step, cb_strato_water_constraint, &
-                             climlink_legacy, climlink_legacy_given, emulator_settings, input_rh, &
+                             climlink_legacy, climlink_legacy_given, climlink_water_fixer, &
+                             emulator_settings, input_rh, &
                              input_rh_given, inputlength, not_given, number_text, outputlength, &
                              package_path
-  use mmf_nn_surface, only: find_precipitation
+  use mmf_nn_surface, only: find_precipitation, ocean_only
   use mpishorthand, only: mpicom
   use physics_buffer, only: pbuf_get_index
   use ppgrid, only: pver
@@ -129,6 +130,10 @@ contains
     else if (climlink_legacy .and. remap%is_active()) then
       error = 'the old post-processing (climlink_legacy) knows the levels that the package ' // &
               'was made for, not those that it is remapped to: set one of both off'
+    else if (climlink_water_fixer /= 'none' .and. ocean_only) then
+      error = 'climlink_water_fixer closes the water of the whole globe, but this model was ' // &
+              'built with MMF_NN_EMULATOR_OCN_ONLY, which keeps precipitation over land: ' // &
+              'leave one of both out'
     else if (inputlength /= not_given .and. inputlength /= n_in) then
       error = 'inputlength is ' // number_text(inputlength) // ', but the package takes ' &
         // number_text(n_in) // ' inputs'

@@ -56,6 +56,7 @@ module mmf_nn_settings
   character(len=constraint_length), public :: climlink_constraints_off(constraint_count) = ' '
   character(len=16), public :: climlink_vertical_remap = 'none'
   character(len=16), public :: climlink_rh_arithmetic = 'exact'
+  character(len=16), public :: climlink_water_fixer = 'none'
   logical, public :: climlink_legacy = .false.
   logical, public, protected :: climlink_legacy_given = .false.
   logical, public :: climlink_history = .true.
@@ -69,8 +70,8 @@ module mmf_nn_settings
     cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, &
     climlink_package, climlink_package_digest, climlink_device, climlink_threads, &
     climlink_micro_batch, climlink_constraints_off, climlink_vertical_remap, &
-    climlink_rh_arithmetic, climlink_legacy, climlink_history, climlink_log_steps, &
-    climlink_branch_memory
+    climlink_rh_arithmetic, climlink_water_fixer, climlink_legacy, climlink_history, &
+    climlink_log_steps, climlink_branch_memory
 
   type(climlink_emulator_settings) :: library                !! All defaults.
 
@@ -160,6 +161,10 @@ contains
     if (all(climlink_rh_arithmetic /= [character(len=6) :: 'exact', 'legacy'])) then
       call refuse("climlink_rh_arithmetic must be 'exact' or 'legacy', not '" &
                   // trim(climlink_rh_arithmetic) // "'")
+    end if
+    if (all(climlink_water_fixer /= [character(len=13) :: 'none', 'precipitation'])) then
+      call refuse("climlink_water_fixer must be 'none' or 'precipitation', not '" &
+                  // trim(climlink_water_fixer) // "'")
     end if
     if (count(cb_partial_coupling_vars /= ' ') > size(library%variables)) call refuse( &
       'cb_partial_coupling_vars holds more names than a package has outputs')

@@ -6,27 +6,30 @@ module mmf_nn_steps
   use climlink_level_lists, only: has_level_list
   use mmf_nn_blending, only: blend, hold
   use mmf_nn_changes, only: add_changes, note_state, write_changes
-  use mmf_nn_counters, only: count_answers, count_legacy, end_counted_step
+  use mmf_nn_counters, only: count_answers, count_legacy, count_water_fix, end_counted_step
   use mmf_nn_errors, only: stop_here, stop_if_any_failed, stop_if_failed
   use mmf_nn_fields, only: add_inputs, add_lags, add_outputs, allocate_fields, chunk_fields, &
                            fields_taken
 #ifdef CLIMLINK_FORK_HISTORY
   use mmf_nn_fields, only: add_fork_lags, n_fork_lag
 #endif
-  use mmf_nn_history, only: add_history, write_legacy_history, write_raw_history, write_weight
+  use mmf_nn_history, only: add_history, write_legacy_history, write_raw_history, write_water_fix, &
+                            write_weight
   use mmf_nn_legacy, only: apply_legacy, legacy_counts
   use mmf_nn_memory, only: begin_memory_step, coupling_step, end_memory_step, first_of_chunk, &
                            has_lags, initialize_memory, lags, n_column_of_rank, register_memory, &
                            registered
   use mmf_nn_opening, only: check_package, open_package
   use mmf_nn_settings, only: cb_spinup_step, cb_strato_water_constraint, climlink_history, &
-                             climlink_legacy, dtheta_thred, emulator_settings, number_text
+                             climlink_legacy, climlink_water_fixer, dtheta_thred, &
+                             emulator_settings, number_text
   use mmf_nn_surface, only: fill_ptend, fill_surface
+  use mmf_nn_water_fixer, only: fix_global_water, water_fix
   use perf_mod, only: t_startf, t_stopf
   use physics_buffer, only: pbuf_get_chunk, physics_buffer_desc
   use physics_types, only: physics_ptend, physics_state, physics_tend
   use physics_update_mod, only: physics_update
-  use ppgrid, only: begchunk, endchunk, pver
+  use ppgrid, only: begchunk, endchunk, pcols, pver
   use ref_pres, only: pref_mid
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none (type, external)
@@ -60,7 +63,8 @@ contains
     end associate
     policy%reference_pressure = pref_mid
     call check_package(emulator, policy, lags)
-    if (climlink_history) call add_history(emulator, climlink_legacy)
+    if (climlink_history) call add_history(emulator, climlink_legacy, &
+                                             climlink_water_fixer /= 'none')
     if (climlink_history .and. registered) call add_changes()
   end subroutine init_neural_net
 
@@ -206,7 +210,25 @@ contains
       call unpack_chunk(tables(c), first_of_chunk(c), state(c), coszrs(:, c), ztodt, outputs(c))
     end do
     call t_stopf('nn_unpack')
+    if (climlink_water_fixer /= 'none') call fix_water(state, outputs)
   end subroutine infer
+
+  !> Closes the water of the globe, and counts what that moved. Collective.
+  subroutine fix_water(state, outputs)
+    type(physics_state), intent(in) :: state(begchunk:)
+    type(chunk_fields), intent(inout) :: outputs(begchunk:)
+    real(r8) :: added(pcols, begchunk:endchunk)
+    type(water_fix) :: fix
+    integer :: c
+
+    call t_startf('nn_water_fixer')
+    call fix_global_water(state, outputs, added, fix)
+    call count_water_fix(fix)
+    do c = begchunk, endchunk
+      if (climlink_history) call write_water_fix(added(:, c), state(c)%ncol, c)
+    end do
+    call t_stopf('nn_water_fixer')
+  end subroutine fix_water
 
   !> Sends one chunk. first is the place of its first column in the rank.
   subroutine send_chunk(table, first, lchnk, status)
@@ -271,6 +293,12 @@ contains
     if (any(has_level_list(policy%variables))) then
       call stop_here('cb_partial_coupling_vars names levels, but this driver blends by ' // &
                      'itself, whole outputs: let it call mmf_nn_emulator_begin, run and end')
+    end if
+    if (climlink_water_fixer /= 'none') then
+      call stop_here("climlink_water_fixer = '" // trim(climlink_water_fixer) // "' needs the " // &
+                     'answers of all chunks at once; this driver calls neural_net chunk by ' // &
+                     'chunk. Leave it out, or let the driver call mmf_nn_emulator_begin, run ' // &
+                     'and end')
     end if
 #ifndef CLIMLINK_FORK_HISTORY
     if (has_lags) then

@@ -12,7 +12,7 @@ module mmf_nn_surface
   implicit none (type, external)
   private
 
-  public :: find_precipitation, profiles_of, fill_ptend, surface_of_model, fill_surface
+  public :: find_precipitation, profiles_of, fill_ptend, surface_of_model, fill_surface, ocean_only
 
 #ifdef MMF_NN_EMULATOR_OCN_ONLY
   logical, parameter :: ocean_only = .true.

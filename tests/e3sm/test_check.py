@@ -275,6 +275,27 @@ def test_levels_that_are_remapped(
         make_case(level_count=72)
 
 
+def test_the_water_of_the_globe_needs_all_chunks_and_all_columns(
+    make_case: MakeCase, packages: dict[str, EmulatorPackage], tmp_path: Path
+) -> None:
+    package = packages["host_v2_q"]
+    entries = {"climlink_water_fixer": "precipitation"}
+    folder = make_case(emulator={"package": str(package.path), "entries": entries})
+    assert "'NN_FIXER_WATER'" in (folder / "user_nl_eam").read_text(encoding="utf-8")
+    settings = read_settings(folder)
+    assert settings.fork_driver
+    (finding,) = check_against_manifest(settings, package.manifest)
+    assert "the fork's driver calls chunk by chunk" in finding.problem
+    all_chunks = replace(settings, fork_driver=False)
+    assert check_against_manifest(all_chunks, package.manifest) == []
+    ocean = settings.case.model_copy(update={"ocean_only": True})
+    (finding,) = check_against_manifest(replace(all_chunks, case=ocean), package.manifest)
+    assert "over ocean alone" in finding.problem
+    edit(folder, "'precipitation'", "'none'")
+    found = {f.problem.split(",")[0] for f in check_case(folder).findings}
+    assert found == {"fincl1 names NN_FIXER_WATER", "fincl2 names NN_FIXER_WATER"}
+
+
 def test_a_package_with_memory_is_found(
     make_case: MakeCase,
     packages: dict[str, EmulatorPackage],

@@ -209,7 +209,11 @@ def case_generator() -> ModuleType:
 
 
 def require_tape_fields(
-    record: dict[str, np.ndarray], package: Path, legacy: bool, fork_driver: bool
+    record: dict[str, np.ndarray],
+    package: Path,
+    legacy: bool,
+    fork_driver: bool,
+    water_fixer: bool = False,
 ) -> None:
     """The adapter wrote just those fields that the case generator puts on tapes, but for what the
     fork's own diagnostics write.
@@ -218,7 +222,11 @@ def require_tape_fields(
     names = [v["name"] for v in layout(package)[1]]
     outputs = [n for n in names if not n.startswith("confidence_")]
     confidence = [n.removeprefix("confidence_") for n in names if n.startswith("confidence_")]
-    wanted = set(known.emulator_fields(outputs, confidence, legacy=legacy, fork_driver=fork_driver))
+    wanted = set(
+        known.emulator_fields(
+            outputs, confidence, legacy=legacy, fork_driver=fork_driver, water_fixer=water_fixer
+        )
+    )
     wanted -= set(known.FORK_CHANGES) if fork_driver else set()
     assert {
         n for n in record if n.startswith(("NN_", "TROP")) or "PHYS" in n or n.endswith("CONF")

@@ -26,6 +26,7 @@ from adapter_bench import (
     require_tape_fields,
 )
 from adapter_faults import check_counters, check_faults, check_traps, require_one_message
+from check_water_fixer import check_water_fixer
 from make_adapter_fixtures import RULES, variables, write_mixed
 from reference_model import (
     LEVELS,
@@ -584,6 +585,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "constraints": check_constraints,
     "published": check_published,
     "levels": check_levels,
+    "water_fixer": check_water_fixer,
     "faults": check_faults,
     "traps": check_traps,
 }

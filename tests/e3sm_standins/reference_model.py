@@ -156,6 +156,7 @@ class Settings:
     ocean_only: bool = False
     own_sun: bool = False  # the adapter finds the sun by itself
     single_humidity: bool = False  # climlink_rh_arithmetic = 'legacy'
+    water_fixer: bool = False
     dt: float = 1200.0
 
 
@@ -318,6 +319,9 @@ class Model:
             surface = np.concatenate([record["raw"][k] for k in SURFACE], axis=1)
             if s.legacy:
                 record["counts"] = legacy(self.columns, self.before[step], tendency, surface, s)
+            if s.water_fixer:
+                record["fix"] = fix_water(self.columns["pdel"], tendency, surface)
+                record["counts"] = record.get("counts", {}) | record["fix"].pop("counts")
         start = {k: v.copy() for k, v in state.items()}
         if s.variables is not None or weight < 1:
             self.model_physics(state)
@@ -346,6 +350,31 @@ class Model:
         for k, rate in rates.items():
             state[k] = state[k] + self.settings.dt * rate
         self.surface[:] = MODEL_SURFACE
+
+
+def areas(n: int) -> np.ndarray:
+    """Return the areas of the stand-ins' columns."""
+    return 1 + 0.25 * (np.arange(1, n + 1) % 3)
+
+
+def fix_water(
+    thickness: np.ndarray, tendency: list[np.ndarray], surface: np.ndarray
+) -> dict[str, Any]:
+    """Scale PRECSC and PRECC so that the water of the globe closes, within the limits; return
+    the factor and what it moved.
+    """
+    lost = -(thickness / GRAVIT * (tendency[1] + tendency[2] + tendency[3])).sum(axis=1)
+    rain = 1000.0 * surface[:, 3]
+    area = areas(len(rain)) / areas(len(rain)).sum()
+    factor = min(max(area @ lost / (area @ rain), 0.5), 2.0) if area @ rain > 0 else 1.0
+    surface[:, 2:4] *= factor
+    added = (factor - 1) * rain
+    return {
+        "factor": factor,
+        "made": area @ (rain - lost),
+        "added": area @ added,
+        "counts": {"NN_FIXER_WATER": added},
+    }
 
 
 def legacy(

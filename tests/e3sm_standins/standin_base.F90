@@ -173,6 +173,7 @@ module physconst
   real(r8), protected :: zvir = 0.60779_r8
   real(r8), protected :: latvap = 2.501e6_r8
   real(r8), protected :: latice = 3.337e5_r8
+  real(r8), protected :: rhoh2o = 1000.0_r8
 end module physconst
 
 module time_manager

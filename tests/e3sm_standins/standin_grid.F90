@@ -5,7 +5,7 @@ module phys_grid
   implicit none
   private
   public :: get_ncols_p, get_gcol_p, get_lat_p, get_lon_p, get_rlat_p, get_rlon_p, &
-            get_rlat_all_p, get_rlon_all_p, get_area_all_p, standin_set_grid
+            get_rlat_all_p, get_rlon_all_p, get_area_all_p, standin_set_grid, standin_n_column
 
   integer, allocatable :: columns(:)          ! global numbers of this rank's columns
   integer, allocatable :: before(:)           ! columns of the rank before each chunk
@@ -36,6 +36,10 @@ contains
     end do
     pcols = maxval(counts) + 3
   end subroutine standin_set_grid
+
+  pure integer function standin_n_column()
+    standin_n_column = size(latitudes)
+  end function standin_n_column
 
   integer function get_ncols_p(lcid)
     integer, intent(in) :: lcid
@@ -100,3 +104,43 @@ contains
   end subroutine get_area_all_p
 
 end module phys_grid
+
+! The model's sum is the same on any number of ranks; so is this one, which adds in global order.
+module phys_gmean
+  use shr_kind_mod, only: r8 => shr_kind_r8
+  implicit none
+  private
+  public :: gmean
+
+  interface gmean
+    module procedure gmean_arr
+  end interface gmean
+
+contains
+
+  subroutine gmean_arr(arr, arr_gmean, nflds)
+    use mpi_f08, only: MPI_Allreduce, MPI_Comm, MPI_DOUBLE_PRECISION, MPI_IN_PLACE, MPI_SUM
+    use phys_grid, only: get_area_all_p, get_gcol_p, get_ncols_p, standin_n_column
+    use ppgrid, only: begchunk, endchunk, pcols
+    use spmd_utils, only: mpicom
+    integer, intent(in) :: nflds
+    real(r8), intent(in) :: arr(pcols, begchunk:endchunk, nflds)
+    real(r8), intent(out) :: arr_gmean(nflds)
+    real(r8) :: whole(standin_n_column(), 0:nflds), areas(pcols)
+    integer :: c, i, n
+
+    whole = 0.0_r8
+    do c = begchunk, endchunk
+      n = get_ncols_p(c)
+      call get_area_all_p(c, n, areas(:n))
+      do i = 1, n
+        whole(get_gcol_p(c, i), 0) = areas(i)
+        whole(get_gcol_p(c, i), 1:) = areas(i) * arr(i, c, :)
+      end do
+    end do
+    call MPI_Allreduce(MPI_IN_PLACE, whole, size(whole), MPI_DOUBLE_PRECISION, MPI_SUM, &
+                       MPI_Comm(mpicom))
+    arr_gmean = sum(whole(:, 1:), dim=1) / sum(whole(:, 0))
+  end subroutine gmean_arr
+
+end module phys_gmean

@@ -25,6 +25,7 @@ LAGS_FIELD = "NN_LAGS"
 
 LEGACY_FIELDS = ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER", "TROP_IND")
 WEIGHT_FIELD = "NN_WEIGHT"
+FIXER_FIELD = "NN_FIXER_WATER"
 
 
 def confidence_field(output: str) -> str:
@@ -52,10 +53,15 @@ def output_names(manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def emulator_fields(
-    outputs: Iterable[str], confidence: Iterable[str], *, legacy: bool, fork_driver: bool
+    outputs: Iterable[str],
+    confidence: Iterable[str],
+    *,
+    legacy: bool,
+    fork_driver: bool,
+    water_fixer: bool,
 ) -> tuple[str, ...]:
     """Return the fields of a package with these outputs, and confidence in these, in legacy mode or
-    not.
+    not, with the global water fixer or not.
 
     ``fork_driver``: the ClimSim fork's driver has changes of its own and no weight. EAM stops where
     a tape names a field that nobody registers, so a field stands here only if it is there.
@@ -63,7 +69,8 @@ def emulator_fields(
     answers = [f"NN_{name}" for name in outputs]
     trust = [confidence_field(name) for name in confidence]
     framed = FORK_CHANGES if fork_driver else (*CHANGES, WEIGHT_FIELD)
-    return (*framed, *answers, *trust, *(LEGACY_FIELDS if legacy else ()))
+    fixed = (FIXER_FIELD,) if water_fixer else ()
+    return (*framed, *answers, *trust, *fixed, *(LEGACY_FIELDS if legacy else ()))
 
 
 def lagged_memory_size(level_count: int) -> int:

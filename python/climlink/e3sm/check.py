@@ -15,6 +15,7 @@ from climlink.e3sm.entries import DEAD_NAMES, ENTRIES, GROUP
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.namelist import (
     accepted_combinations,
+    fixes_water,
     needed_spin_up,
     remaps_levels,
     takes_relative_humidity,
@@ -163,7 +164,7 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
                 "set climlink_legacy, or take a package with the constraint stratospheric_water",
             )
         )
-    findings += _levels(settings, manifest)
+    findings += _levels(settings, manifest) + _water_fixer(settings)
     if manifest.carried:
         kept = ", ".join(pair.output for pair in manifest.carried)
         problem = f"the package carries {kept} from step to step, which E3SM's adapter does not"
@@ -224,6 +225,22 @@ def _levels(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
             Finding("namelist", problem, "set climlink_legacy = .false., or remap nothing")
         )
     return findings
+
+
+def _water_fixer(settings: CaseSettings) -> list[Finding]:
+    """Return what keeps the water of the globe from being closed."""
+    if not fixes_water(settings.emulator):
+        return []
+    problems = {
+        "climlink_water_fixer needs all chunks at once; the fork's driver calls chunk by chunk": (
+            settings.fork_driver
+        ),
+        "climlink_water_fixer closes the globe, the case takes precipitation over ocean alone": (
+            settings.case.ocean_only
+        ),
+    }
+    remedy = "set climlink_water_fixer = 'none'"
+    return [Finding("namelist", problem, remedy) for problem, there in problems.items() if there]
 
 
 def _wanted(manifest: Manifest) -> dict[str, tuple[Any, ...]]:

@@ -14,6 +14,7 @@ from climlink.e3sm.adapter import (
     output_names,
 )
 from climlink.e3sm.findings import Finding
+from climlink.e3sm.namelist import fixes_water
 from climlink.e3sm.settings import CaseSettings
 from climlink.packages.import_wrapper.graph_examination import CONFIDENCE_SET
 from climlink.wrappers.errors import near_names
@@ -50,7 +51,13 @@ def check_tapes(settings: CaseSettings, manifest: Manifest) -> list[Finding]:
 def _registered(settings: CaseSettings, manifest: Manifest) -> tuple[str, ...]:
     outputs, confidence = output_names(manifest)
     legacy = settings.applies_legacy(manifest)
-    fields = emulator_fields(outputs, confidence, legacy=legacy, fork_driver=settings.fork_driver)
+    fields = emulator_fields(
+        outputs,
+        confidence,
+        legacy=legacy,
+        fork_driver=settings.fork_driver,
+        water_fixer=fixes_water(settings.emulator),
+    )
     if settings.emulator.get("climlink_history", True):
         return fields
     return tuple(name for name in fields if settings.fork_driver and name in CHANGES)

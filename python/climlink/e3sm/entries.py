@@ -165,6 +165,10 @@ _MEANINGS = {
         "Relative humidity: exact, or legacy, with the single-precision literals of the old host.",
         choices=("exact", "legacy"),
     ),
+    "climlink_water_fixer": _Meaning(
+        "Close the water of the globe in each step: none, or by one factor on all precipitation.",
+        choices=("none", "precipitation"),
+    ),
     "climlink_legacy": _Meaning(
         "Apply the old host post-processing to the outputs, in the old order; not given: where the "
         "package was imported for it."

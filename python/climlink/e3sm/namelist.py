@@ -61,6 +61,11 @@ def remaps_levels(entries: Mapping[str, Any]) -> bool:
     return str(entries.get("climlink_vertical_remap", "none")).strip() == "conservative"
 
 
+def fixes_water(entries: Mapping[str, Any]) -> bool:
+    """Return whether entries of the adapter's group have the water of the globe closed."""
+    return str(entries.get("climlink_water_fixer", "none")).strip() != "none"
+
+
 def takes_relative_humidity(manifest: Manifest) -> bool:
     """Return whether the host must send relative humidity in place of specific humidity."""
     return manifest.inputs.set.endswith("_rh")

@@ -13,6 +13,7 @@ from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
 from climlink.e3sm.namelist import (
     check_entries,
+    fixes_water,
     package_entries,
     remaps_levels,
     wrapper_entries,
@@ -123,6 +124,7 @@ def _emulator_fields(
         confidence,
         legacy=bool(entries.get("climlink_legacy")),
         fork_driver=flavor == "fork",
+        water_fixer=fixes_water(entries),
     )
 
 
