@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,3 +145,11 @@ def test_the_factor_has_limits() -> None:
 def test_part_of_the_sphere_has_no_global_mean(synthetic_store: ColumnStore) -> None:
     assert covers_globe(synthetic_store.area)
     assert not covers_globe(synthetic_store.area[1:])
+
+
+def test_the_limits_are_those_of_the_adapter_for_e3sm() -> None:
+    source = Path(__file__).parents[2] / "fortran_bridge/e3sm/mmf_nn_water_fixer.F90"
+    text = source.read_text(encoding="utf-8")
+    found = re.search(r"lowest = ([\d.]+)_r8, highest = ([\d.]+)_r8", text)
+    assert found is not None
+    assert tuple(map(float, found.groups())) == FACTORS
