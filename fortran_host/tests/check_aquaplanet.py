@@ -136,8 +136,7 @@ def check_budgets(folder: Path) -> None:
         assert row["limiter_water_mm_day"] == 0.0, row
         assert abs(row["surface_pressure_Pa"] - rows[0]["surface_pressure_Pa"]) < 1e-8, row
         change = (row["energy_J_m2"] - before["energy_J_m2"]) / 1200.0
-        net = row["toa_net_inferred_W_m2"] - row["surface_net_W_m2"]
-        assert abs(change - net) < 1e-4, (change, row)
+        assert abs(change - (row["toa_net_W_m2"] - row["surface_net_W_m2"])) < 1e-4, (change, row)
         water = (row["water_kg_m2"] - before["water_kg_m2"]) * STEPS_PER_DAY
         assert abs(water - (row["evaporation_mm_day"] - row["precipitation_mm_day"])) < 1e-6, (
             water,
