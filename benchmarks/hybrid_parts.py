@@ -17,6 +17,7 @@ from hybrid_plan import (
     APART_K,
     OFF,
     ON,
+    TRAINING,
     TWIN_K,
     Days,
     Member,
@@ -30,6 +31,7 @@ from hybrid_plan import (
 
 from climlink.config import ConfigError
 from climlink.data.prepare import prepare
+from climlink.data.statistics import compute_statistics, write_statistics
 from climlink.data.store import ColumnStore
 from climlink.evaluation.offline.evaluate import offline_result
 from climlink.evaluation.offline.metrics import metrics
@@ -73,6 +75,11 @@ class Study:
     @property
     def store(self) -> Path:
         return self.work / "columns.zarr"
+
+    @property
+    def statistics(self) -> Path:
+        """Return the file of the store's statistics, the same for every member."""
+        return self.work / "statistics.nc"
 
     def run_of(self, *parts: str) -> Path:
         """Return the run folder of a reference, or of a hybrid by name and variant."""
@@ -146,6 +153,8 @@ def make_reference(study: Study) -> None:
         if status != "finished":
             raise ConfigError(f"{folder}: the {name} ended early; see its log.txt")
     prepare(study.run_of(REFERENCE) / "climsim", study.store, split=d.split())
+    if not study.statistics.exists():
+        write_statistics(compute_statistics(ColumnStore.open(study.store)), study.statistics)
     place = study.work / "yardsticks.json"
     if not place.exists():
         found = beside_reference(study, study.run_of(TWIN))
@@ -173,7 +182,9 @@ def make_package(study: Study, member: Member) -> None:
     """Train a member."""
     output = study.work / "training" / member.name
     train(
-        load_training("tiny", training(member, study.store, output, study.epochs)),
+        load_training(
+            TRAINING, training(member, study.store, study.statistics, output, study.epochs)
+        ),
         resume=True,
         progress=False,
     )
