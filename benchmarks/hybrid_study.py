@@ -207,7 +207,8 @@ class Driver:
             return
         # Spawned, since torch and the netCDF library do not live through a fork.
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.jobs, spawn) as pool:
+        # one part for each, since a training leaves much of its memory with its process
+        with ProcessPoolExecutor(self.jobs, spawn, max_tasks_per_child=1) as pool:
             tasks = [(pool.submit(make, *of), of) for make, of in parts]
             try:
                 for task, of in tasks:
