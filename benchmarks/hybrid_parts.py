@@ -49,6 +49,7 @@ from climlink.online.launch import now
 from climlink.packages.export import export_run
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import RECORD_FILE, discard_run, last_status, read_record
+from climlink.training.checkpoint import CONFIG_FILE, run_progress
 from climlink.training.composition import load_training
 from climlink.training.run import train
 
@@ -181,6 +182,8 @@ def beside_reference(study: Study, folder: Path, reference: str = REFERENCE) -> 
 def make_package(study: Study, member: Member) -> None:
     """Train a member."""
     output = study.work / "training" / member.name
+    if (output / CONFIG_FILE).is_file() and run_progress(output).finished:
+        return
     train(
         load_training(
             TRAINING, training(member, study.store, study.statistics, output, study.epochs)

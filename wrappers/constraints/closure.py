@@ -20,7 +20,7 @@ from climlink.wrappers.column_budgets import (
     water_residual,
 )
 from climlink.wrappers.constants import HEAT_CAPACITY_DRY_AIR
-from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint
+from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint, ratio
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.layout import Strict
 from climlink.wrappers.vertical import PressureLevels
@@ -102,7 +102,7 @@ class WaterClosure(Closure):
         held = (vapour + dt * tendency).clamp(min=0.0) * self.changed
         available = (mass * held).sum(dim=1, keepdim=True)
         surplus = dt * water_residual(outputs, mass)
-        share = torch.where(available > 0.0, surplus / available, torch.zeros_like(surplus))
+        share = ratio(surplus, available)
         taken = tendency - share.clamp(max=1.0) * held / dt
         # Rounding may not empty a level below zero; what is below it already is not this rule's.
         least = torch.minimum(tendency, -vapour / dt)
@@ -133,7 +133,7 @@ class EnergyClosure(Closure):
         mass = self.mass(state)
         residual = implied_toa_net(state, outputs, mass, self.time_step) - outputs["toa_net"]
         net = outputs["cam_out_NETSW"]
-        wanted = torch.where(net > 0.0, self.share * residual / net, torch.zeros_like(net))
+        wanted = ratio(self.share * residual, net)
         # A sun half or twice as bright would hide what is wrong elsewhere.
         less = wanted.clamp(min=-1.0, max=0.5)
         capacity = self.heat_capacity * (mass * self.changed).sum(dim=1, keepdim=True)

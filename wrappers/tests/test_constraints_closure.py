@@ -190,6 +190,21 @@ def test_the_sun_takes_its_share_by_day(context) -> None:
     np.testing.assert_allclose(rest, 1.0 - share, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["water_closure", "energy_closure"])
+def test_gradients_are_finite_at_night_and_without_vapour(context, name: str) -> None:
+    state, outputs = columns()
+    state["state_q0001"][:3] = 0.0
+    for sun in SUNLIGHT:
+        outputs[sun] = torch.zeros_like(outputs["toa_net"])
+    leaves = {n: v.clone().requires_grad_() for n, v in outputs.items()}
+    more = {"sunlight_share": 0.8} if name == "energy_closure" else {}
+    changed = build_constraint(entry(name, **more), context)(state, leaves)
+    sum(v.sum() for v in changed.values()).backward()
+    found = [v.grad for v in leaves.values() if v.grad is not None]
+    assert len(found) > 2
+    assert all(bool(g.isfinite().all()) for g in found)
+
+
 def test_arguments_stay_scripts_agree_and_nan_passes(context) -> None:
     for name, output in (("water_closure", "ptend_q0001"), ("energy_closure", "ptend_t")):
         state, outputs = columns()
