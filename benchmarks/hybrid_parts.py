@@ -68,7 +68,7 @@ class Study:
     work: Path
     days: Days = field(default_factory=Days)
     policy: Policy = field(default_factory=Policy)
-    epochs: int = 4
+    epochs: int = 3
     ranks: int = 1
     screen: Mapping[str, Any] = field(default_factory=lambda: {"free_run_columns": 4})
     warming_k: float = 4.0
