@@ -130,10 +130,11 @@ contains
     real(r8), intent(in) :: totals(:)
     character(len=:), allocatable :: text
 
-    text = '; range policy: heating ' // mean_text(totals(held_by), totals(held_area)) &
-           // ' W/m2, share of the mass relaxed ' // mean_text(totals(held_mass), totals(held_area)) &
-           // ', values clipped ' // mean_text(totals(held_values), totals(held_area)) &
-           // ' per column'
+    associate (globe => totals(held_area))
+      text = '; range policy: heating ' // mean_text(totals(held_by), globe) &
+             // ' W/m2, share of the mass relaxed ' // mean_text(totals(held_mass), globe) &
+             // ', values clipped ' // mean_text(totals(held_values), globe) // ' per column'
+    end associate
   end function range_text
 
   !> What the global water fixer did, as means over its steps.

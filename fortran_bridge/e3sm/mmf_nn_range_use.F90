@@ -22,7 +22,7 @@ contains
     type(climlink_emulator), intent(inout) :: emulator
     integer, intent(in) :: n_column
     type(range_use), intent(out) :: use
-    type(climlink_status), intent(inout) :: status           !! Nothing is asked where it has failed.
+    type(climlink_status), intent(inout) :: status     !! Nothing is asked where it has failed.
 
     if (.not. (status%ok() .and. emulator%has_range_policy())) return
     allocate (use%heating(n_column), use%mass_share(n_column), use%clipped(n_column))

@@ -33,8 +33,8 @@ def check_range_use(bench: Bench) -> None:
         assert line == [_line(expected)]
     alone = Model(bench.columns, package, Settings(range_policy=True)).run(4)
     for entry in ("all", "chunks"):
-        got = bench.run(entries, 2, entry=entry, n_step=4)[1:]
-        assert compare_without_frame(got, alone[1:], package) == 3
+        got = bench.run({**entries, "cb_spinup_step": 0}, 2, n_chunk=3, entry=entry, n_step=4)
+        assert compare_without_frame(got, alone, package) == 4
     for off, kept in ((["input_clip"], {"NN_RANGE_HEAT"}), (list(RANGE_RULES), set())):
         without = {**entries, "climlink_constraints_off": off}
         record = bench.run(without, 2, n_step=2)[-1]
