@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +66,8 @@ def linear_source(synthetic_store: ColumnStore) -> ExportSource:
 
 @pytest.fixture(scope="session")
 def export_untrained(synthetic_store: ColumnStore) -> Callable[..., EmulatorPackage]:
-    """Return a function (input set, path, architecture name, configuration) that exports an
-    emulator with seeded random weights.
+    """Return a function (input set, path, architecture name, configuration, constraints beside the
+    default ones) that exports an emulator with seeded random weights.
     """
     from climlink.packages.export import export_package
 
@@ -76,8 +76,11 @@ def export_untrained(synthetic_store: ColumnStore) -> Callable[..., EmulatorPack
         path: Path,
         architecture: str = "linear",
         configuration: dict[str, Any] | None = None,
+        more: Sequence[str] = (),
     ) -> EmulatorPackage:
-        source = _untrained_source(synthetic_store, input_set, architecture, configuration or {})
+        source = _untrained_source(
+            synthetic_store, input_set, architecture, configuration or {}, more
+        )
         rows = synthetic_store.pack(
             source.emulator.contract.inputs, synthetic_store.indices("train")
         )
@@ -106,7 +109,11 @@ def unet_package(
 
 
 def _untrained_source(
-    store: ColumnStore, input_set: str, architecture: str, configuration: dict[str, Any]
+    store: ColumnStore,
+    input_set: str,
+    architecture: str,
+    configuration: dict[str, Any],
+    more: Sequence[str] = (),
 ) -> ExportSource:
     """Return an emulator with seeded random weights, fitted to a store's training statistics."""
     from climlink.architectures import build, resolve_configuration
@@ -117,6 +124,7 @@ def _untrained_source(
     from climlink.wrappers.contract import EmulatorContract
     from climlink.wrappers.manifest import ArchitectureEntry, ConstraintEntry, NormalizationConfig
     from climlink.wrappers.normalization import output_scale
+    from climlink.wrappers.recorded_statistics import training_ranges
     from climlink.wrappers.variable_sets import variable_set
     from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
@@ -130,7 +138,9 @@ def _untrained_source(
         hybrid=store.hybrid,
         pruned_levels=15,
         normalization=NormalizationConfig(),
-        constraints=[ConstraintEntry(name=n) for n, r in CONSTRAINTS.items() if r.by_default],
+        constraints=[
+            ConstraintEntry(name=n) for n, r in CONSTRAINTS.items() if r.by_default or n in more
+        ],
     )
     statistics = compute_statistics(store, split="train")
     torch.manual_seed(7)
@@ -149,6 +159,7 @@ def _untrained_source(
             trainable_parameters=trainable_parameters(emulator.network),
         ),
         statistics_digest=statistics.digest,
+        training_ranges=training_ranges(contract, statistics),
         difference_scale={
             n: scale[contract.outputs.slice(n)].tolist() for n in contract.outputs.names
         },

@@ -17,6 +17,7 @@ from hybrid_plan import (
     APART_K,
     OFF,
     ON,
+    TRAINING,
     TWIN_K,
     Days,
     Member,
@@ -30,6 +31,7 @@ from hybrid_plan import (
 
 from climlink.config import ConfigError
 from climlink.data.prepare import prepare
+from climlink.data.statistics import compute_statistics, write_statistics
 from climlink.data.store import ColumnStore
 from climlink.evaluation.offline.evaluate import offline_result
 from climlink.evaluation.offline.metrics import metrics
@@ -47,6 +49,7 @@ from climlink.online.launch import now
 from climlink.packages.export import export_run
 from climlink.packages.read import EmulatorPackage
 from climlink.run_folder import RECORD_FILE, discard_run, last_status, read_record
+from climlink.training.checkpoint import CONFIG_FILE, run_progress
 from climlink.training.composition import load_training
 from climlink.training.run import train
 
@@ -65,7 +68,7 @@ class Study:
     work: Path
     days: Days = field(default_factory=Days)
     policy: Policy = field(default_factory=Policy)
-    epochs: int = 4
+    epochs: int = 3
     ranks: int = 1
     screen: Mapping[str, Any] = field(default_factory=lambda: {"free_run_columns": 4})
     warming_k: float = 4.0
@@ -73,6 +76,11 @@ class Study:
     @property
     def store(self) -> Path:
         return self.work / "columns.zarr"
+
+    @property
+    def statistics(self) -> Path:
+        """Return the file of the store's statistics, the same for every member."""
+        return self.work / "statistics.nc"
 
     def run_of(self, *parts: str) -> Path:
         """Return the run folder of a reference, or of a hybrid by name and variant."""
@@ -146,6 +154,8 @@ def make_reference(study: Study) -> None:
         if status != "finished":
             raise ConfigError(f"{folder}: the {name} ended early; see its log.txt")
     prepare(study.run_of(REFERENCE) / "climsim", study.store, split=d.split())
+    if not study.statistics.exists():
+        write_statistics(compute_statistics(ColumnStore.open(study.store)), study.statistics)
     place = study.work / "yardsticks.json"
     if not place.exists():
         found = beside_reference(study, study.run_of(TWIN))
@@ -172,8 +182,12 @@ def beside_reference(study: Study, folder: Path, reference: str = REFERENCE) -> 
 def make_package(study: Study, member: Member) -> None:
     """Train a member."""
     output = study.work / "training" / member.name
+    if (output / CONFIG_FILE).is_file() and run_progress(output).finished:
+        return
     train(
-        load_training("tiny", training(member, study.store, output, study.epochs)),
+        load_training(
+            TRAINING, training(member, study.store, study.statistics, output, study.epochs)
+        ),
         resume=True,
         progress=False,
     )

@@ -19,7 +19,7 @@ Stages, each part of which is skipped where its result is there:
 * concordance: limits of the screen fitted without the architecture of --left-out (limits.yaml), and
   how well the screen told who lives, every architecture left out in turn.
 
-With its twin and the rest the reference is 550 days of the model, the hybrids are up to 3,000.
+With its twin and the rest the reference is 840 days of the model, the hybrids are up to 3,000.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         parser.add_argument(f"--{name}-days", type=int, default=default, help=text)
     text = f"steps between pairs, without a divisor in common with a day's ({days.interval})"
     parser.add_argument("--interval", type=int, default=days.interval, help=text)
-    parser.add_argument("--epochs", type=int, default=4, help="of each training (4)")
+    parser.add_argument("--epochs", type=int, default=3, help="of each training (3)")
     text = f"of the range relaxation, per day ({policy.rate_per_day:g})"
     parser.add_argument("--rate", type=float, default=policy.rate_per_day, help=text)
     text = f"pressure above which the top is stable, Pa ({policy.stable_top_pa:g})"
@@ -207,7 +207,8 @@ class Driver:
             return
         # Spawned, since torch and the netCDF library do not live through a fork.
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.jobs, spawn) as pool:
+        # one part for each, since a training leaves much of its memory with its process
+        with ProcessPoolExecutor(self.jobs, spawn, max_tasks_per_child=1) as pool:
             tasks = [(pool.submit(make, *of), of) for make, of in parts]
             try:
                 for task, of in tasks:

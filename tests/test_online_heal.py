@@ -21,11 +21,10 @@ from climlink.data.stamp import Stamp
 from climlink.data.store import ColumnStore
 from climlink.healing.config import HealConfig
 from climlink.healing.hybrid import Runs, run_hybrid
-from climlink.healing.labels import label
+from climlink.healing.labels import label, read_labels
 from climlink.healing.source import find_source
 from climlink.online.aquaplanet import (
     AquaplanetConfig,
-    EmulatorConfig,
     newest_restart,
     run_aquaplanet,
 )
@@ -104,7 +103,7 @@ def test_labels_are_the_hybrids_states_answered_by_the_reference_physics(
     config = _heal_config(case, restart, sampling={"every_steps": 1})
     runs = Runs(config)
     two_steps = {"days": 5 * STEP_D, "restart_every_days": STEP_D}
-    hybrid = runs.hybrid(package, tmp_path / "hybrid", 1).model_copy(update=two_steps)
+    hybrid = runs.sampled(package, tmp_path / "hybrid", 1, 0).model_copy(update=two_steps)
     assert run_hybrid(hybrid, _quiet)
     middle, last = (runs.start.plus(1200 * n) for n in (1, 2))
     labelled = _pair(hybrid.output, "shadow", last)
@@ -121,12 +120,10 @@ def test_labels_are_the_hybrids_states_answered_by_the_reference_physics(
     assert labelled.mlo.read_bytes() == wanted.mlo.read_bytes()
 
     # The question: the state of a hybrid in which nothing but the emulator runs.
-    assert hybrid.emulator is not None
-    alone = {"package": package.path}
-    plain = hybrid.model_copy(
-        update={"output": tmp_path / "plain", "emulator": EmulatorConfig.model_validate(alone)}
+    plain = runs.hybrid(package, tmp_path / "plain", 1).model_copy(
+        update={**two_steps, "pairs": hybrid.pairs}
     )
-    run_aquaplanet(plain)
+    assert run_hybrid(plain, _quiet)
     its = _pair(plain.output, "train", last)
     assert labelled.mli.read_bytes() == its.mli.read_bytes()
     assert labelled.mlo.read_bytes() != its.mlo.read_bytes()
@@ -134,9 +131,9 @@ def test_labels_are_the_hybrids_states_answered_by_the_reference_physics(
     with netCDF4.Dataset(labelled.mli) as mli, netCDF4.Dataset(labelled.mlo) as mlo:
         before, after = (f["state_t"][:].filled(np.nan).T for f in (mli, mlo))
         rain = mlo["cam_out_PRECC"][:].filled(np.nan)
-    found = label(hybrid.output, tmp_path / "labels.zarr", runs.start, True, config, 1200.0)
+    label(hybrid.output, tmp_path / "labels.zarr", runs.start, True, config, 1200.0)
+    found = read_labels(tmp_path / "labels.zarr")
     assert (found.train, found.held_out) == (2, 0)
-    assert not (hybrid.output / "climsim").exists()
     store = ColumnStore.open(found.store)
     columns = store.read(["state_t", "ptend_t", "cam_out_PRECC"], np.array([1]))
     assert str(store.stamps[1]) == str(last)
@@ -171,7 +168,7 @@ def test_a_round_from_end_to_end_with_faults_on_the_way(
     (tmp_path / "case.yaml").write_text(CASE, encoding="utf-8")
     (tmp_path / "heal.yaml").write_text(
         f"case: case.yaml\nrestart_from: {newest_restart(reference)}\ndays: 2\nrounds: 1\n"
-        "sampling: {every_steps: 9, held_out_every_days: 2}\nkept: {last_hours: 0}\n"
+        "sampling: {days: [2], every_steps: 9, held_out_every_days: 2}\nkept: {last_hours: 0}\n"
         "training: {steps: 12, learning_rate: 1.0e-3}\nscore_days: [1, 2]\n"
         "constraints: [{name: input_clip}]\noutput: heal\n",
         encoding="utf-8",

@@ -22,14 +22,15 @@ from climlink.wrappers.column_budgets import (
     water_residual,
 )
 from climlink.wrappers.constants import GRAVITY
+from climlink.wrappers.constraints import EnergyClosure, WaterClosure
 from climlink.wrappers.variable_sets import VariableSet
 
 Array = NDArray[np.float64]
 
 UNITS = {"water": "mm/day", "energy": "W/m2"}
 REQUIRED = tuple(dict.fromkeys((*WATER_OUTPUTS, *ENERGY_OUTPUTS)))
-CLOSURES = {"water_closure": "ptend_q0001", "energy_closure": "ptend_t"}
-"""Constraints that close columns, and the output that each changes."""
+CLOSURES = (WaterClosure.name, EnergyClosure.name)
+"""Constraints that close columns."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,12 @@ class ColumnResiduals:
         """Return the prediction [time, column, width] without what the closures added."""
         assert block.changes is not None
         values = block.prediction.copy()
-        for name in self._closures:
-            changed = CLOSURES[name]
+        for key, change in block.changes.items():
+            constraint, _, changed = key.partition("/")
+            if constraint not in self._closures:
+                continue
             where = outputs.slice(changed)
-            added = block.changes[f"{name}/{changed}"].reshape(values[..., where].shape)
+            added = change.reshape(values[..., where].shape)
             values[..., where] -= np.where(block.counted[..., None] > 0.0, added, 0.0)
         return values
 

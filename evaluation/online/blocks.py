@@ -191,11 +191,18 @@ class SideBySide:
             {n: np.full(records, bool(np.isfinite(v).all())) for n, v in fields.items()},
         )
 
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a record of a field, of whoever has it: the counters of a hybrid are
+        not in its reference.
+        """
+        for stream in (self.streams[REFERENCE], *self.streams.values()):
+            found = parts(name, stream.fields)
+            if found:
+                return tuple(stream.sizes[d] for d in stream.fields[found[0]].dims)
+        return (self.streams[REFERENCE].sizes["ncol"],)
+
     def _cells(self, name: str) -> int:
-        stream = self.streams[REFERENCE]
-        wanted = parts(name, stream.fields)
-        dims = stream.fields[wanted[0]].dims if wanted else ("ncol",)
-        return int(np.prod([stream.sizes[d] for d in dims]))
+        return int(np.prod(self._shape(name)))
 
     def _values(
         self, member: str, names: Sequence[str], records: NDArray[np.int64]
@@ -208,14 +215,7 @@ class SideBySide:
         loaded = stream.load(raw, records[there]) if raw and there.any() else {}
         values = {}
         for name, found in sums.items():
-            dims = (
-                self.streams[REFERENCE]
-                .fields[(parts(name, self.streams[REFERENCE].fields) or (name,))[0]]
-                .dims
-            )
-            full = np.full(
-                (len(records), *(stream.sizes[d] for d in dims)), np.nan, dtype=np.float32
-            )
+            full = np.full((len(records), *self._shape(name)), np.nan, dtype=np.float32)
             if found and loaded:
                 full[there] = sum(loaded[part] for part in found)
             values[name] = full

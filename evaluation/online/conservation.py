@@ -15,9 +15,10 @@ from climlink.data.stamp import SECONDS_PER_DAY
 from climlink.evaluation.errors import EvaluationError
 from climlink.evaluation.online.areas import GLOBAL_MEANS, global_mean
 from climlink.evaluation.online.blocks import Block, SideBySide
-from climlink.evaluation.online.fields import COUNTER_SCALES, COUNTERS, parts
+from climlink.evaluation.online.fields import COUNTER_SCALES, COUNTERS, RANGE_COUNTERS, parts
 from climlink.evaluation.online.kernels import evaporation_m_s, trapezoid_residual, weighted_mean
 from climlink.evaluation.report import Exclusion
+from climlink.support import Support
 from climlink.wrappers.constants import LATENT_HEAT_FUSION, WATER_DENSITY
 
 Array = NDArray[np.float64]
@@ -211,3 +212,13 @@ class Counters:
             if values
             else xr.Dataset()
         )
+
+
+def support_of_counters(numbers: xr.Dataset) -> Support | None:
+    """Return how much the range policy held a run of E3SM, as means over the globe and the steps in
+    which the emulator ran; None where its history does not tell.
+    """
+    names = [f"counter_{name}" for name in RANGE_COUNTERS]
+    if not all(name in numbers and numbers[name].notnull().any() for name in names):
+        return None
+    return Support.judged(*(float(numbers[name].mean()) for name in names))

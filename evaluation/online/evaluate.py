@@ -23,7 +23,7 @@ from climlink.evaluation.online.blocks import (
     SideBySide,
     collect,
 )
-from climlink.evaluation.online.conservation import read_budgets
+from climlink.evaluation.online.conservation import read_budgets, support_of_counters
 from climlink.evaluation.online.fields import parts
 from climlink.evaluation.online.history import (
     CADENCES,
@@ -273,7 +273,7 @@ def _finish(
         planned_days=outcome.planned_days,
         days=float(np.round(outcome.days, 6)),
         ended=outcome.ended,
-        support=outcome.support,
+        support=outcome.support or support_of_counters(numbers),
         compared_days=float(np.round(compared_days, 6)),
         years_per_day=outcome.years_per_day,
         metrics=online_metrics(numbers),

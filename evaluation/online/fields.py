@@ -63,10 +63,15 @@ COUNTERS = {
     "NN_LIMITED": "levels that the limiter changed, per column",
     "NN_LIMITER_HEAT": "heat that the limiter added, W/m2",
     "NN_LIMITER_WATER": "water that the limiter added, mm/day",
+    "NN_RANGE_HEAT": "heating by relaxation toward the training range, W/m2",
+    "NN_RANGE_MASS": "share of the mass relaxed",
+    "NN_RANGE_CLIPPED": "values that the network sees clipped, per column",
     "NN_FIXER_WATER": "precipitation that the global water fixer added, mm/day",
     "NN_WEIGHT": "weight of the emulator",
 }
 """History fields of the adapter for E3SM (docs/e3sm-adapter.md)."""
+RANGE_COUNTERS = ("NN_RANGE_HEAT", "NN_RANGE_MASS", "NN_RANGE_CLIPPED")
+"""Those that tell how much the range policy of the package held the run."""
 COUNTER_SCALES = {"NN_LIMITER_WATER": SECONDS_PER_DAY, "NN_FIXER_WATER": SECONDS_PER_DAY}
 
 

@@ -5,6 +5,7 @@ module mmf_nn_counters
   use cam_logfile, only: iulog
   use mmf_nn_errors, only: sum_on_master
   use mmf_nn_legacy, only: legacy_counts
+  use mmf_nn_range_use, only: range_use
   use mmf_nn_settings, only: climlink_legacy, climlink_log_steps, climlink_water_fixer, number_text
   use mmf_nn_water_fixer, only: water_fix
   use phys_grid, only: get_area_all_p
@@ -14,7 +15,7 @@ module mmf_nn_counters
   implicit none (type, external)
   private
 
-  public :: count_answers, count_legacy, count_water_fix, end_counted_step
+  public :: count_answers, count_legacy, count_range_use, count_water_fix, end_counted_step
 
   integer, parameter :: day = 86400                          !! [s]
 
@@ -22,7 +23,10 @@ module mmf_nn_counters
   !! added times area, and area.
   integer, parameter :: columns = 1, clipped = 2, limited = 3, heat = 4, water = 5, area = 6
 
-  real(r8) :: sums(6) = 0.0_r8                               !! Of this rank, since the last line.
+  !> And the range policy's heating, share of the mass and clipped values times area, and area.
+  integer, parameter :: held_by = 7, held_mass = 8, held_values = 9, held_area = 10
+
+  real(r8) :: sums(10) = 0.0_r8                              !! Of this rank, since the last line.
   integer :: n_step = 0
   integer :: n_answered = 0                                  !! Steps in which the emulator ran.
 
@@ -53,6 +57,21 @@ contains
     sums(water) = sums(water) + sum(areas * counts%water_source)
     sums(area) = sums(area) + sum(areas)
   end subroutine count_legacy
+
+  !> Counts how much the range policy held the columns of one chunk, of which the first is first.
+  subroutine count_range_use(use, first, n_column, lchnk)
+    type(range_use), intent(in) :: use                       !! Of all columns of the step.
+    integer, intent(in) :: first, n_column, lchnk
+    real(r8) :: areas(n_column)
+    integer :: last
+
+    last = first + n_column - 1
+    call get_area_all_p(lchnk, n_column, areas)
+    sums(held_by) = sums(held_by) + sum(areas * use%heating(first:last))
+    sums(held_mass) = sums(held_mass) + sum(areas * use%mass_share(first:last))
+    sums(held_values) = sums(held_values) + sum(areas * use%clipped(first:last))
+    sums(held_area) = sums(held_area) + sum(areas)
+  end subroutine count_range_use
 
   !> Counts what the global water fixer did in one step.
   subroutine count_water_fix(fix)
@@ -97,6 +116,7 @@ contains
     text = 'mmf_nn_emulator: to step ' // number_text(get_nstep()) // ': answered in ' &
            // number_text(n_answered) // ' of ' // number_text(n_step) // ' steps, ' &
            // count_text(totals(columns)) // ' columns'
+    if (totals(held_area) > 0.0_r8) text = text // range_text(totals)
     if (climlink_water_fixer /= 'none' .and. n_fixed > 0) text = text // fixer_text()
     if (.not. climlink_legacy) return
     text = text // '; surface fields clipped ' // count_text(totals(clipped)) &
@@ -104,6 +124,18 @@ contains
            // mean_text(totals(heat), totals(area)) // ' W/m2, water added ' &
            // mean_text(totals(water), totals(area)) // ' kg/m2/s'
   end function line
+
+  !> How much the range policy held, as means over the globe and the steps with answers.
+  function range_text(totals) result(text)
+    real(r8), intent(in) :: totals(:)
+    character(len=:), allocatable :: text
+
+    associate (globe => totals(held_area))
+      text = '; range policy: heating ' // mean_text(totals(held_by), globe) &
+             // ' W/m2, share of the mass relaxed ' // mean_text(totals(held_mass), globe) &
+             // ', values clipped ' // mean_text(totals(held_values), globe) // ' per column'
+    end associate
+  end function range_text
 
   !> What the global water fixer did, as means over its steps.
   function fixer_text() result(text)

@@ -8,13 +8,15 @@ module mmf_nn_history
   use mmf_nn_errors, only: stop_if_failed
   use mmf_nn_fields, only: remap
   use mmf_nn_legacy, only: legacy_counts
+  use mmf_nn_range_use, only: range_use
   use physics_types, only: physics_state
   use ppgrid, only: pver
   use shr_kind_mod, only: r8 => shr_kind_r8
   implicit none (type, external)
   private
 
-  public :: add_history, write_raw_history, write_weight, write_water_fix, write_legacy_history
+  public :: add_history, write_raw_history, write_range_use, write_weight, write_water_fix
+  public :: write_legacy_history
 
 contains
 
@@ -36,6 +38,13 @@ contains
       end if
     end do
     call addfld('NN_WEIGHT', horiz_only, 'A', '1', 'weight of the emulator in what is applied')
+    if (emulator%has_range_policy()) then
+      call addfld('NN_RANGE_HEAT', horiz_only, 'A', 'W/m2', &
+                  'heating by relaxation toward the training range, without its sign')
+      call addfld('NN_RANGE_MASS', horiz_only, 'A', '1', 'share of the mass that is relaxed')
+      call addfld('NN_RANGE_CLIPPED', horiz_only, 'A', '1', &
+                  'values that the network sees clipped, per step')
+    end if
     if (with_fixer) call addfld('NN_FIXER_WATER', horiz_only, 'A', 'kg/m2/s', &
                                 'precipitation that the global water fixer added')
     if (.not. with_legacy) return
@@ -102,6 +111,18 @@ contains
       end if
     end do
   end subroutine write_raw_history
+
+  !> Writes how much the range policy held one chunk, whose first column of the step is first.
+  subroutine write_range_use(use, first, n_column, lchnk)
+    type(range_use), intent(in) :: use                       !! Of all columns of the step.
+    integer, intent(in) :: first, n_column, lchnk
+    integer :: last
+
+    last = first + n_column - 1
+    call outfld('NN_RANGE_HEAT', use%heating(first:last), n_column, lchnk)
+    call outfld('NN_RANGE_MASS', use%mass_share(first:last), n_column, lchnk)
+    call outfld('NN_RANGE_CLIPPED', use%clipped(first:last), n_column, lchnk)
+  end subroutine write_range_use
 
   !> Writes the weight of the emulator in one chunk.
   subroutine write_weight(weight, n_column, lchnk)

@@ -6,20 +6,22 @@ module mmf_nn_steps
   use climlink_level_lists, only: has_level_list
   use mmf_nn_blending, only: blend, hold
   use mmf_nn_changes, only: add_changes, note_state, write_changes
-  use mmf_nn_counters, only: count_answers, count_legacy, count_water_fix, end_counted_step
+  use mmf_nn_counters, only: count_answers, count_legacy, count_range_use, count_water_fix, &
+                             end_counted_step
   use mmf_nn_errors, only: stop_here, stop_if_any_failed, stop_if_failed
   use mmf_nn_fields, only: add_inputs, add_lags, add_outputs, allocate_fields, chunk_fields, &
                            fields_taken
 #ifdef CLIMLINK_FORK_HISTORY
   use mmf_nn_fields, only: add_fork_lags, n_fork_lag
 #endif
-  use mmf_nn_history, only: add_history, write_legacy_history, write_raw_history, write_water_fix, &
-                            write_weight
+  use mmf_nn_history, only: add_history, write_legacy_history, write_range_use, &
+                            write_raw_history, write_water_fix, write_weight
   use mmf_nn_legacy, only: apply_legacy, legacy_counts
   use mmf_nn_memory, only: begin_memory_step, coupling_step, end_memory_step, first_of_chunk, &
                            has_lags, initialize_memory, lags, n_column_of_rank, register_memory, &
                            registered
   use mmf_nn_opening, only: check_package, open_package
+  use mmf_nn_range_use, only: ask_range_use, range_use
   use mmf_nn_settings, only: cb_spinup_step, cb_strato_water_constraint, climlink_history, &
                              climlink_legacy, climlink_water_fixer, dtheta_thred, &
                              emulator_settings, number_text
@@ -188,6 +190,7 @@ contains
     real(r8), intent(in) :: ztodt
     type(chunk_fields), intent(inout), target :: outputs(begchunk:)
     type(climlink_host_fields) :: tables(begchunk:endchunk)
+    type(range_use) :: use
     type(climlink_status) :: status
     integer :: c
 
@@ -203,11 +206,13 @@ contains
     call t_stopf('nn_pack')
     call t_startf('nn_forward')
     if (status%ok()) call emulator%run(status)
+    call ask_range_use(emulator, n_column_of_rank, use, status)
     call t_stopf('nn_forward')
     call stop_if_any_failed(status)
     call t_startf('nn_unpack')
     do c = begchunk, endchunk
-      call unpack_chunk(tables(c), first_of_chunk(c), state(c), coszrs(:, c), ztodt, outputs(c))
+      call unpack_chunk(tables(c), first_of_chunk(c), use, state(c), coszrs(:, c), ztodt, &
+                        outputs(c))
     end do
     call t_stopf('nn_unpack')
     if (climlink_water_fixer /= 'none') call fix_water(state, outputs)
@@ -243,9 +248,10 @@ contains
   end subroutine send_chunk
 
   !> Takes one chunk of the outputs and does to them what the old coupling did, in legacy mode.
-  subroutine unpack_chunk(table, first, state, coszrs, ztodt, outputs)
+  subroutine unpack_chunk(table, first, use, state, coszrs, ztodt, outputs)
     type(climlink_host_fields), intent(inout) :: table       !! Of the inputs.
     integer, intent(in) :: first                            !! Position of the chunk's first column.
+    type(range_use), intent(in) :: use                       !! Of all columns of the step.
     type(physics_state), intent(in) :: state
     real(r8), intent(in) :: coszrs(:)
     real(r8), intent(in) :: ztodt
@@ -259,6 +265,10 @@ contains
     call stop_if_failed(status, '')
     call count_answers(state%ncol)
     if (climlink_history) call write_raw_history(emulator, first, state)
+    if (allocated(use%heating)) then
+      call count_range_use(use, first, state%ncol, state%lchnk)
+      if (climlink_history) call write_range_use(use, first, state%ncol, state%lchnk)
+    end if
     if (.not. climlink_legacy) return
     call apply_legacy(state, coszrs, ztodt, cb_strato_water_constraint, dtheta_thred, outputs, &
                       counts)
@@ -282,6 +292,7 @@ contains
     integer, intent(in) :: lchnk
     type(chunk_fields), target :: outputs
     type(climlink_host_fields) :: table
+    type(range_use) :: use
     type(climlink_status) :: status
 #ifdef CLIMLINK_FORK_HISTORY
     real(r8), target :: room(merge(state%ncol, 0, has_lags), pver, n_fork_lag)
@@ -318,8 +329,9 @@ contains
     call send_chunk(table, 1, lchnk, status)
     call stop_if_failed(status, '')
     call emulator%run(status)
+    call ask_range_use(emulator, state%ncol, use, status)
     call stop_if_failed(status, '')
-    call unpack_chunk(table, 1, state, coszrs, ztodt, outputs)
+    call unpack_chunk(table, 1, use, state, coszrs, ztodt, outputs)
     !$omp end critical (mmf_nn_forward)
     call fill_ptend(ptend, state, outputs, fields_taken(outputs))
     call fill_surface(outputs, cam_in, cam_out, pbuf)

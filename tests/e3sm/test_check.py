@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from climlink.cli.main import app
 from climlink.e3sm.check import check_against_manifest, check_case
+from climlink.e3sm.checks_of_history import check_tapes
 from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.settings import read_settings, read_user_namelist
 from climlink.packages.read import EmulatorPackage
@@ -294,6 +295,25 @@ def test_the_water_of_the_globe_needs_all_chunks_and_all_columns(
     edit(folder, "'precipitation'", "'none'")
     found = {f.problem.split(",")[0] for f in check_case(folder).findings}
     assert found == {"fincl1 names NN_FIXER_WATER", "fincl2 names NN_FIXER_WATER"}
+
+
+def test_what_a_range_policy_is_used_for_is_on_the_tapes(
+    make_case: MakeCase, export_untrained: Callable[..., EmulatorPackage], tmp_path: Path
+) -> None:
+    clipping = export_untrained("host_v2_q", tmp_path / "clipping.pt", more=["input_clip"])
+    folder = make_case(emulator={"package": str(clipping.path)})
+    named = re.findall(r"'(NN_RANGE_[A-Z]+)'", (folder / "user_nl_eam").read_text(encoding="utf-8"))
+    fields = {"NN_RANGE_HEAT", "NN_RANGE_MASS", "NN_RANGE_CLIPPED"}
+    assert set(named) == fields
+    settings = read_settings(folder)
+    assert check_tapes(settings, clipping.manifest) == []
+    settings.emulator["climlink_constraints_off"] = ["input_clip"]  # then nobody registers them
+    found = check_tapes(settings, clipping.manifest)
+    assert {f.problem.split(",")[0].split()[-1] for f in found} == fields
+    shutil.rmtree(folder)
+    entries = {"climlink_constraints_off": ["input_clip"]}
+    folder = make_case(emulator={"package": str(clipping.path), "entries": entries})
+    assert "NN_RANGE" not in (folder / "user_nl_eam").read_text(encoding="utf-8")
 
 
 def test_a_package_with_memory_is_found(

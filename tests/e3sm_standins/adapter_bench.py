@@ -213,7 +213,7 @@ def require_tape_fields(
     package: Path,
     legacy: bool,
     fork_driver: bool,
-    water_fixer: bool = False,
+    **more: bool,
 ) -> None:
     """The adapter wrote just those fields that the case generator puts on tapes, but for what the
     fork's own diagnostics write.
@@ -224,7 +224,12 @@ def require_tape_fields(
     confidence = [n.removeprefix("confidence_") for n in names if n.startswith("confidence_")]
     wanted = set(
         known.emulator_fields(
-            outputs, confidence, legacy=legacy, fork_driver=fork_driver, water_fixer=water_fixer
+            outputs,
+            confidence,
+            legacy=legacy,
+            fork_driver=fork_driver,
+            water_fixer=more.get("water_fixer", False),
+            range_policy=more.get("range_policy", False),
         )
     )
     wanted -= set(known.FORK_CHANGES) if fork_driver else set()

@@ -26,6 +26,7 @@ from adapter_bench import (
     require_tape_fields,
 )
 from adapter_faults import check_counters, check_faults, check_traps, require_one_message
+from check_range_use import check_range_use
 from check_water_fixer import check_water_fixer
 from make_adapter_fixtures import RULES, variables, write_mixed
 from reference_model import (
@@ -583,6 +584,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "confidence": check_confidence,
     "counters": check_counters,
     "constraints": check_constraints,
+    "range_use": check_range_use,
     "published": check_published,
     "levels": check_levels,
     "water_fixer": check_water_fixer,

@@ -81,6 +81,8 @@ class Rule(torch.nn.Module):
 RULES = {"warming_only": (0, 60, 0.0), "non_negative_surface": (360, 368, 0.0)}
 """Constraints of test packages: first and last of the 368 outputs that each acts on, and its limit.
 """
+RANGE_RULES = {"input_clip": (0, 0, 0.0), "range_relaxation": (0, 0, 0.0)}
+"""A range policy that changes nothing and tells thirds of the first three inputs as its use."""
 
 
 def bridge_fixtures() -> ModuleType:
@@ -119,8 +121,8 @@ def write_mixed(
     imported: bool = False,
 ) -> None:
     """Write a package on an input set with 368 outputs, or 676 with confidence; ``scale`` makes
-    outputs larger, ``rules`` are of RULES, ``imported`` makes it one of a wrapper for the old
-    coupling.
+    outputs larger, ``rules`` are of RULES or all of RANGE_RULES, ``imported`` makes it one of a
+    wrapper for the old coupling.
     """
     bridge_fixtures()  # from here on the makers of test packages are found
     networks = importlib.import_module("fixture_networks")
@@ -130,8 +132,9 @@ def write_mixed(
     output_sizes = [OUTPUT_SIZES[u] * scale for _, u, width in outputs for _ in range(width)]
     confidence_sizes = torch.ones(sum(width for _, _, width in network) if confidence else 0)
     mixed = Mixed(torch.tensor(sizes), torch.tensor(output_sizes), confidence_sizes)
-    chosen = {n: Rule(*RULES[n]) for n in rules}
-    model = torch.jit.script((networks.Constrained(mixed, chosen) if rules else mixed).eval())
+    chosen = {n: Rule(*(RULES | RANGE_RULES)[n]) for n in rules}
+    constrained = networks.Ranged if set(RANGE_RULES) <= set(rules) else networks.Constrained
+    model = torch.jit.script((constrained(mixed, chosen) if rules else mixed).eval())
     x = torch.tensor(sizes) * (
         torch.rand(4, len(sizes), generator=torch.Generator().manual_seed(3)) + 0.5
     )

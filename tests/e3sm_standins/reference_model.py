@@ -157,6 +157,7 @@ class Settings:
     own_sun: bool = False  # the adapter finds the sun by itself
     single_humidity: bool = False  # climlink_rh_arithmetic = 'legacy'
     water_fixer: bool = False
+    range_policy: bool = False  # one that is not switched off
     dt: float = 1200.0
 
 
@@ -258,11 +259,14 @@ class Model:
             value = now[name.split("_", 1)[1].removeprefix("in_")]
         return value if value.ndim == 2 else value[:, None]
 
+    def rows(self, step: int) -> np.ndarray:
+        """Return the packed inputs [n, n_input], float32."""
+        values = [self.input(v["name"], step) for v in self.inputs]
+        return np.concatenate(values, axis=1).astype(np.float32)
+
     def infer(self, step: int) -> Fields:
         """Return the outputs of the package by name [n, width], float64."""
-        x = np.concatenate([self.input(v["name"], step) for v in self.inputs], axis=1).astype(
-            np.float32
-        )
+        x = self.rows(step)
         n = len(x)
         x = np.concatenate(
             [x, np.repeat(x[-1:], -n % 16, axis=0)]
@@ -322,6 +326,10 @@ class Model:
             if s.water_fixer:
                 record["fix"] = fix_water(self.columns["pdel"], tendency, surface)
                 record["counts"] = record.get("counts", {}) | record["fix"].pop("counts")
+            if s.range_policy:
+                use = self.network.range_use(torch.from_numpy(self.rows(step))).numpy()
+                names = ("NN_RANGE_CLIPPED", "NN_RANGE_HEAT", "NN_RANGE_MASS")
+                record["counts"] = record.get("counts", {}) | dict(zip(names, use.T, strict=True))
         start = {k: v.copy() for k, v in state.items()}
         if s.variables is not None or weight < 1:
             self.model_physics(state)

@@ -112,3 +112,11 @@ class PhysicalConstraint(nn.Module):
     def range_use(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
         """Return the rule's part of ``WrappedEmulator.range_use``, [batch, 3], float64."""
         return torch.zeros(x.shape[0], 3, dtype=torch.float64, device=x.device)
+
+
+def ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """Return part / whole, and 0 where there is no whole, with gradients that are finite there."""
+    there = whole > 0.0
+    return torch.where(there, part, torch.zeros_like(part)) / torch.where(
+        there, whole, torch.ones_like(whole)
+    )

@@ -20,10 +20,19 @@ from climlink.wrappers.column_budgets import (
     water_residual,
 )
 from climlink.wrappers.constants import HEAT_CAPACITY_DRY_AIR
-from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint
+from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint, ratio
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.layout import Strict
 from climlink.wrappers.vertical import PressureLevels
+
+SUNLIGHT_OUTPUTS = (
+    "cam_out_NETSW",
+    "cam_out_SOLS",
+    "cam_out_SOLL",
+    "cam_out_SOLSD",
+    "cam_out_SOLLD",
+)
+"""The net sunlight at the surface, and the parts that it is the sum of."""
 
 
 class ClosureParameters(Strict):
@@ -32,6 +41,15 @@ class ClosureParameters(Strict):
     """
 
     top_level: int | None = Field(default=None, ge=0)
+
+
+class EnergyClosureParameters(ClosureParameters):
+    """``sunlight_share``: where the sun shines, the share of the residual that is taken from the
+    sunlight that reaches the surface, in all its parts alike; the rest, and all at night, is taken
+    from temperature.
+    """
+
+    sunlight_share: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 class Closure(PhysicalConstraint):
@@ -84,7 +102,7 @@ class WaterClosure(Closure):
         held = (vapour + dt * tendency).clamp(min=0.0) * self.changed
         available = (mass * held).sum(dim=1, keepdim=True)
         surplus = dt * water_residual(outputs, mass)
-        share = torch.where(available > 0.0, surplus / available, torch.zeros_like(surplus))
+        share = ratio(surplus, available)
         taken = tendency - share.clamp(max=1.0) * held / dt
         # Rounding may not empty a level below zero; what is below it already is not this rule's.
         least = torch.minimum(tendency, -vapour / dt)
@@ -93,21 +111,35 @@ class WaterClosure(Closure):
 
 class EnergyClosure(Closure):
     """Take the energy that a column makes from nothing out of its temperature, by one amount of
-    K/s on all levels that it changes; what crosses the top is the network's ``toa_net``.
+    K/s on all levels that it changes, and out of the sunlight that it lets through; what crosses
+    the top is the network's ``toa_net``.
     """
 
     name: ClassVar[str] = "energy_closure"
+    parameters_type: ClassVar[type[Strict]] = EnergyClosureParameters
 
-    def __init__(self, context: ConstraintContext, parameters: ClosureParameters) -> None:
+    def __init__(self, context: ConstraintContext, parameters: EnergyClosureParameters) -> None:
         super().__init__(context, parameters)
         self.requires_state = [*ENERGY_STATE, "state_ps"]
         self.requires_outputs = [*ENERGY_OUTPUTS, TOA_NET]
         self.heat_capacity: float = HEAT_CAPACITY_DRY_AIR
+        self.share: float = parameters.sunlight_share
+        self.sunlight = list(SUNLIGHT_OUTPUTS)
+        if self.share > 0.0:
+            self.requires_outputs += self.sunlight[1:]  # the net is among the others
 
     def forward(self, state: dict[str, Tensor], outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return ptend_t [batch, level]."""
+        """Return ptend_t [batch, level] and the sunlight at the surface [batch, 1]."""
         mass = self.mass(state)
-        implied = implied_toa_net(state, outputs, mass, self.time_step)
+        residual = implied_toa_net(state, outputs, mass, self.time_step) - outputs["toa_net"]
+        net = outputs["cam_out_NETSW"]
+        wanted = ratio(self.share * residual, net)
+        # A sun half or twice as bright would hide what is wrong elsewhere.
+        less = wanted.clamp(min=-1.0, max=0.5)
         capacity = self.heat_capacity * (mass * self.changed).sum(dim=1, keepdim=True)
-        cooling = (implied - outputs["toa_net"]) / capacity
-        return {"ptend_t": outputs["ptend_t"] - cooling * self.changed}
+        cooling = (residual - less * net) / capacity
+        changed = {"ptend_t": outputs["ptend_t"] - cooling * self.changed}
+        if self.share > 0.0:
+            for name in self.sunlight:
+                changed[name] = outputs[name] * (1.0 - less)
+        return changed

@@ -9,7 +9,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from climlink.wrappers.constants import RD_OVER_CP
-from climlink.wrappers.constraints.base import ConstraintContext, NoParameters, PhysicalConstraint
+from climlink.wrappers.constraints.base import (
+    ConstraintContext,
+    NoParameters,
+    PhysicalConstraint,
+    ratio,
+)
 from climlink.wrappers.errors import ContractError, near_names
 from climlink.wrappers.layout import Strict
 from climlink.wrappers.thermodynamics import liquid_fraction
@@ -291,8 +296,6 @@ class Positivity(PhysicalConstraint):
         added = (weight * self.time_step * (limited - wanted)).sum(1, keepdim=True)
         water = (before + self.time_step * limited).clamp(min=0.0) * self.gives
         available = (weight * water).sum(1, keepdim=True)
-        share = torch.where(available > 0.0, added / available, torch.zeros_like(added)).clamp(
-            max=1.0
-        )
+        share = ratio(added, available).clamp(max=1.0)
         lowered = torch.maximum(limited - share * water / self.time_step, -before / self.time_step)
         return torch.where((share > 0.0) & (self.gives > 0.0), lowered, limited)

@@ -26,6 +26,7 @@ L, TOP, STEP = 30, 5, 1200.0
 G, CP, LV, LF = 9.80616, 1004.64, 2.501e6, 3.337e5
 DAY = 86400.0
 WATER = ("ptend_q0001", "ptend_q0002", "ptend_q0003")
+SUNLIGHT = tuple(f"cam_out_{n}" for n in ("NETSW", "SOLS", "SOLL", "SOLSD", "SOLLD"))
 
 Columns = dict[str, Tensor]
 
@@ -155,6 +156,55 @@ def test_energy_closes_by_temperature_alike_on_all_levels(context, top: int | No
     assert torch.allclose(added[:, first:], added[:, -1:].expand(-1, L - first), rtol=1e-9)
 
 
+def test_the_sun_takes_its_share_by_day(context) -> None:
+    state, outputs = columns(200)
+    rng = torch.Generator().manual_seed(5)
+    for name in SUNLIGHT[1:]:
+        outputs[name] = 300.0 * torch.rand(len(state["state_ps"]), 1, generator=rng).double()
+    night = torch.arange(200) % 4 == 0
+    for name in SUNLIGHT:
+        outputs[name][night] = 0.0
+    outputs["cam_out_NETSW"][1] = 1e-3  # dawn: so little cannot take what is asked
+    _, before, _ = budgets(context, state, outputs)
+    share = 0.8
+    rule = build_constraint(entry("energy_closure", sunlight_share=share), context)
+    changed = rule(state, outputs)
+    assert set(changed) == {"ptend_t", *SUNLIGHT}
+    _, after, _ = budgets(context, state, outputs | changed)
+    assert np.abs(after).max() < 1e-10
+    factors = {n: (changed[n] / outputs[n])[~night] for n in SUNLIGHT}
+    assert all(torch.allclose(f, factors["cam_out_NETSW"], rtol=1e-14) for f in factors.values())
+    assert not any(changed[n][night].any() for n in SUNLIGHT)
+    factor = factors["cam_out_NETSW"][:, 0].numpy()
+    assert factor.min() == 0.5
+    assert factor.max() == 2.0
+    taken = (outputs["cam_out_NETSW"] - changed["cam_out_NETSW"])[~night][:, 0].numpy()
+    free = (factor > 0.5) & (factor < 2.0)
+    assert free.sum() > 10
+    np.testing.assert_allclose(taken[free], share * before[~night.numpy()][free], rtol=1e-9)
+    # What the sun does not take, temperature does: alone, it would take all.
+    alone = build_constraint(entry("energy_closure"), context)(state, outputs)
+    heat = [(d["ptend_t"] - outputs["ptend_t"])[:, -1].numpy() for d in (changed, alone)]
+    np.testing.assert_allclose(heat[0][night.numpy()], heat[1][night.numpy()], rtol=1e-12)
+    rest = heat[0][~night.numpy()][free] / heat[1][~night.numpy()][free]
+    np.testing.assert_allclose(rest, 1.0 - share, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["water_closure", "energy_closure"])
+def test_gradients_are_finite_at_night_and_without_vapour(context, name: str) -> None:
+    state, outputs = columns()
+    state["state_q0001"][:3] = 0.0
+    for sun in SUNLIGHT:
+        outputs[sun] = torch.zeros_like(outputs["toa_net"])
+    leaves = {n: v.clone().requires_grad_() for n, v in outputs.items()}
+    more = {"sunlight_share": 0.8} if name == "energy_closure" else {}
+    changed = build_constraint(entry(name, **more), context)(state, leaves)
+    sum(v.sum() for v in changed.values()).backward()
+    found = [v.grad for v in leaves.values() if v.grad is not None]
+    assert len(found) > 2
+    assert all(bool(g.isfinite().all()) for g in found)
+
+
 def test_arguments_stay_scripts_agree_and_nan_passes(context) -> None:
     for name, output in (("water_closure", "ptend_q0001"), ("energy_closure", "ptend_t")):
         state, outputs = columns()
@@ -198,7 +248,11 @@ def closing_contract(make) -> EmulatorContract:
     return contract.model_copy(
         update={
             "network_output_layout": given.layout(),
-            "constraints": [*contract.constraints, entry("water_closure"), entry("energy_closure")],
+            "constraints": [
+                *contract.constraints,
+                entry("water_closure"),
+                entry("energy_closure", sunlight_share=0.8),
+            ],
         }
     )
 
@@ -241,7 +295,8 @@ def test_the_whole_graph_closes_before_and_after_float32(make) -> None:
     assert np.abs(water[holds]).max() < 1e-10
     assert np.abs(energy).max() < 1e-10
     before = dict(outputs)
-    for key in ("water_closure/ptend_q0001", "energy_closure/ptend_t"):
+    closures = ("water_closure", "energy_closure")
+    for key in (k for k in changes if k.startswith(closures)):
         name = key.split("/")[1]
         before[name] = outputs[name] - changes[key]
     moved, heated, _ = budgets(context, state, before | toa_net)

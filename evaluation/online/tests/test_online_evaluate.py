@@ -445,6 +445,26 @@ def test_hourly_rain_is_preferred_and_counters_are_read(history: Writers, tmp_pa
     assert found.numbers.sizes["hovmoeller_day"] == 3
 
 
+def test_a_run_of_e3sm_is_alive_on_support_by_its_history(history: Writers, tmp_path: Path) -> None:
+    writer = history()
+    writer.daily(tmp_path / "truth", 0, writer.state(2))
+    weights = writer.area / writer.area.sum()
+    for name, heat, share, held in (("little", 0.08, 0.002, False), ("much", 0.12, 0.002, True)):
+        uneven = np.linspace(0.0, 2.0, writer.columns)
+        uneven /= (weights * uneven).sum()
+        told = {"NN_RANGE_HEAT": heat, "NN_RANGE_MASS": share, "NN_RANGE_CLIPPED": 3.0}
+        more = {n: np.array([[0.5], [1.5]]) * uneven * mean for n, mean in told.items()}
+        writer.daily(tmp_path / name, 0, writer.state(2, seed=2) | more)
+        summary = evaluate_online(tmp_path / name, tmp_path / "truth").summary
+        assert summary.support is not None
+        np.testing.assert_allclose(summary.support.heating_w_m2, heat, rtol=1e-6)  # float32 file
+        np.testing.assert_allclose(summary.support.mass_share, share, rtol=1e-6)
+        assert summary.support.clipped_values == pytest.approx(3.0, rel=1e-6)
+        assert summary.lived_on_support is held
+    writer.daily(tmp_path / "plain", 0, writer.state(2, seed=2))
+    assert evaluate_online(tmp_path / "plain", tmp_path / "truth").summary.support is None
+
+
 def test_budgets_of_the_run_are_told_by_day(history: Writers, tmp_path: Path) -> None:
     writer = history()
     truth = writer.daily(tmp_path / "truth", 2, writer.state(2))

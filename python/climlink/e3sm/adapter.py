@@ -26,6 +26,7 @@ LAGS_FIELD = "NN_LAGS"
 LEGACY_FIELDS = ("NN_CLIPPED", "NN_LIMITED", "NN_LIMITER_HEAT", "NN_LIMITER_WATER", "TROP_IND")
 WEIGHT_FIELD = "NN_WEIGHT"
 FIXER_FIELD = "NN_FIXER_WATER"
+RANGE_FIELDS = ("NN_RANGE_HEAT", "NN_RANGE_MASS", "NN_RANGE_CLIPPED")
 
 
 def confidence_field(output: str) -> str:
@@ -59,9 +60,10 @@ def emulator_fields(
     legacy: bool,
     fork_driver: bool,
     water_fixer: bool,
+    range_policy: bool,
 ) -> tuple[str, ...]:
     """Return the fields of a package with these outputs, and confidence in these, in legacy mode or
-    not, with the global water fixer or not.
+    not, with the global water fixer or not, with a range policy that is on or not.
 
     ``fork_driver``: the ClimSim fork's driver has changes of its own and no weight. EAM stops where
     a tape names a field that nobody registers, so a field stands here only if it is there.
@@ -70,7 +72,8 @@ def emulator_fields(
     trust = [confidence_field(name) for name in confidence]
     framed = FORK_CHANGES if fork_driver else (*CHANGES, WEIGHT_FIELD)
     fixed = (FIXER_FIELD,) if water_fixer else ()
-    return (*framed, *answers, *trust, *fixed, *(LEGACY_FIELDS if legacy else ()))
+    held = RANGE_FIELDS if range_policy else ()
+    return (*framed, *answers, *trust, *held, *fixed, *(LEGACY_FIELDS if legacy else ()))
 
 
 def lagged_memory_size(level_count: int) -> int:

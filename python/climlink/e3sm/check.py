@@ -15,10 +15,12 @@ from climlink.e3sm.entries import DEAD_NAMES, ENTRIES, GROUP
 from climlink.e3sm.findings import Finding
 from climlink.e3sm.namelist import (
     accepted_combinations,
+    constraints_off,
     fixes_water,
     needed_spin_up,
     remaps_levels,
     takes_relative_humidity,
+    texts,
     variable_combination,
 )
 from climlink.e3sm.settings import CaseSettings, read_settings
@@ -195,7 +197,7 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
 def check_overrides(settings: CaseSettings, package: EmulatorPackage) -> list[Finding]:
     """Return what is wrong with the constraints that the namelist switches off."""
     try:
-        check_constraints_off(package, _texts(settings.emulator.get("climlink_constraints_off")))
+        check_constraints_off(package, constraints_off(settings.emulator))
     except ClimlinkError as error:
         return [
             Finding(
@@ -257,7 +259,7 @@ def _coupled_outputs(settings: CaseSettings, manifest: Manifest) -> list[Finding
     """Return what is wrong with cb_partial_coupling_vars: names, and levels behind them."""
     outputs = {v.name: v for v in manifest.outputs.of_role("value")}
     findings = []
-    for entry in _texts(settings.emulator.get("cb_partial_coupling_vars")):
+    for entry in texts(settings.emulator.get("cb_partial_coupling_vars")):
         name, listed, levels = (part.strip() for part in entry.partition("("))
         beyond = [n for n in _LEVEL.findall(levels) if not 1 <= int(n) <= settings.level_count]
         if name not in outputs and name != EVERY_OUTPUT:
@@ -331,11 +333,6 @@ def _in_case(settings: CaseSettings, text: str) -> Path:
     model starts.
     """
     return Path(settings.xml.get("RUNDIR", settings.folder)) / text
-
-
-def _texts(value: Any) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    return [v.strip() for v in values if isinstance(v, str) and v.strip()]
 
 
 def _shown(value: Any) -> str:

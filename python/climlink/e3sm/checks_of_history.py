@@ -14,8 +14,9 @@ from climlink.e3sm.adapter import (
     output_names,
 )
 from climlink.e3sm.findings import Finding
-from climlink.e3sm.namelist import fixes_water
+from climlink.e3sm.namelist import constraints_off, fixes_water
 from climlink.e3sm.settings import CaseSettings
+from climlink.packages.constraint_switches import has_range_policy
 from climlink.packages.import_wrapper.graph_examination import CONFIDENCE_SET
 from climlink.wrappers.errors import near_names
 from climlink.wrappers.manifest import Manifest
@@ -57,6 +58,7 @@ def _registered(settings: CaseSettings, manifest: Manifest) -> tuple[str, ...]:
         legacy=legacy,
         fork_driver=settings.fork_driver,
         water_fixer=fixes_water(settings.emulator),
+        range_policy=has_range_policy(manifest, constraints_off(settings.emulator)),
     )
     if settings.emulator.get("climlink_history", True):
         return fields

@@ -66,6 +66,17 @@ def fixes_water(entries: Mapping[str, Any]) -> bool:
     return str(entries.get("climlink_water_fixer", "none")).strip() != "none"
 
 
+def constraints_off(entries: Mapping[str, Any]) -> list[str]:
+    """Return the constraints that entries of the adapter's group switch off."""
+    return texts(entries.get("climlink_constraints_off"))
+
+
+def texts(value: Any) -> list[str]:
+    """Return the texts of an entry with one value or several, without blanks."""
+    values = value if isinstance(value, list) else [value]
+    return [v.strip() for v in values if isinstance(v, str) and v.strip()]
+
+
 def takes_relative_humidity(manifest: Manifest) -> bool:
     """Return whether the host must send relative humidity in place of specific humidity."""
     return manifest.inputs.set.endswith("_rh")

@@ -13,6 +13,7 @@ from climlink.e3sm.errors import E3SMError
 from climlink.e3sm.machine import Machine
 from climlink.e3sm.namelist import (
     check_entries,
+    constraints_off,
     fixes_water,
     package_entries,
     remaps_levels,
@@ -20,6 +21,7 @@ from climlink.e3sm.namelist import (
 )
 from climlink.e3sm.sourcemods import Flavor
 from climlink.online.launch import NamelistValue, namelist_text
+from climlink.packages.constraint_switches import has_range_policy
 from climlink.packages.import_wrapper.graph_examination import CONFIDENCE_SET
 from climlink.packages.read import EmulatorPackage
 from climlink.wrappers.variable_sets import variable_set
@@ -125,6 +127,8 @@ def _emulator_fields(
         legacy=bool(entries.get("climlink_legacy")),
         fork_driver=flavor == "fork",
         water_fixer=fixes_water(entries),
+        range_policy=package is not None
+        and has_range_policy(package.manifest, constraints_off(entries)),
     )
 
 

@@ -20,10 +20,16 @@ Positive = Annotated[float, Field(gt=0)]
 class SamplingConfig(StrictModel):
     """Which states of a hybrid are labelled."""
 
+    days: list[Positive] = Field(
+        default=[5.0, 10.0, 20.0],
+        min_length=1,
+        description="from the start of a hybrid, the days that are sampled: of the first hybrids, "
+        "of those of round 1, and so on, the last number for all further ones",
+    )
     every_steps: int = Field(
-        default=51,
+        default=11,
         ge=1,
-        description="steps between states; 51 of 20 minutes meet all times of day",
+        description="steps between states; 11 of 20 minutes meet all times of day",
     )
     held_out_every_days: int = Field(
         default=5,
@@ -137,6 +143,10 @@ class HealConfig(StrictModel):
     def scored_days(self) -> list[int]:
         """The score days that a run can reach, ascending."""
         return sorted({d for d in self.score_days if d <= self.days})
+
+    def sampled_days(self, number: int) -> float:
+        """Return the days of the hybrids of a round that are sampled; round 0 has the first."""
+        return min(self.days, self.sampling.days[min(number, len(self.sampling.days) - 1)])
 
 
 FREE_ON_RESUME = ("output", "ranks", "rounds")

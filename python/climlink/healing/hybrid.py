@@ -100,29 +100,39 @@ class Runs:
         return folder
 
     def hybrid(self, package: EmulatorPackage, folder: Path, member: int) -> AquaplanetConfig:
-        """Return the case of a hybrid: the emulator's answer is applied, and both are recorded of
-        the states that are sampled. ``member`` counts from 1; the first begins where the
+        """Return the case of a hybrid. ``member`` counts from 1; the first begins where the
         reference does.
         """
-        emulator = EmulatorConfig.model_validate(
-            {
-                **self._options,
-                "package": package.path,
-                "pinned_sha256": package.digest,
-                "mode": "shadow",
-                "feedback": "emulator",
-            }
-        )
         return self._case.model_copy(
             update={
                 "name": "hybrid",
                 "output": folder,
-                "emulator": emulator,
-                "pairs": PairsConfig(every_steps=self._config.sampling.every_steps),
+                "emulator": self._emulator(package),
                 "seed": self._case.seed + member - 1,
                 "restart_perturbation_k": self._config.member_perturbation_k * (member > 1),
             }
         )
+
+    def sampled(
+        self, package: EmulatorPackage, folder: Path, member: int, number: int
+    ) -> AquaplanetConfig:
+        """Return the case of the same hybrid's first days, as long as those of a round are sampled:
+        the emulator's answer is applied as there, and the reference physics' answer is recorded
+        beside it.
+        """
+        cut = self._config.days - self._config.sampled_days(number)
+        return self.hybrid(package, folder, member).model_copy(
+            update={
+                "emulator": self._emulator(package, mode="shadow", feedback="emulator"),
+                "pairs": PairsConfig(every_steps=self._config.sampling.every_steps),
+                "history": {"monthly": False, "daily": False, "hourly": False},
+                "days": self._case.days - cut,
+            }
+        )
+
+    def _emulator(self, package: EmulatorPackage, **coupling: str) -> EmulatorConfig:
+        given = {"package": package.path, "pinned_sha256": package.digest}
+        return EmulatorConfig.model_validate({**self._options, **given, **coupling})
 
 
 def run_hybrid(case: AquaplanetConfig, progress: Progress) -> bool:

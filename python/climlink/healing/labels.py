@@ -35,26 +35,29 @@ class Labels:
     before_death: int
 
 
+def is_labelled(store: Path) -> bool:
+    """Tell whether the states of a hybrid have been labelled, those without any to keep too."""
+    return _record(store).is_file()
+
+
+def read_labels(store: Path) -> Labels:
+    """Return how many states lie in a store of labels, and how many were left out."""
+    return Labels(store, **read_json(_record(store)))
+
+
+def _record(store: Path) -> Path:
+    return store.with_suffix(".json")
+
+
 def label(
     run: Path, store: Path, start: Stamp, lived: bool, config: HealConfig, time_step_s: float
-) -> Labels:
-    """Make the store of a hybrid's labelled states, unless it is made; then remove the pairs.
+) -> None:
+    """Make the store of a hybrid's labelled states.
 
     ``run`` is the folder of a run in which the emulator drives and the reference physics shadows
     it. Its shadow pairs hold the state that the hybrid gave to both, and what the reference physics
     made of it.
     """
-    record = store.with_suffix(".json")
-    if not record.is_file():
-        _make(run, store, start, lived, config, time_step_s)
-    if (run / "climsim").exists():
-        remove_folder(run / "climsim")
-    return Labels(store, **read_json(record))
-
-
-def _make(
-    run: Path, store: Path, start: Stamp, lived: bool, config: HealConfig, time_step_s: float
-) -> None:
     pairs = _pairs(run)
     reasons = [*_reasons(pairs, run, lived, config.kept, time_step_s)]
     chosen = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason is None]
@@ -75,7 +78,7 @@ def _make(
         remove_folder(folder)
     counts = {"train": len(splits[TRAIN]), "held_out": len(splits[HELD_OUT])}
     counts |= {reason: reasons.count(reason) for reason in LEFT_OUT}
-    with replacing(store.with_suffix(".json")) as beside:
+    with replacing(_record(store)) as beside:
         beside.write_text(json.dumps(counts, indent=1), encoding="utf-8")
 
 

@@ -17,7 +17,7 @@ from climlink.evaluation.report import write_report
 from climlink.evaluation.summary import write_json
 from climlink.healing.config import FREE_ON_RESUME, HealConfig
 from climlink.healing.hybrid import Runs, run_hybrid
-from climlink.healing.labels import Labels, label
+from climlink.healing.labels import Labels, is_labelled, label, read_labels
 from climlink.healing.report import Healed, RoundResult, heal_report, markdown
 from climlink.healing.scores import score_member, score_offline
 from climlink.healing.source import Source, find_source
@@ -173,13 +173,13 @@ class Healing:
             package = self.source.export(checkpoint, path, c.constraints, c.without_constraints)
         labels, members = [], []
         for member in range(1, self.config.members + 1):
-            self.report.stage(f"round {number}, {arm}: hybrid {member} of {self.config.members}")
+            title = f"round {number}, {arm}: hybrid {member} of {self.config.members}"
+            self.report.stage(title)
             case = self.runs.hybrid(package, place / f"hybrid_{member}", member)
             with self.report.bar("days") as bar:
-                lived = run_hybrid(case, bar)
-            store = place / f"labels_{member}.zarr"
-            step = case.time_step_s
-            labels.append(label(case.output, store, self.runs.start, lived, self.config, step))
+                run_hybrid(case, bar)
+            self.report.stage(f"{title}: its first days beside the reference physics")
+            labels.append(self._labelled(package, place, number, member))
             file = place / f"online_{member}.json"
             with self.report.bar("records") as bar:
                 days = self.config.scored_days
@@ -193,6 +193,19 @@ class Healing:
             place / "offline.json",
         )
         return RoundResult(arm, number, package.digest, tuple(labels), tuple(members), offline)
+
+    def _labelled(self, package: EmulatorPackage, place: Path, number: int, member: int) -> Labels:
+        """Run the first days of a hybrid once more, with the reference physics beside it, and
+        label their states; the run is not needed any longer then.
+        """
+        store = place / f"labels_{member}.zarr"
+        if not is_labelled(store):
+            case = self.runs.sampled(package, place / f"sampled_{member}", member, number)
+            with self.report.bar("days") as bar:
+                lived = run_hybrid(case, bar)
+            label(case.output, store, self.runs.start, lived, self.config, case.time_step_s)
+            remove_folder(case.output)
+        return read_labels(store)
 
     def _write(self, results: Sequence[RoundResult], command: str) -> None:
         healed = Healed(self.config, self.folder, tuple(results))

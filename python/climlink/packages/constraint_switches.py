@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from climlink.packages.read import EmulatorPackage, PackageError
+from climlink.wrappers.constraints import InputClip, RangeRelaxation
 from climlink.wrappers.errors import near_names
+from climlink.wrappers.manifest import Manifest
 
 
 def check_constraints_off(package: EmulatorPackage, names: Sequence[str]) -> None:
@@ -35,6 +37,12 @@ def check_constraints_off(package: EmulatorPackage, names: Sequence[str]) -> Non
         if count > 1:
             raise PackageError(f"{where}: {name!r} stands {count} times; name it once")
     _check_switches(package, names, where)
+
+
+def has_range_policy(manifest: Manifest, constraints_off: Sequence[str]) -> bool:
+    """Return whether a constraint of the range policy is in the package and not switched off."""
+    on = {c.name for c in manifest.constraints or ()} - set(constraints_off)
+    return not on.isdisjoint({InputClip.name, RangeRelaxation.name})
 
 
 def _check_switches(package: EmulatorPackage, names: Sequence[str], where: str) -> None:

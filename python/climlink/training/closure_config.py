@@ -39,6 +39,14 @@ class ClosureConfig(StrictModel):
         description="the highest level that the closures change; null: the highest not pruned",
     )
 
+    sunlight_share: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="by day, the share of a column's energy residual that is taken from the "
+        "sunlight at the surface; the rest, and all at night, from temperature",
+    )
+
     @model_validator(mode="after")
     def _closes(self) -> ClosureConfig:
         if not (self.water or self.energy):
@@ -48,9 +56,10 @@ class ClosureConfig(StrictModel):
     @property
     def constraints(self) -> list[ConstraintEntry]:
         """The constraints that it adds, after all others."""
-        chosen = zip(CLOSURES, (self.water, self.energy), strict=True)
-        parameters: dict[str, Any] = {} if self.top_level is None else {"top_level": self.top_level}
-        return [ConstraintEntry(name=n, parameters=parameters) for n, on in chosen if on]
+        top: dict[str, Any] = {} if self.top_level is None else {"top_level": self.top_level}
+        water, energy = top, {**top, "sunlight_share": self.sunlight_share}
+        chosen = zip(CLOSURES, (self.water, self.energy), (water, energy), strict=True)
+        return [ConstraintEntry(name=n, parameters=p) for n, on, p in chosen if on]
 
     @property
     def heads(self) -> dict[str, list[int]]:

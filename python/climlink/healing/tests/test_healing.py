@@ -34,7 +34,7 @@ from climlink.healing.config import (
     load_heal,
 )
 from climlink.healing.hybrid import Runs, stamp_of
-from climlink.healing.labels import Labels, label
+from climlink.healing.labels import Labels, is_labelled, label, read_labels
 from climlink.healing.report import Healed, RoundResult, heal_report, markdown
 from climlink.healing.rounds import fine_tuning
 from climlink.healing.scores import MemberScore, OfflineScore
@@ -164,12 +164,27 @@ def test_only_states_of_an_atmosphere_are_learned_from(tmp_path: Path) -> None:
     _set(pairs[1].mli, "state_t", 345.0)
     _set(pairs[2].mli, "state_t", 149.0)
     _set(pairs[3].mli, "state_q0001", 0.5)
-    found = label(run, tmp_path / "labels.zarr", START, False, config, 1200.0)
+    label(run, tmp_path / "labels.zarr", START, False, config, 1200.0)
+    found = read_labels(tmp_path / "labels.zarr")
     assert found == Labels(tmp_path / "labels.zarr", 4, 0, 2, 1, 1)
     store = ColumnStore.open(found.store)
     assert [str(s) for s in store.stamps] == [stamps[k] for k in (0, 4, 5, 6)]
-    assert not (run / "climsim").exists()
-    assert label(run, tmp_path / "labels.zarr", START, False, config, 1200.0) == found
+
+
+def test_later_rounds_learn_from_later_days(tmp_path: Path) -> None:
+    runs = Runs(_config(tmp_path, days=15, sampling={"days": [5, 10, 20]}))
+    package = SimpleNamespace(path=tmp_path / "p.pt", digest="0" * 64)
+    whole = runs.hybrid(package, tmp_path / "hybrid", 2)  # type: ignore[arg-type]
+    parts = [runs.sampled(package, tmp_path / "x", 2, n) for n in range(4)]  # type: ignore[arg-type]
+    assert [whole.days - part.days for part in parts] == [10, 5, 0, 0]
+    begins = {"restart_from", "seed", "restart_perturbation_k", "name"}
+    for part in parts:
+        assert part.model_dump(include=begins) == whole.model_dump(include=begins)
+        assert part.emulator is not None
+        assert part.emulator.given()["feedback"] == "emulator"
+    assert whole.pairs.every_steps == 0
+    assert whole.emulator is not None
+    assert "mode" not in whole.emulator.given()
 
 
 def test_whole_days_are_held_out_and_a_killed_labelling_is_made_again(
@@ -185,7 +200,9 @@ def test_whole_days_are_held_out_and_a_killed_labelling_is_made_again(
         broken.setattr("climlink.healing.labels.replacing", _refuse)
         with pytest.raises(FileError):
             label(run, store, START, True, config, 1200.0)
-    found = label(run, store, START, True, config, 1200.0)
+    assert not is_labelled(store)
+    label(run, store, START, True, config, 1200.0)
+    found = read_labels(store)
     assert (found.train, found.held_out) == (5, 4)
     opened = ColumnStore.open(store)
     assert [str(opened.stamps[i]) for i in opened.indices("test")] == stamps[4:8]
@@ -198,7 +215,9 @@ def _refuse(path: Path) -> Any:
 
 def test_a_hybrid_that_left_no_state_has_no_store(tmp_path: Path) -> None:
     (tmp_path / "hybrid/climsim").mkdir(parents=True)
-    found = label(tmp_path / "hybrid", tmp_path / "l.zarr", START, False, _config(tmp_path), 1200.0)
+    label(tmp_path / "hybrid", tmp_path / "l.zarr", START, False, _config(tmp_path), 1200.0)
+    assert is_labelled(tmp_path / "l.zarr")
+    found = read_labels(tmp_path / "l.zarr")
     assert found == Labels(tmp_path / "l.zarr", 0, 0, 0, 0, 0)
     assert not found.store.exists()
 
@@ -324,12 +343,15 @@ class _Model:
         monkeypatch.setattr(rounds, "train", self.train)
         monkeypatch.setattr(rounds, "_is_trained", lambda run: (run / "trained").is_file())
         monkeypatch.setattr(rounds, "label", self.label)
+        monkeypatch.setattr(rounds, "is_labelled", Path.exists)
+        monkeypatch.setattr(rounds, "read_labels", _labels)
         monkeypatch.setattr(rounds, "score_member", lambda *_: _member(3.0, [1.0, 2.0]))
         monkeypatch.setattr(rounds, "score_offline", lambda *_: _offline(0.5))
         monkeypatch.setattr(rounds.EmulatorPackage, "read", lambda path: _Package(path))
         monkeypatch.setattr(Source, "export", self.export)
         monkeypatch.setattr(rounds, "write_report", lambda *_: None)
         monkeypatch.setattr(Runs, "hybrid", self.hybrid)
+        monkeypatch.setattr(Runs, "sampled", self.hybrid)
         monkeypatch.setattr(rounds, "_held_out", lambda labels: [])
 
     def _work(self, path: Path) -> None:
@@ -345,7 +367,7 @@ class _Model:
         self._work(case.output)
         write_record(case.output, {"case": {}}, status="finished")
 
-    def hybrid(self, package: Any, folder: Path, member: int) -> Any:
+    def hybrid(self, package: Any, folder: Path, *which: int) -> Any:
         return self.case.model_copy(update={"output": folder})
 
     def train(self, config: TrainingConfig, **options: Any) -> None:
@@ -363,11 +385,9 @@ class _Model:
         package.touch()
         return _Package(package)
 
-    def label(self, run: Path, store: Path, *given: Any) -> Labels:
-        if not store.exists():
-            self._work(store)
-            store.touch()
-        return _labels(store)
+    def label(self, run: Path, store: Path, *given: Any) -> None:
+        self._work(store)
+        store.touch()
 
     case: Any = None
 
@@ -407,7 +427,8 @@ def test_a_killed_healing_goes_on_and_repeats_nothing(
         return model.done
 
     whole = call(tmp_path / "whole", 0)
-    assert len(whole) == 1 + 5 * (1 + 2 * 2) + 4  # reference, packages with runs, trainings
+    # reference; packages with two runs and labels of each member; trainings
+    assert len(whole) == 1 + 5 * (1 + 2 * 3) + 4
     assert max(Counter(whole).values()) == 1
     training = tmp_path / "whole/heal/round_2/heal/training/trained"
     assert training.read_text(encoding="utf-8").split() == [
