@@ -159,7 +159,7 @@ def _untrained_source(
             trainable_parameters=trainable_parameters(emulator.network),
         ),
         statistics_digest=statistics.digest,
-        training_ranges=training_ranges(contract, statistics),
+        training_ranges=training_ranges(contract, statistics) if more else {},
         difference_scale={
             n: scale[contract.outputs.slice(n)].tolist() for n in contract.outputs.names
         },

@@ -173,9 +173,9 @@ def test_only_states_of_an_atmosphere_are_learned_from(tmp_path: Path) -> None:
 
 def test_later_rounds_learn_from_later_days(tmp_path: Path) -> None:
     runs = Runs(_config(tmp_path, days=15, sampling={"days": [5, 10, 20]}))
-    package = SimpleNamespace(path=tmp_path / "p.pt", digest="0" * 64)
-    whole = runs.hybrid(package, tmp_path / "hybrid", 2)  # type: ignore[arg-type]
-    parts = [runs.sampled(package, tmp_path / "x", 2, n) for n in range(4)]  # type: ignore[arg-type]
+    package: Any = SimpleNamespace(path=tmp_path / "p.pt", digest="0" * 64)
+    whole = runs.hybrid(package, tmp_path / "hybrid", 2)
+    parts = [runs.sampled(package, tmp_path / "x", 2, n) for n in range(4)]
     assert [whole.days - part.days for part in parts] == [10, 5, 0, 0]
     begins = {"restart_from", "seed", "restart_perturbation_k", "name"}
     for part in parts:
