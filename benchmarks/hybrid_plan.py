@@ -11,6 +11,7 @@ from typing import Any
 
 from climlink.data.split import Split
 from climlink.data.stamp import SECONDS_PER_DAY, Stamp
+from climlink.training.closure_config import ClosureConfig
 from climlink.wrappers.manifest import ConstraintEntry
 
 TIME_STEP_S = 1200
@@ -158,7 +159,7 @@ class Policy:
 
     rate_per_day: float = 1.0
     stable_top_pa: float = 1000.0
-    sunlight_share: float = 0.8
+    sunlight_share: float = ClosureConfig().sunlight_share
 
     def measures(self) -> dict[str, ConstraintEntry]:
         """Return every measure in its order."""
