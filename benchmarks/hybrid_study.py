@@ -15,7 +15,7 @@ Stages, each part of which is skipped where its result is there:
 * run: a hybrid of each package from the end of the gap on, beside the reference of the same days;
 * warm: the best hybrid and its weights without measures on a warmer sea, beside a reference on that
   sea;
-* table: tables, figure and catalogue.json, one line for each run;
+* table: tables, figure and catalogue.json, all that was found, one line for each part;
 * concordance: limits of the screen fitted without the architecture of --left-out (limits.yaml), and
   how well the screen told who lives, every architecture left out in turn.
 
@@ -32,6 +32,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hybrid_catalogue import unpack, write_catalogue
 from hybrid_parts import (
     SCREENED,
     Study,
@@ -86,6 +87,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         metavar="NAME[/VARIANT]",
         help="only these packages or variants of theirs, with wildcards; once for each",
     )
+    text = "catalogue.json of the same study, whose parts need not be made again"
+    parser.add_argument("--catalogue", type=Path, metavar="FILE", help=text)
     parser.add_argument("--jobs", type=int, default=1, help="parts at a time")
     parser.add_argument("--ranks", type=int, default=1, help="MPI ranks of each run")
     days, policy = Days(), Policy()
@@ -160,13 +163,15 @@ class Driver:
         self.members = tried if given.smoke else MEMBERS
         self.ablated = tuple(given.ablate or (() if given.smoke else ABLATED))
         self.best, self.left_out = given.best, given.left_out
+        if given.catalogue:
+            unpack(self.study, given.catalogue)
 
     def reference(self) -> None:
         make_reference(self.study)
 
     def train(self) -> None:
-        chosen_members = [m for m in self.members if chosen(m.name, None, self.only)]
-        self._make([(make_package, (self.study, m)) for m in chosen_members])
+        waiting = dict.fromkeys(m for m, _ in self._variants())
+        self._make([(make_package, (self.study, m)) for m in waiting])
 
     def export(self) -> None:
         self._make([(make_variant, (self.study, *one)) for one in self._variants()])
@@ -182,21 +187,28 @@ class Driver:
         best = self.best or best_of(self.study)
         member = next(m for m in self.members if m.name == best)
         make_warm_reference(self.study)
+        make_package(self.study, member)
+        for variant in (ON, OFF):
+            make_variant(self.study, member, variant)
         self._make([(make_run, (self.study, member, v, True)) for v in (ON, OFF)])
 
     def table(self) -> None:
         make_tables(self.study)
+        write_catalogue(self.study)
 
     def concordance(self) -> None:
         score_screen(self.study, self.left_out)
 
     def _variants(self) -> Iterator[tuple[Member, str]]:
-        """Yield what is asked for: all measures of every member first, then none, then one by
-        one.
+        """Yield what is asked for and has no result: all measures of every member first, then none,
+        then one by one.
         """
         every = [(m, v) for m in self.members for v in variants(m.name, self.ablated)]
         every.sort(key=lambda one: (one[1] != ON, one[1] != OFF))
-        yield from (one for one in every if chosen(one[0].name, one[1], self.only))
+        for member, variant in every:
+            done = self.study.part("results", member.name, variant).exists()
+            if chosen(member.name, variant, self.only) and not done:
+                yield member, variant
 
     def _make(self, parts: list[Part]) -> None:
         """Make parts, as many at a time as was asked for; a failure ends all."""

@@ -1,9 +1,8 @@
-"""Tables, figure and catalogue of the study of hybrids."""
+"""Tables and figure of the study of hybrids."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,28 +56,15 @@ def best_of(study: Study) -> str:
 
 
 def make_tables(study: Study) -> None:
-    """Print and write the tables, and write the figure and the catalogue."""
+    """Print and write the tables, and write the figure."""
     found, yardsticks = results(study), read(study.work / "yardsticks.json")
     text = "\n".join(_lines(study, found, yardsticks)) + "\n"
     print(text)
     with replacing(study.work / "tables.md") as beside:
         beside.write_text(text, encoding="utf-8")
-    write_catalogue(study, found, yardsticks)
     both = [r for r in found if r["variant"] in COLOURS]
     if both:
         _figure(study, both, yardsticks).savefig(study.work / "hybrids.png", dpi=150)
-
-
-def write_catalogue(study: Study, found: Iterable[Result], yardsticks: Result) -> None:
-    """Write one line for each run, without its series by day, and one for the yardsticks."""
-    lines = [json.dumps({"yardsticks": _without_series(yardsticks)}, ensure_ascii=False)]
-    lines += [json.dumps(_without_series(r), ensure_ascii=False) for r in found]
-    with replacing(study.work / "catalogue.json") as beside:
-        beside.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
-
-
-def _without_series(result: Result) -> Result:
-    return {name: value for name, value in result.items() if name != "series"}
 
 
 def _lines(study: Study, found: Sequence[Result], yardsticks: Result) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import math
 import re
 import sys
@@ -24,7 +23,7 @@ from climlink.training.composition import load_training
 from climlink.wrappers.constraints import changed_entries
 from climlink.wrappers.constraints.ranges import RangeRelaxation
 
-MODULES = ("numbers", "parts", "plan", "screen", "study", "tables")
+MODULES = ("catalogue", "numbers", "parts", "plan", "screen", "study", "tables")
 DAY_S = 86400
 PLACES = Path("s.zarr"), Path("s.nc"), Path("out")
 
@@ -243,11 +242,30 @@ def test_tables_count_the_dead_and_who_was_held_up(
     assert dead[2] == "1 / - / -"
     assert len({len(r) for r in rows if len(r) > 2}) == 1
     assert (made.work / "hybrids.png").stat().st_size > 10_000
-    lines = (made.work / "catalogue.json").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 2 + 1 + 4
-    catalogue = json.loads("\n".join(lines))
-    assert all("series" not in entry for entry in catalogue)
     assert study["tables"].best_of(made) == "mlp_seed7"
+
+
+def test_a_study_goes_on_from_its_catalogue(
+    study: dict[str, ModuleType], made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_screens(study, made, "2020-01-01T00:00:00Z")
+    study["catalogue"].write_catalogue(made)
+    study["tables"].make_tables(made)
+    told, kept = capsys.readouterr().out, made.work / "catalogue.json"
+    lines = kept.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2 + 2 + 2 * 4  # braces, settings, yardsticks, screens and results
+    words = ["--work", str(tmp_path / "other"), "--catalogue", str(kept)]
+    driver = study["study"].Driver(study["study"].arguments(words))
+    names = {(m.name, v) for m, v in driver._variants()}
+    assert not names & {("mlp_seed7", "on"), ("unet_seed7", "off")}
+    assert {("mlp_seed7", "on-input_clip"), ("mlp_seed43", "on")} <= names
+    driver.table()
+    assert capsys.readouterr().out == told
+    assert (tmp_path / "other" / "catalogue.json").read_bytes() == kept.read_bytes()
+    # the screens' digests are those that the results were told
+    assert len(study["screen"].screened(driver.study)) == 4
+    with pytest.raises(ConfigError, match=r"of a study with other epochs: expected .*5.* got .*3"):
+        study["study"].Driver(study["study"].arguments([*words, "--epochs", "5"]))
 
 
 def test_support_is_what_the_run_recorded_where_it_did(study: dict[str, ModuleType]) -> None:
