@@ -69,25 +69,33 @@ def zonal_statistics(fields: dict[str, Field]) -> dict[str, Field]:
 
 
 def table(stats: dict[str, Field], latitude: Field, pressure: Field) -> list[str]:
-    """Return the lines of the comparison."""
-
-    def peak(name: str, rows: Field, sign: float = 1.0) -> str:
-        field = sign * stats[name][rows]
-        k, j = np.unravel_index(np.argmax(field), field.shape)
-        return (
-            f"{sign * field[k, j]:7.1f} at {latitude[j]:6.1f} degrees, {pressure[rows][k]:6.1f} hPa"
-        )
-
+    """Return the lines of the comparison: the peak of each hemisphere. The equations know no
+    difference between the two, so theirs is the sampling error.
+    """
     troposphere = pressure > 100.0
     lower = pressure > 600.0
     lowest = np.arange(len(pressure)) == len(pressure) - 2
-    return [
-        f"jet, m/s                           {peak('u', troposphere)}",
-        f"surface westerly, m/s              {peak('u', lowest)}",
-        f"surface easterly, m/s              {peak('u', lowest, -1.0)}",
-        f"temperature variance below 600 hPa {peak(TT, lower)}",
-        f"zonal wind variance, m2/s2         {peak(UU, troposphere)}",
-        f"poleward heat flux, K m/s          {peak(VT, troposphere)}",
+    # eddies carry heat poleward, which is southward in the south
+    rows = [
+        ("jet, m/s", "u", troposphere, (1.0, 1.0)),
+        ("surface westerly, m/s", "u", lowest, (1.0, 1.0)),
+        ("surface easterly, m/s", "u", lowest, (-1.0, -1.0)),
+        ("temperature variance below 600 hPa, K2", TT, lower, (1.0, 1.0)),
+        ("zonal wind variance, m2/s2", UU, troposphere, (1.0, 1.0)),
+        ("poleward heat flux, K m/s", VT, troposphere, (-1.0, 1.0)),
+    ]
+
+    def peak(name: str, levels: Field, sign: float, half: Field) -> str:
+        field = sign * stats[name][levels][:, half]
+        k, j = np.unravel_index(np.argmax(field), field.shape)
+        shown = -field[k, j] if name == "u" and sign < 0.0 else field[k, j]
+        return f"{shown:6.1f} at {abs(latitude[half][j]):4.1f} deg, {pressure[levels][k]:5.1f} hPa"
+
+    halves = latitude < 0.0, latitude > 0.0
+    return [f"{'':40s}{'south':>28s}{'north':>32s}"] + [
+        f"{label:40s}"
+        + "    ".join(peak(name, levels, s, h) for s, h in zip(signs, halves, strict=True))
+        for label, name, levels, signs in rows
     ]
 
 
