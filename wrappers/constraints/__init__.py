@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from climlink.wrappers.constraints.base import ConstraintContext, PhysicalConstraint
 from climlink.wrappers.constraints.closure import EnergyClosure, WaterClosure
+from climlink.wrappers.constraints.cloud import CloudEvaporation
 from climlink.wrappers.constraints.ranges import InputClip, RangeRelaxation
 from climlink.wrappers.constraints.skill import UnskilledToMean
 from climlink.wrappers.constraints.surface import (
@@ -50,6 +51,7 @@ CONSTRAINTS: dict[str, type[PhysicalConstraint]] = {
         OutputMask,
         StratosphericWater,
         Positivity,
+        CloudEvaporation,
         NonNegativeSurface,
         SnowWithinPrecipitation,
         Night,

@@ -29,6 +29,7 @@ ALL_CONSTRAINTS = (
     "output_mask",
     "stratospheric_water",
     "positivity",
+    "cloud_evaporation",
     "non_negative_surface",
     "snow_within_precipitation",
     "night",
@@ -47,6 +48,7 @@ _LEVELS_OF = {
     "range_relaxation": {"rates_per_day": {"state_t": 1.0}},
     "unskilled_to_mean": {"levels": {"ptend_v": [7, 3]}, "means": {"ptend_v": [1e-5, -1e-5]}},
     "output_mask": {"zero": {"ptend_u": [5]}},
+    "cloud_evaporation": {"relative_humidity": 0.8},
 }
 # Typical size of a variable by its units, for statistics and columns.
 _SIZE = {

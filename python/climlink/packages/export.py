@@ -36,7 +36,7 @@ from climlink.training.checkpoint import (
 from climlink.training.closure import require_closed_columns
 from climlink.training.data_config import ValidationConfig
 from climlink.training.errors import TrainingError
-from climlink.training.stable_top import with_fits
+from climlink.training.fits import with_fits
 from climlink.training.unskilled import unskilled_entry
 from climlink.wrappers.column_emulator import trainable_parameters
 from climlink.wrappers.constants import RECORDED

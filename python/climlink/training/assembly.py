@@ -23,9 +23,9 @@ from climlink.training.config import TrainingConfig
 from climlink.training.data import Encoder, HostOutputs, host_outputs
 from climlink.training.errors import TrainingError
 from climlink.training.features import with_features
+from climlink.training.fits import with_fits
 from climlink.training.losses import ColumnLoss
 from climlink.training.module import ColumnTraining
-from climlink.training.stable_top import with_fits
 from climlink.training.trajectory.data import TrajectoryData
 from climlink.training.trajectory.loss import TrajectoryLoss
 from climlink.wrappers.contract import EmulatorContract

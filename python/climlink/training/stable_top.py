@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from climlink.training.errors import TrainingError
 from climlink.wrappers.constraints.top import (
     COEFFICIENTS,
     LEAST_DAMPING_PER_S,
-    StableTop,
     StableTopParameters,
 )
 from climlink.wrappers.manifest import ConstraintEntry
@@ -34,21 +33,12 @@ orbit makes 3e-2 in a year and 1e-3 in two weeks, where two coefficients would a
 """
 
 
-def with_fits(
-    entries: Sequence[ConstraintEntry], store: ColumnStore, validation: ValidationConfig
-) -> list[ConstraintEntry]:
-    """Return constraints in which a ``stable_top`` that only names its levels has coefficients,
-    fitted to the times that a run with this validation trains on.
-
-    Test times are never read. TrainingError where no level lies that high, or parameters do not
-    fit together.
-    """
-    return [_completed(e, store, validation) if e.name == StableTop.name else e for e in entries]
-
-
-def _completed(
+def with_coefficients(
     entry: ConstraintEntry, store: ColumnStore, validation: ValidationConfig
 ) -> ConstraintEntry:
+    """Return a ``stable_top`` that only names its levels with coefficients, as it is where it has
+    them; TrainingError where no level lies that high, or parameters do not fit together.
+    """
     try:
         asked = StableTopParameters.model_validate(entry.parameters)
     except ValidationError as error:

@@ -31,8 +31,8 @@ from climlink.training.checkpoint import load_checkpoint
 from climlink.training.config import TrainingConfig
 from climlink.training.data_config import ValidationConfig
 from climlink.training.errors import TrainingError
+from climlink.training.fits import with_fits
 from climlink.training.run import train
-from climlink.training.stable_top import with_fits
 from climlink.wrappers.errors import ContractError
 from climlink.wrappers.manifest import ConstraintEntry
 
