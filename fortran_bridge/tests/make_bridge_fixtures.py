@@ -168,6 +168,25 @@ class Doubled(torch.nn.Module):
         return self.inner(x).double()
 
 
+class Failing(torch.nn.Module):
+    """The answers of another graph; it raises for a column whose first input is 1e5 or more, and
+    asks for more memory than there is from 1e6 on.
+    """
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        largest = float(x[:, 0].max())
+        if largest >= 1e6:
+            return self.inner(x) + torch.zeros([1 << 50])[0]
+        if largest >= 1e5:
+            raise RuntimeError("the network refuses this air")
+        return self.inner(x)
+
+
 class RandomWeights(torch.nn.Module):
     """A network that nobody trained: a random layer, a bounded response, and random outputs of
     ``scale``.
@@ -219,7 +238,11 @@ def write_package(
     torch.jit.save(model, str(path), _extra_files=add_golden(record, x, model(x)))
 
 
-def column_package(path: Path, doubled_by: Sequence[str] = ()) -> None:
+def column_package(
+    path: Path,
+    doubled_by: Sequence[str] = (),
+    graph: Callable[[torch.nn.Module, int, int], torch.nn.Module] | None = None,
+) -> None:
     """A package of 6 levels and few variables, for the bridge."""
     inputs = [
         ("state_t", "K", 6),
@@ -233,7 +256,7 @@ def column_package(path: Path, doubled_by: Sequence[str] = ()) -> None:
         (("cam_out_PRECC", "m/s", 1), "state_ps", 3e-13),
         (("cam_out_NETSW", "W/m2", 1), "pbuf_SOLIN", 0.5),
     ]
-    write_package(path, inputs, outputs, 6, doubled_by=doubled_by)
+    write_package(path, inputs, outputs, 6, graph, doubled_by)
 
 
 def lagged_package(path: Path) -> None:
@@ -317,6 +340,7 @@ def main(folder: Path) -> None:
     column_package(folder / "column.pt")
     column_package(folder / "switched.pt", doubled_by=("doubled", "doubled_again"))
     column_package(folder / "ranged.pt", doubled_by=("input_clip", "range_relaxation"))
+    column_package(folder / "failing.pt", graph=lambda usual, _, __: Failing(usual))
     whole = (folder / "column.pt").read_bytes()
     (folder / "truncated.pt").write_bytes(whole[: len(whole) // 2])
     (folder / "not_a_package.pt").write_text("this is not a package\n")
