@@ -130,6 +130,7 @@ Group::Group(const climlink_group& place, double timeout_s)
 std::int64_t Group::number() const { return step_ * calls_per_step + call_; }
 
 void Group::arrive(Call call) {
+  throw_if_broken();
   Seat& mine = memory_->seat(place_.rank);
   mine.call.store(static_cast<std::int32_t>(call), std::memory_order_relaxed);
   mine.arrived.store(number(), std::memory_order_release);
