@@ -169,20 +169,22 @@ class Doubled(torch.nn.Module):
 
 
 class Failing(torch.nn.Module):
-    """The answers of another graph; it raises for a column whose first input is 1e5 or more, and
-    asks for more memory than there is from 1e6 on.
+    """The answers of another graph; it raises for a column whose first input is ``raises`` or more,
+    and asks for more memory than there is from ``exhausts`` on.
     """
 
-    def __init__(self, inner: torch.nn.Module) -> None:
+    def __init__(self, inner: torch.nn.Module, raises: float = 1e5, exhausts: float = 1e6) -> None:
         super().__init__()
         self.inner = inner
+        self.raises = raises
+        self.exhausts = exhausts
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
         largest = float(x[:, 0].max())
-        if largest >= 1e6:
+        if largest >= self.exhausts:
             return self.inner(x) + torch.zeros([1 << 50])[0]
-        if largest >= 1e5:
+        if largest >= self.raises:
             raise RuntimeError("the network refuses this air")
         return self.inner(x)
 
@@ -373,6 +375,9 @@ def main(folder: Path) -> None:
     climsim_package(
         folder / "climsim_nan.pt", 60, graph=lambda usual, _, __: NanInWarmAir(usual, 60 + 9)
     )  # ptend_q0001, level 10
+    climsim_package(
+        folder / "climsim_failing.pt", 60, graph=lambda usual, _, __: Failing(usual, raises=100.0)
+    )  # in real air, not the golden columns
     climsim_package(folder / "climsim_double.pt", 60, graph=lambda usual, _, __: Doubled(usual))
     climsim_package(
         folder / "climsim_masked.pt", 60, graph=lambda usual, _, __: MaskedTrouble(usual)
