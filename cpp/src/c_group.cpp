@@ -29,7 +29,7 @@ climlink_status climlink_open_in_group(const void* bytes, int64_t size, const ch
     const climlink::Options& chosen = options != nullptr ? options->values : defaults;
     *emulator = new climlink_emulator(
         {static_cast<const char*>(bytes), static_cast<std::size_t>(size)}, name, chosen,
-        std::make_unique<climlink::Group>(*group, chosen.real("group_timeout_s")));
+        std::make_unique<climlink::Group>(*group, chosen.integer("group_timeout_s")));
   });
 }
 

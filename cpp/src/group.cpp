@@ -111,7 +111,7 @@ std::int64_t group_memory_bytes(int size) {
                                    sizeof(Seat) * static_cast<std::size_t>(size));
 }
 
-Group::Group(const climlink_group& place, double timeout_s)
+Group::Group(const climlink_group& place, std::int32_t timeout_s)
     : place_(place), timeout_(timeout_s), memory_(static_cast<GroupMemory*>(place.control)) {
   if (place.size < 1 || place.rank < 0 || place.rank >= place.size)
     fail(CLIMLINK_ERROR_ARGUMENT, "group: rank ", place.rank, " of ", place.size,

@@ -36,7 +36,7 @@ class Group {
 
   // timeout_s: how long a call waits for a rank that lives; 0: without end. Throws Error(ARGUMENT)
   // for a place that cannot be.
-  Group(const climlink_group& place, double timeout_s);
+  Group(const climlink_group& place, std::int32_t timeout_s);
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
 
@@ -88,7 +88,7 @@ class Group {
   std::string name_of(int rank) const;
 
   climlink_group place_;
-  std::chrono::duration<double> timeout_;
+  std::chrono::seconds timeout_;
   GroupMemory* memory_;
   std::int64_t step_ = 1;      // open is the only call of step 1
   std::int64_t call_ = 0;      // within the step

@@ -20,8 +20,7 @@ module climlink_host_settings
     character(len=climlink_path_length) :: package = ''        !! Package file; '': no emulator.
     character(len=climlink_text_length) :: package_name = ''   !! For the attributes of files.
     character(len=climlink_text_length) :: device, pinned_sha256
-    integer :: threads, micro_batch, group_size
-    real(real64) :: group_timeout_s
+    integer :: threads, micro_batch, group_size, group_timeout_s
     logical :: trust_code
     character(len=climlink_text_length) :: constraints_off(max_names), variables(max_names)
     character(len=climlink_text_length) :: vertical_remap = 'none'   !! none or conservative
@@ -45,7 +44,7 @@ contains
     self%threads = number_of(library%text('threads'))
     self%micro_batch = number_of(library%text('micro_batch'))
     self%group_size = number_of(library%text('group_size'))
-    self%group_timeout_s = real_of(library%text('group_timeout_s'))
+    self%group_timeout_s = number_of(library%text('group_timeout_s'))
     self%trust_code = library%text('trust_code') == 'true'
     self%variables = ''
     self%coupling_entries = coupling_entries()
@@ -58,13 +57,6 @@ contains
     read (text, *) number
   end function number_of
 
-  pure function real_of(text) result(number)
-    character(len=*), intent(in) :: text
-    real(real64) :: number
-
-    read (text, *) number
-  end function real_of
-
   !> Reads the group from a unit, or writes it there, as the compiler writes namelists.
   subroutine transfer_group(self, unit, writing, failed, message)
     class(climlink_emulator_settings), intent(inout), target :: self
@@ -75,10 +67,10 @@ contains
     character(len=:), pointer :: package, package_name, device, pinned_sha256, mode, feedback, &
                                  ramp, vertical_remap
     character(len=climlink_text_length), pointer :: constraints_off(:), variables(:)
-    integer, pointer :: threads, micro_batch, group_size, spin_up_steps, ramp_steps, &
-                        ramp_on_steps, ramp_off_steps
+    integer, pointer :: threads, micro_batch, group_size, group_timeout_s, spin_up_steps, &
+                        ramp_steps, ramp_on_steps, ramp_off_steps
     logical, pointer :: trust_code
-    real(real64), pointer :: ramp_factor, group_timeout_s
+    real(real64), pointer :: ramp_factor
     namelist /emulator/ package, package_name, pinned_sha256, device, threads, micro_batch, &
       group_size, group_timeout_s, constraints_off, trust_code, mode, variables, feedback, &
       spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps, vertical_remap

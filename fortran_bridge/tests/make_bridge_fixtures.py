@@ -189,6 +189,24 @@ class Failing(torch.nn.Module):
         return self.inner(x)
 
 
+class Endless(torch.nn.Module):
+    """The answers of another graph, after a minute or so where the first input is above 100."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        y = self.inner(x)
+        if float(x[:, 0].max()) > 100.0:
+            z = torch.ones([100000])
+            for _ in range(200000):
+                z = torch.sin(z)
+            y = y + z[0] * 1e-30
+        return y
+
+
 class RandomWeights(torch.nn.Module):
     """A network that nobody trained: a random layer, a bounded response, and random outputs of
     ``scale``.
@@ -378,6 +396,7 @@ def main(folder: Path) -> None:
     climsim_package(
         folder / "climsim_failing.pt", 60, graph=lambda usual, _, __: Failing(usual, raises=100.0)
     )  # in real air, not the golden columns
+    climsim_package(folder / "climsim_endless.pt", 60, graph=lambda usual, _, __: Endless(usual))
     climsim_package(folder / "climsim_double.pt", 60, graph=lambda usual, _, __: Doubled(usual))
     climsim_package(
         folder / "climsim_masked.pt", 60, graph=lambda usual, _, __: MaskedTrouble(usual)
