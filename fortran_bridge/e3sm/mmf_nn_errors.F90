@@ -42,7 +42,8 @@ contains
   end subroutine stop_if_failed
 
   !> Ends the model if the status of any rank is an error: the lowest of these ranks says it, the
-  !! others wait to be ended. Collective; where a rank is gone, every rank that knows ends the model.
+  !! others wait to be ended. Collective; where a rank is gone, whoever knows ends the
+  !! model.
   subroutine stop_if_any_failed(status)
     type(climlink_status), intent(in) :: status
     integer :: mine(1), first(1)

@@ -23,8 +23,8 @@ module mmf_nn_steps
   use mmf_nn_opening, only: check_package, open_package
   use mmf_nn_range_use, only: ask_range_use, range_use
   use mmf_nn_settings, only: cb_spinup_step, cb_strato_water_constraint, climlink_group_size, &
-                             climlink_history, climlink_legacy, climlink_water_fixer, dtheta_thred, &
-                             emulator_settings, number_text
+                             climlink_history, climlink_legacy, climlink_water_fixer, &
+                             dtheta_thred, emulator_settings, number_text
   use mmf_nn_surface, only: fill_ptend, fill_surface
   use mmf_nn_water_fixer, only: fix_global_water, water_fix
   use perf_mod, only: t_startf, t_stopf

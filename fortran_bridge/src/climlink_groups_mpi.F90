@@ -54,8 +54,8 @@ contains
     call MPI_Comm_split_type(MPI_Comm(comm), MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, node)
   end function node_of
 
-  ! All of it lies in the part of rank 0, so that the rows of neighbours touch. A page belongs to the
-  ! memory of the core that writes it first, which is that of the rank whose columns it holds.
+  ! All of it lies in the part of rank 0, so that the rows of neighbours touch. A page belongs to
+  ! the memory of the core that writes it first, which is that of the rank whose columns it holds.
   module procedure allocate_shared
     type(MPI_Comm) :: members
     type(MPI_Win) :: window

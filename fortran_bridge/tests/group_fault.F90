@@ -2,8 +2,8 @@
 !!
 !!     mpirun -np 3 group_fault FIXTURES FAULT RANK TIMEOUT_S
 !!
-!! FAULT: killed, asleep (it does not go on and does not end) or none. The others write what they are
-!! told, and end the program.
+!! FAULT: killed, asleep (it does not go on and does not end) or none. The others write what they
+!! are told, and end the program.
 program group_fault
   use, intrinsic :: iso_c_binding, only: c_int
   use, intrinsic :: iso_fortran_env, only: output_unit, real64

@@ -206,7 +206,8 @@ contains
     real(real64), allocatable :: got(:, :), expected(:, :)
     integer :: n, step
 
-    call shared%open(fixture('ranged.pt'), status, comm=everybody, options=option('group_size', '0'))
+    call shared%open(fixture('ranged.pt'), status, comm=everybody, &
+                     options=option('group_size', '0'))
     call alone%open(fixture('ranged.pt'), status)
     do step = 1, 3
       n = mod(rank + step, 3)
@@ -230,7 +231,8 @@ contains
   subroutine who_is_asked()
     character(len=:), allocatable :: text
 
-    call shared%open(fixture('column.pt'), status, comm=everybody, options=option('group_size', '2'))
+    call shared%open(fixture('column.pt'), status, comm=everybody, &
+                     options=option('group_size', '2'))
     call check(shared%group_size() == min(2, n_rank - rank / 2 * 2), 'ranks of the group')
     call check(shared%leads_group() .eqv. mod(rank, 2) == 0, 'who leads')
     text = shared%node_memory(everybody)
@@ -251,7 +253,8 @@ contains
     logical :: fails
 
     fails = rank == n_rank - 1
-    call shared%open(fixture('column.pt'), status, comm=everybody, options=option('group_size', '0'))
+    call shared%open(fixture('column.pt'), status, comm=everybody, &
+                     options=option('group_size', '0'))
     do step = 1, 5
       call fill(shared, 2, 250.0_real64)
       t = ieee_value(t, ieee_quiet_nan)
@@ -324,7 +327,8 @@ contains
   subroutine other_calls()
     real(real64) :: use(1, 3)
 
-    call shared%open(fixture('ranged.pt'), status, comm=everybody, options=option('group_size', '0'))
+    call shared%open(fixture('ranged.pt'), status, comm=everybody, &
+                     options=option('group_size', '0'))
     call fill(shared, 1, 250.0_real64)
     if (rank == 0) call shared%run(status)
     if (rank > 0) call shared%range_use(use(:, 1), use(:, 2), use(:, 3), status)

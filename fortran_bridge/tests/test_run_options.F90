@@ -172,7 +172,8 @@ contains
     call read_group(settings, failed, message, &
       "package='wrap_model.pt', package_name='mine', device='cuda:3', threads=5, " // &
       "micro_batch=7, pinned_sha256='abc', constraints_off='night', 'positive', " // &
-      "trust_code=.true., group_size=3, group_timeout_s=17, mode='partial', variables='ptend_t', 'ptend_u', " // &
+      "trust_code=.true., group_size=3, group_timeout_s=17, mode='partial', " // &
+      "variables='ptend_t', 'ptend_u', " // &
       "feedback='emulator', spin_up_steps=9, " // &
       "ramp='linear', ramp_factor=0.25, ramp_steps=11, ramp_on_steps=13, ramp_off_steps=15, " // &
       "vertical_remap='conservative'")

@@ -2,10 +2,10 @@
 !! gathering.
 module host_parallel
   use, intrinsic :: iso_fortran_env, only: error_unit, real64
-  use mpi_f08, only: MPI_Abort, MPI_Allgatherv, MPI_Allreduce, MPI_Barrier, MPI_Bcast, MPI_CHARACTER, &
-                     MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, &
-                     MPI_Exscan, MPI_Finalize, MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, &
-                     MPI_INTEGER, MPI_MAX, MPI_MIN, MPI_SUM
+  use mpi_f08, only: MPI_Abort, MPI_Allgatherv, MPI_Allreduce, MPI_Barrier, MPI_Bcast, &
+                     MPI_CHARACTER, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, &
+                     MPI_DOUBLE_PRECISION, MPI_Exscan, MPI_Finalize, MPI_Gather, MPI_Gatherv, &
+                     MPI_IN_PLACE, MPI_Init, MPI_INTEGER, MPI_MAX, MPI_MIN, MPI_SUM
   implicit none (type, external)
   private
 
