@@ -17,7 +17,7 @@ from climlink.mpi import mpi_command
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "build/python/fortran_bridge/tests/group_bench"
-ROUNDS = 25
+ROUNDS = 100
 
 
 def main(package: Path, columns: int) -> None:
@@ -27,7 +27,7 @@ def main(package: Path, columns: int) -> None:
         "interleaved rounds (lowest to highest)"
     )
     for ranks in (1, 2):
-        arguments = [str(PROGRAM), str(package), str(columns), str(ROUNDS), "20"]
+        arguments = [str(PROGRAM), str(package), str(columns), str(ROUNDS), "5"]
         done = subprocess.run(
             mpi_command(ranks, arguments), capture_output=True, text=True, check=False
         )

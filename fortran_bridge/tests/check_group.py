@@ -44,7 +44,6 @@ def check_ends(fixtures: str, program: str, mpiexec: list[str]) -> None:
     """A leader or another rank that is killed, or does not go on: the two others say which."""
     for fault, failing, timeout, words in (
         ("killed", 0, "600", "has ended, while rank"),
-        ("killed", 2, "600", "has ended, while rank"),
         ("asleep", 1, "1", "did not come to begin within 1 s"),
     ):
         told, done, seconds = steps(fixtures, program, mpiexec, [fault, str(failing), timeout])
@@ -60,14 +59,6 @@ def check_ends(fixtures: str, program: str, mpiexec: list[str]) -> None:
         codes = EXIT.findall(done.stdout)
         assert len(codes) >= 2, case
         assert "0" not in codes, case
-
-
-def check_without_fault(fixtures: str, program: str, mpiexec: list[str]) -> None:
-    """Nothing is told where nothing happens."""
-    told, done, _ = steps(fixtures, program, mpiexec, ["none", "0", "600"])
-    assert not told, told
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("finished") == 3, done.stdout
 
 
 def check_as_launched(fixtures: str, program: str, mpiexec: list[str]) -> None:
@@ -86,18 +77,15 @@ def check_as_launched(fixtures: str, program: str, mpiexec: list[str]) -> None:
 
 
 def check_route(fixtures: Path, route: str, mpiexec: list[str]) -> None:
-    """The same bytes for 1, 2 and 3 ranks, with groups and without: columns, memory, fields."""
+    """The same bytes for 1, 2 and 3 ranks, with groups and without: columns, fields."""
     cases = (
-        ("climsim_random.pt", 557, 37, ((2, "0"), (3, "1"), (3, "2"), (3, "0"))),
-        ("climsim_memory.pt", 678, 37, ((3, "0"),)),
+        ("climsim_random.pt", 557, 37, ((2, "0"), (3, "2"))),
         ("field.pt", 40, 5, ((2, "0"),)),
     )
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name) / "x.f32", Path(name) / "y.f32"
         for package, width, n_row, shared in cases:
             x = np.random.default_rng(n_row).uniform(0.1, 2.0, (n_row, width)).astype("<f4")
-            if package == "climsim_memory.pt":
-                x[:, 557] = np.arange(n_row) % 2  # start
             x.tofile(source)
             answers = {}
             for ranks, group in ((1, "1"), *shared):
@@ -129,7 +117,6 @@ def check_route(fixtures: Path, route: str, mpiexec: list[str]) -> None:
 def main(fixtures: str, program: str, route: str, mpiexec: list[str]) -> None:
     """Run all checks."""
     check_route(Path(fixtures), route, mpiexec)
-    check_without_fault(fixtures, program, mpiexec)
     check_ends(fixtures, program, mpiexec)
     check_as_launched(fixtures, program, mpiexec)
 
