@@ -84,6 +84,8 @@ def test_defaults_have_the_type_that_the_table_says() -> None:
         "pinned_sha256": "",
         "constraints_off": [],
         "trust_code": False,
+        "group_size": 1,
+        "group_timeout_s": 600,
     }
     assert {o["name"] for o in table if o["set_by"] == "host"} == {
         "level_count",
@@ -123,6 +125,7 @@ def test_keywords_are_taken_as_numpy_or_python_values(linear_package: EmulatorPa
     ("keywords", "words"),
     [
         ({"microbatch": 64}, '"microbatch" is not an option. Near names: micro_batch'),
+        ({"group_size": 2}, "option group_size is 2, but this process opens the package by itself"),
         ({"micro_batch": 1}, 'option micro_batch is "1"; expected an integer, 2 or more'),
         ({"threads": 1.5}, 'option threads is "1.5"; expected an integer'),
         ({"threads": True}, 'option threads is "True"'),

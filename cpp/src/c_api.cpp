@@ -89,6 +89,8 @@ const char* climlink_status_name(climlink_status status) {
       return "state";
     case CLIMLINK_ERROR_INTERNAL:
       return "internal";
+    case CLIMLINK_ERROR_GROUP:
+      return "group";
   }
   return "unknown";
 }

@@ -2,9 +2,6 @@
 // the host finds its state again.
 #pragma once
 
-#include <exception>
-#include <new>
-
 #include "climlink/climlink.h"
 #include "error.hpp"
 #include "host_state.hpp"
@@ -22,16 +19,8 @@ climlink_status guarded(const Call& call) noexcept {
   try {
     call();
     return CLIMLINK_OK;
-  } catch (const Error& error) {
-    return remember(error.status(), error.what());
-  } catch (const std::bad_alloc&) {
-    return remember(CLIMLINK_ERROR_INTERNAL,
-                    "out of memory; use fewer columns at once, or more memory");
-  } catch (const std::exception& error) {
-    return remember(CLIMLINK_ERROR_INTERNAL, error.what());
   } catch (...) {
-    return remember(CLIMLINK_ERROR_INTERNAL,
-                    "an exception of unknown type; this is a defect in climlink");
+    return explained(remember);
   }
 }
 

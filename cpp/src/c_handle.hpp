@@ -1,8 +1,10 @@
 // What the handles point to, for the files of the C interface.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "climlink/climlink.h"
@@ -16,8 +18,9 @@ struct climlink_options {
 
 struct climlink_emulator {
   climlink_emulator(std::string_view bytes, const std::string& name,
-                    const climlink::Options& options)
-      : emulator(bytes, name, options),
+                    const climlink::Options& options,
+                    std::unique_ptr<climlink::Group> group = nullptr)
+      : emulator(bytes, name, options, std::move(group)),
         input_dim_names(dim_names(emulator.manifest().inputs)),
         output_dim_names(dim_names(emulator.manifest().outputs)) {}
 

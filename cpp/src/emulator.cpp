@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "constraint_switches.hpp"
 #include "error.hpp"
@@ -43,14 +44,46 @@ void check_count(std::int64_t n_column, const Manifest& m) {
 
 }  // namespace
 
-Emulator::Emulator(std::string_view bytes, const std::string& name, const Options& options) {
+template <class Call>
+void Emulator::in_step(const Call& call) {
+  try {
+    call();
+  } catch (...) {
+    if (group_ != nullptr)
+      explained([this](climlink_status status, const char* message) noexcept {
+        group_->leave_step(status, message);
+      });
+    throw;
+  }
+}
+
+Emulator::Emulator(std::string_view bytes, const std::string& name, const Options& options,
+                   std::unique_ptr<Group> group)
+    : group_(std::move(group)) {
+  in_step([&] { read(bytes, name, options); });
+  if (group_ == nullptr) {
+    load(bytes, options);
+    return;
+  }
+  group_->open([&] {
+    load(bytes, options);
+    group_->tell(device_text_, golden_difference_);
+  });
+  device_text_ = group_->device();
+  golden_difference_ = group_->golden_difference();
+}
+
+void Emulator::read(std::string_view bytes, const std::string& name, const Options& options) {
+  if (group_ == nullptr && options.integer("group_size") != 1)
+    fail(CLIMLINK_ERROR_ARGUMENT, "option group_size is ", options.text("group_size"),
+         ", but this process opens the package by itself. Open it in Fortran with the communicator "
+         "of the ranks that may share the network, or leave group_size at 1");
   package_ = read_package(bytes, name, options.text("pinned_sha256"), options.wording());
   check_host_claims(options, manifest(), name);
   constraints_off_ = constraints_to_switch_off(options.names("constraints_off"), manifest(), name);
   for (const auto& constraint : constraints_off_)
     constraints_off_text_ += (constraints_off_text_.empty() ? "" : ",") + constraint;
   range_policy_ = has_range_constraint(manifest(), constraints_off_);
-  load(bytes, options);
 }
 
 void Emulator::load(std::string_view bytes, const Options& options) {
@@ -116,19 +149,46 @@ const Variable& Emulator::variable(climlink_role role, std::string_view name) co
        near_names(name, variables.names()));
 }
 
+void Emulator::place_rows(std::int64_t n_column) {
+  const Manifest& m = manifest();
+  if (group_ != nullptr) {
+    const auto rows = group_->begin(n_column, m.inputs.width, m.outputs.width);
+    x_ = rows.x;
+    y_ = rows.y;
+    use_ = rows.use;
+    return;
+  }
+  own_x_.resize(static_cast<std::size_t>(n_column * m.inputs.width));
+  own_y_.resize(static_cast<std::size_t>(n_column * m.outputs.width));
+  if (range_policy_) own_use_.resize(static_cast<std::size_t>(n_column * range_use_width));
+  x_ = own_x_.data();
+  y_ = own_y_.data();
+  use_ = own_use_.data();
+}
+
 void Emulator::begin(std::int64_t n_column) {
   const Manifest& m = manifest();
-  check_count(n_column, m);
-  stage_ = Stage::idle;  // also where memory runs out below
-  x_.resize(static_cast<std::size_t>(n_column * m.inputs.width));
-  y_.resize(static_cast<std::size_t>(n_column * m.outputs.width));
-  is_set_.assign(m.inputs.variables.size() * static_cast<std::size_t>(n_column), 0);
-  missing_count_.assign(m.inputs.variables.size(), n_column);
-  n_column_ = n_column;
-  stage_ = Stage::setting;
+  if (group_ != nullptr) {
+    group_->next_step();
+    stage_ = Stage::idle;
+  }
+  in_step([&] {
+    check_count(n_column, m);
+    stage_ = Stage::idle;  // also where memory runs out below
+    place_rows(n_column);
+    is_set_.assign(m.inputs.variables.size() * static_cast<std::size_t>(n_column), 0);
+    missing_count_.assign(m.inputs.variables.size(), n_column);
+    n_column_ = n_column;
+    stage_ = Stage::setting;
+  });
 }
 
 void Emulator::set(std::string_view name, const climlink_array& values, std::int64_t first_column) {
+  in_step([&] { set_in_step(name, values, first_column); });
+}
+
+void Emulator::set_in_step(std::string_view name, const climlink_array& values,
+                           std::int64_t first_column) {
   if (stage_ != Stage::setting)
     fail(CLIMLINK_ERROR_STATE, name, ": set needs ", words().call("begin"),
          " first; every step starts with it");
@@ -141,7 +201,7 @@ void Emulator::set(std::string_view name, const climlink_array& values, std::int
   missing_count_[index] += std::count(flags, flags + view.n_column, std::uint8_t{1});
   std::fill_n(flags, view.n_column, std::uint8_t{0});
   const std::int64_t row_width = manifest().inputs.width;
-  if (!pack(view, x_.data() + first_column * row_width + v.offset, row_width))
+  if (!pack(view, x_ + first_column * row_width + v.offset, row_width))
     fail_nonfinite_input(words(), view, v, first_column);
   std::fill_n(flags, view.n_column, std::uint8_t{1});
   missing_count_[index] -= view.n_column;
@@ -149,8 +209,7 @@ void Emulator::set(std::string_view name, const climlink_array& values, std::int
 
 bool Emulator::begins(std::int64_t sample) const {
   const Manifest& m = manifest();
-  return x_[static_cast<std::size_t>(sample * m.inputs.width +
-                                     m.inputs.variables[*m.start].offset)] == 1.0F;
+  return x_[sample * m.inputs.width + m.inputs.variables[*m.start].offset] == 1.0F;
 }
 
 std::int64_t Emulator::missing(std::size_t variable) const {
@@ -183,12 +242,12 @@ void Emulator::check_start(const float* x, std::int64_t n_column) const {
 
 void Emulator::complete_inputs() {
   const Manifest& m = manifest();
-  if (m.start && missing_count_[*m.start] == 0) check_start(x_.data(), n_column_);
+  if (m.start && missing_count_[*m.start] == 0) check_start(x_, n_column_);
   check_all_set();
   for (const auto& pair : m.carried) {
     const Variable& v = m.inputs.variables[pair.input];
     for (std::int64_t c = 0; c < n_column_; ++c) {
-      if (begins(c)) std::fill_n(x_.data() + c * m.inputs.width + v.offset, v.width, 0.0F);
+      if (begins(c)) std::fill_n(x_ + c * m.inputs.width + v.offset, v.width, 0.0F);
     }
   }
 }
@@ -225,33 +284,47 @@ void Emulator::check_outputs(const float* y, std::int64_t n_column) const {
 }
 
 void Emulator::run() {
-  if (stage_ != Stage::setting)
-    fail(CLIMLINK_ERROR_STATE, "run needs ", words().call("begin"),
-         " and every input set; every step starts with ", words().call("begin"));
-  complete_inputs();
-  stage_ = Stage::failed;
-  runner_->run(x_.data(), n_column_, y_.data());
-  check_outputs(y_.data(), n_column_);
-  stage_ = Stage::done;
+  in_step([&] {
+    if (stage_ != Stage::setting)
+      fail(CLIMLINK_ERROR_STATE, "run needs ", words().call("begin"),
+           " and every input set; every step starts with ", words().call("begin"));
+    complete_inputs();
+    stage_ = Stage::failed;
+    if (group_ == nullptr)
+      runner_->run(x_, n_column_, y_);
+    else
+      group_->run(Group::Call::run,
+                  [this](const Group::Rows& rows) { runner_->run(rows.x, rows.n_column, rows.y); });
+    check_outputs(y_, n_column_);
+    stage_ = Stage::done;
+  });
 }
 
 void Emulator::range_use(std::int64_t n_column, double* clipped, double* heating,
                          double* mass_share) {
-  if (stage_ == Stage::idle)
-    fail(CLIMLINK_ERROR_STATE, "range_use needs ", words().call("begin"), " and every input set");
-  if (n_column != n_column_) {
-    fail(CLIMLINK_ERROR_SHAPE, "range_use: n_column is ", n_column, "; this step has ", n_column_,
-         " columns, as ", words().call("begin"), " was told");
-  }
-  if (stage_ == Stage::setting) complete_inputs();
-  use_.assign(static_cast<std::size_t>(n_column * range_use_width), 0.0);
-  if (range_policy_) runner_->range_use(x_.data(), n_column, use_.data());
-  for (std::int64_t c = 0; c < n_column; ++c) {
-    const double* use = use_.data() + c * range_use_width;
-    clipped[c] = use[0];
-    heating[c] = use[1];
-    mass_share[c] = use[2];
-  }
+  in_step([&] {
+    if (stage_ == Stage::idle)
+      fail(CLIMLINK_ERROR_STATE, "range_use needs ", words().call("begin"), " and every input set");
+    if (n_column != n_column_) {
+      fail(CLIMLINK_ERROR_SHAPE, "range_use: n_column is ", n_column, "; this step has ", n_column_,
+           " columns, as ", words().call("begin"), " was told");
+    }
+    if (stage_ == Stage::setting) complete_inputs();
+    if (range_policy_) find_range_use();
+    for (std::int64_t c = 0; c < n_column; ++c) {
+      const double* use = use_ + c * range_use_width;
+      clipped[c] = range_policy_ ? use[0] : 0.0;
+      heating[c] = range_policy_ ? use[1] : 0.0;
+      mass_share[c] = range_policy_ ? use[2] : 0.0;
+    }
+  });
+}
+
+void Emulator::find_range_use() {
+  if (group_ == nullptr) return runner_->range_use(x_, n_column_, use_);
+  group_->run(Group::Call::range_use, [this](const Group::Rows& rows) {
+    runner_->range_use(rows.x, rows.n_column, rows.use);
+  });
 }
 
 void Emulator::get(std::string_view name, const climlink_array& values,
@@ -264,7 +337,7 @@ void Emulator::get(std::string_view name, const climlink_array& values,
   const Variable& v = variable(CLIMLINK_OUTPUT, name);
   const HostView view = checked_view(words(), values, v, first_column, n_column_);
   const std::int64_t row_width = manifest().outputs.width;
-  unpack(y_.data() + first_column * row_width + v.offset, row_width, view);
+  unpack(y_ + first_column * row_width + v.offset, row_width, view);
 }
 
 void Emulator::check_packed_inputs(const float* x, std::int64_t n_column) const {
@@ -282,6 +355,9 @@ void Emulator::check_packed_inputs(const float* x, std::int64_t n_column) const 
 void Emulator::run_packed(const float* x, std::int64_t n_column, std::int64_t n_input, float* y,
                           std::int64_t n_output) {
   const Manifest& m = manifest();
+  if (group_ != nullptr)
+    fail(CLIMLINK_ERROR_STATE, "packed rows: this rank shares its network with a group; use ",
+         words().call("begin"), ", set, run and get, or open without a group");
   check_count(n_column, m);
   if (n_input != m.inputs.width || n_output != m.outputs.width) {
     fail(CLIMLINK_ERROR_SHAPE, "packed rows: expected ", m.inputs.width, " inputs and ",

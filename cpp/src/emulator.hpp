@@ -10,6 +10,7 @@
 #include "backend.hpp"
 #include "climlink/climlink.h"
 #include "column_runner.hpp"
+#include "group.hpp"
 #include "options.hpp"
 #include "package.hpp"
 
@@ -18,7 +19,9 @@ namespace climlink {
 class Emulator {
  public:
   // Checks, loads, warms up and replays the golden columns; throws Error at the first thing wrong.
-  Emulator(std::string_view bytes, const std::string& name, const Options& options);
+  // In a group only the leader loads.
+  Emulator(std::string_view bytes, const std::string& name, const Options& options,
+           std::unique_ptr<Group> group = nullptr);
 
   const Manifest& manifest() const { return package_.manifest; }
   const Wording& words() const { return package_.words; }
@@ -44,13 +47,24 @@ class Emulator {
   // x [n_column, n_input] -> y [n_column, n_output]; independent of begin, set and get.
   void run_packed(const float* x, std::int64_t n_column, std::int64_t n_input, float* y,
                   std::int64_t n_output);
+  // The group that this rank shares the network with; null: it has its own.
+  Group* group() const { return group_.get(); }
 
  private:
   enum class Stage { idle, setting, done, failed };
 
+  // Everything before the network.
+  void read(std::string_view bytes, const std::string& name, const Options& options);
   void load(std::string_view bytes, const Options& options);
   void load_on(const Device& device, std::string_view bytes, const Options& options,
                const std::vector<std::string>& constraints_off);
+  // Points x_, y_ and use_ to room for n_column columns: the group's, or own.
+  void place_rows(std::int64_t n_column);
+  // Makes a call of a step. If it fails, the group does not wait for this rank in the step.
+  template <class Call>
+  void in_step(const Call& call);
+  void set_in_step(std::string_view name, const climlink_array& values, std::int64_t first_column);
+  void find_range_use();
   // Sees to it that every sample has its inputs, with zeros for carried ones where the sample
   // begins.
   void complete_inputs();
@@ -74,10 +88,14 @@ class Emulator {
 
   Stage stage_ = Stage::idle;
   std::int64_t n_column_ = 0;
-  std::vector<float> x_, y_;                 // [n_column, n_input], [n_column, n_output]
-  std::vector<double> use_;                  // [n_column, range_use_width]
+  float *x_ = nullptr, *y_ = nullptr;        // [n_column, n_input], [n_column, n_output]
+  double* use_ = nullptr;                    // [n_column, range_use_width]
   std::vector<std::uint8_t> is_set_;         // [variable, n_column]
   std::vector<std::int64_t> missing_count_;  // [variable]: columns not set yet
+
+  std::unique_ptr<Group> group_;
+  std::vector<float> own_x_, own_y_;  // without a group, what x_, y_ and use_ point to
+  std::vector<double> own_use_;
 };
 
 }  // namespace climlink

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <limits>
+#include <new>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -34,6 +35,24 @@ std::string text(const Parts&... parts) {
 template <class... Parts>
 [[noreturn]] void fail(climlink_status status, const Parts&... parts) {
   throw Error(status, text(parts...));
+}
+
+// What the exception that is being handled means to a caller: use(status, message). In catch
+// blocks.
+template <class Use>
+auto explained(const Use& use) noexcept {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return use(error.status(), error.what());
+  } catch (const std::bad_alloc&) {
+    return use(CLIMLINK_ERROR_INTERNAL, "out of memory; use fewer columns at once, or more memory");
+  } catch (const std::exception& error) {
+    return use(CLIMLINK_ERROR_INTERNAL, error.what());
+  } catch (...) {
+    return use(CLIMLINK_ERROR_INTERNAL,
+               "an exception of unknown type; this is a defect in climlink");
+  }
 }
 
 }  // namespace climlink

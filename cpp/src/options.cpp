@@ -62,6 +62,14 @@ const std::array<Option, option_count> option_table = {{
     {"trust_code", "logical", "false", "user", is_logical,
      "false (the graph's code is checked) or true",
      "leave out the check of what the graph's code may do; for files whose author you trust"},
+    {"group_size", "integer", "1", "user", from<0>,
+     "an integer, the ranks of a node that share one network, or 0 for those that share a device",
+     "ranks of a node that share one network: the first of them runs it on the columns of all; 0: "
+     "as many as share a GPU, or all of the node without one"},
+    {"group_timeout_s", "integer", "600", "user", from<0>,
+     "an integer, seconds, or 0 to wait without end",
+     "how long a rank of a group waits for another one that lives, in seconds; 0: without end. One "
+     "that has ended is noticed at once"},
     {"level_count", "integer", "0", "host", from<0>,
      "an integer, the host's number of levels, or 0 for no claim",
      "number of model levels of the host; 0: no claim"},

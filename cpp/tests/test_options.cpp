@@ -51,7 +51,8 @@ TEST_CASE("the table says name, type, default and who sets an option", "[open]")
   const std::map<std::string, std::pair<std::string, std::string>> user = {
       {"device", {"text", "cpu"}},        {"threads", {"integer", "1"}},
       {"micro_batch", {"integer", "64"}}, {"pinned_sha256", {"text", ""}},
-      {"constraints_off", {"names", ""}}, {"trust_code", {"logical", "false"}}};
+      {"constraints_off", {"names", ""}}, {"trust_code", {"logical", "false"}},
+      {"group_size", {"integer", "1"}},   {"group_timeout_s", {"integer", "600"}}};
   const std::map<std::string, std::pair<std::string, std::string>> host = {
       {"level_count", {"integer", "0"}},
       {"time_step_s", {"real", "0"}},

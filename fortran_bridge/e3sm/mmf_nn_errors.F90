@@ -2,7 +2,7 @@
 !! the other ranks, and how their sums reach the master.
 module mmf_nn_errors
   use cam_abortutils, only: endrun
-  use climlink, only: climlink_status
+  use climlink, only: climlink_error_group, climlink_status
   use mpishorthand, only: mpichar, mpicom, mpir8
   use shr_kind_mod, only: r8 => shr_kind_r8
   use spmd_utils, only: iam, masterproc, npes
@@ -42,11 +42,13 @@ contains
   end subroutine stop_if_failed
 
   !> Ends the model if the status of any rank is an error: the lowest of these ranks says it, the
-  !! others wait to be ended. Collective.
+  !! others wait to be ended. Collective; where a rank is gone, whoever knows ends the
+  !! model.
   subroutine stop_if_any_failed(status)
     type(climlink_status), intent(in) :: status
     integer :: mine(1), first(1)
 
+    if (status%code == climlink_error_group) call stop_here(status%message)
     mine = 0
     if (.not. status%ok()) mine = npes - iam                 ! the lower the rank, the larger
     first = largest(mine)

@@ -10,7 +10,8 @@ module mmf_nn_opening
   use mmf_nn_fields, only: add_inputs, add_lags, add_outputs, chunk_fields, combination, &
                            find_constituents, remap, takes_humidity
   use mmf_nn_settings, only: cb_nn_var_combo, cb_spinup_step, cb_strato_water_constraint, &
-                             climlink_legacy, climlink_legacy_given, climlink_water_fixer, &
+                             climlink_group_size, climlink_legacy, climlink_legacy_given, &
+                             climlink_water_fixer, &
                              emulator_settings, input_rh, &
                              input_rh_given, inputlength, not_given, number_text, outputlength, &
                              package_path
@@ -33,6 +34,7 @@ contains
     type(climlink_emulator), intent(inout) :: emulator
     type(climlink_emulator_settings) :: settings
     type(climlink_status) :: status
+    character(len=:), allocatable :: memory
     integer, allocatable :: n_level                          ! not allocated is not present
 
     if (emulator%is_open()) return
@@ -43,7 +45,11 @@ contains
     if (status%ok()) call remap%initialize_from(emulator, settings%vertical_remap, status)
     if (.not. status%ok()) call stop_together(status%message)
     if (.not. climlink_legacy_given) climlink_legacy = emulator%host_postprocessing() == 'legacy'
+    memory = ''
+    if (climlink_group_size /= 1) memory = emulator%node_memory(mpicom)
     if (.not. masterproc) return
+    if (len(memory) > 0) write (iulog, '(2a)') &
+      'mmf_nn_emulator: ranks share networks; node of the master: ', memory
     if (remap%is_active()) write (iulog, '(2a)') 'mmf_nn_emulator: levels are remapped: ', &
       remap%text(pver)
     if (len(emulator%constraints_off()) > 0) write (iulog, '(2a)') &

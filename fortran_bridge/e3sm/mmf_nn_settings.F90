@@ -53,6 +53,9 @@ module mmf_nn_settings
   character(len=16), public :: climlink_device = 'auto'
   integer, public :: climlink_threads
   integer, public :: climlink_micro_batch                    !! 0 is the library's default too.
+  integer, public :: climlink_group_size                     !! Ranks of a node that share one
+                                                             !! network; 0: one for each device.
+  integer, public :: climlink_group_timeout_s
   character(len=constraint_length), public :: climlink_constraints_off(constraint_count) = ' '
   character(len=16), public :: climlink_vertical_remap = 'none'
   character(len=16), public :: climlink_rh_arithmetic = 'exact'
@@ -69,7 +72,8 @@ module mmf_nn_settings
     cb_partial_coupling_vars, cb_do_ramp, cb_ramp_option, cb_ramp_factor, cb_ramp_linear_steps, &
     cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, &
     climlink_package, climlink_package_digest, climlink_device, climlink_threads, &
-    climlink_micro_batch, climlink_constraints_off, climlink_vertical_remap, &
+    climlink_micro_batch, climlink_group_size, climlink_group_timeout_s, &
+    climlink_constraints_off, climlink_vertical_remap, &
     climlink_rh_arithmetic, climlink_water_fixer, climlink_legacy, climlink_history, &
     climlink_log_steps, climlink_branch_memory
 
@@ -86,6 +90,8 @@ contains
     call library%set_defaults()
     climlink_threads = library%threads
     climlink_micro_batch = library%micro_batch
+    climlink_group_size = library%group_size
+    climlink_group_timeout_s = library%group_timeout_s
     climlink_package_digest = library%pinned_sha256(:len(climlink_package_digest))
     if (masterproc) then
       ! What was given does not depend on what stood there before.
@@ -154,6 +160,10 @@ contains
     call require('climlink_threads', status)
     call options%set('micro_batch', climlink_micro_batch, status)
     call require('climlink_micro_batch', status)
+    call options%set('group_size', climlink_group_size, status)
+    call require('climlink_group_size', status)
+    call options%set('group_timeout_s', climlink_group_timeout_s, status)
+    call require('climlink_group_timeout_s', status)
     call options%set('pinned_sha256', climlink_package_digest, status)
     call require('climlink_package_digest', status)
     if (cb_do_ramp .and. .not. cb_partial_coupling) call refuse( &
@@ -202,6 +212,8 @@ contains
     settings%device = climlink_device
     settings%threads = climlink_threads
     settings%micro_batch = climlink_micro_batch
+    settings%group_size = climlink_group_size
+    settings%group_timeout_s = climlink_group_timeout_s
     settings%pinned_sha256 = climlink_package_digest
     settings%constraints_off(:size(climlink_constraints_off)) = climlink_constraints_off
     settings%vertical_remap = climlink_vertical_remap

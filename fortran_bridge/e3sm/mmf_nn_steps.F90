@@ -22,9 +22,9 @@ module mmf_nn_steps
                            registered
   use mmf_nn_opening, only: check_package, open_package
   use mmf_nn_range_use, only: ask_range_use, range_use
-  use mmf_nn_settings, only: cb_spinup_step, cb_strato_water_constraint, climlink_history, &
-                             climlink_legacy, climlink_water_fixer, dtheta_thred, &
-                             emulator_settings, number_text
+  use mmf_nn_settings, only: cb_spinup_step, cb_strato_water_constraint, climlink_group_size, &
+                             climlink_history, climlink_legacy, climlink_water_fixer, &
+                             dtheta_thred, emulator_settings, number_text
   use mmf_nn_surface, only: fill_ptend, fill_surface
   use mmf_nn_water_fixer, only: fix_global_water, water_fix
   use perf_mod, only: t_startf, t_stopf
@@ -310,6 +310,12 @@ contains
                      'answers of all chunks at once; this driver calls neural_net chunk by ' // &
                      'chunk. Leave it out, or let the driver call mmf_nn_emulator_begin, run ' // &
                      'and end')
+    end if
+    if (climlink_group_size /= 1) then
+      call stop_here('climlink_group_size is ' // number_text(climlink_group_size) // &
+                     ', but ranks that share a network run it together; this driver calls ' // &
+                     'neural_net chunk by chunk. Leave it out, or let the driver call ' // &
+                     'mmf_nn_emulator_begin, run and end')
     end if
 #ifndef CLIMLINK_FORK_HISTORY
     if (has_lags) then

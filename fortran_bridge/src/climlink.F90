@@ -23,7 +23,8 @@ module climlink
   use climlink_variables, only: climlink_variable
   use climlink_errors, only: climlink_error_argument, climlink_error_backend, &
                              climlink_error_device, climlink_error_digest, climlink_error_file, &
-                             climlink_error_golden, climlink_error_graph, climlink_error_host, &
+                             climlink_error_golden, climlink_error_graph, climlink_error_group, &
+                             climlink_error_host, &
                              climlink_error_internal, climlink_error_nonfinite, &
                              climlink_error_package, climlink_error_schema, climlink_error_shape, &
                              climlink_error_state, climlink_error_variable, climlink_ok, &
@@ -37,7 +38,8 @@ module climlink
             climlink_error_schema, climlink_error_digest, climlink_error_host, &
             climlink_error_variable, climlink_error_shape, climlink_error_nonfinite, &
             climlink_error_golden, climlink_error_graph, climlink_error_device, &
-            climlink_error_backend, climlink_error_state, climlink_error_internal
+            climlink_error_backend, climlink_error_state, climlink_error_internal, &
+            climlink_error_group
 
 contains
 

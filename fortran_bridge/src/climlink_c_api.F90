@@ -12,7 +12,8 @@ module climlink_c_api
   public :: text_answer, c_array, c_host_variable, c_role_input, c_role_output, &
             climlink_version_c, climlink_backend_c, climlink_status_name_c, &
             climlink_last_message_c, climlink_option_count_c, climlink_option_c, &
-            climlink_options_new_c, climlink_options_set_c, climlink_options_free_c, &
+            climlink_options_new_c, climlink_options_set_c, climlink_options_get_c, &
+            climlink_options_free_c, &
             climlink_read_file_c, climlink_free_c, climlink_open_c, climlink_open_bytes_c, &
             climlink_close_c, climlink_manifest_c, climlink_digest_c, climlink_device_c, &
             climlink_level_count_c, climlink_time_step_c, climlink_vertical_grid_c, &
@@ -121,6 +122,16 @@ module climlink_c_api
       character(kind=c_char), intent(in) :: name(*), value(*)
       integer(c_int) :: status
     end function climlink_options_set_c
+
+    function climlink_options_get_c(options, name, value) result(status) &
+      bind(c, name='climlink_options_get')
+      import :: c_char, c_int, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: options
+      character(kind=c_char), intent(in) :: name(*)
+      type(c_ptr), intent(out) :: value
+      integer(c_int) :: status
+    end function climlink_options_get_c
 
     function climlink_read_file_c(path, bytes, size) result(status) &
       bind(c, name='climlink_read_file')

@@ -164,6 +164,7 @@ contains
       end do
     end if
     self%is_sent = outcome%ok()
+    if (.not. outcome%ok()) call emulator%leave_step(outcome%message)
     call settle(outcome, status)
   end subroutine send
 

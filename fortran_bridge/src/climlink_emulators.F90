@@ -23,8 +23,10 @@ module climlink_emulators
                             climlink_run_c, climlink_set_c
   use climlink_errors, only: climlink_error_argument, climlink_error_host, climlink_error_shape, &
                              climlink_error_state, climlink_status, failure, outcome_of
+  use climlink_groups, only: free_group, leave_group, leave_step, memory_of_node, node_group
   use climlink_opening, only: open_together
-  use climlink_parallel, only: check_communicator, communicator_rank, process_rank, settle
+  use climlink_parallel, only: check_communicator, communicator_rank, mpi_runs, process_rank, &
+                               settle
   use climlink_queries, only: handle_of, inputs_of, keep_handle, opened_package, outputs_of
   use climlink_run_options, only: climlink_options, free_c_options, new_c_options
   use climlink_variables, only: beyond_columns
@@ -39,6 +41,7 @@ module climlink_emulators
   type, extends(opened_package) :: climlink_emulator
     private
     integer :: rank = -1   !! Rank named in messages; negative before the first open.
+    type(node_group), pointer :: group => null()   !! That shares the network; null: none.
   contains
     procedure :: open => emulator_open
     procedure :: begin => emulator_begin
@@ -47,6 +50,8 @@ module climlink_emulators
     procedure :: get => emulator_get
     procedure :: range_use => emulator_range_use
     procedure :: close => emulator_close
+    procedure :: leave_step => emulator_leave_step
+    procedure :: group_size, leads_group, node_memory
     procedure :: require_coordinate => emulator_require_coordinate
     procedure :: require_columns => emulator_require_columns
 
@@ -82,7 +87,7 @@ contains
     call new_c_options(wanted, self%rank, c_options, outcome)
     handle = handle_of(self)
     if (together) then
-      call open_together(path, c_options, comm, self%rank, handle, outcome)
+      call open_together(path, c_options, comm, self%rank, handle, self%group, outcome)
     else if (outcome%ok()) then
       outcome = outcome_of(climlink_open_c(c_characters(path), c_options, handle), self%rank, &
                            'open')
@@ -127,6 +132,7 @@ contains
       outcome = outcome_of(climlink_set_c(handle_of(self), c_characters(name), view, &
                                           int(first_column - 1, c_int64_t)), self%rank, 'set')
     end if
+    if (.not. outcome%ok()) call self%leave_step(outcome%message)
     call settle(outcome, status)
   end subroutine emulator_set
 
@@ -187,21 +193,72 @@ contains
     if (outcome%ok()) outcome = outcome_of( &
       climlink_range_use_c(handle_of(self), size(clipped, kind=c_int64_t), clipped, heating, &
                            mass_share), self%rank, 'range_use')
+    if (.not. outcome%ok()) call self%leave_step(outcome%message)
     call settle(outcome, status)
   end subroutine emulator_range_use
 
-  !> Closes the package and frees its memory; closing twice is allowed.
+  !> Closes the package and frees its memory; closing twice is allowed. Collective over the ranks
+  !! that share a network.
   subroutine emulator_close(self, status)
     class(climlink_emulator), intent(inout) :: self
     type(climlink_status), intent(out), optional :: status     !! What became of the call.
-    type(climlink_status) :: outcome
+    type(climlink_status) :: outcome, left
     type(c_ptr) :: handle
+    logical :: is_shared
 
     handle = handle_of(self)
+    ! After MPI_Finalize there is no shared memory to look at.
+    is_shared = associated(self%group) .and. c_associated(handle)
+    if (is_shared) is_shared = mpi_runs()
+    if (is_shared) left = leave_group(handle, self%rank)
     outcome = outcome_of(climlink_close_c(handle), self%rank, 'close')
     call keep_handle(self, handle)
+    if (is_shared .and. left%ok()) then
+      call free_group(self%group)
+      deallocate (self%group)
+    end if
+    nullify (self%group)           ! memory that another rank may still use is not freed
+    if (outcome%ok()) outcome = left
     call settle(outcome, status)
   end subroutine emulator_close
+
+  !> For hosts that fail between begin and run for a reason of their own: the ranks that share the
+  !! network do not wait for this one before its next begin. Failures of begin, set, run and of
+  !! tables do it by themselves. Nothing to do where no network is shared.
+  subroutine emulator_leave_step(self, message)
+    class(climlink_emulator), intent(in) :: self
+    character(len=*), intent(in) :: message                    !! What failed.
+
+    if (associated(self%group)) call leave_step(handle_of(self), message)
+  end subroutine emulator_leave_step
+
+  !> Ranks that share this one's network; 1 where it has its own.
+  pure function group_size(self) result(n)
+    class(climlink_emulator), intent(in) :: self
+    integer :: n
+
+    n = 1
+    if (associated(self%group)) n = self%group%size
+  end function group_size
+
+  !> True where this rank has a network, its own or that of its group.
+  function leads_group(self) result(yes)
+    class(climlink_emulator), intent(in) :: self
+    logical :: yes
+
+    yes = self%is_open()
+    if (associated(self%group)) yes = self%group%rank == 0
+  end function leads_group
+
+  !> What the ranks of comm that are on this node take of its memory now, as a sentence for a log:
+  !! resident memory of ranks with a network and without, and the sum. Collective over comm.
+  function node_memory(self, comm) result(text)
+    class(climlink_emulator), intent(in) :: self
+    integer, intent(in) :: comm                                !! MPI communicator.
+    character(len=:), allocatable :: text
+
+    text = memory_of_node(comm, self%leads_group())
+  end function node_memory
 
   !> Fails unless the host's positions along a dimension, such as lat in degrees_north, are the
   !! package's.

@@ -37,6 +37,9 @@ module climlink_errors
                                                                !! before run.
   integer, parameter, public :: climlink_error_internal = 15   !! Out of memory, or a defect in
                                                                !! climlink.
+  integer, parameter, public :: climlink_error_group = 16      !! A rank of the group has ended or
+                                                               !! does not come: end the program
+                                                               !! without waiting for it.
 
   !> What became of a call.
   type :: climlink_status

@@ -20,7 +20,7 @@ module climlink_host_settings
     character(len=climlink_path_length) :: package = ''        !! Package file; '': no emulator.
     character(len=climlink_text_length) :: package_name = ''   !! For the attributes of files.
     character(len=climlink_text_length) :: device, pinned_sha256
-    integer :: threads, micro_batch
+    integer :: threads, micro_batch, group_size, group_timeout_s
     logical :: trust_code
     character(len=climlink_text_length) :: constraints_off(max_names), variables(max_names)
     character(len=climlink_text_length) :: vertical_remap = 'none'   !! none or conservative
@@ -43,6 +43,8 @@ contains
     self%constraints_off = ''
     self%threads = number_of(library%text('threads'))
     self%micro_batch = number_of(library%text('micro_batch'))
+    self%group_size = number_of(library%text('group_size'))
+    self%group_timeout_s = number_of(library%text('group_timeout_s'))
     self%trust_code = library%text('trust_code') == 'true'
     self%variables = ''
     self%coupling_entries = coupling_entries()
@@ -65,13 +67,13 @@ contains
     character(len=:), pointer :: package, package_name, device, pinned_sha256, mode, feedback, &
                                  ramp, vertical_remap
     character(len=climlink_text_length), pointer :: constraints_off(:), variables(:)
-    integer, pointer :: threads, micro_batch, spin_up_steps, ramp_steps, ramp_on_steps, &
-                        ramp_off_steps
+    integer, pointer :: threads, micro_batch, group_size, group_timeout_s, spin_up_steps, &
+                        ramp_steps, ramp_on_steps, ramp_off_steps
     logical, pointer :: trust_code
     real(real64), pointer :: ramp_factor
     namelist /emulator/ package, package_name, pinned_sha256, device, threads, micro_batch, &
-      constraints_off, trust_code, mode, variables, feedback, spin_up_steps, ramp, ramp_factor, &
-      ramp_steps, ramp_on_steps, ramp_off_steps, vertical_remap
+      group_size, group_timeout_s, constraints_off, trust_code, mode, variables, feedback, &
+      spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps, vertical_remap
 
     package => self%package
     package_name => self%package_name
@@ -79,6 +81,8 @@ contains
     device => self%device
     threads => self%threads
     micro_batch => self%micro_batch
+    group_size => self%group_size
+    group_timeout_s => self%group_timeout_s
     constraints_off => self%constraints_off
     trust_code => self%trust_code
     mode => self%mode
@@ -149,6 +153,8 @@ contains
     call wanted%set('device', self%device)
     call wanted%set('threads', self%threads)
     call wanted%set('micro_batch', self%micro_batch)
+    call wanted%set('group_size', self%group_size)
+    call wanted%set('group_timeout_s', self%group_timeout_s)
     call wanted%set('pinned_sha256', self%pinned_sha256)
     call wanted%set('constraints_off', self%constraints_off)
     call wanted%set('trust_code', self%trust_code)

@@ -371,6 +371,7 @@ contains
         if (.not. outcome%ok()) exit
       end do
     end if
+    if (.not. outcome%ok()) call emulator%leave_step(outcome%message)
     call settle(outcome, status)
   end subroutine send
 

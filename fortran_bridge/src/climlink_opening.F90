@@ -8,6 +8,7 @@ module climlink_opening
                             text_answer
   use climlink_errors, only: climlink_error_argument, climlink_error_internal, climlink_ok, &
                              climlink_status, failure, outcome_of
+  use climlink_groups, only: form_group, free_group, node_group, open_in_group
   use climlink_parallel, only: agree, broadcast_bytes, broadcast_count, node_rank
   use climlink_run_options, only: number_text, set_c_option
   implicit none (type, external)
@@ -19,13 +20,14 @@ contains
 
   !> Rank 0 of comm reads the file, every rank opens its bytes. Each phase ends with an agreement,
   !! so that a failure anywhere is an error everywhere and nobody waits; also what this rank knows
-  !! beforehand (outcome) goes in. On failure the handle is null.
-  subroutine open_together(path, options, comm, rank, handle, outcome)
+  !! beforehand (outcome) goes in. On failure handle and group are null.
+  subroutine open_together(path, options, comm, rank, handle, group, outcome)
     character(len=*), intent(in) :: path
     type(c_ptr), intent(in) :: options                   !! Of climlink_options_new_c.
     integer, intent(in) :: comm
     integer, intent(in) :: rank                          !! Of this process in comm.
     type(c_ptr), intent(inout) :: handle
+    type(node_group), pointer, intent(out) :: group      !! That shares the network; null: none.
     type(climlink_status), intent(inout) :: outcome
     integer(int8), allocatable, target :: bytes(:)
     integer :: local_rank
@@ -33,14 +35,28 @@ contains
     local_rank = node_rank(comm)                         ! collective, whatever happened before
     call set_c_option(options, 'local_rank', number_text(local_rank), rank, outcome, 'open')
     call agree(comm, outcome)
+    nullify (group)
+    if (outcome%ok()) call form_group(options, comm, rank, group, outcome)
     if (outcome%ok()) call share_file(path, comm, rank, bytes, outcome)
-    if (.not. outcome%ok()) return
-    outcome = outcome_of(climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), &
-                                               c_characters(path), options, handle), rank, 'open')
-    call agree(comm, outcome)
-    if (outcome%ok()) call check_same_constraints(handle, comm, rank, outcome)
-    if (outcome%ok() .or. .not. c_associated(handle)) return
-    if (climlink_close_c(handle) /= climlink_ok) handle = c_null_ptr
+    if (outcome%ok()) then
+      if (associated(group)) then
+        call open_in_group(c_loc(bytes), size(bytes, kind=c_int64_t), path, options, rank, group, &
+                           handle, outcome)
+      else
+        outcome = outcome_of(climlink_open_bytes_c(c_loc(bytes), size(bytes, kind=c_int64_t), &
+                                                   c_characters(path), options, handle), rank, &
+                             'open')
+      end if
+      call agree(comm, outcome)
+      if (outcome%ok()) call check_same_constraints(handle, comm, rank, outcome)
+      if (outcome%ok()) return
+      if (c_associated(handle)) then
+        if (climlink_close_c(handle) /= climlink_ok) handle = c_null_ptr
+      end if
+    end if
+    if (.not. associated(group)) return
+    call free_group(group)
+    deallocate (group)
   end subroutine open_together
 
   !> Refuses a rank that leaves out other constraints than rank 0: one run would hold two physics.

@@ -10,10 +10,16 @@ module climlink_parallel
   implicit none (type, external)
   private
 
-  public :: process_rank, communicator_rank, check_communicator, agree, node_rank, &
+  public :: mpi_runs, process_rank, communicator_rank, check_communicator, agree, node_rank, &
             broadcast_count, broadcast_bytes, stop_program, settle
 
   interface
+    !> True between MPI_Init and MPI_Finalize. Not collective.
+    module function mpi_runs() result(runs)
+      implicit none (type, external)
+      logical :: runs
+    end function mpi_runs
+
     !> Rank of this process among all, 0 where MPI does not run. Not collective.
     module function process_rank() result(rank)
       implicit none (type, external)

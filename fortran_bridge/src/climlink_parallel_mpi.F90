@@ -14,16 +14,14 @@ submodule(climlink_parallel) climlink_parallel_mpi
 
 contains
 
-  !> True between MPI_Init and MPI_Finalize.
-  function mpi_runs() result(runs)
-    logical :: runs
+  module procedure mpi_runs
     logical :: initialized, finalized
 
     call MPI_Initialized(initialized)
     finalized = .false.
     if (initialized) call MPI_Finalized(finalized)
     runs = initialized .and. .not. finalized
-  end function mpi_runs
+  end procedure mpi_runs
 
   module procedure process_rank
     rank = 0

@@ -6,6 +6,10 @@ submodule(climlink_parallel) climlink_parallel_serial
 
 contains
 
+  module procedure mpi_runs
+    runs = .false.
+  end procedure mpi_runs
+
   module procedure process_rank
     rank = 0
   end procedure process_rank

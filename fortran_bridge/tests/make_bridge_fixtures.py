@@ -168,6 +168,45 @@ class Doubled(torch.nn.Module):
         return self.inner(x).double()
 
 
+class Failing(torch.nn.Module):
+    """The answers of another graph; it raises for a column whose first input is ``raises`` or more,
+    and asks for more memory than there is from ``exhausts`` on.
+    """
+
+    def __init__(self, inner: torch.nn.Module, raises: float = 1e5, exhausts: float = 1e6) -> None:
+        super().__init__()
+        self.inner = inner
+        self.raises = raises
+        self.exhausts = exhausts
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        largest = float(x[:, 0].max())
+        if largest >= self.exhausts:
+            return self.inner(x) + torch.zeros([1 << 50])[0]
+        if largest >= self.raises:
+            raise RuntimeError("the network refuses this air")
+        return self.inner(x)
+
+
+class Endless(torch.nn.Module):
+    """The answers of another graph, after a minute or so where the first input is above 100."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [batch, n_output] of packed inputs [batch, n_input]."""
+        y = self.inner(x)
+        if float(x[:, 0].max()) > 100.0:
+            z = torch.ones([100000])
+            for _ in range(200000):
+                z = torch.sin(z)
+            y = y + z[0] * 1e-30
+        return y
+
+
 class RandomWeights(torch.nn.Module):
     """A network that nobody trained: a random layer, a bounded response, and random outputs of
     ``scale``.
@@ -219,7 +258,11 @@ def write_package(
     torch.jit.save(model, str(path), _extra_files=add_golden(record, x, model(x)))
 
 
-def column_package(path: Path, doubled_by: Sequence[str] = ()) -> None:
+def column_package(
+    path: Path,
+    doubled_by: Sequence[str] = (),
+    graph: Callable[[torch.nn.Module, int, int], torch.nn.Module] | None = None,
+) -> None:
     """A package of 6 levels and few variables, for the bridge."""
     inputs = [
         ("state_t", "K", 6),
@@ -233,7 +276,7 @@ def column_package(path: Path, doubled_by: Sequence[str] = ()) -> None:
         (("cam_out_PRECC", "m/s", 1), "state_ps", 3e-13),
         (("cam_out_NETSW", "W/m2", 1), "pbuf_SOLIN", 0.5),
     ]
-    write_package(path, inputs, outputs, 6, doubled_by=doubled_by)
+    write_package(path, inputs, outputs, 6, graph, doubled_by)
 
 
 def lagged_package(path: Path) -> None:
@@ -317,6 +360,7 @@ def main(folder: Path) -> None:
     column_package(folder / "column.pt")
     column_package(folder / "switched.pt", doubled_by=("doubled", "doubled_again"))
     column_package(folder / "ranged.pt", doubled_by=("input_clip", "range_relaxation"))
+    column_package(folder / "failing.pt", graph=lambda usual, _, __: Failing(usual))
     whole = (folder / "column.pt").read_bytes()
     (folder / "truncated.pt").write_bytes(whole[: len(whole) // 2])
     (folder / "not_a_package.pt").write_text("this is not a package\n")
@@ -349,6 +393,10 @@ def main(folder: Path) -> None:
     climsim_package(
         folder / "climsim_nan.pt", 60, graph=lambda usual, _, __: NanInWarmAir(usual, 60 + 9)
     )  # ptend_q0001, level 10
+    climsim_package(
+        folder / "climsim_failing.pt", 60, graph=lambda usual, _, __: Failing(usual, raises=100.0)
+    )  # in real air, not the golden columns
+    climsim_package(folder / "climsim_endless.pt", 60, graph=lambda usual, _, __: Endless(usual))
     climsim_package(folder / "climsim_double.pt", 60, graph=lambda usual, _, __: Doubled(usual))
     climsim_package(
         folder / "climsim_masked.pt", 60, graph=lambda usual, _, __: MaskedTrouble(usual)

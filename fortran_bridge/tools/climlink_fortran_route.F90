@@ -2,15 +2,15 @@
 !! name, by index [sample, dims...], chunk by chunk, in real64. A row is a column, a land cell or a
 !! field.
 !!
-!!     mpirun -np 2 climlink-fortran-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 &
-!!       [PCOLS [CONSTRAINTS_OFF]]
+!!     mpirun -np 2 climlink-fortran-route [--trust-code] [--group-size N] PACKAGE INPUT.f32 &
+!!       N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]
 !!
 !! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and
 !! [N_COLUMN, n_output]. Each rank takes a contiguous block of rows (possibly none) and cuts it into
 !! chunks of PCOLS rows (default 16) with a shorter last one. CONSTRAINTS_OFF are names of
 !! constraints to leave out, separated by commas. --trust-code leaves out the check of what the
-!! graph may do. `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on
-!! failure, or 2 on wrong usage.
+!! graph may do; --group-size N lets N ranks share one network. `climlink verify` compares
+!! OUTPUT.f32 with the other routes. Exit code 0, or 1 on failure, or 2 on wrong usage.
 program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32
   use mpi_f08, only: MPI_Abort, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, &
@@ -23,7 +23,7 @@ program climlink_fortran_route
   implicit none (type, external)
 
   character(len=*), parameter :: usage = &
-    'usage: climlink-fortran-route [--trust-code] ' // &
+    'usage: climlink-fortran-route [--trust-code] [--group-size N] ' // &
     'PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]'
   integer, parameter :: default_chunk = 16
 
@@ -31,7 +31,7 @@ program climlink_fortran_route
   type(climlink_options) :: options
   type(climlink_variable), pointer :: input_list(:), output_list(:)
   character(len=:), allocatable :: package_path, input_path, output_path, constraints_off, error
-  integer :: n_column, pcols, rank, n_rank, first, count
+  integer :: n_column, pcols, group_size, rank, n_rank, first, count
   logical :: trust_code
   real(real32), allocatable :: inputs(:, :), outputs(:, :)
 
@@ -41,6 +41,7 @@ program climlink_fortran_route
   call read_arguments()
   call options%set('constraints_off', constraints_off)
   call options%set('trust_code', trust_code)
+  call options%set('group_size', group_size)
   call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, options=options)
 
   input_list => inputs_of(emulator)
@@ -70,6 +71,11 @@ contains
     o = 0
     trust_code = argument(1) == '--trust-code'
     if (trust_code) o = 1
+    group_size = 1
+    if (argument(o + 1) == '--group-size') then
+      group_size = number(argument(o + 2), 'N', 0)
+      o = o + 2
+    end if
     n = command_argument_count() - o
     if (n < 4 .or. n > 6) call give_up(usage, 2)
     package_path = argument(o + 1)

@@ -2,15 +2,15 @@
 !! gathering.
 module host_parallel
   use, intrinsic :: iso_fortran_env, only: error_unit, real64
-  use mpi_f08, only: MPI_Allgatherv, MPI_Allreduce, MPI_Barrier, MPI_Bcast, MPI_CHARACTER, &
-                     MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_DOUBLE_PRECISION, &
-                     MPI_Exscan, MPI_Finalize, MPI_Gather, MPI_Gatherv, MPI_IN_PLACE, MPI_Init, &
-                     MPI_INTEGER, MPI_MAX, MPI_MIN, MPI_SUM
+  use mpi_f08, only: MPI_Abort, MPI_Allgatherv, MPI_Allreduce, MPI_Barrier, MPI_Bcast, &
+                     MPI_CHARACTER, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, &
+                     MPI_DOUBLE_PRECISION, MPI_Exscan, MPI_Finalize, MPI_Gather, MPI_Gatherv, &
+                     MPI_IN_PLACE, MPI_Init, MPI_INTEGER, MPI_MAX, MPI_MIN, MPI_SUM
   implicit none (type, external)
   private
 
-  public :: start_parallel, end_parallel, only_argument, agree, require, share_of, &
-            first_column, complete_shares, gather_columns, maxima_over_ranks
+  public :: start_parallel, end_parallel, only_argument, agree, require, end_from_here, &
+            share_of, first_column, complete_shares, gather_columns, maxima_over_ranks
 
   integer, parameter, public :: exit_failed = 1
   integer, parameter :: exit_usage = 2
@@ -90,6 +90,16 @@ contains
     if (present(exit_code)) code = exit_code
     stop code, quiet=.true.
   end subroutine require
+
+  !> Ends all ranks from this one, which writes the error: for what no agreement can be had about,
+  !! as a rank is gone.
+  subroutine end_from_here(error)
+    character(len=*), intent(in) :: error
+
+    write (error_unit, '(3a)') program_name, ': ', error
+    flush (error_unit)
+    call MPI_Abort(MPI_COMM_WORLD, exit_failed)
+  end subroutine end_from_here
 
   !> The contiguous share of columns (or of anything that is counted) of this rank: counts differ by
   !! at most one, and ranks may have none.

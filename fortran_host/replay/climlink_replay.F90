@@ -58,6 +58,7 @@ program climlink_replay
       flush (output_unit)
     end if
   end do
+  call report_memory()
   call emulator%close(status)
   call report_times()
   call end_parallel()
@@ -136,6 +137,15 @@ contains
     write (text, '(a,i0,a,i0)') 'dimension lev has ', n_level, ' levels; the package needs ', needed
     error = path // ': ' // trim(text)
   end subroutine check_levels
+
+  !> One line where ranks share a network.
+  subroutine report_memory()
+    character(len=:), allocatable :: memory
+
+    if (settings%emulator%entries%group_size == 1) return
+    allocate (memory, source=emulator%node_memory(world))
+    if (rank == 0) write (output_unit, '(2a)') 'climlink-replay: node of rank 0: ', memory
+  end subroutine report_memory
 
   subroutine report_times()
     character(len=*), parameter :: parts(5) = [character(len=7) :: 'read', 'pack', 'forward', &

@@ -2,8 +2,10 @@
 module replay_coupling
   use, intrinsic :: iso_fortran_env, only: real64
   use mpi_f08, only: MPI_Wtime
-  use climlink, only: climlink_emulator, climlink_host_fields, climlink_status
+  use climlink, only: climlink_emulator, climlink_error_group, climlink_host_fields, &
+                      climlink_status
   use climlink_carried_state, only: climlink_carried
+  use host_parallel, only: end_from_here
   use replay_fields, only: snapshot_fields
   implicit none (type, external)
   private
@@ -54,6 +56,7 @@ contains
     if (status%ok() .and. carried%has_state()) call carried%receive(emulator, status)
     call fields%advance(time_step)
     call count_time(start, seconds%unpack)
+    if (status%code == climlink_error_group) call end_from_here(status%message)
     error = ''
     if (.not. status%ok()) error = status%message
   end subroutine run_step

@@ -53,6 +53,8 @@ class Emulator:
         pinned_sha256: str | None = ...,
         constraints_off: Sequence[str] | None = ...,
         trust_code: bool | None = ...,
+        group_size: int | None = ...,
+        group_timeout_s: int | None = ...,
         language: str | None = ...,
     ) -> None: ...
     def begin(self, n_column: int) -> None: ...

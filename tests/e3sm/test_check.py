@@ -297,6 +297,22 @@ def test_the_water_of_the_globe_needs_all_chunks_and_all_columns(
     assert found == {"fincl1 names NN_FIXER_WATER", "fincl2 names NN_FIXER_WATER"}
 
 
+def test_ranks_share_a_network_where_all_chunks_run_at_once(
+    make_case: MakeCase, packages: dict[str, EmulatorPackage]
+) -> None:
+    package = packages["host_v2_q"]
+    folder = make_case(
+        emulator={"package": str(package.path), "entries": {"climlink_group_size": 4}}
+    )
+    assert "climlink_group_size = 4" in (folder / "user_nl_eam").read_text(encoding="utf-8")
+    settings = read_settings(folder)
+    (finding,) = check_against_manifest(settings, package.manifest)
+    assert "the fork's driver calls chunk by chunk" in finding.problem
+    assert check_against_manifest(replace(settings, fork_driver=False), package.manifest) == []
+    edit(folder, "climlink_group_size = 4", "climlink_group_size = 1")
+    assert check_against_manifest(read_settings(folder), package.manifest) == []
+
+
 def test_what_a_range_policy_is_used_for_is_on_the_tapes(
     make_case: MakeCase, export_untrained: Callable[..., EmulatorPackage], tmp_path: Path
 ) -> None:

@@ -170,6 +170,8 @@ def test_entries_are_those_that_the_adapter_and_the_library_publish(tmp_path: Pa
     for entry, option in (
         ("climlink_threads", "threads"),
         ("climlink_micro_batch", "micro_batch"),
+        ("climlink_group_size", "group_size"),
+        ("climlink_group_timeout_s", "group_timeout_s"),
         ("climlink_package_digest", "pinned_sha256"),
     ):
         assert next(d for d in declared if d.name == entry).default is None

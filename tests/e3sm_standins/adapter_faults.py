@@ -177,6 +177,16 @@ def faults_of_entries(lagged: Path) -> list[Case]:
             'climlink_micro_batch: rank 0: set: option micro_batch is "1"; expected an integer, 2',
         ),
         (
+            {"climlink_group_size": -1},
+            {},
+            'climlink_group_size: rank 0: set: option group_size is "-1"; expected an integer, the',
+        ),
+        (
+            {"climlink_group_timeout_s": -1},
+            {},
+            'climlink_group_timeout_s: rank 0: set: option group_timeout_s is "-1"; expected an',
+        ),
+        (
             {"climlink_package_digest": "abc"},
             {},
             'climlink_package_digest: rank 0: set: option pinned_sha256 is "abc"',

@@ -26,6 +26,7 @@ from adapter_bench import (
     require_tape_fields,
 )
 from adapter_faults import check_counters, check_faults, check_traps, require_one_message
+from check_group_of_ranks import check_group
 from check_range_use import check_range_use
 from check_water_fixer import check_water_fixer
 from make_adapter_fixtures import RULES, variables, write_mixed
@@ -587,6 +588,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "range_use": check_range_use,
     "published": check_published,
     "levels": check_levels,
+    "group": check_group,
     "water_fixer": check_water_fixer,
     "faults": check_faults,
     "traps": check_traps,

@@ -51,10 +51,12 @@ typedef CLIMLINK_ENUM(climlink_status){
     CLIMLINK_ERROR_GOLDEN = 10,   /* the golden columns do not come out as recorded */
     CLIMLINK_ERROR_GRAPH =
         11, /* the graph disagrees with the manifest, or its code does more than compute */
-    CLIMLINK_ERROR_DEVICE = 12,  /* the device asked for is not there */
-    CLIMLINK_ERROR_BACKEND = 13, /* the backend (libtorch) failed, or was not built in */
-    CLIMLINK_ERROR_STATE = 14,   /* calls out of order, for example get before run */
-    CLIMLINK_ERROR_INTERNAL = 15 /* out of memory, or a defect in climlink */
+    CLIMLINK_ERROR_DEVICE = 12,   /* the device asked for is not there */
+    CLIMLINK_ERROR_BACKEND = 13,  /* the backend (libtorch) failed, or was not built in */
+    CLIMLINK_ERROR_STATE = 14,    /* calls out of order, for example get before run */
+    CLIMLINK_ERROR_INTERNAL = 15, /* out of memory, or a defect in climlink */
+    CLIMLINK_ERROR_GROUP = 16 /* a rank that shares the network has ended or does not come: end the
+                                 program without waiting for it */
 } climlink_status;
 
 typedef CLIMLINK_ENUM(climlink_type){CLIMLINK_FLOAT32 = 1, CLIMLINK_FLOAT64 = 2} climlink_type;
@@ -148,6 +150,46 @@ CLIMLINK_API climlink_status climlink_open(const char* path, const climlink_opti
 CLIMLINK_API climlink_status climlink_open_bytes(const void* bytes, int64_t size, const char* name,
                                                  const climlink_options* options,
                                                  climlink_emulator** emulator);
+
+/* Ranks of one node may share one network. Rank 0 of the group, the leader, opens it and runs it on
+ * the columns of all; the others read the package without its network. Who calls knows MPI and
+ * gives the memory; climlink's Fortran module does all this where its open is given a communicator.
+ * Calls as before, with these differences: climlink_begin, climlink_run and climlink_range_use are
+ * made by all ranks of the group in the same order, also by those without columns, and wait for
+ * each other. A step that fails on a rank goes on without it; where it fails on the leader, it
+ * fails on all with the leader's status and message. Where a rank has ended, or does not come
+ * within the option group_timeout_s, every call fails with CLIMLINK_ERROR_GROUP.
+ * climlink_run_packed is refused. */
+typedef struct climlink_group {
+  int32_t rank, size; /* of this process in the group, rank from 0 */
+  int32_t host_rank;  /* this process's number in messages */
+  void* control;      /* climlink_group_bytes(size) bytes that all ranks see, zero when the first
+                         opens, aligned to 64 bytes; needed until close */
+  /* Called by all ranks at once: frees what it gave before and gives all ranks the same bytes,
+   * aligned to 64; NULL on all if it cannot. */
+  void* (*allocate)(void* context, int64_t bytes);
+  void* context;
+} climlink_group;
+CLIMLINK_API int64_t climlink_group_bytes(int32_t size);
+CLIMLINK_API climlink_status climlink_open_in_group(const void* bytes, int64_t size,
+                                                    const char* name,
+                                                    const climlink_options* options,
+                                                    const climlink_group* group,
+                                                    climlink_emulator** emulator);
+/* The caller failed with this message between climlink_begin and climlink_run: the others do not
+ * wait for this rank before its next climlink_begin. Failed calls of this interface do it by
+ * themselves. Nothing to do without a group. */
+CLIMLINK_API climlink_status climlink_leave_step(climlink_emulator* emulator, const char* message);
+/* Waits until every rank of the group is here, before climlink_close; the shared memory may be
+ * freed after it. Fails with CLIMLINK_ERROR_GROUP if one does not come. */
+CLIMLINK_API climlink_status climlink_leave_group(climlink_emulator* emulator);
+/* CUDA devices that this process sees; starts the driver. */
+CLIMLINK_API climlink_status climlink_device_count(int32_t* count);
+/* Memory of this process in bytes: resident, and its share of it where pages that several processes
+ * map are divided among them, so that the shares of a node add up. 0 where the system does not
+ * tell. */
+CLIMLINK_API climlink_status climlink_process_memory(int64_t* resident, int64_t* share);
+
 /* Frees the emulator and sets *emulator to NULL; closing NULL is allowed. */
 CLIMLINK_API climlink_status climlink_close(climlink_emulator** emulator);
 

@@ -5,13 +5,14 @@ module aqua_hybrid
   use aqua_column_table, only: host_columns, input_columns, output_columns, place_columns
   use aqua_constants, only: r8
   use aqua_levels, only: hybrid_levels, interface_pressure, reference_pressure
-  use climlink, only: climlink_emulator, climlink_host_fields, climlink_status
+  use climlink, only: climlink_emulator, climlink_error_group, climlink_host_fields, &
+                      climlink_status
   use climlink_carried_state, only: climlink_carried
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
   use climlink_host_settings, only: climlink_emulator_settings
   use climlink_lagged_memory, only: climlink_lags
   use climlink_vertical_remap, only: climlink_remap
-  use host_parallel, only: first_column, gather_columns, world
+  use host_parallel, only: end_from_here, first_column, gather_columns, world
   implicit none (type, external)
   private
 
@@ -203,6 +204,7 @@ contains
     if (status%ok()) call self%emulator%run(status)
     if (status%ok()) call self%fields%receive(self%emulator, status)
     if (status%ok() .and. self%carried%has_state()) call self%carried%receive(self%emulator, status)
+    if (status%code == climlink_error_group) call end_from_here(status%message)
     error = ''
     if (.not. status%ok()) error = status%message
   end subroutine run
@@ -224,6 +226,7 @@ contains
     else
       call self%emulator%range_use(added%range_clipped, added%range_heating, &
                                    added%range_mass_share, status)
+      if (status%code == climlink_error_group) call end_from_here(status%message)
       if (.not. status%ok()) error = status%message
     end if
   end subroutine range_use

@@ -8,7 +8,7 @@ module aqua_run
   use aqua_output, only: model_output
   use aqua_settings, only: aquaplanet_settings
   use host_lock, only: hold_folder
-  use host_parallel, only: agree, exit_failed, program_name, rank, require
+  use host_parallel, only: agree, exit_failed, program_name, rank, require, world
   implicit none (type, external)
   private
 
@@ -45,6 +45,7 @@ contains
     if (len(error) == 0) error = closing
     call agree(error)
     if (exit_code == 0 .and. len(error) > 0) exit_code = exit_failed
+    call report_memory(model)
     call report_outcome(model, exit_code, error)
   end subroutine run_case
 
@@ -106,6 +107,19 @@ contains
       model%hybrid%emulator%constraints_off()
     flush (output_unit)
   end subroutine report_constraints
+
+  !> One line where ranks share a network. Collective.
+  subroutine report_memory(model)
+    type(aquaplanet_model), intent(in) :: model
+    character(len=:), allocatable :: memory
+
+    if (.not. model%hybrid%has_emulator) return
+    if (model%settings%emulator%entries%group_size == 1) return
+    allocate (memory, source=model%hybrid%emulator%node_memory(world))
+    if (rank > 0) return
+    write (output_unit, '(3a)') program_name, ': node of rank 0: ', memory
+    flush (output_unit)
+  end subroutine report_memory
 
   !> Output of the step, and a restart where one is due. Collective.
   subroutine keep(model, output, error)

@@ -166,7 +166,7 @@ def check_against_manifest(settings: CaseSettings, manifest: Manifest) -> list[F
                 "set climlink_legacy, or take a package with the constraint stratospheric_water",
             )
         )
-    findings += _levels(settings, manifest) + _water_fixer(settings)
+    findings += _levels(settings, manifest) + _water_fixer(settings) + _group(settings)
     if manifest.carried:
         kept = ", ".join(pair.output for pair in manifest.carried)
         problem = f"the package carries {kept} from step to step, which E3SM's adapter does not"
@@ -243,6 +243,14 @@ def _water_fixer(settings: CaseSettings) -> list[Finding]:
     }
     remedy = "set climlink_water_fixer = 'none'"
     return [Finding("namelist", problem, remedy) for problem, there in problems.items() if there]
+
+
+def _group(settings: CaseSettings) -> list[Finding]:
+    """Return what keeps ranks from sharing a network."""
+    if not (settings.fork_driver and settings.emulator.get("climlink_group_size", 1) != 1):
+        return []
+    problem = "climlink_group_size needs all chunks at once; the fork's driver calls chunk by chunk"
+    return [Finding("namelist", problem, "set climlink_group_size = 1")]
 
 
 def _wanted(manifest: Manifest) -> dict[str, tuple[Any, ...]]:

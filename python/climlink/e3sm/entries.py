@@ -154,6 +154,14 @@ _MEANINGS = {
     "climlink_micro_batch": _Meaning(
         "Columns per forward on a CPU; 0: the library's choice.", minimum=0
     ),
+    "climlink_group_size": _Meaning(
+        "Ranks of a node that share one network; 0: as many as share a GPU, or all of a node.",
+        minimum=0,
+    ),
+    "climlink_group_timeout_s": _Meaning(
+        "Seconds that a rank waits for another one that shares its network; 0: without end.",
+        minimum=0,
+    ),
     "climlink_constraints_off": _Meaning(
         "Constraints of the package that this run leaves out, by name."
     ),
