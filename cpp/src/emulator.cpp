@@ -54,21 +54,15 @@ Emulator::Emulator(std::string_view bytes, const std::string& name, const Option
 }
 
 void Emulator::load(std::string_view bytes, const Options& options) {
-  const Manifest& m = manifest();
-  constexpr std::string_view precision = "float32";
-  if (std::find(m.allowed_precisions.begin(), m.allowed_precisions.end(), precision) ==
-      m.allowed_precisions.end()) {
-    fail(CLIMLINK_ERROR_BACKEND, package_.name,
-         ": the manifest does not allow float32, the precision of this climlink. Export it again");
-  }
   // Counting devices starts the CUDA driver, which a run on the CPU should not do.
   const std::string& policy = options.text("device");
   const int device_count = policy == "cpu" ? 0 : backend_device_count();
   const Device device = choose_device(policy, options.integer("local_rank"), device_count);
   device_text_ = device.text();
+  engine_ = choose_engine(options, package_, device);
   load_on(device, bytes, options, {});
-  golden_difference_ =
-      replay_golden(package_, *runner_, m.tolerance(backend_name(), device.type(), precision));
+  golden_difference_ = replay_golden(
+      package_, *runner_, manifest().tolerance(engine_.name, device.type(), engine_.precision));
   replay_chained(package_, *runner_);
   // The golden columns were recorded with every constraint on, so the graph proves itself unchanged
   // before a constraint is left out.
@@ -79,8 +73,18 @@ void Emulator::load_on(const Device& device, std::string_view bytes, const Optio
                        const std::vector<std::string>& constraints_off) {
   runner_.reset();
   backend_.reset();  // before the next one takes memory
-  backend_ = load_backend(bytes, package_.name, device, options.integer("threads"), constraints_off,
-                          range_policy_, options.logical("trust_code"));
+  const auto load_engine = [&] {
+    backend_ =
+        load_backend(bytes, package_.name, device, options.integer("threads"), constraints_off,
+                     range_policy_, options.logical("trust_code"), engine_.library);
+  };
+  try {
+    load_engine();
+  } catch (const Error& error) {
+    if (engine_.library.empty() || error.status() != CLIMLINK_ERROR_BACKEND) throw;
+    engine_ = Engine::instead_of(options.text("compiled"), error.what());
+    load_engine();
+  }
   const Manifest& m = manifest();
   // A granule of 1 promises nothing about bits across batches: every sample is a forward of its
   // own, and so has always the same.

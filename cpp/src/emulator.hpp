@@ -10,6 +10,7 @@
 #include "backend.hpp"
 #include "climlink/climlink.h"
 #include "column_runner.hpp"
+#include "engine.hpp"
 #include "options.hpp"
 #include "package.hpp"
 
@@ -24,6 +25,7 @@ class Emulator {
   const Wording& words() const { return package_.words; }
   const std::string& digest() const { return package_.digest; }
   const std::string& device() const { return device_text_; }
+  const Engine& engine() const { return engine_; }
   // Constraints switched off, in the manifest's order, separated by commas; "" for none.
   const std::string& constraints_off() const { return constraints_off_text_; }
   double golden_difference() const { return golden_difference_; }
@@ -68,6 +70,7 @@ class Emulator {
   std::string constraints_off_text_;
   bool range_policy_ = false;
   std::string device_text_;
+  Engine engine_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<ColumnRunner> runner_;
   double golden_difference_ = 0;

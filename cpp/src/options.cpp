@@ -57,6 +57,12 @@ const std::array<Option, option_count> option_table = {{
     {"pinned_sha256", "text", "", "user", is_digest_or_blank,
      "64 hexadecimal digits, or blank for no check",
      "SHA-256 that the file must have, 64 hexadecimal digits; blank: no check"},
+    {"compiled", "text", "", "user", anything, "a file made by `climlink compile`, or blank",
+     "compiled artefact of the package that runs instead of its graph; blank: none. It runs only if "
+     "compiled_sha256 pins it"},
+    {"compiled_sha256", "text", "", "user", is_digest_or_blank,
+     "64 hexadecimal digits, or blank for no compiled artefact",
+     "SHA-256 of the artefact in compiled, 64 hexadecimal digits: it is native code"},
     {"constraints_off", "names", "", "user", anything, "names separated by commas",
      "constraints of the manifest left out in this run; blank: none"},
     {"trust_code", "logical", "false", "user", is_logical,
