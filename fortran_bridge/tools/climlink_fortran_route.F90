@@ -2,14 +2,14 @@
 !! name, by index [sample, dims...], chunk by chunk, in real64. A row is a column, a land cell or a
 !! field.
 !!
-!!     mpirun -np 2 climlink-fortran-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 &
-!!       [PCOLS [CONSTRAINTS_OFF]]
+!!     mpirun -np 2 climlink-fortran-route [--trust-code] [--compiled ARTEFACT SHA256] &
+!!       PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]
 !!
 !! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and
 !! [N_COLUMN, n_output]. Each rank takes a contiguous block of rows (possibly none) and cuts it into
 !! chunks of PCOLS rows (default 16) with a shorter last one. CONSTRAINTS_OFF are names of
 !! constraints to leave out, separated by commas. --trust-code leaves out the check of what the
-!! graph may do. `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on
+!! graph may do; --compiled runs a compiled artefact and fails where it cannot. `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on
 !! failure, or 2 on wrong usage.
 program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32
@@ -23,14 +23,15 @@ program climlink_fortran_route
   implicit none (type, external)
 
   character(len=*), parameter :: usage = &
-    'usage: climlink-fortran-route [--trust-code] ' // &
+    'usage: climlink-fortran-route [--trust-code] [--compiled ARTEFACT SHA256] ' // &
     'PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]'
   integer, parameter :: default_chunk = 16
 
   type(climlink_emulator), target :: emulator
   type(climlink_options) :: options
   type(climlink_variable), pointer :: input_list(:), output_list(:)
-  character(len=:), allocatable :: package_path, input_path, output_path, constraints_off, error
+  character(len=:), allocatable :: package_path, input_path, output_path, constraints_off, error, &
+                                   compiled, compiled_sha256
   integer :: n_column, pcols, rank, n_rank, first, count
   logical :: trust_code
   real(real32), allocatable :: inputs(:, :), outputs(:, :)
@@ -41,7 +42,11 @@ program climlink_fortran_route
   call read_arguments()
   call options%set('constraints_off', constraints_off)
   call options%set('trust_code', trust_code)
+  call options%set('compiled', compiled)
+  call options%set('compiled_sha256', compiled_sha256)
   call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, options=options)
+  if (len(compiled) > 0 .and. emulator%engine() /= 'aotinductor') &
+    call give_up(emulator%engine_note(), 1)
 
   input_list => inputs_of(emulator)
   output_list => outputs_of(emulator)
@@ -70,6 +75,13 @@ contains
     o = 0
     trust_code = argument(1) == '--trust-code'
     if (trust_code) o = 1
+    compiled = ''
+    compiled_sha256 = ''
+    if (argument(o + 1) == '--compiled') then
+      compiled = argument(o + 2)
+      compiled_sha256 = argument(o + 3)
+      o = o + 3
+    end if
     n = command_argument_count() - o
     if (n < 4 .or. n > 6) call give_up(usage, 2)
     package_path = argument(o + 1)

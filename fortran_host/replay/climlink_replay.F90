@@ -77,6 +77,8 @@ contains
     if (status%ok()) call emulator%require_columns(status)
     if (.not. status%ok()) error = status%message
     call require(error)
+    if (rank == 0 .and. len(emulator%engine_note()) > 0) write (output_unit, '(4a)') &
+      'climlink-replay: ', emulator%engine(), ' runs: ', emulator%engine_note()
     call close_file(file, error)
     associate (grid_file => settings%replay%grid_file)
       if (len(error) == 0 .and. len_trim(grid_file) > 0) then

@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from climlink.cli import (
+    compile,
     configs,
     data,
     doctor,
@@ -45,6 +46,7 @@ quickstart.register(app)
 data.register(app)
 train.register(app)
 package.register(app)
+compile.register(app)
 hub.register(app)
 online.register(app)
 evaluate.register(app)

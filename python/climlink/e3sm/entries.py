@@ -146,6 +146,12 @@ _MEANINGS = {
     "dtheta_thred": _Meaning("Legacy mode: stability that makes a tropopause, K/km.", minimum=0),
     "climlink_package": _Meaning("Package (wrap_model.pt) to run; blank: cb_torch_model."),
     "climlink_package_digest": _Meaning("SHA-256 the package must have; blank: any."),
+    "climlink_compiled": _Meaning(
+        "Compiled artefact of the package that runs instead of its graph; blank: none."
+    ),
+    "climlink_compiled_digest": _Meaning(
+        "SHA-256 of that artefact, without which its native code does not run."
+    ),
     "climlink_device": _Meaning(
         "Where inference runs; cuda is the rank on its node modulo the number of GPUs.",
         choices=DEVICES,
@@ -181,7 +187,10 @@ _MEANINGS = {
         "Steps between lines of counters in the log; 0: a day; negative: no such lines."
     ),
 }
-_OPTIONS = {"climlink_package_digest": "pinned_sha256"}
+_OPTIONS = {
+    "climlink_package_digest": "pinned_sha256",
+    "climlink_compiled_digest": "compiled_sha256",
+}
 """The library's name of an entry's option, where it is not the entry's without climlink_."""
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from climlink.data.files import FileError, replacing
+from climlink.data.store import ColumnStore
 from climlink.packages.compiled import (
     METADATA_ENTRY,
     CompiledArtefact,
@@ -26,12 +27,20 @@ from climlink.packages.compiled import (
     artefact_path,
 )
 from climlink.packages.cpu_flags import flags_of_macros
-from climlink.packages.export import eager_emulator
-from climlink.packages.read import EmulatorPackage, PackageError
+from climlink.packages.export import eager_emulator, write_package
+from climlink.packages.read import EmulatorPackage, PackageError, read_archive_file
+from climlink.packages.reduced_precision import (
+    R2_LOSS_LIMIT,
+    GateColumns,
+    allowing,
+    measure,
+    require_within,
+)
 from climlink.provenance import climlink_version, kernel_identity
 from climlink.threads import RUNTIME_THREADS, intra_op_threads
 from climlink.wrappers.column_emulator import RowNetwork
 from climlink.wrappers.errors import ClimlinkError
+from climlink.wrappers.manifest import MANIFEST_ENTRY
 from climlink.wrappers.wrapped_emulator import WrappedEmulator
 
 INDUCTOR_SETTINGS: dict[str, Any] = {
@@ -44,6 +53,10 @@ INDUCTOR_SETTINGS: dict[str, Any] = {
 }
 
 
+AVX512_LEVEL, AVX2_LEVEL = "x86-64-v4", "x86-64-v3"
+AVX2_BITS = 256
+
+
 class CompileError(ClimlinkError):
     """A package cannot be compiled here."""
 
@@ -52,13 +65,23 @@ class CompileError(ClimlinkError):
 class Target:
     """What to compile for.
 
-    ``march`` is g++'s: "native" for the processors of this machine, or such as "x86-64-v4" for all
-    that have AVX512.
+    ``march`` is the compiler's: "x86-64-v4" for processors with AVX512, "x86-64-v3" for those with
+    AVX2, "native" for this machine's alone; None: the newer of the first two that this machine has.
     """
 
     device: Device = "cpu"
     precision: Precision = "float32"
-    march: str = "native"
+    march: str | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return what inductor is to do."""
+        march = self.march or _newest_level()
+        chosen = {**INDUCTOR_SETTINGS, "cpp.march": march}
+        if march == AVX2_LEVEL:
+            chosen["cpp.simdlen"] = AVX2_BITS
+        if self.device == "cuda":
+            chosen["aot_inductor.embed_kernel_binary"] = True
+        return chosen
 
 
 class _InPrecision(RowNetwork):
@@ -77,20 +100,48 @@ class _InPrecision(RowNetwork):
 
 
 def compile_package(
-    package: EmulatorPackage, target: Target, emulator: WrappedEmulator | None = None
+    package: EmulatorPackage,
+    target: Target,
+    *,
+    emulator: WrappedEmulator | None = None,
+    store: ColumnStore | None = None,
+    limit: float = R2_LOSS_LIMIT,
 ) -> CompiledArtefact:
     """Write a package's artefact beside it and return it; one that stood there survives any
     failure.
 
     The whole wrapped emulator is compiled, for any number of rows. ``emulator`` is the package's
-    own, where the caller has it; else it is rebuilt from the manifest.
+    own, where the caller has it; else it is rebuilt from the manifest. In bfloat16 what it costs is
+    measured on the test part of ``store``, else on the golden columns; where no output loses more
+    R² than ``limit``, the package is written again with a manifest that allows it, so its SHA-256
+    is another one.
     Raises CompileError without a C++ compiler, for a device that is not there, for a network that
-    torch.export cannot follow, and where the code's golden columns are off; ManifestError for a
-    package whose network cannot be built here.
+    torch.export cannot follow, and where the code's golden columns are off; PrecisionError beyond
+    the limit; ManifestError for a package whose network cannot be built here.
     """
     compiler = require_compiler()
     archive = compiled_archive(package, target, emulator)
+    if target.precision != "float32":
+        package = _allowed(package, target, archive, store, limit)
     return write_artefact(package, target, archive, compiler)
+
+
+def _allowed(
+    package: EmulatorPackage,
+    target: Target,
+    archive: bytes,
+    store: ColumnStore | None,
+    limit: float,
+) -> EmulatorPackage:
+    """Return the package, written again with a manifest that allows the target's precision."""
+    columns = GateColumns.of(package, store)
+    entry = require_within(measure(package, archive, target.device, columns), limit)
+    manifest = allowing(package.manifest, entry)
+    content = with_entry(
+        read_archive_file(package.path), MANIFEST_ENTRY, manifest.to_json().encode()
+    )
+    write_package(package.path, content)
+    return type(package).read(package.path, trust_code=package.trust_code)
 
 
 def write_artefact(
@@ -147,9 +198,6 @@ def compiled_archive(
         )
     module = _prepared(emulator or eager_emulator(package), target)
     rows = torch.from_numpy(package.golden_inputs).to(target.device)
-    settings = {**INDUCTOR_SETTINGS, "cpp.march": target.march}
-    if target.device == "cuda":
-        settings["aot_inductor.embed_kernel_binary"] = True
     with tempfile.TemporaryDirectory(prefix="climlink-compile-") as folder, torch.no_grad():
         path = Path(folder, "model.pt2")
         try:
@@ -159,7 +207,7 @@ def compiled_archive(
                     module, (rows,), dynamic_shapes=({0: torch.export.Dim("rows", min=1)},)
                 )
                 aoti_compile_and_package(
-                    program, package_path=str(path), inductor_configs=settings
+                    program, package_path=str(path), inductor_configs=target.settings()
                 )
         except Exception as error:  # torch.export and inductor raise whatever they meet
             raise CompileError(
@@ -168,6 +216,16 @@ def compiled_archive(
         content = path.read_bytes()
     _require_self_contained(package, content)
     return content
+
+
+def _newest_level() -> str:
+    """Return the compiler's name of the processors to compile for, as this machine has them."""
+    from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+    instructions = str(pick_vec_isa()).lower()
+    if "avx512" in instructions:
+        return AVX512_LEVEL
+    return AVX2_LEVEL if "avx2" in instructions else "native"
 
 
 def _prepared(emulator: WrappedEmulator, target: Target) -> nn.Module:
@@ -248,11 +306,15 @@ def _require_self_contained(package: EmulatorPackage, archive: bytes) -> None:
 def _entry(
     package: EmulatorPackage, target: Target, archive: bytes, compiler: str
 ) -> CompiledEntry:
+    from torch._inductor import config
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
-    told, isa = _archive_metadata(archive), pick_vec_isa()
-    flags = [f"-march={target.march}", *(isa.build_arch_flags().split() if isa else [])]
+    settings = target.settings()
+    with config.patch({k: v for k, v in settings.items() if k.startswith("cpp.")}):
+        isa = pick_vec_isa()
+    told = _archive_metadata(archive)
+    flags = [f"-march={settings['cpp.march']}", *(isa.build_arch_flags().split() if isa else [])]
     macros = _output([get_cpp_compiler(), *flags, "-dM", "-E", "-x", "c++", "/dev/null"])
     return CompiledEntry(
         package_sha256=package.digest,
@@ -261,7 +323,7 @@ def _entry(
         torch_version=torch.__version__.partition("+")[0],
         isa=told.get("AOTI_CPU_ISA", "").lower() or "no vector instructions",
         cpu_flags=flags_of_macros(macros),
-        march=target.march,
+        march=settings["cpp.march"],
         compute_capability=told.get("AOTI_COMPUTE_CAPABILITY", ""),
         compiler=compiler,
         compiled_on=kernel_identity(),

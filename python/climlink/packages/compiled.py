@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -72,6 +72,11 @@ class CompiledArtefact:
             ) from error
         return cls(path, hashlib.sha256(content).hexdigest(), entry)
 
+    def __str__(self) -> str:
+        e = self.entry
+        runs = f"{e.precision} for {e.device} {e.compute_capability or e.isa}"
+        return f"{runs}, torch {e.torch_version}, SHA-256 {self.digest}"
+
     def obstacle(self, package: EmulatorPackage) -> str | None:
         """Return why the Runtime would not run this artefact of a package here; None if it would.
 
@@ -90,8 +95,35 @@ def artefact_path(package: Path, device: Device, precision: Precision) -> Path:
     return package.with_name(f"{package.stem}.{device}.{precision}.pt2")
 
 
-def artefacts_beside(package: Path) -> list[Path]:
-    """Return the artefacts that stand beside a package, of this one or an earlier of its name."""
+@dataclass(frozen=True)
+class Beside:
+    """A file beside a package: the artefact and what stands against running it here, or why it is
+    none of this package.
+    """
+
+    path: Path
+    artefact: CompiledArtefact | None = None
+    obstacle: str | None = None
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return its entry in ``climlink inspect --json``."""
+        if self.artefact is None:
+            return {"artefact": str(self.path), "error": self.error}
+        told = {"artefact": str(self.path), "sha256": self.artefact.digest}
+        return {**told, "obstacle": self.obstacle, **self.artefact.entry.model_dump(mode="json")}
+
+
+def beside(package: EmulatorPackage) -> list[Beside]:
+    """Return the artefacts that stand beside a package, and what became of each."""
     devices: tuple[Device, ...] = ("cpu", "cuda")
-    paths = [artefact_path(package, d, p) for d in devices for p in PRECISIONS]
-    return [p for p in paths if p.is_file()]
+    found = []
+    for path in (artefact_path(package.path, d, p) for d in devices for p in PRECISIONS):
+        if not path.is_file():
+            continue
+        try:
+            artefact = CompiledArtefact.read(path)
+            found.append(Beside(path, artefact, artefact.obstacle(package)))
+        except PackageError as error:
+            found.append(Beside(path, error=str(error)))
+    return found
