@@ -163,6 +163,7 @@ class Emulator {
   bool has_range_policy() const { return number<int32_t>(climlink_has_range_policy) != 0; }
   double golden_difference() const { return number<double>(climlink_golden_difference); }
   double time_step_s() const { return number<double>(climlink_time_step); }
+  int64_t micro_batch() const { return number<int64_t>(climlink_micro_batch); }
   int32_t level_count() const { return number<int32_t>(climlink_level_count); }
 
   py::list variables(const std::string& row) const {
@@ -306,6 +307,9 @@ void define_archives(py::module_& m) {
       py::arg("archive"), py::arg("name"), py::arg("suffix"),
       "Return the only entry whose path ends in suffix.");
   m.def(
+      "processor_name", [] { return std::string(climlink_processor_name()); },
+      "Model of this processor, as tuning files name it.");
+  m.def(
       "compiled_obstacle",
       [](const py::bytes& package, const std::string& name, const py::object& compiled,
          const std::string& device) {
@@ -383,6 +387,8 @@ void define_emulator(py::module_& m) {
                              "What runs the network: \"torchscript\" or \"aotinductor\".")
       .def_property_readonly("precision", &Emulator::precision,
                              "Its precision: \"float32\" or \"bfloat16\".")
+      .def_property_readonly("micro_batch", &Emulator::micro_batch,
+                             "Samples of a forward on the CPU.")
       .def_property_readonly("engine_note", &Emulator::engine_note,
                              "Which compiled artefact runs, or why the one asked for does not.")
       .def_property_readonly("constraints_off", &Emulator::constraints_off,

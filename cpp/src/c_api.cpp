@@ -9,6 +9,7 @@
 #include "device.hpp"
 #include "engine.hpp"
 #include "package.hpp"
+#include "processor.hpp"
 
 namespace {
 
@@ -56,6 +57,11 @@ climlink_status climlink::remember(climlink_status status, const char* message) 
 const char* climlink_version(void) { return CLIMLINK_VERSION; }
 
 const char* climlink_backend(void) { return climlink::backend_name().data(); }
+
+const char* climlink_processor_name(void) {
+  static const std::string name = climlink::processor_name();
+  return name.c_str();
+}
 
 const char* climlink_status_name(climlink_status status) {
   switch (status) {

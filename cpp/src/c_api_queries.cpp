@@ -54,6 +54,13 @@ climlink_status climlink_precision(const climlink_emulator* emulator, const char
   });
 }
 
+climlink_status climlink_micro_batch(const climlink_emulator* emulator, int64_t* n_row) {
+  return guarded([&] {
+    need(n_row, "n_row");
+    *n_row = checked(emulator).micro_batch();
+  });
+}
+
 climlink_status climlink_engine_note(const climlink_emulator* emulator, const char** note) {
   return guarded([&] {
     need(note, "note");

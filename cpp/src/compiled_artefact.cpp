@@ -2,15 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
 #include "error.hpp"
 #include "json_record.hpp"
 #include "package.hpp"
+#include "processor.hpp"
 #include "sha256.hpp"
 #include "zip_reader.hpp"
 
@@ -38,17 +37,6 @@ void read_metadata(JsonRecord record, CompiledArtefact& artefact) {
   artefact.cpu_flags = record.strings("cpu_flags");
   for (const char* key : descriptive_keys) record.ignore(key);
   record.finish();
-}
-
-// What this processor offers, as Linux names it; empty where Linux does not tell.
-std::vector<std::string> processor_flags() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.rfind("flags", 0) != 0 && line.rfind("Features", 0) != 0) continue;
-    std::istringstream words(line.substr(line.find(':') + 1));
-    return {std::istream_iterator<std::string>(words), {}};
-  }
-  return {};
 }
 
 std::string joined(const std::vector<std::string>& words) {

@@ -8,6 +8,8 @@
 #include "golden.hpp"
 #include "host_array.hpp"
 #include "near_names.hpp"
+#include "processor.hpp"
+#include "tuning.hpp"
 
 namespace climlink {
 namespace {
@@ -89,12 +91,28 @@ void Emulator::load_on(const Device& device, std::string_view bytes, const Optio
   // A granule of 1 promises nothing about bits across batches: every sample is a forward of its
   // own, and so has always the same.
   const bool one_by_one = m.batch_granule == 1;
-  const std::int64_t micro_batch =
-      one_by_one ? 1 : whole_granules(options.integer("micro_batch"), m.batch_granule);
-  warm_up(package_, *backend_, micro_batch, range_policy_);
-  const std::int64_t batch = device.cuda && !one_by_one ? 0 : micro_batch;
+  micro_batch_ = one_by_one ? 1 : whole_granules(wanted_micro_batch(options), m.batch_granule);
+  const std::int64_t batch = device.cuda && !one_by_one ? 0 : micro_batch_;
+  const std::int64_t known = options.integer("column_count");
+  auto sizes = known > 0 ? forward_sizes(known, m.batch_granule, batch)
+                         : std::vector{micro_batch_, m.batch_granule};
+  warm_up(package_, *backend_, sizes, range_policy_);
   runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width,
                                            m.batch_granule, batch);
+}
+
+std::int64_t Emulator::wanted_micro_batch(const Options& options) {
+  const std::string& path = options.text("tuning");
+  if (path.empty()) return options.integer("micro_batch");
+  const TuningKey key{processor_name(), options.integer("threads"), digest(), engine_.name,
+                      engine_.precision};
+  if (const auto tuned = tuned_micro_batch(path, key)) return *tuned;
+  const std::string missing =
+      text(path, " has no micro-batch for ", key.threads, " thread(s) of ", key.processor, ", ",
+           key.engine, " in ", key.precision, ": ", options.text("micro_batch"), " is used");
+  if (engine_.note.find(missing) == std::string::npos)
+    engine_.note += (engine_.note.empty() ? "" : "; ") + missing;
+  return options.integer("micro_batch");
 }
 
 const Layout& Emulator::layout(climlink_role role) const {

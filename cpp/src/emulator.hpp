@@ -26,6 +26,8 @@ class Emulator {
   const std::string& digest() const { return package_.digest; }
   const std::string& device() const { return device_text_; }
   const Engine& engine() const { return engine_; }
+  // Rows of a forward on the CPU.
+  std::int64_t micro_batch() const { return micro_batch_; }
   // Constraints switched off, in the manifest's order, separated by commas; "" for none.
   const std::string& constraints_off() const { return constraints_off_text_; }
   double golden_difference() const { return golden_difference_; }
@@ -53,6 +55,8 @@ class Emulator {
   void load(std::string_view bytes, const Options& options);
   void load_on(const Device& device, std::string_view bytes, const Options& options,
                const std::vector<std::string>& constraints_off);
+  // From the tuning file where it has one, else the option; what is missing there is noted.
+  std::int64_t wanted_micro_batch(const Options& options);
   // Sees to it that every sample has its inputs, with zeros for carried ones where the sample
   // begins.
   void complete_inputs();
@@ -71,6 +75,7 @@ class Emulator {
   bool range_policy_ = false;
   std::string device_text_;
   Engine engine_;
+  std::int64_t micro_batch_ = 0;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<ColumnRunner> runner_;
   double golden_difference_ = 0;

@@ -52,6 +52,7 @@ module mmf_nn_settings
   character(len=64), public :: climlink_package_digest
   character(len=text_length), public :: climlink_compiled = ' '
   character(len=64), public :: climlink_compiled_digest
+  character(len=text_length), public :: climlink_tuning = ' '
   character(len=16), public :: climlink_device = 'auto'
   integer, public :: climlink_threads
   integer, public :: climlink_micro_batch                    !! 0 is the library's default too.
@@ -71,8 +72,8 @@ module mmf_nn_settings
     cb_partial_coupling_vars, cb_do_ramp, cb_ramp_option, cb_ramp_factor, cb_ramp_linear_steps, &
     cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, &
     climlink_package, climlink_package_digest, climlink_compiled, climlink_compiled_digest, &
-    climlink_device, climlink_threads, climlink_micro_batch, climlink_constraints_off, &
-    climlink_vertical_remap, climlink_rh_arithmetic, climlink_water_fixer, climlink_legacy, &
+    climlink_device, climlink_threads, climlink_micro_batch, climlink_tuning, &
+    climlink_constraints_off, climlink_vertical_remap, climlink_rh_arithmetic, climlink_water_fixer, climlink_legacy, &
     climlink_history, climlink_log_steps, climlink_branch_memory
 
   type(climlink_emulator_settings) :: library                !! All defaults.
@@ -209,6 +210,7 @@ contains
     settings%micro_batch = climlink_micro_batch
     settings%pinned_sha256 = climlink_package_digest
     settings%compiled = climlink_compiled
+    settings%tuning = climlink_tuning
     settings%compiled_sha256 = climlink_compiled_digest
     settings%constraints_off(:size(climlink_constraints_off)) = climlink_constraints_off
     settings%vertical_remap = climlink_vertical_remap

@@ -90,6 +90,9 @@ typedef struct climlink_host_variable {
 CLIMLINK_API const char* climlink_version(void);
 /* Name of the backend built in: "torchscript" or "stub". */
 CLIMLINK_API const char* climlink_backend(void);
+/* Model of this processor, as the tuning files of `climlink bench` name it; "unknown" where Linux
+ * does not tell. Never NULL. */
+CLIMLINK_API const char* climlink_processor_name(void);
 /* Short name of a status, such as "nonfinite"; never NULL. */
 CLIMLINK_API const char* climlink_status_name(climlink_status status);
 /* Message of this thread's last failed call; "" before any. Valid until this thread's next climlink
@@ -168,14 +171,19 @@ CLIMLINK_API climlink_status climlink_digest(const climlink_emulator* emulator,
 CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator,
                                              const char** device);
 /* What runs the network: "torchscript", or "aotinductor" where the option compiled was followed;
- * its precision, "float32" or "bfloat16"; and a note: which artefact runs, or the one reason why the
- * artefact that was asked for does not ("" where none was). Valid until close. */
+ * its precision, "float32" or "bfloat16"; and a note: which artefact runs, or the one reason why
+ * the artefact that was asked for does not, and what the tuning file lacks ("" where neither was
+ * asked for). Valid until close. */
 CLIMLINK_API climlink_status climlink_engine(const climlink_emulator* emulator,
                                              const char** engine);
 CLIMLINK_API climlink_status climlink_precision(const climlink_emulator* emulator,
                                                 const char** precision);
 CLIMLINK_API climlink_status climlink_engine_note(const climlink_emulator* emulator,
                                                   const char** note);
+/* Samples of a forward on the CPU: the option micro_batch, or the tuning file's, in whole granules
+ * of the package. */
+CLIMLINK_API climlink_status climlink_micro_batch(const climlink_emulator* emulator,
+                                                  int64_t* n_row);
 /* Constraints that the option constraints_off switched off, in the manifest's order, separated by
  * commas; "" for none. */
 CLIMLINK_API climlink_status climlink_constraints_off(const climlink_emulator* emulator,

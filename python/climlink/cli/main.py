@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from climlink.cli import (
+    bench,
     compile,
     configs,
     data,
@@ -47,6 +48,7 @@ data.register(app)
 train.register(app)
 package.register(app)
 compile.register(app)
+bench.register(app)
 hub.register(app)
 online.register(app)
 evaluate.register(app)

@@ -160,6 +160,9 @@ _MEANINGS = {
     "climlink_micro_batch": _Meaning(
         "Columns per forward on a CPU; 0: the library's choice.", minimum=0
     ),
+    "climlink_tuning": _Meaning(
+        "File of climlink bench with measured micro-batches, taken instead; blank: none."
+    ),
     "climlink_constraints_off": _Meaning(
         "Constraints of the package that this run leaves out, by name."
     ),

@@ -172,7 +172,7 @@ class PackageOptions(StrictModel):
         """Return the entries of &emulator."""
         of_package = {"package": str(self.package.resolve()), "package_name": package.manifest.name}
         given = self.given()
-        if given.get("compiled"):
-            # The program runs in the run's folder.
-            given["compiled"] = str(Path(given["compiled"]).resolve())
+        for name in ("compiled", "tuning"):  # the program runs in the run's folder
+            if given.get(name):
+                given[name] = str(Path(given[name]).resolve())
         return {**of_package, **given, "pinned_sha256": package.digest}

@@ -121,7 +121,9 @@ def _runner(archive: bytes, device: str) -> Callable[[FloatRows], FloatRows]:
         code = aoti_load_package(str(path), run_single_threaded=True)
 
     def run(rows: FloatRows) -> FloatRows:
-        parts = [torch.from_numpy(rows[i : i + BATCH_ROWS]) for i in range(0, len(rows), BATCH_ROWS)]
+        parts = [
+            torch.from_numpy(rows[i : i + BATCH_ROWS]) for i in range(0, len(rows), BATCH_ROWS)
+        ]
         with torch.no_grad():
             outputs = [code(part.contiguous().to(device)).cpu().numpy() for part in parts]
         return np.concatenate(outputs)

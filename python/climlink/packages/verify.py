@@ -215,7 +215,9 @@ def verify(
             failed[name] = RouteResult(name, {}, usual, missing=str(error))
         except (ClimlinkError, RuntimeError, OSError) as error:
             failed[name] = RouteResult(name, {}, usual, error=str(error))
-    results = [failed[n] if n in failed else _compared(package, outputs, n, artefact) for n in routes]
+    results = [
+        failed[n] if n in failed else _compared(package, outputs, n, artefact) for n in routes
+    ]
     obstacle = obstacle_to_rebuilding(package)
     if obstacle is not None:
         note = f"the unoptimized graph, for {obstacle}"
