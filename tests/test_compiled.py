@@ -84,6 +84,8 @@ def test_outputs_are_those_of_torchscript_for_every_number_of_rows(
     assert artefact.digest in emulator.engine_note
     assert (script.engine, script.engine_note) == ("torchscript", "")
     assert 0 < emulator.golden_difference < m.tolerance("aotinductor", "cpu", "float32")
+    # Loading it has not told the processor to flush small numbers to zero, as fast-math code may.
+    assert np.float32(1e-40) * np.float32(0.5) > 0
     scale = package.difference_scale.numpy()
     whole = emulator.run_packed(rows_of(package, 400))
     for n in (1, 16, 192, 203, 400):
@@ -227,6 +229,12 @@ def test_nothing_is_left_after_kill_9(
     assert list(tmp_path.iterdir()) == []
 
 
+def code_in_memory() -> list[str]:
+    """Return the inodes of compiled code that this process has mapped, once per mapping."""
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    return re.findall(r"r-xp .* (\d+)\s+/memfd:climlink-compiled", maps)
+
+
 def test_memory_is_flat_and_an_artefact_is_loaded_once(
     compiled: tuple[EmulatorPackage, CompiledArtefact],
 ) -> None:
@@ -238,11 +246,12 @@ def test_memory_is_flat_and_an_artefact_is_loaded_once(
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(3000):
         emulator.run_packed(rows)
+    loaded = code_in_memory()
+    assert loaded
     again = [opened(package, artefact) for _ in range(3)]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000  # KiB
-    maps = Path("/proc/self/maps").read_text(encoding="utf-8")
-    inodes = set(re.findall(r"(\d+) /memfd:climlink-compiled", maps))
-    assert len(inodes) == len({a.engine_note for a in [emulator, *again]}) == 1
+    assert {a.engine for a in again} == {"aotinductor"}
+    assert code_in_memory() == loaded
 
 
 def test_inspect_says_what_would_run(
@@ -316,8 +325,6 @@ def entry(**losses: float) -> ReducedPrecisionEntry:
 def test_the_gate_names_what_loses_too_much(linear_package: EmulatorPackage) -> None:
     with pytest.raises(PrecisionError, match=r"ptend_t 2\.00e-03; compile in float32"):
         require_within(entry(ptend_t=2e-3, cam_out_PRECC=-1e-4), 1e-3)
-    with pytest.raises(PrecisionError, match="ptend_t nan"):
-        require_within(entry(ptend_t=float("nan")), 1e-3)
     passed = require_within(entry(ptend_t=2e-4), 1e-3)
     manifest = allowing(linear_package.manifest, passed)
     assert manifest.allowed_precisions == ["float32", "bfloat16"]

@@ -70,17 +70,21 @@ class GateColumns:
 def measure(
     package: EmulatorPackage, archive: bytes, device: Literal["cpu", "cuda"], columns: GateColumns
 ) -> ReducedPrecisionEntry:
-    """Return what compiled code in bfloat16 (torch's archive) costs a package."""
+    """Return what compiled code in bfloat16 (torch's archive) costs a package; PrecisionError where
+    it gives values that are not finite.
+    """
     run = _runner(archive, device)
     single = Predictor(package).rows(columns.inputs)
     n_value = package.manifest.n_value
-    reduced = run(columns.inputs)
+    reduced, golden = run(columns.inputs), run(package.golden_inputs)
+    if not (np.isfinite(reduced).all() and np.isfinite(golden).all()):
+        raise PrecisionError(
+            f"{package.path}: outputs in bfloat16 are not finite; compile in float32"
+        )
     truth = single[:, :n_value].astype(np.float64) if columns.truth is None else columns.truth
     scale = package.difference_scale
-    golden = scaled_difference(
-        torch.from_numpy(run(package.golden_inputs)),
-        torch.from_numpy(package.golden_outputs),
-        scale,
+    difference = scaled_difference(
+        torch.from_numpy(golden), torch.from_numpy(package.golden_outputs), scale
     )
     loss: dict[str, float] = {}
     for v in package.manifest.outputs.of_role("value"):
@@ -94,7 +98,7 @@ def measure(
         column_count=len(columns.inputs),
         r2_loss=loss,
         limit=R2_LOSS_LIMIT,
-        golden_difference=float(golden.max()),
+        golden_difference=float(difference.max()),
     )
 
 
