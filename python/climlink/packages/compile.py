@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import json
 import shutil
@@ -119,60 +120,68 @@ def compile_package(
     torch.export cannot follow, and where the code's golden columns are off; PrecisionError beyond
     the limit; ManifestError for a package whose network cannot be built here.
     """
+    from torch._inductor.utils import fresh_cache
+
     compiler = require_compiler()
-    archive = compiled_archive(package, target, emulator)
-    if target.precision != "float32":
-        package = _allowed(package, target, archive, store, limit)
-    return write_artefact(package, target, archive, compiler)
+    # Of its own, not the one in the shared temporary directory, which any user may prepare.
+    with tempfile.TemporaryDirectory(prefix="climlink-compile-") as folder, fresh_cache(dir=folder):
+        archive = compiled_archive(package, target, emulator, Path(folder))
+        content = read_archive_file(package.path)
+        if target.precision != "float32":
+            content = _allowing(package, content, target, archive, store, limit)
+        return _written(package, content, target, archive, compiler)
 
 
-def _allowed(
+def _allowing(
     package: EmulatorPackage,
+    content: bytes,
     target: Target,
     archive: bytes,
     store: ColumnStore | None,
     limit: float,
-) -> EmulatorPackage:
-    """Return the package, written again with a manifest that allows the target's precision."""
+) -> bytes:
+    """Return the package with a manifest that allows the target's precision."""
     columns = GateColumns.of(package, store)
     entry = require_within(measure(package, archive, target.device, columns), limit)
     manifest = allowing(package.manifest, entry)
-    content = with_entry(
-        read_archive_file(package.path), MANIFEST_ENTRY, manifest.to_json().encode()
-    )
-    write_package(package.path, content)
-    return type(package).read(package.path, trust_code=package.trust_code)
+    return with_entry(content, MANIFEST_ENTRY, manifest.to_json().encode())
 
 
-def write_artefact(
-    package: EmulatorPackage, target: Target, archive: bytes, compiler: str
+def _written(
+    package: EmulatorPackage, content: bytes, target: Target, archive: bytes, compiler: str
 ) -> CompiledArtefact:
-    """Write an archive of compiled code as the package's artefact, once the Runtime has run it on
-    the golden columns within the manifest's tolerance; CompileError where it does not.
+    """Write an archive of compiled code as the artefact of a package of this content, and that
+    content where it is new, once the Runtime has run it on the golden columns.
     """
-    entry = _entry(package, target, archive, compiler)
+    digest = hashlib.sha256(content).hexdigest()
+    entry = _entry(digest, target, archive, compiler)
     path = artefact_path(package.path, target.device, target.precision)
-    content = with_entry(archive, METADATA_ENTRY, entry.model_dump_json(indent=1).encode())
     try:
         with replacing(path) as beside:
-            beside.write_bytes(content)
-            _prove(package, CompiledArtefact.read(beside))
+            beside.write_bytes(
+                with_entry(archive, METADATA_ENTRY, entry.model_dump_json(indent=1).encode())
+            )
+            _prove(content, CompiledArtefact.read(beside), trust_code=package.trust_code)
+            if digest != package.digest:
+                write_package(package.path, content)
     except FileError as error:
         raise PackageError(f"the artefact could not be written: {error}") from error
     return CompiledArtefact.read(path)
 
 
-def _prove(package: EmulatorPackage, artefact: CompiledArtefact) -> None:
-    """Open a package with its artefact, as a host does: that replays the golden columns."""
+def _prove(content: bytes, artefact: CompiledArtefact, *, trust_code: bool) -> None:
+    """Open a package with its artefact, as a host does: that replays the golden columns.
+    CompileError where they are beyond the manifest's tolerance.
+    """
     from climlink.runtime import Emulator, EmulatorError
 
     try:
         opened = Emulator(
-            package.path,
+            content,
             device=artefact.entry.device,
             compiled=str(artefact.path),
             compiled_sha256=artefact.digest,
-            trust_code=package.trust_code,
+            trust_code=trust_code,
         )
     except EmulatorError as error:
         raise CompileError(f"the compiled code does not stand its test: {error}") from error
@@ -182,13 +191,12 @@ def _prove(package: EmulatorPackage, artefact: CompiledArtefact) -> None:
 
 @intra_op_threads(RUNTIME_THREADS)
 def compiled_archive(
-    package: EmulatorPackage, target: Target, emulator: WrappedEmulator | None = None
+    package: EmulatorPackage, target: Target, emulator: WrappedEmulator | None, folder: Path
 ) -> bytes:
-    """Return torch's archive (.pt2) of a package's compiled forward; CompileError as
-    ``compile_package``.
+    """Return torch's archive (.pt2) of a package's compiled forward, made in a folder; CompileError
+    as ``compile_package``.
     """
     from torch._inductor import aoti_compile_and_package
-    from torch._inductor.utils import fresh_cache
 
     _require_device(target.device)
     if target.precision != "float32" and package.manifest.carried:
@@ -198,22 +206,18 @@ def compiled_archive(
         )
     module = _prepared(emulator or eager_emulator(package), target)
     rows = torch.from_numpy(package.golden_inputs).to(target.device)
-    with tempfile.TemporaryDirectory(prefix="climlink-compile-") as folder, torch.no_grad():
-        path = Path(folder, "model.pt2")
-        try:
-            # Of its own, not the one in the shared temporary directory, which any user may prepare.
-            with fresh_cache(dir=folder):
-                program = torch.export.export(
-                    module, (rows,), dynamic_shapes=({0: torch.export.Dim("rows", min=1)},)
-                )
-                aoti_compile_and_package(
-                    program, package_path=str(path), inductor_configs=target.settings()
-                )
-        except Exception as error:  # torch.export and inductor raise whatever they meet
-            raise CompileError(
-                f"{package.path} cannot be compiled for {target.device}: {_first_line(error)}"
-            ) from error
-        content = path.read_bytes()
+    path, of_rows = folder / "model.pt2", ({0: torch.export.Dim("rows", min=1)},)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(module, (rows,), dynamic_shapes=of_rows)
+            aoti_compile_and_package(
+                program, package_path=str(path), inductor_configs=target.settings()
+            )
+    except Exception as error:  # torch.export and inductor raise whatever they meet
+        raise CompileError(
+            f"{package.path} cannot be compiled for {target.device}: {_first_line(error)}"
+        ) from error
+    content = path.read_bytes()
     _require_self_contained(package, content)
     return content
 
@@ -303,9 +307,7 @@ def _require_self_contained(package: EmulatorPackage, archive: bytes) -> None:
         )
 
 
-def _entry(
-    package: EmulatorPackage, target: Target, archive: bytes, compiler: str
-) -> CompiledEntry:
+def _entry(package_sha256: str, target: Target, archive: bytes, compiler: str) -> CompiledEntry:
     from torch._inductor import config
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.cpu_vec_isa import pick_vec_isa
@@ -317,7 +319,7 @@ def _entry(
     flags = [f"-march={settings['cpp.march']}", *(isa.build_arch_flags().split() if isa else [])]
     macros = _output([get_cpp_compiler(), *flags, "-dM", "-E", "-x", "c++", "/dev/null"])
     return CompiledEntry(
-        package_sha256=package.digest,
+        package_sha256=package_sha256,
         device=target.device,
         precision=target.precision,
         torch_version=torch.__version__.partition("+")[0],
