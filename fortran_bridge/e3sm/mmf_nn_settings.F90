@@ -73,8 +73,9 @@ module mmf_nn_settings
     cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, &
     climlink_package, climlink_package_digest, climlink_compiled, climlink_compiled_digest, &
     climlink_device, climlink_threads, climlink_micro_batch, climlink_tuning, &
-    climlink_constraints_off, climlink_vertical_remap, climlink_rh_arithmetic, climlink_water_fixer, climlink_legacy, &
-    climlink_history, climlink_log_steps, climlink_branch_memory
+    climlink_constraints_off, climlink_vertical_remap, climlink_rh_arithmetic, &
+    climlink_water_fixer, climlink_legacy, climlink_history, climlink_log_steps, &
+    climlink_branch_memory
 
   type(climlink_emulator_settings) :: library                !! All defaults.
 
