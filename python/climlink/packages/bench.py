@@ -131,7 +131,7 @@ def bench(
     if granule == 1:
         raise BenchError(f"{package.path} takes every sample by itself: there is no micro-batch")
     whole = -(-setting.columns // granule) * granule
-    ways = [(None, whole)]
+    ways: list[tuple[CompiledArtefact | None, int]] = [(None, whole)]
     for artefact in (None, *artefacts):
         sizes = dict.fromkeys(min(-(-m // granule) * granule, whole) for m in micro_batches)
         ways += [(artefact, m) for m in sizes if (artefact, m) != (None, whole)]
