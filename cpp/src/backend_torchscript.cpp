@@ -118,10 +118,8 @@ class LibtorchBackend final : public Backend {
 Function frozen_function(const torch::jit::Module& module, const std::string& name) {
   try {
     torch::jit::Inline(*module.get_method("forward").graph());
-    return [frozen = torch::jit::freeze(module),
-            functions = module._ivalue()->compilation_unit()](at::Tensor input) mutable {
-      return frozen.forward({std::move(input)});
-    };
+    return [frozen = torch::jit::freeze(module), functions = module._ivalue()->compilation_unit()](
+               at::Tensor input) mutable { return frozen.forward({std::move(input)}); };
   } catch (const std::exception& error) {
     fail(CLIMLINK_ERROR_BACKEND, name, ": libtorch could not freeze the graph: ", reason(error));
   }
@@ -134,8 +132,8 @@ Function compiled_function(const std::string& library, const std::string& name,
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    fail(CLIMLINK_ERROR_BACKEND, name, ": libtorch does not take the compiled code: ",
-         reason(error));
+    fail(CLIMLINK_ERROR_BACKEND, name,
+         ": libtorch does not take the compiled code: ", reason(error));
   }
 }
 

@@ -12,13 +12,13 @@ namespace climlink {
 
 // What the entry climlink/compiled.json of an artefact says (docs/compiled.md), with its code.
 struct CompiledArtefact {
-  std::string name;            // path, for messages
-  std::string digest;          // SHA-256 of the whole file, lower-case hexadecimal
-  std::string package_sha256;  // of the package it was made of
-  std::string device;          // "cpu" or "cuda"
-  std::string precision;       // "float32" or "bfloat16"
-  std::string torch_version;   // such as "2.13.0"
-  std::string isa;             // for readers, such as "avx512"
+  std::string name;                    // path, for messages
+  std::string digest;                  // SHA-256 of the whole file, lower-case hexadecimal
+  std::string package_sha256;          // of the package it was made of
+  std::string device;                  // "cpu" or "cuda"
+  std::string precision;               // "float32" or "bfloat16"
+  std::string torch_version;           // such as "2.13.0"
+  std::string isa;                     // for readers, such as "avx512"
   std::vector<std::string> cpu_flags;  // that its code needs, as Linux names them
   std::string library;                 // the bytes of its shared object
 };

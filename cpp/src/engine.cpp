@@ -56,8 +56,9 @@ Engine choose_engine(const Options& options, const Package& package, const Devic
   Engine engine;
   if (!path.empty() && pinned.empty()) {
     engine = Engine::instead_of(
-        path, "it is native code, and compiled_sha256 does not pin it (`climlink inspect` shows "
-              "its SHA-256)");
+        path,
+        "it is native code, and compiled_sha256 does not pin it (`climlink inspect` shows "
+        "its SHA-256)");
   } else if (!path.empty()) {
     const CompiledArtefact artefact = artefact_of(path, pinned, package);
     std::string reason = obstacle_here(artefact, device, compiled_version());

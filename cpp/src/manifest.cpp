@@ -20,8 +20,8 @@ constexpr std::int64_t largest_granule = 1024;
 
 // Keys of which the runtime acts on nothing: Python checks them where a package is made.
 constexpr std::array descriptive_keys = {
-    "calendar",      "network_inputs",  "network_outputs",      "pruned_levels",
-    "normalization", "constants",       "architecture",         "operators",
+    "calendar",      "network_inputs",  "network_outputs",       "pruned_levels",
+    "normalization", "constants",       "architecture",          "operators",
     "provenance",    "training_ranges", "training_distribution", "reduced_precision"};
 
 // The scale of one output. What a network says of itself or to itself is of order one.
