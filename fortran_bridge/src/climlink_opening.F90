@@ -55,8 +55,9 @@ contains
     character(len=:), allocatable :: advice
 
     advice = 'compile the package for the processors of all nodes, or leave out option compiled'
-    if (text_answer(climlink_engine_c, handle) == 'torchscript') &
+    if (text_answer(climlink_engine_c, handle) == 'torchscript') then
       advice = text_answer(climlink_engine_note_c, handle) // '; ' // advice
+    end if
     call check_same(text_answer(climlink_engine_c, handle) // ' in ' // &
                     text_answer(climlink_precision_c, handle), 'the engine', advice, comm, rank, &
                     outcome)

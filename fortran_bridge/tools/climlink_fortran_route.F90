@@ -9,8 +9,8 @@
 !! [N_COLUMN, n_output]. Each rank takes a contiguous block of rows (possibly none) and cuts it into
 !! chunks of PCOLS rows (default 16) with a shorter last one. CONSTRAINTS_OFF are names of
 !! constraints to leave out, separated by commas. --trust-code leaves out the check of what the
-!! graph may do; --compiled runs a compiled artefact and fails where it cannot. `climlink verify` compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on
-!! failure, or 2 on wrong usage.
+!! graph may do; --compiled runs a compiled artefact and fails where it cannot. `climlink verify`
+!! compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on failure, or 2 on wrong usage.
 program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32
   use mpi_f08, only: MPI_Abort, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, &
@@ -45,8 +45,9 @@ program climlink_fortran_route
   call options%set('compiled', compiled)
   call options%set('compiled_sha256', compiled_sha256)
   call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, options=options)
-  if (len(compiled) > 0 .and. emulator%engine() /= 'aotinductor') &
+  if (len(compiled) > 0 .and. emulator%engine() /= 'aotinductor') then
     call give_up(emulator%engine_note(), 1)
+  end if
 
   input_list => inputs_of(emulator)
   output_list => outputs_of(emulator)

@@ -125,11 +125,15 @@ def compile_package(
     compiler = require_compiler()
     # Of its own, not the one in the shared temporary directory, which any user may prepare.
     with tempfile.TemporaryDirectory(prefix="climlink-compile-") as folder, fresh_cache(dir=folder):
-        archive = compiled_archive(package, target, emulator, Path(folder))
-        content = read_archive_file(package.path)
-        if target.precision != "float32":
-            content = _allowing(package, content, target, archive, store, limit)
-        return _written(package, content, target, archive, compiler)
+        try:
+            archive = compiled_archive(package, target, emulator, Path(folder))
+            content = read_archive_file(package.path)
+            if target.precision != "float32":
+                content = _allowing(package, content, target, archive, store, limit)
+            return _written(package, content, target, archive, compiler)
+        except ClimlinkError as error:
+            refused = error  # raised in here, torch would tell of a folder that is kept
+    raise refused
 
 
 def _allowing(
