@@ -224,12 +224,16 @@ def test_embedded_model_runs_without_constraints_and_says_so(
         "package": linear_package.path,
         "mode": "shadow",
         "constraints_off": ["night", "positivity"],
+        "compiled": "a.pt2",
     }
     run = run_aquaplanet(AquaplanetConfig.model_validate({**case, "emulator": emulator}))
     assert run.status == "finished"
     record = json.loads((run.folder / "run.json").read_text())
     assert record["case"]["emulator"]["constraints_off"] == ["night", "positivity"]
-    assert "constraints off: positivity,night" in (run.folder / "log.txt").read_text()
+    log = (run.folder / "log.txt").read_text()
+    assert "constraints off: positivity,night" in log
+    assert "torchscript runs: " in log
+    assert "a.pt2 does not run here: it is native code" in log
     bad = AquaplanetConfig.model_validate(
         {
             **case,

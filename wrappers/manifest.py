@@ -332,6 +332,22 @@ class ImportedEntry(Strict):
     findings: list[str] = Field(description="what the import measured and a user should know")
 
 
+class ReducedPrecisionEntry(Strict):
+    """What a precision below float32 was measured to cost, before it was allowed."""
+
+    precision: Literal["bfloat16"]
+    device: Literal["cpu", "cuda"]
+    columns: str = Field(min_length=1, description="what it was measured on, in words")
+    column_count: int = Field(ge=1)
+    r2_loss: dict[str, float] = Field(
+        description="output -> R² in float32 less R² in this precision"
+    )
+    limit: Annotated[float, Field(gt=0)] = Field(description="largest loss that was accepted")
+    golden_difference: Annotated[float, Field(ge=0)] = Field(
+        description="of the golden columns, in the difference formula"
+    )
+
+
 class Manifest(Strict):
     """The contract of one package. Version 2; readers refuse other versions and unknown keys."""
 
@@ -364,6 +380,9 @@ class Manifest(Strict):
     constants: dict[str, float] | None
     architecture: ArchitectureEntry | None
     allowed_precisions: list[Literal["float32", "bfloat16"]] = Field(min_length=1)
+    reduced_precision: list[ReducedPrecisionEntry] = Field(
+        default_factory=list, description="what the allowed precisions below float32 cost"
+    )
     difference_scale: dict[str, list[float]] = Field(
         description="s of the difference formula per output: one number, or [width]"
     )
@@ -416,6 +435,11 @@ class Manifest(Strict):
             raise ValueError(
                 f"pruned_levels is {self.pruned_levels} but there are only {self.level_count} "
                 "levels"
+            )
+        measured = {entry.precision for entry in self.reduced_precision}
+        if set(self.allowed_precisions) - {"float32"} != measured:
+            raise ValueError(
+                "reduced_precision must measure every allowed precision below float32, and no other"
             )
         declared = [(t.backend, t.device, t.precision) for t in self.tolerances]
         if len(set(declared)) != len(declared):
@@ -488,6 +512,9 @@ class Manifest(Strict):
         for entry in self.tolerances:
             if (entry.backend, entry.device, entry.precision) == (backend, device, precision):
                 return entry.tolerance
+        if (backend, precision) == ("aotinductor", "float32"):
+            # Other kernels, as another machine's are.
+            return self.tolerance("torchscript", device, precision)
         raise ManifestError(
             f"the manifest of {self.name!r} declares no tolerance for "
             f"{backend}/{device}/{precision}"

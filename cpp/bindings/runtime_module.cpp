@@ -150,6 +150,9 @@ class Emulator {
   std::string manifest() const { return text(climlink_manifest); }
   std::string digest() const { return text(climlink_digest); }
   std::string device() const { return text(climlink_device); }
+  std::string engine() const { return text(climlink_engine); }
+  std::string precision() const { return text(climlink_precision); }
+  std::string engine_note() const { return text(climlink_engine_note); }
   std::vector<std::string> constraints_off() const {
     std::vector<std::string> names;
     std::istringstream list(text(climlink_constraints_off));
@@ -160,6 +163,7 @@ class Emulator {
   bool has_range_policy() const { return number<int32_t>(climlink_has_range_policy) != 0; }
   double golden_difference() const { return number<double>(climlink_golden_difference); }
   double time_step_s() const { return number<double>(climlink_time_step); }
+  int64_t micro_batch() const { return number<int64_t>(climlink_micro_batch); }
   int32_t level_count() const { return number<int32_t>(climlink_level_count); }
 
   py::list variables(const std::string& row) const {
@@ -302,6 +306,23 @@ void define_archives(py::module_& m) {
       },
       py::arg("archive"), py::arg("name"), py::arg("suffix"),
       "Return the only entry whose path ends in suffix.");
+  m.def(
+      "processor_name", [] { return std::string(climlink_processor_name()); },
+      "Model of this processor, as tuning files name it.");
+  m.def(
+      "compiled_obstacle",
+      [](const py::bytes& package, const std::string& name, const py::object& compiled,
+         const std::string& device) {
+        const std::string_view bytes = package;
+        const std::string path = path_text(compiled);
+        const py::bytes reason = given([&](void** text, int64_t* size) {
+          return climlink_compiled_obstacle(bytes.data(), static_cast<int64_t>(bytes.size()),
+                                            name.c_str(), path.c_str(), device.c_str(), text, size);
+        });
+        return reason.attr("decode")();
+      },
+      py::arg("package"), py::arg("name"), py::arg("compiled"), py::arg("device"),
+      "Return why a compiled artefact would not run here for a package; \"\" if it would.");
 }
 
 constexpr const char* class_doc = R"(One opened package: the C++ runtime behind Python.
@@ -362,6 +383,14 @@ void define_emulator(py::module_& m) {
                              "SHA-256 of the package, 64 hexadecimal digits.")
       .def_property_readonly("device", &Emulator::device,
                              "Device in use, such as \"cpu\" or \"cuda:1\".")
+      .def_property_readonly("engine", &Emulator::engine,
+                             "What runs the network: \"torchscript\" or \"aotinductor\".")
+      .def_property_readonly("precision", &Emulator::precision,
+                             "Its precision: \"float32\" or \"bfloat16\".")
+      .def_property_readonly("micro_batch", &Emulator::micro_batch,
+                             "Samples of a forward on the CPU.")
+      .def_property_readonly("engine_note", &Emulator::engine_note,
+                             "Which compiled artefact runs, or why the one asked for does not.")
       .def_property_readonly("constraints_off", &Emulator::constraints_off,
                              "Constraints of the manifest that are switched off, in its order.")
       .def_property_readonly("has_range_policy", &Emulator::has_range_policy,

@@ -38,20 +38,25 @@ constexpr std::int64_t range_use_width = 3;
 // "torchscript" or "stub".
 std::string_view backend_name() noexcept;
 
+// The libtorch whose compiled artefacts can run, such as "2.13.0"; "" where none can.
+std::string_view compiled_version() noexcept;
+
 // CUDA devices that this process sees.
 int backend_device_count();
 
 // Loads, places and freezes a package; bytes are needed during the call only. threads:
 // intra-operator threads of every forward. constraints_off: constraints of the manifest whose
 // switch in the graph is turned off before it is frozen. range_policy: range_use will be called.
-// trust_code: what the graph may do is not checked. Throws Error: PACKAGE if the bytes are not a
-// TorchScript module, GRAPH if its code does more than compute or has no range_use that is asked
-// for, ARGUMENT if the graph has no switch for a constraint or an output needs it, BACKEND
-// otherwise.
+// trust_code: what the graph may do is not checked. library: path of compiled code
+// that runs instead of the graph's forward (shared_object.hpp), "" for none; the graph is then
+// loaded for range_use only. Throws Error: PACKAGE if the bytes are not a TorchScript module, GRAPH
+// if its code does more than compute or has no range_use that is asked for, ARGUMENT if the graph
+// has no switch for a constraint or an output needs it, BACKEND otherwise.
 std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name,
                                       const Device& device, int threads,
                                       const std::vector<std::string>& constraints_off,
-                                      bool range_policy, bool trust_code);
+                                      bool range_policy, bool trust_code,
+                                      const std::string& library);
 
 // The check of a graph's code that load_backend makes, by itself. Throws Error: PACKAGE, GRAPH or
 // BACKEND.

@@ -6,12 +6,15 @@ namespace climlink {
 
 std::string_view backend_name() noexcept { return "stub"; }
 
+std::string_view compiled_version() noexcept { return ""; }
+
 int backend_device_count() { return 0; }
 
 std::unique_ptr<Backend> load_backend(std::string_view /*bytes*/, const std::string& name,
                                       const Device& /*device*/, int /*threads*/,
                                       const std::vector<std::string>& /*constraints_off*/,
-                                      bool /*range_policy*/, bool /*trust_code*/) {
+                                      bool /*range_policy*/, bool /*trust_code*/,
+                                      const std::string& /*library*/) {
   fail(CLIMLINK_ERROR_BACKEND, name,
        ": the package is valid, but this climlink was built without libtorch (backend \"stub\") "
        "and cannot run it. ",

@@ -1,4 +1,4 @@
-// The TorchScript backend of packages.
+// The backend of packages on libtorch: TorchScript, or compiled code in place of its forward.
 #include <ATen/Parallel.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
@@ -8,10 +8,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
+#include <functional>
 #include <utility>
 
 #include "backend.hpp"
+#include "backend_aotinductor.hpp"
 #include "error.hpp"
 #include "torch_support.hpp"
 
@@ -36,25 +37,25 @@ class ThreadScope {
   bool changed_;
 };
 
-class TorchScriptBackend final : public Backend {
+// What a backend calls with contiguous rows.
+using Function = std::function<c10::IValue(at::Tensor)>;
+
+class LibtorchBackend final : public Backend {
  public:
-  TorchScriptBackend(torch::jit::Module module, const Device& device, int threads,
-                     std::optional<torch::jit::Method> range_use)
-      : functions_(module._ivalue()->compilation_unit()),
-        module_(frozen(module)),
+  LibtorchBackend(Function forward, Function range_use, const Device& device, int threads)
+      : forward_(std::move(forward)),
         range_use_(std::move(range_use)),
         device_(torch_device(device)),
         threads_(threads) {}
 
   void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y,
                std::int64_t n_output) override {
-    compute([this](at::Tensor input) { return module_.forward({std::move(input)}); },
-            {"the graph", "the manifest says", n_output}, x, n_row, n_input, y);
+    compute(forward_, {"the graph", "the manifest says", n_output}, x, n_row, n_input, y);
   }
 
   void range_use(const float* x, std::int64_t n_row, std::int64_t n_input, double* use) override {
-    compute([this](at::Tensor input) { return (*range_use_)({std::move(input)}); },
-            {"range_use of the graph", "expected", range_use_width}, x, n_row, n_input, use);
+    compute(range_use_, {"range_use of the graph", "expected", range_use_width}, x, n_row, n_input,
+            use);
   }
 
  private:
@@ -66,8 +67,8 @@ class TorchScriptBackend final : public Backend {
   };
 
   // y [n_row, answer.width] of type Value = call(x).
-  template <class Value, class Call>
-  void compute(const Call& call, const Answer& answer, const float* x, std::int64_t n_row,
+  template <class Value>
+  void compute(const Function& call, const Answer& answer, const float* x, std::int64_t n_row,
                std::int64_t n_input, Value* y) {
     const c10::InferenceMode inference;
     const ThreadScope threads(threads_);
@@ -89,14 +90,6 @@ class TorchScriptBackend final : public Backend {
     }
   }
 
-  // Where a frozen graph throws, libtorch names the functions that were inlined into it through
-  // pointers that keep nothing alive, and freezing itself deletes those that it inlines (a crash,
-  // seen with torch 2.13). So they are inlined before, and kept.
-  static torch::jit::Module frozen(const torch::jit::Module& module) {
-    torch::jit::Inline(*module.get_method("forward").graph());
-    return torch::jit::freeze(module);
-  }
-
   template <class Value>
   static at::Tensor checked(const c10::IValue& result, const Answer& answer, std::int64_t n_row) {
     constexpr at::ScalarType type = c10::CppTypeToScalarType<Value>::value;
@@ -113,14 +106,48 @@ class TorchScriptBackend final : public Backend {
     return t;
   }
 
-  std::shared_ptr<torch::jit::CompilationUnit> functions_;  // see frozen
-  torch::jit::Module module_;
-  // Of the module before freezing, which keeps forward alone and is left to do so: forward's bits
-  // do not depend on whether this is kept. The weights are the same tensors in both.
-  std::optional<torch::jit::Method> range_use_;
+  Function forward_, range_use_;
   c10::Device device_;
   int threads_;
 };
+
+// The module's forward, frozen: only here, where the device is known, as freezing folds the buffers
+// into constants. Where a frozen graph throws, libtorch names the functions that were inlined into
+// it through pointers that keep nothing alive, and freezing itself deletes those that it inlines (a
+// crash, seen with torch 2.13). So they are inlined before, and kept.
+Function frozen_function(const torch::jit::Module& module, const std::string& name) {
+  try {
+    torch::jit::Inline(*module.get_method("forward").graph());
+    return [frozen = torch::jit::freeze(module), functions = module._ivalue()->compilation_unit()](
+               at::Tensor input) mutable { return frozen.forward({std::move(input)}); };
+  } catch (const std::exception& error) {
+    fail(CLIMLINK_ERROR_BACKEND, name, ": libtorch could not freeze the graph: ", reason(error));
+  }
+}
+
+Function compiled_function(const std::string& library, const std::string& name,
+                           const Device& device) {
+  try {
+    return compiled_forward(library, device);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail(CLIMLINK_ERROR_BACKEND, name,
+         ": libtorch does not take the compiled code: ", reason(error));
+  }
+}
+
+// Of the module before freezing, which keeps forward alone and is left to do so: forward's bits do
+// not depend on whether this is kept. The weights are the same tensors in both.
+Function range_use_of(const torch::jit::Module& module, const std::string& name) {
+  const auto method = module.find_method("range_use");
+  if (!method) {
+    fail(CLIMLINK_ERROR_GRAPH, name,
+         ": the manifest has a range policy, but the graph has no method range_use that tells how "
+         "much it is needed, as it was exported by an older climlink. Export the package again");
+  }
+  return [method = *method](at::Tensor input) mutable { return method({std::move(input)}); };
+}
 
 // The submodule of one constraint; wrappers/constraints keeps rules and their names in one order.
 // Throws what libtorch throws if there is none.
@@ -168,25 +195,22 @@ int backend_device_count() { return static_cast<int>(torch::cuda::device_count()
 std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name,
                                       const Device& device, int threads,
                                       const std::vector<std::string>& constraints_off,
-                                      bool range_policy, bool trust_code) {
+                                      bool range_policy, bool trust_code,
+                                      const std::string& library) {
   const c10::InferenceMode inference;
   const ThreadScope scope(threads);
-  torch::jit::Module module =
-      deserialize(bytes, name, torch_device(device), trust_code ? Code::trusted : Code::checked);
-  switch_off(module, constraints_off, name);
-  const auto range_use = range_policy ? module.find_method("range_use") : std::nullopt;
-  if (range_policy && !range_use) {
-    fail(CLIMLINK_ERROR_GRAPH, name,
-         ": the manifest has a range policy, but the graph has no method range_use that tells how "
-         "much it is needed, as it was exported by an older climlink. Export the package again");
-  }
-  try {
+  Function forward, range_use;
+  if (!library.empty()) forward = compiled_function(library, name, device);
+  if (library.empty() || range_policy) {
+    torch::jit::Module module =
+        deserialize(bytes, name, torch_device(device), trust_code ? Code::trusted : Code::checked);
+    switch_off(module, constraints_off, name);
     module.eval();
-    // Frozen only here, where the device is known: freezing folds the buffers into constants.
-    return std::make_unique<TorchScriptBackend>(std::move(module), device, threads, range_use);
-  } catch (const std::exception& error) {
-    fail(CLIMLINK_ERROR_BACKEND, name, ": libtorch could not freeze the graph: ", reason(error));
+    if (range_policy) range_use = range_use_of(module, name);
+    if (library.empty()) forward = frozen_function(module, name);
   }
+  return std::make_unique<LibtorchBackend>(std::move(forward), std::move(range_use), device,
+                                           threads);
 }
 
 void check_code(std::string_view bytes, const std::string& name) {

@@ -6,7 +6,10 @@
 #include "backend.hpp"
 #include "c_guard.hpp"
 #include "c_handle.hpp"
+#include "device.hpp"
+#include "engine.hpp"
 #include "package.hpp"
+#include "processor.hpp"
 
 namespace {
 
@@ -54,6 +57,11 @@ climlink_status climlink::remember(climlink_status status, const char* message) 
 const char* climlink_version(void) { return CLIMLINK_VERSION; }
 
 const char* climlink_backend(void) { return climlink::backend_name().data(); }
+
+const char* climlink_processor_name(void) {
+  static const std::string name = climlink::processor_name();
+  return name.c_str();
+}
 
 const char* climlink_status_name(climlink_status status) {
   switch (status) {
@@ -128,6 +136,24 @@ climlink_status climlink_read_entry(const void* bytes, int64_t size, const char*
     *contents_size = 0;
     give(climlink::read_entry(checked_bytes(bytes, size, name), name, suffix), contents,
          contents_size);
+  });
+}
+
+climlink_status climlink_compiled_obstacle(const void* bytes, int64_t size, const char* name,
+                                           const char* compiled, const char* device, void** text,
+                                           int64_t* text_size) {
+  return guarded([&] {
+    need(compiled, "compiled");
+    need(device, "device");
+    need(text, "text");
+    need(text_size, "text_size");
+    *text = nullptr;
+    *text_size = 0;
+    const auto package = climlink::read_package(checked_bytes(bytes, size, name), name, "", {});
+    const std::string_view policy = device;
+    const int device_count = policy == "cpu" ? 0 : climlink::backend_device_count();
+    give(climlink::obstacle_to(compiled, package, climlink::choose_device(policy, 0, device_count)),
+         text, text_size);
   });
 }
 

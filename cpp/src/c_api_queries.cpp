@@ -40,6 +40,34 @@ climlink_status climlink_device(const climlink_emulator* emulator, const char** 
   });
 }
 
+climlink_status climlink_engine(const climlink_emulator* emulator, const char** engine) {
+  return guarded([&] {
+    need(engine, "engine");
+    *engine = checked(emulator).engine().name.c_str();
+  });
+}
+
+climlink_status climlink_precision(const climlink_emulator* emulator, const char** precision) {
+  return guarded([&] {
+    need(precision, "precision");
+    *precision = checked(emulator).engine().precision.c_str();
+  });
+}
+
+climlink_status climlink_micro_batch(const climlink_emulator* emulator, int64_t* n_row) {
+  return guarded([&] {
+    need(n_row, "n_row");
+    *n_row = checked(emulator).micro_batch();
+  });
+}
+
+climlink_status climlink_engine_note(const climlink_emulator* emulator, const char** note) {
+  return guarded([&] {
+    need(note, "note");
+    *note = checked(emulator).engine().note.c_str();
+  });
+}
+
 climlink_status climlink_constraints_off(const climlink_emulator* emulator, const char** names) {
   return guarded([&] {
     need(names, "names");

@@ -4,6 +4,17 @@
 
 namespace climlink {
 
+std::vector<std::int64_t> forward_sizes(std::int64_t n_column, std::int64_t granule,
+                                        std::int64_t micro_batch) {
+  const std::int64_t batch = micro_batch > 0 ? micro_batch : whole_granules(n_column, granule);
+  std::vector<std::int64_t> sizes;
+  if (n_column >= batch && batch > 0) sizes.push_back(batch);
+  const std::int64_t rest = batch > 0 ? whole_granules(n_column % batch, granule) : 0;
+  // A rest that fills up to a whole batch is one more of those.
+  if (rest > 0 && (sizes.empty() || rest != batch)) sizes.push_back(rest);
+  return sizes;
+}
+
 void ColumnRunner::run(const float* x, std::int64_t n_column, float* y) {
   in_batches(x, n_column, y, n_output_, padded_y_,
              [this](const float* rows, std::int64_t n_row, float* results) {

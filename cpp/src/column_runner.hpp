@@ -19,6 +19,11 @@ constexpr std::int64_t whole_granules(std::int64_t n_row, std::int64_t granule) 
   return (n_row + granule - 1) / granule * granule;
 }
 
+// Rows of the forwards that ColumnRunner makes of n_column columns, each number once, the most
+// frequent first.
+std::vector<std::int64_t> forward_sizes(std::int64_t n_column, std::int64_t granule,
+                                        std::int64_t micro_batch);
+
 class ColumnRunner {
  public:
   // micro_batch: rows per forward, a multiple of granule, or 0 for all at once.

@@ -9,6 +9,8 @@
 #include "golden.hpp"
 #include "host_array.hpp"
 #include "near_names.hpp"
+#include "processor.hpp"
+#include "tuning.hpp"
 
 namespace climlink {
 namespace {
@@ -67,10 +69,12 @@ Emulator::Emulator(std::string_view bytes, const std::string& name, const Option
   }
   group_->open([&] {
     load(bytes, options);
-    group_->tell(device_text_, golden_difference_);
+    group_->tell({device_text_, engine_, golden_difference_});
   });
-  device_text_ = group_->device();
-  golden_difference_ = group_->golden_difference();
+  const GroupNetwork network = group_->told();
+  device_text_ = network.device;
+  engine_ = network.engine;
+  golden_difference_ = network.golden_difference;
 }
 
 void Emulator::read(std::string_view bytes, const std::string& name, const Options& options) {
@@ -87,21 +91,15 @@ void Emulator::read(std::string_view bytes, const std::string& name, const Optio
 }
 
 void Emulator::load(std::string_view bytes, const Options& options) {
-  const Manifest& m = manifest();
-  constexpr std::string_view precision = "float32";
-  if (std::find(m.allowed_precisions.begin(), m.allowed_precisions.end(), precision) ==
-      m.allowed_precisions.end()) {
-    fail(CLIMLINK_ERROR_BACKEND, package_.name,
-         ": the manifest does not allow float32, the precision of this climlink. Export it again");
-  }
   // Counting devices starts the CUDA driver, which a run on the CPU should not do.
   const std::string& policy = options.text("device");
   const int device_count = policy == "cpu" ? 0 : backend_device_count();
   const Device device = choose_device(policy, options.integer("local_rank"), device_count);
   device_text_ = device.text();
+  engine_ = choose_engine(options, package_, device);
   load_on(device, bytes, options, {});
-  golden_difference_ =
-      replay_golden(package_, *runner_, m.tolerance(backend_name(), device.type(), precision));
+  golden_difference_ = replay_golden(
+      package_, *runner_, manifest().tolerance(engine_.name, device.type(), engine_.precision));
   replay_chained(package_, *runner_);
   // The golden columns were recorded with every constraint on, so the graph proves itself unchanged
   // before a constraint is left out.
@@ -112,18 +110,44 @@ void Emulator::load_on(const Device& device, std::string_view bytes, const Optio
                        const std::vector<std::string>& constraints_off) {
   runner_.reset();
   backend_.reset();  // before the next one takes memory
-  backend_ = load_backend(bytes, package_.name, device, options.integer("threads"), constraints_off,
-                          range_policy_, options.logical("trust_code"));
+  const auto load_engine = [&] {
+    backend_ =
+        load_backend(bytes, package_.name, device, options.integer("threads"), constraints_off,
+                     range_policy_, options.logical("trust_code"), engine_.library);
+  };
+  try {
+    load_engine();
+  } catch (const Error& error) {
+    if (engine_.library.empty() || error.status() != CLIMLINK_ERROR_BACKEND) throw;
+    engine_ = Engine::instead_of(options.text("compiled"), error.what());
+    load_engine();
+  }
   const Manifest& m = manifest();
   // A granule of 1 promises nothing about bits across batches: every sample is a forward of its
   // own, and so has always the same.
   const bool one_by_one = m.batch_granule == 1;
-  const std::int64_t micro_batch =
-      one_by_one ? 1 : whole_granules(options.integer("micro_batch"), m.batch_granule);
-  warm_up(package_, *backend_, micro_batch, range_policy_);
-  const std::int64_t batch = device.cuda && !one_by_one ? 0 : micro_batch;
+  micro_batch_ = one_by_one ? 1 : whole_granules(wanted_micro_batch(options), m.batch_granule);
+  const std::int64_t batch = device.cuda && !one_by_one ? 0 : micro_batch_;
+  const std::int64_t known = options.integer("column_count");
+  auto sizes = known > 0 ? forward_sizes(known, m.batch_granule, batch)
+                         : std::vector{micro_batch_, m.batch_granule};
+  warm_up(package_, *backend_, sizes, range_policy_);
   runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width,
                                            m.batch_granule, batch);
+}
+
+std::int64_t Emulator::wanted_micro_batch(const Options& options) {
+  const std::string& path = options.text("tuning");
+  if (path.empty()) return options.integer("micro_batch");
+  const TuningKey key{processor_name(), options.integer("threads"), digest(), engine_.name,
+                      engine_.precision};
+  if (const auto tuned = tuned_micro_batch(path, key)) return *tuned;
+  const std::string missing =
+      text(path, " has no micro-batch for ", key.threads, " thread(s) of ", key.processor, ", ",
+           key.engine, " in ", key.precision, ": ", options.text("micro_batch"), " is used");
+  if (engine_.note.find(missing) == std::string::npos)
+    engine_.note += (engine_.note.empty() ? "" : "; ") + missing;
+  return options.integer("micro_batch");
 }
 
 const Layout& Emulator::layout(climlink_role role) const {

@@ -10,6 +10,7 @@
 #include "backend.hpp"
 #include "climlink/climlink.h"
 #include "column_runner.hpp"
+#include "engine.hpp"
 #include "group.hpp"
 #include "options.hpp"
 #include "package.hpp"
@@ -27,6 +28,9 @@ class Emulator {
   const Wording& words() const { return package_.words; }
   const std::string& digest() const { return package_.digest; }
   const std::string& device() const { return device_text_; }
+  const Engine& engine() const { return engine_; }
+  // Rows of a forward on the CPU.
+  std::int64_t micro_batch() const { return micro_batch_; }
   // Constraints switched off, in the manifest's order, separated by commas; "" for none.
   const std::string& constraints_off() const { return constraints_off_text_; }
   double golden_difference() const { return golden_difference_; }
@@ -65,6 +69,8 @@ class Emulator {
   void in_step(const Call& call);
   void set_in_step(std::string_view name, const climlink_array& values, std::int64_t first_column);
   void find_range_use();
+  // From the tuning file where it has one, else the option; what is missing there is noted.
+  std::int64_t wanted_micro_batch(const Options& options);
   // Sees to it that every sample has its inputs, with zeros for carried ones where the sample
   // begins.
   void complete_inputs();
@@ -82,6 +88,8 @@ class Emulator {
   std::string constraints_off_text_;
   bool range_policy_ = false;
   std::string device_text_;
+  Engine engine_;
+  std::int64_t micro_batch_ = 0;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<ColumnRunner> runner_;
   double golden_difference_ = 0;

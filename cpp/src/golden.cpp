@@ -102,20 +102,23 @@ void replay_chained(const Package& package, ColumnRunner& runner) {
   }
 }
 
-void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch,
+void warm_up(const Package& package, Backend& backend, const std::vector<std::int64_t>& sizes,
              bool range_policy) {
   const Manifest& m = package.manifest;
-  std::vector<float> x(static_cast<std::size_t>(micro_batch * m.inputs.width));
-  std::vector<float> y(static_cast<std::size_t>(micro_batch * m.outputs.width));
-  std::vector<double> use(static_cast<std::size_t>(micro_batch * range_use_width));
-  for (std::int64_t row = 0; row < micro_batch; ++row) {
+  const std::int64_t largest = *std::max_element(sizes.begin(), sizes.end());
+  std::vector<float> x(static_cast<std::size_t>(largest * m.inputs.width));
+  std::vector<float> y(static_cast<std::size_t>(largest * m.outputs.width));
+  std::vector<double> use(static_cast<std::size_t>(largest * range_use_width));
+  for (std::int64_t row = 0; row < largest; ++row) {
     std::copy_n(package.golden_inputs.data() + (row % m.golden.sample_count) * m.inputs.width,
                 m.inputs.width, x.data() + row * m.inputs.width);
   }
   try {
-    for (const std::int64_t n_row : {micro_batch, micro_batch, m.batch_granule}) {
-      backend.forward(x.data(), n_row, m.inputs.width, y.data(), m.outputs.width);
-      if (range_policy) backend.range_use(x.data(), n_row, m.inputs.width, use.data());
+    for (const std::int64_t n_row : sizes) {
+      for (int time = 0; time < 2; ++time) {
+        backend.forward(x.data(), n_row, m.inputs.width, y.data(), m.outputs.width);
+        if (range_policy) backend.range_use(x.data(), n_row, m.inputs.width, use.data());
+      }
     }
   } catch (const Error& error) {
     // Nothing but the graph can be wrong before its first rows: golden rows of the manifest's own

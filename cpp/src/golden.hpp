@@ -16,9 +16,10 @@ double replay_golden(const Package& package, ColumnRunner& runner, double tolera
 // Without carried variables there is nothing to do.
 void replay_chained(const Package& package, ColumnRunner& runner);
 
-// First forwards, so that the first time step is not slower than the others: two at a full
-// micro-batch, one at the smallest. Throws Error(GRAPH) if the graph does not take or give rows of
-// the manifest's widths.
-void warm_up(const Package& package, Backend& backend, std::int64_t micro_batch, bool range_policy);
+// First forwards, each of the sizes twice, so that the first time step is not slower than the
+// others: the first forward and each new number of rows cost once. Throws Error(GRAPH) if the graph
+// does not take or give rows of the manifest's widths.
+void warm_up(const Package& package, Backend& backend, const std::vector<std::int64_t>& sizes,
+             bool range_policy);
 
 }  // namespace climlink

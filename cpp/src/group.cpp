@@ -97,6 +97,9 @@ struct GroupMemory {
   std::atomic<std::int32_t> is_breaking;
   Notice broken;  // why the group cannot go on
   char device[32];
+  char engine[32];
+  char precision[32];
+  char note[1024];
   double golden_difference;
 
   Seat& seat(int rank) {
@@ -179,14 +182,21 @@ void Group::open(const std::function<void()>& load) {
     follow(Call::open);
 }
 
-void Group::tell(const std::string& device, double golden_difference) {
-  std::snprintf(memory_->device, sizeof memory_->device, "%s", device.c_str());
-  memory_->golden_difference = golden_difference;
+void Group::tell(const GroupNetwork& network) {
+  const auto put = [](auto& place, const std::string& what) {
+    std::snprintf(place, sizeof place, "%s", what.c_str());
+  };
+  put(memory_->device, network.device);
+  put(memory_->engine, network.engine.name);
+  put(memory_->precision, network.engine.precision);
+  put(memory_->note, network.engine.note);
+  memory_->golden_difference = network.golden_difference;
 }
 
-std::string Group::device() const { return memory_->device; }
-
-double Group::golden_difference() const { return memory_->golden_difference; }
+GroupNetwork Group::told() const {
+  const Engine engine{memory_->engine, memory_->precision, memory_->note, ""};
+  return {memory_->device, engine, memory_->golden_difference};
+}
 
 void Group::next_step() {
   ++step_;

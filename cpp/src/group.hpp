@@ -14,12 +14,20 @@
 #include <vector>
 
 #include "climlink/climlink.h"
+#include "engine.hpp"
 #include "error.hpp"
 
 namespace climlink {
 
 // Part of the memory that the ranks share; group.cpp has its layout.
 struct GroupMemory;
+
+// What a leader's network is and how it answered the golden columns.
+struct GroupNetwork {
+  std::string device;
+  Engine engine;
+  double golden_difference = 0.0;
+};
 
 class Group {
  public:
@@ -47,9 +55,8 @@ class Group {
   // The leader loads, the others wait for it and throw what it threw.
   void open(const std::function<void()>& load);
   // What the leader tells the others of its network, within open, and they read after it.
-  void tell(const std::string& device, double golden_difference);
-  std::string device() const;
-  double golden_difference() const;
+  void tell(const GroupNetwork& network);
+  GroupNetwork told() const;
 
   // A step of this rank begins: call it first, whatever then fails.
   void next_step();

@@ -20,9 +20,9 @@ constexpr std::int64_t largest_granule = 1024;
 
 // Keys of which the runtime acts on nothing: Python checks them where a package is made.
 constexpr std::array descriptive_keys = {
-    "calendar",      "network_inputs",  "network_outputs",      "pruned_levels",
-    "normalization", "constants",       "architecture",         "operators",
-    "provenance",    "training_ranges", "training_distribution"};
+    "calendar",      "network_inputs",  "network_outputs",       "pruned_levels",
+    "normalization", "constants",       "architecture",          "operators",
+    "provenance",    "training_ranges", "training_distribution", "reduced_precision"};
 
 // The scale of one output. What a network says of itself or to itself is of order one.
 std::vector<double> read_scale(JsonRecord& record, const Variable& v) {
@@ -194,6 +194,8 @@ double Manifest::tolerance(std::string_view backend, std::string_view device,
   for (const auto& t : tolerances) {
     if (t.backend == backend && t.device == device && t.precision == precision) return t.value;
   }
+  if (backend == "aotinductor" && precision == "float32")
+    return tolerance("torchscript", device, precision);
   fail(CLIMLINK_ERROR_GOLDEN, "the manifest of ", name, " declares no tolerance for ", backend, "/",
        device, "/", precision,
        ", so its golden columns cannot be judged there. Export it with one, or choose another "

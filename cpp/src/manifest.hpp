@@ -109,7 +109,8 @@ struct Manifest {
 
   // Size of a dimension; 0 where there is none of that name.
   std::int64_t dim_size(std::string_view dim) const;
-  // Golden tolerance; throws Error(GOLDEN) where the manifest declares none.
+  // Golden tolerance; where nothing is said of compiled float32, that of TorchScript, which is of
+  // other kernels too. Throws Error(GOLDEN) where the manifest declares none.
   double tolerance(std::string_view backend, std::string_view device,
                    std::string_view precision) const;
 };

@@ -54,9 +54,19 @@ const std::array<Option, option_count> option_table = {{
     {"micro_batch", "integer", "64", "user", from<2>, "an integer, 2 or more samples per forward",
      "samples per forward on the CPU, rounded up to a multiple of the package's batch granule; a "
      "GPU takes all at once, and a package of granule 1 (fields) one sample on any device"},
+    {"tuning", "text", "", "user", anything, "a file made by `climlink bench --tune`, or blank",
+     "file with measured micro-batches: that for this processor, number of threads, package and "
+     "engine is taken instead of micro_batch; blank: none"},
     {"pinned_sha256", "text", "", "user", is_digest_or_blank,
      "64 hexadecimal digits, or blank for no check",
      "SHA-256 that the file must have, 64 hexadecimal digits; blank: no check"},
+    {"compiled", "text", "", "user", anything, "a file made by `climlink compile`, or blank",
+     "compiled artefact of the package that runs instead of its graph; blank: none. It runs only "
+     "if "
+     "compiled_sha256 pins it"},
+    {"compiled_sha256", "text", "", "user", is_digest_or_blank,
+     "64 hexadecimal digits, or blank for no compiled artefact",
+     "SHA-256 of the artefact in compiled, 64 hexadecimal digits: it is native code"},
     {"constraints_off", "names", "", "user", anything, "names separated by commas",
      "constraints of the manifest left out in this run; blank: none"},
     {"trust_code", "logical", "false", "user", is_logical,
@@ -76,6 +86,10 @@ const std::array<Option, option_count> option_table = {{
     {"time_step_s", "real", "0", "host", not_negative,
      "a number, the host's time step in seconds, or 0 for no claim",
      "physics time step of the host in seconds; 0: no claim"},
+    {"column_count", "integer", "0", "host", from<0>,
+     "an integer, the columns of a step in this process, or 0 where that is not known",
+     "columns of a step in this process: forwards of just these sizes run once when the package is "
+     "opened, so that the first step is not slower; 0: not known"},
     {"local_rank", "integer", "0", "host", from<0>, "an integer, the rank on this node, 0 or more",
      "rank on this node, which chooses the device of \"cuda\" and \"auto\""},
     {"language", "text", "c", "host", is_language, "\"c\" or \"fortran\"",

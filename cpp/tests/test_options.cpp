@@ -49,13 +49,21 @@ void refuses_value(const char* name, const std::string& value, const std::string
 TEST_CASE("the table says name, type, default and who sets an option", "[open]") {
   const auto rows = table();
   const std::map<std::string, std::pair<std::string, std::string>> user = {
-      {"device", {"text", "cpu"}},        {"threads", {"integer", "1"}},
-      {"micro_batch", {"integer", "64"}}, {"pinned_sha256", {"text", ""}},
-      {"constraints_off", {"names", ""}}, {"trust_code", {"logical", "false"}},
-      {"group_size", {"integer", "1"}},   {"group_timeout_s", {"integer", "600"}}};
+      {"device", {"text", "cpu"}},
+      {"threads", {"integer", "1"}},
+      {"micro_batch", {"integer", "64"}},
+      {"pinned_sha256", {"text", ""}},
+      {"tuning", {"text", ""}},
+      {"compiled", {"text", ""}},
+      {"compiled_sha256", {"text", ""}},
+      {"constraints_off", {"names", ""}},
+      {"trust_code", {"logical", "false"}},
+      {"group_size", {"integer", "1"}},
+      {"group_timeout_s", {"integer", "600"}}};
   const std::map<std::string, std::pair<std::string, std::string>> host = {
       {"level_count", {"integer", "0"}},
       {"time_step_s", {"real", "0"}},
+      {"column_count", {"integer", "0"}},
       {"local_rank", {"integer", "0"}},
       {"language", {"text", "c"}}};
   CHECK(rows.size() == user.size() + host.size());

@@ -1,10 +1,17 @@
-// Digest, near names and device choice.
+// Digest, near names, device choice, sizes of forwards, and what compiled code and tuning need.
 #include <catch2/catch.hpp>
+#include <cstdio>
+#include <fstream>
 
+#include "column_runner.hpp"
+#include "compiled_artefact.hpp"
 #include "device.hpp"
 #include "error.hpp"
 #include "near_names.hpp"
+#include "processor.hpp"
 #include "sha256.hpp"
+#include "shared_object.hpp"
+#include "tuning.hpp"
 
 using Catch::Matchers::Contains;
 using namespace climlink;
@@ -41,6 +48,52 @@ TEST_CASE("a device is chosen from policy, rank on the node and device count", "
   CHECK(choose_device("cuda", 7, 4).text() == "cuda:3");
   CHECK(choose_device("cuda:2", 7, 4).text() == "cuda:2");
   CHECK(choose_device("cuda:2", 7, 4).type() == "cuda");
+}
+
+TEST_CASE("the forwards of a step have the sizes that warm-up runs", "[parts]") {
+  using Sizes = std::vector<std::int64_t>;
+  CHECK(forward_sizes(192, 16, 64) == Sizes{64});
+  CHECK(forward_sizes(200, 16, 64) == Sizes{64, 16});
+  CHECK(forward_sizes(250, 16, 64) == Sizes{64});  // 58 rows are filled up to 64
+  CHECK(forward_sizes(50, 16, 64) == Sizes{64});
+  CHECK(forward_sizes(40, 16, 64) == Sizes{48});
+  CHECK(forward_sizes(384, 16, 0) == Sizes{384});
+  CHECK(forward_sizes(385, 16, 0) == Sizes{400});
+  CHECK(forward_sizes(3, 1, 1) == Sizes{1});
+  CHECK(forward_sizes(0, 16, 0).empty());
+}
+
+TEST_CASE("what a processor lacks is named", "[parts]") {
+  CHECK(missing_flags({"avx2", "fma"}, {"fma", "sse", "avx2"}).empty());
+  CHECK(missing_flags({"avx2", "amx_tile"}, {"fma", "avx2"}) ==
+        std::vector<std::string>{"amx_tile"});
+  CHECK_FALSE(processor_name().empty());
+}
+
+TEST_CASE("a tuning file answers for its own key only", "[parts]") {
+  const std::string path = std::string(CLIMLINK_FIXTURES) + "/tuning.json";
+  std::ofstream(path) << R"({"schema_version": 1, "entries": [{"processor": "P", "threads": 2,
+    "package_sha256": "a", "engine": "torchscript", "precision": "float32", "micro_batch": 192}]})";
+  const TuningKey key{"P", 2, "a", "torchscript", "float32"};
+  CHECK(tuned_micro_batch(path, key) == 192);
+  for (const TuningKey& other : {TuningKey{"Q", 2, "a", "torchscript", "float32"},
+                                 TuningKey{"P", 1, "a", "torchscript", "float32"},
+                                 TuningKey{"P", 2, "b", "torchscript", "float32"},
+                                 TuningKey{"P", 2, "a", "aotinductor", "float32"},
+                                 TuningKey{"P", 2, "a", "torchscript", "bfloat16"}})
+    CHECK_FALSE(tuned_micro_batch(path, other));
+  std::ofstream(path) << R"({"schema_version": 2, "entries": []})";
+  CHECK_THROWS_WITH(tuned_micro_batch(path, key), Contains("schema_version: expected 1"));
+  std::ofstream(path) << "no JSON";
+  CHECK_THROWS_WITH(tuned_micro_batch(path, key),
+                    Contains("not a file of `climlink bench --tune`"));
+  std::remove(path.c_str());
+  CHECK_THROWS_AS(tuned_micro_batch(path, key), Error);
+}
+
+TEST_CASE("what is no shared object is refused with the linker's reason", "[parts]") {
+  CHECK_THROWS_WITH(load_shared_object("not ELF", "digest", "model.pt2"),
+                    Contains("model.pt2: the compiled code cannot be loaded"));
 }
 
 TEST_CASE("a device that is not there, or not known, is refused", "[parts]") {

@@ -1,12 +1,13 @@
-/* climlink-c-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]
+/* climlink-c-route [--trust-code] [--compiled ARTEFACT SHA256] PACKAGE INPUT.f32 N_COLUMN
+ *     OUTPUT.f32 [CONSTRAINTS_OFF]
  *
  * Runs packed rows through a package by way of the C interface, variable by variable and by name,
  * as a host model would: every variable is handed over as a strided float64 array [sample,
  * dimensions...] with the sample fastest. `climlink verify` uses it as its C route; it is also the
  * C example. INPUT and OUTPUT are raw little-endian float32 rows, [n_column, n_input] and
  * [n_column, n_output]. CONSTRAINTS_OFF are names of constraints to leave out, separated by commas;
- * --trust-code leaves out the check of what the graph may do. Exit code: 0 ok, 1 failed, 2 wrong
- * usage. */
+ * --trust-code leaves out the check of what the graph may do; --compiled runs a compiled artefact
+ * and fails where it cannot run here. Exit code: 0 ok, 1 failed, 2 wrong usage. */
 #include <climlink/climlink.h>
 #include <errno.h>
 #include <stdio.h>
@@ -157,12 +158,20 @@ static int run_rows(climlink_emulator* emulator, const char* input, int64_t n_co
   return status;
 }
 
-static int open_package(const char* path, const char* trust_code, const char* constraints_off,
+/* What stands before the package on the command line. */
+typedef struct {
+  const char *trust_code, *compiled, *compiled_sha256;
+} switches;
+
+static int open_package(const char* path, const switches* given, const char* constraints_off,
                         climlink_emulator** emulator) {
   climlink_options* options = NULL;
   const int status =
       climlink_options_new(&options) == CLIMLINK_OK &&
-              climlink_options_set(options, "trust_code", trust_code) == CLIMLINK_OK &&
+              climlink_options_set(options, "trust_code", given->trust_code) == CLIMLINK_OK &&
+              climlink_options_set(options, "compiled", given->compiled) == CLIMLINK_OK &&
+              climlink_options_set(options, "compiled_sha256", given->compiled_sha256) ==
+                  CLIMLINK_OK &&
               climlink_options_set(options, "constraints_off", constraints_off) == CLIMLINK_OK &&
               climlink_open(path, options, emulator) == CLIMLINK_OK
           ? ok
@@ -171,26 +180,43 @@ static int open_package(const char* path, const char* trust_code, const char* co
   return status;
 }
 
+/* Whether the artefact that was asked for runs. */
+static int check_engine(const climlink_emulator* emulator, const switches* given) {
+  const char *engine = "", *note = "";
+  if (climlink_engine(emulator, &engine) != CLIMLINK_OK ||
+      climlink_engine_note(emulator, &note) != CLIMLINK_OK)
+    return complain("engine");
+  if (given->compiled[0] == '\0' || strcmp(engine, "aotinductor") == 0) return ok;
+  return complain_file(given->compiled, note);
+}
+
 int main(int argc, char** argv) {
   char* end = NULL;
-  const char* trust_code = "false";
+  switches given = {"false", "", ""};
   if (argc > 1 && strcmp(argv[1], "--trust-code") == 0) {
-    trust_code = "true";
+    given.trust_code = "true";
     ++argv;
     --argc;
+  }
+  if (argc > 3 && strcmp(argv[1], "--compiled") == 0) {
+    given.compiled = argv[2];
+    given.compiled_sha256 = argv[3];
+    argv += 3;
+    argc -= 3;
   }
   errno = 0;
   const long long n_column = argc == 5 || argc == 6 ? strtoll(argv[3], &end, 10) : -1;
   if (n_column < 0 || errno != 0 || end == argv[3] || *end != '\0') {
     fputs(
-        "usage: climlink-c-route [--trust-code] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 "
-        "[CONSTRAINTS_OFF]\n"
+        "usage: climlink-c-route [--trust-code] [--compiled ARTEFACT SHA256] PACKAGE INPUT.f32 "
+        "N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]\n"
         "example: climlink-c-route wrap_model.pt columns.f32 384 tendencies.f32\n",
         stderr);
     return wrong_usage;
   }
   climlink_emulator* emulator = NULL;
-  int status = open_package(argv[1], trust_code, argc == 6 ? argv[5] : "", &emulator);
+  int status = open_package(argv[1], &given, argc == 6 ? argv[5] : "", &emulator);
+  if (status == ok) status = check_engine(emulator, &given);
   if (status == ok) status = run_rows(emulator, argv[2], n_column, argv[4]);
   climlink_close(&emulator);
   return status;

@@ -55,6 +55,8 @@ contains
     if (len(emulator%constraints_off()) > 0) write (iulog, '(2a)') &
       'mmf_nn_emulator: constraints of the package that this run leaves out: ', &
       emulator%constraints_off()
+    if (len(emulator%engine_note()) > 0) write (iulog, '(4a)') 'mmf_nn_emulator: ', &
+      emulator%engine(), ' runs: ', emulator%engine_note()
     if (climlink_legacy .and. .not. climlink_legacy_given) write (iulog, '(2a)') &
       'mmf_nn_emulator: the package was made for the old post-processing, ', &
       'which this run applies (climlink_legacy)'

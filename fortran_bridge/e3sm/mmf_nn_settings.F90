@@ -50,6 +50,9 @@ module mmf_nn_settings
   ! Of climlink; without a default here, the library's.
   character(len=text_length), public :: climlink_package = ' '
   character(len=64), public :: climlink_package_digest
+  character(len=text_length), public :: climlink_compiled = ' '
+  character(len=64), public :: climlink_compiled_digest
+  character(len=text_length), public :: climlink_tuning = ' '
   character(len=16), public :: climlink_device = 'auto'
   integer, public :: climlink_threads
   integer, public :: climlink_micro_batch                    !! 0 is the library's default too.
@@ -71,11 +74,12 @@ module mmf_nn_settings
     cb_torch_model, cb_use_cuda, cb_spinup_step, cb_use_input_prectm1, cb_partial_coupling, &
     cb_partial_coupling_vars, cb_do_ramp, cb_ramp_option, cb_ramp_factor, cb_ramp_linear_steps, &
     cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, &
-    climlink_package, climlink_package_digest, climlink_device, climlink_threads, &
-    climlink_micro_batch, climlink_group_size, climlink_group_timeout_s, &
-    climlink_constraints_off, climlink_vertical_remap, &
-    climlink_rh_arithmetic, climlink_water_fixer, climlink_legacy, climlink_history, &
-    climlink_log_steps, climlink_branch_memory
+    climlink_package, climlink_package_digest, climlink_compiled, climlink_compiled_digest, &
+    climlink_device, climlink_threads, climlink_micro_batch, climlink_tuning, &
+    climlink_group_size, climlink_group_timeout_s, &
+    climlink_constraints_off, climlink_vertical_remap, climlink_rh_arithmetic, &
+    climlink_water_fixer, climlink_legacy, climlink_history, climlink_log_steps, &
+    climlink_branch_memory
 
   type(climlink_emulator_settings) :: library                !! All defaults.
 
@@ -93,6 +97,7 @@ contains
     climlink_group_size = library%group_size
     climlink_group_timeout_s = library%group_timeout_s
     climlink_package_digest = library%pinned_sha256(:len(climlink_package_digest))
+    climlink_compiled_digest = library%compiled_sha256(:len(climlink_compiled_digest))
     if (masterproc) then
       ! What was given does not depend on what stood there before.
       call read_group(nlfile, .true.)
@@ -166,6 +171,8 @@ contains
     call require('climlink_group_timeout_s', status)
     call options%set('pinned_sha256', climlink_package_digest, status)
     call require('climlink_package_digest', status)
+    call options%set('compiled_sha256', climlink_compiled_digest, status)
+    call require('climlink_compiled_digest', status)
     if (cb_do_ramp .and. .not. cb_partial_coupling) call refuse( &
       'cb_do_ramp acts in partial coupling only: set cb_partial_coupling')
     if (all(climlink_rh_arithmetic /= [character(len=6) :: 'exact', 'legacy'])) then
@@ -215,6 +222,9 @@ contains
     settings%group_size = climlink_group_size
     settings%group_timeout_s = climlink_group_timeout_s
     settings%pinned_sha256 = climlink_package_digest
+    settings%compiled = climlink_compiled
+    settings%tuning = climlink_tuning
+    settings%compiled_sha256 = climlink_compiled_digest
     settings%constraints_off(:size(climlink_constraints_off)) = climlink_constraints_off
     settings%vertical_remap = climlink_vertical_remap
     settings%spin_up_steps = max(cb_spinup_step, 0)

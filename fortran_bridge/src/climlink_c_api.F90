@@ -18,6 +18,7 @@ module climlink_c_api
             climlink_close_c, climlink_manifest_c, climlink_digest_c, climlink_device_c, &
             climlink_level_count_c, climlink_time_step_c, climlink_vertical_grid_c, &
             climlink_host_postprocessing_c, climlink_constraints_off_c, &
+            climlink_engine_c, climlink_engine_note_c, climlink_precision_c, &
             climlink_golden_difference_c, climlink_variable_count_c, climlink_variable_c, &
             climlink_variable_dims_c, climlink_variable_role_c, climlink_dim_size_c, &
             climlink_require_units_c, climlink_require_coordinate_c, climlink_carried_count_c, &
@@ -81,6 +82,9 @@ module climlink_c_api
   procedure(text_query), bind(c, name='climlink_host_postprocessing') :: &
     climlink_host_postprocessing_c
   procedure(text_query), bind(c, name='climlink_constraints_off') :: climlink_constraints_off_c
+  procedure(text_query), bind(c, name='climlink_engine') :: climlink_engine_c
+  procedure(text_query), bind(c, name='climlink_precision') :: climlink_precision_c
+  procedure(text_query), bind(c, name='climlink_engine_note') :: climlink_engine_note_c
   procedure(handle_release), bind(c, name='climlink_options_free') :: climlink_options_free_c
   procedure(handle_release), bind(c, name='climlink_close') :: climlink_close_c
 

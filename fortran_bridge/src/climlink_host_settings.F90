@@ -20,6 +20,9 @@ module climlink_host_settings
     character(len=climlink_path_length) :: package = ''        !! Package file; '': no emulator.
     character(len=climlink_text_length) :: package_name = ''   !! For the attributes of files.
     character(len=climlink_text_length) :: device, pinned_sha256
+    character(len=climlink_path_length) :: compiled            !! Compiled artefact; '': none.
+    character(len=climlink_text_length) :: compiled_sha256
+    character(len=climlink_path_length) :: tuning              !! Measured micro-batches; '': none.
     integer :: threads, micro_batch, group_size, group_timeout_s
     logical :: trust_code
     character(len=climlink_text_length) :: constraints_off(max_names), variables(max_names)
@@ -40,6 +43,9 @@ contains
     self%vertical_remap = 'none'
     self%device = library%text('device')
     self%pinned_sha256 = library%text('pinned_sha256')
+    self%compiled = library%text('compiled')
+    self%compiled_sha256 = library%text('compiled_sha256')
+    self%tuning = library%text('tuning')
     self%constraints_off = ''
     self%threads = number_of(library%text('threads'))
     self%micro_batch = number_of(library%text('micro_batch'))
@@ -64,15 +70,16 @@ contains
     logical, intent(in) :: writing
     integer, intent(out) :: failed                             !! iostat
     character(len=*), intent(inout) :: message                 !! iomsg
-    character(len=:), pointer :: package, package_name, device, pinned_sha256, mode, feedback, &
-                                 ramp, vertical_remap
+    character(len=:), pointer :: package, package_name, device, pinned_sha256, compiled, &
+                                 compiled_sha256, tuning, mode, feedback, ramp, vertical_remap
     character(len=climlink_text_length), pointer :: constraints_off(:), variables(:)
     integer, pointer :: threads, micro_batch, group_size, group_timeout_s, spin_up_steps, &
                         ramp_steps, ramp_on_steps, ramp_off_steps
     logical, pointer :: trust_code
     real(real64), pointer :: ramp_factor
     namelist /emulator/ package, package_name, pinned_sha256, device, threads, micro_batch, &
-      group_size, group_timeout_s, constraints_off, trust_code, mode, variables, feedback, &
+      group_size, group_timeout_s, tuning, compiled, compiled_sha256, constraints_off, &
+      trust_code, mode, variables, feedback, &
       spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps, vertical_remap
 
     package => self%package
@@ -83,6 +90,9 @@ contains
     micro_batch => self%micro_batch
     group_size => self%group_size
     group_timeout_s => self%group_timeout_s
+    tuning => self%tuning
+    compiled => self%compiled
+    compiled_sha256 => self%compiled_sha256
     constraints_off => self%constraints_off
     trust_code => self%trust_code
     mode => self%mode
@@ -156,6 +166,9 @@ contains
     call wanted%set('group_size', self%group_size)
     call wanted%set('group_timeout_s', self%group_timeout_s)
     call wanted%set('pinned_sha256', self%pinned_sha256)
+    call wanted%set('tuning', self%tuning)
+    call wanted%set('compiled', self%compiled)
+    call wanted%set('compiled_sha256', self%compiled_sha256)
     call wanted%set('constraints_off', self%constraints_off)
     call wanted%set('trust_code', self%trust_code)
   end function options

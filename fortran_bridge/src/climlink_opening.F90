@@ -4,6 +4,7 @@ module climlink_opening
                                          c_ptr
   use, intrinsic :: iso_fortran_env, only: int64, int8
   use climlink_c_api, only: c_characters, climlink_close_c, climlink_constraints_off_c, &
+                            climlink_engine_c, climlink_engine_note_c, climlink_precision_c, &
                             climlink_free_c, climlink_open_bytes_c, climlink_read_file_c, &
                             text_answer
   use climlink_errors, only: climlink_error_argument, climlink_error_internal, climlink_ok, &
@@ -48,7 +49,9 @@ contains
                              'open')
       end if
       call agree(comm, outcome)
-      if (outcome%ok()) call check_same_constraints(handle, comm, rank, outcome)
+      if (outcome%ok()) call check_same(text_answer(climlink_constraints_off_c, handle), &
+        'constraints_off', 'give all ranks the same', comm, rank, outcome)
+      if (outcome%ok()) call check_same_engine(handle, comm, rank, outcome)
       if (outcome%ok()) return
       if (c_associated(handle)) then
         if (climlink_close_c(handle) /= climlink_ok) handle = c_null_ptr
@@ -59,16 +62,32 @@ contains
     deallocate (group)
   end subroutine open_together
 
-  !> Refuses a rank that leaves out other constraints than rank 0: one run would hold two physics.
-  subroutine check_same_constraints(handle, comm, rank, outcome)
+  !> Refuses a rank on which another engine runs than on rank 0: a compiled artefact may not run on
+  !! the processors of some nodes, and then a column's bits would depend on its rank.
+  subroutine check_same_engine(handle, comm, rank, outcome)
     type(c_ptr), intent(in) :: handle                    !! Open on every rank.
     integer, intent(in) :: comm, rank
     type(climlink_status), intent(inout) :: outcome
-    character(len=:), allocatable :: own, first
+    character(len=:), allocatable :: advice
+
+    advice = 'compile the package for the processors of all nodes, or leave out option compiled'
+    if (text_answer(climlink_engine_c, handle) == 'torchscript') then
+      advice = text_answer(climlink_engine_note_c, handle) // '; ' // advice
+    end if
+    call check_same(text_answer(climlink_engine_c, handle) // ' in ' // &
+                    text_answer(climlink_precision_c, handle), 'the engine', advice, comm, rank, &
+                    outcome)
+  end subroutine check_same_engine
+
+  !> Refuses a rank that has another text than rank 0: one run would hold two physics.
+  subroutine check_same(own, what, advice, comm, rank, outcome)
+    character(len=*), intent(in) :: own, what, advice
+    integer, intent(in) :: comm, rank
+    type(climlink_status), intent(inout) :: outcome
+    character(len=:), allocatable :: first
     integer(int8), allocatable :: bytes(:)
     integer(int64) :: n_byte
 
-    own = text_answer(climlink_constraints_off_c, handle)
     n_byte = len(own)
     call broadcast_count(comm, n_byte)
     allocate (bytes(n_byte), source=0_int8)
@@ -76,11 +95,11 @@ contains
     call broadcast_bytes(comm, bytes)
     first = transfer(bytes, repeat(' ', int(n_byte)))
     if (own /= first .or. len(own) /= len(first)) then
-      outcome = failure(climlink_error_argument, rank, 'open: constraints_off is "' // own &
-                        // '" here but "' // first // '" on rank 0; give all ranks the same')
+      outcome = failure(climlink_error_argument, rank, 'open: ' // what // ' is "' // own &
+                        // '" here but "' // first // '" on rank 0; ' // advice)
     end if
     call agree(comm, outcome)
-  end subroutine check_same_constraints
+  end subroutine check_same
 
   !> Rank 0 of comm reads the file; every rank ends with its bytes, or every rank with the same
   !! error.

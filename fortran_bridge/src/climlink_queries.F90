@@ -6,6 +6,7 @@ module climlink_queries
   use climlink_c_api, only: c_characters, c_role_input, c_role_output, c_text, climlink_carried_c, &
                             climlink_carried_count_c, climlink_constraints_off_c, &
                             climlink_device_c, climlink_digest_c, climlink_dim_size_c, &
+                            climlink_engine_c, climlink_engine_note_c, climlink_precision_c, &
                             climlink_golden_difference_c, climlink_has_range_policy_c, &
                             climlink_host_postprocessing_c, &
                             climlink_level_count_c, climlink_manifest_c, climlink_time_step_c, &
@@ -26,7 +27,7 @@ module climlink_queries
     procedure :: is_open, n_input, n_output, input, output, input_name, output_name, has_input, &
                  has_output, dim_size, carried_count, carried_input, carried_output, level_count, &
                  vertical_grid, time_step, golden_difference, digest, host_postprocessing, device, &
-                 constraints_off, has_range_policy, manifest
+                 constraints_off, engine, precision_name, engine_note, has_range_policy, manifest
   end type opened_package
 
 contains
@@ -258,6 +259,32 @@ contains
 
     text = text_answer(climlink_device_c, self%handle)
   end function device
+
+  !> What runs the network: torchscript, or aotinductor where option compiled was followed; '' if
+  !! closed.
+  function engine(self) result(text)
+    class(opened_package), intent(in) :: self
+    character(len=:), allocatable :: text
+
+    text = text_answer(climlink_engine_c, self%handle)
+  end function engine
+
+  !> Its precision: float32 or bfloat16; '' if closed.
+  function precision_name(self) result(text)
+    class(opened_package), intent(in) :: self
+    character(len=:), allocatable :: text
+
+    text = text_answer(climlink_precision_c, self%handle)
+  end function precision_name
+
+  !> Which compiled artefact runs, or the one reason why the one asked for does not; '' where none
+  !! was.
+  function engine_note(self) result(text)
+    class(opened_package), intent(in) :: self
+    character(len=:), allocatable :: text
+
+    text = text_answer(climlink_engine_note_c, self%handle)
+  end function engine_note
 
   !> Constraints that are switched off, in the package's order, separated by commas; '' for none.
   function constraints_off(self) result(text)

@@ -1,8 +1,8 @@
 !> Emulators open again after close, live side by side, close themselves, and are not copied.
 program test_lifecycle
   use, intrinsic :: iso_fortran_env, only: real64
-  use climlink, only: climlink_backend, climlink_emulator, climlink_error_state, &
-                      climlink_options, climlink_status, climlink_version
+  use climlink, only: climlink_backend, climlink_emulator, climlink_error_argument, &
+                      climlink_error_state, climlink_options, climlink_status, climlink_version
   use test_support, only: check, check_error, finish, fixture, gain_ps, n_level, option
   implicit none (type, external)
 
@@ -24,6 +24,7 @@ program test_lifecycle
   call leaves_scope()
   call array_of_emulators()
   call constraints_switched_off()
+  call engine_is_told()
   call first%close(status)
   call second%close(status)
   call finish()
@@ -83,6 +84,25 @@ contains
     call step(many(2), 6e4_real64)
     deallocate (many)
   end subroutine array_of_emulators
+
+  !> What runs, and why not what was asked for: native code that nobody pins.
+  subroutine engine_is_told()
+    type(climlink_emulator) :: emulator
+
+    call emulator%open(fixture('column.pt'), status)
+    call check(emulator%engine() == 'torchscript' .and. emulator%precision_name() == 'float32' &
+               .and. emulator%engine_note() == '', 'the usual engine')
+    call emulator%close(status)
+    call check(emulator%engine() == '', 'a closed emulator has no engine')
+    call emulator%open(fixture('column.pt'), status, options=option('compiled', 'nowhere.pt2'))
+    call check(status%ok() .and. emulator%engine() == 'torchscript', 'an artefact without a pin')
+    call check(index(emulator%engine_note(), 'nowhere.pt2 does not run here') == 1, &
+               'the note names it: ' // emulator%engine_note())
+    call emulator%close(status)
+    call emulator%open(fixture('column.pt'), status, &
+                       options=option('compiled_sha256', repeat('0', 64)))
+    call check_error(status, climlink_error_argument, 'compiled names no artefact')
+  end subroutine engine_is_told
 
   !> Each of the two constraints of this package doubles its answers.
   subroutine constraints_switched_off()

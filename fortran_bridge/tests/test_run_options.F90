@@ -172,6 +172,7 @@ contains
     call read_group(settings, failed, message, &
       "package='wrap_model.pt', package_name='mine', device='cuda:3', threads=5, " // &
       "micro_batch=7, pinned_sha256='abc', constraints_off='night', 'positive', " // &
+      "tuning='t.json', compiled='c.pt2', compiled_sha256='def', " // &
       "trust_code=.true., group_size=3, group_timeout_s=17, mode='partial', " // &
       "variables='ptend_t', 'ptend_u', " // &
       "feedback='emulator', spin_up_steps=9, " // &
@@ -182,7 +183,10 @@ contains
     call check(options%text('device') == 'cuda:3' .and. options%text('threads') == '5' .and. &
                options%text('micro_batch') == '7' .and. options%text('pinned_sha256') == 'abc' &
                .and. options%text('constraints_off') == 'night,positive' .and. &
-               options%text('trust_code') == 'true' .and. options%text('group_size') == '3' .and. &
+               options%text('trust_code') == 'true' .and. options%text('tuning') == 't.json' &
+               .and. options%text('compiled') == 'c.pt2' .and. &
+               options%text('compiled_sha256') == 'def' .and. &
+               options%text('group_size') == '3' .and. &
                options%text('group_timeout_s') == '17', 'options')
     do i = 1, size(published)
       if (published(i)%set_by == 'user') call check(options%text(published(i)%name) /= &

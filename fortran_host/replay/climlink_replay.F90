@@ -11,7 +11,7 @@
 program climlink_replay
   use, intrinsic :: iso_fortran_env, only: output_unit, real64
   use mpi_f08, only: MPI_Wtime
-  use climlink, only: climlink_emulator, climlink_status
+  use climlink, only: climlink_emulator, climlink_options, climlink_status
   use climsim_files, only: climsim_file, open_climsim_file, read_hybrid_midpoints
   use replay_config, only: base_name, list_settings, output_path, read_settings, replay_settings
   use replay_coupling, only: run_step, step_seconds
@@ -68,16 +68,21 @@ contains
   !> The levels of the first file are the host's claim against the package.
   subroutine open_package()
     type(climsim_file) :: file
+    type(climlink_options) :: options
+    integer :: first, count
 
     call open_climsim_file(settings%files(1)%path, file, error)
     call require(error)
-    associate (chosen => settings%emulator%entries)
-      call emulator%open(trim(chosen%package), status, comm=world, n_level=file%n_level, &
-                         time_step=settings%replay%time_step_s, options=chosen%options())
-    end associate
+    options = settings%emulator%entries%options()
+    call share_of(file%n_column, first, count)
+    call options%set('column_count', count)
+    call emulator%open(trim(settings%emulator%entries%package), status, comm=world, &
+                       n_level=file%n_level, time_step=settings%replay%time_step_s, options=options)
     if (status%ok()) call emulator%require_columns(status)
     if (.not. status%ok()) error = status%message
     call require(error)
+    if (rank == 0 .and. len(emulator%engine_note()) > 0) write (output_unit, '(4a)') &
+      'climlink-replay: ', emulator%engine(), ' runs: ', emulator%engine_note()
     call close_file(file, error)
     associate (grid_file => settings%replay%grid_file)
       if (len(error) == 0 .and. len_trim(grid_file) > 0) then

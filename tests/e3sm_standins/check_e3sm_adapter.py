@@ -565,6 +565,10 @@ def check_constraints(bench: Bench) -> None:
         (["night"], "It has: warming_only, non_negative_surface"),
     ):
         require_one_message(bench.start({**emulator, "climlink_constraints_off": off}, 2), text)
+    unpinned = bench.start({**emulator, "climlink_compiled": "a.pt2"}, 2).stdout
+    assert "torchscript runs: a.pt2 does not run here: it is native code" in unpinned, unpinned
+    nothing = {**emulator, "climlink_compiled_digest": "0" * 64}
+    require_one_message(bench.start(nothing, 2), "compiled names no artefact")
     plain = {
         "climlink_package": str(bench.fixtures / "climsim_q.pt"),
         "cb_spinup_step": 0,

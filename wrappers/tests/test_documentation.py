@@ -27,6 +27,7 @@ TABLES = {
     "Entries of `constraints`": m.ConstraintEntry,
     "`architecture`": m.ArchitectureEntry,
     "Entries of `tolerances`": m.ToleranceEntry,
+    "Entries of `reduced_precision`": m.ReducedPrecisionEntry,
     "`golden`": m.GoldenEntry,
     "`provenance`": m.ProvenanceEntry,
     "`training_distribution`": m.TrainingDistribution,

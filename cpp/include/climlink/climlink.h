@@ -92,6 +92,9 @@ typedef struct climlink_host_variable {
 CLIMLINK_API const char* climlink_version(void);
 /* Name of the backend built in: "torchscript" or "stub". */
 CLIMLINK_API const char* climlink_backend(void);
+/* Model of this processor, as the tuning files of `climlink bench` name it; "unknown" where Linux
+ * does not tell. Never NULL. */
+CLIMLINK_API const char* climlink_processor_name(void);
 /* Short name of a status, such as "nonfinite"; never NULL. */
 CLIMLINK_API const char* climlink_status_name(climlink_status status);
 /* Message of this thread's last failed call; "" before any. Valid until this thread's next climlink
@@ -115,6 +118,14 @@ CLIMLINK_API climlink_status climlink_check_code(const void* bytes, int64_t size
 CLIMLINK_API climlink_status climlink_read_entry(const void* bytes, int64_t size, const char* name,
                                                  const char* suffix, void** contents,
                                                  int64_t* contents_size);
+
+/* Why the compiled artefact at a path would not run here on a device ("cpu", "cuda:N") for the
+ * package in bytes; "" if it would. Its code is not loaded. Free the text with climlink_free.
+ * Errors: FILE, PACKAGE, SCHEMA, and BACKEND for a precision that the manifest does not allow. */
+CLIMLINK_API climlink_status climlink_compiled_obstacle(const void* bytes, int64_t size,
+                                                        const char* name, const char* compiled,
+                                                        const char* device, void** text,
+                                                        int64_t* text_size);
 
 /* The options there are, index from 0: name, type ("text", "integer", "real", "logical", or
  * "names", separated by commas), default as text, who sets it ("user", or "host" for what only the
@@ -201,6 +212,20 @@ CLIMLINK_API climlink_status climlink_digest(const climlink_emulator* emulator,
                                              const char** sha256);
 CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator,
                                              const char** device);
+/* What runs the network: "torchscript", or "aotinductor" where the option compiled was followed;
+ * its precision, "float32" or "bfloat16"; and a note: which artefact runs, or the one reason why
+ * the artefact that was asked for does not, and what the tuning file lacks ("" where neither was
+ * asked for). Valid until close. */
+CLIMLINK_API climlink_status climlink_engine(const climlink_emulator* emulator,
+                                             const char** engine);
+CLIMLINK_API climlink_status climlink_precision(const climlink_emulator* emulator,
+                                                const char** precision);
+CLIMLINK_API climlink_status climlink_engine_note(const climlink_emulator* emulator,
+                                                  const char** note);
+/* Samples of a forward on the CPU: the option micro_batch, or the tuning file's, in whole granules
+ * of the package. */
+CLIMLINK_API climlink_status climlink_micro_batch(const climlink_emulator* emulator,
+                                                  int64_t* n_row);
 /* Constraints that the option constraints_off switched off, in the manifest's order, separated by
  * commas; "" for none. */
 CLIMLINK_API climlink_status climlink_constraints_off(const climlink_emulator* emulator,

@@ -6,7 +6,7 @@ module aqua_hybrid
   use aqua_constants, only: r8
   use aqua_levels, only: hybrid_levels, interface_pressure, reference_pressure
   use climlink, only: climlink_emulator, climlink_error_group, climlink_host_fields, &
-                      climlink_status
+                      climlink_options, climlink_status
   use climlink_carried_state, only: climlink_carried
   use climlink_coupling, only: climlink_blend, climlink_coupling_policy
   use climlink_host_settings, only: climlink_emulator_settings
@@ -65,6 +65,7 @@ contains
     real(r8), intent(in) :: time_step                         !! [s]
     character(len=:), allocatable, intent(out) :: error
     type(climlink_status) :: status
+    type(climlink_options) :: options
     integer, allocatable :: n_level                           !! Not allocated is not present.
 
     self%time_step = time_step
@@ -73,8 +74,10 @@ contains
     self%policy = wanted%policy()
     self%policy%reference_pressure = reference_pressure(levels)
     if (wanted%vertical_remap == 'none') n_level = inputs%n_level
+    options = wanted%options()
+    call options%set('column_count', inputs%n_column)
     call self%emulator%open(trim(wanted%package), status, comm=world, n_level=n_level, &
-                            time_step=time_step, options=wanted%options())
+                            time_step=time_step, options=options)
     if (status%ok()) then
       call self%remap%initialize_from(self%emulator, wanted%vertical_remap, status)
     end if

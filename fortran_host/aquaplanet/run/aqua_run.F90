@@ -7,6 +7,7 @@ module aqua_run
   use aqua_model, only: aquaplanet_model
   use aqua_output, only: model_output
   use aqua_settings, only: aquaplanet_settings
+  use climlink, only: climlink_emulator
   use host_lock, only: hold_folder
   use host_parallel, only: agree, exit_failed, program_name, rank, require, world
   implicit none (type, external)
@@ -60,7 +61,7 @@ contains
     call require(error)
     call model%initialize(settings, error)
     call require(error)
-    call report_constraints(model)
+    call report_emulator(model%hybrid%emulator)
     if (len_trim(settings%run%restart_from) > 0) then
       call go_on_from(trim(settings%run%restart_from), model, error)
       if (len(error) == 0 .and. settings%run%restart_perturbation_k &
@@ -97,16 +98,18 @@ contains
     flush (output_unit)
   end subroutine go_on_from
 
-  !> One line where the emulator runs without some of its constraints: it is another function then
-  !! than the one that was scored.
-  subroutine report_constraints(model)
-    type(aquaplanet_model), intent(in) :: model
+  !> A line where the emulator runs without some of its constraints, as it is another function then
+  !! than the one that was scored, and one where a compiled artefact was asked for.
+  subroutine report_emulator(emulator)
+    type(climlink_emulator), intent(in) :: emulator
 
-    if (rank > 0 .or. len(model%hybrid%emulator%constraints_off()) == 0) return
-    write (output_unit, '(3a)') program_name, ': constraints off: ', &
-      model%hybrid%emulator%constraints_off()
+    if (rank > 0) return
+    if (len(emulator%constraints_off()) > 0) write (output_unit, '(3a)') program_name, &
+      ': constraints off: ', emulator%constraints_off()
+    if (len(emulator%engine_note()) > 0) write (output_unit, '(5a)') program_name, ': ', &
+      emulator%engine(), ' runs: ', emulator%engine_note()
     flush (output_unit)
-  end subroutine report_constraints
+  end subroutine report_emulator
 
   !> One line where ranks share a network. Collective.
   subroutine report_memory(model)

@@ -14,6 +14,8 @@ import typer
 from rich.markup import escape
 
 from climlink.cli import (
+    bench,
+    compile,
     configs,
     data,
     doctor,
@@ -45,6 +47,8 @@ quickstart.register(app)
 data.register(app)
 train.register(app)
 package.register(app)
+compile.register(app)
+bench.register(app)
 hub.register(app)
 online.register(app)
 evaluate.register(app)

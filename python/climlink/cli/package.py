@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from climlink.cli.compile import (
+    Device,
+    PrecisionOption,
+    R2LossOption,
+    ShortPrecision,
+    compile_and_tell,
+    loss_told,
+)
 from climlink.cli.console import errors, output, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -64,6 +72,12 @@ def export(
         list[str] | None,
         typer.Option(metavar="NAME", help="leave a constraint out (may stand several times)"),
     ] = None,
+    compile_for: Annotated[
+        Device | None,
+        typer.Option("--compile", help="also compile it, as `climlink compile` does"),
+    ] = None,
+    precision: PrecisionOption = ShortPrecision.FP32,
+    r2_loss: R2LossOption = 1e-3,
 ) -> None:
     """Make one `wrap_model.pt` of a training run that has finished: its budget of epochs is spent,
     or it ended itself.
@@ -72,26 +86,40 @@ def export(
 
     Example: `climlink export runs/mlp -o held.pt --constraint input_clip
     --constraint 'range_relaxation={rates_per_day: {state_t: 1.0}}' --without stratospheric_water`
+
+    Example: `climlink export runs/mlp --compile cpu --precision bf16`
     """
     from climlink.data.files import require_writable
-    from climlink.packages.export import export_run
+    from climlink.packages.export import export_package, source_of_run
+    from climlink.packages.golden_sources import store_rows
 
     require_writable(out)
-    package = export_run(
+    if compile_for is None and precision is not ShortPrecision.FP32:
+        raise typer.BadParameter("--precision is of compiled code: give --compile cpu or cuda too")
+    source, store = source_of_run(
         run,
-        out,
         columns,
         unfinished=unfinished,
         unskilled_to_mean=unskilled_to_mean,
         constraints=[_constraint(text) for text in constraint or []],
         without=without or [],
     )
+    package = export_package(source, store_rows(store, source.emulator.contract.inputs), out)
     output.print(
         f"{package.path}: {package.manifest.n_input} inputs, {package.manifest.n_output} outputs, "
         f"SHA-256 {package.digest}"
     )
     for line in _fits(package.manifest):
         output.print(f"  {line}", markup=False, highlight=False)
+    if compile_for is not None:
+        compile_and_tell(
+            package,
+            compile_for,
+            precision,
+            store=store,
+            r2_loss=r2_loss,
+            emulator=source.emulator,
+        )
 
 
 def _constraint(text: str) -> ConstraintEntry:
@@ -263,6 +291,10 @@ def verify(
     files: Annotated[
         int, typer.Option(min=1, help="how many of the pairs in --data, evenly spread")
     ] = 2,
+    compiled: Annotated[
+        Path | None,
+        typer.Option(help="compiled artefact that the Runtime's routes run (`climlink compile`)"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
     trust_code: Annotated[bool, typer.Option("--trust-code", help=TRUST_CODE_HELP)] = False,
 ) -> None:
@@ -280,7 +312,11 @@ def verify(
     read = climlink.open(package, trust_code=trust_code)
     columns = None if data is None else _real_columns(read, data, files)
     with errors.status("verifying") as status:
-        result = read.verify(columns, progress=lambda route: status.update(f"verifying: {route}"))
+        result = read.verify(
+            columns,
+            progress=lambda route: status.update(f"verifying: {route}"),
+            compiled=compiled,
+        )
     if as_json:
         print_json(result.as_dict())
     else:
@@ -334,6 +370,8 @@ def _show(package: EmulatorPackage) -> None:
                 f"{t.backend}/{t.device}/{t.precision} {t.tolerance:g}" for t in m.tolerances
             ),
         ),
+        *(("precision", loss_told(entry)) for entry in m.reduced_precision),
+        ("compiled", "\n".join(_engines(package))),
         ("training data", p.data_digest or "not recorded"),
         ("seed", str(p.seed)),
         (
@@ -369,6 +407,20 @@ def _show(package: EmulatorPackage) -> None:
                 v.long_name,
             )
         output.print(table)
+
+
+def _engines(package: EmulatorPackage) -> list[str]:
+    """Return a line for every compiled artefact beside the package: what it is, and whether it
+    would run here.
+    """
+    from climlink.packages.compiled import beside
+
+    lines = []
+    for found in beside(package):
+        runs = found.obstacle or "would run here, where its SHA-256 is pinned"
+        told = found.error if found.artefact is None else f"{found.artefact}; {runs}"
+        lines.append(f"{found.path.name}: {told}")
+    return lines or ["no artefact beside it: TorchScript runs (`climlink compile` makes one)"]
 
 
 def _golden(m: Manifest) -> str:

@@ -146,6 +146,12 @@ _MEANINGS = {
     "dtheta_thred": _Meaning("Legacy mode: stability that makes a tropopause, K/km.", minimum=0),
     "climlink_package": _Meaning("Package (wrap_model.pt) to run; blank: cb_torch_model."),
     "climlink_package_digest": _Meaning("SHA-256 the package must have; blank: any."),
+    "climlink_compiled": _Meaning(
+        "Compiled artefact of the package that runs instead of its graph; blank: none."
+    ),
+    "climlink_compiled_digest": _Meaning(
+        "SHA-256 of that artefact, without which its native code does not run."
+    ),
     "climlink_device": _Meaning(
         "Where inference runs; cuda is the rank on its node modulo the number of GPUs.",
         choices=DEVICES,
@@ -153,6 +159,9 @@ _MEANINGS = {
     "climlink_threads": _Meaning("Threads of a rank in inference.", minimum=1),
     "climlink_micro_batch": _Meaning(
         "Columns per forward on a CPU; 0: the library's choice.", minimum=0
+    ),
+    "climlink_tuning": _Meaning(
+        "File of climlink bench with measured micro-batches, taken instead; blank: none."
     ),
     "climlink_group_size": _Meaning(
         "Ranks of a node that share one network; 0: as many as share a GPU, or all of a node.",
@@ -189,7 +198,10 @@ _MEANINGS = {
         "Steps between lines of counters in the log; 0: a day; negative: no such lines."
     ),
 }
-_OPTIONS = {"climlink_package_digest": "pinned_sha256"}
+_OPTIONS = {
+    "climlink_package_digest": "pinned_sha256",
+    "climlink_compiled_digest": "compiled_sha256",
+}
 """The library's name of an entry's option, where it is not the entry's without climlink_."""
 
 

@@ -171,4 +171,8 @@ class PackageOptions(StrictModel):
     def namelist_group(self, package: EmulatorPackage) -> dict[str, NamelistValue]:
         """Return the entries of &emulator."""
         of_package = {"package": str(self.package.resolve()), "package_name": package.manifest.name}
-        return {**of_package, **self.given(), "pinned_sha256": package.digest}
+        given = self.given()
+        for name in ("compiled", "tuning"):  # the program runs in the run's folder
+            if given.get(name):
+                given[name] = str(Path(given[name]).resolve())
+        return {**of_package, **given, "pinned_sha256": package.digest}

@@ -139,8 +139,29 @@ def export_run(
     constraints: Sequence[ConstraintEntry] = (),
     without: Sequence[str] = (),
 ) -> EmulatorPackage:
-    """Export the emulator of a training run (folder or checkpoint); golden columns come from
-    ``columns`` or the run's own store.
+    """Export the emulator of a training run (folder or checkpoint), see ``source_of_run``."""
+    source, store = source_of_run(
+        run,
+        columns,
+        unfinished=unfinished,
+        unskilled_to_mean=unskilled_to_mean,
+        constraints=constraints,
+        without=without,
+    )
+    return export_package(source, store_rows(store, source.emulator.contract.inputs), output)
+
+
+def source_of_run(
+    run: str | Path,
+    columns: str | Path | None = None,
+    *,
+    unfinished: bool = False,
+    unskilled_to_mean: bool = False,
+    constraints: Sequence[ConstraintEntry] = (),
+    without: Sequence[str] = (),
+) -> tuple[ExportSource, ColumnStore]:
+    """Return the emulator of a training run (folder or checkpoint), ready to export, and the store
+    that golden columns come from: ``columns`` or the run's own.
 
     ``unskilled_to_mean`` answers outputs that had no skill on the run's held-out times with their
     training mean: for offline scores. ``constraints`` are added at their place in the fixed order,
@@ -187,7 +208,7 @@ def export_run(
         seed=record.seed,
         training={**record.training, "epochs_done": trained.epochs, "finished": progress.finished},
     )
-    return export_package(source, store_rows(store, record.contract.inputs), output)
+    return source, store
 
 
 def _made_of_run(

@@ -116,19 +116,29 @@ class Package(EmulatorPackage):
         )
 
     def verify(
-        self, rows: FloatRows | None = None, progress: Callable[[str], None] | None = None
+        self,
+        rows: FloatRows | None = None,
+        progress: Callable[[str], None] | None = None,
+        compiled: str | Path | None = None,
     ) -> Verification:
         """Send the golden samples, and rows [sample, n_input] where given, down five routes and
-        compare them (docs/verify.md)."""
+        compare them (docs/verify.md); the Runtime's run the artefact ``compiled`` where given."""
+        from climlink.packages.compiled import CompiledArtefact
         from climlink.packages.verify import verify
 
-        return verify(self, rows, progress)
+        artefact = None if compiled is None else CompiledArtefact.read(compiled)
+        return verify(self, rows, progress, artefact=artefact)
 
     def inspect(self) -> dict[str, Any]:
-        """Return what `climlink inspect --json` prints: path, SHA-256 and the whole manifest."""
+        """Return what `climlink inspect --json` prints: path, SHA-256, compiled artefacts beside
+        it, each with what stands against running it here (null: nothing), and the whole manifest.
+        """
+        from climlink.packages.compiled import beside
+
         return {
             "package": str(self.path),
             "sha256": self.digest,
+            "compiled": [b.as_dict() for b in beside(self)],
             "manifest": self.manifest.model_dump(mode="json"),
         }
 

@@ -126,7 +126,7 @@ def read_archive_file(path: Path) -> bytes:
     """
     if not path.exists():
         raise PackageError(f"{path}: no such file; expected a package made by `climlink export`")
-    with _refusals():
+    with refusals():
         return _runtime.read_file(path)
 
 
@@ -136,18 +136,18 @@ def check_archive(content: bytes, path: Path) -> None:
     Raises PackageError (damaged, an entry twice, sizes far beyond the file's) or ManifestError (a
     manifest above 4 MiB).
     """
-    with _refusals():
+    with refusals():
         _runtime.check_archive(content, str(path))
 
 
 def check_code(content: bytes, path: Path) -> None:
     """Raise PackageError if TorchScript would run while it is loaded, or does more than compute."""
-    with _refusals():
+    with refusals():
         _runtime.check_code(content, str(path))
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Raise what the Runtime refuses as a PackageError, or ManifestError for status ``schema``."""
     try:
         yield
@@ -156,7 +156,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _entry(content: bytes, path: Path, name: str) -> bytes:
-    with _refusals():
+    with refusals():
         return _runtime.read_entry(content, str(path), f"/extra/{name}")
 
 

@@ -15,6 +15,7 @@ import torch
 
 from climlink.installation import NotBuiltError, executable
 from climlink.mpi import failure_text, mpi_command, run_job
+from climlink.packages.compiled import CompiledArtefact
 from climlink.packages.export import eager_emulator, obstacle_to_rebuilding
 from climlink.packages.read import EmulatorPackage, FloatRows
 from climlink.provenance import kernel_identity
@@ -125,7 +126,9 @@ def _torchscript(package: EmulatorPackage, x: FloatRows) -> FloatRows:
         return package.load()(torch.from_numpy(x)).numpy()
 
 
-def _pybind(package: EmulatorPackage, x: FloatRows) -> FloatRows:
+def _pybind(
+    package: EmulatorPackage, x: FloatRows, artefact: CompiledArtefact | None = None
+) -> FloatRows:
     from climlink.runtime import Emulator
 
     m = package.manifest
@@ -134,27 +137,36 @@ def _pybind(package: EmulatorPackage, x: FloatRows) -> FloatRows:
         level_count=m.level_count,
         time_step_s=m.time_step_s or 0.0,
         trust_code=package.trust_code,
+        compiled=None if artefact is None else str(artefact.path),
+        compiled_sha256=None if artefact is None else artefact.digest,
     )
+    if artefact is not None and emulator.engine != artefact.entry.backend:
+        raise RouteError(emulator.engine_note)
     return emulator.run_packed(x)
 
 
-def _c(package: EmulatorPackage, x: FloatRows) -> FloatRows:
+def _c(
+    package: EmulatorPackage, x: FloatRows, artefact: CompiledArtefact | None = None
+) -> FloatRows:
     return _through_files(
-        package, x, lambda command: [str(executable("climlink-c-route")), *command]
+        package, x, artefact, lambda command: [str(executable("climlink-c-route")), *command]
     )
 
 
-def _fortran_mpi(package: EmulatorPackage, x: FloatRows) -> FloatRows:
+def _fortran_mpi(
+    package: EmulatorPackage, x: FloatRows, artefact: CompiledArtefact | None = None
+) -> FloatRows:
     return _through_files(
         package,
         x,
+        artefact,
         lambda command: mpi_command(
             MPI_RANKS, [str(executable("climlink-fortran-route")), *command]
         ),
     )
 
 
-ROUTES: dict[str, Callable[[EmulatorPackage, FloatRows], FloatRows]] = {
+ROUTES: dict[str, Callable[..., FloatRows]] = {
     "python_eager": _eager,
     "torchscript": _torchscript,
     "pybind": _pybind,
@@ -162,6 +174,7 @@ ROUTES: dict[str, Callable[[EmulatorPackage, FloatRows], FloatRows]] = {
     "fortran_mpi": _fortran_mpi,
 }
 """The five routes by name; each takes host rows [column, n_input] and returns [column, n_output].
+Those of the Runtime run a compiled artefact where one is given as third argument.
 """
 
 
@@ -170,6 +183,7 @@ def verify(
     columns: FloatRows | None = None,
     progress: Callable[[str], None] | None = None,
     routes: Sequence[str] = tuple(ROUTES),
+    artefact: CompiledArtefact | None = None,
 ) -> Verification:
     """Send the golden columns, and ``columns`` [column, n_input] where given, down all routes, or
     some of them.
@@ -178,7 +192,8 @@ def verify(
     the others; TorchScript itself is held against Python eager there. On another CPU type or torch
     version than the export's, stored outputs are comparable only to the manifest's wider tolerance:
     then only the TorchScript route is held against them, and the others against TorchScript on this
-    machine. The Runtime's routes are held against each other bit for bit.
+    machine. The Runtime's routes are held against each other bit for bit; where they run a compiled
+    ``artefact``, its tolerance is the manifest's for its device and precision.
     """
     x = (
         package.golden_inputs
@@ -191,15 +206,18 @@ def verify(
     for name in routes:
         if progress is not None:
             progress(name)
+        compiled = [artefact] if artefact is not None and name in RUNTIME_ROUTES else []
         try:
             outputs[name] = _checked(
-                ROUTES[name](package, x), (len(x), package.manifest.n_output), name
+                ROUTES[name](package, x, *compiled), (len(x), package.manifest.n_output), name
             )
         except NotBuiltError as error:
             failed[name] = RouteResult(name, {}, usual, missing=str(error))
         except (ClimlinkError, RuntimeError, OSError) as error:
             failed[name] = RouteResult(name, {}, usual, error=str(error))
-    results = [failed[n] if n in failed else _compared(package, outputs, n) for n in routes]
+    results = [
+        failed[n] if n in failed else _compared(package, outputs, n, artefact) for n in routes
+    ]
     obstacle = obstacle_to_rebuilding(package)
     if obstacle is not None:
         note = f"the unoptimized graph, for {obstacle}"
@@ -207,7 +225,12 @@ def verify(
     return Verification(str(package.path), tuple(results), _unequal_values(outputs))
 
 
-def _compared(package: EmulatorPackage, outputs: dict[str, FloatRows], name: str) -> RouteResult:
+def _compared(
+    package: EmulatorPackage,
+    outputs: dict[str, FloatRows],
+    name: str,
+    artefact: CompiledArtefact | None,
+) -> RouteResult:
     """Return the route against its reference (see verify)."""
     manifest = package.manifest
     golden_count = manifest.golden.sample_count
@@ -221,6 +244,9 @@ def _compared(package: EmulatorPackage, outputs: dict[str, FloatRows], name: str
     wide = against_stored and not same_kernels
     usual = manifest.same_kernels_tolerance
     tolerance = manifest.tolerance("torchscript", "cpu", "float32") if wide else usual
+    if artefact is not None and name in RUNTIME_ROUTES:
+        e = artefact.entry
+        tolerance = manifest.tolerance(e.backend, e.device, e.precision)
     return RouteResult(name, differences, tolerance)
 
 
@@ -268,14 +294,19 @@ def _checked(rows: FloatRows, shape: tuple[int, int], route: str) -> FloatRows:
 
 
 def _through_files(
-    package: EmulatorPackage, x: FloatRows, command: Callable[[list[str]], list[str]]
+    package: EmulatorPackage,
+    x: FloatRows,
+    artefact: CompiledArtefact | None,
+    command: Callable[[list[str]], list[str]],
 ) -> FloatRows:
     """Run a program that reads raw float32 rows and writes raw float32 rows."""
     with tempfile.TemporaryDirectory(prefix="climlink-verify-") as folder:
         source, target = Path(folder, "inputs.f32"), Path(folder, "outputs.f32")
         np.ascontiguousarray(x, dtype="<f4").tofile(source)
-        trust = ["--trust-code"] if package.trust_code else []
-        line = command([*trust, str(package.path), str(source), str(x.shape[0]), str(target)])
+        switches = ["--trust-code"] if package.trust_code else []
+        if artefact is not None:
+            switches += ["--compiled", str(artefact.path), artefact.digest]
+        line = command([*switches, str(package.path), str(source), str(x.shape[0]), str(target)])
         said: list[str] = []
         code = run_job(line, RUNTIME_THREADS, said.append)
         if code != 0:
