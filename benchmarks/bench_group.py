@@ -29,7 +29,10 @@ def main(package: Path, columns: int) -> None:
     for ranks in (1, 2):
         arguments = [str(PROGRAM), str(package), str(columns), str(ROUNDS), "5"]
         done = subprocess.run(
-            mpi_command(ranks, arguments), capture_output=True, text=True, check=False
+            mpi_command(ranks, arguments),
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
         if done.returncode != 0:
             raise SystemExit(done.stderr)

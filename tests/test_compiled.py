@@ -284,12 +284,14 @@ def test_an_artefact_of_an_earlier_package_is_told(
 
 
 def test_without_a_compiler_it_says_what_is_needed(
-    linear_package: EmulatorPackage, monkeypatch: pytest.MonkeyPatch
+    linear_package: EmulatorPackage,
 ) -> None:
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", (None, "no-such-compiler"))
-    with pytest.raises(CompileError, match=r"needs a C\+\+ compiler.*no-such-compiler"):
+    with (
+        config.patch({"cpp.cxx": (None, "no-such-compiler")}),
+        pytest.raises(CompileError, match=r"needs a C\+\+ compiler.*no-such-compiler"),
+    ):
         compile_package(linear_package, Target())
 
 

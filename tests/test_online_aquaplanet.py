@@ -58,7 +58,8 @@ def test_python_writes_every_entry_that_the_program_declares(
         for group, entries in known.items()
     }
     lists = {"variables": ["ptend_t"], "constraints_off": ["positivity"]}
-    of_package = {"package": linear_package.path, "pinned_sha256": linear_package.digest}
+    digests = dict.fromkeys(("pinned_sha256", "compiled_sha256"), linear_package.digest)
+    of_package = {"package": linear_package.path, **digests}
     history = {n.removeprefix("history_"): True for n in known["output"] if n.startswith("history")}
     case = _case(
         tmp_path,

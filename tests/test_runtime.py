@@ -82,6 +82,9 @@ def test_defaults_have_the_type_that_the_table_says() -> None:
         "threads": 1,
         "micro_batch": 64,
         "pinned_sha256": "",
+        "tuning": "",
+        "compiled": "",
+        "compiled_sha256": "",
         "constraints_off": [],
         "trust_code": False,
         "group_size": 1,
@@ -90,6 +93,7 @@ def test_defaults_have_the_type_that_the_table_says() -> None:
     assert {o["name"] for o in table if o["set_by"] == "host"} == {
         "level_count",
         "time_step_s",
+        "column_count",
         "local_rank",
         "language",
     }

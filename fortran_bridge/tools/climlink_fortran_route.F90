@@ -3,7 +3,8 @@
 !! field.
 !!
 !!     mpirun -np 2 climlink-fortran-route [--trust-code] [--group-size N] &
-!!       [--compiled ARTEFACT SHA256] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]
+!!       [--compiled ARTEFACT SHA256] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 &
+!!       [PCOLS [CONSTRAINTS_OFF]]
 !!
 !! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and
 !! [N_COLUMN, n_output]. Each rank takes a contiguous block of rows (possibly none) and cuts it into

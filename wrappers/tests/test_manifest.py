@@ -60,6 +60,7 @@ def raw(make) -> dict:
             "trainable_parameters": 12,
         },
         "allowed_precisions": ["float32"],
+        "reduced_precision": [],
         "difference_scale": one(c.outputs),
         "tolerances": [
             {"backend": "torchscript", "device": "cpu", "precision": "float32", "tolerance": 2e-5}
