@@ -25,6 +25,8 @@ from typer.testing import CliRunner
 import climlink.packages.compile as compile_module
 from climlink.cli.main import app
 from climlink.data.store import ColumnStore
+from climlink.installation import executable
+from climlink.mpi import mpi_command
 from climlink.packages.compile import CompileError, Target, compile_package, with_entry
 from climlink.packages.compiled import METADATA_ENTRY, CompiledArtefact, artefact_path, beside
 from climlink.packages.cpu_flags import flags_of_macros
@@ -108,6 +110,21 @@ def test_the_five_routes_with_the_artefact(
     assert set(result.unequal_values) == set(RUNTIME_ROUTES)
     # The Runtime's routes ran the compiled code: TorchScript's own bits would be the reference's.
     assert all(r.max_difference > 0 for r in result.routes if r.route in RUNTIME_ROUTES)
+
+
+def test_ranks_that_share_a_network_share_its_engine(
+    compiled: tuple[EmulatorPackage, CompiledArtefact], tmp_path: Path
+) -> None:
+    package, artefact = compiled
+    rows = rows_of(package, 40)
+    rows.tofile(tmp_path / "rows.f32")
+    pinned = ["--compiled", str(artefact.path), artefact.digest]
+    files = [str(package.path), str(tmp_path / "rows.f32"), "40", str(tmp_path / "answer.f32")]
+    route = [str(executable("climlink-fortran-route")), "--group-size", "2", *pinned, *files]
+    # it ends with an error where a rank says that another engine runs
+    subprocess.run(mpi_command(2, route), check=True, capture_output=True, timeout=120)
+    got = np.fromfile(tmp_path / "answer.f32", np.float32).reshape(40, -1)
+    assert np.array_equal(got, opened(package, artefact).run_packed(rows))
 
 
 def test_only_the_pinned_bytes_run(
