@@ -66,7 +66,7 @@ def main() -> None:
     """Make what is missing, stage by stage."""
     given = arguments()
     driver = Driver(given)
-    for stage in STAGES:
+    for stage in STAGES[STAGES.index(given.first) :]:
         print(f"== {stage}", flush=True)
         getattr(driver, stage)()
         if stage == given.until:
@@ -79,6 +79,9 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, default=Path("runs/hybrid_study"))
+    parser.add_argument(
+        "--from", choices=STAGES, default=STAGES[0], dest="first", help="first stage"
+    )
     parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="last stage")
     parser.add_argument(
         "--only",
