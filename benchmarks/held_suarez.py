@@ -29,7 +29,9 @@ TT, UU, VT = (
 )  # eddy variances of temperature and zonal wind, poleward eddy heat flux
 
 
-def read_grid_fields(run: Path, from_day: float) -> tuple[dict[str, Field], Field, Field]:
+def read_grid_fields(
+    run: Path, from_day: float, to_day: float
+) -> tuple[dict[str, Field], Field, Field]:
     """Return T, U, V [time, level, latitude, longitude], latitudes in degrees and mean midpoint
     pressures in hPa.
     """
@@ -44,7 +46,8 @@ def read_grid_fields(run: Path, from_day: float) -> tuple[dict[str, Field], Fiel
         coords="minimal",
         compat="override",
     )
-    data = data.isel(time=data["time"].values - data["time"].values[0] >= from_day - 1)
+    day = data["time"].values - data["time"].values[0] + 1
+    data = data.isel(time=(day >= from_day) & (day <= to_day))
     latitude = np.unique(np.round(data["lat"].values, 9))
     shape = (data.sizes["time"], data.sizes["lev"], len(latitude), -1)
     fields = {name: data[name].values.astype(np.float64).reshape(shape) for name in ("T", "U", "V")}
@@ -142,9 +145,10 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, help="run folder with daily history")
     parser.add_argument("--from-day", type=float, default=80.0, help="first day of the statistics")
+    parser.add_argument("--to-day", type=float, default=np.inf, help="last day of the statistics")
     parser.add_argument("--figure", type=Path, default=Path("held_suarez.png"))
     given = parser.parse_args()
-    fields, latitude, pressure = read_grid_fields(given.run, given.from_day)
+    fields, latitude, pressure = read_grid_fields(given.run, given.from_day, given.to_day)
     stats = zonal_statistics(fields)
     days = len(fields["T"])
     print(f"{given.run}: {days} days from day {given.from_day:g}")

@@ -215,7 +215,8 @@ def _made_of_run(
     trained: TrainedEmulator, constraints: Sequence[ConstraintEntry], *, unskilled_to_mean: bool
 ) -> list[ConstraintEntry]:
     """Return constraints to add, with what is fitted to the run's own store: the coefficients of
-    ``stable_top``, and the levels and means of ``unskilled_to_mean`` where it is asked for.
+    ``stable_top``, the humidity of ``cloud_evaporation``, and the levels and means of
+    ``unskilled_to_mean`` where it is asked for.
     """
     training = trained.record.training
     validation = ValidationConfig.model_validate(training["validation"])
