@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from climlink.data.stamp import SECONDS_PER_DAY
+from climlink.e3sm.checks_of_engine import check_engine
 from climlink.e3sm.checks_of_history import check_tapes
 from climlink.e3sm.checks_of_host import check_build, check_libraries, check_nodes
 from climlink.e3sm.checks_of_restart import check_emulator_restart, check_restart
@@ -84,7 +85,7 @@ def check_case(folder: Path) -> CheckReport:
     findings += check_libraries(settings, package)
     findings += check_build(settings)
     if package is not None:
-        findings += check_overrides(settings, package)
+        findings += check_overrides(settings, package) + check_engine(settings, package)
     return CheckReport(folder, tuple(findings))
 
 
@@ -299,7 +300,7 @@ def _package(settings: CaseSettings) -> tuple[EmulatorPackage | None, list[Findi
         return _imported_package(
             str(settings.emulator.get("cb_torch_model", "")).strip(), digest or None
         )
-    path = _in_case(settings, text)
+    path = settings.in_run_folder(text)
     try:
         package = EmulatorPackage.read(path, digest or None)
         variable_combination(package.manifest)
@@ -334,13 +335,6 @@ def _imported_package(
         )
         return None, [Finding("package", f"cb_torch_model: {error}", remedy)]
     return package, []
-
-
-def _in_case(settings: CaseSettings, text: str) -> Path:
-    """Return a path of the namelist; one that is relative is relative to the run folder, where the
-    model starts.
-    """
-    return Path(settings.xml.get("RUNDIR", settings.folder)) / text
 
 
 def _shown(value: Any) -> str:

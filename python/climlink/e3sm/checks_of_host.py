@@ -101,7 +101,7 @@ def check_libraries(settings: CaseSettings, package: EmulatorPackage | None) -> 
             )
     if package is not None:
         findings += _check_torch(package)
-    host, where = _host_torch()
+    host, where = host_torch()
     if settings.device == "cuda" and host.endswith("+cpu"):
         problem = f"{settings.device_text}, but {where} is {host}, which has no CUDA"
         findings.append(
@@ -115,7 +115,7 @@ def check_libraries(settings: CaseSettings, package: EmulatorPackage | None) -> 
 
 
 def _check_torch(package: EmulatorPackage) -> list[Finding]:
-    host, where = _host_torch()
+    host, where = host_torch()
     made_with = package.manifest.provenance.torch_version
     if _version(made_with) > _version(host):
         problem = (
@@ -133,7 +133,7 @@ def _check_torch(package: EmulatorPackage) -> list[Finding]:
     return []
 
 
-def _host_torch() -> tuple[str, str]:
+def host_torch() -> tuple[str, str]:
     """Return the version of the libtorch that the model will load, and its name in a message."""
     named = os.environ.get(TORCH_ROOT)
     file = Path(named) / "build-version" if named else None

@@ -76,6 +76,12 @@ class CaseSettings:
         """
         return self.emulator.get("climlink_legacy", was_for_old_host(manifest)) is True
 
+    def in_run_folder(self, text: str) -> Path:
+        """Return a path of the namelist; one that is relative is relative to the run folder, where
+        the model starts.
+        """
+        return Path(self.xml.get("RUNDIR", self.folder)) / text
+
     @property
     def run_type(self) -> str:
         """How the run starts: startup, branch or hybrid."""
