@@ -109,9 +109,22 @@ def _norm(channels: int, groups: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps=_EPSILON)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, scale: float = 1.0) -> nn.Conv1d:
+class _Convolution(nn.Conv1d):
+    """A convolution over the levels of [batch, channel, 1, level], with a Conv1d's parameters.
+
+    As planes of one row a CPU's kernels take whole channels side by side, and a compiler keeps them
+    so between layers.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [batch, output channel, 1, level]."""
+        weight = self.weight.unsqueeze(2)
+        return functional.conv2d(x, weight, self.bias, padding=[0, self.kernel_size[0] // 2])
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, scale: float = 1.0) -> _Convolution:
     """Return a 'same' convolution with Xavier-uniform weights times ``scale`` and zero bias."""
-    layer = nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2)
+    layer = _Convolution(inputs, outputs, kernel)
     nn.init.xavier_uniform_(layer.weight)
     with torch.no_grad():
         layer.weight.mul_(scale)
@@ -123,15 +136,15 @@ class Halve(nn.Module):
     """Half the levels, by averages of two."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [batch, channel, level / 2]."""
-        return functional.avg_pool1d(x, 2)
+        """Return [batch, channel, 1, level / 2]."""
+        return functional.avg_pool2d(x, [1, 2])
 
 
 class Double(nn.Module):
     """Twice the levels, each value repeated."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [batch, channel, 2 level]."""
+        """Return [batch, channel, 1, 2 level]."""
         return x.repeat_interleave(2, -1)
 
 
@@ -148,12 +161,12 @@ class Attention(nn.Module):
         self.temperature: float = 1.0 / math.sqrt(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what attention adds to x [batch, channel, level]."""
-        qkv = self.qkv(self.norm(x)).reshape(x.shape[0], x.shape[1], 3, x.shape[2])
+        """Return what attention adds to x [batch, channel, 1, level]."""
+        qkv = self.qkv(self.norm(x)).reshape(x.shape[0], x.shape[1], 3, x.shape[3])
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         scores = torch.matmul(query.transpose(1, 2), key) * self.temperature
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype)
-        return self.projection(torch.matmul(value, weights.transpose(1, 2)))
+        return self.projection(torch.matmul(value, weights.transpose(1, 2)).unsqueeze(2))
 
 
 class Block(nn.Module):
@@ -189,7 +202,7 @@ class Block(nn.Module):
         self.weight: float = _HALF_POWER
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [batch, outputs, level], levels halved or doubled by the resampling."""
+        """Return [batch, outputs, 1, level], levels halved or doubled by the resampling."""
         change = self.first(self.resample(functional.silu(self.first_norm(x))))
         change = self.second(self.second_norm(change))
         x = (self.skip(self.resample(x)) + change) * self.weight
@@ -253,7 +266,7 @@ class UNet(ColumnEmulator):
         0 or packed output].
         """
         position = self.position.to(profiles.dtype).expand(profiles.shape[0], -1, -1)
-        x = torch.cat([joined(profiles, scalars), position], dim=1)
+        x = torch.cat([joined(profiles, scalars), position], dim=1).unsqueeze(2)
         x = self.stem(functional.pad(x, [self.padding, 0]))
         skips = [x]
         for block in self.down:
@@ -264,14 +277,14 @@ class UNet(ColumnEmulator):
             if self.takes_skip[i]:
                 x = torch.cat([x, skips.pop()], dim=1)
             x = block(x)
-        y = self.head(functional.silu(self.head_norm(x)))[:, :, self.padding :]
+        y = self.head(functional.silu(self.head_norm(x))).squeeze(2)[:, :, self.padding :]
         profiles_out, scalars_out = by_level(y, self.profile_outputs)
         if self.rectified_scalars:
             scalars_out = functional.relu(y[:, self.profile_outputs :]).mean(dim=2)
         confidence = no_confidence(profiles)
         if self.confidence_head is not None:
             of_profiles, of_scalars = by_level(
-                self.confidence_head(x)[:, :, self.padding :], self.profile_outputs
+                self.confidence_head(x).squeeze(2)[:, :, self.padding :], self.profile_outputs
             )
             confidence = packed(of_profiles, of_scalars)
         return profiles_out, scalars_out, confidence
