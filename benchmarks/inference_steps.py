@@ -23,16 +23,17 @@ from climlink.mpi import mpi_command, mpi_environment
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "build/python/fortran_bridge/tests"
 CHUNK = 16
-FIRST_STEPS = 40
-SHARE_STEPS = 400
+FIRST_STEPS = 20
+"""Steps that show the first one and the steady ones behind it."""
+SHARE_STEPS = 120
 LONGEST_S = 3600
 MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
 class HostRun:
-    """What step_bench wrote: seconds of opening and of the parts of each step [step, part], and
-    resident bytes before and after opening and by step.
+    """What step_bench wrote: seconds of opening, the processor's seconds of the parts of each step
+    [step, part], and resident bytes before and after opening and by step.
     """
 
     engine: str

@@ -1,5 +1,5 @@
-!> What a host of the benchmarks keeps: its variables in real64 arrays of their own, chunk by chunk as
-!! climate models have them, filled from a file of packed float32 rows.
+!> What a host of the benchmarks keeps: its variables in real64 arrays of their own, chunk by chunk
+!! as climate models have them, filled from a file of packed float32 rows.
 module bench_host
   use, intrinsic :: iso_fortran_env, only: error_unit, real32, real64
   use climlink, only: climlink_emulator, climlink_options, climlink_variable

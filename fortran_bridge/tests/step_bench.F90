@@ -3,7 +3,8 @@
 !!     step_bench PACKAGE ROWS COLUMNS CHUNK STEPS [ARTEFACT SHA256]
 !!
 !! Writes `engine NAME`; `opened SECONDS BEFORE AFTER`, resident bytes; `step SEND RUN RECEIVE`,
-!! seconds of each of the first steps; `resident STEP BYTES`, from the hundredth step on.
+!! the processor's seconds of each of the first steps, in which what else the machine does is not;
+!! `resident STEP BYTES`, from the hundredth step on.
 program step_bench
   use, intrinsic :: iso_c_binding, only: c_int, c_int64_t
   use, intrinsic :: iso_fortran_env, only: int64, output_unit, real64
@@ -39,16 +40,17 @@ program step_bench
   write (output_unit, '(a, es16.8, 2(1x, i0))') 'opened', at(2) - at(1), before, resident()
   call columns%read_rows(emulator, trim(rows), whole_argument(3), whole_argument(4))
   do step = 1, n_step
-    at(1) = now()
+    call cpu_time(at(1))
     call columns%send(emulator)
-    at(2) = now()
+    call cpu_time(at(2))
     call emulator%run()
-    at(3) = now()
+    call cpu_time(at(3))
     call columns%receive(emulator)
-    at(4) = now()
+    call cpu_time(at(4))
     if (step <= told) write (output_unit, '(a, 3es16.8)') 'step', at(2:4) - at(1:3)
-    if (step == settled .or. mod(step, max(1, n_step / watched)) == 0) &
+    if (step == settled .or. mod(step, max(1, n_step / watched)) == 0) then
       write (output_unit, '(a, 2(1x, i0))') 'resident', step, resident()
+    end if
   end do
 
 contains
