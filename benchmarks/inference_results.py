@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from inference_packages import InferenceBenchError
+from inference_packages import NETWORKS, InferenceBenchError
 
 from climlink import _runtime
 from climlink.data.files import read_json, replacing
@@ -96,10 +96,11 @@ class Results:
             beside.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
 
     def of_part(self, part: str) -> Iterator[tuple[str, Row]]:
-        """Yield the cases of a part and what is known of each."""
-        for key, case in self.cases.items():
-            if key.startswith(f"{part}/"):
-                yield key.partition("/")[2], case
+        """Yield the cases of a part, in the order of networks, and what is known of each."""
+        for name in NETWORKS:
+            case = self.cases.get(f"{part}/{name}")
+            if case is not None:
+                yield name, case
 
     def rows(self, part: str) -> list[Row]:
         """Return all rows of a part, each with its case."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ engine's outputs are held against the baseline's to the manifest's tolerance bef
 NOT_MEASURED = """\
 ## What is not measured
 * **GPU**: not measured on a machine with a GPU yet.
+* **FTorch itself**: it is measured where `FTorch_DIR` names it, and told in a table of its own; on
+  climlink's drop-in the same host runs, under that name.
 * **Other processors**: this is one machine. MKL, which runs TorchScript's matrix products, is
   slower on AMD than on Intel, so gains on Intel are smaller where they come from there.
 * **Nodes**: the model of scaling rests on two cores of this machine; nothing ran on more nodes.
@@ -60,19 +63,24 @@ def page(results: Results) -> str:
         parts += ["", f"## {title}", f"`python benchmarks/bench_inference.py {part}`", ""]
         rows = results.rows(part)
         if rows:
-            parts += [told, "", *table(rows), "", _when(case for _, case in results.of_part(part))]
+            parts += [*_wrapped(told), "", *table(rows), ""]
+            parts += _wrapped(_when(case for _, case in results.of_part(part)))
         else:
             parts.append("Not measured yet.")
     parts += ["", *_scaling(results), "", NOT_MEASURED.rstrip("\n")]
     return "\n".join(parts) + "\n"
 
 
+def _wrapped(text: str) -> Lines:
+    return textwrap.wrap(text, 100, break_on_hyphens=False)
+
+
 def _machine(results: Results) -> Lines:
     m = results.machine
-    return [
+    return _wrapped(
         f"Measured on {m['processor']}, {m['cores']} cores ({m['instructions']}), "
         f"{m['system']}, torch {m['torch']}."
-    ]
+    )
 
 
 def _when(cases: Iterable[Row]) -> str:
@@ -112,7 +120,7 @@ def _percent(share: float) -> str:
 
 def _engines(rows: list[Row]) -> Lines:
     timed = [r for r in rows if "refused" not in r]
-    heads = ("network", "engine", "ms", "floor, ms", "% of peak", "% of memory", "rounds")
+    heads = ("network", "engine", "micro-batch", "ms", "floor, ms", "% of peak", "% of memory")
     against = (ALL, chunked(16), chunked(96))
     lines = _markdown(
         (*heads, *(f"times {b}" for b in against)),
@@ -120,21 +128,23 @@ def _engines(rows: list[Row]) -> Lines:
             (
                 r["case"],
                 r["subject"],
+                r["micro_batch"],
                 _ms(r["seconds"]),
                 _ms(r["floor_seconds"]),
                 _percent(r["fraction_of_peak"]),
                 _percent(r["fraction_of_bandwidth"]),
-                r["against"][ALL]["rounds"],
                 *(_times(r, b) for b in against),
             )
             for r in timed
         ),
     )
+    fewest = min(r["against"][ALL]["rounds"] for r in timed)
     peaks: dict[str, list[float]] = {}
     for r in timed:
         precision = "bfloat16" if r["subject"].endswith("bfloat16") else "float32"
         peaks.setdefault(precision, []).append(r["peak_gflops"])
-    lines += ["", f"Peaks of one core: {'; '.join(_range(n, v) for n, v in peaks.items())}."]
+    told = "; ".join(_range(n, v) for n, v in peaks.items())
+    lines += ["", f"At least {fewest} rounds. Peaks of one core: {told}."]
     refused = [r for r in rows if "refused" in r]
     if refused:
         lines += ["", "bfloat16 was not timed where its gate or the processor refuses it:", ""]
@@ -337,11 +347,13 @@ def _scaling(results: Results) -> Lines:
         "## Model of scaling",
         "`python benchmarks/scaling_model.py docs/performance.json`",
         "",
-        f"Not a measurement: {MLP.name}, {scaling_model.ENGINE}, "
-        f"{scaling_model.RANKS_PER_NODE} ranks on a node, from the parts above. *Times "
-        "FTorch-style* is against its forward alone.",
+        *_wrapped(
+            f"Not a measurement: {MLP.name}, {scaling_model.ENGINE}, "
+            f"{scaling_model.RANKS_PER_NODE} ranks on a node, from the parts above. *Times "
+            "FTorch-style* is against its forward alone."
+        ),
         "",
-        *assumptions.splitlines(),
+        *assumptions.replace("``", "`").splitlines(),
         "",
     ]
     measured = all(results.rows(part) for part in ("batches", "shares", "ranks"))
