@@ -16,6 +16,7 @@ import scaling_model
 from inference_engines import ALL, chunked
 from inference_packages import MLP
 from inference_results import Results, Row
+from inference_timing import significant
 
 from climlink.data.files import replacing
 
@@ -110,12 +111,16 @@ def _times(row: Row, baseline: str, key: str = "against") -> str:
     return f"{found['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
+def _short(value: float) -> str:
+    return f"{significant(value, 3):g}"
+
+
 def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g}"
+    return _short(1e3 * seconds)
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g}"
+    return _short(100 * share)
 
 
 def _engines(rows: list[Row]) -> Lines:
@@ -166,7 +171,7 @@ def _batches(rows: list[Row]) -> Lines:
                 f"{r['columns']:,}",
                 r["subject"],
                 _ms(r["seconds"]),
-                f"{1e6 * r['seconds'] / r['columns']:.3g}",
+                _short(1e6 * r["seconds"] / r["columns"]),
                 _times(r, ALL),
             )
             for r in rows
