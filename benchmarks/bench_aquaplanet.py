@@ -13,6 +13,7 @@ import argparse
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from climlink.online.aquaplanet import AquaplanetConfig, run_aquaplanet
 
@@ -20,15 +21,22 @@ DAYS = {10: 10.0, 21: 2.0}
 COLUMNS = {10: 512, 21: 2048}
 
 
-def seconds_per_step(truncation: int, ranks: int, folder: Path) -> float:
+def seconds_per_step(
+    truncation: int,
+    ranks: int,
+    folder: Path,
+    days: float | None = None,
+    emulator: dict[str, Any] | None = None,
+) -> float:
     """Run a few days without output but the daily history and return the cost of a step, start-up
-    apart.
+    apart; with an emulator in place of the physics where one is given.
     """
     case = AquaplanetConfig.model_validate(
         {
             "host": "aquaplanet",
             "truncation": truncation,
-            "days": DAYS[truncation],
+            "days": days or DAYS[truncation],
+            "emulator": emulator,
             "ranks": ranks,
             "history": {"monthly": False},
             "output": folder,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from climlink import _runtime
@@ -183,8 +184,6 @@ def _seconds(emulator: Emulator, rows: FloatRows, repeats: int) -> float:
 
 def _timing(emulator: Emulator, first: float, own: np.ndarray, baseline: np.ndarray) -> Timing:
     ratios = baseline / own
-    drawn = np.random.default_rng(0).choice(ratios, (_BOOTSTRAPS, len(ratios)))
-    low, high = np.percentile(np.median(drawn, axis=1), (2.5, 97.5))
     steady = statistics.median(own)
     return Timing(
         engine=emulator.engine,
@@ -192,9 +191,16 @@ def _timing(emulator: Emulator, first: float, own: np.ndarray, baseline: np.ndar
         micro_batch=emulator.micro_batch,
         seconds=steady,
         speed_up=float(np.median(ratios)),
-        interval=(float(low), float(high)),
+        interval=interval_of_median(ratios),
         first_call=first / steady,
     )
+
+
+def interval_of_median(samples: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the 95 % interval of the median of samples, by bootstrap with a fixed seed."""
+    drawn = np.random.default_rng(0).choice(samples, (_BOOTSTRAPS, len(samples)))
+    low, high = np.percentile(np.median(drawn, axis=1), (2.5, 97.5))
+    return float(low), float(high)
 
 
 def fastest(timings: Sequence[Timing]) -> list[Timing]:
