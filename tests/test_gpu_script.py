@@ -47,7 +47,7 @@ def test_the_gpu_script_runs_dry_on_a_cpu(linear_package: EmulatorPackage, tmp_p
 
 
 @pytest.mark.long
-def test_a_step_that_hangs_is_ended_and_told(linear_package: EmulatorPackage, tmp_path: Path) -> None:
+def test_a_step_that_hangs_is_ended_and_told(tmp_path: Path) -> None:
     folder, out = tmp_path / "pack", tmp_path / "out"
     folder.mkdir()
     (folder / "run.sh").write_text((SCRIPTS / "run.sh").read_text())

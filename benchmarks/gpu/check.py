@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,8 @@ def first() -> None:
     x, found = rows_of(LARGEST, COLUMNS), {}
     for label, options in (("told", {"column_count": COLUMNS}), ("not told", {})):
         opened = emulator(LARGEST, **options)
-        found[label] = [1e3 * seconds(lambda: opened.run_packed(x)) for _ in range(4)]
+        step = partial(opened.run_packed, x)
+        found[label] = [1e3 * seconds(step) for _ in range(4)]
     save("first", found)
     print(found)
 

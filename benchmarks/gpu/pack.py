@@ -1,10 +1,10 @@
 """Puts into one folder what a bare GPU machine lacks to check and time climlink: pack.py FOLDER
 PACKAGE [PACKAGE ...] [--python 3.12].
 
-The machine needs torch with numpy, a C++ compiler, CMake and ninja, and no internet. The folder gets
-the C++ source, headers and libraries of libzip, OpenSSL and nlohmann-json, wheels for that Python,
-Fortran programs with libgfortran beside them, the packages, and 384 rows for each: mixtures of its
-golden columns.
+The machine needs torch with numpy, a C++ compiler, CMake and ninja, and no internet. The folder
+gets the C++ source, headers and libraries of libzip, OpenSSL and nlohmann-json, wheels for that
+Python, a Fortran program with libgfortran beside it, the packages, and 384 rows for each: mixtures
+of its golden columns.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def header(name: str) -> Path:
 
 
 def build_fortran(work: Path, target: Path) -> None:
-    """Build the Fortran program against the stub: on the machine it meets the library built there."""
+    """Build the Fortran program against the stub; on the machine it meets the library itself."""
     run("cmake", "-S", ROOT, "-B", work, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
         "-DCLIMLINK_TORCH=OFF", "-DCLIMLINK_MPI=OFF", "-DCLIMLINK_HOST=OFF",
         f"-DPython_EXECUTABLE={sys.executable}")  # fmt: skip

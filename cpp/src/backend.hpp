@@ -12,8 +12,8 @@
 
 namespace climlink {
 
-// The columns of one call: x [n_column, n_input], float32 rows in C order in host memory. The network
-// runs on n_row of them, n_column or more; those beyond repeat the last column.
+// The columns of one call: x [n_column, n_input], float32 rows in C order in host memory. The
+// network runs on n_row of them, n_column or more; those beyond repeat the last column.
 struct Rows {
   const float* x = nullptr;
   std::int64_t n_column = 0;
@@ -33,8 +33,8 @@ class Backend {
   // if the result is not one float32 tensor [n_row, n_output], BACKEND if the library fails.
   virtual void forward(const Rows& rows, float* y, std::int64_t n_output) = 0;
 
-  // use [n_column, range_use_width] = the graph's method range_use of the rows, without the network.
-  // Loaded with range_policy only. Throws as forward does.
+  // use [n_column, range_use_width] = the graph's method range_use of the rows, without the
+  // network. Loaded with range_policy only. Throws as forward does.
   virtual void range_use(const Rows& rows, double* use) = 0;
 
   // Records the forward of so many rows, which has run before, so that later ones are replayed from

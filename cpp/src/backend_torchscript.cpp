@@ -69,8 +69,7 @@ class LibtorchBackend final : public Backend {
     try {
       const c10::OptionalStreamGuard stream(staging_.stream());
       std::string obstacle = recording_obstacle(torch_device(device_));
-      if (obstacle.empty())
-        recorded_.try_emplace(rows.n_row, forward_, staging_.bring(rows));
+      if (obstacle.empty()) recorded_.try_emplace(rows.n_row, forward_, staging_.bring(rows));
       return obstacle;
     } catch (const std::exception& error) {
       return reason(error);

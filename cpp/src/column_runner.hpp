@@ -42,8 +42,8 @@ class ColumnRunner {
                const Batching& batching)
       : backend_(backend), n_input_(n_input), n_output_(n_output), batching_(batching) {}
 
-  // y [n_column, n_output] = network(x [n_column, n_input]). A forward of fewer columns than rows is
-  // filled up by repeating its last column; what the repetitions give is discarded.
+  // y [n_column, n_output] = network(x [n_column, n_input]). A forward of fewer columns than rows
+  // is filled up by repeating its last column; what the repetitions give is discarded.
   void run(const float* x, std::int64_t n_column, float* y);
   // use [n_column, range_use_width] of the same rows, in the same batches.
   void range_use(const float* x, std::int64_t n_column, double* use);

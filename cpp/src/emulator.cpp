@@ -100,9 +100,9 @@ void Emulator::load(std::string_view bytes, const Options& options) {
   engine_ = choose_engine(options, package_, device);
   load_on(device, bytes, options, {});
   progress(package_.name, ": the golden columns are replayed");
-  golden_difference_ = replay_golden(
-      package_, *runner_,
-      manifest().tolerance(engine_.name, device.tolerance_type(), engine_.precision));
+  golden_difference_ =
+      replay_golden(package_, *runner_,
+                    manifest().tolerance(engine_.name, device.tolerance_type(), engine_.precision));
   replay_chained(package_, *runner_);
   // The golden columns were recorded with every constraint on, so the graph proves itself unchanged
   // before a constraint is left out.
@@ -153,7 +153,8 @@ void Emulator::record(const std::vector<std::int64_t>& sizes) {
   for (const std::int64_t n_row : sizes) {
     progress(package_.name, ": the forward of ", n_row, " rows is recorded");
     const auto x = golden_rows(package_, n_row);
-    const std::string obstacle = backend_->record({x.data(), n_row, n_row, manifest().inputs.width});
+    const std::string obstacle =
+        backend_->record({x.data(), n_row, n_row, manifest().inputs.width});
     add_note(obstacle.empty()
                  ? text("forwards of ", n_row, " rows are recorded as a graph")
                  : text("cuda_graphs: forwards of ", n_row, " rows are not recorded: ", obstacle));
@@ -172,8 +173,9 @@ std::int64_t Emulator::wanted_micro_batch(const Options& options) {
   const TuningKey key{processor_name(), options.integer("threads"), digest(), engine_.name,
                       engine_.precision};
   if (const auto tuned = tuned_micro_batch(path, key)) return *tuned;
-  add_note(text(path, " has no micro-batch for ", key.threads, " thread(s) of ", key.processor, ", ",
-                key.engine, " in ", key.precision, ": ", options.text("micro_batch"), " is used"));
+  add_note(text(path, " has no micro-batch for ", key.threads, " thread(s) of ", key.processor,
+                ", ", key.engine, " in ", key.precision, ": ", options.text("micro_batch"),
+                " is used"));
   return options.integer("micro_batch");
 }
 

@@ -16,10 +16,11 @@ namespace climlink {
 namespace {
 
 // On a device TorchScript's usual executor profiles the first forwards and then lets its fuser
-// compile kernels for the sizes that it saw, which takes from seconds to minutes for a large network
-// and again for other sizes. The fuser's switch is the process' own, and a host in Python may want
-// it. So a graph here gets an executor of its own that runs it operator by operator: nothing of the
-// process changes, and no other graph. What does not depend on sizes is simplified once.
+// compile kernels for the sizes that it saw, which takes from seconds to minutes for a large
+// network and again for other sizes. The fuser's switch is the process' own, and a host in Python
+// may want it. So a graph here gets an executor of its own that runs it operator by operator:
+// nothing of the process changes, and no other graph. What does not depend on sizes is simplified
+// once.
 Function plain_executor(const torch::jit::Method& method) {
   std::shared_ptr<torch::jit::Graph> graph = method.graph()->copy();
   torch::jit::Inline(*graph);
@@ -42,10 +43,10 @@ Function method_function(const torch::jit::Method& method, const Device& device)
   return [method](at::Tensor input) mutable { return method({std::move(input)}); };
 }
 
-// Only here, where the device is known, as freezing folds the buffers into constants. Where a frozen
-// graph throws, libtorch names the functions that were inlined into it through pointers that keep
-// nothing alive, and freezing itself deletes those that it inlines (a crash, seen with torch 2.13).
-// So they are inlined before, and kept.
+// Only here, where the device is known, as freezing folds the buffers into constants. Where a
+// frozen graph throws, libtorch names the functions that were inlined into it through pointers that
+// keep nothing alive, and freezing itself deletes those that it inlines (a crash, seen with
+// torch 2.13). So they are inlined before, and kept.
 Function frozen_function(const torch::jit::Module& module, const std::string& name,
                          const Device& device) {
   try {

@@ -53,11 +53,13 @@ bool anything(const std::string&) { return true; }
 
 const std::array<Option, option_count> option_table = {{
     {"device", "text", "cpu", "user", is_device_policy, device_policies,
-     "where the network runs: \"cpu\"; \"cuda\" or \"xpu\" (local_rank modulo the number of devices); "
+     "where the network runs: \"cpu\"; \"cuda\" or \"xpu\" (local_rank modulo the number of "
+     "devices); "
      "\"cuda:N\" or \"xpu:N\"; or \"auto\" (cuda where present, else cpu)"},
     {"device_memory_fraction", "real", "0", "user", is_fraction,
      "a part of the device's memory, 0 (no cap) to 1",
-     "part of a GPU's memory that torch may take in this process, beside what the host takes itself; "
+     "part of a GPU's memory that torch may take in this process, beside what the host takes "
+     "itself; "
      "0: no cap"},
     {"cuda_graphs", "logical", "false", "user", is_logical,
      "false (kernels start one by one) or true",

@@ -26,8 +26,8 @@ class Staging {
   at::Tensor bring(const Rows& rows);
   // The same into a tensor that is there.
   void bring_into(const Rows& rows, at::Tensor& target);
-  // target [n_column, width] in host memory = the first rows of result [n_row, width] on the device.
-  // Returns when they are there.
+  // target [n_column, width] in host memory = the first rows of result [n_row, width] on the
+  // device. Returns when they are there.
   template <class Value>
   void fetch(const at::Tensor& result, std::int64_t n_column, Value* target);
 

@@ -107,9 +107,7 @@ struct Pinned final : at::HostAllocator {
 Memory memory;
 Pinned pinned;
 
-bool is_pinned(const at::Tensor& t) {
-  return pinned_blocks().count(t.storage().data()) != 0;
-}
+bool is_pinned(const at::Tensor& t) { return pinned_blocks().count(t.storage().data()) != 0; }
 
 // Devices and streams ------------------------------------------------------------------------
 
@@ -303,9 +301,7 @@ struct Hooks final : at::CUDAHooksInterface {
   int getNumGPUs() const override { return n_device; }
   c10::DeviceIndex current_device() const override { return stand_in::current_device; }
   c10::DeviceIndex getCurrentDevice() const override { return stand_in::current_device; }
-  void setCurrentDevice(c10::DeviceIndex index) const override {
-    stand_in::current_device = index;
-  }
+  void setCurrentDevice(c10::DeviceIndex index) const override { stand_in::current_device = index; }
   bool isPinnedPtr(const void* data) const override { return pinned_blocks().count(data) != 0; }
   at::Allocator* getPinnedMemoryAllocator() const override { return &pinned; }
   c10::Device getDeviceFromPtr(void* /*data*/) const override {

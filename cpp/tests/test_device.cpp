@@ -1,5 +1,5 @@
-// The runtime on a device beside the CPU: two CUDA devices of host memory (stand_in_device.cpp) in a
-// libtorch without CUDA. What they compute is what the CPU computes.
+// The runtime on a device beside the CPU: two CUDA devices of host memory (stand_in_device.cpp) in
+// a libtorch without CUDA. What they compute is what the CPU computes.
 #include <ATen/Context.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/csrc/jit/passes/tensorexpr_fuser.h>
@@ -112,8 +112,7 @@ TEST_CASE("the process keeps its fuser, its executor, its device and its stream"
   run(device, random_rows(20));
   CHECK(chosen() == before);
   CHECK(guard.getDevice().index() == 1);
-  for (const char* each : {"cuda:0", "cuda:1"})
-    CHECK(guard.getStream(c10::Device(each)).id() == 0);
+  for (const char* each : {"cuda:0", "cuda:1"}) CHECK(guard.getStream(c10::Device(each)).id() == 0);
 }
 
 TEST_CASE("no forward is profiled: the first runs the operators that all run", "[device]") {

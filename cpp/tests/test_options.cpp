@@ -121,8 +121,7 @@ TEST_CASE("values outside their range or not of their type are refused", "[open]
   for (const char* value : {"-1", "nan", "inf", "1e999", "20 min", ""})
     refuses_value("time_step_s", value, "a number, the host's time step in seconds");
   for (const char* value : {"gpu", "", "CPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "xpu:"})
-    refuses_value("device", value,
-                  "\"cpu\", \"cuda\", \"cuda:N\", \"xpu\", \"xpu:N\" or \"auto\"");
+    refuses_value("device", value, "\"cpu\", \"cuda\", \"cuda:N\", \"xpu\", \"xpu:N\" or \"auto\"");
   for (const char* value : {"-0.1", "1.1", "nan", "half", ""})
     refuses_value("device_memory_fraction", value, "a part of the device's memory");
   for (const std::string& value : {std::string("abc"), std::string(63, '0') + "g"})

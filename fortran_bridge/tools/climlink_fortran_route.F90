@@ -10,9 +10,9 @@
 !! [N_COLUMN, n_output]. Each rank takes a contiguous block of rows (possibly none) and cuts it into
 !! chunks of PCOLS rows (default 16) with a shorter last one. CONSTRAINTS_OFF are names of
 !! constraints to leave out, separated by commas. --trust-code leaves out the check of what the
-!! graph may do; --group-size N lets N ranks share one network; --device is where it runs, cpu if not
-!! given; --compiled runs a compiled artefact and fails where it cannot. `climlink verify` compares OUTPUT.f32 with the other routes. Exit code
-!! 0, or 1 on failure, or 2 on wrong usage.
+!! graph may do; --group-size N lets N ranks share one network; --device is where it runs, cpu if
+!! not given; --compiled runs a compiled artefact and fails where it cannot. `climlink verify`
+!! compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on failure, or 2 on wrong usage.
 program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32
   use mpi_f08, only: MPI_Abort, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, &

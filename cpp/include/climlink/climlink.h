@@ -195,8 +195,8 @@ CLIMLINK_API climlink_status climlink_leave_step(climlink_emulator* emulator, co
  * freed after it. Fails with CLIMLINK_ERROR_GROUP if one does not come. */
 CLIMLINK_API climlink_status climlink_leave_group(climlink_emulator* emulator);
 /* Devices among which the option device lets the rank on the node choose: those that this process
- * sees for "cuda", "xpu" and "auto"; 0 for "cpu", for one by number, and where there is none. Starts
- * the driver to count. */
+ * sees for "cuda", "xpu" and "auto"; 0 for "cpu", for one by number, and where there is none.
+ * Starts the driver to count. */
 CLIMLINK_API climlink_status climlink_device_count(const char* device, int32_t* count);
 /* Memory of this process in bytes: resident, and its share of it where pages that several processes
  * map are divided among them, so that the shares of a node add up. 0 where the system does not

@@ -249,7 +249,9 @@ def verify(
         compiled = [artefact] if artefact is not None and name in RUNTIME_ROUTES else []
         try:
             outputs[name] = _checked(
-                ROUTES[name](package, x, device, *compiled), (len(x), package.manifest.n_output), name
+                ROUTES[name](package, x, device, *compiled),
+                (len(x), package.manifest.n_output),
+                name,
             )
         except NotBuiltError as error:
             failed[name] = RouteResult(name, {}, usual, missing=str(error))
