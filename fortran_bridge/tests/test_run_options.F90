@@ -188,7 +188,7 @@ contains
       "package='wrap_model.pt', package_name='mine', device='cuda:3', threads=5, " // &
       "micro_batch=7, pinned_sha256='abc', constraints_off='night', 'positive', " // &
       "tuning='t.json', compiled='c.pt2', compiled_sha256='def', " // &
-      "device_memory_fraction=0.25, cuda_graphs=.true., " // &
+      'device_memory_fraction=0.25, cuda_graphs=.true., ' // &
       "trust_code=.true., group_size=3, group_timeout_s=17, mode='partial', " // &
       "variables='ptend_t', 'ptend_u', " // &
       "feedback='emulator', spin_up_steps=9, " // &
