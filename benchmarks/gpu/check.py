@@ -213,7 +213,7 @@ def aoti(precision: str) -> None:
     module = WrappedEmulator(contract, network)
     module.load_state_dict(graph.state_dict())
     if precision == "bfloat16":
-        module.network = in_bfloat16(network)
+        module.network = in_bfloat16(module.network)
     x = torch.from_numpy(rows_of(LARGEST, COLUMNS)).to(DEVICE)
     path, of_rows = str(OUT / f"{precision}.pt2"), ({0: torch.export.Dim("rows", min=1)},)
     began = time.perf_counter()
