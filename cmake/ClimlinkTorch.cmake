@@ -39,3 +39,15 @@ foreach(name IN ITEMS torch torch_cpu c10)
 endforeach()
 # libtorch.so itself is empty; it is what brings the parts for a GPU.
 target_link_options(climlink_libtorch INTERFACE "$<$<PLATFORM_ID:Linux>:LINKER:--no-as-needed>")
+
+# What only libtorch's CUDA part offers needs CUDA's headers; without them it is left out.
+find_library(CLIMLINK_LIB_c10_cuda c10_cuda PATHS "${TORCH_INSTALL_PREFIX}/lib" NO_DEFAULT_PATH)
+find_path(CLIMLINK_CUDA_INCLUDE cuda_runtime_api.h
+          PATHS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda
+          PATH_SUFFIXES include targets/x86_64-linux/include targets/sbsa-linux/include)
+mark_as_advanced(CLIMLINK_LIB_c10_cuda CLIMLINK_CUDA_INCLUDE)
+if(CLIMLINK_LIB_c10_cuda AND CLIMLINK_CUDA_INCLUDE)
+  target_include_directories(climlink_libtorch SYSTEM INTERFACE "${CLIMLINK_CUDA_INCLUDE}")
+  target_link_libraries(climlink_libtorch INTERFACE "${CLIMLINK_LIB_c10_cuda}")
+  target_compile_definitions(climlink_libtorch INTERFACE CLIMLINK_CUDA_HEADERS)
+endif()

@@ -88,6 +88,8 @@ def test_defaults_have_the_type_that_the_table_says() -> None:
         "constraints_off": [],
         "trust_code": False,
         "group_size": 1,
+        "device_memory_fraction": 0.0,
+        "cuda_graphs": False,
         "group_timeout_s": 600,
     }
     assert {o["name"] for o in table if o["set_by"] == "host"} == {

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from climlink.cli.main import app
 from climlink.data.columns import read_columns
 from climlink.installation import executable
 from climlink.packages.read import EmulatorPackage
-from climlink.packages.verify import ROUTES, verify
+from climlink.packages.verify import ROUTES, RouteError, verified_device, verify
 from climlink.wrappers.contract import EmulatorContract
 from climlink.wrappers.manifest import GOLDEN_OUTPUTS_ENTRY, MANIFEST_ENTRY
 
@@ -103,7 +104,8 @@ def test_command_line_json_and_exit_codes(
     )
     assert good.returncode == 0, good.stderr
     report = json.loads(good.stdout)
-    assert set(report) == {"package", "passed", "routes", "same_bits"}
+    assert set(report) == {"package", "device", "passed", "routes", "same_bits"}
+    assert report["device"] == "cpu"
     unequal = {"pybind": 0, "c": 0, "fortran_mpi": 0}
     assert report["same_bits"] == {"passed": True, "unequal_values": unequal}
     assert set(report["routes"]) == set(ROUTES)
@@ -116,6 +118,63 @@ def test_command_line_json_and_exit_codes(
     )
     assert bad.returncode == 1
     assert json.loads(bad.stdout)["passed"] is False
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_device_that_is_not_there_is_told_before_any_route_runs(
+    linear_package: EmulatorPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for device in ("cuda", "cuda:1", "xpu"):
+        with pytest.raises(RouteError, match=f"device '{device}' was asked for, but this torch"):
+            verify(linear_package, device=device)
+    for device in ("gpu", "cuda:", "cuda:x", "cpu:0", "auto:1"):
+        with pytest.raises(RouteError, match=r"is not known; expected cpu, cuda, cuda:N"):
+            verify(linear_package, device=device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [verified_device(d) for d in ("cuda", "cuda:1")] == ["cuda", "cuda:1"]
+    with pytest.raises(RouteError, match=r"'cuda:2' was asked for, .* sees 2 cuda device"):
+        verified_device("cuda:2")
+
+
+def test_auto_is_the_cpu_without_a_gpu_and_the_command_line_says_what_is_missing(
+    linear_package: EmulatorPackage,
+) -> None:
+    command = ["verify", str(linear_package.path), "--json", "--device"]
+    here = CliRunner().invoke(app, [*command, "auto"])
+    assert here.exit_code == 0
+    assert json.loads(here.stdout)["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        assert CliRunner().invoke(app, [*command, "cuda"]).exit_code == 1
+
+
+def test_on_a_gpu_the_tolerance_is_its_own_and_equal_bits_are_told_not_asked(
+    linear_package: EmulatorPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The routes of a GPU, played by the CPU: one of them 3e-6 off, another beyond 1e-4.
+    golden = linear_package.golden_outputs
+    off = {"pybind": 1 + 3e-6, "fortran_mpi": 1 + 3e-3}
+    asked = []
+
+    def played(name: str) -> Callable[..., np.ndarray]:
+        def route(package: EmulatorPackage, x: np.ndarray, device: str) -> np.ndarray:
+            asked.append(device)
+            return (golden * np.float32(off.get(name, 1))).astype(np.float32)
+
+        return route
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr("climlink.packages.verify.ROUTES", {n: played(n) for n in ROUTES})
+    result = verify(linear_package, device="cuda")
+    assert asked == ["cuda"] * len(ROUTES)
+    assert {r.route: r.passed for r in result.routes} == dict.fromkeys(ROUTES, True) | {
+        "fortran_mpi": False
+    }
+    assert {r.tolerance for r in result.routes} == {
+        linear_package.manifest.tolerance("torchscript", "cuda", "float32")
+    }
+    assert result.unequal_values["c"] > 0
+    assert not result.passed
+    assert verify(linear_package, device="cuda", routes=("pybind", "c")).passed
 
 
 def test_a_climlink_without_fortran_names_the_missing_route(

@@ -153,6 +153,11 @@ class Emulator {
   std::string engine() const { return text(climlink_engine); }
   std::string precision() const { return text(climlink_precision); }
   std::string engine_note() const { return text(climlink_engine_note); }
+  py::dict device_memory() const {
+    int64_t held = 0, available = 0, total = 0;
+    check(climlink_device_memory(handle_, &held, &available, &total));
+    return py::dict(py::arg("held") = held, py::arg("free") = available, py::arg("total") = total);
+  }
   std::vector<std::string> constraints_off() const {
     std::vector<std::string> names;
     std::istringstream list(text(climlink_constraints_off));
@@ -389,6 +394,9 @@ void define_emulator(py::module_& m) {
                              "Its precision: \"float32\" or \"bfloat16\".")
       .def_property_readonly("micro_batch", &Emulator::micro_batch,
                              "Samples of a forward on the CPU.")
+      .def_property_readonly("device_memory", &Emulator::device_memory,
+                             "bytes of the device: held by torch in this process, free for all "
+                             "processes, total; 0 on the CPU and where torch does not tell")
       .def_property_readonly("engine_note", &Emulator::engine_note,
                              "Which compiled artefact runs, or why the one asked for does not.")
       .def_property_readonly("constraints_off", &Emulator::constraints_off,

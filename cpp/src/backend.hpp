@@ -12,6 +12,15 @@
 
 namespace climlink {
 
+// The columns of one call: x [n_column, n_input], float32 rows in C order in host memory. The
+// network runs on n_row of them, n_column or more; those beyond repeat the last column.
+struct Rows {
+  const float* x = nullptr;
+  std::int64_t n_column = 0;
+  std::int64_t n_row = 0;
+  std::int64_t n_input = 0;
+};
+
 // A loaded network on its device.
 class Backend {
  public:
@@ -20,15 +29,17 @@ class Backend {
   Backend(const Backend&) = delete;
   Backend& operator=(const Backend&) = delete;
 
-  // y [n_row, n_output] = network(x [n_row, n_input]), float32 rows in C order in host memory.
-  // Throws Error: GRAPH if the result is not one float32 tensor of that shape, BACKEND if the
-  // library fails.
-  virtual void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y,
-                       std::int64_t n_output) = 0;
+  // y [n_column, n_output] = network(rows), float32 in C order in host memory. Throws Error: GRAPH
+  // if the result is not one float32 tensor [n_row, n_output], BACKEND if the library fails.
+  virtual void forward(const Rows& rows, float* y, std::int64_t n_output) = 0;
 
-  // use [n_row, range_use_width] = the graph's method range_use of x, without the network. Loaded
-  // with range_policy only. Throws as forward does.
-  virtual void range_use(const float* x, std::int64_t n_row, std::int64_t n_input, double* use) = 0;
+  // use [n_column, range_use_width] = the graph's method range_use of the rows, without the
+  // network. Loaded with range_policy only. Throws as forward does.
+  virtual void range_use(const Rows& rows, double* use) = 0;
+
+  // Records the forward of so many rows, which has run before, so that later ones are replayed from
+  // it. Returns why that cannot be, "" where it is done; forward then runs as before.
+  virtual std::string record(const Rows& rows) = 0;
 };
 
 // Per column: values clipped, heating by relaxation in W/m2, share of the mass relaxed (docs of
@@ -41,8 +52,21 @@ std::string_view backend_name() noexcept;
 // The libtorch whose compiled artefacts can run, such as "2.13.0"; "" where none can.
 std::string_view compiled_version() noexcept;
 
-// CUDA devices that this process sees.
-int backend_device_count();
+// Devices of a kind that this process sees; of any but the CPU, counting starts the driver.
+int backend_device_count(DeviceKind kind);
+
+// Bytes of a device; 0 where libtorch does not tell, and on the CPU.
+struct DeviceMemory {
+  std::int64_t held = 0;  // by torch's allocator in this process, with what it keeps for later
+  std::int64_t free = 0;  // of the device, for all processes
+  std::int64_t total = 0;
+};
+
+DeviceMemory backend_device_memory(const Device& device);
+
+// Lets torch's allocator in this process take at most this part of a device's memory, 0 to 1; 0
+// leaves it as it is. Throws Error(BACKEND) where that cannot be set.
+void cap_device_memory(const Device& device, double fraction);
 
 // Loads, places and freezes a package; bytes are needed during the call only. threads:
 // intra-operator threads of every forward. constraints_off: constraints of the manifest whose

@@ -8,7 +8,11 @@ std::string_view backend_name() noexcept { return "stub"; }
 
 std::string_view compiled_version() noexcept { return ""; }
 
-int backend_device_count() { return 0; }
+int backend_device_count(DeviceKind /*kind*/) { return 0; }
+
+DeviceMemory backend_device_memory(const Device& /*device*/) { return {}; }
+
+void cap_device_memory(const Device& /*device*/, double /*fraction*/) {}
 
 std::unique_ptr<Backend> load_backend(std::string_view /*bytes*/, const std::string& name,
                                       const Device& /*device*/, int /*threads*/,

@@ -1,19 +1,19 @@
 // The backend of packages on libtorch: TorchScript, or compiled code in place of its forward.
 #include <ATen/Parallel.h>
-#include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/passes/inliner.h>
-#include <torch/cuda.h>
 
 #include <algorithm>
-#include <cstring>
-#include <functional>
+#include <map>
 #include <utility>
 
 #include "backend.hpp"
 #include "backend_aotinductor.hpp"
 #include "error.hpp"
+#include "graph_function.hpp"
+#include "recorded_forward.hpp"
+#include "staging.hpp"
 #include "torch_support.hpp"
 
 namespace climlink {
@@ -37,25 +37,43 @@ class ThreadScope {
   bool changed_;
 };
 
-// What a backend calls with contiguous rows.
-using Function = std::function<c10::IValue(at::Tensor)>;
-
 class LibtorchBackend final : public Backend {
  public:
-  LibtorchBackend(Function forward, Function range_use, const Device& device, int threads)
+  LibtorchBackend(Function forward, Function range_use, Staging staging, const Device& device,
+                  int threads)
       : forward_(std::move(forward)),
         range_use_(std::move(range_use)),
-        device_(torch_device(device)),
+        staging_(std::move(staging)),
+        device_(device),
         threads_(threads) {}
 
-  void forward(const float* x, std::int64_t n_row, std::int64_t n_input, float* y,
-               std::int64_t n_output) override {
-    compute(forward_, {"the graph", "the manifest says", n_output}, x, n_row, n_input, y);
+  void forward(const Rows& rows, float* y, std::int64_t n_output) override {
+    const auto answer = [&] {
+      const auto recorded = recorded_.find(rows.n_row);
+      if (recorded == recorded_.end()) return forward_(staging_.bring(rows));
+      staging_.bring_into(rows, recorded->second.input());
+      return recorded->second.replay();
+    };
+    compute(answer, {"the graph", "the manifest says", n_output}, rows, y);
   }
 
-  void range_use(const float* x, std::int64_t n_row, std::int64_t n_input, double* use) override {
-    compute(range_use_, {"range_use of the graph", "expected", range_use_width}, x, n_row, n_input,
-            use);
+  void range_use(const Rows& rows, double* use) override {
+    const auto answer = [&] { return range_use_(staging_.bring(rows)); };
+    compute(answer, {"range_use of the graph", "expected", range_use_width}, rows, use);
+  }
+
+  std::string record(const Rows& rows) override {
+    const c10::InferenceMode inference;
+    const ThreadScope threads(threads_);
+    const Float32Scope precision(device_);
+    try {
+      const c10::OptionalStreamGuard stream(staging_.stream());
+      std::string obstacle = recording_obstacle(torch_device(device_));
+      if (obstacle.empty()) recorded_.try_emplace(rows.n_row, forward_, staging_.bring(rows));
+      return obstacle;
+    } catch (const std::exception& error) {
+      return reason(error);
+    }
   }
 
  private:
@@ -66,26 +84,20 @@ class LibtorchBackend final : public Backend {
     std::int64_t width;
   };
 
-  // y [n_row, answer.width] of type Value = call(x).
-  template <class Value>
-  void compute(const Function& call, const Answer& answer, const float* x, std::int64_t n_row,
-               std::int64_t n_input, Value* y) {
+  // y [n_column, answer.width] of type Value = what call gives.
+  template <class Value, class Call>
+  void compute(const Call& call, const Answer& answer, const Rows& rows, Value* y) {
     const c10::InferenceMode inference;
     const ThreadScope threads(threads_);
-    const Float32Scope precision(device_.is_cuda());
+    const Float32Scope precision(device_);
     try {
-      // from_blob takes void*, but the wrapped graph never writes its input; a graph that did would
-      // be caught by the golden replay.
-      const auto input =
-          at::from_blob(const_cast<float*>(x), {n_row, n_input}, at::kFloat).to(device_);
-      const at::Tensor output = checked<Value>(call(input), answer, n_row);
-      const at::Tensor rows = output.to(at::kCPU).contiguous();
-      std::memcpy(y, rows.const_data_ptr<Value>(),
-                  static_cast<std::size_t>(n_row * answer.width) * sizeof(Value));
+      const c10::OptionalStreamGuard stream(staging_.stream());
+      const at::Tensor output = checked<Value>(call(), answer, rows.n_row);
+      staging_.fetch(output, rows.n_column, y);
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      fail(CLIMLINK_ERROR_BACKEND, "libtorch failed on float32 [", n_row, ", ", n_input,
+      fail(CLIMLINK_ERROR_BACKEND, "libtorch failed on float32 [", rows.n_row, ", ", rows.n_input,
            "]: ", reason(error));
     }
   }
@@ -107,23 +119,11 @@ class LibtorchBackend final : public Backend {
   }
 
   Function forward_, range_use_;
-  c10::Device device_;
+  Staging staging_;
+  Device device_;
   int threads_;
+  std::map<std::int64_t, RecordedForward> recorded_;  // by rows
 };
-
-// The module's forward, frozen: only here, where the device is known, as freezing folds the buffers
-// into constants. Where a frozen graph throws, libtorch names the functions that were inlined into
-// it through pointers that keep nothing alive, and freezing itself deletes those that it inlines (a
-// crash, seen with torch 2.13). So they are inlined before, and kept.
-Function frozen_function(const torch::jit::Module& module, const std::string& name) {
-  try {
-    torch::jit::Inline(*module.get_method("forward").graph());
-    return [frozen = torch::jit::freeze(module), functions = module._ivalue()->compilation_unit()](
-               at::Tensor input) mutable { return frozen.forward({std::move(input)}); };
-  } catch (const std::exception& error) {
-    fail(CLIMLINK_ERROR_BACKEND, name, ": libtorch could not freeze the graph: ", reason(error));
-  }
-}
 
 Function compiled_function(const std::string& library, const std::string& name,
                            const Device& device) {
@@ -139,14 +139,15 @@ Function compiled_function(const std::string& library, const std::string& name,
 
 // Of the module before freezing, which keeps forward alone and is left to do so: forward's bits do
 // not depend on whether this is kept. The weights are the same tensors in both.
-Function range_use_of(const torch::jit::Module& module, const std::string& name) {
+Function range_use_of(const torch::jit::Module& module, const std::string& name,
+                      const Device& device) {
   const auto method = module.find_method("range_use");
   if (!method) {
     fail(CLIMLINK_ERROR_GRAPH, name,
          ": the manifest has a range policy, but the graph has no method range_use that tells how "
          "much it is needed, as it was exported by an older climlink. Export the package again");
   }
-  return [method = *method](at::Tensor input) mutable { return method({std::move(input)}); };
+  return method_function(*method, device);
 }
 
 // The submodule of one constraint; wrappers/constraints keeps rules and their names in one order.
@@ -190,7 +191,11 @@ void switch_off(const torch::jit::Module& module, const std::vector<std::string>
 
 std::string_view backend_name() noexcept { return "torchscript"; }
 
-int backend_device_count() { return static_cast<int>(torch::cuda::device_count()); }
+int backend_device_count(DeviceKind kind) {
+  const c10::DeviceType type = torch_device({kind, 0}).type();
+  if (!c10::impl::hasDeviceGuardImpl(type)) return 0;
+  return c10::impl::VirtualGuardImpl(type).deviceCount();
+}
 
 std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string& name,
                                       const Device& device, int threads,
@@ -199,6 +204,8 @@ std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string&
                                       const std::string& library) {
   const c10::InferenceMode inference;
   const ThreadScope scope(threads);
+  Staging staging(torch_device(device));
+  const c10::OptionalStreamGuard stream(staging.stream());
   Function forward, range_use;
   if (!library.empty()) forward = compiled_function(library, name, device);
   if (library.empty() || range_policy) {
@@ -206,11 +213,11 @@ std::unique_ptr<Backend> load_backend(std::string_view bytes, const std::string&
         deserialize(bytes, name, torch_device(device), trust_code ? Code::trusted : Code::checked);
     switch_off(module, constraints_off, name);
     module.eval();
-    if (range_policy) range_use = range_use_of(module, name);
-    if (library.empty()) forward = frozen_function(module, name);
+    if (range_policy) range_use = range_use_of(module, name, device);
+    if (library.empty()) forward = frozen_function(module, name, device);
   }
-  return std::make_unique<LibtorchBackend>(std::move(forward), std::move(range_use), device,
-                                           threads);
+  return std::make_unique<LibtorchBackend>(std::move(forward), std::move(range_use),
+                                           std::move(staging), device, threads);
 }
 
 void check_code(std::string_view bytes, const std::string& name) {

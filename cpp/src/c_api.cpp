@@ -150,10 +150,8 @@ climlink_status climlink_compiled_obstacle(const void* bytes, int64_t size, cons
     *text = nullptr;
     *text_size = 0;
     const auto package = climlink::read_package(checked_bytes(bytes, size, name), name, "", {});
-    const std::string_view policy = device;
-    const int device_count = policy == "cpu" ? 0 : climlink::backend_device_count();
-    give(climlink::obstacle_to(compiled, package, climlink::choose_device(policy, 0, device_count)),
-         text, text_size);
+    const auto chosen = climlink::choose_device(device, 0, climlink::backend_device_count);
+    give(climlink::obstacle_to(compiled, package, chosen), text, text_size);
   });
 }
 

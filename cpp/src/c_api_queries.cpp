@@ -40,6 +40,19 @@ climlink_status climlink_device(const climlink_emulator* emulator, const char** 
   });
 }
 
+climlink_status climlink_device_memory(const climlink_emulator* emulator, int64_t* held,
+                                       int64_t* available, int64_t* total) {
+  return guarded([&] {
+    need(held, "held");
+    need(available, "available");
+    need(total, "total");
+    const auto memory = checked(emulator).device_memory();
+    *held = memory.held;
+    *available = memory.free;
+    *total = memory.total;
+  });
+}
+
 climlink_status climlink_engine(const climlink_emulator* emulator, const char** engine) {
   return guarded([&] {
     need(engine, "engine");

@@ -46,10 +46,11 @@ climlink_status climlink_leave_group(climlink_emulator* emulator) {
   });
 }
 
-climlink_status climlink_device_count(int32_t* count) {
+climlink_status climlink_device_count(const char* device, int32_t* count) {
   return guarded([&] {
+    need(device, "device");
     need(count, "count");
-    *count = climlink::backend_device_count();
+    *count = climlink::choices_of(device, climlink::backend_device_count);
   });
 }
 

@@ -19,24 +19,31 @@ constexpr std::int64_t whole_granules(std::int64_t n_row, std::int64_t granule) 
   return (n_row + granule - 1) / granule * granule;
 }
 
-// Rows of the forwards that ColumnRunner makes of n_column columns, each number once, the most
-// frequent first.
-std::vector<std::int64_t> forward_sizes(std::int64_t n_column, std::int64_t granule,
-                                        std::int64_t micro_batch);
+// How columns are divided into forwards.
+struct Batching {
+  std::int64_t granule = 1;
+  std::int64_t micro_batch = 0;  // columns per forward, a multiple of granule; 0: all at once
+
+  // Columns of the largest forward that n_column columns make.
+  std::int64_t columns(std::int64_t n_column) const {
+    return micro_batch > 0 ? micro_batch : n_column;
+  }
+  // Rows that run for n_column columns in one forward: whole granules; where all run at once, 1, 2,
+  // 3, 4, 6, 8, 12, ... of them (powers of two and their 1.5-fold), so that a device sees few
+  // different sizes, of which each costs once (choice of kernels, memory, a recorded graph).
+  std::int64_t rows(std::int64_t n_column) const;
+  // Rows of the forwards that n_column columns make, each number once, the most frequent first.
+  std::vector<std::int64_t> sizes(std::int64_t n_column) const;
+};
 
 class ColumnRunner {
  public:
-  // micro_batch: rows per forward, a multiple of granule, or 0 for all at once.
-  ColumnRunner(Backend& backend, std::int64_t n_input, std::int64_t n_output, std::int64_t granule,
-               std::int64_t micro_batch)
-      : backend_(backend),
-        n_input_(n_input),
-        n_output_(n_output),
-        granule_(granule),
-        micro_batch_(micro_batch) {}
+  ColumnRunner(Backend& backend, std::int64_t n_input, std::int64_t n_output,
+               const Batching& batching)
+      : backend_(backend), n_input_(n_input), n_output_(n_output), batching_(batching) {}
 
-  // y [n_column, n_output] = network(x [n_column, n_input]). A ragged last batch is filled up by
-  // repeating its last row; what the repetitions give is discarded.
+  // y [n_column, n_output] = network(x [n_column, n_input]). A forward of fewer columns than rows
+  // is filled up by repeating its last column; what the repetitions give is discarded.
   void run(const float* x, std::int64_t n_column, float* y);
   // use [n_column, range_use_width] of the same rows, in the same batches.
   void range_use(const float* x, std::int64_t n_column, double* use);
@@ -44,14 +51,11 @@ class ColumnRunner {
  private:
   template <class Value, class Call>
   void in_batches(const float* x, std::int64_t n_column, Value* y, std::int64_t width,
-                  std::vector<Value>& padded_y, const Call& call);
-  // x [n_column, n_input] and its last row again, [n_row, n_input].
-  const float* padded(const float* x, std::int64_t n_column, std::int64_t n_row);
+                  const Call& call);
 
   Backend& backend_;
-  std::int64_t n_input_, n_output_, granule_, micro_batch_;
-  std::vector<float> padded_x_, padded_y_;
-  std::vector<double> padded_use_;
+  std::int64_t n_input_, n_output_;
+  Batching batching_;
 };
 
 }  // namespace climlink

@@ -2,55 +2,98 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include "error.hpp"
 
 namespace climlink {
 namespace {
 
-constexpr std::string_view numbered = "cuda:";
+const char* name_of(DeviceKind kind) {
+  switch (kind) {
+    case DeviceKind::cuda:
+      return "cuda";
+    case DeviceKind::xpu:
+      return "xpu";
+    case DeviceKind::cpu:
+      break;
+  }
+  return "cpu";
+}
 
-// The N of "cuda:N"; -1 for any other text.
-int device_number(std::string_view policy) {
-  if (policy.substr(0, numbered.size()) != numbered) return -1;
-  const std::string_view digits = policy.substr(numbered.size());
+// What a policy says: a kind, and a number where it names one device of it.
+struct Wanted {
+  DeviceKind kind;
+  std::optional<int> number;
+};
+
+// Digits only.
+std::optional<int> number_of(std::string_view digits) {
   int number = -1;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   const bool only_digits = !digits.empty() && std::all_of(digits.begin(), digits.end(), [](char c) {
     return c >= '0' && c <= '9';
   });
-  if (!only_digits || error != std::errc() || end != digits.data() + digits.size()) return -1;
+  if (!only_digits || error != std::errc() || end != digits.data() + digits.size()) return {};
   return number;
+}
+
+// "auto" is a wish for cuda, which need not be there.
+std::optional<Wanted> wanted_by(std::string_view policy) {
+  if (policy == "cpu") return Wanted{DeviceKind::cpu, {}};
+  if (policy == "auto") return Wanted{DeviceKind::cuda, {}};
+  for (const DeviceKind kind : {DeviceKind::cuda, DeviceKind::xpu}) {
+    const std::string_view name = name_of(kind);
+    if (policy.substr(0, name.size()) != name) continue;
+    const std::string_view rest = policy.substr(name.size());
+    if (rest.empty()) return Wanted{kind, {}};
+    if (rest.front() != ':') continue;
+    if (const auto number = number_of(rest.substr(1))) return Wanted{kind, number};
+  }
+  return {};
+}
+
+[[noreturn]] void fail_without_devices(std::string_view policy, DeviceKind kind) {
+  const char* causes = kind == DeviceKind::cuda
+                           ? "the driver, CUDA_VISIBLE_DEVICES and that this libtorch is built for "
+                             "CUDA or ROCm"
+                           : "the driver, ZE_AFFINITY_MASK and that this libtorch is built for XPU";
+  fail(CLIMLINK_ERROR_DEVICE, "device \"", policy, "\" was asked for, but this process sees no ",
+       name_of(kind), " device; use \"cpu\" or \"auto\", or check ", causes);
 }
 
 }  // namespace
 
-bool is_device_policy(const std::string& policy) {
-  return policy == "cpu" || policy == "cuda" || policy == "auto" || device_number(policy) >= 0;
+std::string Device::type() const { return name_of(kind); }
+
+bool is_device_policy(const std::string& policy) { return wanted_by(policy).has_value(); }
+
+int choices_of(std::string_view policy, const DeviceCount& count) {
+  const auto wanted = wanted_by(policy);
+  if (!wanted || wanted->kind == DeviceKind::cpu || wanted->number) return 0;
+  return std::max(0, count(wanted->kind));
 }
 
-Device choose_device(std::string_view policy, int local_rank, int device_count) {
+Device choose_device(std::string_view policy, int local_rank, const DeviceCount& count) {
   if (local_rank < 0)
     fail(CLIMLINK_ERROR_ARGUMENT, "local_rank is ", local_rank,
          "; expected the rank on this node, 0 or more");
-  if (!is_device_policy(std::string(policy)))
+  const auto wanted = wanted_by(policy);
+  if (!wanted)
     fail(CLIMLINK_ERROR_ARGUMENT, "device \"", policy, "\" is not known; expected ",
          device_policies);
-  if (policy == "cpu" || (policy == "auto" && device_count <= 0)) return {false, 0};
-  const bool by_rank = policy == "cuda" || policy == "auto";
-  const int number = by_rank ? 0 : device_number(policy);
-  if (device_count <= 0) {
-    fail(CLIMLINK_ERROR_DEVICE, "device \"", policy,
-         "\" was asked for, but this process sees no CUDA device; use \"cpu\" or \"auto\", or "
-         "check ",
-         "the driver, CUDA_VISIBLE_DEVICES and that this libtorch is built for CUDA");
+  if (wanted->kind == DeviceKind::cpu) return {};
+  const int there = count(wanted->kind);
+  if (there <= 0) {
+    if (policy == "auto") return {};
+    fail_without_devices(policy, wanted->kind);
   }
-  if (by_rank) return {true, local_rank % device_count};
-  if (number >= device_count) {
+  const int number = wanted->number.value_or(local_rank % there);
+  if (number >= there) {
     fail(CLIMLINK_ERROR_DEVICE, "device \"", policy, "\" was asked for, but this process sees ",
-         device_count, " CUDA device(s), numbered from 0");
+         there, " ", name_of(wanted->kind), " device(s), numbered from 0");
   }
-  return {true, number};
+  return {wanted->kind, number};
 }
 
 }  // namespace climlink

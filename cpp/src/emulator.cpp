@@ -10,6 +10,7 @@
 #include "host_array.hpp"
 #include "near_names.hpp"
 #include "processor.hpp"
+#include "progress.hpp"
 #include "tuning.hpp"
 
 namespace climlink {
@@ -91,15 +92,17 @@ void Emulator::read(std::string_view bytes, const std::string& name, const Optio
 }
 
 void Emulator::load(std::string_view bytes, const Options& options) {
-  // Counting devices starts the CUDA driver, which a run on the CPU should not do.
-  const std::string& policy = options.text("device");
-  const int device_count = policy == "cpu" ? 0 : backend_device_count();
-  const Device device = choose_device(policy, options.integer("local_rank"), device_count);
+  const Device device =
+      choose_device(options.text("device"), options.integer("local_rank"), backend_device_count);
+  device_ = device;
   device_text_ = device.text();
+  cap_device_memory(device, options.real("device_memory_fraction"));
   engine_ = choose_engine(options, package_, device);
   load_on(device, bytes, options, {});
-  golden_difference_ = replay_golden(
-      package_, *runner_, manifest().tolerance(engine_.name, device.type(), engine_.precision));
+  progress(package_.name, ": the golden columns are replayed");
+  golden_difference_ =
+      replay_golden(package_, *runner_,
+                    manifest().tolerance(engine_.name, device.tolerance_type(), engine_.precision));
   replay_chained(package_, *runner_);
   // The golden columns were recorded with every constraint on, so the graph proves itself unchanged
   // before a constraint is left out.
@@ -115,6 +118,7 @@ void Emulator::load_on(const Device& device, std::string_view bytes, const Optio
         load_backend(bytes, package_.name, device, options.integer("threads"), constraints_off,
                      range_policy_, options.logical("trust_code"), engine_.library);
   };
+  progress(package_.name, ": the graph is loaded on ", device.text());
   try {
     load_engine();
   } catch (const Error& error) {
@@ -127,13 +131,40 @@ void Emulator::load_on(const Device& device, std::string_view bytes, const Optio
   // own, and so has always the same.
   const bool one_by_one = m.batch_granule == 1;
   micro_batch_ = one_by_one ? 1 : whole_granules(wanted_micro_batch(options), m.batch_granule);
-  const std::int64_t batch = device.cuda && !one_by_one ? 0 : micro_batch_;
-  const std::int64_t known = options.integer("column_count");
-  auto sizes = known > 0 ? forward_sizes(known, m.batch_granule, batch)
-                         : std::vector{micro_batch_, m.batch_granule};
+  const bool all_at_once = !device.on_host() && !one_by_one;
+  const Batching batching{m.batch_granule, all_at_once ? 0 : micro_batch_};
+  const auto sizes = warm_sizes(options, batching);
   warm_up(package_, *backend_, sizes, range_policy_);
-  runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width,
-                                           m.batch_granule, batch);
+  if (!device.on_host() && options.logical("cuda_graphs")) record(sizes);
+  runner_ = std::make_unique<ColumnRunner>(*backend_, m.inputs.width, m.outputs.width, batching);
+}
+
+std::vector<std::int64_t> Emulator::warm_sizes(const Options& options,
+                                               const Batching& batching) const {
+  // Of a group the leader runs the columns of all, who have about as many.
+  const std::int64_t n_rank = group_ != nullptr ? group_->size() : 1;
+  const std::int64_t known = n_rank * options.integer("column_count");
+  if (known > 0) return batching.sizes(known);
+  if (batching.micro_batch == 0) return batching.sizes(manifest().golden.sample_count);
+  return {batching.micro_batch, batching.granule};
+}
+
+void Emulator::record(const std::vector<std::int64_t>& sizes) {
+  for (const std::int64_t n_row : sizes) {
+    progress(package_.name, ": the forward of ", n_row, " rows is recorded");
+    const auto x = golden_rows(package_, n_row);
+    const std::string obstacle =
+        backend_->record({x.data(), n_row, n_row, manifest().inputs.width});
+    add_note(obstacle.empty()
+                 ? text("forwards of ", n_row, " rows are recorded as a graph")
+                 : text("cuda_graphs: forwards of ", n_row, " rows are not recorded: ", obstacle));
+  }
+}
+
+// The graph may be loaded twice.
+void Emulator::add_note(const std::string& note) {
+  if (engine_.note.find(note) != std::string::npos) return;
+  engine_.note += (engine_.note.empty() ? "" : "; ") + note;
 }
 
 std::int64_t Emulator::wanted_micro_batch(const Options& options) {
@@ -142,11 +173,9 @@ std::int64_t Emulator::wanted_micro_batch(const Options& options) {
   const TuningKey key{processor_name(), options.integer("threads"), digest(), engine_.name,
                       engine_.precision};
   if (const auto tuned = tuned_micro_batch(path, key)) return *tuned;
-  const std::string missing =
-      text(path, " has no micro-batch for ", key.threads, " thread(s) of ", key.processor, ", ",
-           key.engine, " in ", key.precision, ": ", options.text("micro_batch"), " is used");
-  if (engine_.note.find(missing) == std::string::npos)
-    engine_.note += (engine_.note.empty() ? "" : "; ") + missing;
+  add_note(text(path, " has no micro-batch for ", key.threads, " thread(s) of ", key.processor,
+                ", ", key.engine, " in ", key.precision, ": ", options.text("micro_batch"),
+                " is used"));
   return options.integer("micro_batch");
 }
 

@@ -28,6 +28,8 @@ class Emulator {
   const Wording& words() const { return package_.words; }
   const std::string& digest() const { return package_.digest; }
   const std::string& device() const { return device_text_; }
+  // Of the device that this rank's network is on; all 0 where it has none, or on the CPU.
+  DeviceMemory device_memory() const { return backend_device_memory(device_); }
   const Engine& engine() const { return engine_; }
   // Rows of a forward on the CPU.
   std::int64_t micro_batch() const { return micro_batch_; }
@@ -69,6 +71,11 @@ class Emulator {
   void in_step(const Call& call);
   void set_in_step(std::string_view name, const climlink_array& values, std::int64_t first_column);
   void find_range_use();
+  // Rows of the forwards that run before the first step.
+  std::vector<std::int64_t> warm_sizes(const Options& options, const Batching& batching) const;
+  // Has the device record forwards of so many rows; the note says what became of it.
+  void record(const std::vector<std::int64_t>& sizes);
+  void add_note(const std::string& note);
   // From the tuning file where it has one, else the option; what is missing there is noted.
   std::int64_t wanted_micro_batch(const Options& options);
   // Sees to it that every sample has its inputs, with zeros for carried ones where the sample
@@ -87,6 +94,7 @@ class Emulator {
   std::vector<std::string> constraints_off_;
   std::string constraints_off_text_;
   bool range_policy_ = false;
+  Device device_;
   std::string device_text_;
   Engine engine_;
   std::int64_t micro_batch_ = 0;

@@ -6,6 +6,7 @@
 
 #include "error.hpp"
 #include "host_array.hpp"
+#include "progress.hpp"
 
 namespace climlink {
 namespace {
@@ -102,22 +103,30 @@ void replay_chained(const Package& package, ColumnRunner& runner) {
   }
 }
 
+std::vector<float> golden_rows(const Package& package, std::int64_t n_row) {
+  const Manifest& m = package.manifest;
+  std::vector<float> x(static_cast<std::size_t>(n_row * m.inputs.width));
+  for (std::int64_t row = 0; row < n_row; ++row) {
+    std::copy_n(package.golden_inputs.data() + (row % m.golden.sample_count) * m.inputs.width,
+                m.inputs.width, x.data() + row * m.inputs.width);
+  }
+  return x;
+}
+
 void warm_up(const Package& package, Backend& backend, const std::vector<std::int64_t>& sizes,
              bool range_policy) {
   const Manifest& m = package.manifest;
   const std::int64_t largest = *std::max_element(sizes.begin(), sizes.end());
-  std::vector<float> x(static_cast<std::size_t>(largest * m.inputs.width));
+  const std::vector<float> x = golden_rows(package, largest);
   std::vector<float> y(static_cast<std::size_t>(largest * m.outputs.width));
   std::vector<double> use(static_cast<std::size_t>(largest * range_use_width));
-  for (std::int64_t row = 0; row < largest; ++row) {
-    std::copy_n(package.golden_inputs.data() + (row % m.golden.sample_count) * m.inputs.width,
-                m.inputs.width, x.data() + row * m.inputs.width);
-  }
   try {
     for (const std::int64_t n_row : sizes) {
       for (int time = 0; time < 2; ++time) {
-        backend.forward(x.data(), n_row, m.inputs.width, y.data(), m.outputs.width);
-        if (range_policy) backend.range_use(x.data(), n_row, m.inputs.width, use.data());
+        progress(package.name, ": forward of ", n_row, " rows, ", time == 0 ? "first" : "second");
+        const Rows rows{x.data(), n_row, n_row, m.inputs.width};
+        backend.forward(rows, y.data(), m.outputs.width);
+        if (range_policy) backend.range_use(rows, use.data());
       }
     }
   } catch (const Error& error) {

@@ -16,6 +16,9 @@ double replay_golden(const Package& package, ColumnRunner& runner, double tolera
 // Without carried variables there is nothing to do.
 void replay_chained(const Package& package, ColumnRunner& runner);
 
+// n_row golden rows [n_row, n_input], again from the first where there are fewer.
+std::vector<float> golden_rows(const Package& package, std::int64_t n_row);
+
 // First forwards, each of the sizes twice, so that the first time step is not slower than the
 // others: the first forward and each new number of rows cost once. Throws Error(GRAPH) if the graph
 // does not take or give rows of the manifest's widths.

@@ -49,6 +49,7 @@ class Group {
   Group& operator=(const Group&) = delete;
 
   bool leads() const { return place_.rank == 0; }
+  int size() const { return place_.size; }
 
   // The calls below throw Error(GROUP) where a rank has died or does not come.
 

@@ -36,6 +36,11 @@ bool not_negative(const std::string& value) {
   return std::isfinite(v) && v >= 0;
 }
 
+bool is_fraction(const std::string& value) {
+  const double v = number<double>(value).value_or(-1);
+  return v >= 0 && v <= 1;
+}
+
 bool is_logical(const std::string& value) { return value == "true" || value == "false"; }
 
 bool is_digest_or_blank(const std::string& value) { return value.empty() || is_sha256_hex(value); }
@@ -48,8 +53,18 @@ bool anything(const std::string&) { return true; }
 
 const std::array<Option, option_count> option_table = {{
     {"device", "text", "cpu", "user", is_device_policy, device_policies,
-     "where the network runs: \"cpu\", \"cuda\" (local_rank modulo the number of devices), "
-     "\"cuda:N\", or \"auto\" (cuda where present, else cpu)"},
+     "where the network runs: \"cpu\"; \"cuda\" or \"xpu\" (local_rank modulo the number of "
+     "devices); "
+     "\"cuda:N\" or \"xpu:N\"; or \"auto\" (cuda where present, else cpu)"},
+    {"device_memory_fraction", "real", "0", "user", is_fraction,
+     "a part of the device's memory, 0 (no cap) to 1",
+     "part of a GPU's memory that torch may take in this process, beside what the host takes "
+     "itself; "
+     "0: no cap"},
+    {"cuda_graphs", "logical", "false", "user", is_logical,
+     "false (kernels start one by one) or true",
+     "record forwards of a step's size on a GPU when the package is opened, and replay them: give "
+     "column_count too. The note of the engine says whether it could be done"},
     {"threads", "integer", "1", "user", from<1>, "an integer, 1 or more", "threads of one forward"},
     {"micro_batch", "integer", "64", "user", from<2>, "an integer, 2 or more samples per forward",
      "samples per forward on the CPU, rounded up to a multiple of the package's batch granule; a "

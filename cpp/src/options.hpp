@@ -23,7 +23,7 @@ struct Option {
   const char* help;
 };
 
-constexpr std::size_t option_count = 16;
+constexpr std::size_t option_count = 18;
 extern const std::array<Option, option_count> option_table;
 
 // One value of every option, as text that fits it.

@@ -60,8 +60,9 @@ std::string reason(const std::exception& error) {
 }
 
 c10::Device torch_device(const Device& device) {
-  return device.cuda ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index))
-                     : c10::Device(c10::kCPU);
+  if (device.on_host()) return c10::Device(c10::kCPU);
+  return {device.kind == DeviceKind::cuda ? c10::kCUDA : c10::kXPU,
+          static_cast<c10::DeviceIndex>(device.index)};
 }
 
 std::string shape_of(const at::Tensor& t) {
@@ -99,7 +100,8 @@ torch::jit::Module deserialize(std::string_view bytes, const std::string& name, 
 }
 
 #if TORCH_VERSION_MINOR >= 9
-Float32Scope::Float32Scope(bool cuda) {
+Float32Scope::Float32Scope(const Device& device) {
+  const bool cuda = device.kind == DeviceKind::cuda;  // oneDNN serves the others, XPU too
   const auto& backend = cuda ? on_cuda : on_cpu;
   // "none" means "no reduced precision" on the CPU; on CUDA convolutions it may still allow TF32.
   const auto must_change = [cuda](const Precision& p) { return p != ieee && (cuda || p != none); };
@@ -116,7 +118,7 @@ Float32Scope::Float32Scope(bool cuda) {
   };
 }
 #else
-Float32Scope::Float32Scope(bool /*cuda*/) {
+Float32Scope::Float32Scope(const Device& /*device*/) {
   auto& context = at::globalContext();
   const auto products = context.float32MatmulPrecision();
   const bool convolutions = context.allowTF32CuDNN();

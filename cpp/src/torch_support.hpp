@@ -35,7 +35,7 @@ torch::jit::Module deserialize(std::string_view bytes, const std::string& name, 
 // process has chosen for its own use.
 class Float32Scope {
  public:
-  explicit Float32Scope(bool cuda);
+  explicit Float32Scope(const Device& device);
   ~Float32Scope();
   Float32Scope(const Float32Scope&) = delete;
   Float32Scope& operator=(const Float32Scope&) = delete;

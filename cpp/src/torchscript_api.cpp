@@ -23,7 +23,7 @@ constexpr std::int32_t largest_rank = 8;
 
 c10::Device chosen_device(const char* device) {
   need(device, "device");
-  return torch_device(choose_device(device, /*local_rank=*/0, backend_device_count()));
+  return torch_device(choose_device(device, /*local_rank=*/0, backend_device_count));
 }
 
 at::IntArrayRef checked_shape(std::int32_t rank, const std::int64_t* shape) {

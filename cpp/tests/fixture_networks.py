@@ -199,8 +199,8 @@ class Ranged(Constrained):
     def range_use(self, x: torch.Tensor) -> torch.Tensor:
         """Return [n, 3], float64."""
         clips, relaxes = self.constraints.rules[0].enabled, self.constraints.rules[1].enabled
-        on = torch.tensor([float(clips), float(relaxes), float(relaxes)], dtype=torch.float64)
-        return x[:, :3].double() / 3.0 * on
+        on = [float(clips), float(relaxes), float(relaxes)]
+        return x[:, :3].double() / 3.0 * torch.tensor(on, dtype=torch.float64, device=x.device)
 
 
 class RangedInFloat32(Constrained):

@@ -107,7 +107,8 @@ def manifest(inputs: dict[str, Any], outputs: dict[str, Any], level_count: int) 
             v["name"]: [0.01] * v["width"] if _is_value(v) else [1.0] for v in outputs["variables"]
         },
         "tolerances": [
-            {"backend": "torchscript", "device": "cpu", "precision": "float32", "tolerance": 2e-5}
+            {"backend": "torchscript", "device": d, "precision": "float32", "tolerance": t}
+            for d, t in (("cpu", 2e-5), ("cuda", 1e-4))
         ],
         "same_kernels_tolerance": 1e-6,
         "imported": None,

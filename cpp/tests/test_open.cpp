@@ -175,7 +175,7 @@ TEST_CASE("every status has a short name", "[open]") {
 TEST_CASE("a build without libtorch reads, validates and says why it cannot run", "[stub]") {
   CHECK(std::string(climlink_backend()) == "stub");
   refuses("tiny.pt", CLIMLINK_ERROR_BACKEND, "CLIMLINK_TORCH=ON");
-  refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no CUDA device", {{"device", "cuda"}});
+  refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no cuda device", {{"device", "cuda"}});
   CHECK(climlink_check_code("x", 1, "x") == CLIMLINK_ERROR_BACKEND);
 }
 
@@ -318,6 +318,6 @@ TEST_CASE("variables are listed by role, and units can be required", "[torch]") 
 
 TEST_CASE("\"auto\" falls to the CPU where there is no CUDA device, \"cuda\" does not", "[torch]") {
   if (opening("tiny.pt", {{"device", "cuda"}}).first == CLIMLINK_OK) return;  // there is one here
-  refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no CUDA device", {{"device", "cuda:0"}});
+  refuses("tiny.pt", CLIMLINK_ERROR_DEVICE, "no cuda device", {{"device", "cuda:0"}});
   CHECK(opening("tiny.pt", {{"device", "auto"}}).first == CLIMLINK_OK);
 }

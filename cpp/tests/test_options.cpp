@@ -59,6 +59,8 @@ TEST_CASE("the table says name, type, default and who sets an option", "[open]")
       {"constraints_off", {"names", ""}},
       {"trust_code", {"logical", "false"}},
       {"group_size", {"integer", "1"}},
+      {"device_memory_fraction", {"real", "0"}},
+      {"cuda_graphs", {"logical", "false"}},
       {"group_timeout_s", {"integer", "600"}}};
   const std::map<std::string, std::pair<std::string, std::string>> host = {
       {"level_count", {"integer", "0"}},
@@ -118,8 +120,10 @@ TEST_CASE("values outside their range or not of their type are refused", "[open]
   refuses_value("local_rank", "-1", "an integer, the rank on this node");
   for (const char* value : {"-1", "nan", "inf", "1e999", "20 min", ""})
     refuses_value("time_step_s", value, "a number, the host's time step in seconds");
-  for (const char* value : {"gpu", "", "CPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0"})
-    refuses_value("device", value, "\"cpu\", \"cuda\", \"cuda:N\" or \"auto\"");
+  for (const char* value : {"gpu", "", "CPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "xpu:"})
+    refuses_value("device", value, "\"cpu\", \"cuda\", \"cuda:N\", \"xpu\", \"xpu:N\" or \"auto\"");
+  for (const char* value : {"-0.1", "1.1", "nan", "half", ""})
+    refuses_value("device_memory_fraction", value, "a part of the device's memory");
   for (const std::string& value : {std::string("abc"), std::string(63, '0') + "g"})
     refuses_value("pinned_sha256", value, "64 hexadecimal digits");
   for (const char* value : {"2", "yes", ""}) refuses_value("trust_code", value, "false");

@@ -2,6 +2,8 @@
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <fstream>
+#include <set>
+#include <stdexcept>
 
 #include "column_runner.hpp"
 #include "compiled_artefact.hpp"
@@ -40,27 +42,74 @@ TEST_CASE("near names lists the closest first and nothing far", "[parts]") {
   CHECK(near_names("", names).empty());
 }
 
+namespace {
+
+// So many CUDA and XPU devices; counting those of a kind that is not asked for fails.
+DeviceCount devices(int cuda, int xpu = -1) {
+  return [=](DeviceKind kind) {
+    const int count = kind == DeviceKind::cuda ? cuda : kind == DeviceKind::xpu ? xpu : -1;
+    if (count < 0) throw std::logic_error("a driver is started in vain");
+    return count;
+  };
+}
+
+constexpr int not_asked = -1;
+
+}  // namespace
+
 TEST_CASE("a device is chosen from policy, rank on the node and device count", "[parts]") {
-  CHECK(choose_device("cpu", 3, 4).text() == "cpu");
-  CHECK(choose_device("auto", 3, 0).text() == "cpu");
-  CHECK(choose_device("auto", 5, 4).text() == "cuda:1");
-  CHECK(choose_device("cuda", 0, 1).text() == "cuda:0");
-  CHECK(choose_device("cuda", 7, 4).text() == "cuda:3");
-  CHECK(choose_device("cuda:2", 7, 4).text() == "cuda:2");
-  CHECK(choose_device("cuda:2", 7, 4).type() == "cuda");
+  const auto chosen = [](std::string_view policy, int rank, int cuda, int xpu = not_asked) {
+    return choose_device(policy, rank, devices(cuda, xpu)).text();
+  };
+  CHECK(chosen("cpu", 3, not_asked) == "cpu");
+  CHECK(chosen("auto", 3, 0) == "cpu");
+  CHECK(chosen("auto", 5, 4) == "cuda:1");
+  CHECK(chosen("cuda", 0, 1) == "cuda:0");
+  CHECK(chosen("cuda", 7, 4) == "cuda:3");
+  CHECK(chosen("cuda:2", 7, 4) == "cuda:2");
+  CHECK(chosen("xpu", 7, not_asked, 6) == "xpu:1");
+  CHECK(chosen("xpu:5", 0, not_asked, 6) == "xpu:5");
+  const Device xpu = choose_device("xpu:5", 0, devices(not_asked, 6));
+  CHECK((xpu.type() == "xpu" && xpu.tolerance_type() == "cuda" && !xpu.on_host()));
+  CHECK(Device().tolerance_type() == "cpu");
+}
+
+TEST_CASE("devices to choose among are counted where the rank decides, and only there", "[parts]") {
+  CHECK(choices_of("cuda", devices(4)) == 4);
+  CHECK(choices_of("auto", devices(2)) == 2);
+  CHECK(choices_of("xpu", devices(not_asked, 3)) == 3);
+  for (const char* policy : {"cpu", "cuda:1", "xpu:0", "gpu"})
+    CHECK(choices_of(policy, devices(not_asked)) == 0);
 }
 
 TEST_CASE("the forwards of a step have the sizes that warm-up runs", "[parts]") {
   using Sizes = std::vector<std::int64_t>;
-  CHECK(forward_sizes(192, 16, 64) == Sizes{64});
-  CHECK(forward_sizes(200, 16, 64) == Sizes{64, 16});
-  CHECK(forward_sizes(250, 16, 64) == Sizes{64});  // 58 rows are filled up to 64
-  CHECK(forward_sizes(50, 16, 64) == Sizes{64});
-  CHECK(forward_sizes(40, 16, 64) == Sizes{48});
-  CHECK(forward_sizes(384, 16, 0) == Sizes{384});
-  CHECK(forward_sizes(385, 16, 0) == Sizes{400});
-  CHECK(forward_sizes(3, 1, 1) == Sizes{1});
-  CHECK(forward_sizes(0, 16, 0).empty());
+  const Batching on_cpu{16, 64}, on_device{16, 0}, one_by_one{1, 1};
+  CHECK(on_cpu.sizes(192) == Sizes{64});
+  CHECK(on_cpu.sizes(200) == Sizes{64, 16});
+  CHECK(on_cpu.sizes(250) == Sizes{64});  // 58 rows are filled up to 64
+  CHECK(on_cpu.sizes(50) == Sizes{64});
+  CHECK(on_cpu.sizes(40) == Sizes{48});
+  CHECK(on_device.sizes(384) == Sizes{384});
+  CHECK(on_device.sizes(385) == Sizes{512});
+  CHECK(on_device.sizes(21600) == Sizes{24576});
+  CHECK(one_by_one.sizes(3) == Sizes{1});
+  CHECK(on_device.sizes(0).empty());
+}
+
+TEST_CASE("a device sees few sizes, none of them half empty", "[parts]") {
+  for (const std::int64_t granule : {1, 2, 16}) {
+    const Batching batching{granule, 0};
+    std::set<std::int64_t> sizes;
+    for (std::int64_t n = 1; n <= 4096; ++n) {
+      const std::int64_t rows = batching.rows(n);
+      CHECK((rows >= n && rows % granule == 0));
+      CHECK((rows == granule || 2 * rows <= 3 * (n - 1) || rows == 2 * granule));
+      CHECK(batching.rows(rows) == rows);
+      sizes.insert(rows);
+    }
+    CHECK(sizes.size() <= 24);
+  }
 }
 
 TEST_CASE("what a processor lacks is named", "[parts]") {
@@ -99,7 +148,7 @@ TEST_CASE("what is no shared object is refused with the linker's reason", "[part
 TEST_CASE("a device that is not there, or not known, is refused", "[parts]") {
   const auto status_of = [](std::string_view policy, int rank, int count) {
     try {
-      choose_device(policy, rank, count);
+      choose_device(policy, rank, devices(count, count));
     } catch (const Error& error) {
       return error.status();
     }
@@ -108,8 +157,10 @@ TEST_CASE("a device that is not there, or not known, is refused", "[parts]") {
   CHECK(status_of("cuda", 0, 0) == CLIMLINK_ERROR_DEVICE);
   CHECK(status_of("cuda:0", 0, 0) == CLIMLINK_ERROR_DEVICE);
   CHECK(status_of("cuda:4", 0, 4) == CLIMLINK_ERROR_DEVICE);
+  CHECK(status_of("xpu", 0, 0) == CLIMLINK_ERROR_DEVICE);
+  CHECK(status_of("xpu:4", 0, 4) == CLIMLINK_ERROR_DEVICE);
   for (const char* policy : {"", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda: 1",
-                             "cuda:99999999999", "cpu:0"}) {
+                             "cuda:99999999999", "cpu:0", "xpu:", "xpu1", "cudaxpu"}) {
     CAPTURE(policy);
     CHECK(status_of(policy, 0, 4) == CLIMLINK_ERROR_ARGUMENT);
   }

@@ -1,12 +1,13 @@
-/* climlink-c-route [--trust-code] [--compiled ARTEFACT SHA256] PACKAGE INPUT.f32 N_COLUMN
- *     OUTPUT.f32 [CONSTRAINTS_OFF]
+/* climlink-c-route [--trust-code] [--device DEVICE] [--compiled ARTEFACT SHA256] PACKAGE INPUT.f32
+ *     N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]
  *
  * Runs packed rows through a package by way of the C interface, variable by variable and by name,
  * as a host model would: every variable is handed over as a strided float64 array [sample,
  * dimensions...] with the sample fastest. `climlink verify` uses it as its C route; it is also the
  * C example. INPUT and OUTPUT are raw little-endian float32 rows, [n_column, n_input] and
  * [n_column, n_output]. CONSTRAINTS_OFF are names of constraints to leave out, separated by commas;
- * --trust-code leaves out the check of what the graph may do; --compiled runs a compiled artefact
+ * --trust-code leaves out the check of what the graph may do; --device is where the network runs,
+ * "cpu" if not given; --compiled runs a compiled artefact
  * and fails where it cannot run here. Exit code: 0 ok, 1 failed, 2 wrong usage. */
 #include <climlink/climlink.h>
 #include <errno.h>
@@ -160,7 +161,7 @@ static int run_rows(climlink_emulator* emulator, const char* input, int64_t n_co
 
 /* What stands before the package on the command line. */
 typedef struct {
-  const char *trust_code, *compiled, *compiled_sha256;
+  const char *trust_code, *device, *compiled, *compiled_sha256;
 } switches;
 
 static int open_package(const char* path, const switches* given, const char* constraints_off,
@@ -169,6 +170,7 @@ static int open_package(const char* path, const switches* given, const char* con
   const int status =
       climlink_options_new(&options) == CLIMLINK_OK &&
               climlink_options_set(options, "trust_code", given->trust_code) == CLIMLINK_OK &&
+              climlink_options_set(options, "device", given->device) == CLIMLINK_OK &&
               climlink_options_set(options, "compiled", given->compiled) == CLIMLINK_OK &&
               climlink_options_set(options, "compiled_sha256", given->compiled_sha256) ==
                   CLIMLINK_OK &&
@@ -192,11 +194,16 @@ static int check_engine(const climlink_emulator* emulator, const switches* given
 
 int main(int argc, char** argv) {
   char* end = NULL;
-  switches given = {"false", "", ""};
+  switches given = {"false", "cpu", "", ""};
   if (argc > 1 && strcmp(argv[1], "--trust-code") == 0) {
     given.trust_code = "true";
     ++argv;
     --argc;
+  }
+  if (argc > 2 && strcmp(argv[1], "--device") == 0) {
+    given.device = argv[2];
+    argv += 2;
+    argc -= 2;
   }
   if (argc > 3 && strcmp(argv[1], "--compiled") == 0) {
     given.compiled = argv[2];
@@ -208,8 +215,8 @@ int main(int argc, char** argv) {
   const long long n_column = argc == 5 || argc == 6 ? strtoll(argv[3], &end, 10) : -1;
   if (n_column < 0 || errno != 0 || end == argv[3] || *end != '\0') {
     fputs(
-        "usage: climlink-c-route [--trust-code] [--compiled ARTEFACT SHA256] PACKAGE INPUT.f32 "
-        "N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]\n"
+        "usage: climlink-c-route [--trust-code] [--device DEVICE] [--compiled ARTEFACT SHA256] "
+        "PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [CONSTRAINTS_OFF]\n"
         "example: climlink-c-route wrap_model.pt columns.f32 384 tendencies.f32\n",
         stderr);
     return wrong_usage;

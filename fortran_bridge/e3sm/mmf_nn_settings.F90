@@ -56,6 +56,8 @@ module mmf_nn_settings
   character(len=16), public :: climlink_device = 'auto'
   integer, public :: climlink_threads
   integer, public :: climlink_micro_batch                    !! 0 is the library's default too.
+  real(r8), public :: climlink_device_memory_fraction
+  logical, public :: climlink_cuda_graphs
   integer, public :: climlink_group_size                     !! Ranks of a node that share one
                                                              !! network; 0: one for each device.
   integer, public :: climlink_group_timeout_s
@@ -76,6 +78,7 @@ module mmf_nn_settings
     cb_ramp_step_0steps, cb_ramp_step_1steps, cb_strato_water_constraint, dtheta_thred, &
     climlink_package, climlink_package_digest, climlink_compiled, climlink_compiled_digest, &
     climlink_device, climlink_threads, climlink_micro_batch, climlink_tuning, &
+    climlink_device_memory_fraction, climlink_cuda_graphs, &
     climlink_group_size, climlink_group_timeout_s, &
     climlink_constraints_off, climlink_vertical_remap, climlink_rh_arithmetic, &
     climlink_water_fixer, climlink_legacy, climlink_history, climlink_log_steps, &
@@ -94,6 +97,8 @@ contains
     call library%set_defaults()
     climlink_threads = library%threads
     climlink_micro_batch = library%micro_batch
+    climlink_device_memory_fraction = library%device_memory_fraction
+    climlink_cuda_graphs = library%cuda_graphs
     climlink_group_size = library%group_size
     climlink_group_timeout_s = library%group_timeout_s
     climlink_package_digest = library%pinned_sha256(:len(climlink_package_digest))
@@ -165,6 +170,8 @@ contains
     call require('climlink_threads', status)
     call options%set('micro_batch', climlink_micro_batch, status)
     call require('climlink_micro_batch', status)
+    call options%set('device_memory_fraction', climlink_device_memory_fraction, status)
+    call require('climlink_device_memory_fraction', status)
     call options%set('group_size', climlink_group_size, status)
     call require('climlink_group_size', status)
     call options%set('group_timeout_s', climlink_group_timeout_s, status)
@@ -219,6 +226,8 @@ contains
     settings%device = climlink_device
     settings%threads = climlink_threads
     settings%micro_batch = climlink_micro_batch
+    settings%device_memory_fraction = climlink_device_memory_fraction
+    settings%cuda_graphs = climlink_cuda_graphs
     settings%group_size = climlink_group_size
     settings%group_timeout_s = climlink_group_timeout_s
     settings%pinned_sha256 = climlink_package_digest

@@ -251,13 +251,14 @@ contains
   end function leads_group
 
   !> What the ranks of comm that are on this node take of its memory now, as a sentence for a log:
-  !! resident memory of ranks with a network and without, and the sum. Collective over comm.
+  !! resident memory of ranks with a network and without, the sum, and what torch holds of GPUs.
+  !! Collective over comm.
   function node_memory(self, comm) result(text)
     class(climlink_emulator), intent(in) :: self
     integer, intent(in) :: comm                                !! MPI communicator.
     character(len=:), allocatable :: text
 
-    text = memory_of_node(comm, self%leads_group())
+    text = memory_of_node(comm, self%leads_group(), handle_of(self))
   end function node_memory
 
   !> Fails unless the host's positions along a dimension, such as lat in degrees_north, are the

@@ -79,12 +79,23 @@ module climlink_groups
       integer(c_int) :: status
     end function climlink_leave_group_c
 
-    function climlink_device_count_c(count) result(status) bind(c, name='climlink_device_count')
-      import :: c_int, c_int32_t
+    function climlink_device_count_c(device, count) result(status) &
+      bind(c, name='climlink_device_count')
+      import :: c_char, c_int, c_int32_t
       implicit none (type, external)
+      character(kind=c_char), intent(in) :: device(*)
       integer(c_int32_t), intent(out) :: count
       integer(c_int) :: status
     end function climlink_device_count_c
+
+    function climlink_device_memory_c(emulator, held, available, total) result(status) &
+      bind(c, name='climlink_device_memory')
+      import :: c_int, c_int64_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value, intent(in) :: emulator
+      integer(c_int64_t), intent(out) :: held, available, total
+      integer(c_int) :: status
+    end function climlink_device_memory_c
 
     function climlink_process_memory_c(resident, share) result(status) &
       bind(c, name='climlink_process_memory')
@@ -102,11 +113,11 @@ module climlink_groups
     end function same_on_all
 
     !> Makes the groups of every node of comm. Collective over comm.
-    module subroutine split_node(comm, wanted, by_device, group)
+    module subroutine split_node(comm, wanted, device, group)
       implicit none (type, external)
       integer, intent(in) :: comm
       integer, intent(in) :: wanted              !! Ranks of a group; 0: those that share a device.
-      logical, intent(in) :: by_device           !! Devices are counted, by one rank of a node.
+      character(len=*), intent(in) :: device     !! The option; one rank of a node counts them.
       type(node_group), intent(out) :: group
     end subroutine split_node
 
@@ -127,10 +138,11 @@ module climlink_groups
     end subroutine free_group
 
     !> What this node's ranks of comm take of its memory, as a sentence. Collective.
-    module function memory_of_node(comm, leads) result(text)
+    module function memory_of_node(comm, leads, handle) result(text)
       implicit none (type, external)
       integer, intent(in) :: comm
       logical, intent(in) :: leads               !! This rank has a network.
+      type(c_ptr), intent(in) :: handle          !! Of this rank's emulator.
       character(len=:), allocatable :: text
     end function memory_of_node
   end interface
@@ -184,7 +196,7 @@ contains
       'ranks the same')
     call agree(comm, outcome)
     if (wanted == 1 .or. .not. outcome%ok()) return
-    call split_node(comm, wanted, wanted == 0 .and. (device == 'cuda' .or. device == 'auto'), found)
+    call split_node(comm, wanted, device, found)
     ! The leaders share out the devices of the node, as ranks do without groups.
     call set_c_option(options, 'local_rank', number_text(found%number), rank, outcome, 'open')
     if (found%size > 1) then

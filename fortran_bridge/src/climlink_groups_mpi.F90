@@ -32,9 +32,9 @@ contains
     call MPI_Comm_rank(node, local_rank)
     call MPI_Comm_size(node, n_local)
     n_device = 0
-    if (by_device) then
+    if (wanted == 0) then
       if (local_rank == 0) then
-        if (climlink_device_count_c(n_device) /= climlink_ok) n_device = 0
+        if (climlink_device_count_c(c_characters(device), n_device) /= climlink_ok) n_device = 0
       end if
       call MPI_Bcast(n_device, 1, MPI_INTEGER, 0, node)
     end if
@@ -119,13 +119,15 @@ contains
 
   module procedure memory_of_node
     type(MPI_Comm) :: node
-    integer(c_int64_t) :: resident, share
+    integer(c_int64_t) :: resident, share, on_device, available, whole
     integer :: counts(2)
-    real(real64) :: largest(2), total, megabytes
+    real(real64) :: largest(2), total, megabytes, held
     real(real64), parameter :: megabyte = 1.0e6_real64
 
     node = node_of(comm)
     if (climlink_process_memory_c(resident, share) /= climlink_ok) resident = 0
+    if (climlink_device_memory_c(handle, on_device, available, whole) /= climlink_ok) on_device = 0
+    held = real(on_device, real64) / megabyte
     megabytes = real(resident, real64) / megabyte
     total = real(share, real64) / megabyte
     counts = merge([1, 0], [0, 1], leads)
@@ -133,11 +135,13 @@ contains
     call MPI_Allreduce(MPI_IN_PLACE, counts, 2, MPI_INTEGER, MPI_SUM, node)
     call MPI_Allreduce(MPI_IN_PLACE, largest, 2, MPI_DOUBLE_PRECISION, MPI_MAX, node)
     call MPI_Allreduce(MPI_IN_PLACE, total, 1, MPI_DOUBLE_PRECISION, MPI_SUM, node)
+    call MPI_Allreduce(MPI_IN_PLACE, held, 1, MPI_DOUBLE_PRECISION, MPI_SUM, node)
     call MPI_Comm_free(node)
     text = number_text(counts(1)) // ' rank(s) with a network, up to ' // &
            number_text(nint(largest(1))) // ' MB resident; ' // number_text(counts(2)) // &
            ' without, up to ' // number_text(nint(largest(2))) // ' MB; in all ' // &
            number_text(nint(total)) // ' MB, shared pages once'
+    if (held > 0.0_real64) text = text // '; ' // number_text(nint(held)) // ' MB of GPUs'
   end procedure memory_of_node
 
 end submodule climlink_groups_mpi

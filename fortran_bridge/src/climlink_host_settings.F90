@@ -24,7 +24,8 @@ module climlink_host_settings
     character(len=climlink_text_length) :: compiled_sha256
     character(len=climlink_path_length) :: tuning              !! Measured micro-batches; '': none.
     integer :: threads, micro_batch, group_size, group_timeout_s
-    logical :: trust_code
+    logical :: trust_code, cuda_graphs
+    real(real64) :: device_memory_fraction
     character(len=climlink_text_length) :: constraints_off(max_names), variables(max_names)
     character(len=climlink_text_length) :: vertical_remap = 'none'   !! none or conservative
   contains
@@ -52,6 +53,8 @@ contains
     self%group_size = number_of(library%text('group_size'))
     self%group_timeout_s = number_of(library%text('group_timeout_s'))
     self%trust_code = library%text('trust_code') == 'true'
+    self%cuda_graphs = library%text('cuda_graphs') == 'true'
+    self%device_memory_fraction = real_of(library%text('device_memory_fraction'))
     self%variables = ''
     self%coupling_entries = coupling_entries()
   end subroutine set_defaults
@@ -62,6 +65,13 @@ contains
 
     read (text, *) number
   end function number_of
+
+  pure function real_of(text) result(number)
+    character(len=*), intent(in) :: text
+    real(real64) :: number
+
+    read (text, *) number
+  end function real_of
 
   !> Reads the group from a unit, or writes it there, as the compiler writes namelists.
   subroutine transfer_group(self, unit, writing, failed, message)
@@ -75,9 +85,10 @@ contains
     character(len=climlink_text_length), pointer :: constraints_off(:), variables(:)
     integer, pointer :: threads, micro_batch, group_size, group_timeout_s, spin_up_steps, &
                         ramp_steps, ramp_on_steps, ramp_off_steps
-    logical, pointer :: trust_code
-    real(real64), pointer :: ramp_factor
+    logical, pointer :: trust_code, cuda_graphs
+    real(real64), pointer :: ramp_factor, device_memory_fraction
     namelist /emulator/ package, package_name, pinned_sha256, device, threads, micro_batch, &
+      device_memory_fraction, cuda_graphs, &
       group_size, group_timeout_s, tuning, compiled, compiled_sha256, constraints_off, &
       trust_code, mode, variables, feedback, &
       spin_up_steps, ramp, ramp_factor, ramp_steps, ramp_on_steps, ramp_off_steps, vertical_remap
@@ -88,6 +99,8 @@ contains
     device => self%device
     threads => self%threads
     micro_batch => self%micro_batch
+    device_memory_fraction => self%device_memory_fraction
+    cuda_graphs => self%cuda_graphs
     group_size => self%group_size
     group_timeout_s => self%group_timeout_s
     tuning => self%tuning
@@ -163,6 +176,8 @@ contains
     call wanted%set('device', self%device)
     call wanted%set('threads', self%threads)
     call wanted%set('micro_batch', self%micro_batch)
+    call wanted%set('device_memory_fraction', self%device_memory_fraction)
+    call wanted%set('cuda_graphs', self%cuda_graphs)
     call wanted%set('group_size', self%group_size)
     call wanted%set('group_timeout_s', self%group_timeout_s)
     call wanted%set('pinned_sha256', self%pinned_sha256)

@@ -3,16 +3,16 @@
 !! field.
 !!
 !!     mpirun -np 2 climlink-fortran-route [--trust-code] [--group-size N] &
-!!       [--compiled ARTEFACT SHA256] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 &
+!!       [--device DEVICE] [--compiled ARTEFACT SHA256] PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 &
 !!       [PCOLS [CONSTRAINTS_OFF]]
 !!
 !! INPUT.f32 and OUTPUT.f32 are raw little-endian float32, C order, [N_COLUMN, n_input] and
 !! [N_COLUMN, n_output]. Each rank takes a contiguous block of rows (possibly none) and cuts it into
 !! chunks of PCOLS rows (default 16) with a shorter last one. CONSTRAINTS_OFF are names of
 !! constraints to leave out, separated by commas. --trust-code leaves out the check of what the
-!! graph may do; --group-size N lets N ranks share one network; --compiled runs a compiled artefact
-!! and fails where it cannot. `climlink verify` compares OUTPUT.f32 with the other routes. Exit code
-!! 0, or 1 on failure, or 2 on wrong usage.
+!! graph may do; --group-size N lets N ranks share one network; --device is where it runs, cpu if
+!! not given; --compiled runs a compiled artefact and fails where it cannot. `climlink verify`
+!! compares OUTPUT.f32 with the other routes. Exit code 0, or 1 on failure, or 2 on wrong usage.
 program climlink_fortran_route
   use, intrinsic :: iso_fortran_env, only: error_unit, real32
   use mpi_f08, only: MPI_Abort, MPI_Comm_rank, MPI_Comm_size, MPI_COMM_WORLD, MPI_Finalize, &
@@ -26,7 +26,7 @@ program climlink_fortran_route
 
   character(len=*), parameter :: usage = &
     'usage: climlink-fortran-route [--trust-code] [--group-size N] ' // &
-    '[--compiled ARTEFACT SHA256] ' // &
+    '[--device DEVICE] [--compiled ARTEFACT SHA256] ' // &
     'PACKAGE INPUT.f32 N_COLUMN OUTPUT.f32 [PCOLS [CONSTRAINTS_OFF]]'
   integer, parameter :: default_chunk = 16
 
@@ -34,7 +34,7 @@ program climlink_fortran_route
   type(climlink_options) :: options
   type(climlink_variable), pointer :: input_list(:), output_list(:)
   character(len=:), allocatable :: package_path, input_path, output_path, constraints_off, error, &
-                                   compiled, compiled_sha256
+                                   device, compiled, compiled_sha256
   integer :: n_column, pcols, group_size, rank, n_rank, first, count
   logical :: trust_code
   real(real32), allocatable :: inputs(:, :), outputs(:, :)
@@ -46,6 +46,7 @@ program climlink_fortran_route
   call options%set('constraints_off', constraints_off)
   call options%set('trust_code', trust_code)
   call options%set('group_size', group_size)
+  call options%set('device', device)
   call options%set('compiled', compiled)
   call options%set('compiled_sha256', compiled_sha256)
   call emulator%open(package_path, comm=MPI_COMM_WORLD%mpi_val, options=options)
@@ -83,6 +84,11 @@ contains
     group_size = 1
     if (argument(o + 1) == '--group-size') then
       group_size = number(argument(o + 2), 'N', 0)
+      o = o + 2
+    end if
+    device = 'cpu'
+    if (argument(o + 1) == '--device') then
+      device = argument(o + 2)
       o = o + 2
     end if
     compiled = ''

@@ -128,7 +128,7 @@ def test_too_little_spin_up_a_long_path_and_unknown_devices_are_refused(
     ):
         package_entries(package, "/" + "a" * 256)
     with pytest.raises(
-        E3SMError, match="climlink_device: expected one of cpu, cuda, auto, got 'gpu'"
+        E3SMError, match="climlink_device: expected one of cpu, cuda, xpu, auto, got 'gpu'"
     ):
         package_entries(package, "/a.pt", {"climlink_device": "gpu"})
 
@@ -171,6 +171,8 @@ def test_entries_are_those_that_the_adapter_and_the_library_publish(tmp_path: Pa
         ("climlink_threads", "threads"),
         ("climlink_micro_batch", "micro_batch"),
         ("climlink_group_size", "group_size"),
+        ("climlink_device_memory_fraction", "device_memory_fraction"),
+        ("climlink_cuda_graphs", "cuda_graphs"),
         ("climlink_group_timeout_s", "group_timeout_s"),
         ("climlink_package_digest", "pinned_sha256"),
     ):

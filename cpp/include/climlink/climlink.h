@@ -194,8 +194,10 @@ CLIMLINK_API climlink_status climlink_leave_step(climlink_emulator* emulator, co
 /* Waits until every rank of the group is here, before climlink_close; the shared memory may be
  * freed after it. Fails with CLIMLINK_ERROR_GROUP if one does not come. */
 CLIMLINK_API climlink_status climlink_leave_group(climlink_emulator* emulator);
-/* CUDA devices that this process sees; starts the driver. */
-CLIMLINK_API climlink_status climlink_device_count(int32_t* count);
+/* Devices among which the option device lets the rank on the node choose: those that this process
+ * sees for "cuda", "xpu" and "auto"; 0 for "cpu", for one by number, and where there is none.
+ * Starts the driver to count. */
+CLIMLINK_API climlink_status climlink_device_count(const char* device, int32_t* count);
 /* Memory of this process in bytes: resident, and its share of it where pages that several processes
  * map are divided among them, so that the shares of a node add up. 0 where the system does not
  * tell. */
@@ -212,10 +214,16 @@ CLIMLINK_API climlink_status climlink_digest(const climlink_emulator* emulator,
                                              const char** sha256);
 CLIMLINK_API climlink_status climlink_device(const climlink_emulator* emulator,
                                              const char** device);
+/* Memory in bytes of the device that this rank's network is on: what torch's allocator holds of it
+ * in this process, what is free for all processes, and all there is. 0 on the CPU, where another
+ * rank of the group has the network, and where libtorch does not tell. */
+CLIMLINK_API climlink_status climlink_device_memory(const climlink_emulator* emulator,
+                                                    int64_t* held, int64_t* available,
+                                                    int64_t* total);
 /* What runs the network: "torchscript", or "aotinductor" where the option compiled was followed;
  * its precision, "float32" or "bfloat16"; and a note: which artefact runs, or the one reason why
- * the artefact that was asked for does not, and what the tuning file lacks ("" where neither was
- * asked for). Valid until close. */
+ * the artefact that was asked for does not, what the tuning file lacks, and which forwards a device
+ * has recorded or why not ("" where nothing was asked for). Valid until close. */
 CLIMLINK_API climlink_status climlink_engine(const climlink_emulator* emulator,
                                              const char** engine);
 CLIMLINK_API climlink_status climlink_precision(const climlink_emulator* emulator,

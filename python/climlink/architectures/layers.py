@@ -63,21 +63,6 @@ def convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(nn.ConstantPad1d(ends, 0.0), nn.Conv1d(inputs, outputs, kernel))
 
 
-class LevelConvolution(nn.Conv1d):
-    """A convolution over the levels of [batch, channel, 1, level], with zeros beyond both ends and
-    a Conv1d's parameters; an odd kernel leaves as many levels.
-
-    As planes of one row a CPU's kernels take whole channels side by side, and a compiler keeps them
-    so between layers.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [batch, output channel, 1, level]."""
-        padding = [0, self.kernel_size[0] // 2]
-        weight = self.weight.unsqueeze(2)
-        return functional.conv2d(x, weight, self.bias, padding=padding, groups=self.groups)
-
-
 def batch_norm(width: int, *, momentum: float = 0.1) -> nn.Sequential:
     """Return a BatchNorm1d that stays a layer of its own where a host freezes the graph."""
     return nn.Sequential(Unfolded(), nn.BatchNorm1d(width, momentum=momentum))

@@ -18,7 +18,6 @@ from climlink.architectures.layers import (
     Affine,
     GatedMLP,
     HeadedNetwork,
-    LevelConvolution,
     LevelHead,
     SelfAttention,
     batch_norm,
@@ -108,7 +107,9 @@ class Convolution(nn.Module):
         super().__init__()
         inner = c.hidden // 2
         self.expand = nn.Linear(c.width, c.hidden)
-        self.depthwise = LevelConvolution(inner, inner, c.kernel, groups=inner, bias=False)
+        self.depthwise = nn.Conv1d(
+            inner, inner, c.kernel, padding=c.kernel // 2, groups=inner, bias=False
+        )
         self.norm = batch_norm(inner, momentum=c.batch_norm_momentum)
         self.attention = ChannelAttention(by_level=c.gate_by == "level")
         self.contract = nn.Linear(inner, c.width)
@@ -116,7 +117,7 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [batch, level, width]."""
-        y = self.depthwise(gated(self.expand(x)).transpose(1, 2).unsqueeze(2)).squeeze(2)
+        y = self.depthwise(gated(self.expand(x)).transpose(1, 2))
         y = self.attention(functional.silu(self.norm(y)))
         return x + self.scale(self.contract(y.transpose(1, 2)))
 

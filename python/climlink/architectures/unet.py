@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from climlink.architectures.configuration import ColumnConfiguration
 from climlink.architectures.errors import ArchitectureError
-from climlink.architectures.layers import LevelConvolution, by_level, joined, packed
+from climlink.architectures.layers import by_level, joined, packed
 from climlink.architectures.registry import register_architecture
 from climlink.wrappers.column_emulator import ColumnEmulator, ColumnShape, no_confidence
 
@@ -107,6 +107,19 @@ def _norm(channels: int, groups: int) -> nn.GroupNorm:
     width is.
     """
     return nn.GroupNorm(groups, channels, eps=_EPSILON)
+
+
+class LevelConvolution(nn.Conv1d):
+    """A convolution over the levels of [batch, channel, 1, level] with a Conv1d's parameters.
+
+    As planes of one row a CPU's kernels take whole channels side by side, and a compiler keeps them
+    so between layers.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [batch, output channel, 1, level]."""
+        weight = self.weight.unsqueeze(2)
+        return functional.conv2d(x, weight, self.bias, padding=[0, self.kernel_size[0] // 2])
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, scale: float = 1.0) -> LevelConvolution:

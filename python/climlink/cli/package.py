@@ -295,6 +295,9 @@ def verify(
         Path | None,
         typer.Option(help="compiled artefact that the Runtime's routes run (`climlink compile`)"),
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="where all routes run: cpu, cuda, cuda:N, xpu, xpu:N or auto")
+    ] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
     trust_code: Annotated[bool, typer.Option("--trust-code", help=TRUST_CODE_HELP)] = False,
 ) -> None:
@@ -306,6 +309,8 @@ def verify(
     same bits. A climlink built without Fortran says that the last is missing and judges the others.
 
     Example: `climlink verify wrap_model.pt --data DIR`
+
+    Example: `climlink verify wrap_model.pt --device cuda`
     """
     import climlink
 
@@ -316,6 +321,7 @@ def verify(
             columns,
             progress=lambda route: status.update(f"verifying: {route}"),
             compiled=compiled,
+            device=device,
         )
     if as_json:
         print_json(result.as_dict())

@@ -18,7 +18,7 @@ from climlink.runtime import options
 COMBINATIONS = ("v2", "v4", "v6")
 WITH_CONFIDENCE = "_conf"
 RAMP_OPTIONS = ("constant", "linear", "step")
-DEVICES = ("cpu", "cuda", "auto")
+DEVICES = ("cpu", "cuda", "xpu", "auto")
 NEW_PREFIX = "climlink_"
 ENTRY_PREFIXES = ("cb_", NEW_PREFIX)
 
@@ -153,8 +153,14 @@ _MEANINGS = {
         "SHA-256 of that artefact, without which its native code does not run."
     ),
     "climlink_device": _Meaning(
-        "Where inference runs; cuda is the rank on its node modulo the number of GPUs.",
+        "Where inference runs; cuda and xpu are the rank on its node modulo the number of GPUs.",
         choices=DEVICES,
+    ),
+    "climlink_device_memory_fraction": _Meaning(
+        "Part of a GPU's memory that torch may take in a rank, 0 to 1; 0: no cap.", minimum=0
+    ),
+    "climlink_cuda_graphs": _Meaning(
+        "Record the forwards of a step's size on a GPU when the package is opened, and replay them."
     ),
     "climlink_threads": _Meaning("Threads of a rank in inference.", minimum=1),
     "climlink_micro_batch": _Meaning(

@@ -120,14 +120,16 @@ class Package(EmulatorPackage):
         rows: FloatRows | None = None,
         progress: Callable[[str], None] | None = None,
         compiled: str | Path | None = None,
+        device: str = "cpu",
     ) -> Verification:
-        """Send the golden samples, and rows [sample, n_input] where given, down five routes and
-        compare them (docs/verify.md); the Runtime's run the artefact ``compiled`` where given."""
+        """Send the golden samples, and rows [sample, n_input] where given, down five routes on a
+        device and compare them (docs/verify.md); the Runtime's run the artefact ``compiled`` where
+        given."""
         from climlink.packages.compiled import CompiledArtefact
         from climlink.packages.verify import verify
 
         artefact = None if compiled is None else CompiledArtefact.read(compiled)
-        return verify(self, rows, progress, artefact=artefact)
+        return verify(self, rows, progress, artefact=artefact, device=device)
 
     def inspect(self) -> dict[str, Any]:
         """Return what `climlink inspect --json` prints: path, SHA-256, compiled artefacts beside

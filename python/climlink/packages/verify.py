@@ -80,12 +80,14 @@ class Verification:
     """All routes of one package.
 
     ``unequal_values`` counts for the Runtime's routes that ran the values whose bits are not
-    those of the first of them.
+    those of the first of them. On a GPU they are counted, not judged: its libraries take other
+    kernels for other numbers of rows, and two ranks run half of them each.
     """
 
     package: str
     routes: tuple[RouteResult, ...]
     unequal_values: dict[str, int]
+    device: str = "cpu"
 
     @property
     def same_bits(self) -> bool:
@@ -94,40 +96,68 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """True if no route failed and the Runtime's gave the same bits; one may be missing."""
-        return self.same_bits and not any(r.passed is False for r in self.routes)
+        """True if no route failed and, on a CPU, the Runtime's gave the same bits; one may be
+        missing.
+        """
+        within = not any(r.passed is False for r in self.routes)
+        return within and (self.same_bits or self.device != "cpu")
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``climlink verify --json`` prints; null stands for a difference unknown."""
         return {
             "package": self.package,
+            "device": self.device,
             "passed": self.passed,
             "routes": {r.route: r.as_dict() for r in self.routes},
             "same_bits": {"passed": self.same_bits, "unequal_values": self.unequal_values},
         }
 
 
+def verified_device(device: str) -> str:
+    """Return where ``device`` (cpu, cuda, cuda:N, xpu, xpu:N, auto) runs here: auto is cuda where
+    this torch sees a GPU, else cpu. Raises RouteError for another text, or without such a device.
+    """
+    kind, colon, number = device.partition(":")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    found = {"cpu": lambda: 1, "cuda": torch.cuda.device_count, "xpu": torch.xpu.device_count}
+    numbered = bool(colon)
+    if kind not in found or (numbered and (kind == "cpu" or not number.isdecimal())):
+        raise RouteError(
+            f"device {device!r} is not known; expected cpu, cuda, cuda:N, xpu, xpu:N or auto"
+        )
+    count = found[kind]()
+    if count <= int(number or 0):
+        raise RouteError(
+            f"device {device!r} was asked for, but this torch ({torch.__version__}) sees {count} "
+            f"{kind} device(s); take cpu or auto, or look at the driver, at "
+            "CUDA_VISIBLE_DEVICES, and whether this torch is built for it"
+        )
+    return device
+
+
 @intra_op_threads(RUNTIME_THREADS)
-def _eager(package: EmulatorPackage, x: FloatRows) -> FloatRows:
+def _eager(package: EmulatorPackage, x: FloatRows, device: str) -> FloatRows:
+    rows = torch.from_numpy(x).to(device)
     if obstacle_to_rebuilding(package) is not None:
         # There is no Python source of such a graph here: it is run operator by operator, without
         # what the TorchScript executor does to it.
         with torch.no_grad(), torch.jit.optimized_execution(False):
-            return package.load()(torch.from_numpy(x)).numpy()
+            return package.load(device)(rows).cpu().numpy()
     with torch.no_grad():
-        return eager_emulator(package)(torch.from_numpy(x)).numpy()
+        return eager_emulator(package).to(device)(rows).cpu().numpy()
 
 
 # Raw, as the eager route is: what any TorchScript host gets, and what the path of predictions is
 # held against.
 @intra_op_threads(RUNTIME_THREADS)
-def _torchscript(package: EmulatorPackage, x: FloatRows) -> FloatRows:
+def _torchscript(package: EmulatorPackage, x: FloatRows, device: str) -> FloatRows:
     with torch.no_grad():
-        return package.load()(torch.from_numpy(x)).numpy()
+        return package.load(device)(torch.from_numpy(x).to(device)).cpu().numpy()
 
 
 def _pybind(
-    package: EmulatorPackage, x: FloatRows, artefact: CompiledArtefact | None = None
+    package: EmulatorPackage, x: FloatRows, device: str, artefact: CompiledArtefact | None = None
 ) -> FloatRows:
     from climlink.runtime import Emulator
 
@@ -136,6 +166,7 @@ def _pybind(
         package.path,
         level_count=m.level_count,
         time_step_s=m.time_step_s or 0.0,
+        device=device,
         trust_code=package.trust_code,
         compiled=None if artefact is None else str(artefact.path),
         compiled_sha256=None if artefact is None else artefact.digest,
@@ -146,19 +177,24 @@ def _pybind(
 
 
 def _c(
-    package: EmulatorPackage, x: FloatRows, artefact: CompiledArtefact | None = None
-) -> FloatRows:
-    return _through_files(
-        package, x, artefact, lambda command: [str(executable("climlink-c-route")), *command]
-    )
-
-
-def _fortran_mpi(
-    package: EmulatorPackage, x: FloatRows, artefact: CompiledArtefact | None = None
+    package: EmulatorPackage, x: FloatRows, device: str, artefact: CompiledArtefact | None = None
 ) -> FloatRows:
     return _through_files(
         package,
         x,
+        device,
+        artefact,
+        lambda command: [str(executable("climlink-c-route")), *command],
+    )
+
+
+def _fortran_mpi(
+    package: EmulatorPackage, x: FloatRows, device: str, artefact: CompiledArtefact | None = None
+) -> FloatRows:
+    return _through_files(
+        package,
+        x,
+        device,
         artefact,
         lambda command: mpi_command(
             MPI_RANKS, [str(executable("climlink-fortran-route")), *command]
@@ -173,8 +209,8 @@ ROUTES: dict[str, Callable[..., FloatRows]] = {
     "c": _c,
     "fortran_mpi": _fortran_mpi,
 }
-"""The five routes by name; each takes host rows [column, n_input] and returns [column, n_output].
-Those of the Runtime run a compiled artefact where one is given as third argument.
+"""The five routes by name; each takes host rows [column, n_input] and a device, and returns
+[column, n_output]. Those of the Runtime run a compiled artefact where one is given last.
 """
 
 
@@ -184,6 +220,7 @@ def verify(
     progress: Callable[[str], None] | None = None,
     routes: Sequence[str] = tuple(ROUTES),
     artefact: CompiledArtefact | None = None,
+    device: str = "cpu",
 ) -> Verification:
     """Send the golden columns, and ``columns`` [column, n_input] where given, down all routes, or
     some of them.
@@ -193,8 +230,11 @@ def verify(
     version than the export's, stored outputs are comparable only to the manifest's wider tolerance:
     then only the TorchScript route is held against them, and the others against TorchScript on this
     machine. The Runtime's routes are held against each other bit for bit; where they run a compiled
-    ``artefact``, its tolerance is the manifest's for its device and precision.
+    ``artefact``, its tolerance is the manifest's for its device and precision. On another
+    ``device`` every route runs there, within the manifest's tolerance for it. Raises RouteError for
+    a device that is not there.
     """
+    device = verified_device(device)
     x = (
         package.golden_inputs
         if columns is None
@@ -209,20 +249,23 @@ def verify(
         compiled = [artefact] if artefact is not None and name in RUNTIME_ROUTES else []
         try:
             outputs[name] = _checked(
-                ROUTES[name](package, x, *compiled), (len(x), package.manifest.n_output), name
+                ROUTES[name](package, x, device, *compiled),
+                (len(x), package.manifest.n_output),
+                name,
             )
         except NotBuiltError as error:
             failed[name] = RouteResult(name, {}, usual, missing=str(error))
         except (ClimlinkError, RuntimeError, OSError) as error:
             failed[name] = RouteResult(name, {}, usual, error=str(error))
     results = [
-        failed[n] if n in failed else _compared(package, outputs, n, artefact) for n in routes
+        failed[n] if n in failed else _compared(package, outputs, n, artefact, device)
+        for n in routes
     ]
     obstacle = obstacle_to_rebuilding(package)
     if obstacle is not None:
         note = f"the unoptimized graph, for {obstacle}"
         results = [replace(r, note=note) if r.route == "python_eager" else r for r in results]
-    return Verification(str(package.path), tuple(results), _unequal_values(outputs))
+    return Verification(str(package.path), tuple(results), _unequal_values(outputs), device)
 
 
 def _compared(
@@ -230,20 +273,24 @@ def _compared(
     outputs: dict[str, FloatRows],
     name: str,
     artefact: CompiledArtefact | None,
+    device: str,
 ) -> RouteResult:
     """Return the route against its reference (see verify)."""
     manifest = package.manifest
     golden_count = manifest.golden.sample_count
-    same_kernels = _exported_here(package)
+    on_cpu = device == "cpu"
+    same_kernels = _exported_here(package) and on_cpu
     script = outputs.get("torchscript")
-    against_stored = same_kernels or script is None or name == "torchscript"
+    against_stored = same_kernels or script is None or name == "torchscript" or not on_cpu
     golden = package.golden_outputs if against_stored or script is None else script[:golden_count]
     other = outputs.get("python_eager") if name == "torchscript" else script
     reference = golden if other is None else np.concatenate([golden, other[golden_count:]])
     differences = _per_variable(package, outputs[name][: reference.shape[0]], reference)
     wide = against_stored and not same_kernels
     usual = manifest.same_kernels_tolerance
-    tolerance = manifest.tolerance("torchscript", "cpu", "float32") if wide else usual
+    # Of a manifest's tolerances, that for cuda is for every device beside the CPU.
+    there = "cpu" if on_cpu else "cuda"
+    tolerance = manifest.tolerance("torchscript", there, "float32") if wide else usual
     if artefact is not None and name in RUNTIME_ROUTES:
         e = artefact.entry
         tolerance = manifest.tolerance(e.backend, e.device, e.precision)
@@ -296,6 +343,7 @@ def _checked(rows: FloatRows, shape: tuple[int, int], route: str) -> FloatRows:
 def _through_files(
     package: EmulatorPackage,
     x: FloatRows,
+    device: str,
     artefact: CompiledArtefact | None,
     command: Callable[[list[str]], list[str]],
 ) -> FloatRows:
@@ -304,6 +352,7 @@ def _through_files(
         source, target = Path(folder, "inputs.f32"), Path(folder, "outputs.f32")
         np.ascontiguousarray(x, dtype="<f4").tofile(source)
         switches = ["--trust-code"] if package.trust_code else []
+        switches += ["--device", device]
         if artefact is not None:
             switches += ["--compiled", str(artefact.path), artefact.digest]
         line = command([*switches, str(package.path), str(source), str(x.shape[0]), str(target)])
