@@ -110,9 +110,14 @@ class FTorchStyle:
         return np.concatenate(self._outputs)
 
 
+MICRO_BATCH = 192
+"""Columns of a forward; fortran_bridge/tests/bench_host.F90 has the same number."""
+
+
 def opened(made: Made, engine: Engine, columns: int, **options: Any) -> Emulator:
     """Return a package opened with an engine; InferenceBenchError where another one runs."""
-    emulator = Emulator(made.package.path, column_count=columns, **engine.options(), **options)
+    chosen = {"micro_batch": MICRO_BATCH, **engine.options(), **options}
+    emulator = Emulator(made.package.path, column_count=columns, **chosen)
     expected = "torchscript" if engine.artefact is None else engine.artefact.entry.backend
     if emulator.engine != expected:
         raise InferenceBenchError(emulator.engine_note)

@@ -36,10 +36,12 @@ python benchmarks/performance_page.py runs/inference/performance.json -o perform
 
 Networks have seeded random weights and the inputs, normalization and constraints of a real
 package; time does not depend on the weights. Unless a table says otherwise a step has 192 columns
-on one rank and one thread. Subjects take turns, round by round; *times* is the median of the
-rounds' ratios, in brackets its 95 % interval: above 1 is faster than the baseline. A difference
-whose interval holds 1 is none. Times within one process are the processor's (all its threads);
-those of opening, ranks, FTorch's host and the embedded model are the clock's.
+on one rank and one thread, and forwards of 192 columns (option `micro_batch`, whose default of 64
+[keeps bits](compiled.md#micro-batch-and-first-step) and makes an MLP a fifth slower). Subjects
+take turns, round by round; *times* is the median of the rounds' ratios, in brackets its 95 %
+interval: above 1 is faster than the baseline. A difference whose interval holds 1 is none. Times
+within one process are the processor's (all its threads); those of opening, ranks, FTorch's host
+and the embedded model are the clock's.
 
 The baseline **FTorch-style** is libtorch's TorchScript called as FTorch calls it: evaluation mode,
 not frozen, no gradients, tensors over the host's memory in Fortran's order, the result copied into

@@ -44,14 +44,14 @@ def test_a_tuned_micro_batch_is_read_where_the_host_names_it(
     tuned = Emulator(linear_package.path, tuning=str(path))
     assert (tuned.micro_batch, tuned.engine_note) == (entry.micro_batch, "")
     usual = Emulator(linear_package.path)
-    assert usual.micro_batch == 192
+    assert usual.micro_batch == 64
     rows = np.resize(linear_package.golden_inputs, (70, linear_package.manifest.n_input))
     assert np.array_equal(tuned.run_packed(rows), usual.run_packed(rows))
     for other in (
         Emulator(linear_package.path, tuning=str(path), threads=2),
         Emulator(unet_package.path, tuning=str(path), micro_batch=96),
     ):
-        assert other.micro_batch in (192, 96)
+        assert other.micro_batch in (64, 96)
         assert f"{other.micro_batch} is used" in other.engine_note
 
 

@@ -152,6 +152,7 @@ def test_the_command_refuses_what_is_no_run_with_a_message(runs: Path, tmp_path:
     assert "Example:" in helped.output
 
 
+@pytest.mark.long
 def test_the_benchmark_runs_on_a_small_record(tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "benchmarks" / "bench_evaluate_online.py"
     command = [

@@ -67,7 +67,7 @@ def test_saturation_has_one_set_of_coefficients(coefficient: str) -> None:
 
 def test_the_batch_on_a_cpu_has_one_default() -> None:
     sources = tracked("*.F90", "*.cpp", "*.hpp", "*.h", "*.py", "*.pyi")
-    typed = re.compile(r"micro_batch\b[^\n]{0,40}=\s*192\b|\"micro_batch\"[^\n]{0,40}192\b")
+    typed = re.compile(r"micro_batch\b[^\n]{0,40}=\s*64\b|\"micro_batch\"[^\n]{0,40}64\b")
     holders = [
         name
         for name in sources

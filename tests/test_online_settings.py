@@ -42,7 +42,10 @@ def test_programs_have_the_librarys_options_with_its_defaults(program: str) -> N
             continue
         entry = entries[option["name"]]
         written = {"T": "True", "F": "False"}.get(entry.default, entry.default.strip("'"))
-        assert written == ("" if option["default"] == [] else str(option["default"]))
+        if option["type"] == "real":
+            assert float(written) == option["default"]
+        else:
+            assert written == ("" if option["default"] == [] else str(option["default"]))
         assert entry.kind == option["type"].replace("names", "text")
         assert entry.help == option["help"]
     assert [name for name, entry in entries.items() if not entry.help] == []

@@ -80,7 +80,7 @@ def test_defaults_have_the_type_that_the_table_says() -> None:
     assert {o["name"]: o["default"] for o in table if o["set_by"] == "user"} == {
         "device": "cpu",
         "threads": 1,
-        "micro_batch": 192,
+        "micro_batch": 64,
         "pinned_sha256": "",
         "tuning": "",
         "compiled": "",

@@ -137,9 +137,9 @@ def test_export_and_import_compute_with_one_thread(
 def test_routes_of_torch_compute_with_one_thread(two_threads: None, name: str) -> None:
     package = SimpleNamespace(
         manifest=SimpleNamespace(architecture=None),
-        load=lambda: lambda x: x + torch.get_num_threads(),
+        load=lambda device: lambda x: x + torch.get_num_threads(),
     )
-    y = ROUTES[name](cast(EmulatorPackage, package), np.zeros((2, 3), np.float32))
+    y = ROUTES[name](cast(EmulatorPackage, package), np.zeros((2, 3), np.float32), "cpu")
     np.testing.assert_array_equal(y, 1)
     assert torch.get_num_threads() == 2
 
@@ -164,8 +164,8 @@ def test_a_route_of_the_runtime_with_other_bits_fails(
 ) -> None:
     route = ROUTES["pybind"]
 
-    def off_by_one_bit(package: EmulatorPackage, x: Any) -> Any:
-        y = route(package, x)
+    def off_by_one_bit(package: EmulatorPackage, x: Any, device: str) -> Any:
+        y = route(package, x, device)
         y.view(np.uint32)[3, 7] ^= 1
         return y
 

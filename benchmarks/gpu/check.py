@@ -23,7 +23,10 @@ HERE, OUT = Path(__file__).resolve().parent, Path(os.environ["OUT"])
 DEVICE = os.environ["GPU_DEVICE"]
 ON_GPU = DEVICE != "cpu"
 sys.path.insert(0, os.environ["BUILD"] + "/cpp")
-PACKAGES = [HERE / "data" / name for name in json.loads((HERE / "packages.json").read_text())]
+PACKAGES = [
+    HERE / "data" / name
+    for name in json.loads((HERE / "packages.json").read_text(encoding="utf-8"))
+]
 LARGEST = max(PACKAGES, key=lambda p: p.stat().st_size)
 SIZES = [int(n) for n in os.environ.get("GPU_COLUMNS", "16,48,384,2700,21600").split(",")]
 COLUMNS = 384
@@ -83,7 +86,7 @@ def wait() -> None:
 def save(step: str, found: Any) -> None:
     """Write a step's result, beside first."""
     beside = OUT / f"{step}.json.part"
-    beside.write_text(json.dumps(found, indent=1))
+    beside.write_text(json.dumps(found, indent=1), encoding="utf-8")
     beside.replace(OUT / f"{step}.json")
 
 
@@ -150,7 +153,9 @@ def errors() -> None:
         assert words in found[device], found[device]
     hidden = [sys.executable, __file__, "hidden"]
     blind = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "GPU_DEVICE": "cpu"}
-    told = subprocess.run(hidden, env=blind, capture_output=True, text=True, check=True, timeout=60)
+    told = subprocess.run(
+        hidden, env=blind, capture_output=True, encoding="utf-8", check=True, timeout=60
+    )
     found["none visible"] = told.stdout.strip()
     assert "sees no cuda device" in told.stdout
     if ON_GPU:
@@ -302,7 +307,9 @@ def memory() -> None:
     for count in (1, 4):
         command = [sys.executable, __file__, "holder"]
         holders = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+            )
             for _ in range(count)
         ]
         told = [json.loads(h.stdout.readline()) for h in holders if h.stdout is not None]
@@ -321,7 +328,7 @@ def holder() -> None:
     """Hold an emulator until told to end."""
     opened = emulator(LARGEST)
     opened.run_packed(rows_of(LARGEST, COLUMNS))
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     resident = pages * os.sysconf("SC_PAGE_SIZE")
     print(json.dumps({**opened.device_memory, "resident": resident}), flush=True)
     sys.stdin.readline()
@@ -357,14 +364,16 @@ def kernels() -> None:
 
 def table() -> None:
     """Print what all steps found."""
-    print("\n".join((OUT / "steps.txt").read_text().splitlines()))
+    print("\n".join((OUT / "steps.txt").read_text(encoding="utf-8").splitlines()))
     for step in ("machine", "errors", "open", "golden", "fortran", "dropin", "first", "memory",
                  "kernels", "aoti_float32", "aoti_bfloat16"):  # fmt: skip
         with contextlib.suppress(FileNotFoundError):
-            for name, value in json.loads((OUT / f"{step}.json").read_text()).items():
+            for name, value in json.loads(
+                (OUT / f"{step}.json").read_text(encoding="utf-8")
+            ).items():
                 print(f"{step:14} {name:14} {shown(value)}"[:200])
     if (OUT / "latency.json").exists():
-        latencies = json.loads((OUT / "latency.json").read_text())
+        latencies = json.loads((OUT / "latency.json").read_text(encoding="utf-8"))
         print(f"{'ms per step of columns':26}" + "".join(f"{n:>10}" for n in latencies))
         for way in dict.fromkeys(w for row in latencies.values() for w in row):
             cells = (f"{row[way]:10.2f}" if way in row else " " * 10 for row in latencies.values())

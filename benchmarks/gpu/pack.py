@@ -35,7 +35,7 @@ OF_ANY_SYSTEM = re.compile(
 def run(*command: str | Path) -> str:
     """Return what a command prints."""
     return subprocess.run(
-        [str(c) for c in command], check=True, capture_output=True, text=True
+        [str(c) for c in command], check=True, capture_output=True, encoding="utf-8"
     ).stdout
 
 
@@ -83,10 +83,12 @@ def copy_dependencies(target: Path) -> None:
         shutil.copy2(library, lib / library.name)
     for name, real in (("libzip.so", soname[1]), ("libcrypto.so", "libcrypto.so.3")):
         (lib / name).symlink_to(real)
-    version = re.search(r'LIBZIP_VERSION "([\d.]+)"', (include / "zipconf.h").read_text())
+    version = re.search(
+        r'LIBZIP_VERSION "([\d.]+)"', (include / "zipconf.h").read_text(encoding="utf-8")
+    )
     assert version is not None
-    shim = (HERE / "pkg-config.in").read_text().replace("@VERSION@", version[1])
-    (target / "bin/pkg-config").write_text(shim)
+    shim = (HERE / "pkg-config.in").read_text(encoding="utf-8").replace("@VERSION@", version[1])
+    (target / "bin/pkg-config").write_text(shim, encoding="utf-8")
     (target / "bin/pkg-config").chmod(0o755)
 
 
@@ -149,7 +151,8 @@ def main() -> None:
         mixed_rows(package, ROW_COUNT).tofile(folder / "data" / f"{path.stem}.f32")
     for name in ("run.sh", "check.py"):
         shutil.copy2(HERE / name, folder / name)
-    (folder / "packages.json").write_text(json.dumps([p.name for p in given.packages]))
+    names = json.dumps([p.name for p in given.packages])
+    (folder / "packages.json").write_text(names, encoding="utf-8")
     print(f"{folder}: copy it to the GPU machine and start run.sh there")
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks and times climlink on a machine with a GPU and nothing but torch, a C++ compiler, CMake and
-# ninja, out of the folder that pack.py made. Every step has a time limit and its own log; a step that
-# runs into it leaves a native backtrace there. The last thing printed is one table.
+# ninja, out of the folder that pack.py made. Every step has a time limit and its own log; a step
+# that runs into it leaves a native backtrace there. The last thing printed is one table.
 # usage: run.sh [OUT]   (GPU_DEVICE: cuda:0, or cpu for a dry run; GPU_PYTHON: a Python with torch;
 #   GPU_SECONDS: for all; GPU_STEPS: only these; GPU_COLUMNS: sizes of the latency table;
 #   GPU_BUILD: a build of this source that is there)
@@ -67,11 +67,13 @@ build() {
     options+=("-DOPENSSL_INCLUDE_DIR=$here/deps/include")
     options+=("-DOPENSSL_CRYPTO_LIBRARY=$here/deps/lib/libcrypto.so")
   fi
-  [[ -n ${GPU_BUILD:-} ]] || cmake -S "$here/source" -B "$BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCLIMLINK_FORTRAN=OFF \
+  [[ -n ${GPU_BUILD:-} ]] || cmake -S "$here/source" -B "$BUILD" -G Ninja \
+    -DCMAKE_BUILD_TYPE=Release -DCLIMLINK_FORTRAN=OFF \
     -DCLIMLINK_PYTHON=ON -DPython_EXECUTABLE="$(command -v "$python")" \
     -DPKG_CONFIG_EXECUTABLE="$here/deps/bin/pkg-config" -DCMAKE_PREFIX_PATH="$here/deps" \
     -Dpybind11_DIR="$OUT/site/pybind11/share/cmake/pybind11" \
-    -Dnlohmann_json_DIR="$here/deps/share/cmake/nlohmann_json" ${options[@]+"${options[@]}"} || return
+    -Dnlohmann_json_DIR="$here/deps/share/cmake/nlohmann_json" \
+    ${options[@]+"${options[@]}"} || return
   cmake --build "$BUILD" || return
   mkdir -p "$OUT/fortran"
   cp "$here"/fortran/* "$OUT/fortran/"

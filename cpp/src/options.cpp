@@ -66,7 +66,7 @@ const std::array<Option, option_count> option_table = {{
      "record forwards of a step's size on a GPU when the package is opened, and replay them: give "
      "column_count too. The note of the engine says whether it could be done"},
     {"threads", "integer", "1", "user", from<1>, "an integer, 1 or more", "threads of one forward"},
-    {"micro_batch", "integer", "192", "user", from<2>, "an integer, 2 or more samples per forward",
+    {"micro_batch", "integer", "64", "user", from<2>, "an integer, 2 or more samples per forward",
      "samples per forward on the CPU, rounded up to a multiple of the package's batch granule; a "
      "GPU takes all at once, and a package of granule 1 (fields) one sample on any device"},
     {"tuning", "text", "", "user", anything, "a file made by `climlink bench --tune`, or blank",

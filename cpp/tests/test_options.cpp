@@ -51,7 +51,7 @@ TEST_CASE("the table says name, type, default and who sets an option", "[open]")
   const std::map<std::string, std::pair<std::string, std::string>> user = {
       {"device", {"text", "cpu"}},
       {"threads", {"integer", "1"}},
-      {"micro_batch", {"integer", "192"}},
+      {"micro_batch", {"integer", "64"}},
       {"pinned_sha256", {"text", ""}},
       {"tuning", {"text", ""}},
       {"compiled", {"text", ""}},

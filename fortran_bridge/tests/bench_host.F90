@@ -116,12 +116,14 @@ contains
   end subroutine receive
 
   !> The options that run the artefact which the command line names, from argument `first` on, with
-  !! its SHA-256; those of TorchScript where it names none.
+  !! its SHA-256; those of TorchScript where it names none. Batches are those of
+  !! benchmarks/inference_timing.py.
   function chosen_engine(first) result(options)
     integer, intent(in) :: first
     type(climlink_options) :: options
     character(len=4096) :: artefact, digest
 
+    call options%set('micro_batch', 192)
     if (command_argument_count() < first) return
     call get_command_argument(first, artefact)
     call get_command_argument(first + 1, digest)

@@ -333,7 +333,7 @@ def test_paths_with_spaces_and_quotes_survive_the_shell(fork: Path, tmp_path: Pa
         ),
         (
             {"emulator": {"package": "a.pt", "entries": {"climlink_device": "gpu"}}},
-            "expected one of cpu, cuda, auto, got 'gpu'",
+            "expected one of cpu, cuda, xpu, auto, got 'gpu'",
         ),
         (
             {"emulator": {"package": "a.pt", "entries": {"cb_spinup_step": True}}},

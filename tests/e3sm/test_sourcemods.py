@@ -162,7 +162,7 @@ def test_the_definition_is_well_formed_and_holds_type_group_and_choices() -> Non
     assert set(entries) == set(ENTRIES)
     assert {e.get("group") for e in entries.values()} == {GROUP}
     assert entries["cb_partial_coupling_vars"].get("type") == "char*26(1000)"
-    assert entries["climlink_device"].get("valid_values") == "cpu,cuda,auto"
+    assert entries["climlink_device"].get("valid_values") == "cpu,cuda,xpu,auto"
     assert entries["climlink_package_digest"].get("type") == "char*64"
     assert extended_definition(text, "f") == text
 

@@ -28,7 +28,7 @@ def bench(
     rounds: Annotated[int, typer.Option(min=5, help="interleaved rounds")] = 21,
     micro_batch: Annotated[
         list[int] | None,
-        typer.Option(min=2, help="micro-batch to time (may stand several times); default: 192"),
+        typer.Option(min=2, help="micro-batch to time (may stand several times); default: 64"),
     ] = None,
     tune: Annotated[
         Path | None,
@@ -61,7 +61,7 @@ def bench(
     artefacts = [b.artefact for b in found if b.artefact is not None and b.obstacle is None]
     for other in (b for b in found if b.artefact is None or b.obstacle is not None):
         errors.print(f"{other.path.name}: not timed: {other.error or other.obstacle}")
-    sizes = micro_batch or (MICRO_BATCHES if tune else (192,))
+    sizes = micro_batch or (MICRO_BATCHES if tune else (64,))
     setting = Setting(columns, threads, rounds)
     with errors.status("timing") as status:
         timings = timed(read, artefacts, sizes, setting, lambda doing: status.update(doing))
