@@ -15,7 +15,7 @@ from inference_engines import STEP_COLUMNS
 from inference_packages import FLOAT32, Engine, InferenceBenchError, Made
 from inference_results import Row
 from inference_steps import CHUNK, pinned, require_engine, rows_file, run
-from inference_timing import FEWEST_ROUNDS, Effort, compared, significant
+from inference_timing import FEWEST_ROUNDS, MICRO_BATCH, Effort, compared, significant
 
 from climlink.installation import cmake_prefix
 from climlink.mpi import mpi_command
@@ -94,7 +94,8 @@ def hybrid(made: Made, effort: Effort, days: float) -> list[Row]:
     """Time the embedded model's step with each engine of a package in place of its physics, over
     the step with its physics, one rank.
     """
-    emulators = {e.name: {"package": made.package.path, **e.options()} for e in made.engines}
+    common = {"package": made.package.path, "micro_batch": MICRO_BATCH}
+    emulators = {e.name: {**common, **e.options()} for e in made.engines}
     subjects = {"physics": None, **emulators}
     taken: dict[str, list[float]] = {name: [] for name in subjects}
     with tempfile.TemporaryDirectory() as scratch:
